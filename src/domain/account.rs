@@ -1,0 +1,91 @@
+//! Accounts: who asks for tokens, an enterprise or a reseller (`:id` of RFC 9448 §5.5).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use thiserror::Error;
+
+use super::clock::Time;
+
+/// Why a text is not an account's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("an account id is 1 to 64 letters, digits, `.`, `_`, `~` or `-`")]
+pub struct AccountIdError;
+
+/// An account's id, chosen by the carrier: `[A-Za-z0-9._~-]{1,64}`, so that it stands in a URL as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct AccountId(String);
+
+impl AccountId {
+    /// The id as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = AccountIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+        // `.` and `..` are steps in a path, which clients and proxies take away.
+        let is_id = (1..=64).contains(&text.len())
+            && text.bytes().all(unreserved)
+            && !matches!(text, "." | "..");
+        is_id.then(|| Self(text.to_owned())).ok_or(AccountIdError)
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// An account as the carrier keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: AccountId,
+    /// A name for people; empty when none was given.
+    pub name: String,
+    /// The reseller that this account is a customer of; the carrier itself when there is none.
+    pub parent: Option<AccountId>,
+    pub created_at: Time,
+    /// Since when the account gets no tokens; `None` when it is in good standing.
+    pub suspended_since: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stands_in_a_url_as_it_is() {
+        for id in ["acme", "a", "A.b_c~d-9", &"x".repeat(64)] {
+            assert!(id.parse::<AccountId>().is_ok(), "{id:?} was refused");
+        }
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a%20",
+            "é",
+            "a\n",
+            &"x".repeat(65),
+        ] {
+            assert!(wrong.parse::<AccountId>().is_err(), "{wrong:?} was taken");
+        }
+    }
+}

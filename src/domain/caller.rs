@@ -1,0 +1,99 @@
+//! Who is asking, once it is proven.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::account::AccountId;
+
+/// What a caller may do in general; a policy decides in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Keeps accounts and the inventory.
+    Provisioner,
+    /// Mints for the accounts that it was given.
+    Portal,
+    /// Mints for its own account.
+    Account,
+    /// Reads.
+    Auditor,
+}
+
+/// A text that names no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a role is admin, provisioner, portal, account or auditor")]
+pub struct RoleError;
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 5] = [
+        Self::Admin,
+        Self::Provisioner,
+        Self::Portal,
+        Self::Account,
+        Self::Auditor,
+    ];
+
+    /// The word of the commands, the policies and the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Provisioner => "provisioner",
+            Self::Portal => "portal",
+            Self::Account => "account",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|role| role.as_str() == text).ok_or(RoleError)
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A proven caller, in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// What proved it, such as the id of an API key; goes into the audit trail.
+    pub id: String,
+    pub role: Role,
+    /// The accounts that it speaks for: its own, or those that a portal was given.
+    pub accounts: Vec<AccountId>,
+    /// Names the request in the log, the audit trail and the answer.
+    pub request_id: Uuid,
+}
+
+impl Caller {
+    /// Somebody at the command line of the machine: who can read the database may do everything.
+    #[must_use]
+    pub fn at_the_command_line(request_id: Uuid) -> Self {
+        Self {
+            id: "command".to_owned(),
+            role: Role::Admin,
+            accounts: Vec::new(),
+            request_id,
+        }
+    }
+}

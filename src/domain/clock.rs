@@ -1,0 +1,92 @@
+//! The one place that reads the clock. Everything else takes the time as an argument.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, SecondsFormat, Timelike as _, Utc};
+use thiserror::Error;
+
+/// An instant in UTC, always a whole second: numbers change hands at a second that is known in advance.
+pub type Time = DateTime<Utc>;
+
+/// Where the time comes from: the system, or a hand that sets it in tests.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    Set(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `time` until [`Clock::set`] moves it; its clones move with it.
+    #[must_use]
+    pub fn standing_at(time: Time) -> Self {
+        Self(Source::Set(Arc::new(AtomicI64::new(time.timestamp()))))
+    }
+
+    /// Moves a standing clock; the system's clock goes its own way.
+    pub fn set(&self, time: Time) {
+        match &self.0 {
+            Source::System => {}
+            Source::Set(seconds) => seconds.store(time.timestamp(), Ordering::SeqCst),
+        }
+    }
+
+    /// The time now, in whole seconds.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::System => system_time(),
+            Source::Set(seconds) => from_unix(seconds.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+/// The instant that is `seconds` after 1970-01-01T00:00:00Z; the end of time for what no calendar holds.
+#[must_use]
+pub fn from_unix(seconds: i64) -> Time {
+    DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// The instant as the API writes it: `2022-01-01T00:00:00Z`.
+#[must_use]
+pub fn rfc3339(time: &Time) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Why a text is not an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TimeError {
+    #[error("a time is written as in RFC 3339, such as 2027-01-31T00:00:00Z")]
+    Syntax,
+    #[error("a time is a whole second")]
+    Fraction,
+}
+
+/// Reads a time of RFC 3339, with any offset; a fraction of a second must be zero.
+///
+/// # Errors
+/// [`TimeError`] says what is wrong.
+pub fn parse_time(text: &str) -> Result<Time, TimeError> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Syntax)?;
+    if time.nanosecond() == 0 {
+        Ok(time.to_utc())
+    } else {
+        Err(TimeError::Fraction)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn system_time() -> Time {
+    let now = Utc::now();
+    now.with_nanosecond(0).unwrap_or(now)
+}

@@ -1,0 +1,136 @@
+//! Business refusals. Their codes are part of the API: stable, kebab-case.
+
+use std::fmt::{self, Write as _};
+
+use thiserror::Error;
+
+use super::clock::Time;
+use super::inventory::Reason;
+use super::number::NumberRange;
+use super::spc::Spc;
+
+/// Why there is no token, although the request was well-formed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Denial {
+    /// One answer for credentials that prove nothing, an account that is unknown, suspended or somebody else's
+    /// (RFC 9448 §5.5), so that none of these can be told apart.
+    #[error("the credentials do not give access to this account")]
+    NotTheCallers,
+    /// A policy forbids it; the code is the policy's own.
+    #[error("{detail}")]
+    Policy { code: String, detail: String },
+    /// Entries that the account has no authority for (RFC 9448 §5.6); at least one.
+    #[error("the account has no authority for {}", listed(.0))]
+    NotAuthorized(Vec<Refusal>),
+    /// Less is left than the shortest lifetime of a token.
+    #[error("the authority ends at {until}, too soon for a token of {minimum} seconds")]
+    EndsTooSoon { until: Time, minimum: u32 },
+    /// More rows of the inventory touch the list than one decision may weigh.
+    #[error(
+        "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
+    )]
+    TooFragmented { limit: usize },
+}
+
+impl Denial {
+    /// The stable code of the API.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NotTheCallers => "forbidden",
+            Self::Policy { code, .. } => code,
+            Self::NotAuthorized(_) => "not-authorized",
+            Self::EndsTooSoon { .. } => "ends-too-soon",
+            Self::TooFragmented { .. } => "too-fragmented",
+        }
+    }
+
+    /// The entries that were refused, if the denial is about entries.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        match self {
+            Self::NotAuthorized(refusals) => refusals,
+            Self::NotTheCallers
+            | Self::Policy { .. }
+            | Self::EndsTooSoon { .. }
+            | Self::TooFragmented { .. } => &[],
+        }
+    }
+}
+
+/// One part of a list that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub subject: Subject,
+    pub cause: Cause,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    Numbers(NumberRange),
+    Spc(Spc),
+}
+
+/// Why it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The account was lent no such number, or not now.
+    NotDelegated,
+    /// The carrier holds no such number, or not now.
+    NotAllocated,
+    /// The carrier holds it, but may not use it now.
+    Excluded(Reason),
+    /// The delegation does not allow CA certificates.
+    CaNotDelegated,
+    /// The code is not one of the carrier's.
+    SpcNotHeld,
+}
+
+impl Cause {
+    /// The stable code of the API.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotDelegated => "not-delegated",
+            Self::NotAllocated => "not-allocated",
+            Self::Excluded(reason) => reason.as_str(),
+            Self::CaNotDelegated => "ca-not-delegated",
+            Self::SpcNotHeld => "spc-not-held",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDelegated => f.write_str("not lent to the account now"),
+            Self::NotAllocated => f.write_str("not held by the carrier now"),
+            Self::Excluded(reason) => write!(f, "without authority now: {}", reason.as_str()),
+            Self::CaNotDelegated => f.write_str("lent without the right to CA certificates"),
+            Self::SpcNotHeld => f.write_str("not a service provider code of the carrier"),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Numbers(numbers) => write!(f, "{numbers}"),
+            Self::Spc(spc) => write!(f, "service provider code {spc}"),
+        }
+    }
+}
+
+/// The first few, since a message is for people and the list is in `refusals`.
+fn listed(refusals: &[Refusal]) -> String {
+    let named = refusals.iter().take(3);
+    let mut text = named
+        .map(|r| format!("{} ({})", r.subject, r.cause))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if refusals.len() > 3 {
+        let _ = write!(text, " and {} more", refusals.len() - 3);
+    }
+    text
+}

@@ -1,0 +1,33 @@
+//! The language of the field: numbers, blocks, lists, tokens, and who holds what when.
+//!
+//! Pure: no I/O, no database, no HTTP, and no clock but [`clock::Clock`], which is handed in.
+//! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
+
+pub mod account;
+pub mod block;
+pub mod caller;
+pub mod certificate;
+pub mod claims;
+pub mod clock;
+pub mod decision;
+pub mod denial;
+pub mod fingerprint;
+pub mod grant;
+pub mod inventory;
+pub mod number;
+pub mod range_set;
+pub mod spc;
+pub mod strict_json;
+pub mod tn_auth_list;
+pub mod window;
+
+pub use account::AccountId;
+pub use caller::{Caller, Role};
+pub use claims::{Claims, TokenRequest};
+pub use clock::{Clock, Time};
+pub use denial::Denial;
+pub use fingerprint::Fingerprint;
+pub use number::{NumberRange, Tn};
+pub use spc::Spc;
+pub use tn_auth_list::{TnAuthList, TnEntry};
+pub use window::Window;

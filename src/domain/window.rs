@@ -1,0 +1,58 @@
+//! Validity windows: half-open, `[from, until)`, to the second.
+
+use thiserror::Error;
+
+use super::clock::Time;
+
+/// Why two instants are not a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the window ends at {until}, not after it starts at {from}")]
+pub struct WindowError {
+    from: Time,
+    until: Time,
+}
+
+/// When something holds: from an instant on, until just before another, or without a known end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    from: Time,
+    until: Option<Time>,
+}
+
+impl Window {
+    /// The window `[from, until)`; without a known end when `until` is `None`.
+    ///
+    /// # Errors
+    /// [`WindowError`] if it would end before, or just when, it starts.
+    pub fn new(from: Time, until: Option<Time>) -> Result<Self, WindowError> {
+        match until {
+            Some(until) if until <= from => Err(WindowError { from, until }),
+            _ => Ok(Self { from, until }),
+        }
+    }
+
+    /// The first instant at which it holds.
+    #[must_use]
+    pub const fn from(self) -> Time {
+        self.from
+    }
+
+    /// The first instant at which it no longer holds, if one is known.
+    #[must_use]
+    pub const fn until(self) -> Option<Time> {
+        self.until
+    }
+
+    /// Whether it holds at `time`.
+    #[must_use]
+    pub fn contains(self, time: Time) -> bool {
+        self.from <= time && self.until.is_none_or(|until| time < until)
+    }
+
+    /// Whether there is an instant at which both hold.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.until.is_none_or(|until| other.from < until)
+            && other.until.is_none_or(|until| self.from < until)
+    }
+}
