@@ -1,0 +1,10 @@
+DROP TABLE audit_events;
+DROP TABLE grant_numbers;
+DROP TABLE grants;
+DROP TABLE exclusions;
+DROP TABLE delegations;
+DROP TABLE allocations;
+DROP TABLE api_key_accounts;
+DROP TABLE api_keys;
+DROP TABLE suspensions;
+DROP TABLE accounts;

@@ -1,0 +1,178 @@
+//! Accounts and their suspensions.
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::columns;
+use super::connection::on_either;
+use super::error::StoreError;
+use super::page::{Page, PageOf};
+use super::schema::{accounts, suspensions};
+use super::tx::Tx;
+use crate::domain::AccountId;
+use crate::domain::account::Account;
+use crate::domain::clock::{Time, from_unix};
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = accounts)]
+struct Row {
+    id: String,
+    name: String,
+    parent_id: Option<String>,
+    created_at: i64,
+}
+
+/// An account's row and since when it is suspended.
+type WithSuspension = (Row, Option<i64>);
+
+impl TryFrom<WithSuspension> for Account {
+    type Error = StoreError;
+
+    fn try_from((row, suspended_at): WithSuspension) -> Result<Self, StoreError> {
+        let parent = row.parent_id.as_deref().map(str::parse);
+        Ok(Self {
+            id: row.id.parse().map_err(StoreError::corrupt)?,
+            name: row.name,
+            parent: parent.transpose().map_err(StoreError::corrupt)?,
+            created_at: from_unix(row.created_at),
+            suspended_since: suspended_at.map(from_unix),
+        })
+    }
+}
+
+/// The accounts, each with its open suspension.
+macro_rules! with_suspension {
+    () => {
+        accounts::table
+            .left_join(
+                suspensions::table.on(suspensions::account_id
+                    .eq(accounts::id)
+                    .and(suspensions::resumed_at.is_null())),
+            )
+            .select((accounts::all_columns, suspensions::suspended_at.nullable()))
+    };
+}
+
+impl Tx<'_> {
+    /// Those of these accounts that exist.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn accounts(&mut self, ids: &[&AccountId]) -> Result<Vec<Account>, StoreError> {
+        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        let rows = self.run(|connection| {
+            on_either!(connection, c => with_suspension!()
+                .filter(accounts::id.eq_any(&ids))
+                .load::<WithSuspension>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn account(&mut self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        Ok(self.accounts(&[id])?.pop())
+    }
+
+    /// A page of the accounts, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_accounts(&mut self, page: &Page) -> Result<PageOf<Account>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => with_suspension!()
+                .filter(accounts::id.gt(page.after()))
+                .order(accounts::id)
+                .limit(page.fetch())
+                .load::<WithSuspension>(c))
+        })?;
+        page.of(rows, |(row, _)| row.id.clone())
+    }
+
+    /// Writes a new account.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_account(&mut self, account: &Account) -> Result<(), StoreError> {
+        let row = Row {
+            id: account.id.to_string(),
+            name: account.name.clone(),
+            parent_id: account.parent.as_ref().map(ToString::to_string),
+            created_at: account.created_at.timestamp(),
+        };
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(accounts::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Changes an account's name; its id, parent and history stay.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn rename_account(&mut self, id: &AccountId, name: &str) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(accounts::table.find(id.as_str()))
+                .set(accounts::name.eq(name))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Whether an account was suspended at an instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn was_suspended(&mut self, id: &AccountId, at: Time) -> Result<bool, StoreError> {
+        let at = at.timestamp();
+        let found = self.run(|connection| {
+            on_either!(connection, c => suspensions::table
+                .filter(suspensions::account_id.eq(id.as_str()))
+                .filter(suspensions::suspended_at.le(at))
+                .filter(suspensions::resumed_at.is_null().or(suspensions::resumed_at.gt(at)))
+                .select(suspensions::id)
+                .first::<String>(c)
+                .optional())
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// Opens a suspension.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn suspend_account(
+        &mut self,
+        id: &AccountId,
+        row: Uuid,
+        at: Time,
+    ) -> Result<(), StoreError> {
+        let values = (
+            suspensions::id.eq(row.to_string()),
+            suspensions::account_id.eq(id.as_str()),
+            suspensions::suspended_at.eq(at.timestamp()),
+            suspensions::resumed_at.eq(columns::seconds(None)),
+        );
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(suspensions::table).values(values).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Closes the open suspension.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn resume_account(&mut self, id: &AccountId, at: Time) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(suspensions::table
+                .filter(suspensions::account_id.eq(id.as_str()))
+                .filter(suspensions::resumed_at.is_null()))
+                .set(suspensions::resumed_at.eq(at.timestamp()))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+}

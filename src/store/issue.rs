@@ -1,0 +1,236 @@
+//! Minting as data: a batch of orders is three steps. Load the facts of all of them, one query a table; decide each, which
+//! is pure; write what was granted and every audit event, one statement a table.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::RunQueryDsl as _;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::audit::AuditEvent;
+use super::connection::on_either;
+use super::error::StoreError;
+use super::schema::{allocations, delegations, exclusions};
+use super::touching::{Probes, Touching, Versions};
+use super::tx::Tx;
+use super::{
+    allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
+};
+use crate::domain::clock::Time;
+use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
+use crate::domain::grant::{Grant, Jti};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::{AccountId, Denial, Spc, TokenRequest};
+
+/// How many rows of one table a batch may load before its orders are looked at one by one.
+const ROWS_PER_BATCH: usize = 50_000;
+
+/// An order for a token, ready to be decided and recorded.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub account: AccountId,
+    pub request: TokenRequest,
+    pub jti: Jti,
+    pub now: Time,
+    /// The expiry that the request and the signing certificate allow.
+    pub until: Time,
+    /// The shortest lifetime of a token, in seconds.
+    pub minimum: u32,
+    /// The chain whose key will sign.
+    pub chain: String,
+    /// Service provider codes of the carrier.
+    pub spcs: Vec<Spc>,
+    pub caller: String,
+    pub request_id: Uuid,
+    pub audit_id: Uuid,
+    /// What policy said already; a denial is only recorded.
+    pub policy: Result<(), Denial>,
+}
+
+impl Order {
+    fn question(&self) -> Question<'_> {
+        Question {
+            request: &self.request,
+            now: self.now,
+            until: self.until,
+            minimum: self.minimum,
+        }
+    }
+
+    fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
+        self.policy.clone()?;
+        let decision = decision::decide(&self.question(), facts)?;
+        Ok(Grant {
+            jti: self.jti.clone(),
+            account: self.account.clone(),
+            list: self.request.list().clone(),
+            ca: self.request.ca(),
+            fingerprint: self.request.fingerprint(),
+            issued_at: self.now,
+            expires_at: decision.expires_at,
+            chain: self.chain.clone(),
+            caller: self.caller.clone(),
+            request_id: self.request_id,
+            justified_by: decision.justified_by,
+            withdrawal: None,
+        })
+    }
+
+    fn event(&self, outcome: &Result<Grant, Denial>) -> AuditEvent {
+        let (word, detail) = match outcome {
+            Ok(grant) => (
+                "done",
+                json!({ "jti": grant.jti, "expires": grant.expires_at }),
+            ),
+            Err(denial) => (
+                denial.code(),
+                json!({
+                    "tkvalue": self.request.list().to_tkvalue(),
+                    "ca": self.request.ca(),
+                    "lifetime": self.request.lifetime(),
+                    "reason": denial.to_string(),
+                }),
+            ),
+        };
+        AuditEvent {
+            id: self.audit_id,
+            at: self.now,
+            caller: self.caller.clone(),
+            action: "issue".to_owned(),
+            subject: self.account.to_string(),
+            outcome: word.to_owned(),
+            detail,
+            request_id: self.request_id,
+        }
+    }
+}
+
+/// Decides and records a batch of orders; one answer each, in their order.
+pub(super) fn decide_and_record(
+    tx: &mut Tx<'_>,
+    orders: &[&Order],
+) -> Result<Vec<Result<Grant, Denial>>, StoreError> {
+    let facts = load(tx, orders)?;
+    let pairs = orders.iter().zip(&facts);
+    let outcomes: Vec<_> = pairs.map(|(order, facts)| order.decide(facts)).collect();
+
+    let granted: Vec<&Grant> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
+    if !granted.is_empty() {
+        tx.insert_grants(&granted)?;
+    }
+    let events = orders.iter().zip(&outcomes);
+    let events: Vec<AuditEvent> = events
+        .map(|(order, outcome)| order.event(outcome))
+        .collect();
+    tx.insert_audit_events(&events)?;
+    Ok(outcomes)
+}
+
+/// What [`decision::decide`] would weigh for one order, read without recording anything.
+pub(super) fn explain(
+    tx: &mut Tx<'_>,
+    order: &Order,
+) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
+    let facts = load(tx, &[order])?.pop().unwrap_or_default();
+    Ok((order.decide(&facts), facts))
+}
+
+/// Reads the facts of all orders that policy has let through.
+fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
+    let mut facts: Vec<Facts> = orders
+        .iter()
+        .map(|order| Facts {
+            spcs: order.spcs.clone(),
+            ..Facts::default()
+        })
+        .collect();
+    let open: Vec<(usize, &Order)> = (0..)
+        .zip(orders.iter().copied())
+        .filter(|(_, o)| o.policy.is_ok())
+        .collect();
+    let (Some(from), Some(until)) = (
+        open.iter().map(|(_, order)| order.now).min(),
+        open.iter().map(|(_, order)| order.until).max(),
+    ) else {
+        return Ok(facts);
+    };
+
+    let ids: HashSet<&AccountId> = open.iter().map(|(_, order)| &order.account).collect();
+    let accounts = tx.accounts(&ids.into_iter().collect::<Vec<_>>())?;
+    let standing: HashMap<_, _> = accounts
+        .into_iter()
+        .map(|account| {
+            let suspended = account.suspended_since.is_some();
+            let standing = if suspended {
+                Standing::Suspended
+            } else {
+                Standing::Good
+            };
+            (account.id, standing)
+        })
+        .collect();
+    let mut probes = Probes::default();
+    for (asker, order) in &open {
+        facts[*asker].standing = standing.get(&order.account).copied().unwrap_or_default();
+        if facts[*asker].standing == Standing::Good {
+            probes.add(*asker, Some(&order.account), order.request.numbers());
+        }
+    }
+    if probes.is_empty() {
+        return Ok(facts);
+    }
+
+    let versions = Versions::HoldingIn {
+        from,
+        until: Some(until),
+    };
+    let limit = if orders.len() == 1 {
+        MAX_ROWS + 1
+    } else {
+        ROWS_PER_BATCH
+    };
+    let lent = Touching::<delegations::table>::new("delegations", probes.clone(), versions, limit)
+        .of_the_account();
+    let lent = tx.run(
+        |connection| on_either!(connection, c => lent.load::<(i32, delegation_rows::Row)>(c)),
+    )?;
+    let held = Touching::<allocations::table>::new("allocations", probes.clone(), versions, limit);
+    let held = tx.run(
+        |connection| on_either!(connection, c => held.load::<(i32, allocation_rows::Row)>(c)),
+    )?;
+    let kept = Touching::<exclusions::table>::new("exclusions", probes, versions, limit);
+    let kept = tx.run(
+        |connection| on_either!(connection, c => kept.load::<(i32, exclusion_rows::Row)>(c)),
+    )?;
+
+    let most = [lent.len(), held.len(), kept.len()].into_iter().max();
+    if orders.len() > 1 && most >= Some(limit) {
+        // Somebody asks for more than fits; alone, each is told apart.
+        let alone = orders
+            .iter()
+            .map(|order| Ok(load(tx, &[order])?.pop().unwrap_or_default()));
+        return alone.collect();
+    }
+    distribute::<_, Delegation>(&mut facts, lent, |facts| &mut facts.delegations)?;
+    distribute::<_, Allocation>(&mut facts, held, |facts| &mut facts.allocations)?;
+    distribute::<_, Exclusion>(&mut facts, kept, |facts| &mut facts.exclusions)?;
+    Ok(facts)
+}
+
+/// Gives each asker its rows.
+fn distribute<R, T>(
+    facts: &mut [Facts],
+    found: Vec<(i32, R)>,
+    list: impl Fn(&mut Facts) -> &mut Vec<T>,
+) -> Result<(), StoreError>
+where
+    T: TryFrom<R, Error = StoreError>,
+{
+    for (asker, row) in found {
+        let asker = usize::try_from(asker).map_err(StoreError::corrupt)?;
+        if let Some(facts) = facts.get_mut(asker) {
+            list(facts).push(row.try_into()?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Migrations of both databases, under a lock: several replicas start at once, and diesel takes none.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
+use super::error::OpenError;
+
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Applies what is missing, and names it.
+pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    let mut connection = url
+        .connect()
+        .map_err(|e| OpenError::Connect(e.to_string()))?;
+    locked(&mut connection, |connection| {
+        let known = missing(connection)?;
+        match connection {
+            AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop),
+            AnyConnection::Sqlite(c) => c.run_pending_migrations(SQLITE).map(drop),
+        }
+        .map_err(|e| OpenError::Migrate(e.to_string()))?;
+        Ok(known)
+    })
+}
+
+/// Refuses a database whose schema is not exactly the one that this version knows.
+pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
+    let missing = missing(connection)?.len();
+    if missing > 0 {
+        return Err(OpenError::OldSchema { missing });
+    }
+    Ok(())
+}
+
+/// The migrations that this version has and the database has not.
+fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
+    let (known, applied) = match connection {
+        AnyConnection::Postgres(c) => (names::<_, Pg>(&POSTGRES), c.applied_migrations()),
+        AnyConnection::Sqlite(c) => (names::<_, Sqlite>(&SQLITE), c.applied_migrations()),
+    };
+    let known = known?;
+    let applied = applied.map_err(|e| OpenError::Migrate(e.to_string()))?;
+    let version = |name: &String| MigrationVersion::from(version_of(name));
+    if let Some(unknown) = applied
+        .iter()
+        .find(|v| !known.iter().any(|name| version(name) == **v))
+    {
+        return Err(OpenError::NewSchema(unknown.to_string()));
+    }
+    Ok(known
+        .into_iter()
+        .filter(|name| !applied.contains(&version(name)))
+        .collect())
+}
+
+/// `0001` of `0001_main_job`.
+fn version_of(name: &str) -> String {
+    name.split('_').next().unwrap_or(name).to_owned()
+}
+
+fn names<S, DB>(source: &S) -> Result<Vec<String>, OpenError>
+where
+    S: MigrationSource<DB>,
+    DB: diesel::backend::Backend,
+{
+    let migrations = source
+        .migrations()
+        .map_err(|e| OpenError::Migrate(e.to_string()))?;
+    let mut names: Vec<String> = migrations.iter().map(|m| m.name().to_string()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Runs `work` while no other process can be in here. PostgreSQL: an advisory lock of the session. SQLite: the write lock
+/// of a transaction, inside which the migrations are savepoints.
+fn locked<T>(
+    connection: &mut AnyConnection,
+    work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
+    if let AnyConnection::Postgres(c) = connection {
+        c.batch_execute("SELECT pg_advisory_lock(8468773)")
+            .map_err(failed)?;
+        // The session, and the lock with it, ends when this connection is dropped.
+        return work(connection);
+    }
+    begin_writing(connection).map_err(failed)?;
+    match work(connection) {
+        Ok(done) => commit(connection).map_err(failed).map(|()| done),
+        Err(error) => {
+            let _ = roll_back(connection);
+            Err(error)
+        }
+    }
+}

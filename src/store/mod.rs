@@ -1,0 +1,193 @@
+//! The only room that knows diesel: connections, migrations, the thread that writes, one file a table group.
+//!
+//! Nothing outside sees a row: what goes in and out are the types of `domain`. Reading takes a connection from a pool and
+//! blocks; writing goes through one thread with group commit and answers after COMMIT.
+
+mod accounts;
+mod allocations;
+mod api_keys;
+mod audit;
+mod columns;
+mod connection;
+mod delegations;
+mod error;
+mod exclusions;
+mod grants;
+mod inventory;
+mod issue;
+mod migrations;
+mod page;
+mod schema;
+mod touching;
+mod tx;
+mod writer;
+
+pub use api_keys::ApiKey;
+pub use audit::AuditEvent;
+pub use connection::DatabaseUrl;
+pub use error::{OpenError, StoreError};
+pub use grants::GrantFilter;
+pub use issue::Order;
+pub use page::{Page, PageOf};
+pub use touching::Versions;
+pub use tx::Tx;
+pub use writer::Verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::timestamp::context::ContextV7;
+use uuid::{Timestamp, Uuid};
+
+use crate::domain::Denial;
+use crate::domain::clock::Time;
+use crate::domain::decision::Facts;
+use crate::domain::grant::Grant;
+use crate::telemetry::Metrics;
+use writer::Writer;
+
+/// How a store is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub url: DatabaseUrl,
+    /// How many connections read at once.
+    pub pool_size: u32,
+    /// Whether missing migrations are applied on opening.
+    pub migrate: bool,
+    /// How many jobs may wait for the thread that writes.
+    pub queue: usize,
+    /// How many of them one transaction may take.
+    pub batch: usize,
+}
+
+/// The database: readers and one writer.
+#[derive(Debug)]
+pub struct Store {
+    readers: r2d2::Pool<connection::Readers>,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens the database, brings its schema up to date if it may, and starts the thread that writes.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        if settings.migrate {
+            for name in migrations::run(&settings.url)? {
+                log::info!("applied migration {name}");
+            }
+        }
+        let unreachable = |error: &dyn ToString| OpenError::Connect(error.to_string());
+        let mut connection = settings.url.connect().map_err(|e| unreachable(&e))?;
+        migrations::check(&mut connection)?;
+        let readers = r2d2::Pool::builder()
+            .max_size(settings.pool_size)
+            .min_idle(Some(1))
+            .connection_timeout(Duration::from_secs(5))
+            .test_on_check_out(false)
+            .error_handler(Box::new(LogPoolErrors))
+            .build(connection::Readers(settings.url.clone()))
+            .map_err(|e| unreachable(&e))?;
+        let url = settings.url.clone();
+        let writer = Writer::start(url, connection, settings.queue, settings.batch, metrics)?;
+        Ok(Self { readers, writer })
+    }
+
+    /// Applies missing migrations, and names them.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        migrations::run(url)
+    }
+
+    /// Checks that the database answers and that its schema is the one of this version, without changing it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
+        let connection = url.connect();
+        let mut connection = connection.map_err(|e| OpenError::Connect(e.to_string()))?;
+        migrations::check(&mut connection)
+    }
+
+    /// Asks questions of one state of the database. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer, or whatever `work` returns.
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
+        let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
+        connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
+        let outcome = work(&mut Tx::new(&mut connection));
+        connection::roll_back(&mut connection).map_err(|e| unavailable(&e))?;
+        outcome
+    }
+
+    /// Decides an order and records what was decided, in one transaction. Answers after COMMIT.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that could not be done; then there is no token.
+    pub async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
+        self.writer.issue(order).await
+    }
+
+    /// What [`Store::issue`] would decide, and on what facts. Records nothing; blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn explain(&self, order: &Order) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
+        self.read(|tx| issue::explain(tx, order))
+    }
+
+    /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
+    /// once; if it fails, nothing of it stays. Answers after COMMIT.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that could not be done, or whatever `work` returns.
+    pub async fn change<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.change(name, work).await
+    }
+
+    /// Checks that the store can read and write now. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot.
+    pub fn ready(&self) -> Result<(), StoreError> {
+        if !self.writer.is_alive() {
+            return Err(StoreError::Unavailable(
+                "the thread that writes has ended".to_owned(),
+            ));
+        }
+        self.read(|tx| tx.list_accounts(&Page::new(1, None)).map(drop))
+    }
+}
+
+/// Makes an id for a new row. Ids of one process grow, also within one second.
+#[must_use]
+pub fn new_id(now: Time) -> Uuid {
+    static CONTEXT: std::sync::Mutex<ContextV7> = std::sync::Mutex::new(ContextV7::new());
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, 0))
+}
+
+#[derive(Debug)]
+struct LogPoolErrors;
+
+impl r2d2::HandleError<diesel::r2d2::Error> for LogPoolErrors {
+    fn handle_error(&self, error: diesel::r2d2::Error) {
+        log::warn!("a reading connection failed: {error}");
+    }
+}

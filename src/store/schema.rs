@@ -1,0 +1,134 @@
+//! The tables, the same for both databases. `migrations/` makes them and says what each column means; a test holds this
+//! file against both.
+
+use diesel::table;
+
+table! {
+    accounts (id) {
+        id -> Text,
+        name -> Text,
+        parent_id -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    suspensions (id) {
+        id -> Text,
+        account_id -> Text,
+        suspended_at -> BigInt,
+        resumed_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    api_keys (id) {
+        id -> Text,
+        secret_hash -> Binary,
+        role -> Text,
+        account_id -> Nullable<Text>,
+        label -> Text,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    api_key_accounts (api_key_id, account_id) {
+        api_key_id -> Text,
+        account_id -> Text,
+    }
+}
+
+table! {
+    allocations (id, version) {
+        id -> Text,
+        version -> Integer,
+        spc -> Text,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        basis -> Text,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        recorded_at -> BigInt,
+        superseded_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    delegations (id, version) {
+        id -> Text,
+        version -> Integer,
+        account_id -> Text,
+        parent_id -> Nullable<Text>,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        ca -> Bool,
+        reference -> Nullable<Text>,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        recorded_at -> BigInt,
+        superseded_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    exclusions (id, version) {
+        id -> Text,
+        version -> Integer,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        reason -> Text,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        recorded_at -> BigInt,
+        superseded_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    grants (jti) {
+        jti -> Text,
+        account_id -> Text,
+        tkvalue -> Text,
+        ca -> Bool,
+        fingerprint -> Text,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        chain -> Text,
+        caller -> Text,
+        request_id -> Text,
+        justified_by -> Text,
+        withdrawn_at -> Nullable<BigInt>,
+        withdrawal_reason -> Nullable<Text>,
+    }
+}
+
+table! {
+    grant_numbers (jti, entry) {
+        jti -> Text,
+        entry -> Integer,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    audit_events (id) {
+        id -> Text,
+        at -> BigInt,
+        caller -> Text,
+        action -> Text,
+        subject -> Text,
+        outcome -> Text,
+        detail -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(accounts, suspensions, grants, grant_numbers);

@@ -1,0 +1,365 @@
+//! The one thread of a process that writes, with group commit.
+//!
+//! It takes what waits, without delay, and does it in one transaction; answers are released only after COMMIT. A job that
+//! fails is undone alone. The queue is bounded: when it is full, the answer is [`StoreError::Busy`].
+//!
+//! What takes authority away and what mints must not pass each other, on any replica. On PostgreSQL both hold an advisory
+//! lock until they commit: minting shares it, changing the inventory has it alone. SQLite has one writer anyway.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::result::QueryResult;
+use tokio::sync::oneshot;
+
+use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
+use super::error::{OpenError, Remedy, StoreError};
+use super::issue::{self, Order};
+use super::tx::Tx;
+use crate::domain::Denial;
+use crate::domain::grant::{Grant, Recorded};
+use crate::telemetry::Metrics;
+
+/// How often a transaction is tried that others were in the way of.
+const ATTEMPTS: u32 = 5;
+
+/// What becomes of an order: a grant that is in the database, or a denial that is.
+pub type Verdict = Result<Recorded<Grant>, Denial>;
+
+/// The way to the thread that writes. Dropping it lets the thread finish what waits.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Something to be written, and the place for its outcome until COMMIT.
+enum Job {
+    Issue(Box<IssueJob>),
+    Change(Box<dyn Change>),
+}
+
+/// An order, its outcome once it is decided, and who waits for it.
+struct IssueJob {
+    order: Order,
+    outcome: Option<Result<Grant, Denial>>,
+    reply: oneshot::Sender<Result<Verdict, StoreError>>,
+}
+
+/// A change of the inventory: a closure that may run twice, with its type erased.
+trait Change: Send {
+    fn name(&self) -> &'static str;
+    fn run(&mut self, tx: &mut Tx<'_>);
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct ChangeOf<F, T, E> {
+    name: &'static str,
+    work: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Change for ChangeOf<F, T, E>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) {
+        self.outcome = Some(tx.savepoint(&mut self.work));
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = match (committed, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => {
+                Err(StoreError::Unavailable("the change was not run".to_owned()).into())
+            }
+            (Err(error), _) => Err(error.into()),
+        };
+        // Whoever asked may have gone away; what was committed stays.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Writer {
+    pub(super) fn start(
+        url: DatabaseUrl,
+        connection: AnyConnection,
+        queue: usize,
+        batch: usize,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let (sender, receiver) = sync_channel(queue);
+        let mut worker = Worker {
+            url,
+            connection: Some(connection),
+            metrics: Arc::clone(&metrics),
+        };
+        let thread = thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || worker.serve(&receiver, batch.max(1)))?;
+        Ok(Self {
+            queue: Some(sender),
+            thread: Some(thread),
+            metrics,
+        })
+    }
+
+    /// Whether the thread is there to take anything.
+    pub(super) fn is_alive(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Orders a token. The answer comes after COMMIT.
+    pub(super) async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Issue(Box::new(IssueJob {
+            order,
+            outcome: None,
+            reply,
+        })))?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Changes the inventory. `work` sees all that was committed before, runs alone, and may run more than once; if it
+    /// fails, nothing of it stays.
+    pub(super) async fn change<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Change(Box::new(ChangeOf {
+            name,
+            work,
+            outcome: None,
+            reply,
+        })))?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    fn send(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        self.metrics.writer_queue_length.inc();
+        queue.try_send(job).map_err(|error| {
+            self.metrics.writer_queue_length.dec();
+            match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => gone(),
+            }
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the thread that writes has ended".to_owned())
+}
+
+impl Job {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Issue(_) => "issue",
+            Self::Change(change) => change.name(),
+        }
+    }
+
+    fn answer(self, committed: Result<(), StoreError>) {
+        match self {
+            Self::Change(change) => change.answer(committed),
+            Self::Issue(job) => {
+                let verdict = match (committed, job.outcome) {
+                    (Ok(()), Some(outcome)) => Ok(outcome.map(Recorded::after_commit)),
+                    (Ok(()), None) => Err(StoreError::Unavailable(
+                        "the order was not decided".to_owned(),
+                    )),
+                    (Err(error), _) => Err(error),
+                };
+                let _ = job.reply.send(verdict);
+            }
+        }
+    }
+}
+
+/// Why a transaction was not committed, and what helps.
+struct Failure {
+    remedy: Remedy,
+    error: StoreError,
+    /// COMMIT itself failed without saying how, so the transaction may be there: it must not be run again.
+    in_doubt: bool,
+}
+
+struct Worker {
+    url: DatabaseUrl,
+    connection: Option<AnyConnection>,
+    metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    fn serve(&mut self, jobs: &Receiver<Job>, batch: usize) {
+        while let Ok(first) = jobs.recv() {
+            let mut taken = vec![first];
+            taken.extend(jobs.try_iter().take(batch - 1));
+            self.metrics
+                .writer_queue_length
+                .sub(taken.len().try_into().unwrap_or(i64::MAX));
+            self.metrics.writer_batch_size.observe(size(taken.len()));
+            self.transact(taken);
+        }
+    }
+
+    /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own.
+    fn transact(&mut self, mut jobs: Vec<Job>) {
+        let name = match jobs.as_slice() {
+            [only] => only.name(),
+            [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
+            _ => "mixed",
+        };
+        for attempt in 1.. {
+            let started = Instant::now();
+            let outcome = self.attempt(&mut jobs);
+            let elapsed = started.elapsed().as_secs_f64();
+            self.metrics.transaction(name, elapsed);
+            let failure = match outcome {
+                Ok(()) => return jobs.into_iter().for_each(|job| job.answer(Ok(()))),
+                Err(failure) => failure,
+            };
+            match failure.remedy {
+                Remedy::Repeat | Remedy::Reconnect if !failure.in_doubt && attempt < ATTEMPTS => {
+                    self.metrics.transaction_retry(name);
+                }
+                Remedy::GiveUp if !failure.in_doubt && jobs.len() > 1 => {
+                    return jobs.into_iter().for_each(|job| self.transact(vec![job]));
+                }
+                Remedy::Repeat | Remedy::Reconnect | Remedy::GiveUp => {
+                    log::error!(transaction = name; "a transaction failed: {}", failure.error);
+                    return jobs
+                        .into_iter()
+                        .for_each(|job| job.answer(Err(failure.error.clone())));
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.url.connect().map_err(|error| Failure {
+                remedy: Remedy::GiveUp,
+                error: StoreError::Unavailable(error.to_string()),
+                in_doubt: true,
+            })?,
+        };
+        let outcome = transaction(&mut connection, jobs);
+        // A connection that failed is replaced, unless it is known to be good again.
+        let usable = match &outcome {
+            Ok(()) => true,
+            Err(failure) if failure.in_doubt || failure.remedy == Remedy::Reconnect => false,
+            Err(_) => roll_back(&mut connection).is_ok(),
+        };
+        self.connection = usable.then_some(connection);
+        outcome
+    }
+}
+
+fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<(), Failure> {
+    let failed = |error: diesel::result::Error| Failure {
+        remedy: Remedy::for_error(&error),
+        error: StoreError::Unavailable(error.to_string()),
+        in_doubt: false,
+    };
+    begin_writing(connection).map_err(failed)?;
+    let alone = jobs.iter().any(|job| matches!(job, Job::Change(_)));
+    take_turn(connection, alone).map_err(failed)?;
+
+    let mut tx = Tx::new(connection);
+    for segment in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Issue(_), Job::Issue(_)))) {
+        if let Err(error) = run(&mut tx, segment) {
+            let remedy = tx.remedy.unwrap_or(Remedy::GiveUp);
+            return Err(Failure {
+                remedy,
+                error,
+                in_doubt: false,
+            });
+        }
+    }
+    commit(connection).map_err(|error| {
+        let remedy = Remedy::for_error(&error);
+        Failure {
+            // Only of a conflict is it certain that nothing was kept.
+            in_doubt: remedy != Remedy::Repeat,
+            remedy,
+            error: StoreError::Unavailable(error.to_string()),
+        }
+    })
+}
+
+/// Runs one change, or neighbouring orders as one batch.
+fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<(), StoreError> {
+    if let [Job::Change(change)] = segment {
+        change.run(tx);
+        return match tx.remedy.take() {
+            // Its savepoint is undone, and its own answer says why.
+            None | Some(Remedy::GiveUp) => Ok(()),
+            Some(remedy) => {
+                tx.remedy = Some(remedy);
+                Err(StoreError::Unavailable("interrupted".to_owned()))
+            }
+        };
+    }
+    let orders: Vec<&Order> = segment
+        .iter()
+        .filter_map(|job| match job {
+            Job::Issue(job) => Some(&job.order),
+            Job::Change(_) => None,
+        })
+        .collect();
+    let outcomes = issue::decide_and_record(tx, &orders)?;
+    for (job, decided) in segment.iter_mut().zip(outcomes) {
+        if let Job::Issue(job) = job {
+            job.outcome = Some(decided);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until no replica is doing what must not happen at the same time. The lock ends with the transaction.
+fn take_turn(connection: &mut AnyConnection, alone: bool) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Sqlite(_) => Ok(()),
+        AnyConnection::Postgres(c) => c.batch_execute(if alone {
+            "SELECT pg_advisory_xact_lock(8468774)"
+        } else {
+            "SELECT pg_advisory_xact_lock_shared(8468774)"
+        }),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has few jobs")]
+fn size(jobs: usize) -> f64 {
+    jobs as f64
+}
