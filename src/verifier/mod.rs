@@ -1,0 +1,61 @@
+//! What a CA does with an authority token: the nine steps of RFC 9448 §6, in order.
+//!
+//! Knows the domain and OpenSSL, and nothing of those who make tokens: an error in making one must not be repeated in
+//! checking it. Never fetches anything; a certificate for an `x5u` is handed in.
+
+pub mod claims;
+mod jws;
+mod report;
+mod steps;
+mod trust;
+
+pub use claims::{ClaimsError, TokenClaims};
+pub use jws::JwsError;
+pub use report::{Outcome, Report, Step};
+pub use trust::{TrustError, TrustList};
+
+use thiserror::Error;
+
+use crate::domain::{Fingerprint, Time, TnAuthList};
+
+/// What the CA knows when a token comes in.
+#[derive(Debug, Clone)]
+pub struct Expectations {
+    /// Whom the CA trusts to make tokens.
+    pub trust: TrustList,
+    /// The fingerprint of the ACME account's key.
+    pub fingerprint: Fingerprint,
+    /// The identifier of the ACME order. Without it the list is read but not compared.
+    pub identifier: Option<TnAuthList>,
+    /// `cA` of the CSR's basicConstraints. Without it `ca` is read but not compared.
+    pub ca: Option<bool>,
+    /// The name of the CA, for tokens that are made out to somebody (`aud`, RFC 7519 §4.1.3).
+    pub audience: Option<String>,
+}
+
+/// Checks a token as it stood at `at`. Every step that can be made is made, so that the report names all that is wrong.
+#[must_use]
+pub fn verify(token: &str, expected: &Expectations, at: Time) -> Report {
+    match jws::Jws::parse(token) {
+        Ok(jws) => steps::walk(&jws, expected, at),
+        Err(error) => Report::unreadable(&error),
+    }
+}
+
+/// Why a token could not be accepted by anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LintError {
+    #[error(transparent)]
+    Jws(#[from] JwsError),
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+}
+
+/// Reads a token by all the rules that need no knowledge of its reader, for those who make tokens.
+///
+/// # Errors
+/// [`LintError`] names the first thing that is wrong.
+pub fn lint(token: &str) -> Result<TokenClaims, LintError> {
+    let jws = jws::Jws::parse(token)?;
+    Ok(TokenClaims::read(jws.payload())?)
+}

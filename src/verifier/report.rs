@@ -1,0 +1,161 @@
+//! What the verifier found, step by step.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::jws::JwsError;
+
+/// What each step of RFC 9448 §6 looks at, by its number; 0 stands for the reading before them.
+const TITLES: [&str; 10] = [
+    "the token is a JWT",
+    "`atc` is well-formed",
+    "`x5u` names a trusted authority",
+    "`x5c` is a trusted authority's",
+    "the signature",
+    "`tktype`",
+    "`tkvalue` is the identifier",
+    "the remaining claims",
+    "`fingerprint` is the account's",
+    "`ca` is that of the CSR",
+];
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Passed,
+    Failed,
+    /// There was nothing to check, or nothing to check it with.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word of the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One step of RFC 9448 §6.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// 1 to 9 as in the RFC; 0 if the token could not even be read.
+    pub number: usize,
+    pub title: &'static str,
+    pub outcome: Outcome,
+    pub detail: String,
+}
+
+impl Step {
+    pub(super) fn new(number: usize, outcome: Outcome, detail: impl Into<String>) -> Self {
+        Self {
+            number,
+            title: TITLES[number],
+            outcome,
+            detail: detail.into(),
+        }
+    }
+
+    /// A step that passed with its detail, or failed with its reason.
+    pub(super) fn from_result<E: fmt::Display>(number: usize, result: Result<String, E>) -> Self {
+        match result {
+            Ok(detail) => Self::new(number, Outcome::Passed, detail),
+            Err(reason) => Self::new(number, Outcome::Failed, reason.to_string()),
+        }
+    }
+}
+
+/// All steps that were made, and what the token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    accepted: bool,
+    steps: Vec<Step>,
+    claims: Option<Map<String, Value>>,
+}
+
+impl Report {
+    pub(super) fn new(steps: Vec<Step>, claims: Map<String, Value>) -> Self {
+        let signed = |step: &Step| step.number == 4 && step.outcome == Outcome::Passed;
+        let sound = |step: &Step| step.outcome != Outcome::Failed;
+        Self {
+            accepted: steps.iter().all(sound) && steps.iter().any(signed),
+            steps,
+            claims: Some(claims),
+        }
+    }
+
+    pub(super) fn unreadable(error: &JwsError) -> Self {
+        Self {
+            accepted: false,
+            steps: vec![Step::new(0, Outcome::Failed, error.to_string())],
+            claims: None,
+        }
+    }
+
+    /// Whether the CA may set the challenge to `valid`.
+    #[must_use]
+    pub const fn accepted(&self) -> bool {
+        self.accepted
+    }
+
+    /// The steps, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The steps that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Step> {
+        self.steps
+            .iter()
+            .filter(|step| step.outcome == Outcome::Failed)
+    }
+
+    /// The payload as it was read, true only if the token was accepted.
+    #[must_use]
+    pub const fn claims(&self) -> Option<&Map<String, Value>> {
+        self.claims.as_ref()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = self.outcome.as_str();
+        write!(
+            f,
+            "step {} {outcome:7} {}: {}",
+            self.number, self.title, self.detail
+        )
+    }
+}
+
+/// One line a step, then the verdict.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        f.write_str(if self.accepted { "accepted" } else { "refused" })
+    }
+}
+
+/// A stranger's text, safe to print: short, on one line, nothing that a terminal would obey.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push_str("..");
+    }
+    out
+}

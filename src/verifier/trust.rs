@@ -1,0 +1,273 @@
+//! Whom a CA trusts to make tokens (RFC 9447 §4: "trusts the TA certificate out of band"), and how a token's `x5u` or
+//! `x5c` leads there. An `x5u` is never fetched: it is the caller's, and RFC 8725 §3.10 warns of following it.
+//!
+//! A signer is trusted in one of these ways:
+//! - its certificate is, byte for byte, in the trust list: then it is a trust anchor;
+//! - its chain leads to a certificate of the trust list, by RFC 5280 and at the time of the check;
+//! - there is no trust list, and its chain was handed in for exactly the token's `x5u`: then it is a trust anchor;
+//! - nothing was handed in for the `x5u`, but a certificate of the trust list made the signature: it is the signer,
+//!   wherever it is published.
+//!
+//! The validity period of a trust anchor is no part of path validation (RFC 5280 §6.1.1), and the report says so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::error::ErrorStack;
+use openssl::stack::Stack;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
+use openssl::x509::{X509, X509StoreContext, X509VerifyResult};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::jws::Jws;
+use super::report::shown;
+use crate::domain::Time;
+use crate::domain::certificate::{Certificate, CertificateError, KeyKind};
+
+/// More certificates than any chain of this field has.
+const MAX_CHAIN: usize = 10;
+
+/// Why a token's signer is not trusted, or a trust list cannot be made.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
+    #[error("OpenSSL cannot work with it: {0}")]
+    OpenSsl(#[from] ErrorStack),
+    #[error("`{0}` is not an https URL")]
+    NotHttps(String),
+    #[error("`x5u` is not a string")]
+    X5uKind,
+    #[error(
+        "`{0}` is not the URL of a known chain, nothing is fetched, and no certificate of the trust list made the signature"
+    )]
+    UnknownUrl(String),
+    #[error("`x5c` is not an array of 1 to {MAX_CHAIN} strings")]
+    X5cKind,
+    #[error("certificate {number} of `x5c` is not padded base64 of DER (RFC 7515 §4.1.6): {why}")]
+    X5cItem { number: usize, why: String },
+    #[error("there is no trust list that the chain of {0} could lead to")]
+    NoTrustList(String),
+    #[error("the chain of {subject} does not lead to the trust list: {why}")]
+    Path {
+        subject: String,
+        why: X509VerifyResult,
+    },
+    #[error("the key of {subject} is {kind}, and ES256 needs EC P-256")]
+    Key { subject: String, kind: KeyKind },
+    #[error("the key usage of {0} does not name `digitalSignature`")]
+    KeyUsage(String),
+}
+
+/// The certificates that are trusted, and the chains that are known by their URL.
+#[derive(Debug, Clone, Default)]
+pub struct TrustList {
+    certificates: Vec<Certificate>,
+    chains: BTreeMap<String, Vec<Certificate>>,
+}
+
+impl TrustList {
+    /// Trusts each certificate of a PEM text: those of authorities, or those of the CAs that vouch for them.
+    ///
+    /// # Errors
+    /// [`TrustError`] if there is no certificate in it, or one that cannot be read.
+    pub fn trust_pem(&mut self, pem: &str) -> Result<(), TrustError> {
+        self.certificates.extend(readable_chain(pem)?);
+        Ok(())
+    }
+
+    /// Says what is published at `url`: a certificate and those that vouch for it, the signer's first.
+    ///
+    /// # Errors
+    /// [`TrustError`] if the URL is not https, or the text is no chain.
+    pub fn publish_pem(&mut self, url: &str, pem: &str) -> Result<(), TrustError> {
+        let url = https(url)?.to_owned();
+        self.chains.insert(url, readable_chain(pem)?);
+        Ok(())
+    }
+
+    /// RFC 9448 §6, step 2: the signer that `x5u` leads to.
+    pub(super) fn by_url(
+        &self,
+        x5u: &Value,
+        jws: &Jws<'_>,
+        at: Time,
+    ) -> Result<Signer, TrustError> {
+        let url = https(x5u.as_str().ok_or(TrustError::X5uKind)?)?;
+        match self.chains.get(url).map(Vec::as_slice) {
+            Some([leaf, ..]) if self.certificates.is_empty() => Signer::new(leaf, Basis::Pinned),
+            Some(chain) => self.by_path(chain, at),
+            None => self
+                .certificates
+                .iter()
+                .filter(|certificate| fit_to_sign(certificate).is_ok())
+                .find(|certificate| made(certificate, jws))
+                .ok_or_else(|| TrustError::UnknownUrl(shown(url)))
+                .and_then(|certificate| Signer::new(certificate, Basis::Named)),
+        }
+    }
+
+    /// RFC 9448 §6, step 3: the signer that `x5c` holds. The certificate to which `x5u` led needs no second proof.
+    pub(super) fn by_chain(
+        &self,
+        x5c: &Value,
+        by_url: Option<&Signer>,
+        at: Time,
+    ) -> Result<Signer, TrustError> {
+        let chain = x5c_chain(x5c)?;
+        match (by_url, chain.first()) {
+            (Some(signer), Some(leaf)) if signer.certificate == *leaf => Ok(signer.clone()),
+            _ => self.by_path(&chain, at),
+        }
+    }
+
+    fn by_path(&self, chain: &[Certificate], at: Time) -> Result<Signer, TrustError> {
+        let (leaf, rest) = chain.split_first().ok_or(CertificateError::None)?;
+        if self.certificates.contains(leaf) {
+            return Signer::new(leaf, Basis::Listed);
+        }
+        if self.certificates.is_empty() {
+            return Err(TrustError::NoTrustList(subject(leaf)));
+        }
+        let mut store = X509StoreBuilder::new()?;
+        for anchor in &self.certificates {
+            store.add_cert(X509::from_der(anchor.as_der())?)?;
+        }
+        let mut rules = X509VerifyParam::new()?;
+        rules.set_time(at.timestamp());
+        // An intermediate of the trust list is an anchor too, without its root.
+        rules.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        store.set_param(&rules)?;
+        let mut untrusted = Stack::new()?;
+        for certificate in rest {
+            untrusted.push(X509::from_der(certificate.as_der())?)?;
+        }
+        let signer = X509::from_der(leaf.as_der())?;
+        let (valid, why) =
+            X509StoreContext::new()?.init(&store.build(), &signer, &untrusted, |context| {
+                Ok((context.verify_cert()?, context.error()))
+            })?;
+        if valid {
+            Signer::new(leaf, Basis::Path)
+        } else {
+            let subject = subject(leaf);
+            Err(TrustError::Path { subject, why })
+        }
+    }
+}
+
+/// A certificate that is trusted to sign tokens.
+#[derive(Debug, Clone)]
+pub(super) struct Signer {
+    certificate: Certificate,
+    public_key: Vec<u8>,
+    basis: Basis,
+}
+
+/// Why a signer is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// Handed in for the `x5u`, without a trust list.
+    Pinned,
+    /// In the trust list.
+    Listed,
+    /// In the trust list, and known by its signature alone.
+    Named,
+    /// Vouched for by the trust list.
+    Path,
+}
+
+impl Signer {
+    fn new(certificate: &Certificate, basis: Basis) -> Result<Self, TrustError> {
+        fit_to_sign(certificate)?;
+        Ok(Self {
+            public_key: certificate.public_key_der()?,
+            certificate: certificate.clone(),
+            basis,
+        })
+    }
+
+    /// The key, a `SubjectPublicKeyInfo`.
+    pub(super) fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&subject(&self.certificate))?;
+        f.write_str(match self.basis {
+            Basis::Pinned => ", trusted directly as it was handed in; its validity period was not checked",
+            Basis::Listed => ", in the trust list; its validity period was not checked",
+            Basis::Named => {
+                ", in the trust list and known by its signature; its validity period was not checked"
+            }
+            Basis::Path => ", by a path to the trust list",
+        })
+    }
+}
+
+/// ES256 and RFC 8226 §4 need P-256; RFC 5280 §4.2.1.3 needs `digitalSignature` where there is a key usage.
+fn fit_to_sign(certificate: &Certificate) -> Result<(), TrustError> {
+    match certificate.key_kind() {
+        KeyKind::EcP256 if certificate.may_sign() => Ok(()),
+        KeyKind::EcP256 => Err(TrustError::KeyUsage(subject(certificate))),
+        kind @ KeyKind::Other(_) => Err(TrustError::Key {
+            subject: subject(certificate),
+            kind,
+        }),
+    }
+}
+
+fn made(certificate: &Certificate, jws: &Jws<'_>) -> bool {
+    let key = certificate.public_key_der();
+    key.is_ok_and(|key| jws.is_signed_by(&key).unwrap_or(false))
+}
+
+fn subject(certificate: &Certificate) -> String {
+    format!("`{}`", shown(&certificate.subject()))
+}
+
+/// An absolute https URL with a host, no user and no fragment; a URL is compared byte for byte.
+fn https(url: &str) -> Result<&str, TrustError> {
+    let rest = url.strip_prefix("https://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_url = !host.is_empty()
+        && !host.contains('@')
+        && !rest.contains('#')
+        && rest.bytes().all(|b| b.is_ascii_graphic());
+    if is_url {
+        Ok(url)
+    } else {
+        Err(TrustError::NotHttps(shown(url)))
+    }
+}
+
+/// Reads a chain that OpenSSL reads as well.
+fn readable_chain(pem: &str) -> Result<Vec<Certificate>, TrustError> {
+    let chain = Certificate::chain_from_pem(pem)?;
+    for certificate in &chain {
+        X509::from_der(certificate.as_der())?;
+    }
+    Ok(chain)
+}
+
+fn x5c_chain(x5c: &Value) -> Result<Vec<Certificate>, TrustError> {
+    let items = x5c.as_array().ok_or(TrustError::X5cKind)?;
+    if items.is_empty() || items.len() > MAX_CHAIN {
+        return Err(TrustError::X5cKind);
+    }
+    let numbered = items.iter().zip(1..);
+    numbered
+        .map(|(item, number)| {
+            let wrong = |why: String| TrustError::X5cItem { number, why };
+            let text = item.as_str().ok_or(TrustError::X5cKind)?;
+            let der = STANDARD.decode(text).map_err(|e| wrong(e.to_string()))?;
+            Certificate::from_der(&der).map_err(|e| wrong(e.to_string()))
+        })
+        .collect()
+}
