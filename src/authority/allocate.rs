@@ -1,0 +1,134 @@
+//! Allocations: the carrier gets numbers, and gives them back.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::withdraw::{Affected, outstanding};
+use super::{Action, Authority, Event, Refused};
+use crate::domain::clock::Time;
+use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
+use crate::domain::{Caller, NumberRange, Spc};
+use crate::store::{GrantFilter, Tx, Versions, new_id};
+
+/// Numbers that the carrier says it holds.
+#[derive(Debug, Clone)]
+pub struct NewAllocation {
+    pub spc: Spc,
+    pub numbers: NumberRange,
+    pub basis: Basis,
+    /// Now, if it is not said.
+    pub valid_from: Option<Time>,
+    pub valid_until: Option<Time>,
+}
+
+impl Authority {
+    /// Records that the carrier holds numbers.
+    ///
+    /// # Errors
+    /// [`Refused`] if the code is not the carrier's, or another allocation holds some of the numbers at the same time.
+    pub async fn allocate(
+        &self,
+        caller: &Caller,
+        new: NewAllocation,
+    ) -> Result<Allocation, Refused> {
+        self.require(caller, Action::Provision)?;
+        self.must_hold(&new.spc)?;
+        let now = self.clock.now();
+        let event = Event::new(caller, now, "allocate");
+        let allocation = Allocation {
+            row: RowRef {
+                id: new_id(now),
+                version: 1,
+            },
+            spc: new.spc,
+            numbers: new.numbers,
+            basis: new.basis,
+            window: super::window(new.valid_from, new.valid_until, now)?,
+            belief: Belief {
+                recorded_at: now,
+                superseded_at: None,
+            },
+        };
+        let work = move |tx: &mut Tx<'_>| {
+            must_be_free(tx, std::slice::from_ref(&allocation))?;
+            tx.insert_allocations(std::slice::from_ref(&allocation))?;
+            let detail = json!({
+                "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
+                "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
+            });
+            event.done(tx, &allocation.row.id, detail)?;
+            Ok(allocation.clone())
+        };
+        self.store.change("allocate", work).await
+    }
+
+    /// Records that the carrier gave numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such allocation.
+    pub async fn return_allocation(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        at: Option<Time>,
+    ) -> Result<Affected<Allocation>, Refused> {
+        self.require(caller, Action::Provision)?;
+        let now = self.clock.now();
+        let end = at.unwrap_or(now);
+        let event = Event::new(caller, now, "return");
+        let work = move |tx: &mut Tx<'_>| {
+            let known = tx.allocation(id)?.ok_or(Refused::NotFound("allocation"))?;
+            let (ended, changed) = super::withdraw::ended(&known, end, now);
+            if changed {
+                tx.supersede_allocation(id, now, super::withdraw::still_held(&ended))?;
+                event.done(tx, &id, json!({ "at": end }))?;
+            }
+            let filter = GrantFilter {
+                numbers: Some(known.numbers),
+                ..GrantFilter::outstanding(end.max(now))
+            };
+            let outstanding_grants = outstanding(tx, &filter)?;
+            Ok(Affected {
+                row: ended,
+                outstanding_grants,
+            })
+        };
+        self.store.change("return", work).await
+    }
+
+    /// Refuses a code that is not one of the carrier's.
+    pub(super) fn must_hold(&self, spc: &Spc) -> Result<(), Refused> {
+        if self.carrier.spcs.is_empty() || self.carrier.spcs.contains(spc) {
+            Ok(())
+        } else {
+            Err(Refused::SpcNotHeld(spc.clone()))
+        }
+    }
+}
+
+/// Allocations of the carrier do not overlap at one instant, neither with what is known nor with each other. All of `new` must have one window.
+pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), Refused> {
+    let Some(first) = new.first() else {
+        return Ok(());
+    };
+    let mut numbers: Vec<NumberRange> = new.iter().map(|allocation| allocation.numbers).collect();
+    numbers.sort_unstable();
+    if let Some(twice) = numbers
+        .windows(2)
+        .find_map(|pair| pair[0].intersection(pair[1]))
+    {
+        return Err(Refused::Twice(twice));
+    }
+    let versions = Versions::HoldingIn {
+        from: first.window.from(),
+        until: first.window.until(),
+    };
+    match tx.allocations_touching(&numbers, versions, 1)?.pop() {
+        None => Ok(()),
+        Some(other) => Err(Refused::Overlap {
+            numbers: other.numbers,
+            kind: "allocation",
+            id: other.row.id,
+        }),
+    }
+}

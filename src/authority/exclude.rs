@@ -1,0 +1,95 @@
+//! Exclusions: numbers lose their authority, such as by porting out, and may get it back.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::withdraw::{Affected, outstanding};
+use super::{Action, Authority, Event, Refused};
+use crate::domain::clock::Time;
+use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
+use crate::domain::{Caller, NumberRange};
+use crate::store::{GrantFilter, Tx, new_id};
+
+/// Numbers that are to carry no authority.
+#[derive(Debug, Clone)]
+pub struct NewExclusion {
+    pub numbers: NumberRange,
+    pub reason: Reason,
+    /// Now, if it is not said; a port is often known in advance.
+    pub valid_from: Option<Time>,
+    pub valid_until: Option<Time>,
+}
+
+impl Authority {
+    /// Takes authority from numbers: no token that is minted later reaches into the window. Lists what was minted before
+    /// and can be redeemed in it.
+    ///
+    /// # Errors
+    /// [`Refused`] if the window is none, or over.
+    pub async fn exclude(
+        &self,
+        caller: &Caller,
+        new: NewExclusion,
+    ) -> Result<Affected<Exclusion>, Refused> {
+        self.require(caller, Action::Provision)?;
+        let now = self.clock.now();
+        let event = Event::new(caller, now, "exclude");
+        let exclusion = Exclusion {
+            row: RowRef {
+                id: new_id(now),
+                version: 1,
+            },
+            numbers: new.numbers,
+            reason: new.reason,
+            window: super::window(new.valid_from, new.valid_until, now)?,
+            belief: Belief {
+                recorded_at: now,
+                superseded_at: None,
+            },
+        };
+        let work = move |tx: &mut Tx<'_>| {
+            tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
+            let detail = json!({
+                "numbers": exclusion.numbers, "reason": exclusion.reason,
+                "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
+            });
+            event.done(tx, &exclusion.row.id, detail)?;
+            let filter = GrantFilter {
+                numbers: Some(exclusion.numbers),
+                ..GrantFilter::outstanding(exclusion.window.from().max(now))
+            };
+            let outstanding_grants = outstanding(tx, &filter)?;
+            Ok(Affected {
+                row: exclusion.clone(),
+                outstanding_grants,
+            })
+        };
+        self.store.change("exclude", work).await
+    }
+
+    /// Gives numbers their authority back: now, or at an instant to come.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such exclusion.
+    pub async fn end_exclusion(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        at: Option<Time>,
+    ) -> Result<Exclusion, Refused> {
+        self.require(caller, Action::Provision)?;
+        let now = self.clock.now();
+        let end = at.unwrap_or(now);
+        let event = Event::new(caller, now, "end-exclusion");
+        let work = move |tx: &mut Tx<'_>| {
+            let known = tx.exclusion(id)?.ok_or(Refused::NotFound("exclusion"))?;
+            let (ended, changed) = super::withdraw::ended(&known, end, now);
+            if changed {
+                tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;
+                event.done(tx, &id, json!({ "at": end }))?;
+            }
+            Ok(ended)
+        };
+        self.store.change("end-exclusion", work).await
+    }
+}

@@ -1,0 +1,153 @@
+//! Issuing a token (RFC 9447 §5, RFC 9448 §5.5 to §5.7).
+
+use chrono::TimeDelta;
+use thiserror::Error;
+
+use super::Authority;
+use crate::domain::clock::Time;
+use crate::domain::grant::Jti;
+use crate::domain::{AccountId, Caller, Denial, TokenRequest};
+use crate::signer::SignerError;
+use crate::store::{Order, StoreError, new_id};
+use crate::telemetry::Outcome;
+use crate::verifier;
+
+/// A token that is in the ledger.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The JWT, in compact serialization.
+    pub token: String,
+    pub jti: Jti,
+    pub expires: Time,
+}
+
+impl std::fmt::Debug for Issued {
+    /// Without the token, which is for its owner alone (RFC 9448 §10).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued")
+            .field("jti", &self.jti)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug, Error)]
+pub enum IssueError {
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The service runs without a key.
+    #[error("no signing key is configured; set signer.key_file and signer.chain_file")]
+    NoSigner,
+    #[error("random bits cannot be had: {0}")]
+    Random(String),
+    /// What was signed would not be accepted by our own verifier.
+    #[error("the signed token is malformed: {0}")]
+    Lint(String),
+}
+
+impl Authority {
+    /// Decides, records, commits, and then signs.
+    ///
+    /// # Errors
+    /// [`IssueError`]; a grant without a token may then be in the ledger, a token without a grant never is.
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+    ) -> Result<Issued, IssueError> {
+        let outcome = self.decide_record_sign(caller, account, request).await;
+        match &outcome {
+            Ok(_) => self.metrics.token(Outcome::Granted),
+            Err(IssueError::Denied(denial)) => {
+                self.metrics.token(Outcome::Denied);
+                self.metrics.denial(denial.code());
+            }
+            Err(_) => self.metrics.token(Outcome::Error),
+        }
+        outcome
+    }
+
+    async fn decide_record_sign(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+    ) -> Result<Issued, IssueError> {
+        // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
+        // 2. What the token would say: the time, a fresh jti, the chain.
+        let signer = self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+        let mut order = self.order(caller, account, request);
+        order.jti = Jti::new(order.now, random()?);
+        // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
+        let grant = self.store.issue(order).await??;
+        // 6. Sign what was recorded, and read it back by the verifier's rules before anybody gets it.
+        let token = signer.sign(&grant)?;
+        verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
+        let grant = grant.get();
+        Ok(Issued {
+            token,
+            jti: grant.jti.clone(),
+            expires: grant.expires_at,
+        })
+    }
+
+    /// The order for a token.
+    pub(super) fn order(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+    ) -> Order {
+        let now = self.clock.now();
+        let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
+        let is_carrier = self.carrier.account.as_ref() == Some(&account);
+        let policy = self
+            .policy
+            .may_mint(caller, &account, is_carrier, &request, lifetime);
+        let policy = policy.and_then(|()| self.long_enough(lifetime));
+        let wanted = now + TimeDelta::seconds(lifetime.into());
+        let signer = self.signer.as_deref();
+        let until = signer.map_or(wanted, |signer| wanted.min(signer.authority_ends()));
+        Order {
+            jti: Jti::from_text(""),
+            now,
+            until,
+            minimum: self.lifetimes.minimum,
+            chain: signer
+                .map(|signer| signer.chain_name().to_owned())
+                .unwrap_or_default(),
+            spcs: self.carrier.spcs.clone(),
+            caller: caller.id.clone(),
+            request_id: caller.request_id,
+            audit_id: new_id(now),
+            policy,
+            account,
+            request,
+        }
+    }
+
+    fn long_enough(&self, lifetime: u32) -> Result<(), Denial> {
+        if lifetime >= self.lifetimes.minimum {
+            return Ok(());
+        }
+        Err(Denial::Policy {
+            code: "lifetime-not-allowed".to_owned(),
+            detail: format!(
+                "a token lives for at least {} seconds",
+                self.lifetimes.minimum
+            ),
+        })
+    }
+}
+
+fn random() -> Result<[u8; 16], IssueError> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|e| IssueError::Random(e.to_string()))?;
+    Ok(bits)
+}

@@ -1,0 +1,161 @@
+//! The decisions: one verb a file. Each verb checks who may do it, decides in one transaction, and leaves an audit event
+//! there.
+//!
+//! Whatever is refused by a rule of the field is refused here or in `domain::decision`; `api` only parses and renders.
+
+mod accounts;
+mod allocate;
+mod delegate;
+mod error;
+mod exclude;
+mod explain;
+pub mod import;
+mod issue;
+mod lookup;
+mod policy;
+mod withdraw;
+
+pub use allocate::NewAllocation;
+pub use delegate::NewDelegation;
+pub use error::Refused;
+pub use exclude::NewExclusion;
+pub use explain::{Explained, Question};
+pub use import::{Holding, Imported};
+pub use issue::{IssueError, Issued};
+pub use lookup::Known;
+pub use policy::{Action, Policy, PolicyError};
+pub use withdraw::{Affected, Outstanding};
+
+// What `Authority::read` is asked with, so that `api` need not know the store.
+pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::clock::Time;
+use crate::domain::{AccountId, Caller, Clock, Spc, Window};
+use crate::signer::Signer;
+use crate::store::{AuditEvent, Store, Tx, new_id};
+use crate::telemetry::Metrics;
+
+/// The carrier that runs the service.
+#[derive(Debug, Clone, Default)]
+pub struct Carrier {
+    /// Its service provider codes; when none is configured, as at the command line of an embedded database, any is taken
+    /// for the inventory, and none for a token.
+    pub spcs: Vec<Spc>,
+    /// Its own account, the only one that may get tokens for a service provider code.
+    pub account: Option<AccountId>,
+}
+
+/// Lifetimes of tokens, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// When a request names none.
+    pub default: u32,
+    /// The shortest that is worth signing.
+    pub minimum: u32,
+}
+
+/// Decides what is granted and keeps what is known.
+#[derive(Debug)]
+pub struct Authority {
+    pub store: Arc<Store>,
+    pub policy: Policy,
+    /// What signs; without it, as at the command line, nothing is issued.
+    pub signer: Option<Arc<Signer>>,
+    pub clock: Clock,
+    pub carrier: Carrier,
+    pub lifetimes: Lifetimes,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Authority {
+    /// The certificate chain of this name, leaf first, as `x5u` publishes it (RFC 7515 §4.1.5).
+    #[must_use]
+    pub fn published_chain(&self, name: &str) -> Option<Arc<[u8]>> {
+        self.signer.as_ref()?.published().get(name)
+    }
+
+    /// Checks that a token could be issued now. Blocks.
+    ///
+    /// # Errors
+    /// [`IssueError`] says what is missing.
+    pub fn ready(&self) -> Result<(), IssueError> {
+        self.store.ready()?;
+        let signer = self.signer.as_ref().ok_or(IssueError::NoSigner)?;
+        Ok(signer.ready(self.clock.now())?)
+    }
+
+    /// Refuses a caller whose role does not allow the action.
+    ///
+    /// # Errors
+    /// [`Refused::Forbidden`].
+    pub fn require(&self, caller: &Caller, action: Action) -> Result<(), Refused> {
+        if self.policy.may(caller, action) {
+            Ok(())
+        } else {
+            Err(Refused::Forbidden)
+        }
+    }
+
+    /// Asks questions that the caller's role allows it to ask. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if it may not ask, or the store cannot answer.
+    pub fn read<T>(
+        &self,
+        caller: &Caller,
+        questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, Refused> {
+        self.require(caller, Action::Read)?;
+        Ok(self.store.read(questions)?)
+    }
+}
+
+/// The window that a request means: from now on unless it says otherwise, and not over yet.
+fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, Refused> {
+    let window = Window::new(from.unwrap_or(now), until)?;
+    match window.until() {
+        Some(until) if until <= now => Err(Refused::Over(until)),
+        _ => Ok(window),
+    }
+}
+
+/// An event of the trail: who did what to what.
+#[derive(Debug, Clone)]
+struct Event {
+    caller: Caller,
+    at: Time,
+    action: &'static str,
+}
+
+impl Event {
+    fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
+        Self {
+            caller: caller.clone(),
+            at,
+            action,
+        }
+    }
+
+    /// Records that it was done, in the transaction that does it.
+    fn done(
+        &self,
+        tx: &mut Tx<'_>,
+        subject: &dyn ToString,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        tx.insert_audit_events(&[AuditEvent {
+            id: new_id(self.at),
+            at: self.at,
+            caller: self.caller.id.clone(),
+            action: self.action.to_owned(),
+            subject: subject.to_string(),
+            outcome: "done".to_owned(),
+            detail,
+            request_id: self.caller.request_id,
+        }])
+    }
+}

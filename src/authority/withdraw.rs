@@ -1,0 +1,91 @@
+//! Taking back: grants are withdrawn, rows of the inventory end, and what is still out there is told.
+
+use serde_json::json;
+
+use super::{Action, Authority, Event, Refused};
+use crate::domain::clock::Time;
+use crate::domain::grant::{Grant, Jti, Withdrawal};
+use crate::domain::inventory::Versioned;
+use crate::domain::{Caller, Window};
+use crate::store::{GrantFilter, Page, StoreError, Tx};
+
+/// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Affected<T> {
+    pub row: T,
+    pub outstanding_grants: Outstanding,
+}
+
+/// Grants that are not expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outstanding {
+    /// In the order in which they were issued.
+    pub grants: Vec<Grant>,
+    /// Whether there are more than are listed here; `GET /v1/grants` lists them all.
+    pub more: bool,
+}
+
+impl Authority {
+    /// Marks a grant as withdrawn. Its token still verifies until it expires: what counts is that the CA, the client and
+    /// whoever asks later can be told.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such grant.
+    pub async fn withdraw(
+        &self,
+        caller: &Caller,
+        jti: Jti,
+        reason: String,
+    ) -> Result<Grant, Refused> {
+        self.require(caller, Action::Provision)?;
+        let now = self.clock.now();
+        let event = Event::new(caller, now, "withdraw");
+        let work = move |tx: &mut Tx<'_>| {
+            let mut grant = tx.grant(&jti)?.ok_or(Refused::NotFound("grant"))?;
+            if grant.withdrawal.is_none() {
+                let withdrawal = Withdrawal {
+                    at: now,
+                    reason: reason.clone(),
+                };
+                tx.withdraw_grant(&jti, &withdrawal)?;
+                event.done(
+                    tx,
+                    &jti,
+                    json!({ "account": grant.account, "reason": reason }),
+                )?;
+                grant.withdrawal = Some(withdrawal);
+            }
+            Ok(grant)
+        };
+        self.store.change("withdraw", work).await
+    }
+}
+
+/// What can still be redeemed, as much of it as one answer holds.
+pub(super) fn outstanding(
+    tx: &mut Tx<'_>,
+    filter: &GrantFilter,
+) -> Result<Outstanding, StoreError> {
+    let page = tx.list_grants(filter, &Page::new(Page::MAX_LIMIT, None))?;
+    Ok(Outstanding {
+        grants: page.items,
+        more: page.next.is_some(),
+    })
+}
+
+/// The version of a row that ends at `end`, and whether that is anything new: an end is never put off, and repeating one
+/// changes nothing, nor does ending what was cancelled.
+pub(super) fn ended<R: Versioned + Clone>(row: &R, end: Time, now: Time) -> (R, bool) {
+    let cancelled = row.belief().superseded_at.is_some();
+    if cancelled || row.window().until().is_some_and(|until| until <= end) {
+        return (row.clone(), false);
+    }
+    // A row that ends before it starts never holds: it is superseded, and nothing takes its place.
+    let window = Window::new(row.window().from(), Some(end)).ok();
+    (row.next_version(window, now), true)
+}
+
+/// The version to be written, unless the row ended before it started.
+pub(super) fn still_held<R: Versioned>(row: &R) -> Option<&R> {
+    row.belief().superseded_at.is_none().then_some(row)
+}
