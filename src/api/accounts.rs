@@ -1,0 +1,131 @@
+//! `/v1/accounts`: who may ask for tokens.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::ToSchema;
+
+use super::Service;
+use super::body::Body;
+use super::caller::{Provisioner, Reader};
+use super::problem::Problem;
+use super::query::{PageQuery, name, query};
+use super::view::{AccountView, AffectedView, PageView};
+use crate::domain::AccountId;
+
+/// What an account is to be.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewAccount)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(super) struct NewAccountBody {
+    /// A name for people; the old one stays when none is given.
+    #[schema(example = "Acme Plumbing")]
+    name: Option<String>,
+    /// The reseller that it is a customer of; never changes.
+    parent: Option<String>,
+}
+
+/// The account of the path. What is no id is the id of no account.
+pub(super) fn account_id(request: &HttpRequest) -> Result<AccountId, Problem> {
+    name(request)?
+        .parse()
+        .map_err(|_| Problem::not_found("account"))
+}
+
+/// List the accounts, in the order of their ids.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<AccountView>, description = "A page of accounts")))]
+pub(super) async fn list_accounts(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page()?;
+    let found = web::block(move || {
+        service
+            .authority
+            .read(&caller, |tx| tx.list_accounts(&page))
+    })
+    .await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
+}
+
+/// Show one account.
+#[utoipa::path(get, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AccountView, description = "The account")))]
+pub(super) async fn get_account(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    let found = web::block(move || service.authority.read(&caller, |tx| tx.account(&id))).await??;
+    let account = found.ok_or_else(|| Problem::not_found("account"))?;
+    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+}
+
+/// Make an account, or give it another name.
+#[utoipa::path(put, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "`[A-Za-z0-9._~-]{1,64}`", example = "acme")),
+    request_body = NewAccountBody,
+    responses(
+        (status = 200, body = AccountView, description = "The account was there"),
+        (status = 201, body = AccountView, description = "The account is new"),
+        (status = 409, description = "The parent cannot be this one"),
+    ))]
+pub(super) async fn put_account(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = name(&request)?
+        .parse()
+        .map_err(|e| Problem::malformed("malformed-path", e))?;
+    let mut body = body.read().await?;
+    let (name, parent) = (body.text("name")?, body.take_if_set("parent")?);
+    body.done()?;
+    let (account, is_new) = service
+        .authority
+        .put_account(&caller, id, name, parent)
+        .await?;
+    let mut answer = if is_new {
+        HttpResponse::Created()
+    } else {
+        HttpResponse::Ok()
+    };
+    Ok(answer.json(AccountView::from(account)))
+}
+
+/// From now on the account gets no tokens.
+#[utoipa::path(post, path = "/v1/accounts/{id}/suspend", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AffectedView<AccountView>, description = "It is suspended")))]
+pub(super) async fn suspend_account(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    body.read_if_any().await?.done()?;
+    let affected = service.authority.suspend(&caller, id).await?;
+    let now = service.authority.clock.now();
+    Ok(HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected)))
+}
+
+/// From now on the account gets tokens again.
+#[utoipa::path(post, path = "/v1/accounts/{id}/resume", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AccountView, description = "It is in good standing")))]
+pub(super) async fn resume_account(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    body.read_if_any().await?.done()?;
+    let account = service.authority.resume(&caller, id).await?;
+    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+}

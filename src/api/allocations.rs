@@ -1,0 +1,114 @@
+//! `/v1/allocations`: the numbers that the carrier holds.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::ToSchema;
+
+use super::Service;
+use super::body::{Body, NumbersBody, UntilBody, WindowBody};
+use super::caller::{Provisioner, Reader};
+use super::problem::Problem;
+use super::query::{PageQuery, id, query};
+use super::view::{AffectedView, AllocationView, PageView};
+use crate::authority::NewAllocation;
+
+/// Numbers that the carrier says it holds.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewAllocation)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(super) struct NewAllocationBody {
+    /// One of the carrier's service provider codes.
+    #[schema(example = "1234")]
+    spc: String,
+    #[schema(inline)]
+    #[serde(flatten)]
+    numbers: NumbersBody,
+    /// block, code, ported-in or toll-free
+    #[schema(example = "block")]
+    basis: String,
+    #[serde(flatten)]
+    window: WindowBody,
+}
+
+/// Record that the carrier holds numbers.
+#[utoipa::path(post, path = "/v1/allocations", tag = "inventory", security(("bearer" = [])),
+    request_body = NewAllocationBody,
+    responses(
+        (status = 201, body = AllocationView, description = "It is recorded"),
+        (status = 409, description = "Another allocation holds some of the numbers at the same time"),
+    ))]
+pub(super) async fn create_allocation(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let mut body = body.read().await?;
+    let new = NewAllocation {
+        spc: body.need("spc")?,
+        numbers: body.range()?,
+        basis: body.need("basis")?,
+        valid_from: body.time("valid_from")?,
+        valid_until: body.time("valid_until")?,
+    };
+    body.done()?;
+    let made = service.authority.allocate(&caller, new).await?;
+    let location = (header::LOCATION, format!("/v1/allocations/{}", made.row.id));
+    Ok(HttpResponse::Created()
+        .insert_header(location)
+        .json(AllocationView::from(made)))
+}
+
+/// List the allocations, oldest first.
+#[utoipa::path(get, path = "/v1/allocations", tag = "inventory", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<AllocationView>, description = "A page of allocations")))]
+pub(super) async fn list_allocations(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page()?;
+    let found = web::block(move || {
+        service
+            .authority
+            .read(&caller, |tx| tx.list_allocations(&page))
+    })
+    .await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, AllocationView::from)))
+}
+
+/// Show one allocation.
+#[utoipa::path(get, path = "/v1/allocations/{id}", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The allocation")),
+    responses((status = 200, body = AllocationView, description = "Its newest version")))]
+pub(super) async fn get_allocation(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "allocation")?;
+    let found =
+        web::block(move || service.authority.read(&caller, |tx| tx.allocation(id))).await??;
+    let found = found.ok_or_else(|| Problem::not_found("allocation"))?;
+    Ok(HttpResponse::Ok().json(AllocationView::from(found)))
+}
+
+/// Record that the carrier gave numbers back.
+#[utoipa::path(post, path = "/v1/allocations/{id}/return", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The allocation")),
+    request_body = Option<UntilBody>,
+    responses((status = 200, body = AffectedView<AllocationView>, description = "It ends")))]
+pub(super) async fn return_allocation(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "allocation")?;
+    let mut body = body.read_if_any().await?;
+    let at = body.time("at")?;
+    body.done()?;
+    let affected = service.authority.return_allocation(&caller, id, at).await?;
+    let now = service.authority.clock.now();
+    Ok(HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected)))
+}

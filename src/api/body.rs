@@ -1,0 +1,262 @@
+//! Bodies: strict JSON, read member by member, so that each complaint names the member that it is about.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Service;
+use super::instant::Instant;
+use super::problem::Problem;
+use crate::domain::{NumberRange, Time, Tn, block, strict_json};
+
+/// Characters of a name, a reference or a reason.
+const LONGEST_TEXT: usize = 256;
+
+/// Numbers: either `block`, or `start` and `count`.
+#[derive(Debug, ToSchema)]
+#[schema(as = Numbers)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes a body; `Members::range` reads it")]
+pub(super) enum NumbersBody {
+    Block {
+        /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more `X`.
+        #[schema(example = "1.212.555.1XXX")]
+        block: String,
+    },
+    Range {
+        #[schema(example = "+12125551000")]
+        start: String,
+        #[schema(minimum = 1, example = 1000)]
+        count: u64,
+    },
+}
+
+/// When a row is to hold.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewWindow)]
+#[expect(dead_code, reason = "describes a body; `Members::time` reads it")]
+pub(super) struct WindowBody {
+    /// Now, if it is not said.
+    valid_from: Option<Instant>,
+    /// Without a known end, if it is not said.
+    valid_until: Option<Instant>,
+}
+
+/// When a row is to end.
+#[derive(Debug, ToSchema)]
+#[schema(as = End)]
+#[expect(dead_code, reason = "describes a body; `Members::time` reads it")]
+pub(super) struct UntilBody {
+    /// Now, if it is not said.
+    at: Option<Instant>,
+}
+
+/// A body that is not read yet: who is asking is proven first.
+pub(super) struct Body {
+    request: HttpRequest,
+    payload: web::Payload,
+}
+
+impl FromRequest for Body {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = web::Payload::from_request(request, payload).into_inner();
+        ready(
+            payload
+                .map_err(|e| Problem::internal(&e))
+                .map(|payload| Self {
+                    request: request.clone(),
+                    payload,
+                }),
+        )
+    }
+}
+
+impl Body {
+    /// One JSON object.
+    pub(super) async fn read(self) -> Result<Members, Problem> {
+        must_be_json(self.request.headers())?;
+        members(&self.bytes().await?)
+    }
+
+    /// One JSON object, or nothing at all, which is an object without members.
+    pub(super) async fn read_if_any(self) -> Result<Members, Problem> {
+        let typed = must_be_json(self.request.headers());
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() {
+            return Ok(Members(Map::new()));
+        }
+        typed?;
+        members(&bytes)
+    }
+
+    async fn bytes(self) -> Result<web::Bytes, Problem> {
+        let service = self.request.app_data::<Data<Service>>();
+        let limit = service.map_or(0, |service| service.max_body_bytes);
+        let announced = self.request.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(Problem::too_large(limit));
+        }
+        match self.payload.to_bytes_limited(limit).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(Problem::malformed(
+                "malformed-body",
+                format_args!("the body cannot be read: {error}"),
+            )),
+            Err(_) => Err(Problem::too_large(limit)),
+        }
+    }
+}
+
+/// `application/json`, with any parameters (RFC 8259 §11 defines none), and as it is.
+fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut types = headers.get_all(header::CONTENT_TYPE);
+    let (Some(one), None) = (types.next(), types.next()) else {
+        return Err(Problem::media_type(
+            "a body is application/json, and its Content-Type says so",
+        ));
+    };
+    let essence = one
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    if !essence.trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::media_type(
+            "a body is application/json, and its Content-Type says so",
+        ));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::media_type("a body is not compressed"));
+    }
+    Ok(())
+}
+
+fn members(bytes: &[u8]) -> Result<Members, Problem> {
+    let value =
+        strict_json::from_slice(bytes).map_err(|e| Problem::malformed("malformed-json", e))?;
+    Members::of(value, "the body")
+}
+
+/// The members of an object that are not taken yet.
+#[derive(Debug)]
+pub(super) struct Members(Map<String, Value>);
+
+impl Members {
+    /// The members of `value`, which is called `what` if it has none.
+    pub(super) fn of(value: Value, what: &str) -> Result<Self, Problem> {
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(Problem::malformed(
+                "malformed-member",
+                format_args!("{what} is not a JSON object"),
+            )),
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The member, if it is there.
+    pub(super) fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.0.shift_remove(name);
+        let parsed = value.map(|value| serde_json::from_value(value).map_err(|e| wrong(name, &e)));
+        parsed.transpose()
+    }
+
+    /// The member, if it is there and not null.
+    pub(super) fn take_if_set<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, Problem> {
+        Ok(self.take::<Option<T>>(name)?.flatten())
+    }
+
+    /// The member, which must be there.
+    pub(super) fn need<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, Problem> {
+        let missing = || {
+            Problem::malformed(
+                "missing-member",
+                format_args!("the member `{name}` is missing"),
+            )
+        };
+        self.take(name)?.ok_or_else(missing)
+    }
+
+    /// A text for people, if it is there and not null.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        let text = self.take_if_set::<String>(name)?;
+        if text
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > LONGEST_TEXT)
+        {
+            return Err(wrong(
+                name,
+                &format_args!("has more than {LONGEST_TEXT} characters"),
+            ));
+        }
+        // U+0000 cannot be kept by PostgreSQL, and none of them belongs into a name.
+        if text
+            .as_ref()
+            .is_some_and(|text| text.chars().any(char::is_control))
+        {
+            return Err(wrong(name, &"has a control character"));
+        }
+        Ok(text)
+    }
+
+    /// An instant, if it is there and not null.
+    pub(super) fn time(&mut self, name: &'static str) -> Result<Option<Time>, Problem> {
+        Ok(self.take_if_set::<Instant>(name)?.map(|instant| instant.0))
+    }
+
+    /// Numbers: `{"start","count"}` or `{"block"}`.
+    pub(super) fn range(&mut self) -> Result<NumberRange, Problem> {
+        if !self.has("block") {
+            let start: Tn = self.need("start")?;
+            return NumberRange::new(start, self.need("count")?).map_err(|e| wrong("count", &e));
+        }
+        if self.has("start") || self.has("count") {
+            let both = "`block` stands in place of `start` and `count`, not beside them";
+            return Err(Problem::malformed("malformed-member", both));
+        }
+        block::parse(&self.need::<String>("block")?).map_err(|e| wrong("block", &e))
+    }
+
+    /// Refuses whatever was not taken.
+    pub(super) fn done(self) -> Result<(), Problem> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let shown: String = name.chars().take(40).collect();
+                Err(Problem::malformed(
+                    "unknown-member",
+                    format_args!("the member `{shown}` is not known here"),
+                ))
+            }
+        }
+    }
+}
+
+/// A complaint about one member.
+pub(super) fn wrong(name: &str, why: &dyn std::fmt::Display) -> Problem {
+    Problem::malformed("malformed-member", format_args!("`{name}`: {why}"))
+}

@@ -1,0 +1,87 @@
+//! Who is asking, before anything else of a request is looked at.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpRequest};
+
+use super::Service;
+use super::exchange::RequestId;
+use super::problem::Problem;
+use crate::authority::Action;
+use crate::callers::Unproven;
+use crate::domain::Caller;
+
+/// A caller of any role.
+#[derive(Debug)]
+pub(super) struct Proven(pub(super) Caller);
+
+/// A caller who may read what the carrier keeps.
+#[derive(Debug)]
+pub(super) struct Reader(pub(super) Caller);
+
+/// A caller who may change what the carrier keeps.
+#[derive(Debug)]
+pub(super) struct Provisioner(pub(super) Caller);
+
+type Proving<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+
+impl FromRequest for Proven {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { prove(&request).await.map(Self) })
+    }
+}
+
+impl FromRequest for Reader {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { prove_for(&request, Action::Read).await.map(Self) })
+    }
+}
+
+impl FromRequest for Provisioner {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { prove_for(&request, Action::Provision).await.map(Self) })
+    }
+}
+
+/// The verbs ask this too. Asked here, it keeps those who may not from learning what a well-formed request is answered.
+async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Problem> {
+    let caller = prove(request).await?;
+    service(request)?.authority.require(&caller, action)?;
+    Ok(caller)
+}
+
+async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
+    let service = service(request)?;
+    let id = RequestId::of(request);
+    let mut offered = request.headers().get_all(header::AUTHORIZATION);
+    let authorization = match (offered.next(), offered.next()) {
+        (None, _) => return Err(Unproven::Missing.into()),
+        // Two proofs prove nothing (RFC 9110 §11.6.2 knows one field).
+        (Some(_), Some(_)) => return Err(Unproven::Invalid.into()),
+        (Some(one), None) => one.to_str().map_err(|_| Unproven::Invalid)?.to_owned(),
+    };
+    Ok(web::block(move || service.callers.prove(Some(&authorization), id)).await??)
+}
+
+fn service(request: &HttpRequest) -> Result<Data<Service>, Problem> {
+    let service = request.app_data::<Data<Service>>();
+    service
+        .cloned()
+        .ok_or_else(|| Problem::internal(&"the app has no service"))
+}

@@ -1,0 +1,125 @@
+//! Delegations: numbers lent to an account.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::ToSchema;
+
+use super::Service;
+use super::accounts::account_id;
+use super::body::{Body, NumbersBody, UntilBody, WindowBody};
+use super::caller::{Provisioner, Reader};
+use super::problem::Problem;
+use super::query::{PageQuery, id, query};
+use super::view::{AffectedView, DelegationView, PageView};
+use crate::authority::NewDelegation;
+
+/// Numbers that the carrier lends.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewDelegation)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(super) struct NewDelegationBody {
+    #[schema(inline)]
+    #[serde(flatten)]
+    numbers: NumbersBody,
+    /// Whether tokens for CA certificates are allowed.
+    #[schema(default = false)]
+    ca: Option<bool>,
+    #[serde(flatten)]
+    window: WindowBody,
+    /// The carrier's own order or contract.
+    #[schema(example = "order 4711")]
+    reference: Option<String>,
+}
+
+/// Lend numbers to an account.
+#[utoipa::path(post, path = "/v1/accounts/{id}/delegations", tag = "inventory", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    request_body = NewDelegationBody,
+    responses(
+        (status = 201, body = DelegationView, description = "It is recorded"),
+        (status = 409, description = "The carrier does not hold all of the numbers, or some are lent already"),
+    ))]
+pub(super) async fn create_delegation(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let account = account_id(&request)?;
+    let mut body = body.read().await?;
+    let new = NewDelegation {
+        account,
+        numbers: body.range()?,
+        ca: body.take("ca")?.unwrap_or(false),
+        valid_from: body.time("valid_from")?,
+        valid_until: body.time("valid_until")?,
+        reference: body.text("reference")?,
+    };
+    body.done()?;
+    let made = service.authority.delegate(&caller, new).await?;
+    let location = (header::LOCATION, format!("/v1/delegations/{}", made.row.id));
+    Ok(HttpResponse::Created()
+        .insert_header(location)
+        .json(DelegationView::from(made)))
+}
+
+/// List the delegations of an account, oldest first.
+#[utoipa::path(get, path = "/v1/accounts/{id}/delegations", tag = "inventory", security(("bearer" = [])), 
+    params(("id" = String, Path, description = "The account", example = "acme"), PageQuery),
+    responses((status = 200, body = PageView<DelegationView>, description = "A page of delegations")))]
+pub(super) async fn list_delegations(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let account = account_id(&request)?;
+    let page = query::<PageQuery>(&request)?.page()?;
+    let found = web::block(move || {
+        service
+            .authority
+            .read(&caller, |tx| match tx.account(&account)? {
+                Some(_) => tx.list_delegations_of(&account, &page).map(Some),
+                None => Ok(None),
+            })
+    })
+    .await??;
+    let found = found.ok_or_else(|| Problem::not_found("account"))?;
+    Ok(HttpResponse::Ok().json(PageView::of(found, DelegationView::from)))
+}
+
+/// Show one delegation.
+#[utoipa::path(get, path = "/v1/delegations/{id}", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The delegation")),
+    responses((status = 200, body = DelegationView, description = "Its newest version")))]
+pub(super) async fn get_delegation(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "delegation")?;
+    let found =
+        web::block(move || service.authority.read(&caller, |tx| tx.delegation(id))).await??;
+    let found = found.ok_or_else(|| Problem::not_found("delegation"))?;
+    Ok(HttpResponse::Ok().json(DelegationView::from(found)))
+}
+
+/// Take lent numbers back.
+#[utoipa::path(post, path = "/v1/delegations/{id}/end", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The delegation")),
+    request_body = Option<UntilBody>,
+    responses((status = 200, body = AffectedView<DelegationView>, description = "It ends")))]
+pub(super) async fn end_delegation(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "delegation")?;
+    let mut body = body.read_if_any().await?;
+    let at = body.time("at")?;
+    body.done()?;
+    let affected = service.authority.end_delegation(&caller, id, at).await?;
+    let now = service.authority.clock.now();
+    Ok(HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected)))
+}

@@ -1,0 +1,185 @@
+//! The OpenAPI document, made of the handlers and views, and the page that shows it without network.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header::{self, ContentEncoding};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, path::Operation,
+};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_swagger_ui::Config;
+
+use super::problem::{Problem, ProblemView};
+use super::query::name;
+use super::{
+    accounts, allocations, certs, delegations, exclusions, grants, health, numbers, token,
+};
+
+/// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
+/// decide about them.
+#[derive(Debug, utoipa::OpenApi)]
+#[openapi(
+    info(title = "tn-authority"),
+    paths(
+        token::issue_token,
+        accounts::list_accounts, accounts::get_account, accounts::put_account,
+        accounts::suspend_account, accounts::resume_account,
+        delegations::list_delegations, delegations::create_delegation,
+        delegations::get_delegation, delegations::end_delegation,
+        allocations::list_allocations, allocations::create_allocation,
+        allocations::get_allocation, allocations::return_allocation,
+        exclusions::list_exclusions, exclusions::create_exclusion,
+        exclusions::get_exclusion, exclusions::end_exclusion,
+        numbers::look_up_number, numbers::explain,
+        grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        certs::get_chain, health::alive, health::ready, document, page,
+    ),
+    components(schemas(ProblemView)),
+    modifiers(&Bearer, &Problems),
+)]
+struct Document;
+
+/// The document as it is served and committed.
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+/// How callers prove themselves.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key: `Authorization: Bearer tna_..`"))
+            .build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The refusals and failures that operations of one kind have in common.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, openapi: &mut OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let operations = [
+                (&mut item.get, false),
+                (&mut item.put, true),
+                (&mut item.post, true),
+            ];
+            for (operation, with_body) in operations {
+                if let Some(operation) = operation {
+                    add_problems(path, operation, with_body);
+                }
+            }
+        }
+    }
+}
+
+fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
+    let guarded = operation.security.is_some();
+    let in_query = operation
+        .parameters
+        .iter()
+        .flatten()
+        .any(|parameter| match parameter {
+            RefOr::T(parameter) => {
+                parameter.parameter_in == utoipa::openapi::path::ParameterIn::Query
+            }
+            RefOr::Ref(_) => false,
+        });
+    let fails = guarded || path == "/readyz";
+    let named = path.contains('{')
+        && !path.starts_with("/at/")
+        && operation.operation_id.as_deref() != Some("put_account");
+    let common = [
+        (
+            with_body || in_query || path.ends_with("{tn}"),
+            "400",
+            "The request is malformed",
+        ),
+        (guarded, "401", "No credentials were given"),
+        (
+            guarded,
+            "403",
+            "The credentials do not give access, or a rule or policy forbids it",
+        ),
+        (named, "404", "There is no such thing"),
+        (with_body, "413", "The body is too large"),
+        (with_body, "415", "The body is not application/json"),
+        (guarded, "500", "The service failed"),
+        (
+            fails,
+            "503",
+            "The store or the signer is not available, or the queue is full; come again",
+        ),
+    ];
+    let responses = &mut operation.responses.responses;
+    for (_, status, description) in common.into_iter().filter(|(has, ..)| *has) {
+        responses
+            .entry(status.to_owned())
+            .or_insert_with(|| RefOr::T(problem(description)));
+    }
+    for (status, response) in responses {
+        if let RefOr::T(response) = response
+            && status.starts_with('4')
+            && response.content.is_empty()
+        {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let schema = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", schema)
+        .build()
+}
+
+/// Show this document.
+#[utoipa::path(get, path = "/openapi.json", tag = "for everybody",
+    responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "OpenAPI 3.1")))]
+pub(super) async fn document() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(openapi())
+}
+
+/// Show this document as a page.
+#[utoipa::path(get, path = "/docs/", tag = "for everybody",
+    responses((status = 200, content_type = "text/html", body = String, description = "A page")))]
+pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+    let found = utoipa_swagger_ui::serve(&name(&request)?, Arc::clone(&CONFIG))
+        .map_err(|e| Problem::internal(&e))?;
+    let file = found.ok_or_else(|| Problem::not_found("page"))?;
+    let mut response = HttpResponse::Ok();
+    if file.gzpipped {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    let own_scripts = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+    Ok(response
+        .content_type(file.content_type)
+        .insert_header((header::CONTENT_SECURITY_POLICY, own_scripts))
+        .body(file.bytes.into_owned()))
+}
+
+pub(super) async fn to_the_page() -> HttpResponse {
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, "/docs/"))
+        .finish()
+}

@@ -1,0 +1,95 @@
+//! What every exchange has, whatever it is about: an id, a log line, a metric, security headers, and a problem document
+//! for each refusal, those of actix included.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use uuid::Uuid;
+
+use super::Service;
+use super::problem::Problem;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestId(pub(super) Uuid);
+
+impl RequestId {
+    pub(super) fn of(request: &HttpRequest) -> Uuid {
+        request
+            .extensions()
+            .get::<Self>()
+            .map_or_else(Uuid::nil, |id| id.0)
+    }
+}
+
+/// The middleware around everything.
+pub(super) async fn dress(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (start, id) = (Instant::now(), Uuid::new_v4());
+    let secure = request.app_config().secure();
+    request.extensions_mut().insert(RequestId(id));
+
+    let (request, response) = next.call(request).await?.into_parts();
+    let mut response = with_problem(response.map_into_boxed_body(), id);
+    let shown = id.to_string();
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(&shown) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    let mut add = |name, value| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
+    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // Who wants an answer to be kept says so.
+    add(header::CACHE_CONTROL, "no-store");
+    add(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    );
+    if secure {
+        add(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+
+    let (method, route) = (request.method().as_str(), request.match_pattern());
+    let (status, seconds) = (response.status().as_u16(), start.elapsed().as_secs_f64());
+    if let Some(service) = request.app_data::<Data<Service>>() {
+        service
+            .authority
+            .metrics
+            .http_request(method, route.as_deref(), status, seconds);
+    }
+    log::info!(
+        method = method, route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
+        request_id = shown.as_str();
+        "answered"
+    );
+    Ok(ServiceResponse::new(request, response))
+}
+
+/// Renders the problem of an answer. An error without one is a refusal of actix itself.
+fn with_problem(mut response: HttpResponse, id: Uuid) -> HttpResponse {
+    let problem = response.extensions_mut().remove::<Problem>();
+    let status = response.status();
+    match problem {
+        Some(problem) => problem.render(id),
+        None if status.is_client_error() || status.is_server_error() => {
+            let mut problem = Problem::bare(status);
+            if let Some(allow) = response.headers().get(header::ALLOW) {
+                problem = problem.with_header(header::ALLOW, allow.clone());
+            }
+            problem.render(id)
+        }
+        None => response,
+    }
+}

@@ -1,0 +1,195 @@
+//! HTTP: requests in, answers out. The only room that knows actix, besides `app`.
+//!
+//! A handler proves the caller, parses, calls one verb of `authority` and renders. Nothing is decided here.
+
+mod accounts;
+mod allocations;
+mod body;
+mod caller;
+mod certs;
+mod delegations;
+pub mod docs;
+mod exchange;
+mod exclusions;
+mod grants;
+mod health;
+mod instant;
+mod numbers;
+mod problem;
+mod query;
+mod token;
+mod view;
+
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{
+    AppService, HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse,
+};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
+
+use crate::authority::Authority;
+use crate::callers::Callers;
+use problem::Problem;
+
+/// What the handlers call.
+#[derive(Debug)]
+pub struct Service {
+    pub authority: Arc<Authority>,
+    pub callers: Callers,
+    /// A longer body is answered 413.
+    pub max_body_bytes: usize,
+}
+
+/// All routes of the API.
+fn routes(cfg: &mut ServiceConfig) {
+    cfg
+        // RFC 9447 §5, RFC 9448 §5.5
+        .service(at("/at/account/{id}/token").post(token::issue_token))
+        // Provisioning
+        .service(at("/v1/accounts").get(accounts::list_accounts))
+        .service(
+            at("/v1/accounts/{id}")
+                .get(accounts::get_account)
+                .put(accounts::put_account),
+        )
+        .service(at("/v1/accounts/{id}/suspend").post(accounts::suspend_account))
+        .service(at("/v1/accounts/{id}/resume").post(accounts::resume_account))
+        .service(
+            at("/v1/accounts/{id}/delegations")
+                .get(delegations::list_delegations)
+                .post(delegations::create_delegation),
+        )
+        .service(at("/v1/delegations/{id}").get(delegations::get_delegation))
+        .service(at("/v1/delegations/{id}/end").post(delegations::end_delegation))
+        .service(
+            at("/v1/allocations")
+                .get(allocations::list_allocations)
+                .post(allocations::create_allocation),
+        )
+        .service(at("/v1/allocations/{id}").get(allocations::get_allocation))
+        .service(at("/v1/allocations/{id}/return").post(allocations::return_allocation))
+        .service(
+            at("/v1/exclusions")
+                .get(exclusions::list_exclusions)
+                .post(exclusions::create_exclusion),
+        )
+        .service(at("/v1/exclusions/{id}").get(exclusions::get_exclusion))
+        .service(at("/v1/exclusions/{id}/end").post(exclusions::end_exclusion))
+        .service(at("/v1/numbers/{tn}").get(numbers::look_up_number))
+        .service(at("/v1/explain").post(numbers::explain))
+        .service(at("/v1/grants").get(grants::list_grants))
+        .service(at("/v1/grants/{jti}").get(grants::get_grant))
+        .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        // For everybody
+        .service(at("/certs/{sha256}.pem").get(certs::get_chain))
+        .service(at("/healthz").get(health::alive))
+        .service(at("/readyz").get(health::ready))
+        .service(at("/openapi.json").get(docs::document))
+        .service(at("/docs").get(docs::to_the_page))
+        .service(at("/docs/{file:.*}").get(docs::page));
+}
+
+/// All routes of the operations listener.
+fn operations_routes(cfg: &mut ServiceConfig) {
+    cfg.service(at("/metrics").get(health::metrics))
+        .service(at("/healthz").get(health::alive))
+        .service(at("/readyz").get(health::ready));
+}
+
+/// The API, ready to be served.
+pub fn app(
+    service: Data<Service>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    with(service, routes)
+}
+
+/// What operators see, ready to be served on a listener of its own.
+pub fn operations(
+    service: Data<Service>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    with(service, operations_routes)
+}
+
+fn with(
+    service: Data<Service>,
+    routes: fn(&mut ServiceConfig),
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(service)
+        .configure(routes)
+        .default_service(web::to(|| async {
+            Err::<&str, _>(Problem::no_such_route())
+        }))
+        .wrap(from_fn(exchange::dress))
+}
+
+/// A path and the methods that it takes; `exchange` makes a problem of the 405 that actix answers to others.
+struct Place(Resource);
+
+fn at(path: &str) -> Place {
+    Place(web::resource(path))
+}
+
+impl Place {
+    /// HEAD too (RFC 9110 §9.3.2), where actix leaves the body out.
+    fn get<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let head = web::head().to(handler.clone());
+        Self(self.0.route(web::get().to(handler)).route(head))
+    }
+
+    fn post<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self(self.0.route(web::post().to(handler)))
+    }
+
+    fn put<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self(self.0.route(web::put().to(handler)))
+    }
+}
+
+impl HttpServiceFactory for Place {
+    fn register(self, config: &mut AppService) {
+        self.0.register(config);
+    }
+}

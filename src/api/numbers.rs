@@ -1,0 +1,218 @@
+//! `/v1/numbers/{tn}` and `/v1/explain`: what is known of numbers, and what would be decided.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Service;
+use super::body::{Body, Members, NumbersBody, wrong};
+use super::caller::Reader;
+use super::instant::Instant;
+use super::problem::{Problem, SubproblemView};
+use super::query::{name, query};
+use super::view::{AllocationView, DelegationView, ExclusionView, GrantView, JustificationView};
+use crate::authority::{Explained, Known, Question};
+use crate::domain::decision::Standing;
+use crate::domain::{NumberRange, Time, Tn};
+
+/// As of when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LookupQuery {
+    /// An instant (RFC 3339); now, if it is not said.
+    #[param(value_type = Option<String>, format = DateTime)]
+    at: Option<Instant>,
+}
+
+/// All that is and was known of one number.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KnownNumber)]
+pub(super) struct KnownView {
+    #[schema(example = "+12125551001")]
+    number: String,
+    at: Instant,
+    /// The accounts that may have a token for it at that instant.
+    accounts: Vec<String>,
+    /// All versions of all rows that touch it.
+    allocations: Vec<AllocationView>,
+    delegations: Vec<DelegationView>,
+    exclusions: Vec<ExclusionView>,
+    /// Grants that name it.
+    grants: Vec<GrantView>,
+}
+
+/// A request for a token, as a question.
+#[derive(Debug, ToSchema)]
+#[schema(as = Question)]
+#[expect(dead_code, reason = "describes the body; `question` reads it")]
+pub(super) struct QuestionBody {
+    #[schema(example = "acme")]
+    account: String,
+    #[schema(min_items = 1)]
+    numbers: Vec<NumbersBody>,
+    #[schema(default = false)]
+    ca: Option<bool>,
+    /// Seconds.
+    lifetime: Option<u64>,
+}
+
+/// The decision that a request would get, and the rows behind it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
+pub(super) struct ExplainedView {
+    allowed: bool,
+    /// When the token would expire.
+    expires: Option<Instant>,
+    justified_by: Vec<JustificationView>,
+    /// Why not.
+    denial: Option<DenialView>,
+    /// unknown, suspended or good
+    #[schema(example = "good")]
+    standing: &'static str,
+    /// The rows that touch the numbers.
+    allocations: Vec<AllocationView>,
+    delegations: Vec<DelegationView>,
+    exclusions: Vec<ExclusionView>,
+}
+
+/// Why there would be no token.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Denial)]
+pub(super) struct DenialView {
+    #[schema(example = "not-authorized")]
+    code: String,
+    detail: String,
+    subproblems: Vec<SubproblemView>,
+}
+
+/// Show all that is and was known of one number.
+#[utoipa::path(get, path = "/v1/numbers/{tn}", tag = "inventory", security(("bearer" = [])),
+    params(("tn" = String, Path, description = "The number in E.164", example = "+12125551001"), LookupQuery),
+    responses((status = 200, body = KnownView, description = "What is known")))]
+pub(super) async fn look_up_number(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let number: Tn = name(&request)?
+        .parse()
+        .map_err(|e| Problem::malformed("malformed-path", e))?;
+    let at = query::<LookupQuery>(&request)?.at.map(|at| at.0);
+    let now = service.authority.clock.now();
+    let known = web::block(move || service.authority.look_up(&caller, number, at)).await??;
+    Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
+}
+
+/// Explain what a request for a token would be answered. No token, no grant.
+#[utoipa::path(post, path = "/v1/explain", tag = "inventory", security(("bearer" = [])),
+    request_body = QuestionBody,
+    responses((status = 200, body = ExplainedView, description = "The decision and the rows behind it")))]
+pub(super) async fn explain(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let question = question(body.read().await?)?;
+    let explained = web::block(move || service.authority.explain(&caller, &question)).await??;
+    Ok(HttpResponse::Ok().json(ExplainedView::from(explained)))
+}
+
+fn question(mut body: Members) -> Result<Question, Problem> {
+    let question = Question {
+        account: body.need("account")?,
+        numbers: body
+            .need::<Vec<Value>>("numbers")?
+            .into_iter()
+            .map(range)
+            .collect::<Result<_, _>>()?,
+        ca: body.take("ca")?.unwrap_or(false),
+        lifetime: body
+            .take::<u64>("lifetime")?
+            .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
+    };
+    body.done()?;
+    if question.numbers.is_empty() {
+        return Err(wrong("numbers", &"names no range"));
+    }
+    Ok(question)
+}
+
+fn range(value: Value) -> Result<NumberRange, Problem> {
+    let mut members = Members::of(value, "an item of `numbers`")?;
+    let range = members.range()?;
+    members.done()?;
+    Ok(range)
+}
+
+impl KnownView {
+    fn at(now: Time, known: Known) -> Self {
+        Self {
+            number: known.number.to_string(),
+            at: known.at.into(),
+            accounts: known.accounts.iter().map(ToString::to_string).collect(),
+            allocations: known
+                .allocations
+                .into_iter()
+                .map(AllocationView::from)
+                .collect(),
+            delegations: known
+                .delegations
+                .into_iter()
+                .map(DelegationView::from)
+                .collect(),
+            exclusions: known
+                .exclusions
+                .into_iter()
+                .map(ExclusionView::from)
+                .collect(),
+            grants: known
+                .grants
+                .iter()
+                .map(|grant| GrantView::at(now, grant))
+                .collect(),
+        }
+    }
+}
+
+impl From<Explained> for ExplainedView {
+    fn from(explained: Explained) -> Self {
+        let facts = explained.facts;
+        let (expires, justified_by, denial) = match explained.decision {
+            Ok((expires, rows)) => (Some(expires), rows, None),
+            Err(denial) => (None, Vec::new(), Some(denial)),
+        };
+        Self {
+            allowed: denial.is_none(),
+            expires: expires.map(Instant),
+            justified_by: justified_by.iter().map(JustificationView::from).collect(),
+            denial: denial.map(|denial| DenialView {
+                code: denial.code().to_owned(),
+                detail: denial.to_string(),
+                subproblems: denial.refusals().iter().map(SubproblemView::from).collect(),
+            }),
+            standing: match facts.standing {
+                Standing::Unknown => "unknown",
+                Standing::Suspended => "suspended",
+                Standing::Good => "good",
+            },
+            allocations: facts
+                .allocations
+                .into_iter()
+                .map(AllocationView::from)
+                .collect(),
+            delegations: facts
+                .delegations
+                .into_iter()
+                .map(DelegationView::from)
+                .collect(),
+            exclusions: facts
+                .exclusions
+                .into_iter()
+                .map(ExclusionView::from)
+                .collect(),
+        }
+    }
+}

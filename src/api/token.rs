@@ -1,0 +1,141 @@
+//! `POST /at/account/{id}/token`: the token endpoint (RFC 9447 §5, RFC 9448 §5.5).
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Service;
+use super::body::{Body, Members};
+use super::caller::Proven;
+use super::instant::Instant;
+use super::problem::Problem;
+use super::query::name;
+use crate::domain::claims::TKTYPE;
+use crate::domain::fingerprint::FingerprintError;
+use crate::domain::tn_auth_list::TnAuthListError;
+use crate::domain::{AccountId, TnAuthList, TokenRequest};
+
+/// The claim values that the token is to have; bare, or under one member `atc`.
+#[derive(Debug, ToSchema)]
+#[schema(as = TokenRequest)]
+#[expect(dead_code, reason = "describes the body; `request` reads it")]
+pub(super) struct TokenBody {
+    #[schema(pattern = "^TNAuthList$", example = "TNAuthList")]
+    tktype: String,
+    /// The DER TNAuthList of RFC 8226 in base64url without padding.
+    #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
+    tkvalue: String,
+    /// Whether the token is for a CA certificate.
+    #[schema(default = false)]
+    ca: Option<bool>,
+    /// Of the ACME account key (RFC 7638 thumbprint).
+    #[schema(
+        pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
+        example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
+    )]
+    fingerprint: String,
+    /// Seconds; policy has the last word.
+    #[schema(minimum = 1, example = 3600)]
+    lifetime: Option<u64>,
+}
+
+/// The same under one member.
+#[derive(Debug, ToSchema)]
+#[schema(as = AtcTokenRequest)]
+#[expect(dead_code, reason = "describes the body; `request` reads it")]
+pub(super) struct AtcTokenBody {
+    atc: TokenBody,
+}
+
+/// Either form.
+#[derive(Debug, ToSchema)]
+#[schema(as = AnyTokenRequest)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the body; `request` reads it")]
+pub(super) enum AnyTokenBody {
+    Bare(TokenBody),
+    UnderAtc(AtcTokenBody),
+}
+
+/// A token.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
+pub(super) struct TokenView {
+    /// The JWT, in compact serialization.
+    token: String,
+    /// Its id, which names the grant in the ledger.
+    jti: String,
+    expires: Instant,
+}
+
+/// Issue an authority token for numbers that the account may represent.
+#[utoipa::path(
+    post, path = "/at/account/{id}/token", tag = "tokens", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    request_body = AnyTokenBody,
+    responses((status = 200, body = TokenView, description = "The token, which is in the ledger")),
+)]
+pub(super) async fn issue_token(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let wanted = token_request(body.read().await?)?;
+    // What is no id is the id of no account.
+    let account: AccountId = name(&request)?.parse().map_err(|_| Problem::forbidden())?;
+    let numbers = wanted
+        .numbers()
+        .iter()
+        .fold(0, |sum: u64, range| sum.saturating_add(range.count()));
+
+    let issued = service
+        .authority
+        .issue(&caller, account.clone(), wanted)
+        .await?;
+
+    let (jti, request_id) = (issued.jti.to_string(), caller.request_id.to_string());
+    log::info!(
+        jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
+        "issued a token"
+    );
+    Ok(HttpResponse::Ok().json(TokenView {
+        token: issued.token,
+        jti,
+        expires: issued.expires.into(),
+    }))
+}
+
+/// The body, parsed; after this nothing of it is a text any more.
+fn token_request(mut body: Members) -> Result<TokenRequest, Problem> {
+    let mut atc = match body.take::<Value>("atc")? {
+        None => body,
+        Some(atc) => {
+            body.done()?;
+            Members::of(atc, "`atc`")?
+        }
+    };
+    if atc.need::<String>("tktype")? != TKTYPE {
+        return Err(Problem::malformed(
+            "unsupported-tktype",
+            "`tktype`: only TNAuthList is known here",
+        ));
+    }
+    let list = |e: TnAuthListError| {
+        Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {e}"))
+    };
+    let print = |e: FingerprintError| {
+        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
+    };
+    let tkvalue = TnAuthList::from_tkvalue(&atc.need::<String>("tkvalue")?).map_err(list)?;
+    let fingerprint = atc.need::<String>("fingerprint")?.parse().map_err(print)?;
+    let ca = atc.take("ca")?.unwrap_or(false);
+    // What is more than a `u32` is too long for any policy.
+    let lifetime = atc
+        .take::<u64>("lifetime")?
+        .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    atc.done()?;
+    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(list)
+}

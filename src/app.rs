@@ -1,0 +1,202 @@
+//! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
+//! when it stops.
+
+mod http;
+
+pub use http::{HttpError, Running, Stopper, check_listener, start};
+
+use std::fs;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::api::Service;
+use crate::authority::{Authority, Carrier, Lifetimes, Policy, PolicyError};
+use crate::callers::{Callers, Pepper, PepperError};
+use crate::config::{Config, Secret, SecretError};
+use crate::domain::Clock;
+use crate::signer::{Signer, SignerError, Sources};
+use crate::store::{DatabaseUrl, OpenError, Settings, Store};
+use crate::telemetry::{Metrics, TelemetryError};
+
+/// Why the service cannot be put together. Says what to do.
+#[derive(Debug, Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
+    SecretUnreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("the secret of the API keys in `{path}` is malformed: {error}")]
+    SecretMalformed { path: PathBuf, error: SecretError },
+    #[error(
+        "no secret for the API keys: replicas on PostgreSQL share one; set api_keys.secret_file (`openssl rand -hex 32` makes a secret)"
+    )]
+    NoSecret,
+    #[error(
+        "no signing key: set signer.key_file and signer.chain_file, and carrier.spcs; `tn-authority demo` runs without them"
+    )]
+    NoSigner,
+    #[error("no service provider code: set carrier.spcs to those of the carrier")]
+    NoSpc,
+}
+
+/// Puts together what the command line needs: everything but a signer.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    compose(config, clock, None)
+}
+
+/// Puts together what issues tokens.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    let signer = open_signer(config, clock)?;
+    compose(config, clock, Some(Arc::new(signer)))
+}
+
+/// Opens key and chain, and checks that they may sign for the carrier now.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn open_signer(config: &Config, clock: &Clock) -> Result<Signer, AppError> {
+    let files = config
+        .signer
+        .key_file
+        .as_ref()
+        .zip(config.signer.chain_file.as_ref());
+    let (key_file, chain_file) = files.ok_or(AppError::NoSigner)?;
+    if config.carrier.spcs.is_empty() {
+        return Err(AppError::NoSpc);
+    }
+    let sources = Sources {
+        key_file,
+        chain_file,
+        public_url: &config.server.public_url,
+        spcs: &config.carrier.spcs,
+    };
+    Ok(Signer::open(&sources, clock.now())?)
+}
+
+/// Reads the policies: those of the folder that is configured, or the built-in ones.
+///
+/// # Errors
+/// [`AppError`] says which file is wrong.
+pub fn open_policy(config: &Config) -> Result<Policy, AppError> {
+    Ok(match &config.policy.dir {
+        Some(dir) => Policy::from_dir(dir)?,
+        None => Policy::built_in()?,
+    })
+}
+
+/// Where the data is.
+///
+/// # Errors
+/// [`AppError`] if the URL is none.
+pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
+    Ok(config.database.url.expose().parse()?)
+}
+
+/// Runs a future to its end, for commands that are not a service.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
+}
+
+fn compose(
+    config: &Config,
+    clock: &Clock,
+    signer: Option<Arc<Signer>>,
+) -> Result<Service, AppError> {
+    let metrics = Arc::new(Metrics::new()?);
+    if let Some(signer) = &signer {
+        let ends = signer.authority_ends().timestamp();
+        metrics.signing_certificate_not_after_seconds.set(ends);
+    }
+    let policy = open_policy(config)?;
+    let url = database_url(config)?;
+    let settings = Settings {
+        url: url.clone(),
+        pool_size: config.database.pool_size,
+        migrate: config.database.migrate,
+        queue: config.writer.queue,
+        batch: config.writer.batch,
+    };
+    let store = Arc::new(Store::open(&settings, Arc::clone(&metrics))?);
+    let pepper = open_pepper(config, &url)?;
+    let authority = Authority {
+        store: Arc::clone(&store),
+        policy,
+        signer,
+        clock: clock.clone(),
+        carrier: Carrier {
+            spcs: config.carrier.spcs.clone(),
+            account: config.carrier.account.clone(),
+        },
+        lifetimes: Lifetimes {
+            default: config.tokens.default_lifetime,
+            minimum: config.tokens.min_lifetime,
+        },
+        metrics,
+    };
+    Ok(Service {
+        authority: Arc::new(authority),
+        callers: Callers::new(store, pepper, clock.clone()),
+        max_body_bytes: config.server.max_body_bytes,
+    })
+}
+
+/// Checks that there is, or will be, a secret for the API keys; makes none.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn check_secret(config: &Config) -> Result<(), AppError> {
+    match (configured_secret(config)?, database_url(config)?) {
+        (Some(_), _) | (None, DatabaseUrl::Sqlite(_)) => Ok(()),
+        (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
+    }
+}
+
+fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
+    match (&config.api_keys.secret, &config.api_keys.secret_file) {
+        (Some(secret), _) => Ok(Some(secret.clone())),
+        (None, Some(path)) => read_secret(path.clone()).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The secret of the API keys: as configured, or, beside an embedded database, in a file that is made once.
+fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, AppError> {
+    match (configured_secret(config)?, url) {
+        (Some(secret), _) => Ok(Pepper::new(secret.expose())?),
+        (None, DatabaseUrl::Sqlite(path)) => {
+            let mut name = path.clone().into_os_string();
+            name.push(".api-key-secret");
+            Ok(Pepper::beside_the_database(&PathBuf::from(name))?)
+        }
+        (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
+    }
+}
+
+fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
+    match fs::read_to_string(&path) {
+        Ok(text) => text
+            .parse()
+            .map_err(|error| AppError::SecretMalformed { path, error }),
+        Err(error) => Err(AppError::SecretUnreadable { path, error }),
+    }
+}

@@ -1,0 +1,43 @@
+//! `account`: who asks for tokens.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use tn_authority::app;
+use tn_authority::config::Config;
+use tn_authority::domain::{AccountId, Clock};
+
+use super::{Outcome, at_the_command_line};
+
+/// Keep accounts: enterprises and resellers.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an account, or give it another name. Can be repeated.
+    Create {
+        /// 1 to 64 letters, digits, `.`, `_`, `~` or `-`.
+        id: AccountId,
+        /// The reseller that the account is a customer of.
+        #[arg(long)]
+        parent: Option<AccountId>,
+        /// A name for people.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+pub fn run(command: Command, config: &Config) -> Outcome {
+    let service = app::open(config, &Clock::system())?;
+    match command {
+        Command::Create { id, parent, name } => {
+            let caller = at_the_command_line();
+            let put = service.authority.put_account(&caller, id, name, parent);
+            let (account, new) = app::block_on(put)?;
+            println!(
+                "account {} {}",
+                account.id,
+                if new { "created" } else { "is there" }
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

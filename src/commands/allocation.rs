@@ -1,0 +1,53 @@
+//! `allocation`: what the carrier holds.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use tn_authority::app;
+use tn_authority::authority::NewAllocation;
+use tn_authority::config::Config;
+use tn_authority::domain::block::parse_numbers;
+use tn_authority::domain::inventory::Basis;
+use tn_authority::domain::{Clock, NumberRange, Spc};
+
+use super::{Outcome, at_the_command_line, numbers};
+
+/// Keep the numbers that the carrier holds.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record that the carrier holds a block, from now on.
+    Add {
+        /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+        #[arg(value_parser = parse_numbers)]
+        block: NumberRange,
+        /// The service provider code that holds it.
+        #[arg(long)]
+        spc: Spc,
+        /// Why the carrier holds it: block, code, ported-in or toll-free.
+        #[arg(long, default_value = "block")]
+        basis: Basis,
+    },
+}
+
+pub fn run(command: Command, config: &Config) -> Outcome {
+    let service = app::open(config, &Clock::system())?;
+    match command {
+        Command::Add { block, spc, basis } => {
+            let new = NewAllocation {
+                spc,
+                numbers: block,
+                basis,
+                valid_from: None,
+                valid_until: None,
+            };
+            let done = app::block_on(service.authority.allocate(&at_the_command_line(), new))?;
+            println!(
+                "allocation {}: {}, {}",
+                done.row.id,
+                done.numbers,
+                numbers(done.numbers.count())
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

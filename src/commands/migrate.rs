@@ -1,0 +1,20 @@
+//! `migrate`: brings the database's schema up to date.
+
+use std::process::ExitCode;
+
+use tn_authority::app;
+use tn_authority::config::Config;
+use tn_authority::store::Store;
+
+use super::Outcome;
+
+pub fn run(config: &Config) -> Outcome {
+    let applied = Store::migrate(&app::database_url(config)?)?;
+    if applied.is_empty() {
+        println!("the schema is up to date");
+    }
+    for name in applied {
+        println!("applied {name}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

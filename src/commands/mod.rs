@@ -1,0 +1,58 @@
+//! What each command does, one file a command. Argument shapes stand beside the work they describe.
+
+pub mod account;
+pub mod allocation;
+pub mod api_key;
+pub mod certificate;
+pub mod check;
+pub mod delegation;
+pub mod demo;
+pub mod fingerprint;
+pub mod import;
+pub mod migrate;
+pub mod serve;
+pub mod tn_auth_list;
+pub mod verify;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use tn_authority::domain::{Caller, Clock};
+use tn_authority::store::new_id;
+
+/// What a command ends with: an exit code, or an error that [`report`] prints.
+pub type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Prints an error with all of its causes, and gives exit code 1.
+pub fn report(error: &dyn Error) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+    ExitCode::FAILURE
+}
+
+/// Whoever runs a command on the machine of the service.
+pub fn at_the_command_line() -> Caller {
+    Caller::at_the_command_line(new_id(Clock::system().now()))
+}
+
+/// A count with commas: `10,298,000`.
+pub fn counted(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
+}
+
+/// `1 number`, `1,000 numbers`.
+pub fn numbers(count: u64) -> String {
+    let noun = if count == 1 { "number" } else { "numbers" };
+    format!("{} {noun}", counted(count))
+}

@@ -1,0 +1,152 @@
+//! `verify`: checks a token as a CA would.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{DateTime, Timelike as _};
+use tn_authority::domain::{Clock, Fingerprint, Time, TnAuthList};
+use tn_authority::verifier::{Expectations, TrustList, verify};
+
+use super::Outcome;
+
+/// Exit code of a check that could not be made; 1 says that the token was refused.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Check an authority token as a CA does (RFC 9448 §6): a line a step; exit 0 accepted, 1 refused, 2 could not be run.
+///
+/// No URL is ever fetched. Without `--trust`, a chain given by `--x5u-file` is trusted as it is.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Certificates of trusted authorities, or of the CAs that vouch for them. May be given more than once.
+    #[arg(long, value_name = "PEM")]
+    trust: Vec<PathBuf>,
+    /// What is published at an `x5u`: URL, `=`, file with the chain. May be given more than once.
+    #[arg(long, value_name = "URL=PEM", value_parser = x5u_file)]
+    x5u_file: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    account: Account,
+    /// The identifier of the ACME order, which `tkvalue` has to equal.
+    #[arg(long, value_name = "TKVALUE", value_parser = TnAuthList::from_tkvalue)]
+    identifier: Option<TnAuthList>,
+    /// `cA` of the CSR's basicConstraints, which `ca` has to equal.
+    #[arg(long, value_name = "BOOL")]
+    ca: Option<bool>,
+    /// The name of the CA, for tokens with `aud`.
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
+    /// The time of the check (RFC 3339); now, if it is not given.
+    #[arg(long, value_name = "T", value_parser = time)]
+    at: Option<Time>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// The token, or `-` to read it from stdin.
+    #[arg(allow_hyphen_values = true)]
+    token: String,
+}
+
+/// Whose token it has to be.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Account {
+    /// The ACME account's public key, a JWK in a file; its RFC 7638 thumbprint is compared.
+    #[arg(long, value_name = "FILE")]
+    account_jwk: Option<PathBuf>,
+    /// The fingerprint itself: `SHA256 56:3E:..`.
+    #[arg(long)]
+    fingerprint: Option<Fingerprint>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
+pub fn run(args: &Args) -> Outcome {
+    match check(args) {
+        Ok(accepted) => Ok(ExitCode::from(u8::from(!accepted))),
+        Err(error) => {
+            super::report(&*error);
+            Ok(ExitCode::from(COULD_NOT_RUN))
+        }
+    }
+}
+
+fn check(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let expected = Expectations {
+        trust: trust(args)?,
+        fingerprint: args.account.fingerprint()?,
+        identifier: args.identifier.clone(),
+        ca: args.ca,
+        audience: args.audience.clone(),
+    };
+    let token = token(args)?;
+    let at = args.at.unwrap_or_else(|| Clock::system().now());
+    let report = verify(&token, &expected, at);
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(out, "{report}")?;
+    }
+    Ok(report.accepted())
+}
+
+fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
+    let mut trust = TrustList::default();
+    for file in &args.trust {
+        let pem = read(file)?;
+        trust
+            .trust_pem(&pem)
+            .map_err(|e| format!("`{}`: {e}", file.display()))?;
+    }
+    for (url, file) in &args.x5u_file {
+        let pem = read(file)?;
+        trust
+            .publish_pem(url, &pem)
+            .map_err(|e| format!("`{}`: {e}", file.display()))?;
+    }
+    Ok(trust)
+}
+
+impl Account {
+    fn fingerprint(&self) -> Result<Fingerprint, Box<dyn Error>> {
+        match (&self.account_jwk, self.fingerprint) {
+            (_, Some(fingerprint)) => Ok(fingerprint),
+            (Some(file), None) => Ok(Fingerprint::of_jwk(&read(file)?)
+                .map_err(|e| format!("`{}`: {e}", file.display()))?),
+            (None, None) => {
+                Err("`--account-jwk` or `--fingerprint` says whose token it has to be".into())
+            }
+        }
+    }
+}
+
+/// What is no UTF-8 is no token either, and it is the verifier who says so.
+fn token(args: &Args) -> io::Result<String> {
+    if args.token != "-" {
+        return Ok(args.token.clone());
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(bytes.trim_ascii()).into_owned())
+}
+
+fn read(file: &PathBuf) -> Result<String, Box<dyn Error>> {
+    fs::read_to_string(file).map_err(|e| format!("`{}` cannot be read: {e}", file.display()).into())
+}
+
+/// The last `=` divides, since a URL may have one and a file seldom does.
+fn x5u_file(text: &str) -> Result<(String, PathBuf), &'static str> {
+    match text.rsplit_once('=') {
+        Some((url, file)) if !url.is_empty() && !file.is_empty() => {
+            Ok((url.to_owned(), file.into()))
+        }
+        _ => Err("expected URL=PEM"),
+    }
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|e| format!("{e}; write 2022-01-01T00:00:00Z"))?;
+    Ok(time.with_nanosecond(0).unwrap_or(time).to_utc())
+}

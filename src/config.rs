@@ -1,0 +1,258 @@
+//! The configuration: TOML and environment, plain data. What a section means is the business of the room that gets it.
+//!
+//! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. A key that nobody
+//! knows is an error: a mistyped one would otherwise be a default that nobody chose.
+
+mod secret;
+mod validate;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{Environment, File, FileFormat};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+use crate::domain::{AccountId, Spc};
+use crate::telemetry::LogFormat;
+
+pub use secret::{DatabaseUrl, Secret, SecretError};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("the configuration cannot be read: {0}")]
+    Read(#[from] config::ConfigError),
+    #[error("the configuration is wrong: `{key}` {why}")]
+    Wrong { key: &'static str, why: String },
+}
+
+/// All sections.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub carrier: Carrier,
+    pub server: Server,
+    pub operations: Operations,
+    pub database: Database,
+    pub writer: Writer,
+    pub signer: Signer,
+    pub tokens: Tokens,
+    pub policy: Policy,
+    pub api_keys: ApiKeys,
+    pub log: Log,
+}
+
+/// Who runs the service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Carrier {
+    /// The carrier's service provider codes (OCNs).
+    #[serde(deserialize_with = "list")]
+    pub spcs: Vec<Spc>,
+    /// The carrier's own account, the only one that may get tokens with an `spc` entry.
+    pub account: Option<AccountId>,
+}
+
+/// The API's listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// What clients and CAs call the service: `iss`, and the front of `x5u`.
+    pub public_url: String,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// A proxy in front ends TLS, so that plain HTTP is right also on addresses other than loopback.
+    pub behind_proxy: bool,
+    /// Threads that serve HTTP; one a core when absent.
+    pub workers: Option<usize>,
+    pub max_body_bytes: usize,
+    /// Seconds that a client has to send a request.
+    pub request_timeout: u64,
+    /// Seconds that requests under way get when the service stops.
+    pub shutdown_timeout: u64,
+}
+
+/// The listener for metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Operations {
+    pub listen: SocketAddr,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:PATH` or `postgres://..`
+    pub url: DatabaseUrl,
+    pub pool_size: u32,
+    /// Whether `serve` applies migrations when it starts.
+    pub migrate: bool,
+}
+
+/// The writer with group commit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Writer {
+    /// Jobs that may wait; more are answered 503.
+    pub queue: usize,
+    /// Jobs in one transaction.
+    pub batch: usize,
+}
+
+/// What tokens are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Signer {
+    pub key_file: Option<PathBuf>,
+    pub chain_file: Option<PathBuf>,
+}
+
+/// How long tokens live, in seconds. The longest lifetime is the policy's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    pub default_lifetime: u32,
+    pub min_lifetime: u32,
+}
+
+/// Where the Cedar policies stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// The built-in policies when absent.
+    pub dir: Option<PathBuf>,
+}
+
+/// How API keys are kept: as a hash under a secret key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiKeys {
+    pub secret: Option<Secret>,
+    pub secret_file: Option<PathBuf>,
+}
+
+/// How the log looks. Its level comes from `RUST_LOG`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+}
+
+impl Config {
+    /// Reads the file, if one is given, and the environment, which wins: `TN_AUTHORITY__SECTION__KEY`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that is unknown or wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(file, None)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        environment: Option<HashMap<String, String>>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources = config::Config::builder();
+        if let Some(path) = file {
+            sources = sources.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        // Values stay text until the type of their key reads them: an account `007` is not the number 7.
+        let environment = Environment::with_prefix("TN_AUTHORITY")
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(environment);
+        let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            public_url: "https://localhost:8443".to_owned(),
+            tls_certificate: None,
+            tls_key: None,
+            behind_proxy: false,
+            workers: None,
+            max_body_bytes: 262_144,
+            request_timeout: 10,
+            shutdown_timeout: 20,
+        }
+    }
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:tn-authority.sqlite".into(),
+            pool_size: 8,
+            migrate: true,
+        }
+    }
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            queue: 1024,
+            batch: 256,
+        }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            default_lifetime: 3600,
+            min_lifetime: 300,
+        }
+    }
+}
+
+/// A list, or a text with commas, which is how the environment writes one.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Spc>, D::Error> {
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = Vec<Spc>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of codes, or one text with commas")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Spc>, E> {
+            text.split(',')
+                .map(|item| item.trim().parse().map_err(E::custom))
+                .collect()
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Spc>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_any(List)
+}
+
+#[cfg(test)]
+mod tests;

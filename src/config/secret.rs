@@ -1,0 +1,117 @@
+//! Values of the configuration that must not reach a log: they have no `Display`, and `Debug` hides them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+/// Bytes that a secret has at least.
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// Why a text is not a secret. The text itself is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SecretError {
+    #[error("a secret is written in hex or in base64url without padding")]
+    Encoding,
+    #[error(
+        "a secret has at least {MIN_SECRET_BYTES} bytes, not {0}; `openssl rand -hex {MIN_SECRET_BYTES}` makes one"
+    )]
+    TooShort(usize),
+}
+
+/// Key material, at least 32 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The bytes themselves.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Hex, if all characters are hex digits and their number is even; else base64url without padding. White space around it
+/// is passed over, since a file ends with a line break.
+impl FromStr for Secret {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let bytes = match from_hex(text) {
+            Some(bytes) => bytes,
+            None => URL_SAFE_NO_PAD
+                .decode(text)
+                .map_err(|_| SecretError::Encoding)?,
+        };
+        if bytes.len() < MIN_SECRET_BYTES {
+            return Err(SecretError::TooShort(bytes.len()));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// The URL of a database, which may hold a password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The URL itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for DatabaseUrl {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+/// The URL if it is a file's; of another one the scheme alone, since a password can stand in more than one place of it.
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once(':') {
+            Some(("sqlite", _)) => write!(f, "{:?}", self.0),
+            Some((scheme, _)) => write!(f, "\"{}:..\"", scheme.escape_debug()),
+            None => f.write_str("\"..\""),
+        }
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |b: &u8| {
+        char::from(*b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| match pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! The commands of `tn-authority`; nothing but argument parsing. What a command does stands in `commands/`.
+
+mod commands;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use log::LevelFilter;
+
+use commands::{
+    account, allocation, api_key, certificate, check, delegation, demo, fingerprint, import,
+    migrate, serve, tn_auth_list, verify,
+};
+use tn_authority::config::Config;
+use tn_authority::telemetry;
+
+/// A Token Authority for telephone numbers (RFC 9447, RFC 9448).
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    /// Configuration file (TOML). Without it the defaults hold: an SQLite database in this folder. Every key can also be
+    /// set as `TN_AUTHORITY__SECTION__KEY`.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Tool(Tool),
+    #[command(flatten)]
+    Service(Service),
+}
+
+/// What needs no configuration.
+#[derive(Debug, Subcommand)]
+enum Tool {
+    Demo(demo::Args),
+    Verify(verify::Args),
+    Fingerprint(fingerprint::Args),
+    #[command(subcommand)]
+    TnAuthList(tn_auth_list::Command),
+    #[command(subcommand)]
+    Certificate(certificate::Command),
+}
+
+/// What works with the configuration, and mostly with the database.
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Run the service until SIGTERM.
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Check configuration, schema, key, chain, policies and TLS, and say what is wrong.
+    Check,
+    #[command(subcommand)]
+    Account(account::Command),
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
+    #[command(subcommand)]
+    Allocation(allocation::Command),
+    #[command(subcommand)]
+    Delegation(delegation::Command),
+    Import(import::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Tool(tool) => run_tool(&tool),
+        Command::Service(service) => configured(cli.config.as_deref(), service),
+    };
+    outcome.unwrap_or_else(|error| commands::report(&*error))
+}
+
+fn run_tool(tool: &Tool) -> commands::Outcome {
+    match tool {
+        Tool::Demo(args) => demo::run(args),
+        Tool::Verify(args) => verify::run(args),
+        Tool::Fingerprint(args) => fingerprint::run(args),
+        Tool::TnAuthList(command) => tn_auth_list::run(command),
+        Tool::Certificate(command) => certificate::run(command),
+    }
+}
+
+fn configured(file: Option<&Path>, service: Service) -> commands::Outcome {
+    let config = Config::load(file)?;
+    // A command speaks on standard output; a service has nothing but its log.
+    let level = if matches!(service, Service::Serve) {
+        LevelFilter::Info
+    } else {
+        LevelFilter::Warn
+    };
+    telemetry::init(config.log.format, level)?;
+    match service {
+        Service::Serve => serve::run(&config),
+        Service::Migrate => migrate::run(&config),
+        Service::Check => check::run(&config),
+        Service::Account(command) => account::run(command, &config),
+        Service::ApiKey(command) => api_key::run(command, &config),
+        Service::Allocation(command) => allocation::run(command, &config),
+        Service::Delegation(command) => delegation::run(command, &config),
+        Service::Import(args) => import::run(args, &config),
+    }
+}
