@@ -1,0 +1,221 @@
+//! How long a decision and a mint take against a real database: with 10 and with 10,000 delegations, alone and many at once.
+//!
+//! SQLite always; PostgreSQL too when `TN_AUTHORITY_TEST_POSTGRES` names an empty database, which is filled.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tempfile::TempDir;
+use tn_authority::app::block_on;
+use tn_authority::authority::{Authority, Carrier, Lifetimes, NewAllocation, Policy, Question};
+use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::{
+    Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window, block,
+};
+use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::{Signer, Sources};
+use tn_authority::store::{Settings, Store, Tx, new_id};
+use tn_authority::telemetry::Metrics;
+
+const SIZES: [u64; 2] = [10, 10_000];
+/// +12030000000... is no number of the NANP, and nobody's: as good as any for a measurement.
+const NUMBER: &str = "MA-iDRYLMTIwMzAwMDAwMDA";
+
+fn authority(url: &str) -> Authority {
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let settings = Settings {
+        url: url.parse().expect("a URL"),
+        pool_size: 2,
+        migrate: true,
+        queue: 1024,
+        batch: 256,
+    };
+    Authority {
+        store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
+        policy: Policy::built_in().expect("policies"),
+        signer: None,
+        clock: Clock::system(),
+        carrier: Carrier::default(),
+        lifetimes: Lifetimes {
+            default: 3600,
+            minimum: 300,
+        },
+        metrics,
+    }
+}
+
+/// Lends `count` single numbers to one account, every other one of a block, so that none touches the next.
+fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
+    let now = authority.clock.now();
+    let caller = Caller::at_the_command_line(new_id(now));
+    let account = account.parse().expect("an id");
+    let numbers = block::parse(&format!("1.{area}.XXX.XXXX")).expect("a block");
+    block_on(async {
+        let put = authority
+            .put_account(&caller, account, None, None)
+            .await
+            .expect("an account");
+        let new = NewAllocation {
+            spc: "1234".parse().expect("a code"),
+            numbers,
+            basis: Basis::Block,
+            valid_from: None,
+            valid_until: None,
+        };
+        authority
+            .allocate(&caller, new)
+            .await
+            .expect("an allocation");
+        let window = Window::new(now, None).expect("a window");
+        let rows: Vec<Delegation> = (0..count)
+            .map(|n| Delegation {
+                row: RowRef {
+                    id: new_id(now),
+                    version: 1,
+                },
+                account: put.0.id.clone(),
+                parent: None,
+                numbers: nth(numbers, 2 * n),
+                ca: false,
+                reference: None,
+                window,
+                belief: Belief {
+                    recorded_at: now,
+                    superseded_at: None,
+                },
+            })
+            .collect();
+        let work = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);
+        authority
+            .store
+            .change("load", work)
+            .await
+            .expect("delegations");
+    });
+}
+
+fn nth(numbers: NumberRange, n: u64) -> NumberRange {
+    let start = numbers.first().position() + i64::try_from(n).expect("a small number");
+    Tn::from_position(start).expect("a number").into()
+}
+
+fn decisions(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut group = c.benchmark_group("decide one number");
+    for (database, url) in databases(&dir) {
+        let authority = authority(&url);
+        let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
+        for (size, area) in SIZES.into_iter().zip(["201", "202"]) {
+            let account = format!("bench-{size}");
+            lend(&authority, &account, area, size);
+            let numbers = block::parse(&format!("1.{area}.XXX.XXXX")).expect("a block");
+            let question = Question {
+                account: account.parse().expect("an id"),
+                numbers: vec![nth(numbers, size)],
+                ca: false,
+                lifetime: None,
+            };
+            let explained = authority.explain(&caller, &question).expect("an answer");
+            assert!(explained.decision.is_ok(), "{explained:?}");
+            assert_eq!(
+                (
+                    explained.facts.delegations.len(),
+                    explained.facts.allocations.len()
+                ),
+                (1, 1)
+            );
+            group.bench_function(
+                BenchmarkId::new(database, format!("{size} delegations")),
+                |b| {
+                    b.iter(|| authority.explain(&caller, &question));
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+/// Tokens from the order to the signature, durably recorded, with so many asked for at once.
+fn mints(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut group = c.benchmark_group("mint");
+    for (database, url) in databases(&dir) {
+        let authority = Arc::new(Authority {
+            signer: Some(Arc::new(signer(&dir))),
+            ..authority(&url)
+        });
+        lend(&authority, "minter", "203", 1_000);
+        let caller = Caller {
+            role: Role::Account,
+            accounts: vec!["minter".parse().expect("an id")],
+            ..Caller::at_the_command_line(new_id(authority.clock.now()))
+        };
+        for at_once in [1_u64, 256] {
+            group.throughput(Throughput::Elements(at_once));
+            group.bench_function(
+                BenchmarkId::new(database, format!("{at_once} at once")),
+                |b| {
+                    b.iter(|| mint(&authority, &caller, at_once));
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
+    block_on(async {
+        let orders: Vec<_> = (0..at_once)
+            .map(|_| {
+                let (authority, caller) = (Arc::clone(authority), caller.clone());
+                actix_web::rt::spawn(async move {
+                    let list = TnAuthList::from_tkvalue(NUMBER).expect("a list");
+                    let request = TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
+                        .expect("a request");
+                    authority
+                        .issue(&caller, caller.accounts[0].clone(), request)
+                        .await
+                })
+            })
+            .collect();
+        for order in orders {
+            order.await.expect("a task").expect("a token");
+        }
+    });
+}
+
+fn signer(dir: &TempDir) -> Signer {
+    let now = Clock::system().now();
+    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
+    let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
+    let spc: Spc = "1234".parse().expect("a code");
+    let wanted = SpcCertificate::new(spc.clone(), validity).expect("a certificate");
+    let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
+    let (key_file, chain_file) = (dir.path().join("key.pem"), dir.path().join("chain.pem"));
+    std::fs::write(&key_file, issued.key_pem).expect("a file");
+    std::fs::write(&chain_file, issued.chain_pem).expect("a file");
+    let sources = Sources {
+        key_file: &key_file,
+        chain_file: &chain_file,
+        public_url: "https://authority.example",
+        spcs: &[spc],
+    };
+    Signer::open(&sources, now).expect("a signer")
+}
+
+fn databases(dir: &TempDir) -> Vec<(&'static str, String)> {
+    let mut urls = vec![(
+        "sqlite",
+        format!("sqlite:{}", dir.path().join("bench.sqlite").display()),
+    )];
+    urls.extend(
+        std::env::var("TN_AUTHORITY_TEST_POSTGRES")
+            .ok()
+            .map(|url| ("postgres", url)),
+    );
+    urls
+}
+
+criterion_group!(benches, decisions, mints);
+criterion_main!(benches);

@@ -1,0 +1,385 @@
+//! The rule of authority against an oracle that lists every number and every second.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use proptest::prelude::*;
+use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::decision::{Decision, Facts, MAX_ROWS, Question, Standing, decide};
+use tn_authority::domain::denial::{Cause, Subject};
+use tn_authority::domain::grant::Justification;
+use tn_authority::domain::inventory::{
+    Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
+};
+use tn_authority::domain::{
+    Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
+};
+use uuid::Uuid;
+
+/// The numbers are +100 and the next, the times are seconds after `at(0)`.
+const NUMBERS: Range<u64> = 100..130;
+const NOW: i64 = 5;
+const UNTIL: i64 = 15;
+
+fn at(second: i64) -> Time {
+    from_unix(1_700_000_000 + second)
+}
+
+fn tn(number: u64) -> Tn {
+    Tn::from_digits(&number.to_string()).expect("three digits")
+}
+
+fn numbers(first: u64, count: u64) -> NumberRange {
+    NumberRange::new(tn(first), count).expect("a range")
+}
+
+fn request(entries: &[(u64, u64)], ca: bool) -> TokenRequest {
+    let entries = entries.iter().map(|(first, count)| {
+        let text = if *count == 1 {
+            format!("one:{first}")
+        } else {
+            format!("range:{first}+{count}")
+        };
+        text.parse().expect(&text)
+    });
+    let list = TnAuthList::from_entries(entries.collect()).expect("a list");
+    TokenRequest::new(list, ca, Fingerprint::from([0x5e; 32]), None).expect("E.164")
+}
+
+fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
+    Question {
+        request,
+        now: at(NOW),
+        until: at(UNTIL),
+        minimum,
+    }
+}
+
+/// A row of any kind: numbers, window, and a flag that each kind reads in its own way.
+type Row = ((u64, u64), (i64, Option<i64>), bool);
+
+fn row_ref(index: usize) -> RowRef {
+    RowRef {
+        id: Uuid::from_u128(index as u128),
+        version: 1,
+    }
+}
+
+const BELIEF: Belief = Belief {
+    recorded_at: Time::UNIX_EPOCH,
+    superseded_at: None,
+};
+
+fn window((from, until): (i64, Option<i64>)) -> Window {
+    Window::new(at(from), until.map(at)).expect("a window")
+}
+
+fn delegation(index: usize, ((first, count), times, ca): Row) -> Delegation {
+    Delegation {
+        row: row_ref(index),
+        account: "acme".parse().expect("an id"),
+        parent: None,
+        numbers: numbers(first, count),
+        ca,
+        reference: None,
+        window: window(times),
+        belief: BELIEF,
+    }
+}
+
+fn allocation(index: usize, ((first, count), times, _): Row) -> Allocation {
+    Allocation {
+        row: row_ref(index),
+        spc: "1234".parse().expect("a code"),
+        numbers: numbers(first, count),
+        basis: Basis::Block,
+        window: window(times),
+        belief: BELIEF,
+    }
+}
+
+fn exclusion(index: usize, ((first, count), times, aging): Row) -> Exclusion {
+    Exclusion {
+        row: row_ref(index),
+        numbers: numbers(first, count),
+        reason: if aging {
+            Reason::Aging
+        } else {
+            Reason::PortedOut
+        },
+        window: window(times),
+        belief: BELIEF,
+    }
+}
+
+fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts {
+    let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
+    Facts {
+        standing: Standing::Good,
+        spcs: vec!["1234".parse().expect("a code")],
+        delegations: numbered(delegations)
+            .into_iter()
+            .map(|(i, row)| delegation(i, row))
+            .collect(),
+        allocations: numbered(allocations)
+            .into_iter()
+            .map(|(i, row)| allocation(i, row))
+            .collect(),
+        exclusions: numbered(exclusions)
+            .into_iter()
+            .map(|(i, row)| exclusion(i, row))
+            .collect(),
+    }
+}
+
+fn always(first: u64, count: u64) -> Row {
+    ((first, count), (0, None), true)
+}
+
+/// The oracle: what is wrong with one number at one second; the first cause in the order of the rule.
+fn fault(number: u64, second: i64, ca: bool, facts: &Facts) -> Option<&'static str> {
+    fn holds<R: Held>(row: &R, number: u64, second: i64) -> bool {
+        row.numbers().contains(tn(number)) && row.window().contains(at(second))
+    }
+    let lent = |with_ca: bool| {
+        let mut rows = facts.delegations.iter().filter(|row| row.ca || !with_ca);
+        rows.any(|row| holds(row, number, second))
+    };
+    if !lent(false) {
+        Some("not-delegated")
+    } else if ca && !lent(true) {
+        Some("ca-not-delegated")
+    } else if !facts
+        .allocations
+        .iter()
+        .any(|row| holds(row, number, second))
+    {
+        Some("not-allocated")
+    } else {
+        let excluded = facts
+            .exclusions
+            .iter()
+            .find(|row| holds(*row, number, second));
+        excluded.map(|_| "excluded")
+    }
+}
+
+/// The numbers of one entry that are refused now: of all causes, the first that applies to any of them.
+fn refused_now(entry: (u64, u64), ca: bool, facts: &Facts) -> BTreeSet<(u64, &'static str)> {
+    let faults: Vec<(u64, &str)> = (entry.0..entry.0 + entry.1)
+        .filter_map(|number| Some((number, fault(number, NOW, ca, facts)?)))
+        .collect();
+    let order = [
+        "not-delegated",
+        "ca-not-delegated",
+        "not-allocated",
+        "excluded",
+    ];
+    let first = order
+        .into_iter()
+        .find(|cause| faults.iter().any(|(_, found)| found == cause));
+    faults
+        .into_iter()
+        .filter(|(_, found)| Some(*found) == first)
+        .collect()
+}
+
+fn refused(denial: &Denial) -> BTreeSet<(u64, &'static str)> {
+    let listed = denial.refusals().iter().flat_map(|refusal| {
+        let Subject::Numbers(range) = &refusal.subject else {
+            panic!("no code was asked for");
+        };
+        let first: u64 = range.first().to_digits().parse().expect("digits");
+        let cause = match refusal.cause {
+            Cause::Excluded(_) => "excluded",
+            other => other.code(),
+        };
+        (first..first + range.count()).map(move |number| (number, cause))
+    });
+    listed.collect()
+}
+
+fn only(facts: &Facts, justified_by: &[Justification]) -> Facts {
+    Facts {
+        delegations: facts
+            .delegations
+            .iter()
+            .filter(|row| justified_by.contains(&Justification::Delegation(row.row)))
+            .cloned()
+            .collect(),
+        allocations: facts
+            .allocations
+            .iter()
+            .filter(|row| justified_by.contains(&Justification::Allocation(row.row)))
+            .cloned()
+            .collect(),
+        ..facts.clone()
+    }
+}
+
+fn span() -> impl Strategy<Value = (u64, u64)> {
+    NUMBERS.prop_flat_map(|first| (Just(first), 1..=NUMBERS.end - first))
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    // Half of the rows are wide and open, or nearly every request would be refused.
+    let wide = (100_u64..105, 20_u64..25, 0..6_i64)
+        .prop_map(|(first, count, from)| ((first, count), (from, None)));
+    let any = (span(), 0..18_i64, prop::option::of(1..12_i64))
+        .prop_map(|(span, from, length)| (span, (from, length.map(|n| from + n))));
+    (prop_oneof![wide, any], any_flag()).prop_map(|((span, times), flag)| (span, times, flag))
+}
+
+fn any_flag() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.7)
+}
+
+fn narrow() -> impl Strategy<Value = Row> {
+    ((NUMBERS, 1_u64..3), 0..18_i64, 1..8_i64, any_flag())
+        .prop_map(|(span, from, length, flag)| (span, (from, Some(from + length)), flag))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn the_decision_is_the_oracles(
+        entries in prop::collection::vec(((100_u64..124), 1_u64..6), 1..4),
+        ca in prop::bool::weighted(0.3),
+        minimum in 1_u32..8,
+        delegations in prop::collection::vec(row(), 0..6),
+        allocations in prop::collection::vec(row(), 1..6),
+        exclusions in prop::collection::vec(narrow(), 0..3),
+    ) {
+        let facts = facts(&delegations, &allocations, &exclusions);
+        let request = request(&entries, ca);
+        let refused_now: BTreeSet<_> =
+            entries.iter().flat_map(|entry| refused_now(*entry, ca, &facts)).collect();
+        let fails = |second: i64| entries.iter().any(|(first, count)| {
+            (*first..first + count).any(|number| fault(number, second, ca, &facts).is_some())
+        });
+        let end = (NOW..UNTIL).find(|second| fails(*second)).unwrap_or(UNTIL);
+
+        match decide(&question(&request, minimum), &facts) {
+            Ok(Decision { expires_at, justified_by }) => {
+                prop_assert_eq!(expires_at, at(end));
+                prop_assert!(end - NOW >= i64::from(minimum));
+                let again = decide(&question(&request, minimum), &only(&facts, &justified_by));
+                prop_assert_eq!(again.map(|d| d.expires_at), Ok(expires_at), "the rows named do not suffice");
+            }
+            Err(Denial::EndsTooSoon { until, .. }) => {
+                prop_assert!(refused_now.is_empty());
+                prop_assert_eq!(until, at(end));
+                prop_assert!(end - NOW < i64::from(minimum));
+            }
+            Err(denial) => {
+                prop_assert!(!refused_now.is_empty());
+                prop_assert_eq!(refused(&denial), refused_now);
+            }
+        }
+    }
+}
+
+/// Whichever of N numbers is not the caller's, there is no token, and that number alone is named.
+#[test]
+fn the_one_foreign_number_of_many_is_named() {
+    let facts = facts(&[always(100, 12)], &[always(100, 30)], &[]);
+    for count in 1..=12 {
+        for foreign in 0..count {
+            let mut entries: Vec<(u64, u64)> =
+                (100..100 + count).map(|number| (number, 1)).collect();
+            entries[usize::try_from(foreign).expect("small")] = (120 + foreign, 1);
+            let request = request(&entries, false);
+            let denial = decide(&question(&request, 1), &facts).expect_err("a foreign number");
+            assert_eq!(
+                refused(&denial),
+                BTreeSet::from([(120 + foreign, "not-delegated")])
+            );
+            assert_eq!(denial.code(), "not-authorized");
+        }
+    }
+}
+
+#[test]
+fn a_range_that_leaves_the_block_is_refused_for_what_is_outside() {
+    let facts = facts(&[always(105, 10)], &[always(100, 30)], &[]);
+    for (entry, outside) in [
+        ((110, 10), 115..120),
+        ((105, 11), 115..116),
+        ((104, 2), 104..105),
+    ] {
+        let request = request(&[entry], false);
+        let denial = decide(&question(&request, 1), &facts);
+        let denial = denial.expect_err("numbers outside");
+        let outside: BTreeSet<_> = outside.map(|number| (number, "not-delegated")).collect();
+        assert_eq!(refused(&denial), outside);
+    }
+}
+
+#[test]
+fn the_first_cause_is_named_and_nothing_is_said_of_foreign_numbers() {
+    let cases = [
+        (facts(&[], &[], &[always(100, 30)]), "not-delegated"),
+        (
+            facts(&[((100, 5), (0, None), false)], &[], &[]),
+            "ca-not-delegated",
+        ),
+        (
+            facts(&[always(100, 5)], &[], &[always(100, 30)]),
+            "not-allocated",
+        ),
+        (
+            facts(&[always(100, 5)], &[always(100, 5)], &[always(100, 30)]),
+            "excluded",
+        ),
+    ];
+    for (facts, cause) in cases {
+        let request = request(&[(100, 1)], true);
+        let denial = decide(&question(&request, 1), &facts).expect_err(cause);
+        assert_eq!(refused(&denial), BTreeSet::from([(100, cause)]));
+    }
+}
+
+#[test]
+fn an_account_that_is_unknown_or_suspended_gets_one_answer() {
+    let request = request(&[(100, 1)], false);
+    for standing in [Standing::Unknown, Standing::Suspended] {
+        let facts = Facts {
+            standing,
+            ..facts(&[always(100, 5)], &[always(100, 5)], &[])
+        };
+        assert_eq!(
+            decide(&question(&request, 1), &facts),
+            Err(Denial::NotTheCallers)
+        );
+    }
+}
+
+#[test]
+fn codes_are_the_carriers_byte_for_byte() {
+    let facts = facts(&[], &[], &[]);
+    for (spc, held) in [
+        ("1234", true),
+        ("1235", false),
+        ("12345", false),
+        ("123", false),
+    ] {
+        let entry = format!("spc:{spc}").parse().expect("an entry");
+        let list = TnAuthList::from_entries(vec![entry]).expect("a list");
+        let request =
+            TokenRequest::new(list, false, Fingerprint::from([0; 32]), None).expect("a request");
+        let decision = decide(&question(&request, 1), &facts);
+        assert_eq!(decision.is_ok(), held, "{spc}");
+        if let Err(denial) = decision {
+            assert_eq!(denial.refusals()[0].cause, Cause::SpcNotHeld);
+        }
+    }
+}
+
+#[test]
+fn a_decision_weighs_a_bounded_number_of_rows() {
+    let request = request(&[(100, 1)], false);
+    for (rows, decided) in [(MAX_ROWS, true), (MAX_ROWS + 1, false)] {
+        let facts = facts(&vec![always(100, 1); rows], &[always(100, 1)], &[]);
+        assert_eq!(decide(&question(&request, 1), &facts).is_ok(), decided);
+    }
+}

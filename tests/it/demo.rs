@@ -1,0 +1,200 @@
+//! The main job as a stranger sees it: `demo`, and its token checked with nothing but the openssl command.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
+const CHECK_TOKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check-token");
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn demo_shows_a_token_its_check_and_a_refusal() {
+    let dir = TempDir::new().expect("a folder");
+    let output = Command::new(EXECUTABLE)
+        .arg("demo")
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .expect("demo");
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    for part in [
+        "\"token\":\"ey",
+        "\"alg\": \"ES256\"",
+        "\"tktype\": \"TNAuthList\"",
+        "\"ca\": false",
+        "accepted",
+        "403",
+        "\"start\": \"+12125552001\"",
+        "not-delegated",
+    ] {
+        assert!(shown.contains(part), "no `{part}` in:\n{shown}");
+    }
+    // A folder with something in it is somebody's.
+    let again = Command::new(EXECUTABLE)
+        .arg("demo")
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .expect("demo");
+    assert!(!again.status.success() && text(&again.stderr).contains("is not empty"));
+}
+
+/// `demo --keep`, until it is dropped.
+struct Kept {
+    dir: TempDir,
+    demo: Child,
+    /// What it printed until it began to wait.
+    shown: Vec<String>,
+}
+
+impl Kept {
+    fn start() -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let mut command = Command::new(EXECUTABLE);
+        command.args(["demo", "--keep", "--dir"]).arg(dir.path());
+        let mut demo = command.stdout(Stdio::piped()).spawn().expect("demo");
+        let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines();
+        let mut shown: Vec<String> = Vec::new();
+        while !shown
+            .last()
+            .is_some_and(|line| line.contains("shell variables"))
+        {
+            shown.push(
+                lines
+                    .next()
+                    .expect("more lines")
+                    .expect("a line")
+                    .trim()
+                    .to_owned(),
+            );
+        }
+        Self { dir, demo, shown }
+    }
+
+    /// The JSON behind the first line that starts so.
+    fn json(&self, start: &str) -> Value {
+        let found = self.shown.iter().find_map(|line| line.strip_prefix(start));
+        serde_json::from_str(found.expect(start)).expect("JSON")
+    }
+
+    fn stop(mut self) {
+        let term = Command::new("kill")
+            .arg(self.demo.id().to_string())
+            .status()
+            .expect("kill");
+        assert!(term.success());
+        let ended = self.demo.wait().expect("the end of the demo");
+        assert!(ended.success(), "SIGTERM ends it well, not with {ended}");
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.demo.kill();
+        let _ = self.demo.wait();
+    }
+}
+
+#[test]
+fn a_token_of_the_demo_passes_an_independent_check() {
+    let kept = Kept::start();
+    let request = kept.json("POST /at/account/acme/token ");
+    let member = |value: &Value, name: &str| value[name].as_str().expect(name).to_owned();
+    let (tkvalue, fingerprint) = (member(&request, "tkvalue"), member(&request, "fingerprint"));
+    let token = member(&kept.json("200 "), "token");
+    let check = |token: &str, fingerprint: &str, tkvalue: &str| -> Output {
+        let mut check = Command::new(CHECK_TOKEN);
+        check.arg("--ca").arg(kept.dir.path().join("ca.pem"));
+        check.args(["--fingerprint", fingerprint, "--identifier", tkvalue, token]);
+        check.output().expect("the check")
+    };
+
+    let accepted = check(&token, &fingerprint, &tkvalue);
+    assert_eq!(
+        accepted.status.code(),
+        Some(0),
+        "{}{}",
+        text(&accepted.stdout),
+        text(&accepted.stderr)
+    );
+    let other_key = fingerprint.replace(
+        &fingerprint[7..9],
+        if fingerprint[7..9] == *"00" {
+            "01"
+        } else {
+            "00"
+        },
+    );
+    let (head, tail) = token.rsplit_once('.').expect("three parts");
+    let other_signature = format!(
+        "{head}.{}{}",
+        if tail.starts_with('A') { 'B' } else { 'A' },
+        &tail[1..]
+    );
+    for refused in [
+        check(&token, &other_key, &tkvalue),
+        check(&token, &fingerprint, "MAigBhYEMTIzNA"),
+        check(&other_signature, &fingerprint, &tkvalue),
+    ] {
+        assert_eq!(
+            refused.status.code(),
+            Some(1),
+            "{}{}",
+            text(&refused.stdout),
+            text(&refused.stderr)
+        );
+    }
+    kept.stop();
+}
+
+/// What the README tells to do by hand, as it is printed there.
+#[test]
+fn the_commands_of_the_readme_work() {
+    let kept = Kept::start();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).expect("the README");
+    let (_, chapter) = readme.split_once("## By hand").expect("the chapter");
+    let (chapter, _) = chapter.split_once("\n## ").expect("the next chapter");
+    let blocks: Vec<&str> = chapter
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let [start, commands @ ..] = blocks.as_slice() else {
+        panic!("no commands")
+    };
+    assert!(start.contains("demo --keep --dir /tmp/carrier") && commands.len() == 3);
+
+    let built = std::path::Path::new(EXECUTABLE).parent().expect("a folder");
+    let script = commands
+        .join("\necho\n")
+        .replace("/tmp/carrier", &kept.dir.path().display().to_string())
+        .replace("$PWD/target/release", &built.display().to_string());
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .current_dir(root)
+        .output()
+        .expect("bash");
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    assert_eq!(
+        shown.lines().filter(|line| *line == "accepted").count(),
+        2,
+        "{shown}"
+    );
+    for part in [
+        "\"outstanding_grants\":[{\"jti\"",
+        "\"code\":\"ported-out\"",
+        "\"number\":\"+12125551001\"",
+    ] {
+        assert!(shown.contains(part), "no `{part}` in:\n{shown}");
+    }
+    kept.stop();
+}

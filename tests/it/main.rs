@@ -1,0 +1,36 @@
+//! One test binary. Each scenario is written once; those that need a store are mounted for SQLite and PostgreSQL.
+
+#![allow(
+    clippy::too_many_lines,
+    clippy::needless_pass_by_value,
+    clippy::cast_possible_truncation,
+    clippy::manual_is_multiple_of,
+    clippy::semicolon_if_nothing_returned,
+    reason = "a scenario is one text, and what it is given is its own"
+)]
+
+#[macro_use]
+mod support;
+
+mod api_bad_body;
+mod api_inventory;
+mod api_routes;
+mod api_token;
+mod architecture;
+mod blocks;
+mod certificates;
+mod decision;
+mod demo;
+mod development;
+mod domain;
+mod fixtures;
+mod inspection;
+mod kill;
+mod service;
+mod signer;
+mod signing_key;
+mod store;
+mod stories;
+mod tokens;
+mod trust;
+mod verifier;

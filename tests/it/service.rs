@@ -1,0 +1,306 @@
+//! The API on a real socket, and a client that can also send what no client should.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::web::Data;
+use actix_web::{App, Error, HttpServer, rt};
+use serde_json::Value;
+use tn_authority::api::{self, Service};
+use tn_authority::callers::{Callers, NewApiKey, Pepper};
+use tn_authority::domain::{Role, TnAuthList};
+
+use crate::support::{Kind, World, account, fingerprint, wait};
+
+pub const LIMIT: usize = 262_144;
+
+/// A carrier that holds 1.212.555.1XXX and lends all but the last hundred of it to `acme`, behind HTTP.
+pub struct Api {
+    server: Server,
+    service: Data<Service>,
+    pub world: World,
+    pub admin: String,
+    pub provisioner: String,
+    pub auditor: String,
+    /// Speaks for `acme`.
+    pub acme: String,
+}
+
+impl From<Kind> for Api {
+    fn from(kind: Kind) -> Self {
+        Self::over(kind.into())
+    }
+}
+
+impl Api {
+    pub fn over(world: World) -> Self {
+        world.carrier_holds("1.212.555.1XXX");
+        world.lends("acme", "+12125551000+900");
+        world.knows("other");
+        world.knows("carrier");
+        let pepper = Pepper::new(&[7; 32]).expect("a pepper");
+        let callers = Callers::new(world.authority.store.clone(), pepper, world.clock.clone());
+        let key = |role, accounts: &[&str]| {
+            let accounts = accounts.iter().map(|id| account(id)).collect();
+            wait(callers.create(NewApiKey {
+                role,
+                accounts,
+                label: String::new(),
+            }))
+            .expect("a key")
+            .key
+        };
+        let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
+        let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
+        let service = Data::new(Service {
+            authority: world.authority.clone(),
+            callers,
+            max_body_bytes: LIMIT,
+        });
+        let server = Server::start({
+            let service = service.clone();
+            move || api::app(service.clone())
+        });
+        Self {
+            server,
+            service,
+            world,
+            admin,
+            provisioner,
+            auditor,
+            acme,
+        }
+    }
+
+    pub fn get(&self, key: &str, path: &str) -> Answer {
+        self.call("GET", key, path, None)
+    }
+
+    pub fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
+        self.call("POST", key, path, Some(&body.to_string()))
+    }
+
+    pub fn put(&self, key: &str, path: &str, body: &Value) -> Answer {
+        self.call("PUT", key, path, Some(&body.to_string()))
+    }
+
+    /// Asks for a token, as `acme`.
+    pub fn ask(&self, body: &Value) -> Answer {
+        self.post(&self.acme, "/at/account/acme/token", body)
+    }
+
+    /// A request as it should be; without `Authorization` when the key is empty.
+    pub fn call(&self, method: &str, key: &str, path: &str, body: Option<&str>) -> Answer {
+        let proof = if key.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {key}\r\n")
+        };
+        let media_type = body.map_or("", |_| "content-type: application/json\r\n");
+        self.send(
+            method,
+            path,
+            &format!("{proof}{media_type}"),
+            body.unwrap_or_default().as_bytes(),
+        )
+    }
+
+    /// A request with these header lines, each with its end.
+    pub fn send(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
+        self.server.send(method, path, head, body)
+    }
+
+    /// Any bytes.
+    pub fn send_raw(&self, bytes: &[u8]) -> Answer {
+        self.server.send_raw(bytes)
+    }
+
+    /// The other listener.
+    pub fn operations(&self) -> Server {
+        let service = self.service.clone();
+        Server::start(move || api::operations(service.clone()))
+    }
+}
+
+/// A body for the token endpoint, for a list of entries such as `one:12125551001`.
+pub fn asking(entries: &[&str]) -> Value {
+    let entries = entries
+        .iter()
+        .map(|text| text.parse().expect("an entry"))
+        .collect();
+    asking_tkvalue(
+        &TnAuthList::from_entries(entries)
+            .expect("a list")
+            .to_tkvalue(),
+    )
+}
+
+pub fn asking_tkvalue(tkvalue: &str) -> Value {
+    serde_json::json!({ "tktype": "TNAuthList", "tkvalue": tkvalue, "ca": false, "fingerprint": fingerprint() })
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, _) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no answer: {text}"));
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .expect("a status");
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self {
+            status: status.parse().expect("a number"),
+            headers,
+            body: bytes[head.len() + 4..].to_vec(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The JSON of an answer with this status.
+    #[track_caller]
+    pub fn with(&self, status: u16) -> Value {
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
+        self.json()
+    }
+
+    /// The JSON of a problem document (RFC 9457) with this status and code.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.with(status);
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{problem}"
+        );
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["type"], format!("urn:tn-authority:problem:{code}"));
+        assert_eq!(problem["status"], status);
+        assert!(problem["title"].is_string());
+        let id = self.header("x-request-id").expect("an id");
+        assert_eq!(problem["instance"], format!("urn:uuid:{id}"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        problem
+    }
+
+    /// What anybody can see of it but the time and the request's id. The order of the header fields is left to chance.
+    pub fn without_id(&self) -> (u16, BTreeSet<(String, String)>, String) {
+        let id = self.header("x-request-id").expect("an id");
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "x-request-id" && name != "date");
+        let body = String::from_utf8(self.body.clone())
+            .expect("UTF-8")
+            .replace(id, "ID");
+        (self.status, headers.cloned().collect(), body)
+    }
+}
+
+/// A listener on a free port.
+pub struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start<F, S>(app: F) -> Self
+    where
+        F: Fn() -> App<S> + Clone + Send + 'static,
+        S: ServiceFactory<
+                ServiceRequest,
+                Config = (),
+                Response = ServiceResponse<BoxBody>,
+                Error = Error,
+                InitError = (),
+            > + 'static,
+    {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (started, handle) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            rt::System::new().block_on(async move {
+                let server = HttpServer::new(app).workers(1).disable_signals();
+                let server = server.listen(listener).expect("a listener").run();
+                started.send(server.handle()).expect("a test");
+                server.await.expect("a server");
+            });
+        });
+        Self {
+            address,
+            handle: handle.recv().expect("a server"),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", b"")
+    }
+
+    fn send(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let start =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n");
+        let head = format!("{start}connection: close\r\n{head}\r\n");
+        self.send_raw(&[head.as_bytes(), body].concat())
+    }
+
+    fn send_raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a timeout");
+        // A server that has seen enough may close before all is sent.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Answer::read(&answer)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        wait(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

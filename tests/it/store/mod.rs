@@ -1,0 +1,8 @@
+//! The store by itself: group commit, replicas, outages, migrations.
+
+mod outages;
+mod reads;
+mod replicas;
+mod schema;
+mod versions;
+mod writer;

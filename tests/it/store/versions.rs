@@ -1,0 +1,78 @@
+//! Migrations: applied once, whoever comes first, and a schema that is not ours is refused.
+
+use std::sync::Arc;
+
+use tn_authority::store::{OpenError, Settings, Store};
+use tn_authority::telemetry::Metrics;
+
+use crate::support::{Db, Kind, at_once};
+
+both! {
+    many_replicas_migrate_a_fresh_database_at_once,
+    an_empty_database_is_refused_unless_it_may_be_migrated,
+    a_database_of_a_newer_version_is_refused,
+}
+
+fn open(db: &Db, migrate: bool) -> Result<Store, OpenError> {
+    let settings = Settings {
+        url: db.url(),
+        pool_size: 1,
+        migrate,
+        queue: 1,
+        batch: 1,
+    };
+    Store::open(&settings, Arc::new(Metrics::new().expect("metrics")))
+}
+
+fn many_replicas_migrate_a_fresh_database_at_once(kind: Kind) {
+    for _ in 0..3 {
+        let db = Db::empty(kind);
+        let applied = at_once(8, |_| Store::migrate(&db.url()).expect("migrations"));
+        assert_eq!(
+            applied.iter().filter(|names| !names.is_empty()).count(),
+            1,
+            "{applied:?}"
+        );
+        assert!(
+            applied
+                .iter()
+                .any(|names| names.first().is_some_and(|name| name == "0001_main_job"))
+        );
+        Store::check(&db.url()).expect("the schema of this version");
+    }
+    let db = Db::empty(kind);
+    assert!(
+        at_once(4, |_| open(&db, true).is_ok())
+            .into_iter()
+            .all(|opened| opened)
+    );
+}
+
+fn an_empty_database_is_refused_unless_it_may_be_migrated(kind: Kind) {
+    let db = Db::empty(kind);
+    assert!(matches!(
+        Store::check(&db.url()),
+        Err(OpenError::OldSchema { missing: 1.. })
+    ));
+    assert!(matches!(
+        open(&db, false),
+        Err(OpenError::OldSchema { missing: 1.. })
+    ));
+    open(&db, true).expect("a store").ready().expect("ready");
+    open(&db, false).expect("a store").ready().expect("ready");
+}
+
+fn a_database_of_a_newer_version_is_refused(db: Db) {
+    db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
+    for migrate in [false, true] {
+        assert!(matches!(open(&db, migrate), Err(OpenError::NewSchema(name)) if name == "9999"));
+    }
+    assert!(matches!(
+        Store::check(&db.url()),
+        Err(OpenError::NewSchema(_))
+    ));
+    assert!(matches!(
+        Store::migrate(&db.url()),
+        Err(OpenError::NewSchema(_))
+    ));
+}

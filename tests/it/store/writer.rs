@@ -1,0 +1,230 @@
+//! The thread that writes: group commit, a bounded queue, and jobs that fail alone.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use tn_authority::authority::IssueError;
+use tn_authority::domain::account::Account;
+use tn_authority::store::{Page, StoreError, Tx};
+
+use crate::support::{Kind, Raw, Setup, World, account, at_once, code, wait};
+
+both! {
+    tokens_that_are_asked_for_at_once_share_transactions,
+    a_full_queue_answers_at_once,
+    a_change_that_fails_leaves_nothing_and_its_neighbours_stay,
+    one_list_that_touches_too_much_does_not_disturb_the_others,
+    an_account_is_counted_once_however_often_it_asks,
+}
+
+fn tokens_that_are_asked_for_at_once_share_transactions(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "1.212.555.1XXX");
+    let before = transactions(&world);
+    let issued = while_blocked(&world, 64, |n| {
+        world
+            .mints("acme", &[&format!("one:{}", 12_125_551_000_u64 + n as u64)])
+            .expect("a token")
+    });
+    let mut jtis: Vec<_> = issued.into_iter().map(|issued| issued.jti).collect();
+    jtis.sort_unstable();
+    let ledger: Vec<_> = world.grants().into_iter().map(|grant| grant.jti).collect();
+    assert_eq!(ledger, jtis);
+    let transactions = transactions(&world) - before;
+    assert!(
+        transactions < 10.0,
+        "{transactions} transactions for 64 tokens"
+    );
+    assert!(world.metric("writer_queue_length").abs() < 0.5);
+}
+
+fn transactions(world: &World) -> f64 {
+    world.metric("writer_batch_size_count")
+}
+
+/// Does `work` on many threads while somebody else holds the database, and lets go when all of it waits.
+fn while_blocked<T: Send>(
+    world: &World,
+    threads: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let mut blocker = block(world);
+    // Taken by the writer or still in the queue.
+    let asked = || world.metric("writer_batch_size_sum") + world.metric("writer_queue_length");
+    let all = asked() + f64::from(u32::try_from(threads).expect("a few threads"));
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| at_once(threads, &work));
+        until(|| asked() >= all);
+        release(&mut blocker);
+        done.join().expect("the threads")
+    })
+}
+
+/// Holds what a writer needs.
+fn block(world: &World) -> Raw {
+    let mut blocker = world.db.connect();
+    match &mut blocker {
+        Raw::Sqlite(c) => c.batch_execute("BEGIN IMMEDIATE"),
+        Raw::Postgres(c) => c.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(8468774)"),
+    }
+    .expect("a lock");
+    blocker
+}
+
+fn release(blocker: &mut Raw) {
+    match blocker {
+        Raw::Sqlite(c) => c.batch_execute("ROLLBACK"),
+        Raw::Postgres(c) => c.batch_execute("ROLLBACK"),
+    }
+    .expect("the end of the lock");
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited too long");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn a_full_queue_answers_at_once(kind: Kind) {
+    let world = World::new(
+        kind,
+        Setup {
+            queue: 2,
+            ..Setup::default()
+        },
+    );
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let mut blocker = block(&world);
+    std::thread::scope(|scope| {
+        let mint = || world.mints("acme", &["one:12125551001"]);
+        let first = scope.spawn(mint);
+        // Taken by the writer, who waits for the lock: then two more fit.
+        until(|| transactions(&world) > 2.5 && world.metric("writer_queue_length").abs() < 0.5);
+        std::thread::sleep(Duration::from_millis(50));
+        let waiting = [scope.spawn(mint), scope.spawn(mint)];
+        until(|| world.metric("writer_queue_length") > 1.5);
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert!(matches!(mint(), Err(IssueError::Store(StoreError::Busy))));
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "being busy took {:?}",
+            start.elapsed()
+        );
+        release(&mut blocker);
+        assert!(first.join().expect("a thread").is_ok());
+        for waited in waiting {
+            assert!(waited.join().expect("a thread").is_ok());
+        }
+    });
+    assert_eq!(world.grants().len(), 3);
+    assert!(world.mints("acme", &["one:12125551001"]).is_ok());
+}
+
+fn named(world: &World, id: &str) -> Account {
+    Account {
+        id: account(id),
+        name: String::new(),
+        parent: None,
+        created_at: world.now(),
+        suspended_since: None,
+    }
+}
+
+fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let outcomes = while_blocked(&world, 9, |n| match n % 3 {
+        0 => world
+            .mints("acme", &["one:12125551001"])
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        // Refuses after it has written.
+        1 => {
+            let new = named(&world, &format!("refused-{n}"));
+            let work = move |tx: &mut Tx<'_>| -> Result<(), StoreError> {
+                tx.insert_account(&new)?;
+                Err(StoreError::Busy)
+            };
+            wait(world.authority.store.change("test", work)).map_err(|e| e.to_string())
+        }
+        // Writes something, and then what the database refuses.
+        _ => {
+            let (new, known) = (named(&world, &format!("broken-{n}")), named(&world, "acme"));
+            let work = move |tx: &mut Tx<'_>| -> Result<(), StoreError> {
+                tx.insert_account(&new)?;
+                tx.insert_account(&known)
+            };
+            wait(world.authority.store.change("test", work)).map_err(|e| e.to_string())
+        }
+    });
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(outcome.is_ok(), n % 3 == 0, "{n}: {outcome:?}");
+    }
+    assert_eq!(world.grants().len(), 3);
+    let accounts = world
+        .authority
+        .store
+        .read(|tx| tx.list_accounts(&Page::new(100, None)))
+        .expect("accounts");
+    assert_eq!(
+        accounts.items.into_iter().map(|a| a.id).collect::<Vec<_>>(),
+        [account("acme")]
+    );
+    assert!(world.mints("acme", &["one:12125551001"]).is_ok());
+}
+
+fn one_list_that_touches_too_much_does_not_disturb_the_others(world: World) {
+    world.carrier_holds("1.212.555.XXXX");
+    world.lends("acme", "1.212.555.9XXX");
+    let mut umbrella = world.loan("umbrella", "+12125550000");
+    for n in 0..2_001_u64 {
+        umbrella.numbers = crate::support::numbers(&format!("+{}", 12_125_550_000 + n));
+        world.delegates(umbrella.clone()).expect("a delegation");
+    }
+    let outcomes = while_blocked(&world, 8, |n| match n {
+        3 | 5 => world.mints("umbrella", &["range:12125550000+2001"]),
+        6 => world.mints("umbrella", &["range:12125550000+2000"]),
+        _ => world.mints("acme", &[&format!("one:{}", 12_125_559_000_u64 + n as u64)]),
+    });
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match n {
+            3 | 5 => assert_eq!(code(outcome), "too-fragmented"),
+            _ => assert!(outcome.is_ok(), "{n}: {outcome:?}"),
+        }
+    }
+    let widest = outcomes[6].as_ref().expect("a token");
+    assert_eq!(world.grant_of(widest).justified_by.len(), 2_001);
+}
+
+fn an_account_is_counted_once_however_often_it_asks(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    world.lends("umbrella", "+12125551002");
+    // Each asker of one batch is decided by its own rows, in its own order.
+    let outcomes = while_blocked(&world, 12, |n| {
+        let id = if n % 2 == 0 { "acme" } else { "umbrella" };
+        world.mints(
+            id,
+            &[if n % 4 < 2 {
+                "one:12125551001"
+            } else {
+                "one:12125551002"
+            }],
+        )
+    });
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(outcome.is_ok(), matches!(n % 4, 0 | 3), "{n}: {outcome:?}");
+    }
+    let metrics = Arc::clone(&world.metrics);
+    let (sent, received) = channel();
+    drop(world);
+    sent.send(metrics.render().is_ok()).expect("a channel");
+    assert!(received.recv().expect("metrics"));
+}

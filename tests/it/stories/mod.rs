@@ -1,0 +1,10 @@
+//! The main job and its rules, as stories that are told once for each database: a carrier holds numbers, lends some to an
+//! account, and the account gets tokens for them, and for nothing else.
+
+mod denials;
+mod history;
+mod imports;
+mod main_job;
+mod outstanding;
+mod policies;
+mod windows;

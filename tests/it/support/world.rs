@@ -1,0 +1,414 @@
+//! A carrier with everything that it needs to issue tokens, and the verbs of the field.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tempfile::TempDir;
+use tn_authority::authority::{
+    Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, NewAllocation,
+    NewDelegation, NewExclusion, Policy, Question, Refused,
+};
+use tn_authority::domain::account::Account;
+use tn_authority::domain::block;
+use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::grant::Grant;
+use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::{
+    AccountId, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Time, TnAuthList, TokenRequest,
+};
+use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::{Signer, Sources};
+use tn_authority::store::{AuditEvent, GrantFilter, Page, Settings, Store};
+use tn_authority::telemetry::Metrics;
+use uuid::Uuid;
+
+use super::{Db, Kind, wait};
+
+/// What a world is made with, where it is not the usual.
+pub struct Setup {
+    pub policy: Policy,
+    pub spcs: Vec<&'static str>,
+    /// Seconds from the start until the signing certificate ends.
+    pub certificate_lasts: i64,
+    pub queue: usize,
+    pub batch: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policy: Policy::built_in().expect("the built-in policies"),
+            spcs: vec!["1234"],
+            certificate_lasts: 7 * 86_400,
+            queue: 1024,
+            batch: 256,
+        }
+    }
+}
+
+/// A carrier, its authority and its database; the clock stands until it is moved.
+pub struct World {
+    // Before the database, which cannot go while somebody uses it.
+    pub authority: Arc<Authority>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub ca: DevelopmentCa,
+    /// Holds `key.pem` and `chain.pem` of the signer, and `root.pem` of the CA.
+    pub dir: TempDir,
+    pub db: Arc<Db>,
+}
+
+impl From<Kind> for World {
+    fn from(kind: Kind) -> Self {
+        Self::new(kind, Setup::default())
+    }
+}
+
+/// When every world starts.
+pub fn clock_starts() -> Time {
+    from_unix(1_767_225_600)
+}
+
+impl World {
+    pub fn new(kind: Kind, setup: Setup) -> Self {
+        Self::over(Arc::new(kind.into()), setup)
+    }
+
+    /// A world over a database that is there already: another replica, if there is a world over it.
+    pub fn over(db: Arc<Db>, setup: Setup) -> Self {
+        let (start, dir) = (clock_starts(), TempDir::new().expect("a folder"));
+        let clock = Clock::standing_at(start);
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let spcs: Vec<Spc> = setup
+            .spcs
+            .iter()
+            .map(|spc| spc.parse().expect("a code"))
+            .collect();
+        let in_force =
+            start - TimeDelta::days(1)..=start + TimeDelta::seconds(setup.certificate_lasts);
+        let forever = start - TimeDelta::days(1)..=start + TimeDelta::days(3650);
+        let ca = DevelopmentCa::new("Development CA", forever).expect("a CA");
+        let wanted = SpcCertificate::new(spcs[0].clone(), in_force).expect("a certificate");
+        let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
+        let file = |name: &str, pem: &str| -> PathBuf {
+            let path = dir.path().join(name);
+            std::fs::write(&path, pem).expect("a file");
+            path
+        };
+        file("root.pem", &ca.certificate_pem().expect("a certificate"));
+        let sources = Sources {
+            key_file: &file("key.pem", &issued.key_pem),
+            chain_file: &file("chain.pem", &issued.chain_pem),
+            public_url: "https://authority.example",
+            spcs: &spcs,
+        };
+        let signer = Signer::open(&sources, start).expect("a signer");
+        let settings = Settings {
+            url: db.url(),
+            pool_size: 4,
+            migrate: false,
+            queue: setup.queue,
+            batch: setup.batch,
+        };
+        let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
+        let authority = Arc::new(Authority {
+            store: Arc::new(store),
+            policy: setup.policy,
+            signer: Some(Arc::new(signer)),
+            clock: clock.clone(),
+            carrier: Carrier {
+                spcs,
+                account: Some(account("carrier")),
+            },
+            lifetimes: Lifetimes {
+                default: 3600,
+                minimum: 300,
+            },
+            metrics: Arc::clone(&metrics),
+        });
+        Self {
+            authority,
+            clock,
+            metrics,
+            ca,
+            dir,
+            db,
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// So many seconds from now.
+    pub fn in_seconds(&self, seconds: i64) -> Time {
+        self.now() + TimeDelta::seconds(seconds)
+    }
+
+    /// Lets time pass.
+    pub fn seconds_pass(&self, seconds: i64) {
+        self.clock.set(self.in_seconds(seconds));
+    }
+
+    /// Somebody with this role, who speaks for these accounts.
+    pub fn caller(&self, role: Role, accounts: &[&str]) -> Caller {
+        Caller {
+            id: format!("key-of-{role}"),
+            role,
+            accounts: accounts.iter().map(|id| account(id)).collect(),
+            request_id: Uuid::from_u128(0x5eed),
+        }
+    }
+
+    pub fn provisioner(&self) -> Caller {
+        self.caller(Role::Provisioner, &[])
+    }
+
+    pub fn knows(&self, id: &str) -> Account {
+        wait(
+            self.authority
+                .put_account(&self.provisioner(), account(id), None, None),
+        )
+        .expect("an account")
+        .0
+    }
+
+    pub fn allocates(&self, new: NewAllocation) -> Result<Allocation, Refused> {
+        wait(self.authority.allocate(&self.provisioner(), new))
+    }
+
+    /// The carrier holds a block, from now on.
+    pub fn carrier_holds(&self, text: &str) -> Allocation {
+        self.allocates(NewAllocation {
+            spc: self.authority.carrier.spcs[0].clone(),
+            numbers: numbers(text),
+            basis: Basis::Block,
+            valid_from: None,
+            valid_until: None,
+        })
+        .expect("an allocation")
+    }
+
+    pub fn delegates(&self, new: NewDelegation) -> Result<Delegation, Refused> {
+        wait(self.authority.delegate(&self.provisioner(), new))
+    }
+
+    /// A loan from now on, without an end and without `ca`, of an account that exists from now on if it did not before.
+    pub fn loan(&self, to: &str, text: &str) -> NewDelegation {
+        self.knows(to);
+        NewDelegation {
+            account: account(to),
+            numbers: numbers(text),
+            ca: false,
+            valid_from: None,
+            valid_until: None,
+            reference: None,
+        }
+    }
+
+    /// The carrier lends numbers to an account.
+    pub fn lends(&self, to: &str, text: &str) -> Delegation {
+        self.delegates(self.loan(to, text)).expect("a delegation")
+    }
+
+    pub fn ends(&self, delegation: &Delegation, at: Option<Time>) -> Affected<Delegation> {
+        wait(
+            self.authority
+                .end_delegation(&self.provisioner(), delegation.row.id, at),
+        )
+        .expect("an ended delegation")
+    }
+
+    pub fn returns(&self, allocation: &Allocation, at: Option<Time>) -> Affected<Allocation> {
+        wait(
+            self.authority
+                .return_allocation(&self.provisioner(), allocation.row.id, at),
+        )
+        .expect("a return")
+    }
+
+    /// Numbers are excluded, from now on unless it says otherwise.
+    pub fn excludes(
+        &self,
+        text: &str,
+        reason: Reason,
+        valid_from: Option<Time>,
+    ) -> Affected<Exclusion> {
+        let new = NewExclusion {
+            numbers: numbers(text),
+            reason,
+            valid_from,
+            valid_until: None,
+        };
+        wait(self.authority.exclude(&self.provisioner(), new)).expect("an exclusion")
+    }
+
+    pub fn ends_exclusion(&self, exclusion: &Exclusion, at: Option<Time>) -> Exclusion {
+        wait(
+            self.authority
+                .end_exclusion(&self.provisioner(), exclusion.row.id, at),
+        )
+        .expect("an ended exclusion")
+    }
+
+    pub fn suspends(&self, id: &str) -> Affected<Account> {
+        wait(self.authority.suspend(&self.provisioner(), account(id))).expect("a suspended account")
+    }
+
+    pub fn resumes(&self, id: &str) -> Account {
+        wait(self.authority.resume(&self.provisioner(), account(id))).expect("a resumed account")
+    }
+
+    /// The account asks for a token of these entries, such as `one:12125551001`.
+    pub fn mints(&self, id: &str, entries: &[&str]) -> Result<Issued, IssueError> {
+        self.mints_as(
+            &self.caller(Role::Account, &[id]),
+            id,
+            request(entries, false, None),
+        )
+    }
+
+    pub fn mints_ca(&self, id: &str, entries: &[&str]) -> Result<Issued, IssueError> {
+        self.mints_as(
+            &self.caller(Role::Account, &[id]),
+            id,
+            request(entries, true, None),
+        )
+    }
+
+    pub fn mints_for(
+        &self,
+        id: &str,
+        entries: &[&str],
+        lifetime: u32,
+    ) -> Result<Issued, IssueError> {
+        self.mints_as(
+            &self.caller(Role::Account, &[id]),
+            id,
+            request(entries, false, Some(lifetime)),
+        )
+    }
+
+    pub fn mints_as(
+        &self,
+        caller: &Caller,
+        id: &str,
+        request: TokenRequest,
+    ) -> Result<Issued, IssueError> {
+        wait(self.authority.issue(caller, account(id), request))
+    }
+
+    /// What would be decided for the account.
+    pub fn explains(&self, id: &str, texts: &[&str], ca: bool) -> Explained {
+        let question = Question {
+            account: account(id),
+            numbers: texts.iter().map(|text| numbers(text)).collect(),
+            ca,
+            lifetime: None,
+        };
+        self.authority
+            .explain(&self.caller(Role::Auditor, &[]), &question)
+            .expect("an explanation")
+    }
+
+    pub fn looks_up(&self, text: &str, at: Option<Time>) -> Known {
+        let number = text.parse().expect("a number");
+        self.authority
+            .look_up(&self.caller(Role::Auditor, &[]), number, at)
+            .expect("what is known")
+    }
+
+    /// The whole ledger.
+    pub fn grants(&self) -> Vec<Grant> {
+        let all = |page: &Page| {
+            self.authority
+                .store
+                .read(|tx| tx.list_grants(&GrantFilter::default(), page))
+        };
+        let (mut grants, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = all(&Page::new(Page::MAX_LIMIT, cursor)).expect("grants");
+            grants.extend(page.items);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return grants,
+            }
+        }
+    }
+
+    pub fn grant_of(&self, issued: &Issued) -> Grant {
+        let grant = self
+            .authority
+            .store
+            .read(|tx| tx.grant(&issued.jti))
+            .expect("the ledger");
+        grant.expect("a grant for each token")
+    }
+
+    /// What the audit trail says of something.
+    pub fn trail(&self, subject: &str) -> Vec<AuditEvent> {
+        let page = Page::new(Page::MAX_LIMIT, None);
+        self.authority
+            .store
+            .read(|tx| tx.list_audit_events(subject, &page))
+            .expect("the trail")
+            .items
+    }
+
+    /// The value of a metric, by its name and labels; 0 if it was never counted.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.render().expect("metrics");
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("tn_authority_")?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        });
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+pub fn account(id: &str) -> AccountId {
+    id.parse().expect("an account's id")
+}
+
+pub fn number(text: &str) -> NumberRange {
+    NumberRange::from(text.parse::<tn_authority::domain::Tn>().expect("a number"))
+}
+
+/// A block, one number, or `+12125551000+1000`.
+pub fn numbers(text: &str) -> NumberRange {
+    block::parse_numbers(text).expect("numbers")
+}
+
+pub fn fingerprint() -> Fingerprint {
+    Fingerprint::from([0x5e; 32])
+}
+
+/// A request for a list of entries, such as `one:12125551001`.
+pub fn request(entries: &[&str], ca: bool, lifetime: Option<u32>) -> TokenRequest {
+    let entries = entries.iter().map(|text| text.parse().expect("an entry"));
+    let list = TnAuthList::from_entries(entries.collect()).expect("a list");
+    TokenRequest::new(list, ca, fingerprint(), lifetime).expect("E.164")
+}
+
+/// The code of the denial; a failure of any other kind is no denial.
+pub fn code(outcome: &Result<Issued, IssueError>) -> String {
+    match outcome {
+        Err(IssueError::Denied(denial)) => denial.code().to_owned(),
+        other => panic!("expected a denial, got {other:?}"),
+    }
+}
+
+/// What exactly was refused, and why: `("+12125552000", "not-delegated")`.
+pub fn outside(outcome: &Result<Issued, IssueError>) -> Vec<(String, String)> {
+    match outcome {
+        Err(IssueError::Denied(denial)) => denial
+            .refusals()
+            .iter()
+            .map(|r| (r.subject.to_string(), r.cause.code().to_owned()))
+            .collect(),
+        other => panic!("expected a denial, got {other:?}"),
+    }
+}
