@@ -44,7 +44,7 @@ pub(super) struct ReasonBody {
     reason: String,
 }
 
-/// List grants, in the order in which they were issued.
+/// List grants, in the order of the seconds in which they were issued.
 #[utoipa::path(get, path = "/v1/grants", tag = "ledger", security(("bearer" = [])), params(GrantsQuery),
     responses((status = 200, body = PageView<GrantView>, description = "A page of grants")))]
 pub(super) async fn list_grants(

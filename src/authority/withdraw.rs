@@ -19,7 +19,7 @@ pub struct Affected<T> {
 /// Grants that are not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outstanding {
-    /// In the order in which they were issued.
+    /// In the order of the seconds in which they were issued.
     pub grants: Vec<Grant>,
     /// Whether there are more than are listed here; `GET /v1/grants` lists them all.
     pub more: bool,

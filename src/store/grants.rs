@@ -225,7 +225,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the grants that pass the filter, in the order in which they were issued.
+    /// A page of the grants that pass the filter, in the order of the seconds in which they were issued.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
