@@ -151,12 +151,14 @@ fn compose(
             default: config.tokens.default_lifetime,
             minimum: config.tokens.min_lifetime,
         },
+        aging: config.aging.days.clone(),
         metrics,
     };
     Ok(Service {
         authority: Arc::new(authority),
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
+        max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
 }
 

@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod certs;
 mod delegations;
+mod disconnects;
 pub mod docs;
 mod exchange;
 mod exclusions;
@@ -18,6 +19,7 @@ mod numbers;
 mod problem;
 mod query;
 mod token;
+mod tokens;
 mod view;
 
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub struct Service {
     pub callers: Callers,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
+    /// The same for a bulk of requests for tokens.
+    pub max_bulk_body_bytes: usize,
 }
 
 /// All routes of the API.
@@ -48,6 +52,7 @@ fn routes(cfg: &mut ServiceConfig) {
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
         .service(at("/at/account/{id}/token").post(token::issue_token))
+        .service(at("/v1/tokens").post(tokens::issue_tokens))
         // Provisioning
         .service(at("/v1/accounts").get(accounts::list_accounts))
         .service(
@@ -78,6 +83,7 @@ fn routes(cfg: &mut ServiceConfig) {
         )
         .service(at("/v1/exclusions/{id}").get(exclusions::get_exclusion))
         .service(at("/v1/exclusions/{id}/end").post(exclusions::end_exclusion))
+        .service(at("/v1/disconnects").post(disconnects::create_disconnect))
         .service(at("/v1/numbers/{tn}").get(numbers::look_up_number))
         .service(at("/v1/explain").post(numbers::explain))
         .service(at("/v1/grants").get(grants::list_grants))

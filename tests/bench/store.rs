@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use tn_authority::app::block_on;
-use tn_authority::authority::{Authority, Carrier, Lifetimes, NewAllocation, Policy, Question};
+use tn_authority::authority::{
+    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, Policy, Question,
+};
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::{
     Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window, block,
@@ -41,6 +43,7 @@ fn authority(url: &str) -> Authority {
             default: 3600,
             minimum: 300,
         },
+        aging: AgingDays::new(),
         metrics,
     }
 }
@@ -75,9 +78,10 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                     version: 1,
                 },
                 account: put.0.id.clone(),
-                parent: None,
+                cut_from: None,
                 numbers: nth(numbers, 2 * n),
                 ca: false,
+                lend_on: false,
                 reference: None,
                 window,
                 belief: Belief {
