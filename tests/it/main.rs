@@ -14,11 +14,14 @@ mod support;
 
 mod api_bad_body;
 mod api_inventory;
+mod api_resellers;
 mod api_routes;
 mod api_token;
+mod api_tokens;
 mod architecture;
 mod blocks;
 mod certificates;
+mod chains;
 mod decision;
 mod demo;
 mod development;
