@@ -27,7 +27,7 @@ struct Row {
 /// starts with its path and a `/`, and stands side by side in an index.
 pub(super) fn path(account: &Account) -> String {
     let steps = account.above.iter().rev().chain([&account.id]);
-    steps.map(|id| format!("/{id}")).collect()
+    steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
 
 /// An account's row and since when it is suspended.

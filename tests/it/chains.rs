@@ -85,7 +85,7 @@ fn row_ref(place: usize) -> RowRef {
 }
 
 /// What the store would read for an account: its own loans, those of whoever stands above it, and what it has lent on.
-fn facts(asker: usize, loans: &[Loan], suspended: &[bool; 3]) -> Facts {
+fn facts(asker: usize, loans: &[Loan], suspended: [bool; 3]) -> Facts {
     let rows = || {
         loans
             .iter()
@@ -125,7 +125,7 @@ fn gives(
     second: i64,
     ca: bool,
     loans: &[Loan],
-    suspended: &[bool; 3],
+    suspended: [bool; 3],
 ) -> bool {
     let loan = &loans[place];
     loan.holds(number, second)
@@ -141,7 +141,7 @@ fn allowed(
     second: i64,
     ca: bool,
     loans: &[Loan],
-    suspended: &[bool; 3],
+    suspended: [bool; 3],
 ) -> bool {
     let own = |place: &usize| loans[*place].account == asker;
     let given = (0..loans.len())
@@ -215,10 +215,10 @@ proptest! {
         let account = id(asker);
         let question = Question { account: &account, request: &request, now: at(NOW), until: at(UNTIL), minimum: 1 };
         let asked = first..first + count;
-        let all_at = |second| asked.clone().all(|n| allowed(asker, n, second, ca, &loans, &suspended));
+        let all_at = |second| asked.clone().all(|n| allowed(asker, n, second, ca, &loans, suspended));
         let end = (NOW..UNTIL).find(|second| !all_at(*second)).unwrap_or(UNTIL);
 
-        match decide(&question, &facts(asker, &loans, &suspended)) {
+        match decide(&question, &facts(asker, &loans, suspended)) {
             Ok(Decision { expires_at, .. }) => prop_assert_eq!(expires_at, at(end)),
             Err(Denial::NotAuthorized(refusals)) => {
                 prop_assert_eq!(end, NOW);
@@ -228,7 +228,7 @@ proptest! {
                     first..first + range.count()
                 }).collect();
                 for number in refused {
-                    prop_assert!(!allowed(asker, number, NOW, ca, &loans, &suspended), "{number} was refused");
+                    prop_assert!(!allowed(asker, number, NOW, ca, &loans, suspended), "{number} was refused");
                 }
             }
             Err(other) => prop_assert!(false, "{other}"),
