@@ -21,6 +21,7 @@ use tn_authority::store::{Settings, Store, Tx, new_id};
 use tn_authority::telemetry::Metrics;
 
 const SIZES: [u64; 2] = [10, 10_000];
+const BULK: u64 = 1_000;
 /// +12030000000... is no number of the NANP, and nobody's: as good as any for a measurement.
 const NUMBER: &str = "MA-iDRYLMTIwMzAwMDAwMDA";
 
@@ -164,6 +165,10 @@ fn mints(c: &mut Criterion) {
                 },
             );
         }
+        group.throughput(Throughput::Elements(BULK));
+        group.bench_function(BenchmarkId::new(database, "1000 in bulk"), |b| {
+            b.iter(|| mint_in_bulk(&authority, &caller));
+        });
     }
     group.finish();
 }
@@ -187,6 +192,16 @@ fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
             order.await.expect("a task").expect("a token");
         }
     });
+}
+
+fn mint_in_bulk(authority: &Authority, caller: &Caller) {
+    let list = TnAuthList::from_tkvalue(NUMBER).expect("a list");
+    let request =
+        TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request");
+    let requests = (0..BULK).map(|_| (caller.accounts[0].clone(), request.clone()));
+    let recorded = block_on(authority.record_all(caller, requests.collect())).expect("answers");
+    let tokens = authority.sign_all(recorded);
+    assert!(tokens.iter().all(Result::is_ok));
 }
 
 fn signer(dir: &TempDir) -> Signer {
