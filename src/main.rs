@@ -106,7 +106,7 @@ fn configured(file: Option<&Path>, service: Service) -> commands::Outcome {
         Service::ApiKey(command) => api_key::run(command, &config),
         Service::Allocation(command) => allocation::run(command, &config),
         Service::Delegation(command) => delegation::run(command, &config),
-        Service::Exclusion(command) => exclusion::run(command, &config),
+        Service::Exclusion(command) => exclusion::run(&command, &config),
         Service::Explain(args) => explain::run(args, &config),
         Service::Import(args) => import::run(args, &config),
     }

@@ -33,7 +33,7 @@ pub enum Command {
     },
 }
 
-pub fn run(command: Command, config: &Config) -> Outcome {
+pub fn run(command: &Command, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
     match command {
         Command::Add {
@@ -43,10 +43,10 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             until,
         } => {
             let new = NewExclusion {
-                numbers: block,
-                reason,
-                valid_from: from,
-                valid_until: until,
+                numbers: *block,
+                reason: *reason,
+                valid_from: *from,
+                valid_until: *until,
             };
             let done = app::block_on(service.authority.exclude(&at_the_command_line(), new))?;
             let (row, outstanding) = (done.row, done.outstanding_grants);
