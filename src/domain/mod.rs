@@ -14,6 +14,7 @@ pub mod denial;
 pub mod fingerprint;
 pub mod grant;
 pub mod inventory;
+pub mod job;
 pub mod number;
 pub mod range_set;
 pub mod spc;
