@@ -14,7 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, exclusions, grants, health, imports, jobs, numbers, token,
+    accounts, allocations, certs, delegations, exclusions, grants, health, imports, jobs, numbers,
+    token,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to

@@ -115,7 +115,10 @@ fn must_be_a_table(headers: &HeaderMap) -> Result<(), Problem> {
         _ => "",
     };
     let essence = essence.split(';').next().unwrap_or_default().trim();
-    if !MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+    if !MEDIA_TYPES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(essence))
+    {
         return Err(Problem::media_type(
             "a table is text/csv, text/plain, text/tab-separated-values or application/octet-stream, and its Content-Type \
              says so",

@@ -78,7 +78,12 @@ pub fn run(args: Args, config: &Config) -> Outcome {
 /// Reads the table. One that changes meanwhile is neither what it was nor what it will be.
 fn read(path: &Path, wanted: &Wanted, clock: &Clock) -> Result<Draft, Box<dyn std::error::Error>> {
     if path.as_os_str() == "-" {
-        return read_from(std::io::stdin().lock(), wanted, clock, &ProgressBar::hidden());
+        return read_from(
+            std::io::stdin().lock(),
+            wanted,
+            clock,
+            &ProgressBar::hidden(),
+        );
     }
     let named = |error| format!("`{}` cannot be read: {error}", path.display());
     let file = File::open(path).map_err(named)?;
@@ -145,7 +150,12 @@ fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {
 
 fn print_notes(told: &Told) {
     for note in &told.notes {
-        let lines: Vec<String> = note.lines.iter().take(PRINTED).map(u64::to_string).collect();
+        let lines: Vec<String> = note
+            .lines
+            .iter()
+            .take(PRINTED)
+            .map(u64::to_string)
+            .collect();
         let lines = if lines.is_empty() {
             String::new()
         } else {
@@ -154,7 +164,10 @@ fn print_notes(told: &Told) {
         println!("note: {} {}{lines}", counted(note.count), note.what);
     }
     if !told.unknown_columns.is_empty() {
-        println!("columns that are not known: {}", told.unknown_columns.join(", "));
+        println!(
+            "columns that are not known: {}",
+            told.unknown_columns.join(", ")
+        );
     }
 }
 
@@ -178,16 +191,23 @@ fn print_difference(imported: &Imported) {
     if refused.count > PRINTED as u64 {
         println!("! and {} more", counted(refused.count - PRINTED as u64));
     }
-    let would = if imported.dry_run { "would be " } else { "" };
+    let (add, end) = if imported.dry_run {
+        ("would add", "would end")
+    } else {
+        ("added", "ended")
+    };
     println!(
-        "{would}added {} ({}), ended {} ({}), unchanged {} ({}), refused {} lines",
+        "{add} {}, unchanged {}, {end} {}, refused lines {}",
         counted(imported.added.ranges),
-        numbers(imported.added.numbers),
-        counted(imported.ended.ranges),
-        numbers(imported.ended.numbers),
         counted(imported.unchanged.ranges),
-        numbers(imported.unchanged.numbers),
+        counted(imported.ended.ranges),
         counted(refused.count)
+    );
+    println!(
+        "numbers: {add} {}, unchanged {}, {end} {}",
+        counted(imported.added.numbers),
+        counted(imported.unchanged.numbers),
+        counted(imported.ended.numbers)
     );
     if imported.elsewhere > 0 {
         println!(
@@ -212,7 +232,10 @@ fn print_outstanding(imported: &Imported) {
         counted(outstanding.count)
     );
     for grant in outstanding.grants.iter().take(PRINTED) {
-        println!("  {} of {} until {}", grant.jti, grant.account, grant.expires_at);
+        println!(
+            "  {} of {} until {}",
+            grant.jti, grant.account, grant.expires_at
+        );
     }
     if outstanding.count > PRINTED as u64 {
         println!("  and {} more", counted(outstanding.count - PRINTED as u64));

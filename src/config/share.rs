@@ -78,7 +78,12 @@ mod tests {
     #[test]
     fn a_share_is_a_number_or_its_text() {
         let share = |json: &str| serde_json::from_str::<Share>(json).map(Share::ppm);
-        for (json, ppm) in [("0.1", 100_000), ("\"0.25\"", 250_000), ("1", 1_000_000), ("0", 0)] {
+        for (json, ppm) in [
+            ("0.1", 100_000),
+            ("\"0.25\"", 250_000),
+            ("1", 1_000_000),
+            ("0", 0),
+        ] {
             assert_eq!(share(json).expect(json), ppm);
         }
         for wrong in ["1.1", "-0.1", "2", "\"10%\"", "\"NaN\"", "null", "-1"] {

@@ -111,9 +111,8 @@ impl Tx<'_> {
             limit.saturating_add(1),
         )
         .expiring_after(expiring_after);
-        let mut found = self.run(|connection| {
-            on_either!(connection, c => query.load::<(i32, NumbersRow)>(c))
-        })?;
+        let mut found =
+            self.run(|connection| on_either!(connection, c => query.load::<(i32, NumbersRow)>(c)))?;
         let more = found.len() > limit;
         found.truncate(limit);
         let found = found.into_iter().map(|(_, (jti, _, first, last, ..))| {

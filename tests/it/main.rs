@@ -13,12 +13,14 @@
 mod support;
 
 mod api_bad_body;
+mod api_imports;
 mod api_inventory;
 mod api_routes;
 mod api_token;
 mod architecture;
 mod blocks;
 mod certificates;
+mod country_tables;
 mod decision;
 mod demo;
 mod development;
@@ -26,6 +28,7 @@ mod domain;
 mod fixtures;
 mod inspection;
 mod kill;
+mod kill_import;
 mod service;
 mod signer;
 mod signing_key;

@@ -55,7 +55,8 @@ impl Layout for Allocations {
         let basis = basis
             .parse()
             .map_err(|error| format!("basis `{}`: {error}", shown(basis)))?;
-        self.rows.push(rows::row(line, NewAllocation { spc, basis })?);
+        self.rows
+            .push(rows::row(line, NewAllocation { spc, basis })?);
         super::must_be_few(self.rows.len())
     }
 

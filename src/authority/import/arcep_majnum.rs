@@ -5,12 +5,12 @@
 //! overseas departments. Short numbers have none, so they are passed over. Speaks for +33, and for each overseas code that
 //! it has a line of.
 
-use super::{Layout, Noted};
 use super::clean::Encoding;
 use super::draft::{Draft, Holding, Holdings, Says, Scope};
 use super::error::TableError;
 use super::fields::{Holder, Ocns, european_day, shown};
 use super::lines::{Column, Dialect, Line};
+use super::{Layout, Noted};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
 use crate::domain::number::MAX_DIGITS;
@@ -93,7 +93,10 @@ impl Layout for ArcepMajnum {
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         let own = self.ocns.holder(line.field(2)?)? == Holder::Own;
         let (first, last) = (line.field(0)?, line.field(1)?);
-        let (first, last) = (digits("Tranche_Debut", first)?, digits("Tranche_Fin", last)?);
+        let (first, last) = (
+            digits("Tranche_Debut", first)?,
+            digits("Tranche_Fin", last)?,
+        );
         if first.len() <= SHORT {
             self.short += u64::from(own);
             return Ok(());
@@ -233,8 +236,12 @@ mod tests {
     use super::super::tests::{table, told};
 
     fn latin_1(lines: &str) -> Vec<u8> {
-        let text = format!("EZABPQM;Tranche_Debut;Tranche_Fin;Mnémo;Territoire;Date_Attribution\r\n{lines}");
-        text.chars().map(|c| u8::try_from(u32::from(c)).expect("Latin-1")).collect()
+        let text = format!(
+            "EZABPQM;Tranche_Debut;Tranche_Fin;Mnémo;Territoire;Date_Attribution\r\n{lines}"
+        );
+        text.chars()
+            .map(|c| u8::try_from(u32::from(c)).expect("Latin-1"))
+            .collect()
     }
 
     #[test]
@@ -269,15 +276,36 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_with_its_line() {
         for (line, why) in [
-            (";105600000;105699999;FRTE;Métropole;01/01/2017", "lacks its leading 0"),
-            (";0105600000;0105500000;FRTE;Métropole;01/01/2017", "before it starts"),
-            (";0105600000;01056000000;FRTE;Métropole;01/01/2017", "same number of digits"),
-            (";0105600000;0105699999;FRTE;Wallis;01/01/2017", "territory `wallis`"),
+            (
+                ";105600000;105699999;FRTE;Métropole;01/01/2017",
+                "lacks its leading 0",
+            ),
+            (
+                ";0105600000;0105500000;FRTE;Métropole;01/01/2017",
+                "before it starts",
+            ),
+            (
+                ";0105600000;01056000000;FRTE;Métropole;01/01/2017",
+                "same number of digits",
+            ),
+            (
+                ";0105600000;0105699999;FRTE;Wallis;01/01/2017",
+                "territory `wallis`",
+            ),
             (";0105600000;0105699999;FRTE;Métropole;2017", "DD/MM/YYYY"),
             (";0105600000;0105699999;FRTE;Métropole", "cut off"),
-            (";1,056E+08;0105699999;FRTE;Métropole;01/01/2017", "is digits"),
-            (";0105500000;0105600000;SFR0;Métropole;01/01/2017", "line 3: some of its numbers stand in line 2"),
-            (";0105600000;0105600000;FRTE;Métropole;01/01/2017", "line 3: some of its numbers stand in line 2"),
+            (
+                ";1,056E+08;0105699999;FRTE;Métropole;01/01/2017",
+                "is digits",
+            ),
+            (
+                ";0105500000;0105600000;SFR0;Métropole;01/01/2017",
+                "line 3: some of its numbers stand in line 2",
+            ),
+            (
+                ";0105600000;0105600000;FRTE;Métropole;01/01/2017",
+                "line 3: some of its numbers stand in line 2",
+            ),
         ] {
             let good = ";0105600000;0105699999;FRTE;Métropole;01/01/2017\r\n";
             let lines = latin_1(&format!("{line}\r\n{good}"));

@@ -118,8 +118,16 @@ impl<R: Read> Clean<R> {
 fn must_be_text(start: &[u8]) -> Result<(), TableError> {
     let named: [(&[u8], &str, &str); 6] = [
         (b"\x1f\x8b", "gzip", "unpack it with `gunzip` first"),
-        (b"PK\x03\x04", "zip or xlsx", "unpack it first, or save the sheet as CSV"),
-        (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV"),
+        (
+            b"PK\x03\x04",
+            "zip or xlsx",
+            "unpack it first, or save the sheet as CSV",
+        ),
+        (
+            b"\xd0\xcf\x11\xe0",
+            "an old Excel workbook",
+            "save the sheet as CSV",
+        ),
         (b"BZh", "bzip2", "unpack it with `bunzip2` first"),
         (b"\xfd7zXZ", "xz", "unpack it with `unxz` first"),
         (b"\x28\xb5\x2f\xfd", "zstd", "unpack it with `unzstd` first"),
@@ -192,7 +200,10 @@ mod tests {
         ] {
             assert_eq!(text(bytes, Encoding::Utf8).as_deref(), Ok(expected));
         }
-        assert_eq!(text(b"Mn\xe9mo\r", Encoding::Latin1).as_deref(), Ok("Mnémo\n"));
+        assert_eq!(
+            text(b"Mn\xe9mo\r", Encoding::Latin1).as_deref(),
+            Ok("Mnémo\n")
+        );
     }
 
     #[test]
@@ -214,6 +225,10 @@ mod tests {
         while !clean.next().expect("text").is_empty() {}
         let found = clean.digested();
         assert_eq!((found.bytes, found.ends_with_a_line), (3, false));
-        assert!(found.sha256.starts_with("ba7816bf8f01cfea4141"), "{}", found.sha256);
+        assert!(
+            found.sha256.starts_with("ba7816bf8f01cfea4141"),
+            "{}",
+            found.sha256
+        );
     }
 }

@@ -17,7 +17,10 @@ pub struct Draft {
 #[derive(Debug, Clone)]
 pub enum Says {
     /// All that a carrier holds of some numbers; what it does not name of them is not the carrier's.
-    Holdings { spc: Spc, table: Holdings },
+    Holdings {
+        spc: Spc,
+        table: Holdings,
+    },
     /// Rows to be added, or to be ended. Of what they do not name they say nothing.
     Allocations(Vec<Row<NewAllocation>>),
     Delegations(Vec<Row<NewDelegation>>),

@@ -17,12 +17,17 @@ pub enum TableError {
     #[error("the table cannot be read: {0}")]
     Read(String),
     #[error("the file is {kind} and no table; {help}")]
-    Packed { kind: &'static str, help: &'static str },
+    Packed {
+        kind: &'static str,
+        help: &'static str,
+    },
     #[error("the file is binary and no table: there is a NUL at byte {offset}")]
     Binary { offset: u64 },
     #[error("{0}")]
     Columns(String),
-    #[error("line {line}: longer than {limit} bytes or {fields} fields; a quotation mark may never be closed")]
+    #[error(
+        "line {line}: longer than {limit} bytes or {fields} fields; a quotation mark may never be closed"
+    )]
     TooLong {
         line: u64,
         limit: usize,

@@ -111,7 +111,11 @@ impl Ocns {
         if self.similar.is_empty() {
             return String::new();
         }
-        let found: Vec<String> = self.similar.iter().map(|code| format!("`{code}`")).collect();
+        let found: Vec<String> = self
+            .similar
+            .iter()
+            .map(|code| format!("`{code}`"))
+            .collect();
         format!("; it does name {}", found.join(", "))
     }
 
@@ -231,8 +235,9 @@ pub(super) fn numbers(
 ) -> Result<NumberRange, String> {
     match (start, end, count, block) {
         ("", "", "", "") => Err("no numbers: neither start nor block".to_owned()),
-        ("", "", "", block) => block::parse(block)
-            .map_err(|error| format!("block `{}`: {error}", shown(block))),
+        ("", "", "", block) => {
+            block::parse(block).map_err(|error| format!("block `{}`: {error}", shown(block)))
+        }
         (_, _, _, block) if !block.is_empty() => {
             Err("block stands in place of start, end and count, not beside them".to_owned())
         }
@@ -301,7 +306,8 @@ mod tests {
 
     #[test]
     fn numbers_are_e164_or_refused_with_a_hint() {
-        let counted = |start, end, count, block| numbers(start, end, count, block).map(NumberRange::count);
+        let counted =
+            |start, end, count, block| numbers(start, end, count, block).map(NumberRange::count);
         assert_eq!(counted("+12125551001", "", "", ""), Ok(1));
         assert_eq!(counted("+12125551000", "+12125551999", "", ""), Ok(1000));
         assert_eq!(counted("+12125551000", "", "50", ""), Ok(50));
@@ -312,7 +318,10 @@ mod tests {
             (["+12125551000", "", "1E+3", ""], "not a digit"),
             (["+12125551000", "+12125550999", "", ""], "before it starts"),
             (["+4930123", "+49301234", "", ""], "same number of digits"),
-            (["+12125551000", "+12125551001", "2", ""], "exclude each other"),
+            (
+                ["+12125551000", "+12125551001", "2", ""],
+                "exclude each other",
+            ),
             (["+12125551000", "", "", "1.212.555.1XXX"], "in place of"),
             (["", "", "", ""], "no numbers"),
             (["", "+12125551000", "", ""], "no start"),
@@ -331,7 +340,15 @@ mod tests {
         let fr = european_day("day", "05/10/2022").expect("a day");
         assert_eq!(us, fr);
         assert_eq!(american_day("day", "2022-10-05"), Ok(us));
-        for wrong in ["", "13/13/2022", "1/5/2022", "10/05/22", "2022-10-5", "10-05-2022", "10/05/20222"] {
+        for wrong in [
+            "",
+            "13/13/2022",
+            "1/5/2022",
+            "10/05/22",
+            "2022-10-5",
+            "10-05-2022",
+            "10/05/20222",
+        ] {
             assert!(american_day("day", wrong).is_err(), "{wrong}");
         }
     }

@@ -110,10 +110,10 @@ mod tests {
 
     use super::super::draft::Scope;
     use super::*;
+    use crate::domain::Tn;
     use crate::domain::clock::from_unix;
     use crate::domain::inventory::{Belief, RowRef};
     use crate::domain::range_set::merged;
-    use crate::domain::Tn;
 
     const NOW: i64 = 1_000;
 

@@ -126,7 +126,10 @@ pub(super) fn plan<T: Against>(
         match (row.valid_until, found.window().until()) {
             (Some(said), known) if known.is_none_or(|known| said < known) => {
                 if said <= now {
-                    refused.add(row.line, format!("the window was over at {}", rfc3339(&said)));
+                    refused.add(
+                        row.line,
+                        format!("the window was over at {}", rfc3339(&said)),
+                    );
                 } else {
                     ends.insert(id, said);
                     plan.end.push((found.clone(), said));
@@ -148,7 +151,10 @@ pub(super) fn plan<T: Against>(
             row.of.excludes(known) && theirs.is_ok_and(|theirs| theirs.overlaps(window))
         })?;
         let (numbers, id) = (other.numbers(), other.row().id);
-        Some(format!("{numbers} stands in {} {id} at the same time", T::KIND))
+        Some(format!(
+            "{numbers} stands in {} {id} at the same time",
+            T::KIND
+        ))
     };
     plan.add.retain(|(row, window)| match taken(row, *window) {
         None => true,
@@ -190,7 +196,10 @@ fn refuse_what_stands_twice<T: Against>(
     rows: &mut Vec<(Row<T>, Window)>,
     refused: &mut RefusedLines,
 ) {
-    let index = Index::new(rows.iter().map(|(row, window)| (row.numbers, (row, *window))));
+    let index = Index::new(
+        rows.iter()
+            .map(|(row, window)| (row.numbers, (row, *window))),
+    );
     let clash = |row: &Row<T>, window: Window| -> Option<String> {
         let mut looked_at = 0;
         let mut before: Option<(u64, NumberRange)> = None;
@@ -199,9 +208,8 @@ fn refuse_what_stands_twice<T: Against>(
             if looked_at > MOST_ALIKE {
                 return Some(format!("more than {MOST_ALIKE} lines name its numbers"));
             }
-            let clashes = other.line < row.line
-                && theirs.overlaps(window)
-                && row.of.excludes_line(&other.of);
+            let clashes =
+                other.line < row.line && theirs.overlaps(window) && row.of.excludes_line(&other.of);
             if clashes && before.is_none_or(|(line, _)| other.line < line) {
                 before = Some((other.line, *numbers));
             }

@@ -289,9 +289,11 @@ impl<R: Read> Records<R> {
                 self.refill()?;
             }
             let input = &self.pending[self.at..];
-            let (result, read, wrote, ends) =
-                self.parser
-                    .read_record(input, &mut self.output[written..], &mut self.ends[ended..]);
+            let (result, read, wrote, ends) = self.parser.read_record(
+                input,
+                &mut self.output[written..],
+                &mut self.ends[ended..],
+            );
             let consumed = &input[..read];
             self.line += count(consumed, b'\n');
             if self.quoted {

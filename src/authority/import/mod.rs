@@ -59,9 +59,9 @@ pub use error::{ImportError, LINES_NAMED, RefusedLine, RefusedLines, TableError}
 pub use lines::Progress;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
 
+use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::inventory::WordError;
-use crate::domain::Spc;
 use fields::Ocns;
 use lines::{Column, Dialect, Line};
 
@@ -319,7 +319,9 @@ mod tests {
         let wanted = Wanted {
             format,
             ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
-            spc: format.lists_everybody().then(|| "1234".parse().expect("a code")),
+            spc: format
+                .lists_everybody()
+                .then(|| "1234".parse().expect("a code")),
         };
         match super::read(table, &wanted, from_unix(1_767_225_600), &mut |_| true) {
             Ok(draft) => Ok(draft),
@@ -354,7 +356,12 @@ mod tests {
         assert_eq!(wanted(Format::Delegations, &[], None), Ok(()));
         for (format, ocns, spc, why) in [
             (Format::NanpBlocks, &[][..], Some("073H"), "needs the OCNs"),
-            (Format::ArcepMajnum, &["FRTE"], None, "needs the service provider code"),
+            (
+                Format::ArcepMajnum,
+                &["FRTE"],
+                None,
+                "needs the service provider code",
+            ),
             (Format::ArcepMajnum, &[""], Some("1"), "not empty"),
             (Format::Delegations, &["073H"], None, "takes no OCN"),
             (Format::Exclusions, &[], Some("073H"), "takes no service"),
@@ -385,7 +392,10 @@ mod tests {
     fn a_line_cannot_fill_the_memory() {
         let open = format!("start,reason\n\"{}", "a\n".repeat(100_000));
         let error = read(Format::Exclusions, &[], open.as_bytes()).expect_err("too long");
-        assert!(error.to_string().starts_with("line 2: longer than"), "{error}");
+        assert!(
+            error.to_string().starts_with("line 2: longer than"),
+            "{error}"
+        );
         let wide = format!("start,reason\n{}\n", ",".repeat(300));
         assert!(read(Format::Exclusions, &[], wide.as_bytes()).is_err());
     }

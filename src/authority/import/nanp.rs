@@ -108,11 +108,19 @@ impl Blocks {
             BTreeMap::new();
         for code in codes {
             let start = self.starts.get(&(code, true)).copied();
-            by_start.entry(start).or_default().0.extend(code_range(code));
+            by_start
+                .entry(start)
+                .or_default()
+                .0
+                .extend(code_range(code));
         }
         for block in marked(&self.thousands, OWN) {
             let start = self.starts.get(&(block, false)).copied();
-            by_start.entry(start).or_default().1.extend(block_range(block));
+            by_start
+                .entry(start)
+                .or_default()
+                .1
+                .extend(block_range(block));
         }
         let mut holdings = Vec::new();
         for (valid_from, (codes, blocks)) in by_start {

@@ -150,7 +150,10 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_with_its_line() {
         for (text, why) in [
-            ("212,555,B,073H,,\n212,555,1,073H,,\n", "line 2: x is `A` or a digit"),
+            (
+                "212,555,B,073H,,\n212,555,1,073H,,\n",
+                "line 2: x is `A` or a digit",
+            ),
             ("112,555,1,073H,,\n", "line 2: npa is three digits"),
             (
                 "212,555,1,073H,,\n212,55,1,9999,,\n",
@@ -164,7 +167,10 @@ mod tests {
                 "212,555,1,073H,,\n212,555,1,73H,,\n",
                 "line 3: OCN `73H` may be `073H`",
             ),
-            ("212,555,1,073H,,\n212,555", "line 3: 2 field(s) where the header has 6"),
+            (
+                "212,555,1,073H,,\n212,555",
+                "line 3: 2 field(s) where the header has 6",
+            ),
             (
                 "212,555,1,073H,\"A\nB\",\n\n212,555,x,073H,,\n",
                 "line 5: x is `A`",
@@ -182,7 +188,10 @@ mod tests {
             (lines("212,555,1,073h,,\n"), "it does name `073h`"),
             (lines(""), "no line behind its columns"),
             (String::new(), "no column `npa`"),
-            ("a,b\n1,2\n".to_owned(), "no column `x` (or `block_id`, `thousands`)"),
+            (
+                "a,b\n1,2\n".to_owned(),
+                "no column `x` (or `block_id`, `thousands`)",
+            ),
             ("npa,NPA,nxx,x,ocn\n1,2,3,4,5\n".to_owned(), "two columns"),
         ] {
             let read = super::super::tests::read(Format::NanpBlocks, &["073H"], text.as_bytes());

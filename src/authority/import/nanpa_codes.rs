@@ -4,16 +4,16 @@
 //! have holders of their own, whom the thousands-block report lists. A code that does not say that it is not pooled grants
 //! nothing. The report speaks for the NPAs that it has a line of, but for their pooled codes.
 
-use super::{Layout, Noted};
 use super::clean::Encoding;
 use super::draft::{Draft, Holdings, Says, Scope};
 use super::error::TableError;
 use super::fields::{Holder, Ocns, american_day, shown};
 use super::lines::{Column, Dialect, Line};
 use super::nanp::{Blocks, Place, code};
+use super::{Layout, Noted};
+use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::range_set::gaps;
-use crate::domain::Spc;
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA-NXX", "NPANXX", "Code"]),
@@ -167,8 +167,16 @@ mod tests {
             ("+12013330000 to +12013339999".to_owned(), true),
         ];
         assert_eq!(held, expected);
-        let scope: Vec<_> = found.scope.ranges().iter().map(ToString::to_string).collect();
-        let expected = ["+12010000000 to +12013309999", "+12013330000 to +12019999999"];
+        let scope: Vec<_> = found
+            .scope
+            .ranges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let expected = [
+            "+12010000000 to +12013309999",
+            "+12013330000 to +12019999999",
+        ];
         assert_eq!(scope, expected, "all of the NPA but its pooled codes");
         let told = told(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
         assert_eq!((told.lines, told.own, told.refused.count), (6, 4, 0));
@@ -178,9 +186,15 @@ mod tests {
 
     #[test]
     fn a_code_is_written_in_one_way() {
-        let text = TABLE.replace("201-330", "201330").replace("201-335", "201-35");
+        let text = TABLE
+            .replace("201-330", "201330")
+            .replace("201-335", "201-35");
         let told = told(Format::NanpaCodes, &["073H"], text.as_bytes());
         assert_eq!(told.refused.count, 2);
-        assert!(told.refused.to_string().contains("line 2: NPA-NXX is written as 201-330"));
+        assert!(
+            told.refused
+                .to_string()
+                .contains("line 2: NPA-NXX is written as 201-330")
+        );
     }
 }

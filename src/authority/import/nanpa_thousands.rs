@@ -4,13 +4,13 @@
 //! has a line of. `Contaminated` says that some numbers of a block stayed with its donor, and not which: that list comes
 //! from the carrier, as `exclusions`.
 
-use super::{Layout, Noted};
 use super::clean::Encoding;
 use super::draft::{Draft, Holdings, Says};
 use super::error::TableError;
 use super::fields::{Holder, Ocns, american_day, shown, yes_or_no};
 use super::lines::{Column, Dialect, Line};
 use super::nanp::{Blocks, Place, code, thousands};
+use super::{Layout, Noted};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 
@@ -20,7 +20,11 @@ const COLUMNS: &[Column] = &[
     Column::needed(&["X", "Block", "Thousands Block"]),
     Column::needed(&["STATUS", "Block Status"]),
     Column::needed(&["OCN", "Block Holder OCN"]),
-    Column::needed(&["Contaminated", "Contaminated (Y or N)", "Contaminated (Y/N)"]),
+    Column::needed(&[
+        "Contaminated",
+        "Contaminated (Y or N)",
+        "Contaminated (Y/N)",
+    ]),
     Column::needed(&["Block Effective Date", "Effective Date"]),
     Column::optional(&["Region"]),
     Column::optional(&["State"]),
@@ -151,8 +155,17 @@ mod tests {
             ("+12013303000 to +12013303999".to_owned(), later),
         ];
         assert_eq!(found, expected);
-        let scope: Vec<_> = table.scope.ranges().iter().map(ToString::to_string).collect();
-        assert_eq!(scope, ["+12013300000 to +12013319999"], "the codes of its lines, no more");
+        let scope: Vec<_> = table
+            .scope
+            .ranges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            scope,
+            ["+12013300000 to +12013319999"],
+            "the codes of its lines, no more"
+        );
         let told = told(Format::NanpaThousands, &["073H"], text.as_bytes());
         assert_eq!((told.lines, told.own), (6, 3));
         let contaminated = told.notes.iter().find(|n| n.what.contains("contaminated"));
@@ -166,7 +179,11 @@ mod tests {
             .replace("Block Effective Date", "BLOCK_EFFECTIVE_DATE")
             .replace("Region", "Extra");
         let text = format!("\u{feff}{header}{}", LINES.replace('\n', "\r"));
-        let told = told(Format::NanpaThousands, &["073H"], text.replace('\n', "\r\n").as_bytes());
+        let told = told(
+            Format::NanpaThousands,
+            &["073H"],
+            text.replace('\n', "\r\n").as_bytes(),
+        );
         assert_eq!((told.own, told.refused.count), (3, 0), "{}", told.refused);
         assert_eq!(told.unknown_columns, ["Extra"]);
     }

@@ -55,7 +55,11 @@ pub(super) fn row<T>(line: &Line<'_>, of: T) -> Result<Row<T>, String> {
     }
     // What the databases and RFC 3339 cannot write.
     let year_10000 = from_unix(253_402_300_800);
-    if [row.valid_from, row.valid_until].iter().flatten().any(|t| *t >= year_10000) {
+    if [row.valid_from, row.valid_until]
+        .iter()
+        .flatten()
+        .any(|t| *t >= year_10000)
+    {
         return Err("a time after the year 9999".to_owned());
     }
     Ok(row)

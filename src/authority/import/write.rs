@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::draft::{Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told};
+use super::draft::{
+    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
+};
 use super::error::{ImportError, RefusedLines};
 use super::index::Index;
 use super::known::{self, Plan};
@@ -125,14 +127,18 @@ pub(super) fn difference(
             let plan = known::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
-            change.allocations = of_plan(plan, &mut change.unchanged, |numbers, of: NewAllocation, window| Allocation {
-                row: fresh(now),
-                spc: of.spc,
-                numbers,
-                basis: of.basis,
-                window,
-                belief: believed(now),
-            });
+            change.allocations = of_plan(
+                plan,
+                &mut change.unchanged,
+                |numbers, of: NewAllocation, window| Allocation {
+                    row: fresh(now),
+                    spc: of.spc,
+                    numbers,
+                    basis: of.basis,
+                    window,
+                    belief: believed(now),
+                },
+            );
             Ok(change)
         }
         Says::Delegations(rows) => of_delegations(tx, rows, now, told),
@@ -141,13 +147,17 @@ pub(super) fn difference(
             let plan = known::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
-            change.exclusions = of_plan(plan, &mut change.unchanged, |numbers, of: NewExclusion, window| Exclusion {
-                row: fresh(now),
-                numbers,
-                reason: of.reason,
-                window,
-                belief: believed(now),
-            });
+            change.exclusions = of_plan(
+                plan,
+                &mut change.unchanged,
+                |numbers, of: NewExclusion, window| Exclusion {
+                    row: fresh(now),
+                    numbers,
+                    reason: of.reason,
+                    window,
+                    belief: believed(now),
+                },
+            );
             Ok(change)
         }
     }
@@ -217,7 +227,12 @@ fn of_holdings(
         change.allocations.add.push(row);
     }
     // What is held on another basis is there already.
-    let added: u64 = change.allocations.add.iter().map(|row| row.numbers.count()).sum();
+    let added: u64 = change
+        .allocations
+        .add
+        .iter()
+        .map(|row| row.numbers.count())
+        .sum();
     change.unchanged.numbers += lacking - added;
     let kept = plan.keep.iter();
     change.allocations.keep = kept
@@ -243,7 +258,9 @@ fn free_of_others(
         until: None,
     };
     let others = tx.allocations_touching(&all, from_now, usize::MAX)?;
-    let others = others.into_iter().filter(|row| !ending.contains(&row.row.id));
+    let others = others
+        .into_iter()
+        .filter(|row| !ending.contains(&row.row.id));
     let others = Index::new(others.map(|row| (row.numbers, row)));
     let mut out = Vec::with_capacity(new.len());
     for held in new {
@@ -280,16 +297,20 @@ fn of_delegations(
     must_be_held(tx, &mut plan, now, &mut told.refused)?;
     note_kept_ends(plan.ends_kept, told);
     let mut change = Change::default();
-    change.delegations = of_plan(plan, &mut change.unchanged, |numbers, of: NewDelegation, window| Delegation {
-        row: fresh(now),
-        account: of.account,
-        parent: None,
-        numbers,
-        ca: of.ca,
-        reference: of.reference,
-        window,
-        belief: believed(now),
-    });
+    change.delegations = of_plan(
+        plan,
+        &mut change.unchanged,
+        |numbers, of: NewDelegation, window| Delegation {
+            row: fresh(now),
+            account: of.account,
+            parent: None,
+            numbers,
+            ca: of.ca,
+            reference: of.reference,
+            window,
+            belief: believed(now),
+        },
+    );
     Ok(change)
 }
 
@@ -308,7 +329,10 @@ fn must_have_accounts(
     plan.add.retain(|(row, _)| {
         let known = accounts.get(&row.of.account) == Some(&true);
         if !known {
-            refused.add(row.line, format!("there is no account `{}`", row.of.account));
+            refused.add(
+                row.line,
+                format!("there is no account `{}`", row.of.account),
+            );
         }
         known
     });
@@ -355,11 +379,7 @@ fn of_plan<T: known::Against>(
             .map(|(line, window)| row(line.numbers, line.of, window))
             .collect(),
         keep: Vec::new(),
-        ended: plan
-            .end
-            .iter()
-            .map(|(row, _)| row.numbers())
-            .collect(),
+        ended: plan.end.iter().map(|(row, _)| row.numbers()).collect(),
         end: plan.end,
     }
 }

@@ -3,7 +3,8 @@
 
 mod denials;
 mod history;
-mod imports;
+mod imported_rows;
+pub mod imports;
 mod main_job;
 mod outstanding;
 mod policies;
