@@ -101,7 +101,7 @@ impl Jobs {
         };
         let runner = Runner {
             authority: Arc::clone(&self.authority),
-            runner: self.runner,
+            id: self.runner,
             stopping: Arc::clone(&self.stopping),
         };
         let thread = thread::Builder::new().name("jobs".to_owned());
@@ -256,7 +256,8 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
 /// The thread's side.
 struct Runner {
     authority: Arc<Authority>,
-    runner: Uuid,
+    /// Names this process in the rows of its jobs.
+    id: Uuid,
     stopping: Arc<AtomicBool>,
 }
 
@@ -347,7 +348,7 @@ impl Runner {
     }
 
     async fn is_at(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
-        let (runner, now) = (self.runner, self.authority.clock.now());
+        let (runner, now) = (self.id, self.authority.clock.now());
         let write = move |tx: &mut Tx<'_>| {
             tx.job_is_at(id, progress.bytes, progress.lines)?;
             tx.jobs_are_alive(runner, now)

@@ -28,6 +28,7 @@ both!(
     a_job_of_a_dead_process_is_lost,
     a_lost_job_writes_nothing,
     what_waits_when_the_service_stops_fails_with_a_reason,
+    what_runs_when_the_service_stops_is_done_or_not_there,
 );
 
 const TABLE: &str =
@@ -433,4 +434,45 @@ fn what_waits_when_the_service_stops_fails_with_a_reason(kind: crate::support::K
             "{failure:?}"
         );
     }
+}
+
+fn what_runs_when_the_service_stops_is_done_or_not_there(world: World) {
+    use std::io::{Seek as _, Write as _};
+    use tn_authority::authority::import;
+    let lines = "646,555,1,073H,,\n".repeat(150_000);
+    let table = format!("npa,nxx,x,ocn,company,category\n{lines}");
+    let mut states = Vec::new();
+    for patience in [0, 20, 100, 3_000] {
+        let jobs = Jobs::new(world.authority.clone(), 1);
+        jobs.start().expect("a thread");
+        let wanted = import::Wanted {
+            format: import::Format::NanpBlocks,
+            ocns: ["073H".to_owned()].into(),
+            spc: Some("1234".parse().expect("a code")),
+        };
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(table.as_bytes()).expect("a table");
+        file.rewind().expect("the start of the table");
+        let place = jobs.place().expect("a place");
+        let consent = super::stories::imports::CONFIRMED;
+        let file = (file, table.len() as u64);
+        let caller = world.provisioner();
+        let submitted = jobs.submit(&caller, wanted, consent, file, place);
+        let id = wait(submitted).expect("a job").id;
+        thread::sleep(Duration::from_millis(patience));
+        jobs.stop();
+        let job = world
+            .authority
+            .job(&world.provisioner(), id)
+            .expect("a job");
+        match job.state {
+            JobState::Done => assert_eq!(job.lines_read, 150_000),
+            JobState::Failed => assert_eq!(job.failure.expect("a failure").code, "stopped"),
+            other => panic!("{other:?}"),
+        }
+        let any_done = states.contains(&JobState::Done) || job.state == JobState::Done;
+        assert_eq!(world.trail("1234").len(), usize::from(any_done));
+        states.push(job.state);
+    }
+    assert_eq!(states[0], JobState::Failed);
 }

@@ -149,7 +149,7 @@ fn a_table_that_is_none_is_refused_and_nothing_is_written() {
             "save the sheet as CSV",
         ),
         (
-            table("binary.csv", b"npa,nxx,x,ocn\n201,330,4,07\03H\n"),
+            table("binary.csv", b"npa,nxx,x,ocn\n201,330,4,07\x003H\n"),
             "there is a NUL at byte 26",
         ),
         (

@@ -114,7 +114,8 @@ fn may_end(
     if consent.confirm {
         return Ok(());
     }
-    for (spc, ending) in change.numbers_ending() {
+    let ending = change.numbers_ending().iter();
+    for (spc, ending) in ending.map(|(spc, ending)| (spc.clone(), *ending)) {
         if ending == 0 {
             continue;
         }

@@ -6,6 +6,9 @@ use crate::domain::inventory::{Basis, Reason};
 use crate::domain::range_set::merged;
 use crate::domain::{AccountId, NumberRange, Spc};
 
+/// How many lines a note names.
+const LINES_OF_A_NOTE: usize = 100;
+
 /// A table that was read: what it says, and what is to be said of it.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -54,6 +57,39 @@ pub struct Note {
     pub count: u64,
     pub what: &'static str,
     pub lines: Vec<u64>,
+}
+
+impl Told {
+    /// Notes something that was met more than never.
+    pub(super) fn note(&mut self, count: u64, what: &'static str) {
+        if count > 0 {
+            let lines = Vec::new();
+            self.notes.push(Note { count, what, lines });
+        }
+    }
+
+    pub(super) fn note_lines(&mut self, noted: Noted, what: &'static str) {
+        let Noted { count, lines } = noted;
+        if count > 0 {
+            self.notes.push(Note { count, what, lines });
+        }
+    }
+}
+
+/// Lines to be told of: how many, and the first of them.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    count: u64,
+    lines: Vec<u64>,
+}
+
+impl Noted {
+    pub(super) fn add(&mut self, line: u64) {
+        self.count += 1;
+        if self.lines.len() < LINES_OF_A_NOTE {
+            self.lines.push(line);
+        }
+    }
 }
 
 /// Numbers that a table says the carrier holds.

@@ -129,15 +129,19 @@ pub(super) fn read(
         .map(|(_, title)| super::fields::shown(title))
         .collect();
 
+    // A title at the end that is empty is a separator too many.
+    let width = titles.iter().rposition(|title| !title.is_empty());
+    let width = width.map_or(0, |last| last + 1);
+
     let mut lines = 0;
     while let Some(mut line) = records.next()? {
         lines += 1;
         line.places = &places;
-        let outcome = if line.len() < titles.len() {
+        let outcome = if line.len() < width {
             Err(format!(
                 "{} field(s) where the header has {}; the line may be cut off",
                 line.len(),
-                titles.len()
+                width
             ))
         } else {
             take(&line)

@@ -37,6 +37,7 @@ mod holdings;
 mod index;
 mod known;
 mod lines;
+mod loans;
 mod nanp;
 mod nanp_blocks;
 mod nanpa_codes;
@@ -62,13 +63,12 @@ pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::inventory::WordError;
+use draft::Noted;
 use fields::Ocns;
 use lines::{Column, Dialect, Line};
 
 /// The most lines that are kept in memory, of formats that keep any.
 const MOST_ROWS: usize = 500_000;
-/// How many lines a note names.
-const LINES_OF_A_NOTE: usize = 100;
 
 /// A format of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -250,39 +250,6 @@ pub fn read(
     };
     layout.finish(&mut draft)?;
     Ok(draft)
-}
-
-impl Told {
-    /// Notes something that was met more than never.
-    fn note(&mut self, count: u64, what: &'static str) {
-        if count > 0 {
-            let lines = Vec::new();
-            self.notes.push(Note { count, what, lines });
-        }
-    }
-
-    fn note_lines(&mut self, noted: Noted, what: &'static str) {
-        let Noted { count, lines } = noted;
-        if count > 0 {
-            self.notes.push(Note { count, what, lines });
-        }
-    }
-}
-
-/// Lines to be told of: how many, and the first of them.
-#[derive(Debug, Default)]
-struct Noted {
-    count: u64,
-    lines: Vec<u64>,
-}
-
-impl Noted {
-    fn add(&mut self, line: u64) {
-        self.count += 1;
-        if self.lines.len() < LINES_OF_A_NOTE {
-            self.lines.push(line);
-        }
-    }
 }
 
 /// A table without any line of the carrier is most likely the wrong one, or the code is mistyped.

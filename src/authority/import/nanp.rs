@@ -140,7 +140,7 @@ impl Blocks {
             npas[block / 10_000] = true;
         }
         let npas = npas.iter().enumerate().filter(|(_, listed)| **listed);
-        let ranges = npas.filter_map(|(npa, _)| range(format!("1{npa:03}0000000"), 10_000_000));
+        let ranges = npas.filter_map(|(npa, _)| range(&format!("1{npa:03}0000000"), 10_000_000));
         Scope::new(ranges.collect())
     }
 
@@ -186,15 +186,15 @@ fn marked(entries: &[u8], mark: u8) -> impl Iterator<Item = usize> {
 }
 
 fn code_range(code: usize) -> Option<NumberRange> {
-    range(format!("1{code:06}0000"), 10_000)
+    range(&format!("1{code:06}0000"), 10_000)
 }
 
 fn block_range(block: usize) -> Option<NumberRange> {
-    range(format!("1{block:07}000"), 1_000)
+    range(&format!("1{block:07}000"), 1_000)
 }
 
-fn range(start: String, width: u64) -> Option<NumberRange> {
-    NumberRange::new(Tn::from_digits(&start).ok()?, width).ok()
+fn range(start: &str, width: u64) -> Option<NumberRange> {
+    NumberRange::new(Tn::from_digits(start).ok()?, width).ok()
 }
 
 /// A code out of its two parts.

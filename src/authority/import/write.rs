@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::draft::{
     Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
 };
-use super::error::{ImportError, RefusedLines};
+use super::error::ImportError;
 use super::index::Index;
 use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
-use super::{Note, holdings};
+use super::{Note, holdings, loans};
 use crate::authority::Refused;
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
@@ -28,6 +28,7 @@ pub(super) struct Change {
     allocations: Of<Allocation>,
     delegations: Of<Delegation>,
     exclusions: Of<Exclusion>,
+    ending: BTreeMap<Spc, u64>,
     unchanged: Amount,
     elsewhere: u64,
 }
@@ -57,21 +58,8 @@ impl<R> Default for Of<R> {
 
 impl Change {
     /// How many numbers end, by who holds them.
-    pub(super) fn numbers_ending(&self) -> BTreeMap<Spc, u64> {
-        let mut out = BTreeMap::new();
-        for (row, _) in &self.allocations.end {
-            out.entry(row.spc.clone()).or_insert(0);
-        }
-        // A table is about one code, and a CSV ends whole rows.
-        if out.len() == 1 {
-            let ended = Amount::of(&self.allocations.ended).numbers;
-            out.values_mut().for_each(|count| *count = ended);
-        } else {
-            for (row, _) in &self.allocations.end {
-                *out.entry(row.spc.clone()).or_default() += row.numbers.count();
-            }
-        }
-        out
+    pub(super) const fn numbers_ending(&self) -> &BTreeMap<Spc, u64> {
+        &self.ending
     }
 
     /// Numbers that lose authority by it, whom of (an account, or everybody), and from when on.
@@ -127,6 +115,9 @@ pub(super) fn difference(
             let plan = known::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
+            for (row, _) in &plan.end {
+                *change.ending.entry(row.spc.clone()).or_default() += row.numbers.count();
+            }
             change.allocations = of_plan(
                 plan,
                 &mut change.unchanged,
@@ -239,6 +230,8 @@ fn of_holdings(
         .map(|kept| allocation(kept.numbers, kept.basis, kept.window))
         .collect();
     change.allocations.end = plan.end.into_iter().map(|row| (row, now)).collect();
+    let ending = Amount::of(&plan.ended).numbers;
+    change.ending.insert(spc.clone(), ending);
     change.allocations.ended = plan.ended;
     Ok(change)
 }
@@ -293,8 +286,8 @@ fn of_delegations(
     // What a reseller lends on is its own business.
     known.retain(|row| row.parent.is_none());
     let mut plan = known::plan(rows.to_vec(), known, now, &mut told.refused);
-    must_have_accounts(tx, &mut plan, &mut told.refused)?;
-    must_be_held(tx, &mut plan, now, &mut told.refused)?;
+    loans::must_have_accounts(tx, &mut plan, &mut told.refused)?;
+    loans::must_be_held(tx, &mut plan, now, &mut told.refused)?;
     note_kept_ends(plan.ends_kept, told);
     let mut change = Change::default();
     change.delegations = of_plan(
@@ -312,58 +305,6 @@ fn of_delegations(
         },
     );
     Ok(change)
-}
-
-fn must_have_accounts(
-    tx: &mut Tx<'_>,
-    plan: &mut Plan<NewDelegation>,
-    refused: &mut RefusedLines,
-) -> Result<(), ImportError> {
-    let mut accounts: BTreeMap<AccountId, bool> = BTreeMap::new();
-    for (row, _) in &plan.add {
-        if !accounts.contains_key(&row.of.account) {
-            let known = tx.account(&row.of.account)?.is_some();
-            accounts.insert(row.of.account.clone(), known);
-        }
-    }
-    plan.add.retain(|(row, _)| {
-        let known = accounts.get(&row.of.account) == Some(&true);
-        if !known {
-            refused.add(
-                row.line,
-                format!("there is no account `{}`", row.of.account),
-            );
-        }
-        known
-    });
-    Ok(())
-}
-
-/// The carrier lends only what it holds when the loan starts.
-fn must_be_held(
-    tx: &mut Tx<'_>,
-    plan: &mut Plan<NewDelegation>,
-    now: Time,
-    refused: &mut RefusedLines,
-) -> Result<(), ImportError> {
-    let all: Vec<NumberRange> = plan.add.iter().map(|(row, _)| row.numbers).collect();
-    let from_now = Versions::HoldingIn {
-        from: now,
-        until: None,
-    };
-    let held = tx.allocations_touching(&all, from_now, usize::MAX)?;
-    let held = Index::new(held.into_iter().map(|row| (row.numbers, row.window)));
-    plan.add.retain(|(row, window)| {
-        let start = window.from().max(now);
-        let then = held.touching(row.numbers);
-        let then = then.filter(|(_, window)| window.contains(start));
-        let missing = gaps(row.numbers, then.map(|(numbers, _)| *numbers));
-        if let Some(first) = missing.first() {
-            refused.add(row.line, format!("the carrier does not hold {first} then"));
-        }
-        missing.is_empty()
-    });
-    Ok(())
 }
 
 fn of_plan<T: known::Against>(

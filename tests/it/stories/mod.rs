@@ -3,6 +3,7 @@
 
 mod denials;
 mod history;
+mod imported_reports;
 mod imported_rows;
 pub mod imports;
 mod main_job;
