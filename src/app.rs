@@ -13,6 +13,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::api::Service;
+use crate::api::Uploads;
+use crate::authority::jobs::Jobs;
 use crate::authority::{Authority, Carrier, Lifetimes, Policy, PolicyError};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, Secret, SecretError};
@@ -154,8 +156,16 @@ fn compose(
         aging: config.aging.days.clone(),
         metrics,
     };
+    let authority = Arc::new(authority);
+    let imports = &config.imports;
     Ok(Service {
-        authority: Arc::new(authority),
+        jobs: Jobs::new(Arc::clone(&authority), imports.queue),
+        uploads: Uploads {
+            dir: imports.dir.clone().unwrap_or_else(std::env::temp_dir),
+            max_bytes: imports.max_upload_bytes,
+            max_ended_ppm: imports.max_ended_share.ppm(),
+        },
+        authority,
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -4,6 +4,7 @@
 //! knows is an error: a mistyped one would otherwise be a default that nobody chose.
 
 mod secret;
+mod share;
 mod validate;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,7 @@ use crate::domain::{AccountId, Spc};
 use crate::telemetry::LogFormat;
 
 pub use secret::{DatabaseUrl, Secret, SecretError};
+pub use share::Share;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -43,6 +45,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub aging: Aging,
     pub policy: Policy,
+    pub imports: Imports,
     pub api_keys: ApiKeys,
     pub log: Log,
 }
@@ -137,6 +140,20 @@ pub struct Aging {
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// The built-in policies when absent.
+    pub dir: Option<PathBuf>,
+}
+
+/// Imports of tables.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Imports {
+    /// The share of the numbers of a service provider code that one import may end without being confirmed.
+    pub max_ended_share: Share,
+    /// The longest table that is taken over HTTP.
+    pub max_upload_bytes: u64,
+    /// Imports over HTTP that may wait, the running one included; more are answered 503.
+    pub queue: usize,
+    /// Where their files are until they are done; the system's folder for temporary files when absent.
     pub dir: Option<PathBuf>,
 }
 
@@ -243,6 +260,17 @@ impl Default for Aging {
         let days = [("residential", 90), ("business", 365)];
         Self {
             days: days.map(|(class, days)| (class.to_owned(), days)).into(),
+        }
+    }
+}
+
+impl Default for Imports {
+    fn default() -> Self {
+        Self {
+            max_ended_share: Share::TENTH,
+            max_upload_bytes: 268_435_456,
+            queue: 8,
+            dir: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use metrics::{Metrics, Outcome};
+pub use metrics::{ImportOutcome, Metrics, Outcome};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -14,7 +14,9 @@ mod exchange;
 mod exclusions;
 mod grants;
 mod health;
+mod imports;
 mod instant;
+mod jobs;
 mod numbers;
 mod problem;
 mod query;
@@ -22,6 +24,7 @@ mod token;
 mod tokens;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
@@ -33,6 +36,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 
 use crate::authority::Authority;
+use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
 use problem::Problem;
 
@@ -41,10 +45,23 @@ use problem::Problem;
 pub struct Service {
     pub authority: Arc<Authority>,
     pub callers: Callers,
+    pub jobs: Jobs,
+    pub uploads: Uploads,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// The same for a bulk of requests for tokens.
     pub max_bulk_body_bytes: usize,
+}
+
+/// What becomes of the tables that are sent.
+#[derive(Debug)]
+pub struct Uploads {
+    /// Where they are kept until they are imported.
+    pub dir: PathBuf,
+    /// A longer one is answered 413.
+    pub max_bytes: u64,
+    /// The share of the numbers of a service provider code that may end unconfirmed, in parts of a million.
+    pub max_ended_ppm: u32,
 }
 
 /// All routes of the API.
@@ -89,6 +106,9 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants").get(grants::list_grants))
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        .service(at("/v1/imports").post(imports::start_import))
+        .service(at("/v1/jobs").get(jobs::list_jobs))
+        .service(at("/v1/jobs/{id}").get(jobs::get_job))
         // For everybody
         .service(at("/certs/{sha256}.pem").get(certs::get_chain))
         .service(at("/healthz").get(health::alive))

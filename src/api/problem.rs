@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::authority::import::ImportError;
 use crate::authority::{IssueError, Refused, StoreError};
 use crate::callers::Unproven;
 use crate::domain::Denial;
@@ -146,7 +147,7 @@ impl Problem {
         .saying(detail)
     }
 
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub(super) fn too_large(limit: impl fmt::Display) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
@@ -390,6 +391,22 @@ impl From<Refused> for Problem {
         Self::new(status, refused.code(), title)
             .saying(&refused)
             .naming(named.collect())
+    }
+}
+
+/// Of the start of an import: what becomes of it later stands in its job.
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Refused(refused) => refused.into(),
+            ImportError::Table(_)
+            | ImportError::Lines(_)
+            | ImportError::EndsTooMuch { .. }
+            | ImportError::MayBeCut { .. }
+            | ImportError::Missing { .. }
+            | ImportError::Unwanted { .. }
+            | ImportError::Lost => Self::malformed(error.code(), &error),
+        }
     }
 }
 

@@ -58,6 +58,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
 
+    service.jobs.start()?;
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))

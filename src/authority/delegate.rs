@@ -12,7 +12,7 @@ use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
 use crate::domain::range_set::gaps;
 use crate::domain::{AccountId, Caller, NumberRange, Window};
-use crate::store::{GrantFilter, Tx, Versions, new_id};
+use crate::store::{GrantFilter, StoreError, Tx, Versions, new_id};
 
 /// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, Clone)]
@@ -167,9 +167,23 @@ pub(super) fn end_with_all_below(
     if !changed {
         return Ok((row, None));
     }
-    let (mut superseded, mut written) = (vec![known.row.id], Vec::new());
-    written.extend(still_held(&row).cloned());
-    let mut level = tx.delegations_cut_from(&[known.row.id])?;
+    tx.supersede_delegation(known.row.id, now, still_held(&row))?;
+    let below = end_all_below(tx, known, end, now)?;
+    Ok((row, Some(below)))
+}
+
+/// Ends at an instant all that hangs below a loan. Says how many loans that were.
+pub(super) fn end_all_below(
+    tx: &mut Tx<'_>,
+    loan: &Delegation,
+    end: Time,
+    now: Time,
+) -> Result<usize, StoreError> {
+    if !loan.lend_on {
+        return Ok(0);
+    }
+    let (mut superseded, mut written) = (Vec::new(), Vec::new());
+    let mut level = tx.delegations_cut_from(&[loan.row.id])?;
     while !level.is_empty() {
         let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
         for below in level {
@@ -183,7 +197,7 @@ pub(super) fn end_with_all_below(
     }
     tx.supersede_delegations(&superseded, now)?;
     tx.insert_delegations(&written)?;
-    Ok((row, Some(superseded.len() - 1)))
+    Ok(superseded.len())
 }
 
 /// The loan that a request names as the one to cut from: of the account's own reseller, who may lend it on.

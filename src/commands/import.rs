@@ -1,90 +1,245 @@
-//! `import`: what the carrier holds, out of a table.
+//! `import`: what the carrier keeps, out of a table.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::PathBuf;
+use std::fs::{File, Metadata};
+use std::io::{BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args as Arguments, ValueEnum};
+use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::nanp_blocks;
+use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Says, Told, Wanted};
 use tn_authority::config::Config;
-use tn_authority::domain::{Clock, Spc};
+use tn_authority::domain::{Clock, NumberRange, Spc};
 
 use super::{Outcome, at_the_command_line, counted, numbers};
 
-/// Import what the carrier holds out of a table: all of it or nothing. Can be repeated.
+/// How many ranges of a kind, lines and grants are printed.
+const PRINTED: usize = 20;
+
+/// Import what the carrier keeps out of a table: all of it or nothing. Can be repeated.
 #[derive(Debug, Arguments)]
 pub struct Args {
-    /// The table, as text.
+    /// The table, as text; `-` reads standard input.
     file: PathBuf,
+    /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or exclusions.
     #[arg(long)]
     format: Format,
-    /// The OCNs whose blocks are the carrier's, as the table writes them.
-    #[arg(long = "ocn", required = true, num_args = 1.., value_delimiter = ',')]
+    /// The OCNs whose numbers are the carrier's, as the table writes them; all that one service provider code holds.
+    #[arg(long = "ocn", num_args = 1.., value_delimiter = ',')]
     ocns: Vec<String>,
     /// The service provider code that holds them.
     #[arg(long)]
-    spc: Spc,
+    spc: Option<Spc>,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// npa,nxx,x,ocn,company,category: a line a code (x is `A`) or thousands-block (x is its digit).
-    NanpBlocks,
+    /// The difference is right, also if much ends by it.
+    #[arg(long)]
+    confirm: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
-    let ocns: BTreeSet<String> = args.ocns.into_iter().collect();
-    let table = match args.format {
-        Format::NanpBlocks => {
-            let named = |error| format!("`{}` cannot be read: {error}", args.file.display());
-            let file = File::open(&args.file).map_err(named)?;
-            let progress = progress(file.metadata().map_err(named)?.len());
-            let table = nanp_blocks::read(BufReader::new(progress.wrap_read(file)), &ocns)?;
-            progress.finish_and_clear();
-            table
+    let wanted = Wanted {
+        format: args.format,
+        ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
+        spc: args.spc,
+    };
+    wanted.check()?;
+    let clock = Clock::system();
+    let draft = read(&args.file, &wanted, &clock)?;
+    if !args.json {
+        print_table(&draft, &wanted);
+    }
+    let service = app::open(config, &clock)?;
+    let consent = Consent {
+        dry_run: args.dry_run,
+        confirm: args.confirm,
+        max_ended_ppm: config.imports.max_ended_share.ppm(),
+    };
+    let caller = at_the_command_line();
+    let import = service.authority.import(&caller, draft, consent, None);
+    let imported = app::block_on(import)?;
+    if args.json {
+        writeln!(std::io::stdout(), "{}", imported.to_json())?;
+    } else {
+        print_difference(&imported);
+    }
+    if imported.told.refused.count > 0 {
+        return Err("an import of this table would be refused, since lines of it are".into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the table. One that changes meanwhile is neither what it was nor what it will be.
+fn read(path: &Path, wanted: &Wanted, clock: &Clock) -> Result<Draft, Box<dyn std::error::Error>> {
+    if path.as_os_str() == "-" {
+        return read_from(
+            std::io::stdin().lock(),
+            wanted,
+            clock,
+            &ProgressBar::hidden(),
+        );
+    }
+    let named = |error| format!("`{}` cannot be read: {error}", path.display());
+    let file = File::open(path).map_err(named)?;
+    let before = file.metadata().map_err(named)?;
+    let bar = progress(before.len());
+    let draft = read_from(BufReader::new(&file), wanted, clock, &bar);
+    bar.finish_and_clear();
+    let draft = draft?;
+    let after = std::fs::metadata(path).map_err(named)?;
+    if changed(&before, &after) || changed(&before, &file.metadata().map_err(named)?) {
+        return Err(format!(
+            "`{}` was changed while it was read, so nothing of it is taken; import it again when it is whole",
+            path.display()
+        )
+        .into());
+    }
+    Ok(draft)
+}
+
+fn read_from(
+    table: impl Read,
+    wanted: &Wanted,
+    clock: &Clock,
+    bar: &ProgressBar,
+) -> Result<Draft, Box<dyn std::error::Error>> {
+    let draft = import::read(table, wanted, clock.now(), &mut |progress| {
+        bar.set_position(progress.bytes);
+        true
+    });
+    Ok(draft?)
+}
+
+fn changed(before: &Metadata, after: &Metadata) -> bool {
+    let times = before.modified().ok().zip(after.modified().ok());
+    before.len() != after.len() || times.is_some_and(|(before, after)| before != after)
+}
+
+fn print_table(draft: &Draft, wanted: &Wanted) {
+    let told = &draft.told;
+    let ocns: Vec<&str> = wanted.ocns.iter().map(String::as_str).collect();
+    if ocns.is_empty() {
+        println!("read {} lines", counted(told.lines));
+    } else {
+        println!(
+            "read {} lines, {} of them of {}",
+            counted(told.lines),
+            counted(told.own),
+            ocns.join(", ")
+        );
+    }
+    print_notes(told);
+    let (ranges, count) = match &draft.says {
+        Says::Holdings { table, .. } => (table.held.len(), table.numbers()),
+        Says::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        Says::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        Says::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+    };
+    println!("{} ranges and {}", counted(ranges as u64), numbers(count));
+}
+
+fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {
+    ranges.map(NumberRange::count).sum()
+}
+
+fn print_notes(told: &Told) {
+    for note in &told.notes {
+        let lines: Vec<String> = note
+            .lines
+            .iter()
+            .take(PRINTED)
+            .map(u64::to_string)
+            .collect();
+        let lines = if lines.is_empty() {
+            String::new()
+        } else {
+            format!(" (line {})", lines.join(", "))
+        };
+        println!("note: {} {}{lines}", counted(note.count), note.what);
+    }
+    if !told.unknown_columns.is_empty() {
+        println!(
+            "columns that are not known: {}",
+            told.unknown_columns.join(", ")
+        );
+    }
+}
+
+fn print_difference(imported: &Imported) {
+    for (sign, ranges, all) in [
+        ("+", &imported.difference.added, imported.added.ranges),
+        ("-", &imported.difference.ended, imported.ended.ranges),
+    ] {
+        let shown = ranges.len().min(PRINTED);
+        for range in &ranges[..shown] {
+            println!("{sign} {range}");
         }
+        if all > shown as u64 {
+            println!("{sign} and {} more", counted(all - shown as u64));
+        }
+    }
+    let refused = &imported.told.refused;
+    for line in refused.named.iter().take(PRINTED) {
+        println!("! line {}: {}", line.line, line.reason);
+    }
+    if refused.count > PRINTED as u64 {
+        println!("! and {} more", counted(refused.count - PRINTED as u64));
+    }
+    let (add, end) = if imported.dry_run {
+        ("would add", "would end")
+    } else {
+        ("added", "ended")
     };
     println!(
-        "read {} lines, {} of them of {}",
-        counted(table.lines as u64),
-        counted(table.own as u64),
-        ocns.iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        "{add} {}, unchanged {}, {end} {}, refused lines {}",
+        counted(imported.added.ranges),
+        counted(imported.unchanged.ranges),
+        counted(imported.ended.ranges),
+        counted(refused.count)
     );
     println!(
-        "passed over: {} lines without an OCN, {} for several carriers, {} own codes with thousands-blocks in them",
-        counted(table.without_ocn as u64),
-        counted(table.several as u64),
-        counted(table.pooled_codes as u64)
+        "numbers: {add} {}, unchanged {}, {end} {}",
+        counted(imported.added.numbers),
+        counted(imported.unchanged.numbers),
+        counted(imported.ended.numbers)
     );
-    println!(
-        "{} ranges and {}",
-        counted(table.holdings.len() as u64),
-        numbers(table.numbers())
-    );
+    if imported.elsewhere > 0 {
+        println!(
+            "the table does not speak for {} of this code, which stay",
+            numbers(imported.elsewhere)
+        );
+    }
+    if imported.changes_nothing() && refused.count == 0 {
+        println!("nothing changes: all of it was known");
+    }
+    print_outstanding(imported);
+}
 
-    let service = app::open(config, &Clock::system())?;
-    let caller = at_the_command_line();
-    let import = service
-        .authority
-        .import(&caller, args.spc, table.holdings, args.dry_run);
-    let done = app::block_on(import)?;
-    let verb = if args.dry_run { "would add" } else { "added" };
+fn print_outstanding(imported: &Imported) {
+    let outstanding = &imported.outstanding;
+    if outstanding.count == 0 {
+        return;
+    }
+    let more = if outstanding.more { " or more" } else { "" };
     println!(
-        "{verb} {}, unchanged {}",
-        counted(done.added as u64),
-        counted(done.unchanged as u64)
+        "{}{more} outstanding grants: their tokens can still be redeemed",
+        counted(outstanding.count)
     );
-    Ok(ExitCode::SUCCESS)
+    for grant in outstanding.grants.iter().take(PRINTED) {
+        println!(
+            "  {} of {} until {}",
+            grant.jti, grant.account, grant.expires_at
+        );
+    }
+    if outstanding.count > PRINTED as u64 {
+        println!("  and {} more", counted(outstanding.count - PRINTED as u64));
+    }
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -9,14 +9,17 @@ use tn_authority::domain::Clock;
 
 use super::Outcome;
 
-/// Runs until SIGTERM or SIGINT; then takes no more requests, finishes those under way, and drains the writer.
+/// Runs until SIGTERM or SIGINT; then takes no more requests, finishes those under way, stops the
+/// imports, and drains the writer.
 pub fn run(config: &Config) -> Outcome {
     let service = app::open_with_signer(config, &Clock::system())?;
     app::block_on(async {
-        let running = app::start(Arc::new(service), config)?;
+        let service = Arc::new(service);
+        let running = app::start(Arc::clone(&service), config)?;
         let (address, operations) = (running.address, running.operations);
         log::info!(address:%, operations:%, public_url = config.server.public_url.as_str(); "serving");
         running.wait().await?;
+        service.jobs.stop();
         log::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })

@@ -8,6 +8,8 @@ impl Config {
         at_least_one("database.pool_size", u64::from(self.database.pool_size))?;
         at_least_one("writer.queue", self.writer.queue as u64)?;
         at_least_one("writer.batch", self.writer.batch as u64)?;
+        at_least_one("imports.queue", self.imports.queue as u64)?;
+        at_least_one("imports.max_upload_bytes", self.imports.max_upload_bytes)?;
         at_least_one("tokens.min_lifetime", u64::from(self.tokens.min_lifetime))?;
         if self.tokens.min_lifetime > self.tokens.default_lifetime {
             return wrong(

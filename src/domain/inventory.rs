@@ -40,7 +40,7 @@ pub struct Belief {
 /// A text that is none of the words that the API knows here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("expected one of {0}")]
-pub struct WordError(&'static str);
+pub struct WordError(pub(crate) &'static str);
 
 /// Why the carrier holds numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

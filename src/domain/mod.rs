@@ -15,6 +15,7 @@ pub mod explanation;
 pub mod fingerprint;
 pub mod grant;
 pub mod inventory;
+pub mod job;
 pub mod number;
 pub mod range_set;
 pub mod spc;

@@ -148,24 +148,6 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// Ends the belief in the newest versions of these rows.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn supersede_delegations(&mut self, ids: &[Uuid], at: Time) -> Result<(), StoreError> {
-        for chunk in ids.chunks(ROWS_PER_INSERT) {
-            let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
-            self.run(|connection| {
-                on_either!(connection, c => diesel::update(delegations::table
-                    .filter(delegations::id.eq_any(&ids))
-                    .filter(delegations::superseded_at.is_null()))
-                    .set(delegations::superseded_at.eq(at.timestamp()))
-                    .execute(c))
-            })?;
-        }
-        Ok(())
-    }
-
     /// A page of what one account was lent: the newest version of each delegation, in the order of their ids.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::accounts::{path, within};
 use super::columns;
-use super::connection::on_either;
+use super::connection::{AnyConnection, on_either};
 use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{grant_numbers, grants};
@@ -19,7 +19,7 @@ use crate::domain::{AccountId, NumberRange, TnAuthList};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = grants)]
-struct Row {
+pub(super) struct Row {
     jti: String,
     account_id: String,
     tkvalue: String,
@@ -184,6 +184,13 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
         "allocation" => Ok(Justification::Allocation(row)),
         _ => Err(malformed()),
     }
+}
+
+/// The grants of these ids.
+pub(super) fn of_ids(connection: &mut AnyConnection, ids: &[&str]) -> QueryResult<Vec<Row>> {
+    on_either!(connection, c => grants::table
+        .filter(grants::jti.eq_any(ids))
+        .load::<Row>(c))
 }
 
 impl Tx<'_> {

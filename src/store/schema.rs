@@ -135,4 +135,29 @@ table! {
     }
 }
 
+table! {
+    jobs (id) {
+        id -> Text,
+        state -> Text,
+        format -> Text,
+        ocns -> Text,
+        spc -> Nullable<Text>,
+        dry_run -> Bool,
+        confirm -> Bool,
+        caller -> Text,
+        request_id -> Text,
+        runner -> Text,
+        bytes_total -> BigInt,
+        bytes_read -> BigInt,
+        lines_read -> BigInt,
+        result -> Nullable<Text>,
+        failure_code -> Nullable<Text>,
+        failure -> Nullable<Text>,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        heartbeat_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(accounts, suspensions, grants, grant_numbers);

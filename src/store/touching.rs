@@ -91,6 +91,8 @@ pub(super) struct Touching<T> {
     probes: Probes,
     json: String,
     period: Option<(i64, i64)>,
+    /// Of rows that have `expires_at`: only those whose is later.
+    expiring_after: Option<i64>,
     limit: i64,
     row: PhantomData<T>,
 }
@@ -114,9 +116,16 @@ impl<T> Touching<T> {
                     until.map_or(i64::MAX, |until| until.timestamp()),
                 )),
             },
+            expiring_after: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             row: PhantomData,
         }
+    }
+
+    /// Only the rows, of grants, that expire after an instant.
+    pub(super) fn expiring_after(mut self, time: Time) -> Self {
+        self.expiring_after = Some(time.timestamp());
+        self
     }
 
     /// Only the rows of the account that each probe names.
@@ -182,6 +191,10 @@ macro_rules! write_period {
             $out.push_sql(" AND (t.valid_until IS NULL OR t.valid_until > ");
             $out.push_bind_param::<BigInt, i64>(from)?;
             $out.push_sql(")");
+        }
+        if let Some(after) = &$self.expiring_after {
+            $out.push_sql(" AND t.expires_at > ");
+            $out.push_bind_param::<BigInt, i64>(after)?;
         }
     };
 }

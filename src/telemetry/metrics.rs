@@ -28,12 +28,27 @@ pub enum Outcome {
     Error,
 }
 
+/// How an import ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportOutcome {
+    Done,
+    /// What the table says was known already.
+    Unchanged,
+    DryRun,
+    /// The table, or the difference, is refused.
+    Refused,
+    /// The service failed.
+    Failed,
+}
+
 /// Every metric, on a registry of its own: two services in one process, as in tests, do not meet.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     tokens: IntCounterVec,
     denials: IntCounterVec,
+    imports: IntCounterVec,
+    last_import: IntGaugeVec,
     http_requests: IntCounterVec,
     http_request_seconds: HistogramVec,
     transaction_seconds: HistogramVec,
@@ -73,6 +88,22 @@ impl Metrics {
                 "denials_total",
                 "Denied requests for a token, by code.",
                 &["code"],
+            )?,
+            imports: counters(
+                &registry,
+                "imports_total",
+                "Imports, by the format of the table and by how they ended.",
+                &["format", "outcome"],
+            )?,
+            last_import: declare(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "last_import_timestamp_seconds",
+                        "When a table of this format was last imported, also if nothing changed, in Unix seconds.",
+                    ),
+                    &["format"],
+                ),
             )?,
             http_requests: counters(
                 &registry,
@@ -138,6 +169,15 @@ impl Metrics {
         self.denials.with_label_values(&[code]).inc();
     }
 
+    /// Counts an import. The format is one of the service's words.
+    pub fn import(&self, format: &'static str, outcome: ImportOutcome, now: i64) {
+        let labels = [format, outcome.label()];
+        self.imports.with_label_values(&labels).inc();
+        if matches!(outcome, ImportOutcome::Done | ImportOutcome::Unchanged) {
+            self.last_import.with_label_values(&[format]).set(now);
+        }
+    }
+
     /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
     pub fn http_request(&self, method: &str, route: Option<&str>, status: u16, seconds: f64) {
         let (method, route) = (method_label(method), route.unwrap_or(NO_ROUTE));
@@ -168,6 +208,18 @@ impl Metrics {
     /// [`TelemetryError`] if one cannot be written.
     pub fn render(&self) -> Result<String, TelemetryError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}
+
+impl ImportOutcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::DryRun => "dry-run",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
     }
 }
 
@@ -229,6 +281,8 @@ mod tests {
         let metrics = Metrics::new().expect("metrics");
         metrics.token(Outcome::Denied);
         metrics.denial("not-authorized");
+        metrics.import("nanp-blocks", ImportOutcome::Done, 1_800_000_000);
+        metrics.import("nanp-blocks", ImportOutcome::Refused, 1_900_000_000);
         metrics.http_request("POST", Some("/at/account/{id}/token"), 403, 0.002);
         metrics.http_request("G\nET", None, 404, 0.001);
         metrics.transaction("issue", 0.01);
@@ -248,6 +302,8 @@ mod tests {
             "tn_authority_tokens_total{outcome=\"granted\"} 0",
             "tn_authority_tokens_total{outcome=\"denied\"} 1",
             "tn_authority_denials_total{code=\"not-authorized\"} 1",
+            "tn_authority_imports_total{format=\"nanp-blocks\",outcome=\"refused\"} 1",
+            "tn_authority_last_import_timestamp_seconds{format=\"nanp-blocks\"} 1800000000",
             "tn_authority_http_requests_total{method=\"POST\",route=\"/at/account/{id}/token\",status=\"403\"} 1",
             "tn_authority_http_requests_total{method=\"other\",route=\"unmatched\",status=\"404\"} 1",
             "tn_authority_http_request_seconds_count{route=\"unmatched\"} 1",

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -80,7 +80,9 @@ fn the_sample_gives_what_was_counted_by_hand() {
         "--dry-run",
     ]);
     assert!(
-        dry.contains("9 ranges and 49,000 numbers") && dry.contains("would add 9"),
+        dry.contains("9 ranges and 49,000 numbers")
+            && dry.contains("would add 9")
+            && dry.contains("+ +12122311000 to +12122312999"),
         "{dry}"
     );
     assert!(
@@ -141,7 +143,40 @@ fn a_table_that_is_none_is_refused_and_nothing_is_written() {
     let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff, 0xfe, 0xfd];
     for (file, why) in [
         (table("empty.csv", b""), "no column `npa`"),
-        (table("gzip.csv", &gzip), "table"),
+        (table("gzip.csv", &gzip), "gunzip"),
+        (
+            table("sheet.xlsx", b"PK\x03\x04\x14\0"),
+            "save the sheet as CSV",
+        ),
+        (
+            table("binary.csv", b"npa,nxx,x,ocn\n201,330,4,07\x003H\n"),
+            "there is a NUL at byte 26",
+        ),
+        (
+            table("header.csv", b"npa,nxx,x,ocn,company,category\n"),
+            "no line behind its columns",
+        ),
+        (
+            table(
+                "sheet.csv",
+                b"npa,nxx,x,ocn\n201,330,4,073H\n201,330,5,3.69E+02\n",
+            ),
+            "line 3: OCN `3.69E+02` is a number in scientific form",
+        ),
+        (
+            table(
+                "zeros.csv",
+                b"npa,nxx,x,ocn\n201,330,4,073H\n201,330,5,73H\n",
+            ),
+            "line 3: OCN `73H` may be `073H` without its leading zeros",
+        ),
+        (
+            table(
+                "quote.csv",
+                b"npa,nxx,x,ocn,company\n201,330,4,073H,\"A\n201,330,5,073H,B\n",
+            ),
+            "line 2: a quotation mark is never closed",
+        ),
         (
             table(
                 "cut.csv",
@@ -178,6 +213,143 @@ fn a_table_that_is_none_is_refused_and_nothing_is_written() {
     );
 }
 
+#[test]
+fn a_table_comes_from_standard_input_and_json_goes_out() {
+    let carrier = Carrier::new();
+    let import = |args: &[&str]| -> Value {
+        let mut command = Command::new(EXECUTABLE);
+        let table = fs::File::open(SAMPLE).expect("a file");
+        let output = command
+            .current_dir(carrier.0.path())
+            .args([
+                "import",
+                "-",
+                "--format",
+                "nanp-blocks",
+                "--ocn",
+                "073H,0042",
+                "--spc",
+                "073H",
+                "--json",
+            ])
+            .args(args)
+            .stdin(table)
+            .output()
+            .expect("the command");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    let dry = import(&["--dry-run"]);
+    assert_eq!(
+        (&dry["dry_run"], &dry["counts"]["added"]),
+        (&Value::Bool(true), &Value::from(10))
+    );
+    let done = import(&[]);
+    assert_eq!(done["counts"]["added_numbers"], 50_000);
+    assert_eq!(done["difference"]["added"][0]["start"], "+12122300000");
+    assert_eq!(done["sha256"], dry["sha256"]);
+    assert_eq!(import(&[])["counts"]["unchanged"], 10);
+}
+
+#[test]
+fn what_would_be_refused_is_shown_by_a_dry_run() {
+    let carrier = Carrier::new();
+    let path = carrier.0.path().join("bad.csv");
+    fs::write(&path, "npa,nxx,x,ocn\n201,330,4,073H\n201,330,Q,073H\n").expect("a file");
+    let args = [
+        "import",
+        "bad.csv",
+        "--format",
+        "nanp-blocks",
+        "--ocn",
+        "073H",
+        "--spc",
+        "073H",
+        "--dry-run",
+    ];
+    let output = carrier.run(&args);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        told.contains("would add 1") && told.contains("! line 3: x is `A` or a digit"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_import_that_lacks_what_its_format_needs_is_refused_before_anything_is_read() {
+    let carrier = Carrier::new();
+    for (args, why) in [
+        (
+            &["--format", "nanp-blocks", "--spc", "073H"][..],
+            "needs the OCNs",
+        ),
+        (
+            &["--format", "arcep-majnum", "--ocn", "FRTE"],
+            "needs the service provider code",
+        ),
+        (
+            &["--format", "delegations", "--ocn", "FRTE"],
+            "takes no OCN",
+        ),
+    ] {
+        let told = carrier.refuses(&[&["import", "nowhere.csv"], args].concat());
+        assert!(told.contains(why), "{told}");
+    }
+    let output = carrier.run(&["import", SAMPLE, "--format", "xlsx"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_table_that_changes_while_it_is_read_is_refused() {
+    let carrier = Carrier::new();
+    let path = carrier.0.path().join("growing.csv");
+    let line = "201,330,4,073H,A COMPANY THAT HAS A LONG NAME,CLEC\n";
+    fs::write(
+        &path,
+        format!("npa,nxx,x,ocn,company,category\n{}", line.repeat(400_000)),
+    )
+    .expect("a file");
+    let mut import = Command::new(EXECUTABLE)
+        .current_dir(carrier.0.path())
+        .args([
+            "import",
+            "growing.csv",
+            "--format",
+            "nanp-blocks",
+            "--ocn",
+            "073H",
+            "--spc",
+            "073H",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    // It has the file open long before it is through.
+    while import.try_wait().expect("a state").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .expect("a file");
+        std::io::Write::write_all(&mut file, line.as_bytes()).expect("a line");
+    }
+    let output = import.wait_with_output().expect("the command");
+    let told = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("was changed while it was read"), "{told}");
+    assert!(
+        carrier
+            .imports(SAMPLE, "073H")
+            .contains("added 9, unchanged 0"),
+        "nothing of it is there"
+    );
+}
+
 /// The whole country, when `TN_AUTHORITY_TEST_BLOCK_TABLE` says where it is; `tests/run` tells when it does not.
 #[test]
 fn the_whole_country_gives_what_an_independent_count_found() {
@@ -205,6 +377,8 @@ fn the_whole_country_gives_what_an_independent_count_found() {
             count("strict_total_tns")
         );
         assert!(told.contains(&sum), "{ocn}: {told}");
+        let again = carrier.imports(&table, ocn);
+        assert!(again.contains("nothing changes"), "{ocn}: {again}");
         carrier.does(&["account", "create", "acme"]);
         for number in expected["allow"].as_array().expect("a list") {
             carrier.does(&[

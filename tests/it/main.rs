@@ -13,6 +13,7 @@
 mod support;
 
 mod api_bad_body;
+mod api_imports;
 mod api_inventory;
 mod api_resellers;
 mod api_routes;
@@ -22,6 +23,7 @@ mod architecture;
 mod blocks;
 mod certificates;
 mod chains;
+mod country_tables;
 mod decision;
 mod demo;
 mod development;
@@ -29,6 +31,7 @@ mod domain;
 mod fixtures;
 mod inspection;
 mod kill;
+mod kill_import;
 mod service;
 mod signer;
 mod signing_key;

@@ -12,18 +12,23 @@ use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceRespon
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
-use tn_authority::api::{self, Service};
+use tn_authority::api::{self, Service, Uploads};
+use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper};
 use tn_authority::domain::{Role, TnAuthList};
 
 use crate::support::{Kind, World, account, fingerprint, wait};
 
 pub const LIMIT: usize = 262_144;
+/// The longest table that is taken.
+pub const UPLOAD_LIMIT: u64 = 1_048_576;
+/// How many imports may wait.
+pub const QUEUE: usize = 3;
 
 /// A carrier that holds 1.212.555.1XXX and lends all but the last hundred of it to `acme`, behind HTTP.
 pub struct Api {
     server: Server,
-    service: Data<Service>,
+    pub service: Data<Service>,
     pub world: World,
     pub admin: String,
     pub provisioner: String,
@@ -52,9 +57,16 @@ impl Api {
         let service = Data::new(Service {
             authority: world.authority.clone(),
             callers,
+            jobs: Jobs::new(world.authority.clone(), QUEUE),
+            uploads: Uploads {
+                dir: world.dir.path().to_owned(),
+                max_bytes: UPLOAD_LIMIT,
+                max_ended_ppm: 100_000,
+            },
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
         });
+        service.jobs.start().expect("a thread");
         let server = Server::start({
             let service = service.clone();
             move || api::app(service.clone())

@@ -1,162 +1,449 @@
-//! Importing what the carrier holds: repeatable, and all or nothing.
+//! Importing what the carrier holds out of tables: all or nothing, repeatable, and ending only what a table speaks for.
 
-use tn_authority::authority::{Holding, Imported, Refused};
-use tn_authority::domain::inventory::Basis;
+use std::collections::BTreeSet;
+
+use tn_authority::authority::import::{self, Consent, Format, ImportError, Imported, Wanted};
+use tn_authority::authority::{NewAllocation, Refused};
+use tn_authority::domain::inventory::{Allocation, Basis, Reason};
+use tn_authority::domain::{NumberRange, Role};
 use tn_authority::store::Page;
 
-use crate::support::{World, numbers, wait};
+use crate::support::{Setup, World, at_once, code, number, numbers, outside, wait};
 
 both! {
     an_import_can_be_repeated,
+    what_the_table_no_longer_gives_ends,
+    a_table_speaks_for_its_own_numbers_alone,
+    ported_in_and_toll_free_numbers_are_never_touched,
+    a_range_that_changes_its_shape_is_held_throughout,
+    much_does_not_end_unconfirmed,
+    a_table_that_may_be_cut_ends_nothing,
+    the_answer_lists_what_can_still_be_redeemed,
     an_overlap_leaves_nothing_of_the_import,
-    ranges_of_one_import_do_not_overlap_either,
     a_dry_run_says_the_same_and_writes_nothing,
+    refused_lines_leave_nothing_of_the_import,
+    two_imports_at_once_are_serial,
+    only_provisioners_import,
     ten_thousand_ranges_are_one_import,
 }
 
-fn holdings(texts: &[&str]) -> Vec<Holding> {
-    texts
-        .iter()
-        .map(|text| Holding {
-            numbers: numbers(text),
-            basis: Basis::Block,
-        })
-        .collect()
-}
+/// Anything may end.
+pub const CONFIRMED: Consent = Consent {
+    dry_run: false,
+    confirm: true,
+    max_ended_ppm: 0,
+};
+/// A tenth may end.
+pub const UNCONFIRMED: Consent = Consent {
+    dry_run: false,
+    confirm: false,
+    max_ended_ppm: 100_000,
+};
+pub const DRY_RUN: Consent = Consent {
+    dry_run: true,
+    confirm: false,
+    max_ended_ppm: 100_000,
+};
 
-fn import(world: &World, holdings: Vec<Holding>, dry_run: bool) -> Result<Imported, Refused> {
-    let spc = world.authority.carrier.spcs[0].clone();
+/// Imports a table for the OCN 073H and the code 1234.
+pub fn import(
+    world: &World,
+    format: Format,
+    table: &str,
+    consent: Consent,
+) -> Result<Imported, ImportError> {
+    let everybody = format.lists_everybody();
+    let wanted = Wanted {
+        format,
+        ocns: everybody
+            .then(|| "073H".to_owned())
+            .into_iter()
+            .collect::<BTreeSet<_>>(),
+        spc: everybody.then(|| "1234".parse().expect("a code")),
+    };
+    let draft = import::read(table.as_bytes(), &wanted, world.now(), &mut |_| true)?;
     wait(
         world
             .authority
-            .import(&world.provisioner(), spc, holdings, dry_run),
+            .import(&world.provisioner(), draft, consent, None),
     )
 }
 
-fn rows(world: &World) -> usize {
+/// A table of blocks, `NPA-NXX-X OCN` each.
+fn blocks(lines: &[&str]) -> String {
+    let lines = lines.iter().map(|line| {
+        let (place, ocn) = line.split_once(' ').expect("a place and an OCN");
+        format!("{},{ocn},,\n", place.replace('-', ","))
+    });
+    format!(
+        "npa,nxx,x,ocn,company,category\n{}",
+        lines.collect::<String>()
+    )
+}
+
+pub fn of_blocks(world: &World, lines: &[&str], consent: Consent) -> Result<Imported, ImportError> {
+    import(world, Format::NanpBlocks, &blocks(lines), consent)
+}
+
+/// Added, ended and unchanged ranges.
+pub fn counts(imported: &Imported) -> (u64, u64, u64) {
+    (
+        imported.added.ranges,
+        imported.ended.ranges,
+        imported.unchanged.ranges,
+    )
+}
+
+/// The newest versions of all allocations.
+fn rows(world: &World) -> Vec<Allocation> {
     let page = Page::new(Page::MAX_LIMIT, None);
-    world
-        .authority
-        .store
-        .read(|tx| tx.list_allocations(&page))
-        .expect("allocations")
-        .items
-        .len()
+    let page = world.authority.store.read(|tx| tx.list_allocations(&page));
+    page.expect("allocations").items
+}
+
+/// What is held now, as few ranges.
+pub fn held(world: &World) -> Vec<String> {
+    let held = rows(world)
+        .into_iter()
+        .filter(|row| row.window.contains(world.now()));
+    let merged = tn_authority::domain::range_set::merged(held.map(|row| row.numbers).collect());
+    merged.iter().map(ToString::to_string).collect()
 }
 
 fn an_import_can_be_repeated(world: World) {
-    let blocks = ["1.212.555.1XXX", "1.212.555.2XXX", "1.646.555.XXXX"];
-    assert_eq!(
-        import(&world, holdings(&blocks), false),
-        Ok(Imported {
-            added: 3,
-            unchanged: 0
-        })
-    );
-    assert_eq!(
-        import(&world, holdings(&blocks), false),
-        Ok(Imported {
-            added: 0,
-            unchanged: 3
-        })
-    );
+    let table = [
+        "212-555-1 073H",
+        "212-555-3 073H",
+        "646-555-A 073H",
+        "212-555-2 9999",
+    ];
+    let first = of_blocks(&world, &table, UNCONFIRMED).expect("an import");
+    assert_eq!(counts(&first), (3, 0, 0));
+    assert_eq!(first.added.numbers, 12_000);
+    let before = rows(&world);
     world.seconds_pass(1);
-    let more = ["1.212.555.1XXX", "1.212.555.3XXX"];
+    let again = of_blocks(&world, &table, UNCONFIRMED).expect("an import");
+    assert_eq!((counts(&again), again.changes_nothing()), ((0, 0, 3), true));
+    assert_eq!(rows(&world), before, "no new versions");
+    let trail = world.trail("1234");
     assert_eq!(
-        import(&world, holdings(&more), false),
-        Ok(Imported {
-            added: 1,
-            unchanged: 1
-        })
+        trail.len(),
+        1,
+        "nothing happened, so there is nothing to tell"
     );
-    assert_eq!(rows(&world), 4);
-    assert_eq!(world.trail("1234").len(), 2);
-    world.lends("acme", "+12125553000");
-    assert!(world.mints("acme", &["one:12125553000"]).is_ok());
+    assert_eq!(trail[0].detail["sha256"], first.told.sha256);
+    assert_eq!(trail[0].detail["added_numbers"], 12_000);
+    world.seconds_pass(1);
+    let more = [table.as_slice(), &["212-555-4 073H"]].concat();
+    let more = of_blocks(&world, &more, UNCONFIRMED).expect("an import");
+    assert_eq!(
+        counts(&more),
+        (1, 0, 2),
+        "a known range grew by one thousand"
+    );
+    world.lends("acme", "+12125553999+2");
+    assert!(world.mints("acme", &["range:12125553999+2"]).is_ok());
+    let unchanged = world.metric("imports_total{format=\"nanp-blocks\",outcome=\"unchanged\"}");
+    assert!((unchanged - 1.0).abs() < f64::EPSILON);
+    let done = world.metric("imports_total{format=\"nanp-blocks\",outcome=\"done\"}");
+    assert!((done - 2.0).abs() < f64::EPSILON);
 }
 
-fn an_overlap_leaves_nothing_of_the_import(world: World) {
-    let known = world.carrier_holds("1.212.555.1XXX");
-    let refused = import(
-        &world,
-        holdings(&["1.646.555.XXXX", "1.212.555.XXXX"]),
-        false,
+fn what_the_table_no_longer_gives_ends(world: World) {
+    let all = ["212-555-1 073H", "212-556-1 073H", "212-557-1 073H"];
+    of_blocks(&world, &all, UNCONFIRMED).expect("an import");
+    world.lends("acme", "+12125551001");
+    assert!(world.mints("acme", &["one:12125551001"]).is_ok());
+    world.seconds_pass(10);
+    let fewer = ["212-555-1 9999", "212-556-1 073H", "212-557-1 073H"];
+    let done = of_blocks(&world, &fewer, CONFIRMED).expect("an import");
+    assert_eq!((counts(&done), done.ended.numbers), ((0, 1, 2), 1_000));
+    assert_eq!(done.difference.ended, [numbers("1.212.555.1XXX")]);
+    let denied = world.mints("acme", &["one:12125551001"]);
+    assert_eq!(outside(&denied)[0].1, "not-allocated");
+    let then = world.looks_up("+12125551001", Some(world.in_seconds(-1)));
+    assert!(!then.allocations.is_empty(), "history is kept");
+}
+
+fn a_table_speaks_for_its_own_numbers_alone(world: World) {
+    let both = ["212-555-1 073H", "646-555-1 073H"];
+    of_blocks(&world, &both, UNCONFIRMED).expect("an import");
+    world.carrier_holds("44.20.7946.0XXX");
+    let one = of_blocks(&world, &["212-555-1 073H"], UNCONFIRMED).expect("an import");
+    assert_eq!(counts(&one), (0, 0, 1));
+    assert_eq!(one.elsewhere, 2_000, "646 and the United Kingdom");
+    assert_eq!(held(&world).len(), 3);
+    // A line of anybody is enough to speak for an NPA.
+    let done = of_blocks(&world, &["212-555-1 073H", "646-200-A 9999"], CONFIRMED);
+    assert_eq!(counts(&done.expect("an import")), (0, 1, 1));
+    assert_eq!(held(&world).len(), 2);
+}
+
+fn ported_in_and_toll_free_numbers_are_never_touched(world: World) {
+    let other = |text: &str, basis| {
+        let new = NewAllocation {
+            spc: "1234".parse().expect("a code"),
+            numbers: numbers(text),
+            basis,
+            valid_from: None,
+            valid_until: None,
+        };
+        world.allocates(new).expect("an allocation")
+    };
+    let ported = other("+12125551500", Basis::PortedIn);
+    let free = other("+18005551500", Basis::TollFree);
+    let table = ["212-555-2 073H", "800-200-A 9999", "212-555-1 9999"];
+    let done = of_blocks(&world, &table, CONFIRMED).expect("an import");
+    assert_eq!(counts(&done), (1, 0, 0));
+    // The block around the ported number becomes ours: the number is held already.
+    let around = ["212-555-2 073H", "800-200-A 9999", "212-555-1 073H"];
+    let done = of_blocks(&world, &around, CONFIRMED).expect("an import");
+    assert_eq!((counts(&done), done.added.numbers), ((2, 0, 0), 999));
+    let again = of_blocks(&world, &around, CONFIRMED).expect("an import");
+    assert!(again.changes_nothing(), "{again:?}");
+    assert_eq!(again.unchanged.numbers, 2_000);
+    let done = of_blocks(&world, &table, CONFIRMED).expect("an import");
+    assert_eq!(done.ended.numbers, 999);
+    for row in [ported, free] {
+        assert!(rows(&world).contains(&row), "{row:?}");
+    }
+}
+
+fn a_range_that_changes_its_shape_is_held_throughout(world: World) {
+    let wide: Vec<String> = (0..10).map(|x| format!("212-555-{x} 073H")).collect();
+    let wide: Vec<&str> = wide.iter().map(String::as_str).collect();
+    of_blocks(&world, &wide, UNCONFIRMED).expect("an import");
+    assert_eq!(held(&world), ["+12125550000 to +12125559999"]);
+    world.lends("acme", "+12125551001");
+    world.seconds_pass(60);
+    // The middle of the range goes; what is left and right of it goes on at the same instant.
+    let holed: Vec<&str> = wide
+        .iter()
+        .copied()
+        .filter(|line| !line.contains("-5 "))
+        .collect();
+    let done = of_blocks(&world, &holed, UNCONFIRMED).expect("one tenth may end");
+    assert_eq!((counts(&done), done.ended.numbers), ((0, 1, 2), 1_000));
+    for second in [-61, -60, -1, 0, 1] {
+        let known = world.looks_up("+12125551001", Some(world.in_seconds(second)));
+        let at = world.in_seconds(second);
+        let newest = known
+            .allocations
+            .iter()
+            .filter(|row| row.belief.superseded_at.is_none());
+        let holds = newest.filter(|row| row.window.contains(at));
+        assert_eq!(
+            holds.count(),
+            usize::from(second > -61),
+            "{second}: {known:?}"
+        );
+    }
+    assert!(world.mints("acme", &["one:12125551001"]).is_ok());
+    // The same numbers, cut by hand where the table has one range.
+    let held_now = rows(&world).into_iter();
+    let left = held_now
+        .filter(|row| row.window.contains(world.now()))
+        .find(|row| row.numbers.contains(number("+12125551001").first()));
+    assert_eq!(left.expect("a row").numbers, numbers("+12125550000+5000"));
+    let again = of_blocks(&world, &wide, UNCONFIRMED).expect("an import");
+    assert_eq!((counts(&again), again.added.numbers), ((1, 0, 0), 1_000));
+    let again = of_blocks(&world, &wide, UNCONFIRMED).expect("an import");
+    assert_eq!((counts(&again), again.changes_nothing()), ((0, 0, 1), true));
+}
+
+fn much_does_not_end_unconfirmed(world: World) {
+    let all: Vec<String> = (200..220).map(|nxx| format!("212-{nxx}-1 073H")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    of_blocks(&world, &all, UNCONFIRMED).expect("an import");
+    let before = rows(&world);
+    let refused = of_blocks(&world, &all[3..], UNCONFIRMED).expect_err("15 % are too much");
+    assert_eq!(refused.code(), "ends-too-much");
+    let told = refused.to_string();
+    assert!(
+        told.contains("3000 of the 20000") && told.contains("--confirm"),
+        "{told}"
     );
+    assert_eq!(rows(&world), before);
+    let dry = of_blocks(&world, &all[3..], DRY_RUN).expect("a dry run only says it");
+    assert_eq!(counts(&dry), (0, 3, 17));
+    let done = of_blocks(&world, &all[2..], UNCONFIRMED).expect("10 % may end");
+    assert_eq!(counts(&done), (0, 2, 18));
+    let done = of_blocks(&world, &all[17..], CONFIRMED).expect("a confirmed import");
+    assert_eq!(counts(&done), (0, 15, 3));
+}
+
+fn a_table_that_may_be_cut_ends_nothing(world: World) {
+    let all: Vec<String> = (200..220).map(|nxx| format!("212-{nxx}-1 073H")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    of_blocks(&world, &all, UNCONFIRMED).expect("an import");
+    let cut = |lines: &[&str], consent| {
+        let table = blocks(lines);
+        import(&world, Format::NanpBlocks, table.trim_end(), consent)
+    };
+    assert_eq!(
+        counts(&cut(&all, UNCONFIRMED).expect("nothing ends")),
+        (0, 0, 20)
+    );
+    assert_eq!(
+        cut(&all[1..], UNCONFIRMED).expect_err("may be cut").code(),
+        "may-be-cut"
+    );
+    assert_eq!(
+        counts(&cut(&all[1..], CONFIRMED).expect("confirmed")),
+        (0, 1, 19)
+    );
+}
+
+fn the_answer_lists_what_can_still_be_redeemed(world: World) {
+    let all = ["212-555-1 073H", "212-555-3 073H"];
+    of_blocks(&world, &all, UNCONFIRMED).expect("an import");
+    world.lends("acme", "+12125551000+2");
+    world.lends("acme", "+12125553000");
+    let lost = world
+        .mints("acme", &["range:12125551000+2"])
+        .expect("a token");
+    world.mints("acme", &["one:12125553000"]).expect("a token");
+    let done = of_blocks(&world, &all[1..], CONFIRMED).expect("an import");
+    assert_eq!((done.outstanding.count, done.outstanding.more), (1, false));
+    assert_eq!(done.outstanding.grants[0].jti, lost.jti);
+    assert_eq!(
+        world.trail("1234").last().expect("an event").detail["outstanding_grants"],
+        1
+    );
+    world.seconds_pass(3_600);
+    let done = of_blocks(&world, &["212-200-1 073H"], CONFIRMED).expect("an import");
+    assert_eq!(done.outstanding.count, 0, "all tokens have expired");
+}
+
+fn an_overlap_leaves_nothing_of_the_import(kind: crate::support::Kind) {
+    let setup = Setup {
+        spcs: vec!["1234", "5678"],
+        ..Setup::default()
+    };
+    let world = World::new(kind, setup);
+    let known = world
+        .allocates(NewAllocation {
+            spc: "5678".parse().expect("a code"),
+            numbers: numbers("1.212.555.1XXX"),
+            basis: Basis::Block,
+            valid_from: None,
+            valid_until: None,
+        })
+        .expect("an allocation");
+    let refused = of_blocks(&world, &["646-555-A 073H", "212-555-A 073H"], CONFIRMED);
     let overlap = Refused::Overlap {
         numbers: known.numbers,
         kind: "allocation",
         id: known.row.id,
     };
-    assert_eq!(refused, Err(overlap));
-    // The same numbers on another basis are not the same row.
-    let ported = Holding {
-        numbers: known.numbers,
-        basis: Basis::PortedIn,
-    };
-    assert_eq!(
-        import(&world, vec![ported], false)
-            .expect_err("an overlap")
-            .code(),
-        "overlap"
-    );
-    assert_eq!(rows(&world), 1);
-}
-
-fn ranges_of_one_import_do_not_overlap_either(world: World) {
-    for texts in [
-        ["1.212.555.XXXX", "1.212.555.1XXX"],
-        ["1.212.555.1XXX", "1.212.555.1XXX"],
-    ] {
-        assert_eq!(
-            import(&world, holdings(&texts), false)
-                .expect_err("an overlap")
-                .code(),
-            "overlap"
-        );
-        assert_eq!(
-            import(&world, holdings(&texts), true)
-                .expect_err("an overlap")
-                .code(),
-            "overlap"
-        );
-    }
-    assert_eq!(rows(&world), 0);
+    assert_eq!(refused, Err(overlap.into()));
+    assert_eq!(rows(&world), [known]);
 }
 
 fn a_dry_run_says_the_same_and_writes_nothing(world: World) {
     world.carrier_holds("1.212.555.1XXX");
-    let blocks = ["1.212.555.1XXX", "1.212.555.2XXX"];
-    assert_eq!(
-        import(&world, holdings(&blocks), true),
-        Ok(Imported {
-            added: 1,
-            unchanged: 1
-        })
+    let table = ["212-555-1 073H", "212-555-2 073H"];
+    let dry = of_blocks(&world, &table, DRY_RUN).expect("a dry run");
+    assert_eq!((counts(&dry), dry.added.numbers), ((1, 0, 0), 1_000));
+    assert_eq!(dry.difference.added, [numbers("1.212.555.2XXX")]);
+    assert_eq!(rows(&world).len(), 1);
+    assert_eq!(world.trail("1234").len(), 0);
+    let done = of_blocks(&world, &table, UNCONFIRMED).expect("an import");
+    assert_eq!(done.difference, dry.difference);
+}
+
+fn refused_lines_leave_nothing_of_the_import(world: World) {
+    let table = format!("{}212,555,q,073H,,\n", blocks(&["212-555-1 073H"]));
+    let dry = import(&world, Format::NanpBlocks, &table, DRY_RUN).expect("a dry run");
+    assert_eq!((counts(&dry), dry.told.refused.count), ((1, 0, 0), 1));
+    assert_eq!(dry.told.refused.named[0].line, 3);
+    let refused = import(&world, Format::NanpBlocks, &table, CONFIRMED).expect_err("a bad line");
+    assert_eq!(refused.code(), "refused-lines");
+    assert!(
+        refused.to_string().contains("line 3: x is `A` or a digit"),
+        "{refused}"
     );
-    assert_eq!(rows(&world), 1);
-    assert!(import(&world, holdings(&["1.212.555.XXXX"]), true).is_err());
+    assert_eq!(rows(&world), []);
+}
+
+fn two_imports_at_once_are_serial(world: World) {
+    let table: Vec<String> = (200..400).map(|nxx| format!("212-{nxx}-1 073H")).collect();
+    let table: Vec<&str> = table.iter().map(String::as_str).collect();
+    let replica = World::over(world.db.clone(), Setup::default());
+    let both = [&world, &replica];
+    let mut done = at_once(2, |n| {
+        counts(&of_blocks(both[n], &table, UNCONFIRMED).expect("an import"))
+    });
+    done.sort_unstable();
+    assert_eq!(
+        done,
+        [(0, 0, 200), (200, 0, 0)],
+        "the second sees the first"
+    );
+    assert_eq!(rows(&world).len(), 200);
+}
+
+fn only_provisioners_import(world: World) {
+    let table = blocks(&["212-555-1 073H"]);
+    let wanted = Wanted {
+        format: Format::NanpBlocks,
+        ocns: BTreeSet::from(["073H".to_owned()]),
+        spc: Some("1234".parse().expect("a code")),
+    };
+    for (role, spc, refused) in [
+        (Role::Auditor, "1234", Some("forbidden")),
+        (Role::Account, "1234", Some("forbidden")),
+        (Role::Admin, "9999", Some("spc-not-held")),
+        (Role::Provisioner, "1234", None),
+    ] {
+        let spc = Some(spc.parse().expect("a code"));
+        let wanted = Wanted {
+            spc,
+            ..wanted.clone()
+        };
+        let draft = import::read(table.as_bytes(), &wanted, world.now(), &mut |_| true);
+        let caller = world.caller(role, &["acme"]);
+        let draft = draft.expect("a table");
+        let done = wait(world.authority.import(&caller, draft, UNCONFIRMED, None));
+        assert_eq!(done.err().map(|error| error.code()), refused, "{role}");
+    }
 }
 
 fn ten_thousand_ranges_are_one_import(world: World) {
-    let many = (0..10_000_u64).map(|n| Holding {
-        numbers: numbers(&format!("+{}+1000", 12_120_000_000 + 2_000 * n)),
-        basis: Basis::Block,
-    });
-    let many: Vec<Holding> = many.collect();
-    assert_eq!(
-        import(&world, many.clone(), false),
-        Ok(Imported {
-            added: 10_000,
-            unchanged: 0
+    let lines: Vec<String> = (0..10_000)
+        .map(|n| {
+            format!(
+                "{},{},{},073H,,\n",
+                200 + n / 5_000,
+                200 + n / 10 % 500,
+                n % 10
+            )
         })
-    );
+        .filter(|line| !line.contains(",5,073H"))
+        .collect();
+    let table = format!("npa,nxx,x,ocn,company,category\n{}", lines.concat());
+    let first = import(&world, Format::NanpBlocks, &table, UNCONFIRMED).expect("an import");
+    assert_eq!((first.added.numbers, first.ended.numbers), (9_000_000, 0));
+    let again = import(&world, Format::NanpBlocks, &table, UNCONFIRMED).expect("an import");
+    assert!(again.changes_nothing());
+    assert_eq!(again.unchanged, first.added);
+    world.lends("acme", "+12002000000");
+    assert!(world.mints("acme", &["one:12002000000"]).is_ok());
     assert_eq!(
-        import(&world, many, false),
-        Ok(Imported {
-            added: 0,
-            unchanged: 10_000
-        })
+        code(&world.mints("acme", &["one:12002005000"])),
+        "not-authorized"
     );
-    world.lends("acme", "+12120002000");
-    assert!(world.mints("acme", &["one:12120002000"]).is_ok());
+    // All of it can end in one import as well.
+    world.excludes("+12002000001", Reason::Contaminated, None);
+    let none = blocks(&["200-200-A 073H", "200-200-9 9999", "201-200-A 9999"]);
+    let done = import(&world, Format::NanpBlocks, &none, CONFIRMED).expect("an import");
+    let all: u64 = done
+        .difference
+        .ended
+        .iter()
+        .map(|r: &NumberRange| r.count())
+        .sum();
+    assert!(all > 0 && done.ended.numbers == 9_000_000);
+    assert_eq!(done.outstanding.count, 1);
+    assert_eq!(held(&world), Vec::<String>::new());
 }

@@ -4,7 +4,9 @@
 mod bulk;
 mod denials;
 mod history;
-mod imports;
+mod imported_reports;
+mod imported_rows;
+pub mod imports;
 mod life_cycle;
 mod main_job;
 mod outstanding;

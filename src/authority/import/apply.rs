@@ -1,0 +1,188 @@
+//! The verb: what a table says becomes what is known, in one transaction, with its record.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::draft::{Draft, Says};
+use super::error::ImportError;
+use super::outcome::Imported;
+use super::write::{self, Change};
+use super::{Format, Told};
+use crate::authority::{Action, Authority, Event, jobs};
+use crate::domain::clock::Time;
+use crate::domain::{Caller, Spc};
+use crate::store::Tx;
+use crate::telemetry::ImportOutcome;
+
+/// One part of a share in a million.
+const MILLION: u128 = 1_000_000;
+
+/// What whoever imports agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consent {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// The difference is right, also if much ends.
+    pub confirm: bool,
+    /// The share of the numbers of a service provider code that may end without that, in parts of a million.
+    pub max_ended_ppm: u32,
+}
+
+impl Authority {
+    /// Makes what is known what the table says. With `job`, that job is done in the same transaction. Blocks in a dry run,
+    /// which only reads.
+    ///
+    /// # Errors
+    /// [`ImportError`] if anything of it cannot be done; then nothing of it stays. In a dry run lines that are refused are
+    /// told, and no error.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        consent: Consent,
+        job: Option<Uuid>,
+    ) -> Result<Imported, ImportError> {
+        let format = draft.told.format;
+        let outcome = self.difference(caller, draft, consent, job).await;
+        let told = match &outcome {
+            Ok(_) if consent.dry_run => ImportOutcome::DryRun,
+            Ok(imported) if imported.changes_nothing() => ImportOutcome::Unchanged,
+            Ok(_) => ImportOutcome::Done,
+            Err(ImportError::Refused(crate::authority::Refused::Store(_))) => ImportOutcome::Failed,
+            Err(_) => ImportOutcome::Refused,
+        };
+        let now = self.clock.now().timestamp();
+        self.metrics.import(format, told, now);
+        outcome
+    }
+
+    async fn difference(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        consent: Consent,
+        job: Option<Uuid>,
+    ) -> Result<Imported, ImportError> {
+        self.require(caller, Action::Provision)?;
+        for spc in codes(&draft.says) {
+            self.must_hold(spc)?;
+        }
+        if !consent.dry_run && draft.told.refused.count > 0 {
+            return Err(ImportError::Lines(draft.told.refused));
+        }
+        let now = self.clock.now();
+        if consent.dry_run {
+            return self.store.read(|tx| {
+                let mut told = draft.told.clone();
+                let change = write::difference(tx, &draft.says, now, &mut told)?;
+                summary(tx, &change, told, true, now)
+            });
+        }
+        let event = Event::new(caller, now, "import");
+        let draft = Arc::new(draft);
+        let work = move |tx: &mut Tx<'_>| {
+            let mut told = draft.told.clone();
+            let change = write::difference(tx, &draft.says, now, &mut told)?;
+            if told.refused.count > 0 {
+                return Err(ImportError::Lines(told.refused));
+            }
+            may_end(tx, &change, &told, consent, now)?;
+            write::apply(tx, &change, now)?;
+            let imported = summary(tx, &change, told, false, now)?;
+            if !imported.changes_nothing() {
+                event.done(tx, &subject(&draft), detail(&imported, consent))?;
+            }
+            if let Some(job) = job {
+                jobs::finish(tx, job, &imported, now)?;
+            }
+            Ok(imported)
+        };
+        self.store.change("import", work).await
+    }
+}
+
+/// Refuses a table that would end more than it may without a second look.
+fn may_end(
+    tx: &mut Tx<'_>,
+    change: &Change,
+    told: &Told,
+    consent: Consent,
+    now: Time,
+) -> Result<(), ImportError> {
+    if consent.confirm {
+        return Ok(());
+    }
+    let ending = change.numbers_ending().iter();
+    for (spc, ending) in ending.map(|(spc, ending)| (spc.clone(), *ending)) {
+        if ending == 0 {
+            continue;
+        }
+        if !told.ends_with_a_line && told.speaks_for_others() {
+            return Err(ImportError::MayBeCut { ending });
+        }
+        let held = tx.numbers_held(&spc, now)?;
+        if u128::from(ending) * MILLION > u128::from(held) * u128::from(consent.max_ended_ppm) {
+            return Err(ImportError::EndsTooMuch { spc, ending, held });
+        }
+    }
+    Ok(())
+}
+
+impl Told {
+    /// Whether what the table does not name may end.
+    fn speaks_for_others(&self) -> bool {
+        self.format
+            .parse::<Format>()
+            .is_ok_and(Format::lists_everybody)
+    }
+}
+
+fn codes(says: &Says) -> Vec<&Spc> {
+    match says {
+        Says::Holdings { spc, .. } => vec![spc],
+        Says::Allocations(rows) => {
+            let mut codes: Vec<&Spc> = rows.iter().map(|row| &row.of.spc).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            codes
+        }
+        Says::Delegations(_) | Says::Exclusions(_) => Vec::new(),
+    }
+}
+
+/// What the event is about: the service provider code of a table, else the format.
+fn subject(draft: &Draft) -> String {
+    match &draft.says {
+        Says::Holdings { spc, .. } => spc.to_string(),
+        Says::Allocations(_) | Says::Delegations(_) | Says::Exclusions(_) => {
+            draft.told.format.to_owned()
+        }
+    }
+}
+
+fn summary(
+    tx: &mut Tx<'_>,
+    change: &Change,
+    told: Told,
+    dry_run: bool,
+    now: Time,
+) -> Result<Imported, ImportError> {
+    Ok(Imported {
+        told,
+        dry_run,
+        outstanding: super::outstanding::beyond(tx, change, now)?,
+        ..change.amounts()
+    })
+}
+
+fn detail(imported: &Imported, consent: Consent) -> serde_json::Value {
+    json!({
+        "format": imported.told.format, "sha256": imported.told.sha256, "lines": imported.told.lines,
+        "added": imported.added.ranges, "added_numbers": imported.added.numbers,
+        "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
+        "unchanged": imported.unchanged.ranges, "confirm": consent.confirm,
+        "outstanding_grants": imported.outstanding.count,
+    })
+}

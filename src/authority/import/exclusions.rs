@@ -1,0 +1,47 @@
+//! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
+
+use super::Layout;
+use super::draft::{Draft, NewExclusion, Row, Says};
+use super::error::TableError;
+use super::fields::shown;
+use super::lines::{Column, Dialect, Line};
+use super::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+
+const COLUMNS: &[Column] = &[
+    START,
+    END,
+    COUNT,
+    BLOCK,
+    FROM,
+    UNTIL,
+    Column::needed(&["reason"]),
+];
+
+#[derive(Default)]
+pub(super) struct Exclusions {
+    rows: Vec<Row<NewExclusion>>,
+}
+
+impl Layout for Exclusions {
+    fn dialect(&self) -> Dialect {
+        DIALECT
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let reason = rows::field(line, OWN)?;
+        let reason = reason
+            .parse()
+            .map_err(|error| format!("reason `{}`: {error}", shown(reason)))?;
+        self.rows.push(rows::row(line, NewExclusion { reason })?);
+        super::must_be_few(self.rows.len())
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        draft.says = Says::Exclusions(self.rows);
+        Ok(())
+    }
+}

@@ -1,0 +1,359 @@
+//! From a difference to rows: looks up what is known, and writes what changes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use uuid::Uuid;
+
+use super::draft::{
+    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
+};
+use super::error::ImportError;
+use super::index::Index;
+use super::known::{self, Plan};
+use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
+use super::{Note, holdings, loans};
+use crate::authority::Refused;
+use crate::authority::delegate::end_all_below;
+use crate::authority::withdraw;
+use crate::domain::clock::Time;
+use crate::domain::inventory::{
+    Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
+};
+use crate::domain::range_set::gaps;
+use crate::domain::{AccountId, NumberRange, Spc, Window};
+use crate::store::{Tx, Versions, new_id};
+
+/// What an import changes.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    allocations: Of<Allocation>,
+    delegations: Of<Delegation>,
+    exclusions: Of<Exclusion>,
+    ending: BTreeMap<Spc, u64>,
+    unchanged: Amount,
+    elsewhere: u64,
+}
+
+/// What changes in one table.
+#[derive(Debug)]
+struct Of<R> {
+    add: Vec<R>,
+    /// Parts of rows that end, as rows of their own.
+    keep: Vec<R>,
+    /// Rows as they are known, and when they end.
+    end: Vec<(R, Time)>,
+    /// The numbers that end with them, and are not kept.
+    ended: Vec<NumberRange>,
+}
+
+impl<R> Default for Of<R> {
+    fn default() -> Self {
+        Self {
+            add: Vec::new(),
+            keep: Vec::new(),
+            end: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+}
+
+impl Change {
+    /// How many numbers end, by who holds them.
+    pub(super) const fn numbers_ending(&self) -> &BTreeMap<Spc, u64> {
+        &self.ending
+    }
+
+    /// Numbers that lose authority by it, whom of (an account, or everybody), and from when on.
+    pub(super) fn losses(&self) -> Vec<(NumberRange, Option<&AccountId>, Time)> {
+        let mut out = Vec::new();
+        let first = self.allocations.end.iter().map(|(_, end)| *end).min();
+        if let Some(first) = first {
+            out.extend(self.allocations.ended.iter().map(|n| (*n, None, first)));
+        }
+        for (row, end) in &self.delegations.end {
+            out.push((row.numbers, Some(&row.account), *end));
+        }
+        for row in &self.exclusions.add {
+            out.push((row.numbers, None, row.window.from()));
+        }
+        out
+    }
+
+    /// The counts of the answer.
+    pub(super) fn amounts(&self) -> Imported {
+        let added = (self.allocations.add.iter().map(|row| row.numbers))
+            .chain(self.delegations.add.iter().map(|row| row.numbers))
+            .chain(self.exclusions.add.iter().map(|row| row.numbers));
+        let ended = (self.allocations.ended.iter())
+            .chain(&self.delegations.ended)
+            .chain(&self.exclusions.ended);
+        let added: Vec<NumberRange> = added.collect();
+        Imported {
+            added: Amount::of(&added),
+            ended: Amount::of(ended.clone()),
+            unchanged: self.unchanged,
+            elsewhere: self.elsewhere,
+            difference: Difference {
+                added: added.into_iter().take(RANGES_NAMED).collect(),
+                ended: ended.take(RANGES_NAMED).copied().collect(),
+            },
+            ..Imported::default()
+        }
+    }
+}
+
+/// Holds what a table says against what is known. Lines that cannot be are told; nothing is written.
+pub(super) fn difference(
+    tx: &mut Tx<'_>,
+    says: &Says,
+    now: Time,
+    told: &mut Told,
+) -> Result<Change, ImportError> {
+    match says {
+        Says::Holdings { spc, table } => of_holdings(tx, spc, table, now),
+        Says::Allocations(rows) => {
+            let known = tx.allocations_touching(&numbers(rows), EVER, usize::MAX)?;
+            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            note_kept_ends(plan.ends_kept, told);
+            let mut change = Change::default();
+            for (row, _) in &plan.end {
+                *change.ending.entry(row.spc.clone()).or_default() += row.numbers.count();
+            }
+            change.allocations = of_plan(
+                plan,
+                &mut change.unchanged,
+                |numbers, of: NewAllocation, window| Allocation {
+                    row: fresh(now),
+                    spc: of.spc,
+                    numbers,
+                    basis: of.basis,
+                    window,
+                    belief: believed(now),
+                },
+            );
+            Ok(change)
+        }
+        Says::Delegations(rows) => of_delegations(tx, rows, now, told),
+        Says::Exclusions(rows) => {
+            let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
+            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            note_kept_ends(plan.ends_kept, told);
+            let mut change = Change::default();
+            change.exclusions = of_plan(
+                plan,
+                &mut change.unchanged,
+                |numbers, of: NewExclusion, window| Exclusion {
+                    row: fresh(now),
+                    numbers,
+                    reason: of.reason,
+                    window,
+                    belief: believed(now),
+                },
+            );
+            Ok(change)
+        }
+    }
+}
+
+/// Writes the difference. What ends and what takes its place change hands at one instant.
+pub(super) fn apply(tx: &mut Tx<'_>, change: &Change, now: Time) -> Result<(), ImportError> {
+    let (ids, rows) = next_versions(&change.allocations, now);
+    tx.supersede_allocations(&ids, now)?;
+    tx.insert_allocations(&rows)?;
+    let (ids, rows) = next_versions(&change.delegations, now);
+    tx.supersede_delegations(&ids, now)?;
+    tx.insert_delegations(&rows)?;
+    for (loan, end) in &change.delegations.end {
+        end_all_below(tx, loan, *end, now)?;
+    }
+    let (ids, rows) = next_versions(&change.exclusions, now);
+    tx.supersede_exclusions(&ids, now)?;
+    tx.insert_exclusions(&rows)?;
+    Ok(())
+}
+
+/// Which rows are superseded, and all that is written.
+fn next_versions<R: Versioned + Clone>(of: &Of<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
+    let mut ids = Vec::with_capacity(of.end.len());
+    let mut rows = Vec::with_capacity(of.end.len() + of.keep.len() + of.add.len());
+    for (row, end) in &of.end {
+        let (ended, changed) = withdraw::ended(row, *end, now);
+        if changed {
+            ids.push(row.row().id);
+            rows.extend(withdraw::still_held(&ended).cloned());
+        }
+    }
+    rows.extend(of.keep.iter().chain(&of.add).cloned());
+    (ids, rows)
+}
+
+/// All instants that there are.
+const EVER: Versions = Versions::HoldingIn {
+    from: chrono::DateTime::UNIX_EPOCH,
+    until: None,
+};
+
+fn of_holdings(
+    tx: &mut Tx<'_>,
+    spc: &Spc,
+    table: &Holdings,
+    now: Time,
+) -> Result<Change, ImportError> {
+    let plan = holdings::plan(tx.blocks_of(spc, now)?, table, now);
+    let allocation = |numbers, basis, window| Allocation {
+        row: fresh(now),
+        spc: spc.clone(),
+        numbers,
+        basis,
+        window,
+        belief: believed(now),
+    };
+    let ending: HashSet<Uuid> = plan.end.iter().map(|row| row.row.id).collect();
+    let new = free_of_others(tx, spc, &plan.new, &ending, now)?;
+    let mut change = Change {
+        unchanged: plan.unchanged,
+        elsewhere: plan.elsewhere,
+        ..Change::default()
+    };
+    let lacking: u64 = plan.new.iter().map(|n| n.numbers.count()).sum();
+    for held in new {
+        let window = Window::new(held.valid_from.unwrap_or(now), None).map_err(Refused::from)?;
+        let row = allocation(held.numbers, held.basis, window);
+        change.allocations.add.push(row);
+    }
+    // What is held on another basis is there already.
+    let added: u64 = change
+        .allocations
+        .add
+        .iter()
+        .map(|row| row.numbers.count())
+        .sum();
+    change.unchanged.numbers += lacking - added;
+    let kept = plan.keep.iter();
+    change.allocations.keep = kept
+        .map(|kept| allocation(kept.numbers, kept.basis, kept.window))
+        .collect();
+    change.allocations.end = plan.end.into_iter().map(|row| (row, now)).collect();
+    let ending = Amount::of(&plan.ended).numbers;
+    change.ending.insert(spc.clone(), ending);
+    change.allocations.ended = plan.ended;
+    Ok(change)
+}
+
+/// Leaves out what the same code holds on another basis, such as ported in: it is held already. What another code holds is
+/// a contradiction.
+fn free_of_others(
+    tx: &mut Tx<'_>,
+    spc: &Spc,
+    new: &[Holding],
+    ending: &HashSet<Uuid>,
+    now: Time,
+) -> Result<Vec<Holding>, ImportError> {
+    let all: Vec<NumberRange> = new.iter().map(|held| held.numbers).collect();
+    let from_now = Versions::HoldingIn {
+        from: now,
+        until: None,
+    };
+    let others = tx.allocations_touching(&all, from_now, usize::MAX)?;
+    let others = others
+        .into_iter()
+        .filter(|row| !ending.contains(&row.row.id));
+    let others = Index::new(others.map(|row| (row.numbers, row)));
+    let mut out = Vec::with_capacity(new.len());
+    for held in new {
+        let window = Window::new(held.valid_from.unwrap_or(now), None).map_err(Refused::from)?;
+        let mut own = Vec::new();
+        for (numbers, other) in others.touching(held.numbers) {
+            if !other.window.overlaps(window) {
+                continue;
+            }
+            if other.spc != *spc || matches!(other.basis, Basis::Block | Basis::Code) {
+                let id = other.row.id;
+                let (numbers, kind) = (*numbers, "allocation");
+                return Err(Refused::Overlap { numbers, kind, id }.into());
+            }
+            own.push(*numbers);
+        }
+        let free = gaps(held.numbers, own).into_iter();
+        out.extend(free.map(|numbers| Holding { numbers, ..*held }));
+    }
+    Ok(out)
+}
+
+fn of_delegations(
+    tx: &mut Tx<'_>,
+    rows: &[Row<NewDelegation>],
+    now: Time,
+    told: &mut Told,
+) -> Result<Change, ImportError> {
+    let mut known = tx.delegations_touching(&numbers(rows), EVER, usize::MAX)?;
+    // What a reseller lends on is its own business.
+    known.retain(|row| row.cut_from.is_none());
+    let mut plan = known::plan(rows.to_vec(), known, now, &mut told.refused);
+    loans::must_have_accounts(tx, &mut plan, &mut told.refused)?;
+    loans::must_be_held(tx, &mut plan, now, &mut told.refused)?;
+    note_kept_ends(plan.ends_kept, told);
+    let mut change = Change::default();
+    change.delegations = of_plan(
+        plan,
+        &mut change.unchanged,
+        |numbers, of: NewDelegation, window| Delegation {
+            row: fresh(now),
+            account: of.account,
+            cut_from: None,
+            numbers,
+            ca: of.ca,
+            lend_on: of.lend_on,
+            reference: of.reference,
+            window,
+            belief: believed(now),
+        },
+    );
+    Ok(change)
+}
+
+fn of_plan<T: known::Against>(
+    plan: Plan<T>,
+    unchanged: &mut Amount,
+    row: impl Fn(NumberRange, T, Window) -> T::Known,
+) -> Of<T::Known> {
+    *unchanged = plan.unchanged;
+    Of {
+        add: plan
+            .add
+            .into_iter()
+            .map(|(line, window)| row(line.numbers, line.of, window))
+            .collect(),
+        keep: Vec::new(),
+        ended: plan.end.iter().map(|(row, _)| row.numbers()).collect(),
+        end: plan.end,
+    }
+}
+
+fn note_kept_ends(count: u64, told: &mut Told) {
+    if count > 0 {
+        told.notes.push(Note {
+            count,
+            what: "rows are known with an earlier end, which is not put off",
+            lines: Vec::new(),
+        });
+    }
+}
+
+fn numbers<T>(rows: &[Row<T>]) -> Vec<NumberRange> {
+    rows.iter().map(|row| row.numbers).collect()
+}
+
+fn fresh(now: Time) -> RowRef {
+    RowRef {
+        id: new_id(now),
+        version: 1,
+    }
+}
+
+fn believed(now: Time) -> Belief {
+    Belief {
+        recorded_at: now,
+        superseded_at: None,
+    }
+}
