@@ -14,7 +14,7 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, exclusions, grants, health, numbers, token,
+    accounts, allocations, certs, delegations, exclusions, grants, health, numbers, signers, token,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -25,7 +25,7 @@ use super::{
     paths(
         token::issue_token,
         accounts::list_accounts, accounts::get_account, accounts::put_account,
-        accounts::suspend_account, accounts::resume_account,
+        accounts::suspend_account, accounts::resume_account, accounts::set_lifetime,
         delegations::list_delegations, delegations::create_delegation,
         delegations::get_delegation, delegations::end_delegation,
         allocations::list_allocations, allocations::create_allocation,
@@ -34,6 +34,7 @@ use super::{
         exclusions::get_exclusion, exclusions::end_exclusion,
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),

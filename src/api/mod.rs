@@ -17,6 +17,7 @@ mod instant;
 mod numbers;
 mod problem;
 mod query;
+mod signers;
 mod token;
 mod view;
 
@@ -57,6 +58,7 @@ fn routes(cfg: &mut ServiceConfig) {
         )
         .service(at("/v1/accounts/{id}/suspend").post(accounts::suspend_account))
         .service(at("/v1/accounts/{id}/resume").post(accounts::resume_account))
+        .service(at("/v1/accounts/{id}/lifetime").put(accounts::set_lifetime))
         .service(
             at("/v1/accounts/{id}/delegations")
                 .get(delegations::list_delegations)
@@ -83,6 +85,9 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants").get(grants::list_grants))
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        // Keys and certificates
+        .service(at("/v1/signers").get(signers::list_signers))
+        .service(at("/v1/signers/reload").post(signers::reload_signers))
         // For everybody
         .service(at("/certs/{sha256}.pem").get(certs::get_chain))
         .service(at("/healthz").get(health::alive))

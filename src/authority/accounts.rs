@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, Event, Refused};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::{GrantFilter, Tx, new_id};
 
@@ -43,6 +43,7 @@ impl Authority {
                     parent: parent.clone(),
                     created_at: now,
                     suspended_since: None,
+                    lifetime: LifetimeMode::Proof,
                 },
             };
             if let (None, Some(parent)) = (&known, &parent) {

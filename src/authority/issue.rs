@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use thiserror::Error;
 
-use super::Authority;
+use super::{Authority, Lifetimes, Signers};
 use crate::domain::clock::Time;
 use crate::domain::grant::Jti;
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
@@ -41,7 +41,9 @@ pub enum IssueError {
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// The service runs without a key.
-    #[error("no signing key is configured; set signer.key_file and signer.chain_file")]
+    #[error(
+        "no signing key is configured; set signer.dir, or signer.key_file and signer.chain_file"
+    )]
     NoSigner,
     #[error("random bits cannot be had: {0}")]
     Random(String),
@@ -68,7 +70,12 @@ impl Authority {
                 self.metrics.token(Outcome::Denied);
                 self.metrics.denial(denial.code());
             }
-            Err(_) => self.metrics.token(Outcome::Error),
+            Err(error) => {
+                self.metrics.token(Outcome::Error);
+                if let IssueError::Signer(error) = error {
+                    self.metrics.signature_failed(error.kind());
+                }
+            }
         }
         outcome
     }
@@ -80,14 +87,16 @@ impl Authority {
         request: TokenRequest,
     ) -> Result<Issued, IssueError> {
         // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
-        // 2. What the token would say: the time, a fresh jti, the chain.
-        let signer = self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+        // 2. What the token would say: the time, a fresh jti.
+        let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
+        signers.fresh()?;
         let mut order = self.order(caller, account, request);
         order.jti = Jti::new(order.now, random()?);
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
         let grant = self.store.issue(order).await??;
         // 6. Sign what was recorded, and read it back by the verifier's rules before anybody gets it.
-        let token = signer.sign(&grant)?;
+        let signer = signers.signer(&grant.get().chain)?;
+        let token = signer.sign(&grant).await?;
         verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
         let grant = grant.get();
         Ok(Issued {
@@ -110,18 +119,15 @@ impl Authority {
         let policy = self
             .policy
             .may_mint(caller, &account, is_carrier, &request, lifetime);
-        let policy = policy.and_then(|()| self.long_enough(lifetime));
-        let wanted = now + TimeDelta::seconds(lifetime.into());
-        let signer = self.signer.as_deref();
-        let until = signer.map_or(wanted, |signer| wanted.min(signer.authority_ends()));
+        let policy = policy.and_then(|()| self.within_bounds(lifetime));
+        let signers = self.signers.as_deref();
         Order {
             jti: Jti::from_text(""),
             now,
-            until,
+            until: now + TimeDelta::seconds(lifetime.into()),
+            horizon: now + TimeDelta::seconds(self.lifetimes.horizon.into()),
             minimum: self.lifetimes.minimum,
-            chain: signer
-                .map(|signer| signer.chain_name().to_owned())
-                .unwrap_or_default(),
+            chains: signers.map(Signers::candidates).unwrap_or_default(),
             spcs: self.carrier.spcs.clone(),
             caller: caller.id.clone(),
             request_id: caller.request_id,
@@ -132,16 +138,20 @@ impl Authority {
         }
     }
 
-    fn long_enough(&self, lifetime: u32) -> Result<(), Denial> {
-        if lifetime >= self.lifetimes.minimum {
+    fn within_bounds(&self, lifetime: u32) -> Result<(), Denial> {
+        let Lifetimes {
+            minimum, maximum, ..
+        } = self.lifetimes;
+        let detail = if lifetime < minimum {
+            format!("a token lives for at least {minimum} seconds")
+        } else if lifetime > maximum {
+            format!("a token lives for at most {maximum} seconds")
+        } else {
             return Ok(());
-        }
+        };
         Err(Denial::Policy {
             code: "lifetime-not-allowed".to_owned(),
-            detail: format!(
-                "a token lives for at least {} seconds",
-                self.lifetimes.minimum
-            ),
+            detail,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What is and was known of one number.
 
 use super::{Action, Authority, Refused};
+use crate::domain::account::LifetimeMode;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Standing};
 use crate::domain::grant::Grant;
@@ -46,6 +47,7 @@ impl Authority {
             let grants = tx.newest_grants(&filter, 100)?;
             let believed = Facts {
                 standing: Standing::Good,
+                lifetime: LifetimeMode::default(),
                 spcs: Vec::new(),
                 delegations: believed(&delegations, then),
                 allocations: believed(&allocations, then),

@@ -11,8 +11,10 @@ mod exclude;
 mod explain;
 pub mod import;
 mod issue;
+mod lifetime;
 mod lookup;
 mod policy;
+mod signers;
 mod withdraw;
 
 pub use allocate::NewAllocation;
@@ -24,9 +26,12 @@ pub use import::{Holding, Imported};
 pub use issue::{IssueError, Issued};
 pub use lookup::Known;
 pub use policy::{Action, Policy, PolicyError};
+pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use withdraw::{Affected, Outstanding};
 
-// What `Authority::read` is asked with, so that `api` need not know the store.
+// What `api` asks with and renders, so that it need not know the store and the signer.
+pub use crate::signer::chain::Published;
+pub use crate::signer::{Patience, RefusedFile};
 pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
 
 use std::sync::Arc;
@@ -35,7 +40,6 @@ use serde_json::Value;
 
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, Window};
-use crate::signer::Signer;
 use crate::store::{AuditEvent, Store, Tx, new_id};
 use crate::telemetry::Metrics;
 
@@ -56,6 +60,10 @@ pub struct Lifetimes {
     pub default: u32,
     /// The shortest that is worth signing.
     pub minimum: u32,
+    /// The longest that may be asked for. A policy may be stricter.
+    pub maximum: u32,
+    /// The longest in grant-horizon mode.
+    pub horizon: u32,
 }
 
 /// Decides what is granted and keeps what is known.
@@ -64,7 +72,7 @@ pub struct Authority {
     pub store: Arc<Store>,
     pub policy: Policy,
     /// What signs; without it, as at the command line, nothing is issued.
-    pub signer: Option<Arc<Signer>>,
+    pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
@@ -72,20 +80,14 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The certificate chain of this name, leaf first, as `x5u` publishes it (RFC 7515 §4.1.5).
-    #[must_use]
-    pub fn published_chain(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.signer.as_ref()?.published().get(name)
-    }
-
     /// Checks that a token could be issued now. Blocks.
     ///
     /// # Errors
     /// [`IssueError`] says what is missing.
     pub fn ready(&self) -> Result<(), IssueError> {
         self.store.ready()?;
-        let signer = self.signer.as_ref().ok_or(IssueError::NoSigner)?;
-        Ok(signer.ready(self.clock.now())?)
+        let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
+        Ok(signers.ready(self.clock.now())?)
     }
 
     /// Refuses a caller whose role does not allow the action.

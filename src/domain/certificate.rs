@@ -144,6 +144,12 @@ impl Certificate {
         self.inner.tbs_certificate().subject().to_string()
     }
 
+    /// The issuer, in the form of RFC 4514.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.inner.tbs_certificate().issuer().to_string()
+    }
+
     /// The serial number in hex.
     #[must_use]
     pub fn serial(&self) -> String {

@@ -18,6 +18,7 @@ mod issue;
 mod migrations;
 mod page;
 mod schema;
+mod signers;
 mod touching;
 mod tx;
 mod writer;
