@@ -133,6 +133,7 @@ fn signers(config: &Config) -> Result<Signers, AppError> {
     let key_uri = section.key_uri.as_deref().map(str::parse);
     let sources = Sources {
         key_file: section.key_file.clone(),
+        keys: Vec::new(),
         key_uri: key_uri.transpose().map_err(SignerError::from)?,
         chain_file: section.chain_file.clone(),
         dir: section.dir.clone(),

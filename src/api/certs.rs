@@ -1,7 +1,7 @@
 //! `GET /certs/{sha256}.pem`: the chains behind `x5u` (RFC 7515 §4.1.5), from memory.
 
 use actix_web::http::header;
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::Service;
@@ -20,7 +20,14 @@ pub(super) async fn get_chain(
     service: Data<Service>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let chain = service.authority.published_chain(&name(&request)?);
+    let name = name(&request)?;
+    let chain = match service.authority.published_chain(&name) {
+        None if is_hash(&name) => {
+            let authority = service.authority.clone();
+            web::block(move || authority.chain_published_elsewhere(&name)).await?
+        }
+        known => known,
+    };
     let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
     let (media_type, body) = if wants_one(&request) {
         (PKIX_CERT, chain.leaf_der)
@@ -32,6 +39,10 @@ pub(super) async fn get_chain(
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((header::VARY, "Accept"))
         .body(body.to_vec()))
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// RFC 8555 §9.1: certificates in PEM.

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::query::{PageQuery, query};
 use super::view::PageView;
 use crate::authority::{Listed, ListedChain, PageOf, Patience, RefusedFile};
+use crate::domain::certificate::Certificate;
 
 /// A certificate chain of a signing key, or a file that cannot be one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -69,7 +70,7 @@ pub(super) struct RefusedView {
 impl From<Listed> for SignerView {
     fn from(listed: Listed) -> Self {
         match listed {
-            Listed::Chain(chain) => Self::Chain(Box::new(chain.into())),
+            Listed::Chain(chain) => Self::Chain(Box::new((*chain).into())),
             Listed::Refused(file) => Self::Refused(file.into()),
         }
     }
@@ -82,8 +83,8 @@ impl From<ListedChain> for ChainView {
             state: listed.state.as_str(),
             x5u: listed.x5u,
             spcs: chain.spcs.iter().map(ToString::to_string).collect(),
-            subject: certificate.as_ref().map(|leaf| leaf.subject()),
-            serial: certificate.as_ref().map(|leaf| leaf.serial()),
+            subject: certificate.as_ref().map(Certificate::subject),
+            serial: certificate.as_ref().map(Certificate::serial),
             not_before: chain.not_before.into(),
             not_after: chain.not_after.into(),
             key: listed.key,

@@ -61,8 +61,9 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
 
     let interval = Duration::from_secs(config.signer.poll_interval.into());
-    let watched = service.authority.signers.is_some();
-    let watcher = watched.then(|| Watcher::start(Arc::clone(&service.authority), interval));
+    let authority = Arc::clone(&service.authority);
+    let signs = authority.signers.is_some();
+    let watcher = signs.then(|| Watcher::start(authority, interval));
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))

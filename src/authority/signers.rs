@@ -8,7 +8,7 @@ mod step;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::{Action, Authority, Refused};
@@ -19,6 +19,7 @@ use crate::signer::chain::Published;
 use crate::signer::{
     Found, Keyring, Patience, PublishedChains, RefusedFile, Signer, SignerError, Sources,
 };
+use crate::store::Tx;
 
 /// How certificates follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Signers {
     rotation: Rotation,
     standing: RwLock<Arc<Standing>>,
     turns: AtomicU64,
+    /// When the database was last asked for a chain that is not in memory.
+    asked: Mutex<Option<Instant>>,
 }
 
 /// What there is at one time.
@@ -54,7 +57,7 @@ struct Standing {
 /// A chain or a file as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
-    Chain(ListedChain),
+    Chain(Box<ListedChain>),
     /// A file of this replica that cannot be used.
     Refused(RefusedFile),
 }
@@ -81,6 +84,7 @@ impl Signers {
             rotation,
             standing: RwLock::default(),
             turns: AtomicU64::new(0),
+            asked: Mutex::default(),
         }
     }
 
@@ -150,6 +154,15 @@ impl Signers {
             .collect()
     }
 
+    fn may_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+        if !recently {
+            *asked = Some(Instant::now());
+        }
+        !recently
+    }
+
     fn published(&self, name: &str) -> Option<Published> {
         self.standing().published.get(name)
     }
@@ -191,6 +204,25 @@ impl Authority {
         self.signers.as_ref()?.published(name)
     }
 
+    /// The same, of a chain that this replica has not heard of yet: another one may have published it just now. Blocks.
+    /// Asks the database at most once a second, since anybody can make up names.
+    #[must_use]
+    pub fn chain_published_elsewhere(&self, name: &str) -> Option<Published> {
+        let signers = self.signers.as_ref()?;
+        if !signers.may_ask() {
+            return None;
+        }
+        let read = |tx: &mut Tx<'_>| tx.signing_chains();
+        let chains = self.store.read(read).ok()?;
+        let now = self.clock.now();
+        let chain = chains.into_iter().find(|chain| {
+            chain.name == name && chain.retired_at.is_none_or(|retired| retired > now)
+        })?;
+        let mut published = PublishedChains::default();
+        published.add_recorded(name, &chain.pem).ok()?;
+        published.get(name)
+    }
+
     /// All chains in the order in which they were published, and the files of this replica that are refused.
     ///
     /// # Errors
@@ -202,13 +234,13 @@ impl Authority {
         let url = signers.keyring.public_url();
         let chains = standing.chains.iter().map(|chain| {
             let certificates = Certificate::chain_from_pem(&chain.pem).ok();
-            Listed::Chain(ListedChain {
+            Listed::Chain(Box::new(ListedChain {
                 state: chain.state(&standing.chains, now),
                 certificate: certificates.and_then(|chain| chain.into_iter().next()),
                 x5u: format!("{url}/certs/{}.pem", chain.name),
                 key: standing.signers.get(&chain.name).map(|s| s.key_kind()),
                 chain: chain.clone(),
-            })
+            }))
         });
         let refused = standing.refused.iter().cloned().map(Listed::Refused);
         Ok(chains.chain(refused).collect())

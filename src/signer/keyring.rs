@@ -21,6 +21,8 @@ pub struct Sources {
     pub key_file: Option<PathBuf>,
     /// A key in a module of hardware (RFC 7512).
     pub key_uri: Option<KeyUri>,
+    /// Keys that somebody has opened already.
+    pub keys: Vec<Arc<dyn SigningKey>>,
     /// PEM file of a certificate chain, leaf first.
     pub chain_file: Option<PathBuf>,
     /// A folder of chains and keys, in files `*.pem`, `*.crt`, `*.cer`, `*.key` and `*.uri`.
@@ -122,7 +124,7 @@ impl Keyring {
     pub fn scan(&self, at: Time, patience: Patience) -> Found {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Found::default();
-        let mut keys = Vec::new();
+        let mut keys = self.sources.keys.clone();
         let mut chains = Vec::new();
         let mut uris: Vec<KeyUri> = self.sources.key_uri.iter().cloned().collect();
 

@@ -48,8 +48,8 @@ impl Pkcs11 {
     /// # Errors
     /// [`SignerError`] says what cannot be found or is not as it should be.
     pub fn open(&self, uri: &KeyUri) -> Result<PooledKey, SignerError> {
-        let device = Arc::new(self.device(uri)?);
-        PooledKey::start(device, self.pool)
+        let device: Arc<dyn Device> = Arc::new(self.device(uri)?);
+        PooledKey::start(&device, self.pool)
     }
 
     /// Makes a new key pair in the token, which never leaves it, and opens it. Blocks.

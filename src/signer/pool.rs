@@ -94,14 +94,14 @@ impl PooledKey {
     ///
     /// # Errors
     /// [`SignerError`] if the device is out of reach, or holds another kind of key.
-    pub fn start(device: Arc<dyn Device>, settings: PoolSettings) -> Result<Self, SignerError> {
+    pub fn start(device: &Arc<dyn Device>, settings: PoolSettings) -> Result<Self, SignerError> {
         let public_key_der = device.open()?.public_key_der().to_vec();
         let verifying = PKey::public_key_from_der(&public_key_der)?.ec_key()?;
         let (queue, jobs) = sync_channel(settings.queue.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..settings.sessions.max(1) {
             let mut worker = Worker {
-                device: Arc::clone(&device),
+                device: Arc::clone(device),
                 verifying: verifying.clone(),
                 session: None,
             };

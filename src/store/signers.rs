@@ -7,6 +7,7 @@ use super::connection::on_either;
 use super::error::StoreError;
 use super::schema::{grants, signing_chains};
 use super::tx::Tx;
+use crate::domain::Spc;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::signing::{ChainState, SigningChain};
 
@@ -26,7 +27,7 @@ struct Row {
 
 impl From<&SigningChain> for Row {
     fn from(chain: &SigningChain) -> Self {
-        let spcs: Vec<&str> = chain.spcs.iter().map(|spc| spc.as_str()).collect();
+        let spcs: Vec<&str> = chain.spcs.iter().map(Spc::as_str).collect();
         Self {
             name: chain.name.clone(),
             spcs: spcs.join(" "),
@@ -72,7 +73,11 @@ impl Tx<'_> {
     pub fn signing_chains(&mut self) -> Result<Vec<SigningChain>, StoreError> {
         let rows = self.run(|connection| {
             on_either!(connection, c => signing_chains::table
-                .order((signing_chains::published_at, signing_chains::name))
+                .order((
+                    signing_chains::published_at,
+                    signing_chains::active_from,
+                    signing_chains::name,
+                ))
                 .load::<Row>(c))
         })?;
         rows.into_iter().map(TryInto::try_into).collect()

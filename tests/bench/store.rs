@@ -208,6 +208,7 @@ fn signers(dir: &TempDir) -> Signers {
     let sources = Sources {
         key_file: Some(key_file),
         key_uri: None,
+        keys: Vec::new(),
         chain_file: Some(chain_file),
         dir: None,
         passphrase: None,

@@ -62,6 +62,7 @@ pub fn sources() -> Sources {
     Sources {
         key_file: None,
         key_uri: None,
+        keys: Vec::new(),
         chain_file: None,
         dir: None,
         passphrase: None,

@@ -93,7 +93,7 @@ impl Step {
     /// replica begins to use it, then, a delay later and if no token of it can be redeemed, it is not published any more.
     fn retire(
         &self,
-        chains: &mut Vec<SigningChain>,
+        chains: &mut [SigningChain],
         mut last_expiry: impl FnMut(&str) -> Result<Option<Time>, StoreError>,
     ) -> Result<(), StoreError> {
         let candidates = self.candidates(chains);

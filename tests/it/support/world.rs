@@ -19,9 +19,9 @@ use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Time, TnAuthList, TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::pkcs11::{KeyUri, Pkcs11};
+use tn_authority::signer::pkcs11::Pkcs11;
 use tn_authority::signer::pool::PoolSettings;
-use tn_authority::signer::{SecretSource, Sources};
+use tn_authority::signer::{SecretSource, SigningKey, Sources};
 use tn_authority::store::{AuditEvent, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
@@ -44,8 +44,8 @@ pub struct Setup {
     pub horizon: u32,
     /// A folder of signers that is there already; without it, each world makes a certificate of its own.
     pub signers: Option<PathBuf>,
-    pub key_uri: Option<KeyUri>,
-    pub pkcs11: Pkcs11,
+    /// Keys that are at hand already.
+    pub keys: Vec<Arc<dyn SigningKey>>,
 }
 
 impl Default for Setup {
@@ -60,8 +60,7 @@ impl Default for Setup {
             x5c: false,
             horizon: 30 * 86_400,
             signers: None,
-            key_uri: None,
-            pkcs11: no_hsm(),
+            keys: Vec::new(),
         }
     }
 }
@@ -136,11 +135,12 @@ impl World {
         });
         let sources = Sources {
             key_file: None,
-            key_uri: setup.key_uri,
+            key_uri: None,
+            keys: setup.keys,
             chain_file: None,
             dir: Some(signers.clone()),
             passphrase: Some(SecretSource::Given("open sesame".into())),
-            pkcs11: setup.pkcs11,
+            pkcs11: no_hsm(),
             public_url: "https://authority.example".to_owned(),
             x5c: setup.x5c,
             spcs: spcs.clone(),
