@@ -214,9 +214,8 @@ fn a_slow_device_keeps_nobody_waiting(kind: Kind) {
     // Two sign, two wait; whoever comes then is turned away at once.
     assert!(late >= 2 && busy >= 1, "{errors:?}");
     assert_eq!(world.grants().len(), 6, "a row for each attempt");
-    let counted =
-        |kind: &str| world.metric(&format!("signature_failures_total{{kind=\"{kind}\"}}"));
-    assert_eq!(counted("busy") + counted("timeout"), 6.0);
+    let counted = |kind: &str| world.count(&format!("signature_failures_total{{kind=\"{kind}\"}}"));
+    assert_eq!(counted("busy") + counted("timeout"), 6);
 
     fake.is(Mood::Good);
     let patience = Instant::now() + Duration::from_secs(10);
@@ -237,10 +236,10 @@ fn a_wrong_signature_never_leaves(kind: Kind) {
         assert_eq!(world.grants().len(), attempt);
     }
     assert_eq!(
-        world.metric("signature_failures_total{kind=\"wrong-signature\"}"),
-        3.0
+        world.count("signature_failures_total{kind=\"wrong-signature\"}"),
+        3
     );
-    assert_eq!(world.metric("tokens_total{outcome=\"error\"}"), 3.0);
+    assert_eq!(world.count("tokens_total{outcome=\"error\"}"), 3);
     fake.is(Mood::Good);
     assert!(mint(&world).is_ok());
 }

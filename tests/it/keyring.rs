@@ -388,12 +388,12 @@ fn a_request_names_the_code_and_is_signed_by_its_key() {
         let public = request.public_key().expect("a key");
         assert!(request.verify(&public).expect("checked"));
         assert_eq!(public.public_key_to_der().expect("DER"), file);
-        let names: Vec<String> = request
+        let subjects: Vec<String> = request
             .subject_name()
             .entries()
             .map(|entry| String::from_utf8_lossy(entry.data().as_slice()).into_owned())
             .collect();
-        assert!(names.contains(&subject.to_owned()), "{names:?}");
+        assert!(subjects.contains(&subject.to_owned()), "{subjects:?}");
         // RFC 8226 §9: a SEQUENCE with `spc` [0], EXPLICIT, in the extension 1.3.6.1.5.5.7.1.26.
         let der = request.to_der().expect("DER");
         let wanted = [

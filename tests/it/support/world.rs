@@ -426,6 +426,12 @@ impl World {
             .items
     }
 
+    /// The value of a metric that counts.
+    pub fn count(&self, name: &str) -> u64 {
+        let value = self.metric(name);
+        format!("{value}").parse().expect("a count")
+    }
+
     /// The value of a metric, by its name and labels; 0 if it was never counted.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.render().expect("metrics");
