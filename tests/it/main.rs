@@ -28,6 +28,7 @@ mod hsm;
 mod inspection;
 mod keyring;
 mod kill;
+mod requests;
 mod rotation;
 mod service;
 mod signer;

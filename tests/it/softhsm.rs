@@ -18,7 +18,8 @@ use crate::support::{Db, fingerprint, write_private};
 
 both!(
     a_service_signs_with_a_key_in_softhsm,
-    a_token_that_is_gone_comes_back
+    a_token_that_is_gone_comes_back,
+    sighup_makes_the_service_look
 );
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
@@ -193,9 +194,12 @@ impl Serving {
             .expect("a list")
             .to_tkvalue();
         let body = json!({ "tktype": "TNAuthList", "tkvalue": list, "fingerprint": fingerprint() });
-        let body = body.to_string();
+        self.send(key, "POST", "/at/account/acme/token", &body.to_string())
+    }
+
+    fn send(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
         let request = format!(
-            "POST /at/account/acme/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
              Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -354,4 +358,33 @@ fn a_token_that_is_gone_comes_back(db: Db) {
     fs::rename(&away, &tokens).expect("plugged in again");
     let answer = serving.until(&carrier.api_key, 200);
     assert!(answer["token"].is_string());
+}
+
+fn sighup_makes_the_service_look(db: Db) {
+    let carrier = Carrier::over(&db);
+    let auditor = carrier.run(&["api-key", "create", "--role", "auditor"]);
+    let serving = carrier.serves();
+    let states = || -> Vec<String> {
+        let (status, shown) = serving.send(&auditor, "GET", "/v1/signers", "");
+        assert_eq!(status, 200, "{shown}");
+        let items = shown["items"].as_array().expect("items").iter();
+        items
+            .map(|one| one["state"].as_str().expect("a state").to_owned())
+            .collect()
+    };
+    assert_eq!(states(), ["active"]);
+    fs::write(carrier.path("signers/bad.pem"), "hello").expect("a file");
+    let pid = serving.service.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-HUP", &pid])
+        .status()
+        .expect("kill");
+    assert!(sent.success());
+    // Long before two looks of its own, which a new file would take.
+    let patience = Instant::now() + Duration::from_secs(8);
+    while states() != ["active", "refused"] {
+        assert!(Instant::now() < patience, "it did not look");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(serving.ask(&carrier.api_key).0, 200, "it goes on");
 }

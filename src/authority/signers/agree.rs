@@ -89,7 +89,7 @@ impl Authority {
             .set(count(standing.refused.len()));
         metrics
             .spcs_without_certificate
-            .set(count(self.carrier.spcs.len() - ends.len()));
+            .set(count(self.carrier.spcs.len().saturating_sub(ends.len())));
         for state in ChainState::ALL {
             let in_state = |chain: &&SigningChain| chain.state(&standing.chains, now) == state;
             let number = standing.chains.iter().filter(in_state).count();
