@@ -140,7 +140,7 @@ impl Signers {
             return Ok(());
         }
         let why = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
-        let mut reasons = vec!["no certificate is in force".to_owned()];
+        let mut reasons = vec!["no certificate is in force and in use yet".to_owned()];
         reasons.extend(standing.refused.iter().map(why));
         Err(SignerError::NothingSigns(reasons))
     }

@@ -8,6 +8,7 @@ mod uri;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -74,6 +75,7 @@ impl Pkcs11 {
             pin: uri.pin_source().or_else(|| self.pin.clone()),
             uri: uri.clone(),
             refused_pin: Mutex::default(),
+            was_there: AtomicBool::new(false),
         })
     }
 }
@@ -85,6 +87,8 @@ struct Token {
     pin: Option<SecretSource>,
     /// A PIN that was refused. Trying it again would lock the token.
     refused_pin: Mutex<Option<Passphrase>>,
+    /// Whether the key was ever found.
+    was_there: AtomicBool,
 }
 
 /// Without the PIN.
@@ -99,12 +103,14 @@ impl fmt::Debug for Token {
 impl Device for Token {
     fn open(&self) -> Result<Box<dyn Session>, HsmError> {
         let mut public_key_der = Vec::new();
-        let seat = self.library.open(&self.uri, false, |session| {
+        let was_there = self.was_there.load(Ordering::SeqCst);
+        let seat = self.library.open(&self.uri, false, was_there, |session| {
             self.log_in(session)?;
             let key = self.private_key(session)?;
             public_key_der = self.public_key(session, key)?;
             Ok(key)
         })?;
+        self.was_there.store(true, Ordering::SeqCst);
         Ok(Box::new(Seated {
             seat,
             public_key_der,
@@ -219,7 +225,7 @@ impl Token {
 
     fn generate(&self) -> Result<(), HsmError> {
         self.library
-            .open(&self.uri, true, |session| {
+            .open(&self.uri, true, false, |session| {
                 self.log_in(session)?;
                 let mut named = self.uri.object_template();
                 if named.is_empty() {

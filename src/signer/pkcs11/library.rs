@@ -70,17 +70,21 @@ impl Library {
         Ok(library)
     }
 
-    /// Opens a session with the token of a URI, and lets `find` log in and find the key. If the token is not to be
-    /// found, the module is started anew once: several find a token that came back in no other way.
+    /// Opens a session with the token of a URI, and lets `find` log in and find the key. If that fails for a key that was
+    /// there before, the module is started anew once: several find a token that came back in no other way. A key that
+    /// never was there does not disturb the others.
     pub(super) fn open(
         &self,
         uri: &KeyUri,
         to_write: bool,
+        was_there: bool,
         mut find: impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
     ) -> Result<Seat, HsmError> {
         let mut state = lock(&self.state);
         let open = match self.try_open(uri, to_write, &mut find) {
-            Err(HsmError::Device(_)) if self.start_anew(&mut state) => {
+            Err(HsmError::Device(_))
+                if (was_there || !state.is_used()) && self.start_anew(&mut state) =>
+            {
                 self.try_open(uri, to_write, &mut find)?
             }
             outcome => outcome?,
@@ -146,6 +150,18 @@ impl Library {
                 false
             }
         }
+    }
+}
+
+impl State {
+    /// Whether any session is open. One that is signing is.
+    fn is_used(&self) -> bool {
+        let mut seats = self.seats.iter().filter_map(Weak::upgrade);
+        seats.any(|seat| match seat.try_lock() {
+            Ok(seat) => seat.is_some(),
+            Err(TryLockError::Poisoned(seat)) => seat.into_inner().is_some(),
+            Err(TryLockError::WouldBlock) => true,
+        })
     }
 }
 
