@@ -2,6 +2,7 @@
 //! when it stops.
 
 mod http;
+mod rotation;
 
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 
@@ -9,18 +10,23 @@ use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::api::Service;
 use crate::api::Uploads;
 use crate::authority::jobs::Jobs;
-use crate::authority::{Authority, Carrier, Lifetimes, Policy, PolicyError};
+use crate::authority::{
+    Authority, Carrier, Lifetimes, Patience, Policy, PolicyError, Refused, Rotation, Signers,
+};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, Secret, SecretError};
-use crate::domain::Clock;
-use crate::signer::{Signer, SignerError, Sources};
-use crate::store::{DatabaseUrl, OpenError, Settings, Store};
+use crate::domain::{Caller, Clock, Passphrase};
+use crate::signer::pkcs11::Pkcs11;
+use crate::signer::pool::PoolSettings;
+use crate::signer::{Found, SecretSource, SignerError, Sources};
+use crate::store::{DatabaseUrl, OpenError, Settings, Store, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
 
 /// Why the service cannot be put together. Says what to do.
@@ -48,9 +54,12 @@ pub enum AppError {
     )]
     NoSecret,
     #[error(
-        "no signing key: set signer.key_file and signer.chain_file, and carrier.spcs; `tn-authority demo` runs without them"
+        "no signing key: set signer.dir, or signer.key_file and signer.chain_file, and carrier.spcs; `tn-authority demo` \
+         runs without them"
     )]
     NoSigner,
+    #[error("the certificates cannot be agreed on with the other replicas: {0}")]
+    NotAgreed(Refused),
     #[error("no service provider code: set carrier.spcs to those of the carrier")]
     NoSpc,
 }
@@ -63,36 +72,83 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, None)
 }
 
-/// Puts together what issues tokens.
+/// Puts together what issues tokens: looks for keys and chains, and agrees on them with the other replicas.
 ///
 /// # Errors
 /// [`AppError`] says what is missing or wrong.
 pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
-    let signer = open_signer(config, clock)?;
-    compose(config, clock, Some(Arc::new(signer)))
+    let signers = signers(config)?;
+    let found = signers.look(clock.now(), Patience::Asked).something()?;
+    let service = compose(config, clock, Some(Arc::new(signers)))?;
+    let caller = Caller::the_service(new_id(clock.now()));
+    let agreed = block_on(service.authority.agree_on_signers(&caller, found));
+    agreed.map_err(AppError::NotAgreed)?;
+    Ok(service)
 }
 
-/// Opens key and chain, and checks that they may sign for the carrier now.
+/// Looks for keys and chains that may sign for the carrier now.
 ///
 /// # Errors
 /// [`AppError`] says what is missing or wrong.
-pub fn open_signer(config: &Config, clock: &Clock) -> Result<Signer, AppError> {
-    let files = config
-        .signer
-        .key_file
-        .as_ref()
-        .zip(config.signer.chain_file.as_ref());
-    let (key_file, chain_file) = files.ok_or(AppError::NoSigner)?;
+pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<Found, AppError> {
+    Ok(signers(config)?.look(clock.now(), Patience::Asked))
+}
+
+/// How modules of hardware are reached.
+#[must_use]
+pub fn pkcs11(config: &Config) -> Pkcs11 {
+    let section = &config.signer.pkcs11;
+    Pkcs11 {
+        module: section.module.clone(),
+        pin: secret(section.pin.as_ref(), section.pin_file.as_ref()),
+        pool: PoolSettings {
+            sessions: section.sessions,
+            queue: section.queue,
+            timeout: Duration::from_secs(section.timeout),
+        },
+    }
+}
+
+/// What opens encrypted keys.
+#[must_use]
+pub fn passphrase(config: &Config) -> Option<SecretSource> {
+    let section = &config.signer;
+    secret(
+        section.passphrase.as_ref(),
+        section.passphrase_file.as_ref(),
+    )
+}
+
+fn secret(given: Option<&Passphrase>, file: Option<&PathBuf>) -> Option<SecretSource> {
+    let given = given.cloned().map(SecretSource::Given);
+    given.or_else(|| file.cloned().map(SecretSource::File))
+}
+
+fn signers(config: &Config) -> Result<Signers, AppError> {
+    let section = &config.signer;
+    if section.dir.is_none() && section.chain_file.is_none() {
+        return Err(AppError::NoSigner);
+    }
     if config.carrier.spcs.is_empty() {
         return Err(AppError::NoSpc);
     }
+    let key_uri = section.key_uri.as_deref().map(str::parse);
     let sources = Sources {
-        key_file,
-        chain_file,
-        public_url: &config.server.public_url,
-        spcs: &config.carrier.spcs,
+        key_file: section.key_file.clone(),
+        keys: Vec::new(),
+        key_uri: key_uri.transpose().map_err(SignerError::from)?,
+        chain_file: section.chain_file.clone(),
+        dir: section.dir.clone(),
+        passphrase: passphrase(config),
+        pkcs11: pkcs11(config),
+        public_url: config.server.public_url.clone(),
+        x5c: section.x5c,
+        spcs: config.carrier.spcs.clone(),
     };
-    Ok(Signer::open(&sources, clock.now())?)
+    let rotation = Rotation {
+        publication_delay: section.publication_delay,
+    };
+    Ok(Signers::new(sources, rotation))
 }
 
 /// Reads the policies: those of the folder that is configured, or the built-in ones.
@@ -122,13 +178,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 fn compose(
     config: &Config,
     clock: &Clock,
-    signer: Option<Arc<Signer>>,
+    signers: Option<Arc<Signers>>,
 ) -> Result<Service, AppError> {
     let metrics = Arc::new(Metrics::new()?);
-    if let Some(signer) = &signer {
-        let ends = signer.authority_ends().timestamp();
-        metrics.signing_certificate_not_after_seconds.set(ends);
-    }
     let policy = open_policy(config)?;
     let url = database_url(config)?;
     let settings = Settings {
@@ -143,7 +195,7 @@ fn compose(
     let authority = Authority {
         store: Arc::clone(&store),
         policy,
-        signer,
+        signers,
         clock: clock.clone(),
         carrier: Carrier {
             spcs: config.carrier.spcs.clone(),
@@ -152,6 +204,8 @@ fn compose(
         lifetimes: Lifetimes {
             default: config.tokens.default_lifetime,
             minimum: config.tokens.min_lifetime,
+            maximum: config.tokens.max_lifetime,
+            horizon: config.tokens.max_horizon,
         },
         aging: config.aging.days.clone(),
         metrics,

@@ -17,7 +17,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use crate::domain::{AccountId, Spc};
+use crate::domain::{AccountId, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
 pub use secret::{DatabaseUrl, Secret, SecretError};
@@ -112,19 +112,53 @@ pub struct Writer {
 }
 
 /// What tokens are signed with.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Signer {
+    /// A folder of keys and certificate chains, which is watched.
+    pub dir: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+    /// A key in a module of hardware (RFC 7512).
+    pub key_uri: Option<String>,
     pub chain_file: Option<PathBuf>,
+    /// Opens encrypted keys.
+    pub passphrase: Option<Passphrase>,
+    pub passphrase_file: Option<PathBuf>,
+    /// Whether tokens carry their certificate chain too.
+    pub x5c: bool,
+    /// Seconds between two looks at the files.
+    pub poll_interval: u32,
+    /// Seconds between the publication of a chain and its first signature.
+    pub publication_delay: u32,
+    pub pkcs11: Pkcs11,
 }
 
-/// How long tokens live, in seconds. The longest lifetime is the policy's.
+/// Modules of hardware.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The module's shared library.
+    pub module: Option<PathBuf>,
+    pub pin: Option<Passphrase>,
+    pub pin_file: Option<PathBuf>,
+    /// Signatures at one time, for each key.
+    pub sessions: usize,
+    /// Signatures that may wait; more are answered 503.
+    pub queue: usize,
+    /// Seconds that a signature may take.
+    pub timeout: u64,
+}
+
+/// How long tokens live, in seconds. Policies may be stricter.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {
     pub default_lifetime: u32,
     pub min_lifetime: u32,
+    /// The longest that may be asked for.
+    pub max_lifetime: u32,
+    /// The longest in grant-horizon mode.
+    pub max_horizon: u32,
 }
 
 /// How long disconnected numbers age before they can be lent again.
@@ -245,11 +279,43 @@ impl Default for Writer {
     }
 }
 
+impl Default for Signer {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            key_file: None,
+            key_uri: None,
+            chain_file: None,
+            passphrase: None,
+            passphrase_file: None,
+            x5c: false,
+            poll_interval: 10,
+            publication_delay: 300,
+            pkcs11: Pkcs11::default(),
+        }
+    }
+}
+
+impl Default for Pkcs11 {
+    fn default() -> Self {
+        Self {
+            module: None,
+            pin: None,
+            pin_file: None,
+            sessions: 4,
+            queue: 256,
+            timeout: 5,
+        }
+    }
+}
+
 impl Default for Tokens {
     fn default() -> Self {
         Self {
             default_lifetime: 3600,
             min_lifetime: 300,
+            max_lifetime: 86_400,
+            max_horizon: 2_592_000,
         }
     }
 }

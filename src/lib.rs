@@ -5,7 +5,7 @@
 //! main, commands -> app -> every room          api -> callers, authority, domain
 //! authority -> store, signer, verifier, domain          callers -> store, domain
 //! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
-//! Only store knows diesel, only api and app know actix.
+//! Only store knows diesel, only api and app know actix, only signer knows cryptoki.
 //! ```
 //! A test reads the sources and fails on a forbidden `use`.
 

@@ -73,19 +73,19 @@ enum Service {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Tool(tool) => run_tool(&tool),
+        Command::Tool(tool) => run_tool(&tool, cli.config.as_deref()),
         Command::Service(service) => configured(cli.config.as_deref(), service),
     };
     outcome.unwrap_or_else(|error| commands::report(&*error))
 }
 
-fn run_tool(tool: &Tool) -> commands::Outcome {
+fn run_tool(tool: &Tool, config: Option<&Path>) -> commands::Outcome {
     match tool {
         Tool::Demo(args) => demo::run(args),
         Tool::Verify(args) => verify::run(args),
         Tool::Fingerprint(args) => fingerprint::run(args),
         Tool::TnAuthList(command) => tn_auth_list::run(command),
-        Tool::Certificate(command) => certificate::run(command),
+        Tool::Certificate(command) => certificate::run(command, config),
     }
 }
 

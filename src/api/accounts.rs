@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::body::Body;
-use super::caller::{Manager, Reader};
+use super::caller::{Manager, Provisioner, Reader};
 use super::problem::Problem;
 use super::query::{PageQuery, name, query};
 use super::view::{AccountView, AffectedView, PageView};
@@ -22,6 +22,16 @@ pub(super) struct NewAccountBody {
     name: Option<String>,
     /// The reseller that it is a customer of; never changes.
     parent: Option<String>,
+}
+
+/// How long the account's tokens are to live.
+#[derive(Debug, ToSchema)]
+#[schema(as = Lifetime)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(super) struct LifetimeBody {
+    /// proof: the default lifetime. grant-horizon: as long as the numbers are vouched for.
+    #[schema(example = "grant-horizon")]
+    mode: String,
 }
 
 /// The account of the path. What is no id is the id of no account.
@@ -121,5 +131,27 @@ pub(super) async fn resume_account(
     let id = account_id(&request)?;
     body.read_if_any().await?.done()?;
     let account = service.authority.resume(&caller, id).await?;
+    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+}
+
+/// Say how long the account's tokens live when a request does not say.
+#[utoipa::path(put, path = "/v1/accounts/{id}/lifetime", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    request_body = LifetimeBody,
+    responses((status = 200, body = AccountView, description = "They live so long from now on")))]
+pub(super) async fn set_lifetime(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    let mut body = body.read().await?;
+    let mode = body.need("mode")?;
+    body.done()?;
+    let account = service
+        .authority
+        .set_lifetime_mode(&caller, id, mode)
+        .await?;
     Ok(HttpResponse::Ok().json(AccountView::from(account)))
 }

@@ -15,7 +15,7 @@ use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
     accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, token, tokens,
+    jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -26,7 +26,7 @@ use super::{
     paths(
         token::issue_token, tokens::issue_tokens,
         accounts::list_accounts, accounts::get_account, accounts::put_account,
-        accounts::suspend_account, accounts::resume_account,
+        accounts::suspend_account, accounts::resume_account, accounts::set_lifetime,
         delegations::list_delegations, delegations::create_delegation,
         delegations::get_delegation, delegations::end_delegation, disconnects::create_disconnect,
         allocations::list_allocations, allocations::create_allocation,
@@ -36,6 +36,7 @@ use super::{
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         imports::start_import, jobs::list_jobs, jobs::get_job,
+        signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),

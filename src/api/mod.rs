@@ -20,6 +20,7 @@ mod jobs;
 mod numbers;
 mod problem;
 mod query;
+mod signers;
 mod token;
 mod tokens;
 mod view;
@@ -79,6 +80,7 @@ fn routes(cfg: &mut ServiceConfig) {
         )
         .service(at("/v1/accounts/{id}/suspend").post(accounts::suspend_account))
         .service(at("/v1/accounts/{id}/resume").post(accounts::resume_account))
+        .service(at("/v1/accounts/{id}/lifetime").put(accounts::set_lifetime))
         .service(
             at("/v1/accounts/{id}/delegations")
                 .get(delegations::list_delegations)
@@ -109,6 +111,9 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))
+        // Keys and certificates
+        .service(at("/v1/signers").get(signers::list_signers))
+        .service(at("/v1/signers/reload").post(signers::reload_signers))
         // For everybody
         .service(at("/certs/{sha256}.pem").get(certs::get_chain))
         .service(at("/healthz").get(health::alive))

@@ -316,6 +316,8 @@ impl From<Denial> for Problem {
             Denial::Policy { .. } => "A policy forbids it",
             Denial::NotAuthorized(_) => "Not authorized for these numbers",
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
+            Denial::SeveralSpcs(_) => "One token for each service provider code",
+            Denial::NoCertificate(_) => return Self::unavailable(&denial),
             Denial::TooFragmented { .. } => "Too many rows of the inventory",
         };
         let subproblems = denial.refusals().iter().map(SubproblemView::from).collect();

@@ -1,7 +1,7 @@
 //! `POST /v1/tokens`: many requests for tokens in one, each decided for itself.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -71,9 +71,7 @@ pub(super) async fn issue_tokens(
     let requests = requests(body.read_bulk().await?)?;
     let count = requests.len();
     let (wanted, places) = well_formed(&requests);
-    let recorded = service.authority.record_all(&caller, wanted).await?;
-    let signing = service.clone();
-    let signed = web::block(move || signing.authority.sign_all(recorded)).await?;
+    let signed = service.authority.issue_all(&caller, wanted).await?;
 
     let mut answers: Vec<Result<TokenView, Problem>> = requests
         .into_iter()

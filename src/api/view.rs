@@ -45,6 +45,9 @@ pub(super) struct AccountView {
     created_at: Instant,
     /// Since when it gets no tokens.
     suspended_since: Option<Instant>,
+    /// How long its tokens live when a request does not say: proof or grant-horizon
+    #[schema(value_type = String, example = "proof")]
+    lifetime: &'static str,
 }
 
 impl From<Account> for AccountView {
@@ -55,6 +58,7 @@ impl From<Account> for AccountView {
             name: account.name,
             created_at: account.created_at.into(),
             suspended_since: account.suspended_since.map(Instant),
+            lifetime: account.lifetime.as_str(),
         }
     }
 }

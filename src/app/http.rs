@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
 use thiserror::Error;
 
+use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::config::Config;
 
@@ -43,6 +44,7 @@ pub struct Running {
     /// Where metrics and health are.
     pub operations: SocketAddr,
     servers: [Server; 2],
+    watcher: Option<Watcher>,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -59,6 +61,10 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
 
     service.jobs.start()?;
+    let interval = Duration::from_secs(config.signer.poll_interval.into());
+    let authority = Arc::clone(&service.authority);
+    let signs = authority.signers.is_some();
+    let watcher = signs.then(|| Watcher::start(authority, interval));
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))
@@ -78,6 +84,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         address,
         operations,
         servers: [public.run(), metrics.run()],
+        watcher: watcher.transpose()?,
     })
 }
 
@@ -95,6 +102,7 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
+        drop(self.watcher);
         public?;
         Ok(operations?)
     }

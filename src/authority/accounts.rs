@@ -5,7 +5,7 @@ use serde_json::json;
 use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, Event, Refused};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::{GrantFilter, Tx, new_id};
 
@@ -51,6 +51,7 @@ impl Authority {
                     above: above(tx, &scope, parent.as_ref())?,
                     created_at: now,
                     suspended_since: None,
+                    lifetime: LifetimeMode::Proof,
                 },
             };
             match &known {

@@ -69,7 +69,7 @@ impl Authority {
                 });
             };
             let (decided, facts) = tx.explain(&order)?;
-            let parts = explanation::parts(&order.question(), &facts);
+            let parts = explanation::parts(&order.question(facts.lifetime), &facts);
             let mut explained = Explained {
                 at: order.now,
                 decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),

@@ -3,14 +3,17 @@
 use chrono::TimeDelta;
 use thiserror::Error;
 
-use super::Authority;
+use super::{Authority, Lifetimes, Signers};
 use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Order, StoreError, Verdict, new_id};
+use crate::store::{Order, StoreError, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
+
+/// How many tokens of a bulk are signed before others get their turn.
+const SIGNED_IN_ONE_GO: usize = 50;
 
 /// A token that is in the ledger.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +44,9 @@ pub enum IssueError {
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// The service runs without a key.
-    #[error("no signing key is configured; set signer.key_file and signer.chain_file")]
+    #[error(
+        "no signing key is configured; set signer.dir, or signer.key_file and signer.chain_file"
+    )]
     NoSigner,
     #[error("random bits cannot be had: {0}")]
     Random(String),
@@ -66,38 +71,41 @@ impl Authority {
         outcome
     }
 
-    /// Decides and records many requests, each for itself, in one transaction; [`Authority::sign_all`] makes tokens of
-    /// them. The answers are in the order of the requests.
+    /// Decides and records many requests, each for itself, in one transaction, and then signs. The answers are in the order
+    /// of the requests.
     ///
     /// # Errors
     /// [`IssueError`] if nothing could be decided; a request that is denied is one of the answers.
-    pub async fn record_all(
+    pub async fn issue_all(
         &self,
         caller: &Caller,
         requests: Vec<(AccountId, TokenRequest)>,
-    ) -> Result<Vec<Verdict>, IssueError> {
+    ) -> Result<Vec<Result<Issued, IssueError>>, IssueError> {
+        self.signers
+            .as_deref()
+            .ok_or(IssueError::NoSigner)?
+            .fresh()?;
         let mut orders = Vec::with_capacity(requests.len());
         for (account, request) in requests {
-            self.signer.as_deref().ok_or(IssueError::NoSigner)?;
             let mut order = self.order(caller, account, request);
             order.jti = Jti::new(order.now, random()?);
             orders.push(order);
         }
-        Ok(self.store.issue_all(orders).await?)
-    }
-
-    /// Signs what was recorded, in its order. A thousand signatures take a while, so this is not for a thread that others
-    /// wait for.
-    #[must_use]
-    pub fn sign_all(&self, recorded: Vec<Verdict>) -> Vec<Result<Issued, IssueError>> {
-        let signed = recorded.into_iter().map(|verdict| {
-            let outcome = verdict
-                .map_err(IssueError::from)
-                .and_then(|grant| self.sign(&grant));
+        let recorded = self.store.issue_all(orders).await?;
+        let mut answers = Vec::with_capacity(recorded.len());
+        for (place, verdict) in (1..).zip(recorded) {
+            let outcome = match verdict {
+                Ok(grant) => self.sign(&grant).await,
+                Err(denial) => Err(denial.into()),
+            };
             self.count(&outcome);
-            outcome
-        });
-        signed.collect()
+            answers.push(outcome);
+            if place % SIGNED_IN_ONE_GO == 0 {
+                // A thousand signatures take a while, and others wait for this thread.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(answers)
     }
 
     fn count(&self, outcome: &Result<Issued, IssueError>) {
@@ -107,7 +115,12 @@ impl Authority {
                 self.metrics.token(Outcome::Denied);
                 self.metrics.denial(denial.code());
             }
-            Err(_) => self.metrics.token(Outcome::Error),
+            Err(error) => {
+                self.metrics.token(Outcome::Error);
+                if let IssueError::Signer(error) = error {
+                    self.metrics.signature_failed(error.kind());
+                }
+            }
         }
     }
 
@@ -118,20 +131,22 @@ impl Authority {
         request: TokenRequest,
     ) -> Result<Issued, IssueError> {
         // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
-        // 2. What the token would say: the time, a fresh jti, the chain.
-        self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+        // 2. What the token would say: the time, a fresh jti.
+        let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
+        signers.fresh()?;
         let mut order = self.order(caller, account, request);
         order.jti = Jti::new(order.now, random()?);
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
         let grant = self.store.issue(order).await??;
         // 6. Sign what was recorded.
-        self.sign(&grant)
+        self.sign(&grant).await
     }
 
     /// Signs a grant, and reads the token back by the verifier's rules before anybody gets it.
-    fn sign(&self, grant: &Recorded<Grant>) -> Result<Issued, IssueError> {
-        let signer = self.signer.as_deref().ok_or(IssueError::NoSigner)?;
-        let token = signer.sign(grant)?;
+    async fn sign(&self, grant: &Recorded<Grant>) -> Result<Issued, IssueError> {
+        let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
+        let signer = signers.signer(&grant.get().chain)?;
+        let token = signer.sign(grant).await?;
         verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
         let grant = grant.get();
         Ok(Issued {
@@ -154,18 +169,15 @@ impl Authority {
         let policy = self
             .policy
             .may_mint(caller, &account, is_carrier, &request, lifetime);
-        let policy = policy.and_then(|()| self.long_enough(lifetime));
-        let wanted = now + TimeDelta::seconds(lifetime.into());
-        let signer = self.signer.as_deref();
-        let until = signer.map_or(wanted, |signer| wanted.min(signer.authority_ends()));
+        let policy = policy.and_then(|()| self.within_bounds(lifetime));
+        let signers = self.signers.as_deref();
         Order {
             jti: Jti::from_text(""),
             now,
-            until,
+            until: now + TimeDelta::seconds(lifetime.into()),
+            horizon: now + TimeDelta::seconds(self.lifetimes.horizon.into()),
             minimum: self.lifetimes.minimum,
-            chain: signer
-                .map(|signer| signer.chain_name().to_owned())
-                .unwrap_or_default(),
+            chains: signers.map(Signers::candidates).unwrap_or_default(),
             spcs: self.carrier.spcs.clone(),
             caller: caller.id.clone(),
             request_id: caller.request_id,
@@ -176,16 +188,20 @@ impl Authority {
         }
     }
 
-    fn long_enough(&self, lifetime: u32) -> Result<(), Denial> {
-        if lifetime >= self.lifetimes.minimum {
+    fn within_bounds(&self, lifetime: u32) -> Result<(), Denial> {
+        let Lifetimes {
+            minimum, maximum, ..
+        } = self.lifetimes;
+        let detail = if lifetime < minimum {
+            format!("a token lives for at least {minimum} seconds")
+        } else if lifetime > maximum {
+            format!("a token lives for at most {maximum} seconds")
+        } else {
             return Ok(());
-        }
+        };
         Err(Denial::Policy {
             code: "lifetime-not-allowed".to_owned(),
-            detail: format!(
-                "a token lives for at least {} seconds",
-                self.lifetimes.minimum
-            ),
+            detail,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
+use crate::domain::account::LifetimeMode;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Standing};
 use crate::domain::grant::Grant;
@@ -61,6 +62,7 @@ impl Authority {
             let believed = Facts {
                 standing: Standing::Good,
                 suspended_above: suspended.clone(),
+                lifetime: LifetimeMode::default(),
                 spcs: Vec::new(),
                 delegations: believed(&delegations, then),
                 lent_on: Vec::new(),

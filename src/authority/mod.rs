@@ -13,10 +13,12 @@ mod explain;
 pub mod import;
 mod issue;
 pub mod jobs;
+mod lifetime;
 mod lookup;
 mod policy;
 mod read;
 mod scope;
+mod signers;
 mod withdraw;
 
 pub use allocate::NewAllocation;
@@ -28,10 +30,13 @@ pub use explain::{Explained, Question};
 pub use issue::{IssueError, Issued};
 pub use lookup::Known;
 pub use policy::{Action, Policy, PolicyError};
+pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use withdraw::{Affected, Outstanding};
 
-// What `Authority::read` is asked with, so that `api` need not know the store.
-pub use crate::store::{GrantFilter, Page, PageOf, StoreError, Verdict};
+// What `api` asks with and renders, so that it need not know the store and the signer.
+pub use crate::signer::chain::Published;
+pub use crate::signer::{Patience, RefusedFile};
+pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
 
 use std::sync::Arc;
 
@@ -39,7 +44,6 @@ use serde_json::Value;
 
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, Window};
-use crate::signer::Signer;
 use crate::store::{AuditEvent, Store, Tx, new_id};
 use crate::telemetry::Metrics;
 use scope::Scope;
@@ -61,6 +65,10 @@ pub struct Lifetimes {
     pub default: u32,
     /// The shortest that is worth signing.
     pub minimum: u32,
+    /// The longest that may be asked for. A policy may be stricter.
+    pub maximum: u32,
+    /// The longest in grant-horizon mode.
+    pub horizon: u32,
 }
 
 /// Decides what is granted and keeps what is known.
@@ -69,7 +77,7 @@ pub struct Authority {
     pub store: Arc<Store>,
     pub policy: Policy,
     /// What signs; without it, as at the command line, nothing is issued.
-    pub signer: Option<Arc<Signer>>,
+    pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
@@ -78,20 +86,14 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The certificate chain of this name, leaf first, as `x5u` publishes it (RFC 7515 §4.1.5).
-    #[must_use]
-    pub fn published_chain(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.signer.as_ref()?.published().get(name)
-    }
-
     /// Checks that a token could be issued now. Blocks.
     ///
     /// # Errors
     /// [`IssueError`] says what is missing.
     pub fn ready(&self) -> Result<(), IssueError> {
         self.store.ready()?;
-        let signer = self.signer.as_ref().ok_or(IssueError::NoSigner)?;
-        Ok(signer.ready(self.clock.now())?)
+        let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
+        Ok(signers.ready(self.clock.now())?)
     }
 
     /// Refuses a caller whose role does not allow the action, and, whatever policies say, a reseller what is the carrier's.

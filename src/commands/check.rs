@@ -30,7 +30,9 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     );
-    line("signing key and chain", signer(config));
+    for result in signers(config) {
+        line("signing key and chain", result);
+    }
     line(
         "API key secret",
         app::check_secret(config)
@@ -53,14 +55,26 @@ fn database(config: &Config) -> Result<String, Box<dyn Error>> {
     Ok(String::new())
 }
 
-fn signer(config: &Config) -> Result<String, Box<dyn Error>> {
-    let signer = app::open_signer(config, &Clock::system())?;
-    let certificate = signer.certificate();
-    Ok(note(format!(
-        "`{}`, valid until {}",
-        certificate.subject(),
-        signer.authority_ends()
-    )))
+/// A line for each chain that may sign and for each file that is refused.
+fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
+    let found = match app::look_for_signers(config, &Clock::system()) {
+        Ok(found) => found,
+        Err(error) => return vec![Err(error.into())],
+    };
+    let sound = found.signers.iter().map(|signer| {
+        Ok(note(format!(
+            "`{}`, valid until {}",
+            signer.certificate().subject(),
+            signer.authority_ends()
+        )))
+    });
+    let refused = found.refused.iter();
+    let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
+    let lines: Vec<_> = sound.chain(refused).collect();
+    if lines.is_empty() {
+        return vec![Err("there is no certificate".into())];
+    }
+    lines
 }
 
 fn note(text: impl Display) -> String {

@@ -175,6 +175,65 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
 }
 
 #[test]
+fn keys_that_do_not_go_together_are_errors() {
+    for (variable, value, part) in [
+        (
+            "TOKENS__MAX_LIFETIME",
+            "3599",
+            "`tokens.max_lifetime` is 3599 seconds, less than",
+        ),
+        (
+            "TOKENS__MAX_HORIZON",
+            "299",
+            "is less than `tokens.min_lifetime`",
+        ),
+        (
+            "SIGNER__KEY_URI",
+            "pkcs11:",
+            "`signer.key_file` and `signer.chain_file` go together",
+        ),
+        (
+            "SIGNER__POLL_INTERVAL",
+            "0",
+            "`signer.poll_interval` has to be at least 1",
+        ),
+        (
+            "SIGNER__PUBLICATION_DELAY",
+            "29",
+            "three times `signer.poll_interval`, which is 30 seconds",
+        ),
+        (
+            "SIGNER__PKCS11__QUEUE",
+            "0",
+            "`signer.pkcs11.queue` has to be at least 1",
+        ),
+    ] {
+        let message = message(from_environment(&[(
+            &format!("TN_AUTHORITY__{variable}"),
+            value,
+        )]));
+        assert!(message.contains(part), "{variable}={value}: {message}");
+    }
+    for (one, other) in [
+        ("KEY_FILE", "KEY_URI"),
+        ("PASSPHRASE", "PASSPHRASE_FILE"),
+        ("PKCS11__PIN", "PKCS11__PIN_FILE"),
+    ] {
+        let name = |key| format!("TN_AUTHORITY__SIGNER__{key}");
+        let (one, other) = (name(one), name(other));
+        let both = [
+            (one.as_str(), "x"),
+            (&other, "x"),
+            ("TN_AUTHORITY__SIGNER__DIR", "x"),
+        ];
+        assert!(
+            message(from_environment(&both)).contains("exclude each other"),
+            "{one}"
+        );
+    }
+}
+
+#[test]
 fn secrets_are_read_and_not_shown() {
     let hex = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
     let config = from_environment(&[
@@ -189,7 +248,12 @@ fn secrets_are_read_and_not_shown() {
         config.api_keys.secret.as_ref().map(|s| s.expose().len()),
         Some(32)
     );
-    let shown = format!("{config:?}");
+    let pin = from_environment(&[("TN_AUTHORITY__SIGNER__PKCS11__PIN", "112233")]).expect("a PIN");
+    assert_eq!(
+        pin.signer.pkcs11.pin.as_ref().map(Passphrase::expose),
+        Some("112233")
+    );
+    let shown = format!("{config:?} {pin:?}");
     assert!(
         !shown.contains("hunter2") && !shown.contains("112233") && !shown.contains("17, 34"),
         "{shown}"
@@ -245,7 +309,19 @@ fn the_example_shows_every_key() {
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
     assert!(config.policy.dir.is_some());
     assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
+    let signer = &config.signer;
+    assert!(signer.dir.is_some() && signer.key_uri.is_some());
+    assert!(signer.passphrase.is_some() && signer.passphrase_file.is_some());
+    let pkcs11 = &signer.pkcs11;
+    assert!(pkcs11.module.is_some() && pkcs11.pin.is_some() && pkcs11.pin_file.is_some());
     for key in [
+        "x5c",
+        "poll_interval",
+        "publication_delay",
+        "sessions",
+        "timeout",
+        "max_lifetime",
+        "max_horizon",
         "listen = \"127.0.0.1:8443\"",
         "public_url",
         "behind_proxy",

@@ -31,16 +31,81 @@ impl Config {
                 format!("has {days} days for `{class}`; numbers age for 45 to 365 days"),
             );
         }
-        if self.signer.key_file.is_some() != self.signer.chain_file.is_some() {
+        if self.tokens.max_lifetime < self.tokens.default_lifetime {
+            return wrong(
+                "tokens.max_lifetime",
+                format!(
+                    "is {} seconds, less than `tokens.default_lifetime`, which is {}",
+                    self.tokens.max_lifetime, self.tokens.default_lifetime
+                ),
+            );
+        }
+        if self.tokens.max_horizon < self.tokens.min_lifetime {
+            return wrong(
+                "tokens.max_horizon",
+                "is less than `tokens.min_lifetime`, so that no token could be signed",
+            );
+        }
+        self.validate_signer()?;
+        if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
+            return wrong(
+                "api_keys.secret",
+                "and `api_keys.secret_file` exclude each other; remove one",
+            );
+        }
+        Ok(())
+    }
+
+    fn validate_signer(&self) -> Result<(), ConfigError> {
+        let signer = &self.signer;
+        let key = signer.key_file.is_some() || signer.key_uri.is_some();
+        if signer.dir.is_none() && key != signer.chain_file.is_some() {
             return wrong(
                 "signer.key_file",
                 "and `signer.chain_file` go together; one of them is missing",
             );
         }
-        if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
+        for (key, both) in [
+            (
+                "signer.key_file",
+                (signer.key_file.is_some(), signer.key_uri.is_some()),
+            ),
+            (
+                "signer.passphrase",
+                (
+                    signer.passphrase.is_some(),
+                    signer.passphrase_file.is_some(),
+                ),
+            ),
+            (
+                "signer.pkcs11.pin",
+                (
+                    signer.pkcs11.pin.is_some(),
+                    signer.pkcs11.pin_file.is_some(),
+                ),
+            ),
+        ] {
+            if both == (true, true) {
+                let other = match key {
+                    "signer.key_file" => "signer.key_uri",
+                    "signer.passphrase" => "signer.passphrase_file",
+                    _ => "signer.pkcs11.pin_file",
+                };
+                return wrong(key, format!("and `{other}` exclude each other; remove one"));
+            }
+        }
+        at_least_one("signer.poll_interval", u64::from(signer.poll_interval))?;
+        at_least_one("signer.pkcs11.sessions", signer.pkcs11.sessions as u64)?;
+        at_least_one("signer.pkcs11.queue", signer.pkcs11.queue as u64)?;
+        at_least_one("signer.pkcs11.timeout", signer.pkcs11.timeout)?;
+        let shortest = signer.poll_interval.saturating_mul(3);
+        if signer.publication_delay != 0 && signer.publication_delay < shortest {
             return wrong(
-                "api_keys.secret",
-                "and `api_keys.secret_file` exclude each other; remove one",
+                "signer.publication_delay",
+                format!(
+                    "has to be at least three times `signer.poll_interval`, which is {shortest} seconds, so that every \
+                     replica publishes a chain before any signs with it; or 0, for a process without replicas"
+                ),
             );
         }
         Ok(())

@@ -64,6 +64,55 @@ pub struct Account {
     pub created_at: Time,
     /// Since when the account gets no tokens; `None` when it is in good standing.
     pub suspended_since: Option<Time>,
+    /// How long its tokens live when a request does not say.
+    pub lifetime: LifetimeMode,
+}
+
+/// How long tokens live when a request does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LifetimeMode {
+    /// Long enough to prove something once: the CA bounds its certificates by rules of its own, and whoever renews one
+    /// asks for another token.
+    #[default]
+    Proof,
+    /// `exp` is the last instant for which the numbers are vouched for, for CAs that let no certificate outlive its
+    /// token (RFC 9447 §7).
+    GrantHorizon,
+}
+
+impl LifetimeMode {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proof => "proof",
+            Self::GrantHorizon => "grant-horizon",
+        }
+    }
+}
+
+/// A word that is no mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("expected proof or grant-horizon")]
+pub struct LifetimeModeError;
+
+impl FromStr for LifetimeMode {
+    type Err = LifetimeModeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Proof, Self::GrantHorizon]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or(LifetimeModeError)
+    }
+}
+
+impl<'de> Deserialize<'de> for LifetimeMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
 }
 
 impl Account {

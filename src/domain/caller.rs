@@ -97,4 +97,15 @@ impl Caller {
             request_id,
         }
     }
+
+    /// The service itself, in what it does without being asked.
+    #[must_use]
+    pub fn the_service(request_id: Uuid) -> Self {
+        Self {
+            id: "service".to_owned(),
+            role: Role::Admin,
+            accounts: Vec::new(),
+            request_id,
+        }
+    }
 }

@@ -52,6 +52,8 @@ pub enum ExtensionError {
 /// Why a certificate's key cannot sign authority tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SigningFault {
+    #[error("the certificate is of an old version of X.509, which has no extensions")]
+    Version,
     #[error("the key is {0}, and ES256 needs EC P-256")]
     Key(KeyKind),
     #[error("the certificate's key usage does not name `digitalSignature`")]
@@ -122,6 +124,17 @@ impl Certificate {
         Ok(chain)
     }
 
+    /// Reads the first certificate of a PEM text, whatever follows.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if there is none or it cannot be read.
+    pub fn first_from_pem(pem: &str) -> Result<Self, CertificateError> {
+        const END: &str = "-----END CERTIFICATE-----";
+        let end = pem.find(END).map_or(pem.len(), |at| at + END.len());
+        let mut first = Self::chain_from_pem(&pem[..end])?.into_iter();
+        first.next().ok_or(CertificateError::None)
+    }
+
     /// Reads one certificate from its DER, and keeps these very bytes.
     ///
     /// # Errors
@@ -142,6 +155,12 @@ impl Certificate {
     #[must_use]
     pub fn subject(&self) -> String {
         self.inner.tbs_certificate().subject().to_string()
+    }
+
+    /// The issuer, in the form of RFC 4514.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.inner.tbs_certificate().issuer().to_string()
     }
 
     /// The serial number in hex.
@@ -229,11 +248,26 @@ impl Certificate {
         }
     }
 
+    /// The bytes of the certificate's TNAuthList extension, whatever they are.
+    #[must_use]
+    pub fn tn_auth_list_der(&self) -> Option<&[u8]> {
+        self.extensions(ID_PE_TN_AUTH_LIST).next()
+    }
+
+    /// Whether it is of X.509 version 3; older ones have no extensions, so no TNAuthList either.
+    #[must_use]
+    pub fn has_extensions(&self) -> bool {
+        self.inner.tbs_certificate().version() == x509_cert::Version::V3
+    }
+
     /// All that keeps the key from signing authority tokens at `at`; nothing does if the list is empty. A certificate
     /// of a CA may sign: RFC 9448 asks for none of the two kinds.
     #[must_use]
     pub fn signing_faults(&self, at: Time) -> Vec<SigningFault> {
         let mut faults = Vec::new();
+        if !self.has_extensions() {
+            faults.push(SigningFault::Version);
+        }
         if self.key_kind() != KeyKind::EcP256 {
             faults.push(SigningFault::Key(self.key_kind()));
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::account::{Account, AccountId};
+use super::account::{Account, AccountId, LifetimeMode};
 use super::claims::TokenRequest;
 use super::clock::Time;
 use super::denial::{Cause, Denial, Refusal, Subject};
@@ -16,6 +16,7 @@ use super::grant::Justification;
 use super::inventory::{Allocation, Delegation, Exclusion, Held, RowRef};
 use super::number::{NumberRange, Tn};
 use super::range_set::gaps;
+use super::signing::{self, Candidate};
 use super::spc::Spc;
 use super::window::Window;
 
@@ -28,10 +29,12 @@ pub struct Question<'a> {
     pub account: &'a AccountId,
     pub request: &'a TokenRequest,
     pub now: Time,
-    /// The expiry that the request and the signing certificate allow.
+    /// The expiry that the request allows.
     pub until: Time,
     /// The shortest lifetime of a token, in seconds.
     pub minimum: u32,
+    /// The certificate chains that this process could sign with.
+    pub chains: &'a [Candidate],
 }
 
 /// What the store knows, read in the transaction that will record the answer: every row of these kinds that touches the
@@ -41,6 +44,8 @@ pub struct Facts {
     pub standing: Standing,
     /// The resellers above the account that are suspended: nothing that hangs below their loans holds.
     pub suspended_above: Vec<AccountId>,
+    /// How long the account's tokens live.
+    pub lifetime: LifetimeMode,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
     /// What the account was lent, and what the resellers above it were, so that each loan can be followed to the carrier.
@@ -65,6 +70,8 @@ pub enum Standing {
 pub struct Decision {
     pub expires_at: Time,
     pub justified_by: Vec<Justification>,
+    /// The certificate chain that signs, by its name.
+    pub chain: String,
 }
 
 /// Decides (RFC 9448 §5.6: every entry is within what the account may represent, or there is no token).
@@ -86,6 +93,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         return Err(Denial::TooFragmented { limit: MAX_ROWS });
     }
 
+    let needed = needed_spcs(question, facts);
     let mut expires_at = question.until;
     let mut justified_by = BTreeSet::new();
     let mut refusals: Vec<Refusal> = question
@@ -100,7 +108,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         .collect();
     let loans = loans(question.account, facts);
     for numbers in question.request.numbers() {
-        match decide_range(*numbers, question, &loans, facts) {
+        match decide_range(*numbers, question, &loans, facts, &needed) {
             Ok((until, rows)) => {
                 expires_at = expires_at.min(until);
                 justified_by.extend(rows);
@@ -111,6 +119,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     if !refusals.is_empty() {
         return Err(Denial::NotAuthorized(refusals));
     }
+    let chain = signing_chain(question, needed)?;
+    expires_at = expires_at.min(chain.ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
         return Err(Denial::EndsTooSoon {
             until: expires_at,
@@ -120,7 +130,43 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     Ok(Decision {
         expires_at,
         justified_by: justified_by.into_iter().collect(),
+        chain: chain.chain.clone(),
     })
+}
+
+/// The codes whose certificate could sign: those of the list, and those of the allocations that hold its numbers now.
+fn needed_spcs(question: &Question<'_>, facts: &Facts) -> BTreeSet<Spc> {
+    let asked = question.request.numbers();
+    let holds = |row: &&Allocation| {
+        let touches = |numbers: &NumberRange| row.numbers.intersection(*numbers).is_some();
+        row.window.contains(question.now) && asked.iter().any(touches)
+    };
+    let held = facts.allocations.iter().filter(holds).map(|row| &row.spc);
+    question
+        .request
+        .list()
+        .spcs()
+        .chain(held)
+        .cloned()
+        .collect()
+}
+
+/// A token has one signature, so its numbers must be those of one code, and there must be a certificate for it.
+fn signing_chain<'a>(
+    question: &Question<'a>,
+    needed: BTreeSet<Spc>,
+) -> Result<&'a Candidate, Denial> {
+    let mut spcs = needed.into_iter();
+    match (spcs.next(), spcs.next()) {
+        (Some(one), None) => {
+            let chosen = signing::choose(question.chains, &one, question.now);
+            chosen.ok_or(Denial::NoCertificate(one))
+        }
+        (one, another) => {
+            let all = one.into_iter().chain(another).chain(spcs);
+            Err(Denial::SeveralSpcs(all.collect()))
+        }
+    }
 }
 
 /// The accounts that may have a token for a number at an instant, as far as these rows say; in the order of their ids.
@@ -157,9 +203,15 @@ pub(super) fn refusals_of(
     facts: &Facts,
 ) -> Vec<Refusal> {
     let loans = loans(question.account, facts);
-    decide_range(numbers, question, &loans, facts)
-        .err()
-        .unwrap_or_default()
+    decide_range(
+        numbers,
+        question,
+        &loans,
+        facts,
+        &needed_spcs(question, facts),
+    )
+    .err()
+    .unwrap_or_default()
 }
 
 /// The same for one range of the list. The first cause that applies is named, and what the account was never lent is
@@ -169,6 +221,7 @@ fn decide_range(
     question: &Question<'_>,
     loans: &[Loan],
     facts: &Facts,
+    needed: &BTreeSet<Spc>,
 ) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
     let refuse = |cause| move |parts: Vec<NumberRange>| refused(parts, cause);
     let cover = |wanted: &dyn Fn(&Loan) -> bool, cause| {
@@ -185,7 +238,11 @@ fn decide_range(
         lent = cover(&with_ca, Cause::CaNotDelegated)?;
     }
     let kept_until = free_until(numbers, &facts.lent_on, |_| Cause::LentOn, question)?;
-    let allocations: Vec<&Allocation> = facts.allocations.iter().collect();
+    // When the numbers pass to another code of the carrier, this one's certificate vouches for them no longer.
+    let allocations = facts.allocations.iter();
+    let allocations: Vec<&Allocation> = allocations
+        .filter(|row| needed.contains(&row.spc))
+        .collect();
     let held = held_until(numbers, &allocations, question).map_err(refuse(Cause::NotAllocated))?;
     let excluded = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
     let free_until = free_until(numbers, &facts.exclusions, excluded, question)?;

@@ -25,6 +25,15 @@ pub enum Denial {
     /// Less is left than the shortest lifetime of a token.
     #[error("the authority ends at {until}, too soon for a token of {minimum} seconds")]
     EndsTooSoon { until: Time, minimum: u32 },
+    /// A token has one signature, and these codes have a certificate each.
+    #[error(
+        "the list needs the certificates of several service provider codes ({}); ask for one token for each of them",
+        .0.iter().map(Spc::as_str).collect::<Vec<_>>().join(", ")
+    )]
+    SeveralSpcs(Vec<Spc>),
+    /// Not the asker's fault: the service has no certificate in force for this code.
+    #[error("there is no certificate in force for the service provider code {0}")]
+    NoCertificate(Spc),
     /// More rows of the inventory touch the list than one decision may weigh.
     #[error(
         "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
@@ -41,6 +50,8 @@ impl Denial {
             Self::Policy { code, .. } => code,
             Self::NotAuthorized(_) => "not-authorized",
             Self::EndsTooSoon { .. } => "ends-too-soon",
+            Self::SeveralSpcs(_) => "several-spcs",
+            Self::NoCertificate(_) => "no-certificate",
             Self::TooFragmented { .. } => "too-fragmented",
         }
     }
@@ -53,6 +64,8 @@ impl Denial {
             Self::NotTheCallers
             | Self::Policy { .. }
             | Self::EndsTooSoon { .. }
+            | Self::SeveralSpcs(_)
+            | Self::NoCertificate(_)
             | Self::TooFragmented { .. } => &[],
         }
     }

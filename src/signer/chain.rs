@@ -82,10 +82,39 @@ impl Chain {
         Arc::clone(&self.pem)
     }
 
+    /// The certificates in DER, leaf first.
+    pub fn ders(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.leaf)
+            .chain(&self.issuers)
+            .map(Certificate::as_der)
+    }
+
+    /// What a CA may stumble over, though it keeps nobody from signing.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let alone = self.issuers.is_empty() && self.leaf.issuer() != self.leaf.subject();
+        if alone {
+            warnings.push(format!(
+                "the chain has the signing certificate alone, and its issuer `{}` is missing: a CA that does not know \
+                 that issuer cannot build a path",
+                self.leaf.issuer()
+            ));
+        }
+        warnings
+    }
+
     /// Where the chain is published (RFC 7515 §4.1.5).
     #[must_use]
     pub fn x5u(&self, public_url: &str) -> String {
         format!("{public_url}/certs/{}.pem", self.name)
+    }
+
+    /// The first second at which all certificates of the chain are valid.
+    #[must_use]
+    pub fn not_before(&self) -> Time {
+        let starts = self.issuers.iter().map(Certificate::not_before);
+        starts.fold(self.leaf.not_before(), Time::max)
     }
 
     /// The last second at which all certificates of the chain are valid; nothing that is signed may outlive it.
@@ -147,27 +176,70 @@ impl Chain {
     }
 }
 
-/// The chains that the service publishes, by name, in memory.
+/// The chains that the service publishes, by name, in memory: their own replica's and those of the others.
 #[derive(Debug, Clone, Default)]
-pub struct PublishedChains(BTreeMap<String, Arc<[u8]>>);
+pub struct PublishedChains(BTreeMap<String, Published>);
+
+/// What `GET /certs/{name}.pem` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// All certificates in PEM, leaf first.
+    pub pem: Arc<[u8]>,
+    /// The signing certificate alone, in DER.
+    pub leaf_der: Arc<[u8]>,
+}
 
 impl PublishedChains {
-    /// The bytes of a chain, for `GET /certs/{name}.pem`.
+    /// A chain, for `GET /certs/{name}.pem`.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.0.get(name).map(Arc::clone)
+    pub fn get(&self, name: &str) -> Option<Published> {
+        self.0.get(name).cloned()
     }
 
     /// The names of all chains.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+
+    /// Publishes a chain whose PEM another replica has recorded.
+    ///
+    /// # Errors
+    /// [`SignerError`] if its bytes are not those that its name stands for.
+    pub fn add_recorded(&mut self, name: &str, pem: &str) -> Result<(), SignerError> {
+        let chain = Chain::from_pem(pem)?;
+        if chain.name() != name {
+            return Err(SignerError::OtherChain {
+                wanted: name.to_owned(),
+                own: chain.name().to_owned(),
+            });
+        }
+        self.add(&chain);
+        Ok(())
+    }
+
+    fn add(&mut self, chain: &Chain) {
+        let published = Published {
+            pem: chain.pem(),
+            leaf_der: chain.leaf.as_der().into(),
+        };
+        self.0.insert(chain.name.clone(), published);
+    }
+
+    /// Takes over what another set has of this name already.
+    pub fn keep(&mut self, name: &str, before: &Self) -> bool {
+        let known = before.0.get(name);
+        if let Some(published) = known {
+            self.0.insert(name.to_owned(), published.clone());
+        }
+        known.is_some()
+    }
 }
 
 impl<'a> FromIterator<&'a Chain> for PublishedChains {
     fn from_iter<I: IntoIterator<Item = &'a Chain>>(chains: I) -> Self {
-        let entry = |chain: &Chain| (chain.name.clone(), chain.pem());
-        Self(chains.into_iter().map(entry).collect())
+        let mut published = Self::default();
+        chains.into_iter().for_each(|chain| published.add(chain));
+        published
     }
 }
 

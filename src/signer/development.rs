@@ -16,12 +16,12 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, Private};
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
 };
-use openssl::x509::{X509, X509Builder, X509Extension, X509Name};
+use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509Req};
 
 use super::SignerError;
 use crate::domain::certificate::ID_PE_TN_AUTH_LIST;
@@ -204,6 +204,43 @@ impl DevelopmentCa {
         self.issued(&key, &certificate)
     }
 
+    /// Makes the certificate of a request, with the extensions that it asks for. Answers with the chain in PEM.
+    ///
+    /// # Errors
+    /// [`SignerError`] if the request cannot be read or is not signed by its key.
+    pub fn sign_request(
+        &self,
+        request_pem: &str,
+        validity: &Validity,
+    ) -> Result<String, SignerError> {
+        let request = X509Req::from_pem(request_pem.as_bytes())?;
+        let key = request.public_key()?;
+        if !request.verify(&key)? {
+            return Err(SignerError::KeyMalformed(
+                "the request is not signed by its key".to_owned(),
+            ));
+        }
+        let name = request.subject_name().to_owned()?;
+        let asked = request.extensions()?;
+        let certificate = build(
+            &key,
+            &name,
+            validity,
+            Some(&self.certificate),
+            &self.key,
+            |builder| {
+                asked
+                    .iter()
+                    .try_for_each(|extension| builder.append_extension2(extension))
+            },
+        )?;
+        let mut chain = certificate.to_pem()?;
+        for issuer in &self.chain {
+            chain.extend(issuer.to_pem()?);
+        }
+        Ok(pem(&chain))
+    }
+
     fn issue(
         &self,
         key: &PKey<Private>,
@@ -277,8 +314,8 @@ fn ca_extensions(builder: &mut X509Builder) -> Result<(), ErrorStack> {
 }
 
 /// Builds a certificate that `issuer` signs with its key, or one that signs itself.
-fn build(
-    key: &PKey<Private>,
+fn build<K: HasPublic>(
+    key: &PKey<K>,
     name: &X509Name,
     validity: &Validity,
     issuer: Option<&X509>,

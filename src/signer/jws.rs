@@ -1,36 +1,39 @@
-//! The compact serialization (RFC 7515 §7.1), by josekit, with a [`SigningKey`] of any kind behind it.
+//! The compact serialization (RFC 7515 §7.1): the header by josekit, the parts put together here, since josekit signs in
+//! one go and a key in a module of hardware answers later.
 
-use std::sync::Arc;
-
-use josekit::JoseError;
-use josekit::jws::{self, ES256, JwsAlgorithm, JwsHeader, JwsSigner};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use josekit::jws::{ES256, JwsAlgorithm as _, JwsHeader};
 use serde_json::Value;
 
 use super::SignerError;
-use super::key::{SIGNATURE_LENGTH, SigningKey};
+use super::key::SigningKey;
 use crate::domain::Claims;
 
-/// Writes tokens: one header for all of them, and the key.
+/// Writes tokens: one header for all of them.
 #[derive(Debug)]
 pub struct TokenWriter {
-    header: JwsHeader,
-    key: Es256,
+    /// The header in base64url.
+    header: String,
 }
 
 impl TokenWriter {
-    /// The header is exactly `{"alg":"ES256","typ":"JWT","x5u":..}` (RFC 9447 §4).
+    /// The header is exactly `{"alg":"ES256","typ":"JWT","x5u":..}` (RFC 9447 §4), and `x5c` behind it if there are
+    /// certificates for it: DER, the signing certificate first (RFC 7515 §4.1.6).
     ///
     /// # Errors
     /// [`SignerError`] if josekit refuses the header.
-    pub fn new(key: Arc<dyn SigningKey>, x5u: String) -> Result<Self, SignerError> {
+    pub fn new(x5u: String, x5c: &[&[u8]]) -> Result<Self, SignerError> {
         let mut header = JwsHeader::new();
-        // josekit writes `alg` itself; that it stands here already keeps it in front.
         header.set_claim("alg", Some(Value::from(ES256.name())))?;
         header.set_token_type("JWT");
         header.set_x509_url(x5u);
+        if !x5c.is_empty() {
+            let certificates = x5c.iter().map(|der| Value::from(STANDARD.encode(der)));
+            header.set_claim("x5c", Some(certificates.collect()))?;
+        }
         Ok(Self {
-            header,
-            key: Es256(key),
+            header: URL_SAFE_NO_PAD.encode(header.to_string()),
         })
     }
 
@@ -38,37 +41,17 @@ impl TokenWriter {
     ///
     /// # Errors
     /// [`SignerError`] if the key does not sign.
-    pub fn write(&self, claims: &Claims) -> Result<String, SignerError> {
-        let payload = serde_json::to_vec(claims)?;
-        Ok(jws::serialize_compact(&payload, &self.header, &self.key)?)
-    }
-}
-
-/// A [`SigningKey`] as josekit wants it.
-#[derive(Debug, Clone)]
-struct Es256(Arc<dyn SigningKey>);
-
-impl JwsSigner for Es256 {
-    fn algorithm(&self) -> &dyn JwsAlgorithm {
-        &ES256
-    }
-
-    fn key_id(&self) -> Option<&str> {
-        None
-    }
-
-    fn signature_len(&self) -> usize {
-        SIGNATURE_LENGTH
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JoseError> {
-        match self.0.sign(message) {
-            Ok(signature) => Ok(signature.to_vec()),
-            Err(error) => Err(JoseError::InvalidSignature(error.into())),
-        }
-    }
-
-    fn box_clone(&self) -> Box<dyn JwsSigner> {
-        Box::new(self.clone())
+    pub async fn write(
+        &self,
+        claims: &Claims,
+        key: &dyn SigningKey,
+    ) -> Result<String, SignerError> {
+        let mut token = self.header.clone();
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+        let signature = key.sign(token.as_bytes()).outcome().await?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! A signer that exists may sign: its key and chain belong together, its certificate names the carrier and was in force
 //! when it was opened. What the tokens say is decided elsewhere; here a recorded grant goes in and a token comes out.
-//! Knows openssl and josekit; checks no tokens, which is the verifier's, and shares nothing with it but the domain.
+//! Knows openssl, josekit and cryptoki; checks no tokens, which is the verifier's, and shares nothing with it but the
+//! domain.
 
 pub mod chain;
 pub mod development;
 mod error;
 mod jws;
 pub mod key;
+pub mod keyring;
+pub mod pkcs11;
+pub mod pool;
+pub mod request;
+pub mod secret;
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::certificate::Certificate;
@@ -19,49 +23,22 @@ use crate::domain::grant::{Grant, Recorded};
 use crate::domain::{Claims, Spc, Time};
 
 pub use chain::{Chain, PublishedChains};
-pub use error::SignerError;
-pub use key::{FileKey, SigningKey};
+pub use error::{HsmError, SignerError};
+pub use key::{FileKey, Signature, Signing, SigningKey};
+pub use keyring::{Found, Keyring, Patience, RefusedFile, Sources};
+pub use secret::SecretSource;
 
-/// What the carrier is, and where it keeps what it signs with.
-#[derive(Debug, Clone, Copy)]
-pub struct Sources<'a> {
-    /// PEM file of the private key.
-    pub key_file: &'a Path,
-    /// PEM file of the certificate chain, leaf first.
-    pub chain_file: &'a Path,
-    /// The `https` URL of the service, without a slash at its end: `iss`, and the front of `x5u`.
-    pub public_url: &'a str,
-    /// The carrier's own service provider codes.
-    pub spcs: &'a [Spc],
-}
-
-/// Signs authority tokens.
+/// Signs authority tokens with one key, whose chain the tokens name.
 #[derive(Debug)]
 pub struct Signer {
     public_url: String,
     chain: Chain,
-    published: PublishedChains,
+    key: Arc<dyn SigningKey>,
     writer: jws::TokenWriter,
 }
 
 impl Signer {
-    /// Opens key and chain from files.
-    ///
-    /// # Errors
-    /// [`SignerError`] says what is wrong with which file, as in [`Signer::new`].
-    pub fn open(sources: &Sources<'_>, at: Time) -> Result<Self, SignerError> {
-        let key = Arc::new(FileKey::open(sources.key_file)?);
-        let pem =
-            fs::read_to_string(sources.chain_file).map_err(|source| SignerError::Unreadable {
-                what: "certificate chain",
-                path: sources.chain_file.to_owned(),
-                source,
-            })?;
-        let chain = Chain::from_pem(&pem)?;
-        Self::new(key, chain, sources.public_url, sources.spcs, at)
-    }
-
-    /// Puts key and chain together.
+    /// Puts key and chain together. With `x5c` the tokens also carry the chain itself.
     ///
     /// # Errors
     /// [`SignerError`] if the chain may not be used at `at`, names none of the carrier's codes, or is of another key.
@@ -69,6 +46,7 @@ impl Signer {
         key: Arc<dyn SigningKey>,
         chain: Chain,
         public_url: &str,
+        x5c: bool,
         spcs: &[Spc],
         at: Time,
     ) -> Result<Self, SignerError> {
@@ -79,11 +57,16 @@ impl Signer {
                 subject: chain.leaf().subject(),
             });
         }
+        let certificates: Vec<&[u8]> = if x5c {
+            chain.ders().collect()
+        } else {
+            Vec::new()
+        };
         Ok(Self {
-            writer: jws::TokenWriter::new(key, chain.x5u(public_url))?,
-            published: std::iter::once(&chain).collect(),
+            writer: jws::TokenWriter::new(chain.x5u(public_url), &certificates)?,
             public_url: public_url.to_owned(),
             chain,
+            key,
         })
     }
 
@@ -91,7 +74,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`SignerError`] if the grant was made for another chain, outlives this one, or the key does not sign.
-    pub fn sign(&self, grant: &Recorded<Grant>) -> Result<String, SignerError> {
+    pub async fn sign(&self, grant: &Recorded<Grant>) -> Result<String, SignerError> {
         let grant = grant.get();
         if grant.chain != self.chain.name() {
             return Err(SignerError::OtherChain {
@@ -105,31 +88,32 @@ impl Signer {
                 chain: self.authority_ends(),
             });
         }
-        self.writer.write(&Claims::of(grant, &self.public_url))
+        let claims = Claims::of(grant, &self.public_url);
+        self.writer.write(&claims, &*self.key).await
     }
 
-    /// The name of the chain that signs now, as a grant records it.
+    /// The chain of the signing key.
     #[must_use]
-    pub fn chain_name(&self) -> &str {
-        self.chain.name()
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// The certificate of the signing key.
     #[must_use]
-    pub fn certificate(&self) -> &Certificate {
+    pub const fn certificate(&self) -> &Certificate {
         self.chain.leaf()
+    }
+
+    /// Where the key is: `file` or `pkcs11`.
+    #[must_use]
+    pub fn key_kind(&self) -> &'static str {
+        self.key.kind()
     }
 
     /// The name of this authority (RFC 9448 §5.1).
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.public_url
-    }
-
-    /// The chains to publish.
-    #[must_use]
-    pub const fn published(&self) -> &PublishedChains {
-        &self.published
     }
 
     /// The latest `exp` of a token: the last second at which the whole chain is valid. `exp` is the first second at which

@@ -1,5 +1,8 @@
 //! Tokens, checked by openssl alone. What the public interface shows is tested in `tests/it/signer.rs`.
 
+use std::future::Future as _;
+use std::task::{Context, Poll, Waker};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::bn::BigNum;
@@ -29,10 +32,21 @@ fn signer() -> Signer {
         Arc::new(key),
         chain,
         "https://authority.example.org",
+        false,
         &[spc],
         from_unix(NOW),
     )
     .expect("a signer")
+}
+
+/// A key in a file signs at once, so there is nothing to wait for.
+fn sign(signer: &Signer, grant: Grant) -> Result<String, SignerError> {
+    let grant = Recorded::after_commit(grant);
+    let signing = std::pin::pin!(signer.sign(&grant));
+    match signing.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(token) => token,
+        Poll::Pending => panic!("a key in a file took its time"),
+    }
 }
 
 fn grant(signer: &Signer) -> Grant {
@@ -44,7 +58,7 @@ fn grant(signer: &Signer) -> Grant {
         fingerprint: Fingerprint::from([0xab; 32]),
         issued_at: from_unix(NOW),
         expires_at: from_unix(NOW + 3600),
-        chain: signer.chain_name().to_owned(),
+        chain: signer.chain().name().to_owned(),
         caller: "key".to_owned(),
         request_id: Uuid::nil(),
         justified_by: Vec::new(),
@@ -60,15 +74,13 @@ fn part(token: &str, index: usize) -> Vec<u8> {
 #[test]
 fn a_token_says_exactly_what_was_granted() {
     let signer = signer();
-    let token = signer
-        .sign(&Recorded::after_commit(grant(&signer)))
-        .expect("a token");
+    let token = sign(&signer, grant(&signer)).expect("a token");
     assert_eq!(token.split('.').count(), 3);
     assert_eq!(
         String::from_utf8(part(&token, 0)).expect("text"),
         format!(
             r#"{{"alg":"ES256","typ":"JWT","x5u":"https://authority.example.org/certs/{}.pem"}}"#,
-            signer.chain_name()
+            signer.chain().name()
         )
     );
     let fingerprint = "AB:".repeat(31) + "AB";
@@ -83,10 +95,7 @@ fn a_token_says_exactly_what_was_granted() {
 #[test]
 fn openssl_verifies_tokens_with_the_published_certificate() {
     let signer = signer();
-    let pem = signer
-        .published()
-        .get(signer.chain_name())
-        .expect("published");
+    let pem = signer.chain().pem();
     let leaf = X509::stack_from_pem(&pem).expect("a chain").remove(0);
     let key = leaf
         .public_key()
@@ -96,9 +105,7 @@ fn openssl_verifies_tokens_with_the_published_certificate() {
     for n in 0..600 {
         let mut grant = grant(&signer);
         grant.jti = Jti::from_text(&n.to_string());
-        let token = signer
-            .sign(&Recorded::after_commit(grant))
-            .expect("a token");
+        let token = sign(&signer, grant).expect("a token");
         let (message, _) = token.rsplit_once('.').expect("a signature");
         let signature = part(&token, 2);
         assert_eq!(signature.len(), 64);
@@ -122,13 +129,11 @@ fn openssl_verifies_tokens_with_the_published_certificate() {
 #[test]
 fn a_grant_for_another_chain_is_not_signed() {
     let (signer, other) = (signer(), signer());
-    let error = signer
-        .sign(&Recorded::after_commit(grant(&other)))
-        .expect_err("signed");
+    let error = sign(&signer, grant(&other)).expect_err("signed");
     let message = format!(
         "the grant is for the chain `{}`, and this signer has `{}`",
-        other.chain_name(),
-        signer.chain_name()
+        other.chain().name(),
+        signer.chain().name()
     );
     assert_eq!(error.to_string(), message);
 }
@@ -138,11 +143,9 @@ fn no_token_outlives_its_chain() {
     let signer = signer();
     let mut grant = grant(&signer);
     grant.expires_at = signer.authority_ends();
-    assert!(signer.sign(&Recorded::after_commit(grant.clone())).is_ok());
+    assert!(sign(&signer, grant.clone()).is_ok());
     grant.expires_at = from_unix(signer.authority_ends().timestamp() + 1);
-    let error = signer
-        .sign(&Recorded::after_commit(grant))
-        .expect_err("signed");
+    let error = sign(&signer, grant).expect_err("signed");
     assert!(
         error
             .to_string()

@@ -7,10 +7,10 @@ use super::columns;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::page::{Page, PageOf};
-use super::schema::{accounts, suspensions};
+use super::schema::{accounts, horizon_accounts, suspensions};
 use super::tx::Tx;
 use crate::domain::AccountId;
-use crate::domain::account::Account;
+use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::{Time, from_unix};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -30,13 +30,13 @@ pub(super) fn path(account: &Account) -> String {
     steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
 
-/// An account's row and since when it is suspended.
-type WithSuspension = (Row, Option<i64>);
+/// An account's row, since when it is suspended, and since when its tokens live to the horizon.
+type WithSuspension = (Row, Option<i64>, Option<i64>);
 
 impl TryFrom<WithSuspension> for Account {
     type Error = StoreError;
 
-    fn try_from((row, suspended_at): WithSuspension) -> Result<Self, StoreError> {
+    fn try_from((row, suspended_at, horizon_since): WithSuspension) -> Result<Self, StoreError> {
         // The last step of the path is the account itself.
         let above = row.path.split('/').skip(1).map(str::parse);
         let mut above: Vec<AccountId> = above
@@ -50,6 +50,10 @@ impl TryFrom<WithSuspension> for Account {
             above,
             created_at: from_unix(row.created_at),
             suspended_since: suspended_at.map(from_unix),
+            lifetime: match horizon_since {
+                Some(_) => LifetimeMode::GrantHorizon,
+                None => LifetimeMode::Proof,
+            },
         })
     }
 }
@@ -63,7 +67,12 @@ macro_rules! with_suspension {
                     .eq(accounts::id)
                     .and(suspensions::resumed_at.is_null())),
             )
-            .select((accounts::all_columns, suspensions::suspended_at.nullable()))
+            .left_join(horizon_accounts::table.on(horizon_accounts::account_id.eq(accounts::id)))
+            .select((
+                accounts::all_columns,
+                suspensions::suspended_at.nullable(),
+                horizon_accounts::since.nullable(),
+            ))
     };
 }
 
@@ -133,7 +142,7 @@ impl Tx<'_> {
                 query.load::<WithSuspension>(c)
             })
         })?;
-        page.of(rows, |(row, _)| row.id.clone())
+        page.of(rows, |(row, _, _)| row.id.clone())
     }
 
     /// Writes a new account.
@@ -163,6 +172,29 @@ impl Tx<'_> {
             on_either!(connection, c => diesel::update(accounts::table.find(id.as_str()))
                 .set(accounts::name.eq(name))
                 .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Says how long the account's tokens live.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn set_lifetime_mode(
+        &mut self,
+        id: &AccountId,
+        mode: LifetimeMode,
+        at: Time,
+    ) -> Result<(), StoreError> {
+        let values = (
+            horizon_accounts::account_id.eq(id.as_str()),
+            horizon_accounts::since.eq(at.timestamp()),
+        );
+        self.run(|connection| {
+            on_either!(connection, c => match mode {
+                LifetimeMode::Proof => diesel::delete(horizon_accounts::table.find(id.as_str())).execute(c),
+                LifetimeMode::GrantHorizon => diesel::insert_into(horizon_accounts::table).values(values).execute(c),
+            })
         })?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! is pure; write what was granted and every audit event, one statement a table.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use diesel::RunQueryDsl as _;
 use serde_json::json;
@@ -16,11 +17,12 @@ use super::tx::Tx;
 use super::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
-use crate::domain::account::Account;
+use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
 use crate::domain::grant::{Grant, Jti};
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::signing::Candidate;
 use crate::domain::{AccountId, Denial, Spc, TokenRequest};
 
 /// How many rows of one table a batch may load before its orders are looked at one by one.
@@ -33,12 +35,14 @@ pub struct Order {
     pub request: TokenRequest,
     pub jti: Jti,
     pub now: Time,
-    /// The expiry that the request and the signing certificate allow.
+    /// The expiry that the request allows.
     pub until: Time,
+    /// The expiry in grant-horizon mode, for a request that names no lifetime.
+    pub horizon: Time,
     /// The shortest lifetime of a token, in seconds.
     pub minimum: u32,
-    /// The chain whose key will sign.
-    pub chain: String,
+    /// The chains of which one will sign.
+    pub chains: Arc<[Candidate]>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
     pub caller: String,
@@ -49,20 +53,29 @@ pub struct Order {
 }
 
 impl Order {
-    /// What the order asks.
-    pub fn question(&self) -> Question<'_> {
+    /// What the order asks, of an account whose tokens live in this way.
+    pub fn question(&self, mode: LifetimeMode) -> Question<'_> {
         Question {
             account: &self.account,
             request: &self.request,
             now: self.now,
-            until: self.until,
+            until: self.until(mode),
             minimum: self.minimum,
+            chains: &self.chains,
+        }
+    }
+
+    /// The latest expiry for an account in this mode; a lifetime that was asked for is the asker's own bound.
+    fn until(&self, mode: LifetimeMode) -> Time {
+        match (mode, self.request.lifetime()) {
+            (LifetimeMode::GrantHorizon, None) => self.horizon,
+            (LifetimeMode::GrantHorizon | LifetimeMode::Proof, _) => self.until,
         }
     }
 
     fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
         self.policy.clone()?;
-        let decision = decision::decide(&self.question(), facts)?;
+        let decision = decision::decide(&self.question(facts.lifetime), facts)?;
         Ok(Grant {
             jti: self.jti.clone(),
             account: self.account.clone(),
@@ -71,7 +84,7 @@ impl Order {
             fingerprint: self.request.fingerprint(),
             issued_at: self.now,
             expires_at: decision.expires_at,
-            chain: self.chain.clone(),
+            chain: decision.chain,
             caller: self.caller.clone(),
             request_id: self.request_id,
             justified_by: decision.justified_by,
@@ -153,12 +166,9 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         .zip(orders.iter().copied())
         .filter(|(_, o)| o.policy.is_ok())
         .collect();
-    let (Some(from), Some(until)) = (
-        open.iter().map(|(_, order)| order.now).min(),
-        open.iter().map(|(_, order)| order.until).max(),
-    ) else {
+    if open.is_empty() {
         return Ok(facts);
-    };
+    }
 
     let ids: HashSet<&AccountId> = open.iter().map(|(_, order)| &order.account).collect();
     let accounts: HashMap<AccountId, Account> = tx
@@ -179,6 +189,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
             continue;
         }
         facts.standing = Standing::Good;
+        facts.lifetime = account.lifetime;
         probes.add(*asker, Some(&account.id), numbers);
         lent_probes.add(*asker, Some(&account.id), numbers);
         for above in &account.above {
@@ -188,6 +199,13 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
             }
         }
     }
+    let until = |(asker, order): &(usize, &Order)| order.until(facts[*asker].lifetime);
+    let (Some(from), Some(until)) = (
+        open.iter().map(|(_, order)| order.now).min(),
+        open.iter().map(until).max(),
+    ) else {
+        return Ok(facts);
+    };
     if probes.is_empty() {
         return Ok(facts);
     }

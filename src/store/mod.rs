@@ -20,6 +20,7 @@ mod jobs;
 mod migrations;
 mod page;
 mod schema;
+mod signers;
 mod touching;
 mod tx;
 mod writer;

@@ -22,6 +22,17 @@ impl Page {
         }
     }
 
+    /// Makes the page of a list that is in memory, in the order of its keys.
+    #[must_use]
+    pub fn of_all<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> PageOf<T> {
+        let behind = items.into_iter().filter(|item| key(item) > self.after);
+        let mut items: Vec<T> = behind.collect();
+        let more = items.len() > usize::from(self.limit);
+        items.truncate(usize::from(self.limit));
+        let next = items.last().filter(|_| more).map(key);
+        PageOf { items, next }
+    }
+
     pub(super) fn after(&self) -> &str {
         &self.after
     }

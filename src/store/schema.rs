@@ -160,4 +160,31 @@ table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(accounts, suspensions, grants, grant_numbers);
+table! {
+    signing_chains (name) {
+        name -> Text,
+        spcs -> Text,
+        pem -> Text,
+        not_before -> BigInt,
+        not_after -> BigInt,
+        published_at -> BigInt,
+        active_from -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        noted -> Text,
+    }
+}
+
+table! {
+    horizon_accounts (account_id) {
+        account_id -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    suspensions,
+    horizon_accounts,
+    grants,
+    grant_numbers
+);

@@ -57,8 +57,14 @@ pub struct Metrics {
     pub writer_queue_length: IntGauge,
     /// Jobs that the writer put into one transaction.
     pub writer_batch_size: Histogram,
-    /// When the signing certificate ends, in Unix seconds.
+    /// When the signing certificate ends, in Unix seconds; of several, the first that does; 0 if there is none.
     pub signing_certificate_not_after_seconds: IntGauge,
+    /// Files that are refused for signing now: an alarm when it is not 0.
+    pub signer_refused_files: IntGauge,
+    /// Codes of the carrier that no certificate is in force for: an alarm when it is not 0.
+    pub spcs_without_certificate: IntGauge,
+    signing_chains: IntGaugeVec,
+    signature_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -147,8 +153,35 @@ impl Metrics {
                 &registry,
                 IntGauge::new(
                     "signing_certificate_not_after_seconds",
-                    "When the signing certificate ends, in Unix seconds.",
+                    "When the signing certificate ends that ends first, in Unix seconds; 0 if there is none.",
                 ),
+            )?,
+            signer_refused_files: declare(
+                &registry,
+                IntGauge::new(
+                    "signer_refused_files",
+                    "Files and keys that are refused for signing now.",
+                ),
+            )?,
+            spcs_without_certificate: declare(
+                &registry,
+                IntGauge::new(
+                    "spcs_without_certificate",
+                    "Service provider codes of the carrier without a certificate in force.",
+                ),
+            )?,
+            signing_chains: declare(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("signing_chains", "Certificate chains, by state."),
+                    &["state"],
+                ),
+            )?,
+            signature_failures: counters(
+                &registry,
+                "signature_failures_total",
+                "Recorded grants for which no token was signed, by what failed.",
+                &["kind"],
             )?,
             registry,
         };
@@ -176,6 +209,16 @@ impl Metrics {
         if matches!(outcome, ImportOutcome::Done | ImportOutcome::Unchanged) {
             self.last_import.with_label_values(&[format]).set(now);
         }
+    }
+
+    /// Counts a signature that was not made; the kind is one word of the signer's.
+    pub fn signature_failed(&self, kind: &'static str) {
+        self.signature_failures.with_label_values(&[kind]).inc();
+    }
+
+    /// Says how many certificate chains are in a state.
+    pub fn signing_chains(&self, state: &'static str, number: i64) {
+        self.signing_chains.with_label_values(&[state]).set(number);
     }
 
     /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
@@ -292,6 +335,8 @@ mod tests {
         metrics
             .signing_certificate_not_after_seconds
             .set(1_900_000_000);
+        metrics.signature_failed("timeout");
+        metrics.signing_chains("active", 2);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -312,6 +357,10 @@ mod tests {
             "tn_authority_writer_queue_length 3",
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",
+            "tn_authority_signature_failures_total{kind=\"timeout\"} 1",
+            "tn_authority_signing_chains{state=\"active\"} 2",
+            "tn_authority_signer_refused_files 0",
+            "tn_authority_spcs_without_certificate 0",
         ] {
             assert!(
                 text.lines().any(|l| l == line),

@@ -3,9 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tn_authority::domain::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{Facts, Question, Standing, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window, block};
 use uuid::Uuid;
 
@@ -42,6 +44,7 @@ fn facts() -> Facts {
         standing: Standing::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
+        lifetime: LifetimeMode::Proof,
         spcs: vec!["1234".parse().expect("a code")],
         delegations: vec![Delegation {
             row: row(1),
@@ -70,12 +73,20 @@ fn decisions(c: &mut Criterion) {
     let list = TnAuthList::from_tkvalue(ONE_NUMBER).expect("a list");
     let request = TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("E.164");
     let acme = "acme".parse().expect("an id");
+    let chains = [Candidate {
+        spc: "1234".parse().expect("a code"),
+        chain: "0".repeat(64),
+        active_from: from_unix(0),
+        not_before: from_unix(0),
+        ends: from_unix(2_000_000_000),
+    }];
     let question = Question {
         account: &acme,
         request: &request,
         now: from_unix(1_700_000_000),
         until: from_unix(1_700_003_600),
         minimum: 60,
+        chains: &chains,
     };
     let facts = facts();
     assert!(decide(&question, &facts).is_ok());

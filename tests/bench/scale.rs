@@ -184,12 +184,14 @@ fn authority(url: &str) -> Authority {
     Authority {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
         policy: Policy::built_in().expect("policies"),
-        signer: None,
+        signers: None,
         clock: Clock::system(),
         carrier: Carrier::default(),
         lifetimes: Lifetimes {
             default: 3600,
             minimum: 300,
+            maximum: 86_400,
+            horizon: 86_400,
         },
         aging: AgingDays::new(),
         metrics,

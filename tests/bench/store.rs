@@ -3,20 +3,24 @@
 //! SQLite always; PostgreSQL too when `TN_AUTHORITY_TEST_POSTGRES` names an empty database, which is filled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, Policy, Question,
+    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, Patience, Policy, Question, Rotation,
+    Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::{
     Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window, block,
 };
+use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::{Signer, Sources};
+use tn_authority::signer::pkcs11::Pkcs11;
+use tn_authority::signer::pool::PoolSettings;
 use tn_authority::store::{Settings, Store, Tx, new_id};
 use tn_authority::telemetry::Metrics;
 
@@ -25,7 +29,7 @@ const BULK: u64 = 1_000;
 /// +12030000000... is no number of the NANP, and nobody's: as good as any for a measurement.
 const NUMBER: &str = "MA-iDRYLMTIwMzAwMDAwMDA";
 
-fn authority(url: &str) -> Authority {
+fn authority(url: &str, dir: &TempDir) -> Authority {
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let settings = Settings {
         url: url.parse().expect("a URL"),
@@ -34,19 +38,27 @@ fn authority(url: &str) -> Authority {
         queue: 1024,
         batch: 256,
     };
-    Authority {
+    let authority = Authority {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
         policy: Policy::built_in().expect("policies"),
-        signer: None,
+        signers: Some(Arc::new(signers(dir))),
         clock: Clock::system(),
         carrier: Carrier::default(),
         lifetimes: Lifetimes {
             default: 3600,
             minimum: 300,
+            maximum: 86_400,
+            horizon: 86_400,
         },
         aging: AgingDays::new(),
         metrics,
-    }
+    };
+    let found = authority
+        .look_for_signers(Patience::Asked)
+        .expect("signers");
+    let caller = Caller::the_service(new_id(authority.clock.now()));
+    block_on(authority.agree_on_signers(&caller, found)).expect("an agreement");
+    authority
 }
 
 /// Lends `count` single numbers to one account, every other one of a block, so that none touches the next.
@@ -109,7 +121,7 @@ fn decisions(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut group = c.benchmark_group("decide one number");
     for (database, url) in databases(&dir) {
-        let authority = authority(&url);
+        let authority = authority(&url, &dir);
         let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
         for (size, area) in SIZES.into_iter().zip(["201", "202"]) {
             let account = format!("bench-{size}");
@@ -146,10 +158,7 @@ fn mints(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut group = c.benchmark_group("mint");
     for (database, url) in databases(&dir) {
-        let authority = Arc::new(Authority {
-            signer: Some(Arc::new(signer(&dir))),
-            ..authority(&url)
-        });
+        let authority = Arc::new(authority(&url, &dir));
         lend(&authority, "minter", "203", 1_000);
         let caller = Caller {
             role: Role::Account,
@@ -199,12 +208,11 @@ fn mint_in_bulk(authority: &Authority, caller: &Caller) {
     let request =
         TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request");
     let requests = (0..BULK).map(|_| (caller.accounts[0].clone(), request.clone()));
-    let recorded = block_on(authority.record_all(caller, requests.collect())).expect("answers");
-    let tokens = authority.sign_all(recorded);
+    let tokens = block_on(authority.issue_all(caller, requests.collect())).expect("answers");
     assert!(tokens.iter().all(Result::is_ok));
 }
 
-fn signer(dir: &TempDir) -> Signer {
+fn signers(dir: &TempDir) -> Signers {
     let now = Clock::system().now();
     let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
     let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
@@ -215,12 +223,29 @@ fn signer(dir: &TempDir) -> Signer {
     std::fs::write(&key_file, issued.key_pem).expect("a file");
     std::fs::write(&chain_file, issued.chain_pem).expect("a file");
     let sources = Sources {
-        key_file: &key_file,
-        chain_file: &chain_file,
-        public_url: "https://authority.example",
-        spcs: &[spc],
+        key_file: Some(key_file),
+        key_uri: None,
+        keys: Vec::new(),
+        chain_file: Some(chain_file),
+        dir: None,
+        passphrase: None,
+        pkcs11: Pkcs11 {
+            module: None,
+            pin: None,
+            pool: PoolSettings {
+                sessions: 1,
+                queue: 1,
+                timeout: Duration::from_secs(1),
+            },
+        },
+        public_url: "https://authority.example".to_owned(),
+        x5c: false,
+        spcs: vec![spc],
     };
-    Signer::open(&sources, now).expect("a signer")
+    let rotation = Rotation {
+        publication_delay: 0,
+    };
+    Signers::new(sources, rotation)
 }
 
 fn databases(dir: &TempDir) -> Vec<(&'static str, String)> {

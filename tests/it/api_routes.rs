@@ -209,7 +209,7 @@ fn collect_references<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
 fn every_documented_operation_is_there(api: Api) {
     let document = api.get("", "/openapi.json").with(200);
     let operations = operations(&document);
-    assert_eq!(operations.len(), 33);
+    assert_eq!(operations.len(), 36);
     for (path, method, _) in operations {
         let filled = path
             .replace("{tn}", "+12125551001")
@@ -254,7 +254,7 @@ fn without_signer_nothing_is_ready(kind: Kind) {
     let mut world = World::from(kind);
     std::sync::Arc::get_mut(&mut world.authority)
         .expect("not shared yet")
-        .signer = None;
+        .signers = None;
     let api = Api::over(world);
     assert_eq!(api.get("", "/healthz").status, 200);
     api.get("", "/readyz").problem(503, "unavailable");

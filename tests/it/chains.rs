@@ -7,6 +7,7 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{Decision, Facts, Question, Standing, decide};
 use tn_authority::domain::denial::Subject;
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, CutFrom, Delegation, RowRef};
+use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{
     AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
 };
@@ -213,7 +214,14 @@ proptest! {
         let list = TnAuthList::from_entries(vec![entry.parse().expect("an entry")]).expect("a list");
         let request = TokenRequest::new(list, ca, Fingerprint::from([0x5e; 32]), None).expect("E.164");
         let account = id(asker);
-        let question = Question { account: &account, request: &request, now: at(NOW), until: at(UNTIL), minimum: 1 };
+        let chains = [Candidate {
+            spc: "1234".parse().expect("a code"),
+            chain: "chain".to_owned(),
+            active_from: at(-100),
+            not_before: at(-100),
+            ends: at(100),
+        }];
+        let question = Question { account: &account, request: &request, now: at(NOW), until: at(UNTIL), minimum: 1, chains: &chains };
         let asked = first..first + count;
         let all_at = |second| asked.clone().all(|n| allowed(asker, n, second, ca, &loans, suspended));
         let end = (NOW..UNTIL).find(|second| !all_at(*second)).unwrap_or(UNTIL);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use proptest::prelude::*;
+use tn_authority::domain::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{Decision, Facts, MAX_ROWS, Question, Standing, decide};
 use tn_authority::domain::denial::{Cause, Subject};
@@ -12,6 +13,7 @@ use tn_authority::domain::grant::Justification;
 use tn_authority::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
+use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{
     AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
 };
@@ -54,6 +56,20 @@ fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
         now: at(NOW),
         until: at(UNTIL),
         minimum,
+        chains: CHAINS.get_or_init(|| vec![chain("1234", 1_000)]),
+    }
+}
+
+/// What signs for 1234, longer than anything here.
+static CHAINS: OnceLock<Vec<Candidate>> = OnceLock::new();
+
+fn chain(spc: &str, ends: i64) -> Candidate {
+    Candidate {
+        spc: spc.parse().expect("a code"),
+        chain: format!("chain of {spc}"),
+        active_from: at(-100),
+        not_before: at(-100),
+        ends: at(ends),
     }
 }
 
@@ -123,6 +139,7 @@ fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts 
         standing: Standing::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
+        lifetime: LifetimeMode::Proof,
         spcs: vec!["1234".parse().expect("a code")],
         delegations: numbered(delegations)
             .into_iter()
@@ -267,7 +284,7 @@ proptest! {
         let end = (NOW..UNTIL).find(|second| fails(*second)).unwrap_or(UNTIL);
 
         match decide(&question(&request, minimum), &facts) {
-            Ok(Decision { expires_at, justified_by }) => {
+            Ok(Decision { expires_at, justified_by, .. }) => {
                 prop_assert_eq!(expires_at, at(end));
                 prop_assert!(end - NOW >= i64::from(minimum));
                 let again = decide(&question(&request, minimum), &only(&facts, &justified_by));

@@ -10,7 +10,11 @@ use openssl::x509::X509;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::{Spc, Time, TnAuthList};
 use tn_authority::signer::development::{Curve, DevelopmentCa, Issued, SpcCertificate, Validity};
-use tn_authority::signer::{Chain, FileKey, Signer, SignerError, Sources};
+use tn_authority::signer::{
+    Chain, FileKey, Keyring, Patience, PublishedChains, Signer, SignerError, Sources,
+};
+
+use crate::support::no_hsm;
 
 const URL: &str = "https://authority.example.org";
 const DAY: i64 = 86_400;
@@ -47,9 +51,26 @@ fn open(issued: &Issued) -> Result<Signer, SignerError> {
         Arc::new(key),
         chain,
         URL,
+        false,
         &[spc("0000"), spc("1234")],
         now(),
     )
+}
+
+/// Nothing but who the carrier is.
+pub fn sources() -> Sources {
+    Sources {
+        key_file: None,
+        key_uri: None,
+        keys: Vec::new(),
+        chain_file: None,
+        dir: None,
+        passphrase: None,
+        pkcs11: no_hsm(),
+        public_url: URL.to_owned(),
+        x5c: false,
+        spcs: vec![spc("1234")],
+    }
 }
 
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, SignerError>) -> String {
@@ -76,31 +97,25 @@ fn key_and_chain_are_opened_from_files() {
         folder.path().join("key.pem"),
         folder.path().join("chain.pem"),
     );
-    let spcs = [spc("1234")];
-    let sources = Sources {
-        key_file: &key_file,
-        chain_file: &chain_file,
-        public_url: URL,
-        spcs: &spcs,
-    };
-    let message = refusal(Signer::open(&sources, now()));
-    assert!(
-        message.starts_with(&format!(
-            "cannot read the signing key `{}`: ",
-            key_file.display()
-        )),
-        "{message}"
-    );
+    let keyring = Keyring::new(Sources {
+        key_file: Some(key_file.clone()),
+        chain_file: Some(chain_file.clone()),
+        ..sources()
+    });
+    let look = || keyring.scan(now(), Patience::Asked).something();
+    let message = refusal(look());
+    let unreadable = format!("cannot read the file `{}`: ", key_file.display());
+    assert!(message.contains(&unreadable), "{message}");
     fs::write(&key_file, &issued.key_pem).expect("written");
-    let message = refusal(Signer::open(&sources, now()));
-    assert!(
-        message.starts_with("cannot read the certificate chain `"),
-        "{message}"
-    );
+    let message = refusal(look());
+    let unreadable = format!("cannot read the file `{}`: ", chain_file.display());
+    assert!(message.contains(&unreadable), "{message}");
     fs::write(&chain_file, &issued.chain_pem).expect("written");
 
-    let signer = Signer::open(&sources, now()).expect("a signer");
-    assert_eq!(signer.issuer(), URL);
+    let found = look().expect("a signer");
+    assert_eq!((found.signers.len(), found.refused.len()), (1, 0));
+    let signer = &found.signers[0];
+    assert_eq!((signer.issuer(), signer.key_kind()), (URL, "file"));
     assert_eq!(signer.authority_ends(), *days(-1, 7).end());
     assert!(signer.ready(now()).is_ok());
     assert!(signer.ready(*days(0, 7).end()).is_ok());
@@ -131,13 +146,18 @@ fn a_chain_is_published_under_the_hash_of_its_bytes() {
     assert_eq!(chain.name(), hash);
     assert_eq!(chain.x5u(URL), format!("{URL}/certs/{hash}.pem"));
 
-    let signer = open(&issued).expect("a signer");
-    assert_eq!(
-        signer.published().names().collect::<Vec<_>>(),
-        [hash.as_str()]
-    );
-    assert_eq!(signer.published().get(&hash), Some(chain.pem()));
-    assert_eq!(signer.published().get("0"), None);
+    let published: PublishedChains = std::iter::once(&chain).collect();
+    assert_eq!(published.names().collect::<Vec<_>>(), [hash.as_str()]);
+    let known = published.get(&hash).expect("published");
+    assert_eq!(known.pem, chain.pem());
+    assert_eq!(*known.leaf_der, *chain.leaf().as_der());
+    assert_eq!(published.get("0"), None);
+    // What another replica has recorded is published only if it is what its name says.
+    let mut published = PublishedChains::default();
+    let pem = String::from_utf8(chain.pem().to_vec()).expect("ASCII");
+    published.add_recorded(&hash, &pem).expect("the same");
+    let other = issue(&wanted()).chain_pem;
+    assert!(published.add_recorded(&hash, &other).is_err());
 }
 
 #[test]
@@ -319,7 +339,7 @@ fn a_certificate_of_somebody_else_is_refused() {
     let chain = Chain::from_pem(&issue(&other_spc).chain_pem).expect("a chain");
     assert_eq!(
         refusal(chain.names_one_of(&[spc("583J"), spc("1234")])),
-        "the certificate `CN=SHAKEN 583j,O=tn-authority development,C=US` names the service provider codes `583j`, and none of the carrier's own: `583J`, `1234`"
+        "the certificate `CN=SHAKEN 583j,O=tn-authority development,C=US` names the service provider codes `583j`, and none of the carrier's own: `583J`, `1234`; `583j` differs in upper and lower case alone, but codes are compared byte for byte"
     );
     assert_eq!(
         refusal(chain.names_one_of(&[])),
@@ -346,7 +366,14 @@ fn real_certificates_with_a_malformed_list_are_refused() {
         let (subject, at) = (chain.leaf().subject(), chain.leaf().not_before());
         let key = FileKey::from_pem(issue(&wanted()).key_pem.as_bytes()).expect("a key");
         assert_eq!(
-            refusal(Signer::new(Arc::new(key), chain, URL, &[spc("1234")], at)),
+            refusal(Signer::new(
+                Arc::new(key),
+                chain,
+                URL,
+                false,
+                &[spc("1234")],
+                at
+            )),
             format!(
                 "the certificate `{subject}` cannot be used for signing: the certificate's TNAuthList is malformed: {reason}"
             ),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use tn_authority::authority::IssueError;
-use tn_authority::domain::account::Account;
+use tn_authority::domain::account::{Account, LifetimeMode};
 use tn_authority::store::{Page, StoreError, Tx};
 
 use crate::support::{Kind, Raw, Setup, World, account, at_once, code, wait};
@@ -134,6 +134,7 @@ fn named(world: &World, id: &str) -> Account {
         above: Vec::new(),
         created_at: world.now(),
         suspended_since: None,
+        lifetime: LifetimeMode::Proof,
     }
 }
 

@@ -18,7 +18,8 @@ use std::thread::{self, Thread};
 
 pub use db::{Db, Kind, Raw};
 pub use world::{
-    Setup, World, account, clock_starts, code, fingerprint, number, numbers, outside, request,
+    Setup, World, account, clock_starts, code, fingerprint, no_hsm, number, numbers, outside,
+    request, write_private,
 };
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a

@@ -1,13 +1,14 @@
 //! A carrier with everything that it needs to issue tokens, and the verbs of the field.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, NewAllocation,
-    NewDelegation, NewExclusion, Policy, Question, Refused,
+    NewDelegation, NewExclusion, Patience, Policy, Question, Refused, Rotation, Signers,
 };
 use tn_authority::domain::account::Account;
 use tn_authority::domain::block;
@@ -18,7 +19,9 @@ use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Time, TnAuthList, TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::{Signer, Sources};
+use tn_authority::signer::pkcs11::Pkcs11;
+use tn_authority::signer::pool::PoolSettings;
+use tn_authority::signer::{SecretSource, SigningKey, Sources};
 use tn_authority::store::{AuditEvent, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
@@ -33,6 +36,16 @@ pub struct Setup {
     pub certificate_lasts: i64,
     pub queue: usize,
     pub batch: usize,
+    /// Seconds from the publication of a certificate to its first use.
+    pub publication_delay: u32,
+    /// Whether tokens carry their chain.
+    pub x5c: bool,
+    /// The longest lifetime in grant-horizon mode.
+    pub horizon: u32,
+    /// A folder of signers that is there already; without it, each world makes a certificate of its own.
+    pub signers: Option<PathBuf>,
+    /// Keys that are at hand already.
+    pub keys: Vec<Arc<dyn SigningKey>>,
 }
 
 impl Default for Setup {
@@ -43,7 +56,25 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
+            publication_delay: 0,
+            x5c: false,
+            horizon: 30 * 86_400,
+            signers: None,
+            keys: Vec::new(),
         }
+    }
+}
+
+/// Modules of hardware, of which there is none.
+pub fn no_hsm() -> Pkcs11 {
+    Pkcs11 {
+        module: None,
+        pin: None,
+        pool: PoolSettings {
+            sessions: 2,
+            queue: 16,
+            timeout: Duration::from_secs(5),
+        },
     }
 }
 
@@ -54,8 +85,10 @@ pub struct World {
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub ca: DevelopmentCa,
-    /// Holds `key.pem` and `chain.pem` of the signer, and `root.pem` of the CA.
+    /// Holds `root.pem` of the CA, and the folder `signers` with `key.pem` and `chain.pem`.
     pub dir: TempDir,
+    /// The folder of the signers.
+    pub signers: PathBuf,
     pub db: Arc<Db>,
 }
 
@@ -89,21 +122,32 @@ impl World {
             start - TimeDelta::days(1)..=start + TimeDelta::seconds(setup.certificate_lasts);
         let forever = start - TimeDelta::days(1)..=start + TimeDelta::days(3650);
         let ca = DevelopmentCa::new("Development CA", forever).expect("a CA");
-        let wanted = SpcCertificate::new(spcs[0].clone(), in_force).expect("a certificate");
-        let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
-        let file = |name: &str, pem: &str| -> PathBuf {
-            let path = dir.path().join(name);
-            std::fs::write(&path, pem).expect("a file");
-            path
-        };
-        file("root.pem", &ca.certificate_pem().expect("a certificate"));
+        let root = ca.certificate_pem().expect("a certificate");
+        std::fs::write(dir.path().join("root.pem"), root).expect("a file");
+        let signers = setup.signers.unwrap_or_else(|| {
+            let folder = dir.path().join("signers");
+            std::fs::create_dir(&folder).expect("a folder");
+            let wanted = SpcCertificate::new(spcs[0].clone(), in_force).expect("a certificate");
+            let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
+            write_private(&folder.join("key.pem"), &issued.key_pem);
+            std::fs::write(folder.join("chain.pem"), &issued.chain_pem).expect("a file");
+            folder
+        });
         let sources = Sources {
-            key_file: &file("key.pem", &issued.key_pem),
-            chain_file: &file("chain.pem", &issued.chain_pem),
-            public_url: "https://authority.example",
-            spcs: &spcs,
+            key_file: None,
+            key_uri: None,
+            keys: setup.keys,
+            chain_file: None,
+            dir: Some(signers.clone()),
+            passphrase: Some(SecretSource::Given("open sesame".into())),
+            pkcs11: no_hsm(),
+            public_url: "https://authority.example".to_owned(),
+            x5c: setup.x5c,
+            spcs: spcs.clone(),
         };
-        let signer = Signer::open(&sources, start).expect("a signer");
+        let rotation = Rotation {
+            publication_delay: setup.publication_delay,
+        };
         let settings = Settings {
             url: db.url(),
             pool_size: 4,
@@ -115,7 +159,7 @@ impl World {
         let authority = Arc::new(Authority {
             store: Arc::new(store),
             policy: setup.policy,
-            signer: Some(Arc::new(signer)),
+            signers: Some(Arc::new(Signers::new(sources, rotation))),
             clock: clock.clone(),
             carrier: Carrier {
                 spcs,
@@ -124,18 +168,43 @@ impl World {
             lifetimes: Lifetimes {
                 default: 3600,
                 minimum: 300,
+                maximum: 2 * 86_400,
+                horizon: setup.horizon,
             },
             aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
             metrics: Arc::clone(&metrics),
         });
-        Self {
+        let world = Self {
             authority,
             clock,
             metrics,
             ca,
             dir,
+            signers,
             db,
-        }
+        };
+        world.looks_for_signers(Patience::Asked);
+        world
+    }
+
+    /// Looks for certificates, as the service does by itself and when it is asked to.
+    pub fn looks_for_signers(&self, patience: Patience) {
+        let caller = Caller::the_service(Uuid::from_u128(0x5e1f));
+        let found = self.authority.look_for_signers(patience).expect("signers");
+        wait(self.authority.agree_on_signers(&caller, found)).expect("an agreement");
+    }
+
+    /// The CA issues a certificate to a new key, in force from now on; both come into the folder, by this name.
+    pub fn certificate_comes(&self, name: &str, spc: &str, lasts: i64) {
+        let in_force = self.in_seconds(-60)..=self.in_seconds(lasts);
+        let wanted = SpcCertificate::new(spc.parse().expect("a code"), in_force);
+        let issued = self
+            .ca
+            .issue_spc_certificate(&wanted.expect("a certificate"));
+        let issued = issued.expect("a certificate");
+        write_private(&self.signers.join(format!("{name}.key")), &issued.key_pem);
+        let chain = self.signers.join(format!("{name}.pem"));
+        std::fs::write(chain, &issued.chain_pem).expect("a file");
     }
 
     /// The time now.
@@ -361,6 +430,12 @@ impl World {
             .items
     }
 
+    /// The value of a metric that counts.
+    pub fn count(&self, name: &str) -> u64 {
+        let value = self.metric(name);
+        format!("{value}").parse().expect("a count")
+    }
+
     /// The value of a metric, by its name and labels; 0 if it was never counted.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.render().expect("metrics");
@@ -371,6 +446,13 @@ impl World {
         });
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
+}
+
+/// A file that nobody else may read.
+pub fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 pub fn account(id: &str) -> AccountId {

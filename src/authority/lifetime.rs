@@ -1,0 +1,36 @@
+//! How long an account's tokens live: proof mode or grant-horizon mode.
+
+use serde_json::json;
+
+use super::scope::Scope;
+use super::{Action, Authority, Event, Refused};
+use crate::domain::account::{Account, LifetimeMode};
+use crate::domain::{AccountId, Caller};
+use crate::store::Tx;
+
+impl Authority {
+    /// From now on the account's tokens live so long, when a request does not say. Can be repeated.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such account.
+    pub async fn set_lifetime_mode(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        mode: LifetimeMode,
+    ) -> Result<Account, Refused> {
+        self.require(caller, Action::Provision)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let event = Event::new(caller, now, "set-lifetime");
+        let work = move |tx: &mut Tx<'_>| {
+            let mut account = scope.must_know(tx, &id)?;
+            if account.lifetime != mode {
+                tx.set_lifetime_mode(&id, mode, now)?;
+                account.lifetime = mode;
+                event.done(tx, &id, json!({ "mode": mode.as_str() }))?;
+            }
+            Ok(account)
+        };
+        self.store.change("set-lifetime", work).await
+    }
+}

@@ -1,0 +1,268 @@
+//! What a key is called: `pkcs11:token=carrier;object=signing` (RFC 7512).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use cryptoki::object::{Attribute, KeyType};
+use cryptoki::slot::TokenInfo;
+
+use crate::signer::error::HsmError;
+use crate::signer::secret::SecretSource;
+
+/// A URI of RFC 7512 that names a key. It never holds a PIN.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyUri {
+    text: String,
+    token: Option<String>,
+    manufacturer: Option<String>,
+    serial: Option<String>,
+    model: Option<String>,
+    slot_id: Option<u64>,
+    object: Option<String>,
+    id: Option<Vec<u8>>,
+    pin_source: Option<PathBuf>,
+    module_path: Option<PathBuf>,
+}
+
+impl KeyUri {
+    pub(super) fn module_path(&self) -> Option<&Path> {
+        self.module_path.as_deref()
+    }
+
+    pub(super) fn pin_source(&self) -> Option<SecretSource> {
+        self.pin_source.clone().map(SecretSource::File)
+    }
+
+    /// Whether a token in a slot is the one that the URI means.
+    pub(super) fn is_in(&self, slot: u64, token: &TokenInfo) -> bool {
+        let is = |wanted: &Option<String>, real: &str| wanted.as_deref().is_none_or(|w| w == real);
+        token.token_initialized()
+            && is(&self.token, token.label())
+            && is(&self.manufacturer, token.manufacturer_id())
+            && is(&self.serial, token.serial_number())
+            && is(&self.model, token.model())
+            && self.slot_id.is_none_or(|wanted| wanted == slot)
+    }
+
+    /// What finds the key's objects in its token.
+    pub(super) fn object_template(&self) -> Vec<Attribute> {
+        let mut template = self.new_object_template();
+        if !template.is_empty() {
+            template.push(Attribute::KeyType(KeyType::EC));
+        }
+        template
+    }
+
+    /// The name of a new key.
+    pub(super) fn new_object_template(&self) -> Vec<Attribute> {
+        let label = self.object.as_ref();
+        let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
+        let id = self.id.clone().map(Attribute::Id);
+        label.into_iter().chain(id).collect()
+    }
+}
+
+impl FromStr for KeyUri {
+    type Err = HsmError;
+
+    fn from_str(text: &str) -> Result<Self, HsmError> {
+        let rest = text
+            .strip_prefix("pkcs11:")
+            .ok_or_else(|| wrong("it does not start with `pkcs11:`"))?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut uri = Self {
+            text: text.to_owned(),
+            token: None,
+            manufacturer: None,
+            serial: None,
+            model: None,
+            slot_id: None,
+            object: None,
+            id: None,
+            pin_source: None,
+            module_path: None,
+        };
+        for (name, value) in attributes(path, ';')? {
+            let seen = match name {
+                "token" => uri.token.replace(text_of(value)?).is_some(),
+                "manufacturer" => uri.manufacturer.replace(text_of(value)?).is_some(),
+                "serial" => uri.serial.replace(text_of(value)?).is_some(),
+                "model" => uri.model.replace(text_of(value)?).is_some(),
+                "object" => uri.object.replace(text_of(value)?).is_some(),
+                "id" => uri.id.replace(bytes_of(value)?).is_some(),
+                "slot-id" => {
+                    let id = value.parse().map_err(|_| wrong("`slot-id` is a number"))?;
+                    uri.slot_id.replace(id).is_some()
+                }
+                "type" if value == "private" => false,
+                "type" => return Err(wrong("`type` is `private`: a key signs")),
+                // One that is passed over would widen what the URI means.
+                other => {
+                    return Err(wrong(&format!(
+                        "the attribute `{}` is not known",
+                        shown(other)
+                    )));
+                }
+            };
+            once(seen, name)?;
+        }
+        for (name, value) in attributes(query, '&')? {
+            let seen = match name {
+                "module-path" => uri.module_path.replace(text_of(value)?.into()).is_some(),
+                "pin-source" => uri.pin_source.replace(file_of(&text_of(value)?)?).is_some(),
+                "pin-value" => {
+                    return Err(wrong(
+                        "a PIN does not belong into a URI, which is shown; use `pin-source`, or `signer.pkcs11.pin_file`",
+                    ));
+                }
+                other => {
+                    return Err(wrong(&format!(
+                        "the attribute `{}` is not known",
+                        shown(other)
+                    )));
+                }
+            };
+            once(seen, name)?;
+        }
+        Ok(uri)
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+fn attributes(part: &str, separator: char) -> Result<Vec<(&str, &str)>, HsmError> {
+    if part.is_empty() {
+        return Ok(Vec::new());
+    }
+    part.split(separator)
+        .map(|one| {
+            one.split_once('=')
+                .ok_or_else(|| wrong("an attribute is `name=value`"))
+        })
+        .collect()
+}
+
+fn once(seen: bool, name: &str) -> Result<(), HsmError> {
+    if seen {
+        return Err(wrong(&format!("`{name}` stands there twice")));
+    }
+    Ok(())
+}
+
+/// RFC 3986 §2.1: `%` and two hex digits stand for a byte.
+fn bytes_of(value: &str) -> Result<Vec<u8>, HsmError> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            if !byte.is_ascii_graphic() {
+                return Err(wrong(
+                    "what is no printable ASCII is written as `%` and two hex digits",
+                ));
+            }
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next().unwrap_or(b'?')).to_digit(16);
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(wrong("behind `%` stand two hex digits"));
+        };
+        bytes.extend(u8::try_from(high * 16 + low));
+    }
+    Ok(bytes)
+}
+
+fn text_of(value: &str) -> Result<String, HsmError> {
+    String::from_utf8(bytes_of(value)?).map_err(|_| wrong("an attribute is no UTF-8"))
+}
+
+/// `file:/path`, `file:///path` or the path itself. No command is ever run for a PIN.
+fn file_of(source: &str) -> Result<PathBuf, HsmError> {
+    let path = source
+        .strip_prefix("file://")
+        .or(source.strip_prefix("file:"));
+    let path = path.unwrap_or(source);
+    if path.starts_with('/') {
+        return Ok(path.into());
+    }
+    Err(wrong("`pin-source` is the absolute path of a file"))
+}
+
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(40)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
+fn wrong(why: &str) -> HsmError {
+    HsmError::Uri(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_names_a_key() {
+        let text = "pkcs11:token=The%20carrier;serial=1f;slot-id=7;object=signing-1;id=%01%ab;type=private?\
+                    module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/pin";
+        let uri: KeyUri = text.parse().expect("a URI");
+        assert_eq!(uri.to_string(), text);
+        assert_eq!(uri.token.as_deref(), Some("The carrier"));
+        assert_eq!(
+            (uri.slot_id, uri.id.as_deref()),
+            (Some(7), Some(&[1, 0xab][..]))
+        );
+        assert_eq!(uri.object.as_deref(), Some("signing-1"));
+        assert_eq!(
+            uri.module_path(),
+            Some(Path::new("/usr/lib/softhsm/libsofthsm2.so"))
+        );
+        assert_eq!(
+            uri.pin_source(),
+            Some(SecretSource::File("/etc/pin".into()))
+        );
+        assert!("pkcs11:".parse::<KeyUri>().is_ok(), "any key of any token");
+    }
+
+    #[test]
+    fn what_is_no_uri_of_a_key_is_refused() {
+        for (text, why) in [
+            ("", "start with"),
+            ("PKCS11:object=a", "start with"),
+            ("pkcs11:object", "name=value"),
+            ("pkcs11:object=a;object=b", "twice"),
+            ("pkcs11:objekt=a", "`objekt` is not known"),
+            ("pkcs11:object=a%2", "two hex digits"),
+            ("pkcs11:object=a%zz", "two hex digits"),
+            ("pkcs11:object=%ff", "UTF-8"),
+            ("pkcs11:object=a b", "printable"),
+            ("pkcs11:object=\u{e9}", "printable"),
+            ("pkcs11:slot-id=x", "number"),
+            ("pkcs11:type=cert", "`private`"),
+            (
+                "pkcs11:object=a?pin-value=1234",
+                "does not belong into a URI",
+            ),
+            ("pkcs11:object=a?pin-source=pin", "absolute"),
+            ("pkcs11:object=a?pin-source=%7ccat%20/etc/pin", "absolute"),
+            ("pkcs11:object=a?module-name=softhsm2", "not known"),
+        ] {
+            let error = text.parse::<KeyUri>().expect_err(text).to_string();
+            assert!(error.contains(why), "{text}: {error}");
+            assert!(!error.contains("1234"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a signature costs through the file key beside the bare one of openssl, and how many whole tokens one core signs.
+//! Both sides take turns in one run, so that what else the machine does meets both.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use openssl::ec::EcKey;
+use openssl::ecdsa::EcdsaSig;
+use openssl::sha::sha256;
+use tn_authority::app::block_on;
+use tn_authority::authority::{
+    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, NewDelegation, Policy,
+};
+use tn_authority::domain::grant::{Grant, Jti, Recorded};
+use tn_authority::domain::inventory::Basis;
+use tn_authority::domain::signing::Candidate;
+use tn_authority::domain::{Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, block};
+use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::{Chain, FileKey, Signer, SigningKey as _};
+use tn_authority::store::{Order, Settings, Store, new_id};
+use tn_authority::telemetry::Metrics;
+
+const ROUNDS: usize = 41;
+const SIGNATURES: u32 = 2_000;
+
+fn main() {
+    let now = Clock::system().now();
+    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
+    let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
+    let spc: Spc = "1234".parse().expect("a code");
+    let wanted = SpcCertificate::new(spc.clone(), validity).expect("a certificate");
+    let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
+    let bare = EcKey::private_key_from_pem(issued.key_pem.as_bytes()).expect("a key");
+    let key = Arc::new(FileKey::from_pem(issued.key_pem.as_bytes()).expect("a key"));
+    let chain = Chain::from_pem(&issued.chain_pem).expect("a chain");
+    let signer = Signer::new(
+        key.clone(),
+        chain,
+        "https://authority.example",
+        false,
+        std::slice::from_ref(&spc),
+        now,
+    )
+    .expect("a signer");
+    let grant = grant(&signer, spc);
+
+    let token = block_on(signer.sign(&grant)).expect("a token");
+    let (message, _) = token.rsplit_once('.').expect("three parts");
+    let message = message.as_bytes();
+    let (mut bare_times, mut key_times, mut token_times) = (Vec::new(), Vec::new(), Vec::new());
+    block_on(async {
+        for _ in 0..ROUNDS {
+            bare_times.push(timed(|| {
+                black_box(EcdsaSig::sign(&sha256(black_box(message)), &bare).expect("a signature"));
+            }));
+            key_times.push(timed(|| {
+                black_box(key.sign(black_box(message)).wait().expect("a signature"));
+            }));
+            let start = Instant::now();
+            for _ in 0..SIGNATURES {
+                black_box(signer.sign(black_box(&grant)).await.expect("a token"));
+            }
+            token_times.push(start.elapsed() / SIGNATURES);
+        }
+    });
+    let (bare, key, token) = (median(bare_times), median(key_times), median(token_times));
+    let ratio = key.as_secs_f64() / bare.as_secs_f64();
+    println!("one core, median of {ROUNDS} rounds of {SIGNATURES}");
+    println!("bare openssl signature, with SHA-256   {bare:?}");
+    println!("signature by the file key              {key:?}, {ratio:.3} times the bare one");
+    println!(
+        "whole token                            {token:?}, {:.0} a second",
+        1.0 / token.as_secs_f64()
+    );
+}
+
+fn timed(mut work: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..SIGNATURES {
+        work();
+    }
+    start.elapsed() / SIGNATURES
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// The signer takes nothing but what a database has recorded.
+fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let settings = Settings {
+        url: format!("sqlite:{}/bench.sqlite", dir.path().display())
+            .parse()
+            .expect("a URL"),
+        pool_size: 1,
+        migrate: true,
+        queue: 8,
+        batch: 8,
+    };
+    let store = Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store"));
+    let authority = Authority {
+        store: Arc::clone(&store),
+        policy: Policy::built_in().expect("policies"),
+        signers: None,
+        clock: Clock::system(),
+        carrier: Carrier::default(),
+        lifetimes: Lifetimes {
+            default: 3600,
+            minimum: 300,
+            maximum: 86_400,
+            horizon: 86_400,
+        },
+        aging: AgingDays::new(),
+        metrics,
+    };
+    let now = authority.clock.now();
+    let caller = Caller::at_the_command_line(new_id(now));
+    let account: tn_authority::domain::AccountId = "acme".parse().expect("an id");
+    let numbers = block::parse("1.212.555.1XXX").expect("a block");
+    let list = TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTEwMDE").expect("a list");
+    block_on(async {
+        let put = authority.put_account(&caller, account.clone(), None, None);
+        put.await.expect("an account");
+        let allocation = NewAllocation {
+            spc: spc.clone(),
+            numbers,
+            basis: Basis::Block,
+            valid_from: None,
+            valid_until: None,
+        };
+        authority
+            .allocate(&caller, allocation)
+            .await
+            .expect("an allocation");
+        let delegation = NewDelegation {
+            account: account.clone(),
+            numbers,
+            ca: false,
+            parent: None,
+            lend_on: false,
+            lender_keeps: false,
+            valid_from: None,
+            valid_until: None,
+            reference: None,
+        };
+        authority
+            .delegate(&caller, delegation)
+            .await
+            .expect("a delegation");
+        let candidate = Candidate {
+            spc: spc.clone(),
+            chain: signer.chain().name().to_owned(),
+            active_from: now,
+            not_before: now,
+            ends: signer.authority_ends(),
+        };
+        let until = now + TimeDelta::hours(1);
+        let order = Order {
+            account,
+            request: TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
+                .expect("a request"),
+            jti: Jti::new(now, [7; 16]),
+            now,
+            until,
+            horizon: until,
+            minimum: 300,
+            chains: Arc::new([candidate]),
+            spcs: vec![spc],
+            caller: caller.id,
+            request_id: caller.request_id,
+            audit_id: new_id(now),
+            policy: Ok(()),
+        };
+        store
+            .issue(order)
+            .await
+            .expect("an answer")
+            .expect("a grant")
+    })
+}

@@ -1,0 +1,390 @@
+//! A key in a real module of hardware, which is one of software: `serve` signs with it, over PKCS #11.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tn_authority::domain::{Clock, TnAuthList};
+use tn_authority::signer::development::DevelopmentCa;
+
+use crate::support::{Db, fingerprint, write_private};
+
+both!(
+    a_service_signs_with_a_key_in_softhsm,
+    a_token_that_is_gone_comes_back,
+    sighup_makes_the_service_look
+);
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
+const KEY: &str = "pkcs11:token=carrier;object=signing";
+const PIN: &str = "987654";
+
+/// Where Debian and others put it.
+fn module() -> &'static str {
+    const KNOWN: [&str; 4] = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
+    KNOWN
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("SoftHSM is missing; use tests/run, which installs it")
+}
+
+/// A carrier whose key is in a token.
+struct Carrier {
+    dir: TempDir,
+    database: String,
+    api_key: String,
+}
+
+impl Carrier {
+    /// Initialises a token, makes a key in it, and gets a certificate for it.
+    fn over(db: &Db) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        fs::create_dir(dir.path().join("tokens")).expect("a folder");
+        fs::create_dir(dir.path().join("signers")).expect("a folder");
+        let tokens = dir.path().join("tokens");
+        let conf = format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n",
+            tokens.display()
+        );
+        fs::write(dir.path().join("softhsm2.conf"), conf).expect("a file");
+        write_private(&dir.path().join("pin"), &format!("{PIN}\n"));
+        let mut carrier = Self {
+            dir,
+            database: db.text_url(),
+            api_key: String::new(),
+        };
+        carrier.initialise_token();
+        let request = carrier.run(&[
+            "certificate",
+            "request",
+            "--spc",
+            "1234",
+            "--key",
+            KEY,
+            "--new",
+        ]);
+        carrier.is_certified(&request);
+        carrier.run(&["account", "create", "acme"]);
+        carrier.run(&["allocation", "add", "1.212.555.1XXX", "--spc", "1234"]);
+        carrier.run(&["delegation", "add", "acme", "1.212.555.1XXX"]);
+        carrier.api_key = carrier.run(&[
+            "api-key",
+            "create",
+            "--role",
+            "account",
+            "--account",
+            "acme",
+        ]);
+        carrier
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn initialise_token(&self) {
+        let done = Command::new("softhsm2-util")
+            .args([
+                "--init-token",
+                "--free",
+                "--label",
+                "carrier",
+                "--so-pin",
+                "123456",
+                "--pin",
+                PIN,
+            ])
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .output()
+            .expect("SoftHSM is missing; use tests/run, which installs it");
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn is_certified(&self, request: &str) {
+        let now = Clock::system().now();
+        let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
+        let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
+        let chain = ca.sign_request(request, &validity).expect("a certificate");
+        fs::write(self.path("signers/1234.pem"), chain).expect("a file");
+        fs::write(self.path("signers/1234.uri"), format!("{KEY}\n")).expect("a file");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(EXECUTABLE);
+        command
+            .args(args)
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .env("TN_AUTHORITY__DATABASE__URL", &self.database)
+            .env("TN_AUTHORITY__CARRIER__SPCS", "1234")
+            .env("TN_AUTHORITY__SIGNER__DIR", self.path("signers"))
+            .env("TN_AUTHORITY__SIGNER__PKCS11__MODULE", module())
+            .env("TN_AUTHORITY__SIGNER__PKCS11__PIN_FILE", self.path("pin"))
+            .env("TN_AUTHORITY__OPERATIONS__LISTEN", "127.0.0.1:0")
+            .env("TN_AUTHORITY__API_KEYS__SECRET", "5e".repeat(32));
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the command")
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {error}");
+        let out = String::from_utf8(output.stdout).expect("text");
+        out.trim().to_owned()
+    }
+
+    fn serves(&self) -> Serving {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a port");
+        let service = self
+            .command(&["serve"])
+            .env("TN_AUTHORITY__SERVER__LISTEN", address.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the service");
+        let mut serving = Serving { service, address };
+        serving.wait();
+        serving
+    }
+}
+
+/// A running service, which is stopped at the end.
+struct Serving {
+    service: Child,
+    address: SocketAddr,
+}
+
+impl Serving {
+    fn wait(&mut self) {
+        let patience = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.service.try_wait().expect("the state of the service");
+            let late = Instant::now() >= patience;
+            assert!(
+                ended.is_none() && !late,
+                "the service does not listen: {ended:?}"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn ask(&self, key: &str) -> (u16, Value) {
+        let entry = "one:12125551001".parse().expect("an entry");
+        let list = TnAuthList::from_entries(vec![entry])
+            .expect("a list")
+            .to_tkvalue();
+        let body = json!({ "tktype": "TNAuthList", "tkvalue": list, "fingerprint": fingerprint() });
+        self.send(key, "POST", "/at/account/acme/token", &body.to_string())
+    }
+
+    fn send(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok());
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        (
+            status.expect("a status"),
+            serde_json::from_str(body).expect("JSON"),
+        )
+    }
+
+    /// Until the answer has this status.
+    fn until(&self, key: &str, wanted: u16) -> Value {
+        let patience = Instant::now() + Duration::from_secs(20);
+        loop {
+            let (status, body) = self.ask(key);
+            if status == wanted {
+                return body;
+            }
+            assert!([200, 503].contains(&status), "{status} {body}");
+            assert!(Instant::now() < patience, "still {status}: {body}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+    }
+}
+
+fn a_service_signs_with_a_key_in_softhsm(db: Db) {
+    let carrier = Carrier::over(&db);
+    let again = carrier.output(&[
+        "certificate",
+        "request",
+        "--spc",
+        "1234",
+        "--key",
+        KEY,
+        "--new",
+    ]);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        !again.status.success() && error.contains("is there already"),
+        "{error}"
+    );
+    let check = carrier.run(&["check"]);
+    assert!(
+        check.contains("ok      signing key and chain: `CN=SHAKEN 1234`"),
+        "{check}"
+    );
+    for (uri, reason) in [
+        ("pkcs11:token=other;object=signing", "there is no token for"),
+        (
+            "pkcs11:token=carrier;object=other",
+            "has no private key there",
+        ),
+        (
+            "pkcs11:token=carrier;object=signing?module-path=/nonexistent.so",
+            "cannot be used",
+        ),
+        (
+            "pkcs11:token=carrier;object=signing?pin-source=/nonexistent",
+            "cannot read the PIN of the HSM",
+        ),
+    ] {
+        let output = carrier.output(&["certificate", "request", "--spc", "1234", "--key", uri]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains(reason),
+            "{uri}: {error}"
+        );
+    }
+    // A wrong PIN is tried once a process, or the token would be locked.
+    write_private(&carrier.path("pin"), "000000");
+    let output = carrier.output(&["check"]);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("the HSM refused the PIN"), "{out}");
+    write_private(&carrier.path("pin"), PIN);
+
+    let serving = carrier.serves();
+    let tokens: Vec<String> = (0..20)
+        .map(|_| {
+            let (status, body) = serving.ask(&carrier.api_key);
+            assert_eq!(status, 200, "{body}");
+            body["token"].as_str().expect("a token").to_owned()
+        })
+        .collect();
+    // Checked by the command line, with what x5u publishes.
+    let x5u = {
+        use base64::Engine as _;
+        let header = tokens[0].split('.').next().expect("a header");
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header);
+        let header: Value = serde_json::from_slice(&header.expect("base64url")).expect("JSON");
+        header["x5u"].as_str().expect("x5u").to_owned()
+    };
+    let pinned = format!("{x5u}={}", carrier.path("signers/1234.pem").display());
+    let account = fingerprint().to_string();
+    for token in &tokens {
+        let verified = carrier.run(&[
+            "verify",
+            "--x5u-file",
+            &pinned,
+            "--fingerprint",
+            &account,
+            token,
+        ]);
+        assert!(verified.ends_with("accepted"), "{verified}");
+    }
+}
+
+fn a_token_that_is_gone_comes_back(db: Db) {
+    let carrier = Carrier::over(&db);
+    let serving = carrier.serves();
+    assert_eq!(serving.ask(&carrier.api_key).0, 200);
+    let (tokens, away) = (carrier.path("tokens"), carrier.path("away"));
+    fs::rename(&tokens, &away).expect("unplugged");
+    fs::create_dir(&tokens).expect("an empty slot");
+    let refused = serving.until(&carrier.api_key, 503);
+    assert_eq!(refused["code"], "unavailable");
+    assert!(refused["detail"].is_null() && refused["token"].is_null());
+
+    // Another token of the same name with another key is not the same.
+    carrier.initialise_token();
+    let other = carrier.output(&[
+        "certificate",
+        "request",
+        "--spc",
+        "1234",
+        "--key",
+        KEY,
+        "--new",
+    ]);
+    assert!(
+        other.status.success(),
+        "{}",
+        String::from_utf8_lossy(&other.stderr)
+    );
+    let patience = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < patience {
+        assert_eq!(
+            serving.ask(&carrier.api_key).0,
+            503,
+            "a signature of another key was released"
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+    fs::remove_dir_all(&tokens).expect("gone");
+    fs::rename(&away, &tokens).expect("plugged in again");
+    let answer = serving.until(&carrier.api_key, 200);
+    assert!(answer["token"].is_string());
+}
+
+fn sighup_makes_the_service_look(db: Db) {
+    let carrier = Carrier::over(&db);
+    let auditor = carrier.run(&["api-key", "create", "--role", "auditor"]);
+    let serving = carrier.serves();
+    let states = || -> Vec<String> {
+        let (status, shown) = serving.send(&auditor, "GET", "/v1/signers", "");
+        assert_eq!(status, 200, "{shown}");
+        let items = shown["items"].as_array().expect("items").iter();
+        items
+            .map(|one| one["state"].as_str().expect("a state").to_owned())
+            .collect()
+    };
+    assert_eq!(states(), ["active"]);
+    fs::write(carrier.path("signers/bad.pem"), "hello").expect("a file");
+    let pid = serving.service.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-HUP", &pid])
+        .status()
+        .expect("kill");
+    assert!(sent.success());
+    // Long before two looks of its own, which a new file would take.
+    let patience = Instant::now() + Duration::from_secs(8);
+    while states() != ["active", "refused"] {
+        assert!(Instant::now() < patience, "it did not look");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(serving.ask(&carrier.api_key).0, 200, "it goes on");
+}
