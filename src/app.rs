@@ -153,6 +153,7 @@ fn compose(
             default: config.tokens.default_lifetime,
             minimum: config.tokens.min_lifetime,
         },
+        aging: config.aging.days.clone(),
         metrics,
     };
     let authority = Arc::new(authority);
@@ -167,6 +168,7 @@ fn compose(
         authority,
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
+        max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
 }
 

@@ -7,7 +7,7 @@ mod secret;
 mod share;
 mod validate;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ pub struct Config {
     pub writer: Writer,
     pub signer: Signer,
     pub tokens: Tokens,
+    pub aging: Aging,
     pub policy: Policy,
     pub imports: Imports,
     pub api_keys: ApiKeys,
@@ -74,6 +75,8 @@ pub struct Server {
     /// Threads that serve HTTP; one a core when absent.
     pub workers: Option<usize>,
     pub max_body_bytes: usize,
+    /// The same for a bulk of requests for tokens.
+    pub max_bulk_body_bytes: usize,
     /// Seconds that a client has to send a request.
     pub request_timeout: u64,
     /// Seconds that requests under way get when the service stops.
@@ -122,6 +125,14 @@ pub struct Signer {
 pub struct Tokens {
     pub default_lifetime: u32,
     pub min_lifetime: u32,
+}
+
+/// How long disconnected numbers age before they can be lent again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Aging {
+    /// Days, by the class of whoever had the numbers; 45 to 365 each.
+    pub days: BTreeMap<String, u32>,
 }
 
 /// Where the Cedar policies stand.
@@ -200,6 +211,7 @@ impl Default for Server {
             behind_proxy: false,
             workers: None,
             max_body_bytes: 262_144,
+            max_bulk_body_bytes: 2_097_152,
             request_timeout: 10,
             shutdown_timeout: 20,
         }
@@ -249,6 +261,16 @@ impl Default for Imports {
             max_upload_bytes: 268_435_456,
             queue: 8,
             dir: None,
+        }
+    }
+}
+
+impl Default for Aging {
+    fn default() -> Self {
+        // 47 CFR 52.15(f)(1)(ii): at most 90 days for residential numbers and 365 for those of businesses.
+        let days = [("residential", 90), ("business", 365)];
+        Self {
+            days: days.map(|(class, days)| (class.to_owned(), days)).into(),
         }
     }
 }

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, certificate, check, delegation, demo, fingerprint, import,
-    migrate, serve, tn_auth_list, verify,
+    account, allocation, api_key, certificate, check, delegation, demo, exclusion, explain,
+    fingerprint, import, migrate, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -64,6 +64,9 @@ enum Service {
     Allocation(allocation::Command),
     #[command(subcommand)]
     Delegation(delegation::Command),
+    #[command(subcommand)]
+    Exclusion(exclusion::Command),
+    Explain(explain::Args),
     Import(import::Args),
 }
 
@@ -103,6 +106,8 @@ fn configured(file: Option<&Path>, service: Service) -> commands::Outcome {
         Service::ApiKey(command) => api_key::run(command, &config),
         Service::Allocation(command) => allocation::run(command, &config),
         Service::Delegation(command) => delegation::run(command, &config),
+        Service::Exclusion(command) => exclusion::run(&command, &config),
+        Service::Explain(args) => explain::run(args, &config),
         Service::Import(args) => import::run(args, &config),
     }
 }

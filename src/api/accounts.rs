@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::body::Body;
-use super::caller::{Provisioner, Reader};
+use super::caller::{Manager, Reader};
 use super::problem::Problem;
 use super::query::{PageQuery, name, query};
 use super::view::{AccountView, AffectedView, PageView};
@@ -40,12 +40,7 @@ pub(super) async fn list_accounts(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page()?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_accounts(&page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.accounts(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
 }
 
@@ -59,8 +54,7 @@ pub(super) async fn get_account(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
-    let found = web::block(move || service.authority.read(&caller, |tx| tx.account(&id))).await??;
-    let account = found.ok_or_else(|| Problem::not_found("account"))?;
+    let account = web::block(move || service.authority.account(&caller, &id)).await??;
     Ok(HttpResponse::Ok().json(AccountView::from(account)))
 }
 
@@ -75,7 +69,7 @@ pub(super) async fn get_account(
     ))]
 pub(super) async fn put_account(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -103,7 +97,7 @@ pub(super) async fn put_account(
     responses((status = 200, body = AffectedView<AccountView>, description = "It is suspended")))]
 pub(super) async fn suspend_account(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -120,7 +114,7 @@ pub(super) async fn suspend_account(
     responses((status = 200, body = AccountView, description = "It is in good standing")))]
 pub(super) async fn resume_account(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

@@ -83,14 +83,31 @@ impl FromRequest for Body {
 impl Body {
     /// One JSON object.
     pub(super) async fn read(self) -> Result<Members, Problem> {
+        let limit = self.limit(|service| service.max_body_bytes);
+        self.read_up_to(limit).await
+    }
+
+    /// One JSON object with many requests in it, which may be longer.
+    pub(super) async fn read_bulk(self) -> Result<Members, Problem> {
+        let limit = self.limit(|service| service.max_bulk_body_bytes);
+        self.read_up_to(limit).await
+    }
+
+    async fn read_up_to(self, limit: usize) -> Result<Members, Problem> {
         must_be_json(self.request.headers())?;
-        members(&self.bytes().await?)
+        members(&self.bytes(limit).await?)
+    }
+
+    fn limit(&self, of: impl Fn(&Service) -> usize) -> usize {
+        let service = self.request.app_data::<Data<Service>>();
+        service.map_or(0, |service| of(service))
     }
 
     /// One JSON object, or nothing at all, which is an object without members.
     pub(super) async fn read_if_any(self) -> Result<Members, Problem> {
         let typed = must_be_json(self.request.headers());
-        let bytes = self.bytes().await?;
+        let limit = self.limit(|service| service.max_body_bytes);
+        let bytes = self.bytes(limit).await?;
         if bytes.is_empty() {
             return Ok(Members(Map::new()));
         }
@@ -98,9 +115,7 @@ impl Body {
         members(&bytes)
     }
 
-    async fn bytes(self) -> Result<web::Bytes, Problem> {
-        let service = self.request.app_data::<Data<Service>>();
-        let limit = service.map_or(0, |service| service.max_body_bytes);
+    async fn bytes(self, limit: usize) -> Result<web::Bytes, Problem> {
         let announced = self.request.headers().get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {

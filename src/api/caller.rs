@@ -23,7 +23,11 @@ pub(super) struct Proven(pub(super) Caller);
 #[derive(Debug)]
 pub(super) struct Reader(pub(super) Caller);
 
-/// A caller who may change what the carrier keeps.
+/// A caller who may keep accounts and what they are lent: the carrier's people, and resellers for their customers.
+#[derive(Debug)]
+pub(super) struct Manager(pub(super) Caller);
+
+/// A caller who may change what the carrier as a whole holds.
 #[derive(Debug)]
 pub(super) struct Provisioner(pub(super) Caller);
 
@@ -46,6 +50,16 @@ impl FromRequest for Reader {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move { prove_for(&request, Action::Read).await.map(Self) })
+    }
+}
+
+impl FromRequest for Manager {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { prove_for(&request, Action::Manage).await.map(Self) })
     }
 }
 

@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 use super::Service;
 use super::accounts::account_id;
 use super::body::{Body, NumbersBody, UntilBody, WindowBody};
-use super::caller::{Provisioner, Reader};
+use super::caller::{Manager, Reader};
 use super::problem::Problem;
 use super::query::{PageQuery, id, query};
 use super::view::{AffectedView, DelegationView, PageView};
 use crate::authority::NewDelegation;
 
-/// Numbers that the carrier lends.
+/// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDelegation)]
 #[expect(dead_code, reason = "describes the body; the handler reads it")]
@@ -25,6 +25,15 @@ pub(super) struct NewDelegationBody {
     /// Whether tokens for CA certificates are allowed.
     #[schema(default = false)]
     ca: Option<bool>,
+    /// The delegation of a reseller that the numbers are cut from. A reseller need not name it. Without one, the carrier
+    /// lends.
+    parent: Option<uuid::Uuid>,
+    /// Whether the account may lend the numbers on to customers of its own.
+    #[schema(default = false)]
+    lend_on: Option<bool>,
+    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    #[schema(default = false)]
+    lender_keeps: Option<bool>,
     #[serde(flatten)]
     window: WindowBody,
     /// The carrier's own order or contract.
@@ -38,11 +47,11 @@ pub(super) struct NewDelegationBody {
     request_body = NewDelegationBody,
     responses(
         (status = 201, body = DelegationView, description = "It is recorded"),
-        (status = 409, description = "The carrier does not hold all of the numbers, or some are lent already"),
+        (status = 409, description = "The numbers are not the carrier's or the reseller's to lend, or some are lent already"),
     ))]
 pub(super) async fn create_delegation(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -52,6 +61,9 @@ pub(super) async fn create_delegation(
         account,
         numbers: body.range()?,
         ca: body.take("ca")?.unwrap_or(false),
+        parent: body.take_if_set("parent")?,
+        lend_on: body.take("lend_on")?.unwrap_or(false),
+        lender_keeps: body.take("lender_keeps")?.unwrap_or(false),
         valid_from: body.time("valid_from")?,
         valid_until: body.time("valid_until")?,
         reference: body.text("reference")?,
@@ -75,16 +87,8 @@ pub(super) async fn list_delegations(
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
     let page = query::<PageQuery>(&request)?.page()?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| match tx.account(&account)? {
-                Some(_) => tx.list_delegations_of(&account, &page).map(Some),
-                None => Ok(None),
-            })
-    })
-    .await??;
-    let found = found.ok_or_else(|| Problem::not_found("account"))?;
+    let found =
+        web::block(move || service.authority.delegations_of(&caller, &account, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DelegationView::from)))
 }
 
@@ -98,20 +102,18 @@ pub(super) async fn get_delegation(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "delegation")?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.delegation(id))).await??;
-    let found = found.ok_or_else(|| Problem::not_found("delegation"))?;
+    let found = web::block(move || service.authority.delegation(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(DelegationView::from(found)))
 }
 
-/// Take lent numbers back.
+/// Take lent numbers back, with all that was lent on of them.
 #[utoipa::path(post, path = "/v1/delegations/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The delegation")),
     request_body = Option<UntilBody>,
     responses((status = 200, body = AffectedView<DelegationView>, description = "It ends")))]
 pub(super) async fn end_delegation(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

@@ -14,8 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, exclusions, grants, health, imports, jobs, numbers,
-    token,
+    accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
+    jobs, numbers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -24,11 +24,11 @@ use super::{
 #[openapi(
     info(title = "tn-authority"),
     paths(
-        token::issue_token,
+        token::issue_token, tokens::issue_tokens,
         accounts::list_accounts, accounts::get_account, accounts::put_account,
         accounts::suspend_account, accounts::resume_account,
         delegations::list_delegations, delegations::create_delegation,
-        delegations::get_delegation, delegations::end_delegation,
+        delegations::get_delegation, delegations::end_delegation, disconnects::create_disconnect,
         allocations::list_allocations, allocations::create_allocation,
         allocations::get_allocation, allocations::return_allocation,
         exclusions::list_exclusions, exclusions::create_exclusion,

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Service;
 use super::body::{Body, wrong};
-use super::caller::{Provisioner, Reader};
+use super::caller::{Manager, Reader};
 use super::problem::Problem;
 use super::query::{name, page, query};
 use super::view::{GrantView, PageView};
@@ -44,7 +44,7 @@ pub(super) struct ReasonBody {
     reason: String,
 }
 
-/// List grants, in the order in which they were issued.
+/// List grants, in the order of the seconds in which they were issued.
 #[utoipa::path(get, path = "/v1/grants", tag = "ledger", security(("bearer" = [])), params(GrantsQuery),
     responses((status = 200, body = PageView<GrantView>, description = "A page of grants")))]
 pub(super) async fn list_grants(
@@ -62,15 +62,10 @@ pub(super) async fn list_grants(
             .transpose()?,
         account: query.account,
         numbers: query.tn.map(NumberRange::from),
-        expiring_after: None,
+        ..GrantFilter::default()
     };
     let page = page(query.limit, query.cursor)?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_grants(&filter, &page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.grants(&caller, filter, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |grant| GrantView::at(now, &grant))))
 }
 
@@ -85,8 +80,7 @@ pub(super) async fn get_grant(
 ) -> Result<HttpResponse, Problem> {
     let jti = jti(&request)?;
     let now = service.authority.clock.now();
-    let found = web::block(move || service.authority.read(&caller, |tx| tx.grant(&jti))).await??;
-    let grant = found.ok_or_else(|| Problem::not_found("grant"))?;
+    let grant = web::block(move || service.authority.grant(&caller, &jti)).await??;
     Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
 }
 
@@ -97,7 +91,7 @@ pub(super) async fn get_grant(
     responses((status = 200, body = GrantView, description = "The grant")))]
 pub(super) async fn withdraw_grant(
     service: Data<Service>,
-    Provisioner(caller): Provisioner,
+    Manager(caller): Manager,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

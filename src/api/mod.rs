@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod certs;
 mod delegations;
+mod disconnects;
 pub mod docs;
 mod exchange;
 mod exclusions;
@@ -20,6 +21,7 @@ mod numbers;
 mod problem;
 mod query;
 mod token;
+mod tokens;
 mod view;
 
 use std::path::PathBuf;
@@ -47,6 +49,8 @@ pub struct Service {
     pub uploads: Uploads,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
+    /// The same for a bulk of requests for tokens.
+    pub max_bulk_body_bytes: usize,
 }
 
 /// What becomes of the tables that are sent.
@@ -65,6 +69,7 @@ fn routes(cfg: &mut ServiceConfig) {
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
         .service(at("/at/account/{id}/token").post(token::issue_token))
+        .service(at("/v1/tokens").post(tokens::issue_tokens))
         // Provisioning
         .service(at("/v1/accounts").get(accounts::list_accounts))
         .service(
@@ -95,6 +100,7 @@ fn routes(cfg: &mut ServiceConfig) {
         )
         .service(at("/v1/exclusions/{id}").get(exclusions::get_exclusion))
         .service(at("/v1/exclusions/{id}/end").post(exclusions::end_exclusion))
+        .service(at("/v1/disconnects").post(disconnects::create_disconnect))
         .service(at("/v1/numbers/{tn}").get(numbers::look_up_number))
         .service(at("/v1/explain").post(numbers::explain))
         .service(at("/v1/grants").get(grants::list_grants))

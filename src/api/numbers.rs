@@ -5,16 +5,21 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::Service;
 use super::body::{Body, Members, NumbersBody, wrong};
-use super::caller::Reader;
+use super::caller::{Proven, Reader};
 use super::instant::Instant;
 use super::problem::{Problem, SubproblemView};
 use super::query::{name, query};
-use super::view::{AllocationView, DelegationView, ExclusionView, GrantView, JustificationView};
+use super::view::{
+    AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
+};
 use crate::authority::{Explained, Known, Question};
 use crate::domain::decision::Standing;
+use crate::domain::denial::Cause;
+use crate::domain::explanation::Part;
 use crate::domain::{NumberRange, Time, Tn};
 
 /// As of when.
@@ -69,6 +74,8 @@ pub(super) struct ExplainedView {
     justified_by: Vec<JustificationView>,
     /// Why not.
     denial: Option<DenialView>,
+    /// The numbers in their order, split where the answer changes.
+    parts: Vec<PartView>,
     /// unknown, suspended or good
     #[schema(example = "good")]
     standing: &'static str,
@@ -76,6 +83,36 @@ pub(super) struct ExplainedView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+}
+
+/// Some numbers that get one answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedPart)]
+pub(super) struct PartView {
+    #[serde(flatten)]
+    numbers: RangeView,
+    allowed: bool,
+    /// Why not; null if they are allowed, as far as the numbers go.
+    #[schema(example = "ported-out")]
+    code: Option<&'static str>,
+    /// The rows that touch them, in the order in which they are weighed.
+    rows: Vec<SayingView>,
+}
+
+/// A row and what it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Saying)]
+pub(super) struct SayingView {
+    /// delegation, lent-on, allocation or exclusion
+    #[schema(example = "delegation")]
+    kind: &'static str,
+    id: Uuid,
+    version: i32,
+    /// Whether it says yes now.
+    yes: bool,
+    /// The same in words.
+    #[schema(example = "+12125551001 lent to acme, from 2026-01-01T00:00:00Z")]
+    words: String,
 }
 
 /// Why there would be no token.
@@ -112,7 +149,7 @@ pub(super) async fn look_up_number(
     responses((status = 200, body = ExplainedView, description = "The decision and the rows behind it")))]
 pub(super) async fn explain(
     service: Data<Service>,
-    Reader(caller): Reader,
+    Proven(caller): Proven,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let question = question(body.read().await?)?;
@@ -177,6 +214,24 @@ impl KnownView {
     }
 }
 
+impl PartView {
+    fn at(now: Time, part: &Part) -> Self {
+        let rows = part.rows.iter().map(|row| SayingView {
+            kind: row.kind(),
+            id: row.held().row().id,
+            version: row.held().row().version,
+            yes: row.says_yes(now),
+            words: row.to_string(),
+        });
+        Self {
+            numbers: part.numbers.into(),
+            allowed: part.refused.is_none(),
+            code: part.refused.map(Cause::code),
+            rows: rows.collect(),
+        }
+    }
+}
+
 impl From<Explained> for ExplainedView {
     fn from(explained: Explained) -> Self {
         let facts = explained.facts;
@@ -193,6 +248,11 @@ impl From<Explained> for ExplainedView {
                 detail: denial.to_string(),
                 subproblems: denial.refusals().iter().map(SubproblemView::from).collect(),
             }),
+            parts: explained
+                .parts
+                .iter()
+                .map(|part| PartView::at(explained.at, part))
+                .collect(),
             standing: match facts.standing {
                 Standing::Unknown => "unknown",
                 Standing::Suspended => "suspended",

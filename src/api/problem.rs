@@ -167,6 +167,11 @@ impl Problem {
         .with_header(header::RETRY_AFTER, RETRY_AFTER)
     }
 
+    /// A part of a request that was given no answer, which does not happen.
+    pub(super) fn unanswered() -> Self {
+        Self::internal(&"a request of a bulk was not answered")
+    }
+
     /// The service is broken.
     pub(super) fn internal(cause: &dyn fmt::Display) -> Self {
         Self::new(
@@ -222,13 +227,27 @@ impl Problem {
     }
 
     /// The answer, and the log line of a failure.
-    pub(super) fn render(self, request: Uuid) -> HttpResponse {
+    pub(super) fn render(mut self, request: Uuid) -> HttpResponse {
+        let mut response = HttpResponse::build(self.0.status);
+        for header in std::mem::take(&mut self.0.headers) {
+            response.insert_header(header);
+        }
+        let view = self.document(request);
+        response.content_type("application/problem+json");
+        // The document is made of texts and numbers, which always can be written.
+        response.body(serde_json::to_vec(&view).unwrap_or_default())
+    }
+}
+
+impl Problem {
+    /// The document alone, for an answer that holds several; and the log line of a failure.
+    pub(super) fn document(self, request: Uuid) -> ProblemView {
         let parts = *self.0;
         if let Some(cause) = &parts.cause {
             let (status, request) = (parts.status.as_u16(), request.to_string());
             log::warn!(status = status, request_id = request.as_str(); "request failed: {cause}");
         }
-        let view = ProblemView {
+        ProblemView {
             kind: uri(&parts.code),
             title: parts.title,
             status: parts.status.as_u16(),
@@ -236,14 +255,7 @@ impl Problem {
             detail: parts.detail,
             instance: request.urn().to_string(),
             subproblems: parts.subproblems,
-        };
-        let mut response = HttpResponse::build(parts.status);
-        for header in parts.headers {
-            response.insert_header(header);
         }
-        response.content_type("application/problem+json");
-        // The document is made of texts and numbers, which always can be written.
-        response.body(serde_json::to_vec(&view).unwrap_or_default())
     }
 }
 
@@ -321,9 +333,16 @@ impl From<Refused> for Problem {
             Refused::UnknownAccount(_) | Refused::NotFound(_) => {
                 (StatusCode::NOT_FOUND, "Not found")
             }
-            Refused::ParentChange | Refused::OwnParent => {
+            Refused::ParentChange | Refused::OwnParent | Refused::TooDeep => {
                 (StatusCode::CONFLICT, "Not a possible parent")
             }
+            Refused::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
+            Refused::OwnAccount => (StatusCode::FORBIDDEN, "Not the reseller's to change"),
+            Refused::NotACustomer { .. } => (StatusCode::CONFLICT, "Not a customer of the lender"),
+            Refused::NotToBeLentOn(_)
+            | Refused::NotTheLenders(_)
+            | Refused::OutsideTheLenders(_)
+            | Refused::CaNotLent => (StatusCode::CONFLICT, "Not the reseller's to lend"),
             Refused::Overlap { .. } => (StatusCode::CONFLICT, "The numbers are taken"),
             Refused::NotHeld(_) => (
                 StatusCode::CONFLICT,
@@ -333,6 +352,7 @@ impl From<Refused> for Problem {
             Refused::Window(_) | Refused::Over(_) => {
                 (StatusCode::BAD_REQUEST, "Not a possible window")
             }
+            Refused::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
             Refused::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
             Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
             Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
@@ -341,14 +361,22 @@ impl From<Refused> for Problem {
             Refused::Overlap { numbers, .. } | Refused::Twice(numbers) => {
                 std::slice::from_ref(numbers)
             }
-            Refused::NotHeld(ranges) => ranges,
+            Refused::NotHeld(ranges) | Refused::NotTheLenders(ranges) => ranges,
             Refused::Forbidden
             | Refused::UnknownAccount(_)
             | Refused::NotFound(_)
             | Refused::ParentChange
             | Refused::OwnParent
+            | Refused::TooDeep
+            | Refused::NoParent
+            | Refused::OwnAccount
+            | Refused::NotACustomer { .. }
+            | Refused::NotToBeLentOn(_)
+            | Refused::OutsideTheLenders(_)
+            | Refused::CaNotLent
             | Refused::SpcNotHeld(_)
             | Refused::Window(_)
+            | Refused::UnknownClass(_)
             | Refused::Over(_)
             | Refused::TooFragmented
             | Refused::List(_)

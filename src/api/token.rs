@@ -12,6 +12,7 @@ use super::caller::Proven;
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
+use crate::authority::Issued;
 use crate::domain::claims::TKTYPE;
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::tn_auth_list::TnAuthListError;
@@ -70,6 +71,16 @@ pub(super) struct TokenView {
     expires: Instant,
 }
 
+impl From<Issued> for TokenView {
+    fn from(issued: Issued) -> Self {
+        Self {
+            token: issued.token,
+            jti: issued.jti.to_string(),
+            expires: issued.expires.into(),
+        }
+    }
+}
+
 /// Issue an authority token for numbers that the account may represent.
 #[utoipa::path(
     post, path = "/at/account/{id}/token", tag = "tokens", security(("bearer" = [])),
@@ -101,15 +112,11 @@ pub(super) async fn issue_token(
         jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
         "issued a token"
     );
-    Ok(HttpResponse::Ok().json(TokenView {
-        token: issued.token,
-        jti,
-        expires: issued.expires.into(),
-    }))
+    Ok(HttpResponse::Ok().json(TokenView::from(issued)))
 }
 
 /// The body, parsed; after this nothing of it is a text any more.
-fn token_request(mut body: Members) -> Result<TokenRequest, Problem> {
+pub(super) fn token_request(mut body: Members) -> Result<TokenRequest, Problem> {
     let mut atc = match body.take::<Value>("atc")? {
         None => body,
         Some(atc) => {

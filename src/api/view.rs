@@ -51,8 +51,8 @@ impl From<Account> for AccountView {
     fn from(account: Account) -> Self {
         Self {
             id: account.id.to_string(),
+            parent: account.parent().map(ToString::to_string),
             name: account.name,
-            parent: account.parent.map(|id| id.to_string()),
             created_at: account.created_at.into(),
             suspended_since: account.suspended_since.map(Instant),
         }
@@ -122,12 +122,17 @@ pub(super) struct DelegationView {
     version: i32,
     #[schema(example = "acme")]
     account: String,
-    /// The delegation of a reseller that this one is cut from.
+    /// The delegation of a reseller that this one is cut from, and the reseller; null when the carrier itself lends.
     parent: Option<Uuid>,
+    lender: Option<String>,
+    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    lender_keeps: bool,
     #[serde(flatten)]
     numbers: RangeView,
     /// Whether tokens for CA certificates are allowed.
     ca: bool,
+    /// Whether the account may lend the numbers on.
+    lend_on: bool,
     /// The carrier's own order or contract.
     reference: Option<String>,
     #[serde(flatten)]
@@ -138,13 +143,17 @@ pub(super) struct DelegationView {
 
 impl From<Delegation> for DelegationView {
     fn from(row: Delegation) -> Self {
+        let from = row.cut_from.as_ref();
         Self {
             id: row.row.id,
             version: row.row.version,
             account: row.account.to_string(),
-            parent: row.parent,
+            parent: from.map(|from| from.parent),
+            lender: from.map(|from| from.lender.to_string()),
+            lender_keeps: from.is_some_and(|from| from.lender_keeps),
             numbers: row.numbers.into(),
             ca: row.ca,
+            lend_on: row.lend_on,
             reference: row.reference,
             window: row.window.into(),
             recorded_at: row.belief.recorded_at.into(),

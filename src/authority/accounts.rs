@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, Event, Refused};
 use crate::domain::account::Account;
@@ -9,10 +10,10 @@ use crate::domain::{AccountId, Caller};
 use crate::store::{GrantFilter, Tx, new_id};
 
 impl Authority {
-    /// Makes the account, or gives it another name. Says whether it is new.
+    /// Makes the account, or gives it another name. Says whether it is new. A reseller makes its own customers, and theirs.
     ///
     /// # Errors
-    /// [`Refused`] if the parent is unknown, or the account already has another one.
+    /// [`Refused`] if the parent is unknown or too deep, or the account already has another one.
     pub async fn put_account(
         &self,
         caller: &Caller,
@@ -20,17 +21,24 @@ impl Authority {
         name: Option<String>,
         parent: Option<AccountId>,
     ) -> Result<(Account, bool), Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "put-account");
         let work = move |tx: &mut Tx<'_>| {
             if parent.as_ref() == Some(&id) {
                 return Err(Refused::OwnParent);
             }
             let known = tx.account(&id)?;
+            // A name is one carrier-wide: that it is somebody else's cannot be hidden from who wants to take it.
+            if known.as_ref().is_some_and(|known| !scope.holds(known)) {
+                return Err(Refused::ParentChange);
+            }
+            if let Some(known) = &known {
+                scope.must_be_above(known)?;
+            }
             let account = match &known {
                 // Parents never change, so accounts cannot come to stand in a circle.
-                Some(known) if parent.is_some() && known.parent != parent => {
+                Some(known) if parent.is_some() && known.parent() != parent.as_ref() => {
                     return Err(Refused::ParentChange);
                 }
                 Some(known) => Account {
@@ -40,14 +48,11 @@ impl Authority {
                 None => Account {
                     id: id.clone(),
                     name: name.clone().unwrap_or_default(),
-                    parent: parent.clone(),
+                    above: above(tx, &scope, parent.as_ref())?,
                     created_at: now,
                     suspended_since: None,
                 },
             };
-            if let (None, Some(parent)) = (&known, &parent) {
-                must_know(tx, parent)?;
-            }
             match &known {
                 Some(known) if *known == account => return Ok((account, false)),
                 Some(_) => tx.rename_account(&id, &account.name)?,
@@ -56,14 +61,15 @@ impl Authority {
             event.done(
                 tx,
                 &id,
-                json!({ "name": account.name, "parent": account.parent }),
+                json!({ "name": account.name, "parent": account.parent() }),
             )?;
             Ok((account, known.is_none()))
         };
         self.store.change("put-account", work).await
     }
 
-    /// From now on the account gets no tokens. Lists what can still be redeemed.
+    /// From now on the account gets no tokens, and neither do its customers for what it has lent on. Lists what can still be
+    /// redeemed, by them too.
     ///
     /// # Errors
     /// [`Refused`] if there is no such account.
@@ -72,18 +78,19 @@ impl Authority {
         caller: &Caller,
         id: AccountId,
     ) -> Result<Affected<Account>, Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "suspend");
         let work = move |tx: &mut Tx<'_>| {
-            let mut account = must_know(tx, &id)?;
+            let mut account = scope.must_know(tx, &id)?;
+            scope.must_be_above(&account)?;
             if account.suspended_since.is_none() {
                 tx.suspend_account(&id, new_id(now), now)?;
                 account.suspended_since = Some(now);
                 event.done(tx, &id, json!({}))?;
             }
             let filter = GrantFilter {
-                account: Some(id.clone()),
+                within: Some(vec![account.clone()]),
                 ..GrantFilter::outstanding(now)
             };
             let outstanding_grants = outstanding(tx, &filter)?;
@@ -100,11 +107,12 @@ impl Authority {
     /// # Errors
     /// [`Refused`] if there is no such account.
     pub async fn resume(&self, caller: &Caller, id: AccountId) -> Result<Account, Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "resume");
         let work = move |tx: &mut Tx<'_>| {
-            let mut account = must_know(tx, &id)?;
+            let mut account = scope.must_know(tx, &id)?;
+            scope.must_be_above(&account)?;
             if account.suspended_since.take().is_some() {
                 tx.resume_account(&id, now)?;
                 event.done(tx, &id, json!({}))?;
@@ -115,8 +123,21 @@ impl Authority {
     }
 }
 
-/// The account, which must be there.
-pub(super) fn must_know(tx: &mut Tx<'_>, id: &AccountId) -> Result<Account, Refused> {
-    tx.account(id)?
-        .ok_or_else(|| Refused::UnknownAccount(id.clone()))
+/// Who stands above a new account: its parent, and who stands above that one.
+fn above(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    parent: Option<&AccountId>,
+) -> Result<Vec<AccountId>, Refused> {
+    let Some(parent) = parent else {
+        return match scope {
+            Scope::Everything => Ok(Vec::new()),
+            Scope::Below(_) => Err(Refused::NoParent),
+        };
+    };
+    let parent = scope.must_know(tx, parent)?;
+    if parent.above.len() >= Account::MOST_ABOVE {
+        return Err(Refused::TooDeep);
+    }
+    Ok(std::iter::once(parent.id).chain(parent.above).collect())
 }

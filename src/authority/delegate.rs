@@ -1,27 +1,36 @@
-//! Delegations: numbers are lent to an account, and taken back.
+//! Delegations: numbers are lent to an account, lent on to customers of resellers, and taken back with all that hangs below.
 
 use serde_json::json;
 use uuid::Uuid;
 
-use super::accounts::must_know;
-use super::withdraw::{Affected, outstanding};
+use super::scope::Scope;
+use super::withdraw::{Affected, ended, outstanding, still_held};
 use super::{Action, Authority, Event, Refused};
+use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
-use crate::domain::inventory::{Belief, Delegation, RowRef};
+use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
 use crate::domain::range_set::gaps;
-use crate::domain::{AccountId, Caller, NumberRange};
+use crate::domain::{AccountId, Caller, NumberRange, Window};
 use crate::store::{GrantFilter, Tx, Versions, new_id};
 
-/// Numbers that the carrier lends.
+/// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
     pub account: AccountId,
     pub numbers: NumberRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4).
     pub ca: bool,
+    /// The delegation of the reseller that the numbers are cut from. A reseller need not name it: what it was lent is
+    /// found. Without one, the carrier itself lends.
+    pub parent: Option<Uuid>,
+    /// Whether the account may lend the numbers on to customers of its own.
+    pub lend_on: bool,
+    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    pub lender_keeps: bool,
     /// Now, if it is not said.
     pub valid_from: Option<Time>,
+    /// That of what it is cut from, if it is not said.
     pub valid_until: Option<Time>,
     /// The carrier's own order or contract.
     pub reference: Option<String>,
@@ -31,49 +40,35 @@ impl Authority {
     /// Lends numbers to an account.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account, the carrier does not hold all of the numbers when the loan starts, or some
-    /// of them are lent already at the same time.
+    /// [`Refused`] if there is no such account, the numbers are not the carrier's or the reseller's to lend when the loan
+    /// starts, or some of them are lent already at the same time.
     pub async fn delegate(
         &self,
         caller: &Caller,
         new: NewDelegation,
     ) -> Result<Delegation, Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "delegate");
-        let delegation = Delegation {
-            row: RowRef {
-                id: new_id(now),
-                version: 1,
-            },
-            account: new.account,
-            parent: None,
-            numbers: new.numbers,
-            ca: new.ca,
-            reference: new.reference,
-            window: super::window(new.valid_from, new.valid_until, now)?,
-            belief: Belief {
-                recorded_at: now,
-                superseded_at: None,
-            },
-        };
+        let id = new_id(now);
         let work = move |tx: &mut Tx<'_>| {
-            must_know(tx, &delegation.account)?;
-            must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
-            must_not_be_lent(tx, &delegation)?;
-            tx.insert_delegations(std::slice::from_ref(&delegation))?;
+            let delegation = lend(tx, &scope, &new, id, now)?;
             let detail = json!({
                 "account": delegation.account, "numbers": delegation.numbers, "ca": delegation.ca,
+                "lend_on": delegation.lend_on,
+                "parent": delegation.cut_from.as_ref().map(|from| from.parent),
+                "lender_keeps": delegation.cut_from.as_ref().map(|from| from.lender_keeps),
                 "reference": delegation.reference,
                 "valid_from": delegation.window.from(), "valid_until": delegation.window.until(),
             });
             event.done(tx, &delegation.row.id, detail)?;
-            Ok(delegation.clone())
+            Ok(delegation)
         };
         self.store.change("delegate", work).await
     }
 
-    /// Takes numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
+    /// Takes numbers back, with all that was lent on of them: now, or at an instant to come. Lists what can be redeemed
+    /// beyond.
     ///
     /// # Errors
     /// [`Refused`] if there is no such delegation.
@@ -83,25 +78,28 @@ impl Authority {
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Affected<Delegation>, Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let end = at.unwrap_or(now);
         let event = Event::new(caller, now, "end-delegation");
         let work = move |tx: &mut Tx<'_>| {
-            let known = tx.delegation(id)?.ok_or(Refused::NotFound("delegation"))?;
-            let (ended, changed) = super::withdraw::ended(&known, end, now);
-            if changed {
-                tx.supersede_delegation(id, now, super::withdraw::still_held(&ended))?;
-                event.done(tx, &id, json!({ "at": end }))?;
+            let not_found = Refused::NotFound("delegation");
+            let known = tx.delegation(id)?.ok_or_else(|| not_found.clone())?;
+            let account = scope.account(tx, &known.account)?.ok_or(not_found)?;
+            // What a reseller was lent is its lender's to end, though it may know of it.
+            scope.must_be_above(&account)?;
+            let (row, below) = end_with_all_below(tx, &known, end, now)?;
+            if below.is_some() {
+                event.done(tx, &id, json!({ "at": end, "ended_below": below }))?;
             }
             let filter = GrantFilter {
-                account: Some(known.account),
+                within: Some(vec![account]),
                 numbers: Some(known.numbers),
                 ..GrantFilter::outstanding(end.max(now))
             };
             let outstanding_grants = outstanding(tx, &filter)?;
             Ok(Affected {
-                row: ended,
+                row,
                 outstanding_grants,
             })
         };
@@ -109,13 +107,143 @@ impl Authority {
     }
 }
 
-/// The carrier lends only what it holds when the loan starts. That it also holds it later is asked at each mint.
-fn must_be_held(tx: &mut Tx<'_>, numbers: NumberRange, at: Time) -> Result<(), Refused> {
-    let instant = Versions::HoldingIn {
-        from: at,
-        until: Some(from_unix(at.timestamp().saturating_add(1))),
+/// Writes a loan, in a transaction of the caller's.
+pub(super) fn lend(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    new: &NewDelegation,
+    id: Uuid,
+    now: Time,
+) -> Result<Delegation, Refused> {
+    let account = scope.must_know(tx, &new.account)?;
+    scope.must_be_above(&account)?;
+    let window = super::window(new.valid_from, new.valid_until, now)?;
+    let parent = match (new.parent, scope) {
+        (Some(parent), _) => Some(named_origin(tx, scope, &account, parent)?),
+        (None, Scope::Everything) => None,
+        (None, Scope::Below(_)) => Some(origin(tx, &account, new, window)?),
     };
-    let held = tx.allocations_touching(&[numbers], instant, MAX_ROWS + 1)?;
+    let delegation = Delegation {
+        row: RowRef { id, version: 1 },
+        account: account.id,
+        numbers: new.numbers,
+        ca: new.ca,
+        lend_on: new.lend_on,
+        reference: new.reference.clone(),
+        window: match &parent {
+            Some(parent) if new.valid_until.is_none() => {
+                Window::new(window.from(), parent.window.until())?
+            }
+            Some(_) | None => window,
+        },
+        cut_from: parent.as_ref().map(|parent| CutFrom {
+            parent: parent.row.id,
+            lender: parent.account.clone(),
+            lender_keeps: new.lender_keeps,
+        }),
+        belief: Belief {
+            recorded_at: now,
+            superseded_at: None,
+        },
+    };
+    if let Some(parent) = &parent {
+        must_be_cut_from(&delegation, parent)?;
+    }
+    must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
+    must_not_be_lent(tx, &delegation)?;
+    tx.insert_delegations(std::slice::from_ref(&delegation))?;
+    Ok(delegation)
+}
+
+/// Ends a loan at an instant, and at the same one all that hangs below it. Returns the loan as it is now and, if anything
+/// has changed, how many loans below it have.
+pub(super) fn end_with_all_below(
+    tx: &mut Tx<'_>,
+    known: &Delegation,
+    end: Time,
+    now: Time,
+) -> Result<(Delegation, Option<usize>), Refused> {
+    let (row, changed) = ended(known, end, now);
+    if !changed {
+        return Ok((row, None));
+    }
+    let (mut superseded, mut written) = (vec![known.row.id], Vec::new());
+    written.extend(still_held(&row).cloned());
+    let mut level = tx.delegations_cut_from(&[known.row.id])?;
+    while !level.is_empty() {
+        let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
+        for below in level {
+            let (below, changed) = ended(&below, end, now);
+            if changed {
+                superseded.push(below.row.id);
+                written.extend(still_held(&below).cloned());
+            }
+        }
+        level = tx.delegations_cut_from(&parents)?;
+    }
+    tx.supersede_delegations(&superseded, now)?;
+    tx.insert_delegations(&written)?;
+    Ok((row, Some(superseded.len() - 1)))
+}
+
+/// The loan that a request names as the one to cut from: of the account's own reseller, who may lend it on.
+fn named_origin(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    account: &Account,
+    parent: Uuid,
+) -> Result<Delegation, Refused> {
+    let not_found = Refused::NotFound("delegation");
+    let parent = tx.delegation(parent)?.ok_or_else(|| not_found.clone())?;
+    scope.account(tx, &parent.account)?.ok_or(not_found)?;
+    if account.parent() != Some(&parent.account) {
+        return Err(Refused::NotACustomer {
+            account: account.id.clone(),
+            lender: parent.account,
+        });
+    }
+    Ok(parent)
+}
+
+/// The loan of the account's own reseller that holds all of the numbers when the new one starts.
+fn origin(
+    tx: &mut Tx<'_>,
+    account: &Account,
+    new: &NewDelegation,
+    window: Window,
+) -> Result<Delegation, Refused> {
+    let not_held = || Refused::NotTheLenders(vec![new.numbers]);
+    let lender = account.parent().ok_or_else(not_held)?;
+    let instant = at_once(window.from());
+    let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
+    found
+        .into_iter()
+        .filter(|row| row.account == *lender && row.lend_on)
+        .find(|row| row.numbers.intersection(new.numbers) == Some(new.numbers))
+        .ok_or_else(not_held)
+}
+
+/// What is lent on is a part of what was lent, in numbers, in time and in rights (RFC 9060 §4: encompassed).
+fn must_be_cut_from(new: &Delegation, parent: &Delegation) -> Result<(), Refused> {
+    if parent.belief.superseded_at.is_some() || !parent.lend_on {
+        return Err(Refused::NotToBeLentOn(parent.row.id));
+    }
+    let missing = gaps(new.numbers, [parent.numbers]);
+    if !missing.is_empty() {
+        return Err(Refused::NotTheLenders(missing));
+    }
+    if !parent.window.encloses(new.window) {
+        return Err(Refused::OutsideTheLenders(parent.window));
+    }
+    if new.ca && !parent.ca {
+        return Err(Refused::CaNotLent);
+    }
+    Ok(())
+}
+
+/// The carrier lends only what it holds when the loan starts. That it also holds it later is asked at each mint.
+pub(super) fn must_be_held(tx: &mut Tx<'_>, numbers: NumberRange, at: Time) -> Result<(), Refused> {
+    let held = tx.allocations_touching(&[numbers], at_once(at), MAX_ROWS + 1)?;
     if held.len() > MAX_ROWS {
         return Err(Refused::TooFragmented);
     }
@@ -127,18 +255,25 @@ fn must_be_held(tx: &mut Tx<'_>, numbers: NumberRange, at: Time) -> Result<(), R
     }
 }
 
-/// Siblings, here all that the carrier itself lends, do not overlap at one instant.
+/// Siblings, which are cut from one loan, or which the carrier itself lends, do not overlap at one instant.
 fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation) -> Result<(), Refused> {
     let versions = Versions::HoldingIn {
         from: new.window.from(),
         until: new.window.until(),
     };
-    match tx.delegations_touching(&[new.numbers], versions, 1)?.pop() {
+    match tx.delegations_beside(new, versions, 1)?.pop() {
         None => Ok(()),
         Some(other) => Err(Refused::Overlap {
             numbers: other.numbers,
             kind: "delegation",
             id: other.row.id,
         }),
+    }
+}
+
+fn at_once(instant: Time) -> Versions {
+    Versions::HoldingIn {
+        from: instant,
+        until: Some(from_unix(instant.timestamp().saturating_add(1))),
     }
 }

@@ -3,11 +3,12 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::clock::Time;
+use crate::domain::account::Account;
+use crate::domain::clock::{Time, rfc3339};
 use crate::domain::decision::MAX_ROWS;
 use crate::domain::tn_auth_list::TnAuthListError;
 use crate::domain::window::WindowError;
-use crate::domain::{AccountId, NumberRange, Spc};
+use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::StoreError;
 
 /// Why a verb was not done; nothing of it stays.
@@ -25,6 +26,29 @@ pub enum Refused {
     ParentChange,
     #[error("an account cannot be its own parent")]
     OwnParent,
+    #[error("at most {} resellers may stand above an account", Account::MOST_ABOVE)]
+    TooDeep,
+    #[error(
+        "a reseller makes customers of its own; name the parent, which is the reseller or one of its customers"
+    )]
+    NoParent,
+    /// A reseller's key is for its customers.
+    #[error("what a reseller is or was lent is for its own lender to change")]
+    OwnAccount,
+    #[error("`{account}` is no customer of `{lender}`, who was lent what this is to be cut from")]
+    NotACustomer {
+        account: AccountId,
+        lender: AccountId,
+    },
+    #[error("delegation {0} may not be lent on, or has ended")]
+    NotToBeLentOn(Uuid),
+    /// The reseller was not lent these numbers; at least one range.
+    #[error("the reseller was not lent {} to lend on", listed(.0))]
+    NotTheLenders(Vec<NumberRange>),
+    #[error("the loan goes beyond the one that it is cut from, which holds from {}{}", rfc3339(&.0.from()), until(.0))]
+    OutsideTheLenders(Window),
+    #[error("the reseller was lent the numbers without the right to CA certificates")]
+    CaNotLent,
     #[error("{numbers} stands in {kind} {id} at the same time")]
     Overlap {
         numbers: NumberRange,
@@ -35,12 +59,15 @@ pub enum Refused {
     #[error("{0} stands in it more than once")]
     Twice(NumberRange),
     /// The carrier does not hold these numbers at the start of what was asked; at least one range.
-    #[error("the carrier does not hold {} then", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("the carrier does not hold {} then", listed(.0))]
     NotHeld(Vec<NumberRange>),
     #[error("`{0}` is not one of the carrier's service provider codes")]
     SpcNotHeld(Spc),
     #[error(transparent)]
     Window(#[from] WindowError),
+    /// Lists the configured ones.
+    #[error("`class` is none of the configured classes of aging: {0}")]
+    UnknownClass(String),
     #[error("the window was over at {0}")]
     Over(Time),
     #[error("the numbers touch more than {MAX_ROWS} rows of the inventory; take fewer at once")]
@@ -62,14 +89,35 @@ impl Refused {
             Self::NotFound(_) => "not-found",
             Self::ParentChange => "parent-change",
             Self::OwnParent => "own-parent",
+            Self::TooDeep => "too-deep",
+            Self::NoParent => "no-parent",
+            Self::OwnAccount => "own-account",
+            Self::NotACustomer { .. } => "not-a-customer",
+            Self::NotToBeLentOn(_) => "not-to-be-lent-on",
+            Self::NotTheLenders(_) => "not-the-lenders",
+            Self::OutsideTheLenders(_) => "outside-the-lenders",
+            Self::CaNotLent => "ca-not-delegated",
             Self::Overlap { .. } | Self::Twice(_) => "overlap",
             Self::NotHeld(_) => "not-allocated",
             Self::SpcNotHeld(_) => "spc-not-held",
             Self::Window(_) => "window",
+            Self::UnknownClass(_) => "unknown-class",
             Self::Over(_) => "window-over",
             Self::TooFragmented => "too-fragmented",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }
     }
+}
+
+fn listed(ranges: &[NumberRange]) -> String {
+    let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    ranges.join(", ")
+}
+
+fn until(window: &Window) -> String {
+    window
+        .until()
+        .map(|until| format!(" to {}", rfc3339(&until)))
+        .unwrap_or_default()
 }

@@ -1,11 +1,15 @@
-//! Explain: the decision that a mint would get, and the rows behind it. No token, no grant.
+//! Explain: the decision that a mint would get, and which rows say yes or no to each part of it. No token, no grant.
 
+use super::scope::Scope;
 use super::{Action, Authority, Refused};
+use crate::domain::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::Facts;
+use crate::domain::explanation::{self, Part, Row};
 use crate::domain::grant::Justification;
+use crate::domain::inventory::Held;
 use crate::domain::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
-use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
 
 /// What would be asked.
 #[derive(Debug, Clone)]
@@ -19,29 +23,87 @@ pub struct Question {
 /// What would be decided, and on what.
 #[derive(Debug, Clone)]
 pub struct Explained {
+    /// As of when.
+    pub at: Time,
     /// The expiry and the rows that justify it, or why not.
     pub decision: Result<(Time, Vec<Justification>), Denial>,
-    /// Every row that touches the numbers now.
+    /// The numbers in their order, split where the answer changes, each with the rows that say so.
+    pub parts: Vec<Part>,
+    /// Every row that touches the numbers now and that the caller may know of.
     pub facts: Facts,
 }
 
 impl Authority {
-    /// Explains what a mint for the account would be answered, were it asked by the account itself. Blocks.
+    /// Explains what a mint for the account would be answered, were it asked by the account itself. A reseller is told of
+    /// its customers alone, and who may ask for tokens of an account is told of that one. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not read, the numbers are no list, or the store cannot answer.
+    /// [`Refused`] if the caller may not know, the numbers are no list, or the store cannot answer.
     pub fn explain(&self, caller: &Caller, question: &Question) -> Result<Explained, Refused> {
-        self.require(caller, Action::Read)?;
         let request = request(question)?;
         let on_behalf = Caller {
-            role: crate::domain::Role::Account,
+            role: Role::Account,
             accounts: vec![question.account.clone()],
             ..caller.clone()
         };
         let order = self.order(&on_behalf, question.account.clone(), request);
-        let (decided, facts) = self.store.explain(&order)?;
-        let decision = decided.map(|grant| (grant.expires_at, grant.justified_by));
-        Ok(Explained { decision, facts })
+        let may_ask = || {
+            let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
+            let (account, request) = (&question.account, &order.request);
+            let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
+            self.policy
+                .may_ask(caller, account, is_carrier, request, lifetime)
+        };
+        if self.require(caller, Action::Read).is_err() && !may_ask() {
+            return Err(Refused::Forbidden);
+        }
+        let scope = Scope::of(caller);
+        self.store.read(|tx| {
+            let Some(account) = scope.account(tx, &question.account)? else {
+                // Somebody else's account is answered as one that is not there.
+                return Ok(Explained {
+                    at: order.now,
+                    decision: Err(Denial::NotTheCallers),
+                    parts: Vec::new(),
+                    facts: Facts::default(),
+                });
+            };
+            let (decided, facts) = tx.explain(&order)?;
+            let parts = explanation::parts(&order.question(), &facts);
+            let mut explained = Explained {
+                at: order.now,
+                decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
+                parts,
+                facts,
+            };
+            if let Scope::Below(roots) = &scope {
+                explained.hide_from(roots, &account);
+            }
+            Ok(explained)
+        })
+    }
+}
+
+impl Explained {
+    /// Takes out what a reseller may not know: what the resellers above it were lent, and what is known of numbers that
+    /// were not lent to it or its customers.
+    fn hide_from(&mut self, roots: &[AccountId], account: &Account) {
+        let line: Vec<&AccountId> = std::iter::once(&account.id).chain(&account.above).collect();
+        let top = line.iter().rposition(|id| roots.contains(id)).unwrap_or(0);
+        let knows = |id: &AccountId| line[..=top].contains(&id);
+        self.facts.delegations.retain(|row| knows(&row.account));
+        let lent: Vec<NumberRange> = self.facts.delegations.iter().map(Held::numbers).collect();
+        let is_lent = |numbers: NumberRange| lent.iter().any(|l| l.intersection(numbers).is_some());
+        self.facts.allocations.retain(|row| is_lent(row.numbers));
+        self.facts.exclusions.retain(|row| is_lent(row.numbers));
+        for part in &mut self.parts {
+            part.rows.retain(|said| match said {
+                Row::Delegation(row) => knows(&row.account),
+                Row::LentOn(_) => true,
+                Row::Allocation(row) => is_lent(row.numbers),
+                Row::Exclusion(row) => is_lent(row.numbers),
+            });
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use thiserror::Error;
 
 use super::Authority;
 use crate::domain::clock::Time;
-use crate::domain::grant::Jti;
+use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Order, StoreError, new_id};
+use crate::store::{Order, StoreError, Verdict, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
 
@@ -62,7 +62,46 @@ impl Authority {
         request: TokenRequest,
     ) -> Result<Issued, IssueError> {
         let outcome = self.decide_record_sign(caller, account, request).await;
-        match &outcome {
+        self.count(&outcome);
+        outcome
+    }
+
+    /// Decides and records many requests, each for itself, in one transaction; [`Authority::sign_all`] makes tokens of
+    /// them. The answers are in the order of the requests.
+    ///
+    /// # Errors
+    /// [`IssueError`] if nothing could be decided; a request that is denied is one of the answers.
+    pub async fn record_all(
+        &self,
+        caller: &Caller,
+        requests: Vec<(AccountId, TokenRequest)>,
+    ) -> Result<Vec<Verdict>, IssueError> {
+        let mut orders = Vec::with_capacity(requests.len());
+        for (account, request) in requests {
+            self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+            let mut order = self.order(caller, account, request);
+            order.jti = Jti::new(order.now, random()?);
+            orders.push(order);
+        }
+        Ok(self.store.issue_all(orders).await?)
+    }
+
+    /// Signs what was recorded, in its order. A thousand signatures take a while, so this is not for a thread that others
+    /// wait for.
+    #[must_use]
+    pub fn sign_all(&self, recorded: Vec<Verdict>) -> Vec<Result<Issued, IssueError>> {
+        let signed = recorded.into_iter().map(|verdict| {
+            let outcome = verdict
+                .map_err(IssueError::from)
+                .and_then(|grant| self.sign(&grant));
+            self.count(&outcome);
+            outcome
+        });
+        signed.collect()
+    }
+
+    fn count(&self, outcome: &Result<Issued, IssueError>) {
+        match outcome {
             Ok(_) => self.metrics.token(Outcome::Granted),
             Err(IssueError::Denied(denial)) => {
                 self.metrics.token(Outcome::Denied);
@@ -70,7 +109,6 @@ impl Authority {
             }
             Err(_) => self.metrics.token(Outcome::Error),
         }
-        outcome
     }
 
     async fn decide_record_sign(
@@ -81,13 +119,19 @@ impl Authority {
     ) -> Result<Issued, IssueError> {
         // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
         // 2. What the token would say: the time, a fresh jti, the chain.
-        let signer = self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+        self.signer.as_deref().ok_or(IssueError::NoSigner)?;
         let mut order = self.order(caller, account, request);
         order.jti = Jti::new(order.now, random()?);
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
         let grant = self.store.issue(order).await??;
-        // 6. Sign what was recorded, and read it back by the verifier's rules before anybody gets it.
-        let token = signer.sign(&grant)?;
+        // 6. Sign what was recorded.
+        self.sign(&grant)
+    }
+
+    /// Signs a grant, and reads the token back by the verifier's rules before anybody gets it.
+    fn sign(&self, grant: &Recorded<Grant>) -> Result<Issued, IssueError> {
+        let signer = self.signer.as_deref().ok_or(IssueError::NoSigner)?;
+        let token = signer.sign(grant)?;
         verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
         let grant = grant.get();
         Ok(Issued {

@@ -6,6 +6,7 @@
 mod accounts;
 mod allocate;
 mod delegate;
+mod disconnect;
 mod error;
 mod exclude;
 mod explain;
@@ -14,10 +15,13 @@ mod issue;
 pub mod jobs;
 mod lookup;
 mod policy;
+mod read;
+mod scope;
 mod withdraw;
 
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
+pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::Refused;
 pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
@@ -27,7 +31,7 @@ pub use policy::{Action, Policy, PolicyError};
 pub use withdraw::{Affected, Outstanding};
 
 // What `Authority::read` is asked with, so that `api` need not know the store.
-pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
+pub use crate::store::{GrantFilter, Page, PageOf, StoreError, Verdict};
 
 use std::sync::Arc;
 
@@ -38,6 +42,7 @@ use crate::domain::{AccountId, Caller, Clock, Spc, Window};
 use crate::signer::Signer;
 use crate::store::{AuditEvent, Store, Tx, new_id};
 use crate::telemetry::Metrics;
+use scope::Scope;
 
 /// The carrier that runs the service.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +73,7 @@ pub struct Authority {
     pub clock: Clock,
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
+    pub aging: AgingDays,
     pub metrics: Arc<Metrics>,
 }
 
@@ -88,29 +94,20 @@ impl Authority {
         Ok(signer.ready(self.clock.now())?)
     }
 
-    /// Refuses a caller whose role does not allow the action.
+    /// Refuses a caller whose role does not allow the action, and, whatever policies say, a reseller what is the carrier's.
     ///
     /// # Errors
     /// [`Refused::Forbidden`].
     pub fn require(&self, caller: &Caller, action: Action) -> Result<(), Refused> {
-        if self.policy.may(caller, action) {
+        let in_scope = match action {
+            Action::Read | Action::Manage => true,
+            Action::Provision => Scope::of(caller) == Scope::Everything,
+        };
+        if in_scope && self.policy.may(caller, action) {
             Ok(())
         } else {
             Err(Refused::Forbidden)
         }
-    }
-
-    /// Asks questions that the caller's role allows it to ask. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if it may not ask, or the store cannot answer.
-    pub fn read<T>(
-        &self,
-        caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, Refused> {
-        self.require(caller, Action::Read)?;
-        Ok(self.store.read(questions)?)
     }
 }
 

@@ -35,7 +35,9 @@ pub enum PolicyError {
 pub enum Action {
     /// Read accounts, the inventory and the ledger.
     Read,
-    /// Change accounts and the inventory, withdraw grants.
+    /// Keep accounts and what they are lent, withdraw grants: all of them, or a reseller's own customers.
+    Manage,
+    /// Change what the carrier as a whole holds and may not use.
     Provision,
 }
 
@@ -56,6 +58,7 @@ struct Names {
     ask: EntityUid,
     mint: EntityUid,
     read: EntityUid,
+    manage: EntityUid,
     provision: EntityUid,
 }
 
@@ -180,11 +183,29 @@ impl Policy {
         }
     }
 
+    /// Whether the caller may ask for tokens of this account at all, and so may know why there would be none.
+    #[must_use]
+    pub fn may_ask(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        is_carrier: bool,
+        request: &TokenRequest,
+        lifetime: u32,
+    ) -> bool {
+        let entities = self.entities(caller, Some((account, is_carrier)));
+        let (ask, resource) = (&self.names.ask, self.account(account));
+        let context = token(request, lifetime);
+        self.evaluate(caller, ask, resource, context, entities.as_ref())
+            .is_some_and(|response| allowed(&response))
+    }
+
     /// Whether the caller may do this with the service as a whole.
     #[must_use]
     pub fn may(&self, caller: &Caller, action: Action) -> bool {
         let action = match action {
             Action::Read => &self.names.read,
+            Action::Manage => &self.names.manage,
             Action::Provision => &self.names.provision,
         };
         let entities = self.entities(caller, None);
@@ -279,6 +300,7 @@ impl Names {
             ask: uid("Action::\"ask\"")?,
             mint: uid("Action::\"mint\"")?,
             read: uid("Action::\"read\"")?,
+            manage: uid("Action::\"manage\"")?,
             provision: uid("Action::\"provision\"")?,
         })
     }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::scope::Scope;
 use super::{Action, Authority, Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti, Withdrawal};
@@ -19,7 +20,7 @@ pub struct Affected<T> {
 /// Grants that are not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outstanding {
-    /// In the order in which they were issued.
+    /// In the order of the seconds in which they were issued.
     pub grants: Vec<Grant>,
     /// Whether there are more than are listed here; `GET /v1/grants` lists them all.
     pub more: bool,
@@ -37,11 +38,11 @@ impl Authority {
         jti: Jti,
         reason: String,
     ) -> Result<Grant, Refused> {
-        self.require(caller, Action::Provision)?;
-        let now = self.clock.now();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "withdraw");
         let work = move |tx: &mut Tx<'_>| {
-            let mut grant = tx.grant(&jti)?.ok_or(Refused::NotFound("grant"))?;
+            let mut grant = super::read::grant(tx, &scope, &jti)?;
             if grant.withdrawal.is_none() {
                 let withdrawal = Withdrawal {
                     at: now,

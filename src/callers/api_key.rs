@@ -46,7 +46,8 @@ impl<'a> PresentedKey<'a> {
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
     pub role: Role,
-    /// One for role `account`, any number for `portal`, none for the others.
+    /// One for role `account`; any number for `portal`; for `provisioner` and `auditor` the reseller whose customers they are
+    /// confined to, or none; none for `admin`.
     pub accounts: Vec<AccountId>,
     /// What the key is for.
     pub label: String,
@@ -78,8 +79,12 @@ pub enum ApiKeyError {
         "a key with role `portal` needs the accounts that it may mint for; name them with --account"
     )]
     NoAccounts,
-    #[error("a key with role `{0}` speaks for no account; leave --account out")]
-    SomeAccounts(Role),
+    #[error("a key with role `admin` speaks for no account; leave --account out")]
+    SomeAccounts,
+    #[error(
+        "a key with role `{0}` is confined to one reseller and its customers at most; name one --account, or none"
+    )]
+    SeveralResellers(Role),
     #[error("there is no account `{0}`; make it with `tn-authority account create`")]
     UnknownAccount(AccountId),
     #[error("random bits cannot be had: {0}")]
@@ -100,9 +105,10 @@ pub(super) async fn create(
         (Role::Account, 1) => {}
         (Role::Account, _) => return Err(ApiKeyError::OneAccount),
         (Role::Portal, 0) => return Err(ApiKeyError::NoAccounts),
-        (Role::Portal, _) | (Role::Admin | Role::Provisioner | Role::Auditor, 0) => {}
-        (Role::Admin | Role::Provisioner | Role::Auditor, _) => {
-            return Err(ApiKeyError::SomeAccounts(new.role));
+        (Role::Portal, _) | (Role::Admin, 0) | (Role::Provisioner | Role::Auditor, 0 | 1) => {}
+        (Role::Admin, _) => return Err(ApiKeyError::SomeAccounts),
+        (Role::Provisioner | Role::Auditor, _) => {
+            return Err(ApiKeyError::SeveralResellers(new.role));
         }
     }
     let (mut id, mut secret) = ([0; ID_LENGTH / 2], [0; 32]);

@@ -18,7 +18,9 @@ pub enum Command {
         /// admin, provisioner, portal, account or auditor.
         #[arg(long)]
         role: Role,
-        /// The account of a key with role `account`; for `portal`, one of its accounts (repeat it for more).
+        /// The account of a key with role `account`; for `portal`, one of its accounts (repeat it for more); for
+        /// `provisioner` and `auditor`, the reseller that the key is for: it then keeps the reseller's customers, and sees
+        /// nothing else.
         #[arg(long = "account")]
         accounts: Vec<AccountId>,
         /// What the key is for.

@@ -9,6 +9,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::parse_time;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
+use uuid::Uuid;
 
 use super::{Outcome, at_the_command_line, numbers};
 
@@ -24,6 +25,15 @@ pub enum Command {
         /// Allow tokens for CA certificates, to delegate further.
         #[arg(long)]
         ca: bool,
+        /// The delegation of a reseller that the numbers are cut from; without it, the carrier itself lends.
+        #[arg(long, value_name = "UUID")]
+        parent: Option<Uuid>,
+        /// Let the account lend the numbers on to customers of its own.
+        #[arg(long)]
+        lend_on: bool,
+        /// Let the reseller of --parent go on getting tokens for the numbers.
+        #[arg(long, requires = "parent")]
+        lender_keeps: bool,
         /// The first second at which the numbers are no longer lent, as 2027-01-31T00:00:00Z.
         #[arg(long, value_parser = parse_time)]
         until: Option<Time>,
@@ -40,6 +50,9 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             account,
             block,
             ca,
+            parent,
+            lend_on,
+            lender_keeps,
             until,
             reference,
         } => {
@@ -47,6 +60,9 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 account,
                 numbers: block,
                 ca,
+                parent,
+                lend_on,
+                lender_keeps,
                 valid_from: None,
                 valid_until: until,
                 reference,

@@ -7,6 +7,8 @@ pub mod certificate;
 pub mod check;
 pub mod delegation;
 pub mod demo;
+pub mod exclusion;
+pub mod explain;
 pub mod fingerprint;
 pub mod import;
 pub mod migrate;

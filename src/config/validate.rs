@@ -20,6 +20,17 @@ impl Config {
                 ),
             );
         }
+        let short_or_long = self
+            .aging
+            .days
+            .iter()
+            .find(|(_, days)| !(45..=365).contains(*days));
+        if let Some((class, days)) = short_or_long {
+            return wrong(
+                "aging.days",
+                format!("has {days} days for `{class}`; numbers age for 45 to 365 days"),
+            );
+        }
         if self.signer.key_file.is_some() != self.signer.chain_file.is_some() {
             return wrong(
                 "signer.key_file",

@@ -58,11 +58,31 @@ pub struct Account {
     pub id: AccountId,
     /// A name for people; empty when none was given.
     pub name: String,
-    /// The reseller that this account is a customer of; the carrier itself when there is none.
-    pub parent: Option<AccountId>,
+    /// The resellers above this account, the nearest first: whose customer it is, and whose customer that one is.
+    /// Nobody when it is the carrier's own customer.
+    pub above: Vec<AccountId>,
     pub created_at: Time,
     /// Since when the account gets no tokens; `None` when it is in good standing.
     pub suspended_since: Option<Time>,
+}
+
+impl Account {
+    /// How many resellers may stand above an account: chains of loans are as long.
+    pub const MOST_ABOVE: usize = 8;
+
+    /// The reseller that this account is a customer of; the carrier itself when there is none.
+    #[must_use]
+    pub fn parent(&self) -> Option<&AccountId> {
+        self.above.first()
+    }
+
+    /// Whether this is one of `roots`, or a customer of theirs at any depth.
+    #[must_use]
+    pub fn is_within(&self, roots: &[AccountId]) -> bool {
+        std::iter::once(&self.id)
+            .chain(&self.above)
+            .any(|id| roots.contains(id))
+    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ pub struct Caller {
     /// What proved it, such as the id of an API key; goes into the audit trail.
     pub id: String,
     pub role: Role,
-    /// The accounts that it speaks for: its own, or those that a portal was given.
+    /// The accounts that it speaks for: its own, those that a portal was given, or the reseller whose customers a provisioner
+    /// or an auditor is confined to.
     pub accounts: Vec<AccountId>,
     /// Names the request in the log, the audit trail and the answer.
     pub request_id: Uuid,

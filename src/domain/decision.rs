@@ -1,19 +1,23 @@
 //! The rule of authority, as one pure function over the facts that the store has read.
 //!
-//! An account may have a token for a number at an instant when the number is in the account's delegations, the carrier's
-//! allocations hold it and no exclusion touches it; all of it for the whole of `[now, exp)`. A known end shortens `exp`.
+//! An account may have a token for a number at an instant when the number is in the account's delegations and in those that
+//! they are cut from, the account has not lent it on for good, the carrier's allocations hold it and no exclusion touches
+//! it; all of it for the whole of `[now, exp)`. A known end shortens `exp`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use super::account::AccountId;
+use uuid::Uuid;
+
+use super::account::{Account, AccountId};
 use super::claims::TokenRequest;
 use super::clock::Time;
 use super::denial::{Cause, Denial, Refusal, Subject};
 use super::grant::Justification;
-use super::inventory::{Allocation, Delegation, Exclusion, Held};
+use super::inventory::{Allocation, Delegation, Exclusion, Held, RowRef};
 use super::number::{NumberRange, Tn};
 use super::range_set::gaps;
 use super::spc::Spc;
+use super::window::Window;
 
 /// How many rows of one kind one decision may weigh; more is refused, so that no list costs without bound.
 pub const MAX_ROWS: usize = 2_000;
@@ -21,6 +25,7 @@ pub const MAX_ROWS: usize = 2_000;
 /// What is asked, and when.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
+    pub account: &'a AccountId,
     pub request: &'a TokenRequest,
     pub now: Time,
     /// The expiry that the request and the signing certificate allow.
@@ -34,9 +39,14 @@ pub struct Question<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub standing: Standing,
+    /// The resellers above the account that are suspended: nothing that hangs below their loans holds.
+    pub suspended_above: Vec<AccountId>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
+    /// What the account was lent, and what the resellers above it were, so that each loan can be followed to the carrier.
     pub delegations: Vec<Delegation>,
+    /// What the account itself has lent on without keeping its own right.
+    pub lent_on: Vec<Delegation>,
     pub allocations: Vec<Allocation>,
     pub exclusions: Vec<Exclusion>,
 }
@@ -68,6 +78,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     }
     let rows = [
         facts.delegations.len(),
+        facts.lent_on.len(),
         facts.allocations.len(),
         facts.exclusions.len(),
     ];
@@ -87,8 +98,9 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
             cause: Cause::SpcNotHeld,
         })
         .collect();
+    let loans = loans(question.account, facts);
     for numbers in question.request.numbers() {
-        match decide_range(*numbers, question, facts) {
+        match decide_range(*numbers, question, &loans, facts) {
             Ok((until, rows)) => {
                 expires_at = expires_at.min(until);
                 justified_by.extend(rows);
@@ -112,18 +124,42 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
 }
 
 /// The accounts that may have a token for a number at an instant, as far as these rows say; in the order of their ids.
+/// `delegations` are those of everybody.
 #[must_use]
 pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
-    let at_once = |row: &dyn Held| row.numbers().contains(number) && row.window().contains(at);
-    let held = facts.allocations.iter().any(|row| at_once(row));
-    if !held || facts.exclusions.iter().any(|row| at_once(row)) {
+    fn at_once<R: Held>(row: &R, number: Tn, at: Time) -> bool {
+        row.numbers().contains(number) && row.window().contains(at)
+    }
+    let mut held = facts.allocations.iter();
+    let mut excluded = facts.exclusions.iter();
+    if !held.any(|row| at_once(row, number, at)) || excluded.any(|row| at_once(row, number, at)) {
         return Vec::new();
     }
-    let lent = facts.delegations.iter().filter(|row| at_once(*row));
-    lent.map(|row| row.account.clone())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    let lent_on = |account: &AccountId| {
+        facts.delegations.iter().any(|row| {
+            let from = row.cut_from.as_ref();
+            from.is_some_and(|from| from.lender == *account && !from.lender_keeps)
+                && at_once(row, number, at)
+        })
+    };
+    let accounts: BTreeSet<&AccountId> = facts.delegations.iter().map(|row| &row.account).collect();
+    let holders = accounts.into_iter().filter(|account| {
+        let mut loans = loans(account, facts).into_iter();
+        loans.any(|loan| !loan.lender_suspended && at_once(&loan, number, at)) && !lent_on(account)
+    });
+    holders.cloned().collect()
+}
+
+/// What of one range would be refused, for the first cause that applies to any of it; nothing if it would be granted.
+pub(super) fn refusals_of(
+    numbers: NumberRange,
+    question: &Question<'_>,
+    facts: &Facts,
+) -> Vec<Refusal> {
+    let loans = loans(question.account, facts);
+    decide_range(numbers, question, &loans, facts)
+        .err()
+        .unwrap_or_default()
 }
 
 /// The same for one range of the list. The first cause that applies is named, and what the account was never lent is
@@ -131,30 +167,102 @@ pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
 fn decide_range(
     numbers: NumberRange,
     question: &Question<'_>,
+    loans: &[Loan],
     facts: &Facts,
 ) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
     let refuse = |cause| move |parts: Vec<NumberRange>| refused(parts, cause);
-    let delegations: Vec<&Delegation> = facts.delegations.iter().collect();
-    let mut lent =
-        held_until(numbers, &delegations, question).map_err(refuse(Cause::NotDelegated))?;
-    if question.request.ca() {
-        let with_ca: Vec<&Delegation> = delegations.into_iter().filter(|d| d.ca).collect();
-        lent = held_until(numbers, &with_ca, question).map_err(refuse(Cause::CaNotDelegated))?;
+    let cover = |wanted: &dyn Fn(&Loan) -> bool, cause| {
+        let wanted: Vec<&Loan> = loans.iter().filter(|loan| wanted(loan)).collect();
+        held_until(numbers, &wanted, question).map_err(refuse(cause))
+    };
+    let mut lent = cover(&|_| true, Cause::NotDelegated)?;
+    // Asked again only where it can make a difference.
+    if loans.iter().any(|loan| loan.lender_suspended) {
+        lent = cover(&|loan| !loan.lender_suspended, Cause::LenderSuspended)?;
     }
+    if question.request.ca() {
+        let with_ca = |loan: &Loan| loan.ca && !loan.lender_suspended;
+        lent = cover(&with_ca, Cause::CaNotDelegated)?;
+    }
+    let kept_until = free_until(numbers, &facts.lent_on, |_| Cause::LentOn, question)?;
     let allocations: Vec<&Allocation> = facts.allocations.iter().collect();
     let held = held_until(numbers, &allocations, question).map_err(refuse(Cause::NotAllocated))?;
-    let free_until = free_until(numbers, &facts.exclusions, question)?;
+    let excluded = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
+    let free_until = free_until(numbers, &facts.exclusions, excluded, question)?;
 
-    let rows = lent
-        .rows
-        .iter()
-        .map(|row| Justification::Delegation(row.row()));
-    let rows = rows.chain(
+    let rows = lent.rows.iter().flat_map(|loan| &loan.rows);
+    let rows = rows.map(|row| Justification::Delegation(*row)).chain(
         held.rows
             .iter()
             .map(|row| Justification::Allocation(row.row())),
     );
-    Ok((lent.until.min(held.until).min(free_until), rows.collect()))
+    let ends = [lent.until, kept_until, held.until, free_until];
+    let until = ends.into_iter().fold(question.until, Time::min);
+    Ok((until, rows.collect()))
+}
+
+/// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
+#[derive(Debug, Clone)]
+struct Loan {
+    /// The delegation itself, then the one that it is cut from, and so on.
+    rows: Vec<RowRef>,
+    numbers: NumberRange,
+    window: Window,
+    /// Whether all of them allow CA certificates.
+    ca: bool,
+    lender_suspended: bool,
+}
+
+impl Held for Loan {
+    fn row(&self) -> RowRef {
+        self.rows[0]
+    }
+    fn numbers(&self) -> NumberRange {
+        self.numbers
+    }
+    fn window(&self) -> Window {
+        self.window
+    }
+}
+
+/// What an account was lent, each with what it is cut from. A loan whose origin is not among the facts does not count.
+fn loans(account: &AccountId, facts: &Facts) -> Vec<Loan> {
+    let cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
+    let origins: HashMap<Uuid, &Delegation> = facts
+        .delegations
+        .iter()
+        .filter(|_| cut)
+        .map(|row| (row.row.id, row))
+        .collect();
+    let own = facts
+        .delegations
+        .iter()
+        .filter(|row| row.account == *account);
+    own.filter_map(|own| {
+        let mut loan = Loan {
+            rows: vec![own.row],
+            numbers: own.numbers,
+            window: own.window,
+            ca: own.ca,
+            lender_suspended: false,
+        };
+        let mut below = own;
+        while let Some(from) = &below.cut_from {
+            let parent = *origins.get(&from.parent)?;
+            // Chains are short; a circle, which no verb can make, is not followed.
+            if loan.rows.len() > Account::MOST_ABOVE {
+                return None;
+            }
+            loan.rows.push(parent.row);
+            loan.numbers = loan.numbers.intersection(parent.numbers)?;
+            loan.window = loan.window.intersection(parent.window)?;
+            loan.ca &= parent.ca;
+            loan.lender_suspended |= facts.suspended_above.contains(&parent.account);
+            below = parent;
+        }
+        Some(loan)
+    })
+    .collect()
 }
 
 /// Rows that hold all of some numbers, without a gap, from now until an instant.
@@ -204,22 +312,23 @@ fn held_until<'a, R: Held>(
     }
 }
 
-/// Until when no exclusion touches the numbers; refuses those that one touches now.
-fn free_until(
+/// Until when none of these rows touches the numbers; refuses those that one touches now.
+fn free_until<R: Held>(
     numbers: NumberRange,
-    exclusions: &[Exclusion],
+    rows: &[R],
+    cause: impl Fn(&R) -> Cause,
     question: &Question<'_>,
 ) -> Result<Time, Vec<Refusal>> {
-    let touching = exclusions.iter().filter_map(|exclusion| {
-        let part = exclusion.numbers.intersection(numbers)?;
-        Some((part, exclusion))
+    let touching = rows.iter().filter_map(|row| {
+        let part = row.numbers().intersection(numbers)?;
+        Some((part, row))
     });
     let (mut until, mut refusals) = (question.until, Vec::new());
-    for (part, exclusion) in touching {
-        if exclusion.window.contains(question.now) {
-            refusals.extend(refused(vec![part], Cause::Excluded(exclusion.reason)));
-        } else if exclusion.window.from() > question.now {
-            until = until.min(exclusion.window.from());
+    for (part, row) in touching {
+        if row.window().contains(question.now) {
+            refusals.extend(refused(vec![part], cause(row)));
+        } else if row.window().from() > question.now {
+            until = until.min(row.window().from());
         }
     }
     if refusals.is_empty() {

@@ -77,6 +77,10 @@ pub enum Subject {
 pub enum Cause {
     /// The account was lent no such number, or not now.
     NotDelegated,
+    /// It was lent such a number by a reseller that is suspended, or whose own lender is.
+    LenderSuspended,
+    /// It has lent the number on, and kept no right to it.
+    LentOn,
     /// The carrier holds no such number, or not now.
     NotAllocated,
     /// The carrier holds it, but may not use it now.
@@ -93,6 +97,8 @@ impl Cause {
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotDelegated => "not-delegated",
+            Self::LenderSuspended => "lender-suspended",
+            Self::LentOn => "lent-on",
             Self::NotAllocated => "not-allocated",
             Self::Excluded(reason) => reason.as_str(),
             Self::CaNotDelegated => "ca-not-delegated",
@@ -105,6 +111,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotDelegated => f.write_str("not lent to the account now"),
+            Self::LenderSuspended => f.write_str("lent by a reseller that is suspended"),
+            Self::LentOn => f.write_str("lent on by the account, which kept no right to it"),
             Self::NotAllocated => f.write_str("not held by the carrier now"),
             Self::Excluded(reason) => write!(f, "without authority now: {}", reason.as_str()),
             Self::CaNotDelegated => f.write_str("lent without the right to CA certificates"),

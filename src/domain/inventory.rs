@@ -144,15 +144,28 @@ pub struct Allocation {
 pub struct Delegation {
     pub row: RowRef,
     pub account: AccountId,
-    /// The delegation of a reseller that this one is cut from; `None` when the carrier itself lends.
-    pub parent: Option<Uuid>,
+    /// The loan of a reseller that this one is cut from; `None` when the carrier itself lends.
+    pub cut_from: Option<CutFrom>,
     pub numbers: NumberRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4, `ca`).
     pub ca: bool,
+    /// Whether the account may lend the numbers on to customers of its own (RFC 9060 §4).
+    pub lend_on: bool,
     /// The carrier's own order or contract.
     pub reference: Option<String>,
     pub window: Window,
     pub belief: Belief,
+}
+
+/// The loan that another one is cut from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutFrom {
+    /// The delegation; it holds all numbers of what is cut from it.
+    pub parent: Uuid,
+    /// The reseller who was lent that one, and lends this one.
+    pub lender: AccountId,
+    /// Whether the lender may still get tokens for the numbers itself.
+    pub lender_keeps: bool,
 }
 
 /// Numbers without authority now, though an allocation holds them.

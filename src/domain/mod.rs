@@ -11,6 +11,7 @@ pub mod claims;
 pub mod clock;
 pub mod decision;
 pub mod denial;
+pub mod explanation;
 pub mod fingerprint;
 pub mod grant;
 pub mod inventory;

@@ -49,6 +49,22 @@ impl Window {
         self.from <= time && self.until.is_none_or(|until| time < until)
     }
 
+    /// When both hold, if they ever do.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        let until = match (self.until, other.until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (until, None) | (None, until) => until,
+        };
+        Self::new(self.from.max(other.from), until).ok()
+    }
+
+    /// Whether all of `other` lies in this window.
+    #[must_use]
+    pub fn encloses(self, other: Self) -> bool {
+        self.intersection(other) == Some(other)
+    }
+
     /// Whether there is an instant at which both hold.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {

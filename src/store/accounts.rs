@@ -19,7 +19,15 @@ struct Row {
     id: String,
     name: String,
     parent_id: Option<String>,
+    path: String,
     created_at: i64,
+}
+
+/// The way to an account from the carrier: `/reseller/customer`. A `/` is in no id, so all that is below an account
+/// starts with its path and a `/`, and stands side by side in an index.
+pub(super) fn path(account: &Account) -> String {
+    let steps = account.above.iter().rev().chain([&account.id]);
+    steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
 
 /// An account's row and since when it is suspended.
@@ -29,11 +37,17 @@ impl TryFrom<WithSuspension> for Account {
     type Error = StoreError;
 
     fn try_from((row, suspended_at): WithSuspension) -> Result<Self, StoreError> {
-        let parent = row.parent_id.as_deref().map(str::parse);
+        // The last step of the path is the account itself.
+        let above = row.path.split('/').skip(1).map(str::parse);
+        let mut above: Vec<AccountId> = above
+            .collect::<Result<_, _>>()
+            .map_err(StoreError::corrupt)?;
+        above.pop();
+        above.reverse();
         Ok(Self {
             id: row.id.parse().map_err(StoreError::corrupt)?,
             name: row.name,
-            parent: parent.transpose().map_err(StoreError::corrupt)?,
+            above,
             created_at: from_unix(row.created_at),
             suspended_since: suspended_at.map(from_unix),
         })
@@ -52,6 +66,27 @@ macro_rules! with_suspension {
             .select((accounts::all_columns, suspensions::suspended_at.nullable()))
     };
 }
+
+/// The ids of some accounts and of all that is below them. `0` is the character behind `/`.
+macro_rules! within {
+    ($roots:expr) => {{
+        use $crate::store::schema::accounts;
+        let mut found = accounts::table
+            .select(accounts::id)
+            .filter(accounts::path.eq(""))
+            .into_boxed();
+        for root in $roots {
+            let path = path(root);
+            found = found.or_filter(
+                accounts::path.eq(path.clone()).or(accounts::path
+                    .ge(format!("{path}/"))
+                    .and(accounts::path.lt(format!("{path}0")))),
+            );
+        }
+        found
+    }};
+}
+pub(super) use within;
 
 impl Tx<'_> {
     /// Those of these accounts that exist.
@@ -76,17 +111,27 @@ impl Tx<'_> {
         Ok(self.accounts(&[id])?.pop())
     }
 
-    /// A page of the accounts, in the order of their ids.
+    /// A page of the accounts, in the order of their ids; if `roots` are named, only these and all that is below them.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    pub fn list_accounts(&mut self, page: &Page) -> Result<PageOf<Account>, StoreError> {
+    pub fn list_accounts(
+        &mut self,
+        roots: Option<&[Account]>,
+        page: &Page,
+    ) -> Result<PageOf<Account>, StoreError> {
         let rows = self.run(|connection| {
-            on_either!(connection, c => with_suspension!()
-                .filter(accounts::id.gt(page.after()))
-                .order(accounts::id)
-                .limit(page.fetch())
-                .load::<WithSuspension>(c))
+            on_either!(connection, c => {
+                let mut query = with_suspension!()
+                    .filter(accounts::id.gt(page.after()))
+                    .order(accounts::id)
+                    .limit(page.fetch())
+                    .into_boxed();
+                if let Some(roots) = roots {
+                    query = query.filter(accounts::id.eq_any(within!(roots)));
+                }
+                query.load::<WithSuspension>(c)
+            })
         })?;
         page.of(rows, |(row, _)| row.id.clone())
     }
@@ -99,7 +144,8 @@ impl Tx<'_> {
         let row = Row {
             id: account.id.to_string(),
             name: account.name.clone(),
-            parent_id: account.parent.as_ref().map(ToString::to_string),
+            parent_id: account.parent().map(ToString::to_string),
+            path: path(account),
             created_at: account.created_at.timestamp(),
         };
         self.run(|connection| {

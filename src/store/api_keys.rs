@@ -88,7 +88,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] if the store cannot take it.
     pub fn insert_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
-        let own = (key.role == Role::Account)
+        let own = (key.role != Role::Portal)
             .then(|| key.accounts.first())
             .flatten();
         let row = Row {

@@ -9,7 +9,7 @@ use super::columns;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::grants;
-use super::schema::{allocations, delegations, exclusions, grant_numbers};
+use super::schema::{allocations, exclusions, grant_numbers};
 use super::touching::{Probes, Touching, Versions};
 use super::tx::Tx;
 use crate::domain::clock::Time;
@@ -46,7 +46,6 @@ macro_rules! supersede_many {
 }
 
 supersede_many!(supersede_allocations, allocations);
-supersede_many!(supersede_delegations, delegations);
 supersede_many!(supersede_exclusions, exclusions);
 
 /// A row of `grant_numbers`, in the order of its columns.

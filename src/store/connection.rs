@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
@@ -11,7 +12,11 @@ use diesel::r2d2::ManageConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::error::OpenError;
+use super::error::{OpenError, Remedy};
+
+/// Together as long as `busy_timeout`.
+const TRIES_TO_SET_UP: u32 = 400;
+const BETWEEN_TRIES: Duration = Duration::from_millis(25);
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -91,10 +96,24 @@ impl DatabaseUrl {
                  WHERE current_setting('synchronous_commit') = 'off';"
             }
         };
-        connection
-            .batch_execute(settings)
+        set_up(&mut connection, settings)
             .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
         Ok(connection)
+    }
+}
+
+/// Applies the settings of a new connection. Several that open a fresh SQLite file at once are in each other's way when
+/// they turn it to WAL, and `busy_timeout` does not cover that: SQLite answers at once that the file is locked.
+fn set_up(connection: &mut AnyConnection, settings: &str) -> QueryResult<()> {
+    let mut tries_left = TRIES_TO_SET_UP;
+    loop {
+        tries_left -= 1;
+        match connection.batch_execute(settings) {
+            Err(error) if tries_left > 0 && Remedy::for_error(&error) == Remedy::Repeat => {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            done => return done,
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
+use super::accounts::{path, within};
 use super::columns;
 use super::connection::{AnyConnection, on_either};
 use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{grant_numbers, grants};
 use super::tx::Tx;
+use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::inventory::RowRef;
@@ -48,6 +50,8 @@ struct NumbersRow<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct GrantFilter {
     pub account: Option<AccountId>,
+    /// Only grants of these accounts and of all that is below them.
+    pub within: Option<Vec<Account>>,
     /// Only grants whose list touches these numbers.
     pub numbers: Option<NumberRange>,
     /// Only grants in this state at this instant.
@@ -151,6 +155,9 @@ macro_rules! passing {
         if let Some(account) = &$filter.account {
             query = query.filter(grants::account_id.eq(account.as_str()));
         }
+        if let Some(roots) = &$filter.within {
+            query = query.filter(grants::account_id.eq_any(within!(roots)));
+        }
         if let Some(numbers) = $filter.numbers {
             query = query.filter(grants::jti.eq_any(touching!(numbers, expiring_after)));
         }
@@ -232,7 +239,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the grants that pass the filter, in the order in which they were issued.
+    /// A page of the grants that pass the filter, in the order of the seconds in which they were issued.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.

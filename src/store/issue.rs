@@ -16,6 +16,7 @@ use super::tx::Tx;
 use super::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
+use crate::domain::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
 use crate::domain::grant::{Grant, Jti};
@@ -48,8 +49,10 @@ pub struct Order {
 }
 
 impl Order {
-    fn question(&self) -> Question<'_> {
+    /// What the order asks.
+    pub fn question(&self) -> Question<'_> {
         Question {
+            account: &self.account,
             request: &self.request,
             now: self.now,
             until: self.until,
@@ -126,13 +129,15 @@ pub(super) fn decide_and_record(
     Ok(outcomes)
 }
 
-/// What [`decision::decide`] would weigh for one order, read without recording anything.
-pub(super) fn explain(
-    tx: &mut Tx<'_>,
-    order: &Order,
-) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
-    let facts = load(tx, &[order])?.pop().unwrap_or_default();
-    Ok((order.decide(&facts), facts))
+impl Tx<'_> {
+    /// What an order would be answered, and on what facts. Records nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn explain(&mut self, order: &Order) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
+        let facts = load(self, &[order])?.pop().unwrap_or_default();
+        Ok((order.decide(&facts), facts))
+    }
 }
 
 /// Reads the facts of all orders that policy has let through.
@@ -156,24 +161,31 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     };
 
     let ids: HashSet<&AccountId> = open.iter().map(|(_, order)| &order.account).collect();
-    let accounts = tx.accounts(&ids.into_iter().collect::<Vec<_>>())?;
-    let standing: HashMap<_, _> = accounts
+    let accounts: HashMap<AccountId, Account> = tx
+        .accounts(&ids.into_iter().collect::<Vec<_>>())?
         .into_iter()
-        .map(|account| {
-            let suspended = account.suspended_since.is_some();
-            let standing = if suspended {
-                Standing::Suspended
-            } else {
-                Standing::Good
-            };
-            (account.id, standing)
-        })
+        .map(|account| (account.id.clone(), account))
         .collect();
-    let mut probes = Probes::default();
+    let suspended_above = suspended_above(tx, accounts.values())?;
+    // Whose numbers, and what the numbers are in: the first also for the resellers above each account.
+    let (mut lent_probes, mut probes) = (Probes::default(), Probes::default());
     for (asker, order) in &open {
-        facts[*asker].standing = standing.get(&order.account).copied().unwrap_or_default();
-        if facts[*asker].standing == Standing::Good {
-            probes.add(*asker, Some(&order.account), order.request.numbers());
+        let (facts, numbers) = (&mut facts[*asker], order.request.numbers());
+        let Some(account) = accounts.get(&order.account) else {
+            continue;
+        };
+        if account.suspended_since.is_some() {
+            facts.standing = Standing::Suspended;
+            continue;
+        }
+        facts.standing = Standing::Good;
+        probes.add(*asker, Some(&account.id), numbers);
+        lent_probes.add(*asker, Some(&account.id), numbers);
+        for above in &account.above {
+            lent_probes.add(*asker, Some(above), numbers);
+            if suspended_above.contains(above) {
+                facts.suspended_above.push(above.clone());
+            }
         }
     }
     if probes.is_empty() {
@@ -189,11 +201,28 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     } else {
         ROWS_PER_BATCH
     };
-    let lent = Touching::<delegations::table>::new("delegations", probes.clone(), versions, limit)
+    let lent = Touching::<delegations::table>::new("delegations", lent_probes, versions, limit)
         .of_the_account();
     let lent = tx.run(
         |connection| on_either!(connection, c => lent.load::<(i32, delegation_rows::Row)>(c)),
     )?;
+    let by_a_reseller = |(asker, row): &(i32, delegation_rows::Row)| {
+        let asker = usize::try_from(*asker)
+            .ok()
+            .and_then(|asker| orders.get(asker));
+        asker.is_some_and(|order| row.may_be_lent_on_by(&order.account))
+    };
+    let lent_on = if lent.iter().any(by_a_reseller) {
+        let query =
+            Touching::<delegations::table>::new("delegations", probes.clone(), versions, limit)
+                .lent_on_by_the_account();
+        tx.run(
+            |connection| on_either!(connection, c => query.load::<(i32, delegation_rows::Row)>(c)),
+        )?
+    } else {
+        // Most accounts are no resellers, and spare the question.
+        Vec::new()
+    };
     let held = Touching::<allocations::table>::new("allocations", probes.clone(), versions, limit);
     let held = tx.run(
         |connection| on_either!(connection, c => held.load::<(i32, allocation_rows::Row)>(c)),
@@ -203,7 +232,8 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         |connection| on_either!(connection, c => kept.load::<(i32, exclusion_rows::Row)>(c)),
     )?;
 
-    let most = [lent.len(), held.len(), kept.len()].into_iter().max();
+    let found = [lent.len(), lent_on.len(), held.len(), kept.len()];
+    let most = found.into_iter().max();
     if orders.len() > 1 && most >= Some(limit) {
         // Somebody asks for more than fits; alone, each is told apart.
         let alone = orders
@@ -212,9 +242,24 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         return alone.collect();
     }
     distribute::<_, Delegation>(&mut facts, lent, |facts| &mut facts.delegations)?;
+    distribute::<_, Delegation>(&mut facts, lent_on, |facts| &mut facts.lent_on)?;
     distribute::<_, Allocation>(&mut facts, held, |facts| &mut facts.allocations)?;
     distribute::<_, Exclusion>(&mut facts, kept, |facts| &mut facts.exclusions)?;
     Ok(facts)
+}
+
+/// Which of the resellers above these accounts are suspended.
+fn suspended_above<'a>(
+    tx: &mut Tx<'_>,
+    accounts: impl Iterator<Item = &'a Account>,
+) -> Result<HashSet<AccountId>, StoreError> {
+    let above: HashSet<&AccountId> = accounts.flat_map(|account| &account.above).collect();
+    if above.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let above = tx.accounts(&above.into_iter().collect::<Vec<_>>())?;
+    let suspended = above.into_iter().filter(|a| a.suspended_since.is_some());
+    Ok(suspended.map(|account| account.id).collect())
 }
 
 /// Gives each asker its rows.

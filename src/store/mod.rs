@@ -41,10 +41,7 @@ use std::time::Duration;
 use uuid::timestamp::context::ContextV7;
 use uuid::{Timestamp, Uuid};
 
-use crate::domain::Denial;
 use crate::domain::clock::Time;
-use crate::domain::decision::Facts;
-use crate::domain::grant::Grant;
 use crate::telemetry::Metrics;
 use writer::Writer;
 
@@ -135,15 +132,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if that could not be done; then there is no token.
     pub async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
-        self.writer.issue(order).await
+        let mut verdicts = self.writer.issue(vec![order]).await?;
+        let lost = || StoreError::Unavailable("the order was not answered".to_owned());
+        verdicts.pop().ok_or_else(lost)
     }
 
-    /// What [`Store::issue`] would decide, and on what facts. Records nothing; blocks.
+    /// Decides many orders, each for itself, and records what was decided, in one transaction. Answers after COMMIT, in
+    /// the order of the orders.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot answer.
-    pub fn explain(&self, order: &Order) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
-        self.read(|tx| issue::explain(tx, order))
+    /// [`StoreError`] if that could not be done; then there are no tokens.
+    pub async fn issue_all(&self, orders: Vec<Order>) -> Result<Vec<Verdict>, StoreError> {
+        self.writer.issue(orders).await
     }
 
     /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
@@ -173,7 +173,7 @@ impl Store {
                 "the thread that writes has ended".to_owned(),
             ));
         }
-        self.read(|tx| tx.list_accounts(&Page::new(1, None)).map(drop))
+        self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
     }
 }
 

@@ -8,6 +8,7 @@ table! {
         id -> Text,
         name -> Text,
         parent_id -> Nullable<Text>,
+        path -> Text,
         created_at -> BigInt,
     }
 }
@@ -62,10 +63,13 @@ table! {
         version -> Integer,
         account_id -> Text,
         parent_id -> Nullable<Text>,
+        lender_id -> Nullable<Text>,
         first_position -> BigInt,
         last_position -> BigInt,
         span -> BigInt,
         ca -> Bool,
+        lend_on -> Bool,
+        lender_keeps -> Bool,
         reference -> Nullable<Text>,
         valid_from -> BigInt,
         valid_until -> Nullable<BigInt>,

@@ -4,6 +4,7 @@
 //! into an index on span and first position for each span that occurs finds everything, in O(log n + matches), and one
 //! statement answers for a whole batch of questions.
 
+use std::fmt::Write as _;
 use std::marker::PhantomData;
 
 use diesel::pg::Pg;
@@ -13,6 +14,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, Table};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::domain::clock::Time;
 use crate::domain::range_set::merged;
@@ -73,10 +75,19 @@ pub enum Versions {
     All,
 }
 
+/// Whose rows are wanted.
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    Anybodys,
+    OfTheAccount,
+    LentOnByTheAccount,
+    CutFrom(Option<Uuid>),
+}
+
 /// Finds the rows of table `T` that touch the probes; each comes once, with the number of its asker. At most `limit` rows.
 pub(super) struct Touching<T> {
     table: &'static str,
-    per_account: bool,
+    whose: Whose,
     probes: Probes,
     json: String,
     period: Option<(i64, i64)>,
@@ -95,7 +106,7 @@ impl<T> Touching<T> {
     ) -> Self {
         Self {
             table,
-            per_account: false,
+            whose: Whose::Anybodys,
             json: probes.to_json(),
             probes,
             period: match versions {
@@ -119,7 +130,19 @@ impl<T> Touching<T> {
 
     /// Only the rows of the account that each probe names.
     pub(super) fn of_the_account(mut self) -> Self {
-        self.per_account = true;
+        self.whose = Whose::OfTheAccount;
+        self
+    }
+
+    /// Only what the account that each probe names has lent on without keeping its own right.
+    pub(super) fn lent_on_by_the_account(mut self) -> Self {
+        self.whose = Whose::LentOnByTheAccount;
+        self
+    }
+
+    /// Only what is cut from this delegation, or, without one, what the carrier itself lends.
+    pub(super) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
+        self.whose = Whose::CutFrom(parent);
         self
     }
 
@@ -140,8 +163,17 @@ impl<T> Touching<T> {
             "t.span = s.span AND t.first_position > p.first_position - s.span \
              AND t.first_position <= p.last_position AND t.last_position >= p.first_position",
         );
-        if self.per_account {
-            sql.push_str(" AND t.account_id = p.account_id");
+        match self.whose {
+            Whose::Anybodys => {}
+            Whose::OfTheAccount => sql.push_str(" AND t.account_id = p.account_id"),
+            Whose::LentOnByTheAccount => {
+                sql.push_str(" AND t.lender_id = p.account_id AND NOT t.lender_keeps");
+            }
+            Whose::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
+            // A UUID is hex digits and dashes.
+            Whose::CutFrom(Some(parent)) => {
+                let _ = write!(sql, " AND t.parent_id = '{parent}'");
+            }
         }
         if self.period.is_some() {
             sql.push_str(" AND t.superseded_at IS NULL");

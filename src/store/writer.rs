@@ -43,11 +43,11 @@ enum Job {
     Change(Box<dyn Change>),
 }
 
-/// An order, its outcome once it is decided, and who waits for it.
+/// Orders of one caller, their outcomes once they are decided, and who waits for them.
 struct IssueJob {
-    order: Order,
-    outcome: Option<Result<Grant, Denial>>,
-    reply: oneshot::Sender<Result<Verdict, StoreError>>,
+    orders: Vec<Order>,
+    outcomes: Option<Vec<Result<Grant, Denial>>>,
+    reply: oneshot::Sender<Result<Vec<Verdict>, StoreError>>,
 }
 
 /// A change of the inventory: a closure that may run twice, with its type erased.
@@ -122,12 +122,12 @@ impl Writer {
             .is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Orders a token. The answer comes after COMMIT.
-    pub(super) async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
+    /// Orders tokens, all in one transaction. The answers come after COMMIT, in the order of the orders.
+    pub(super) async fn issue(&self, orders: Vec<Order>) -> Result<Vec<Verdict>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Issue(Box::new(IssueJob {
-            order,
-            outcome: None,
+            orders,
+            outcomes: None,
             reply,
         })))?;
         answer.await.map_err(|_| gone())?
@@ -192,14 +192,15 @@ impl Job {
         match self {
             Self::Change(change) => change.answer(committed),
             Self::Issue(job) => {
-                let verdict = match (committed, job.outcome) {
-                    (Ok(()), Some(outcome)) => Ok(outcome.map(Recorded::after_commit)),
+                let recorded = |outcome: Result<Grant, Denial>| outcome.map(Recorded::after_commit);
+                let verdicts = match (committed, job.outcomes) {
+                    (Ok(()), Some(outcomes)) => Ok(outcomes.into_iter().map(recorded).collect()),
                     (Ok(()), None) => Err(StoreError::Unavailable(
                         "the order was not decided".to_owned(),
                     )),
                     (Err(error), _) => Err(error),
                 };
-                let _ = job.reply.send(verdict);
+                let _ = job.reply.send(verdicts);
             }
         }
     }
@@ -333,15 +334,15 @@ fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<(), StoreError> {
     }
     let orders: Vec<&Order> = segment
         .iter()
-        .filter_map(|job| match job {
-            Job::Issue(job) => Some(&job.order),
-            Job::Change(_) => None,
+        .flat_map(|job| match job {
+            Job::Issue(job) => job.orders.as_slice(),
+            Job::Change(_) => &[],
         })
         .collect();
-    let outcomes = issue::decide_and_record(tx, &orders)?;
-    for (job, decided) in segment.iter_mut().zip(outcomes) {
+    let mut outcomes = issue::decide_and_record(tx, &orders)?.into_iter();
+    for job in segment {
         if let Job::Issue(job) = job {
-            job.outcome = Some(decided);
+            job.outcomes = Some(outcomes.by_ref().take(job.orders.len()).collect());
         }
     }
     Ok(())

@@ -40,13 +40,16 @@ fn facts() -> Facts {
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
         standing: Standing::Good,
+        suspended_above: Vec::new(),
+        lent_on: Vec::new(),
         spcs: vec!["1234".parse().expect("a code")],
         delegations: vec![Delegation {
             row: row(1),
             account: "acme".parse().expect("an id"),
-            parent: None,
+            cut_from: None,
             numbers,
             ca: false,
+            lend_on: false,
             reference: None,
             window,
             belief,
@@ -66,7 +69,9 @@ fn facts() -> Facts {
 fn decisions(c: &mut Criterion) {
     let list = TnAuthList::from_tkvalue(ONE_NUMBER).expect("a list");
     let request = TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("E.164");
+    let acme = "acme".parse().expect("an id");
     let question = Question {
+        account: &acme,
         request: &request,
         now: from_unix(1_700_000_000),
         until: from_unix(1_700_003_600),

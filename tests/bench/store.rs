@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use tn_authority::app::block_on;
-use tn_authority::authority::{Authority, Carrier, Lifetimes, NewAllocation, Policy, Question};
+use tn_authority::authority::{
+    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, Policy, Question,
+};
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::{
     Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window, block,
@@ -19,6 +21,7 @@ use tn_authority::store::{Settings, Store, Tx, new_id};
 use tn_authority::telemetry::Metrics;
 
 const SIZES: [u64; 2] = [10, 10_000];
+const BULK: u64 = 1_000;
 /// +12030000000... is no number of the NANP, and nobody's: as good as any for a measurement.
 const NUMBER: &str = "MA-iDRYLMTIwMzAwMDAwMDA";
 
@@ -41,6 +44,7 @@ fn authority(url: &str) -> Authority {
             default: 3600,
             minimum: 300,
         },
+        aging: AgingDays::new(),
         metrics,
     }
 }
@@ -75,9 +79,10 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                     version: 1,
                 },
                 account: put.0.id.clone(),
-                parent: None,
+                cut_from: None,
                 numbers: nth(numbers, 2 * n),
                 ca: false,
+                lend_on: false,
                 reference: None,
                 window,
                 belief: Belief {
@@ -160,6 +165,10 @@ fn mints(c: &mut Criterion) {
                 },
             );
         }
+        group.throughput(Throughput::Elements(BULK));
+        group.bench_function(BenchmarkId::new(database, "1000 in bulk"), |b| {
+            b.iter(|| mint_in_bulk(&authority, &caller));
+        });
     }
     group.finish();
 }
@@ -183,6 +192,16 @@ fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
             order.await.expect("a task").expect("a token");
         }
     });
+}
+
+fn mint_in_bulk(authority: &Authority, caller: &Caller) {
+    let list = TnAuthList::from_tkvalue(NUMBER).expect("a list");
+    let request =
+        TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request");
+    let requests = (0..BULK).map(|_| (caller.accounts[0].clone(), request.clone()));
+    let recorded = block_on(authority.record_all(caller, requests.collect())).expect("answers");
+    let tokens = authority.sign_all(recorded);
+    assert!(tokens.iter().all(Result::is_ok));
 }
 
 fn signer(dir: &TempDir) -> Signer {

@@ -155,7 +155,9 @@ fn what_may_not_be_told_apart_is_byte_for_byte_one_answer(api: Api) {
     let at = |key: &str, id: &str| api.post(key, &format!("/at/account/{id}/token"), &asked);
     let one = at(&api.acme, "other");
     one.problem(403, "forbidden");
-    let almost = format!("{}A", &api.acme[..api.acme.len() - 1]);
+    // A key by chance may end with the letter that is put there.
+    let (rest, last) = api.acme.split_at(api.acme.len() - 1);
+    let almost = format!("{rest}{}", if last == "A" { "E" } else { "A" });
     let head = |lines: &str| {
         let head = format!("{lines}content-type: application/json\r\n");
         api.send(

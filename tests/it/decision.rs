@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use tn_authority::domain::clock::from_unix;
@@ -12,7 +13,7 @@ use tn_authority::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
 use tn_authority::domain::{
-    Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
+    AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
 };
 use uuid::Uuid;
 
@@ -48,6 +49,7 @@ fn request(entries: &[(u64, u64)], ca: bool) -> TokenRequest {
 
 fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
     Question {
+        account: &ACME,
         request,
         now: at(NOW),
         until: at(UNTIL),
@@ -57,6 +59,8 @@ fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
 
 /// A row of any kind: numbers, window, and a flag that each kind reads in its own way.
 type Row = ((u64, u64), (i64, Option<i64>), bool);
+
+static ACME: LazyLock<AccountId> = LazyLock::new(|| "acme".parse().expect("an id"));
 
 fn row_ref(index: usize) -> RowRef {
     RowRef {
@@ -77,10 +81,11 @@ fn window((from, until): (i64, Option<i64>)) -> Window {
 fn delegation(index: usize, ((first, count), times, ca): Row) -> Delegation {
     Delegation {
         row: row_ref(index),
-        account: "acme".parse().expect("an id"),
-        parent: None,
+        account: ACME.clone(),
+        cut_from: None,
         numbers: numbers(first, count),
         ca,
+        lend_on: false,
         reference: None,
         window: window(times),
         belief: BELIEF,
@@ -116,6 +121,8 @@ fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts 
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
         standing: Standing::Good,
+        suspended_above: Vec::new(),
+        lent_on: Vec::new(),
         spcs: vec!["1234".parse().expect("a code")],
         delegations: numbered(delegations)
             .into_iter()

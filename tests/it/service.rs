@@ -51,16 +51,7 @@ impl Api {
         world.knows("carrier");
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let callers = Callers::new(world.authority.store.clone(), pepper, world.clock.clone());
-        let key = |role, accounts: &[&str]| {
-            let accounts = accounts.iter().map(|id| account(id)).collect();
-            wait(callers.create(NewApiKey {
-                role,
-                accounts,
-                label: String::new(),
-            }))
-            .expect("a key")
-            .key
-        };
+        let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
         let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
         let service = Data::new(Service {
@@ -73,6 +64,7 @@ impl Api {
                 max_ended_ppm: 100_000,
             },
             max_body_bytes: LIMIT,
+            max_bulk_body_bytes: 16 * LIMIT,
         });
         service.jobs.start().expect("a thread");
         let server = Server::start({
@@ -107,6 +99,11 @@ impl Api {
         self.post(&self.acme, "/at/account/acme/token", body)
     }
 
+    /// Another key, for a role and its accounts.
+    pub fn key(&self, role: Role, accounts: &[&str]) -> String {
+        new_key(&self.service.callers, role, accounts)
+    }
+
     /// A request as it should be; without `Authorization` when the key is empty.
     pub fn call(&self, method: &str, key: &str, path: &str, body: Option<&str>) -> Answer {
         let proof = if key.is_empty() {
@@ -138,6 +135,15 @@ impl Api {
         let service = self.service.clone();
         Server::start(move || api::operations(service.clone()))
     }
+}
+
+fn new_key(callers: &Callers, role: Role, accounts: &[&str]) -> String {
+    let new = NewApiKey {
+        role,
+        accounts: accounts.iter().map(|id| account(id)).collect(),
+        label: String::new(),
+    };
+    wait(callers.create(new)).expect("a key").key
 }
 
 /// A body for the token endpoint, for a list of entries such as `one:12125551001`.

@@ -4,12 +4,15 @@ CREATE TABLE accounts (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL,
     parent_id TEXT COLLATE "C" REFERENCES accounts (id),
+    path TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX accounts_by_path ON accounts (path);
 COMMENT ON TABLE accounts IS 'Who asks for tokens: enterprises and resellers (RFC 9448 section 5.5, :id).';
 COMMENT ON COLUMN accounts.id IS 'Chosen by the carrier: [A-Za-z0-9._~-]{1,64}.';
 COMMENT ON COLUMN accounts.name IS 'A name for people; may be empty.';
 COMMENT ON COLUMN accounts.parent_id IS 'The reseller that this account is a customer of; NULL: the carrier itself.';
+COMMENT ON COLUMN accounts.path IS 'The ids of the resellers above it and its own, each with a / in front, the topmost first.';
 COMMENT ON COLUMN accounts.created_at IS 'When the account was made.';
 
 CREATE TABLE suspensions (
@@ -38,7 +41,7 @@ COMMENT ON TABLE api_keys IS 'Keys of callers. The key itself is shown once and 
 COMMENT ON COLUMN api_keys.id IS 'The public part of the key, which finds this row.';
 COMMENT ON COLUMN api_keys.secret_hash IS 'HMAC-SHA256 of the secret part, under a key that is not in this database.';
 COMMENT ON COLUMN api_keys.role IS 'admin, provisioner, portal, account or auditor.';
-COMMENT ON COLUMN api_keys.account_id IS 'The account of a key with role account; else NULL.';
+COMMENT ON COLUMN api_keys.account_id IS 'The account of a key with role account; the reseller whose customers a provisioner or an auditor is confined to; else NULL.';
 COMMENT ON COLUMN api_keys.label IS 'What the key is for, in the words of who made it; may be empty.';
 COMMENT ON COLUMN api_keys.created_at IS 'When the key was made.';
 COMMENT ON COLUMN api_keys.revoked_at IS 'When it stopped working; NULL: it works.';
@@ -88,10 +91,13 @@ CREATE TABLE delegations (
     version INTEGER NOT NULL,
     account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
     parent_id TEXT COLLATE "C",
+    lender_id TEXT COLLATE "C" REFERENCES accounts (id),
     first_position BIGINT NOT NULL,
     last_position BIGINT NOT NULL,
     span BIGINT NOT NULL,
     ca BOOLEAN NOT NULL,
+    lend_on BOOLEAN NOT NULL,
+    lender_keeps BOOLEAN NOT NULL,
     reference TEXT COLLATE "C",
     valid_from BIGINT NOT NULL,
     valid_until BIGINT,
@@ -104,15 +110,21 @@ CREATE TABLE delegations (
 CREATE INDEX delegations_by_number ON delegations (span, first_position);
 CREATE UNIQUE INDEX delegations_newest ON delegations (id) WHERE superseded_at IS NULL;
 CREATE INDEX delegations_by_account ON delegations (account_id, span, first_position) WHERE superseded_at IS NULL;
+CREATE INDEX delegations_by_lender ON delegations (lender_id, span, first_position)
+    WHERE superseded_at IS NULL AND lender_id IS NOT NULL;
+CREATE INDEX delegations_by_parent ON delegations (parent_id) WHERE superseded_at IS NULL AND parent_id IS NOT NULL;
 COMMENT ON TABLE delegations IS 'Numbers lent to an account. One row a version; the newest is not superseded.';
 COMMENT ON COLUMN delegations.id IS 'UUID, the same for all versions.';
 COMMENT ON COLUMN delegations.version IS 'Counts from 1.';
 COMMENT ON COLUMN delegations.account_id IS 'Who may get tokens for them.';
 COMMENT ON COLUMN delegations.parent_id IS 'id of the delegation of a reseller that this one is cut from; NULL: the carrier lends.';
+COMMENT ON COLUMN delegations.lender_id IS 'The reseller who lends, which is the account of that delegation; NULL: the carrier lends.';
 COMMENT ON COLUMN delegations.first_position IS 'The first number: digits * 10^15 + value.';
 COMMENT ON COLUMN delegations.last_position IS 'The last number, which belongs to the range.';
 COMMENT ON COLUMN delegations.span IS 'The smallest power of ten that is not below the count of numbers; for the index.';
 COMMENT ON COLUMN delegations.ca IS 'Whether tokens for CA certificates are allowed (RFC 9447 section 4, ca).';
+COMMENT ON COLUMN delegations.lend_on IS 'Whether the account may lend the numbers on to customers of its own.';
+COMMENT ON COLUMN delegations.lender_keeps IS 'Whether the reseller who lends may still get tokens for the numbers itself.';
 COMMENT ON COLUMN delegations.reference IS 'The carrier''s own order or contract.';
 COMMENT ON COLUMN delegations.valid_from IS 'From when on it holds.';
 COMMENT ON COLUMN delegations.valid_until IS 'The first second at which it no longer holds; NULL: no known end.';

@@ -8,9 +8,12 @@ CREATE TABLE accounts (
     name TEXT NOT NULL,
     -- The reseller that this account is a customer of; NULL: the carrier itself.
     parent_id TEXT REFERENCES accounts (id),
+    -- The ids of the resellers above it and its own, each with a / in front, the topmost first.
+    path TEXT NOT NULL,
     -- When the account was made.
     created_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX accounts_by_path ON accounts (path);
 
 -- When an account got no tokens. A row is closed by resuming, and kept.
 CREATE TABLE suspensions (
@@ -33,7 +36,7 @@ CREATE TABLE api_keys (
     secret_hash BLOB NOT NULL,
     -- admin, provisioner, portal, account or auditor.
     role TEXT NOT NULL,
-    -- The account of a key with role account; else NULL.
+    -- The account of a key with role account; the reseller whose customers a provisioner or an auditor is confined to; else NULL.
     account_id TEXT REFERENCES accounts (id),
     -- What the key is for, in the words of who made it; may be empty.
     label TEXT NOT NULL,
@@ -93,6 +96,8 @@ CREATE TABLE delegations (
     account_id TEXT NOT NULL REFERENCES accounts (id),
     -- id of the delegation of a reseller that this one is cut from; NULL: the carrier lends.
     parent_id TEXT,
+    -- The reseller who lends, which is the account of that delegation; NULL: the carrier lends.
+    lender_id TEXT REFERENCES accounts (id),
     -- The first number: digits * 10^15 + value.
     first_position BIGINT NOT NULL,
     -- The last number, which belongs to the range.
@@ -101,6 +106,10 @@ CREATE TABLE delegations (
     span BIGINT NOT NULL,
     -- Whether tokens for CA certificates are allowed (RFC 9447 section 4, ca).
     ca BOOLEAN NOT NULL,
+    -- Whether the account may lend the numbers on to customers of its own.
+    lend_on BOOLEAN NOT NULL,
+    -- Whether the reseller who lends may still get tokens for the numbers itself.
+    lender_keeps BOOLEAN NOT NULL,
     -- The carrier's own order or contract.
     reference TEXT,
     -- From when on it holds.
@@ -118,6 +127,9 @@ CREATE TABLE delegations (
 CREATE INDEX delegations_by_number ON delegations (span, first_position);
 CREATE UNIQUE INDEX delegations_newest ON delegations (id) WHERE superseded_at IS NULL;
 CREATE INDEX delegations_by_account ON delegations (account_id, span, first_position) WHERE superseded_at IS NULL;
+CREATE INDEX delegations_by_lender ON delegations (lender_id, span, first_position)
+    WHERE superseded_at IS NULL AND lender_id IS NOT NULL;
+CREATE INDEX delegations_by_parent ON delegations (parent_id) WHERE superseded_at IS NULL AND parent_id IS NOT NULL;
 
 -- Numbers inside an allocation without authority now. One row a version; the newest is not superseded.
 CREATE TABLE exclusions (

@@ -1,5 +1,5 @@
-//! `delegations`: a CSV of the carrier's own, a line a delegation by the carrier itself. `account`, and if need be `ca` and
-//! `reference`.
+//! `delegations`: a CSV of the carrier's own, a line a delegation by the carrier itself. `account`, and if need be `ca`,
+//! `lend_on` and `reference`.
 
 use super::Layout;
 use super::draft::{Draft, NewDelegation, Row, Says};
@@ -18,6 +18,7 @@ const COLUMNS: &[Column] = &[
     Column::needed(&["account", "account_id"]),
     Column::optional(&["ca"]),
     Column::optional(&["reference", "order"]),
+    Column::optional(&["lend_on"]),
 ];
 
 #[derive(Default)]
@@ -41,6 +42,7 @@ impl Layout for Delegations {
                 .parse()
                 .map_err(|error| format!("account `{}`: {error}", shown(account)))?,
             ca: yes_or_no("ca", rows::field(line, OWN + 1)?)?,
+            lend_on: yes_or_no("lend_on", rows::field(line, OWN + 3)?)?,
             reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
         };
         self.rows.push(rows::row(line, new)?);

@@ -53,7 +53,10 @@ impl Against for NewDelegation {
     const KIND: &'static str = "delegation";
 
     fn same(&self, known: &Delegation) -> bool {
-        self.account == known.account && self.ca == known.ca && self.reference == known.reference
+        self.account == known.account
+            && self.ca == known.ca
+            && self.lend_on == known.lend_on
+            && self.reference == known.reference
     }
 
     fn excludes(&self, _: &Delegation) -> bool {

@@ -106,9 +106,10 @@ fn fill(world: &World, loans: u64) {
         .map(|n| Delegation {
             row: row(),
             account: account(&format!("account-{}", n % 4)),
-            parent: None,
+            cut_from: None,
             numbers: ten_apart(n, 0),
             ca: false,
+            lend_on: false,
             reference: None,
             window,
             belief,

@@ -7,12 +7,13 @@ use tn_authority::authority::IssueError;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Denial, Role};
 
-use crate::support::{Db, Kind, Setup, World, at_once, request};
+use crate::support::{Db, Kind, Setup, World, account, at_once, request, wait};
 
 both! {
     what_two_replicas_mint_at_once_is_all_in_the_ledger,
     no_token_slips_past_a_port,
     no_token_slips_past_a_suspension_or_the_end_of_a_loan,
+    no_token_of_a_customer_slips_past_the_end_of_its_resellers_loan,
     two_replicas_do_not_lend_one_number_twice,
 }
 
@@ -119,14 +120,14 @@ fn no_token_slips_past_a_port(kind: Kind) {
     let worlds = replicas(kind);
     worlds[0].carrier_holds("1.212.555.1XXX");
     worlds[0].lends("acme", "1.212.555.1XXX");
-    let tokens = (12_125_551_000_u64..12_125_551_100).map(|number| {
+    let tokens = (12_125_551_000_u64..12_125_551_200).map(|number| {
         race(&worlds, "acme", number, |world| {
             let ported = world.excludes(&format!("+{number}"), Reason::PortedOut, None);
             ported.outstanding_grants.grants
         })
     });
     println!(
-        "{} tokens slipped in before 100 ports",
+        "{} tokens slipped in before 200 ports",
         tokens.sum::<usize>()
     );
 }
@@ -143,6 +144,30 @@ fn no_token_slips_past_a_suspension_or_the_end_of_a_loan(kind: Kind) {
             } else {
                 world.ends(&loan, None).outstanding_grants.grants
             }
+        });
+    }
+}
+
+fn no_token_of_a_customer_slips_past_the_end_of_its_resellers_loan(kind: Kind) {
+    let worlds = replicas(kind);
+    let world = &worlds[0];
+    world.carrier_holds("1.212.555.1XXX");
+    world.knows("reseller");
+    let (caller, above) = (world.provisioner(), Some(account("reseller")));
+    wait(
+        world
+            .authority
+            .put_account(&caller, account("shop"), None, above),
+    )
+    .expect("an account");
+    for number in 12_125_551_000_u64..12_125_551_040 {
+        let mut new = world.loan("reseller", &format!("+{number}"));
+        new.lend_on = true;
+        let first = world.delegates(new.clone()).expect("a loan");
+        (new.account, new.parent) = (account("shop"), Some(first.row.id));
+        world.delegates(new).expect("a loan");
+        race(&worlds, "shop", number, |world| {
+            world.ends(&first, None).outstanding_grants.grants
         });
     }
 }

@@ -131,7 +131,7 @@ fn named(world: &World, id: &str) -> Account {
     Account {
         id: account(id),
         name: String::new(),
-        parent: None,
+        above: Vec::new(),
         created_at: world.now(),
         suspended_since: None,
     }
@@ -171,7 +171,7 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
     let accounts = world
         .authority
         .store
-        .read(|tx| tx.list_accounts(&Page::new(100, None)))
+        .read(|tx| tx.list_accounts(None, &Page::new(100, None)))
         .expect("accounts");
     assert_eq!(
         accounts.items.into_iter().map(|a| a.id).collect::<Vec<_>>(),

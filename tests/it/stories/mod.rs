@@ -1,12 +1,15 @@
 //! The main job and its rules, as stories that are told once for each database: a carrier holds numbers, lends some to an
 //! account, and the account gets tokens for them, and for nothing else.
 
+mod bulk;
 mod denials;
 mod history;
 mod imported_reports;
 mod imported_rows;
 pub mod imports;
+mod life_cycle;
 mod main_job;
 mod outstanding;
 mod policies;
+mod resellers;
 mod windows;

@@ -15,7 +15,8 @@ both! {
     without_a_permit_the_answer_is_no,
 }
 
-const PROVISIONING: &str = r#"permit (principal, action == Action::"provision", resource);"#;
+const PROVISIONING: &str =
+    r#"permit (principal, action in [Action::"manage", Action::"provision"], resource);"#;
 const OWN: &str = r#"permit (principal, action in [Action::"ask", Action::"mint"], resource)
     when { principal.accounts.contains(resource) };"#;
 

@@ -125,6 +125,7 @@ impl World {
                 default: 3600,
                 minimum: 300,
             },
+            aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
             metrics: Arc::clone(&metrics),
         });
         Self {
@@ -202,6 +203,9 @@ impl World {
             account: account(to),
             numbers: numbers(text),
             ca: false,
+            parent: None,
+            lend_on: false,
+            lender_keeps: false,
             valid_from: None,
             valid_until: None,
             reference: None,

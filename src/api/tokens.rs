@@ -1,0 +1,136 @@
+//! `POST /v1/tokens`: many requests for tokens in one, each decided for itself.
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Service;
+use super::body::{Body, Members, wrong};
+use super::caller::Proven;
+use super::problem::{Problem, ProblemView};
+use super::token::{TokenView, token_request};
+use crate::domain::{AccountId, Caller, TokenRequest};
+
+/// The most requests in one bulk.
+const MOST: usize = 1_000;
+
+/// Many requests.
+#[derive(Debug, ToSchema)]
+#[schema(as = BulkRequest)]
+#[expect(dead_code, reason = "describes the body; `requests` reads it")]
+pub(super) struct BulkBody {
+    /// Each as at the token endpoint, with the account.
+    #[schema(min_items = 1, max_items = 1000)]
+    requests: Vec<BulkItemBody>,
+}
+
+/// One of them.
+#[derive(Debug, ToSchema)]
+#[schema(as = BulkItem)]
+#[expect(dead_code, reason = "describes the body; `requests` reads it")]
+pub(super) struct BulkItemBody {
+    #[schema(example = "acme")]
+    account: String,
+    #[serde(flatten)]
+    request: super::token::AnyTokenBody,
+}
+
+/// The answers, in the order of the requests.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkAnswer)]
+pub(super) struct BulkView {
+    items: Vec<AnswerView>,
+}
+
+/// A token, or why there is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkAnswerItem)]
+#[serde(untagged)]
+pub(super) enum AnswerView {
+    Token(TokenView),
+    Refused {
+        /// As the token endpoint would answer.
+        problem: ProblemView,
+    },
+}
+
+/// Issue authority tokens for many accounts or lists at once. Each request is decided for itself.
+#[utoipa::path(
+    post, path = "/v1/tokens", tag = "tokens", security(("bearer" = [])),
+    request_body = BulkBody,
+    responses((status = 200, body = BulkView, description = "A token or a problem for each request, in their order")),
+)]
+pub(super) async fn issue_tokens(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let requests = requests(body.read_bulk().await?)?;
+    let count = requests.len();
+    let (wanted, places) = well_formed(&requests);
+    let recorded = service.authority.record_all(&caller, wanted).await?;
+    let signing = service.clone();
+    let signed = web::block(move || signing.authority.sign_all(recorded)).await?;
+
+    let mut answers: Vec<Result<TokenView, Problem>> = requests
+        .into_iter()
+        .map(|request| Err(request.err().unwrap_or_else(Problem::unanswered)))
+        .collect();
+    for (place, outcome) in places.into_iter().zip(signed) {
+        answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
+    }
+    log_bulk(&caller, count, &answers);
+    let id = caller.request_id;
+    Ok(HttpResponse::Ok().json(BulkView {
+        items: answers.into_iter().map(|answer| view(answer, id)).collect(),
+    }))
+}
+
+type Parsed = Result<(AccountId, TokenRequest), Problem>;
+
+/// Each request, parsed or refused for itself.
+fn requests(mut body: Members) -> Result<Vec<Parsed>, Problem> {
+    let items: Vec<Value> = body.need("requests")?;
+    body.done()?;
+    if !(1..=MOST).contains(&items.len()) {
+        let why = format!("has 1 to {MOST} items, and not {}", items.len());
+        return Err(wrong("requests", &why));
+    }
+    let one = |item| {
+        let mut item = Members::of(item, "an item of `requests`")?;
+        let account: String = item.need("account")?;
+        let wanted = token_request(item)?;
+        // What is no id is the id of no account.
+        let account = account.parse().map_err(|_| Problem::forbidden())?;
+        Ok((account, wanted))
+    };
+    Ok(items.into_iter().map(one).collect())
+}
+
+/// What can be decided, and where its answers go.
+fn well_formed(requests: &[Parsed]) -> (Vec<(AccountId, TokenRequest)>, Vec<usize>) {
+    let good = requests.iter().enumerate();
+    let good = good.filter_map(|(place, request)| Some((request.as_ref().ok()?.clone(), place)));
+    good.unzip()
+}
+
+fn log_bulk(caller: &Caller, count: usize, answers: &[Result<TokenView, Problem>]) {
+    let issued = answers.iter().filter(|answer| answer.is_ok()).count();
+    let request_id = caller.request_id.to_string();
+    log::info!(
+        requests = count, issued = issued, request_id = request_id.as_str();
+        "issued tokens in bulk"
+    );
+}
+
+fn view(answer: Result<TokenView, Problem>, request: Uuid) -> AnswerView {
+    match answer {
+        Ok(token) => AnswerView::Token(token),
+        Err(problem) => AnswerView::Refused {
+            problem: problem.document(request),
+        },
+    }
+}

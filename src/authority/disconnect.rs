@@ -1,0 +1,144 @@
+//! Disconnect: numbers are given up by who was lent them, and age before anybody else gets them (47 CFR 52.15(f),
+//! 64.1200(l)).
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::delegate::end_with_all_below;
+use super::withdraw::{Affected, ended, outstanding, still_held};
+use super::{Action, Authority, Event, Refused};
+use crate::domain::clock::Time;
+use crate::domain::decision::MAX_ROWS;
+use crate::domain::inventory::{
+    Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
+};
+use crate::domain::{Caller, NumberRange, Window};
+use crate::store::{GrantFilter, Tx, Versions, new_id};
+
+/// How long numbers age, in days, by the class of whoever had them, such as `residential`.
+pub type AgingDays = BTreeMap<String, u32>;
+
+/// Numbers that are no longer in service.
+#[derive(Debug, Clone)]
+pub struct NewDisconnect {
+    pub numbers: NumberRange,
+    /// One of the configured classes.
+    pub class: String,
+    /// Now, if it is not said.
+    pub at: Option<Time>,
+}
+
+/// What a disconnect did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disconnected {
+    /// Until when the numbers age.
+    pub aging: Exclusion,
+    /// Loans of these numbers and no others, which end; with what hung below them.
+    pub ended_delegations: Vec<Delegation>,
+    /// Loans of more numbers than these, which go on: whoever holds such a block assigns the numbers in it.
+    pub kept_delegations: Vec<Delegation>,
+    /// Ported-in numbers, which go back to the holder of their block when they have aged.
+    pub returned_allocations: Vec<Allocation>,
+}
+
+impl Authority {
+    /// Takes numbers out of service. Lists the grants whose tokens can be redeemed beyond.
+    ///
+    /// # Errors
+    /// [`Refused`] if the class is not configured, the instant is past, or the carrier does not hold the numbers then.
+    pub async fn disconnect(
+        &self,
+        caller: &Caller,
+        new: NewDisconnect,
+    ) -> Result<Affected<Disconnected>, Refused> {
+        self.require(caller, Action::Provision)?;
+        let days = *self.aging.get(&new.class).ok_or_else(|| {
+            let known = self.aging.keys().cloned().collect::<Vec<_>>();
+            Refused::UnknownClass(known.join(", "))
+        })?;
+        let now = self.clock.now();
+        let at = new.at.unwrap_or(now);
+        if at < now {
+            return Err(Refused::Over(at));
+        }
+        let aged = at.checked_add_signed(TimeDelta::days(days.into()));
+        let event = Event::new(caller, now, "disconnect");
+        let aging = Exclusion {
+            row: RowRef {
+                id: new_id(now),
+                version: 1,
+            },
+            numbers: new.numbers,
+            reason: Reason::Aging,
+            window: Window::new(at, Some(aged.ok_or(Refused::Over(at))?))?,
+            belief: Belief {
+                recorded_at: now,
+                superseded_at: None,
+            },
+        };
+        let work = move |tx: &mut Tx<'_>| {
+            let done = disconnect(tx, &aging, now)?;
+            let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
+            let detail = json!({
+                "numbers": aging.numbers, "class": new.class,
+                "valid_from": aging.window.from(), "valid_until": aging.window.until(),
+                "ended_delegations": ids(&done.ended_delegations),
+                "returned_allocations": done.returned_allocations.iter().map(|a| a.row.id).collect::<Vec<_>>(),
+            });
+            event.done(tx, &aging.row.id, detail)?;
+            let filter = GrantFilter {
+                numbers: Some(aging.numbers),
+                ..GrantFilter::outstanding(at)
+            };
+            Ok(Affected {
+                row: done,
+                outstanding_grants: outstanding(tx, &filter)?,
+            })
+        };
+        self.store.change("disconnect", work).await
+    }
+}
+
+fn disconnect(tx: &mut Tx<'_>, aging: &Exclusion, now: Time) -> Result<Disconnected, Refused> {
+    let (at, numbers) = (aging.window.from(), aging.numbers);
+    let aged = aging.window.until().unwrap_or(at);
+    super::delegate::must_be_held(tx, numbers, at)?;
+    let from_then_on = Versions::HoldingIn {
+        from: at,
+        until: None,
+    };
+    let lent = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    let held = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    if lent.len().max(held.len()) > MAX_ROWS {
+        return Err(Refused::TooFragmented);
+    }
+
+    let lies_within = |row: &dyn Held| row.numbers().intersection(numbers) == Some(row.numbers());
+    let (to_end, kept_delegations): (Vec<_>, Vec<_>) =
+        lent.into_iter().partition(|row| lies_within(row));
+    let mut ended_delegations = Vec::with_capacity(to_end.len());
+    for loan in to_end {
+        // One that hung below another of them has ended with it.
+        let newest = tx.delegation(loan.row.id)?.unwrap_or(loan);
+        ended_delegations.push(end_with_all_below(tx, &newest, at, now)?.0);
+    }
+    let mut returned_allocations = Vec::new();
+    for ported in held {
+        if ported.basis == Basis::PortedIn && lies_within(&ported) {
+            let (returned, changed) = ended(&ported, aged, now);
+            if changed {
+                tx.supersede_allocation(ported.row.id, now, still_held(&returned))?;
+            }
+            returned_allocations.push(returned);
+        }
+    }
+    tx.insert_exclusions(std::slice::from_ref(aging))?;
+    Ok(Disconnected {
+        aging: aging.clone(),
+        ended_delegations,
+        kept_delegations,
+        returned_allocations,
+    })
+}

@@ -1,0 +1,118 @@
+//! Reading what is kept: lists and single rows, as far as the caller may know of them.
+
+use uuid::Uuid;
+
+use super::scope::Scope;
+use super::{Action, Authority, Refused};
+use crate::domain::account::Account;
+use crate::domain::grant::{Grant, Jti};
+use crate::domain::inventory::Delegation;
+use crate::domain::{AccountId, Caller};
+use crate::store::{GrantFilter, Page, PageOf, StoreError, Tx};
+
+impl Authority {
+    /// Asks what concerns the carrier as a whole, which is nothing for a reseller. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn read<T>(
+        &self,
+        caller: &Caller,
+        questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, Refused> {
+        self.read_scoped(caller, |tx, scope| match scope {
+            Scope::Everything => Ok(questions(tx)?),
+            Scope::Below(_) => Err(Refused::Forbidden),
+        })
+    }
+
+    /// A page of the accounts, in the order of their ids. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            let roots = scope.roots(tx)?;
+            Ok(tx.list_accounts(roots.as_deref(), page)?)
+        })
+    }
+
+    /// One account. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, Refused> {
+        self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
+    }
+
+    /// A page of what one account was lent. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such account for this caller, or the store cannot answer.
+    pub fn delegations_of(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        page: &Page,
+    ) -> Result<PageOf<Delegation>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            scope.must_know(tx, account)?;
+            Ok(tx.list_delegations_of(account, page)?)
+        })
+    }
+
+    /// The newest version of one delegation. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            let not_found = || Refused::NotFound("delegation");
+            let found = tx.delegation(id)?.ok_or_else(not_found)?;
+            scope.account(tx, &found.account)?.ok_or_else(not_found)?;
+            Ok(found)
+        })
+    }
+
+    /// A page of the ledger. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn grants(
+        &self,
+        caller: &Caller,
+        mut filter: GrantFilter,
+        page: &Page,
+    ) -> Result<PageOf<Grant>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            filter.within = scope.roots(tx)?;
+            Ok(tx.list_grants(&filter, page)?)
+        })
+    }
+
+    /// One grant. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, Refused> {
+        self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
+    }
+
+    fn read_scoped<T>(
+        &self,
+        caller: &Caller,
+        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        self.require(caller, Action::Read)?;
+        let scope = Scope::of(caller);
+        self.store.read(|tx| questions(tx, &scope))
+    }
+}
+
+/// The grant, which must be of an account that the caller may know of.
+pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, Refused> {
+    let not_found = || Refused::NotFound("grant");
+    let grant = tx.grant(jti)?.ok_or_else(not_found)?;
+    scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
+    Ok(grant)
+}

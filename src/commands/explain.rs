@@ -1,0 +1,72 @@
+//! `explain`: what a request for a token would be answered, and which rows say so.
+
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+use tn_authority::app;
+use tn_authority::authority::{Explained, Question};
+use tn_authority::config::Config;
+use tn_authority::domain::block::parse_numbers;
+use tn_authority::domain::clock::rfc3339;
+use tn_authority::domain::denial::Cause;
+use tn_authority::domain::{AccountId, Clock, NumberRange};
+
+use super::{Outcome, at_the_command_line, numbers};
+
+/// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.
+#[derive(Debug, Arguments)]
+pub struct Args {
+    account: AccountId,
+    /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+    #[arg(required = true, value_parser = parse_numbers)]
+    numbers: Vec<NumberRange>,
+    /// For a CA certificate.
+    #[arg(long)]
+    ca: bool,
+    /// Seconds.
+    #[arg(long)]
+    lifetime: Option<u32>,
+}
+
+pub fn run(args: Args, config: &Config) -> Outcome {
+    let service = app::open(config, &Clock::system())?;
+    let question = Question {
+        account: args.account,
+        numbers: args.numbers,
+        ca: args.ca,
+        lifetime: args.lifetime,
+    };
+    let explained = service
+        .authority
+        .explain(&at_the_command_line(), &question)?;
+    print_parts(&explained);
+    match explained.decision {
+        Ok((expires, _)) => {
+            println!("yes: a token until {}", rfc3339(&expires));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(denial) => {
+            println!("no: {}: {denial}", denial.code());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn print_parts(explained: &Explained) {
+    for part in &explained.parts {
+        let answer = part.refused.map_or("yes", Cause::code);
+        let count = numbers(part.numbers.count());
+        println!("{} ({count}): {answer}", part.numbers);
+        for row in &part.rows {
+            let says = if row.says_yes(explained.at) {
+                "yes"
+            } else {
+                "no "
+            };
+            println!("  {says} {} {}: {row}", row.kind(), row.held().row());
+        }
+        if part.rows.is_empty() {
+            println!("  no row speaks of them");
+        }
+    }
+}

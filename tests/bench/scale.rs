@@ -1,0 +1,197 @@
+//! Whether a decision costs the same with 10,000 and with 10,000,000 delegated ranges. Prints the ratio.
+//!
+//! `cargo bench --bench scale` fills two SQLite files, and measures both in turn, so that a machine whose speed drifts
+//! cannot lean on one of them. PostgreSQL too when `TN_AUTHORITY_TEST_POSTGRES` names a server, on which it makes and drops
+//! databases of its own. `TN_AUTHORITY_BENCH_RANGES` sets another number in place of ten million; the folder for temporary
+//! files needs 6 GB for that many.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+use tn_authority::authority::{AgingDays, Authority, Carrier, Lifetimes, Policy, Question};
+use tn_authority::domain::{Caller, Clock, NumberRange, Tn};
+use tn_authority::store::{DatabaseUrl, Settings, Store, new_id};
+use tn_authority::telemetry::Metrics;
+
+const FEW: u64 = 10_000;
+const MANY: u64 = 10_000_000;
+const ACCOUNTS: u64 = 1_000;
+/// How many decisions each database makes in one turn, and how many turns there are.
+const TURN: u64 = 200;
+const TURNS: usize = 60;
+/// +12000000000; every other number behind it is lent, so that no two loans touch.
+const FIRST: u64 = 12_000_000_000;
+
+fn main() {
+    // `cargo test --benches` asks every benchmark whether it runs.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let many = std::env::var("TN_AUTHORITY_BENCH_RANGES");
+    let many = many.map_or(MANY, |text| text.parse().expect("a number of ranges"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let sqlite = |name: &str| format!("sqlite:{}", dir.path().join(name).display());
+    compare("SQLite", &sqlite("few"), &sqlite("many"), many);
+    if let Ok(server) = std::env::var("TN_AUTHORITY_TEST_POSTGRES") {
+        let names = ["tn_authority_bench_few", "tn_authority_bench_many"];
+        let urls = names.map(|name| database(&server, name));
+        compare("PostgreSQL", &urls[0], &urls[1], many);
+        for name in names {
+            administer(&server, &format!("DROP DATABASE {name}"));
+        }
+    }
+}
+
+fn compare(database: &str, few: &str, many: &str, ranges: u64) {
+    let started = Instant::now();
+    fill(few, FEW);
+    fill(many, ranges);
+    println!(
+        "{database}: loaded {FEW} and {ranges} ranges in {:.0?}",
+        started.elapsed()
+    );
+    let (small, large) = (authority(few), authority(many));
+    let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        // Other numbers in each turn, so that most of the large index is cold.
+        of_small.push(decisions(&small, FEW, turn));
+        of_large.push(decisions(&large, ranges, turn));
+    }
+    let mut ratios: Vec<f64> = of_small
+        .iter()
+        .zip(&of_large)
+        .map(|(small, large)| large.as_secs_f64() / small.as_secs_f64())
+        .collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    println!(
+        "{database}: {:.1?} a decision with {FEW} ranges, {:.1?} with {ranges}; ratio {:.2} (median of {TURNS} turns; {:.2} to {:.2})",
+        median(of_small),
+        median(of_large),
+        ratios[TURNS / 2],
+        ratios[0],
+        ratios[TURNS - 1],
+    );
+}
+
+/// The mean time of a decision in one turn.
+fn decisions(authority: &Authority, ranges: u64, turn: usize) -> Duration {
+    let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
+    let questions: Vec<Question> = (0..TURN)
+        .map(|n| {
+            // Multiplied by a large prime, the numbers spread over the whole table.
+            let place = (turn as u64 * TURN + n).wrapping_mul(2_654_435_761) % ranges;
+            let number = FIRST + 2 * place;
+            Question {
+                account: format!("bench-{}", place % ACCOUNTS)
+                    .parse()
+                    .expect("an id"),
+                numbers: vec![NumberRange::from(
+                    Tn::from_digits(&number.to_string()).expect("a number"),
+                )],
+                ca: false,
+                lifetime: None,
+            }
+        })
+        .collect();
+    let started = Instant::now();
+    for question in &questions {
+        let explained = authority.explain(&caller, question).expect("an answer");
+        assert!(black_box(explained).decision.is_ok());
+    }
+    started.elapsed() / u32::try_from(TURN).expect("few")
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Accounts, one allocation that holds everything, and so many loans of single numbers, written by the database itself.
+fn fill(url: &str, ranges: u64) {
+    let parsed: DatabaseUrl = url.parse().expect("a URL");
+    Store::migrate(&parsed).expect("migrations");
+    let position = |number: u64| 11_000_000_000_000_000_u64 + number;
+    let (first, last) = (position(FIRST), position(FIRST + 999_999_999));
+    let common = format!(
+        "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
+         VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 1000000000, 'block', 0, 0);"
+    );
+    let accounts = "INSERT INTO accounts (id, name, path, created_at) SELECT 'bench-' || n, '', '/bench-' || n, 0 FROM";
+    let loans = "INSERT INTO delegations (id, version, account_id, first_position, last_position, span, ca, lend_on, \
+                 lender_keeps, valid_from, recorded_at) SELECT";
+    let rest = format!(
+        "'bench-' || (n % {ACCOUNTS}), {first} + 2 * n, {first} + 2 * n, 1, false, false, false, 0, 0 FROM"
+    );
+    match parsed {
+        DatabaseUrl::Sqlite(path) => {
+            let mut connection =
+                SqliteConnection::establish(&path.to_string_lossy()).expect("SQLite");
+            let series = |n: u64| {
+                format!(
+                    "(WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {n}) SELECT n FROM s)"
+                )
+            };
+            let (all_accounts, all_loans) = (series(ACCOUNTS), series(ranges));
+            connection
+                .batch_execute(&format!(
+                    "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; BEGIN; {accounts} {all_accounts}; {common} \
+                     {loans} printf('00000000-0000-7000-9000-%012x', n), 1, {rest} {all_loans}; COMMIT; \
+                     PRAGMA wal_checkpoint(TRUNCATE);"
+                ))
+                .expect("rows");
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut connection = PgConnection::establish(&url).expect("PostgreSQL");
+            let (most, all) = (ACCOUNTS - 1, ranges - 1);
+            connection
+                .batch_execute(&format!(
+                    "SET synchronous_commit = off; {accounts} generate_series(0, {most}) AS s (n); {common} \
+                     {loans} ('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0')), 1, {rest} generate_series(0, {all}) AS s (n);"
+                ))
+                .expect("rows");
+            connection
+                .batch_execute("VACUUM ANALYZE delegations")
+                .expect("statistics");
+        }
+    }
+}
+
+/// Makes a fresh database, and says its URL.
+fn database(server: &str, name: &str) -> String {
+    administer(server, &format!("DROP DATABASE IF EXISTS {name}"));
+    administer(server, &format!("CREATE DATABASE {name}"));
+    let (front, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{front}/{name}")
+}
+
+fn administer(server: &str, statement: &str) {
+    let mut connection = PgConnection::establish(server).expect("PostgreSQL");
+    connection.batch_execute(statement).expect(statement);
+}
+
+fn authority(url: &str) -> Authority {
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let settings = Settings {
+        url: url.parse().expect("a URL"),
+        pool_size: 1,
+        migrate: false,
+        queue: 16,
+        batch: 16,
+    };
+    Authority {
+        store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
+        policy: Policy::built_in().expect("policies"),
+        signer: None,
+        clock: Clock::system(),
+        carrier: Carrier::default(),
+        lifetimes: Lifetimes {
+            default: 3600,
+            minimum: 300,
+        },
+        aging: AgingDays::new(),
+        metrics,
+    }
+}
