@@ -97,6 +97,9 @@ pub(super) struct PartView {
     code: Option<&'static str>,
     /// The rows that touch them, in the order in which they are weighed.
     rows: Vec<SayingView>,
+    /// How many more rows touch them; one explanation names 2,000 rows.
+    #[schema(minimum = 0, example = 0)]
+    rows_left_out: usize,
 }
 
 /// A row and what it says.
@@ -228,6 +231,7 @@ impl PartView {
             allowed: part.refused.is_none(),
             code: part.refused.map(Cause::code),
             rows: rows.collect(),
+            rows_left_out: part.left_out,
         }
     }
 }

@@ -173,7 +173,7 @@ pub(super) fn end_with_all_below(
 }
 
 /// Ends at an instant all that hangs below a loan. Says how many loans that were.
-pub(super) fn end_all_below(
+fn end_all_below(
     tx: &mut Tx<'_>,
     loan: &Delegation,
     end: Time,

@@ -10,6 +10,7 @@ use crate::domain::grant::Justification;
 use crate::domain::inventory::Held;
 use crate::domain::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
+use crate::store::StoreError;
 
 /// What would be asked.
 #[derive(Debug, Clone)]
@@ -58,29 +59,33 @@ impl Authority {
             return Err(Refused::Forbidden);
         }
         let scope = Scope::of(caller);
-        self.store.read(|tx| {
+        let read = self.store.read(|tx| {
             let Some(account) = scope.account(tx, &question.account)? else {
-                // Somebody else's account is answered as one that is not there.
-                return Ok(Explained {
-                    at: order.now,
-                    decision: Err(Denial::NotTheCallers),
-                    parts: Vec::new(),
-                    facts: Facts::default(),
-                });
+                return Ok(None);
             };
             let (decided, facts) = tx.explain(&order)?;
-            let parts = explanation::parts(&order.question(facts.lifetime), &facts);
-            let mut explained = Explained {
+            Ok::<_, StoreError>(Some((account, decided, facts)))
+        })?;
+        let Some((account, decided, facts)) = read else {
+            // Somebody else's account is answered as one that is not there.
+            return Ok(Explained {
                 at: order.now,
-                decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
-                parts,
-                facts,
-            };
-            if let Scope::Below(roots) = &scope {
-                explained.hide_from(roots, &account);
-            }
-            Ok(explained)
-        })
+                decision: Err(Denial::NotTheCallers),
+                parts: Vec::new(),
+                facts: Facts::default(),
+            });
+        };
+        // From here on the database is free for others.
+        let mut explained = Explained {
+            at: order.now,
+            decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
+            parts: explanation::parts(&order.question(facts.lifetime), &facts),
+            facts,
+        };
+        if let Scope::Below(roots) = &scope {
+            explained.hide_from(roots, &account);
+        }
+        Ok(explained)
     }
 }
 
@@ -96,6 +101,14 @@ impl Explained {
         let is_lent = |numbers: NumberRange| lent.iter().any(|l| l.intersection(numbers).is_some());
         self.facts.allocations.retain(|row| is_lent(row.numbers));
         self.facts.exclusions.retain(|row| is_lent(row.numbers));
+        if let Ok((_, rows)) = &mut self.decision {
+            rows.retain(|justification| match justification {
+                Justification::Delegation(row) => {
+                    self.facts.delegations.iter().any(|seen| seen.row == *row)
+                }
+                Justification::Allocation(_) => true,
+            });
+        }
         for part in &mut self.parts {
             part.rows.retain(|said| match said {
                 Row::Delegation(row) => knows(&row.account),

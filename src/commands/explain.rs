@@ -65,7 +65,9 @@ fn print_parts(explained: &Explained) {
             };
             println!("  {says} {} {}: {row}", row.kind(), row.held().row());
         }
-        if part.rows.is_empty() {
+        if part.left_out > 0 {
+            println!("  and {} rows more", part.left_out);
+        } else if part.rows.is_empty() {
             println!("  no row speaks of them");
         }
     }

@@ -23,6 +23,11 @@ use super::window::Window;
 /// How many rows of one kind one decision may weigh; more is refused, so that no list costs without bound.
 pub const MAX_ROWS: usize = 2_000;
 
+/// How often one decision may look at a row, all ranges of the list together: a few milliseconds.
+const MOST_WORK: usize = 2_000_000;
+/// So few rows are never too much, whatever a list of a thousand entries asks of them.
+const FEW_ROWS: usize = 64;
+
 /// What is asked, and when.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
@@ -83,17 +88,10 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         Standing::Good => {}
         Standing::Unknown | Standing::Suspended => return Err(Denial::NotTheCallers),
     }
-    let rows = [
-        facts.delegations.len(),
-        facts.lent_on.len(),
-        facts.allocations.len(),
-        facts.exclusions.len(),
-    ];
-    if rows.into_iter().any(|n| n > MAX_ROWS) {
+    if is_too_much(question, facts) {
         return Err(Denial::TooFragmented { limit: MAX_ROWS });
     }
-
-    let needed = needed_spcs(question, facts);
+    let scales = Scales::new(question, facts);
     let mut expires_at = question.until;
     let mut justified_by = BTreeSet::new();
     let mut refusals: Vec<Refusal> = question
@@ -106,9 +104,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
             cause: Cause::SpcNotHeld,
         })
         .collect();
-    let loans = loans(question.account, facts);
     for numbers in question.request.numbers() {
-        match decide_range(*numbers, question, &loans, facts, &needed) {
+        match scales.weigh(*numbers) {
             Ok((until, rows)) => {
                 expires_at = expires_at.min(until);
                 justified_by.extend(rows);
@@ -119,7 +116,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     if !refusals.is_empty() {
         return Err(Denial::NotAuthorized(refusals));
     }
-    let chain = signing_chain(question, needed)?;
+    let chain = signing_chain(question, scales.needed)?;
     expires_at = expires_at.min(chain.ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
         return Err(Denial::EndsTooSoon {
@@ -132,6 +129,35 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         justified_by: justified_by.into_iter().collect(),
         chain: chain.chain.clone(),
     })
+}
+
+/// Whether the rows are more than one decision weighs: too many of a kind, or so cut up in numbers and in time that
+/// following them would hold up everybody else.
+pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
+    let rows = [
+        facts.delegations.len(),
+        facts.lent_on.len(),
+        facts.allocations.len(),
+        facts.exclusions.len(),
+    ];
+    let all: usize = rows.iter().sum();
+    let ranges = question.request.numbers();
+    if rows.into_iter().any(|n| n > MAX_ROWS) || all.saturating_mul(ranges.len()) > MOST_WORK {
+        return true;
+    }
+    if all <= FEW_ROWS {
+        return false;
+    }
+    // Each end of a row is a step, and each step looks at all rows that touch the range.
+    let steps = ranges.iter().map(|range| {
+        let touches = |row: NumberRange| row.intersection(*range).is_some();
+        let lent = facts.delegations.iter().filter(|row| touches(row.numbers));
+        let held = facts.allocations.iter().filter(|row| touches(row.numbers));
+        let (lent, held) = (lent.count(), held.count());
+        lent.saturating_mul(lent)
+            .saturating_add(held.saturating_mul(held))
+    });
+    steps.fold(0, usize::saturating_add) > 2 * MOST_WORK
 }
 
 /// The codes whose certificate could sign: those of the list, and those of the allocations that hold its numbers now.
@@ -196,66 +222,66 @@ pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
     holders.cloned().collect()
 }
 
-/// What of one range would be refused, for the first cause that applies to any of it; nothing if it would be granted.
-pub(super) fn refusals_of(
-    numbers: NumberRange,
-    question: &Question<'_>,
-    facts: &Facts,
-) -> Vec<Refusal> {
-    let loans = loans(question.account, facts);
-    decide_range(
-        numbers,
-        question,
-        &loans,
-        facts,
-        &needed_spcs(question, facts),
-    )
-    .err()
-    .unwrap_or_default()
+/// What one question is weighed with, put together once for all ranges of the list.
+pub(super) struct Scales<'a> {
+    question: &'a Question<'a>,
+    facts: &'a Facts,
+    loans: Vec<Loan>,
+    /// The codes whose certificate could sign.
+    needed: BTreeSet<Spc>,
 }
 
-/// The same for one range of the list. The first cause that applies is named, and what the account was never lent is
-/// refused before anything else is looked at, so that nobody learns of other people's numbers.
-fn decide_range(
-    numbers: NumberRange,
-    question: &Question<'_>,
-    loans: &[Loan],
-    facts: &Facts,
-    needed: &BTreeSet<Spc>,
-) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
-    let refuse = |cause| move |parts: Vec<NumberRange>| refused(parts, cause);
-    let cover = |wanted: &dyn Fn(&Loan) -> bool, cause| {
-        let wanted: Vec<&Loan> = loans.iter().filter(|loan| wanted(loan)).collect();
-        held_until(numbers, &wanted, question).map_err(refuse(cause))
-    };
-    let mut lent = cover(&|_| true, Cause::NotDelegated)?;
-    // Asked again only where it can make a difference.
-    if loans.iter().any(|loan| loan.lender_suspended) {
-        lent = cover(&|loan| !loan.lender_suspended, Cause::LenderSuspended)?;
+impl<'a> Scales<'a> {
+    pub(super) fn new(question: &'a Question<'a>, facts: &'a Facts) -> Self {
+        Self {
+            question,
+            facts,
+            loans: loans(question.account, facts),
+            needed: needed_spcs(question, facts),
+        }
     }
-    if question.request.ca() {
-        let with_ca = |loan: &Loan| loan.ca && !loan.lender_suspended;
-        lent = cover(&with_ca, Cause::CaNotDelegated)?;
-    }
-    let kept_until = free_until(numbers, &facts.lent_on, |_| Cause::LentOn, question)?;
-    // When the numbers pass to another code of the carrier, this one's certificate vouches for them no longer.
-    let allocations = facts.allocations.iter();
-    let allocations: Vec<&Allocation> = allocations
-        .filter(|row| needed.contains(&row.spc))
-        .collect();
-    let held = held_until(numbers, &allocations, question).map_err(refuse(Cause::NotAllocated))?;
-    let excluded = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
-    let free_until = free_until(numbers, &facts.exclusions, excluded, question)?;
 
-    let rows = lent.rows.iter().flat_map(|loan| &loan.rows);
-    let rows = rows.map(|row| Justification::Delegation(*row)).chain(
-        held.rows
-            .iter()
-            .map(|row| Justification::Allocation(row.row())),
-    );
-    let ends = [lent.until, kept_until, held.until, free_until];
-    let until = ends.into_iter().fold(question.until, Time::min);
-    Ok((until, rows.collect()))
+    /// Until when one range of the list would be granted, and because of which rows; or what of it is refused. The first
+    /// cause that applies is named, and what the account was never lent is refused before anything else is looked at, so
+    /// that nobody learns of other people's numbers.
+    pub(super) fn weigh(
+        &self,
+        numbers: NumberRange,
+    ) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
+        let (question, facts) = (self.question, self.facts);
+        let refuse = |cause| move |parts: Vec<NumberRange>| refused(parts, cause);
+        let cover = |wanted: &dyn Fn(&Loan) -> bool, cause| {
+            let wanted = self.loans.iter().filter(|loan| wanted(loan));
+            held_until(numbers, wanted, question).map_err(refuse(cause))
+        };
+        let mut lent = cover(&|_| true, Cause::NotDelegated)?;
+        // Asked again only where it can make a difference.
+        if self.loans.iter().any(|loan| loan.lender_suspended) {
+            lent = cover(&|loan| !loan.lender_suspended, Cause::LenderSuspended)?;
+        }
+        if question.request.ca() {
+            let with_ca = |loan: &Loan| loan.ca && !loan.lender_suspended;
+            lent = cover(&with_ca, Cause::CaNotDelegated)?;
+        }
+        let kept_until = free_until(numbers, &facts.lent_on, |_| Cause::LentOn, question)?;
+        // When the numbers pass to another code of the carrier, this one's certificate vouches for them no longer.
+        let allocations = facts.allocations.iter();
+        let allocations = allocations.filter(|row| self.needed.contains(&row.spc));
+        let held =
+            held_until(numbers, allocations, question).map_err(refuse(Cause::NotAllocated))?;
+        let excluded = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
+        let free_until = free_until(numbers, &facts.exclusions, excluded, question)?;
+
+        let rows = lent.rows.iter().flat_map(|loan| &loan.rows);
+        let rows = rows.map(|row| Justification::Delegation(*row)).chain(
+            held.rows
+                .iter()
+                .map(|row| Justification::Allocation(row.row())),
+        );
+        let ends = [lent.until, kept_until, held.until, free_until];
+        let until = ends.into_iter().fold(question.until, Time::min);
+        Ok((until, rows.collect()))
+    }
 }
 
 /// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
@@ -331,17 +357,17 @@ struct Cover<'a, R> {
 /// Follows the rows from now on: as long as what holds at each instant leaves no gap, step to the next known end.
 fn held_until<'a, R: Held>(
     numbers: NumberRange,
-    rows: &[&'a R],
+    rows: impl Iterator<Item = &'a R>,
     question: &Question<'_>,
 ) -> Result<Cover<'a, R>, Vec<NumberRange>> {
-    let touching = || {
-        rows.iter()
-            .filter(|row| row.numbers().intersection(numbers).is_some())
-    };
+    let touching: Vec<&'a R> = rows
+        .filter(|row| row.numbers().intersection(numbers).is_some())
+        .collect();
     let mut used: Vec<&'a R> = Vec::new();
     let mut instant = question.now;
     loop {
-        let live: Vec<&'a R> = touching()
+        let live: Vec<&'a R> = touching
+            .iter()
             .filter(|row| row.window().contains(instant))
             .copied()
             .collect();

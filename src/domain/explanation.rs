@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::clock::{Time, rfc3339};
-use super::decision::{Facts, Question, refusals_of};
+use super::decision::{Facts, Question, Scales, is_too_much};
 use super::denial::{Cause, Subject};
 use super::inventory::{Allocation, Delegation, Exclusion, Held};
 use super::number::NumberRange;
 use super::range_set::gaps;
 use super::window::Window;
+
+/// How many rows one explanation names, all parts together.
+const MOST_ROWS_NAMED: usize = 2_000;
 
 /// Some numbers that get one answer, because of the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Part {
     pub refused: Option<Cause>,
     /// The rows that touch them, in the order in which they are weighed.
     pub rows: Vec<Row>,
+    /// How many more there are; an explanation names a bounded number of rows.
+    pub left_out: usize,
 }
 
 /// A row that has a say.
@@ -104,48 +109,79 @@ fn holding(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
     }
 }
 
-/// Splits the numbers of a question where the answer changes.
+/// Splits the numbers of a question where the answer changes. Says nothing where the rows are too many to be weighed.
 #[must_use]
 pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
+    if is_too_much(question, facts) {
+        return Vec::new();
+    }
+    let scales = Scales::new(question, facts);
     let mut parts = Vec::new();
+    let mut rows_left = MOST_ROWS_NAMED;
     for numbers in question.request.numbers() {
-        let mut open = vec![*numbers];
-        let mut of_range: Vec<(NumberRange, Option<Cause>)> = Vec::new();
-        // One look names the first cause that applies. What it leaves open may be refused for the next one.
-        while let Some(numbers) = open.pop() {
-            let refused: Vec<(NumberRange, Cause)> = refusals_of(numbers, question, facts)
-                .into_iter()
-                .filter_map(|refusal| match refusal.subject {
-                    Subject::Numbers(numbers) => Some((numbers, refusal.cause)),
-                    Subject::Spc(_) => None,
-                })
-                .collect();
-            if refused.is_empty() {
-                of_range.push((numbers, None));
-            } else {
-                open.extend(gaps(numbers, refused.iter().map(|(numbers, _)| *numbers)));
-                of_range.extend(refused.into_iter().map(|(n, cause)| (n, Some(cause))));
-            }
-        }
+        let mut of_range = answers(*numbers, &scales);
         of_range.sort_unstable_by_key(|(numbers, _)| *numbers);
-        parts.extend(of_range.into_iter().map(|(numbers, refused)| Part {
-            numbers,
-            refused,
-            rows: rows(numbers, facts),
-        }));
+        for (numbers, refused) in of_range {
+            let (rows, left_out) = rows(numbers, facts, rows_left);
+            rows_left -= rows.len();
+            parts.push(Part {
+                numbers,
+                refused,
+                rows,
+                left_out,
+            });
+        }
     }
     parts
 }
 
-fn rows(numbers: NumberRange, facts: &Facts) -> Vec<Row> {
-    let delegations = facts.delegations.iter().cloned().map(Row::Delegation);
-    let lent_on = facts.lent_on.iter().cloned().map(Row::LentOn);
-    let allocations = facts.allocations.iter().cloned().map(Row::Allocation);
-    let exclusions = facts.exclusions.iter().cloned().map(Row::Exclusion);
-    delegations
-        .chain(lent_on)
-        .chain(allocations)
-        .chain(exclusions)
-        .filter(|row| row.held().numbers().intersection(numbers).is_some())
-        .collect()
+/// The parts of one range that get one answer. One look names the first cause that applies to any of it; what that leaves
+/// open may be refused for the next one.
+fn answers(numbers: NumberRange, scales: &Scales<'_>) -> Vec<(NumberRange, Option<Cause>)> {
+    let (mut open, mut found) = (vec![numbers], Vec::new());
+    while let Some(numbers) = open.pop() {
+        let refusals = scales.weigh(numbers).err().unwrap_or_default();
+        let refused: Vec<(NumberRange, Cause)> = refusals
+            .into_iter()
+            .filter_map(|refusal| match refusal.subject {
+                Subject::Numbers(numbers) => Some((numbers, refusal.cause)),
+                Subject::Spc(_) => None,
+            })
+            .collect();
+        if refused.is_empty() {
+            found.push((numbers, None));
+        } else {
+            open.extend(gaps(numbers, refused.iter().map(|(numbers, _)| *numbers)));
+            found.extend(refused.into_iter().map(|(n, cause)| (n, Some(cause))));
+        }
+    }
+    found
+}
+
+/// The rows that touch the numbers, at most so many of them, and how many more there are.
+fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<Row>, usize) {
+    let (mut rows, mut left_out) = (Vec::new(), 0);
+    let mut add = |of: NumberRange, row: &dyn Fn() -> Row| {
+        if of.intersection(numbers).is_none() {
+            return;
+        }
+        if rows.len() < most {
+            rows.push(row());
+        } else {
+            left_out += 1;
+        }
+    };
+    for row in &facts.delegations {
+        add(row.numbers, &|| Row::Delegation(row.clone()));
+    }
+    for row in &facts.lent_on {
+        add(row.numbers, &|| Row::LentOn(row.clone()));
+    }
+    for row in &facts.allocations {
+        add(row.numbers, &|| Row::Allocation(row.clone()));
+    }
+    for row in &facts.exclusions {
+        add(row.numbers, &|| Row::Exclusion(row.clone()));
+    }
+    (rows, left_out)
 }

@@ -148,7 +148,12 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     pub fn explain(&mut self, order: &Order) -> Result<(Result<Grant, Denial>, Facts), StoreError> {
-        let facts = load(self, &[order])?.pop().unwrap_or_default();
+        // The facts are worth knowing also where a policy says no.
+        let asked = Order {
+            policy: Ok(()),
+            ..order.clone()
+        };
+        let facts = load(self, &[&asked])?.pop().unwrap_or_default();
         Ok((order.decide(&facts), facts))
     }
 }
@@ -170,35 +175,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         return Ok(facts);
     }
 
-    let ids: HashSet<&AccountId> = open.iter().map(|(_, order)| &order.account).collect();
-    let accounts: HashMap<AccountId, Account> = tx
-        .accounts(&ids.into_iter().collect::<Vec<_>>())?
-        .into_iter()
-        .map(|account| (account.id.clone(), account))
-        .collect();
-    let suspended_above = suspended_above(tx, accounts.values())?;
-    // Whose numbers, and what the numbers are in: the first also for the resellers above each account.
-    let (mut lent_probes, mut probes) = (Probes::default(), Probes::default());
-    for (asker, order) in &open {
-        let (facts, numbers) = (&mut facts[*asker], order.request.numbers());
-        let Some(account) = accounts.get(&order.account) else {
-            continue;
-        };
-        if account.suspended_since.is_some() {
-            facts.standing = Standing::Suspended;
-            continue;
-        }
-        facts.standing = Standing::Good;
-        facts.lifetime = account.lifetime;
-        probes.add(*asker, Some(&account.id), numbers);
-        lent_probes.add(*asker, Some(&account.id), numbers);
-        for above in &account.above {
-            lent_probes.add(*asker, Some(above), numbers);
-            if suspended_above.contains(above) {
-                facts.suspended_above.push(above.clone());
-            }
-        }
-    }
+    let asked = who_asks(tx, &open, &mut facts)?;
     let until = |(asker, order): &(usize, &Order)| order.until(facts[*asker].lifetime);
     let (Some(from), Some(until)) = (
         open.iter().map(|(_, order)| order.now).min(),
@@ -206,7 +183,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     ) else {
         return Ok(facts);
     };
-    if probes.is_empty() {
+    if asked.probes.is_empty() {
         return Ok(facts);
     }
 
@@ -219,33 +196,19 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     } else {
         ROWS_PER_BATCH
     };
-    let lent = Touching::<delegations::table>::new("delegations", lent_probes, versions, limit)
-        .of_the_account();
-    let lent = tx.run(
-        |connection| on_either!(connection, c => lent.load::<(i32, delegation_rows::Row)>(c)),
-    )?;
-    let by_a_reseller = |(asker, row): &(i32, delegation_rows::Row)| {
-        let asker = usize::try_from(*asker)
-            .ok()
-            .and_then(|asker| orders.get(asker));
-        asker.is_some_and(|order| row.may_be_lent_on_by(&order.account))
+    let touching = Touches {
+        versions,
+        limit,
+        orders,
     };
-    let lent_on = if lent.iter().any(by_a_reseller) {
-        let query =
-            Touching::<delegations::table>::new("delegations", probes.clone(), versions, limit)
-                .lent_on_by_the_account();
-        tx.run(
-            |connection| on_either!(connection, c => query.load::<(i32, delegation_rows::Row)>(c)),
-        )?
-    } else {
-        // Most accounts are no resellers, and spare the question.
-        Vec::new()
-    };
-    let held = Touching::<allocations::table>::new("allocations", probes.clone(), versions, limit);
+    let lent = touching.lent(tx, asked.lent_probes)?;
+    let lent_on = touching.lent_on(tx, &lent, &asked.probes)?;
+    let held =
+        Touching::<allocations::table>::new("allocations", asked.probes.clone(), versions, limit);
     let held = tx.run(
         |connection| on_either!(connection, c => held.load::<(i32, allocation_rows::Row)>(c)),
     )?;
-    let kept = Touching::<exclusions::table>::new("exclusions", probes, versions, limit);
+    let kept = Touching::<exclusions::table>::new("exclusions", asked.probes, versions, limit);
     let kept = tx.run(
         |connection| on_either!(connection, c => kept.load::<(i32, exclusion_rows::Row)>(c)),
     )?;
@@ -264,6 +227,90 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     distribute::<_, Allocation>(&mut facts, held, |facts| &mut facts.allocations)?;
     distribute::<_, Exclusion>(&mut facts, kept, |facts| &mut facts.exclusions)?;
     Ok(facts)
+}
+
+/// What to look for.
+#[derive(Default)]
+struct Asked {
+    /// Whose numbers: those of the accounts, and of the resellers above each.
+    lent_probes: Probes,
+    /// What the numbers are in.
+    probes: Probes,
+}
+
+/// Says in the facts whether each asker may ask at all, and what to look for on behalf of those who may.
+fn who_asks(
+    tx: &mut Tx<'_>,
+    open: &[(usize, &Order)],
+    facts: &mut [Facts],
+) -> Result<Asked, StoreError> {
+    let ids: HashSet<&AccountId> = open.iter().map(|(_, order)| &order.account).collect();
+    let accounts: HashMap<AccountId, Account> = tx
+        .accounts(&ids.into_iter().collect::<Vec<_>>())?
+        .into_iter()
+        .map(|account| (account.id.clone(), account))
+        .collect();
+    let suspended_above = suspended_above(tx, accounts.values())?;
+    let mut asked = Asked::default();
+    for (asker, order) in open {
+        let (facts, numbers) = (&mut facts[*asker], order.request.numbers());
+        let Some(account) = accounts.get(&order.account) else {
+            continue;
+        };
+        if account.suspended_since.is_some() {
+            facts.standing = Standing::Suspended;
+            continue;
+        }
+        facts.standing = Standing::Good;
+        facts.lifetime = account.lifetime;
+        asked.probes.add(*asker, Some(&account.id), numbers);
+        asked.lent_probes.add(*asker, Some(&account.id), numbers);
+        for above in &account.above {
+            asked.lent_probes.add(*asker, Some(above), numbers);
+            if suspended_above.contains(above) {
+                facts.suspended_above.push(above.clone());
+            }
+        }
+    }
+    Ok(asked)
+}
+
+/// The loans that touch the probes of some orders.
+struct Touches<'a> {
+    versions: Versions,
+    limit: usize,
+    orders: &'a [&'a Order],
+}
+
+/// Each with the number of its asker.
+type Loans = Vec<(i32, delegation_rows::Row)>;
+
+impl Touches<'_> {
+    fn lent(&self, tx: &mut Tx<'_>, probes: Probes) -> Result<Loans, StoreError> {
+        loans(tx, self.of(probes).of_the_account())
+    }
+
+    /// What the askers have lent on for good. Most are no resellers, and spare the question.
+    fn lent_on(&self, tx: &mut Tx<'_>, lent: &Loans, probes: &Probes) -> Result<Loans, StoreError> {
+        let by_its_asker = |(asker, row): &(i32, delegation_rows::Row)| {
+            let asker = usize::try_from(*asker).ok();
+            let order = asker.and_then(|asker| self.orders.get(asker));
+            order.is_some_and(|order| row.may_be_lent_on_by(&order.account))
+        };
+        if lent.iter().any(by_its_asker) {
+            loans(tx, self.of(probes.clone()).lent_on_by_the_account())
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    fn of(&self, probes: Probes) -> Touching<delegations::table> {
+        Touching::new("delegations", probes, self.versions, self.limit)
+    }
+}
+
+fn loans(tx: &mut Tx<'_>, query: Touching<delegations::table>) -> Result<Loans, StoreError> {
+    tx.run(|connection| on_either!(connection, c => query.load::<(i32, delegation_rows::Row)>(c)))
 }
 
 /// Which of the resellers above these accounts are suspended.

@@ -74,12 +74,11 @@ impl Metrics {
     /// [`TelemetryError`] if two have one name.
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        let build = declare(
+        let build = gauges(
             &registry,
-            IntGaugeVec::new(
-                Opts::new("build_info", "Which version runs; always 1."),
-                &["version"],
-            ),
+            "build_info",
+            "Which version runs; always 1.",
+            &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -101,15 +100,11 @@ impl Metrics {
                 "Imports, by the format of the table and by how they ended.",
                 &["format", "outcome"],
             )?,
-            last_import: declare(
+            last_import: gauges(
                 &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "last_import_timestamp_seconds",
-                        "When a table of this format was last imported, also if nothing changed, in Unix seconds.",
-                    ),
-                    &["format"],
-                ),
+                "last_import_timestamp_seconds",
+                "When a table of this format was last imported, also if nothing changed, in Unix seconds.",
+                &["format"],
             )?,
             http_requests: counters(
                 &registry,
@@ -135,9 +130,10 @@ impl Metrics {
                 "Transactions that were run again.",
                 &["name"],
             )?,
-            writer_queue_length: declare(
+            writer_queue_length: gauge(
                 &registry,
-                IntGauge::new("writer_queue_length", "Jobs that wait for the writer."),
+                "writer_queue_length",
+                "Jobs that wait for the writer.",
             )?,
             writer_batch_size: declare(
                 &registry,
@@ -149,33 +145,26 @@ impl Metrics {
                     .buckets(JOBS.to_vec()),
                 ),
             )?,
-            signing_certificate_not_after_seconds: declare(
+            signing_certificate_not_after_seconds: gauge(
                 &registry,
-                IntGauge::new(
-                    "signing_certificate_not_after_seconds",
-                    "When the signing certificate ends that ends first, in Unix seconds; 0 if there is none.",
-                ),
+                "signing_certificate_not_after_seconds",
+                "When the signing certificate ends that ends first, in Unix seconds; 0 if there is none.",
             )?,
-            signer_refused_files: declare(
+            signer_refused_files: gauge(
                 &registry,
-                IntGauge::new(
-                    "signer_refused_files",
-                    "Files and keys that are refused for signing now.",
-                ),
+                "signer_refused_files",
+                "Files and keys that are refused for signing now.",
             )?,
-            spcs_without_certificate: declare(
+            spcs_without_certificate: gauge(
                 &registry,
-                IntGauge::new(
-                    "spcs_without_certificate",
-                    "Service provider codes of the carrier without a certificate in force.",
-                ),
+                "spcs_without_certificate",
+                "Service provider codes of the carrier without a certificate in force.",
             )?,
-            signing_chains: declare(
+            signing_chains: gauges(
                 &registry,
-                IntGaugeVec::new(
-                    Opts::new("signing_chains", "Certificate chains, by state."),
-                    &["state"],
-                ),
+                "signing_chains",
+                "Certificate chains, by state.",
+                &["state"],
             )?,
             signature_failures: counters(
                 &registry,
@@ -294,6 +283,19 @@ fn counters(
     labels: &[&str],
 ) -> Result<IntCounterVec, TelemetryError> {
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
+    declare(registry, IntGauge::new(name, help))
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, TelemetryError> {
+    declare(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn seconds(

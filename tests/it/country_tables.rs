@@ -107,7 +107,7 @@ fn a_look_at_each_line_of_the_block_table_agrees() {
             );
             yes += u64::from(oracle(digits));
         }
-        assert!((10_000..90_000).contains(&yes), "{yes}");
+        assert!((3_000..90_000).contains(&yes), "{yes}");
     }
 }
 

@@ -17,8 +17,8 @@ const COLUMNS: &[Column] = &[
     UNTIL,
     Column::needed(&["account", "account_id"]),
     Column::optional(&["ca"]),
-    Column::optional(&["lend_on", "may_lend_on"]),
     Column::optional(&["reference", "order"]),
+    Column::optional(&["lend_on"]),
 ];
 
 #[derive(Default)]
@@ -42,8 +42,8 @@ impl Layout for Delegations {
                 .parse()
                 .map_err(|error| format!("account `{}`: {error}", shown(account)))?,
             ca: yes_or_no("ca", rows::field(line, OWN + 1)?)?,
-            lend_on: yes_or_no("lend_on", rows::field(line, OWN + 2)?)?,
-            reference: rows::text("reference", rows::field(line, OWN + 3)?)?,
+            lend_on: yes_or_no("lend_on", rows::field(line, OWN + 3)?)?,
+            reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
         };
         self.rows.push(rows::row(line, new)?);
         super::must_be_few(self.rows.len())

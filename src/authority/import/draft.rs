@@ -157,6 +157,7 @@ pub struct NewAllocation {
 pub struct NewDelegation {
     pub account: AccountId,
     pub ca: bool,
+    /// Whether the account may lend the numbers on.
     pub lend_on: bool,
     pub reference: Option<String>,
 }

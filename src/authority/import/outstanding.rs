@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::index::Index;
 use super::outcome::{GRANTS_COUNTED, GRANTS_LISTED, OutstandingTokens};
 use super::write::Change;
+use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti};
-use crate::domain::{AccountId, NumberRange};
 use crate::store::{StoreError, Tx};
 
 /// Counts and lists them, as far as one answer holds them.
@@ -17,19 +17,18 @@ pub(super) fn beyond(
     now: Time,
 ) -> Result<OutstandingTokens, StoreError> {
     let losses = change.losses();
-    let Some(first) = losses.iter().map(|(.., end)| *end).min() else {
+    let Some(first) = losses.iter().map(|(_, end)| *end).min() else {
         return Ok(OutstandingTokens::default());
     };
-    let numbers: Vec<NumberRange> = losses.iter().map(|(numbers, ..)| *numbers).collect();
+    let numbers: Vec<NumberRange> = losses.iter().map(|(numbers, _)| *numbers).collect();
     let (found, more) = tx.grants_touching(&numbers, first.max(now), GRANTS_COUNTED)?;
     let mut by_grant: BTreeMap<String, Vec<NumberRange>> = BTreeMap::new();
     for (jti, numbers) in found {
         by_grant.entry(jti.to_string()).or_default().push(numbers);
     }
-    // Whose numbers they are, and until when their token lives, stands in the grants themselves.
+    // Until when its token lives stands in the grant itself.
     let ids: Vec<Jti> = by_grant.keys().map(|jti| Jti::from_text(jti)).collect();
-    let losses = losses.into_iter();
-    let losses = Index::new(losses.map(|(numbers, account, end)| (numbers, (account, end))));
+    let losses = Index::new(losses.into_iter());
     let mut touched = tx.grants_of(&ids)?;
     touched.retain(|grant| {
         let numbers = by_grant.get(grant.jti.as_str());
@@ -44,14 +43,9 @@ pub(super) fn beyond(
     })
 }
 
-fn loses(
-    grant: &Grant,
-    numbers: &[NumberRange],
-    losses: &Index<(Option<&AccountId>, Time)>,
-) -> bool {
+fn loses(grant: &Grant, numbers: &[NumberRange], losses: &Index<Time>) -> bool {
     numbers.iter().any(|numbers| {
-        losses.touching(*numbers).any(|(_, (account, end))| {
-            account.is_none_or(|account| *account == grant.account) && grant.expires_at > *end
-        })
+        let mut ends = losses.touching(*numbers).map(|(_, end)| *end);
+        ends.any(|end| grant.expires_at > end)
     })
 }

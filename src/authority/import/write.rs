@@ -13,14 +13,14 @@ use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::{Note, holdings, loans};
 use crate::authority::Refused;
-use crate::authority::delegate::end_all_below;
+use crate::authority::delegate::end_with_all_below;
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
 use crate::domain::range_set::gaps;
-use crate::domain::{AccountId, NumberRange, Spc, Window};
+use crate::domain::{NumberRange, Spc, Window};
 use crate::store::{Tx, Versions, new_id};
 
 /// What an import changes.
@@ -63,19 +63,18 @@ impl Change {
         &self.ending
     }
 
-    /// Numbers that lose authority by it, whom of (an account, or everybody), and from when on.
-    pub(super) fn losses(&self) -> Vec<(NumberRange, Option<&AccountId>, Time)> {
+    /// Numbers that lose authority by it, and from when on.
+    pub(super) fn losses(&self) -> Vec<(NumberRange, Time)> {
         let mut out = Vec::new();
         let first = self.allocations.end.iter().map(|(_, end)| *end).min();
         if let Some(first) = first {
-            out.extend(self.allocations.ended.iter().map(|n| (*n, None, first)));
+            out.extend(self.allocations.ended.iter().map(|n| (*n, first)));
         }
-        for (row, end) in &self.delegations.end {
-            out.push((row.numbers, Some(&row.account), *end));
-        }
-        for row in &self.exclusions.add {
-            out.push((row.numbers, None, row.window.from()));
-        }
+        // Also of those whom the account lent them on to.
+        let loans = self.delegations.end.iter();
+        out.extend(loans.map(|(row, end)| (row.numbers, *end)));
+        let excluded = self.exclusions.add.iter();
+        out.extend(excluded.map(|row| (row.numbers, row.window.from())));
         out
     }
 
@@ -160,12 +159,11 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: &Change, now: Time) -> Result<(), I
     let (ids, rows) = next_versions(&change.allocations, now);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
-    let (ids, rows) = next_versions(&change.delegations, now);
-    tx.supersede_delegations(&ids, now)?;
-    tx.insert_delegations(&rows)?;
-    for (loan, end) in &change.delegations.end {
-        end_all_below(tx, loan, *end, now)?;
+    for (row, end) in &change.delegations.end {
+        // What a reseller lent on of them ends at the same instant.
+        end_with_all_below(tx, row, *end, now)?;
     }
+    tx.insert_delegations(&change.delegations.add)?;
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
