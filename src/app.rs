@@ -222,6 +222,7 @@ fn compose(
         authority,
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
+        request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
 }

@@ -1,9 +1,11 @@
 //! Bodies: strict JSON, read member by member, so that each complaint names the member that it is about.
 
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::rt::time::timeout;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
@@ -13,10 +15,8 @@ use utoipa::ToSchema;
 use super::Service;
 use super::instant::Instant;
 use super::problem::Problem;
+use crate::domain::account::text_for_people;
 use crate::domain::{NumberRange, Time, Tn, block, strict_json};
-
-/// Characters of a name, a reference or a reason.
-const LONGEST_TEXT: usize = 256;
 
 /// Numbers: either `block`, or `start` and `count`.
 #[derive(Debug, ToSchema)]
@@ -121,7 +121,10 @@ impl Body {
         if announced.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
         }
-        match self.payload.to_bytes_limited(limit).await {
+        let service = self.request.app_data::<Data<Service>>();
+        let deadline = service.map_or(Duration::ZERO, |service| service.request_timeout);
+        let read = timeout(deadline, self.payload.to_bytes_limited(limit)).await;
+        match read.map_err(|_| Problem::too_slow())? {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => Err(Problem::malformed(
                 "malformed-body",
@@ -219,23 +222,8 @@ impl Members {
     /// A text for people, if it is there and not null.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let text = self.take_if_set::<String>(name)?;
-        if text
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > LONGEST_TEXT)
-        {
-            return Err(wrong(
-                name,
-                &format_args!("has more than {LONGEST_TEXT} characters"),
-            ));
-        }
-        // U+0000 cannot be kept by PostgreSQL, and none of them belongs into a name.
-        if text
-            .as_ref()
-            .is_some_and(|text| text.chars().any(char::is_control))
-        {
-            return Err(wrong(name, &"has a control character"));
-        }
-        Ok(text)
+        let taken = text.map(|text| text_for_people(&text).map_err(|e| wrong(name, &e)));
+        taken.transpose()
     }
 
     /// An instant, if it is there and not null.

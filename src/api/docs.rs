@@ -117,6 +117,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             "The credentials do not give access, or a rule or policy forbids it",
         ),
         (named, "404", "There is no such thing"),
+        (with_body, "408", "The body did not arrive in time"),
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
         (guarded, "500", "The service failed"),

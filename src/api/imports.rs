@@ -6,6 +6,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::pin::Pin;
 
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::rt::time::timeout;
 use actix_web::web::{self, BytesMut, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -158,12 +159,16 @@ async fn take(
             let body = Pin::new(&mut body);
             futures_core::Stream::poll_next(body, context)
         });
-        let next = next.await.transpose().map_err(|error| {
-            Problem::malformed(
-                "malformed-body",
-                format_args!("the table cannot be read: {error}"),
-            )
-        })?;
+        let next = timeout(service.request_timeout, next).await;
+        let next = next
+            .map_err(|_| Problem::too_slow())?
+            .transpose()
+            .map_err(|error| {
+                Problem::malformed(
+                    "malformed-body",
+                    format_args!("the table cannot be read: {error}"),
+                )
+            })?;
         let over = next.is_none();
         if let Some(bytes) = next {
             taken += bytes.len() as u64;

@@ -1,11 +1,10 @@
 //! Instants as callers write and read them.
 
-use chrono::{DateTime, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
 use crate::domain::Time;
-use crate::domain::clock::rfc3339;
+use crate::domain::clock::{parse_time, rfc3339};
 
 /// An instant (RFC 3339), a whole second; answers are in UTC.
 #[derive(Debug, Clone, Copy, ToSchema)]
@@ -27,12 +26,6 @@ impl Serialize for Instant {
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time = DateTime::parse_from_rfc3339(&text).map_err(|_| {
-            de::Error::custom("a time is written as 2026-01-01T00:00:00Z (RFC 3339)")
-        })?;
-        if time.nanosecond() != 0 {
-            return Err(de::Error::custom("a time is a whole second"));
-        }
-        Ok(Self(time.with_timezone(&Utc)))
+        parse_time(&text).map(Self).map_err(de::Error::custom)
     }
 }

@@ -27,6 +27,7 @@ mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{
@@ -50,6 +51,8 @@ pub struct Service {
     pub uploads: Uploads,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
+    /// How long a body may take to arrive; of a table, each piece of it.
+    pub request_timeout: Duration,
     /// The same for a bulk of requests for tokens.
     pub max_bulk_body_bytes: usize,
 }

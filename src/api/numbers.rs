@@ -45,6 +45,8 @@ pub(super) struct KnownView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    /// True when there are older versions than are listed.
+    more: bool,
     /// Grants that name it.
     grants: Vec<GrantView>,
 }
@@ -208,6 +210,7 @@ impl KnownView {
                 .into_iter()
                 .map(ExclusionView::from)
                 .collect(),
+            more: known.more,
             grants: known
                 .grants
                 .iter()

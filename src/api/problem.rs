@@ -156,6 +156,15 @@ impl Problem {
         .saying(format_args!("a body has at most {limit} bytes"))
     }
 
+    pub(super) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-too-slow",
+            "Body too slow",
+        )
+        .saying("the body did not arrive in time")
+    }
+
     /// The service lacks something that it will have again.
     pub(super) fn unavailable(cause: &dyn fmt::Display) -> Self {
         Self::new(
@@ -339,7 +348,9 @@ impl From<Refused> for Problem {
                 (StatusCode::CONFLICT, "Not a possible parent")
             }
             Refused::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
-            Refused::OwnAccount => (StatusCode::FORBIDDEN, "Not the reseller's to change"),
+            Refused::OwnAccount | Refused::SuspendedAbove => {
+                (StatusCode::FORBIDDEN, "Not the reseller's to change")
+            }
             Refused::NotACustomer { .. } => (StatusCode::CONFLICT, "Not a customer of the lender"),
             Refused::NotToBeLentOn(_)
             | Refused::NotTheLenders(_)
@@ -372,6 +383,7 @@ impl From<Refused> for Problem {
             | Refused::TooDeep
             | Refused::NoParent
             | Refused::OwnAccount
+            | Refused::SuspendedAbove
             | Refused::NotACustomer { .. }
             | Refused::NotToBeLentOn(_)
             | Refused::OutsideTheLenders(_)

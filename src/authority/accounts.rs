@@ -25,6 +25,7 @@ impl Authority {
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "put-account");
         let work = move |tx: &mut Tx<'_>| {
+            scope.must_be_in_good_standing(tx)?;
             if parent.as_ref() == Some(&id) {
                 return Err(Refused::OwnParent);
             }
@@ -83,12 +84,20 @@ impl Authority {
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "suspend");
         let work = move |tx: &mut Tx<'_>| {
-            let mut account = scope.must_know(tx, &id)?;
-            scope.must_be_above(&account)?;
-            if account.suspended_since.is_none() {
-                tx.suspend_account(&id, new_id(now), now)?;
+            let mut account = scope.must_manage(tx, &id)?;
+            let by = scope.suspends_as(&account);
+            let known = tx.suspension(&id)?;
+            // Suspended once more from further up, an account is not to be resumed from below.
+            let lifted = known
+                .as_ref()
+                .is_some_and(|known| known.by != by && scope.may_lift(&account, known));
+            if lifted {
+                tx.resume_account(&id, now)?;
+            }
+            if known.is_none() || lifted {
+                tx.suspend_account(&id, by.as_ref(), new_id(now), now)?;
                 account.suspended_since = Some(now);
-                event.done(tx, &id, json!({}))?;
+                event.done(tx, &id, json!({ "by": by }))?;
             }
             let filter = GrantFilter {
                 within: Some(vec![account.clone()]),
@@ -103,17 +112,21 @@ impl Authority {
         self.store.change("suspend", work).await
     }
 
-    /// From now on the account gets tokens again.
+    /// From now on the account gets tokens again. A reseller cannot undo what was suspended above it.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account.
+    /// [`Refused`] if there is no such account, or somebody above the caller has suspended it.
     pub async fn resume(&self, caller: &Caller, id: AccountId) -> Result<Account, Refused> {
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "resume");
         let work = move |tx: &mut Tx<'_>| {
-            let mut account = scope.must_know(tx, &id)?;
-            scope.must_be_above(&account)?;
+            let mut account = scope.must_manage(tx, &id)?;
+            if let Some(suspension) = tx.suspension(&id)?
+                && !scope.may_lift(&account, &suspension)
+            {
+                return Err(Refused::SuspendedAbove);
+            }
             if account.suspended_since.take().is_some() {
                 tx.resume_account(&id, now)?;
                 event.done(tx, &id, json!({}))?;

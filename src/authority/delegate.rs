@@ -14,6 +14,9 @@ use crate::domain::range_set::gaps;
 use crate::domain::{AccountId, Caller, NumberRange, Window};
 use crate::store::{GrantFilter, StoreError, Tx, Versions, new_id};
 
+/// How many loans of one lender, now and to come, may touch the numbers of a new one.
+const MOST_BESIDE: usize = 1_000;
+
 /// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
@@ -88,6 +91,7 @@ impl Authority {
             let account = scope.account(tx, &known.account)?.ok_or(not_found)?;
             // What a reseller was lent is its lender's to end, though it may know of it.
             scope.must_be_above(&account)?;
+            scope.must_be_in_good_standing(tx)?;
             let (row, below) = end_with_all_below(tx, &known, end, now)?;
             if below.is_some() {
                 event.done(tx, &id, json!({ "at": end, "ended_below": below }))?;
@@ -115,8 +119,7 @@ pub(super) fn lend(
     id: Uuid,
     now: Time,
 ) -> Result<Delegation, Refused> {
-    let account = scope.must_know(tx, &new.account)?;
-    scope.must_be_above(&account)?;
+    let account = scope.must_manage(tx, &new.account)?;
     let window = super::window(new.valid_from, new.valid_until, now)?;
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_origin(tx, scope, &account, parent)?),
@@ -150,7 +153,7 @@ pub(super) fn lend(
         must_be_cut_from(&delegation, parent)?;
     }
     must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
-    must_not_be_lent(tx, &delegation)?;
+    must_not_be_lent(tx, &delegation, now)?;
     tx.insert_delegations(std::slice::from_ref(&delegation))?;
     Ok(delegation)
 }
@@ -270,11 +273,19 @@ pub(super) fn must_be_held(tx: &mut Tx<'_>, numbers: NumberRange, at: Time) -> R
 }
 
 /// Siblings, which are cut from one loan, or which the carrier itself lends, do not overlap at one instant.
-fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation) -> Result<(), Refused> {
+fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), Refused> {
     let versions = Versions::HoldingIn {
         from: new.window.from(),
         until: new.window.until(),
     };
+    let to_come = Versions::HoldingIn {
+        from: now,
+        until: None,
+    };
+    // Who lends one number to many in turn would fill what every decision on it has to weigh.
+    if tx.delegations_beside(new, to_come, MOST_BESIDE)?.len() == MOST_BESIDE {
+        return Err(Refused::TooFragmented);
+    }
     match tx.delegations_beside(new, versions, 1)?.pop() {
         None => Ok(()),
         Some(other) => Err(Refused::Overlap {

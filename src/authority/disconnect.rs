@@ -9,13 +9,15 @@ use serde_json::json;
 use super::delegate::end_with_all_below;
 use super::withdraw::{Affected, ended, outstanding, still_held};
 use super::{Action, Authority, Event, Refused};
-use crate::domain::clock::Time;
-use crate::domain::decision::MAX_ROWS;
+use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
 use crate::domain::{Caller, NumberRange, Window};
 use crate::store::{GrantFilter, Tx, Versions, new_id};
+
+/// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
+const MOST_ROWS: usize = 20_000;
 
 /// How long numbers age, in days, by the class of whoever had them, such as `residential`.
 pub type AgingDays = BTreeMap<String, u32>;
@@ -63,7 +65,9 @@ impl Authority {
         if at < now {
             return Err(Refused::Over(at));
         }
-        let aged = at.checked_add_signed(TimeDelta::days(days.into()));
+        let aged = at
+            .checked_add_signed(TimeDelta::days(days.into()))
+            .filter(is_written);
         let event = Event::new(caller, now, "disconnect");
         let aging = Exclusion {
             row: RowRef {
@@ -109,9 +113,9 @@ fn disconnect(tx: &mut Tx<'_>, aging: &Exclusion, now: Time) -> Result<Disconnec
         from: at,
         until: None,
     };
-    let lent = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    let held = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    if lent.len().max(held.len()) > MAX_ROWS {
+    let lent = tx.delegations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
+    let held = tx.allocations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
+    if lent.len().max(held.len()) > MOST_ROWS {
         return Err(Refused::TooFragmented);
     }
 

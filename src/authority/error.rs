@@ -35,6 +35,10 @@ pub enum Refused {
     /// A reseller's key is for its customers.
     #[error("what a reseller is or was lent is for its own lender to change")]
     OwnAccount,
+    #[error(
+        "the account was suspended by the carrier, or by a reseller above; only they resume it"
+    )]
+    SuspendedAbove,
     #[error("`{account}` is no customer of `{lender}`, who was lent what this is to be cut from")]
     NotACustomer {
         account: AccountId,
@@ -68,7 +72,7 @@ pub enum Refused {
     /// Lists the configured ones.
     #[error("`class` is none of the configured classes of aging: {0}")]
     UnknownClass(String),
-    #[error("the window was over at {0}")]
+    #[error("the window was over at {}", rfc3339(.0))]
     Over(Time),
     #[error("the numbers touch more than {MAX_ROWS} rows of the inventory; take fewer at once")]
     TooFragmented,
@@ -92,6 +96,7 @@ impl Refused {
             Self::TooDeep => "too-deep",
             Self::NoParent => "no-parent",
             Self::OwnAccount => "own-account",
+            Self::SuspendedAbove => "suspended-above",
             Self::NotACustomer { .. } => "not-a-customer",
             Self::NotToBeLentOn(_) => "not-to-be-lent-on",
             Self::NotTheLenders(_) => "not-the-lenders",

@@ -86,7 +86,11 @@ impl Authority {
     ) -> Result<PageOf<Grant>, Refused> {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.roots(tx)?;
-            Ok(tx.list_grants(&filter, page)?)
+            let mut grants = tx.list_grants(&filter, page)?;
+            for grant in &mut grants.items {
+                scope.hide_from(grant);
+            }
+            Ok(grants)
         })
     }
 
@@ -112,7 +116,8 @@ impl Authority {
 /// The grant, which must be of an account that the caller may know of.
 pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, Refused> {
     let not_found = || Refused::NotFound("grant");
-    let grant = tx.grant(jti)?.ok_or_else(not_found)?;
+    let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
+    scope.hide_from(&mut grant);
     Ok(grant)
 }

@@ -2,7 +2,8 @@
 //! answered as if it were not there.
 
 use super::Refused;
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Suspension};
+use crate::domain::grant::Grant;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx};
 
@@ -56,6 +57,61 @@ impl Scope {
                 Err(Refused::OwnAccount)
             }
             Self::Everything | Self::Below(_) => Ok(()),
+        }
+    }
+
+    /// The account, which is to be changed: it must be there, and below a reseller who asks, who is in good standing.
+    pub(super) fn must_manage(&self, tx: &mut Tx<'_>, id: &AccountId) -> Result<Account, Refused> {
+        let account = self.must_know(tx, id)?;
+        self.must_be_above(&account)?;
+        self.must_be_in_good_standing(tx)?;
+        Ok(account)
+    }
+
+    /// Refuses a reseller that is suspended, or that somebody above it is.
+    pub(super) fn must_be_in_good_standing(&self, tx: &mut Tx<'_>) -> Result<(), Refused> {
+        let roots = self.roots(tx)?.unwrap_or_default();
+        let above: Vec<&AccountId> = roots.iter().flat_map(|root| &root.above).collect();
+        let above = if above.is_empty() {
+            Vec::new()
+        } else {
+            tx.accounts(&above)?
+        };
+        let mut all = roots.iter().chain(&above);
+        if all.any(|account| account.suspended_since.is_some()) {
+            return Err(Refused::Forbidden);
+        }
+        Ok(())
+    }
+
+    /// In whose name it suspends an account below it: the nearest reseller that it is of, or the carrier.
+    pub(super) fn suspends_as(&self, account: &Account) -> Option<AccountId> {
+        match self {
+            Self::Everything => None,
+            Self::Below(roots) => account.above.iter().find(|id| roots.contains(id)).cloned(),
+        }
+    }
+
+    /// Whether it may lift a suspension of an account below it: its own, and those by anybody below.
+    pub(super) fn may_lift(&self, account: &Account, suspension: &Suspension) -> bool {
+        match (self, &suspension.by) {
+            (Self::Everything, _) => true,
+            (Self::Below(_), None) => false,
+            (Self::Below(roots), Some(by)) => {
+                let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
+                from_there_up.any(|id| roots.contains(id))
+            }
+        }
+    }
+
+    /// Takes out of a grant what a reseller may not know: who asked, and the rows above it that justified the grant.
+    pub(super) fn hide_from(&self, grant: &mut Grant) {
+        match self {
+            Self::Everything => {}
+            Self::Below(_) => {
+                grant.caller.clear();
+                grant.justified_by.clear();
+            }
         }
     }
 

@@ -42,6 +42,7 @@ impl Authority {
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "withdraw");
         let work = move |tx: &mut Tx<'_>| {
+            scope.must_be_in_good_standing(tx)?;
             let mut grant = super::read::grant(tx, &scope, &jti)?;
             if grant.withdrawal.is_none() {
                 let withdrawal = Withdrawal {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::config::Config;
+use tn_authority::domain::account::text_for_people;
 use tn_authority::domain::{AccountId, Clock};
 
 use super::{Outcome, at_the_command_line};
@@ -20,7 +21,7 @@ pub enum Command {
         #[arg(long)]
         parent: Option<AccountId>,
         /// A name for people.
-        #[arg(long)]
+        #[arg(long, value_parser = text_for_people)]
         name: Option<String>,
     },
 }

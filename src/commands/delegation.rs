@@ -6,6 +6,7 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewDelegation;
 use tn_authority::config::Config;
+use tn_authority::domain::account::text_for_people;
 use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::parse_time;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
@@ -38,7 +39,7 @@ pub enum Command {
         #[arg(long, value_parser = parse_time)]
         until: Option<Time>,
         /// The carrier's own order or contract.
-        #[arg(long)]
+        #[arg(long, value_parser = text_for_people)]
         reference: Option<String>,
     },
 }

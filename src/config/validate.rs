@@ -5,10 +5,14 @@ use super::{Config, ConfigError};
 impl Config {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         self.validate_server()?;
-        at_least_one("database.pool_size", u64::from(self.database.pool_size))?;
-        at_least_one("writer.queue", self.writer.queue as u64)?;
-        at_least_one("writer.batch", self.writer.batch as u64)?;
-        at_least_one("imports.queue", self.imports.queue as u64)?;
+        within(
+            "database.pool_size",
+            u64::from(self.database.pool_size),
+            1_000,
+        )?;
+        within("writer.queue", self.writer.queue as u64, 100_000)?;
+        within("writer.batch", self.writer.batch as u64, 10_000)?;
+        within("imports.queue", self.imports.queue as u64, 1_000)?;
         at_least_one("imports.max_upload_bytes", self.imports.max_upload_bytes)?;
         at_least_one("tokens.min_lifetime", u64::from(self.tokens.min_lifetime))?;
         if self.tokens.min_lifetime > self.tokens.default_lifetime {
@@ -95,8 +99,8 @@ impl Config {
             }
         }
         at_least_one("signer.poll_interval", u64::from(signer.poll_interval))?;
-        at_least_one("signer.pkcs11.sessions", signer.pkcs11.sessions as u64)?;
-        at_least_one("signer.pkcs11.queue", signer.pkcs11.queue as u64)?;
+        within("signer.pkcs11.sessions", signer.pkcs11.sessions as u64, 256)?;
+        within("signer.pkcs11.queue", signer.pkcs11.queue as u64, 100_000)?;
         at_least_one("signer.pkcs11.timeout", signer.pkcs11.timeout)?;
         let shortest = signer.poll_interval.saturating_mul(3);
         if signer.publication_delay != 0 && signer.publication_delay < shortest {
@@ -136,7 +140,7 @@ impl Config {
             );
         }
         if let Some(workers) = server.workers {
-            at_least_one("server.workers", workers as u64)?;
+            within("server.workers", workers as u64, 1_024)?;
         }
         at_least_one("server.max_body_bytes", server.max_body_bytes as u64)?;
         at_least_one("server.request_timeout", server.request_timeout)
@@ -168,6 +172,14 @@ fn at_least_one(key: &'static str, value: u64) -> Result<(), ConfigError> {
         return wrong(key, "has to be at least 1");
     }
     Ok(())
+}
+
+/// From 1 to a number that a machine can still serve.
+fn within(key: &'static str, value: u64, most: u64) -> Result<(), ConfigError> {
+    if value > most {
+        return wrong(key, format!("is {value}, more than {most}"));
+    }
+    at_least_one(key, value)
 }
 
 fn wrong<T>(key: &'static str, why: impl Into<String>) -> Result<T, ConfigError> {

@@ -52,6 +52,32 @@ impl<'de> Deserialize<'de> for AccountId {
     }
 }
 
+/// Why a text is not a name, a reference or a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TextError {
+    #[error("has more than {LONGEST_TEXT} characters")]
+    Long,
+    #[error("has a control character")]
+    Control,
+}
+
+/// Characters of a text for people.
+pub const LONGEST_TEXT: usize = 256;
+
+/// Takes a text for people: a name, a reference or a reason.
+///
+/// # Errors
+/// [`TextError`] if it is long, or has what a database cannot keep or a terminal would obey.
+pub fn text_for_people(text: &str) -> Result<String, TextError> {
+    if text.chars().count() > LONGEST_TEXT {
+        return Err(TextError::Long);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(TextError::Control);
+    }
+    Ok(text.to_owned())
+}
+
 /// An account as the carrier keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -113,6 +139,13 @@ impl<'de> Deserialize<'de> for LifetimeMode {
             .parse()
             .map_err(de::Error::custom)
     }
+}
+
+/// That an account gets no tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// The reseller who suspended it; the carrier when there is none.
+    pub by: Option<AccountId>,
 }
 
 impl Account {

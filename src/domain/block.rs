@@ -13,7 +13,7 @@ pub enum BlockError {
     NoDigits,
     #[error("`{0}` has no place in a block; it is written as `1.212.555.1XXX`")]
     Character(char),
-    #[error("one separator goes between two groups, none before, behind or twice")]
+    #[error("one separator goes between two groups, none before, behind, twice, or among the `X`")]
     Separator,
     #[error("a digit cannot follow an `X`")]
     DigitAfterX,
@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<NumberRange, BlockError> {
             '0'..='9' if free > 0 => return Err(BlockError::DigitAfterX),
             '0'..='9' => digits.push(c),
             'X' => free += 1,
-            '.' | '-' | ' ' if gap => return Err(BlockError::Separator),
+            '.' | '-' | ' ' if gap || free > 0 => return Err(BlockError::Separator),
             '.' | '-' | ' ' => {}
             other => return Err(BlockError::Character(other)),
         }
@@ -76,12 +76,12 @@ pub fn parse_numbers(text: &str) -> Result<NumberRange, BlockError> {
 /// Reads a count: digits alone, since `str::parse` would also take a sign.
 ///
 /// # Errors
-/// [`NumberError`] if it is not a whole number of at most 15 digits.
+/// [`NumberError`] if it is not a whole number, or a larger one than there are numbers.
 pub fn parse_count(text: &str) -> Result<u64, NumberError> {
     if let Some(other) = text.chars().find(|c| !c.is_ascii_digit()) {
         return Err(NumberError::NotADigit(other));
     }
-    text.parse().map_err(|_| NumberError::Length(text.len()))
+    text.parse().map_err(|_| NumberError::Count)
 }
 
 #[cfg(test)]

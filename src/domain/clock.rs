@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, SecondsFormat, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use thiserror::Error;
 
 /// An instant in UTC, always a whole second: numbers change hands at a second that is known in advance.
@@ -70,6 +70,9 @@ pub enum TimeError {
     Syntax,
     #[error("a time is a whole second")]
     Fraction,
+    /// RFC 3339 has years of four digits, in UTC too.
+    #[error("a time lies in the years 1 to 9999, in UTC")]
+    Year,
 }
 
 /// Reads a time of RFC 3339, with any offset; a fraction of a second must be zero.
@@ -78,11 +81,21 @@ pub enum TimeError {
 /// [`TimeError`] says what is wrong.
 pub fn parse_time(text: &str) -> Result<Time, TimeError> {
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Syntax)?;
-    if time.nanosecond() == 0 {
-        Ok(time.to_utc())
-    } else {
-        Err(TimeError::Fraction)
+    if time.nanosecond() != 0 {
+        return Err(TimeError::Fraction);
     }
+    let time = time.to_utc();
+    if is_written(&time) {
+        Ok(time)
+    } else {
+        Err(TimeError::Year)
+    }
+}
+
+/// Whether RFC 3339 can write the instant in UTC.
+#[must_use]
+pub fn is_written(time: &Time) -> bool {
+    (1..=9999).contains(&time.year())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use super::clock::Time;
+use super::clock::{Time, rfc3339};
 use super::inventory::Reason;
 use super::number::NumberRange;
 use super::spc::Spc;
@@ -23,7 +23,7 @@ pub enum Denial {
     #[error("the account has no authority for {}", listed(.0))]
     NotAuthorized(Vec<Refusal>),
     /// Less is left than the shortest lifetime of a token.
-    #[error("the authority ends at {until}, too soon for a token of {minimum} seconds")]
+    #[error("the authority ends at {}, too soon for a token of {minimum} seconds", rfc3339(.until))]
     EndsTooSoon { until: Time, minimum: u32 },
     /// A token has one signature, and these codes have a certificate each.
     #[error(

@@ -28,6 +28,8 @@ pub enum NumberError {
     NotADigit(char),
     #[error("no country code starts with 0")]
     LeadingZero,
+    #[error("the count is larger than there are numbers")]
+    Count,
     #[error("a range has at least one number")]
     Empty,
     #[error("{count} numbers from {start} run past the last number of {digits} digits")]

@@ -2,11 +2,11 @@
 
 use thiserror::Error;
 
-use super::clock::Time;
+use super::clock::{Time, rfc3339};
 
 /// Why two instants are not a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the window ends at {until}, not after it starts at {from}")]
+#[error("the window ends at {}, not after it starts at {}", rfc3339(.until), rfc3339(.from))]
 pub struct WindowError {
     from: Time,
     until: Time,

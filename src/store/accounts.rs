@@ -10,7 +10,7 @@ use super::page::{Page, PageOf};
 use super::schema::{accounts, horizon_accounts, suspensions};
 use super::tx::Tx;
 use crate::domain::AccountId;
-use crate::domain::account::{Account, LifetimeMode};
+use crate::domain::account::{Account, LifetimeMode, Suspension};
 use crate::domain::clock::{Time, from_unix};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -217,6 +217,25 @@ impl Tx<'_> {
         Ok(found.is_some())
     }
 
+    /// The open suspension of an account, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn suspension(&mut self, id: &AccountId) -> Result<Option<Suspension>, StoreError> {
+        let found = self.run(|connection| {
+            on_either!(connection, c => suspensions::table
+                .filter(suspensions::account_id.eq(id.as_str()))
+                .filter(suspensions::resumed_at.is_null())
+                .select(suspensions::suspended_by)
+                .first::<Option<String>>(c)
+                .optional())
+        })?;
+        let Some(by) = found else { return Ok(None) };
+        let by = by.as_deref().map(str::parse).transpose();
+        let by = by.map_err(StoreError::corrupt)?;
+        Ok(Some(Suspension { by }))
+    }
+
     /// Opens a suspension.
     ///
     /// # Errors
@@ -224,12 +243,14 @@ impl Tx<'_> {
     pub fn suspend_account(
         &mut self,
         id: &AccountId,
+        by: Option<&AccountId>,
         row: Uuid,
         at: Time,
     ) -> Result<(), StoreError> {
         let values = (
             suspensions::id.eq(row.to_string()),
             suspensions::account_id.eq(id.as_str()),
+            suspensions::suspended_by.eq(by.map(AccountId::as_str)),
             suspensions::suspended_at.eq(at.timestamp()),
             suspensions::resumed_at.eq(columns::seconds(None)),
         );

@@ -71,6 +71,22 @@ impl FromStr for DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// What went wrong with a connection, without the password that libpq may repeat.
+    pub(super) fn without_secrets(&self, error: &dyn ToString) -> String {
+        let told = error.to_string();
+        let Self::Postgres(url) = self else {
+            return told;
+        };
+        let told = told.replace(url, "postgres://..");
+        let user = url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'));
+        match user.and_then(|(user, _)| user.split_once(':')) {
+            Some((_, password)) if !password.is_empty() => told.replace(password, "***"),
+            Some(_) | None => told,
+        }
+    }
+
     /// Opens a connection and makes it safe to use.
     pub(super) fn connect(&self) -> Result<AnyConnection, diesel::ConnectionError> {
         let mut connection = match self {

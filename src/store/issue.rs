@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use diesel::RunQueryDsl as _;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::audit::AuditEvent;
@@ -27,6 +28,9 @@ use crate::domain::{AccountId, Denial, Spc, TokenRequest};
 
 /// How many rows of one table a batch may load before its orders are looked at one by one.
 const ROWS_PER_BATCH: usize = 50_000;
+
+/// How many characters of a refused list are kept.
+const LONGEST_REFUSED: usize = 512;
 
 /// An order for a token, ready to be decided and recorded.
 #[derive(Debug, Clone)]
@@ -101,7 +105,7 @@ impl Order {
             Err(denial) => (
                 denial.code(),
                 json!({
-                    "tkvalue": self.request.list().to_tkvalue(),
+                    "tkvalue": shortened(&self.request.list().to_tkvalue()),
                     "ca": self.request.ca(),
                     "lifetime": self.request.lifetime(),
                     "reason": denial.to_string(),
@@ -118,6 +122,18 @@ impl Order {
             detail,
             request_id: self.request_id,
         }
+    }
+}
+
+/// A refused list as the trail keeps it: whoever may ask must not be able to fill the database with what is refused.
+fn shortened(tkvalue: &str) -> String {
+    match tkvalue.get(..LONGEST_REFUSED) {
+        Some(start) if tkvalue.len() > LONGEST_REFUSED => {
+            let digest = Sha256::digest(tkvalue);
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{start}.. ({} characters, SHA-256 {digest})", tkvalue.len())
+        }
+        Some(_) | None => tkvalue.to_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
     let mut connection = url
         .connect()
-        .map_err(|e| OpenError::Connect(e.to_string()))?;
+        .map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
     locked(&mut connection, |connection| {
         let known = missing(connection)?;
         match connection {

@@ -78,7 +78,8 @@ impl Store {
                 log::info!("applied migration {name}");
             }
         }
-        let unreachable = |error: &dyn ToString| OpenError::Connect(error.to_string());
+        let unreachable =
+            |error: &dyn ToString| OpenError::Connect(settings.url.without_secrets(error));
         let mut connection = settings.url.connect().map_err(|e| unreachable(&e))?;
         migrations::check(&mut connection)?;
         let readers = r2d2::Pool::builder()
@@ -108,7 +109,7 @@ impl Store {
     /// [`OpenError`] says what is wrong and what to do.
     pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
         let connection = url.connect();
-        let mut connection = connection.map_err(|e| OpenError::Connect(e.to_string()))?;
+        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)
     }
 

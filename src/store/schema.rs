@@ -17,6 +17,7 @@ table! {
     suspensions (id) {
         id -> Text,
         account_id -> Text,
+        suspended_by -> Nullable<Text>,
         suspended_at -> BigInt,
         resumed_at -> Nullable<BigInt>,
     }

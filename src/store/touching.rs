@@ -71,8 +71,18 @@ impl Probes {
 pub enum Versions {
     /// The newest ones that hold at some instant of `[from, until)`; without an end, at any from `from` on.
     HoldingIn { from: Time, until: Option<Time> },
-    /// All, also those that were superseded.
+    /// Those that hold at `at`, as far as was believed at `believed`.
+    HeldAt { at: Time, believed: Time },
+    /// All, also those that were superseded, the newest first.
     All,
+}
+
+/// Which versions are believed.
+#[derive(Debug, Clone, Copy)]
+enum Belief {
+    Any,
+    Newest,
+    Then(i64),
 }
 
 /// Whose rows are wanted.
@@ -91,6 +101,7 @@ pub(super) struct Touching<T> {
     probes: Probes,
     json: String,
     period: Option<(i64, i64)>,
+    belief: Belief,
     /// Of rows that have `expires_at`: only those whose is later.
     expiring_after: Option<i64>,
     limit: i64,
@@ -115,6 +126,15 @@ impl<T> Touching<T> {
                     from.timestamp(),
                     until.map_or(i64::MAX, |until| until.timestamp()),
                 )),
+                Versions::HeldAt { at, .. } => {
+                    let at = at.timestamp();
+                    Some((at, at.saturating_add(1)))
+                }
+            },
+            belief: match versions {
+                Versions::All => Belief::Any,
+                Versions::HoldingIn { .. } => Belief::Newest,
+                Versions::HeldAt { believed, .. } => Belief::Then(believed.timestamp()),
             },
             expiring_after: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -146,6 +166,14 @@ impl<T> Touching<T> {
         self
     }
 
+    /// Where history is cut off, it is the oldest that is left out; of `grant_numbers` there are no versions.
+    fn order(&self) -> &'static str {
+        match self.belief {
+            Belief::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
+            Belief::Any | Belief::Newest | Belief::Then(_) => "",
+        }
+    }
+
     /// What stands before the probes: the spans that occur, found by stepping through the index.
     fn before_probes(&self) -> String {
         let table = self.table;
@@ -175,8 +203,15 @@ impl<T> Touching<T> {
                 let _ = write!(sql, " AND t.parent_id = '{parent}'");
             }
         }
-        if self.period.is_some() {
-            sql.push_str(" AND t.superseded_at IS NULL");
+        match self.belief {
+            Belief::Any => {}
+            Belief::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
+            Belief::Then(at) => {
+                let _ = write!(
+                    sql,
+                    " AND t.recorded_at <= {at} AND (t.superseded_at IS NULL OR t.superseded_at > {at})"
+                );
+            }
         }
         sql
     }
@@ -221,7 +256,9 @@ impl<T> QueryFragment<Pg> for Touching<T> {
             self.conditions()
         ));
         write_period!(self, out);
-        out.push_sql(" OFFSET 0) t LIMIT ");
+        out.push_sql(" OFFSET 0) t");
+        out.push_sql(self.order());
+        out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, i64>(&self.limit)
     }
 }
@@ -241,6 +278,7 @@ impl<T> QueryFragment<Sqlite> for Touching<T> {
             self.conditions()
         ));
         write_period!(self, out);
+        out.push_sql(self.order());
         out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, i64>(&self.limit)
     }

@@ -65,6 +65,7 @@ impl Api {
             },
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
+            request_timeout: std::time::Duration::from_secs(2),
         });
         service.jobs.start().expect("a thread");
         let server = Server::start({

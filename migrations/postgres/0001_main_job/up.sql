@@ -18,6 +18,7 @@ COMMENT ON COLUMN accounts.created_at IS 'When the account was made.';
 CREATE TABLE suspensions (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
+    suspended_by TEXT COLLATE "C" REFERENCES accounts (id),
     suspended_at BIGINT NOT NULL,
     resumed_at BIGINT
 );
@@ -25,6 +26,7 @@ CREATE UNIQUE INDEX suspensions_open ON suspensions (account_id) WHERE resumed_a
 COMMENT ON TABLE suspensions IS 'When an account got no tokens. A row is closed by resuming, and kept.';
 COMMENT ON COLUMN suspensions.id IS 'UUID.';
 COMMENT ON COLUMN suspensions.account_id IS 'The account.';
+COMMENT ON COLUMN suspensions.suspended_by IS 'The reseller who suspended it; NULL: the carrier.';
 COMMENT ON COLUMN suspensions.suspended_at IS 'From when on.';
 COMMENT ON COLUMN suspensions.resumed_at IS 'Until when; NULL: still suspended.';
 

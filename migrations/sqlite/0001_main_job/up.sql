@@ -21,6 +21,8 @@ CREATE TABLE suspensions (
     id TEXT NOT NULL PRIMARY KEY,
     -- The account.
     account_id TEXT NOT NULL REFERENCES accounts (id),
+    -- The reseller who suspended it; NULL: the carrier.
+    suspended_by TEXT REFERENCES accounts (id),
     -- From when on.
     suspended_at BIGINT NOT NULL,
     -- Until when; NULL: still suspended.
