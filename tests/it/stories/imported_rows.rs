@@ -1,11 +1,12 @@
 //! Importing CSVs of the carrier's own: they add, and end what they name with an earlier end; nothing else.
 
+use tn_authority::authority::NewDelegation;
 use tn_authority::authority::import::{Format, ImportError, Imported};
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::store::Page;
 
 use super::imports::{CONFIRMED, DRY_RUN, UNCONFIRMED, counts, import};
-use crate::support::{World, code, numbers, outside};
+use crate::support::{World, account, code, numbers, outside, wait};
 
 both! {
     allocations_are_added_and_ended,
@@ -16,6 +17,7 @@ both! {
     an_end_is_never_put_off,
     a_csv_ends_no_more_than_it_may,
     a_sheet_that_was_saved_by_hand_is_read,
+    ending_a_resellers_loan_ends_what_hangs_below_it,
 }
 
 fn of(world: &World, format: Format, lines: &str) -> Result<Imported, ImportError> {
@@ -290,4 +292,44 @@ fn a_sheet_that_was_saved_by_hand_is_read(world: World) {
     assert_eq!((counts(&done), done.added.numbers), ((2, 0, 0), 11));
     assert_eq!(done.told.unknown_columns, ["Remark"]);
     assert_eq!(done.difference.added[0], numbers("+12125551000+10"));
+}
+
+fn ending_a_resellers_loan_ends_what_hangs_below_it(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.knows("agency");
+    let csv = |until: &str| {
+        format!("account,block,lend_on,valid_until\nagency,1.212.555.1XXX,yes,{until}\n")
+    };
+    of(&world, Format::Delegations, &csv("")).expect("an import");
+    let parent = Some(account("agency"));
+    let caller = world.provisioner();
+    let shop = world
+        .authority
+        .put_account(&caller, account("shop"), None, parent);
+    wait(shop).expect("a customer of the reseller's");
+    let loans = world.looks_up("+12125551001", None).delegations;
+    let below = NewDelegation {
+        parent: Some(loans[0].row.id),
+        ..world.loan("shop", "+12125551001")
+    };
+    world
+        .delegates(below)
+        .expect("a loan out of the imported one");
+    let lost = world.mints("shop", &["one:12125551001"]).expect("a token");
+    world.seconds_pass(1);
+    let again = of(&world, Format::Delegations, &csv("")).expect("an import");
+    assert!(
+        again.changes_nothing(),
+        "what was lent on is no sibling: {again:?}"
+    );
+    let soon = rfc3339(&world.in_seconds(60));
+    let done = of(&world, Format::Delegations, &csv(&soon)).expect("an import");
+    assert_eq!(counts(&done), (0, 1, 0));
+    assert_eq!(done.outstanding.grants[0].jti, lost.jti);
+    let known = world.looks_up("+12125551001", None).delegations;
+    let newest = known
+        .iter()
+        .filter(|loan| loan.belief.superseded_at.is_none());
+    let ends: Vec<_> = newest.map(|loan| loan.window.until()).collect();
+    assert_eq!(ends, [Some(world.in_seconds(60)); 2]);
 }

@@ -390,11 +390,13 @@ fn only_provisioners_import(world: World) {
         ocns: BTreeSet::from(["073H".to_owned()]),
         spc: Some("1234".parse().expect("a code")),
     };
-    for (role, spc, refused) in [
-        (Role::Auditor, "1234", Some("forbidden")),
-        (Role::Account, "1234", Some("forbidden")),
-        (Role::Admin, "9999", Some("spc-not-held")),
-        (Role::Provisioner, "1234", None),
+    for (role, accounts, spc, refused) in [
+        (Role::Auditor, &[][..], "1234", Some("forbidden")),
+        (Role::Account, &["acme"], "1234", Some("forbidden")),
+        // A reseller keeps its customers, and not what the carrier holds.
+        (Role::Provisioner, &["acme"], "1234", Some("forbidden")),
+        (Role::Admin, &[], "9999", Some("spc-not-held")),
+        (Role::Provisioner, &[], "1234", None),
     ] {
         let spc = Some(spc.parse().expect("a code"));
         let wanted = Wanted {
@@ -402,7 +404,7 @@ fn only_provisioners_import(world: World) {
             ..wanted.clone()
         };
         let draft = import::read(table.as_bytes(), &wanted, world.now(), &mut |_| true);
-        let caller = world.caller(role, &["acme"]);
+        let caller = world.caller(role, accounts);
         let draft = draft.expect("a table");
         let done = wait(world.authority.import(&caller, draft, UNCONFIRMED, None));
         assert_eq!(done.err().map(|error| error.code()), refused, "{role}");
