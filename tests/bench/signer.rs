@@ -62,7 +62,7 @@ fn main() {
             for _ in 0..SIGNATURES {
                 black_box(signer.sign(black_box(&grant)).await.expect("a token"));
             }
-            token_times.push((time_on_the_core() - start) / SIGNATURES);
+            token_times.push(time_on_the_core().saturating_sub(start) / SIGNATURES);
         }
     });
     let (bare, key, token) = (median(bare_times), median(key_times), median(token_times));
@@ -81,7 +81,7 @@ fn timed(mut work: impl FnMut()) -> Duration {
     for _ in 0..SIGNATURES {
         work();
     }
-    (time_on_the_core() - start) / SIGNATURES
+    time_on_the_core().saturating_sub(start) / SIGNATURES
 }
 
 /// How long this thread has been on a core, which is not what it waited while others were; of the clock, where the system
