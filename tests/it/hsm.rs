@@ -8,6 +8,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use tempfile::TempDir;
 use tn_authority::authority::{IssueError, Issued};
 use tn_authority::signer::development::SpcCertificate;
 use tn_authority::signer::pool::{Device, PoolSettings, PooledKey, Session};
@@ -127,7 +128,7 @@ impl Session for Opened {
 }
 
 /// A carrier whose only key is in the device.
-fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>) {
+fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>, TempDir) {
     let db: Arc<Db> = Arc::new(kind.into());
     let made = World::over(Arc::clone(&db), Setup::default());
     let folder = made.dir.path().join("hsm");
@@ -158,9 +159,8 @@ fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>) {
     );
     world.carrier_holds("1.212.555.1XXX");
     world.lends("acme", "1.212.555.1XXX");
-    // The folder is the first world's.
-    std::mem::forget(made.dir);
-    (world, fake)
+    // The folder with the chain is the first world's.
+    (world, fake, made.dir)
 }
 
 fn mint(world: &World) -> Result<Issued, IssueError> {
@@ -176,7 +176,7 @@ fn failed(outcome: Result<Issued, IssueError>) -> HsmError {
 }
 
 fn a_key_in_hardware_signs(kind: Kind) {
-    let (world, fake) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind, 16);
     let tokens = at_once(8, |_| mint(&world).expect("a token").token);
     let distinct: std::collections::BTreeSet<&String> = tokens.iter().collect();
     assert_eq!(distinct.len(), 8);
@@ -193,7 +193,7 @@ fn a_key_in_hardware_signs(kind: Kind) {
 }
 
 fn a_slow_device_keeps_nobody_waiting(kind: Kind) {
-    let (world, fake) = carrier(kind, 2);
+    let (world, fake, _dir) = carrier(kind, 2);
     fake.is(Mood::Slow);
     let start = Instant::now();
     let errors = at_once(6, |_| failed(mint(&world)));
@@ -229,7 +229,7 @@ fn a_slow_device_keeps_nobody_waiting(kind: Kind) {
 }
 
 fn a_wrong_signature_never_leaves(kind: Kind) {
-    let (world, fake) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind, 16);
     fake.is(Mood::Wrong);
     for attempt in 1..=3 {
         assert_eq!(failed(mint(&world)), HsmError::WrongSignature);
@@ -245,7 +245,7 @@ fn a_wrong_signature_never_leaves(kind: Kind) {
 }
 
 fn a_lost_session_is_opened_again(kind: Kind) {
-    let (world, fake) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind, 16);
     for _ in 0..3 {
         mint(&world).expect("a token");
         fake.is(Mood::Lost);
@@ -256,7 +256,7 @@ fn a_lost_session_is_opened_again(kind: Kind) {
 }
 
 fn a_device_that_is_unplugged_comes_back(kind: Kind) {
-    let (world, fake) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind, 16);
     mint(&world).expect("a token");
     fake.is(Mood::Unplugged);
     for _ in 0..3 {

@@ -8,6 +8,7 @@
 )]
 
 mod db;
+mod keys;
 mod world;
 
 use std::future::Future;
@@ -17,9 +18,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 pub use db::{Db, Kind, Raw};
+pub use keys::{no_hsm, write_private};
 pub use world::{
-    Setup, World, account, clock_starts, code, fingerprint, no_hsm, number, numbers, outside,
-    request, write_private,
+    Setup, World, account, clock_starts, code, fingerprint, number, numbers, outside, request,
 };
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a

@@ -1,8 +1,7 @@
 //! A carrier with everything that it needs to issue tokens, and the verbs of the field.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -19,13 +18,12 @@ use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Time, TnAuthList, TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
 use tn_authority::store::{AuditEvent, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
+use super::keys::{no_hsm, write_private};
 use super::{Db, Kind, wait};
 
 /// What a world is made with, where it is not the usual.
@@ -62,19 +60,6 @@ impl Default for Setup {
             signers: None,
             keys: Vec::new(),
         }
-    }
-}
-
-/// Modules of hardware, of which there is none.
-pub fn no_hsm() -> Pkcs11 {
-    Pkcs11 {
-        module: None,
-        pin: None,
-        pool: PoolSettings {
-            sessions: 2,
-            queue: 16,
-            timeout: Duration::from_secs(5),
-        },
     }
 }
 
@@ -185,26 +170,6 @@ impl World {
         };
         world.looks_for_signers(Patience::Asked);
         world
-    }
-
-    /// Looks for certificates, as the service does by itself and when it is asked to.
-    pub fn looks_for_signers(&self, patience: Patience) {
-        let caller = Caller::the_service(Uuid::from_u128(0x5e1f));
-        let found = self.authority.look_for_signers(patience).expect("signers");
-        wait(self.authority.agree_on_signers(&caller, found)).expect("an agreement");
-    }
-
-    /// The CA issues a certificate to a new key, in force from now on; both come into the folder, by this name.
-    pub fn certificate_comes(&self, name: &str, spc: &str, lasts: i64) {
-        let in_force = self.in_seconds(-60)..=self.in_seconds(lasts);
-        let wanted = SpcCertificate::new(spc.parse().expect("a code"), in_force);
-        let issued = self
-            .ca
-            .issue_spc_certificate(&wanted.expect("a certificate"));
-        let issued = issued.expect("a certificate");
-        write_private(&self.signers.join(format!("{name}.key")), &issued.key_pem);
-        let chain = self.signers.join(format!("{name}.pem"));
-        std::fs::write(chain, &issued.chain_pem).expect("a file");
     }
 
     /// The time now.
@@ -446,13 +411,6 @@ impl World {
         });
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
-}
-
-/// A file that nobody else may read.
-pub fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, text).expect("a file");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 pub fn account(id: &str) -> AccountId {
