@@ -1,6 +1,5 @@
 //! `certificate`: what a certificate says, whether its key can sign tokens, and a request for a new one.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,6 +11,7 @@ use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::certificate::{Certificate, CertificateError};
 use tn_authority::domain::clock::rfc3339;
+use tn_authority::domain::hex::hex;
 use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::request::certificate_request;
 use tn_authority::signer::{Chain, FileKey, SigningKey};
@@ -181,11 +181,4 @@ fn described(
         }
     }
     line
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

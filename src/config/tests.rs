@@ -126,6 +126,22 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         ),
         ("SERVER__LISTEN", "localhost", "server.listen"),
         (
+            "SERVER__WORKERS",
+            "100000",
+            "`server.workers` is 100000, more than 1024",
+        ),
+        ("WRITER__QUEUE", "18446744073709551615", "writer.queue"),
+        (
+            "DATABASE__POOL_SIZE",
+            "4294967295",
+            "`database.pool_size` is 4294967295, more than 1000",
+        ),
+        (
+            "AGING__DAYS__RESIDENTIAL",
+            "44",
+            "`aging.days` has 44 days for `residential`",
+        ),
+        (
             "SERVER__TLS_KEY",
             "key.pem",
             "`server.tls_certificate` and `server.tls_key` go together",

@@ -102,10 +102,7 @@ mod tests {
             assert_eq!(block.first().to_string(), "+12125551000", "{text}");
             assert_eq!(block.count(), 1000, "{text}");
         }
-        assert_eq!(
-            parse("33.1.05.60.XX.XX").map(NumberRange::count),
-            Ok(10_000)
-        );
+        assert_eq!(parse("33.1.05.60.XXXX").map(NumberRange::count), Ok(10_000));
     }
 
     #[test]
@@ -116,6 +113,7 @@ mod tests {
             "XXX",
             "+",
             "1.212.555.1001",
+            "33.1.05.60.XX.XX",
             "1..212.555.1XXX",
             "1.212.555.1XXX.",
             ".1.212.555.1XXX",

@@ -2,7 +2,7 @@
 //!
 //! Reading only. Signatures and chains are checked by those who rely on them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::clock::{Time, from_unix, rfc3339};
+use super::hex::hex;
 use super::tn_auth_list::{TnAuthList, TnAuthListError};
 
 /// `id-pe-TNAuthList`, RFC 8226 Appendix A.
@@ -167,10 +168,7 @@ impl Certificate {
     #[must_use]
     pub fn serial(&self) -> String {
         let bytes = self.inner.tbs_certificate().serial_number().as_bytes();
-        bytes.iter().fold(String::new(), |mut hex, b| {
-            let _ = write!(hex, "{b:02x}");
-            hex
-        })
+        hex(bytes)
     }
 
     /// The first instant at which the certificate is valid.

@@ -148,16 +148,27 @@ pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
     if all <= FEW_ROWS {
         return false;
     }
-    // Each end of a row is a step, and each step looks at all rows that touch the range.
-    let steps = ranges.iter().map(|range| {
-        let touches = |row: NumberRange| row.intersection(*range).is_some();
-        let lent = facts.delegations.iter().filter(|row| touches(row.numbers));
-        let held = facts.allocations.iter().filter(|row| touches(row.numbers));
-        let (lent, held) = (lent.count(), held.count());
-        lent.saturating_mul(lent)
-            .saturating_add(held.saturating_mul(held))
+    let looks = ranges.iter().map(|range| {
+        looks(*range, &facts.delegations, question.until).saturating_add(looks(
+            *range,
+            &facts.allocations,
+            question.until,
+        ))
     });
-    steps.fold(0, usize::saturating_add) > 2 * MOST_WORK
+    looks.fold(0, usize::saturating_add) > MOST_WORK
+}
+
+/// How often rows are looked at to follow one range: each end of a row is a step, and each step looks at all that touch.
+fn looks<R: Held>(range: NumberRange, rows: &[R], until: Time) -> usize {
+    let touching = rows
+        .iter()
+        .filter(|row| row.numbers().intersection(range).is_some());
+    let (mut all, mut steps) = (0_usize, 1_usize);
+    for row in touching {
+        all += 1;
+        steps += usize::from(row.window().until().is_some_and(|end| end < until));
+    }
+    all.saturating_mul(steps)
 }
 
 /// The codes whose certificate could sign: those of the list, and those of the allocations that hold its numbers now.

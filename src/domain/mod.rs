@@ -14,6 +14,7 @@ pub mod denial;
 pub mod explanation;
 pub mod fingerprint;
 pub mod grant;
+pub mod hex;
 pub mod inventory;
 pub mod job;
 pub mod number;

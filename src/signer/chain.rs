@@ -1,7 +1,6 @@
 //! Certificate chains of signing keys, and how they are published for `x5u` (RFC 7515 §4.1.5).
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
@@ -10,6 +9,7 @@ use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
 use crate::domain::certificate::{Certificate, CertificateError};
+use crate::domain::hex::hex;
 use crate::domain::{Spc, Time};
 
 /// The certificate of a signing key and those of its issuers, leaf first; the root may be left out.
@@ -260,11 +260,4 @@ fn why_not_issued(
     // An error here is a signature of another kind than the key's: no proof either.
     let signed = certificate.verify(&key).unwrap_or(false);
     Ok((!signed).then(|| "the signature is not by its key".to_owned()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

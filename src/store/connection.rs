@@ -82,8 +82,12 @@ impl DatabaseUrl {
             .split_once("://")
             .and_then(|(_, rest)| rest.rsplit_once('@'));
         match user.and_then(|(user, _)| user.split_once(':')) {
-            Some((_, password)) if !password.is_empty() => told.replace(password, "***"),
-            Some(_) | None => told,
+            // A password with an `@` in it is taken apart by libpq.
+            Some((_, password)) => password
+                .split('@')
+                .filter(|part| !part.is_empty())
+                .fold(told, |told, part| told.replace(part, "***")),
+            None => told,
         }
     }
 

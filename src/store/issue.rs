@@ -22,6 +22,7 @@ use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
 use crate::domain::grant::{Grant, Jti};
+use crate::domain::hex::hex;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::signing::Candidate;
 use crate::domain::{AccountId, Denial, Spc, TokenRequest};
@@ -129,8 +130,7 @@ impl Order {
 fn shortened(tkvalue: &str) -> String {
     match tkvalue.get(..LONGEST_REFUSED) {
         Some(start) if tkvalue.len() > LONGEST_REFUSED => {
-            let digest = Sha256::digest(tkvalue);
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex(&Sha256::digest(tkvalue));
             format!("{start}.. ({} characters, SHA-256 {digest})", tkvalue.len())
         }
         Some(_) | None => tkvalue.to_owned(),

@@ -135,15 +135,10 @@ impl Metrics {
                 "writer_queue_length",
                 "Jobs that wait for the writer.",
             )?,
-            writer_batch_size: declare(
+            writer_batch_size: jobs(
                 &registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "writer_batch_size",
-                        "Jobs in one transaction of the writer.",
-                    )
-                    .buckets(JOBS.to_vec()),
-                ),
+                "writer_batch_size",
+                "Jobs in one transaction of the writer.",
             )?,
             signing_certificate_not_after_seconds: gauge(
                 &registry,
@@ -306,6 +301,11 @@ fn seconds(
 ) -> Result<HistogramVec, TelemetryError> {
     let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
     declare(registry, HistogramVec::new(options, &[label]))
+}
+
+fn jobs(registry: &Registry, name: &str, help: &str) -> Result<Histogram, TelemetryError> {
+    let options = HistogramOpts::new(name, help).buckets(JOBS.to_vec());
+    declare(registry, Histogram::with_opts(options))
 }
 
 fn declare<M: Collector + Clone + 'static>(

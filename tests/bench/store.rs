@@ -66,7 +66,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
     let now = authority.clock.now();
     let caller = Caller::at_the_command_line(new_id(now));
     let account = account.parse().expect("an id");
-    let numbers = block::parse(&format!("1.{area}.XXX.XXXX")).expect("a block");
+    let numbers = block::parse(&format!("1.{area}.XXXXXXX")).expect("a block");
     block_on(async {
         let put = authority
             .put_account(&caller, account, None, None)
@@ -126,7 +126,7 @@ fn decisions(c: &mut Criterion) {
         for (size, area) in SIZES.into_iter().zip(["201", "202"]) {
             let account = format!("bench-{size}");
             lend(&authority, &account, area, size);
-            let numbers = block::parse(&format!("1.{area}.XXX.XXXX")).expect("a block");
+            let numbers = block::parse(&format!("1.{area}.XXXXXXX")).expect("a block");
             let question = Question {
                 account: account.parse().expect("an id"),
                 numbers: vec![nth(numbers, size)],

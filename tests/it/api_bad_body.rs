@@ -18,6 +18,8 @@ both!(
     members_are_strict,
     counts_and_widths_that_cannot_be,
     odd_media_types_and_sizes,
+    a_body_that_does_not_come_is_given_up,
+    a_long_list_that_is_refused_does_not_fill_the_trail,
 );
 
 fn every_malformed_list_is_a_400(api: Api) {
@@ -232,4 +234,35 @@ fn odd_media_types_and_sizes(api: Api) {
     );
     api.send_raw(format!("{head}{chunk}").as_bytes())
         .problem(413, "body-too-large");
+}
+
+/// Half a body is not waited for without an end.
+fn a_body_that_does_not_come_is_given_up(api: Api) {
+    let key = &api.acme;
+    let head = format!(
+        "POST /v1/explain HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\nconnection: close\r\n\r\n{{"
+    );
+    api.send_raw(head.as_bytes()).problem(408, "body-too-slow");
+}
+
+/// What is refused is kept in the trail, but not as much of it as anybody cares to send.
+fn a_long_list_that_is_refused_does_not_fill_the_trail(api: Api) {
+    let entries: Vec<String> = (0..2_000_u64)
+        .map(|n| format!("one:{}", 12_125_551_000 + n % 900))
+        .collect();
+    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+    api.post(
+        &api.acme,
+        "/at/account/other/token",
+        &crate::service::asking(&entries),
+    )
+    .problem(403, "forbidden");
+    let trail = api.world.trail("other");
+    let refused = trail
+        .iter()
+        .find(|event| event.action == "issue")
+        .expect("an event");
+    let kept = refused.detail.to_string();
+    assert!(kept.len() < 1_500 && kept.contains("SHA-256"), "{kept}");
 }

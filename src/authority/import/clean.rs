@@ -8,6 +8,7 @@ use std::io::Read;
 use sha2::{Digest as _, Sha256};
 
 use super::error::TableError;
+use crate::domain::hex::hex;
 
 const CHUNK: usize = 64 * 1024;
 
@@ -87,11 +88,7 @@ impl<R: Read> Clean<R> {
     }
 
     pub(super) fn digested(self) -> Digested {
-        use std::fmt::Write as _;
-        let mut sha256 = String::with_capacity(64);
-        for byte in self.hash.finalize() {
-            let _ = write!(sha256, "{byte:02x}");
-        }
+        let sha256 = hex(&self.hash.finalize());
         Digested {
             bytes: self.bytes,
             sha256,

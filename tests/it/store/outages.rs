@@ -54,3 +54,18 @@ fn while_the_database_is_away_there_are_no_tokens() {
     both.sort_unstable();
     assert_eq!(known, both);
 }
+
+/// libpq repeats what it cannot read; the password is not for the log.
+#[test]
+fn an_error_of_the_connection_tells_no_password() {
+    for url in [
+        "postgres://carrier:SECRETPW@[::1",
+        "postgres://carrier:SECRETPW@127.0.0.1:1/nothing",
+        "postgres://carrier:SECRET@PW@127.0.0.1:1/nothing",
+    ] {
+        let url = url.parse().expect("a URL");
+        let error = tn_authority::store::Store::check(&url).expect_err("nobody there");
+        let told = error.to_string();
+        assert!(!told.contains("SECRET") && !told.contains("PW@"), "{told}");
+    }
+}

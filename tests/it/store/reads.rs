@@ -28,7 +28,7 @@ struct Reads {
 fn reads_with(loans: u64) -> (Reads, Reads) {
     let db = Arc::new(Db::from(Kind::Postgres));
     let world = World::over(Arc::clone(&db), Setup::default());
-    world.carrier_holds("1.212.XXX.XXXX");
+    world.carrier_holds("1.212.XXXXXXX");
     world.carrier_holds("1.646.555.1XXX");
     world.knows("acme");
     // Spread over accounts, and over two spans.

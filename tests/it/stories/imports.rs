@@ -69,7 +69,7 @@ pub fn import(
     )
 }
 
-/// A table of blocks, `NPA-NXX-X OCN` each.
+/// A table of blocks, `NPA-NXXX OCN` each.
 fn blocks(lines: &[&str]) -> String {
     let lines = lines.iter().map(|line| {
         let (place, ocn) = line.split_once(' ').expect("a place and an OCN");
