@@ -141,7 +141,8 @@ fn print_table(draft: &Draft, wanted: &Wanted) {
         Says::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
         Says::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
     };
-    println!("{} ranges and {}", counted(ranges as u64), numbers(count));
+    let noun = if ranges == 1 { "range" } else { "ranges" };
+    println!("{} {noun} and {}", counted(ranges as u64), numbers(count));
 }
 
 fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {

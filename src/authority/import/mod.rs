@@ -22,7 +22,7 @@
 //! Where a known range keeps some of its numbers, it ends and the kept part starts at the same instant.
 //!
 //! # Adding a format
-//! A file with a [`Layout`], and a line in [`Format`] and in `layout`.
+//! A file with a `Layout`, and a line in [`Format`] and in `Wanted::layout`.
 
 mod allocations;
 mod apply;
