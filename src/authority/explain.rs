@@ -1,5 +1,7 @@
 //! Explain: the decision that a mint would get, and which rows say yes or no to each part of it. No token, no grant.
 
+use std::sync::Arc;
+
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
 use crate::domain::account::Account;
@@ -8,6 +10,7 @@ use crate::domain::decision::Facts;
 use crate::domain::explanation::{self, Part, Row};
 use crate::domain::grant::Justification;
 use crate::domain::inventory::Held;
+use crate::domain::signing::{Candidate, SigningChain};
 use crate::domain::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
 use crate::store::StoreError;
@@ -47,7 +50,7 @@ impl Authority {
             accounts: vec![question.account.clone()],
             ..caller.clone()
         };
-        let order = self.order(&on_behalf, question.account.clone(), request);
+        let mut order = self.order(&on_behalf, question.account.clone(), request);
         let may_ask = || {
             let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
             let (account, request) = (&question.account, &order.request);
@@ -63,6 +66,10 @@ impl Authority {
             let Some(account) = scope.account(tx, &question.account)? else {
                 return Ok(None);
             };
+            if self.signers.is_none() {
+                // At the command line, by what the service has agreed on.
+                order.chains = in_use(&tx.signing_chains()?);
+            }
             let (decided, facts) = tx.explain(&order)?;
             Ok::<_, StoreError>(Some((account, decided, facts)))
         })?;
@@ -118,6 +125,12 @@ impl Explained {
             });
         }
     }
+}
+
+/// The certificates that a service over this database chooses from.
+fn in_use(chains: &[SigningChain]) -> Arc<[Candidate]> {
+    let in_use = chains.iter().filter(|chain| chain.retired_at.is_none());
+    in_use.flat_map(Candidate::of).collect()
 }
 
 /// The request that would ask for these numbers; whose key it is bound to makes no difference to the decision.
