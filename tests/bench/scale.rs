@@ -117,7 +117,9 @@ fn fill(url: &str, ranges: u64) {
     let (first, last) = (position(FIRST), position(FIRST + 999_999_999));
     let common = format!(
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
-         VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 1000000000, 'block', 0, 0);"
+         VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 1000000000, 'block', 0, 0); \
+         INSERT INTO signing_chains (name, spcs, pem, not_before, not_after, published_at, active_from, noted) \
+         VALUES ('bench', '1234', '', 0, 9999999999, 0, 0, 'active');"
     );
     let accounts = "INSERT INTO accounts (id, name, path, created_at) SELECT 'bench-' || n, '', '/bench-' || n, 0 FROM";
     let loans = "INSERT INTO delegations (id, version, account_id, first_position, last_position, span, ca, lend_on, \
