@@ -4,7 +4,6 @@
 //! into an index on span and first position for each span that occurs finds everything, in O(log n + matches), and one
 //! statement answers for a whole batch of questions.
 
-use std::fmt::Write as _;
 use std::marker::PhantomData;
 
 use diesel::pg::Pg;
@@ -86,12 +85,12 @@ enum Belief {
 }
 
 /// Whose rows are wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Whose {
     Anybodys,
     OfTheAccount,
     LentOnByTheAccount,
-    CutFrom(Option<Uuid>),
+    CutFrom(Option<String>),
 }
 
 /// Finds the rows of table `T` that touch the probes; each comes once, with the number of its asker. At most `limit` rows.
@@ -162,7 +161,7 @@ impl<T> Touching<T> {
 
     /// Only what is cut from this delegation, or, without one, what the carrier itself lends.
     pub(super) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
-        self.whose = Whose::CutFrom(parent);
+        self.whose = Whose::CutFrom(parent.map(|id| id.to_string()));
         self
     }
 
@@ -185,41 +184,43 @@ impl<T> Touching<T> {
         )
     }
 
-    /// What makes a row one that is wanted, of the table `t`, for a probe `p` and a span `s`.
+    /// What makes a row one that is wanted, of the table `t`, for a probe `p` and a span `s`. Has no values in it: a text
+    /// that is the same each time is prepared once, and another one each time would be kept for each.
     fn conditions(&self) -> String {
         let mut sql = String::from(
             "t.span = s.span AND t.first_position > p.first_position - s.span \
              AND t.first_position <= p.last_position AND t.last_position >= p.first_position",
         );
-        match self.whose {
-            Whose::Anybodys => {}
+        match &self.whose {
+            Whose::Anybodys | Whose::CutFrom(Some(_)) => {}
             Whose::OfTheAccount => sql.push_str(" AND t.account_id = p.account_id"),
             Whose::LentOnByTheAccount => {
                 sql.push_str(" AND t.lender_id = p.account_id AND NOT t.lender_keeps");
             }
             Whose::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
-            // A UUID is hex digits and dashes.
-            Whose::CutFrom(Some(parent)) => {
-                let _ = write!(sql, " AND t.parent_id = '{parent}'");
-            }
         }
         match self.belief {
-            Belief::Any => {}
+            Belief::Any | Belief::Then(_) => {}
             Belief::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
-            Belief::Then(at) => {
-                let _ = write!(
-                    sql,
-                    " AND t.recorded_at <= {at} AND (t.superseded_at IS NULL OR t.superseded_at > {at})"
-                );
-            }
         }
         sql
     }
 }
 
-/// The period, which ends the conditions of both databases; a macro, since the bounds of a function would be longer.
-macro_rules! write_period {
+/// The conditions with values, which end those of both databases; a macro, since the bounds of a function would be longer.
+macro_rules! write_values {
     ($self:ident, $out:ident) => {
+        if let Whose::CutFrom(Some(parent)) = &$self.whose {
+            $out.push_sql(" AND t.parent_id = ");
+            $out.push_bind_param::<Text, String>(parent)?;
+        }
+        if let Belief::Then(at) = &$self.belief {
+            $out.push_sql(" AND t.recorded_at <= ");
+            $out.push_bind_param::<BigInt, i64>(at)?;
+            $out.push_sql(" AND (t.superseded_at IS NULL OR t.superseded_at > ");
+            $out.push_bind_param::<BigInt, i64>(at)?;
+            $out.push_sql(")");
+        }
         if let Some((from, until)) = &$self.period {
             $out.push_sql(" AND t.valid_from < ");
             $out.push_bind_param::<BigInt, i64>(until)?;
@@ -255,7 +256,7 @@ impl<T> QueryFragment<Pg> for Touching<T> {
             self.table,
             self.conditions()
         ));
-        write_period!(self, out);
+        write_values!(self, out);
         out.push_sql(" OFFSET 0) t");
         out.push_sql(self.order());
         out.push_sql(" LIMIT ");
@@ -277,7 +278,7 @@ impl<T> QueryFragment<Sqlite> for Touching<T> {
             self.table,
             self.conditions()
         ));
-        write_period!(self, out);
+        write_values!(self, out);
         out.push_sql(self.order());
         out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, i64>(&self.limit)
@@ -389,5 +390,30 @@ mod tests {
                 assert!(!plan.iter().any(|step| step == table), "{plan:#?}");
             }
         }
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_text_whatever_it_is_about() {
+        let text = |number: &str, parent: u128, at: i64| {
+            let numbers = [number
+                .parse::<crate::domain::Tn>()
+                .expect("a number")
+                .into()];
+            let versions = Versions::HeldAt {
+                at: from_unix(at),
+                believed: from_unix(at),
+            };
+            let query = Touching::<delegations::table>::new(
+                "delegations",
+                Probes::of(&numbers),
+                versions,
+                1,
+            )
+            .cut_from(Some(Uuid::from_u128(parent)));
+            let sql = debug_query::<Sqlite, _>(&query).to_string();
+            let (sql, _) = sql.rsplit_once(" -- binds").expect("the text of a query");
+            sql.to_owned()
+        };
+        assert_eq!(text("+12125551001", 1, 2), text("+4930123", 3, 4));
     }
 }
