@@ -1,6 +1,7 @@
 //! The main job and its rules, as stories that are told once for each database: a carrier holds numbers, lends some to an
 //! account, and the account gets tokens for them, and for nothing else.
 
+mod bounds;
 mod bulk;
 mod denials;
 mod history;
