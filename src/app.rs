@@ -2,6 +2,7 @@
 //! when it stops.
 
 mod http;
+mod policies;
 mod rotation;
 
 pub use http::{HttpError, Running, Stopper, check_listener, start};
@@ -26,7 +27,7 @@ use crate::domain::{Caller, Clock, Passphrase};
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::pool::PoolSettings;
 use crate::signer::{Found, SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, OpenError, Settings, Store, new_id};
+use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
 
 /// Why the service cannot be put together. Says what to do.
@@ -60,6 +61,8 @@ pub enum AppError {
     NoSigner,
     #[error("the certificates cannot be agreed on with the other replicas: {0}")]
     NotAgreed(Refused),
+    #[error("the policies cannot be recorded in the audit trail: {0}")]
+    NotRecorded(StoreError),
     #[error("no service provider code: set carrier.spcs to those of the carrier")]
     NoSpc,
 }
@@ -83,6 +86,8 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
     let caller = Caller::the_service(new_id(clock.now()));
     let agreed = block_on(service.authority.agree_on_signers(&caller, found));
     agreed.map_err(AppError::NotAgreed)?;
+    let recorded = block_on(service.authority.record_policies(&caller));
+    recorded.map_err(AppError::NotRecorded)?;
     Ok(service)
 }
 
@@ -182,6 +187,9 @@ fn compose(
 ) -> Result<Service, AppError> {
     let metrics = Arc::new(Metrics::new()?);
     let policy = open_policy(config)?;
+    for warning in policy.warnings() {
+        log::warn!("policies: {warning}");
+    }
     let url = database_url(config)?;
     let settings = Settings {
         url: url.clone(),
@@ -194,7 +202,7 @@ fn compose(
     let pepper = open_pepper(config, &url)?;
     let authority = Authority {
         store: Arc::clone(&store),
-        policy,
+        policy: policy.into(),
         signers,
         clock: clock.clone(),
         carrier: Carrier {

@@ -170,11 +170,13 @@ pub struct Aging {
 }
 
 /// Where the Cedar policies stand.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// The built-in policies when absent.
     pub dir: Option<PathBuf>,
+    /// Seconds between two looks at the folder.
+    pub poll_interval: u32,
 }
 
 /// Imports of tables.
@@ -326,6 +328,15 @@ impl Default for Aging {
         let days = [("residential", 90), ("business", 365)];
         Self {
             days: days.map(|(class, days)| (class.to_owned(), days)).into(),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            poll_interval: 10,
         }
     }
 }

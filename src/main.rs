@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use commands::{
     account, allocation, api_key, certificate, check, delegation, demo, exclusion, explain,
-    fingerprint, import, migrate, serve, tn_auth_list, verify,
+    fingerprint, import, migrate, policy, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -45,6 +45,8 @@ enum Tool {
     TnAuthList(tn_auth_list::Command),
     #[command(subcommand)]
     Certificate(certificate::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 /// What works with the configuration, and mostly with the database.
@@ -86,6 +88,7 @@ fn run_tool(tool: &Tool, config: Option<&Path>) -> commands::Outcome {
         Tool::Fingerprint(args) => fingerprint::run(args),
         Tool::TnAuthList(command) => tn_auth_list::run(command),
         Tool::Certificate(command) => certificate::run(command, config),
+        Tool::Policy(command) => policy::run(command, config),
     }
 }
 

@@ -74,6 +74,9 @@ pub(super) struct ExplainedView {
     /// When the token would expire.
     expires: Option<Instant>,
     justified_by: Vec<JustificationView>,
+    /// The policies that permit it or forbid it, as far as no number is concerned.
+    #[schema(example = json!(["own-accounts"]))]
+    policies: Vec<String>,
     /// Why not.
     denial: Option<DenialView>,
     /// The numbers in their order, split where the answer changes.
@@ -250,6 +253,7 @@ impl From<Explained> for ExplainedView {
             allowed: denial.is_none(),
             expires: expires.map(Instant),
             justified_by: justified_by.iter().map(JustificationView::from).collect(),
+            policies: explained.policies.ids().to_vec(),
             denial: denial.map(|denial| DenialView {
                 code: denial.code().to_owned(),
                 detail: denial.to_string(),

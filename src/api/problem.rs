@@ -37,6 +37,7 @@ struct Parts {
     /// Never that of a failure, which tells strangers about the inside.
     detail: Option<String>,
     subproblems: Vec<SubproblemView>,
+    policies: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What really happened, for the log.
     cause: Option<String>,
@@ -74,6 +75,10 @@ pub(super) struct ProblemView {
     /// Each part of the request that was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subproblems: Vec<SubproblemView>,
+    /// The policies that forbid it, or that could not be evaluated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["longest-lifetime"]))]
+    policies: Vec<String>,
 }
 
 /// One part of a request that was refused, in the manner of RFC 8555 §6.7.1.
@@ -110,6 +115,7 @@ impl Problem {
             title,
             detail: None,
             subproblems: Vec::new(),
+            policies: Vec::new(),
             headers: Vec::new(),
             cause: None,
         }))
@@ -235,6 +241,11 @@ impl Problem {
         self
     }
 
+    fn by(mut self, policies: &[String]) -> Self {
+        self.0.policies = policies.to_vec();
+        self
+    }
+
     /// The answer, and the log line of a failure.
     pub(super) fn render(mut self, request: Uuid) -> HttpResponse {
         let mut response = HttpResponse::build(self.0.status);
@@ -264,6 +275,7 @@ impl Problem {
             detail: parts.detail,
             instance: request.urn().to_string(),
             subproblems: parts.subproblems,
+            policies: parts.policies,
         }
     }
 }
@@ -333,6 +345,7 @@ impl From<Denial> for Problem {
         Self::new(StatusCode::FORBIDDEN, denial.code().to_owned(), title)
             .saying(&denial)
             .naming(subproblems)
+            .by(denial.policies())
     }
 }
 

@@ -225,6 +225,15 @@ pub(super) struct GrantView {
     caller: String,
     request_id: Uuid,
     justified_by: Vec<JustificationView>,
+    /// The policies that permitted it, by their ids.
+    #[schema(example = json!(["own-accounts"]))]
+    policies: Vec<String>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    policies_left_out: usize,
+    /// SHA-256 of the set of policies; null for grants that are older than this is recorded.
+    policy_set: Option<String>,
     withdrawal: Option<WithdrawalView>,
 }
 
@@ -270,9 +279,17 @@ impl GrantView {
                 .iter()
                 .map(JustificationView::from)
                 .collect(),
+            policies: grant.policies.ids().to_vec(),
+            policies_left_out: grant.policies.left_out(),
+            policy_set: grant.policies.set().map(str::to_owned),
             withdrawal: grant.withdrawal.clone().map(WithdrawalView::from),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl From<&Justification> for JustificationView {

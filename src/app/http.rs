@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
 use thiserror::Error;
 
+use super::policies::PolicyWatcher;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::config::Config;
@@ -45,6 +46,7 @@ pub struct Running {
     pub operations: SocketAddr,
     servers: [Server; 2],
     watcher: Option<Watcher>,
+    policies: Option<PolicyWatcher>,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -65,6 +67,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let authority = Arc::clone(&service.authority);
     let signs = authority.signers.is_some();
     let watcher = signs.then(|| Watcher::start(authority, interval));
+    let policies = PolicyWatcher::start(&service.authority, &config.policy)?;
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))
@@ -85,6 +88,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         operations,
         servers: [public.run(), metrics.run()],
         watcher: watcher.transpose()?,
+        policies,
     })
 }
 
@@ -103,6 +107,7 @@ impl Running {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         drop(self.watcher);
+        drop(self.policies);
         public?;
         Ok(operations?)
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Asked, Authority, Refused, Token};
 use crate::domain::account::Account;
 use crate::domain::clock::Time;
+use crate::domain::deciding::Deciding;
 use crate::domain::decision::Facts;
 use crate::domain::explanation::{self, Part, Row};
 use crate::domain::grant::Justification;
@@ -31,6 +32,8 @@ pub struct Explained {
     pub at: Time,
     /// The expiry and the rows that justify it, or why not.
     pub decision: Result<(Time, Vec<Justification>), Denial>,
+    /// The policies that permit it or forbid it, as far as no number is concerned.
+    pub policies: Deciding,
     /// The numbers in their order, split where the answer changes, each with the rows that say so.
     pub parts: Vec<Part>,
     /// Every row that touches the numbers now and that the caller may know of.
@@ -53,10 +56,14 @@ impl Authority {
         let mut order = self.order(&on_behalf, question.account.clone(), request);
         let may_ask = || {
             let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
-            let (account, request) = (&question.account, &order.request);
-            let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
-            self.policy
-                .may_ask(caller, account, is_carrier, request, lifetime)
+            let lifetime = order.request.lifetime().unwrap_or(self.lifetimes.default);
+            let asked = Asked {
+                account: &question.account,
+                is_carrier,
+                token: Token::of(&order.request, lifetime, order.now),
+            };
+            let ruling = self.policy.in_force().may_ask(caller, &asked);
+            ruling.verdict.is_ok()
         };
         if self.require(caller, Action::Read).is_err() && !may_ask() {
             return Err(Refused::Forbidden);
@@ -78,6 +85,7 @@ impl Authority {
             return Ok(Explained {
                 at: order.now,
                 decision: Err(Denial::NotTheCallers),
+                policies: Deciding::default(),
                 parts: Vec::new(),
                 facts: Facts::default(),
             });
@@ -86,6 +94,7 @@ impl Authority {
         let mut explained = Explained {
             at: order.now,
             decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
+            policies: order.policies.clone(),
             parts: explanation::parts(&order.question(facts.lifetime), &facts),
             facts,
         };

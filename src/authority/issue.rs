@@ -3,8 +3,10 @@
 use chrono::TimeDelta;
 use thiserror::Error;
 
+use super::policy::{self, Asked, Token};
 use super::{Authority, Lifetimes, Signers};
 use crate::domain::clock::Time;
+use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
@@ -166,10 +168,14 @@ impl Authority {
         let now = self.clock.now();
         let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
         let is_carrier = self.carrier.account.as_ref() == Some(&account);
-        let policy = self
-            .policy
-            .may_mint(caller, &account, is_carrier, &request, lifetime);
-        let policy = policy.and_then(|()| self.within_bounds(lifetime));
+        let asked = Asked {
+            account: &account,
+            is_carrier,
+            token: Token::of(&request, lifetime, now),
+        };
+        let ruling = self.policy.in_force().may_mint(caller, &asked);
+        policy::log_failure(&ruling.by);
+        let policy = ruling.verdict.and_then(|()| self.within_bounds(lifetime));
         let signers = self.signers.as_deref();
         Order {
             jti: Jti::from_text(""),
@@ -183,6 +189,7 @@ impl Authority {
             request_id: caller.request_id,
             audit_id: new_id(now),
             policy,
+            policies: ruling.by,
             account,
             request,
         }
@@ -202,6 +209,7 @@ impl Authority {
         Err(Denial::Policy {
             code: "lifetime-not-allowed".to_owned(),
             detail,
+            by: Deciding::default(),
         })
     }
 }

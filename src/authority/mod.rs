@@ -29,7 +29,9 @@ pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
 pub use issue::{IssueError, Issued};
 pub use lookup::Known;
-pub use policy::{Action, Policy, PolicyError};
+pub use policy::{
+    Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
+};
 pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use withdraw::{Affected, Outstanding};
 
@@ -75,7 +77,7 @@ pub struct Lifetimes {
 #[derive(Debug)]
 pub struct Authority {
     pub store: Arc<Store>,
-    pub policy: Policy,
+    pub policy: Policies,
     /// What signs; without it, as at the command line, nothing is issued.
     pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
@@ -105,7 +107,9 @@ impl Authority {
             Action::Read | Action::Manage => true,
             Action::Provision => Scope::of(caller) == Scope::Everything,
         };
-        if in_scope && self.policy.may(caller, action) {
+        let ruling = self.policy.in_force().may(caller, action);
+        policy::log_failure(&ruling.by);
+        if in_scope && ruling.verdict.is_ok() {
             Ok(())
         } else {
             Err(Refused::Forbidden)

@@ -46,7 +46,13 @@ pub fn run(args: Args, config: &Config) -> Outcome {
             Ok(ExitCode::SUCCESS)
         }
         Err(denial) => {
-            println!("no: {}: {denial}", denial.code());
+            let by = denial.policies();
+            let by = if by.is_empty() {
+                String::new()
+            } else {
+                format!(" (policy: {})", by.join(", "))
+            };
+            println!("no: {}: {denial}{by}", denial.code());
             Ok(ExitCode::FAILURE)
         }
     }

@@ -50,6 +50,7 @@ impl Config {
                 "is less than `tokens.min_lifetime`, so that no token could be signed",
             );
         }
+        at_least_one("policy.poll_interval", self.policy.poll_interval.into())?;
         self.validate_signer()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use thiserror::Error;
 
 use super::clock::{Time, rfc3339};
+use super::deciding::Deciding;
 use super::inventory::Reason;
 use super::number::NumberRange;
 use super::spc::Spc;
@@ -16,9 +17,14 @@ pub enum Denial {
     /// (RFC 9448 §5.5), so that none of these can be told apart.
     #[error("the credentials do not give access to this account")]
     NotTheCallers,
-    /// A policy forbids it; the code is the policy's own.
+    /// A policy forbids it, or none permits it; the code is the policy's own. Or the configuration does, and then no policy
+    /// is named.
     #[error("{detail}")]
-    Policy { code: String, detail: String },
+    Policy {
+        code: String,
+        detail: String,
+        by: Deciding,
+    },
     /// Entries that the account has no authority for (RFC 9448 §5.6); at least one.
     #[error("the account has no authority for {}", listed(.0))]
     NotAuthorized(Vec<Refusal>),
@@ -42,6 +48,21 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// The code of a policy that says none, and where no policy permits.
+    pub const POLICY: &str = "policy";
+    /// The code where a policy could not be evaluated.
+    pub const POLICY_ERROR: &str = "policy-error";
+    /// Codes that say more than a policy can know, so that no policy has them.
+    pub const CODES_OF_RULES: [&str; 7] = [
+        "forbidden",
+        "not-authorized",
+        "ends-too-soon",
+        "several-spcs",
+        "no-certificate",
+        "too-fragmented",
+        Self::POLICY_ERROR,
+    ];
+
     /// The stable code of the API.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -53,6 +74,20 @@ impl Denial {
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
             Self::TooFragmented { .. } => "too-fragmented",
+        }
+    }
+
+    /// The policies that decided, if the denial is theirs.
+    #[must_use]
+    pub fn policies(&self) -> &[String] {
+        match self {
+            Self::Policy { by, .. } => by.ids(),
+            Self::NotTheCallers
+            | Self::NotAuthorized(_)
+            | Self::EndsTooSoon { .. }
+            | Self::SeveralSpcs(_)
+            | Self::NoCertificate(_)
+            | Self::TooFragmented { .. } => &[],
         }
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::clock::Time;
+use super::deciding::Deciding;
 use super::fingerprint::Fingerprint;
 use super::inventory::RowRef;
 use super::tn_auth_list::TnAuthList;
@@ -125,6 +126,8 @@ pub struct Grant {
     pub caller: String,
     pub request_id: Uuid,
     pub justified_by: Vec<Justification>,
+    /// The policies that permitted it.
+    pub policies: Deciding,
     pub withdrawal: Option<Withdrawal>,
 }
 

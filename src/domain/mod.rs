@@ -9,6 +9,7 @@ pub mod caller;
 pub mod certificate;
 pub mod claims;
 pub mod clock;
+pub mod deciding;
 pub mod decision;
 pub mod denial;
 pub mod explanation;

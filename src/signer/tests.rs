@@ -62,6 +62,7 @@ fn grant(signer: &Signer) -> Grant {
         caller: "key".to_owned(),
         request_id: Uuid::nil(),
         justified_by: Vec::new(),
+        policies: crate::domain::deciding::Deciding::default(),
         withdrawal: None,
     }
 }

@@ -12,6 +12,7 @@ use super::schema::{grant_numbers, grants};
 use super::tx::Tx;
 use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::inventory::RowRef;
 use crate::domain::number::MAX_DIGITS;
@@ -33,6 +34,8 @@ pub(super) struct Row {
     justified_by: String,
     withdrawn_at: Option<i64>,
     withdrawal_reason: Option<String>,
+    policies: String,
+    policy_set: Option<String>,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -89,6 +92,8 @@ impl From<&Grant> for Row {
             justified_by: justified_by.collect::<Vec<_>>().join(" "),
             withdrawn_at: grant.withdrawal.as_ref().map(|w| w.at.timestamp()),
             withdrawal_reason: grant.withdrawal.as_ref().map(|w| w.reason.clone()),
+            policies: grant.policies.to_text(),
+            policy_set: grant.policies.set().map(str::to_owned),
         }
     }
 }
@@ -114,6 +119,7 @@ impl TryFrom<Row> for Grant {
             caller: row.caller,
             request_id: Uuid::parse_str(&row.request_id).map_err(StoreError::corrupt)?,
             justified_by: justified_by.collect::<Result<_, _>>()?,
+            policies: Deciding::from_text(&row.policies, row.policy_set.as_deref()),
             withdrawal,
         })
     }

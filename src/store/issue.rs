@@ -20,6 +20,7 @@ use super::{
 };
 use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
+use crate::domain::deciding::Deciding;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
 use crate::domain::grant::{Grant, Jti};
 use crate::domain::hex::hex;
@@ -55,6 +56,8 @@ pub struct Order {
     pub audit_id: Uuid,
     /// What policy said already; a denial is only recorded.
     pub policy: Result<(), Denial>,
+    /// Which policies said so.
+    pub policies: Deciding,
 }
 
 impl Order {
@@ -93,12 +96,13 @@ impl Order {
             caller: self.caller.clone(),
             request_id: self.request_id,
             justified_by: decision.justified_by,
+            policies: self.policies.clone(),
             withdrawal: None,
         })
     }
 
     fn event(&self, outcome: &Result<Grant, Denial>) -> AuditEvent {
-        let (word, detail) = match outcome {
+        let (word, mut detail) = match outcome {
             Ok(grant) => (
                 "done",
                 json!({ "jti": grant.jti, "expires": grant.expires_at }),
@@ -113,6 +117,7 @@ impl Order {
                 }),
             ),
         };
+        self.policies.tell(&mut detail);
         AuditEvent {
             id: self.audit_id,
             at: self.now,

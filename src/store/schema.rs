@@ -109,6 +109,8 @@ table! {
         justified_by -> Text,
         withdrawn_at -> Nullable<BigInt>,
         withdrawal_reason -> Nullable<Text>,
+        policies -> Text,
+        policy_set -> Nullable<Text>,
     }
 }
 

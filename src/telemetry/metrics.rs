@@ -65,6 +65,9 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
+    policy_set: IntGaugeVec,
+    /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
+    pub policy_reload_failed: IntGauge,
 }
 
 impl Metrics {
@@ -167,6 +170,17 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
+            policy_set: gauges(
+                &registry,
+                "policy_set_info",
+                "The policies in force, by the SHA-256 of their files; always 1.",
+                &["sha256"],
+            )?,
+            policy_reload_failed: gauge(
+                &registry,
+                "policy_reload_failed",
+                "1 while the folder of policies holds what cannot be put into force.",
+            )?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -203,6 +217,12 @@ impl Metrics {
     /// Says how many certificate chains are in a state.
     pub fn signing_chains(&self, state: &'static str, number: i64) {
         self.signing_chains.with_label_values(&[state]).set(number);
+    }
+
+    /// Says which policies are in force.
+    pub fn policies_in_force(&self, sha256: &str) {
+        self.policy_set.reset();
+        self.policy_set.with_label_values(&[sha256]).set(1);
     }
 
     /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
@@ -339,6 +359,8 @@ mod tests {
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
         metrics.signing_chains("active", 2);
+        metrics.policies_in_force("0");
+        metrics.policies_in_force("5e");
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -361,6 +383,8 @@ mod tests {
             "tn_authority_signing_certificate_not_after_seconds 1900000000",
             "tn_authority_signature_failures_total{kind=\"timeout\"} 1",
             "tn_authority_signing_chains{state=\"active\"} 2",
+            "tn_authority_policy_set_info{sha256=\"5e\"} 1",
+            "tn_authority_policy_reload_failed 0",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

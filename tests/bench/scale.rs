@@ -185,7 +185,7 @@ fn authority(url: &str) -> Authority {
     };
     Authority {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies"),
+        policy: Policy::built_in().expect("policies").into(),
         signers: None,
         clock: Clock::system(),
         carrier: Carrier::default(),

@@ -13,6 +13,7 @@ use tn_authority::app::block_on;
 use tn_authority::authority::{
     AgingDays, Authority, Carrier, Lifetimes, NewAllocation, NewDelegation, Policy,
 };
+use tn_authority::domain::deciding::Deciding;
 use tn_authority::domain::grant::{Grant, Jti, Recorded};
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::signing::Candidate;
@@ -114,7 +115,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store"));
     let authority = Authority {
         store: Arc::clone(&store),
-        policy: Policy::built_in().expect("policies"),
+        policy: Policy::built_in().expect("policies").into(),
         signers: None,
         clock: Clock::system(),
         carrier: Carrier::default(),
@@ -184,6 +185,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             request_id: caller.request_id,
             audit_id: new_id(now),
             policy: Ok(()),
+            policies: Deciding::default(),
         };
         store
             .issue(order)

@@ -40,7 +40,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
     };
     let authority = Authority {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies"),
+        policy: Policy::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
         clock: Clock::system(),
         carrier: Carrier::default(),

@@ -143,7 +143,7 @@ impl World {
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
         let authority = Arc::new(Authority {
             store: Arc::new(store),
-            policy: setup.policy,
+            policy: setup.policy.into(),
             signers: Some(Arc::new(Signers::new(sources, rotation))),
             clock: clock.clone(),
             carrier: Carrier {

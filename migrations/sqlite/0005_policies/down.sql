@@ -1,0 +1,2 @@
+ALTER TABLE grants DROP COLUMN policy_set;
+ALTER TABLE grants DROP COLUMN policies;

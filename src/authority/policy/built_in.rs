@@ -1,0 +1,44 @@
+//! The policies that come with the service, with their cases.
+
+use super::folder::Folder;
+
+const POLICIES: [(&str, &str); 2] = [
+    (
+        "inventory.cedar",
+        include_str!("../../../policies/inventory.cedar"),
+    ),
+    ("mint.cedar", include_str!("../../../policies/mint.cedar")),
+];
+const TESTS: [(&str, &str); 2] = [
+    (
+        "tests/inventory.toml",
+        include_str!("../../../policies/tests/inventory.toml"),
+    ),
+    (
+        "tests/mint.toml",
+        include_str!("../../../policies/tests/mint.toml"),
+    ),
+];
+
+/// As if they were read from the folder `policies` of the sources.
+pub(super) fn folder() -> Folder {
+    Folder::of("the built-in policies", &POLICIES, &TESTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn all_files_of_the_sources_are_built_in() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        let read = Folder::read(&dir).expect("the folder of the sources");
+        let built_in = folder();
+        assert_eq!(
+            (built_in.policies, built_in.tests),
+            (read.policies, read.tests)
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! Cases: who asks what, and what the policies are expected to answer. They stand beside the policies, in `tests/*.toml`,
+//! and a set whose cases differ is not taken into use.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::error::{Fault, PolicyError};
+use super::folder::{Folder, TextFile};
+use super::{Action, Asked, Policy, Ruling, Token};
+use crate::domain::clock::parse_time;
+use crate::domain::{AccountId, Caller};
+
+/// How many cases a set may have.
+const MOST_CASES: usize = 10_000;
+
+/// One case.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// The file that it stands in.
+    pub file: String,
+    pub name: String,
+    caller: Caller,
+    wish: Wish,
+    expected: Expected,
+}
+
+#[derive(Debug)]
+enum Wish {
+    Ask(Account),
+    Mint(Account),
+    Do(Action),
+}
+
+#[derive(Debug)]
+struct Account {
+    id: AccountId,
+    is_carrier: bool,
+    token: Token,
+}
+
+#[derive(Debug)]
+struct Expected {
+    /// The code of the refusal; none if the answer is yes.
+    code: Option<String>,
+    /// The policies that decide, if the case says so.
+    by: Option<Vec<String>>,
+}
+
+/// A file of cases.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    case: Vec<toml::Spanned<CaseText>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseText {
+    name: String,
+    caller: CallerText,
+    action: ActionText,
+    account: Option<String>,
+    #[serde(default)]
+    carrier: bool,
+    token: Option<TokenText>,
+    /// When; a Monday at noon, if it is not said.
+    at: Option<String>,
+    expect: Expectation,
+    code: Option<String>,
+    by: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallerText {
+    #[serde(default = "somebody")]
+    id: String,
+    role: String,
+    #[serde(default)]
+    accounts: Vec<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum ActionText {
+    Ask,
+    Mint,
+    Read,
+    Manage,
+    Provision,
+}
+
+/// A token for one number, unless it says otherwise.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TokenText {
+    ca: bool,
+    lifetime: u32,
+    entries: u64,
+    numbers: u64,
+    /// All of the numbers are in one range, unless it says otherwise.
+    largest: Option<u64>,
+    spcs: u64,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum Expectation {
+    Allow,
+    Deny,
+}
+
+impl Default for TokenText {
+    fn default() -> Self {
+        Self {
+            ca: false,
+            lifetime: 3600,
+            entries: 1,
+            numbers: 1,
+            largest: None,
+            spcs: 0,
+        }
+    }
+}
+
+fn somebody() -> String {
+    "somebody".to_owned()
+}
+
+/// Reads the cases of a folder.
+///
+/// # Errors
+/// [`PolicyError`] with all faults of all files.
+pub(super) fn read(folder: &Folder) -> Result<Vec<Case>, PolicyError> {
+    let (mut cases, mut faults) = (Vec::new(), Vec::new());
+    for file in &folder.tests {
+        match read_file(file) {
+            Ok(found) => cases.extend(found),
+            Err(found) => faults.extend(found),
+        }
+        if cases.len() > MOST_CASES {
+            return Err(PolicyError::TooMany(format!(
+                "there are more than {MOST_CASES} cases"
+            )));
+        }
+    }
+    if faults.is_empty() {
+        Ok(cases)
+    } else {
+        Err(PolicyError::Faulty(faults))
+    }
+}
+
+fn read_file(file: &TextFile) -> Result<Vec<Case>, Vec<Fault>> {
+    let at = |byte, why: &dyn std::fmt::Display| Fault::at(&file.name, &file.text, byte, why);
+    let text: FileText = toml::from_str(&file.text)
+        .map_err(|e| vec![at(e.span().map(|span| span.start), &e.message())])?;
+    let (mut cases, mut faults) = (Vec::new(), Vec::new());
+    let mut names = HashSet::new();
+    for case in text.case {
+        let start = case.span().start;
+        let case = case.into_inner();
+        let name = case.name.clone();
+        let is_new = names.insert(name.clone());
+        match case.parse(&file.name) {
+            Ok(_) if !is_new => faults.push(at(
+                Some(start),
+                &format_args!("`{name}` is the name of another case already"),
+            )),
+            Ok(case) => cases.push(case),
+            Err(why) => faults.push(at(Some(start), &format_args!("`{name}`: {why}"))),
+        }
+    }
+    if faults.is_empty() {
+        Ok(cases)
+    } else {
+        Err(faults)
+    }
+}
+
+impl CaseText {
+    fn parse(self, file: &str) -> Result<Case, String> {
+        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+            return Err("`name` says what the case shows, in one line".to_owned());
+        }
+        let expected = match (self.expect, self.code) {
+            (Expectation::Allow, Some(_)) => return Err("`code` is of a refusal".to_owned()),
+            (Expectation::Deny, None) => return Err("`code` of the refusal is missing".to_owned()),
+            (Expectation::Allow, None) => None,
+            (Expectation::Deny, Some(code)) => Some(code),
+        };
+        let accounts = self.caller.accounts.iter().map(|id| account(id));
+        let caller = Caller {
+            id: self.caller.id,
+            role: self.caller.role.parse().map_err(|e| format!("{e}"))?,
+            accounts: accounts.collect::<Result<_, _>>()?,
+            request_id: Uuid::nil(),
+        };
+        let says_of_a_token =
+            self.account.is_some() || self.carrier || self.token.is_some() || self.at.is_some();
+        let asked = || {
+            let id = self.account.as_deref().ok_or("`account` is missing")?;
+            Ok::<_, String>(Account {
+                id: account(id)?,
+                is_carrier: self.carrier,
+                token: self.token.unwrap_or_default().parse(self.at.as_deref())?,
+            })
+        };
+        let wish = match self.action {
+            ActionText::Ask => Wish::Ask(asked()?),
+            ActionText::Mint => Wish::Mint(asked()?),
+            ActionText::Read => Wish::Do(Action::Read),
+            ActionText::Manage => Wish::Do(Action::Manage),
+            ActionText::Provision => Wish::Do(Action::Provision),
+        };
+        if says_of_a_token && matches!(wish, Wish::Do(_)) {
+            let why = "`account`, `carrier`, `token` and `at` go with `ask` and `mint`";
+            return Err(why.to_owned());
+        }
+        Ok(Case {
+            file: file.to_owned(),
+            name: self.name,
+            caller,
+            wish,
+            expected: Expected {
+                code: expected,
+                by: self.by,
+            },
+        })
+    }
+}
+
+impl TokenText {
+    fn parse(self, at: Option<&str>) -> Result<Token, String> {
+        let largest = self.largest.unwrap_or(self.numbers);
+        if largest > self.numbers || self.spcs > self.entries {
+            return Err(
+                "no list is like `token`: `largest` is at most `numbers`, `spcs` at most `entries`"
+                    .to_owned(),
+            );
+        }
+        Ok(Token {
+            ca: self.ca,
+            lifetime: self.lifetime,
+            entries: self.entries,
+            numbers: self.numbers,
+            largest,
+            spcs: self.spcs,
+            at: parse_time(at.unwrap_or("2026-01-05T12:00:00Z"))
+                .map_err(|e| format!("`at`: {e}"))?,
+        })
+    }
+}
+
+fn account(id: &str) -> Result<AccountId, String> {
+    id.parse()
+        .map_err(|e| format!("`{}`: {e}", id.escape_debug()))
+}
+
+impl Case {
+    /// Asks the policies, and compares; what differs is said in words.
+    pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), Fault>) {
+        let ruling = match &self.wish {
+            Wish::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
+            Wish::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
+            Wish::Do(action) => policy.may(&self.caller, *action),
+        };
+        let code = ruling.verdict.as_ref().err().map(|denial| denial.code());
+        let by = self.expected.by.as_ref().map(|by| {
+            let mut by = by.clone();
+            by.sort_unstable();
+            by
+        });
+        let as_expected = code == self.expected.code.as_deref()
+            && by.as_ref().is_none_or(|by| by == ruling.by.ids());
+        let outcome = if as_expected {
+            Ok(())
+        } else {
+            let expected = in_words(self.expected.code.as_deref(), by.as_deref());
+            let given = in_words(code, Some(ruling.by.ids()));
+            let why = format!(
+                "`{}`: expected {expected}, and the answer is {given}",
+                self.name
+            );
+            Err(Fault::of(&self.file, why))
+        };
+        (ruling, outcome)
+    }
+}
+
+impl Account {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            account: &self.id,
+            is_carrier: self.is_carrier,
+            token: self.token,
+        }
+    }
+}
+
+fn in_words(code: Option<&str>, by: Option<&[String]>) -> String {
+    let answer = code.map_or_else(|| "allow".to_owned(), |code| format!("deny with `{code}`"));
+    match by {
+        None => answer,
+        Some([]) => format!("{answer} by no policy"),
+        Some(by) => format!("{answer} by `{}`", by.join("`, `")),
+    }
+}

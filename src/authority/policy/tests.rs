@@ -1,0 +1,240 @@
+//! What the files of a folder become, and that slices answer as the whole set would.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use cedar_policy::{AuthorizationError, Authorizer, Decision, PolicySet};
+use proptest::prelude::*;
+use proptest::sample::select;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::folder::Folder;
+use super::question::{Names, Wish};
+use super::slices::{Answer, Slices};
+use super::*;
+use crate::domain::clock::from_unix;
+use crate::domain::{AccountId, Role};
+
+#[test]
+fn the_built_in_policies_are_sound_and_their_cases_cover_them() {
+    let report = Report::on(None);
+    let odd = report.lines.iter();
+    let odd: Vec<&Line> = odd.filter(|line| !matches!(line, Line::Sound(_))).collect();
+    assert_eq!(odd, Vec::<&Line>::new());
+    assert!(report.policies >= 9 && report.cases >= 25, "{report:?}");
+    let policy = Policy::built_in().expect("the built-in policies");
+    assert_eq!(Some(policy.set()), report.set.as_deref());
+}
+
+fn caller(role: Role, accounts: &[&str]) -> Caller {
+    let accounts = accounts.iter().map(|id| id.parse().expect("an id"));
+    Caller {
+        id: "key".to_owned(),
+        role,
+        accounts: accounts.collect(),
+        request_id: Uuid::nil(),
+    }
+}
+
+fn asked(account: &AccountId) -> Asked<'_> {
+    Asked {
+        account,
+        is_carrier: false,
+        token: Token {
+            ca: false,
+            lifetime: 3600,
+            entries: 1,
+            numbers: 1,
+            largest: 1,
+            spcs: 0,
+            at: from_unix(1_767_225_600),
+        },
+    }
+}
+
+#[test]
+fn no_permit_widens_what_a_role_is_for() {
+    let folder = Folder::of(
+        "all",
+        &[(
+            "all.cedar",
+            "@id(\"all\") permit (principal, action, resource);",
+        )],
+        &[],
+    );
+    let policy = Policy::tested(&folder).expect("a policy");
+    let (acme, other) = (
+        "acme".parse().expect("an id"),
+        "other".parse().expect("an id"),
+    );
+    for role in Role::ALL {
+        let own = caller(role, &["acme"]);
+        assert!(
+            policy.may_mint(&own, &asked(&other)).verdict.is_err(),
+            "{role}"
+        );
+        assert!(
+            policy.may_ask(&own, &asked(&other)).verdict.is_err(),
+            "{role}"
+        );
+        let mints = matches!(role, Role::Admin | Role::Portal | Role::Account);
+        assert_eq!(policy.may_mint(&own, &asked(&acme)).verdict.is_ok(), mints);
+        let none = caller(role, &[]);
+        let everywhere = policy.may_mint(&none, &asked(&acme)).verdict.is_ok();
+        assert_eq!(everywhere, role == Role::Admin, "{role}");
+        let may = |action| policy.may(&none, action).verdict.is_ok();
+        let all = [Action::Read, Action::Manage, Action::Provision].map(may);
+        assert_eq!(
+            all,
+            match role {
+                Role::Admin | Role::Provisioner => [true; 3],
+                Role::Auditor => [true, false, false],
+                Role::Portal | Role::Account => [false; 3],
+            },
+            "{role}"
+        );
+    }
+}
+
+#[test]
+fn the_digest_is_what_sha256sum_prints() {
+    let dir = TempDir::new().expect("a folder");
+    for (name, text) in [("b.cedar", "// b\n"), ("a.cedar", "// a\n")] {
+        fs::write(dir.path().join(name), text).expect("a file");
+    }
+    let output = std::process::Command::new("sh")
+        .args(["-c", "LC_ALL=C; sha256sum *.cedar | sha256sum"])
+        .current_dir(dir.path())
+        .output()
+        .expect("sha256sum");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let digest = Folder::read(dir.path()).expect("a folder").digest();
+    assert_eq!(printed.split(' ').next(), Some(digest.as_str()));
+}
+
+const TENANTS: [&str; 4] = ["acme", "other", "third", "carrier"];
+const CALLERS: [&str; 3] = ["key", "another", "third"];
+
+/// A policy of some tenant: any scope, and conditions that are true, false or fail.
+fn random_policy() -> impl Strategy<Value = String> {
+    let effect = select(vec!["permit", "forbid", "forbid"]);
+    let principal = prop_oneof![
+        3 => Just("principal".to_owned()),
+        1 => Just("principal is Caller".to_owned()),
+        2 => select(&CALLERS[..]).prop_map(|id| format!("principal == Caller::\"{id}\"")),
+        1 => select(&CALLERS[..]).prop_map(|id| format!("principal in Caller::\"{id}\"")),
+        1 => select(&CALLERS[..]).prop_map(|id| format!("principal is Caller in Caller::\"{id}\"")),
+    ];
+    let action = prop_oneof![
+        1 => Just("action".to_owned()),
+        3 => Just("action == Action::\"mint\"".to_owned()),
+        1 => Just("action == Action::\"ask\"".to_owned()),
+        1 => Just("action in [Action::\"ask\", Action::\"mint\"]".to_owned()),
+    ];
+    let resource = prop_oneof![
+        2 => Just("resource".to_owned()),
+        1 => Just("resource is Account".to_owned()),
+        4 => select(&TENANTS[..]).prop_map(|id| format!("resource == Account::\"{id}\"")),
+        1 => select(&TENANTS[..]).prop_map(|id| format!("resource in Account::\"{id}\"")),
+        1 => select(&TENANTS[..]).prop_map(|id| format!("resource is Account in Account::\"{id}\"")),
+    ];
+    let condition = select(vec![
+        "",
+        "when { principal.role == \"account\" }",
+        "when { context.lifetime > 3600 }",
+        "unless { context.numbers < 5 }",
+        "when { principal.accounts.contains(resource) }",
+        "when { context.lifetime * 9223372036854775807 > 0 }",
+        "unless { Account::\"nobody\".carrier }",
+        "when { resource.carrier && context.lifetime * 9223372036854775807 > 0 }",
+    ]);
+    (effect, principal, action, resource, condition).prop_map(|(e, p, a, r, c)| {
+        // The condition may be of one kind of resource alone.
+        let a = if a == "action" && !c.is_empty() {
+            "action == Action::\"mint\"".to_owned()
+        } else if a == "action" && (r != "resource" || p != "principal") {
+            "action in [Action::\"mint\", Action::\"ask\"]".to_owned()
+        } else {
+            a
+        };
+        format!("{e} ({p}, {a}, {r}) {c};")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The decision, its reasons and its errors: those of the slices, and those of Cedar over the whole set.
+    #[test]
+    fn slices_answer_as_the_whole_set(
+        policies in proptest::collection::vec(random_policy(), 1..40),
+        role in select(Role::ALL.to_vec()),
+        id in select(&CALLERS[..]),
+        own in proptest::sample::subsequence(TENANTS.to_vec(), 0..=3),
+        account in select(&TENANTS[..]),
+        is_carrier in any::<bool>(),
+        lifetime in select(vec![1_u32, 3600, 90_000]),
+        numbers in select(vec![1_u64, 5, 1000]),
+        mints in any::<bool>(),
+    ) {
+        let text = policies.join("\n");
+        let folder = Folder::of("random", &[("random.cedar", &text)], &[]);
+        let loaded = load::load(&folder).expect(&text);
+        let names = Names::new().expect("names");
+        let slices = Slices::new(&loaded.policies, &names.actions()).expect("slices");
+        let whole = PolicySet::from_policies(loaded.policies.iter().cloned()).expect("a set");
+
+        let mut caller = caller(role, &own);
+        caller.id = id.to_owned();
+        let account = account.parse().expect("an id");
+        let mut asked = asked(&account);
+        asked.is_carrier = is_carrier;
+        asked.token = Token { lifetime, numbers, ..asked.token };
+        let wish = if mints { Wish::Mint(&asked) } else { Wish::Ask(&asked) };
+        let (request, entities) = names.question(&caller, wish).expect("a question");
+
+        let response = Authorizer::new().is_authorized(&request, &whole, &entities);
+        let failed: BTreeSet<String> = response
+            .diagnostics()
+            .errors()
+            .map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id().to_string())
+            .collect();
+        let reasons: BTreeSet<String> =
+            response.diagnostics().reason().map(ToString::to_string).collect();
+        let ids = if failed.is_empty() { &reasons } else { &failed };
+        let expected = Answer {
+            allowed: response.decision() == Decision::Allow && failed.is_empty(),
+            failed: !failed.is_empty(),
+            ids: ids.iter().cloned().collect(),
+        };
+        prop_assert_eq!(slices.decide(&request, &entities), expected);
+    }
+}
+
+#[test]
+fn other_tenants_policies_are_not_looked_at() {
+    let text: Vec<String> = (0..50)
+        .map(|n| {
+            format!(
+                "@id(\"t{n}\") forbid (principal, action == Action::\"mint\", resource == Account::\"t{n}\") \
+                 when {{ context.lifetime * 9223372036854775807 > 0 }};"
+            )
+        })
+        .collect();
+    let text = format!(
+        "@id(\"all\") permit (principal, action, resource);\n{}",
+        text.join("\n")
+    );
+    let folder = Folder::of("tenants", &[("tenants.cedar", &text)], &[]);
+    let policy = Policy::tested(&folder).expect("policies");
+    let admin = caller(Role::Admin, &[]);
+    let free = "acme".parse().expect("an id");
+    assert_eq!(policy.may_mint(&admin, &asked(&free)).by.ids(), ["all"]);
+    let bound = "t7".parse().expect("an id");
+    let ruling = policy.may_mint(&admin, &asked(&bound));
+    assert_eq!(
+        (ruling.by.ids(), ruling.by.failed()),
+        (&["t7".to_owned()][..], true)
+    );
+}

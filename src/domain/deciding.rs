@@ -1,0 +1,129 @@
+//! Which policies decided: as a grant, a refusal and the audit trail keep it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+/// How many ids are kept of one decision. Others are counted.
+const MOST_IDS: usize = 16;
+
+/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: [`MOST_IDS`] ids, and an id
+/// is bounded where policies are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deciding {
+    ids: Vec<String>,
+    left_out: usize,
+    set: Option<Arc<str>>,
+    failed: bool,
+}
+
+impl Deciding {
+    /// These policies of a set decided; or, if they failed, made it a refusal by an error in them.
+    #[must_use]
+    pub fn new(set: &Arc<str>, mut ids: Vec<String>, failed: bool) -> Self {
+        ids.sort_unstable();
+        ids.dedup();
+        let left_out = ids.len().saturating_sub(MOST_IDS);
+        ids.truncate(MOST_IDS);
+        Self {
+            ids,
+            left_out,
+            set: Some(Arc::clone(set)),
+            failed,
+        }
+    }
+
+    /// The ids in their order, [`MOST_IDS`] at most. None if no policy spoke, which is a refusal, or a hard rule did.
+    #[must_use]
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// How many more there were.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// SHA-256 of the set of policies, in hex; none for grants that are older than this was recorded.
+    #[must_use]
+    pub fn set(&self) -> Option<&str> {
+        self.set.as_deref()
+    }
+
+    /// Whether these policies could not be evaluated.
+    #[must_use]
+    pub const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The ids as one column holds them: `one two +3`.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = self.ids.join(" ");
+        if self.left_out > 0 {
+            text.push_str(&format!(" +{}", self.left_out));
+        }
+        text
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    #[must_use]
+    pub fn from_text(text: &str, set: Option<&str>) -> Self {
+        let mut deciding = Self {
+            set: set.map(Arc::from),
+            ..Self::default()
+        };
+        for word in text.split_whitespace() {
+            match word.strip_prefix('+') {
+                Some(count) => deciding.left_out = count.parse().unwrap_or_default(),
+                None => deciding.ids.push(word.to_owned()),
+            }
+        }
+        deciding
+    }
+
+    /// Adds what is known to the detail of an audit event, which is an object.
+    pub fn tell(&self, detail: &mut Value) {
+        let (Some(set), Some(members)) = (self.set(), detail.as_object_mut()) else {
+            return;
+        };
+        members.insert("policies".to_owned(), json!(self.ids));
+        if self.left_out > 0 {
+            members.insert("policies_left_out".to_owned(), json!(self.left_out));
+        }
+        if self.failed {
+            members.insert("policies_failed".to_owned(), json!(true));
+        }
+        members.insert("policy_set".to_owned(), json!(set));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_sorted_bounded_and_read_back() {
+        let set: Arc<str> = "5e".repeat(32).into();
+        let ids: Vec<String> = (0..40).rev().map(|n| format!("p{n:02}")).collect();
+        let many = Deciding::new(&set, ids, false);
+        assert_eq!(
+            (many.ids().len(), many.ids()[0].as_str(), many.left_out()),
+            (16, "p00", 24)
+        );
+        assert_eq!(
+            Deciding::from_text(&many.to_text(), many.set()),
+            many.clone()
+        );
+        let two = Deciding::new(&set, vec!["b".into(), "a".into(), "b".into()], true);
+        assert_eq!(two.to_text(), "a b");
+        let mut detail = json!({ "reason": "x" });
+        two.tell(&mut detail);
+        assert_eq!(
+            detail,
+            json!({ "reason": "x", "policies": ["a", "b"], "policies_failed": true, "policy_set": *set })
+        );
+        assert_eq!(Deciding::from_text("", None), Deciding::default());
+    }
+}
