@@ -11,6 +11,7 @@ pub mod imports;
 mod life_cycle;
 mod main_job;
 mod outstanding;
-mod policies;
+pub mod policies;
+mod policy_reload;
 mod resellers;
 mod windows;
