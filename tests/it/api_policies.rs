@@ -35,27 +35,31 @@ fn the_policies_stand_in_grants_refusals_and_explanations(api: Api) {
     }] });
     let answers = api.post(&api.acme, "/v1/tokens", &bulk).with(200);
     assert_eq!(
-        answers["items"][0]["problem"]["policies"],
-        problem["policies"],
+        answers["items"][0]["problem"]["policies"], problem["policies"],
         "{answers}"
     );
     // What the configuration or a rule refuses, no policy does.
     let mut short = asking(&["one:12125551001"]);
     short["lifetime"] = json!(1);
     let problem = api.ask(&short);
-    assert_eq!(problem.problem(403, "lifetime-not-allowed").get("policies"), None);
+    assert_eq!(
+        problem.problem(403, "lifetime-not-allowed").get("policies"),
+        None
+    );
     let foreign = api.ask(&asking(&["one:12125551950"]));
     assert_eq!(foreign.problem(403, "not-authorized").get("policies"), None);
 
-    let question = |lifetime: u32| {
-        json!({ "account": "acme", "numbers": [{ "start": "+12125551001", "count": 1 }], "lifetime": lifetime })
-    };
-    let told = api.post(&api.acme, "/v1/explain", &question(3600)).with(200);
+    let question = |lifetime: u32| json!({ "account": "acme", "numbers": [{ "start": "+12125551001", "count": 1 }], "lifetime": lifetime });
+    let told = api
+        .post(&api.acme, "/v1/explain", &question(3600))
+        .with(200);
     assert_eq!(
         (&told["allowed"], &told["policies"]),
         (&json!(true), &json!(["own-accounts"]))
     );
-    let told = api.post(&api.auditor, "/v1/explain", &question(90_000)).with(200);
+    let told = api
+        .post(&api.auditor, "/v1/explain", &question(90_000))
+        .with(200);
     assert_eq!(told["denial"]["code"], "lifetime-not-allowed");
     assert_eq!(told["policies"], json!(["longest-lifetime"]));
 }

@@ -73,8 +73,8 @@ impl Report {
         let everywhere = everywhere.count();
         if everywhere < self.policies {
             self.lines.push(Line::Sound(format!(
-                "{} name an account or a caller in their scope; {everywhere} hold everywhere",
-                self.policies - everywhere
+                "{} for one account or caller, {everywhere} for all",
+                policies(self.policies - everywhere)
             )));
         }
         let warnings = loaded.warnings.iter();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr as _;
+use std::thread;
 
 use cedar_policy::{
     Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
@@ -10,10 +11,13 @@ use miette::Diagnostic;
 
 use super::error::{Fault, PolicyError};
 use super::folder::{Folder, TextFile};
+use super::shape;
 use crate::domain::Denial;
 
 /// How many policies a set may have: as many as are loaded in seconds.
 const MOST_POLICIES: usize = 10_000;
+/// The stack of the thread that reads them: enough for the deepest policy that `shape` lets through.
+const STACK: usize = 128 * 1024 * 1024;
 /// How long an id and a code may be.
 const LONGEST_WORD: usize = 64;
 /// How long a message may be.
@@ -38,6 +42,18 @@ pub(super) struct Loaded {
 /// # Errors
 /// [`PolicyError`] with all faults of all files; what does not fit the schema is only told when all files can be read.
 pub(super) fn load(folder: &Folder) -> Result<Loaded, PolicyError> {
+    thread::scope(|scope| {
+        let reader = thread::Builder::new()
+            .name("policies".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || load_here(folder));
+        let lost = || PolicyError::Schema("the reader of policies ended".to_owned());
+        let reader = reader.map_err(|e| PolicyError::Schema(e.to_string()))?;
+        reader.join().unwrap_or_else(|_| Err(lost()))
+    })
+}
+
+fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
     let mut reading = Reading::default();
     for file in &folder.policies {
         reading.file(file)?;
@@ -78,6 +94,10 @@ struct Reading {
 
 impl Reading {
     fn file(&mut self, file: &TextFile) -> Result<(), PolicyError> {
+        if let Err(fault) = shape::look(file) {
+            self.faults.push(fault);
+            return Ok(());
+        }
         let parsed = match PolicySet::from_str(&file.text) {
             Ok(parsed) => parsed,
             Err(errors) => {

@@ -10,6 +10,7 @@ mod folder;
 mod in_force;
 mod load;
 mod question;
+mod shape;
 mod slices;
 mod watch;
 

@@ -128,7 +128,9 @@ fn a_changed_set_is_in_force_when_two_looks_have_seen_it(kind: Kind) {
     let told = format!("policy_set_info{{sha256=\"{new}\"}}");
     assert_eq!(watched.world.count(&told), 1);
     assert_eq!(
-        watched.world.count(&format!("policy_set_info{{sha256=\"{old}\"}}")),
+        watched
+            .world
+            .count(&format!("policy_set_info{{sha256=\"{old}\"}}")),
         0
     );
     let grants = watched.world.grants();
@@ -195,7 +197,11 @@ fn a_faulty_set_changes_nothing_and_says_so_once(kind: Kind) {
     refused(&mut watched, "policies cannot be read from");
     fs::rename(&away, home).expect("a folder");
     mended(&mut watched);
-    assert_eq!(watched.world.trail(&old), [], "nothing was ever in force but this");
+    assert_eq!(
+        watched.world.trail(&old),
+        [],
+        "nothing was ever in force but this"
+    );
 }
 
 fn a_set_that_cannot_be_recorded_is_not_in_force(kind: Kind) {
@@ -235,9 +241,14 @@ fn the_start_is_recorded(kind: Kind) {
         (events.len(), events[0].action.as_str()),
         (1, "policy-load")
     );
-    assert_eq!(events[0].detail["policies"].as_array().map(Vec::len), Some(3));
     assert_eq!(
-        watched.world.count(&format!("policy_set_info{{sha256=\"{set}\"}}")),
+        events[0].detail["policies"].as_array().map(Vec::len),
+        Some(3)
+    );
+    assert_eq!(
+        watched
+            .world
+            .count(&format!("policy_set_info{{sha256=\"{set}\"}}")),
         1
     );
     watched
