@@ -12,7 +12,7 @@ use super::Service;
 use super::exchange::RequestId;
 use super::problem::Problem;
 use crate::authority::Action;
-use crate::callers::Unproven;
+use crate::callers::{Offered, Unproven};
 use crate::domain::Caller;
 
 /// A caller of any role.
@@ -83,14 +83,22 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
 async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
-    let mut offered = request.headers().get_all(header::AUTHORIZATION);
-    let authorization = match (offered.next(), offered.next()) {
-        (None, _) => return Err(Unproven::Missing.into()),
+    let offered = offered(request)?;
+    Ok(web::block(move || service.callers.prove(&offered, id)).await??)
+}
+
+fn offered(request: &HttpRequest) -> Result<Offered, Unproven> {
+    let mut fields = request.headers().get_all(header::AUTHORIZATION);
+    let authorization = match (fields.next(), fields.next()) {
+        (None, _) => None,
         // Two proofs prove nothing (RFC 9110 §11.6.2 knows one field).
-        (Some(_), Some(_)) => return Err(Unproven::Invalid.into()),
-        (Some(one), None) => one.to_str().map_err(|_| Unproven::Invalid)?.to_owned(),
+        (Some(_), Some(_)) => return Err(Unproven::Invalid),
+        (Some(one), None) => Some(one.to_str().map_err(|_| Unproven::Invalid)?.to_owned()),
     };
-    Ok(web::block(move || service.callers.prove(Some(&authorization), id)).await??)
+    Ok(Offered {
+        authorization,
+        from: request.peer_addr().map(|address| address.ip()),
+    })
 }
 
 fn service(request: &HttpRequest) -> Result<Data<Service>, Problem> {

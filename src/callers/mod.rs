@@ -10,12 +10,13 @@ mod pepper;
 pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
 pub use pepper::{Pepper, PepperError};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::{Caller, Clock};
+use crate::domain::{Caller, Clock, Proof};
 use crate::store::{Store, StoreError, Tx};
 use api_key::PresentedKey;
 
@@ -30,6 +31,15 @@ pub enum Unproven {
     Invalid,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a request offers as proof.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// The value of its one `Authorization` field.
+    pub authorization: Option<String>,
+    /// The address at the other end of the connection; that of the proxy, if there is one.
+    pub from: Option<IpAddr>,
 }
 
 /// Proves callers, and makes the keys that prove them.
@@ -51,11 +61,12 @@ impl Callers {
         }
     }
 
-    /// Proves who sent this `Authorization` field. Blocks.
+    /// Proves who sent a request. Blocks.
     ///
     /// # Errors
     /// [`Unproven`] if nobody is.
-    pub fn prove(&self, authorization: Option<&str>, request_id: Uuid) -> Result<Caller, Unproven> {
+    pub fn prove(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
+        let authorization = offered.authorization.as_deref();
         let authorization = authorization.ok_or(Unproven::Missing)?;
         // The scheme's name is case-insensitive (RFC 9110 §11.1).
         let key = match authorization.split_once(' ') {
@@ -74,6 +85,7 @@ impl Callers {
         let known = proven.ok_or(Unproven::Invalid)?;
         Ok(Caller {
             id: known.id,
+            proof: Proof::ApiKey,
             role: known.role,
             accounts: known.accounts,
             request_id,

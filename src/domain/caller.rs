@@ -73,11 +73,25 @@ impl Serialize for Role {
     }
 }
 
+/// What proved a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Being on the machine, or in the service itself.
+    Presence,
+    /// An API key, which the database knows.
+    ApiKey,
+    /// An `OAuth2` access token (RFC 9068) of an issuer that is trusted.
+    AccessToken,
+    /// A client certificate.
+    Certificate,
+}
+
 /// A proven caller, in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// What proved it, such as the id of an API key; goes into the audit trail.
+    /// Who was proven, such as the id of an API key; goes into the audit trail.
     pub id: String,
+    pub proof: Proof,
     pub role: Role,
     /// The accounts that it speaks for: its own, those that a portal was given, or the reseller whose customers a provisioner
     /// or an auditor is confined to.
@@ -92,6 +106,7 @@ impl Caller {
     pub fn at_the_command_line(request_id: Uuid) -> Self {
         Self {
             id: "command".to_owned(),
+            proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
             request_id,
@@ -103,6 +118,7 @@ impl Caller {
     pub fn the_service(request_id: Uuid) -> Self {
         Self {
             id: "service".to_owned(),
+            proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
             request_id,

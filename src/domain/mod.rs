@@ -27,7 +27,7 @@ pub mod tn_auth_list;
 pub mod window;
 
 pub use account::AccountId;
-pub use caller::{Caller, Role};
+pub use caller::{Caller, Proof, Role};
 pub use claims::{Claims, TokenRequest};
 pub use clock::{Clock, Time};
 pub use denial::Denial;
