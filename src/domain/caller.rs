@@ -8,6 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::account::AccountId;
+use super::clock::Time;
 
 /// What a caller may do in general; a policy decides in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +97,8 @@ pub struct Caller {
     /// The accounts that it speaks for: its own, those that a portal was given, or the reseller whose customers a provisioner
     /// or an auditor is confined to.
     pub accounts: Vec<AccountId>,
+    /// The first instant at which the proof holds no more, where it has an end of its own.
+    pub expires: Option<Time>,
     /// Names the request in the log, the audit trail and the answer.
     pub request_id: Uuid,
 }
@@ -109,6 +112,7 @@ impl Caller {
             proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
+            expires: None,
             request_id,
         }
     }
@@ -121,7 +125,14 @@ impl Caller {
             proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
+            expires: None,
             request_id,
         }
+    }
+
+    /// Whether the proof has not ended by then. What was proven when a request came may end before it is answered.
+    #[must_use]
+    pub fn holds_at(&self, at: Time) -> bool {
+        self.expires.is_none_or(|end| at < end)
     }
 }

@@ -4,6 +4,7 @@
 //! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
 
 pub mod account;
+pub mod algorithm;
 pub mod block;
 pub mod caller;
 pub mod certificate;
@@ -19,6 +20,7 @@ pub mod inventory;
 pub mod job;
 pub mod number;
 pub mod passphrase;
+pub mod proxy;
 pub mod range_set;
 pub mod signing;
 pub mod spc;

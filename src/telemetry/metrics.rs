@@ -65,6 +65,9 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
+    unproven: IntCounterVec,
+    key_sets: IntCounterVec,
+    issuer_keys: IntGaugeVec,
 }
 
 impl Metrics {
@@ -167,6 +170,24 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
+            unproven: counters(
+                &registry,
+                "unproven_total",
+                "Requests whose caller was not proven, by what was offered and why it proves nothing.",
+                &["proof", "reason"],
+            )?,
+            key_sets: counters(
+                &registry,
+                "key_sets_total",
+                "Key sets of issuers of access tokens that were read or fetched, by what came of it.",
+                &["issuer", "outcome"],
+            )?,
+            issuer_keys: gauges(
+                &registry,
+                "issuer_keys",
+                "Keys of an issuer that can verify access tokens.",
+                &["issuer"],
+            )?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -198,6 +219,22 @@ impl Metrics {
     /// Counts a signature that was not made; the kind is one word of the signer's.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a request that proves nobody; both are words of `callers`.
+    pub fn unproven(&self, proof: &'static str, reason: &'static str) {
+        self.unproven.with_label_values(&[proof, reason]).inc();
+    }
+
+    /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
+    pub fn key_set(&self, issuer: &str, outcome: &'static str) {
+        self.key_sets.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    /// Says how many keys of an issuer can be used.
+    pub fn issuer_keys(&self, issuer: &str, number: usize) {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.issuer_keys.with_label_values(&[issuer]).set(number);
     }
 
     /// Says how many certificate chains are in a state.

@@ -195,6 +195,7 @@ impl World {
             proof: Proof::Presence,
             role,
             accounts: accounts.iter().map(|id| account(id)).collect(),
+            expires: None,
             request_id: Uuid::from_u128(0x5eed),
         }
     }
