@@ -176,7 +176,7 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "CARRIER__SPCS__X",
             "1",
-            "expected a list of codes, or one text with commas",
+            "expected a list, or one text with commas",
         ),
         ("CARRIER__ACCOUNT", "a/b", "carrier.account"),
         ("LOG__FORMAT", "xml", "log.format"),
