@@ -203,7 +203,9 @@ fn ask_for_certificates(
     let (anchors, names) = clients.for_handshakes()?;
     // As in `for_handshakes`: each of the CAs is an anchor.
     builder.set_verify_cert_store(anchors)?;
-    builder.verify_param_mut().set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+    builder
+        .verify_param_mut()
+        .set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
     builder.set_client_ca_list(names);
     let mut mode = SslVerifyMode::PEER;
     if require {

@@ -17,7 +17,10 @@ const MAX_HEADER_BYTES: usize = 32_768;
 #[derive(Debug, Error)]
 pub enum FetchError {
     #[error("`{url}` does not answer as it should: {error}")]
-    Http { url: String, error: Box<ureq::Error> },
+    Http {
+        url: String,
+        error: Box<ureq::Error>,
+    },
     #[error("`{url}` answers with status {status}; redirects are not followed")]
     Status { url: String, status: u16 },
 }
@@ -54,7 +57,9 @@ impl Endpoint {
         let roots = match roots_pem {
             Some(pem) => {
                 let roots = certificate::Certificate::chain_from_pem(pem)?;
-                let roots = roots.iter().map(|root| Certificate::from_der(root.as_der()).to_owned());
+                let roots = roots
+                    .iter()
+                    .map(|root| Certificate::from_der(root.as_der()).to_owned());
                 RootCerts::new_with_certs(&roots.collect::<Vec<_>>())
             }
             None => RootCerts::PlatformVerifier,

@@ -69,7 +69,11 @@ impl KeySet {
             }
         }
         if keys.is_empty() {
-            let why = if faults.is_empty() { "there is none".to_owned() } else { faults.join("; ") };
+            let why = if faults.is_empty() {
+                "there is none".to_owned()
+            } else {
+                faults.join("; ")
+            };
             return Err(JwksError::None(why));
         }
         Ok(Self { keys, faults })
@@ -93,7 +97,10 @@ impl KeySet {
                 _ => Err(TokenFault::UnsuitedKey),
             };
         };
-        let mut named = self.keys.iter().filter(|key| key.kid.as_deref() == Some(kid));
+        let mut named = self
+            .keys
+            .iter()
+            .filter(|key| key.kid.as_deref() == Some(kid));
         let key = named.next().ok_or(TokenFault::UnknownKey)?;
         key.verifier(algorithm).ok_or(TokenFault::UnsuitedKey)
     }
@@ -118,7 +125,10 @@ impl Key {
             return Err("is not for verifying (key_ops)");
         }
         let kid = member(members, "kid")?.map(str::to_owned);
-        if kid.as_ref().is_some_and(|kid| kid.is_empty() || kid.len() > LONGEST_KID) {
+        if kid
+            .as_ref()
+            .is_some_and(|kid| kid.is_empty() || kid.len() > LONGEST_KID)
+        {
             return Err("has an empty or a very long kid");
         }
         let suited = suited(members)?;
@@ -165,12 +175,16 @@ fn suited(members: &Map<String, Value>) -> Result<&'static [Algorithm], &'static
 fn check_rsa(members: &Map<String, Value>) -> Result<(), &'static str> {
     let number = |name| {
         let text = member(members, name)?.ok_or("has no n or no e")?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| "has an n or e that is not base64url")?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| "has an n or e that is not base64url")?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         Ok::<_, &'static str>(bytes[zeros..].to_vec())
     };
     let (modulus, exponent) = (number("n")?, number("e")?);
-    let high = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    let high = modulus
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
     if !RSA_BITS.contains(&(modulus.len() * 8 - high)) {
         return Err("is an RSA key of fewer than 2048 or more than 8192 bits");
     }
@@ -189,7 +203,10 @@ fn may_verify(members: &Map<String, Value>) -> Result<bool, &'static str> {
     }
 }
 
-fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, &'static str> {
+fn member<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, &'static str> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

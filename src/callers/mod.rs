@@ -8,8 +8,10 @@
 //! Knows openssl and josekit; what a caller may do is decided elsewhere. Nothing that a caller sends says what is fetched.
 
 mod access_token;
+mod anchors;
 mod api_key;
 mod certificate;
+mod claims;
 mod endpoint;
 mod jwks;
 mod jwt;
@@ -20,11 +22,11 @@ mod refusal;
 mod remembered;
 mod standing;
 
-pub use access_token::{AccountsFrom, Claim, Issuer, IssuerError, IssuerSettings, RoleFrom};
+pub use access_token::{Issuer, IssuerError, IssuerSettings};
+pub use anchors::AnchorsError;
 pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
-pub use certificate::{
-    AnchorsError, CertificateCaller, ClientCertificates, Match, PresentedCertificate,
-};
+pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
+pub use claims::{AccountsFrom, Claim, RoleFrom};
 pub use endpoint::{Endpoint, EndpointError, FetchError};
 pub use jwks::JwksError;
 pub use key_source::{KeySettings, KeysError, Origin};

@@ -74,7 +74,9 @@ impl Proxies {
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|network| network.contains(address))
+        self.addresses
+            .iter()
+            .any(|network| network.contains(address))
     }
 
     fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Refusal> {
@@ -85,14 +87,20 @@ impl Proxies {
             CertificateEncoding::Rfc9440 => byte_sequence(value),
             CertificateEncoding::EscapedPem => escaped_pem(value),
         };
-        der.map(PresentedCertificate::alone).ok_or(Refusal::HeaderMalformed)
+        der.map(PresentedCertificate::alone)
+            .ok_or(Refusal::HeaderMalformed)
     }
 
     /// The last address of the list that is no proxy's: whatever stands before it was written by the client.
-    fn client<'a, I: Iterator<Item = &'a [u8]>>(&self, fields: impl Fn(&str) -> I) -> Option<IpAddr> {
+    fn client<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        fields: impl Fn(&str) -> I,
+    ) -> Option<IpAddr> {
         let (name, read): (_, fn(&str) -> Option<Vec<&str>>) = match self.address_header? {
             AddressHeader::Forwarded => ("forwarded", forwarded),
-            AddressHeader::XForwardedFor => ("x-forwarded-for", |text| Some(text.split(',').collect())),
+            AddressHeader::XForwardedFor => {
+                ("x-forwarded-for", |text| Some(text.split(',').collect()))
+            }
         };
         let texts = fields(name).map(std::str::from_utf8);
         let texts = texts.collect::<Result<Vec<_>, _>>().ok()?;
@@ -142,10 +150,14 @@ fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
 fn forwarded(text: &str) -> Option<Vec<&str>> {
     let mut hops = Vec::new();
     for element in outside_quotes(text, ',')? {
-        let mut of = outside_quotes(element, ';')?.into_iter().filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
-        });
+        let mut of = outside_quotes(element, ';')?
+            .into_iter()
+            .filter_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                name.trim()
+                    .eq_ignore_ascii_case("for")
+                    .then_some(value.trim())
+            });
         match (of.next(), of.next()) {
             (Some(value), None) => hops.push(match value.strip_prefix('"') {
                 Some(quoted) => quoted.strip_suffix('"')?,
@@ -181,7 +193,9 @@ fn outside_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
 /// An address, with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `[2001:db8::1]:4711`, `2001:db8::1`.
 fn address(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let alone = bare.unwrap_or(hop).parse::<IpAddr>();
     let address = alone.or_else(|_| hop.parse::<SocketAddr>().map(|both| both.ip()));
     address.ok().map(|address| address.to_canonical())
@@ -193,7 +207,10 @@ mod tests {
 
     fn proxies(header: AddressHeader) -> Proxies {
         Proxies {
-            addresses: vec!["10.0.0.0/8".parse().expect("one"), "2001:db8::/32".parse().expect("one")],
+            addresses: vec![
+                "10.0.0.0/8".parse().expect("one"),
+                "2001:db8::/32".parse().expect("one"),
+            ],
             address_header: Some(header),
             ..Proxies::default()
         }
@@ -202,7 +219,10 @@ mod tests {
     fn client(proxies: &Proxies, peer: &str, values: &[&str]) -> Option<String> {
         let fields = |_: &str| values.iter().map(|value| value.as_bytes());
         let behind = proxies.look_behind(peer.parse().ok(), None, fields);
-        behind.expect("no certificate").from.map(|from| from.to_string())
+        behind
+            .expect("no certificate")
+            .from
+            .map(|from| from.to_string())
     }
 
     #[test]
@@ -213,7 +233,11 @@ mod tests {
             ("::ffff:10.0.0.1", &["192.0.2.1"], Some("192.0.2.1")),
             // What the client wrote stands in front.
             ("10.0.0.1", &["198.51.100.9, 192.0.2.1"], Some("192.0.2.1")),
-            ("10.0.0.1", &["198.51.100.9", "192.0.2.1, 10.9.9.9"], Some("192.0.2.1")),
+            (
+                "10.0.0.1",
+                &["198.51.100.9", "192.0.2.1, 10.9.9.9"],
+                Some("192.0.2.1"),
+            ),
             ("10.0.0.1", &["10.1.1.1, 10.2.2.2"], Some("10.1.1.1")),
             ("10.0.0.1", &["192.0.2.1:4711"], Some("192.0.2.1")),
             ("10.0.0.1", &["[2001:db9::1]:4711"], Some("2001:db9::1")),
@@ -225,7 +249,11 @@ mod tests {
             ("192.0.2.77", &["192.0.2.1"], Some("192.0.2.77")),
             ("2001:db9::2", &["192.0.2.1"], Some("2001:db9::2")),
         ] {
-            assert_eq!(client(&proxies, peer, values).as_deref(), from, "{peer} {values:?}");
+            assert_eq!(
+                client(&proxies, peer, values).as_deref(),
+                from,
+                "{peer} {values:?}"
+            );
         }
         let many = vec!["10.1.1.1"; MAX_HOPS + 1].join(",");
         assert_eq!(client(&proxies, "10.0.0.1", &[&many]), None);
@@ -237,7 +265,10 @@ mod tests {
         for (value, from) in [
             ("for=192.0.2.1", Some("192.0.2.1")),
             ("For=\"[2001:db9::17]:4711\"", Some("2001:db9::17")),
-            ("for=198.51.100.9, for=192.0.2.1;proto=https;by=10.0.0.1", Some("192.0.2.1")),
+            (
+                "for=198.51.100.9, for=192.0.2.1;proto=https;by=10.0.0.1",
+                Some("192.0.2.1"),
+            ),
             ("by=\"a,b;for=192.0.2.9\";for=192.0.2.1", Some("192.0.2.1")),
             ("for=192.0.2.1, for=\"10.0.0.2:80\"", Some("192.0.2.1")),
             ("for=192.0.2.1;for=192.0.2.2", None),
@@ -247,10 +278,17 @@ mod tests {
             ("for=\"192.0.2.1", None),
             ("for=", None),
         ] {
-            assert_eq!(client(&proxies, "10.0.0.1", &[value]).as_deref(), from, "{value}");
+            assert_eq!(
+                client(&proxies, "10.0.0.1", &[value]).as_deref(),
+                from,
+                "{value}"
+            );
         }
         // A proxy that is named, but was not said to tell whom it forwards for.
-        let silent = Proxies { address_header: None, ..proxies };
+        let silent = Proxies {
+            address_header: None,
+            ..proxies
+        };
         assert_eq!(client(&silent, "10.0.0.1", &["for=192.0.2.1"]), None);
     }
 
@@ -258,13 +296,41 @@ mod tests {
     fn a_byte_sequence_has_one_spelling() {
         assert_eq!(byte_sequence(b":AQID:"), Some(vec![1, 2, 3]));
         for wrong in [
-            &b""[..], b":", b"::", b"AQID", b":AQID", b":AQI:", b":AQIDBA:", b":AQ ID:", b":AQID:;a=1", b":AQID:, :AQID:",
-            b":-_-_:", b" :AQID:", b":\xff\xff\xff\xff:",
+            &b""[..],
+            b":",
+            b"::",
+            b"AQID",
+            b":AQID",
+            b":AQI:",
+            b":AQIDBA:",
+            b":AQ ID:",
+            b":AQID:;a=1",
+            b":AQID:, :AQID:",
+            b":-_-_:",
+            b" :AQID:",
+            b":\xff\xff\xff\xff:",
         ] {
-            assert_eq!(byte_sequence(wrong), None, "{}", String::from_utf8_lossy(wrong));
+            assert_eq!(
+                byte_sequence(wrong),
+                None,
+                "{}",
+                String::from_utf8_lossy(wrong)
+            );
         }
-        for wrong in [&b"%"[..], b"%4", b"%zz", b"%ff", b"-----BEGIN CERTIFICATE-----", b"none"] {
-            assert_eq!(escaped_pem(wrong), None, "{}", String::from_utf8_lossy(wrong));
+        for wrong in [
+            &b"%"[..],
+            b"%4",
+            b"%zz",
+            b"%ff",
+            b"-----BEGIN CERTIFICATE-----",
+            b"none",
+        ] {
+            assert_eq!(
+                escaped_pem(wrong),
+                None,
+                "{}",
+                String::from_utf8_lossy(wrong)
+            );
         }
     }
 }

@@ -15,7 +15,9 @@ pub enum Refusal {
     TwoFields,
     #[error("the Authorization field is not `Bearer` and a key or token")]
     Scheme,
-    #[error("a client certificate that is mapped to a caller and an Authorization field: two proofs prove nothing")]
+    #[error(
+        "a client certificate that is mapped to a caller and an Authorization field: two proofs prove nothing"
+    )]
     TwoProofs,
 
     #[error("the API key is unknown, wrong or revoked")]
@@ -32,7 +34,9 @@ pub enum Refusal {
     #[error("the certificate with the SHA-256 fingerprint {0} is mapped to no caller")]
     Unmapped(String),
 
-    #[error("the header field with a client certificate comes from a peer that is not in proxy.addresses")]
+    #[error(
+        "the header field with a client certificate comes from a peer that is not in proxy.addresses"
+    )]
     Unnamed,
     #[error("the proxy sent the header field with a client certificate twice")]
     HeaderTwice,

@@ -21,7 +21,10 @@ impl<T: Clone> Remembered<T> {
     /// What was proven by exactly this, if it still holds.
     pub(super) fn get(&self, offered: &[u8], holds: impl FnOnce(&T) -> bool) -> Option<T> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&sha256(offered)).filter(|proven| holds(proven)).cloned()
+        known
+            .get(&sha256(offered))
+            .filter(|proven| holds(proven))
+            .cloned()
     }
 
     /// Keeps what was proven. When there is no more room, what holds no more makes some; if that is not enough, everything.

@@ -156,9 +156,18 @@ impl Config {
         let tls = self.server.tls_certificate.is_some();
         let alone = [
             (certificates.require, "client_certificates.require"),
-            (certificates.crl_file.is_some(), "client_certificates.crl_file"),
-            (!certificates.callers.is_empty(), "client_certificates.callers"),
-            (proxy.certificate_header.is_some(), "proxy.certificate_header"),
+            (
+                certificates.crl_file.is_some(),
+                "client_certificates.crl_file",
+            ),
+            (
+                !certificates.callers.is_empty(),
+                "client_certificates.callers",
+            ),
+            (
+                proxy.certificate_header.is_some(),
+                "proxy.certificate_header",
+            ),
         ];
         if let Some((_, key)) = alone.into_iter().find(|(set, _)| *set && !taken) {
             return wrong(
@@ -173,7 +182,10 @@ impl Config {
             );
         }
         if certificates.require && !tls {
-            return wrong("client_certificates.require", "needs `server.tls_certificate`");
+            return wrong(
+                "client_certificates.require",
+                "needs `server.tls_certificate`",
+            );
         }
         let told = proxy.certificate_header.is_some() || proxy.address_header.is_some();
         if told && proxy.addresses.is_empty() {
@@ -190,7 +202,10 @@ impl Config {
                     "is a name of lower-case letters, digits and `-`, such as `client-cert`",
                 );
             }
-            if matches!(name.as_str(), "authorization" | "forwarded" | "x-forwarded-for") {
+            if matches!(
+                name.as_str(),
+                "authorization" | "forwarded" | "x-forwarded-for"
+            ) {
                 return wrong("proxy.certificate_header", "has another meaning already");
             }
         }
@@ -220,14 +235,20 @@ impl Issuer {
             }
             (None, None) => return wrong(key("jwks_file"), "or `jwks_url` is missing"),
             (Some(_), Some(_)) => {
-                return wrong(key("jwks_file"), "and `jwks_url` exclude each other; remove one");
+                return wrong(
+                    key("jwks_file"),
+                    "and `jwks_url` exclude each other; remove one",
+                );
             }
         }
         if self.jwks_ca_file.is_some() && self.jwks_url.is_none() {
             return wrong(key("jwks_ca_file"), "needs `jwks_url`");
         }
         if self.algorithms.is_empty() {
-            return wrong(key("algorithms"), "is empty, so that no token could be taken");
+            return wrong(
+                key("algorithms"),
+                "is empty, so that no token could be taken",
+            );
         }
         self.validate_claims(key)?;
         if self.leeway > 300 {
@@ -282,7 +303,9 @@ impl CertificateCaller {
             ("uri", &self.uri),
             ("sha256", &self.sha256),
         ];
-        let mut set = by.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        let mut set = by
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
         match (set.next(), set.next()) {
             (Some((_, text)), None) if !text.is_empty() => {}
             _ => {
@@ -317,5 +340,8 @@ fn check_name(name: &str, section: &str) -> Result<(), ConfigError> {
 fn is_https(url: &str) -> bool {
     let rest = url.strip_prefix("https://").unwrap_or_default();
     let host = rest.split(['/', '?']).next().unwrap_or_default();
-    !host.is_empty() && !host.contains('@') && !rest.contains('#') && rest.bytes().all(|b| b.is_ascii_graphic())
+    !host.is_empty()
+        && !host.contains('@')
+        && !rest.contains('#')
+        && rest.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -9,7 +9,9 @@ use thiserror::Error;
 /// Why a text is no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NetworkError {
-    #[error("a network is an address or a prefix, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
+    #[error(
+        "a network is an address or a prefix, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"
+    )]
     Syntax,
     #[error("a network has no bits behind its prefix, as 192.0.2.7/24 has")]
     BitsBehindThePrefix,
@@ -140,10 +142,22 @@ mod tests {
     #[test]
     fn what_is_no_network_is_refused() {
         for wrong in [
-            "", "localhost", "192.0.2.0/33", "192.0.2.0/", "192.0.2.0/+8", "192.0.2.0/08", "192.0.2/24", "::/129",
-            "::ffff:192.0.2.0/120", "192.0.2.0/24/24",
+            "",
+            "localhost",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "192.0.2.0/08",
+            "192.0.2/24",
+            "::/129",
+            "::ffff:192.0.2.0/120",
+            "192.0.2.0/24/24",
         ] {
-            assert_eq!(wrong.parse::<Network>(), Err(NetworkError::Syntax), "{wrong}");
+            assert_eq!(
+                wrong.parse::<Network>(),
+                Err(NetworkError::Syntax),
+                "{wrong}"
+            );
         }
         assert_eq!(
             "192.0.2.7/24".parse::<Network>(),
