@@ -3,9 +3,11 @@
 
 mod http;
 mod policies;
+mod proofs;
 mod rotation;
 
 pub use http::{HttpError, Running, Stopper, check_listener, start};
+pub use proofs::{Checked, ProofsError, check_issuers};
 
 use std::fs;
 use std::future::Future;
@@ -41,6 +43,8 @@ pub enum AppError {
     Signer(#[from] SignerError),
     #[error(transparent)]
     Pepper(#[from] PepperError),
+    #[error(transparent)]
+    Proofs(#[from] ProofsError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
@@ -200,8 +204,11 @@ fn compose(
     };
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics))?);
     let pepper = open_pepper(config, &url)?;
+    let trust = proofs::trust(config, clock, &metrics)?;
+    let callers = Callers::new(Arc::clone(&store), pepper, clock.clone());
+    let callers = callers.trusting(trust, Arc::clone(&metrics));
     let authority = Authority {
-        store: Arc::clone(&store),
+        store,
         policy: policy.into(),
         signers,
         clock: clock.clone(),
@@ -228,7 +235,7 @@ fn compose(
             max_ended_ppm: imports.max_ended_share.ppm(),
         },
         authority,
-        callers: Callers::new(store, pepper, clock.clone()),
+        callers,
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -3,23 +3,25 @@
 //! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. A key that nobody
 //! knows is an error: a mistyped one would otherwise be a default that nobody chose.
 
+mod list;
+mod proofs;
 mod secret;
 mod share;
 mod validate;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::domain::{AccountId, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
+use list::list;
+pub use proofs::{CertificateCaller, ClientCertificates, Issuer, OAuth, Proxy};
 pub use secret::{DatabaseUrl, Secret, SecretError};
 pub use share::Share;
 
@@ -29,7 +31,7 @@ pub enum ConfigError {
     #[error("the configuration cannot be read: {0}")]
     Read(#[from] config::ConfigError),
     #[error("the configuration is wrong: `{key}` {why}")]
-    Wrong { key: &'static str, why: String },
+    Wrong { key: String, why: String },
 }
 
 /// All sections.
@@ -47,6 +49,9 @@ pub struct Config {
     pub policy: Policy,
     pub imports: Imports,
     pub api_keys: ApiKeys,
+    pub oauth: OAuth,
+    pub client_certificates: ClientCertificates,
+    pub proxy: Proxy,
     pub log: Log,
 }
 
@@ -350,35 +355,6 @@ impl Default for Imports {
             dir: None,
         }
     }
-}
-
-/// A list, or a text with commas, which is how the environment writes one.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Spc>, D::Error> {
-    struct List;
-
-    impl<'de> Visitor<'de> for List {
-        type Value = Vec<Spc>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of codes, or one text with commas")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Spc>, E> {
-            text.split(',')
-                .map(|item| item.trim().parse().map_err(E::custom))
-                .collect()
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Spc>, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                items.push(item);
-            }
-            Ok(items)
-        }
-    }
-
-    deserializer.deserialize_any(List)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
 
@@ -12,7 +12,7 @@ use super::Service;
 use super::exchange::RequestId;
 use super::problem::Problem;
 use crate::authority::Action;
-use crate::callers::Unproven;
+use crate::callers::{Callers, Offered, PresentedCertificate, Refusal};
 use crate::domain::Caller;
 
 /// A caller of any role.
@@ -83,14 +83,28 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
 async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
-    let mut offered = request.headers().get_all(header::AUTHORIZATION);
-    let authorization = match (offered.next(), offered.next()) {
-        (None, _) => return Err(Unproven::Missing.into()),
+    let offered = offered(&service.callers, request);
+    let offered = offered.map_err(|refusal| service.callers.refused(refusal, id))?;
+    Ok(web::block(move || service.callers.prove(&offered, id)).await??)
+}
+
+fn offered(callers: &Callers, request: &HttpRequest) -> Result<Offered, Refusal> {
+    let mut fields = request.headers().get_all(header::AUTHORIZATION);
+    let authorization = match (fields.next(), fields.next()) {
+        (None, _) => None,
         // Two proofs prove nothing (RFC 9110 §11.6.2 knows one field).
-        (Some(_), Some(_)) => return Err(Unproven::Invalid.into()),
-        (Some(one), None) => one.to_str().map_err(|_| Unproven::Invalid)?.to_owned(),
+        (Some(_), Some(_)) => return Err(Refusal::TwoFields),
+        (Some(one), None) => Some(one.to_str().map_err(|_| Refusal::Scheme)?.to_owned()),
     };
-    Ok(web::block(move || service.callers.prove(Some(&authorization), id)).await??)
+    let peer = request.peer_addr().map(|address| address.ip());
+    let own = request.conn_data::<PresentedCertificate>();
+    let all = |name: &str| request.headers().get_all(name).map(HeaderValue::as_bytes);
+    let behind = callers.trust().proxies.look_behind(peer, own, all)?;
+    Ok(Offered {
+        authorization,
+        from: behind.from,
+        certificate: behind.certificate,
+    })
 }
 
 fn service(request: &HttpRequest) -> Result<Data<Service>, Problem> {

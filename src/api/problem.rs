@@ -312,6 +312,7 @@ impl From<Unproven> for Problem {
                     .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
             }
             Unproven::Invalid => Self::forbidden(),
+            Unproven::NoKeys => Self::unavailable(&error),
             Unproven::Store(error) => error.into(),
         }
     }

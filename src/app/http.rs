@@ -1,20 +1,28 @@
 //! The two listeners: the API, with TLS, and operations.
 
+use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_tls::accept::openssl::TlsStream;
 use actix_web::HttpServer;
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
+use openssl::ssl::{
+    SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod, SslOptions, SslSessionCacheMode,
+    SslVerifyMode,
+};
+use openssl::x509::verify::X509VerifyFlags;
 use thiserror::Error;
 
 use super::policies::PolicyWatcher;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
+use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
 
 /// Why the service cannot listen. Says what to do.
@@ -33,6 +41,8 @@ pub enum HttpError {
     Tls { path: PathBuf, error: ErrorStack },
     #[error("OpenSSL is not ready for TLS: {0}")]
     OpenSsl(#[from] ErrorStack),
+    #[error("access tokens cannot be verified: {0}")]
+    Issuer(#[from] IssuerError),
     #[error("the service stopped: {0}")]
     Serve(#[from] std::io::Error),
 }
@@ -55,7 +65,8 @@ pub struct Running {
 /// [`HttpError`] says what is in the way.
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
     let server = &config.server;
-    let tls = acceptor(config)?;
+    let tls = acceptor(config, service.callers.trust().certificates.as_ref())?;
+    service.callers.start()?;
     let (listener, address) = listen(server.listen)?;
     let (operations_listener, operations) = listen(config.operations.listen)?;
     let workers = server
@@ -71,6 +82,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))
+        .on_connect(keep_certificate)
         .workers(workers)
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
@@ -138,7 +150,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HttpError> {
 /// # Errors
 /// [`HttpError`] says what is wrong.
 pub fn check_listener(config: &Config) -> Result<&'static str, HttpError> {
-    Ok(match acceptor(config)? {
+    Ok(match acceptor(config, None)? {
         Some(_) => "1.2 and 1.3, with the configured certificate",
         None if config.server.behind_proxy => "ended by a proxy",
         None => "none: plain HTTP on loopback",
@@ -150,7 +162,10 @@ pub fn check_listener(config: &Config) -> Result<&'static str, HttpError> {
 ///
 /// # Errors
 /// [`HttpError`] names the file that is wrong.
-fn acceptor(config: &Config) -> Result<Option<SslAcceptorBuilder>, HttpError> {
+fn acceptor(
+    config: &Config,
+    clients: Option<&ClientCertificates>,
+) -> Result<Option<SslAcceptorBuilder>, HttpError> {
     let files = config
         .server
         .tls_certificate
@@ -177,5 +192,43 @@ fn acceptor(config: &Config) -> Result<Option<SslAcceptorBuilder>, HttpError> {
         .set_private_key_file(key, SslFiletype::PEM)
         .map_err(wrong(key))?;
     builder.check_private_key().map_err(wrong(key))?;
+    if let Some(clients) = clients {
+        ask_for_certificates(&mut builder, clients, config.client_certificates.require)?;
+    }
     Ok(Some(builder))
+}
+
+/// Asks clients for a certificate. One that nobody vouches for ends the handshake; without one it goes on, unless one is
+/// required.
+fn ask_for_certificates(
+    builder: &mut SslAcceptorBuilder,
+    clients: &ClientCertificates,
+    require: bool,
+) -> Result<(), ErrorStack> {
+    let (anchors, names) = clients.for_handshakes()?;
+    // As in `for_handshakes`: each of the CAs is an anchor.
+    builder.set_verify_cert_store(anchors)?;
+    builder
+        .verify_param_mut()
+        .set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+    builder.set_client_ca_list(names);
+    let mut mode = SslVerifyMode::PEER;
+    if require {
+        mode |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+    }
+    builder.set_verify(mode);
+    // A resumed session would bring a certificate along that this handshake has not seen, without those that vouch for
+    // it. So there is nothing to be resumed: no cache, no tickets.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    builder.set_options(SslOptions::NO_TICKET);
+    builder.set_num_tickets(0)?;
+    builder.set_session_id_context(b"tn-authority")
+}
+
+/// Keeps the certificate of a client where the requests of its connection find it.
+fn keep_certificate(connection: &dyn Any, data: &mut Extensions) {
+    let tls = connection.downcast_ref::<TlsStream<TcpStream>>();
+    if let Some(certificate) = tls.and_then(|tls| PresentedCertificate::of_connection(tls.ssl())) {
+        data.insert(certificate);
+    }
 }

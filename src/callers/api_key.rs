@@ -7,6 +7,7 @@ use openssl::rand::rand_bytes;
 use thiserror::Error;
 
 use super::pepper::Pepper;
+use super::standing::{StandingError, standing};
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Role};
 use crate::store::{ApiKey, Store, StoreError, Tx};
@@ -73,18 +74,8 @@ impl std::fmt::Debug for ShownApiKey {
 /// Why there is no key.
 #[derive(Debug, Error)]
 pub enum ApiKeyError {
-    #[error("a key with role `account` speaks for exactly one account; name it with --account")]
-    OneAccount,
-    #[error(
-        "a key with role `portal` needs the accounts that it may mint for; name them with --account"
-    )]
-    NoAccounts,
-    #[error("a key with role `admin` speaks for no account; leave --account out")]
-    SomeAccounts,
-    #[error(
-        "a key with role `{0}` is confined to one reseller and its customers at most; name one --account, or none"
-    )]
-    SeveralResellers(Role),
+    #[error(transparent)]
+    Standing(#[from] StandingError),
     #[error("there is no account `{0}`; make it with `tn-authority account create`")]
     UnknownAccount(AccountId),
     #[error("random bits cannot be had: {0}")]
@@ -99,18 +90,7 @@ pub(super) async fn create(
     mut new: NewApiKey,
     now: Time,
 ) -> Result<ShownApiKey, ApiKeyError> {
-    new.accounts.sort_unstable();
-    new.accounts.dedup();
-    match (new.role, new.accounts.len()) {
-        (Role::Account, 1) => {}
-        (Role::Account, _) => return Err(ApiKeyError::OneAccount),
-        (Role::Portal, 0) => return Err(ApiKeyError::NoAccounts),
-        (Role::Portal, _) | (Role::Admin, 0) | (Role::Provisioner | Role::Auditor, 0 | 1) => {}
-        (Role::Admin, _) => return Err(ApiKeyError::SomeAccounts),
-        (Role::Provisioner | Role::Auditor, _) => {
-            return Err(ApiKeyError::SeveralResellers(new.role));
-        }
-    }
+    new.accounts = standing(new.role, new.accounts)?;
     let (mut id, mut secret) = ([0; ID_LENGTH / 2], [0; 32]);
     rand_bytes(&mut id)?;
     rand_bytes(&mut secret)?;

@@ -39,6 +39,9 @@ pub fn run(config: &Config) -> Outcome {
             .map(|()| String::new())
             .map_err(Into::into),
     );
+    for result in issuers(config) {
+        line("who proves callers", result);
+    }
     line(
         "TLS",
         app::check_listener(config).map(note).map_err(Into::into),
@@ -73,6 +76,28 @@ fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
     let lines: Vec<_> = sound.chain(refused).collect();
     if lines.is_empty() {
         return vec![Err("there is no certificate".into())];
+    }
+    lines
+}
+
+/// A line for each issuer of access tokens, whose keys are read or fetched; one for all if there is none.
+fn issuers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
+    let checked = match app::check_issuers(config, &Clock::system()) {
+        Ok(checked) => checked,
+        Err(error) => return vec![Err(error.into())],
+    };
+    let mut lines = vec![Ok(String::new())];
+    for one in checked {
+        let name = one.name;
+        match one.keys {
+            Ok((keys, faults)) => {
+                // A key for something else is no fault of the issuer's, but nobody should look for it in vain.
+                let left_out = faults.iter().map(|fault| format!("; left out: {fault}"));
+                let left_out: String = left_out.collect();
+                lines.push(Ok(note(format!("`{name}`, {keys} keys{left_out}"))));
+            }
+            Err(error) => lines.push(Err(format!("`{name}`: {error}").into())),
+        }
     }
     lines
 }

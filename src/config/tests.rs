@@ -2,6 +2,8 @@ use std::io::Write as _;
 
 use super::*;
 
+mod proofs;
+
 fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let pairs = pairs
         .iter()
@@ -176,7 +178,7 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "CARRIER__SPCS__X",
             "1",
-            "expected a list of codes, or one text with commas",
+            "expected a list, or one text with commas",
         ),
         ("CARRIER__ACCOUNT", "a/b", "carrier.account"),
         ("LOG__FORMAT", "xml", "log.format"),
@@ -330,7 +332,38 @@ fn the_example_shows_every_key() {
     assert!(signer.passphrase.is_some() && signer.passphrase_file.is_some());
     let pkcs11 = &signer.pkcs11;
     assert!(pkcs11.module.is_some() && pkcs11.pin.is_some() && pkcs11.pin_file.is_some());
+    let issuer = config.oauth.issuers.get("corporate").expect("an issuer");
+    let defaults = Issuer::default();
+    assert_eq!(
+        (issuer.leeway, issuer.max_lifetime),
+        (defaults.leeway, defaults.max_lifetime)
+    );
+    assert_eq!(
+        (issuer.max_age, issuer.max_stale),
+        (defaults.max_age, defaults.max_stale)
+    );
+    assert_eq!(
+        (&issuer.algorithms, &issuer.token_type),
+        (&defaults.algorithms, &defaults.token_type)
+    );
+    assert_eq!(issuer.max_token_bytes, defaults.max_token_bytes);
+    assert_eq!(issuer.refetch_interval, defaults.refetch_interval);
+    assert_eq!(issuer.fetch_timeout, defaults.fetch_timeout);
+    assert!(
+        issuer.jwks_file.is_some() && issuer.jwks_url.is_some() && issuer.jwks_ca_file.is_some()
+    );
+    assert!(issuer.role.is_some() && issuer.role_claim.is_some() && issuer.roles.len() == 2);
+    assert!(!issuer.accounts.is_empty() && issuer.accounts_claim.is_some());
+    let clients = &config.client_certificates;
+    assert!(clients.ca_file.is_some() && clients.crl_file.is_some());
+    let caller = clients.callers.get("provisioning").expect("a caller");
+    assert!(caller.subject.is_some() && caller.dns.is_some() && caller.uri.is_some());
+    assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
+    assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
     for key in [
+        "require",
+        "addresses",
+        "certificate_encoding",
         "x5c",
         "poll_interval",
         "publication_delay",

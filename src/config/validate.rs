@@ -52,6 +52,7 @@ impl Config {
         }
         at_least_one("policy.poll_interval", self.policy.poll_interval.into())?;
         self.validate_signer()?;
+        self.validate_proofs()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(
                 "api_keys.secret",
@@ -168,7 +169,7 @@ fn public_url_fault(url: &str) -> Option<&'static str> {
     None
 }
 
-fn at_least_one(key: &'static str, value: u64) -> Result<(), ConfigError> {
+fn at_least_one(key: impl Into<String>, value: u64) -> Result<(), ConfigError> {
     if value == 0 {
         return wrong(key, "has to be at least 1");
     }
@@ -176,16 +177,16 @@ fn at_least_one(key: &'static str, value: u64) -> Result<(), ConfigError> {
 }
 
 /// From 1 to a number that a machine can still serve.
-fn within(key: &'static str, value: u64, most: u64) -> Result<(), ConfigError> {
+pub(super) fn within(key: impl Into<String>, value: u64, most: u64) -> Result<(), ConfigError> {
     if value > most {
         return wrong(key, format!("is {value}, more than {most}"));
     }
     at_least_one(key, value)
 }
 
-fn wrong<T>(key: &'static str, why: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn wrong<T>(key: impl Into<String>, why: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Wrong {
-        key,
+        key: key.into(),
         why: why.into(),
     })
 }

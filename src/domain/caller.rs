@@ -8,6 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::account::AccountId;
+use super::clock::Time;
 
 /// What a caller may do in general; a policy decides in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,15 +74,31 @@ impl Serialize for Role {
     }
 }
 
+/// What proved a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Being on the machine, or in the service itself.
+    Presence,
+    /// An API key, which the database knows.
+    ApiKey,
+    /// An `OAuth2` access token (RFC 9068) of an issuer that is trusted.
+    AccessToken,
+    /// A client certificate.
+    Certificate,
+}
+
 /// A proven caller, in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// What proved it, such as the id of an API key; goes into the audit trail.
+    /// Who was proven, such as the id of an API key; goes into the audit trail.
     pub id: String,
+    pub proof: Proof,
     pub role: Role,
     /// The accounts that it speaks for: its own, those that a portal was given, or the reseller whose customers a provisioner
     /// or an auditor is confined to.
     pub accounts: Vec<AccountId>,
+    /// The first instant at which the proof holds no more, where it has an end of its own.
+    pub expires: Option<Time>,
     /// Names the request in the log, the audit trail and the answer.
     pub request_id: Uuid,
 }
@@ -92,8 +109,10 @@ impl Caller {
     pub fn at_the_command_line(request_id: Uuid) -> Self {
         Self {
             id: "command".to_owned(),
+            proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
+            expires: None,
             request_id,
         }
     }
@@ -103,9 +122,17 @@ impl Caller {
     pub fn the_service(request_id: Uuid) -> Self {
         Self {
             id: "service".to_owned(),
+            proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
+            expires: None,
             request_id,
         }
+    }
+
+    /// Whether the proof has not ended by then. What was proven when a request came may end before it is answered.
+    #[must_use]
+    pub fn holds_at(&self, at: Time) -> bool {
+        self.expires.is_none_or(|end| at < end)
     }
 }

@@ -4,6 +4,7 @@
 //! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
 
 pub mod account;
+pub mod algorithm;
 pub mod block;
 pub mod caller;
 pub mod certificate;
@@ -20,6 +21,7 @@ pub mod inventory;
 pub mod job;
 pub mod number;
 pub mod passphrase;
+pub mod proxy;
 pub mod range_set;
 pub mod signing;
 pub mod spc;
@@ -28,7 +30,7 @@ pub mod tn_auth_list;
 pub mod window;
 
 pub use account::AccountId;
-pub use caller::{Caller, Role};
+pub use caller::{Caller, Proof, Role};
 pub use claims::{Claims, TokenRequest};
 pub use clock::{Clock, Time};
 pub use denial::Denial;

@@ -68,6 +68,9 @@ pub struct Metrics {
     policy_set: IntGaugeVec,
     /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
     pub policy_reload_failed: IntGauge,
+    unproven: IntCounterVec,
+    key_sets: IntCounterVec,
+    issuer_keys: IntGaugeVec,
 }
 
 impl Metrics {
@@ -181,6 +184,24 @@ impl Metrics {
                 "policy_reload_failed",
                 "1 while the folder of policies holds what cannot be put into force.",
             )?,
+            unproven: counters(
+                &registry,
+                "unproven_total",
+                "Requests whose caller was not proven, by what was offered and why it proves nothing.",
+                &["proof", "reason"],
+            )?,
+            key_sets: counters(
+                &registry,
+                "key_sets_total",
+                "Key sets of issuers of access tokens that were read or fetched, by what came of it.",
+                &["issuer", "outcome"],
+            )?,
+            issuer_keys: gauges(
+                &registry,
+                "issuer_keys",
+                "Keys of an issuer that can verify access tokens.",
+                &["issuer"],
+            )?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -212,6 +233,22 @@ impl Metrics {
     /// Counts a signature that was not made; the kind is one word of the signer's.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a request that proves nobody; both are words of `callers`.
+    pub fn unproven(&self, proof: &'static str, reason: &'static str) {
+        self.unproven.with_label_values(&[proof, reason]).inc();
+    }
+
+    /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
+    pub fn key_set(&self, issuer: &str, outcome: &'static str) {
+        self.key_sets.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    /// Says how many keys of an issuer can be used.
+    pub fn issuer_keys(&self, issuer: &str, number: usize) {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.issuer_keys.with_label_values(&[issuer]).set(number);
     }
 
     /// Says how many certificate chains are in a state.

@@ -196,7 +196,7 @@ impl CaseText {
             id: self.caller.id,
             role: self.caller.role.parse().map_err(|e| format!("{e}"))?,
             accounts: accounts.collect::<Result<_, _>>()?,
-            request_id: Uuid::nil(),
+            ..Caller::the_service(Uuid::nil())
         };
         let says_of_a_token =
             self.account.is_some() || self.carrier || self.token.is_some() || self.at.is_some();

@@ -40,7 +40,7 @@ mod tests {
                 .iter()
                 .map(|id| id.parse().expect("an id"))
                 .collect(),
-            request_id: Uuid::nil(),
+            ..Caller::the_service(Uuid::nil())
         }
     }
 

@@ -142,7 +142,7 @@ impl Names {
             id: "a".to_owned(),
             role: Role::Portal,
             accounts: vec![account.clone()],
-            request_id: uuid::Uuid::nil(),
+            ..Caller::the_service(uuid::Uuid::nil())
         };
         let asked = Asked {
             account: &account,

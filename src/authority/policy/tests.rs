@@ -33,7 +33,7 @@ fn caller(role: Role, accounts: &[&str]) -> Caller {
         id: "key".to_owned(),
         role,
         accounts: accounts.collect(),
-        request_id: Uuid::nil(),
+        ..Caller::the_service(Uuid::nil())
     }
 }
 

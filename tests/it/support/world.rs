@@ -15,7 +15,8 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::{
-    AccountId, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Time, TnAuthList, TokenRequest,
+    AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
+    TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
@@ -191,8 +192,10 @@ impl World {
     pub fn caller(&self, role: Role, accounts: &[&str]) -> Caller {
         Caller {
             id: format!("key-of-{role}"),
+            proof: Proof::Presence,
             role,
             accounts: accounts.iter().map(|id| account(id)).collect(),
+            expires: None,
             request_id: Uuid::from_u128(0x5eed),
         }
     }

@@ -1,0 +1,225 @@
+//! The keys that an issuer publishes (RFC 7517), and which of them may verify what.
+//!
+//! A key is read for each algorithm that it can serve, once; a token then finds it by `kid` and `alg`. A key that cannot
+//! be relied on is left out, and does not spoil the others.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::refusal::TokenFault;
+use crate::domain::algorithm::Algorithm;
+use crate::domain::strict_json;
+
+/// Keys of one issuer: a set has a few.
+const MAX_KEYS: usize = 64;
+/// Characters of a `kid`.
+const LONGEST_KID: usize = 256;
+/// Bits of an RSA modulus: shorter is broken (RFC 7518 §3.3), longer takes too long to verify.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
+
+/// Why there are no keys in a text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JwksError {
+    #[error("it is not JSON without duplicate members")]
+    Json,
+    #[error("it is not an object with an array `keys` (RFC 7517 §5)")]
+    Form,
+    #[error("it has {0} keys, more than {MAX_KEYS}")]
+    TooMany(usize),
+    #[error("none of its keys can be used: {0}")]
+    None(String),
+}
+
+/// The keys that can be used.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// A line for each key that was left out.
+    pub(super) faults: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Key {
+    kid: Option<String>,
+    verifiers: Vec<(Algorithm, Box<dyn JwsVerifier>)>,
+}
+
+impl KeySet {
+    /// Reads a JWK Set, for these algorithms.
+    pub(super) fn parse(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, JwksError> {
+        let set = strict_json::from_slice(text).map_err(|_| JwksError::Json)?;
+        let items = set.get("keys").and_then(Value::as_array);
+        let items = items.ok_or(JwksError::Form)?;
+        if items.len() > MAX_KEYS {
+            return Err(JwksError::TooMany(items.len()));
+        }
+        let (mut keys, mut faults) = (Vec::<Key>::new(), Vec::new());
+        for (item, number) in items.iter().zip(1..) {
+            match Key::read(item, algorithms) {
+                // Which of two would be meant is left to nobody's guess.
+                Ok(key) if key.kid.is_some() && keys.iter().any(|known| known.kid == key.kid) => {
+                    faults.push(format!("key {number} has the kid of an earlier one"));
+                }
+                Ok(key) => keys.push(key),
+                Err(why) => faults.push(format!("key {number} {why}")),
+            }
+        }
+        if keys.is_empty() {
+            let why = if faults.is_empty() {
+                "there is none".to_owned()
+            } else {
+                faults.join("; ")
+            };
+            return Err(JwksError::None(why));
+        }
+        Ok(Self { keys, faults })
+    }
+
+    /// How many keys can be used.
+    pub(super) const fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key that a token names. Without a name it has to be clear which one is meant.
+    pub(super) fn find(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<&dyn JwsVerifier, TokenFault> {
+        let Some(kid) = kid else {
+            let mut suited = self.keys.iter().filter_map(|key| key.verifier(algorithm));
+            return match (suited.next(), suited.next()) {
+                (Some(one), None) => Ok(one),
+                _ => Err(TokenFault::UnsuitedKey),
+            };
+        };
+        let mut named = self
+            .keys
+            .iter()
+            .filter(|key| key.kid.as_deref() == Some(kid));
+        let key = named.next().ok_or(TokenFault::UnknownKey)?;
+        key.verifier(algorithm).ok_or(TokenFault::UnsuitedKey)
+    }
+}
+
+impl Key {
+    fn read(item: &Value, algorithms: &[Algorithm]) -> Result<Self, &'static str> {
+        let members = item.as_object().ok_or("is not an object")?;
+        if members.contains_key("k") || member(members, "kty")? == Some("oct") {
+            return Err("is symmetric: whoever reads it can sign");
+        }
+        if ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"]
+            .iter()
+            .any(|private| members.contains_key(*private))
+        {
+            return Err("is private, and known to everybody now: the issuer has to replace it");
+        }
+        if !matches!(member(members, "use")?, None | Some("sig")) {
+            return Err("is not for signatures (use)");
+        }
+        if !may_verify(members)? {
+            return Err("is not for verifying (key_ops)");
+        }
+        let kid = member(members, "kid")?.map(str::to_owned);
+        if kid
+            .as_ref()
+            .is_some_and(|kid| kid.is_empty() || kid.len() > LONGEST_KID)
+        {
+            return Err("has an empty or a very long kid");
+        }
+        let suited = suited(members)?;
+        let own = member(members, "alg")?;
+        let suited = suited.iter().filter(|algorithm| {
+            own.is_none_or(|own| own == algorithm.as_str()) && algorithms.contains(*algorithm)
+        });
+        let suited: Vec<Algorithm> = suited.copied().collect();
+        if suited.is_empty() {
+            return Err("is for an algorithm that is not allowed");
+        }
+        let jwk = Jwk::from_map(members.clone()).map_err(|_| "cannot be read")?;
+        let verifiers = suited.into_iter().map(|algorithm| {
+            let verifier = verifier(algorithm, &jwk).ok_or("is malformed")?;
+            Ok((algorithm, verifier))
+        });
+        Ok(Self {
+            kid,
+            verifiers: verifiers.collect::<Result<_, &'static str>>()?,
+        })
+    }
+
+    fn verifier(&self, algorithm: Algorithm) -> Option<&dyn JwsVerifier> {
+        let mut all = self.verifiers.iter();
+        all.find(|(known, _)| *known == algorithm)
+            .map(|(_, verifier)| &**verifier)
+    }
+}
+
+/// What a key of this type can verify (RFC 8725 §3.1: a key is for one purpose).
+fn suited(members: &Map<String, Value>) -> Result<&'static [Algorithm], &'static str> {
+    Ok(match (member(members, "kty")?, member(members, "crv")?) {
+        (Some("EC"), Some("P-256")) => &[Algorithm::Es256],
+        (Some("EC"), Some("P-384")) => &[Algorithm::Es384],
+        (Some("OKP"), Some("Ed25519")) => &[Algorithm::EdDsa],
+        (Some("RSA"), None) => {
+            check_rsa(members)?;
+            &[Algorithm::Rs256, Algorithm::Ps256]
+        }
+        _ => return Err("is of a type or on a curve that is not used here"),
+    })
+}
+
+fn check_rsa(members: &Map<String, Value>) -> Result<(), &'static str> {
+    let number = |name| {
+        let text = member(members, name)?.ok_or("has no n or no e")?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| "has an n or e that is not base64url")?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        Ok::<_, &'static str>(bytes[zeros..].to_vec())
+    };
+    let (modulus, exponent) = (number("n")?, number("e")?);
+    let high = modulus
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
+    if !RSA_BITS.contains(&(modulus.len() * 8 - high)) {
+        return Err("is an RSA key of fewer than 2048 or more than 8192 bits");
+    }
+    let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
+    if !odd || !(3..=8).contains(&exponent.len()) {
+        return Err("is an RSA key with an unsafe exponent");
+    }
+    Ok(())
+}
+
+fn may_verify(members: &Map<String, Value>) -> Result<bool, &'static str> {
+    match members.get("key_ops") {
+        None => Ok(true),
+        Some(Value::Array(operations)) => Ok(operations.iter().any(|one| one == "verify")),
+        Some(_) => Err("has a key_ops that is not an array"),
+    }
+}
+
+fn member<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, &'static str> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err("has a member of another type than a text"),
+    }
+}
+
+fn verifier(algorithm: Algorithm, jwk: &Jwk) -> Option<Box<dyn JwsVerifier>> {
+    Some(match algorithm {
+        Algorithm::Es256 => Box::new(ES256.verifier_from_jwk(jwk).ok()?),
+        Algorithm::Es384 => Box::new(ES384.verifier_from_jwk(jwk).ok()?),
+        Algorithm::Rs256 => Box::new(RS256.verifier_from_jwk(jwk).ok()?),
+        Algorithm::Ps256 => Box::new(PS256.verifier_from_jwk(jwk).ok()?),
+        Algorithm::EdDsa => Box::new(EdDSA.verifier_from_jwk(jwk).ok()?),
+    })
+}
