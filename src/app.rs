@@ -1,6 +1,7 @@
 //! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
 //! when it stops.
 
+mod forgetting;
 mod http;
 mod rotation;
 
@@ -14,8 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::Service;
-use crate::api::Uploads;
+use crate::api::{Idempotency, Service, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, Patience, Policy, PolicyError, Refused, Rotation, Signers,
@@ -192,6 +192,8 @@ fn compose(
     };
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics))?);
     let pepper = open_pepper(config, &url)?;
+    let keys = &config.idempotency;
+    let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
     let authority = Authority {
         store: Arc::clone(&store),
         policy,
@@ -220,6 +222,7 @@ fn compose(
             max_ended_ppm: imports.max_ended_share.ppm(),
         },
         authority,
+        idempotency,
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),

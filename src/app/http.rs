@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
 use thiserror::Error;
 
+use super::forgetting::Forgetting;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::config::Config;
@@ -45,6 +46,7 @@ pub struct Running {
     pub operations: SocketAddr,
     servers: [Server; 2],
     watcher: Option<Watcher>,
+    forgetting: Forgetting,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -63,6 +65,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     service.jobs.start()?;
     let interval = Duration::from_secs(config.signer.poll_interval.into());
     let authority = Arc::clone(&service.authority);
+    let forgetting = Forgetting::start(Arc::clone(&authority))?;
     let signs = authority.signers.is_some();
     let watcher = signs.then(|| Watcher::start(authority, interval));
     let data = Data::from(service);
@@ -85,6 +88,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         operations,
         servers: [public.run(), metrics.run()],
         watcher: watcher.transpose()?,
+        forgetting,
     })
 }
 
@@ -102,7 +106,7 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
-        drop(self.watcher);
+        drop((self.watcher, self.forgetting));
         public?;
         Ok(operations?)
     }

@@ -6,9 +6,11 @@
 
 mod api_key;
 mod pepper;
+mod sealing;
 
 pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
 pub use pepper::{Pepper, PepperError};
+pub use sealing::{Seal, SealError, Seals};
 
 use std::sync::Arc;
 

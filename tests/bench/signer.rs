@@ -184,6 +184,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             request_id: caller.request_id,
             audit_id: new_id(now),
             policy: Ok(()),
+            attempt: None,
         };
         store
             .issue(order)
