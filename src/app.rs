@@ -1,6 +1,7 @@
 //! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
 //! when it stops.
 
+mod forgetting;
 mod http;
 mod policies;
 mod proofs;
@@ -17,8 +18,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::Service;
-use crate::api::Uploads;
+use crate::api::{Idempotency, Service, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, Patience, Policy, PolicyError, Refused, Rotation, Signers,
@@ -204,6 +204,8 @@ fn compose(
     };
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics))?);
     let pepper = open_pepper(config, &url)?;
+    let keys = &config.idempotency;
+    let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
     let trust = proofs::trust(config, clock, &metrics)?;
     let callers = Callers::new(Arc::clone(&store), pepper, clock.clone());
     let callers = callers.trusting(trust, Arc::clone(&metrics));
@@ -236,6 +238,7 @@ fn compose(
         },
         authority,
         callers,
+        idempotency,
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -52,6 +52,7 @@ pub struct Config {
     pub oauth: OAuth,
     pub client_certificates: ClientCertificates,
     pub proxy: Proxy,
+    pub idempotency: Idempotency,
     pub log: Log,
 }
 
@@ -206,6 +207,16 @@ pub struct ApiKeys {
     pub secret_file: Option<PathBuf>,
 }
 
+/// Requests with an Idempotency-Key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Idempotency {
+    /// Seconds that an answer is kept for.
+    pub keep: u32,
+    /// Seconds without an answer after which a request is taken for gone, so that the next one is done in its place.
+    pub lease: u32,
+}
+
 /// How the log looks. Its level comes from `RUST_LOG`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -353,6 +364,15 @@ impl Default for Imports {
             max_upload_bytes: 268_435_456,
             queue: 8,
             dir: None,
+        }
+    }
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self {
+            keep: 86_400,
+            lease: 10,
         }
     }
 }

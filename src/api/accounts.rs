@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::Body;
 use super::caller::{Manager, Provisioner, Reader};
+use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{PageQuery, name, query};
 use super::view::{AccountView, AffectedView, PageView};
+use crate::authority::By;
 use crate::domain::AccountId;
 
 /// What an account is to be.
@@ -113,9 +115,11 @@ pub(super) async fn suspend_account(
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
     body.read_if_any().await?.done()?;
-    let affected = service.authority.suspend(&caller, id).await?;
     let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected)))
+    let view =
+        move |affected| HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected));
+    let verb = async |by: By<'_, _>| service.authority.suspend(by, id).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// From now on the account gets tokens again.
@@ -130,8 +134,9 @@ pub(super) async fn resume_account(
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
     body.read_if_any().await?.done()?;
-    let account = service.authority.resume(&caller, id).await?;
-    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+    let view = |account| HttpResponse::Ok().json(AccountView::from(account));
+    let verb = async |by: By<'_, _>| service.authority.resume(by, id).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// Say how long the account's tokens live when a request does not say.

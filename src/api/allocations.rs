@@ -8,10 +8,12 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Provisioner, Reader};
+use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{PageQuery, id, query};
 use super::view::{AffectedView, AllocationView, PageView};
-use crate::authority::NewAllocation;
+use crate::authority::{By, NewAllocation};
+use crate::domain::inventory::Allocation;
 
 /// Numbers that the carrier says it holds.
 #[derive(Debug, ToSchema)]
@@ -41,6 +43,7 @@ pub(super) struct NewAllocationBody {
 pub(super) async fn create_allocation(
     service: Data<Service>,
     Provisioner(caller): Provisioner,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let mut body = body.read().await?;
@@ -52,11 +55,14 @@ pub(super) async fn create_allocation(
         valid_until: body.time("valid_until")?,
     };
     body.done()?;
-    let made = service.authority.allocate(&caller, new).await?;
-    let location = (header::LOCATION, format!("/v1/allocations/{}", made.row.id));
-    Ok(HttpResponse::Created()
-        .insert_header(location)
-        .json(AllocationView::from(made)))
+    let view = |made: Allocation| {
+        let location = (header::LOCATION, format!("/v1/allocations/{}", made.row.id));
+        HttpResponse::Created()
+            .insert_header(location)
+            .json(AllocationView::from(made))
+    };
+    let verb = async |by: By<'_, _>| service.authority.allocate(by, new).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// List the allocations, oldest first.
@@ -108,7 +114,9 @@ pub(super) async fn return_allocation(
     let mut body = body.read_if_any().await?;
     let at = body.time("at")?;
     body.done()?;
-    let affected = service.authority.return_allocation(&caller, id, at).await?;
     let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected)))
+    let view =
+        move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));
+    let verb = async |by: By<'_, _>| service.authority.return_allocation(by, id, at).await;
+    change(&service, &request, &caller, view, verb).await
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Service;
+use super::idempotency::Digesting;
 use super::instant::Instant;
 use super::problem::Problem;
 use crate::domain::account::text_for_people;
@@ -125,7 +126,12 @@ impl Body {
         let deadline = service.map_or(Duration::ZERO, |service| service.request_timeout);
         let read = timeout(deadline, self.payload.to_bytes_limited(limit)).await;
         match read.map_err(|_| Problem::too_slow())? {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(bytes)) => {
+                let mut digesting = Digesting::of(&self.request);
+                digesting.take(&bytes);
+                digesting.done(&self.request);
+                Ok(bytes)
+            }
             Ok(Err(error)) => Err(Problem::malformed(
                 "malformed-body",
                 format_args!("the body cannot be read: {error}"),

@@ -9,10 +9,12 @@ use super::Service;
 use super::accounts::account_id;
 use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Manager, Reader};
+use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{PageQuery, id, query};
 use super::view::{AffectedView, DelegationView, PageView};
-use crate::authority::NewDelegation;
+use crate::authority::{By, NewDelegation};
+use crate::domain::inventory::Delegation;
 
 /// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, ToSchema)]
@@ -69,11 +71,14 @@ pub(super) async fn create_delegation(
         reference: body.text("reference")?,
     };
     body.done()?;
-    let made = service.authority.delegate(&caller, new).await?;
-    let location = (header::LOCATION, format!("/v1/delegations/{}", made.row.id));
-    Ok(HttpResponse::Created()
-        .insert_header(location)
-        .json(DelegationView::from(made)))
+    let view = |made: Delegation| {
+        let location = (header::LOCATION, format!("/v1/delegations/{}", made.row.id));
+        HttpResponse::Created()
+            .insert_header(location)
+            .json(DelegationView::from(made))
+    };
+    let verb = async |by: By<'_, _>| service.authority.delegate(by, new).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// List the delegations of an account, oldest first.
@@ -121,7 +126,9 @@ pub(super) async fn end_delegation(
     let mut body = body.read_if_any().await?;
     let at = body.time("at")?;
     body.done()?;
-    let affected = service.authority.end_delegation(&caller, id, at).await?;
     let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected)))
+    let view =
+        move |affected| HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected));
+    let verb = async |by: By<'_, _>| service.authority.end_delegation(by, id, at).await;
+    change(&service, &request, &caller, view, verb).await
 }

@@ -1,18 +1,19 @@
 //! `/v1/disconnects`: numbers are given up, and age before anybody else gets them.
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Service;
 use super::body::{Body, NumbersBody};
 use super::caller::Provisioner;
+use super::idempotency::change;
 use super::instant::Instant;
 use super::problem::Problem;
 use super::view::{AffectedView, AllocationView, DelegationView, ExclusionView};
-use crate::authority::{Disconnected, NewDisconnect};
+use crate::authority::{Affected, By, Disconnected, NewDisconnect};
 
 /// Numbers that are no longer in service.
 #[derive(Debug, ToSchema)]
@@ -53,6 +54,7 @@ pub(super) struct DisconnectView {
 pub(super) async fn create_disconnect(
     service: Data<Service>,
     Provisioner(caller): Provisioner,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let mut body = body.read().await?;
@@ -62,13 +64,16 @@ pub(super) async fn create_disconnect(
         at: body.time("at")?,
     };
     body.done()?;
-    let affected = service.authority.disconnect(&caller, new).await?;
     let now = service.authority.clock.now();
-    let aging = affected.row.aging.row.id;
-    let location = (header::LOCATION, format!("/v1/exclusions/{aging}"));
-    Ok(HttpResponse::Created()
-        .insert_header(location)
-        .json(AffectedView::<DisconnectView>::at(now, affected)))
+    let view = move |affected: Affected<Disconnected>| {
+        let aging = affected.row.aging.row.id;
+        let location = (header::LOCATION, format!("/v1/exclusions/{aging}"));
+        HttpResponse::Created()
+            .insert_header(location)
+            .json(AffectedView::<DisconnectView>::at(now, affected))
+    };
+    let verb = async |by: By<'_, _>| service.authority.disconnect(by, new).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 impl From<Disconnected> for DisconnectView {

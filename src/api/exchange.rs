@@ -12,6 +12,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::Service;
+use super::idempotency::Finished;
 use super::problem::Problem;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,6 +84,7 @@ fn with_problem(mut response: HttpResponse, id: Uuid) -> HttpResponse {
     let status = response.status();
     match problem {
         Some(problem) => problem.render(id),
+        None if response.extensions().get::<Finished>().is_some() => response,
         None if status.is_client_error() || status.is_server_error() => {
             let mut problem = Problem::bare(status);
             if let Some(allow) = response.headers().get(header::ALLOW) {

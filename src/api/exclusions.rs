@@ -8,10 +8,12 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Provisioner, Reader};
+use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{PageQuery, id, query};
 use super::view::{AffectedView, ExclusionView, PageView};
-use crate::authority::NewExclusion;
+use crate::authority::{Affected, By, NewExclusion};
+use crate::domain::inventory::Exclusion;
 
 /// Numbers that are to carry no authority.
 #[derive(Debug, ToSchema)]
@@ -37,6 +39,7 @@ pub(super) struct NewExclusionBody {
 pub(super) async fn create_exclusion(
     service: Data<Service>,
     Provisioner(caller): Provisioner,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let mut body = body.read().await?;
@@ -47,15 +50,16 @@ pub(super) async fn create_exclusion(
         valid_until: body.time("valid_until")?,
     };
     body.done()?;
-    let affected = service.authority.exclude(&caller, new).await?;
     let now = service.authority.clock.now();
-    let location = (
-        header::LOCATION,
-        format!("/v1/exclusions/{}", affected.row.row.id),
-    );
-    Ok(HttpResponse::Created()
-        .insert_header(location)
-        .json(AffectedView::<ExclusionView>::at(now, affected)))
+    let view = move |affected: Affected<Exclusion>| {
+        let id = affected.row.row.id;
+        let location = (header::LOCATION, format!("/v1/exclusions/{id}"));
+        HttpResponse::Created()
+            .insert_header(location)
+            .json(AffectedView::<ExclusionView>::at(now, affected))
+    };
+    let verb = async |by: By<'_, _>| service.authority.exclude(by, new).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// List the exclusions, oldest first.
@@ -107,6 +111,7 @@ pub(super) async fn end_exclusion(
     let mut body = body.read_if_any().await?;
     let at = body.time("at")?;
     body.done()?;
-    let ended = service.authority.end_exclusion(&caller, id, at).await?;
-    Ok(HttpResponse::Ok().json(ExclusionView::from(ended)))
+    let view = |ended| HttpResponse::Ok().json(ExclusionView::from(ended));
+    let verb = async |by: By<'_, _>| service.authority.end_exclusion(by, id, at).await;
+    change(&service, &request, &caller, view, verb).await
 }

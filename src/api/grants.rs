@@ -8,10 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::Service;
 use super::body::{Body, wrong};
 use super::caller::{Manager, Reader};
+use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{name, page, query};
 use super::view::{GrantView, PageView};
-use crate::authority::GrantFilter;
+use crate::authority::{By, GrantFilter};
 use crate::domain::grant::{GrantState, Jti};
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
@@ -100,9 +101,10 @@ pub(super) async fn withdraw_grant(
     let reason = body.text("reason")?.filter(|reason| !reason.is_empty());
     let reason = reason.ok_or_else(|| wrong("reason", &"says why the grant is taken back"))?;
     body.done()?;
-    let grant = service.authority.withdraw(&caller, jti, reason).await?;
     let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
+    let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
+    let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// The grant of the path. What cannot be an id names no grant.

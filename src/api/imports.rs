@@ -14,10 +14,13 @@ use utoipa::IntoParams;
 
 use super::Service;
 use super::caller::Provisioner;
+use super::idempotency::{Digesting, change};
 use super::jobs::JobView;
 use super::problem::Problem;
 use super::query::query;
+use crate::authority::By;
 use crate::authority::import::{Consent, Wanted};
+use crate::domain::job::Job;
 
 /// How much is gathered before it goes to the disk.
 const PIECE: usize = 1 << 20;
@@ -78,20 +81,20 @@ pub(super) async fn start_import(
     let uploads = &service.uploads;
     must_not_announce_more(request.headers(), uploads.max_bytes)?;
     let place = service.jobs.place()?;
-    let file = take(body, uploads.max_bytes, &service).await?;
+    let file = take(body, &request, &service).await?;
     let consent = Consent {
         dry_run: asked.dry_run.unwrap_or_default(),
         confirm: asked.confirm.unwrap_or_default(),
         max_ended_ppm: uploads.max_ended_ppm,
     };
-    let job = service
-        .jobs
-        .submit(&caller, wanted, consent, file, place)
-        .await?;
-    let location = (header::LOCATION, format!("/v1/jobs/{}", job.id));
-    Ok(HttpResponse::Accepted()
-        .insert_header(location)
-        .json(JobView::from(job)))
+    let view = |job: Job| {
+        let location = (header::LOCATION, format!("/v1/jobs/{}", job.id));
+        HttpResponse::Accepted()
+            .insert_header(location)
+            .json(JobView::from(job))
+    };
+    let verb = async |by: By<'_, _>| service.jobs.submit(by, wanted, consent, file, place).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 impl ImportQuery {
@@ -143,10 +146,11 @@ fn must_not_announce_more(headers: &HeaderMap, limit: u64) -> Result<(), Problem
 /// Takes the body onto disk, in a file without a name: it is gone with the process, whatever happens.
 async fn take(
     mut body: web::Payload,
-    limit: u64,
+    request: &HttpRequest,
     service: &Data<Service>,
 ) -> Result<(File, u64), Problem> {
-    let dir = service.uploads.dir.clone();
+    let (dir, limit) = (service.uploads.dir.clone(), service.uploads.max_bytes);
+    let mut digesting = Digesting::of(request);
     let failed = |error: std::io::Error| {
         Problem::unavailable(&format_args!("the table cannot be kept on disk: {error}"))
     };
@@ -175,6 +179,7 @@ async fn take(
             if taken > limit {
                 return Err(Problem::too_large(limit));
             }
+            digesting.take(&bytes);
             piece.extend_from_slice(&bytes);
         }
         if over || piece.len() >= PIECE {
@@ -189,6 +194,7 @@ async fn take(
             file = written.await?.map_err(failed)?;
         }
         if over {
+            digesting.done(request);
             return Ok((file, taken));
         }
     }

@@ -14,6 +14,7 @@ mod exchange;
 mod exclusions;
 mod grants;
 mod health;
+mod idempotency;
 mod imports;
 mod instant;
 mod jobs;
@@ -40,6 +41,7 @@ use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
+pub use idempotency::Idempotency;
 use problem::Problem;
 
 /// What the handlers call.
@@ -49,6 +51,8 @@ pub struct Service {
     pub callers: Callers,
     pub jobs: Jobs,
     pub uploads: Uploads,
+    /// What requests are kept with that may come again.
+    pub idempotency: Idempotency,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; of a table, each piece of it.

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::authority::import::ImportError;
-use crate::authority::{IssueError, Refused, StoreError};
-use crate::callers::Unproven;
+use crate::authority::{IssueError, Refused, Repeated, StoreError};
+use crate::callers::{SealError, Unproven};
 use crate::domain::Denial;
 use crate::domain::denial::{Refusal, Subject};
 
@@ -41,6 +41,8 @@ struct Parts {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What really happened, for the log.
     cause: Option<String>,
+    /// What a request is told whose key was used before.
+    repeated: Option<Repeated>,
 }
 
 /// A problem document (RFC 9457).
@@ -118,6 +120,7 @@ impl Problem {
             policies: Vec::new(),
             headers: Vec::new(),
             cause: None,
+            repeated: None,
         }))
     }
 
@@ -244,6 +247,31 @@ impl Problem {
     fn by(mut self, policies: &[String]) -> Self {
         self.0.policies = policies.to_vec();
         self
+    }
+
+    /// Whether the same request may be answered in another way soon.
+    pub(super) fn is_passing(&self) -> bool {
+        let repeated = matches!(
+            self.0.repeated,
+            Some(Repeated::Answered(_) | Repeated::InFlight)
+        );
+        self.0.status.is_server_error() || repeated
+    }
+
+    /// What is told of a key that was used before, if it is about that.
+    pub(super) fn repeated(&self) -> Option<&Repeated> {
+        self.0.repeated.as_ref()
+    }
+
+    /// Whether it refuses what was understood and weighed, so that the same request is refused again. What is malformed can
+    /// be mended, access can be given, and what fails can be tried again.
+    pub(super) fn is_decided(&self) -> bool {
+        let decides = matches!(
+            self.0.status,
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT
+        );
+        let access = self.0.code == "forbidden";
+        decides && !access && matches!(self.0.repeated, None | Some(Repeated::GrantEnded))
     }
 
     /// The answer, and the log line of a failure.
@@ -443,7 +471,39 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Busy | StoreError::Unavailable(_) => Self::unavailable(&error),
             StoreError::Corrupt(_) => Self::internal(&error),
+            StoreError::Repeated(repeated) => repeated.into(),
         }
+    }
+}
+
+impl From<Repeated> for Problem {
+    fn from(repeated: Repeated) -> Self {
+        let problem = match &repeated {
+            // Whoever has the key puts that answer in the place of this one.
+            Repeated::Answered(_) | Repeated::InFlight => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency-key-in-flight",
+                "The request is still at work",
+            )
+            .with_header(header::RETRY_AFTER, RETRY_AFTER),
+            Repeated::OtherRequest => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The key came with another request",
+            ),
+            Repeated::GrantEnded => {
+                Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")
+            }
+        };
+        let mut problem = problem.saying(&repeated);
+        problem.0.repeated = Some(repeated);
+        problem
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        Self::internal(&error)
     }
 }
 

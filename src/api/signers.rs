@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::Body;
 use super::caller::{Provisioner, Reader};
+use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{PageQuery, query};
@@ -130,12 +131,19 @@ pub(super) async fn list_signers(
 pub(super) async fn reload_signers(
     service: Data<Service>,
     Provisioner(caller): Provisioner,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     body.read_if_any().await?.done()?;
-    let looking = service.clone();
-    let found = web::block(move || looking.authority.look_for_signers(Patience::Asked)).await??;
-    let items = service.authority.reload_signers(&caller, found).await?;
-    let page = PageOf { items, next: None };
-    Ok(HttpResponse::Ok().json(PageView::of(page, SignerView::from)))
+    let (data, by) = (service.clone(), caller.clone());
+    // What is answered is what this replica has in memory afterwards; done once more, it changes nothing.
+    let reload = async move |_| {
+        let looking = data.clone();
+        let look = move || looking.authority.look_for_signers(Patience::Asked);
+        let found = web::block(look).await??;
+        let items = data.authority.reload_signers(&by, found).await?;
+        let page = PageOf { items, next: None };
+        Ok(HttpResponse::Ok().json(PageView::of(page, SignerView::from)))
+    };
+    idempotency::request(&service, &request, &caller, Takes::First, reload).await
 }

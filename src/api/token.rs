@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::{Body, Members};
 use super::caller::Proven;
+use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
@@ -102,17 +103,21 @@ pub(super) async fn issue_token(
         .iter()
         .fold(0, |sum: u64, range| sum.saturating_add(range.count()));
 
-    let issued = service
-        .authority
-        .issue(&caller, account.clone(), wanted)
-        .await?;
-
-    let (jti, request_id) = (issued.jti.to_string(), caller.request_id.to_string());
-    log::info!(
-        jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
-        "issued a token"
-    );
-    Ok(HttpResponse::Ok().json(TokenView::from(issued)))
+    let (data, by) = (service.clone(), caller.clone());
+    let issue = async move |attempt| {
+        let (authority, id) = (&data.authority, account.clone());
+        let issued = match attempt {
+            None => authority.issue(&by, id, wanted).await?,
+            Some(attempt) => authority.issue_once(&by, id, wanted, attempt).await?,
+        };
+        let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
+        log::info!(
+            jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
+            "issued a token"
+        );
+        Ok(HttpResponse::Ok().json(TokenView::from(issued)))
+    };
+    idempotency::request(&service, &request, &caller, Takes::Deciding, issue).await
 }
 
 /// The body, parsed; after this nothing of it is a text any more.

@@ -1,7 +1,7 @@
 //! `POST /v1/tokens`: many requests for tokens in one, each decided for itself.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::Service;
 use super::body::{Body, Members, wrong};
 use super::caller::Proven;
+use super::idempotency::{self, Takes};
 use super::problem::{Problem, ProblemView};
 use super::token::{TokenView, token_request};
+use crate::authority::Attempt;
 use crate::domain::{AccountId, Caller, TokenRequest};
 
 /// The most requests in one bulk.
@@ -66,12 +68,28 @@ pub(super) enum AnswerView {
 pub(super) async fn issue_tokens(
     service: Data<Service>,
     Proven(caller): Proven,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let requests = requests(body.read_bulk().await?)?;
+    let (data, by) = (service.clone(), caller.clone());
+    let issue = async move |attempt| issue(&data, &by, requests, attempt).await;
+    idempotency::request(&service, &request, &caller, Takes::First, issue).await
+}
+
+async fn issue(
+    service: &Service,
+    caller: &Caller,
+    requests: Vec<Parsed>,
+    attempt: Option<Attempt>,
+) -> Result<HttpResponse, Problem> {
     let count = requests.len();
     let (wanted, places) = well_formed(&requests);
-    let signed = service.authority.issue_all(&caller, wanted).await?;
+    let authority = &service.authority;
+    let signed = match &attempt {
+        None => authority.issue_all(caller, wanted).await?,
+        Some(attempt) => authority.issue_all_once(caller, wanted, attempt).await?,
+    };
 
     let mut answers: Vec<Result<TokenView, Problem>> = requests
         .into_iter()
@@ -80,7 +98,14 @@ pub(super) async fn issue_tokens(
     for (place, outcome) in places.into_iter().zip(signed) {
         answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
     }
-    log_bulk(&caller, count, &answers);
+    log_bulk(caller, count, &answers);
+    if attempt.is_some() {
+        // What is kept is kept for long. No token was given yet, so the same bulk goes on where this one has failed.
+        let mut refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+        if let Some(problem) = refused.find(|problem| problem.is_passing()) {
+            return Err(problem.clone());
+        }
+    }
     let id = caller.request_id;
     Ok(HttpResponse::Ok().json(BulkView {
         items: answers.into_iter().map(|answer| view(answer, id)).collect(),

@@ -19,6 +19,7 @@ use openssl::ssl::{
 use openssl::x509::verify::X509VerifyFlags;
 use thiserror::Error;
 
+use super::forgetting::Forgetting;
 use super::policies::PolicyWatcher;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
@@ -57,6 +58,7 @@ pub struct Running {
     servers: [Server; 2],
     watcher: Option<Watcher>,
     policies: Option<PolicyWatcher>,
+    forgetting: Forgetting,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -76,6 +78,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     service.jobs.start()?;
     let interval = Duration::from_secs(config.signer.poll_interval.into());
     let authority = Arc::clone(&service.authority);
+    let forgetting = Forgetting::start(Arc::clone(&authority))?;
     let signs = authority.signers.is_some();
     let watcher = signs.then(|| Watcher::start(authority, interval));
     let policies = PolicyWatcher::start(&service.authority, &config.policy)?;
@@ -101,6 +104,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         servers: [public.run(), metrics.run()],
         watcher: watcher.transpose()?,
         policies,
+        forgetting,
     })
 }
 
@@ -118,8 +122,7 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
-        drop(self.watcher);
-        drop(self.policies);
+        drop((self.watcher, self.policies, self.forgetting));
         public?;
         Ok(operations?)
     }

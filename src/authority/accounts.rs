@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
 use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::{GrantFilter, Tx, new_id};
@@ -77,9 +77,11 @@ impl Authority {
     /// [`Refused`] if there is no such account.
     pub async fn suspend(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Affected<Account>>>,
         id: AccountId,
     ) -> Result<Affected<Account>, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "suspend");
@@ -109,14 +111,20 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.store.change("suspend", work).await
+        self.change_by(by, "suspend", work).await
     }
 
     /// From now on the account gets tokens again. A reseller cannot undo what was suspended above it.
     ///
     /// # Errors
     /// [`Refused`] if there is no such account, or somebody above the caller has suspended it.
-    pub async fn resume(&self, caller: &Caller, id: AccountId) -> Result<Account, Refused> {
+    pub async fn resume(
+        &self,
+        by: impl Into<By<'_, Account>>,
+        id: AccountId,
+    ) -> Result<Account, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "resume");
@@ -133,7 +141,7 @@ impl Authority {
             }
             Ok(account)
         };
-        self.store.change("resume", work).await
+        self.change_by(by, "resume", work).await
     }
 }
 

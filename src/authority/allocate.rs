@@ -4,10 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::withdraw::{Affected, outstanding};
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
-use crate::domain::{Caller, NumberRange, Spc};
+use crate::domain::{NumberRange, Spc};
 use crate::store::{GrantFilter, Tx, Versions, new_id};
 
 /// Numbers that the carrier says it holds.
@@ -28,9 +28,11 @@ impl Authority {
     /// [`Refused`] if the code is not the carrier's, or another allocation holds some of the numbers at the same time.
     pub async fn allocate(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Allocation>>,
         new: NewAllocation,
     ) -> Result<Allocation, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Provision)?;
         self.must_hold(&new.spc)?;
         let now = self.clock.now();
@@ -59,7 +61,7 @@ impl Authority {
             event.done(tx, &allocation.row.id, detail)?;
             Ok(allocation.clone())
         };
-        self.store.change("allocate", work).await
+        self.change_by(by, "allocate", work).await
     }
 
     /// Records that the carrier gave numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
@@ -68,10 +70,12 @@ impl Authority {
     /// [`Refused`] if there is no such allocation.
     pub async fn return_allocation(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Affected<Allocation>>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Affected<Allocation>, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
@@ -93,7 +97,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.store.change("return", work).await
+        self.change_by(by, "return", work).await
     }
 
     /// Refuses a code that is not one of the carrier's.

@@ -5,13 +5,13 @@ use uuid::Uuid;
 
 use super::scope::Scope;
 use super::withdraw::{Affected, ended, outstanding, still_held};
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
 use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
 use crate::domain::range_set::gaps;
-use crate::domain::{AccountId, Caller, NumberRange, Window};
+use crate::domain::{AccountId, NumberRange, Window};
 use crate::store::{GrantFilter, StoreError, Tx, Versions, new_id};
 
 /// How many loans of one lender, now and to come, may touch the numbers of a new one.
@@ -47,9 +47,11 @@ impl Authority {
     /// starts, or some of them are lent already at the same time.
     pub async fn delegate(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Delegation>>,
         new: NewDelegation,
     ) -> Result<Delegation, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "delegate");
@@ -67,7 +69,7 @@ impl Authority {
             event.done(tx, &delegation.row.id, detail)?;
             Ok(delegation)
         };
-        self.store.change("delegate", work).await
+        self.change_by(by, "delegate", work).await
     }
 
     /// Takes numbers back, with all that was lent on of them: now, or at an instant to come. Lists what can be redeemed
@@ -77,10 +79,12 @@ impl Authority {
     /// [`Refused`] if there is no such delegation.
     pub async fn end_delegation(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Affected<Delegation>>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Affected<Delegation>, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let end = at.unwrap_or(now);
@@ -107,7 +111,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.store.change("end-delegation", work).await
+        self.change_by(by, "end-delegation", work).await
     }
 }
 

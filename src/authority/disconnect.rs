@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::delegate::end_with_all_below;
 use super::withdraw::{Affected, ended, outstanding, still_held};
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
-use crate::domain::{Caller, NumberRange, Window};
+use crate::domain::{NumberRange, Window};
 use crate::store::{GrantFilter, Tx, Versions, new_id};
 
 /// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
@@ -52,9 +52,11 @@ impl Authority {
     /// [`Refused`] if the class is not configured, the instant is past, or the carrier does not hold the numbers then.
     pub async fn disconnect(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Affected<Disconnected>>>,
         new: NewDisconnect,
     ) -> Result<Affected<Disconnected>, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let days = *self.aging.get(&new.class).ok_or_else(|| {
             let known = self.aging.keys().cloned().collect::<Vec<_>>();
@@ -101,7 +103,7 @@ impl Authority {
                 outstanding_grants: outstanding(tx, &filter)?,
             })
         };
-        self.store.change("disconnect", work).await
+        self.change_by(by, "disconnect", work).await
     }
 }
 

@@ -4,10 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::withdraw::{Affected, outstanding};
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
+use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
-use crate::domain::{Caller, NumberRange};
 use crate::store::{GrantFilter, Tx, new_id};
 
 /// Numbers that are to carry no authority.
@@ -28,9 +28,11 @@ impl Authority {
     /// [`Refused`] if the window is none, or over.
     pub async fn exclude(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Affected<Exclusion>>>,
         new: NewExclusion,
     ) -> Result<Affected<Exclusion>, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let event = Event::new(caller, now, "exclude");
@@ -64,7 +66,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.store.change("exclude", work).await
+        self.change_by(by, "exclude", work).await
     }
 
     /// Gives numbers their authority back: now, or at an instant to come.
@@ -73,10 +75,12 @@ impl Authority {
     /// [`Refused`] if there is no such exclusion.
     pub async fn end_exclusion(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Exclusion>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Exclusion, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
@@ -90,6 +94,6 @@ impl Authority {
             }
             Ok(ended)
         };
-        self.store.change("end-exclusion", work).await
+        self.change_by(by, "end-exclusion", work).await
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Order, StoreError, new_id};
+use crate::store::{Attempt, Order, StoreError, Verdict, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
 
@@ -68,7 +68,28 @@ impl Authority {
         account: AccountId,
         request: TokenRequest,
     ) -> Result<Issued, IssueError> {
-        let outcome = self.decide_record_sign(caller, account, request).await;
+        let outcome = self
+            .decide_record_sign(caller, account, request, None)
+            .await;
+        self.count(&outcome);
+        outcome
+    }
+
+    /// The same for a request that may come again, and that holds its key from then on. A grant that was recorded for the
+    /// key before, and whose token nobody has, is signed in place of a new one.
+    ///
+    /// # Errors
+    /// [`IssueError`]; [`StoreError::Repeated`] in it if the request was here before.
+    pub async fn issue_once(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+        attempt: Attempt,
+    ) -> Result<Issued, IssueError> {
+        let outcome = self
+            .decide_record_sign(caller, account, request, Some(attempt))
+            .await;
         self.count(&outcome);
         outcome
     }
@@ -83,23 +104,44 @@ impl Authority {
         caller: &Caller,
         requests: Vec<(AccountId, TokenRequest)>,
     ) -> Result<Vec<Result<Issued, IssueError>>, IssueError> {
+        self.issue_each(caller, requests, None).await
+    }
+
+    /// The same for a bulk that may come again, and that holds its key already. Each of its requests has a key of its own,
+    /// so that what was recorded of an unfinished bulk is not recorded twice.
+    ///
+    /// # Errors
+    /// [`IssueError`] if nothing could be decided.
+    pub async fn issue_all_once(
+        &self,
+        caller: &Caller,
+        requests: Vec<(AccountId, TokenRequest)>,
+        attempt: &Attempt,
+    ) -> Result<Vec<Result<Issued, IssueError>>, IssueError> {
+        self.issue_each(caller, requests, Some(attempt)).await
+    }
+
+    async fn issue_each(
+        &self,
+        caller: &Caller,
+        requests: Vec<(AccountId, TokenRequest)>,
+        attempt: Option<&Attempt>,
+    ) -> Result<Vec<Result<Issued, IssueError>>, IssueError> {
         self.signers
             .as_deref()
             .ok_or(IssueError::NoSigner)?
             .fresh()?;
         let mut orders = Vec::with_capacity(requests.len());
-        for (account, request) in requests {
+        for (place, (account, request)) in requests.into_iter().enumerate() {
             let mut order = self.order(caller, account, request);
             order.jti = Jti::new(order.now, random()?);
+            order.attempt = attempt.map(|attempt| attempt.part(place));
             orders.push(order);
         }
         let recorded = self.store.issue_all(orders).await?;
         let mut answers = Vec::with_capacity(recorded.len());
         for (place, verdict) in (1..).zip(recorded) {
-            let outcome = match verdict {
-                Ok(grant) => self.sign(&grant).await,
-                Err(denial) => Err(denial.into()),
-            };
+            let outcome = self.sign_what_was_granted(verdict).await;
             self.count(&outcome);
             answers.push(outcome);
             if place % SIGNED_IN_ONE_GO == 0 {
@@ -117,6 +159,8 @@ impl Authority {
                 self.metrics.token(Outcome::Denied);
                 self.metrics.denial(denial.code());
             }
+            // Counted when it was answered.
+            Err(IssueError::Store(StoreError::Repeated(_))) => {}
             Err(error) => {
                 self.metrics.token(Outcome::Error);
                 if let IssueError::Signer(error) = error {
@@ -131,6 +175,7 @@ impl Authority {
         caller: &Caller,
         account: AccountId,
         request: TokenRequest,
+        attempt: Option<Attempt>,
     ) -> Result<Issued, IssueError> {
         // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
         // 2. What the token would say: the time, a fresh jti.
@@ -138,10 +183,18 @@ impl Authority {
         signers.fresh()?;
         let mut order = self.order(caller, account, request);
         order.jti = Jti::new(order.now, random()?);
+        order.attempt = attempt;
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
-        let grant = self.store.issue(order).await??;
+        let verdict = self.store.issue(order).await;
         // 6. Sign what was recorded.
-        self.sign(&grant).await
+        self.sign_what_was_granted(verdict).await
+    }
+
+    async fn sign_what_was_granted(
+        &self,
+        verdict: Result<Verdict, StoreError>,
+    ) -> Result<Issued, IssueError> {
+        self.sign(&verdict??).await
     }
 
     /// Signs a grant, and reads the token back by the verifier's rules before anybody gets it.
@@ -190,6 +243,7 @@ impl Authority {
             audit_id: new_id(now),
             policy,
             policies: ruling.by,
+            attempt: None,
             account,
             request,
         }

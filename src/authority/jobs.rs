@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::import::{self, Consent, ImportError, Imported, Progress, TableError, Wanted};
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, By, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::job::{Failure, Job, JobState};
@@ -146,12 +146,14 @@ impl Jobs {
     /// [`ImportError`] if the job cannot be recorded; then it is not done.
     pub async fn submit(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Job>>,
         wanted: Wanted,
         consent: Consent,
         (file, bytes): (File, u64),
         place: Place,
     ) -> Result<Job, ImportError> {
+        let by = by.into();
+        let caller = by.caller();
         self.check(caller, &wanted)?;
         let now = self.authority.clock.now();
         let job = Job {
@@ -176,8 +178,11 @@ impl Jobs {
             finished_at: None,
         };
         let row = job.clone();
-        let queue = move |tx: &mut Tx<'_>| tx.insert_job(&row);
-        self.authority.store.change("job", queue).await?;
+        let queue = move |tx: &mut Tx<'_>| {
+            tx.insert_job(&row)?;
+            Ok(row.clone())
+        };
+        let job = self.authority.change_by(by, "job", queue).await?;
         let work = Work {
             job: job.clone(),
             caller: caller.clone(),

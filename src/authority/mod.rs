@@ -15,6 +15,7 @@ mod issue;
 pub mod jobs;
 mod lifetime;
 mod lookup;
+mod once;
 mod policy;
 mod read;
 mod scope;
@@ -29,6 +30,7 @@ pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
 pub use issue::{IssueError, Issued};
 pub use lookup::Known;
+pub use once::{By, Sealing};
 pub use policy::{
     Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
 };
@@ -38,7 +40,7 @@ pub use withdraw::{Affected, Outstanding};
 // What `api` asks with and renders, so that it need not know the store and the signer.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{Patience, RefusedFile};
-pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
+pub use crate::store::{Attempt, GrantFilter, Page, PageOf, Repeated, StoreError};
 
 use std::sync::Arc;
 

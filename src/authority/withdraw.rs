@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::scope::Scope;
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, By, Event, Refused};
+use crate::domain::Window;
 use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti, Withdrawal};
 use crate::domain::inventory::Versioned;
-use crate::domain::{Caller, Window};
 use crate::store::{GrantFilter, Page, StoreError, Tx};
 
 /// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
@@ -34,10 +34,12 @@ impl Authority {
     /// [`Refused`] if there is no such grant.
     pub async fn withdraw(
         &self,
-        caller: &Caller,
+        by: impl Into<By<'_, Grant>>,
         jti: Jti,
         reason: String,
     ) -> Result<Grant, Refused> {
+        let by = by.into();
+        let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let event = Event::new(caller, now, "withdraw");
@@ -59,7 +61,7 @@ impl Authority {
             }
             Ok(grant)
         };
-        self.store.change("withdraw", work).await
+        self.change_by(by, "withdraw", work).await
     }
 }
 

@@ -20,6 +20,7 @@ mod pepper;
 mod proxy;
 mod refusal;
 mod remembered;
+mod sealing;
 mod standing;
 
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
@@ -33,6 +34,7 @@ pub use key_source::{KeySettings, KeysError, Origin};
 pub use pepper::{Pepper, PepperError};
 pub use proxy::{Behind, Proxies};
 pub use refusal::{CertificateFault, Refusal, TokenFault};
+pub use sealing::{Seal, SealError, Seals};
 pub use standing::StandingError;
 
 use std::net::IpAddr;

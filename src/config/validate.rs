@@ -51,12 +51,30 @@ impl Config {
             );
         }
         at_least_one("policy.poll_interval", self.policy.poll_interval.into())?;
+        self.validate_idempotency()?;
         self.validate_signer()?;
         self.validate_proofs()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(
                 "api_keys.secret",
                 "and `api_keys.secret_file` exclude each other; remove one",
+            );
+        }
+        Ok(())
+    }
+
+    fn validate_idempotency(&self) -> Result<(), ConfigError> {
+        let keys = &self.idempotency;
+        within("idempotency.keep", u64::from(keys.keep), 2_592_000)?;
+        within("idempotency.lease", u64::from(keys.lease), 600)?;
+        if keys.keep < keys.lease {
+            return wrong(
+                "idempotency.keep",
+                format!(
+                    "is {} seconds, less than `idempotency.lease`, which is {}: a key would be forgotten while its request \
+                     is at work",
+                    keys.keep, keys.lease
+                ),
             );
         }
         Ok(())

@@ -3,6 +3,8 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
 
+use super::attempts::Repeated;
+
 /// Why the store cannot be opened. Says what to do.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -22,7 +24,7 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
-/// Why an answer from the store is not to be had. None of these is the asker's fault.
+/// Why an answer from the store is not to be had. Only the last is the asker's affair.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// As many requests wait as may; come again.
@@ -34,6 +36,9 @@ pub enum StoreError {
     /// A row that this service did not write, or that somebody has changed.
     #[error("the database holds a row that cannot be understood: {0}")]
     Corrupt(String),
+    /// The request came before, with the same key.
+    #[error(transparent)]
+    Repeated(#[from] Repeated),
 }
 
 impl StoreError {

@@ -9,6 +9,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::attempts::{Attempt, Claim, Met, Repeated};
 use super::audit::AuditEvent;
 use super::connection::on_either;
 use super::error::StoreError;
@@ -22,7 +23,7 @@ use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
-use crate::domain::grant::{Grant, Jti};
+use crate::domain::grant::{Grant, GrantState, Jti};
 use crate::domain::hex::hex;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::signing::Candidate;
@@ -58,7 +59,12 @@ pub struct Order {
     pub policy: Result<(), Denial>,
     /// Which policies said so.
     pub policies: Deciding,
+    /// The request that it is for, if that may come again.
+    pub attempt: Option<Attempt>,
 }
+
+/// What becomes of an order: it is decided, or its request was here before.
+pub(super) type Outcome = Result<Result<Grant, Denial>, Repeated>;
 
 impl Order {
     /// What the order asks, of an account whose tokens live in this way.
@@ -101,13 +107,39 @@ impl Order {
         })
     }
 
-    fn event(&self, outcome: &Result<Grant, Denial>) -> AuditEvent {
+    /// The same of an order whose grant was recorded before and not answered: it stands, if all of it would be given again.
+    fn decide_again(&self, facts: &Facts, recorded: Option<&Grant>) -> Outcome {
+        let Some(recorded) = recorded.filter(|grant| grant.state(self.now) == GrantState::Active)
+        else {
+            return Err(Repeated::GrantEnded);
+        };
+        match self.decide(facts) {
+            Ok(now) if now.expires_at >= recorded.expires_at => Ok(Ok(recorded.clone())),
+            // The service's own want, which is over some time.
+            Err(denial @ Denial::NoCertificate(_)) => Ok(Err(denial)),
+            Ok(_) | Err(_) => Err(Repeated::GrantEnded),
+        }
+    }
+
+    /// What the trail says of an order, unless it was decided before.
+    fn event(&self, met: &Met, outcome: &Outcome) -> Option<AuditEvent> {
         let (word, mut detail) = match outcome {
-            Ok(grant) => (
+            Ok(Ok(grant)) if met.recorded().is_some() => (
+                "done",
+                json!({ "jti": grant.jti, "expires": grant.expires_at, "again": true }),
+            ),
+            Ok(Ok(grant)) => (
                 "done",
                 json!({ "jti": grant.jti, "expires": grant.expires_at }),
             ),
-            Err(denial) => (
+            Err(ended @ Repeated::GrantEnded) => (
+                "grant-ended",
+                json!({ "jti": met.recorded(), "reason": ended.to_string() }),
+            ),
+            Err(Repeated::Answered(_) | Repeated::InFlight | Repeated::OtherRequest) => {
+                return None;
+            }
+            Ok(Err(denial)) => (
                 denial.code(),
                 json!({
                     "tkvalue": shortened(&self.request.list().to_tkvalue()),
@@ -118,7 +150,7 @@ impl Order {
             ),
         };
         self.policies.tell(&mut detail);
-        AuditEvent {
+        Some(AuditEvent {
             id: self.audit_id,
             at: self.now,
             caller: self.caller.clone(),
@@ -127,7 +159,7 @@ impl Order {
             outcome: word.to_owned(),
             detail,
             request_id: self.request_id,
-        }
+        })
     }
 }
 
@@ -146,21 +178,77 @@ fn shortened(tkvalue: &str) -> String {
 pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&Order],
-) -> Result<Vec<Result<Grant, Denial>>, StoreError> {
+) -> Result<Vec<Outcome>, StoreError> {
+    let attempts: Vec<_> = orders.iter().map(|order| order.attempt.as_ref()).collect();
+    let met = tx.met(&attempts)?;
+    let recorded = recorded_before(tx, &met)?;
     let facts = load(tx, orders)?;
-    let pairs = orders.iter().zip(&facts);
-    let outcomes: Vec<_> = pairs.map(|(order, facts)| order.decide(facts)).collect();
+    let asked = orders.iter().zip(&facts).zip(&met);
+    let mut outcomes: Vec<Outcome> = asked
+        .map(|((order, facts), met)| match met {
+            Met::New | Met::Old { jti: None, .. } => Ok(order.decide(facts)),
+            Met::Old { jti: Some(jti), .. } => order.decide_again(facts, recorded.get(jti)),
+            Met::Before(repeated) => Err(repeated.clone()),
+        })
+        .collect();
+    claim(tx, orders, &met, &mut outcomes)?;
 
-    let granted: Vec<&Grant> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
+    let new = outcomes.iter().zip(&met);
+    let granted: Vec<&Grant> = new
+        .filter(|(_, met)| met.recorded().is_none())
+        .filter_map(|(outcome, _)| outcome.as_ref().ok()?.as_ref().ok())
+        .collect();
     if !granted.is_empty() {
         tx.insert_grants(&granted)?;
     }
-    let events = orders.iter().zip(&outcomes);
+    let events = orders.iter().zip(&met).zip(&outcomes);
     let events: Vec<AuditEvent> = events
-        .map(|(order, outcome)| order.event(outcome))
+        .filter_map(|((order, met), outcome)| order.event(met, outcome))
         .collect();
-    tx.insert_audit_events(&events)?;
+    if !events.is_empty() {
+        tx.insert_audit_events(&events)?;
+    }
     Ok(outcomes)
+}
+
+/// The grants that were recorded for these orders before, by those who did not answer.
+fn recorded_before(tx: &mut Tx<'_>, met: &[Met]) -> Result<HashMap<Jti, Grant>, StoreError> {
+    let ids: Vec<Jti> = met
+        .iter()
+        .filter_map(|met| met.recorded().cloned())
+        .collect();
+    let grants = tx.grants_of(&ids)?.into_iter();
+    Ok(grants.map(|grant| (grant.jti.clone(), grant)).collect())
+}
+
+/// Takes the keys of the orders that have one, before anything is written for them: what another replica has taken in the
+/// meantime is undone here.
+fn claim(
+    tx: &mut Tx<'_>,
+    orders: &[&Order],
+    met: &[Met],
+    outcomes: &mut [Outcome],
+) -> Result<(), StoreError> {
+    let mut places = Vec::new();
+    let mut claims = Vec::new();
+    for (place, (order, met)) in orders.iter().zip(met).enumerate() {
+        let (Some(attempt), Met::New | Met::Old { .. }) = (&order.attempt, met) else {
+            continue;
+        };
+        let granted = outcomes[place].as_ref().ok().and_then(|o| o.as_ref().ok());
+        places.push(place);
+        claims.push(Claim {
+            attempt,
+            met,
+            jti: met.recorded().or(granted.map(|grant| &grant.jti)),
+            answer: None,
+        });
+    }
+    let taken = tx.claim(&claims)?;
+    for (place, _) in places.into_iter().zip(taken).filter(|(_, taken)| !taken) {
+        outcomes[place] = Err(Repeated::InFlight);
+    }
+    Ok(())
 }
 
 impl Tx<'_> {

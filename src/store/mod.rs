@@ -6,6 +6,7 @@
 mod accounts;
 mod allocations;
 mod api_keys;
+mod attempts;
 mod audit;
 mod bulk;
 mod columns;
@@ -26,6 +27,7 @@ mod tx;
 mod writer;
 
 pub use api_keys::ApiKey;
+pub use attempts::{Attempt, Repeated};
 pub use audit::AuditEvent;
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
@@ -136,7 +138,7 @@ impl Store {
     pub async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
         let mut verdicts = self.writer.issue(vec![order]).await?;
         let lost = || StoreError::Unavailable("the order was not answered".to_owned());
-        verdicts.pop().ok_or_else(lost)
+        verdicts.pop().ok_or_else(lost)?
     }
 
     /// Decides many orders, each for itself, and records what was decided, in one transaction. Answers after COMMIT, in
@@ -144,7 +146,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done; then there are no tokens.
-    pub async fn issue_all(&self, orders: Vec<Order>) -> Result<Vec<Verdict>, StoreError> {
+    pub async fn issue_all(
+        &self,
+        orders: Vec<Order>,
+    ) -> Result<Vec<Result<Verdict, StoreError>>, StoreError> {
         self.writer.issue(orders).await
     }
 
@@ -163,6 +168,39 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.writer.change(name, work).await
+    }
+
+    /// The same for a request that may come again: it is done once, and what `seal` makes of the outcome is kept in the
+    /// same transaction. What `seal` makes nothing of is not kept, and can be tried again.
+    ///
+    /// # Errors
+    /// [`StoreError::Repeated`] if the request was here before; [`StoreError`] if that could not be done, or whatever
+    /// `work` returns.
+    pub async fn change_once<T, E>(
+        &self,
+        name: &'static str,
+        attempt: Attempt,
+        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        mut seal: impl FnMut(&Result<T, E>) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let once = move |tx: &mut Tx<'_>| attempts::once(tx, &attempt, &mut work, &mut seal);
+        self.writer.change(name, once).await?
+    }
+
+    /// Changes what no decision looks at, in a transaction of this name, so that minting goes on beside it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that could not be done.
+    pub async fn note<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.note(name, work).await
     }
 
     /// Checks that the store can read and write now. Blocks.

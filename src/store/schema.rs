@@ -184,6 +184,18 @@ table! {
     }
 }
 
+table! {
+    idempotency_keys (name) {
+        name -> Text,
+        request -> Text,
+        holder -> Text,
+        jti -> Nullable<Text>,
+        answer -> Nullable<Binary>,
+        lease_until -> BigInt,
+        keep_until -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,

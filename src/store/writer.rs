@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
-use super::issue::{self, Order};
+use super::issue::{self, Order, Outcome};
 use super::tx::Tx;
 use crate::domain::Denial;
 use crate::domain::grant::{Grant, Recorded};
@@ -46,19 +46,22 @@ enum Job {
 /// Orders of one caller, their outcomes once they are decided, and who waits for them.
 struct IssueJob {
     orders: Vec<Order>,
-    outcomes: Option<Vec<Result<Grant, Denial>>>,
-    reply: oneshot::Sender<Result<Vec<Verdict>, StoreError>>,
+    outcomes: Option<Vec<Outcome>>,
+    reply: oneshot::Sender<Result<Vec<Result<Verdict, StoreError>>, StoreError>>,
 }
 
-/// A change of the inventory: a closure that may run twice, with its type erased.
+/// A change of what is kept: a closure that may run twice, with its type erased.
 trait Change: Send {
     fn name(&self) -> &'static str;
+    /// Whether nobody may mint beside it.
+    fn alone(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>);
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct ChangeOf<F, T, E> {
     name: &'static str,
+    alone: bool,
     work: F,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
@@ -72,6 +75,10 @@ where
 {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn alone(&self) -> bool {
+        self.alone
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) {
@@ -123,7 +130,10 @@ impl Writer {
     }
 
     /// Orders tokens, all in one transaction. The answers come after COMMIT, in the order of the orders.
-    pub(super) async fn issue(&self, orders: Vec<Order>) -> Result<Vec<Verdict>, StoreError> {
+    pub(super) async fn issue(
+        &self,
+        orders: Vec<Order>,
+    ) -> Result<Vec<Result<Verdict, StoreError>>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Issue(Box::new(IssueJob {
             orders,
@@ -144,9 +154,32 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.run(name, true, work).await
+    }
+
+    /// Changes what no decision looks at; others may mint beside it.
+    pub(super) async fn note<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(name, false, work).await
+    }
+
+    async fn run<T, E>(
+        &self,
+        name: &'static str,
+        alone: bool,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Change(Box::new(ChangeOf {
             name,
+            alone,
             work,
             outcome: None,
             reply,
@@ -188,11 +221,21 @@ impl Job {
         }
     }
 
+    fn alone(&self) -> bool {
+        match self {
+            Self::Issue(_) => false,
+            Self::Change(change) => change.alone(),
+        }
+    }
+
     fn answer(self, committed: Result<(), StoreError>) {
         match self {
             Self::Change(change) => change.answer(committed),
             Self::Issue(job) => {
-                let recorded = |outcome: Result<Grant, Denial>| outcome.map(Recorded::after_commit);
+                let recorded = |outcome: Outcome| match outcome {
+                    Ok(decided) => Ok(decided.map(Recorded::after_commit)),
+                    Err(repeated) => Err(repeated.into()),
+                };
                 let verdicts = match (committed, job.outcomes) {
                     (Ok(()), Some(outcomes)) => Ok(outcomes.into_iter().map(recorded).collect()),
                     (Ok(()), None) => Err(StoreError::Unavailable(
@@ -294,7 +337,7 @@ fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<(), F
         in_doubt: false,
     };
     begin_writing(connection).map_err(failed)?;
-    let alone = jobs.iter().any(|job| matches!(job, Job::Change(_)));
+    let alone = jobs.iter().any(Job::alone);
     take_turn(connection, alone).map_err(failed)?;
 
     let mut tx = Tx::new(connection);

@@ -29,7 +29,7 @@ fn main() {
         id: "key".to_owned(),
         role: Role::Account,
         accounts: vec![acme.clone()],
-        request_id: new_id(now),
+        ..Caller::the_service(new_id(now))
     };
     let token = Token {
         ca: false,

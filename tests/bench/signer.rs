@@ -186,6 +186,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             audit_id: new_id(now),
             policy: Ok(()),
             policies: Deciding::default(),
+            attempt: None,
         };
         store
             .issue(order)

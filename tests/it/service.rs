@@ -12,7 +12,7 @@ use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceRespon
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
-use tn_authority::api::{self, Service, Uploads};
+use tn_authority::api::{self, Idempotency, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper};
 use tn_authority::domain::{Role, TnAuthList};
@@ -22,6 +22,9 @@ use crate::support::{Kind, World, account, fingerprint, wait};
 pub const LIMIT: usize = 262_144;
 /// The longest table that is taken.
 pub const UPLOAD_LIMIT: u64 = 1_048_576;
+/// Seconds that answers are kept for, and that a request may be without one.
+pub const KEEP: u32 = 86_400;
+pub const LEASE: u32 = 10;
 /// How many imports may wait.
 pub const QUEUE: usize = 3;
 
@@ -50,6 +53,7 @@ impl Api {
         world.knows("other");
         world.knows("carrier");
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
+        let seals = pepper.seals().expect("seals");
         let callers = Callers::new(world.authority.store.clone(), pepper, world.clock.clone());
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
@@ -63,6 +67,7 @@ impl Api {
                 max_bytes: UPLOAD_LIMIT,
                 max_ended_ppm: 100_000,
             },
+            idempotency: Idempotency::new(seals, KEEP, LEASE),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),

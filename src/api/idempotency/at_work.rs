@@ -1,0 +1,52 @@
+//! The keys that this process is at work on. Other replicas learn of them from the database.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::authority::{Attempt, Repeated, StoreError};
+
+/// How many requests with a key may be under way.
+const MOST: usize = 10_000;
+
+/// The keys, with the request of each.
+#[derive(Debug, Default)]
+pub(super) struct AtWork(Mutex<HashMap<String, String>>);
+
+/// Is at work on a key until it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    at_work: Arc<AtWork>,
+    name: String,
+}
+
+impl AtWork {
+    /// Begins to work on a request, unless another one with its key is under way.
+    pub(super) fn enter(self: &Arc<Self>, attempt: &Attempt) -> Result<Turn, StoreError> {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MOST {
+            return Err(StoreError::Busy);
+        }
+        match keys.entry(attempt.name.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(attempt.request.clone());
+                Ok(Turn {
+                    at_work: Arc::clone(self),
+                    name: attempt.name.clone(),
+                })
+            }
+            Entry::Occupied(first) if *first.get() == attempt.request => {
+                Err(Repeated::InFlight.into())
+            }
+            Entry::Occupied(_) => Err(Repeated::OtherRequest.into()),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut keys = self.at_work.0.lock();
+        let keys = keys.as_mut().map_or_else(|e| e.get_mut(), |keys| keys);
+        keys.remove(&self.name);
+    }
+}

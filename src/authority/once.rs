@@ -1,0 +1,116 @@
+//! Requests that may come again, with a key: each is done once, and answered in the same way.
+//!
+//! What an answer looks like is not known here. Whoever asks hands in what makes and encrypts it, and it is kept in the
+//! transaction that does what was asked; or, where it needs a signature, after that one, and before anybody gets it.
+
+use super::{Authority, Refused};
+use crate::domain::Caller;
+use crate::store::{Attempt, Repeated, StoreError, Tx};
+
+/// How many keys are forgotten in one transaction: so few that nobody waits for it.
+const FORGOTTEN_AT_ONCE: u32 = 500;
+
+/// Makes what is kept of an outcome; of one that decides nothing, nothing.
+pub type Sealing<T> =
+    Box<dyn FnMut(Result<&T, &Refused>) -> Result<Option<Vec<u8>>, StoreError> + Send>;
+
+/// By whom something is asked that is answered with a `T`, and whether it may be asked again. A caller alone asks once.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct By<'a, T> {
+    caller: &'a Caller,
+    again: Option<(Attempt, Sealing<T>)>,
+}
+
+impl<'a, T> From<&'a Caller> for By<'a, T> {
+    fn from(caller: &'a Caller) -> Self {
+        Self {
+            caller,
+            again: None,
+        }
+    }
+}
+
+impl<'a, T> By<'a, T> {
+    /// Somebody who may come again with the same request.
+    #[must_use]
+    pub fn again(caller: &'a Caller, attempt: Attempt, seal: Sealing<T>) -> Self {
+        Self {
+            caller,
+            again: Some((attempt, seal)),
+        }
+    }
+
+    pub(super) const fn caller(&self) -> &'a Caller {
+        self.caller
+    }
+}
+
+impl Authority {
+    /// Changes what is kept; once, if whoever asks may come again.
+    pub(super) async fn change_by<T: Send + 'static>(
+        &self,
+        by: By<'_, T>,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        match by.again {
+            None => self.store.change(name, work).await,
+            Some((attempt, mut seal)) => {
+                let seal = move |outcome: &Result<T, Refused>| seal(outcome.as_ref());
+                self.store.change_once(name, attempt, work, seal).await
+            }
+        }
+    }
+
+    /// What a request is to be told without being done, as far as it is known already. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn repeated(&self, attempt: &Attempt) -> Result<Option<Repeated>, StoreError> {
+        self.store.read(|tx| tx.repeated(attempt))
+    }
+
+    /// Takes the key of a request whose answer does not come out of one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Repeated`] if the request is not to be done.
+    pub async fn take_key(&self, attempt: Attempt) -> Result<(), StoreError> {
+        let take = move |tx: &mut Tx<'_>| tx.take_key(&attempt);
+        self.store.note("take-key", take).await
+    }
+
+    /// Keeps the answer of a request that holds its key. Without that, the answer must not be given.
+    ///
+    /// # Errors
+    /// [`StoreError::Repeated`] if another request has taken the key in the meantime.
+    pub async fn keep_answer(&self, attempt: Attempt, answer: Vec<u8>) -> Result<(), StoreError> {
+        let keep = move |tx: &mut Tx<'_>| {
+            if tx.keep_answer(&attempt, &answer)? {
+                Ok(())
+            } else {
+                Err(Repeated::InFlight.into())
+            }
+        };
+        self.store.note("keep-answer", keep).await
+    }
+
+    /// Lets go of a key that nothing was decided for, so that the next request with it need not wait.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it; then the next one waits until the lease is over.
+    pub async fn let_go_of_key(&self, attempt: Attempt) -> Result<(), StoreError> {
+        let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&attempt);
+        self.store.note("let-go-of-key", let_go).await
+    }
+
+    /// Forgets some of the keys whose time is over. Says whether there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub async fn forget_keys(&self) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let forget = move |tx: &mut Tx<'_>| tx.forget_keys(now, FORGOTTEN_AT_ONCE);
+        let forgotten = self.store.note("forget-keys", forget).await?;
+        Ok(forgotten >= FORGOTTEN_AT_ONCE as usize)
+    }
+}
