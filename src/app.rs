@@ -208,7 +208,7 @@ fn compose(
             horizon: config.tokens.max_horizon,
         },
         aging: config.aging.days.clone(),
-        metrics,
+        metrics: Arc::clone(&metrics),
     };
     let authority = Arc::new(authority);
     let imports = &config.imports;
@@ -220,7 +220,7 @@ fn compose(
             max_ended_ppm: imports.max_ended_share.ppm(),
         },
         authority,
-        callers: Callers::new(store, pepper, clock.clone()),
+        callers: Callers::new(store, pepper, clock.clone(), metrics),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -8,15 +8,15 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::body::{Body, Members};
-use super::caller::Proven;
+use super::caller::Asking;
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
-use crate::authority::Issued;
+use crate::authority::{IssueError, Issued};
 use crate::domain::claims::TKTYPE;
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::{AccountId, TnAuthList, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, TnAuthList, TokenRequest};
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
 #[derive(Debug, ToSchema)]
@@ -90,7 +90,7 @@ impl From<Issued> for TokenView {
 )]
 pub(super) async fn issue_token(
     service: Data<Service>,
-    Proven(caller): Proven,
+    Asking(caller): Asking,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -105,7 +105,8 @@ pub(super) async fn issue_token(
     let issued = service
         .authority
         .issue(&caller, account.clone(), wanted)
-        .await?;
+        .await
+        .inspect_err(|error| forget_if_ended(&service, &caller, error))?;
 
     let (jti, request_id) = (issued.jti.to_string(), caller.request_id.to_string());
     log::info!(
@@ -113,6 +114,13 @@ pub(super) async fn issue_token(
         "issued a token"
     );
     Ok(HttpResponse::Ok().json(TokenView::from(issued)))
+}
+
+/// What was read of a caller is out of date when a transaction has found that its proof has ended.
+pub(super) fn forget_if_ended(service: &Service, caller: &Caller, error: &IssueError) {
+    if matches!(error, IssueError::Denied(Denial::ProofEnded(_))) {
+        service.callers.forget(caller);
+    }
 }
 
 /// The body, parsed; after this nothing of it is a text any more.

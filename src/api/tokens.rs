@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::Service;
 use super::body::{Body, Members, wrong};
-use super::caller::Proven;
+use super::caller::Asking;
 use super::problem::{Problem, ProblemView};
-use super::token::{TokenView, token_request};
-use crate::domain::{AccountId, Caller, TokenRequest};
+use super::token::{TokenView, forget_if_ended, token_request};
+use crate::authority::IssueError;
+use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
 /// The most requests in one bulk.
 const MOST: usize = 1_000;
@@ -65,7 +66,7 @@ pub(super) enum AnswerView {
 )]
 pub(super) async fn issue_tokens(
     service: Data<Service>,
-    Proven(caller): Proven,
+    Asking(caller): Asking,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let requests = requests(body.read_bulk().await?)?;
@@ -78,6 +79,11 @@ pub(super) async fn issue_tokens(
         .map(|request| Err(request.err().unwrap_or_else(Problem::unanswered)))
         .collect();
     for (place, outcome) in places.into_iter().zip(signed) {
+        if let Err(error @ IssueError::Denied(Denial::ProofEnded(_))) = outcome {
+            // That is so of all of them.
+            forget_if_ended(&service, &caller, &error);
+            return Err(error.into());
+        }
         answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
     }
     log_bulk(&caller, count, &answers);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::rt::{self, time::sleep};
 use actix_web::web::Data;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
@@ -15,6 +16,9 @@ use thiserror::Error;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::config::Config;
+
+/// How often it is written when API keys were last used.
+const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
 /// Why the service cannot listen. Says what to do.
 #[derive(Debug, Error)]
@@ -45,6 +49,7 @@ pub struct Running {
     pub operations: SocketAddr,
     servers: [Server; 2],
     watcher: Option<Watcher>,
+    service: Data<Service>,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -76,6 +81,13 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         None => public.listen(listener)?,
     };
 
+    let (service, noting) = (data.clone(), data.clone());
+    rt::spawn(async move {
+        loop {
+            sleep(BETWEEN_NOTES).await;
+            note_uses(&noting).await;
+        }
+    });
     let metrics = HttpServer::new(move || api::operations(data.clone()))
         .workers(1)
         .shutdown_timeout(1)
@@ -85,7 +97,15 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         operations,
         servers: [public.run(), metrics.run()],
         watcher: watcher.transpose()?,
+        service,
     })
+}
+
+/// Writes when API keys were last used.
+async fn note_uses(service: &Service) {
+    if let Err(error) = service.callers.api_keys().write_uses().await {
+        log::warn!("it cannot be written when API keys were last used: {error}");
+    }
 }
 
 impl Running {
@@ -103,6 +123,7 @@ impl Running {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         drop(self.watcher);
+        note_uses(&self.service).await;
         public?;
         Ok(operations?)
     }

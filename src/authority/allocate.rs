@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, Event, Refused};
 use crate::domain::clock::Time;
@@ -59,7 +60,7 @@ impl Authority {
             event.done(tx, &allocation.row.id, detail)?;
             Ok(allocation.clone())
         };
-        self.store.change("allocate", work).await
+        self.change(caller, "allocate", work).await
     }
 
     /// Records that the carrier gave numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
@@ -87,13 +88,13 @@ impl Authority {
                 numbers: Some(known.numbers),
                 ..GrantFilter::outstanding(end.max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
             Ok(Affected {
                 row: ended,
                 outstanding_grants,
             })
         };
-        self.store.change("return", work).await
+        self.change(caller, "return", work).await
     }
 
     /// Refuses a code that is not one of the carrier's.

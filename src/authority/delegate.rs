@@ -67,7 +67,7 @@ impl Authority {
             event.done(tx, &delegation.row.id, detail)?;
             Ok(delegation)
         };
-        self.store.change("delegate", work).await
+        self.change(caller, "delegate", work).await
     }
 
     /// Takes numbers back, with all that was lent on of them: now, or at an instant to come. Lists what can be redeemed
@@ -101,13 +101,13 @@ impl Authority {
                 numbers: Some(known.numbers),
                 ..GrantFilter::outstanding(end.max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &scope, &filter)?;
             Ok(Affected {
                 row,
                 outstanding_grants,
             })
         };
-        self.store.change("end-delegation", work).await
+        self.change(caller, "end-delegation", work).await
     }
 }
 

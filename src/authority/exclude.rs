@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, Event, Refused};
 use crate::domain::clock::Time;
@@ -58,13 +59,13 @@ impl Authority {
                 numbers: Some(exclusion.numbers),
                 ..GrantFilter::outstanding(exclusion.window.from().max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
             Ok(Affected {
                 row: exclusion.clone(),
                 outstanding_grants,
             })
         };
-        self.store.change("exclude", work).await
+        self.change(caller, "exclude", work).await
     }
 
     /// Gives numbers their authority back: now, or at an instant to come.
@@ -90,6 +91,6 @@ impl Authority {
             }
             Ok(ended)
         };
-        self.store.change("end-exclusion", work).await
+        self.change(caller, "end-exclusion", work).await
     }
 }

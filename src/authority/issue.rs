@@ -8,7 +8,7 @@ use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Order, StoreError, new_id};
+use crate::store::{Acting, Order, StoreError, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
 
@@ -179,8 +179,7 @@ impl Authority {
             minimum: self.lifetimes.minimum,
             chains: signers.map(Signers::candidates).unwrap_or_default(),
             spcs: self.carrier.spcs.clone(),
-            caller: caller.id.clone(),
-            request_id: caller.request_id,
+            acting: Acting::new(caller, &self.clock),
             audit_id: new_id(now),
             policy,
             account,

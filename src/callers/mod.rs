@@ -3,11 +3,15 @@
 //! API keys today. A key is `tna_ID_SECRET`: the id finds its row, the secret is 256 random bits, and what is stored is
 //! HMAC-SHA256 of the secret under a key that is not in the database. Knows openssl; what a caller may do is decided
 //! elsewhere.
+//!
+//! Why credentials prove nothing goes into the log and a metric; the answer is the same for all.
 
 mod api_key;
 mod pepper;
 
-pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
+pub use api_key::{
+    ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
+};
 pub use pepper::{Pepper, PepperError};
 
 use std::net::IpAddr;
@@ -16,9 +20,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::{Caller, Clock, Proof};
-use crate::store::{Store, StoreError, Tx};
-use api_key::PresentedKey;
+use crate::domain::{Caller, Clock};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// Why nobody is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,75 +42,61 @@ pub enum Unproven {
 pub struct Offered {
     /// The value of its one `Authorization` field.
     pub authorization: Option<String>,
-    /// The address at the other end of the connection; that of the proxy, if there is one.
+    /// The address of whoever asks: at the other end of the connection, and so that of the proxy, if there is one that is
+    /// not trusted to say for whom it asks. Lists of networks are held against it.
     pub from: Option<IpAddr>,
 }
 
 /// Proves callers, and makes the keys that prove them.
 #[derive(Debug)]
 pub struct Callers {
-    store: Arc<Store>,
-    pepper: Pepper,
-    clock: Clock,
+    api_keys: ApiKeys,
 }
 
 impl Callers {
     /// Proves callers by the keys of this store.
     #[must_use]
-    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock) -> Self {
+    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
-            store,
-            pepper,
-            clock,
+            api_keys: ApiKeys::new(store, pepper, clock, metrics),
         }
     }
 
-    /// Proves who sent a request. Blocks.
+    /// Proves who sent a request, by what the database says now: whoever reads must not see more than is allowed now.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Unproven`] if nobody is.
     pub fn prove(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
         let authorization = offered.authorization.as_deref();
-        let authorization = authorization.ok_or(Unproven::Missing)?;
-        // The scheme's name is case-insensitive (RFC 9110 §11.1).
-        let key = match authorization.split_once(' ') {
-            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim_start(),
-            _ => return Err(Unproven::Invalid),
-        };
-        let key = PresentedKey::parse(key).ok_or(Unproven::Invalid)?;
-        let known = self.store.read(|tx| tx.api_key(key.id()))?;
-        let proven = known.filter(|known| {
-            let right = self.pepper.matches(&key, &known.secret_hash);
-            right
-                && known
-                    .revoked_at
-                    .is_none_or(|revoked| self.clock.now() < revoked)
-        });
-        let known = proven.ok_or(Unproven::Invalid)?;
-        Ok(Caller {
-            id: known.id,
-            proof: Proof::ApiKey,
-            role: known.role,
-            accounts: known.accounts,
-            request_id,
-        })
+        let bearer = bearer(authorization.ok_or(Unproven::Missing)?);
+        self.api_keys.prove(bearer, offered.from, request_id)
     }
 
-    /// Makes a key. What is returned is the only time that it is shown.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
-    pub async fn create(&self, new: NewApiKey) -> Result<ShownApiKey, ApiKeyError> {
-        api_key::create(&self.store, &self.pepper, new, self.clock.now()).await
+    /// Proves who sent a request, by what was read not long ago, without a look into the database; `None` if memory does
+    /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `store::Acting`.
+    #[must_use]
+    pub fn recall(&self, offered: &Offered, request_id: Uuid) -> Option<Caller> {
+        let bearer = bearer(offered.authorization.as_deref()?)?;
+        self.api_keys.recall(bearer, offered.from, request_id)
     }
 
-    /// Makes a key useless from now on. Says whether there was one to revoke.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub async fn revoke(&self, id: String) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let work = move |tx: &mut Tx<'_>| tx.revoke_api_key(&id, now);
-        self.store.change("revoke-api-key", work).await
+    /// Forgets what was read of a caller, when a transaction has found that its proof has ended.
+    pub fn forget(&self, caller: &Caller) {
+        self.api_keys.forget(&caller.id);
+    }
+
+    /// The API keys, to be kept by whoever may.
+    #[must_use]
+    pub const fn api_keys(&self) -> &ApiKeys {
+        &self.api_keys
+    }
+}
+
+/// The token of an `Authorization` field with the scheme Bearer, whose name is case-insensitive (RFC 9110 §11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    match authorization.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),
+        _ => None,
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
+use super::api_key::Ended;
 use super::clock::{Time, rfc3339};
 use super::inventory::Reason;
 use super::number::NumberRange;
@@ -16,6 +17,9 @@ pub enum Denial {
     /// (RFC 9448 §5.5), so that none of these can be told apart.
     #[error("the credentials do not give access to this account")]
     NotTheCallers,
+    /// What proved the caller has ended before the request was decided. Answered as the one before.
+    #[error("the credentials ended while the request waited: {0}")]
+    ProofEnded(Ended),
     /// A policy forbids it; the code is the policy's own.
     #[error("{detail}")]
     Policy { code: String, detail: String },
@@ -46,7 +50,7 @@ impl Denial {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::NotTheCallers => "forbidden",
+            Self::NotTheCallers | Self::ProofEnded(_) => "forbidden",
             Self::Policy { code, .. } => code,
             Self::NotAuthorized(_) => "not-authorized",
             Self::EndsTooSoon { .. } => "ends-too-soon",
@@ -62,6 +66,7 @@ impl Denial {
         match self {
             Self::NotAuthorized(refusals) => refusals,
             Self::NotTheCallers
+            | Self::ProofEnded(_)
             | Self::Policy { .. }
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)

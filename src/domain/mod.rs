@@ -4,6 +4,7 @@
 //! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
 
 pub mod account;
+pub mod api_key;
 pub mod block;
 pub mod caller;
 pub mod certificate;
@@ -17,6 +18,7 @@ pub mod grant;
 pub mod hex;
 pub mod inventory;
 pub mod job;
+pub mod network;
 pub mod number;
 pub mod passphrase;
 pub mod range_set;
@@ -32,6 +34,7 @@ pub use claims::{Claims, TokenRequest};
 pub use clock::{Clock, Time};
 pub use denial::Denial;
 pub use fingerprint::Fingerprint;
+pub use network::Network;
 pub use number::{NumberRange, Tn};
 pub use passphrase::Passphrase;
 pub use spc::Spc;

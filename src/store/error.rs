@@ -22,9 +22,12 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
-/// Why an answer from the store is not to be had. None of these is the asker's fault.
+/// Why an answer from the store is not to be had. None but the first is the asker's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
+    /// What proved the caller has ended before the transaction began. That, and why, is in the audit trail.
+    #[error("the caller's credentials ended while the request waited")]
+    ProofEnded,
     /// As many requests wait as may; come again.
     #[error("too many requests wait for the database")]
     Busy,

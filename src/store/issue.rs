@@ -9,6 +9,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::acting::Acting;
 use super::audit::AuditEvent;
 use super::connection::on_either;
 use super::error::StoreError;
@@ -50,8 +51,8 @@ pub struct Order {
     pub chains: Arc<[Candidate]>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
-    pub caller: String,
-    pub request_id: Uuid,
+    /// Who asks; it must still be proven when this is decided.
+    pub acting: Acting,
     pub audit_id: Uuid,
     /// What policy said already; a denial is only recorded.
     pub policy: Result<(), Denial>,
@@ -90,8 +91,8 @@ impl Order {
             issued_at: self.now,
             expires_at: decision.expires_at,
             chain: decision.chain,
-            caller: self.caller.clone(),
-            request_id: self.request_id,
+            caller: self.acting.caller().to_owned(),
+            request_id: self.acting.request_id(),
             justified_by: decision.justified_by,
             withdrawal: None,
         })
@@ -116,12 +117,12 @@ impl Order {
         AuditEvent {
             id: self.audit_id,
             at: self.now,
-            caller: self.caller.clone(),
+            caller: self.acting.caller().to_owned(),
             action: "issue".to_owned(),
             subject: self.account.to_string(),
             outcome: word.to_owned(),
             detail,
-            request_id: self.request_id,
+            request_id: self.acting.request_id(),
         }
     }
 }
@@ -142,9 +143,17 @@ pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&Order],
 ) -> Result<Vec<Result<Grant, Denial>>, StoreError> {
+    let acting: Vec<&Acting> = orders.iter().map(|order| &order.acting).collect();
+    let ended = tx.ended(&acting)?;
     let facts = load(tx, orders)?;
-    let pairs = orders.iter().zip(&facts);
-    let outcomes: Vec<_> = pairs.map(|(order, facts)| order.decide(facts)).collect();
+    let asked = orders.iter().zip(&facts).zip(ended);
+    let outcomes: Vec<_> = asked
+        .map(|((order, facts), ended)| match ended {
+            // Before anything else, so that nobody is told more than that.
+            Some(ended) => Err(Denial::ProofEnded(ended)),
+            None => order.decide(facts),
+        })
+        .collect();
 
     let granted: Vec<&Grant> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
     if !granted.is_empty() {

@@ -4,6 +4,7 @@
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
 mod accounts;
+mod acting;
 mod allocations;
 mod api_keys;
 mod audit;
@@ -25,7 +26,8 @@ mod touching;
 mod tx;
 mod writer;
 
-pub use api_keys::ApiKey;
+pub use acting::Acting;
+pub use api_keys::KeptApiKey;
 pub use audit::AuditEvent;
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
@@ -149,12 +151,14 @@ impl Store {
     }
 
     /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
-    /// once; if it fails, nothing of it stays. Answers after COMMIT.
+    /// once; if it fails, nothing of it stays. Answers after COMMIT. It does not run at all if what proved whoever it is
+    /// for has ended meanwhile: that is refused, and recorded.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done, or whatever `work` returns.
     pub async fn change<T, E>(
         &self,
+        acting: Acting,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -162,7 +166,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.change(name, work).await
+        self.writer.change(acting, name, work).await
     }
 
     /// Checks that the store can read and write now. Blocks.

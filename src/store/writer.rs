@@ -15,6 +15,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
+use super::acting::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
 use super::issue::{self, Order};
@@ -58,6 +59,7 @@ trait Change: Send {
 }
 
 struct ChangeOf<F, T, E> {
+    acting: Acting,
     name: &'static str,
     work: F,
     outcome: Option<Result<T, E>>,
@@ -75,7 +77,21 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) {
-        self.outcome = Some(tx.savepoint(&mut self.work));
+        let (acting, work, mut ended) = (&self.acting, &mut self.work, None);
+        let mut outcome = tx.savepoint(|tx| {
+            ended = tx.ended(&[acting])?.pop().flatten();
+            match ended {
+                None => work(tx),
+                Some(_) => Err(StoreError::ProofEnded.into()),
+            }
+        });
+        if let Some(ended) = ended {
+            let refusal = acting.refusal(self.name, ended);
+            if let Err(error) = tx.savepoint(|tx| tx.insert_audit_events(&[refusal])) {
+                outcome = Err(error.into());
+            }
+        }
+        self.outcome = Some(outcome);
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -134,9 +150,10 @@ impl Writer {
     }
 
     /// Changes the inventory. `work` sees all that was committed before, runs alone, and may run more than once; if it
-    /// fails, nothing of it stays.
+    /// fails, nothing of it stays. Whoever acts must still be proven.
     pub(super) async fn change<T, E>(
         &self,
+        acting: Acting,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -146,6 +163,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Change(Box::new(ChangeOf {
+            acting,
             name,
             work,
             outcome: None,

@@ -65,6 +65,7 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
+    callers_refused: IntCounterVec,
 }
 
 impl Metrics {
@@ -167,6 +168,12 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
+            callers_refused: counters(
+                &registry,
+                "callers_refused_total",
+                "Credentials that proved nobody, by their kind and by why.",
+                &["proof", "reason"],
+            )?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -198,6 +205,12 @@ impl Metrics {
     /// Counts a signature that was not made; the kind is one word of the signer's.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts credentials that proved nobody; both are words of the service's.
+    pub fn caller_refused(&self, proof: &'static str, reason: &'static str) {
+        let labels = [proof, reason];
+        self.callers_refused.with_label_values(&labels).inc();
     }
 
     /// Says how many certificate chains are in a state.
@@ -338,6 +351,7 @@ mod tests {
             .signing_certificate_not_after_seconds
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
+        metrics.caller_refused("api-key", "revoked");
         metrics.signing_chains("active", 2);
         let text = metrics.render().expect("text");
         for line in [
@@ -360,6 +374,7 @@ mod tests {
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",
             "tn_authority_signature_failures_total{kind=\"timeout\"} 1",
+            "tn_authority_callers_refused_total{proof=\"api-key\",reason=\"revoked\"} 1",
             "tn_authority_signing_chains{state=\"active\"} 2",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
