@@ -107,8 +107,9 @@ impl FromRequest for Asking {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let recalled =
-                service(&request)?.callers.recall(&offered(&request)?, RequestId::of(&request));
+            let recalled = service(&request)?
+                .callers
+                .recall(&offered(&request)?, RequestId::of(&request));
             match recalled {
                 Some(caller) => Ok(Self(caller)),
                 None => prove(&request).await.map(Self),

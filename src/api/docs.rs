@@ -14,8 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, api_keys, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens,
+    accounts, allocations, api_keys, certs, delegations, disconnects, exclusions, grants, health,
+    imports, jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to

@@ -29,16 +29,18 @@ impl Scope {
         let callers: HashSet<&str> = grants.iter().map(|grant| grant.caller.as_str()).collect();
         let speaks_for = tx.accounts_of_api_keys(&callers.into_iter().collect::<Vec<_>>())?;
 
-        let named: HashSet<&AccountId> =
-            lent_to.values().chain(speaks_for.values().flatten()).collect();
+        let named: HashSet<&AccountId> = lent_to
+            .values()
+            .chain(speaks_for.values().flatten())
+            .collect();
         let known = tx.accounts(&named.into_iter().collect::<Vec<_>>())?;
         let own = known.into_iter().filter(|account| self.holds(account));
         let own: HashSet<AccountId> = own.map(|account| account.id).collect();
         for grant in grants {
             grant.justified_by.retain(|row| match row {
-                Justification::Delegation(row) => {
-                    lent_to.get(&row.id).is_some_and(|account| own.contains(account))
-                }
+                Justification::Delegation(row) => lent_to
+                    .get(&row.id)
+                    .is_some_and(|account| own.contains(account)),
                 Justification::Allocation(_) => true,
             });
             // A key that speaks for nobody is the carrier's.

@@ -141,12 +141,7 @@ impl Wrong {
 }
 
 /// The number of the secret that a hash is of, if the key works with it from there.
-fn proves(
-    known: &KeptApiKey,
-    hash: &[u8],
-    from: Option<IpAddr>,
-    now: Time,
-) -> Result<i32, Wrong> {
+fn proves(known: &KeptApiKey, hash: &[u8], from: Option<IpAddr>, now: Time) -> Result<i32, Wrong> {
     let is = |other: &[u8]| other.len() == hash.len() && memcmp::eq(other, hash);
     let (newest, validity) = (known.key.validity.secret, known.key.validity);
     let secret = if is(&known.secret_hash) {
@@ -195,7 +190,6 @@ impl<'a> PresentedKey<'a> {
 
 /// The number that an id is written for; ids are in lower case.
 fn number(id: &str) -> Option<u64> {
-    let is_id =
-        id.len() == ID_LENGTH && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     is_id.then(|| u64::from_str_radix(id, 16).ok()).flatten()
 }

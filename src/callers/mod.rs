@@ -9,9 +9,7 @@
 mod api_key;
 mod pepper;
 
-pub use api_key::{
-    ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
-};
+pub use api_key::{ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 pub use pepper::{Pepper, PepperError};
 
 use std::net::IpAddr;

@@ -189,15 +189,17 @@ impl Tx<'_> {
                 ))
                 .load::<ValidityRow>(c))
         })?;
-        let rows = rows.into_iter().map(|(id, expires, revoked, secret, until)| {
-            let validity = KeyValidity {
-                expires_at: expires.map(from_unix),
-                revoked_at: revoked.map(from_unix),
-                secret,
-                previous_until: until.map(from_unix),
-            };
-            (id, validity)
-        });
+        let rows = rows
+            .into_iter()
+            .map(|(id, expires, revoked, secret, until)| {
+                let validity = KeyValidity {
+                    expires_at: expires.map(from_unix),
+                    revoked_at: revoked.map(from_unix),
+                    secret,
+                    previous_until: until.map(from_unix),
+                };
+                (id, validity)
+            });
         Ok(rows.collect())
     }
 

@@ -53,8 +53,7 @@ impl ApiKeys {
             let acting = Acting::new(&service, &self.clock);
             let written = self.store.change(acting, "api-key-uses", write).await;
             if let Err(error) = written {
-                self.uses
-                    .put_back(all[place * IN_ONE_GO..].iter().copied());
+                self.uses.put_back(all[place * IN_ONE_GO..].iter().copied());
                 return Err(error);
             }
         }

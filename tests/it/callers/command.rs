@@ -34,7 +34,9 @@ fn keys_are_kept_at_the_command_line() {
 
     let listed = api_key(&["list"]).expect("keys");
     assert!(
-        listed.starts_with(&format!("{id} active account for acme from 192.0.2.0/24 created ")),
+        listed.starts_with(&format!(
+            "{id} active account for acme from 192.0.2.0/24 created "
+        )),
         "{listed}"
     );
     assert!(listed.ends_with("(orders)"), "{listed}");
@@ -51,10 +53,7 @@ fn keys_are_kept_at_the_command_line() {
 
     for (args, why) in [
         (&["rotate", id.as_str()][..], "the key is revoked"),
-        (
-            &["rotate", id.as_str(), "--overlap", "2592001"],
-            "2592001",
-        ),
+        (&["rotate", id.as_str(), "--overlap", "2592001"], "2592001"),
         (&["revoke", "0123456789abcdef"], "there is no API key"),
         (&["create", "--role", "account"], "exactly one account"),
         (
@@ -62,7 +61,13 @@ fn keys_are_kept_at_the_command_line() {
             "the network is 192.0.2.0/24",
         ),
         (
-            &["create", "--role", "admin", "--expires-at", "2020-01-01T00:00:00Z"],
+            &[
+                "create",
+                "--role",
+                "admin",
+                "--expires-at",
+                "2020-01-01T00:00:00Z",
+            ],
             "is past",
         ),
     ] {

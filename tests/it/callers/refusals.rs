@@ -25,7 +25,10 @@ fn admin() -> Caller {
 
 fn new(api: &Api, from: &[&str]) -> (String, String) {
     let new = NewApiKey {
-        allow_from: from.iter().map(|net| net.parse().expect("a network")).collect(),
+        allow_from: from
+            .iter()
+            .map(|net| net.parse().expect("a network"))
+            .collect(),
         ..NewApiKey::new(Role::Account, vec![account("acme")])
     };
     let made = wait(api.service.callers.api_keys().create(&admin(), new)).expect("a key");
@@ -37,7 +40,11 @@ fn whatever_is_wrong_with_a_key_the_answer_is_one(api: Api) {
     let (by, now) = (&admin(), api.world.now());
     let (id, wrong_secret) = new(&api, &[]);
     let end = wrong_secret.len() - 2;
-    let other = if wrong_secret.ends_with("AA") { "BA" } else { "AA" };
+    let other = if wrong_secret.ends_with("AA") {
+        "BA"
+    } else {
+        "AA"
+    };
     let wrong_secret = format!("{}{other}", &wrong_secret[..end]);
     let unknown = wrong_secret.replace(&id, "0123456789abcdef");
     let (id, revoked) = new(&api, &[]);
@@ -83,7 +90,10 @@ fn a_key_works_from_its_networks_alone(api: Api) {
     let proves = |key: &str, from: Option<&str>| {
         let from = from.map(|ip| ip.parse::<IpAddr>().expect("an address"));
         let authorization = Some(format!("bearer {key}"));
-        let offered = Offered { authorization, from };
+        let offered = Offered {
+            authorization,
+            from,
+        };
         let callers = &api.service.callers;
         let proven = callers.prove(&offered, Uuid::nil()).is_ok();
         // What was read not long ago says the same.

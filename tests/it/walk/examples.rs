@@ -153,7 +153,10 @@ fn in_query(path: &str, name: &str) -> Option<Kind> {
     match (path, name) {
         ("/v1/grants", "account") => Some(Kind::Account),
         ("/v1/grants", "tn") => Some(Kind::Number),
-        (_, "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm") => None,
+        (
+            _,
+            "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm",
+        ) => None,
         _ => panic!("no example for ?{name}= of {path}"),
     }
 }
@@ -201,15 +204,15 @@ fn example(operation: &str) -> Example {
             json!({ "start": "+12125551901", "count": 1, "parent": null }),
             vec![("/parent", Kind::Delegation)],
         ),
-        "create_allocation" => body(
-            json!({ "start": "+16465550000", "count": 1, "spc": "1234", "basis": "block" }),
-        ),
-        "create_exclusion" => body(
-            json!({ "start": "+12125551905", "count": 1, "reason": "reserved" }),
-        ),
-        "create_disconnect" => body(
-            json!({ "start": "+12125551906", "count": 1, "class": "residential" }),
-        ),
+        "create_allocation" => {
+            body(json!({ "start": "+16465550000", "count": 1, "spc": "1234", "basis": "block" }))
+        }
+        "create_exclusion" => {
+            body(json!({ "start": "+12125551905", "count": 1, "reason": "reserved" }))
+        }
+        "create_disconnect" => {
+            body(json!({ "start": "+12125551906", "count": 1, "class": "residential" }))
+        }
         "withdraw_grant" => body(json!({ "reason": "x" })),
         "start_import" => (
             Some(("text/csv", json!("start,reason\n+12125551904,aging\n"))),
@@ -230,16 +233,46 @@ fn example(operation: &str) -> Example {
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 3] = ["account", "accounts", "parent"];
     const NAME_NOTHING: [&str; 31] = [
-        "requests", "numbers", "start", "count", "block", "ca", "lend_on", "lender_keeps",
-        "valid_from", "valid_until", "reference", "name", "mode", "spc", "basis", "reason", "class",
-        "at", "lifetime", "tktype", "tkvalue", "fingerprint", "atc", "role", "label", "expires_at",
-        "allow_from", "overlap", "tn", "dry_run", "confirm",
+        "requests",
+        "numbers",
+        "start",
+        "count",
+        "block",
+        "ca",
+        "lend_on",
+        "lender_keeps",
+        "valid_from",
+        "valid_until",
+        "reference",
+        "name",
+        "mode",
+        "spc",
+        "basis",
+        "reason",
+        "class",
+        "at",
+        "lifetime",
+        "tktype",
+        "tkvalue",
+        "fingerprint",
+        "atc",
+        "role",
+        "label",
+        "expires_at",
+        "allow_from",
+        "overlap",
+        "tn",
+        "dry_run",
+        "confirm",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);
     for name in members {
         let known = NAME_THINGS.contains(&name.as_str()) || NAME_NOTHING.contains(&name.as_str());
-        assert!(known, "{operation}: the walk does not know the member `{name}`");
+        assert!(
+            known,
+            "{operation}: the walk does not know the member `{name}`"
+        );
     }
 }
 
