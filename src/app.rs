@@ -207,8 +207,13 @@ fn compose(
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
     let trust = proofs::trust(config, clock, &metrics)?;
-    let callers = Callers::new(Arc::clone(&store), pepper, clock.clone());
-    let callers = callers.trusting(trust, Arc::clone(&metrics));
+    let callers = Callers::new(
+        Arc::clone(&store),
+        pepper,
+        clock.clone(),
+        Arc::clone(&metrics),
+    );
+    let callers = callers.trusting(trust);
     let authority = Authority {
         store,
         policy: policy.into(),
@@ -225,7 +230,7 @@ fn compose(
             horizon: config.tokens.max_horizon,
         },
         aging: config.aging.days.clone(),
-        metrics,
+        metrics: Arc::clone(&metrics),
     };
     let authority = Arc::new(authority);
     let imports = &config.imports;

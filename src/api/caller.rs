@@ -13,7 +13,7 @@ use super::exchange::RequestId;
 use super::problem::Problem;
 use crate::authority::Action;
 use crate::callers::{Callers, Offered, PresentedCertificate, Refusal};
-use crate::domain::Caller;
+use crate::domain::{Caller, Role};
 
 /// A caller of any role.
 #[derive(Debug)]
@@ -30,6 +30,15 @@ pub(super) struct Manager(pub(super) Caller);
 /// A caller who may change what the carrier as a whole holds.
 #[derive(Debug)]
 pub(super) struct Provisioner(pub(super) Caller);
+
+/// A caller who may keep the credentials of others.
+#[derive(Debug)]
+pub(super) struct Administrator(pub(super) Caller);
+
+/// A caller of any role, who wants something that a transaction decides: it looks at the proof again, so what was read of
+/// it not long ago will do.
+#[derive(Debug)]
+pub(super) struct Asking(pub(super) Caller);
 
 type Proving<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
@@ -70,6 +79,43 @@ impl FromRequest for Provisioner {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move { prove_for(&request, Action::Provision).await.map(Self) })
+    }
+}
+
+impl FromRequest for Administrator {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let caller = prove_for(&request, Action::Provision).await?;
+            match caller.role {
+                Role::Admin => Ok(Self(caller)),
+                Role::Provisioner | Role::Portal | Role::Account | Role::Auditor => {
+                    Err(Problem::forbidden())
+                }
+            }
+        })
+    }
+}
+
+impl FromRequest for Asking {
+    type Error = Problem;
+    type Future = Proving<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let callers = &service(&request)?.callers;
+            let offered = offered(callers, &request).ok();
+            let recalled =
+                offered.and_then(|offered| callers.recall(&offered, RequestId::of(&request)));
+            match recalled {
+                Some(caller) => Ok(Self(caller)),
+                None => prove(&request).await.map(Self),
+            }
+        })
     }
 }
 

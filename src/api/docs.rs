@@ -14,8 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens,
+    accounts, allocations, api_keys, certs, delegations, disconnects, exclusions, grants, health,
+    imports, jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -36,6 +36,8 @@ use super::{
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         imports::start_import, jobs::list_jobs, jobs::get_job,
+        api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
+        api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
         signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,
     ),

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod allocations;
+mod api_keys;
 mod body;
 mod caller;
 mod certs;
@@ -118,6 +119,16 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))
+        // Callers
+        .service(
+            at("/v1/api-keys")
+                .get(api_keys::list_api_keys)
+                .post(api_keys::create_api_key),
+        )
+        .service(at("/v1/api-keys/{id}").get(api_keys::get_api_key))
+        .service(at("/v1/api-keys/{id}/rotate").post(api_keys::rotate_api_key))
+        .service(at("/v1/api-keys/{id}/expire").post(api_keys::expire_api_key))
+        .service(at("/v1/api-keys/{id}/revoke").post(api_keys::revoke_api_key))
         // Keys and certificates
         .service(at("/v1/signers").get(signers::list_signers))
         .service(at("/v1/signers/reload").post(signers::reload_signers))

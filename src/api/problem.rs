@@ -1,5 +1,7 @@
 //! Errors become answers here: one table without `_`, RFC 9457 documents, and one place that logs.
 
+mod callers;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -13,7 +15,7 @@ use uuid::Uuid;
 
 use crate::authority::import::ImportError;
 use crate::authority::{IssueError, Refused, Repeated, StoreError};
-use crate::callers::{SealError, Unproven};
+use crate::callers::SealError;
 use crate::domain::Denial;
 use crate::domain::denial::{Refusal, Subject};
 
@@ -331,21 +333,6 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<Unproven> for Problem {
-    fn from(error: Unproven) -> Self {
-        match error {
-            Unproven::Missing => {
-                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
-                    .saying(Unproven::Missing)
-                    .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
-            }
-            Unproven::Invalid => Self::forbidden(),
-            Unproven::NoKeys => Self::unavailable(&error),
-            Unproven::Store(error) => error.into(),
-        }
-    }
-}
-
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
         match error {
@@ -362,7 +349,7 @@ impl From<IssueError> for Problem {
 impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         let title = match &denial {
-            Denial::NotTheCallers => return Self::forbidden(),
+            Denial::NotTheCallers | Denial::ProofEnded(_) => return Self::forbidden(),
             Denial::Policy { .. } => "A policy forbids it",
             Denial::NotAuthorized(_) => "Not authorized for these numbers",
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
@@ -469,6 +456,7 @@ impl From<ImportError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::ProofEnded => Self::forbidden(),
             StoreError::Busy | StoreError::Unavailable(_) => Self::unavailable(&error),
             StoreError::Corrupt(_) => Self::internal(&error),
             StoreError::Repeated(repeated) => repeated.into(),

@@ -8,16 +8,16 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::body::{Body, Members};
-use super::caller::Proven;
+use super::caller::Asking;
 use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
-use crate::authority::Issued;
+use crate::authority::{IssueError, Issued};
 use crate::domain::claims::TKTYPE;
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::{AccountId, TnAuthList, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, TnAuthList, TokenRequest};
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
 #[derive(Debug, ToSchema)]
@@ -91,7 +91,7 @@ impl From<Issued> for TokenView {
 )]
 pub(super) async fn issue_token(
     service: Data<Service>,
-    Proven(caller): Proven,
+    Asking(caller): Asking,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -107,9 +107,10 @@ pub(super) async fn issue_token(
     let issue = async move |attempt| {
         let (authority, id) = (&data.authority, account.clone());
         let issued = match attempt {
-            None => authority.issue(&by, id, wanted).await?,
-            Some(attempt) => authority.issue_once(&by, id, wanted, attempt).await?,
+            None => authority.issue(&by, id, wanted).await,
+            Some(attempt) => authority.issue_once(&by, id, wanted, attempt).await,
         };
+        let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
         let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
         log::info!(
             jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
@@ -118,6 +119,13 @@ pub(super) async fn issue_token(
         Ok(HttpResponse::Ok().json(TokenView::from(issued)))
     };
     idempotency::request(&service, &request, &caller, Takes::Deciding, issue).await
+}
+
+/// What was read of a caller is out of date when a transaction has found that its proof has ended.
+pub(super) fn forget_if_ended(service: &Service, caller: &Caller, error: &IssueError) {
+    if matches!(error, IssueError::Denied(Denial::ProofEnded(_))) {
+        service.callers.forget(caller);
+    }
 }
 
 /// The body, parsed; after this nothing of it is a text any more.

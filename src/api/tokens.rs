@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::Service;
 use super::body::{Body, Members, wrong};
-use super::caller::Proven;
+use super::caller::Asking;
 use super::idempotency::{self, Takes};
 use super::problem::{Problem, ProblemView};
-use super::token::{TokenView, token_request};
-use crate::authority::Attempt;
-use crate::domain::{AccountId, Caller, TokenRequest};
+use super::token::{TokenView, forget_if_ended, token_request};
+use crate::authority::{Attempt, IssueError};
+use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
 /// The most requests in one bulk.
 const MOST: usize = 1_000;
@@ -67,7 +67,7 @@ pub(super) enum AnswerView {
 )]
 pub(super) async fn issue_tokens(
     service: Data<Service>,
-    Proven(caller): Proven,
+    Asking(caller): Asking,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -96,6 +96,11 @@ async fn issue(
         .map(|request| Err(request.err().unwrap_or_else(Problem::unanswered)))
         .collect();
     for (place, outcome) in places.into_iter().zip(signed) {
+        if let Err(error @ IssueError::Denied(Denial::ProofEnded(_))) = outcome {
+            // That is so of all of them.
+            forget_if_ended(&service, &caller, &error);
+            return Err(error.into());
+        }
         answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
     }
     log_bulk(caller, count, &answers);

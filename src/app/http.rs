@@ -10,6 +10,7 @@ use actix_tls::accept::openssl::TlsStream;
 use actix_web::HttpServer;
 use actix_web::dev::{Extensions, Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
+use actix_web::rt::{self, time::sleep};
 use actix_web::web::Data;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
@@ -25,6 +26,9 @@ use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
+
+/// How often it is written when API keys were last used.
+const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
 /// Why the service cannot listen. Says what to do.
 #[derive(Debug, Error)]
@@ -59,6 +63,7 @@ pub struct Running {
     watcher: Option<Watcher>,
     policies: Option<PolicyWatcher>,
     forgetting: Forgetting,
+    service: Data<Service>,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -94,6 +99,13 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         None => public.listen(listener)?,
     };
 
+    let (service, noting) = (data.clone(), data.clone());
+    rt::spawn(async move {
+        loop {
+            sleep(BETWEEN_NOTES).await;
+            note_uses(&noting).await;
+        }
+    });
     let metrics = HttpServer::new(move || api::operations(data.clone()))
         .workers(1)
         .shutdown_timeout(1)
@@ -105,7 +117,15 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         watcher: watcher.transpose()?,
         policies,
         forgetting,
+        service,
     })
+}
+
+/// Writes when API keys were last used.
+async fn note_uses(service: &Service) {
+    if let Err(error) = service.callers.api_keys().write_uses().await {
+        log::warn!("it cannot be written when API keys were last used: {error}");
+    }
 }
 
 impl Running {
@@ -123,6 +143,7 @@ impl Running {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         drop((self.watcher, self.policies, self.forgetting));
+        note_uses(&self.service).await;
         public?;
         Ok(operations?)
     }

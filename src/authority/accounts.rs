@@ -30,8 +30,10 @@ impl Authority {
                 return Err(Refused::OwnParent);
             }
             let known = tx.account(&id)?;
-            // A name is one carrier-wide: that it is somebody else's cannot be hidden from who wants to take it.
+            // A name is one carrier-wide: that it is somebody else's cannot be hidden from who wants to take it. But only
+            // who would get it if it were free is told, and nothing else of whose it is.
             if known.as_ref().is_some_and(|known| !scope.holds(known)) {
+                above(tx, &scope, parent.as_ref())?;
                 return Err(Refused::ParentChange);
             }
             if let Some(known) = &known {
@@ -67,7 +69,7 @@ impl Authority {
             )?;
             Ok((account, known.is_none()))
         };
-        self.store.change("put-account", work).await
+        self.change(caller, "put-account", work).await
     }
 
     /// From now on the account gets no tokens, and neither do its customers for what it has lent on. Lists what can still be
@@ -105,7 +107,7 @@ impl Authority {
                 within: Some(vec![account.clone()]),
                 ..GrantFilter::outstanding(now)
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &scope, &filter)?;
             Ok(Affected {
                 row: account,
                 outstanding_grants,

@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::Time;
@@ -91,7 +92,7 @@ impl Authority {
                 numbers: Some(known.numbers),
                 ..GrantFilter::outstanding(end.max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
             Ok(Affected {
                 row: ended,
                 outstanding_grants,

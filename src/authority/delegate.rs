@@ -105,7 +105,7 @@ impl Authority {
                 numbers: Some(known.numbers),
                 ..GrantFilter::outstanding(end.max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &scope, &filter)?;
             Ok(Affected {
                 row,
                 outstanding_grants,

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::delegate::end_with_all_below;
+use super::scope::Scope;
 use super::withdraw::{Affected, ended, outstanding, still_held};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::{Time, is_written};
@@ -100,7 +101,7 @@ impl Authority {
             };
             Ok(Affected {
                 row: done,
-                outstanding_grants: outstanding(tx, &filter)?,
+                outstanding_grants: outstanding(tx, &Scope::Everything, &filter)?,
             })
         };
         self.change_by(by, "disconnect", work).await

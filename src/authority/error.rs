@@ -110,6 +110,7 @@ impl Refused {
             Self::Over(_) => "window-over",
             Self::TooFragmented => "too-fragmented",
             Self::List(_) => "malformed-list",
+            Self::Store(StoreError::ProofEnded) => "forbidden",
             Self::Store(_) => "unavailable",
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::scope::Scope;
 use super::withdraw::{Affected, outstanding};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::NumberRange;
@@ -60,7 +61,7 @@ impl Authority {
                 numbers: Some(exclusion.numbers),
                 ..GrantFilter::outstanding(exclusion.window.from().max(now))
             };
-            let outstanding_grants = outstanding(tx, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
             Ok(Affected {
                 row: exclusion.clone(),
                 outstanding_grants,

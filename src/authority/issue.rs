@@ -10,7 +10,7 @@ use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Attempt, Order, StoreError, Verdict, new_id};
+use crate::store::{Acting, Attempt, Order, StoreError, Verdict, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
 
@@ -238,8 +238,7 @@ impl Authority {
             minimum: self.lifetimes.minimum,
             chains: signers.map(Signers::candidates).unwrap_or_default(),
             spcs: self.carrier.spcs.clone(),
-            caller: caller.id.clone(),
-            request_id: caller.request_id,
+            acting: Acting::new(caller, &self.clock),
             audit_id: new_id(now),
             policy,
             policies: ruling.by,

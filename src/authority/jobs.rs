@@ -255,7 +255,7 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
             .to_owned(),
     };
     let lose = move |tx: &mut Tx<'_>| tx.lose_jobs(since, &failure, now);
-    authority.store.change("job", lose).await
+    authority.keep_track("job", lose).await
 }
 
 /// The thread's side.
@@ -309,10 +309,10 @@ impl Runner {
     }
 
     fn run(&self, runtime: &tokio::runtime::Runtime, work: Work) -> Result<(), ImportError> {
-        let (id, store) = (work.job.id, &self.authority.store);
+        let (id, authority) = (work.job.id, &self.authority);
         let now = self.authority.clock.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
-        if !runtime.block_on(store.change("job", start))? {
+        if !runtime.block_on(authority.keep_track("job", start))? {
             // Somebody took it for lost.
             return Ok(());
         }
@@ -347,7 +347,7 @@ impl Runner {
             // Nothing was written, so this is a transaction of its own.
             let now = self.authority.clock.now();
             let done = move |tx: &mut Tx<'_>| finish(tx, id, &imported, now);
-            runtime.block_on(self.authority.store.change("job", done))?;
+            runtime.block_on(authority.keep_track("job", done))?;
         }
         Ok(())
     }
@@ -358,7 +358,7 @@ impl Runner {
             tx.job_is_at(id, progress.bytes, progress.lines)?;
             tx.jobs_are_alive(runner, now)
         };
-        self.authority.store.change("job", write).await
+        self.authority.keep_track("job", write).await
     }
 
     async fn fail(&self, id: Uuid, result: Option<serde_json::Value>, failure: Failure) {
@@ -366,7 +366,7 @@ impl Runner {
         let write = move |tx: &mut Tx<'_>| {
             tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)
         };
-        if let Err(error) = self.authority.store.change("job", write).await {
+        if let Err(error) = self.authority.keep_track("job", write).await {
             log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");
         }
     }

@@ -31,6 +31,6 @@ impl Authority {
             }
             Ok(account)
         };
-        self.store.change("set-lifetime", work).await
+        self.change(caller, "set-lifetime", work).await
     }
 }

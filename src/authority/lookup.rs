@@ -61,7 +61,8 @@ impl Authority {
                 within: scope.roots(tx)?,
                 ..GrantFilter::default()
             };
-            let grants = tx.newest_grants(&filter, 100)?;
+            let mut grants = tx.newest_grants(&filter, 100)?;
+            scope.show_part(tx, &mut grants)?;
             if let Scope::Below(_) = &scope {
                 let lent_to = accounts_of(tx, &delegations)?;
                 let is_visible =

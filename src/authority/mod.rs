@@ -16,6 +16,7 @@ pub mod jobs;
 mod lifetime;
 mod lookup;
 mod once;
+mod part;
 mod policy;
 mod read;
 mod scope;
@@ -48,7 +49,7 @@ use serde_json::Value;
 
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, Window};
-use crate::store::{AuditEvent, Store, Tx, new_id};
+use crate::store::{Acting, AuditEvent, Store, Tx, new_id};
 use crate::telemetry::Metrics;
 use scope::Scope;
 
@@ -116,6 +117,35 @@ impl Authority {
         } else {
             Err(Refused::Forbidden)
         }
+    }
+
+    /// Changes what is kept for a caller, who must still be proven when that happens.
+    async fn change<T, E>(
+        &self,
+        caller: &Caller,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let acting = Acting::new(caller, &self.clock);
+        self.store.change(acting, name, work).await
+    }
+
+    /// Changes what the service itself keeps track of.
+    async fn keep_track<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let service = Caller::the_service(new_id(self.clock.now()));
+        self.change(&service, name, work).await
     }
 }
 

@@ -87,9 +87,7 @@ impl Authority {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.roots(tx)?;
             let mut grants = tx.list_grants(&filter, page)?;
-            for grant in &mut grants.items {
-                scope.hide_from(grant);
-            }
+            scope.show_part(tx, &mut grants.items)?;
             Ok(grants)
         })
     }
@@ -118,6 +116,6 @@ pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, 
     let not_found = || Refused::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
-    scope.hide_from(&mut grant);
+    scope.show_part(tx, std::slice::from_mut(&mut grant))?;
     Ok(grant)
 }

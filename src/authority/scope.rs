@@ -3,7 +3,6 @@
 
 use super::Refused;
 use crate::domain::account::{Account, Suspension};
-use crate::domain::grant::Grant;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx};
 
@@ -100,17 +99,6 @@ impl Scope {
             (Self::Below(roots), Some(by)) => {
                 let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
                 from_there_up.any(|id| roots.contains(id))
-            }
-        }
-    }
-
-    /// Takes out of a grant what a reseller may not know: who asked, and the rows above it that justified the grant.
-    pub(super) fn hide_from(&self, grant: &mut Grant) {
-        match self {
-            Self::Everything => {}
-            Self::Below(_) => {
-                grant.caller.clear();
-                grant.justified_by.clear();
             }
         }
     }

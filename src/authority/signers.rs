@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::scope::Scope;
 use super::{Action, Authority, Refused};
 use crate::domain::certificate::Certificate;
 use crate::domain::signing::{Candidate, ChainState, SigningChain, choose};
@@ -223,12 +224,16 @@ impl Authority {
         published.get(name)
     }
 
-    /// All chains in the order in which they were published, and the files of this replica that are refused.
+    /// All chains in the order in which they were published, and the files of this replica that are refused. They are the
+    /// carrier's, so a reseller is not told.
     ///
     /// # Errors
     /// [`Refused`] if the caller may not read.
     pub fn list_signers(&self, caller: &Caller) -> Result<Vec<Listed>, Refused> {
         self.require(caller, Action::Read)?;
+        if Scope::of(caller) != Scope::Everything {
+            return Err(Refused::Forbidden);
+        }
         let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
         let (standing, now) = (signers.standing(), self.clock.now());
         let url = signers.keyring.public_url();

@@ -65,12 +65,14 @@ impl Authority {
     }
 }
 
-/// What can still be redeemed, as much of it as one answer holds.
+/// What can still be redeemed, as much of it as one answer holds, and as the caller may know it.
 pub(super) fn outstanding(
     tx: &mut Tx<'_>,
+    scope: &Scope,
     filter: &GrantFilter,
 ) -> Result<Outstanding, StoreError> {
-    let page = tx.list_grants(filter, &Page::new(Page::MAX_LIMIT, None))?;
+    let mut page = tx.list_grants(filter, &Page::new(Page::MAX_LIMIT, None))?;
+    scope.show_part(tx, &mut page.items)?;
     Ok(Outstanding {
         grants: page.items,
         more: page.next.is_some(),

@@ -1,124 +1,154 @@
-//! API keys: `tna_ID_SECRET`.
+//! API keys: `tna_ID_SECRET`. How one proves a caller; how they are kept stands in `keep`.
+
+mod keep;
+mod memory;
+mod uses;
+
+pub use keep::{ApiKeyError, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openssl::error::ErrorStack;
-use openssl::rand::rand_bytes;
-use thiserror::Error;
+use openssl::memcmp;
 
+use super::Proven;
 use super::pepper::Pepper;
-use super::standing::{StandingError, standing};
-use crate::domain::clock::Time;
-use crate::domain::{AccountId, Role};
-use crate::store::{ApiKey, Store, StoreError, Tx};
+use super::refusal::{KeyFault, Refusal};
+use crate::domain::api_key::ApiKey;
+use crate::domain::{Clock, Proof, Time};
+use crate::store::{KeptApiKey, Store};
+use memory::Memory;
+use uses::Uses;
 
 /// So that a key is known for what it is, also by scanners for leaked secrets.
 const PREFIX: &str = "tna_";
 /// Hex digits of the id: 64 random bits.
 const ID_LENGTH: usize = 16;
+const SECRET_BYTES: usize = 32;
+
+/// The API keys of a database.
+#[derive(Debug)]
+pub struct ApiKeys {
+    store: Arc<Store>,
+    pepper: Pepper,
+    clock: Clock,
+    memory: Memory,
+    uses: Uses,
+}
+
+impl ApiKeys {
+    pub(super) fn new(store: Arc<Store>, pepper: Pepper, clock: Clock) -> Self {
+        Self {
+            store,
+            pepper,
+            clock,
+            memory: Memory::default(),
+            uses: Uses::default(),
+        }
+    }
+
+    /// Proves a caller by what the database says now. Blocks.
+    pub(super) fn prove(
+        &self,
+        presented: &PresentedKey<'_>,
+        from: Option<IpAddr>,
+    ) -> Result<Proven, Refusal> {
+        let refusal = |fault| Refusal::ApiKey {
+            key: presented.id.to_owned(),
+            fault,
+        };
+        // Before the row is looked for, so that a key that is not there takes as long as one that is.
+        let hash = self.pepper.hash(presented.secret.as_bytes());
+        let hash = hash.map_err(|_| refusal(KeyFault::Secret))?;
+        let known = self.store.read(|tx| tx.api_key(presented.id))?;
+        let known = known.ok_or_else(|| refusal(KeyFault::Unknown))?;
+        let now = self.clock.now();
+        let secret = proves(&known, &hash, from, now).map_err(refusal)?;
+        self.uses.note(presented.number, now);
+        let proven = proven(&known.key, secret);
+        self.memory.keep(presented.number, known);
+        Ok(proven)
+    }
+
+    /// Proves a caller by what was read not long ago, if that proves anybody.
+    pub(super) fn recall(
+        &self,
+        presented: &PresentedKey<'_>,
+        from: Option<IpAddr>,
+    ) -> Option<Proven> {
+        let known = self.memory.recall(presented.number)?;
+        let hash = self.pepper.hash(presented.secret.as_bytes()).ok()?;
+        let now = self.clock.now();
+        let secret = proves(&known, &hash, from, now).ok()?;
+        self.uses.note(presented.number, now);
+        Some(proven(&known.key, secret))
+    }
+
+    pub(super) fn forget(&self, id: &str) {
+        if let Some(number) = number(id) {
+            self.memory.forget(number);
+        }
+    }
+}
+
+/// The number of the secret that a hash is of, if the key works with it from there.
+fn proves(
+    known: &KeptApiKey,
+    hash: &[u8],
+    from: Option<IpAddr>,
+    now: Time,
+) -> Result<i32, KeyFault> {
+    let is = |other: &[u8]| other.len() == hash.len() && memcmp::eq(other, hash);
+    let (newest, validity) = (known.key.validity.secret, known.key.validity);
+    let secret = if is(&known.secret_hash) {
+        newest
+    } else if known.previous_hash.as_deref().is_some_and(is) {
+        newest - 1
+    } else {
+        return Err(KeyFault::Secret);
+    };
+    if let Some(ended) = validity.ended_for(secret, now) {
+        return Err(KeyFault::Ended(ended));
+    }
+    if known.key.works_from(from) {
+        Ok(secret)
+    } else {
+        Err(KeyFault::Address)
+    }
+}
+
+fn proven(key: &ApiKey, secret: i32) -> Proven {
+    Proven {
+        id: key.id.clone(),
+        proof: Proof::ApiKey { secret },
+        role: key.role,
+        accounts: key.accounts.clone(),
+        // Its own end is looked up again where it counts.
+        expires: None,
+    }
+}
 
 /// A key that somebody presents.
 pub(super) struct PresentedKey<'a> {
     id: &'a str,
+    /// The same as a number.
+    number: u64,
     secret: &'a str,
 }
 
 impl<'a> PresentedKey<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        let well_formed = id.len() == ID_LENGTH
-            && id.bytes().all(|b| b.is_ascii_hexdigit())
-            && URL_SAFE_NO_PAD
-                .decode(secret)
-                .is_ok_and(|bits| bits.len() == 32);
-        well_formed.then_some(Self { id, secret })
-    }
-
-    pub(super) fn id(&self) -> &str {
-        self.id
-    }
-
-    pub(super) fn secret(&self) -> &[u8] {
-        self.secret.as_bytes()
+        let number = number(id)?;
+        let bits = URL_SAFE_NO_PAD.decode(secret).ok()?;
+        (bits.len() == SECRET_BYTES).then_some(Self { id, number, secret })
     }
 }
 
-/// A key to be made.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    pub role: Role,
-    /// One for role `account`; any number for `portal`; for `provisioner` and `auditor` the reseller whose customers they are
-    /// confined to, or none; none for `admin`.
-    pub accounts: Vec<AccountId>,
-    /// What the key is for.
-    pub label: String,
-}
-
-/// A key as it is shown, once.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ShownApiKey {
-    /// The public part, which the audit trail names.
-    pub id: String,
-    /// The whole key.
-    pub key: String,
-}
-
-impl std::fmt::Debug for ShownApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShownApiKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why there is no key.
-#[derive(Debug, Error)]
-pub enum ApiKeyError {
-    #[error(transparent)]
-    Standing(#[from] StandingError),
-    #[error("there is no account `{0}`; make it with `tn-authority account create`")]
-    UnknownAccount(AccountId),
-    #[error("random bits cannot be had: {0}")]
-    OpenSsl(#[from] ErrorStack),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-pub(super) async fn create(
-    store: &Store,
-    pepper: &Pepper,
-    mut new: NewApiKey,
-    now: Time,
-) -> Result<ShownApiKey, ApiKeyError> {
-    new.accounts = standing(new.role, new.accounts)?;
-    let (mut id, mut secret) = ([0; ID_LENGTH / 2], [0; 32]);
-    rand_bytes(&mut id)?;
-    rand_bytes(&mut secret)?;
-    let id = format!("{:016x}", u64::from_be_bytes(id));
-    let secret = URL_SAFE_NO_PAD.encode(secret);
-    let row = ApiKey {
-        id: id.clone(),
-        secret_hash: pepper.hash(secret.as_bytes())?,
-        role: new.role,
-        accounts: new.accounts,
-        label: new.label,
-        created_at: now,
-        revoked_at: None,
-    };
-    let work = move |tx: &mut Tx<'_>| {
-        let known = tx.accounts(&row.accounts.iter().collect::<Vec<_>>())?;
-        let unknown = row
-            .accounts
-            .iter()
-            .find(|id| !known.iter().any(|account| account.id == **id));
-        if let Some(unknown) = unknown {
-            return Err(ApiKeyError::UnknownAccount(unknown.clone()));
-        }
-        Ok(tx.insert_api_key(&row)?)
-    };
-    store.change("create-api-key", work).await?;
-    Ok(ShownApiKey {
-        key: format!("{PREFIX}{id}_{secret}"),
-        id,
-    })
+/// The number that an id is written for; ids are in lower case.
+fn number(id: &str) -> Option<u64> {
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_id.then(|| u64::from_str_radix(id, 16).ok()).flatten()
 }

@@ -25,7 +25,7 @@ mod standing;
 
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use anchors::AnchorsError;
-pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
+pub use api_key::{ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, Claim, RoleFrom};
 pub use endpoint::{Endpoint, EndpointError, FetchError};
@@ -44,7 +44,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::{AccountId, Caller, Clock, Proof, Role, Time};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use api_key::PresentedKey;
 use jwt::Jwt;
@@ -95,37 +95,44 @@ struct Proven {
     expires: Option<Time>,
 }
 
+impl Proven {
+    fn caller(self, request_id: Uuid) -> Caller {
+        Caller {
+            id: self.id,
+            proof: self.proof,
+            role: self.role,
+            accounts: self.accounts,
+            expires: self.expires,
+            request_id,
+        }
+    }
+}
+
 /// Proves callers, and makes the keys that prove them.
 #[derive(Debug)]
 pub struct Callers {
-    store: Arc<Store>,
-    pepper: Pepper,
-    clock: Clock,
+    api_keys: ApiKeys,
     trust: Trust,
-    metrics: Option<Arc<Metrics>>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 impl Callers {
     /// Proves callers by the keys of this store.
     #[must_use]
-    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock) -> Self {
+    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
-            store,
-            pepper,
-            clock,
+            api_keys: ApiKeys::new(store, pepper, clock.clone()),
             trust: Trust::default(),
-            metrics: None,
+            clock,
+            metrics,
         }
     }
 
-    /// Proves callers by these too, and counts who is not proven.
+    /// Proves callers by these too.
     #[must_use]
-    pub fn trusting(self, trust: Trust, metrics: Arc<Metrics>) -> Self {
-        Self {
-            trust,
-            metrics: Some(metrics),
-            ..self
-        }
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Who is trusted.
@@ -142,29 +149,22 @@ impl Callers {
         self.trust.issuers.iter().try_for_each(Issuer::start)
     }
 
-    /// Proves who sent a request. Blocks.
+    /// Proves who sent a request, by what the database says now: whoever reads must not see more than is allowed now.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Unproven`] if nobody is.
     pub fn prove(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
-        let proven = self.who(offered);
-        let proven = proven.map_err(|refusal| self.refused(refusal, request_id))?;
-        Ok(Caller {
-            id: proven.id,
-            proof: proven.proof,
-            role: proven.role,
-            accounts: proven.accounts,
-            expires: proven.expires,
-            request_id,
-        })
+        match self.who(offered) {
+            Ok(proven) => Ok(proven.caller(request_id)),
+            Err(refusal) => Err(self.refused(refusal, request_id)),
+        }
     }
 
     /// Counts and logs why nobody is proven. What is returned says less.
     pub fn refused(&self, refusal: Refusal, request_id: Uuid) -> Unproven {
         let [proof, reason] = refusal.labels();
-        if let Some(metrics) = &self.metrics {
-            metrics.unproven(proof, reason);
-        }
+        self.metrics.unproven(proof, reason);
         let request_id = request_id.to_string();
         log::info!(request_id = request_id.as_str(), proof = proof, reason = reason; "nobody is proven: {refusal}");
         refusal.into()
@@ -183,57 +183,56 @@ impl Callers {
             (None, None) => Err(Refusal::Missing),
             (None, Some(proven)) => proven,
             (Some(authorization), None | Some(Err(Refusal::Unmapped(_)))) => {
-                self.by_authorization(authorization, now)
+                self.by_authorization(authorization, offered.from, now)
             }
             (Some(_), Some(Ok(_))) => Err(Refusal::TwoProofs),
             (Some(_), Some(Err(wrong))) => Err(wrong),
         }
     }
 
-    fn by_authorization(&self, authorization: &str, now: Time) -> Result<Proven, Refusal> {
-        // The scheme's name is case-insensitive (RFC 9110 §11.1).
-        let credentials = match authorization.split_once(' ') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_start(),
-            _ => return Err(Refusal::Scheme),
-        };
+    fn by_authorization(
+        &self,
+        authorization: &str,
+        from: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Proven, Refusal> {
+        let credentials = bearer(authorization).ok_or(Refusal::Scheme)?;
         if Jwt::looks_like(credentials) {
             return access_token::prove(&self.trust.issuers, credentials, now);
         }
         let key = PresentedKey::parse(credentials).ok_or(Refusal::Scheme)?;
-        self.by_api_key(&key, now)
+        self.api_keys.prove(&key, from)
     }
 
-    fn by_api_key(&self, key: &PresentedKey<'_>, now: Time) -> Result<Proven, Refusal> {
-        let known = self.store.read(|tx| tx.api_key(key.id()))?;
-        let proven = known.filter(|known| {
-            let right = self.pepper.matches(key, &known.secret_hash);
-            right && known.revoked_at.is_none_or(|revoked| now < revoked)
-        });
-        let known = proven.ok_or(Refusal::ApiKey)?;
-        Ok(Proven {
-            id: known.id,
-            proof: Proof::ApiKey,
-            role: known.role,
-            accounts: known.accounts,
-            expires: None,
-        })
+    /// Proves who sent a request, by what was read not long ago, without a look into the database; `None` if memory does
+    /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `store::Acting`.
+    #[must_use]
+    pub fn recall(&self, offered: &Offered, request_id: Uuid) -> Option<Caller> {
+        if offered.certificate.is_some() {
+            // Two proofs need a closer look.
+            return None;
+        }
+        let key = PresentedKey::parse(bearer(offered.authorization.as_deref()?)?)?;
+        let proven = self.api_keys.recall(&key, offered.from)?;
+        Some(proven.caller(request_id))
     }
 
-    /// Makes a key. What is returned is the only time that it is shown.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
-    pub async fn create(&self, new: NewApiKey) -> Result<ShownApiKey, ApiKeyError> {
-        api_key::create(&self.store, &self.pepper, new, self.clock.now()).await
+    /// Forgets what was read of a caller, when a transaction has found that its proof has ended.
+    pub fn forget(&self, caller: &Caller) {
+        self.api_keys.forget(&caller.id);
     }
 
-    /// Makes a key useless from now on. Says whether there was one to revoke.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub async fn revoke(&self, id: String) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let work = move |tx: &mut Tx<'_>| tx.revoke_api_key(&id, now);
-        self.store.change("revoke-api-key", work).await
+    /// The API keys, to be kept by whoever may.
+    #[must_use]
+    pub const fn api_keys(&self) -> &ApiKeys {
+        &self.api_keys
+    }
+}
+
+/// The token of an `Authorization` field with the scheme Bearer, whose name is case-insensitive (RFC 9110 §11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    match authorization.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),
+        _ => None,
     }
 }

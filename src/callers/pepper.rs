@@ -8,13 +8,10 @@ use std::path::Path;
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::memcmp;
 use openssl::pkey::{PKey, Private};
 use openssl::rand::rand_bytes;
 use openssl::sign::Signer;
 use thiserror::Error;
-
-use super::api_key::PresentedKey;
 
 const LENGTH: usize = 32;
 
@@ -92,11 +89,5 @@ impl Pepper {
     /// HMAC-SHA256 of a secret.
     pub(super) fn hash(&self, secret: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(secret)
-    }
-
-    /// Whether a presented key has the secret of this hash; takes the same time whatever differs.
-    pub(super) fn matches(&self, key: &PresentedKey<'_>, hash: &[u8]) -> bool {
-        self.hash(key.secret())
-            .is_ok_and(|own| own.len() == hash.len() && memcmp::eq(&own, hash))
     }
 }

@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::Unproven;
+use crate::domain::api_key::Ended;
 use crate::store::StoreError;
 
 /// Why nobody is proven, for the operator.
@@ -20,8 +21,8 @@ pub enum Refusal {
     )]
     TwoProofs,
 
-    #[error("the API key is unknown, wrong or revoked")]
-    ApiKey,
+    #[error("the API key `{key}` is {fault}")]
+    ApiKey { key: String, fault: KeyFault },
 
     #[error("the token is {0}")]
     Token(TokenFault),
@@ -45,6 +46,19 @@ pub enum Refusal {
 
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What is wrong with an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KeyFault {
+    #[error("unknown")]
+    Unknown,
+    #[error("presented with a wrong secret")]
+    Secret,
+    #[error("not valid any more: {0}")]
+    Ended(Ended),
+    #[error("presented from an address that it does not work from")]
+    Address,
 }
 
 /// What is wrong with an access token.
@@ -114,7 +128,7 @@ impl Refusal {
             Self::TwoFields => ["authorization", "two-fields"],
             Self::Scheme => ["authorization", "scheme"],
             Self::TwoProofs => ["authorization", "two-proofs"],
-            Self::ApiKey => ["api-key", "invalid"],
+            Self::ApiKey { fault, .. } => ["api-key", fault.label()],
             Self::Token(fault) => ["access-token", fault.label()],
             Self::NoKeys => ["access-token", "no-keys"],
             Self::Certificate(fault) => ["certificate", fault.label()],
@@ -148,13 +162,24 @@ impl From<Refusal> for Unproven {
             Refusal::TwoFields
             | Refusal::Scheme
             | Refusal::TwoProofs
-            | Refusal::ApiKey
+            | Refusal::ApiKey { .. }
             | Refusal::Token(_)
             | Refusal::Certificate(_)
             | Refusal::Unmapped(_)
             | Refusal::Unnamed
             | Refusal::HeaderTwice
             | Refusal::HeaderMalformed => Self::Invalid,
+        }
+    }
+}
+
+impl KeyFault {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Secret => "wrong-secret",
+            Self::Ended(ended) => ended.as_str(),
+            Self::Address => "wrong-address",
         }
     }
 }

@@ -79,8 +79,8 @@ impl Serialize for Role {
 pub enum Proof {
     /// Being on the machine, or in the service itself.
     Presence,
-    /// An API key, which the database knows.
-    ApiKey,
+    /// An API key, which the database knows, by its secret of this number.
+    ApiKey { secret: i32 },
     /// An `OAuth2` access token (RFC 9068) of an issuer that is trusted.
     AccessToken,
     /// A client certificate.

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
+use super::api_key::Ended;
 use super::clock::{Time, rfc3339};
 use super::deciding::Deciding;
 use super::inventory::Reason;
@@ -17,6 +18,9 @@ pub enum Denial {
     /// (RFC 9448 §5.5), so that none of these can be told apart.
     #[error("the credentials do not give access to this account")]
     NotTheCallers,
+    /// What proved the caller has ended before the request was decided. Answered as the one before.
+    #[error("the credentials ended while the request waited: {0}")]
+    ProofEnded(Ended),
     /// A policy forbids it, or none permits it; the code is the policy's own. Or the configuration does, and then no policy
     /// is named.
     #[error("{detail}")]
@@ -67,7 +71,7 @@ impl Denial {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::NotTheCallers => "forbidden",
+            Self::NotTheCallers | Self::ProofEnded(_) => "forbidden",
             Self::Policy { code, .. } => code,
             Self::NotAuthorized(_) => "not-authorized",
             Self::EndsTooSoon { .. } => "ends-too-soon",
@@ -83,6 +87,7 @@ impl Denial {
         match self {
             Self::Policy { by, .. } => by.ids(),
             Self::NotTheCallers
+            | Self::ProofEnded(_)
             | Self::NotAuthorized(_)
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
@@ -97,6 +102,7 @@ impl Denial {
         match self {
             Self::NotAuthorized(refusals) => refusals,
             Self::NotTheCallers
+            | Self::ProofEnded(_)
             | Self::Policy { .. }
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)

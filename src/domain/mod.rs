@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod algorithm;
+pub mod api_key;
 pub mod block;
 pub mod caller;
 pub mod certificate;
@@ -20,6 +21,7 @@ pub mod hex;
 pub mod idempotency;
 pub mod inventory;
 pub mod job;
+pub mod network;
 pub mod number;
 pub mod passphrase;
 pub mod proxy;
@@ -37,6 +39,7 @@ pub use clock::{Clock, Time};
 pub use denial::Denial;
 pub use fingerprint::Fingerprint;
 pub use idempotency::IdempotencyKey;
+pub use network::Network;
 pub use number::{NumberRange, Tn};
 pub use passphrase::Passphrase;
 pub use spc::Spc;

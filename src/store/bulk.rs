@@ -18,7 +18,7 @@ use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::{NumberRange, Spc};
 
 /// How many ids one statement names.
-const IDS_PER_STATEMENT: usize = 2_000;
+pub(super) const IDS_PER_STATEMENT: usize = 2_000;
 
 /// Ends the belief in many rows of a table of versions.
 macro_rules! supersede_many {

@@ -1,5 +1,7 @@
 //! Delegations: what an account may get tokens for.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use uuid::Uuid;
 
@@ -100,6 +102,32 @@ versioned_table! {
 }
 
 impl Tx<'_> {
+    /// Whom each of these loans was made to, which is the same in all versions.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn accounts_of_delegations(
+        &mut self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, AccountId>, StoreError> {
+        let mut accounts = HashMap::new();
+        for chunk in ids.chunks(super::bulk::IDS_PER_STATEMENT) {
+            let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
+            let rows = self.run(|connection| {
+                on_either!(connection, c => delegations::table
+                    .filter(delegations::id.eq_any(&ids))
+                    .filter(delegations::version.eq(1))
+                    .select((delegations::id, delegations::account_id))
+                    .load::<(String, String)>(c))
+            })?;
+            for (id, account) in rows {
+                let id = Uuid::parse_str(&id).map_err(StoreError::corrupt)?;
+                accounts.insert(id, account.parse().map_err(StoreError::corrupt)?);
+            }
+        }
+        Ok(accounts)
+    }
+
     /// The loans of one lender, the one that lent `beside`, that touch these numbers: its siblings.
     ///
     /// # Errors

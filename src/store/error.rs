@@ -24,9 +24,12 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
-/// Why an answer from the store is not to be had. Only the last is the asker's affair.
+/// Why an answer from the store is not to be had. Only the first and the last are the asker's affair.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
+    /// What proved the caller has ended before the transaction began. That, and why, is in the audit trail.
+    #[error("the caller's credentials ended while the request waited")]
+    ProofEnded,
     /// As many requests wait as may; come again.
     #[error("too many requests wait for the database")]
     Busy,

@@ -9,6 +9,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::acting::Acting;
 use super::attempts::{Attempt, Claim, Met, Repeated};
 use super::audit::AuditEvent;
 use super::connection::on_either;
@@ -52,8 +53,8 @@ pub struct Order {
     pub chains: Arc<[Candidate]>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
-    pub caller: String,
-    pub request_id: Uuid,
+    /// Who asks; it must still be proven when this is decided.
+    pub acting: Acting,
     pub audit_id: Uuid,
     /// What policy said already; a denial is only recorded.
     pub policy: Result<(), Denial>,
@@ -99,8 +100,8 @@ impl Order {
             issued_at: self.now,
             expires_at: decision.expires_at,
             chain: decision.chain,
-            caller: self.caller.clone(),
-            request_id: self.request_id,
+            caller: self.acting.caller().to_owned(),
+            request_id: self.acting.request_id(),
             justified_by: decision.justified_by,
             policies: self.policies.clone(),
             withdrawal: None,
@@ -153,12 +154,12 @@ impl Order {
         Some(AuditEvent {
             id: self.audit_id,
             at: self.now,
-            caller: self.caller.clone(),
+            caller: self.acting.caller().to_owned(),
             action: "issue".to_owned(),
             subject: self.account.to_string(),
             outcome: word.to_owned(),
             detail,
-            request_id: self.request_id,
+            request_id: self.acting.request_id(),
         })
     }
 }
@@ -179,16 +180,20 @@ pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&Order],
 ) -> Result<Vec<Outcome>, StoreError> {
+    let acting: Vec<&Acting> = orders.iter().map(|order| &order.acting).collect();
+    let ended = tx.ended(&acting)?;
     let attempts: Vec<_> = orders.iter().map(|order| order.attempt.as_ref()).collect();
     let met = tx.met(&attempts)?;
     let recorded = recorded_before(tx, &met)?;
     let facts = load(tx, orders)?;
-    let asked = orders.iter().zip(&facts).zip(&met);
+    let asked = orders.iter().zip(&facts).zip(&met).zip(ended);
     let mut outcomes: Vec<Outcome> = asked
-        .map(|((order, facts), met)| match met {
-            Met::New | Met::Old { jti: None, .. } => Ok(order.decide(facts)),
-            Met::Old { jti: Some(jti), .. } => order.decide_again(facts, recorded.get(jti)),
-            Met::Before(repeated) => Err(repeated.clone()),
+        .map(|(((order, facts), met), ended)| match (ended, met) {
+            // Before anything else, so that nobody is told more than that.
+            (Some(ended), _) => Ok(Err(Denial::ProofEnded(ended))),
+            (None, Met::New | Met::Old { jti: None, .. }) => Ok(order.decide(facts)),
+            (None, Met::Old { jti: Some(jti), .. }) => order.decide_again(facts, recorded.get(jti)),
+            (None, Met::Before(repeated)) => Err(repeated.clone()),
         })
         .collect();
     claim(tx, orders, &met, &mut outcomes)?;

@@ -4,6 +4,7 @@
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
 mod accounts;
+mod acting;
 mod allocations;
 mod api_keys;
 mod attempts;
@@ -26,7 +27,8 @@ mod touching;
 mod tx;
 mod writer;
 
-pub use api_keys::ApiKey;
+pub use acting::Acting;
+pub use api_keys::KeptApiKey;
 pub use attempts::{Attempt, Repeated};
 pub use audit::AuditEvent;
 pub use connection::DatabaseUrl;
@@ -154,12 +156,14 @@ impl Store {
     }
 
     /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
-    /// once; if it fails, nothing of it stays. Answers after COMMIT.
+    /// once; if it fails, nothing of it stays. Answers after COMMIT. It does not run at all if what proved whoever it is
+    /// for has ended meanwhile: that is refused, and recorded.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done, or whatever `work` returns.
     pub async fn change<T, E>(
         &self,
+        acting: Acting,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -167,7 +171,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.change(name, work).await
+        self.writer.change(acting, name, work).await
     }
 
     /// The same for a request that may come again: it is done once, and what `seal` makes of the outcome is kept in the
@@ -178,6 +182,7 @@ impl Store {
     /// `work` returns.
     pub async fn change_once<T, E>(
         &self,
+        acting: Acting,
         name: &'static str,
         attempt: Attempt,
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -188,7 +193,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let once = move |tx: &mut Tx<'_>| attempts::once(tx, &attempt, &mut work, &mut seal);
-        self.writer.change(name, once).await?
+        self.writer.change(acting, name, once).await?
     }
 
     /// Changes what no decision looks at, in a transaction of this name, so that minting goes on beside it.

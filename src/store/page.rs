@@ -26,11 +26,7 @@ impl Page {
     #[must_use]
     pub fn of_all<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> PageOf<T> {
         let behind = items.into_iter().filter(|item| key(item) > self.after);
-        let mut items: Vec<T> = behind.collect();
-        let more = items.len() > usize::from(self.limit);
-        items.truncate(usize::from(self.limit));
-        let next = items.last().filter(|_| more).map(key);
-        PageOf { items, next }
+        self.of_fetched(behind.collect(), key)
     }
 
     pub(super) fn after(&self) -> &str {
@@ -40,6 +36,14 @@ impl Page {
     /// One more than wanted, to know whether there is a next page.
     pub(super) fn fetch(&self) -> i64 {
         i64::from(self.limit) + 1
+    }
+
+    /// Makes the page of what was fetched and is read already.
+    pub(super) fn of_fetched<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> PageOf<T> {
+        let more = items.len() > usize::from(self.limit);
+        items.truncate(usize::from(self.limit));
+        let next = items.last().filter(|_| more).map(key);
+        PageOf { items, next }
     }
 
     /// Makes the page of the rows that were fetched.

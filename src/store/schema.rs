@@ -32,6 +32,19 @@ table! {
         label -> Text,
         created_at -> BigInt,
         revoked_at -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        allow_from -> Text,
+        secret_version -> Integer,
+        rotated_at -> Nullable<BigInt>,
+        previous_hash -> Nullable<Binary>,
+        previous_until -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    api_key_uses (api_key_id) {
+        api_key_id -> Text,
+        last_used_at -> BigInt,
     }
 }
 
@@ -203,3 +216,4 @@ diesel::allow_tables_to_appear_in_same_query!(
     grants,
     grant_numbers
 );
+diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);

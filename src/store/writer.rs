@@ -15,6 +15,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
+use super::acting::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
 use super::issue::{self, Order, Outcome};
@@ -60,6 +61,8 @@ trait Change: Send {
 }
 
 struct ChangeOf<F, T, E> {
+    /// Who must still be proven; nobody, for what the service notes for itself.
+    acting: Option<Acting>,
     name: &'static str,
     alone: bool,
     work: F,
@@ -82,7 +85,23 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) {
-        self.outcome = Some(tx.savepoint(&mut self.work));
+        let (acting, work, mut ended) = (&self.acting, &mut self.work, None);
+        let mut outcome = tx.savepoint(|tx| {
+            if let Some(acting) = acting {
+                ended = tx.ended(&[acting])?.pop().flatten();
+            }
+            match ended {
+                None => work(tx),
+                Some(_) => Err(StoreError::ProofEnded.into()),
+            }
+        });
+        if let (Some(acting), Some(ended)) = (acting, ended) {
+            let refusal = acting.refusal(self.name, ended);
+            if let Err(error) = tx.savepoint(|tx| tx.insert_audit_events(&[refusal])) {
+                outcome = Err(error.into());
+            }
+        }
+        self.outcome = Some(outcome);
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -144,9 +163,10 @@ impl Writer {
     }
 
     /// Changes the inventory. `work` sees all that was committed before, runs alone, and may run more than once; if it
-    /// fails, nothing of it stays.
+    /// fails, nothing of it stays. Whoever acts must still be proven.
     pub(super) async fn change<T, E>(
         &self,
+        acting: Acting,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -154,7 +174,7 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run(name, true, work).await
+        self.run(Some(acting), name, true, work).await
     }
 
     /// Changes what no decision looks at; others may mint beside it.
@@ -163,11 +183,12 @@ impl Writer {
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(name, false, work).await
+        self.run(None, name, false, work).await
     }
 
     async fn run<T, E>(
         &self,
+        acting: Option<Acting>,
         name: &'static str,
         alone: bool,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -178,6 +199,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Change(Box::new(ChangeOf {
+            acting,
             name,
             alone,
             work,

@@ -395,6 +395,7 @@ mod tests {
             .signing_certificate_not_after_seconds
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
+        metrics.unproven("api-key", "revoked");
         metrics.signing_chains("active", 2);
         metrics.policies_in_force("0");
         metrics.policies_in_force("5e");
@@ -419,6 +420,7 @@ mod tests {
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",
             "tn_authority_signature_failures_total{kind=\"timeout\"} 1",
+            "tn_authority_unproven_total{proof=\"api-key\",reason=\"revoked\"} 1",
             "tn_authority_signing_chains{state=\"active\"} 2",
             "tn_authority_policy_set_info{sha256=\"5e\"} 1",
             "tn_authority_policy_reload_failed 0",

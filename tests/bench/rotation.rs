@@ -160,12 +160,9 @@ async fn furnish(service: &tn_authority::api::Service) -> String {
         .delegate(&caller, delegation)
         .await
         .expect("a delegation");
-    let key = NewApiKey {
-        role: Role::Account,
-        accounts: vec![account],
-        label: String::new(),
-    };
-    service.callers.create(key).await.expect("a key").key
+    let key = NewApiKey::new(Role::Account, vec![account]);
+    let made = service.callers.api_keys().create(&caller, key).await;
+    made.expect("a key").key
 }
 
 fn certificate_comes(ca: &DevelopmentCa, folder: &Path, number: usize) {

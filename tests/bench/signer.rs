@@ -20,7 +20,7 @@ use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, block};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{Chain, FileKey, Signer, SigningKey as _};
-use tn_authority::store::{Order, Settings, Store, new_id};
+use tn_authority::store::{Acting, Order, Settings, Store, new_id};
 use tn_authority::telemetry::Metrics;
 
 const ROUNDS: usize = 41;
@@ -181,8 +181,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             minimum: 300,
             chains: Arc::new([candidate]),
             spcs: vec![spc],
-            caller: caller.id,
-            request_id: caller.request_id,
+            acting: Acting::new(&caller, &Clock::system()),
             audit_id: new_id(now),
             policy: Ok(()),
             policies: Deciding::default(),

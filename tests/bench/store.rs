@@ -21,7 +21,7 @@ use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::pkcs11::Pkcs11;
 use tn_authority::signer::pool::PoolSettings;
-use tn_authority::store::{Settings, Store, Tx, new_id};
+use tn_authority::store::{Acting, Settings, Store, Tx, new_id};
 use tn_authority::telemetry::Metrics;
 
 const SIZES: [u64; 2] = [10, 10_000];
@@ -106,7 +106,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
         let work = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);
         authority
             .store
-            .change("load", work)
+            .change(Acting::new(&caller, &authority.clock), "load", work)
             .await
             .expect("delegations");
     });

@@ -334,7 +334,7 @@ fn left_behind(world: &World, state: JobState) -> Uuid {
         world
             .authority
             .store
-            .change("job", move |tx| tx.insert_job(&job)),
+            .change(world.acting(), "job", move |tx| tx.insert_job(&job)),
     )
     .expect("a job");
     id

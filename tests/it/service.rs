@@ -15,7 +15,8 @@ use serde_json::Value;
 use tn_authority::api::{self, Idempotency, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper};
-use tn_authority::domain::{Role, TnAuthList};
+use tn_authority::domain::{Caller, Role, TnAuthList};
+use uuid::Uuid;
 
 use crate::support::{Kind, World, account, fingerprint, wait};
 
@@ -54,7 +55,12 @@ impl Api {
         world.knows("carrier");
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let seals = pepper.seals().expect("seals");
-        let callers = Callers::new(world.authority.store.clone(), pepper, world.clock.clone());
+        let callers = Callers::new(
+            world.authority.store.clone(),
+            pepper,
+            world.clock.clone(),
+            world.metrics.clone(),
+        );
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
         let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
@@ -144,12 +150,10 @@ impl Api {
 }
 
 fn new_key(callers: &Callers, role: Role, accounts: &[&str]) -> String {
-    let new = NewApiKey {
-        role,
-        accounts: accounts.iter().map(|id| account(id)).collect(),
-        label: String::new(),
-    };
-    wait(callers.create(new)).expect("a key").key
+    let by = Caller::at_the_command_line(Uuid::nil());
+    let new = NewApiKey::new(role, accounts.iter().map(|id| account(id)).collect());
+    let made = wait(callers.api_keys().create(&by, new));
+    made.expect("a key").key
 }
 
 /// A body for the token endpoint, for a list of entries such as `one:12125551001`.

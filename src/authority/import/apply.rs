@@ -10,7 +10,7 @@ use super::error::ImportError;
 use super::outcome::Imported;
 use super::write::{self, Change};
 use super::{Format, Told};
-use crate::authority::{Action, Authority, Event, jobs};
+use crate::authority::{Action, Authority, Event, Refused, StoreError, jobs};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
 use crate::store::Tx;
@@ -50,7 +50,10 @@ impl Authority {
             Ok(_) if consent.dry_run => ImportOutcome::DryRun,
             Ok(imported) if imported.changes_nothing() => ImportOutcome::Unchanged,
             Ok(_) => ImportOutcome::Done,
-            Err(ImportError::Refused(crate::authority::Refused::Store(_))) => ImportOutcome::Failed,
+            Err(ImportError::Refused(Refused::Store(StoreError::ProofEnded))) => {
+                ImportOutcome::Refused
+            }
+            Err(ImportError::Refused(Refused::Store(_))) => ImportOutcome::Failed,
             Err(_) => ImportOutcome::Refused,
         };
         let now = self.clock.now().timestamp();
@@ -99,7 +102,7 @@ impl Authority {
             }
             Ok(imported)
         };
-        self.store.change("import", work).await
+        self.change(caller, "import", work).await
     }
 }
 

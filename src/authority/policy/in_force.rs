@@ -75,7 +75,7 @@ impl Authority {
         let event = Event::new(caller, self.clock.now(), action);
         let (set, detail) = (policy.set().to_owned(), detail(policy, before));
         let work = move |tx: &mut Tx<'_>| event.done(tx, &set, detail.clone());
-        self.store.change(action, work).await
+        self.change(caller, action, work).await
     }
 }
 

@@ -53,7 +53,7 @@ impl Authority {
             delay: signers.rotation.publication_delay,
         };
         let (refused, known) = (found.refused, before.refused.clone());
-        let (work_step, caller) = (step.clone(), caller.clone());
+        let (work_step, acting, caller) = (step.clone(), caller.clone(), caller.clone());
         let work = move |tx: &mut Tx<'_>| {
             let chains = agree(tx, &work_step, &caller)?;
             let refused = still_refused(&refused, &chains);
@@ -64,7 +64,7 @@ impl Authority {
             }
             Ok::<_, StoreError>((chains, refused))
         };
-        let (chains, refused) = self.store.change("agree-on-signers", work).await?;
+        let (chains, refused) = self.change(&acting, "agree-on-signers", work).await?;
 
         for one in refused.iter().filter(|one| !before.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "refused for signing: {}", one.reason);

@@ -128,7 +128,7 @@ fn fill(world: &World, loans: u64) {
         tx.insert_delegations(&delegations)?;
         tx.insert_exclusions(&exclusions)
     };
-    wait(world.authority.store.change("test", insert)).expect("an inventory");
+    wait(world.authority.store.change(world.acting(), "test", insert)).expect("an inventory");
 }
 
 #[test]

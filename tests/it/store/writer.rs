@@ -153,7 +153,8 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
                 tx.insert_account(&new)?;
                 Err(StoreError::Busy)
             };
-            wait(world.authority.store.change("test", work)).map_err(|e| e.to_string())
+            wait(world.authority.store.change(world.acting(), "test", work))
+                .map_err(|e| e.to_string())
         }
         // Writes something, and then what the database refuses.
         _ => {
@@ -162,7 +163,8 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
                 tx.insert_account(&new)?;
                 tx.insert_account(&known)
             };
-            wait(world.authority.store.change("test", work)).map_err(|e| e.to_string())
+            wait(world.authority.store.change(world.acting(), "test", work))
+                .map_err(|e| e.to_string())
         }
     });
     for (n, outcome) in outcomes.iter().enumerate() {

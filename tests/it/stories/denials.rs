@@ -284,5 +284,5 @@ fn exclude_every_other(world: &World, first: u64, count: u64) {
         })
         .collect();
     let insert = move |tx: &mut Tx<'_>| -> Result<(), StoreError> { tx.insert_exclusions(&rows) };
-    wait(world.authority.store.change("test", insert)).expect("exclusions");
+    wait(world.authority.store.change(world.acting(), "test", insert)).expect("exclusions");
 }

@@ -20,7 +20,7 @@ use tn_authority::domain::{
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{AuditEvent, GrantFilter, Page, Settings, Store};
+use tn_authority::store::{Acting, AuditEvent, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -198,6 +198,11 @@ impl World {
             expires: None,
             request_id: Uuid::from_u128(0x5eed),
         }
+    }
+
+    /// Whoever changes something behind the back of the authority.
+    pub fn acting(&self) -> Acting {
+        Acting::new(&self.provisioner(), &self.clock)
     }
 
     pub fn provisioner(&self) -> Caller {

@@ -1,0 +1,52 @@
+//! Errors about who asks, and about what proves them.
+
+use actix_web::http::{StatusCode, header};
+
+use super::{CHALLENGE, Problem};
+use crate::callers::{ApiKeyError, Unproven};
+
+impl From<Unproven> for Problem {
+    fn from(error: Unproven) -> Self {
+        match error {
+            Unproven::Missing => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
+                    .saying(Unproven::Missing)
+                    .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
+            }
+            Unproven::Invalid => Self::forbidden(),
+            Unproven::NoKeys => Self::unavailable(&error),
+            Unproven::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        let (status, code, title) = match error {
+            ApiKeyError::Forbidden => return Self::forbidden(),
+            ApiKeyError::NotFound => return Self::not_found("API key"),
+            ApiKeyError::Store(error) => return error.into(),
+            ApiKeyError::OpenSsl(_) => return Self::unavailable(&error),
+            ApiKeyError::Standing(_) | ApiKeyError::ManyAccounts => (
+                StatusCode::BAD_REQUEST,
+                "role-and-accounts",
+                "Role and accounts do not go together",
+            ),
+            ApiKeyError::ManyNetworks | ApiKeyError::LongOverlap => (
+                StatusCode::BAD_REQUEST,
+                "malformed-member",
+                "Malformed request",
+            ),
+            ApiKeyError::Past(_) => (
+                StatusCode::BAD_REQUEST,
+                "window-over",
+                "Not a possible window",
+            ),
+            ApiKeyError::UnknownAccount(_) => {
+                (StatusCode::CONFLICT, "unknown-account", "No such account")
+            }
+            ApiKeyError::Ended(_) => (StatusCode::CONFLICT, "key-ended", "The key has ended"),
+        };
+        Self::new(status, code, title).saying(&error)
+    }
+}

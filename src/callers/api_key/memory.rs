@@ -1,0 +1,71 @@
+//! What was read of API keys not long ago. Only for what a transaction decides, which looks at the key again: what is stale
+//! here lets nobody do anything.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::store::KeptApiKey;
+
+/// How long a key is remembered. Until then whoever has a key that has ended may still be told that its request is
+/// malformed, and nothing else.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How many keys are remembered, at least; and at most twice as many. Some 300 bytes each.
+const MOST: usize = 100_000;
+
+/// Keys that proved somebody, by the number of their id: the recent ones, and those before them. When there are too many
+/// recent ones, those before are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    recent: HashMap<u64, Remembered>,
+    before: HashMap<u64, Remembered>,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    key: Arc<KeptApiKey>,
+    read: Instant,
+}
+
+impl Memory {
+    pub(super) fn keep(&self, number: u64, key: KeptApiKey) {
+        let read = Instant::now();
+        let key = Arc::new(key);
+        self.lock().keep(number, Remembered { key, read });
+    }
+
+    pub(super) fn recall(&self, number: u64) -> Option<Arc<KeptApiKey>> {
+        let mut generations = self.lock();
+        let found = match generations.recent.get(&number) {
+            Some(found) => found.clone(),
+            None => {
+                let found = generations.before.remove(&number)?;
+                generations.keep(number, found.clone());
+                found
+            }
+        };
+        (found.read.elapsed() < LONGEST).then_some(found.key)
+    }
+
+    pub(super) fn forget(&self, number: u64) {
+        let mut generations = self.lock();
+        generations.recent.remove(&number);
+        generations.before.remove(&number);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn keep(&mut self, number: u64, one: Remembered) {
+        if self.recent.len() >= MOST {
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(number, one);
+    }
+}
