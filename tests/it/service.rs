@@ -14,7 +14,7 @@ use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
 use tn_authority::api::{self, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
-use tn_authority::callers::{Callers, NewApiKey, Pepper};
+use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Role, TnAuthList};
 
 use crate::support::{Kind, World, account, fingerprint, wait};
@@ -45,12 +45,19 @@ impl From<Kind> for Api {
 
 impl Api {
     pub fn over(world: World) -> Self {
+        Self::trusting(world, |_| Trust::default())
+    }
+
+    /// One that is told who proves callers, besides API keys.
+    pub fn trusting(world: World, trust: impl FnOnce(&World) -> Trust) -> Self {
         world.carrier_holds("1.212.555.1XXX");
         world.lends("acme", "+12125551000+900");
         world.knows("other");
         world.knows("carrier");
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let callers = Callers::new(world.authority.store.clone(), pepper, world.clock.clone());
+        let callers = callers.trusting(trust(&world), world.metrics.clone());
+        callers.start().expect("keys");
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
         let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
@@ -174,7 +181,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn read(bytes: &[u8]) -> Self {
+    pub fn read(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, _) = text
             .split_once("\r\n\r\n")
