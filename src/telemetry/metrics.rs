@@ -376,6 +376,9 @@ mod tests {
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
         metrics.signing_chains("active", 2);
+        metrics.unproven("access-token", "expired");
+        metrics.key_set("corporate", "new");
+        metrics.issuer_keys("corporate", 2);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -398,6 +401,9 @@ mod tests {
             "tn_authority_signing_certificate_not_after_seconds 1900000000",
             "tn_authority_signature_failures_total{kind=\"timeout\"} 1",
             "tn_authority_signing_chains{state=\"active\"} 2",
+            "tn_authority_unproven_total{proof=\"access-token\",reason=\"expired\"} 1",
+            "tn_authority_key_sets_total{issuer=\"corporate\",outcome=\"new\"} 1",
+            "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {
