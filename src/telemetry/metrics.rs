@@ -1,11 +1,14 @@
 //! The Prometheus metrics of the service.
 
+mod proofs;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
 use super::TelemetryError;
+use proofs::Proofs;
 
 /// Seconds: from a signature in memory to a client that gives up.
 const SECONDS: &[f64] = &[
@@ -65,9 +68,7 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
-    unproven: IntCounterVec,
-    key_sets: IntCounterVec,
-    issuer_keys: IntGaugeVec,
+    proofs: Proofs,
 }
 
 impl Metrics {
@@ -77,13 +78,7 @@ impl Metrics {
     /// [`TelemetryError`] if two have one name.
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        let build = gauges(
-            &registry,
-            "build_info",
-            "Which version runs; always 1.",
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        say_version(&registry)?;
         let metrics = Self {
             tokens: counters(
                 &registry,
@@ -170,24 +165,7 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
-            unproven: counters(
-                &registry,
-                "unproven_total",
-                "Requests whose caller was not proven, by what was offered and why it proves nothing.",
-                &["proof", "reason"],
-            )?,
-            key_sets: counters(
-                &registry,
-                "key_sets_total",
-                "Key sets of issuers of access tokens that were read or fetched, by what came of it.",
-                &["issuer", "outcome"],
-            )?,
-            issuer_keys: gauges(
-                &registry,
-                "issuer_keys",
-                "Keys of an issuer that can verify access tokens.",
-                &["issuer"],
-            )?,
+            proofs: Proofs::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -219,22 +197,6 @@ impl Metrics {
     /// Counts a signature that was not made; the kind is one word of the signer's.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
-    }
-
-    /// Counts a request that proves nobody; both are words of `callers`.
-    pub fn unproven(&self, proof: &'static str, reason: &'static str) {
-        self.unproven.with_label_values(&[proof, reason]).inc();
-    }
-
-    /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
-    pub fn key_set(&self, issuer: &str, outcome: &'static str) {
-        self.key_sets.with_label_values(&[issuer, outcome]).inc();
-    }
-
-    /// Says how many keys of an issuer can be used.
-    pub fn issuer_keys(&self, issuer: &str, number: usize) {
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.issuer_keys.with_label_values(&[issuer]).set(number);
     }
 
     /// Says how many certificate chains are in a state.
@@ -295,6 +257,17 @@ impl Outcome {
             Self::Error => "error",
         }
     }
+}
+
+fn say_version(registry: &Registry) -> Result<(), TelemetryError> {
+    let build = gauges(
+        registry,
+        "build_info",
+        "Which version runs; always 1.",
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
 }
 
 /// The methods of RFC 9110 and PATCH; a client may send any word.

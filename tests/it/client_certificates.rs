@@ -303,10 +303,10 @@ impl Tls {
             bytes.extend_from_slice(&piece[..n]);
             let text = String::from_utf8_lossy(&bytes);
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let lengths = head
+                let mut lengths = head
                     .lines()
                     .filter_map(|line| line.strip_prefix("content-length: "));
-                let length: usize = lengths.last()?.parse().ok()?;
+                let length: usize = lengths.next_back()?.parse().ok()?;
                 if body.len() >= length {
                     return Some(Answer::read(&bytes));
                 }

@@ -80,9 +80,9 @@ impl Key {
         self.sign(&self.header().to_string(), &claims.to_string())
     }
 
-    fn signature(&self, signed: &[u8]) -> Vec<u8> {
+    fn signature(&self, text: &[u8]) -> Vec<u8> {
         let sha = |digest| Signer::new(digest, &self.private).expect("a signer");
-        let once = |mut signer: Signer<'_>| signer.sign_oneshot_to_vec(signed).expect("signed");
+        let once = |mut signer: Signer<'_>| signer.sign_oneshot_to_vec(text).expect("signed");
         let fixed = |digest, length: i32| {
             let der = once(sha(digest));
             let signature = EcdsaSig::from_der(&der).expect("a signature");

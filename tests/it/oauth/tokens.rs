@@ -77,10 +77,8 @@ fn what_is_wrong_with_the_form_proves_nobody(world: World) {
         let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": "k1" }).to_string();
         let signed = format!("{}.{}", part(&header), part(&good));
         let secret = PKey::hmac(secret).expect("a key");
-        let mut signer = Signer::new(MessageDigest::sha256(), &secret).expect("a signer");
-        let signature = signer
-            .sign_oneshot_to_vec(signed.as_bytes())
-            .expect("signed");
+        let mut mac = Signer::new(MessageDigest::sha256(), &secret).expect("a signer");
+        let signature = mac.sign_oneshot_to_vec(signed.as_bytes()).expect("signed");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     };
     for (reason, wrong) in [
@@ -342,7 +340,7 @@ fn claims_are_mapped_as_configured(world: World) {
     let roles = [("tn:mint".to_owned(), Role::Account)];
     settings.role = RoleFrom::Claim(Claim("scope".to_owned()), roles.into());
     settings.accounts = AccountsFrom::Claim(Claim("/resource/tn~1accounts".to_owned()));
-    settings.token_type = "JWT".to_owned();
+    settings.token_type = String::from("JWT");
     settings.algorithms = vec![Algorithm::EdDsa];
     let api = Api::trusting(world, |world| from_file(world, settings, &key_set(&[&key])));
     let token = |typ: &str, scope: Value, accounts: Value| {
