@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{self, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, path::Operation,
 };
@@ -42,7 +42,7 @@ use super::{
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
-    modifiers(&Bearer, &Problems),
+    modifiers(&Proofs, &Problems),
 )]
 struct Document;
 
@@ -56,17 +56,34 @@ pub fn openapi() -> &'static str {
     &TEXT
 }
 
-/// How callers prove themselves.
-struct Bearer;
+/// How callers prove themselves: by one of the two, and not by both.
+struct Proofs;
 
-impl Modify for Bearer {
+impl Modify for Proofs {
     fn modify(&self, openapi: &mut OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key: `Authorization: Bearer tna_..`"))
+            .description(Some(
+                "An API key (`Authorization: Bearer tna_..`), or an OAuth2 access token (RFC 9068) of an issuer that the \
+                 service is configured to trust",
+            ))
             .build();
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A client certificate that the service is configured to map to a caller, in place of `Authorization`"
+                    .to_owned(),
+            ),
+            deprecated: None,
+            extensions: None,
+        };
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("certificate", certificate);
+        let items = openapi.paths.paths.values_mut();
+        let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]);
+        for security in operations.flatten().filter_map(|one| one.security.as_mut()) {
+            security.push(SecurityRequirement::new("certificate", [""; 0]));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! OAuth2 access tokens (RFC 9068): who issued one, whether it is for us and holds now, and whom its claims name.
+//! `OAuth2` access tokens (RFC 9068): who issued one, whether it is for us and holds now, and whom its claims name.
 //!
 //! The rules are those of RFC 8725. A token proves a caller only if everything about it is as its issuer's configuration
 //! says; there is no default for a claim that is missing.

@@ -127,8 +127,9 @@ impl Anchors {
         rules.generation
     }
 
-    /// A path from the certificate to an anchor (RFC 5280 §6), for TLS clients and now: the first and the last second at
-    /// which all of it is valid.
+    /// A path from the certificate to an anchor (RFC 5280 §6), for TLS clients and now: from when until when
+    /// all of it is valid. The last second of a certificate is one of validity in RFC 5280 §4.1.2.5, but not to OpenSSL, and
+    /// the stricter reading counts.
     pub(super) fn path(
         &self,
         leaf: &X509Ref,

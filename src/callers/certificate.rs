@@ -94,7 +94,7 @@ pub struct ClientCertificates {
 struct Kept {
     named: Result<Arc<Proven>, Refusal>,
     checked: Time,
-    /// The first and the last second at which it and all that vouch for it are valid.
+    /// The first second at which it and all that vouch for it are valid, and the first at which they are not any more.
     valid: (Time, Time),
     generation: u64,
 }
@@ -104,7 +104,7 @@ impl Kept {
         let (from, until) = self.valid;
         let fresh = TimeDelta::zero()..TimeDelta::seconds(CHECKED_AGAIN);
         self.generation == generation
-            && (from..=until).contains(&now)
+            && (from..until).contains(&now)
             && fresh.contains(&now.signed_duration_since(self.checked))
     }
 }
@@ -199,7 +199,7 @@ impl ClientCertificates {
         &self,
         leaf: &X509Ref,
         certificate: &Certificate,
-        last: Time,
+        ends: Time,
     ) -> Result<Arc<Proven>, Refusal> {
         let digest = sha256(certificate.as_der());
         let subject = certificate.subject();
@@ -223,8 +223,7 @@ impl ClientCertificates {
                 proof: Proof::Certificate,
                 role: caller.role,
                 accounts: caller.accounts.clone(),
-                // RFC 5280 §4.1.2.5: the last second is one of validity.
-                expires: last.checked_add_signed(TimeDelta::seconds(1)),
+                expires: Some(ends),
             })),
         }
     }

@@ -17,6 +17,9 @@ const LONGEST: usize = 32_768;
 /// Proxies between the client and the service.
 const MAX_HOPS: usize = 32;
 
+/// Takes a header field apart, unless it cannot be read.
+type ReadHops = fn(&str) -> Option<Vec<&str>>;
+
 /// The proxies that are listened to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
@@ -96,7 +99,7 @@ impl Proxies {
         &self,
         fields: impl Fn(&str) -> I,
     ) -> Option<IpAddr> {
-        let (name, read): (_, fn(&str) -> Option<Vec<&str>>) = match self.address_header? {
+        let (name, read): (_, ReadHops) = match self.address_header? {
             AddressHeader::Forwarded => ("forwarded", forwarded),
             AddressHeader::XForwardedFor => {
                 ("x-forwarded-for", |text| Some(text.split(',').collect()))

@@ -195,8 +195,8 @@ impl Config {
             );
         }
         if let Some(name) = &proxy.certificate_header {
-            let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if name.is_empty() || !name.bytes().all(token) {
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            if name.is_empty() || !name.bytes().all(plain) {
                 return wrong(
                     "proxy.certificate_header",
                     "is a name of lower-case letters, digits and `-`, such as `client-cert`",

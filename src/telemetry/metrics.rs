@@ -1,11 +1,14 @@
 //! The Prometheus metrics of the service.
 
+mod proofs;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
 use super::TelemetryError;
+use proofs::Proofs;
 
 /// Seconds: from a signature in memory to a client that gives up.
 const SECONDS: &[f64] = &[
@@ -68,9 +71,7 @@ pub struct Metrics {
     policy_set: IntGaugeVec,
     /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
     pub policy_reload_failed: IntGauge,
-    unproven: IntCounterVec,
-    key_sets: IntCounterVec,
-    issuer_keys: IntGaugeVec,
+    proofs: Proofs,
 }
 
 impl Metrics {
@@ -80,13 +81,7 @@ impl Metrics {
     /// [`TelemetryError`] if two have one name.
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        let build = gauges(
-            &registry,
-            "build_info",
-            "Which version runs; always 1.",
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        say_version(&registry)?;
         let metrics = Self {
             tokens: counters(
                 &registry,
@@ -184,24 +179,7 @@ impl Metrics {
                 "policy_reload_failed",
                 "1 while the folder of policies holds what cannot be put into force.",
             )?,
-            unproven: counters(
-                &registry,
-                "unproven_total",
-                "Requests whose caller was not proven, by what was offered and why it proves nothing.",
-                &["proof", "reason"],
-            )?,
-            key_sets: counters(
-                &registry,
-                "key_sets_total",
-                "Key sets of issuers of access tokens that were read or fetched, by what came of it.",
-                &["issuer", "outcome"],
-            )?,
-            issuer_keys: gauges(
-                &registry,
-                "issuer_keys",
-                "Keys of an issuer that can verify access tokens.",
-                &["issuer"],
-            )?,
+            proofs: Proofs::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -233,22 +211,6 @@ impl Metrics {
     /// Counts a signature that was not made; the kind is one word of the signer's.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
-    }
-
-    /// Counts a request that proves nobody; both are words of `callers`.
-    pub fn unproven(&self, proof: &'static str, reason: &'static str) {
-        self.unproven.with_label_values(&[proof, reason]).inc();
-    }
-
-    /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
-    pub fn key_set(&self, issuer: &str, outcome: &'static str) {
-        self.key_sets.with_label_values(&[issuer, outcome]).inc();
-    }
-
-    /// Says how many keys of an issuer can be used.
-    pub fn issuer_keys(&self, issuer: &str, number: usize) {
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.issuer_keys.with_label_values(&[issuer]).set(number);
     }
 
     /// Says how many certificate chains are in a state.
@@ -315,6 +277,17 @@ impl Outcome {
             Self::Error => "error",
         }
     }
+}
+
+fn say_version(registry: &Registry) -> Result<(), TelemetryError> {
+    let build = gauges(
+        registry,
+        "build_info",
+        "Which version runs; always 1.",
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
 }
 
 /// The methods of RFC 9110 and PATCH; a client may send any word.
@@ -399,6 +372,9 @@ mod tests {
         metrics.signing_chains("active", 2);
         metrics.policies_in_force("0");
         metrics.policies_in_force("5e");
+        metrics.unproven("access-token", "expired");
+        metrics.key_set("corporate", "new");
+        metrics.issuer_keys("corporate", 2);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -424,6 +400,9 @@ mod tests {
             "tn_authority_signing_chains{state=\"active\"} 2",
             "tn_authority_policy_set_info{sha256=\"5e\"} 1",
             "tn_authority_policy_reload_failed 0",
+            "tn_authority_unproven_total{proof=\"access-token\",reason=\"expired\"} 1",
+            "tn_authority_key_sets_total{issuer=\"corporate\",outcome=\"new\"} 1",
+            "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

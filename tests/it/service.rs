@@ -14,7 +14,7 @@ use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
 use tn_authority::api::{self, Idempotency, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
-use tn_authority::callers::{Callers, NewApiKey, Pepper};
+use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
 use uuid::Uuid;
 
@@ -49,6 +49,11 @@ impl From<Kind> for Api {
 
 impl Api {
     pub fn over(world: World) -> Self {
+        Self::trusting(world, |_| Trust::default())
+    }
+
+    /// One that is told who proves callers, besides API keys.
+    pub fn trusting(world: World, trust: impl FnOnce(&World) -> Trust) -> Self {
         world.carrier_holds("1.212.555.1XXX");
         world.lends("acme", "+12125551000+900");
         world.knows("other");
@@ -61,6 +66,8 @@ impl Api {
             world.clock.clone(),
             world.metrics.clone(),
         );
+        let callers = callers.trusting(trust(&world));
+        callers.start().expect("keys");
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
         let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
@@ -183,7 +190,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn read(bytes: &[u8]) -> Self {
+    pub fn read(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, _) = text
             .split_once("\r\n\r\n")

@@ -107,8 +107,8 @@ fn the_environment_says_who_proves_callers() {
 }
 
 #[test]
-fn what_would_let_the_wrong_ones_in_is_an_error() {
-    for (variable, value, part) in [
+fn what_would_let_the_wrong_tokens_in_is_an_error() {
+    are_wrong(&[
         (
             "OAUTH__ISSUERS__CORPORATE__ALGORITHMS",
             "ES256,none",
@@ -172,6 +172,12 @@ fn what_would_let_the_wrong_ones_in_is_an_error() {
         ),
         ("OAUTH__ISSUERS__A:B__ISSUER", "x", "lower-case letters"),
         ("OAUTH__ISSUERS__CORPORATE__JWKS", "x", "unknown field"),
+    ]);
+}
+
+#[test]
+fn what_would_let_the_wrong_certificates_in_is_an_error() {
+    are_wrong(&[
         (
             "CLIENT_CERTIFICATES__REQUIRE",
             "true",
@@ -218,7 +224,11 @@ fn what_would_let_the_wrong_ones_in_is_an_error() {
             "10.0.0.1/8",
             "no bits behind its prefix",
         ),
-    ] {
+    ]);
+}
+
+fn are_wrong(all: &[(&str, &str, &str)]) {
+    for (variable, value, part) in all {
         let name = format!("TN_AUTHORITY__{variable}");
         let pairs = [&ISSUER[..], &[(&name, value)]].concat();
         let message = message(from_environment(&pairs));

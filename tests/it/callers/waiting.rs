@@ -47,6 +47,7 @@ fn by_key(api: &Api, key: &str) -> Caller {
     let offered = Offered {
         authorization: Some(format!("Bearer {key}")),
         from: None,
+        certificate: None,
     };
     let proven = api.service.callers.prove(&offered, Uuid::from_u128(7));
     let caller = proven.expect("a caller");
