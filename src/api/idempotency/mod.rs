@@ -9,6 +9,7 @@
 
 mod answer;
 mod at_work;
+mod document;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +30,7 @@ use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(super) use answer::Finished;
 use at_work::{AtWork, Turn};
+pub(super) use document::Keys;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
