@@ -4,6 +4,7 @@
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
 mod accounts;
+mod again;
 mod allocations;
 mod api_keys;
 mod attempts;

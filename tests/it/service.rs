@@ -144,8 +144,13 @@ impl Api {
 
     /// A request that may come again, with this field `Idempotency-Key`.
     pub fn once(&self, idempotency_key: &str, key: &str, path: &str, body: &Value) -> Answer {
+        let proof = if key.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {key}\r\n")
+        };
         let head = format!(
-            "authorization: Bearer {key}\r\ncontent-type: application/json\r\nidempotency-key: {idempotency_key}\r\n"
+            "{proof}content-type: application/json\r\nidempotency-key: {idempotency_key}\r\n"
         );
         self.send("POST", path, &head, body.to_string().as_bytes())
     }
