@@ -9,13 +9,15 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::{Body, wrong};
 use super::caller::Administrator;
+use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{PageQuery, name, query};
 use super::view::PageView;
+use crate::authority::Attempt;
 use crate::callers::{NewApiKey, ShownApiKey, USUAL_OVERLAP};
 use crate::domain::api_key::{ApiKey, KeyState};
-use crate::domain::{AccountId, Network, Role, Time};
+use crate::domain::{AccountId, Caller, Network, Role, Time};
 
 /// A key to be made.
 #[derive(Debug, ToSchema)]
@@ -132,6 +134,7 @@ impl ApiKeyView {
 pub(super) async fn create_api_key(
     service: Data<Service>,
     Administrator(caller): Administrator,
+    request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let mut body = body.read().await?;
@@ -144,11 +147,15 @@ pub(super) async fn create_api_key(
         allow_from: body.take_if_set("allow_from")?.unwrap_or_default(),
     };
     body.done()?;
-    let made = service.callers.api_keys().create(&caller, new).await?;
-    let location = format!("/v1/api-keys/{}", made.kept.id);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
-        .json(shown(&service, made)))
+    let (data, by) = (service.clone(), caller.clone());
+    let create = async move |_| {
+        let made = data.callers.api_keys().create(&by, new).await?;
+        let location = format!("/v1/api-keys/{}", made.kept.id);
+        Ok(HttpResponse::Created()
+            .insert_header((header::LOCATION, location))
+            .json(shown(&data, made)))
+    };
+    once(&service, &request, &caller, create).await
 }
 
 /// List the API keys, in the order of their ids.
@@ -198,9 +205,12 @@ pub(super) async fn rotate_api_key(
     let mut body = body.read_if_any().await?;
     let overlap = body.take_if_set("overlap")?.unwrap_or(USUAL_OVERLAP);
     body.done()?;
-    let keys = service.callers.api_keys();
-    let made = keys.rotate(&caller, &id, overlap).await?;
-    Ok(HttpResponse::Ok().json(shown(&service, made)))
+    let (data, by) = (service.clone(), caller.clone());
+    let rotate = async move |_| {
+        let made = data.callers.api_keys().rotate(&by, &id, overlap).await?;
+        Ok(HttpResponse::Ok().json(shown(&data, made)))
+    };
+    once(&service, &request, &caller, rotate).await
 }
 
 /// Say when an API key ends.
@@ -221,10 +231,13 @@ pub(super) async fn expire_api_key(
     let mut body = body.read().await?;
     let at = body.need::<Instant>("at")?;
     body.done()?;
-    let keys = service.callers.api_keys();
-    let changed = keys.expire(&caller, &id, at.0).await?;
-    let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
+    let (data, by) = (service.clone(), caller.clone());
+    let expire = async move |_| {
+        let changed = data.callers.api_keys().expire(&by, &id, at.0).await?;
+        let now = data.authority.clock.now();
+        Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
+    };
+    once(&service, &request, &caller, expire).await
 }
 
 /// Make an API key useless from now on, with all of its secrets.
@@ -240,9 +253,27 @@ pub(super) async fn revoke_api_key(
 ) -> Result<HttpResponse, Problem> {
     let id = key_id(&request)?;
     body.read_if_any().await?.done()?;
-    let changed = service.callers.api_keys().revoke(&caller, &id).await?;
-    let now = service.authority.clock.now();
-    Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
+    let (data, by) = (service.clone(), caller.clone());
+    let revoke = async move |_| {
+        let changed = data.callers.api_keys().revoke(&by, &id).await?;
+        let now = data.authority.clock.now();
+        Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
+    };
+    once(&service, &request, &caller, revoke).await
+}
+
+/// A secret is shown once, and so is in no row that an answer could be made of again. After a crash between the change and
+/// its answer the change is done anew: of a secret that nobody was shown nobody can make use.
+async fn once<F>(
+    service: &Data<Service>,
+    request: &HttpRequest,
+    caller: &Caller,
+    change: F,
+) -> Result<HttpResponse, Problem>
+where
+    F: AsyncFnOnce(Option<Attempt>) -> Result<HttpResponse, Problem> + 'static,
+{
+    idempotency::request(service, request, caller, Takes::First, change).await
 }
 
 fn shown(service: &Service, made: ShownApiKey) -> ShownApiKeyView {

@@ -11,6 +11,7 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi as _};
 use utoipa_swagger_ui::Config;
 
+use super::idempotency::Keys;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
@@ -42,7 +43,7 @@ use super::{
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
-    modifiers(&Proofs, &Problems),
+    modifiers(&Proofs, &Keys, &Problems),
 )]
 struct Document;
 

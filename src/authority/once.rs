@@ -97,12 +97,13 @@ impl Authority {
         self.store.note("keep-answer", keep).await
     }
 
-    /// Lets go of a key that nothing was decided for, so that the next request with it need not wait.
+    /// Lets go of a key that is not to be answered, so that the next request with it need not wait; with `forget`, also one
+    /// that says something else, unless a grant was recorded.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it; then the next one waits until the lease is over.
-    pub async fn let_go_of_key(&self, attempt: Attempt) -> Result<(), StoreError> {
-        let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&attempt);
+    pub async fn let_go_of_key(&self, attempt: Attempt, forget: bool) -> Result<(), StoreError> {
+        let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&attempt, forget);
         self.store.note("let-go-of-key", let_go).await
     }
 

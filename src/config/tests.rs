@@ -94,6 +94,36 @@ fn an_unknown_key_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_key_outlives_the_lease_of_its_request() {
+    for (variable, value, part) in [
+        (
+            "IDEMPOTENCY__KEEP",
+            "2592001",
+            "`idempotency.keep` is 2592001, more than 2592000",
+        ),
+        (
+            "IDEMPOTENCY__KEEP",
+            "9",
+            "`idempotency.keep` is 9 seconds, less than `idempotency.lease`, which is 10",
+        ),
+        (
+            "IDEMPOTENCY__LEASE",
+            "0",
+            "`idempotency.lease` has to be at least 1",
+        ),
+        (
+            "IDEMPOTENCY__LEASE",
+            "601",
+            "`idempotency.lease` is 601, more than 600",
+        ),
+    ] {
+        let variable = format!("TN_AUTHORITY__{variable}");
+        let message = message(from_environment(&[(&variable, value)]));
+        assert!(message.contains(part), "{variable}={value}: {message}");
+    }
+}
+
+#[test]
 fn a_wrong_value_is_an_error_that_names_its_key() {
     for (variable, value, part) in [
         (
@@ -385,6 +415,8 @@ fn the_example_shows_every_key() {
         "batch",
         "default_lifetime",
         "min_lifetime",
+        "keep",
+        "lease",
         "format",
     ] {
         assert!(

@@ -36,12 +36,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// One of the requests of a bulk, which has a row of its own: it is decided for itself.
+    /// One of the requests of a bulk, which has a row of its own: it is decided for itself. Whoever holds the key of the
+    /// bulk may take it at once.
     #[must_use]
     pub fn part(&self, place: usize) -> Self {
         let name = hex(&Sha256::digest(format!("{}/{place}", self.name)));
         Self {
             name,
+            lease_until: self.at,
             ..self.clone()
         }
     }
@@ -259,11 +261,22 @@ impl Tx<'_> {
         Ok(kept == 1)
     }
 
-    /// Lets go of a key without an answer, so that the next request with it need not wait.
+    /// Lets go of a key without an answer, so that the next request with it need not wait. With `forget`, a key that no
+    /// grant was recorded for is free for any request.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it.
-    pub fn let_go_of_key(&mut self, attempt: &Attempt) -> Result<(), StoreError> {
+    pub fn let_go_of_key(&mut self, attempt: &Attempt, forget: bool) -> Result<(), StoreError> {
+        if forget {
+            self.run(|connection| {
+                on_either!(connection, c => diesel::delete(keys::table
+                    .find(&attempt.name)
+                    .filter(keys::holder.eq(attempt.holder.to_string()))
+                    .filter(keys::jti.is_null())
+                    .filter(keys::answer.is_null()))
+                    .execute(c))
+            })?;
+        }
         self.run(|connection| {
             on_either!(connection, c => diesel::update(keys::table
                 .find(&attempt.name)

@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::acting::Acting;
-use super::attempts::{Attempt, Claim, Met, Repeated};
+use super::again;
+use super::attempts::{Attempt, Met, Repeated};
 use super::audit::AuditEvent;
 use super::connection::on_either;
 use super::error::StoreError;
@@ -24,7 +25,7 @@ use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
-use crate::domain::grant::{Grant, GrantState, Jti};
+use crate::domain::grant::{Grant, Jti};
 use crate::domain::hex::hex;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::signing::Candidate;
@@ -88,7 +89,7 @@ impl Order {
         }
     }
 
-    fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
+    pub(super) fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
         self.policy.clone()?;
         let decision = decision::decide(&self.question(facts.lifetime), facts)?;
         Ok(Grant {
@@ -106,20 +107,6 @@ impl Order {
             policies: self.policies.clone(),
             withdrawal: None,
         })
-    }
-
-    /// The same of an order whose grant was recorded before and not answered: it stands, if all of it would be given again.
-    fn decide_again(&self, facts: &Facts, recorded: Option<&Grant>) -> Outcome {
-        let Some(recorded) = recorded.filter(|grant| grant.state(self.now) == GrantState::Active)
-        else {
-            return Err(Repeated::GrantEnded);
-        };
-        match self.decide(facts) {
-            Ok(now) if now.expires_at >= recorded.expires_at => Ok(Ok(recorded.clone())),
-            // The service's own want, which is over some time.
-            Err(denial @ Denial::NoCertificate(_)) => Ok(Err(denial)),
-            Ok(_) | Err(_) => Err(Repeated::GrantEnded),
-        }
     }
 
     /// What the trail says of an order, unless it was decided before.
@@ -184,7 +171,7 @@ pub(super) fn decide_and_record(
     let ended = tx.ended(&acting)?;
     let attempts: Vec<_> = orders.iter().map(|order| order.attempt.as_ref()).collect();
     let met = tx.met(&attempts)?;
-    let recorded = recorded_before(tx, &met)?;
+    let recorded = again::recorded_before(tx, &met)?;
     let facts = load(tx, orders)?;
     let asked = orders.iter().zip(&facts).zip(&met).zip(ended);
     let mut outcomes: Vec<Outcome> = asked
@@ -192,11 +179,13 @@ pub(super) fn decide_and_record(
             // Before anything else, so that nobody is told more than that.
             (Some(ended), _) => Ok(Err(Denial::ProofEnded(ended))),
             (None, Met::New | Met::Old { jti: None, .. }) => Ok(order.decide(facts)),
-            (None, Met::Old { jti: Some(jti), .. }) => order.decide_again(facts, recorded.get(jti)),
+            (None, Met::Old { jti: Some(jti), .. }) => {
+                again::decide(order, facts, recorded.get(jti))
+            }
             (None, Met::Before(repeated)) => Err(repeated.clone()),
         })
         .collect();
-    claim(tx, orders, &met, &mut outcomes)?;
+    again::take_keys(tx, orders, &met, &mut outcomes)?;
 
     let new = outcomes.iter().zip(&met);
     let granted: Vec<&Grant> = new
@@ -214,46 +203,6 @@ pub(super) fn decide_and_record(
         tx.insert_audit_events(&events)?;
     }
     Ok(outcomes)
-}
-
-/// The grants that were recorded for these orders before, by those who did not answer.
-fn recorded_before(tx: &mut Tx<'_>, met: &[Met]) -> Result<HashMap<Jti, Grant>, StoreError> {
-    let ids: Vec<Jti> = met
-        .iter()
-        .filter_map(|met| met.recorded().cloned())
-        .collect();
-    let grants = tx.grants_of(&ids)?.into_iter();
-    Ok(grants.map(|grant| (grant.jti.clone(), grant)).collect())
-}
-
-/// Takes the keys of the orders that have one, before anything is written for them: what another replica has taken in the
-/// meantime is undone here.
-fn claim(
-    tx: &mut Tx<'_>,
-    orders: &[&Order],
-    met: &[Met],
-    outcomes: &mut [Outcome],
-) -> Result<(), StoreError> {
-    let mut places = Vec::new();
-    let mut claims = Vec::new();
-    for (place, (order, met)) in orders.iter().zip(met).enumerate() {
-        let (Some(attempt), Met::New | Met::Old { .. }) = (&order.attempt, met) else {
-            continue;
-        };
-        let granted = outcomes[place].as_ref().ok().and_then(|o| o.as_ref().ok());
-        places.push(place);
-        claims.push(Claim {
-            attempt,
-            met,
-            jti: met.recorded().or(granted.map(|grant| &grant.jti)),
-            answer: None,
-        });
-    }
-    let taken = tx.claim(&claims)?;
-    for (place, _) in places.into_iter().zip(taken).filter(|(_, taken)| !taken) {
-        outcomes[place] = Err(Repeated::InFlight);
-    }
-    Ok(())
 }
 
 impl Tx<'_> {

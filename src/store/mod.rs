@@ -5,6 +5,7 @@
 
 mod accounts;
 mod acting;
+mod again;
 mod allocations;
 mod api_keys;
 mod attempts;

@@ -60,14 +60,14 @@ fn every_token_that_was_received_is_in_the_ledger(db: Db) {
 }
 
 /// A carrier with its files, an account and its key.
-struct Carrier {
-    dir: TempDir,
+pub struct Carrier {
+    pub dir: TempDir,
     database: String,
-    api_key: String,
+    pub api_key: String,
 }
 
 impl Carrier {
-    fn over(db: &Db) -> Self {
+    pub fn over(db: &Db) -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
@@ -106,6 +106,7 @@ impl Carrier {
             .env("TN_AUTHORITY__SIGNER__KEY_FILE", file("key.pem"))
             .env("TN_AUTHORITY__SIGNER__CHAIN_FILE", file("chain.pem"))
             .env("TN_AUTHORITY__OPERATIONS__LISTEN", "127.0.0.1:0")
+            .env("TN_AUTHORITY__IDEMPOTENCY__LEASE", "1")
             .env("TN_AUTHORITY__API_KEYS__SECRET", "5e".repeat(32));
         command
     }
@@ -123,19 +124,23 @@ impl Carrier {
             .to_owned()
     }
 
-    /// Serves until the clients have so many tokens, kills the service in the middle of it, and says which were received.
-    fn serve_until_killed(&self, tokens: usize) -> Vec<String> {
-        let free = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a port");
+    /// Starts the service, and waits until it listens.
+    pub fn serve(&self, at: SocketAddr) -> Child {
         let mut command = self.command(&["serve"]);
-        command.env("TN_AUTHORITY__SERVER__LISTEN", free.to_string());
+        command.env("TN_AUTHORITY__SERVER__LISTEN", at.to_string());
         let mut service = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the service");
-        wait_for(free, &mut service);
+        wait_for(at, &mut service);
+        service
+    }
+
+    /// Serves until the clients have so many tokens, kills the service in the middle of it, and says which were received.
+    fn serve_until_killed(&self, tokens: usize) -> Vec<String> {
+        let free = free_port();
+        let mut service = self.serve(free);
         let (tell, told) = mpsc::channel();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -154,6 +159,12 @@ impl Carrier {
         }
         received
     }
+}
+
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
 }
 
 fn wait_for(address: SocketAddr, service: &mut Child) {
@@ -203,7 +214,7 @@ fn ask_until_nobody_answers(address: SocketAddr, key: &str, tell: &Sender<String
 }
 
 /// The body of the next answer, if all of it comes.
-fn read_answer(answers: &mut BufReader<TcpStream>) -> Option<Value> {
+pub fn read_answer(answers: &mut BufReader<TcpStream>) -> Option<Value> {
     let mut length = 0;
     loop {
         let mut line = String::new();

@@ -33,6 +33,7 @@ mod development;
 mod domain;
 mod fixtures;
 mod hsm;
+mod idempotency;
 mod inspection;
 mod keyring;
 mod kill;

@@ -11,6 +11,12 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer, rt};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::bn::BigNum;
+use openssl::ecdsa::EcdsaSig;
+use openssl::sha::sha256;
+use openssl::x509::X509;
 use serde_json::Value;
 use tn_authority::api::{self, Idempotency, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
@@ -58,6 +64,16 @@ impl Api {
         world.lends("acme", "+12125551000+900");
         world.knows("other");
         world.knows("carrier");
+        let trust = trust(&world);
+        Self::serving(world, trust)
+    }
+
+    /// The same over a database in which all of this stands already.
+    pub fn beside(world: World) -> Self {
+        Self::serving(world, Trust::default())
+    }
+
+    fn serving(world: World, trust: Trust) -> Self {
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let seals = pepper.seals().expect("seals");
         let callers = Callers::new(
@@ -66,7 +82,7 @@ impl Api {
             world.clock.clone(),
             world.metrics.clone(),
         );
-        let callers = callers.trusting(trust(&world));
+        let callers = callers.trusting(trust);
         callers.start().expect("keys");
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
@@ -142,6 +158,19 @@ impl Api {
     /// A request with these header lines, each with its end.
     pub fn send(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
         self.server.send(method, path, head, body)
+    }
+
+    /// A request that may come again, with this field `Idempotency-Key`.
+    pub fn once(&self, idempotency_key: &str, key: &str, path: &str, body: &Value) -> Answer {
+        let proof = if key.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {key}\r\n")
+        };
+        let head = format!(
+            "{proof}content-type: application/json\r\nidempotency-key: {idempotency_key}\r\n"
+        );
+        self.send("POST", path, &head, body.to_string().as_bytes())
     }
 
     /// Any bytes.
@@ -255,6 +284,29 @@ impl Answer {
         problem
     }
 
+    /// Is what was answered before, byte for byte, in an exchange of its own.
+    #[track_caller]
+    pub fn repeats(&self, first: &Self) {
+        let kept = [
+            "content-type",
+            "location",
+            "content-length",
+            "cache-control",
+        ];
+        let seen = |answer: &Self| {
+            let headers = kept.map(|name| answer.header(name).map(str::to_owned));
+            (answer.status, headers, answer.body.clone())
+        };
+        assert_eq!(seen(self), seen(first), "{}", self.text());
+        assert_eq!(self.header("idempotency-replayed"), Some("true"));
+        assert_eq!(first.header("idempotency-replayed"), None);
+        assert_ne!(self.header("x-request-id"), first.header("x-request-id"));
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// What anybody can see of it but the time and the request's id. The order of the header fields is left to chance.
     pub fn without_id(&self) -> (u16, BTreeSet<(String, String)>, String) {
         let id = self.header("x-request-id").expect("an id");
@@ -267,6 +319,19 @@ impl Answer {
             .replace(id, "ID");
         (self.status, headers.cloned().collect(), body)
     }
+}
+
+/// Whether the signature of a token is that of the certificate's key, checked with openssl alone.
+pub fn openssl_accepts(token: &str, leaf: &X509) -> bool {
+    let (signed, signature) = token.rsplit_once('.').expect("a signature");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let number = |bytes| BigNum::from_slice(bytes).expect("a number");
+    let (r, s) = signature.split_at(32);
+    let signature = EcdsaSig::from_private_components(number(r), number(s)).expect("a signature");
+    let key = leaf.public_key().and_then(|key| key.ec_key());
+    signature
+        .verify(&sha256(signed.as_bytes()), &key.expect("a key"))
+        .expect("verified")
 }
 
 /// A listener on a free port.

@@ -45,8 +45,8 @@ impl AtWork {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut keys = self.at_work.0.lock();
-        let keys = keys.as_mut().map_or_else(|e| e.get_mut(), |keys| keys);
-        keys.remove(&self.name);
+        let keys = self.at_work.0.lock();
+        keys.unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
     }
 }

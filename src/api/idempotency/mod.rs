@@ -9,6 +9,7 @@
 
 mod answer;
 mod at_work;
+mod document;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +30,7 @@ use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(super) use answer::Finished;
 use at_work::{AtWork, Turn};
+pub(super) use document::Keys;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -158,13 +160,13 @@ where
     let service = service.clone();
     let to_its_end = async move {
         if takes == Takes::First {
-            let taken = service.authority.take_key(keyed.attempt.clone()).await;
-            if let Err(error) = taken {
+            let took = service.authority.take_key(keyed.attempt.clone()).await;
+            if let Err(error) = took {
                 return keyed.settle(error.into());
             }
         }
         let outcome = work(Some(keyed.attempt.clone())).await;
-        keyed.finish(&service, outcome).await
+        keyed.finish(&service, takes, outcome).await
     };
     let done = rt::spawn(to_its_end).await;
     done.map_err(|error| Problem::internal(&error))?
@@ -296,6 +298,7 @@ impl Keyed {
     async fn finish(
         self,
         service: &Service,
+        takes: Takes,
         outcome: Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let response = match outcome {
@@ -303,9 +306,11 @@ impl Keyed {
             Err(problem) if problem.is_decided() => problem.render(self.request_id),
             Err(problem) => {
                 if problem.repeated().is_none() {
-                    let let_go = service.authority.let_go_of_key(self.attempt.clone());
+                    // What takes its key first may have done a part of its work.
+                    let forget = takes == Takes::Deciding;
+                    let attempt = self.attempt.clone();
                     // Without that, the next one waits until the lease is over.
-                    let _ = let_go.await;
+                    let _ = service.authority.let_go_of_key(attempt, forget).await;
                 }
                 return self.settle(problem);
             }
