@@ -94,7 +94,7 @@ fn issuers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
                 // A key for something else is no fault of the issuer's, but nobody should look for it in vain.
                 let left_out = faults.iter().map(|fault| format!("; left out: {fault}"));
                 let left_out: String = left_out.collect();
-                lines.push(Ok(note(format!("`{name}`, {keys} keys{left_out}"))));
+                lines.push(Ok(note(format!("`{name}`, usable keys: {keys}{left_out}"))));
             }
             Err(error) => lines.push(Err(format!("`{name}`: {error}").into())),
         }
