@@ -3,8 +3,10 @@
 //! A leaf: knows no other room. Labels come from fixed sets, never from what a caller wrote, so that nobody can fill the
 //! memory with time series; and what a caller wrote reaches a log line only escaped, so that nobody can forge one.
 
+mod exchange;
 mod lines;
 mod metrics;
+mod traceparent;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -13,7 +15,9 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use exchange::{Exchange, carried, trace_id};
 pub use metrics::{ImportOutcome, Metrics, Outcome};
+pub use traceparent::trace_id_of;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -14,8 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens,
+    accounts, allocations, audit, certs, delegations, disconnects, exclusions, grants, health,
+    imports, jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -35,6 +35,7 @@ use super::{
         exclusions::get_exclusion, exclusions::end_exclusion,
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        audit::list_audit_events, audit::export_audit_events,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,
@@ -120,6 +121,11 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         (with_body, "408", "The body did not arrive in time"),
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
+        (
+            guarded,
+            "429",
+            "The caller, the account or the address asks too often; Retry-After says when to come again",
+        ),
         (guarded, "500", "The service failed"),
         (
             fails,

@@ -13,10 +13,14 @@ use uuid::Uuid;
 
 use super::Service;
 use super::problem::Problem;
+use crate::authority::new_id;
+use crate::telemetry::{self, Exchange};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at.
+/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at. In
+/// order of time, so that the index of the trail grows at its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestId(pub(super) Uuid);
 
@@ -29,12 +33,39 @@ impl RequestId {
     }
 }
 
-/// The middleware around everything.
+/// The middleware around everything. Log lines of the exchange name it, and its trace if it is a part of one.
 pub(super) async fn dress(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (start, id) = (Instant::now(), Uuid::new_v4());
+    let start = Instant::now();
+    let id = request
+        .app_data::<Data<Service>>()
+        .map_or_else(Uuid::new_v4, |service| {
+            new_id(service.authority.clock.now())
+        });
+    let exchange = Exchange {
+        request_id: id.to_string(),
+        trace_id: trace_id(&request).map(str::to_owned),
+    };
+    exchange.scope(dressed(request, next, start, id)).await
+}
+
+/// The trace that the request is a part of. Two that are named are none.
+fn trace_id(request: &ServiceRequest) -> Option<&str> {
+    let mut named = request.headers().get_all(TRACEPARENT);
+    match (named.next(), named.next()) {
+        (Some(one), None) => telemetry::trace_id_of(one.to_str().ok()?),
+        (Some(_), Some(_)) | (None, _) => None,
+    }
+}
+
+async fn dressed(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    start: Instant,
+    id: Uuid,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let secure = request.app_config().secure();
     request.extensions_mut().insert(RequestId(id));
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod allocations;
+pub mod audit;
 mod body;
 mod caller;
 mod certs;
@@ -111,6 +112,8 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants").get(grants::list_grants))
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        .service(at("/v1/audit-events").get(audit::list_audit_events))
+        .service(at("/v1/audit-events/export").get(audit::export_audit_events))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))

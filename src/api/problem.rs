@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::authority::import::ImportError;
-use crate::authority::{IssueError, Refused, StoreError};
+use crate::authority::{IssueError, Refused, StoreError, TooMany};
 use crate::callers::Unproven;
 use crate::domain::Denial;
 use crate::domain::denial::{Refusal, Subject};
@@ -310,11 +310,24 @@ impl From<IssueError> for Problem {
         match error {
             IssueError::Denied(denial) => denial.into(),
             IssueError::Store(error) => error.into(),
+            IssueError::TooMany(too_many) => too_many.into(),
             IssueError::Signer(_) | IssueError::NoSigner | IssueError::Random(_) => {
                 Self::unavailable(&error)
             }
             IssueError::Lint(_) => Self::internal(&error),
         }
+    }
+}
+
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "Too many requests",
+        )
+        .saying(too_many)
+        .with_header(header::RETRY_AFTER, too_many.seconds.into())
     }
 }
 

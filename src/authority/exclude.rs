@@ -33,7 +33,7 @@ impl Authority {
     ) -> Result<Affected<Exclusion>, Refused> {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = Event::new(caller, now, "exclude");
+        let (event, subject) = (Event::new(caller, now, "exclude"), new.numbers);
         let exclusion = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -47,6 +47,7 @@ impl Authority {
                 superseded_at: None,
             },
         };
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
             let detail = json!({
@@ -64,7 +65,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.store.change("exclude", work).await
+        self.change(recorded, subject, work).await
     }
 
     /// Gives numbers their authority back: now, or at an instant to come.
@@ -81,6 +82,7 @@ impl Authority {
         let now = self.clock.now();
         let end = at.unwrap_or(now);
         let event = Event::new(caller, now, "end-exclusion");
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx.exclusion(id)?.ok_or(Refused::NotFound("exclusion"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
@@ -90,6 +92,6 @@ impl Authority {
             }
             Ok(ended)
         };
-        self.store.change("end-exclusion", work).await
+        self.change(recorded, id, work).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod allocate;
+mod change;
 mod delegate;
 mod disconnect;
 mod error;
@@ -14,6 +15,7 @@ pub mod import;
 mod issue;
 pub mod jobs;
 mod lifetime;
+mod limits;
 mod lookup;
 mod policy;
 mod read;
@@ -28,6 +30,7 @@ pub use error::Refused;
 pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
 pub use issue::{IssueError, Issued};
+pub use limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use lookup::Known;
 pub use policy::{Action, Policy, PolicyError};
 pub use signers::{Listed, ListedChain, Rotation, Signers};
@@ -36,15 +39,13 @@ pub use withdraw::{Affected, Outstanding};
 // What `api` asks with and renders, so that it need not know the store and the signer.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{Patience, RefusedFile};
-pub use crate::store::{GrantFilter, Page, PageOf, StoreError};
+pub use crate::store::{AuditEvent, EventFilter, GrantFilter, Page, PageOf, StoreError, new_id};
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, Window};
-use crate::store::{AuditEvent, Store, Tx, new_id};
+use crate::store::{Event, Store};
 use crate::telemetry::Metrics;
 use scope::Scope;
 
@@ -82,6 +83,7 @@ pub struct Authority {
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
     pub aging: AgingDays,
+    pub limits: Limits,
     pub metrics: Arc<Metrics>,
 }
 
@@ -119,42 +121,5 @@ fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, 
     match window.until() {
         Some(until) if until <= now => Err(Refused::Over(until)),
         _ => Ok(window),
-    }
-}
-
-/// An event of the trail: who did what to what.
-#[derive(Debug, Clone)]
-struct Event {
-    caller: Caller,
-    at: Time,
-    action: &'static str,
-}
-
-impl Event {
-    fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
-        Self {
-            caller: caller.clone(),
-            at,
-            action,
-        }
-    }
-
-    /// Records that it was done, in the transaction that does it.
-    fn done(
-        &self,
-        tx: &mut Tx<'_>,
-        subject: &dyn ToString,
-        detail: Value,
-    ) -> Result<(), StoreError> {
-        tx.insert_audit_events(&[AuditEvent {
-            id: new_id(self.at),
-            at: self.at,
-            caller: self.caller.id.clone(),
-            action: self.action.to_owned(),
-            subject: subject.to_string(),
-            outcome: "done".to_owned(),
-            detail,
-            request_id: self.caller.request_id,
-        }])
     }
 }

@@ -4,12 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
+use serde_json::json;
 use thiserror::Error;
 
 use super::pepper::Pepper;
 use crate::domain::clock::Time;
-use crate::domain::{AccountId, Role};
-use crate::store::{ApiKey, Store, StoreError, Tx};
+use crate::domain::{AccountId, Caller, Role};
+use crate::store::{ApiKey, Event, Store, StoreError, Tx};
 
 /// So that a key is known for what it is, also by scanners for leaked secrets.
 const PREFIX: &str = "tna_";
@@ -97,6 +98,7 @@ pub(super) async fn create(
     store: &Store,
     pepper: &Pepper,
     mut new: NewApiKey,
+    by: &Caller,
     now: Time,
 ) -> Result<ShownApiKey, ApiKeyError> {
     new.accounts.sort_unstable();
@@ -125,6 +127,7 @@ pub(super) async fn create(
         created_at: now,
         revoked_at: None,
     };
+    let event = event(by, now, "create-api-key", &row);
     let work = move |tx: &mut Tx<'_>| {
         let known = tx.accounts(&row.accounts.iter().collect::<Vec<_>>())?;
         let unknown = row
@@ -134,11 +137,23 @@ pub(super) async fn create(
         if let Some(unknown) = unknown {
             return Err(ApiKeyError::UnknownAccount(unknown.clone()));
         }
-        Ok(tx.insert_api_key(&row)?)
+        tx.insert_api_key(&row)?;
+        // Never the secret, nor its hash.
+        let detail = json!({ "role": row.role, "accounts": row.accounts, "label": row.label });
+        Ok(event.done(tx, &row.id, detail)?)
     };
     store.change("create-api-key", work).await?;
     Ok(ShownApiKey {
         key: format!("{PREFIX}{id}_{secret}"),
         id,
     })
+}
+
+/// An event about a key: about the account that it speaks for, if that is one.
+pub(super) fn event(by: &Caller, now: Time, action: &'static str, key: &ApiKey) -> Event {
+    let event = Event::new(by, now, action);
+    match key.accounts.as_slice() {
+        [only] => event.about(only),
+        _ => event,
+    }
 }

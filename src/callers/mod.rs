@@ -12,11 +12,12 @@ pub use pepper::{Pepper, PepperError};
 
 use std::sync::Arc;
 
+use serde_json::json;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::{Caller, Clock};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Store, StoreError, Tx, new_id};
 use api_key::PresentedKey;
 
 /// Why nobody is proven.
@@ -30,6 +31,18 @@ pub enum Unproven {
     Invalid,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Unproven {
+    /// The word of the metric; none for a failure, which says nothing of the peer.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing => Some("missing"),
+            Self::Invalid => Some("invalid"),
+            Self::Store(_) => None,
+        }
+    }
 }
 
 /// Proves callers, and makes the keys that prove them.
@@ -85,7 +98,9 @@ impl Callers {
     /// # Errors
     /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
     pub async fn create(&self, new: NewApiKey) -> Result<ShownApiKey, ApiKeyError> {
-        api_key::create(&self.store, &self.pepper, new, self.clock.now()).await
+        let now = self.clock.now();
+        let by = Caller::at_the_command_line(new_id(now));
+        api_key::create(&self.store, &self.pepper, new, &by, now).await
     }
 
     /// Makes a key useless from now on. Says whether there was one to revoke.
@@ -94,7 +109,18 @@ impl Callers {
     /// [`StoreError`] if the store cannot take it.
     pub async fn revoke(&self, id: String) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let work = move |tx: &mut Tx<'_>| tx.revoke_api_key(&id, now);
+        let by = Caller::at_the_command_line(new_id(now));
+        let work = move |tx: &mut Tx<'_>| -> Result<bool, StoreError> {
+            let Some(key) = tx.api_key(&id)? else {
+                return Ok(false);
+            };
+            let revoked = tx.revoke_api_key(&id, now)?;
+            if revoked {
+                let event = api_key::event(&by, now, "revoke-api-key", &key);
+                event.done(tx, &id, json!({}))?;
+            }
+            Ok(revoked)
+        };
         self.store.change("revoke-api-key", work).await
     }
 }

@@ -51,6 +51,7 @@ impl Config {
             );
         }
         self.validate_signer()?;
+        self.limits.validate()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(
                 "api_keys.secret",
@@ -142,6 +143,9 @@ impl Config {
         if let Some(workers) = server.workers {
             within("server.workers", workers as u64, 1_024)?;
         }
+        let (connections, requests) = (server.max_connections, server.max_requests);
+        within("server.max_connections", connections as u64, 1_000_000)?;
+        within("server.max_requests", requests as u64, 1_000_000)?;
         at_least_one("server.max_body_bytes", server.max_body_bytes as u64)?;
         at_least_one("server.request_timeout", server.request_timeout)
     }
@@ -182,7 +186,7 @@ fn within(key: &'static str, value: u64, most: u64) -> Result<(), ConfigError> {
     at_least_one(key, value)
 }
 
-fn wrong<T>(key: &'static str, why: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn wrong<T>(key: &'static str, why: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Wrong {
         key,
         why: why.into(),

@@ -17,6 +17,7 @@ mod grants;
 mod inventory;
 mod issue;
 mod jobs;
+mod lanes;
 mod migrations;
 mod page;
 mod schema;
@@ -26,7 +27,7 @@ mod tx;
 mod writer;
 
 pub use api_keys::ApiKey;
-pub use audit::AuditEvent;
+pub use audit::{AuditEvent, Event, EventFilter};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use grants::GrantFilter;
@@ -45,6 +46,9 @@ use uuid::{Timestamp, Uuid};
 use crate::domain::clock::Time;
 use crate::telemetry::Metrics;
 use writer::Writer;
+
+/// The lane of what the service does by itself. No tenant has this name.
+const OWN_LANE: &str = "";
 
 /// How a store is set up.
 #[derive(Debug, Clone)]
@@ -129,27 +133,29 @@ impl Store {
         outcome
     }
 
-    /// Decides an order and records what was decided, in one transaction. Answers after COMMIT.
+    /// Decides an order and records what was decided, in one transaction. It waits in the lane of a tenant, which is any
+    /// name: lanes take turns. Answers after COMMIT.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done; then there is no token.
-    pub async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
-        let mut verdicts = self.writer.issue(vec![order]).await?;
+    pub async fn issue(&self, lane: &str, order: Order) -> Result<Verdict, StoreError> {
+        let verdict = self.writer.issue(lane, vec![order]).await.pop();
         let lost = || StoreError::Unavailable("the order was not answered".to_owned());
-        verdicts.pop().ok_or_else(lost)
+        verdict.ok_or_else(lost)?
     }
 
-    /// Decides many orders, each for itself, and records what was decided, in one transaction. Answers after COMMIT, in
-    /// the order of the orders.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that could not be done; then there are no tokens.
-    pub async fn issue_all(&self, orders: Vec<Order>) -> Result<Vec<Verdict>, StoreError> {
-        self.writer.issue(orders).await
+    /// Decides many orders, each for itself, and records what was decided, in as few transactions as may be. Each answer
+    /// comes after COMMIT; they are in the order of the orders.
+    pub async fn issue_all(
+        &self,
+        lane: &str,
+        orders: Vec<Order>,
+    ) -> Vec<Result<Verdict, StoreError>> {
+        self.writer.issue(lane, orders).await
     }
 
-    /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
-    /// once; if it fails, nothing of it stays. Answers after COMMIT.
+    /// Changes what is kept, in a transaction of this name, for the service itself. `work` runs alone, on all replicas, and
+    /// may run more than once; if it fails, nothing of it stays. Answers after COMMIT.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done, or whatever `work` returns.
@@ -162,7 +168,24 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.change(name, work).await
+        self.writer.change(OWN_LANE, name, work).await
+    }
+
+    /// The same for somebody, in the lane of a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that could not be done, or whatever `work` returns.
+    pub async fn change_in<T, E>(
+        &self,
+        lane: &str,
+        name: &'static str,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.change(lane, name, work).await
     }
 
     /// Checks that the store can read and write now. Blocks.

@@ -133,6 +133,8 @@ table! {
         outcome -> Text,
         detail -> Text,
         request_id -> Text,
+        account_id -> Nullable<Text>,
+        caller_account_id -> Nullable<Text>,
     }
 }
 

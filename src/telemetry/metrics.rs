@@ -1,8 +1,8 @@
 //! The Prometheus metrics of the service.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::TelemetryError;
@@ -57,6 +57,10 @@ pub struct Metrics {
     pub writer_queue_length: IntGauge,
     /// Jobs that the writer put into one transaction.
     pub writer_batch_size: Histogram,
+    /// Jobs that had to make place for those of others.
+    pub writer_displaced: IntCounter,
+    limited: IntCounterVec,
+    unproven: IntCounterVec,
     /// When the signing certificate ends, in Unix seconds; of several, the first that does; 0 if there is none.
     pub signing_certificate_not_after_seconds: IntGauge,
     /// Files that are refused for signing now: an alarm when it is not 0.
@@ -140,6 +144,23 @@ impl Metrics {
                 "writer_batch_size",
                 "Jobs in one transaction of the writer.",
             )?,
+            writer_displaced: counter(
+                &registry,
+                "writer_displaced_total",
+                "Waiting jobs of the longest lane that made place for a job of another, and were answered 503.",
+            )?,
+            limited: counters(
+                &registry,
+                "limited_requests_total",
+                "Requests that came too often, by what is limited.",
+                &["limit"],
+            )?,
+            unproven: counters(
+                &registry,
+                "unproven_requests_total",
+                "Requests that proved nobody, by why.",
+                &["reason"],
+            )?,
             signing_certificate_not_after_seconds: gauge(
                 &registry,
                 "signing_certificate_not_after_seconds",
@@ -193,6 +214,16 @@ impl Metrics {
         if matches!(outcome, ImportOutcome::Done | ImportOutcome::Unchanged) {
             self.last_import.with_label_values(&[format]).set(now);
         }
+    }
+
+    /// Counts a request that came too often; the limit is one of the service's words.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// Counts a request that proved nobody; the reason is one of the service's words.
+    pub fn unproven(&self, reason: &'static str) {
+        self.unproven.with_label_values(&[reason]).inc();
     }
 
     /// Counts a signature that was not made; the kind is one word of the signer's.
@@ -280,6 +311,10 @@ fn counters(
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, TelemetryError> {
+    declare(registry, IntCounter::new(name, help))
+}
+
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
@@ -338,6 +373,8 @@ mod tests {
             .signing_certificate_not_after_seconds
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
+        metrics.limited("caller");
+        metrics.unproven("invalid");
         metrics.signing_chains("active", 2);
         let text = metrics.render().expect("text");
         for line in [
@@ -356,6 +393,9 @@ mod tests {
             "tn_authority_http_request_seconds_count{route=\"unmatched\"} 1",
             "tn_authority_transaction_seconds_count{name=\"issue\"} 1",
             "tn_authority_transaction_retries_total{name=\"issue\"} 1",
+            "tn_authority_limited_requests_total{limit=\"caller\"} 1",
+            "tn_authority_unproven_requests_total{reason=\"invalid\"} 1",
+            "tn_authority_writer_displaced_total 0",
             "tn_authority_writer_queue_length 3",
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",

@@ -11,7 +11,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, NewDelegation, Policy,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Policy,
 };
 use tn_authority::domain::grant::{Grant, Jti, Recorded};
 use tn_authority::domain::inventory::Basis;
@@ -125,6 +125,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        limits: Limits::none(),
         metrics,
     };
     let now = authority.clock.now();
@@ -181,12 +182,14 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             chains: Arc::new([candidate]),
             spcs: vec![spc],
             caller: caller.id,
+            caller_account: None,
+            trace: None,
             request_id: caller.request_id,
             audit_id: new_id(now),
             policy: Ok(()),
         };
         store
-            .issue(order)
+            .issue("bench", order)
             .await
             .expect("an answer")
             .expect("a grant")

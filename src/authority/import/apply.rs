@@ -10,6 +10,7 @@ use super::error::ImportError;
 use super::outcome::Imported;
 use super::write::{self, Change};
 use super::{Format, Told};
+use crate::authority::change::lane;
 use crate::authority::{Action, Authority, Event, jobs};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
@@ -81,7 +82,8 @@ impl Authority {
             });
         }
         let event = Event::new(caller, now, "import");
-        let draft = Arc::new(draft);
+        let subject = subject(&draft);
+        let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
             let mut told = draft.told.clone();
             let change = write::difference(tx, &draft.says, now, &mut told)?;
@@ -89,17 +91,24 @@ impl Authority {
                 return Err(ImportError::Lines(told.refused));
             }
             may_end(tx, &change, &told, consent, now)?;
-            write::apply(tx, &change, now)?;
+            write::apply(tx, &done, &change, now)?;
             let imported = summary(tx, &change, told, false, now)?;
             if !imported.changes_nothing() {
-                event.done(tx, &subject(&draft), detail(&imported, consent))?;
+                done.done(tx, &about, detail(&imported, consent))?;
             }
             if let Some(job) = job {
                 jobs::finish(tx, job, &imported, now)?;
             }
             Ok(imported)
         };
-        self.store.change("import", work).await
+        match job {
+            // What becomes of a job is recorded with the job.
+            Some(_) => {
+                let lane = lane(caller);
+                self.store.change_in(&lane, "import", work).await
+            }
+            None => self.change(event, subject, work).await,
+        }
     }
 }
 

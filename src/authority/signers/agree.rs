@@ -194,6 +194,8 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
         outcome: "refused".to_owned(),
         detail: json!({ "reason": refused.reason, "chain": refused.chain }),
         request_id: caller.request_id,
+        account: None,
+        caller_account: None,
     }
 }
 
