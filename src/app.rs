@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::Service;
-use crate::api::Uploads;
+use crate::api::{Service, UnderWay, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
@@ -223,6 +222,7 @@ fn compose(
         },
         authority,
         callers: Callers::new(store, pepper, clock.clone()),
+        under_way: UnderWay::at_most(config.server.max_requests),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -6,6 +6,7 @@
 mod exchange;
 mod lines;
 mod metrics;
+mod panics;
 mod traceparent;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -40,7 +41,7 @@ pub enum TelemetryError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Sets up the log on stderr. Its level comes from `RUST_LOG`; without it, `level` is the least that is logged.
+/// Sets up the log on stderr, panics included. Its level comes from `RUST_LOG`; without it, `level` is the least that is logged.
 ///
 /// # Errors
 /// [`TelemetryError`] if it is already set up.
@@ -61,5 +62,6 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
             writeln!(out, "{line}")
         })
         .try_init()?;
+    panics::log_them();
     Ok(())
 }

@@ -8,11 +8,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use uuid::Uuid;
 
 use super::Service;
 use super::problem::Problem;
+use super::under_way::OneMore;
 use crate::authority::new_id;
 use crate::telemetry::{self, Exchange};
 
@@ -69,8 +70,32 @@ async fn dressed(
     let secure = request.app_config().secure();
     request.extensions_mut().insert(RequestId(id));
 
-    let (request, response) = next.call(request).await?.into_parts();
-    let mut response = with_problem(response.map_into_boxed_body(), id);
+    let Some(_one_more) = enter(&request) else {
+        let response = Problem::too_busy().error_response();
+        return Ok(finish(request.into_response(response), start, id, secure));
+    };
+    let response = next.call(request).await?.map_into_boxed_body();
+    Ok(finish(response, start, id, secure))
+}
+
+/// A place among the requests that are worked on. Whether the service lives is answered always.
+fn enter(request: &ServiceRequest) -> Option<Option<OneMore>> {
+    let service = request.app_data::<Data<Service>>();
+    match (request.path(), service) {
+        ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Some(None),
+        (_, Some(service)) => service.under_way.enter().map(Some),
+    }
+}
+
+/// Dresses the answer, counts it, and logs it.
+fn finish(
+    response: ServiceResponse<BoxBody>,
+    start: Instant,
+    id: Uuid,
+    secure: bool,
+) -> ServiceResponse<BoxBody> {
+    let (request, response) = response.into_parts();
+    let mut response = with_problem(response, id);
     let shown = id.to_string();
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(&shown) {
@@ -105,7 +130,7 @@ async fn dressed(
         request_id = shown.as_str();
         "answered"
     );
-    Ok(ServiceResponse::new(request, response))
+    ServiceResponse::new(request, response)
 }
 
 /// Renders the problem of an answer. An error without one is a refusal of actix itself.

@@ -24,6 +24,7 @@ mod query;
 mod signers;
 mod token;
 mod tokens;
+mod under_way;
 mod view;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
 use problem::Problem;
+pub use under_way::UnderWay;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub struct Service {
     pub callers: Callers,
     pub jobs: Jobs,
     pub uploads: Uploads,
+    pub under_way: UnderWay,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; of a table, each piece of it.

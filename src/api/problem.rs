@@ -176,6 +176,11 @@ impl Problem {
         .with_header(header::RETRY_AFTER, RETRY_AFTER)
     }
 
+    /// As many requests are worked on as may be.
+    pub(super) fn too_busy() -> Self {
+        Self::unavailable(&"too many requests at one time")
+    }
+
     /// A part of a request that was given no answer, which does not happen.
     pub(super) fn unanswered() -> Self {
         Self::internal(&"a request of a bulk was not answered")

@@ -69,6 +69,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))
         .workers(workers)
+        .max_connections((server.max_connections / workers).max(1))
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
     let public = match tls {

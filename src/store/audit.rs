@@ -254,9 +254,7 @@ macro_rules! passing {
             query = query.filter(audit_events::request_id.eq(request.to_string()));
         }
         if let Some(until) = $filter.until {
-            query = query
-                .filter(audit_events::id.lt(first_id_at(until)))
-                .filter(audit_events::at.lt(until.timestamp()));
+            query = query.filter(audit_events::at.lt(until.timestamp()));
         }
         if let Some(from) = $filter.from {
             query = query.filter(audit_events::at.ge(from.timestamp()));
@@ -287,7 +285,8 @@ impl Tx<'_> {
         filter: &EventFilter,
         page: &Page,
     ) -> Result<PageOf<AuditEvent>, StoreError> {
-        // Ids are in order of time, so the primary key finds the start of a period.
+        // No id is older than its event, so the primary key finds the start of a period. It may be younger, when a clock
+        // was set back, so it does not find the end.
         let start = filter.from.map(first_id_at).unwrap_or_default();
         let after = start.as_str().max(page.after());
         let rows = self.run(|connection| {
@@ -300,7 +299,7 @@ impl Tx<'_> {
     }
 }
 
-/// What is not above any id of an event at this instant, and above those of the second before.
+/// What is not above the id of any event from this instant on.
 fn first_id_at(time: Time) -> String {
     let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or_default();
     Builder::from_unix_timestamp_millis(milliseconds, &[0; 10])

@@ -198,7 +198,7 @@ mod tests {
         let mut batch = lanes.take(4).expect("a batch");
         assert_eq!(lanes.push("c", 20), Pushed::Taken);
         lanes.put_back(batch.split_off(1));
-        assert_eq!(taken(&lanes, 10), [10, 1, 11, 20, 12, 2]);
+        assert_eq!(taken(&lanes, 10), [10, 1, 20, 11, 2, 12]);
         lanes.close();
         assert_eq!(lanes.push("a", 9), Pushed::Closed(9));
         assert!(lanes.take(1).is_none());

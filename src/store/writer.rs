@@ -275,11 +275,10 @@ impl Worker {
         while let Some(taken) = jobs.take(batch) {
             let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));
+            self.metrics.writer_queue_length.sub(count(taken.len()));
             let left = self.transact(taken);
+            self.metrics.writer_queue_length.add(count(left.len()));
             let done = lanes.len() - left.len();
-            self.metrics
-                .writer_queue_length
-                .sub(done.try_into().unwrap_or(i64::MAX));
             jobs.put_back(lanes.into_iter().skip(done).zip(left).collect());
         }
     }
@@ -424,6 +423,10 @@ fn take_turn(connection: &mut AnyConnection, alone: bool) -> QueryResult<()> {
             "SELECT pg_advisory_xact_lock_shared(8468774)"
         }),
     }
+}
+
+fn count(jobs: usize) -> i64 {
+    jobs.try_into().unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch has few jobs")]

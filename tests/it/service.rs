@@ -12,7 +12,7 @@ use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceRespon
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
-use tn_authority::api::{self, Service, Uploads};
+use tn_authority::api::{self, Service, UnderWay, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper};
 use tn_authority::domain::{Role, TnAuthList};
@@ -63,6 +63,7 @@ impl Api {
                 max_bytes: UPLOAD_LIMIT,
                 max_ended_ppm: 100_000,
             },
+            under_way: UnderWay::at_most(1_000),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),
@@ -200,6 +201,27 @@ impl Answer {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The body, put together if it came in chunks, all of which have to be there.
+    #[track_caller]
+    pub fn unchunked(&self) -> Vec<u8> {
+        if self.header("transfer-encoding") != Some("chunked") {
+            return self.body.clone();
+        }
+        let (mut whole, mut rest) = (Vec::new(), self.body.as_slice());
+        loop {
+            let end = rest.windows(2).position(|two| two == b"\r\n");
+            let end = end.expect("the end of the size of a chunk");
+            let size = std::str::from_utf8(&rest[..end]).expect("ASCII");
+            let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+            let chunk = &rest[end + 2..];
+            if size == 0 {
+                return whole;
+            }
+            whole.extend_from_slice(&chunk[..size]);
+            rest = &chunk[size + 2..];
+        }
     }
 
     #[track_caller]

@@ -13,4 +13,5 @@ mod main_job;
 mod outstanding;
 mod policies;
 mod resellers;
+mod trail;
 mod windows;
