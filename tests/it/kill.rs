@@ -19,7 +19,7 @@ use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::store::{Settings, Store};
 use tn_authority::telemetry::Metrics;
 
-use crate::support::{Db, fingerprint};
+use crate::support::{Db, Logged as _, fingerprint};
 
 const KILLS: usize = 50;
 const CLIENTS: usize = 4;
@@ -60,14 +60,14 @@ fn every_token_that_was_received_is_in_the_ledger(db: Db) {
 }
 
 /// A carrier with its files, an account and its key.
-struct Carrier {
+pub struct Carrier {
     dir: TempDir,
     database: String,
-    api_key: String,
+    pub api_key: String,
 }
 
 impl Carrier {
-    fn over(db: &Db) -> Self {
+    pub fn over(db: &Db) -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
@@ -96,7 +96,7 @@ impl Carrier {
         carrier
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(EXECUTABLE);
         let file = |name: &str| -> PathBuf { self.dir.path().join(name) };
         command
@@ -111,7 +111,7 @@ impl Carrier {
     }
 
     fn run(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("the command");
+        let output = self.command(args).logged_output();
         assert!(
             output.status.success(),
             "{args:?}: {}",
@@ -132,7 +132,7 @@ impl Carrier {
         command.env("TN_AUTHORITY__SERVER__LISTEN", free.to_string());
         let mut service = command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .logging()
             .spawn()
             .expect("the service");
         wait_for(free, &mut service);
@@ -156,7 +156,7 @@ impl Carrier {
     }
 }
 
-fn wait_for(address: SocketAddr, service: &mut Child) {
+pub fn wait_for(address: SocketAddr, service: &mut Child) {
     let patience = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(address).is_err() {
         let ended = service.try_wait().expect("the state of the service");

@@ -42,6 +42,7 @@ mod service;
 mod signer;
 mod signers;
 mod signing_key;
+mod sockets;
 mod softhsm;
 mod store;
 mod stories;
