@@ -70,20 +70,26 @@ async fn dressed(
     let secure = request.app_config().secure();
     request.extensions_mut().insert(RequestId(id));
 
-    let Some(_one_more) = enter(&request) else {
-        let response = Problem::too_busy().error_response();
-        return Ok(finish(request.into_response(response), start, id, secure));
+    let _one_more = match enter(&request) {
+        Ok(one_more) => one_more,
+        Err(busy) => {
+            let response = request.into_response(busy.error_response());
+            return Ok(finish(response, start, id, secure));
+        }
     };
     let response = next.call(request).await?.map_into_boxed_body();
     Ok(finish(response, start, id, secure))
 }
 
 /// A place among the requests that are worked on. Whether the service lives is answered always.
-fn enter(request: &ServiceRequest) -> Option<Option<OneMore>> {
+fn enter(request: &ServiceRequest) -> Result<Option<OneMore>, Problem> {
     let service = request.app_data::<Data<Service>>();
     match (request.path(), service) {
-        ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Some(None),
-        (_, Some(service)) => service.under_way.enter().map(Some),
+        ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Ok(None),
+        (_, Some(service)) => match service.under_way.enter() {
+            None => Err(Problem::too_busy()),
+            one_more => Ok(one_more),
+        },
     }
 }
 

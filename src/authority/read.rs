@@ -123,14 +123,15 @@ impl Authority {
                 let shown = match (scope, &event.caller_account) {
                     (Scope::Everything, _) => true,
                     (Scope::Below(_), None) => false,
-                    (Scope::Below(_), Some(account)) => match known.get(account) {
-                        Some(shown) => *shown,
-                        None => {
+                    (Scope::Below(_), Some(account)) => {
+                        if let Some(shown) = known.get(account) {
+                            *shown
+                        } else {
                             let shown = scope.account(tx, account)?.is_some();
                             known.insert(account.clone(), shown);
                             shown
                         }
-                    },
+                    }
                 };
                 if !shown {
                     event.caller.clear();

@@ -10,6 +10,8 @@
 //! What takes authority away and what mints must not pass each other, on any replica. On PostgreSQL both hold an advisory
 //! lock until they commit: minting shares it, changing the inventory has it alone. SQLite has one writer anyway.
 
+mod job;
+
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,9 +25,10 @@ use super::error::{OpenError, Remedy, StoreError};
 use super::issue::{self, Order};
 use super::lanes::{Lanes, Pushed};
 use super::tx::Tx;
-use crate::domain::Denial;
-use crate::domain::grant::{Grant, Recorded};
 use crate::telemetry::Metrics;
+use job::{ChangeOf, IssueJob, Job};
+
+pub use job::Verdict;
 
 /// How often a transaction is tried that others were in the way of.
 const ATTEMPTS: u32 = 5;
@@ -33,75 +36,12 @@ const ATTEMPTS: u32 = 5;
 /// After this time a transaction begins with nothing more of its batch.
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
-/// What becomes of an order: a grant that is in the database, or a denial that is.
-pub type Verdict = Result<Recorded<Grant>, Denial>;
-
 /// The way to the thread that writes. Dropping it lets the thread finish what waits.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Lanes<Job>>,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
-}
-
-/// Something to be written, and the place for its outcome until COMMIT.
-enum Job {
-    Issue(Box<IssueJob>),
-    Change(Box<dyn Change>),
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Job").field(&self.name()).finish()
-    }
-}
-
-/// An order, its outcome once it is decided, and who waits for it.
-struct IssueJob {
-    order: Order,
-    outcome: Option<Result<Grant, Denial>>,
-    reply: oneshot::Sender<Result<Verdict, StoreError>>,
-}
-
-/// A change of the inventory: a closure that may run twice, with its type erased.
-trait Change: Send {
-    fn name(&self) -> &'static str;
-    fn run(&mut self, tx: &mut Tx<'_>);
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct ChangeOf<F, T, E> {
-    name: &'static str,
-    work: F,
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Change for ChangeOf<F, T, E>
-where
-    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: From<StoreError> + Send,
-{
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) {
-        self.outcome = Some(tx.savepoint(&mut self.work));
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let outcome = match (committed, self.outcome) {
-            (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => {
-                Err(StoreError::Unavailable("the change was not run".to_owned()).into())
-            }
-            (Err(error), _) => Err(error.into()),
-        };
-        // Whoever asked may have gone away; what was committed stays.
-        let _ = self.reply.send(outcome);
-    }
 }
 
 impl Writer {
@@ -231,31 +171,6 @@ fn gone() -> StoreError {
     StoreError::Unavailable("the thread that writes has ended".to_owned())
 }
 
-impl Job {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Issue(_) => "issue",
-            Self::Change(change) => change.name(),
-        }
-    }
-
-    fn answer(self, committed: Result<(), StoreError>) {
-        match self {
-            Self::Change(change) => change.answer(committed),
-            Self::Issue(job) => {
-                let verdict = match (committed, job.outcome) {
-                    (Ok(()), Some(outcome)) => Ok(outcome.map(Recorded::after_commit)),
-                    (Ok(()), None) => Err(StoreError::Unavailable(
-                        "the order was not decided".to_owned(),
-                    )),
-                    (Err(error), _) => Err(error),
-                };
-                let _ = job.reply.send(verdict);
-            }
-        }
-    }
-}
-
 /// Why a transaction was not committed, and what helps.
 struct Failure {
     remedy: Remedy,
@@ -299,7 +214,9 @@ impl Worker {
             let failure = match outcome {
                 Ok(done) => {
                     let left = jobs.split_off(done);
-                    jobs.into_iter().for_each(|job| job.answer(Ok(())));
+                    for job in jobs {
+                        job.answer(Ok(()));
+                    }
                     return left;
                 }
                 Err(failure) => failure,

@@ -76,6 +76,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`TelemetryError`] if two have one name.
+    #[expect(clippy::too_many_lines, reason = "every metric is declared here, once")]
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
         let build = gauges(

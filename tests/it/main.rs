@@ -22,6 +22,7 @@ mod api_token;
 mod api_tokens;
 mod api_trail;
 mod architecture;
+mod audit;
 mod blocks;
 mod certificates;
 mod chains;
