@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::{Idempotency, Service, Uploads};
+use crate::api::{Idempotency, Service, UnderWay, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
-    Authority, Carrier, Lifetimes, Patience, Policy, PolicyError, Refused, Rotation, Signers,
+    Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
+    Refused, Rotation, Signers,
 };
 use crate::callers::{Callers, Pepper, PepperError};
-use crate::config::{Config, Secret, SecretError};
+use crate::config::{self, Config, Secret, SecretError};
 use crate::domain::{Caller, Clock, Passphrase};
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::pool::PoolSettings;
@@ -230,6 +231,7 @@ fn compose(
             horizon: config.tokens.max_horizon,
         },
         aging: config.aging.days.clone(),
+        limits: limits(&config.limits),
         metrics: Arc::clone(&metrics),
     };
     let authority = Arc::new(authority);
@@ -244,10 +246,21 @@ fn compose(
         authority,
         callers,
         idempotency,
+        under_way: UnderWay::at_most(config.server.max_requests),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
+}
+
+fn limits(section: &config::Limits) -> Limits {
+    let rate = |per_second, burst| Rate { per_second, burst };
+    Limits::new(
+        rate(section.caller_rate, section.caller_burst),
+        rate(section.account_rate, section.account_burst),
+        rate(section.unproven_rate, section.unproven_burst),
+        &LimitClock::default(),
+    )
 }
 
 /// Checks that there is, or will be, a secret for the API keys; makes none.

@@ -3,6 +3,7 @@
 //! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. A key that nobody
 //! knows is an error: a mistyped one would otherwise be a default that nobody chose.
 
+mod limits;
 mod list;
 mod proofs;
 mod secret;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::domain::{AccountId, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
+pub use limits::Limits;
 use list::list;
 pub use proofs::{CertificateCaller, ClientCertificates, Issuer, OAuth, Proxy};
 pub use secret::{DatabaseUrl, Secret, SecretError};
@@ -48,6 +50,7 @@ pub struct Config {
     pub aging: Aging,
     pub policy: Policy,
     pub imports: Imports,
+    pub limits: Limits,
     pub api_keys: ApiKeys,
     pub oauth: OAuth,
     pub client_certificates: ClientCertificates,
@@ -85,6 +88,10 @@ pub struct Server {
     pub max_bulk_body_bytes: usize,
     /// Seconds that a client has to send a request.
     pub request_timeout: u64,
+    /// Connections that are open at one time.
+    pub max_connections: usize,
+    /// Requests that are worked on at one time; more are answered 503.
+    pub max_requests: usize,
     /// Seconds that requests under way get when the service stops.
     pub shutdown_timeout: u64,
 }
@@ -265,6 +272,8 @@ impl Default for Server {
             max_body_bytes: 262_144,
             max_bulk_body_bytes: 2_097_152,
             request_timeout: 10,
+            max_connections: 10_000,
+            max_requests: 5_000,
             shutdown_timeout: 20,
         }
     }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, certificate, check, delegation, demo, exclusion, explain,
+    account, allocation, api_key, audit, certificate, check, delegation, demo, exclusion, explain,
     fingerprint, import, migrate, policy, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
@@ -70,6 +70,8 @@ enum Service {
     Exclusion(exclusion::Command),
     Explain(explain::Args),
     Import(import::Args),
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 fn main() -> ExitCode {
@@ -112,5 +114,6 @@ fn configured(file: Option<&Path>, service: Service) -> commands::Outcome {
         Service::Exclusion(command) => exclusion::run(&command, &config),
         Service::Explain(args) => explain::run(args, &config),
         Service::Import(args) => import::run(args, &config),
+        Service::Audit(command) => audit::run(command, &config),
     }
 }

@@ -3,8 +3,11 @@
 //! A leaf: knows no other room. Labels come from fixed sets, never from what a caller wrote, so that nobody can fill the
 //! memory with time series; and what a caller wrote reaches a log line only escaped, so that nobody can forge one.
 
+mod exchange;
 mod lines;
 mod metrics;
+mod panics;
+mod traceparent;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -13,7 +16,9 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use exchange::{Exchange, carried, trace_id};
 pub use metrics::{ImportOutcome, Metrics, Outcome};
+pub use traceparent::trace_id_of;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -36,7 +41,7 @@ pub enum TelemetryError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Sets up the log on stderr. Its level comes from `RUST_LOG`; without it, `level` is the least that is logged.
+/// Sets up the log on stderr, panics included. Its level comes from `RUST_LOG`; without it, `level` is the least that is logged.
 ///
 /// # Errors
 /// [`TelemetryError`] if it is already set up.
@@ -57,5 +62,6 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
             writeln!(out, "{line}")
         })
         .try_init()?;
+    panics::log_them();
     Ok(())
 }

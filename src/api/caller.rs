@@ -11,9 +11,10 @@ use actix_web::{FromRequest, HttpRequest};
 use super::Service;
 use super::exchange::RequestId;
 use super::problem::Problem;
-use crate::authority::Action;
+use crate::authority::{Action, Refused, TooMany};
 use crate::callers::{Callers, Offered, PresentedCertificate, Refusal};
 use crate::domain::{Caller, Role};
+use crate::telemetry::carried;
 
 /// A caller of any role.
 #[derive(Debug)]
@@ -107,12 +108,13 @@ impl FromRequest for Asking {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let callers = &service(&request)?.callers;
+            let service = service(&request)?;
+            let callers = &service.callers;
             let offered = offered(callers, &request).ok();
             let recalled =
                 offered.and_then(|offered| callers.recall(&offered, RequestId::of(&request)));
             match recalled {
-                Some(caller) => Ok(Self(caller)),
+                Some(caller) => counted(&service, caller).map(Self),
                 None => prove(&request).await.map(Self),
             }
         })
@@ -122,16 +124,51 @@ impl FromRequest for Asking {
 /// The verbs ask this too. Asked here, it keeps those who may not from learning what a well-formed request is answered.
 async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Problem> {
     let caller = prove(request).await?;
-    service(request)?.authority.require(&caller, action)?;
+    let authority = &service(request)?.authority;
+    match (authority.require(&caller, action), action) {
+        (Err(Refused::Forbidden), Action::Manage | Action::Provision) => {
+            let route = request.match_pattern().unwrap_or_default();
+            let what = format!("{} {route}", request.method());
+            authority.forbid(&caller, action, what).await?;
+        }
+        (checked, _) => checked?,
+    }
     Ok(caller)
 }
 
+/// Proves the caller, and counts it; or counts an address from which nobody was proven.
 async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
     let offered = offered(&service.callers, request);
     let offered = offered.map_err(|refusal| service.callers.refused(refusal, id))?;
-    Ok(web::block(move || service.callers.prove(&offered, id)).await??)
+    let from = offered.from;
+    let data = service.clone();
+    let prove = carried(move || data.callers.prove(&offered, id));
+    match web::block(prove).await? {
+        Ok(caller) => counted(&service, caller),
+        Err(unproven) => {
+            // Whoever has valid credentials is not held up by others behind the same address.
+            if let (Some(from), true) = (from, unproven.blames_the_asker()) {
+                let limited = service.authority.limits.failed_proof(from);
+                limited.map_err(|too_many| refused(&service, too_many))?;
+            }
+            Err(unproven.into())
+        }
+    }
+}
+
+/// The caller, unless it asks too often.
+fn counted(service: &Service, caller: Caller) -> Result<Caller, Problem> {
+    let limited = service.authority.limits.caller(&caller);
+    limited.map_err(|too_many| refused(service, too_many))?;
+    Ok(caller)
+}
+
+fn refused(service: &Service, too_many: TooMany) -> Problem {
+    let metrics = &service.authority.metrics;
+    metrics.limited(too_many.limit.as_str());
+    too_many.into()
 }
 
 fn offered(callers: &Callers, request: &HttpRequest) -> Result<Offered, Refusal> {

@@ -15,8 +15,8 @@ use super::idempotency::Keys;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, api_keys, certs, delegations, disconnects, exclusions, grants, health,
-    imports, jobs, numbers, signers, token, tokens,
+    accounts, allocations, api_keys, audit, certs, delegations, disconnects, exclusions, grants,
+    health, imports, jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -36,6 +36,7 @@ use super::{
         exclusions::get_exclusion, exclusions::end_exclusion,
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        audit::list_audit_events, audit::export_audit_events,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
@@ -140,6 +141,11 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         (with_body, "408", "The body did not arrive in time"),
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
+        (
+            guarded,
+            "429",
+            "The caller, the account or the address asks too often; Retry-After says when to come again",
+        ),
         (guarded, "500", "The service failed"),
         (
             fails,

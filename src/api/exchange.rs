@@ -8,16 +8,21 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use uuid::Uuid;
 
 use super::Service;
 use super::idempotency::Finished;
 use super::problem::Problem;
+use super::under_way::OneMore;
+use crate::authority::new_id;
+use crate::telemetry::{self, Exchange};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at.
+/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at. In
+/// order of time, so that the index of the trail grows at its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestId(pub(super) Uuid);
 
@@ -30,17 +35,74 @@ impl RequestId {
     }
 }
 
-/// The middleware around everything.
+/// The middleware around everything. Log lines of the exchange name it, and its trace if it is a part of one.
 pub(super) async fn dress(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (start, id) = (Instant::now(), Uuid::new_v4());
+    let start = Instant::now();
+    let id = request
+        .app_data::<Data<Service>>()
+        .map_or_else(Uuid::new_v4, |service| {
+            new_id(service.authority.clock.now())
+        });
+    let exchange = Exchange {
+        request_id: id.to_string(),
+        trace_id: trace_id(&request).map(str::to_owned),
+    };
+    exchange.scope(dressed(request, next, start, id)).await
+}
+
+/// The trace that the request is a part of. Two that are named are none.
+fn trace_id(request: &ServiceRequest) -> Option<&str> {
+    let mut named = request.headers().get_all(TRACEPARENT);
+    match (named.next(), named.next()) {
+        (Some(one), None) => telemetry::trace_id_of(one.to_str().ok()?),
+        (Some(_), Some(_)) | (None, _) => None,
+    }
+}
+
+async fn dressed(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    start: Instant,
+    id: Uuid,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let secure = request.app_config().secure();
     request.extensions_mut().insert(RequestId(id));
 
-    let (request, response) = next.call(request).await?.into_parts();
-    let mut response = with_problem(response.map_into_boxed_body(), id);
+    let _one_more = match enter(&request) {
+        Ok(one_more) => one_more,
+        Err(busy) => {
+            let response = request.into_response(busy.error_response());
+            return Ok(finish(response, start, id, secure));
+        }
+    };
+    let response = next.call(request).await?.map_into_boxed_body();
+    Ok(finish(response, start, id, secure))
+}
+
+/// A place among the requests that are worked on. Whether the service lives is answered always.
+fn enter(request: &ServiceRequest) -> Result<Option<OneMore>, Problem> {
+    let service = request.app_data::<Data<Service>>();
+    match (request.path(), service) {
+        ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Ok(None),
+        (_, Some(service)) => match service.under_way.enter() {
+            None => Err(Problem::too_busy()),
+            one_more => Ok(one_more),
+        },
+    }
+}
+
+/// Dresses the answer, counts it, and logs it.
+fn finish(
+    response: ServiceResponse<BoxBody>,
+    start: Instant,
+    id: Uuid,
+    secure: bool,
+) -> ServiceResponse<BoxBody> {
+    let (request, response) = response.into_parts();
+    let mut response = with_problem(response, id);
     let shown = id.to_string();
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(&shown) {
@@ -75,7 +137,7 @@ pub(super) async fn dress(
         request_id = shown.as_str();
         "answered"
     );
-    Ok(ServiceResponse::new(request, response))
+    ServiceResponse::new(request, response)
 }
 
 /// Renders the problem of an answer. An error without one is a refusal of actix itself.

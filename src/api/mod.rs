@@ -5,6 +5,7 @@
 mod accounts;
 mod allocations;
 mod api_keys;
+pub mod audit;
 mod body;
 mod caller;
 mod certs;
@@ -25,6 +26,7 @@ mod query;
 mod signers;
 mod token;
 mod tokens;
+mod under_way;
 mod view;
 
 use std::path::PathBuf;
@@ -44,6 +46,7 @@ use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
 pub use idempotency::Idempotency;
 use problem::Problem;
+pub use under_way::UnderWay;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub struct Service {
     pub uploads: Uploads,
     /// What requests are kept with that may come again.
     pub idempotency: Idempotency,
+    pub under_way: UnderWay,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; of a table, each piece of it.
@@ -116,6 +120,8 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants").get(grants::list_grants))
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        .service(at("/v1/audit-events").get(audit::list_audit_events))
+        .service(at("/v1/audit-events/export").get(audit::export_audit_events))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))

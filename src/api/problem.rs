@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::authority::import::ImportError;
-use crate::authority::{IssueError, Refused, Repeated, StoreError};
+use crate::authority::{IssueError, Refused, Repeated, StoreError, TooMany};
 use crate::callers::SealError;
 use crate::domain::Denial;
 use crate::domain::denial::{Refusal, Subject};
@@ -187,6 +187,11 @@ impl Problem {
         .with_header(header::RETRY_AFTER, RETRY_AFTER)
     }
 
+    /// As many requests are worked on as may be.
+    pub(super) fn too_busy() -> Self {
+        Self::unavailable(&"too many requests at one time")
+    }
+
     /// A part of a request that was given no answer, which does not happen.
     pub(super) fn unanswered() -> Self {
         Self::internal(&"a request of a bulk was not answered")
@@ -338,11 +343,24 @@ impl From<IssueError> for Problem {
         match error {
             IssueError::Denied(denial) => denial.into(),
             IssueError::Store(error) => error.into(),
+            IssueError::TooMany(too_many) => too_many.into(),
             IssueError::Signer(_) | IssueError::NoSigner | IssueError::Random(_) => {
                 Self::unavailable(&error)
             }
             IssueError::Lint(_) => Self::internal(&error),
         }
+    }
+}
+
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "Too many requests",
+        )
+        .saying(too_many)
+        .with_header(header::RETRY_AFTER, too_many.seconds.into())
     }
 }
 

@@ -59,7 +59,10 @@ pub(super) enum AnswerView {
     },
 }
 
-/// Issue authority tokens for many accounts or lists at once. Each request is decided for itself.
+/// Issue authority tokens for many accounts or lists at once. Each request is decided for itself, in the order of the list,
+/// and not in one transaction: others have their turn in between, so the answers to one bulk may rest on different states of
+/// the inventory. Each request counts for its account; those that come too often have a problem with status 429 in their
+/// place, and those that the store could not take, one with status 503.
 #[utoipa::path(
     post, path = "/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = BulkBody,

@@ -92,6 +92,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let public = HttpServer::new(move || api::app(shared.clone()))
         .on_connect(keep_certificate)
         .workers(workers)
+        .max_connections((server.max_connections / workers).max(1))
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
     let public = match tls {

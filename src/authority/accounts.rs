@@ -23,7 +23,8 @@ impl Authority {
     ) -> Result<(Account, bool), Refused> {
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "put-account");
+        let (event, subject) = (Event::new(caller, now, "put-account"), id.clone());
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
             if parent.as_ref() == Some(&id) {
@@ -62,14 +63,11 @@ impl Authority {
                 Some(_) => tx.rename_account(&id, &account.name)?,
                 None => tx.insert_account(&account)?,
             }
-            event.done(
-                tx,
-                &id,
-                json!({ "name": account.name, "parent": account.parent() }),
-            )?;
+            let detail = json!({ "name": account.name, "parent": account.parent() });
+            event.about(&id).done(tx, &id, detail)?;
             Ok((account, known.is_none()))
         };
-        self.change(caller, "put-account", work).await
+        self.change(recorded, subject, work).await
     }
 
     /// From now on the account gets no tokens, and neither do its customers for what it has lent on. Lists what can still be
@@ -86,7 +84,8 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "suspend");
+        let (event, subject) = (Event::new(caller, now, "suspend"), id.clone());
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
             let by = scope.suspends_as(&account);
@@ -101,7 +100,7 @@ impl Authority {
             if known.is_none() || lifted {
                 tx.suspend_account(&id, by.as_ref(), new_id(now), now)?;
                 account.suspended_since = Some(now);
-                event.done(tx, &id, json!({ "by": by }))?;
+                event.about(&id).done(tx, &id, json!({ "by": by }))?;
             }
             let filter = GrantFilter {
                 within: Some(vec![account.clone()]),
@@ -113,7 +112,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.change_by(by, "suspend", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 
     /// From now on the account gets tokens again. A reseller cannot undo what was suspended above it.
@@ -129,7 +128,8 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "resume");
+        let (event, subject) = (Event::new(caller, now, "resume"), id.clone());
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
             if let Some(suspension) = tx.suspension(&id)?
@@ -139,11 +139,11 @@ impl Authority {
             }
             if account.suspended_since.take().is_some() {
                 tx.resume_account(&id, now)?;
-                event.done(tx, &id, json!({}))?;
+                event.about(&id).done(tx, &id, json!({}))?;
             }
             Ok(account)
         };
-        self.change_by(by, "resume", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 }
 

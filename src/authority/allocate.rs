@@ -37,7 +37,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         self.must_hold(&new.spc)?;
         let now = self.clock.now();
-        let event = Event::new(caller, now, "allocate");
+        let (event, subject) = (Event::new(caller, now, "allocate"), new.numbers);
         let allocation = Allocation {
             row: RowRef {
                 id: new_id(now),
@@ -52,6 +52,7 @@ impl Authority {
                 superseded_at: None,
             },
         };
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             must_be_free(tx, std::slice::from_ref(&allocation))?;
             tx.insert_allocations(std::slice::from_ref(&allocation))?;
@@ -62,7 +63,7 @@ impl Authority {
             event.done(tx, &allocation.row.id, detail)?;
             Ok(allocation.clone())
         };
-        self.change_by(by, "allocate", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 
     /// Records that the carrier gave numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
@@ -81,6 +82,7 @@ impl Authority {
         let now = self.clock.now();
         let end = at.unwrap_or(now);
         let event = Event::new(caller, now, "return");
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx.allocation(id)?.ok_or(Refused::NotFound("allocation"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
@@ -98,7 +100,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.change_by(by, "return", work).await
+        self.change_by(by, recorded, id, work).await
     }
 
     /// Refuses a code that is not one of the carrier's.

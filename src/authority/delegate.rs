@@ -54,8 +54,10 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "delegate");
+        let event = Event::new(caller, now, "delegate").about(&new.account);
+        let subject = new.account.clone();
         let id = new_id(now);
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let delegation = lend(tx, &scope, &new, id, now)?;
             let detail = json!({
@@ -69,7 +71,7 @@ impl Authority {
             event.done(tx, &delegation.row.id, detail)?;
             Ok(delegation)
         };
-        self.change_by(by, "delegate", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 
     /// Takes numbers back, with all that was lent on of them: now, or at an instant to come. Lists what can be redeemed
@@ -89,6 +91,7 @@ impl Authority {
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let end = at.unwrap_or(now);
         let event = Event::new(caller, now, "end-delegation");
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let not_found = Refused::NotFound("delegation");
             let known = tx.delegation(id)?.ok_or_else(|| not_found.clone())?;
@@ -96,9 +99,9 @@ impl Authority {
             // What a reseller was lent is its lender's to end, though it may know of it.
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
-            let (row, below) = end_with_all_below(tx, &known, end, now)?;
-            if below.is_some() {
-                event.done(tx, &id, json!({ "at": end, "ended_below": below }))?;
+            let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
+            if let Some(below) = below {
+                record_end(tx, &event, &row, end, below)?;
             }
             let filter = GrantFilter {
                 within: Some(vec![account]),
@@ -111,7 +114,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.change_by(by, "end-delegation", work).await
+        self.change_by(by, recorded, id, work).await
     }
 }
 
@@ -162,10 +165,24 @@ pub(super) fn lend(
     Ok(delegation)
 }
 
-/// Ends a loan at an instant, and at the same one all that hangs below it. Returns the loan as it is now and, if anything
+/// Records that a loan ends, and how many below it do: each account that loses numbers finds it in its own trail.
+pub(super) fn record_end(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    loan: &Delegation,
+    at: Time,
+    below: usize,
+) -> Result<(), StoreError> {
+    let event = event.of("end-delegation").about(&loan.account);
+    let detail = json!({ "at": at, "ended_below": below });
+    event.done(tx, &loan.row.id, detail)
+}
+
+/// Ends a loan at an instant, and at the same one all that hangs below it, which is recorded. Returns the loan as it is now and, if anything
 /// has changed, how many loans below it have.
 pub(super) fn end_with_all_below(
     tx: &mut Tx<'_>,
+    event: &Event,
     known: &Delegation,
     end: Time,
     now: Time,
@@ -175,13 +192,14 @@ pub(super) fn end_with_all_below(
         return Ok((row, None));
     }
     tx.supersede_delegation(known.row.id, now, still_held(&row))?;
-    let below = end_all_below(tx, known, end, now)?;
+    let below = end_all_below(tx, event, known, end, now)?;
     Ok((row, Some(below)))
 }
 
 /// Ends at an instant all that hangs below a loan. Says how many loans that were.
 fn end_all_below(
     tx: &mut Tx<'_>,
+    event: &Event,
     loan: &Delegation,
     end: Time,
     now: Time,
@@ -196,6 +214,8 @@ fn end_all_below(
         for below in level {
             let (below, changed) = ended(&below, end, now);
             if changed {
+                let event = event.of("end-delegation").about(&below.account);
+                event.done(tx, &below.row.id, json!({ "at": end, "with": loan.row.id }))?;
                 superseded.push(below.row.id);
                 written.extend(still_held(&below).cloned());
             }

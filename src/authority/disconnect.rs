@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::delegate::end_with_all_below;
+use super::delegate::{end_with_all_below, record_end};
 use super::scope::Scope;
 use super::withdraw::{Affected, ended, outstanding, still_held};
 use super::{Action, Authority, By, Event, Refused};
@@ -71,7 +71,7 @@ impl Authority {
         let aged = at
             .checked_add_signed(TimeDelta::days(days.into()))
             .filter(is_written);
-        let event = Event::new(caller, now, "disconnect");
+        let (event, subject) = (Event::new(caller, now, "disconnect"), new.numbers);
         let aging = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -85,8 +85,9 @@ impl Authority {
                 superseded_at: None,
             },
         };
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let done = disconnect(tx, &aging, now)?;
+            let done = disconnect(tx, &event, &aging, now)?;
             let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
             let detail = json!({
                 "numbers": aging.numbers, "class": new.class,
@@ -104,11 +105,16 @@ impl Authority {
                 outstanding_grants: outstanding(tx, &Scope::Everything, &filter)?,
             })
         };
-        self.change_by(by, "disconnect", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 }
 
-fn disconnect(tx: &mut Tx<'_>, aging: &Exclusion, now: Time) -> Result<Disconnected, Refused> {
+fn disconnect(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    aging: &Exclusion,
+    now: Time,
+) -> Result<Disconnected, Refused> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
     let aged = aging.window.until().unwrap_or(at);
     super::delegate::must_be_held(tx, numbers, at)?;
@@ -129,7 +135,11 @@ fn disconnect(tx: &mut Tx<'_>, aging: &Exclusion, now: Time) -> Result<Disconnec
     for loan in to_end {
         // One that hung below another of them has ended with it.
         let newest = tx.delegation(loan.row.id)?.unwrap_or(loan);
-        ended_delegations.push(end_with_all_below(tx, &newest, at, now)?.0);
+        let (ended, below) = end_with_all_below(tx, event, &newest, at, now)?;
+        if let Some(below) = below {
+            record_end(tx, event, &ended, at, below)?;
+        }
+        ended_delegations.push(ended);
     }
     let mut returned_allocations = Vec::new();
     for ported in held {

@@ -36,7 +36,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = Event::new(caller, now, "exclude");
+        let (event, subject) = (Event::new(caller, now, "exclude"), new.numbers);
         let exclusion = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -50,6 +50,7 @@ impl Authority {
                 superseded_at: None,
             },
         };
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
             let detail = json!({
@@ -67,7 +68,7 @@ impl Authority {
                 outstanding_grants,
             })
         };
-        self.change_by(by, "exclude", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 
     /// Gives numbers their authority back: now, or at an instant to come.
@@ -86,6 +87,7 @@ impl Authority {
         let now = self.clock.now();
         let end = at.unwrap_or(now);
         let event = Event::new(caller, now, "end-exclusion");
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx.exclusion(id)?.ok_or(Refused::NotFound("exclusion"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
@@ -95,6 +97,6 @@ impl Authority {
             }
             Ok(ended)
         };
-        self.change_by(by, "end-exclusion", work).await
+        self.change_by(by, recorded, id, work).await
     }
 }

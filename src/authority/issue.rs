@@ -4,18 +4,21 @@ use chrono::TimeDelta;
 use thiserror::Error;
 
 use super::policy::{self, Asked, Token};
-use super::{Authority, Lifetimes, Signers};
+use super::{Authority, Lifetimes, Signers, TooMany};
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, Jti, Recorded};
-use crate::domain::{AccountId, Caller, Denial, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, Role, TokenRequest};
 use crate::signer::SignerError;
-use crate::store::{Acting, Attempt, Order, StoreError, Verdict, new_id};
+use crate::store::{Acting, Attempt, Order, StoreError, Verdict, lane_of, new_id};
 use crate::telemetry::Outcome;
 use crate::verifier;
 
 /// How many tokens of a bulk are signed before others get their turn.
 const SIGNED_IN_ONE_GO: usize = 50;
+
+/// How many requests of a bulk wait for the writer at one time: about as many as one transaction takes.
+const ORDERED_IN_ONE_GO: usize = 250;
 
 /// A token that is in the ledger.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub enum IssueError {
     Denied(#[from] Denial),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The account has asked too often.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// The service runs without a key.
@@ -94,11 +100,12 @@ impl Authority {
         outcome
     }
 
-    /// Decides and records many requests, each for itself, in one transaction, and then signs. The answers are in the order
-    /// of the requests.
+    /// Decides and records many requests, each for itself, and signs what was granted. The answers are in the order of the
+    /// requests. Others have their turn in between, so this need not be one transaction.
     ///
     /// # Errors
-    /// [`IssueError`] if nothing could be decided; a request that is denied is one of the answers.
+    /// [`IssueError`] if nothing could be decided; a request that is denied is one of the answers, and so is one that comes
+    /// too often, or that the store cannot take after others were.
     pub async fn issue_all(
         &self,
         caller: &Caller,
@@ -131,25 +138,41 @@ impl Authority {
             .as_deref()
             .ok_or(IssueError::NoSigner)?
             .fresh()?;
-        let mut orders = Vec::with_capacity(requests.len());
-        for (place, (account, request)) in requests.into_iter().enumerate() {
-            let mut order = self.order(caller, account, request);
-            order.jti = Jti::new(order.now, random()?);
-            order.attempt = attempt.map(|attempt| attempt.part(place));
-            orders.push(order);
-        }
-        let recorded = self.store.issue_all(orders).await?;
-        let mut answers = Vec::with_capacity(recorded.len());
-        for (place, verdict) in (1..).zip(recorded) {
-            let outcome = self.sign_what_was_granted(verdict).await;
-            self.count(&outcome);
-            answers.push(outcome);
-            if place % SIGNED_IN_ONE_GO == 0 {
-                // A thousand signatures take a while, and others wait for this thread.
-                tokio::task::yield_now().await;
+        let lane = Acting::new(caller, &self.clock).lane();
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter().enumerate();
+        loop {
+            let (mut orders, mut places) = (Vec::new(), Vec::new());
+            for (place, (account, request)) in requests.by_ref().take(ORDERED_IN_ONE_GO) {
+                let order = self
+                    .limited_order(caller, account, request)
+                    .map(|mut order| {
+                        order.attempt = attempt.map(|attempt| attempt.part(place));
+                        order
+                    });
+                places.push(order.map(|order| orders.push(order)));
+            }
+            if places.is_empty() {
+                return Ok(answers);
+            }
+            let mut recorded = self.store.issue_all(&lane, orders).await.into_iter();
+            for place in places {
+                let outcome = match place.map(|()| recorded.next()) {
+                    Ok(Some(Ok(verdict))) => self.sign_what_was_granted(Ok(verdict)).await,
+                    // Nothing is decided yet, so all of it can come again.
+                    Ok(Some(Err(error))) if answers.is_empty() => return Err(error.into()),
+                    Ok(Some(Err(error))) => Err(error.into()),
+                    Ok(None) => Err(StoreError::Unavailable("not answered".to_owned()).into()),
+                    Err(error) => Err(error),
+                };
+                self.count(&outcome);
+                answers.push(outcome);
+                if answers.len() % SIGNED_IN_ONE_GO == 0 {
+                    // A thousand signatures take a while, and others wait for this thread.
+                    tokio::task::yield_now().await;
+                }
             }
         }
-        Ok(answers)
     }
 
     fn count(&self, outcome: &Result<Issued, IssueError>) {
@@ -161,6 +184,10 @@ impl Authority {
             }
             // Counted when it was answered.
             Err(IssueError::Store(StoreError::Repeated(_))) => {}
+            Err(IssueError::TooMany(too_many)) => {
+                self.metrics.token(Outcome::Denied);
+                self.metrics.limited(too_many.limit.as_str());
+            }
             Err(error) => {
                 self.metrics.token(Outcome::Error);
                 if let IssueError::Signer(error) = error {
@@ -181,11 +208,16 @@ impl Authority {
         // 2. What the token would say: the time, a fresh jti.
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         signers.fresh()?;
-        let mut order = self.order(caller, account, request);
-        order.jti = Jti::new(order.now, random()?);
+        let lane = match caller.role {
+            Role::Portal => lane_of(&account),
+            Role::Admin | Role::Provisioner | Role::Account | Role::Auditor => {
+                Acting::new(caller, &self.clock).lane()
+            }
+        };
+        let mut order = self.limited_order(caller, account, request)?;
         order.attempt = attempt;
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
-        let verdict = self.store.issue(order).await;
+        let verdict = self.store.issue(&lane, order).await;
         // 6. Sign what was recorded.
         self.sign_what_was_granted(verdict).await
     }
@@ -209,6 +241,22 @@ impl Authority {
             jti: grant.jti.clone(),
             expires: grant.expires_at,
         })
+    }
+
+    /// The order for a token that will be signed, unless the account has asked too often. Who may not ask for an account
+    /// uses up nothing of what others may ask for it.
+    fn limited_order(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+    ) -> Result<Order, IssueError> {
+        let mut order = self.order(caller, account, request);
+        if order.policy != Err(Denial::NotTheCallers) {
+            self.limits.account(&order.account)?;
+        }
+        order.jti = Jti::new(order.now, random()?);
+        Ok(order)
     }
 
     /// The order for a token.

@@ -14,10 +14,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::import::{self, Consent, ImportError, Imported, Progress, TableError, Wanted};
-use super::{Action, Authority, By, Refused};
+use super::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::job::{Failure, Job, JobState};
@@ -29,6 +30,9 @@ const BEAT: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_millis(500);
 /// After how many seconds of silence a job is lost. Longer than any import holds the writer.
 const SILENCE: i64 = 60;
+
+/// The verb of the trail.
+const IMPORT: &str = "import";
 
 /// Jobs of this process. Dropping it stops the work: see [`Jobs::stop`].
 #[derive(Debug)]
@@ -178,11 +182,18 @@ impl Jobs {
             finished_at: None,
         };
         let row = job.clone();
+        let event = Event::new(caller, now, "submit-import");
+        let submitted = event.clone();
         let queue = move |tx: &mut Tx<'_>| {
             tx.insert_job(&row)?;
+            let detail = json!({
+                "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
+                "dry_run": row.dry_run, "confirm": row.confirm,
+            });
+            submitted.done(tx, &row.id, detail)?;
             Ok(row.clone())
         };
-        let job = self.authority.change_by(by, "job", queue).await?;
+        let job = self.authority.change_by(by, event, job.id, queue).await?;
         let work = Work {
             job: job.clone(),
             caller: caller.clone(),
@@ -254,7 +265,14 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
         detail: "the process that had it is gone; nothing of it is kept; send the table again"
             .to_owned(),
     };
-    let lose = move |tx: &mut Tx<'_>| tx.lose_jobs(since, &failure, now);
+    let caller = Caller::the_service(new_id(now));
+    let event = Event::new(&caller, now, IMPORT);
+    let lose = move |tx: &mut Tx<'_>| {
+        for job in tx.lose_jobs(since, &failure, now)? {
+            event.refused(tx, &job, &failure.code, &failure.detail)?;
+        }
+        Ok(())
+    };
     authority.keep_track("job", lose).await
 }
 
@@ -280,16 +298,17 @@ impl Runner {
                     let code = "stopped".to_owned();
                     let detail = "the service stopped before it began; send the table again";
                     let detail = detail.to_owned();
-                    runtime.block_on(self.fail(work.job.id, None, Failure { code, detail }));
+                    let failure = Failure { code, detail };
+                    runtime.block_on(self.fail(&work.caller, work.job.id, None, failure));
                 }
                 Ok(work) => {
-                    let id = work.job.id;
+                    let (id, caller) = (work.job.id, work.caller.clone());
                     if let Err(error) = self.run(&runtime, work) {
                         log::warn!(job:% = id; "a job failed: {error}");
                         let code = error.code().to_owned();
                         let detail = error.to_string();
                         let failure = Failure { code, detail };
-                        runtime.block_on(self.fail(id, error.to_json(), failure));
+                        runtime.block_on(self.fail(&caller, id, error.to_json(), failure));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -346,8 +365,12 @@ impl Runner {
         if consent.dry_run {
             // Nothing was written, so this is a transaction of its own.
             let now = self.authority.clock.now();
-            let done = move |tx: &mut Tx<'_>| finish(tx, id, &imported, now);
-            runtime.block_on(authority.keep_track("job", done))?;
+            let event = Event::new(&work.caller, now, IMPORT);
+            let done = move |tx: &mut Tx<'_>| {
+                finish(tx, id, &imported, now)?;
+                Ok::<_, ImportError>(event.done(tx, &id, json!({ "dry_run": true }))?)
+            };
+            runtime.block_on(self.authority.keep_track("job", done))?;
         }
         Ok(())
     }
@@ -361,10 +384,14 @@ impl Runner {
         self.authority.keep_track("job", write).await
     }
 
-    async fn fail(&self, id: Uuid, result: Option<serde_json::Value>, failure: Failure) {
+    async fn fail(&self, caller: &Caller, id: Uuid, result: Option<Value>, failure: Failure) {
         let now = self.authority.clock.now();
+        let event = Event::new(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {
-            tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)
+            if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {
+                event.refused(tx, &id, &failure.code, &failure.detail)?;
+            }
+            Ok::<_, StoreError>(())
         };
         if let Err(error) = self.authority.keep_track("job", write).await {
             log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");

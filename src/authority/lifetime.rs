@@ -21,16 +21,19 @@ impl Authority {
     ) -> Result<Account, Refused> {
         self.require(caller, Action::Provision)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "set-lifetime");
+        let (event, subject) = (Event::new(caller, now, "set-lifetime"), id.clone());
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_know(tx, &id)?;
             if account.lifetime != mode {
                 tx.set_lifetime_mode(&id, mode, now)?;
                 account.lifetime = mode;
-                event.done(tx, &id, json!({ "mode": mode.as_str() }))?;
+                event
+                    .about(&id)
+                    .done(tx, &id, json!({ "mode": mode.as_str() }))?;
             }
             Ok(account)
         };
-        self.change(caller, "set-lifetime", work).await
+        self.change(recorded, subject, work).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod allocate;
+mod change;
 mod delegate;
 mod disconnect;
 mod error;
@@ -14,6 +15,7 @@ pub mod import;
 mod issue;
 pub mod jobs;
 mod lifetime;
+mod limits;
 mod lookup;
 mod once;
 mod part;
@@ -30,6 +32,7 @@ pub use error::Refused;
 pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
 pub use issue::{IssueError, Issued};
+pub use limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use lookup::Known;
 pub use once::{By, Sealing};
 pub use policy::{
@@ -41,15 +44,15 @@ pub use withdraw::{Affected, Outstanding};
 // What `api` asks with and renders, so that it need not know the store and the signer.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{Patience, RefusedFile};
-pub use crate::store::{Attempt, GrantFilter, Page, PageOf, Repeated, StoreError};
+pub use crate::store::{
+    Attempt, AuditEvent, EventFilter, GrantFilter, Page, PageOf, Repeated, StoreError, new_id,
+};
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, Window};
-use crate::store::{Acting, AuditEvent, Store, Tx, new_id};
+use crate::store::{Acting, Event, Store, Tx};
 use crate::telemetry::Metrics;
 use scope::Scope;
 
@@ -87,6 +90,7 @@ pub struct Authority {
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
     pub aging: AgingDays,
+    pub limits: Limits,
     pub metrics: Arc<Metrics>,
 }
 
@@ -119,21 +123,6 @@ impl Authority {
         }
     }
 
-    /// Changes what is kept for a caller, who must still be proven when that happens.
-    async fn change<T, E>(
-        &self,
-        caller: &Caller,
-        name: &'static str,
-        work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        let acting = Acting::new(caller, &self.clock);
-        self.store.change(acting, name, work).await
-    }
-
     /// Changes what the service itself keeps track of.
     async fn keep_track<T, E>(
         &self,
@@ -145,7 +134,8 @@ impl Authority {
         E: From<StoreError> + Send + 'static,
     {
         let service = Caller::the_service(new_id(self.clock.now()));
-        self.change(&service, name, work).await
+        let acting = Acting::new(&service, &self.clock);
+        self.store.change(acting, name, work).await
     }
 }
 
@@ -155,42 +145,5 @@ fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, 
     match window.until() {
         Some(until) if until <= now => Err(Refused::Over(until)),
         _ => Ok(window),
-    }
-}
-
-/// An event of the trail: who did what to what.
-#[derive(Debug, Clone)]
-struct Event {
-    caller: Caller,
-    at: Time,
-    action: &'static str,
-}
-
-impl Event {
-    fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
-        Self {
-            caller: caller.clone(),
-            at,
-            action,
-        }
-    }
-
-    /// Records that it was done, in the transaction that does it.
-    fn done(
-        &self,
-        tx: &mut Tx<'_>,
-        subject: &dyn ToString,
-        detail: Value,
-    ) -> Result<(), StoreError> {
-        tx.insert_audit_events(&[AuditEvent {
-            id: new_id(self.at),
-            at: self.at,
-            caller: self.caller.id.clone(),
-            action: self.action.to_owned(),
-            subject: subject.to_string(),
-            outcome: "done".to_owned(),
-            detail,
-            request_id: self.caller.request_id,
-        }])
     }
 }

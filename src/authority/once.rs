@@ -5,7 +5,7 @@
 
 use super::{Authority, Refused};
 use crate::domain::Caller;
-use crate::store::{Acting, Attempt, Repeated, StoreError, Tx};
+use crate::store::{Attempt, Repeated, StoreError, Tx};
 
 /// How many keys are forgotten in one transaction: so few that nobody waits for it.
 const FORGOTTEN_AT_ONCE: u32 = 500;
@@ -18,7 +18,7 @@ pub type Sealing<T> =
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct By<'a, T> {
     caller: &'a Caller,
-    again: Option<(Attempt, Sealing<T>)>,
+    pub(super) again: Option<(Attempt, Sealing<T>)>,
 }
 
 impl<'a, T> From<&'a Caller> for By<'a, T> {
@@ -46,25 +46,6 @@ impl<'a, T> By<'a, T> {
 }
 
 impl Authority {
-    /// Changes what is kept for a caller, who must still be proven when that happens; once, if whoever asks may come again.
-    pub(super) async fn change_by<T: Send + 'static>(
-        &self,
-        by: By<'_, T>,
-        name: &'static str,
-        work: impl FnMut(&mut Tx<'_>) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<T, Refused> {
-        let acting = Acting::new(by.caller, &self.clock);
-        match by.again {
-            None => self.store.change(acting, name, work).await,
-            Some((attempt, mut seal)) => {
-                let seal = move |outcome: &Result<T, Refused>| seal(outcome.as_ref());
-                self.store
-                    .change_once(acting, name, attempt, work, seal)
-                    .await
-            }
-        }
-    }
-
     /// What a request is to be told without being done, as far as it is known already. Blocks.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Reading what is kept: lists and single rows, as far as the caller may know of them.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::scope::Scope;
@@ -8,7 +10,7 @@ use crate::domain::account::Account;
 use crate::domain::grant::{Grant, Jti};
 use crate::domain::inventory::Delegation;
 use crate::domain::{AccountId, Caller};
-use crate::store::{GrantFilter, Page, PageOf, StoreError, Tx};
+use crate::store::{AuditEvent, EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
 
 impl Authority {
     /// Asks what concerns the carrier as a whole, which is nothing for a reseller. Blocks.
@@ -98,6 +100,43 @@ impl Authority {
     /// [`Refused`] if there is none for this caller, or the store cannot answer.
     pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, Refused> {
         self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
+    }
+
+    /// A page of the trail, the oldest first. Of an event, a reseller sees the caller only if that is one of its own.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn audit_events(
+        &self,
+        caller: &Caller,
+        mut filter: EventFilter,
+        page: &Page,
+    ) -> Result<PageOf<AuditEvent>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            filter.within = scope.roots(tx)?;
+            let mut events = tx.list_audit_events(&filter, page)?;
+            let mut known = HashMap::new();
+            for event in &mut events.items {
+                let shown = match (scope, &event.caller_account) {
+                    (Scope::Everything, _) => true,
+                    (Scope::Below(_), None) => false,
+                    (Scope::Below(_), Some(account)) => {
+                        if let Some(shown) = known.get(account) {
+                            *shown
+                        } else {
+                            let shown = scope.account(tx, account)?.is_some();
+                            known.insert(account.clone(), shown);
+                            shown
+                        }
+                    }
+                };
+                if !shown {
+                    event.caller.clear();
+                }
+            }
+            Ok(events)
+        })
     }
 
     fn read_scoped<T>(

@@ -42,7 +42,8 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "withdraw");
+        let (event, subject) = (Event::new(caller, now, "withdraw"), jti.clone());
+        let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
             let mut grant = super::read::grant(tx, &scope, &jti)?;
@@ -52,16 +53,13 @@ impl Authority {
                     reason: reason.clone(),
                 };
                 tx.withdraw_grant(&jti, &withdrawal)?;
-                event.done(
-                    tx,
-                    &jti,
-                    json!({ "account": grant.account, "reason": reason }),
-                )?;
+                let detail = json!({ "account": grant.account, "reason": reason });
+                event.about(&grant.account).done(tx, &jti, detail)?;
                 grant.withdrawal = Some(withdrawal);
             }
             Ok(grant)
         };
-        self.change_by(by, "withdraw", work).await
+        self.change_by(by, recorded, subject, work).await
     }
 }
 

@@ -108,6 +108,17 @@ impl Proven {
     }
 }
 
+impl Unproven {
+    /// Whether whoever asks has shown nothing or something wrong, and not the service failed.
+    #[must_use]
+    pub const fn blames_the_asker(&self) -> bool {
+        match self {
+            Self::Missing | Self::Invalid => true,
+            Self::NoKeys | Self::Store(_) => false,
+        }
+    }
+}
+
 /// Proves callers, and makes the keys that prove them.
 #[derive(Debug)]
 pub struct Callers {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod allocation;
 pub mod api_key;
+pub mod audit;
 pub mod certificate;
 pub mod check;
 pub mod delegation;

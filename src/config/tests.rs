@@ -223,6 +223,43 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
 }
 
 #[test]
+fn a_limit_out_of_bounds_is_an_error() {
+    for (variable, value, part) in [
+        (
+            "SERVER__MAX_CONNECTIONS",
+            "0",
+            "`server.max_connections` has to be at least 1",
+        ),
+        (
+            "SERVER__MAX_REQUESTS",
+            "1000001",
+            "`server.max_requests` is 1000001, more than",
+        ),
+        (
+            "LIMITS__CALLER_RATE",
+            "1000001",
+            "`limits.caller_rate` is 1000001, more than",
+        ),
+        ("LIMITS__ACCOUNT_RATE", "-1", "limits.account_rate"),
+        (
+            "LIMITS__UNPROVEN_BURST",
+            "0",
+            "`limits.unproven_burst` is 0; it is 1 to 1000000",
+        ),
+    ] {
+        let variable = format!("TN_AUTHORITY__{variable}");
+        let message = message(from_environment(&[(&variable, value)]));
+        assert!(message.contains(part), "{variable}: {message}");
+    }
+    // Without a rate there is no bucket, so its size does not matter.
+    let off = [
+        ("TN_AUTHORITY__LIMITS__UNPROVEN_RATE", "0"),
+        ("TN_AUTHORITY__LIMITS__UNPROVEN_BURST", "0"),
+    ];
+    assert!(from_environment(&off).is_ok());
+}
+
+#[test]
 fn keys_that_do_not_go_together_are_errors() {
     for (variable, value, part) in [
         (

@@ -54,6 +54,7 @@ impl Config {
         self.validate_idempotency()?;
         self.validate_signer()?;
         self.validate_proofs()?;
+        self.limits.validate()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(
                 "api_keys.secret",
@@ -162,6 +163,9 @@ impl Config {
         if let Some(workers) = server.workers {
             within("server.workers", workers as u64, 1_024)?;
         }
+        let (connections, requests) = (server.max_connections, server.max_requests);
+        within("server.max_connections", connections as u64, 1_000_000)?;
+        within("server.max_requests", requests as u64, 1_000_000)?;
         at_least_one("server.max_body_bytes", server.max_body_bytes as u64)?;
         at_least_one("server.request_timeout", server.request_timeout)
     }

@@ -104,6 +104,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The one account that it is confined to: its own, or the reseller whose customers it keeps or reads. A portal speaks
+    /// for several and is the carrier's, as are those without any.
+    #[must_use]
+    pub fn confined_to(&self) -> Option<&AccountId> {
+        match (self.role, self.accounts.as_slice()) {
+            (Role::Provisioner | Role::Account | Role::Auditor, [only]) => Some(only),
+            (Role::Admin | Role::Portal | Role::Provisioner | Role::Account | Role::Auditor, _) => {
+                None
+            }
+        }
+    }
+
     /// Somebody at the command line of the machine: who can read the database may do everything.
     #[must_use]
     pub fn at_the_command_line(request_id: Uuid) -> Self {

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::audit::AuditEvent;
+use super::audit::{AuditEvent, with_trace};
 use super::error::StoreError;
 use super::new_id;
 use super::tx::Tx;
 use crate::domain::api_key::Ended;
-use crate::domain::{Caller, Clock, Proof, Time};
+use crate::domain::{AccountId, Caller, Clock, Proof, Time};
+use crate::telemetry;
 
 /// Whoever a transaction is for.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub struct Acting {
     caller: String,
     proof: Proof,
     request_id: Uuid,
+    /// The account that the caller is confined to, if there is one.
+    account: Option<AccountId>,
+    /// The trace that the request is a part of.
+    trace: Option<String>,
     /// When the proof ends by itself.
     expires: Option<Time>,
     /// Time goes on while a request waits.
@@ -35,6 +40,8 @@ impl Acting {
             caller: caller.id.clone(),
             proof: caller.proof,
             request_id: caller.request_id,
+            account: caller.confined_to().cloned(),
+            trace: telemetry::trace_id(),
             expires: caller.expires,
             clock: clock.clone(),
         }
@@ -47,6 +54,23 @@ impl Acting {
 
     pub(super) const fn request_id(&self) -> Uuid {
         self.request_id
+    }
+
+    pub(super) const fn account(&self) -> Option<&AccountId> {
+        self.account.as_ref()
+    }
+
+    pub(super) fn trace(&self) -> Option<&str> {
+        self.trace.as_deref()
+    }
+
+    /// The lane in which the caller waits for the writer: that of its account, so that more keys are no more turns.
+    #[must_use]
+    pub fn lane(&self) -> String {
+        match &self.account {
+            Some(account) => lane_of(account),
+            None => format!("caller {}", self.caller),
+        }
     }
 
     /// The id of the API key that has to be looked at again, and the number of the secret that was shown.
@@ -67,10 +91,18 @@ impl Acting {
             action: action.to_owned(),
             subject: self.caller.clone(),
             outcome: "forbidden".to_owned(),
-            detail: json!({ "reason": ended.as_str() }),
+            detail: with_trace(json!({ "reason": ended.as_str() }), self.trace()),
             request_id: self.request_id,
+            account: self.account.clone(),
+            caller_account: self.account.clone(),
         }
     }
+}
+
+/// The lane of an account, also when a portal asks for it: the customers behind a portal take turns as well.
+#[must_use]
+pub fn lane_of(account: &AccountId) -> String {
+    format!("account {account}")
 }
 
 impl Tx<'_> {

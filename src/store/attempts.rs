@@ -310,7 +310,8 @@ impl Tx<'_> {
     }
 }
 
-/// Does a change and keeps what is made of its outcome. The outcome is an answer too if the change is refused.
+/// Does a change and keeps what is made of its outcome. The outcome is an answer too if the change is refused; `work` undoes
+/// what it refuses itself, and may leave a record of that.
 pub(super) fn once<T, E: From<StoreError>>(
     tx: &mut Tx<'_>,
     attempt: &Attempt,
@@ -321,7 +322,7 @@ pub(super) fn once<T, E: From<StoreError>>(
     if let Met::Before(repeated) = met {
         return Err(repeated.into());
     }
-    let outcome = tx.savepoint(work);
+    let outcome = work(tx);
     let Some(answer) = seal(&outcome)? else {
         return Ok(outcome);
     };

@@ -1,15 +1,25 @@
 //! Audit events: what was done and what was refused. Only ever added to.
+//!
+//! The types stand here, beside the table, because `authority` and `callers` both write events.
 
 use diesel::prelude::*;
-use serde_json::Value;
-use uuid::Uuid;
+use serde_json::{Map, Value, json};
+use uuid::{Builder, Uuid};
 
+use super::accounts::{path, within};
 use super::connection::on_either;
 use super::error::StoreError;
+use super::new_id;
 use super::page::{Page, PageOf};
 use super::schema::audit_events;
 use super::tx::Tx;
+use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::{AccountId, Caller};
+use crate::telemetry;
+
+/// The outcome of what was done.
+const DONE: &str = "done";
 
 /// One event of the trail.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +33,137 @@ pub struct AuditEvent {
     pub outcome: String,
     pub detail: Value,
     pub request_id: Uuid,
+    /// The account that it is about; none if it is about none or several, or about one that is not the caller's.
+    pub account: Option<AccountId>,
+    /// The account that the caller is confined to; none for the carrier's people.
+    pub caller_account: Option<AccountId>,
+}
+
+/// An event to be written: who does what, and about which account.
+#[derive(Debug, Clone)]
+pub struct Event {
+    caller: Caller,
+    at: Time,
+    action: &'static str,
+    account: Option<AccountId>,
+    trace: Option<String>,
+}
+
+/// Which events are wanted; all, if nothing is said.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub account: Option<AccountId>,
+    /// Only events about these accounts and all that is below them.
+    pub within: Option<Vec<Account>>,
+    pub subject: Option<String>,
+    pub caller: Option<String>,
+    pub action: Option<String>,
+    pub outcome: Option<String>,
+    pub request_id: Option<Uuid>,
+    /// Only events from then on.
+    pub from: Option<Time>,
+    /// Only events before then.
+    pub until: Option<Time>,
+}
+
+impl Event {
+    /// Of a caller, in the exchange that goes on now.
+    #[must_use]
+    pub fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
+        Self {
+            caller: caller.clone(),
+            at,
+            action,
+            account: None,
+            trace: telemetry::trace_id(),
+        }
+    }
+
+    /// About one account, which the caller may know of.
+    #[must_use]
+    pub fn about(&self, account: &AccountId) -> Self {
+        Self {
+            account: Some(account.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same with another verb, for what is done on the way.
+    #[must_use]
+    pub fn of(&self, action: &'static str) -> Self {
+        Self {
+            action,
+            ..self.clone()
+        }
+    }
+
+    /// Who does it.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The verb.
+    #[must_use]
+    pub const fn action(&self) -> &'static str {
+        self.action
+    }
+
+    /// Records that it was done, in the transaction that does it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it; then it must not be done.
+    pub fn done(
+        &self,
+        tx: &mut Tx<'_>,
+        subject: &dyn ToString,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        tx.insert_audit_events(&[self.row(subject, DONE, detail)])
+    }
+
+    /// Records that it was refused, with the code of the refusal. Such an event is about the caller's own account, if there
+    /// is one: what else was named may be somebody else's.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn refused(
+        &self,
+        tx: &mut Tx<'_>,
+        subject: &dyn ToString,
+        code: &str,
+        reason: &dyn ToString,
+    ) -> Result<(), StoreError> {
+        let refused = Self {
+            account: self.caller.confined_to().cloned(),
+            ..self.clone()
+        };
+        let detail = json!({ "reason": reason.to_string() });
+        tx.insert_audit_events(&[refused.row(subject, code, detail)])
+    }
+
+    fn row(&self, subject: &dyn ToString, outcome: &str, detail: Value) -> AuditEvent {
+        AuditEvent {
+            id: new_id(self.at),
+            at: self.at,
+            caller: self.caller.id.clone(),
+            action: self.action.to_owned(),
+            subject: subject.to_string(),
+            outcome: outcome.to_owned(),
+            detail: with_trace(detail, self.trace.as_deref()),
+            request_id: self.caller.request_id,
+            account: self.account.clone(),
+            caller_account: self.caller.confined_to().cloned(),
+        }
+    }
+}
+
+/// A detail with the trace that its request is a part of.
+pub(super) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
+    if let (Value::Object(members), Some(trace)) = (&mut detail, trace) {
+        members.insert("trace_id".to_owned(), trace.into());
+    }
+    detail
 }
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -36,10 +177,13 @@ struct Row {
     outcome: String,
     detail: String,
     request_id: String,
+    account_id: Option<String>,
+    caller_account_id: Option<String>,
 }
 
 impl From<&AuditEvent> for Row {
     fn from(event: &AuditEvent) -> Self {
+        let text = |id: &Option<AccountId>| id.as_ref().map(ToString::to_string);
         Self {
             id: event.id.to_string(),
             at: event.at.timestamp(),
@@ -49,6 +193,8 @@ impl From<&AuditEvent> for Row {
             outcome: event.outcome.clone(),
             detail: event.detail.to_string(),
             request_id: event.request_id.to_string(),
+            account_id: text(&event.account),
+            caller_account_id: text(&event.caller_account),
         }
     }
 }
@@ -57,6 +203,7 @@ impl TryFrom<Row> for AuditEvent {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let id = |text: Option<String>| text.map(|text| text.parse()).transpose();
         Ok(Self {
             id: Uuid::parse_str(&row.id).map_err(StoreError::corrupt)?,
             at: from_unix(row.at),
@@ -64,10 +211,56 @@ impl TryFrom<Row> for AuditEvent {
             action: row.action,
             subject: row.subject,
             outcome: row.outcome,
-            detail: serde_json::from_str(&row.detail).map_err(StoreError::corrupt)?,
+            detail: serde_json::from_str::<Map<_, _>>(&row.detail)
+                .map_err(StoreError::corrupt)?
+                .into(),
             request_id: Uuid::parse_str(&row.request_id).map_err(StoreError::corrupt)?,
+            account: id(row.account_id).map_err(StoreError::corrupt)?,
+            caller_account: id(row.caller_account_id).map_err(StoreError::corrupt)?,
         })
     }
+}
+
+/// The events that pass a filter, behind a cursor.
+macro_rules! passing {
+    ($filter:expr, $after:expr) => {{
+        let mut query = audit_events::table
+            .filter(audit_events::id.gt($after))
+            .into_boxed();
+        if let Some(account) = &$filter.account {
+            query = query.filter(audit_events::account_id.eq(account.as_str()));
+        }
+        if let Some(roots) = &$filter.within {
+            query = query.filter(audit_events::account_id.eq_any(within!(roots).nullable()));
+        }
+        if let Some(caller) = &$filter.caller {
+            query = query.filter(audit_events::caller.eq(caller));
+            // Whoever does not see a caller must not find its events by trying ids.
+            if let Some(roots) = &$filter.within {
+                query =
+                    query.filter(audit_events::caller_account_id.eq_any(within!(roots).nullable()));
+            }
+        }
+        if let Some(subject) = &$filter.subject {
+            query = query.filter(audit_events::subject.eq(subject));
+        }
+        if let Some(action) = &$filter.action {
+            query = query.filter(audit_events::action.eq(action));
+        }
+        if let Some(outcome) = &$filter.outcome {
+            query = query.filter(audit_events::outcome.eq(outcome));
+        }
+        if let Some(request) = &$filter.request_id {
+            query = query.filter(audit_events::request_id.eq(request.to_string()));
+        }
+        if let Some(until) = $filter.until {
+            query = query.filter(audit_events::at.lt(until.timestamp()));
+        }
+        if let Some(from) = $filter.from {
+            query = query.filter(audit_events::at.ge(from.timestamp()));
+        }
+        query
+    }};
 }
 
 impl Tx<'_> {
@@ -83,23 +276,33 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A page of the events about one subject, in the order in which they happened.
+    /// A page of the events that pass a filter, the oldest first.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     pub fn list_audit_events(
         &mut self,
-        subject: &str,
+        filter: &EventFilter,
         page: &Page,
     ) -> Result<PageOf<AuditEvent>, StoreError> {
+        // No id is older than its event, so the primary key finds the start of a period. It may be younger, when a clock
+        // was set back, so it does not find the end.
+        let start = filter.from.map(first_id_at).unwrap_or_default();
+        let after = start.as_str().max(page.after());
         let rows = self.run(|connection| {
-            on_either!(connection, c => audit_events::table
-                .filter(audit_events::subject.eq(subject))
-                .filter(audit_events::id.gt(page.after()))
+            on_either!(connection, c => passing!(filter, after)
                 .order(audit_events::id)
                 .limit(page.fetch())
                 .load::<Row>(c))
         })?;
         page.of(rows, |row| row.id.clone())
     }
+}
+
+/// What is not above the id of any event from this instant on.
+fn first_id_at(time: Time) -> String {
+    let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(milliseconds, &[0; 10])
+        .into_uuid()
+        .to_string()
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::acting::Acting;
 use super::again;
 use super::attempts::{Attempt, Met, Repeated};
-use super::audit::AuditEvent;
+use super::audit::{AuditEvent, with_trace};
 use super::connection::on_either;
 use super::error::StoreError;
 use super::schema::{allocations, delegations, exclusions};
@@ -31,7 +31,8 @@ use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::signing::Candidate;
 use crate::domain::{AccountId, Denial, Spc, TokenRequest};
 
-/// How many rows of one table a batch may load before its orders are looked at one by one.
+/// How many rows of one table a batch may load before its orders are looked at one by one; and how many these may load
+/// before the rest is left to the next transaction.
 const ROWS_PER_BATCH: usize = 50_000;
 
 /// How many characters of a refused list are kept.
@@ -145,8 +146,14 @@ impl Order {
             action: "issue".to_owned(),
             subject: self.account.to_string(),
             outcome: word.to_owned(),
-            detail,
+            detail: with_trace(detail, self.acting.trace()),
             request_id: self.acting.request_id(),
+            account: match &self.policy {
+                // Somebody else's account: its people are not told who has tried.
+                Err(Denial::NotTheCallers) => self.acting.account().cloned(),
+                Ok(()) | Err(_) => Some(self.account.clone()),
+            },
+            caller_account: self.acting.account().cloned(),
         })
     }
 }
@@ -162,17 +169,20 @@ fn shortened(tkvalue: &str) -> String {
     }
 }
 
-/// Decides and records a batch of orders; one answer each, in their order.
+/// Decides and records a batch of orders; one answer each, in their order. Orders that touch very many rows may be left
+/// over at the end, for which there are no answers; never the first.
 pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&Order],
 ) -> Result<Vec<Outcome>, StoreError> {
+    let facts = load(tx, orders)?;
+    // The others come again, in another transaction.
+    let orders = &orders[..facts.len().min(orders.len())];
     let acting: Vec<&Acting> = orders.iter().map(|order| &order.acting).collect();
     let ended = tx.ended(&acting)?;
     let attempts: Vec<_> = orders.iter().map(|order| order.attempt.as_ref()).collect();
     let met = tx.met(&attempts)?;
     let recorded = again::recorded_before(tx, &met)?;
-    let facts = load(tx, orders)?;
     let asked = orders.iter().zip(&facts).zip(&met).zip(ended);
     let mut outcomes: Vec<Outcome> = asked
         .map(|(((order, facts), met), ended)| match (ended, met) {
@@ -221,7 +231,7 @@ impl Tx<'_> {
     }
 }
 
-/// Reads the facts of all orders that policy has let through.
+/// Reads the facts of all orders that policy has let through; of the first ones alone, if all of them are too much.
 fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     let mut facts: Vec<Facts> = orders
         .iter()
@@ -280,16 +290,30 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     let most = found.into_iter().max();
     if orders.len() > 1 && most >= Some(limit) {
         // Somebody asks for more than fits; alone, each is told apart.
-        let alone = orders
-            .iter()
-            .map(|order| Ok(load(tx, &[order])?.pop().unwrap_or_default()));
-        return alone.collect();
+        return one_by_one(tx, orders);
     }
     distribute::<_, Delegation>(&mut facts, lent, |facts| &mut facts.delegations)?;
     distribute::<_, Delegation>(&mut facts, lent_on, |facts| &mut facts.lent_on)?;
     distribute::<_, Allocation>(&mut facts, held, |facts| &mut facts.allocations)?;
     distribute::<_, Exclusion>(&mut facts, kept, |facts| &mut facts.exclusions)?;
     Ok(facts)
+}
+
+/// Reads the facts of orders one by one, until it is enough for one transaction.
+fn one_by_one(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
+    let (mut all, mut rows) = (Vec::new(), 0);
+    for order in orders {
+        if rows >= ROWS_PER_BATCH {
+            break;
+        }
+        let facts = load(tx, &[order])?.pop().unwrap_or_default();
+        rows += facts.delegations.len()
+            + facts.lent_on.len()
+            + facts.allocations.len()
+            + facts.exclusions.len();
+        all.push(facts);
+    }
+    Ok(all)
 }
 
 /// What to look for.

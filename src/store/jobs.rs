@@ -239,11 +239,17 @@ impl Tx<'_> {
         since: Time,
         failure: &Failure,
         now: Time,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let silent: Vec<String> = self.run(|connection| {
+            on_either!(connection, c => jobs::table
+                .filter(jobs::finished_at.is_null())
+                .filter(jobs::heartbeat_at.lt(since.timestamp()))
+                .select(jobs::id)
+                .load(c))
+        })?;
         self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table
-                .filter(jobs::finished_at.is_null())
-                .filter(jobs::heartbeat_at.lt(since.timestamp())))
+                .filter(jobs::id.eq_any(&silent)))
                 .set((
                     jobs::state.eq(JobState::Lost.as_str()),
                     jobs::failure_code.eq(&failure.code),
@@ -252,7 +258,8 @@ impl Tx<'_> {
                 ))
                 .execute(c))
         })?;
-        Ok(())
+        let ids = silent.iter().map(|id| Uuid::parse_str(id));
+        ids.collect::<Result<_, _>>().map_err(StoreError::corrupt)
     }
 }
 

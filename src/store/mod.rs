@@ -20,6 +20,7 @@ mod grants;
 mod inventory;
 mod issue;
 mod jobs;
+mod lanes;
 mod migrations;
 mod page;
 mod schema;
@@ -28,10 +29,10 @@ mod touching;
 mod tx;
 mod writer;
 
-pub use acting::Acting;
+pub use acting::{Acting, lane_of};
 pub use api_keys::KeptApiKey;
 pub use attempts::{Attempt, Repeated};
-pub use audit::AuditEvent;
+pub use audit::{AuditEvent, Event, EventFilter};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use grants::GrantFilter;
@@ -134,31 +135,30 @@ impl Store {
         outcome
     }
 
-    /// Decides an order and records what was decided, in one transaction. Answers after COMMIT.
+    /// Decides an order and records what was decided, in one transaction. It waits in the lane of a tenant, which is any
+    /// name: lanes take turns. Answers after COMMIT.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done; then there is no token.
-    pub async fn issue(&self, order: Order) -> Result<Verdict, StoreError> {
-        let mut verdicts = self.writer.issue(vec![order]).await?;
+    pub async fn issue(&self, lane: &str, order: Order) -> Result<Verdict, StoreError> {
+        let verdict = self.writer.issue(lane, vec![order]).await.pop();
         let lost = || StoreError::Unavailable("the order was not answered".to_owned());
-        verdicts.pop().ok_or_else(lost)?
+        verdict.ok_or_else(lost)?
     }
 
-    /// Decides many orders, each for itself, and records what was decided, in one transaction. Answers after COMMIT, in
-    /// the order of the orders.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that could not be done; then there are no tokens.
+    /// Decides many orders, each for itself, and records what was decided, in as few transactions as may be. Each answer
+    /// comes after COMMIT; they are in the order of the orders.
     pub async fn issue_all(
         &self,
+        lane: &str,
         orders: Vec<Order>,
-    ) -> Result<Vec<Result<Verdict, StoreError>>, StoreError> {
-        self.writer.issue(orders).await
+    ) -> Vec<Result<Verdict, StoreError>> {
+        self.writer.issue(lane, orders).await
     }
 
-    /// Changes what is kept, in a transaction of this name. `work` runs alone, on all replicas, and may run more than
-    /// once; if it fails, nothing of it stays. Answers after COMMIT. It does not run at all if what proved whoever it is
-    /// for has ended meanwhile: that is refused, and recorded.
+    /// Changes what is kept, in a transaction of this name, in the lane of whoever acts. `work` runs alone, on all replicas,
+    /// and may run more than once; if it fails, nothing of it stays. Answers after COMMIT. It does not run at all if what
+    /// proved whoever it is for has ended meanwhile: that is refused, and recorded.
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done, or whatever `work` returns.

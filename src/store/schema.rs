@@ -148,6 +148,8 @@ table! {
         outcome -> Text,
         detail -> Text,
         request_id -> Text,
+        account_id -> Nullable<Text>,
+        caller_account_id -> Nullable<Text>,
     }
 }
 

@@ -41,7 +41,10 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs `work` so that its failure undoes its own statements alone.
-    pub(super) fn savepoint<T, E: From<StoreError>>(
+    ///
+    /// # Errors
+    /// Whatever `work` returns, or that the store cannot do it.
+    pub fn savepoint<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {

@@ -1,15 +1,20 @@
 //! The one thread of a process that writes, with group commit.
 //!
 //! It takes what waits, without delay, and does it in one transaction; answers are released only after COMMIT. A job that
-//! fails is undone alone. The queue is bounded: when it is full, the answer is [`StoreError::Busy`].
+//! fails is undone alone. The queue has a lane for each tenant and is bounded: when it is full, the answer is
+//! [`StoreError::Busy`].
+//!
+//! A transaction does a bounded amount of work: what is left of a batch when it has done enough is put back, and is the
+//! first of the next one. So a heavy batch does not keep those waiting who come after it.
 //!
 //! What takes authority away and what mints must not pass each other, on any replica. On PostgreSQL both hold an advisory
 //! lock until they commit: minting shares it, changing the inventory has it alone. SQLite has one writer anyway.
 
+mod job;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
@@ -18,103 +23,29 @@ use tokio::sync::oneshot;
 use super::acting::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
-use super::issue::{self, Order, Outcome};
+use super::issue::{self, Order};
+use super::lanes::{Lanes, Pushed};
 use super::tx::Tx;
-use crate::domain::Denial;
-use crate::domain::grant::{Grant, Recorded};
 use crate::telemetry::Metrics;
+use job::{ChangeOf, IssueJob, Job};
+
+pub use job::Verdict;
+
+/// The lane of what the service notes for itself.
+const OWN_LANE: &str = "";
 
 /// How often a transaction is tried that others were in the way of.
 const ATTEMPTS: u32 = 5;
 
-/// What becomes of an order: a grant that is in the database, or a denial that is.
-pub type Verdict = Result<Recorded<Grant>, Denial>;
+/// After this time a transaction begins with nothing more of its batch.
+const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
 /// The way to the thread that writes. Dropping it lets the thread finish what waits.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Option<SyncSender<Job>>,
+    queue: Arc<Lanes<Job>>,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
-}
-
-/// Something to be written, and the place for its outcome until COMMIT.
-enum Job {
-    Issue(Box<IssueJob>),
-    Change(Box<dyn Change>),
-}
-
-/// Orders of one caller, their outcomes once they are decided, and who waits for them.
-struct IssueJob {
-    orders: Vec<Order>,
-    outcomes: Option<Vec<Outcome>>,
-    reply: oneshot::Sender<Result<Vec<Result<Verdict, StoreError>>, StoreError>>,
-}
-
-/// A change of what is kept: a closure that may run twice, with its type erased.
-trait Change: Send {
-    fn name(&self) -> &'static str;
-    /// Whether nobody may mint beside it.
-    fn alone(&self) -> bool;
-    fn run(&mut self, tx: &mut Tx<'_>);
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct ChangeOf<F, T, E> {
-    /// Who must still be proven; nobody, for what the service notes for itself.
-    acting: Option<Acting>,
-    name: &'static str,
-    alone: bool,
-    work: F,
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Change for ChangeOf<F, T, E>
-where
-    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: From<StoreError> + Send,
-{
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn alone(&self) -> bool {
-        self.alone
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) {
-        let (acting, work, mut ended) = (&self.acting, &mut self.work, None);
-        let mut outcome = tx.savepoint(|tx| {
-            if let Some(acting) = acting {
-                ended = tx.ended(&[acting])?.pop().flatten();
-            }
-            match ended {
-                None => work(tx),
-                Some(_) => Err(StoreError::ProofEnded.into()),
-            }
-        });
-        if let (Some(acting), Some(ended)) = (acting, ended) {
-            let refusal = acting.refusal(self.name, ended);
-            if let Err(error) = tx.savepoint(|tx| tx.insert_audit_events(&[refusal])) {
-                outcome = Err(error.into());
-            }
-        }
-        self.outcome = Some(outcome);
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let outcome = match (committed, self.outcome) {
-            (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => {
-                Err(StoreError::Unavailable("the change was not run".to_owned()).into())
-            }
-            (Err(error), _) => Err(error.into()),
-        };
-        // Whoever asked may have gone away; what was committed stays.
-        let _ = self.reply.send(outcome);
-    }
 }
 
 impl Writer {
@@ -125,17 +56,22 @@ impl Writer {
         batch: usize,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
-        let (sender, receiver) = sync_channel(queue);
+        let queue = Arc::new(Lanes::new(queue));
         let mut worker = Worker {
             url,
             connection: Some(connection),
             metrics: Arc::clone(&metrics),
         };
+        let jobs = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || worker.serve(&receiver, batch.max(1)))?;
+            .spawn(move || {
+                // Whatever ends the thread, nobody may go on to wait for it.
+                let _closes = Closes(&jobs);
+                worker.serve(&jobs, batch.max(1));
+            })?;
         Ok(Self {
-            queue: Some(sender),
+            queue,
             thread: Some(thread),
             metrics,
         })
@@ -148,22 +84,34 @@ impl Writer {
             .is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Orders tokens, all in one transaction. The answers come after COMMIT, in the order of the orders.
+    /// Orders tokens, each for itself, in the lane of a tenant. The answers come after COMMIT, in the order of the orders.
     pub(super) async fn issue(
         &self,
+        lane: &str,
         orders: Vec<Order>,
-    ) -> Result<Vec<Result<Verdict, StoreError>>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Issue(Box::new(IssueJob {
-            orders,
-            outcomes: None,
-            reply,
-        })))?;
-        answer.await.map_err(|_| gone())?
+    ) -> Vec<Result<Verdict, StoreError>> {
+        let ask = |order| {
+            let (reply, answer) = oneshot::channel();
+            let job = Job::Issue(Box::new(IssueJob {
+                order,
+                outcome: None,
+                reply,
+            }));
+            self.send(lane, job).map(|()| answer)
+        };
+        let asked: Vec<_> = orders.into_iter().map(ask).collect();
+        let mut verdicts = Vec::with_capacity(asked.len());
+        for answer in asked {
+            verdicts.push(match answer {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+                Err(error) => Err(error),
+            });
+        }
+        verdicts
     }
 
-    /// Changes the inventory. `work` sees all that was committed before, runs alone, and may run more than once; if it
-    /// fails, nothing of it stays. Whoever acts must still be proven.
+    /// Changes the inventory, in the lane of whoever acts, who must still be proven. `work` sees all that was committed
+    /// before, runs alone, and may run more than once; if it fails, nothing of it stays.
     pub(super) async fn change<T, E>(
         &self,
         acting: Acting,
@@ -197,78 +145,60 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let lane = acting.as_ref().map_or(OWN_LANE.to_owned(), Acting::lane);
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Change(Box::new(ChangeOf {
+        let job = Job::Change(Box::new(ChangeOf {
             acting,
             name,
             alone,
             work,
             outcome: None,
             reply,
-        })))?;
+        }));
+        self.send(&lane, job)?;
         answer.await.map_err(|_| gone())?
     }
 
-    fn send(&self, job: Job) -> Result<(), StoreError> {
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
+    fn send(&self, lane: &str, job: Job) -> Result<(), StoreError> {
         self.metrics.writer_queue_length.inc();
-        queue.try_send(job).map_err(|error| {
-            self.metrics.writer_queue_length.dec();
-            match error {
-                TrySendError::Full(_) => StoreError::Busy,
-                TrySendError::Disconnected(_) => gone(),
+        let (sent, unsent) = match self.queue.push(lane, job) {
+            Pushed::Taken => return Ok(()),
+            Pushed::Displaced(other) => {
+                // It was not begun, so it can come again.
+                other.answer(Err(StoreError::Busy));
+                self.metrics.writer_displaced.inc();
+                (Ok(()), None)
             }
-        })
+            Pushed::Full(job) => (Err(StoreError::Busy), Some(job)),
+            Pushed::Closed(job) => (Err(gone()), Some(job)),
+        };
+        drop(unsent);
+        self.metrics.writer_queue_length.dec();
+        sent
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn gone() -> StoreError {
-    StoreError::Unavailable("the thread that writes has ended".to_owned())
+/// Closes the queue and lets go of what waits in it.
+struct Closes<'a>(&'a Lanes<Job>);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        while self.0.take(usize::MAX).is_some() {}
+    }
 }
 
-impl Job {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Issue(_) => "issue",
-            Self::Change(change) => change.name(),
-        }
-    }
-
-    fn alone(&self) -> bool {
-        match self {
-            Self::Issue(_) => false,
-            Self::Change(change) => change.alone(),
-        }
-    }
-
-    fn answer(self, committed: Result<(), StoreError>) {
-        match self {
-            Self::Change(change) => change.answer(committed),
-            Self::Issue(job) => {
-                let recorded = |outcome: Outcome| match outcome {
-                    Ok(decided) => Ok(decided.map(Recorded::after_commit)),
-                    Err(repeated) => Err(repeated.into()),
-                };
-                let verdicts = match (committed, job.outcomes) {
-                    (Ok(()), Some(outcomes)) => Ok(outcomes.into_iter().map(recorded).collect()),
-                    (Ok(()), None) => Err(StoreError::Unavailable(
-                        "the order was not decided".to_owned(),
-                    )),
-                    (Err(error), _) => Err(error),
-                };
-                let _ = job.reply.send(verdicts);
-            }
-        }
-    }
+fn gone() -> StoreError {
+    StoreError::Unavailable("the thread that writes has ended".to_owned())
 }
 
 /// Why a transaction was not committed, and what helps.
@@ -286,20 +216,21 @@ struct Worker {
 }
 
 impl Worker {
-    fn serve(&mut self, jobs: &Receiver<Job>, batch: usize) {
-        while let Ok(first) = jobs.recv() {
-            let mut taken = vec![first];
-            taken.extend(jobs.try_iter().take(batch - 1));
-            self.metrics
-                .writer_queue_length
-                .sub(taken.len().try_into().unwrap_or(i64::MAX));
+    fn serve(&mut self, jobs: &Lanes<Job>, batch: usize) {
+        while let Some(taken) = jobs.take(batch) {
+            let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));
-            self.transact(taken);
+            self.metrics.writer_queue_length.sub(count(taken.len()));
+            let left = self.transact(taken);
+            self.metrics.writer_queue_length.add(count(left.len()));
+            let done = lanes.len() - left.len();
+            jobs.put_back(lanes.into_iter().skip(done).zip(left).collect());
         }
     }
 
-    /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own.
-    fn transact(&mut self, mut jobs: Vec<Job>) {
+    /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own. Returns those at the
+    /// end that were too much for one transaction.
+    fn transact(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
         let name = match jobs.as_slice() {
             [only] => only.name(),
             [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
@@ -311,7 +242,13 @@ impl Worker {
             let elapsed = started.elapsed().as_secs_f64();
             self.metrics.transaction(name, elapsed);
             let failure = match outcome {
-                Ok(()) => return jobs.into_iter().for_each(|job| job.answer(Ok(()))),
+                Ok(done) => {
+                    let left = jobs.split_off(done);
+                    for job in jobs {
+                        job.answer(Ok(()));
+                    }
+                    return left;
+                }
                 Err(failure) => failure,
             };
             match failure.remedy {
@@ -319,19 +256,26 @@ impl Worker {
                     self.metrics.transaction_retry(name);
                 }
                 Remedy::GiveUp if !failure.in_doubt && jobs.len() > 1 => {
-                    return jobs.into_iter().for_each(|job| self.transact(vec![job]));
+                    for job in jobs {
+                        // One job is never too much.
+                        self.transact(vec![job]);
+                    }
+                    return Vec::new();
                 }
                 Remedy::Repeat | Remedy::Reconnect | Remedy::GiveUp => {
                     log::error!(transaction = name; "a transaction failed: {}", failure.error);
-                    return jobs
-                        .into_iter()
-                        .for_each(|job| job.answer(Err(failure.error.clone())));
+                    for job in jobs {
+                        job.answer(Err(failure.error.clone()));
+                    }
+                    return Vec::new();
                 }
             }
         }
+        Vec::new()
     }
 
-    fn attempt(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
+    /// Runs one transaction. Says how many of the jobs it did.
+    fn attempt(&mut self, jobs: &mut [Job]) -> Result<usize, Failure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.url.connect().map_err(|error| Failure {
@@ -343,7 +287,7 @@ impl Worker {
         let outcome = transaction(&mut connection, jobs);
         // A connection that failed is replaced, unless it is known to be good again.
         let usable = match &outcome {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(failure) if failure.in_doubt || failure.remedy == Remedy::Reconnect => false,
             Err(_) => roll_back(&mut connection).is_ok(),
         };
@@ -352,7 +296,7 @@ impl Worker {
     }
 }
 
-fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<(), Failure> {
+fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, Failure> {
     let failed = |error: diesel::result::Error| Failure {
         remedy: Remedy::for_error(&error),
         error: StoreError::Unavailable(error.to_string()),
@@ -362,15 +306,16 @@ fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<(), F
     let alone = jobs.iter().any(Job::alone);
     take_turn(connection, alone).map_err(failed)?;
 
-    let mut tx = Tx::new(connection);
+    let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
     for segment in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Issue(_), Job::Issue(_)))) {
-        if let Err(error) = run(&mut tx, segment) {
-            let remedy = tx.remedy.unwrap_or(Remedy::GiveUp);
-            return Err(Failure {
-                remedy,
-                error,
-                in_doubt: false,
-            });
+        let some = run(&mut tx, segment).map_err(|error| Failure {
+            remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
+            error,
+            in_doubt: false,
+        })?;
+        done += some;
+        if some < segment.len() || started.elapsed() > LONG_ENOUGH {
+            break;
         }
     }
     commit(connection).map_err(|error| {
@@ -381,16 +326,17 @@ fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<(), F
             remedy,
             error: StoreError::Unavailable(error.to_string()),
         }
-    })
+    })?;
+    Ok(done)
 }
 
-/// Runs one change, or neighbouring orders as one batch.
-fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<(), StoreError> {
+/// Runs one change, or neighbouring orders as one batch. Says how many of the jobs are done: at least the first.
+fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError> {
     if let [Job::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
             // Its savepoint is undone, and its own answer says why.
-            None | Some(Remedy::GiveUp) => Ok(()),
+            None | Some(Remedy::GiveUp) => Ok(1),
             Some(remedy) => {
                 tx.remedy = Some(remedy);
                 Err(StoreError::Unavailable("interrupted".to_owned()))
@@ -399,18 +345,19 @@ fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<(), StoreError> {
     }
     let orders: Vec<&Order> = segment
         .iter()
-        .flat_map(|job| match job {
-            Job::Issue(job) => job.orders.as_slice(),
-            Job::Change(_) => &[],
+        .filter_map(|job| match job {
+            Job::Issue(job) => Some(&job.order),
+            Job::Change(_) => None,
         })
         .collect();
-    let mut outcomes = issue::decide_and_record(tx, &orders)?.into_iter();
-    for job in segment {
+    let outcomes = issue::decide_and_record(tx, &orders)?;
+    let done = outcomes.len();
+    for (job, outcome) in segment.iter_mut().zip(outcomes) {
         if let Job::Issue(job) = job {
-            job.outcomes = Some(outcomes.by_ref().take(job.orders.len()).collect());
+            job.outcome = Some(outcome);
         }
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Waits until no replica is doing what must not happen at the same time. The lock ends with the transaction.
@@ -423,6 +370,10 @@ fn take_turn(connection: &mut AnyConnection, alone: bool) -> QueryResult<()> {
             "SELECT pg_advisory_xact_lock_shared(8468774)"
         }),
     }
+}
+
+fn count(jobs: usize) -> i64 {
+    jobs.try_into().unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch has few jobs")]

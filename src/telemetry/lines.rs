@@ -6,6 +6,8 @@ use log::Record;
 use log::kv::{Error, Key, Value as LogValue, VisitSource, VisitValue};
 use serde_json::{Map, Value};
 
+use super::exchange;
+
 /// `2026-01-01T00:00:00.000Z INFO  target: message key=value`
 pub fn text(time: &str, record: &Record<'_>) -> String {
     let (level, target) = (record.level(), record.target());
@@ -42,11 +44,12 @@ pub fn json(time: &str, record: &Record<'_>) -> String {
     escaped(&line, |code| format!("\\u{code:04x}"))
 }
 
-/// The record's key-values, in their order.
+/// The record's key-values, in their order, and what names its exchange.
 fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
     let mut pairs = Pairs(Vec::new());
     // The only error a visit can meet is one of this visitor, which has none.
     let _ = record.key_values().visit(&mut pairs);
+    pairs.0.extend(exchange::pairs(record));
     pairs.0
 }
 

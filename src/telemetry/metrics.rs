@@ -3,8 +3,8 @@
 mod proofs;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::TelemetryError;
@@ -60,6 +60,9 @@ pub struct Metrics {
     pub writer_queue_length: IntGauge,
     /// Jobs that the writer put into one transaction.
     pub writer_batch_size: Histogram,
+    /// Jobs that had to make place for those of others.
+    pub writer_displaced: IntCounter,
+    limited: IntCounterVec,
     /// When the signing certificate ends, in Unix seconds; of several, the first that does; 0 if there is none.
     pub signing_certificate_not_after_seconds: IntGauge,
     /// Files that are refused for signing now: an alarm when it is not 0.
@@ -79,6 +82,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`TelemetryError`] if two have one name.
+    #[expect(clippy::too_many_lines, reason = "every metric is declared here, once")]
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
         say_version(&registry)?;
@@ -140,6 +144,17 @@ impl Metrics {
                 &registry,
                 "writer_batch_size",
                 "Jobs in one transaction of the writer.",
+            )?,
+            writer_displaced: counter(
+                &registry,
+                "writer_displaced_total",
+                "Waiting jobs of the longest lane that made place for a job of another, and were answered 503.",
+            )?,
+            limited: counters(
+                &registry,
+                "limited_requests_total",
+                "Requests that came too often, by what is limited.",
+                &["limit"],
             )?,
             signing_certificate_not_after_seconds: gauge(
                 &registry,
@@ -206,6 +221,11 @@ impl Metrics {
         if matches!(outcome, ImportOutcome::Done | ImportOutcome::Unchanged) {
             self.last_import.with_label_values(&[format]).set(now);
         }
+    }
+
+    /// Counts a request that came too often; the limit is one of the service's words.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
     }
 
     /// Counts a signature that was not made; the kind is one word of the signer's.
@@ -310,6 +330,10 @@ fn counters(
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, TelemetryError> {
+    declare(registry, IntCounter::new(name, help))
+}
+
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
@@ -368,6 +392,7 @@ mod tests {
             .signing_certificate_not_after_seconds
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
+        metrics.limited("caller");
         metrics.unproven("api-key", "revoked");
         metrics.signing_chains("active", 2);
         metrics.policies_in_force("0");
@@ -392,6 +417,8 @@ mod tests {
             "tn_authority_http_request_seconds_count{route=\"unmatched\"} 1",
             "tn_authority_transaction_seconds_count{name=\"issue\"} 1",
             "tn_authority_transaction_retries_total{name=\"issue\"} 1",
+            "tn_authority_limited_requests_total{limit=\"caller\"} 1",
+            "tn_authority_writer_displaced_total 0",
             "tn_authority_writer_queue_length 3",
             "tn_authority_writer_batch_size_bucket{le=\"8\"} 1",
             "tn_authority_signing_certificate_not_after_seconds 1900000000",

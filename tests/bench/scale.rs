@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
-use tn_authority::authority::{AgingDays, Authority, Carrier, Lifetimes, Policy, Question};
+use tn_authority::authority::{AgingDays, Authority, Carrier, Lifetimes, Limits, Policy, Question};
 use tn_authority::domain::{Caller, Clock, NumberRange, Tn};
 use tn_authority::store::{DatabaseUrl, Settings, Store, new_id};
 use tn_authority::telemetry::Metrics;
@@ -196,6 +196,7 @@ fn authority(url: &str) -> Authority {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        limits: Limits::none(),
         metrics,
     }
 }

@@ -11,7 +11,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, NewDelegation, Policy,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Policy,
 };
 use tn_authority::domain::deciding::Deciding;
 use tn_authority::domain::grant::{Grant, Jti, Recorded};
@@ -126,6 +126,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        limits: Limits::none(),
         metrics,
     };
     let now = authority.clock.now();
@@ -188,7 +189,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             attempt: None,
         };
         store
-            .issue(order)
+            .issue("bench", order)
             .await
             .expect("an answer")
             .expect("a grant")

@@ -10,8 +10,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, NewAllocation, Patience, Policy, Question, Rotation,
-    Signers,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Patience, Policy, Question,
+    Rotation, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::{
@@ -51,6 +51,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        limits: Limits::none(),
         metrics,
     };
     let found = authority

@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::Logged as _;
+
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 const SAMPLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -26,8 +28,7 @@ impl Carrier {
         command
             .current_dir(self.0.path())
             .args(args)
-            .output()
-            .expect("the command")
+            .logged_output()
     }
 
     fn does(&self, args: &[&str]) -> String {
@@ -234,8 +235,7 @@ fn a_table_comes_from_standard_input_and_json_goes_out() {
             ])
             .args(args)
             .stdin(table)
-            .output()
-            .expect("the command");
+            .logged_output();
         assert!(
             output.status.success(),
             "{}",

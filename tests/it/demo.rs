@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::Logged as _;
+
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 const CHECK_TOKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check-token");
 
@@ -20,8 +22,7 @@ fn demo_shows_a_token_its_check_and_a_refusal() {
         .arg("demo")
         .arg("--dir")
         .arg(dir.path())
-        .output()
-        .expect("demo");
+        .logged_output();
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
     for part in [
@@ -41,8 +42,7 @@ fn demo_shows_a_token_its_check_and_a_refusal() {
         .arg("demo")
         .arg("--dir")
         .arg(dir.path())
-        .output()
-        .expect("demo");
+        .logged_output();
     assert!(!again.status.success() && text(&again.stderr).contains("is not empty"));
 }
 
@@ -180,8 +180,7 @@ fn the_commands_of_the_readme_work() {
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
         .current_dir(root)
-        .output()
-        .expect("bash");
+        .logged_output();
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
     assert_eq!(

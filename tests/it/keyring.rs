@@ -14,6 +14,7 @@ use tn_authority::signer::{Found, Keyring, Patience, SecretSource, Sources};
 
 use crate::fixtures::{self, items, member};
 use crate::signer::{certificates, days, issue, now, root, sources, wanted};
+use crate::support::Logged as _;
 use crate::support::write_private;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
@@ -159,8 +160,7 @@ fn renew(ca: &DevelopmentCa, issued: &Issued) -> String {
     let asked = Command::new(EXECUTABLE)
         .args(["certificate", "request", "--spc", "1234", "--key"])
         .arg(&key)
-        .output()
-        .expect("the command");
+        .logged_output();
     assert!(
         asked.status.success(),
         "{}",
@@ -341,8 +341,7 @@ fn check_names_each_certificate_and_warns_of_open_keys() {
             "TN_AUTHORITY__DATABASE__URL",
             format!("sqlite:{}/db", database.path().display()),
         )
-        .output()
-        .expect("the command");
+        .logged_output();
     let (out, err) = (
         String::from_utf8_lossy(&ran.stdout),
         String::from_utf8_lossy(&ran.stderr),

@@ -19,7 +19,7 @@ use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::store::{Settings, Store};
 use tn_authority::telemetry::Metrics;
 
-use crate::support::{Db, fingerprint};
+use crate::support::{Db, Logged as _, fingerprint};
 
 const KILLS: usize = 50;
 const CLIENTS: usize = 4;
@@ -96,7 +96,7 @@ impl Carrier {
         carrier
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(EXECUTABLE);
         let file = |name: &str| -> PathBuf { self.dir.path().join(name) };
         command
@@ -112,7 +112,7 @@ impl Carrier {
     }
 
     fn run(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("the command");
+        let output = self.command(args).logged_output();
         assert!(
             output.status.success(),
             "{args:?}: {}",
@@ -130,7 +130,7 @@ impl Carrier {
         command.env("TN_AUTHORITY__SERVER__LISTEN", at.to_string());
         let mut service = command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .logging()
             .spawn()
             .expect("the service");
         wait_for(at, &mut service);
@@ -167,7 +167,7 @@ pub fn free_port() -> SocketAddr {
         .expect("a port")
 }
 
-fn wait_for(address: SocketAddr, service: &mut Child) {
+pub fn wait_for(address: SocketAddr, service: &mut Child) {
     let patience = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(address).is_err() {
         let ended = service.try_wait().expect("the state of the service");

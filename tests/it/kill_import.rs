@@ -13,6 +13,7 @@ use tn_authority::store::{Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::Db;
+use crate::support::Logged as _;
 
 /// Blocks that do not touch, so that each is a range of its own.
 const RANGES: u64 = 12_000;
@@ -67,7 +68,7 @@ fn an_import_that_is_killed_leaves_nothing(db: Db) {
             .env("TN_AUTHORITY__DATABASE__URL", db.text_url())
             .env("TN_AUTHORITY__API_KEYS__SECRET", "5e".repeat(32))
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .logging();
         command
     };
     let mut kills = 0;
@@ -97,10 +98,7 @@ fn an_import_that_is_killed_leaves_nothing(db: Db) {
     }
     assert!(kills > 2, "it was killed {kills} times only");
     assert_eq!(held(), RANGES * 1_000);
-    let again = command()
-        .stdout(Stdio::piped())
-        .output()
-        .expect("the command");
+    let again = command().stdout(Stdio::piped()).logged_output();
     let told = String::from_utf8(again.stdout).expect("text");
     assert!(told.contains("nothing changes"), "{told}");
 }

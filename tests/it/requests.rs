@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fixtures::{self, items, member};
+use crate::support::Logged as _;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 
@@ -19,8 +20,7 @@ fn inspect_says_of_each_real_certificate_what_it_holds() {
     let ran = Command::new(EXECUTABLE)
         .args(["certificate", "inspect", "--spc", "073H"])
         .args(items(&manifest).iter().map(path))
-        .output()
-        .expect("the command");
+        .logged_output();
     assert!(
         ran.status.success(),
         "{}",
@@ -55,8 +55,7 @@ fn a_request_names_the_code_and_is_signed_by_its_key() {
             .args(["certificate", "request", "--spc", "073H", "--key"])
             .arg(&key)
             .args(more)
-            .output()
-            .expect("the command");
+            .logged_output();
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (
             output.status.success(),

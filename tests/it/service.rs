@@ -18,7 +18,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
-use tn_authority::api::{self, Idempotency, Service, Uploads};
+use tn_authority::api::{self, Idempotency, Service, UnderWay, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
@@ -97,6 +97,7 @@ impl Api {
                 max_ended_ppm: 100_000,
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),
+            under_way: UnderWay::at_most(1_000),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),
@@ -245,6 +246,27 @@ impl Answer {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The body, put together if it came in chunks, all of which have to be there.
+    #[track_caller]
+    pub fn unchunked(&self) -> Vec<u8> {
+        if self.header("transfer-encoding") != Some("chunked") {
+            return self.body.clone();
+        }
+        let (mut whole, mut rest) = (Vec::new(), self.body.as_slice());
+        loop {
+            let end = rest.windows(2).position(|two| two == b"\r\n");
+            let end = end.expect("the end of the size of a chunk");
+            let size = std::str::from_utf8(&rest[..end]).expect("ASCII");
+            let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+            let chunk = &rest[end + 2..];
+            if size == 0 {
+                return whole;
+            }
+            whole.extend_from_slice(&chunk[..size]);
+            rest = &chunk[size + 2..];
+        }
     }
 
     #[track_caller]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::signer::development::DevelopmentCa;
 
-use crate::support::{Db, fingerprint, write_private};
+use crate::support::{Db, Logged as _, fingerprint, write_private};
 
 both!(
     a_service_signs_with_a_key_in_softhsm,
@@ -141,7 +141,7 @@ impl Carrier {
     }
 
     fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("the command")
+        self.command(args).logged_output()
     }
 
     fn run(&self, args: &[&str]) -> String {
@@ -159,7 +159,7 @@ impl Carrier {
             .command(&["serve"])
             .env("TN_AUTHORITY__SERVER__LISTEN", address.to_string())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .logging()
             .spawn()
             .expect("the service");
         let mut serving = Serving { service, address };

@@ -13,7 +13,7 @@ use super::{Format, Told};
 use crate::authority::{Action, Authority, Event, Refused, StoreError, jobs};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
-use crate::store::Tx;
+use crate::store::{Acting, Tx};
 use crate::telemetry::ImportOutcome;
 
 /// One part of a share in a million.
@@ -84,7 +84,8 @@ impl Authority {
             });
         }
         let event = Event::new(caller, now, "import");
-        let draft = Arc::new(draft);
+        let subject = subject(&draft);
+        let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
             let mut told = draft.told.clone();
             let change = write::difference(tx, &draft.says, now, &mut told)?;
@@ -92,17 +93,24 @@ impl Authority {
                 return Err(ImportError::Lines(told.refused));
             }
             may_end(tx, &change, &told, consent, now)?;
-            write::apply(tx, &change, now)?;
+            write::apply(tx, &done, &change, now)?;
             let imported = summary(tx, &change, told, false, now)?;
             if !imported.changes_nothing() {
-                event.done(tx, &subject(&draft), detail(&imported, consent))?;
+                done.done(tx, &about, detail(&imported, consent))?;
             }
             if let Some(job) = job {
                 jobs::finish(tx, job, &imported, now)?;
             }
             Ok(imported)
         };
-        self.change(caller, "import", work).await
+        match job {
+            // What becomes of a job is recorded with the job.
+            Some(_) => {
+                let acting = Acting::new(caller, &self.clock);
+                self.store.change(acting, "import", work).await
+            }
+            None => self.change(event, subject, work).await,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::draft::{
@@ -12,15 +13,15 @@ use super::index::Index;
 use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::{Note, holdings, loans};
-use crate::authority::Refused;
-use crate::authority::delegate::end_with_all_below;
+use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
+use crate::authority::{Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
 use crate::domain::range_set::gaps;
-use crate::domain::{NumberRange, Spc, Window};
+use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::{Tx, Versions, new_id};
 
 /// What an import changes.
@@ -155,18 +156,39 @@ pub(super) fn difference(
 }
 
 /// Writes the difference. What ends and what takes its place change hands at one instant.
-pub(super) fn apply(tx: &mut Tx<'_>, change: &Change, now: Time) -> Result<(), ImportError> {
+pub(super) fn apply(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    change: &Change,
+    now: Time,
+) -> Result<(), ImportError> {
     let (ids, rows) = next_versions(&change.allocations, now);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
     for (row, end) in &change.delegations.end {
         // What a reseller lent on of them ends at the same instant.
-        end_with_all_below(tx, row, *end, now)?;
+        if let (ended, Some(below)) = end_with_all_below(tx, event, row, *end, now)? {
+            record_end(tx, event, &ended, *end, below)?;
+        }
     }
     tx.insert_delegations(&change.delegations.add)?;
+    record_loans(tx, event, &change.delegations.add)?;
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
+    Ok(())
+}
+
+/// Records for each account how many loans it gets; which they are stands in their rows.
+fn record_loans(tx: &mut Tx<'_>, event: &Event, added: &[Delegation]) -> Result<(), ImportError> {
+    let mut by_account: BTreeMap<&AccountId, u64> = BTreeMap::new();
+    for loan in added {
+        *by_account.entry(&loan.account).or_default() += 1;
+    }
+    for (account, loans) in by_account {
+        let detail = json!({ "delegations_added": loans });
+        event.about(account).done(tx, account, detail)?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::Policy;
 use crate::authority::{Authority, Event};
 use crate::domain::deciding::Deciding;
 use crate::domain::{Caller, Denial};
-use crate::store::{StoreError, Tx};
+use crate::store::{Acting, StoreError, Tx};
 
 /// How many ids one audit event names.
 const MOST_NAMED: usize = 1_000;
@@ -75,7 +75,8 @@ impl Authority {
         let event = Event::new(caller, self.clock.now(), action);
         let (set, detail) = (policy.set().to_owned(), detail(policy, before));
         let work = move |tx: &mut Tx<'_>| event.done(tx, &set, detail.clone());
-        self.change(caller, action, work).await
+        let acting = Acting::new(caller, &self.clock);
+        self.store.change(acting, action, work).await
     }
 }
 

@@ -12,7 +12,7 @@ use crate::authority::{Action, Authority, Event, Refused};
 use crate::domain::signing::{ChainState, SigningChain};
 use crate::domain::{Caller, Time};
 use crate::signer::{Found, PublishedChains, RefusedFile};
-use crate::store::{AuditEvent, StoreError, Tx, new_id};
+use crate::store::{Acting, AuditEvent, StoreError, Tx, new_id};
 
 impl Authority {
     /// Takes what was found into use: by order of somebody, who may change what the carrier keeps. Answers with all.
@@ -53,7 +53,8 @@ impl Authority {
             delay: signers.rotation.publication_delay,
         };
         let (refused, known) = (found.refused, before.refused.clone());
-        let (work_step, acting, caller) = (step.clone(), caller.clone(), caller.clone());
+        let acting = Acting::new(caller, &self.clock);
+        let (work_step, caller) = (step.clone(), caller.clone());
         let work = move |tx: &mut Tx<'_>| {
             let chains = agree(tx, &work_step, &caller)?;
             let refused = still_refused(&refused, &chains);
@@ -64,7 +65,7 @@ impl Authority {
             }
             Ok::<_, StoreError>((chains, refused))
         };
-        let (chains, refused) = self.change(&acting, "agree-on-signers", work).await?;
+        let (chains, refused) = self.store.change(acting, "agree-on-signers", work).await?;
 
         for one in refused.iter().filter(|one| !before.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "refused for signing: {}", one.reason);
@@ -194,6 +195,8 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
         outcome: "refused".to_owned(),
         detail: json!({ "reason": refused.reason, "chain": refused.chain }),
         request_id: caller.request_id,
+        account: None,
+        caller_account: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::callers::standing::{StandingError, standing};
 use crate::domain::api_key::{ApiKey, KeyState, KeyValidity};
 use crate::domain::clock::rfc3339;
 use crate::domain::{AccountId, Caller, Network, Role, Time};
-use crate::store::{Acting, AuditEvent, KeptApiKey, Page, PageOf, StoreError, Tx, new_id};
+use crate::store::{Acting, Event, KeptApiKey, Page, PageOf, StoreError, Tx};
 
 /// How long the old secret works after a rotation, in seconds, if nothing is said: a day.
 pub const USUAL_OVERLAP: u32 = 86_400;
@@ -146,7 +146,7 @@ impl ApiKeys {
                 "role": key.role, "accounts": key.accounts, "label": key.label,
                 "expires_at": key.validity.expires_at, "allow_from": key.allow_from,
             });
-            Ok(record(tx, &caller, now, "create-api-key", &key.id, detail)?)
+            Ok(record(tx, &caller, now, "create-api-key", key, detail)?)
         };
         let acting = Acting::new(by, &self.clock);
         self.store.change(acting, "create-api-key", work).await?;
@@ -249,7 +249,7 @@ impl ApiKeys {
             let mut kept = find(tx, &key)?;
             if let Some(detail) = change(&mut kept, now)? {
                 tx.update_api_key(&kept)?;
-                record(tx, &caller, now, action, &key, detail)?;
+                record(tx, &caller, now, action, &kept.key, detail)?;
             }
             Ok::<_, ApiKeyError>(kept.key)
         };
@@ -310,18 +310,16 @@ fn record(
     tx: &mut Tx<'_>,
     by: &Caller,
     now: Time,
-    action: &str,
-    id: &str,
+    action: &'static str,
+    key: &ApiKey,
     detail: Value,
 ) -> Result<(), StoreError> {
-    tx.insert_audit_events(&[AuditEvent {
-        id: new_id(now),
-        at: now,
-        caller: by.id.clone(),
-        action: action.to_owned(),
-        subject: id.to_owned(),
-        outcome: "done".to_owned(),
-        detail,
-        request_id: by.request_id,
-    }])
+    let (id, accounts) = (&key.id, key.accounts.as_slice());
+    let event = Event::new(by, now, action);
+    // About the account that the key speaks for, if that is one.
+    let event = match accounts {
+        [only] => event.about(only),
+        _ => event,
+    };
+    event.done(tx, &id, detail)
 }

@@ -99,7 +99,7 @@ fn every_column_of_sqlite_stands_below_a_comment() {
             if line.starts_with("CREATE TABLE") {
                 assert!(above.starts_with("--"), "{name}: no comment above {line}");
                 inside = true;
-            } else if line.starts_with("ALTER TABLE") && line.contains("ADD COLUMN") {
+            } else if line.starts_with("ALTER TABLE") && line.contains(" ADD COLUMN ") {
                 assert!(above.starts_with("--"), "{name}: no comment above {line}");
                 columns += 1;
             } else if line.starts_with(')') {

@@ -40,7 +40,7 @@ fn tokens_that_are_asked_for_at_once_share_transactions(world: World) {
     assert!(world.metric("writer_queue_length").abs() < 0.5);
 }
 
-fn transactions(world: &World) -> f64 {
+pub(super) fn transactions(world: &World) -> f64 {
     world.metric("writer_batch_size_count")
 }
 
@@ -63,7 +63,7 @@ fn while_blocked<T: Send>(
 }
 
 /// Holds what a writer needs.
-fn block(world: &World) -> Raw {
+pub(super) fn block(world: &World) -> Raw {
     let mut blocker = world.db.connect();
     match &mut blocker {
         Raw::Sqlite(c) => c.batch_execute("BEGIN IMMEDIATE"),
@@ -73,7 +73,7 @@ fn block(world: &World) -> Raw {
     blocker
 }
 
-fn release(blocker: &mut Raw) {
+pub(super) fn release(blocker: &mut Raw) {
     match blocker {
         Raw::Sqlite(c) => c.batch_execute("ROLLBACK"),
         Raw::Postgres(c) => c.batch_execute("ROLLBACK"),

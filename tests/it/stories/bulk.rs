@@ -1,4 +1,4 @@
-//! Many requests in one: each is decided for itself, in their order, in one transaction.
+//! Many requests in one: each is decided for itself, in their order, in a few transactions.
 
 use tn_authority::domain::Role;
 
@@ -45,5 +45,5 @@ fn a_thousand_tokens_are_a_few_commits(world: World) {
     let answers = wait(world.authority.issue_all(&caller, wanted.collect())).expect("answers");
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(world.grants().len(), 1000);
-    assert!(world.metric("writer_batch_size_count") - before < 2.0);
+    assert!(world.metric("writer_batch_size_count") - before < 9.0);
 }

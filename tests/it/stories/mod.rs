@@ -14,4 +14,5 @@ mod outstanding;
 pub mod policies;
 mod policy_reload;
 mod resellers;
+mod trail;
 mod windows;

@@ -54,6 +54,7 @@ impl From<Kind> for Db {
 impl Db {
     /// One without any table.
     pub fn empty(kind: Kind) -> Self {
+        super::keep_log();
         match kind {
             Kind::Sqlite => Self(Held::Sqlite(TempDir::new().expect("a folder"))),
             Kind::Postgres => Self::in_postgres("", None),
@@ -61,6 +62,7 @@ impl Db {
     }
 
     fn in_postgres(clause: &str, template: Option<Arc<Template>>) -> Self {
+        super::keep_log();
         let (server, name) = (server(), fresh_name());
         on_server(&server, &format!("CREATE DATABASE {name}{clause}"));
         Self(Held::Postgres {

@@ -9,6 +9,7 @@
 
 mod db;
 mod keys;
+mod log;
 mod world;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ use std::thread::{self, Thread};
 
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
+pub use log::{Logged, keep_log, keep_text};
 pub use world::{
     Setup, World, account, clock_starts, code, fingerprint, number, numbers, outside, request,
 };

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
-    Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, NewAllocation,
-    NewDelegation, NewExclusion, Patience, Policy, Question, Refused, Rotation, Signers,
+    Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, Limits,
+    NewAllocation, NewDelegation, NewExclusion, Patience, Policy, Question, Refused, Rotation,
+    Signers,
 };
 use tn_authority::domain::account::Account;
 use tn_authority::domain::block;
@@ -20,7 +21,7 @@ use tn_authority::domain::{
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Acting, AuditEvent, GrantFilter, Page, Settings, Store};
+use tn_authority::store::{Acting, AuditEvent, EventFilter, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ pub struct Setup {
     pub signers: Option<PathBuf>,
     /// Keys that are at hand already.
     pub keys: Vec<Arc<dyn SigningKey>>,
+    pub limits: Limits,
 }
 
 impl Default for Setup {
@@ -60,6 +62,7 @@ impl Default for Setup {
             horizon: 30 * 86_400,
             signers: None,
             keys: Vec::new(),
+            limits: Limits::none(),
         }
     }
 }
@@ -157,6 +160,7 @@ impl World {
                 maximum: 2 * 86_400,
                 horizon: setup.horizon,
             },
+            limits: setup.limits,
             aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
             metrics: Arc::clone(&metrics),
         });
@@ -396,9 +400,13 @@ impl World {
     /// What the audit trail says of something.
     pub fn trail(&self, subject: &str) -> Vec<AuditEvent> {
         let page = Page::new(Page::MAX_LIMIT, None);
+        let filter = EventFilter {
+            subject: Some(subject.to_owned()),
+            ..EventFilter::default()
+        };
         self.authority
             .store
-            .read(|tx| tx.list_audit_events(subject, &page))
+            .read(|tx| tx.list_audit_events(&filter, &page))
             .expect("the trail")
             .items
     }

@@ -1,0 +1,305 @@
+//! How often somebody may ask: token buckets with burst, one for each caller, account and peer. They stand in the memory of
+//! this process, so each replica counts for itself.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, FakeRelativeClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+use thiserror::Error;
+
+use crate::domain::{AccountId, Caller};
+
+/// The most keys of one kind that are counted at one time.
+const MOST_KEYS: usize = 100_000;
+/// After so many questions the keys that have been idle are dropped.
+const SWEEP: u32 = 10_000;
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests of one caller.
+    Caller,
+    /// Requests for tokens of one account.
+    Account,
+    /// Requests from one address that proved nobody.
+    Proof,
+}
+
+/// Too much for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("too many {}; come again in {seconds} s", .limit.of_what())]
+pub struct TooMany {
+    pub limit: Limit,
+    /// After how many seconds one more will be taken.
+    pub seconds: u64,
+}
+
+/// How much is allowed: so many a second, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// 0: there is no limit.
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+/// All limits.
+#[derive(Debug)]
+pub struct Limits {
+    callers: Buckets<String>,
+    accounts: Buckets<AccountId>,
+    proofs: Buckets<IpAddr>,
+}
+
+/// Where the time of the limits comes from: it never goes back, also when somebody sets the system's clock.
+#[derive(Debug, Clone)]
+pub enum LimitClock {
+    Since(Instant),
+    /// A hand that moves it in tests.
+    Fake(FakeRelativeClock),
+}
+
+impl Limits {
+    /// Limits of callers, accounts and peers.
+    #[must_use]
+    pub fn new(caller: Rate, account: Rate, proof: Rate, clock: &LimitClock) -> Self {
+        Self {
+            callers: Buckets::new(Limit::Caller, caller, clock),
+            accounts: Buckets::new(Limit::Account, account, clock),
+            proofs: Buckets::new(Limit::Proof, proof, clock),
+        }
+    }
+
+    /// No limits, as at the command line.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Rate::NONE, Rate::NONE, Rate::NONE, &LimitClock::default())
+    }
+
+    /// Counts a request of a caller.
+    ///
+    /// # Errors
+    /// [`TooMany`] if it has to wait.
+    pub fn caller(&self, caller: &Caller) -> Result<(), TooMany> {
+        self.callers.take(&caller.id)
+    }
+
+    /// Counts a request for a token of an account, by somebody who may ask for it.
+    ///
+    /// # Errors
+    /// [`TooMany`] if it has to wait.
+    pub fn account(&self, account: &AccountId) -> Result<(), TooMany> {
+        self.accounts.take(account)
+    }
+
+    /// Counts a request that proved nobody. Whoever has an IPv6 address has 2^64 of them.
+    ///
+    /// # Errors
+    /// [`TooMany`] if it was one too many.
+    pub fn failed_proof(&self, peer: IpAddr) -> Result<(), TooMany> {
+        self.proofs.take(&network(peer))
+    }
+}
+
+impl Limit {
+    /// The word of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Account => "account",
+            Self::Proof => "proof",
+        }
+    }
+
+    const fn of_what(self) -> &'static str {
+        match self {
+            Self::Caller => "requests of this caller",
+            Self::Account => "requests for tokens of this account",
+            Self::Proof => "requests without valid credentials from this address",
+        }
+    }
+}
+
+impl Rate {
+    pub const NONE: Self = Self {
+        per_second: 0,
+        burst: 0,
+    };
+}
+
+impl Default for LimitClock {
+    fn default() -> Self {
+        Self::Since(Instant::now())
+    }
+}
+
+impl Clock for LimitClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        match self {
+            Self::Since(start) => {
+                Nanos::new(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+            }
+            Self::Fake(clock) => clock.now(),
+        }
+    }
+}
+
+type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, LimitClock, NoOpMiddleware<Nanos>>;
+
+/// The buckets of one kind; none if there is no limit.
+#[derive(Debug)]
+struct Buckets<K: Hash + Eq + Clone> {
+    limit: Limit,
+    limiter: Option<Limiter<K>>,
+    clock: LimitClock,
+    asked: AtomicU32,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    fn new(limit: Limit, rate: Rate, clock: &LimitClock) -> Self {
+        let quota = NonZeroU32::new(rate.per_second).map(|per_second| {
+            let quota = Quota::per_second(per_second);
+            quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(per_second))
+        });
+        Self {
+            limit,
+            limiter: quota.map(|quota| RateLimiter::hashmap_with_clock(quota, clock.clone())),
+            clock: clock.clone(),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    fn take(&self, key: &K) -> Result<(), TooMany> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
+            || limiter.len() >= MOST_KEYS
+        {
+            limiter.retain_recent();
+        }
+        if limiter.len() >= MOST_KEYS {
+            return self.overflowing();
+        }
+        limiter.check_key(key).map_err(|until| TooMany {
+            limit: self.limit,
+            seconds: in_seconds(until.wait_time_from(self.clock.now())),
+        })
+    }
+
+    /// More keys than are counted were busy within the time that a bucket takes to fill. Strangers are turned away;
+    /// whoever is proven is let through, since so many of them are no flood by one.
+    fn overflowing(&self) -> Result<(), TooMany> {
+        match self.limit {
+            Limit::Caller | Limit::Account => Ok(()),
+            Limit::Proof => Err(TooMany {
+                limit: self.limit,
+                seconds: 1,
+            }),
+        }
+    }
+}
+
+/// Whole seconds, at least one, after which it is surely over.
+fn in_seconds(wait: Duration) -> u64 {
+    let more = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + more).max(1)
+}
+
+/// The address that counts: an IPv4 address, also one that is written as IPv6; of IPv6 the first 64 bits.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.into(),
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_peers(per_second: u32, burst: u32) -> (Limits, FakeRelativeClock) {
+        let fake = FakeRelativeClock::default();
+        let rate = Rate { per_second, burst };
+        let clock = LimitClock::Fake(fake.clone());
+        let limits = Limits::new(Rate::NONE, rate, rate, &clock);
+        (limits, fake)
+    }
+
+    fn peer(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_bucket_has_a_burst_and_fills_again() {
+        let (limits, clock) = of_peers(2, 5);
+        let one = peer("192.0.2.1");
+        for _ in 0..5 {
+            assert_eq!(limits.failed_proof(one), Ok(()));
+        }
+        let too_many = TooMany {
+            limit: Limit::Proof,
+            seconds: 1,
+        };
+        assert_eq!(limits.failed_proof(one), Err(too_many));
+        assert_eq!(limits.failed_proof(peer("192.0.2.2")), Ok(()));
+        clock.advance(Duration::from_millis(499));
+        assert!(limits.failed_proof(one).is_err());
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(limits.failed_proof(one), Ok(()));
+        assert!(limits.failed_proof(one).is_err());
+        clock.advance(Duration::from_secs(3600));
+        let taken = (0..100).filter(|_| limits.failed_proof(one).is_ok());
+        assert_eq!(taken.count(), 5, "it does not fill beyond its burst");
+    }
+
+    #[test]
+    fn all_addresses_of_an_ipv6_network_are_one() {
+        let (limits, _) = of_peers(1, 1);
+        assert!(limits.failed_proof(peer("2001:db8:1:2::1")).is_ok());
+        assert!(limits.failed_proof(peer("2001:db8:1:2:ffff::9")).is_err());
+        assert!(limits.failed_proof(peer("2001:db8:1:3::1")).is_ok());
+        assert!(limits.failed_proof(peer("::ffff:192.0.2.1")).is_ok());
+        assert!(limits.failed_proof(peer("192.0.2.1")).is_err());
+        assert!(limits.failed_proof(peer("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn idle_keys_are_dropped_and_their_number_is_bounded() {
+        let (limits, clock) = of_peers(1, 1);
+        let nth = |n: u128| IpAddr::from(Ipv6Addr::from_bits(n << 64));
+        for n in 0..MOST_KEYS as u128 {
+            assert!(limits.failed_proof(nth(n)).is_ok());
+        }
+        assert!(limits.failed_proof(nth(1 << 40)).is_err());
+        let keys = || limits.proofs.limiter.as_ref().map_or(0, RateLimiter::len);
+        assert_eq!(keys(), MOST_KEYS);
+        clock.advance(Duration::from_secs(2));
+        assert!(limits.failed_proof(nth(1 << 40)).is_ok());
+        assert_eq!(keys(), 1);
+        for _ in 0..2 * SWEEP {
+            clock.advance(Duration::from_secs(2));
+            let _ = limits.failed_proof(nth(2));
+        }
+        assert_eq!(keys(), 1);
+    }
+
+    #[test]
+    fn without_a_rate_nothing_is_limited() {
+        let limits = Limits::none();
+        assert!((0..10_000).all(|_| limits.failed_proof(peer("192.0.2.1")).is_ok()));
+        assert_eq!(
+            [Duration::ZERO, Duration::from_millis(1001)].map(in_seconds),
+            [1, 2]
+        );
+    }
+}

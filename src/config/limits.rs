@@ -1,0 +1,68 @@
+//! How often somebody may ask.
+
+use serde::Deserialize;
+
+use super::{ConfigError, validate::wrong};
+
+/// The most that can be set: a million a second, or at once.
+const MOST: u32 = 1_000_000;
+
+/// Token buckets, in each process: how many a second, and how many at once. A rate of 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests of one caller.
+    pub caller_rate: u32,
+    pub caller_burst: u32,
+    /// Requests for tokens of one account.
+    pub account_rate: u32,
+    pub account_burst: u32,
+    /// Requests without valid credentials from one address; of IPv6, from one network of 64 bits.
+    pub unproven_rate: u32,
+    pub unproven_burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            caller_rate: 0,
+            caller_burst: 2_000,
+            account_rate: 0,
+            account_burst: 2_000,
+            unproven_rate: 20,
+            unproven_burst: 1_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (key, rate) in [
+            ("limits.caller_rate", self.caller_rate),
+            ("limits.account_rate", self.account_rate),
+            ("limits.unproven_rate", self.unproven_rate),
+        ] {
+            if rate > MOST {
+                return wrong(key, format!("is {rate}, more than {MOST} a second"));
+            }
+        }
+        for (key, burst, rate) in [
+            ("limits.caller_burst", self.caller_burst, self.caller_rate),
+            (
+                "limits.account_burst",
+                self.account_burst,
+                self.account_rate,
+            ),
+            (
+                "limits.unproven_burst",
+                self.unproven_burst,
+                self.unproven_rate,
+            ),
+        ] {
+            if rate > 0 && !(1..=MOST).contains(&burst) {
+                return wrong(key, format!("is {burst}; it is 1 to {MOST} beside a rate"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! What waits for the writer: orders and changes, each with the place for its outcome until COMMIT.
+
+use tokio::sync::oneshot;
+
+use super::super::acting::Acting;
+use super::super::error::StoreError;
+use super::super::issue::{Order, Outcome};
+use super::super::tx::Tx;
+use crate::domain::Denial;
+use crate::domain::grant::{Grant, Recorded};
+
+/// What becomes of an order: a grant that is in the database, or a denial that is.
+pub type Verdict = Result<Recorded<Grant>, Denial>;
+
+/// Something to be written, and the place for its outcome until COMMIT.
+pub(in crate::store) enum Job {
+    Issue(Box<IssueJob>),
+    Change(Box<dyn Change>),
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Job").field(&self.name()).finish()
+    }
+}
+
+/// An order, its outcome once it is decided, and who waits for it.
+pub(super) struct IssueJob {
+    pub(super) order: Order,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) reply: oneshot::Sender<Result<Verdict, StoreError>>,
+}
+
+/// A change of what is kept: a closure that may run twice, with its type erased.
+pub(super) trait Change: Send {
+    fn name(&self) -> &'static str;
+    /// Whether nobody may mint beside it.
+    fn alone(&self) -> bool;
+    fn run(&mut self, tx: &mut Tx<'_>);
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+pub(super) struct ChangeOf<F, T, E> {
+    /// Who must still be proven; nobody, for what the service notes for itself.
+    pub(super) acting: Option<Acting>,
+    pub(super) name: &'static str,
+    pub(super) alone: bool,
+    pub(super) work: F,
+    pub(super) outcome: Option<Result<T, E>>,
+    pub(super) reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Change for ChangeOf<F, T, E>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn alone(&self) -> bool {
+        self.alone
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) {
+        let (acting, work, mut ended) = (&self.acting, &mut self.work, None);
+        let mut outcome = tx.savepoint(|tx| {
+            if let Some(acting) = acting {
+                ended = tx.ended(&[acting])?.pop().flatten();
+            }
+            match ended {
+                None => work(tx),
+                Some(_) => Err(StoreError::ProofEnded.into()),
+            }
+        });
+        if let (Some(acting), Some(ended)) = (acting, ended) {
+            let refusal = acting.refusal(self.name, ended);
+            if let Err(error) = tx.savepoint(|tx| tx.insert_audit_events(&[refusal])) {
+                outcome = Err(error.into());
+            }
+        }
+        self.outcome = Some(outcome);
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = match (committed, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => {
+                Err(StoreError::Unavailable("the change was not run".to_owned()).into())
+            }
+            (Err(error), _) => Err(error.into()),
+        };
+        // Whoever asked may have gone away; what was committed stays.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Job {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Issue(_) => "issue",
+            Self::Change(change) => change.name(),
+        }
+    }
+
+    pub(super) fn alone(&self) -> bool {
+        match self {
+            Self::Issue(_) => false,
+            Self::Change(change) => change.alone(),
+        }
+    }
+
+    pub(super) fn answer(self, committed: Result<(), StoreError>) {
+        match self {
+            Self::Change(change) => change.answer(committed),
+            Self::Issue(job) => {
+                let verdict = match (committed, job.outcome) {
+                    (Ok(()), Some(Ok(decided))) => Ok(decided.map(Recorded::after_commit)),
+                    (Ok(()), Some(Err(repeated))) => Err(repeated.into()),
+                    (Ok(()), None) => Err(StoreError::Unavailable(
+                        "the order was not decided".to_owned(),
+                    )),
+                    (Err(error), _) => Err(error),
+                };
+                let _ = job.reply.send(verdict);
+            }
+        }
+    }
+}
