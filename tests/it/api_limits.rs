@@ -1,8 +1,4 @@
 //! How often somebody may ask, over HTTP. The time of the limits is moved by hand.
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "a scenario owns the service that it drives"
-)]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! What is logged while the tests run, in one file, so that `tests/secrets` can look for what must not be in it.
 
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -54,7 +55,7 @@ struct Pairs<'a>(&'a mut String);
 
 impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        self.0.push_str(&format!(" {key}={value}"));
+        let _ = write!(self.0, " {key}={value}");
         Ok(())
     }
 }
