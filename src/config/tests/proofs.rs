@@ -170,7 +170,11 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
             "https://other.example/",
             "`oauth.issuers.other.audience` is missing",
         ),
-        ("OAUTH__ISSUERS__A:B__ISSUER", "x", "lower-case letters"),
+        (
+            "OAUTH__ISSUERS__A_NAME_OF_MORE_THAN_32_CHARACTERS__ISSUER",
+            "x",
+            "lower-case letters",
+        ),
         ("OAUTH__ISSUERS__CORPORATE__JWKS", "x", "unknown field"),
     ]);
 }
@@ -213,7 +217,11 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
             "forwarded",
             "`proxy.addresses` is empty",
         ),
-        ("PROXY__ADDRESS_HEADER", "x-real-ip", "unknown variant"),
+        (
+            "PROXY__ADDRESS_HEADER",
+            "x-real-ip",
+            "does not have variant",
+        ),
         (
             "PROXY__ADDRESSES",
             "10.0.0.0/8,proxy.example",
