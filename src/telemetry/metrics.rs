@@ -73,6 +73,10 @@ impl Metrics {
     ///
     /// # Errors
     /// [`TelemetryError`] if two have one name.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a list, which is declared in one place"
+    )]
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
         let build = gauges(

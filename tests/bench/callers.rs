@@ -107,13 +107,14 @@ fn measure(database: &str, dir: &TempDir, small: &str, large: &str) {
     for (what, at_once) in [("one at a time", 1), ("256 at once", AT_ONCE)] {
         let mut ratios = Vec::new();
         let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
-        for turn in 0..TURNS as u64 {
+        for turn in 0..TURNS {
             let one = |_| (0, true);
-            let same = move |_| (turn * 7_919 % KEYS, true);
+            let key = turn as u64 * 7_919 % KEYS;
+            let same = move |_| (key, true);
             let count = if at_once == 1 { 64 } else { at_once };
             of_small.push(small.mint(count, at_once, &one));
             of_large.push(large.mint(count, at_once, &same));
-            ratios.push(of_large[turn as usize] / of_small[turn as usize]);
+            ratios.push(of_large[turn] / of_small[turn]);
         }
         println!(
             "  {what}: {:.1} with 1 key and 1 account, {:.1} with {KEYS} and {ACCOUNTS}; ratio {:.2}",
@@ -323,7 +324,7 @@ fn fill(url: &str, keys: u64, accounts: u64) {
     let pepper = PKey::hmac(&PEPPER).expect("a key");
     let mut hmac = Hmac::new(MessageDigest::sha256(), &pepper).expect("HMAC");
     let hash = hmac.sign_oneshot_to_vec(SECRET.as_bytes()).expect("a hash");
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = tn_authority::domain::hex::hex(&hash);
     let held = format!(
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
          VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 10000, 'block', 0, 0);"
