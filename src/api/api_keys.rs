@@ -47,7 +47,7 @@ pub(super) struct NewApiKeyBody {
 #[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(super) struct RotationBody {
     /// For how many seconds the old secret works beside the new one; 0 ends it at once.
-    #[schema(minimum = 0, maximum = 2592000, default = 86400)]
+    #[schema(minimum = 0, maximum = 2_592_000, default = 86400)]
     overlap: Option<u32>,
 }
 

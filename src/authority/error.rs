@@ -88,7 +88,7 @@ impl Refused {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Forbidden => "forbidden",
+            Self::Forbidden | Self::Store(StoreError::ProofEnded) => "forbidden",
             Self::UnknownAccount(_) => "unknown-account",
             Self::NotFound(_) => "not-found",
             Self::ParentChange => "parent-change",
@@ -110,7 +110,6 @@ impl Refused {
             Self::Over(_) => "window-over",
             Self::TooFragmented => "too-fragmented",
             Self::List(_) => "malformed-list",
-            Self::Store(StoreError::ProofEnded) => "forbidden",
             Self::Store(_) => "unavailable",
         }
     }

@@ -111,7 +111,6 @@ pub fn run(command: Command, config: &Config) -> Outcome {
 /// A key on one line, for people and for `grep`.
 fn line(key: &ApiKey, now: Time) -> String {
     let accounts: Vec<&str> = key.accounts.iter().map(AccountId::as_str).collect();
-    let mut line = format!("{} {} {}", key.id, key.state(now).as_str(), key.role);
     let networks: Vec<String> = key.allow_from.iter().map(ToString::to_string).collect();
     let times = [
         ("created", Some(key.created_at)),
@@ -120,19 +119,23 @@ fn line(key: &ApiKey, now: Time) -> String {
         ("rotated", key.rotated_at),
         ("used", key.last_used_at),
     ];
+    let mut words = vec![
+        key.id.clone(),
+        key.state(now).as_str().to_owned(),
+        key.role.to_string(),
+    ];
     if !accounts.is_empty() {
-        line += &format!(" for {}", accounts.join(","));
+        words.push(format!("for {}", accounts.join(",")));
     }
     if !networks.is_empty() {
-        line += &format!(" from {}", networks.join(","));
+        words.push(format!("from {}", networks.join(",")));
     }
-    for (what, time) in times {
-        if let Some(time) = time {
-            line += &format!(" {what} {}", rfc3339(&time));
-        }
-    }
+    let known = times
+        .iter()
+        .filter_map(|(what, time)| Some((what, time.as_ref()?)));
+    words.extend(known.map(|(what, time)| format!("{what} {}", rfc3339(time))));
     if !key.label.is_empty() {
-        line += &format!(" ({})", key.label);
+        words.push(format!("({})", key.label));
     }
-    line
+    words.join(" ")
 }

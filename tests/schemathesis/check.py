@@ -90,6 +90,11 @@ class Service:
         command = [self.executable, "--config", self.config, "api-key", "create", "--role", role, *named]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
+    def revoked_key(self):
+        key = self.key("admin")
+        self.call("POST", f"/v1/api-keys/{key.split('_')[1]}/revoke")
+        return key
+
     def call(self, method, path, body=None, **more):
         """An answer to the admin, which must be one."""
         headers = {"Authorization": f"Bearer {self.admin}", **more.pop("headers", {})}
@@ -172,6 +177,8 @@ def start(service, name, key, phases, document):
         "--url", service.url, "--tls-verify", service.ca,
         "--checks", ",".join(CHECKS), "--phases", phases,
         "--generation-deterministic", "--max-examples", str(EXAMPLES_EACH),
+        # It would make up credentials where it is given none.
+        "--generation-with-security-parameters", "false",
         "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all",
         "--request-timeout", "60", "--warnings", "off",
     ]
@@ -214,6 +221,7 @@ def main():
             ("account", service.key("account", "acme"), QUICK),
             ("portal", service.key("portal", "acme", "shop"), QUICK),
             ("nobody", "", QUICK),
+            ("a revoked key", service.revoked_key(), QUICK),
             ("auditor", service.key("auditor"), QUICK),
             ("a reseller's auditor", service.key("auditor", "wholesale"), QUICK),
             ("a reseller's provisioner", service.key("provisioner", "wholesale"), THOROUGH),

@@ -39,13 +39,12 @@ impl Memory {
 
     pub(super) fn recall(&self, number: u64) -> Option<Arc<KeptApiKey>> {
         let mut generations = self.lock();
-        let found = match generations.recent.get(&number) {
-            Some(found) => found.clone(),
-            None => {
-                let found = generations.before.remove(&number)?;
-                generations.keep(number, found.clone());
-                found
-            }
+        let found = if let Some(found) = generations.recent.get(&number) {
+            found.clone()
+        } else {
+            let found = generations.before.remove(&number)?;
+            generations.keep(number, found.clone());
+            found
         };
         (found.read.elapsed() < LONGEST).then_some(found.key)
     }

@@ -104,10 +104,9 @@ fn every_column_of_sqlite_stands_below_a_comment() {
                 columns += 1;
             } else if line.starts_with(')') {
                 inside = false;
-            } else if inside && line.starts_with(|c: char| c.is_ascii_lowercase()) {
-                assert!(above.starts_with("--"), "{name}: no comment above {line}");
-                columns += 1;
-            } else if line.starts_with("ALTER TABLE") && line.contains(" ADD COLUMN ") {
+            } else if (inside && line.starts_with(|c: char| c.is_ascii_lowercase()))
+                || (line.starts_with("ALTER TABLE") && line.contains(" ADD COLUMN "))
+            {
                 assert!(above.starts_with("--"), "{name}: no comment above {line}");
                 columns += 1;
             }

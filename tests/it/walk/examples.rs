@@ -73,7 +73,7 @@ impl Operation {
         path += self.query;
         if place.within == "query" {
             let mark = if path.contains('?') { '&' } else { '?' };
-            path += &format!("{mark}{}={id}", place.name);
+            path = format!("{path}{mark}{}={id}", place.name);
         }
         let body = self.body.clone().map(|(media, mut body)| {
             if place.within == "body" {
