@@ -5,6 +5,7 @@
 
 mod lines;
 mod metrics;
+mod policies;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use metrics::{ImportOutcome, Metrics, Outcome};
+pub use policies::PolicyMetrics;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

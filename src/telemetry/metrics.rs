@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::TelemetryError;
+use super::policies::PolicyMetrics;
 
 /// Seconds: from a signature in memory to a client that gives up.
 const SECONDS: &[f64] = &[
@@ -65,9 +66,7 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
-    policy_set: IntGaugeVec,
-    /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
-    pub policy_reload_failed: IntGauge,
+    pub policies: PolicyMetrics,
 }
 
 impl Metrics {
@@ -77,13 +76,7 @@ impl Metrics {
     /// [`TelemetryError`] if two have one name.
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        let build = gauges(
-            &registry,
-            "build_info",
-            "Which version runs; always 1.",
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build_info(&registry)?;
         let metrics = Self {
             tokens: counters(
                 &registry,
@@ -170,17 +163,7 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
-            policy_set: gauges(
-                &registry,
-                "policy_set_info",
-                "The policies in force, by the SHA-256 of their files; always 1.",
-                &["sha256"],
-            )?,
-            policy_reload_failed: gauge(
-                &registry,
-                "policy_reload_failed",
-                "1 while the folder of policies holds what cannot be put into force.",
-            )?,
+            policies: PolicyMetrics::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -217,12 +200,6 @@ impl Metrics {
     /// Says how many certificate chains are in a state.
     pub fn signing_chains(&self, state: &'static str, number: i64) {
         self.signing_chains.with_label_values(&[state]).set(number);
-    }
-
-    /// Says which policies are in force.
-    pub fn policies_in_force(&self, sha256: &str) {
-        self.policy_set.reset();
-        self.policy_set.with_label_values(&[sha256]).set(1);
     }
 
     /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
@@ -291,6 +268,17 @@ fn method_label(method: &str) -> &'static str {
         .unwrap_or("other")
 }
 
+fn build_info(registry: &Registry) -> Result<(), TelemetryError> {
+    let build = gauges(
+        registry,
+        "build_info",
+        "Which version runs; always 1.",
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}
+
 fn counters(
     registry: &Registry,
     name: &str,
@@ -300,11 +288,15 @@ fn counters(
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
 
-fn gauges(
+pub(super) fn gauges(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -359,8 +351,8 @@ mod tests {
             .set(1_900_000_000);
         metrics.signature_failed("timeout");
         metrics.signing_chains("active", 2);
-        metrics.policies_in_force("0");
-        metrics.policies_in_force("5e");
+        metrics.policies.in_force("0");
+        metrics.policies.in_force("5e");
         let text = metrics.render().expect("text");
         for line in [
             concat!(
