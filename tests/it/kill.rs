@@ -60,14 +60,14 @@ fn every_token_that_was_received_is_in_the_ledger(db: Db) {
 }
 
 /// A carrier with its files, an account and its key.
-struct Carrier {
-    dir: TempDir,
+pub struct Carrier {
+    pub dir: TempDir,
     database: String,
-    api_key: String,
+    pub api_key: String,
 }
 
 impl Carrier {
-    fn over(db: &Db) -> Self {
+    pub fn over(db: &Db) -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
@@ -96,7 +96,7 @@ impl Carrier {
         carrier
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(EXECUTABLE);
         let file = |name: &str| -> PathBuf { self.dir.path().join(name) };
         command

@@ -36,6 +36,7 @@ mod keyring;
 mod kill;
 mod kill_import;
 mod policy_check;
+mod policy_serve;
 mod requests;
 mod rotation;
 mod service;
