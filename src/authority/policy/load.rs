@@ -108,7 +108,7 @@ impl Reading {
             }
         };
         if parsed.templates().next().is_some() {
-            let why = "templates (`?principal`, `?resource`) are not used here";
+            let why = "templates are not used here (`?principal`, `?resource`)";
             let at = file.text.find("?principal");
             let at = at.or_else(|| file.text.find("?resource"));
             self.faults.push(Fault::at(&file.name, &file.text, at, why));
