@@ -7,6 +7,7 @@ mod exchange;
 mod lines;
 mod metrics;
 mod panics;
+mod policies;
 mod traceparent;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 pub use exchange::{Exchange, carried, trace_id};
 pub use metrics::{ImportOutcome, Metrics, Outcome};
+pub use policies::PolicyMetrics;
 pub use traceparent::trace_id_of;
 
 /// How log lines look.

@@ -101,7 +101,7 @@ async fn issue(
     for (place, outcome) in places.into_iter().zip(signed) {
         if let Err(error @ IssueError::Denied(Denial::ProofEnded(_))) = outcome {
             // That is so of all of them.
-            forget_if_ended(&service, &caller, &error);
+            forget_if_ended(service, caller, &error);
             return Err(error.into());
         }
         answers[place] = outcome.map(TokenView::from).map_err(Problem::from);

@@ -60,7 +60,7 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
             Line::Failed(text) => println!("FAILED  {text}"),
         }
     }
-    if let Some(set) = &report.set {
+    if let Some(set) = report.set.as_ref().filter(|_| report.policies > 0) {
         let (policies, cases) = (report.policies as u64, report.cases as u64);
         println!(
             "policies: {}, cases: {}, SHA-256: {set}",

@@ -1,5 +1,6 @@
 //! Which policies decided: as a grant, a refusal and the audit trail keep it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ impl Deciding {
     pub fn to_text(&self) -> String {
         let mut text = self.ids.join(" ");
         if self.left_out > 0 {
-            text.push_str(&format!(" +{}", self.left_out));
+            let _ = write!(text, " +{}", self.left_out);
         }
         text
     }

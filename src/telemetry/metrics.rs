@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use super::TelemetryError;
+use super::policies::PolicyMetrics;
 use proofs::Proofs;
 
 /// Seconds: from a signature in memory to a client that gives up.
@@ -71,10 +72,8 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
-    policy_set: IntGaugeVec,
-    /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
-    pub policy_reload_failed: IntGauge,
     proofs: Proofs,
+    pub policies: PolicyMetrics,
 }
 
 impl Metrics {
@@ -183,18 +182,8 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
-            policy_set: gauges(
-                &registry,
-                "policy_set_info",
-                "The policies in force, by the SHA-256 of their files; always 1.",
-                &["sha256"],
-            )?,
-            policy_reload_failed: gauge(
-                &registry,
-                "policy_reload_failed",
-                "1 while the folder of policies holds what cannot be put into force.",
-            )?,
             proofs: Proofs::new(&registry)?,
+            policies: PolicyMetrics::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -236,12 +225,6 @@ impl Metrics {
     /// Says how many certificate chains are in a state.
     pub fn signing_chains(&self, state: &'static str, number: i64) {
         self.signing_chains.with_label_values(&[state]).set(number);
-    }
-
-    /// Says which policies are in force.
-    pub fn policies_in_force(&self, sha256: &str) {
-        self.policy_set.reset();
-        self.policy_set.with_label_values(&[sha256]).set(1);
     }
 
     /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
@@ -334,11 +317,15 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Te
     declare(registry, IntCounter::new(name, help))
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
 
-fn gauges(
+pub(super) fn gauges(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -395,8 +382,8 @@ mod tests {
         metrics.limited("caller");
         metrics.unproven("api-key", "revoked");
         metrics.signing_chains("active", 2);
-        metrics.policies_in_force("0");
-        metrics.policies_in_force("5e");
+        metrics.policies.in_force("0");
+        metrics.policies.in_force("5e");
         metrics.unproven("access-token", "expired");
         metrics.key_set("corporate", "new");
         metrics.issuer_keys("corporate", 2);

@@ -43,6 +43,7 @@ mod kill;
 mod kill_import;
 mod oauth;
 mod policy_check;
+mod policy_serve;
 mod proofs;
 mod requests;
 mod rotation;

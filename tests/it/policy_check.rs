@@ -172,7 +172,7 @@ fn faults_are_named_by_file_line_and_column() {
     // All files are looked at.
     let (_, told) = check(folder(&[("a.cedar", "x"), ("b.cedar", "y")]).path());
     assert!(
-        told.contains("FAILED  a.cedar:1:1") && told.contains("FAILED  b.cedar:1:1"),
+        told.contains("FAILED  a.cedar:1:2") && told.contains("FAILED  b.cedar:1:2"),
         "{told}"
     );
 }

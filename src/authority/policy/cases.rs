@@ -10,7 +10,7 @@ use super::error::{Fault, PolicyError};
 use super::folder::{Folder, TextFile};
 use super::{Action, Asked, Policy, Ruling, Token};
 use crate::domain::clock::parse_time;
-use crate::domain::{AccountId, Caller};
+use crate::domain::{AccountId, Caller, Denial};
 
 /// How many cases a set may have.
 const MOST_CASES: usize = 10_000;
@@ -267,7 +267,7 @@ impl Case {
             Wish::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
             Wish::Do(action) => policy.may(&self.caller, *action),
         };
-        let code = ruling.verdict.as_ref().err().map(|denial| denial.code());
+        let code = ruling.verdict.as_ref().err().map(Denial::code);
         let by = self.expected.by.as_ref().map(|by| {
             let mut by = by.clone();
             by.sort_unstable();

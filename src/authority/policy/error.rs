@@ -1,6 +1,6 @@
 //! Why policies cannot be used.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
@@ -87,7 +87,7 @@ fn listed(faults: &[Fault]) -> String {
     let named = faults.iter().take(MOST_NAMED).map(ToString::to_string);
     let mut text = named.collect::<Vec<_>>().join("; ");
     if faults.len() > MOST_NAMED {
-        text.push_str(&format!("; and {} more", faults.len() - MOST_NAMED));
+        let _ = write!(text, "; and {} more", faults.len() - MOST_NAMED);
     }
     text
 }

@@ -62,7 +62,8 @@ impl Authority {
     }
 
     fn show_policies(&self) {
-        self.metrics.policies_in_force(self.policy.in_force().set());
+        let policies = &self.metrics.policies;
+        policies.in_force(self.policy.in_force().set());
     }
 
     async fn record(

@@ -1,6 +1,7 @@
 //! Files become policies: parsed, named, held against the schema. Whatever is in doubt is refused, file by file.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::str::FromStr as _;
 use std::thread;
 
@@ -107,7 +108,7 @@ impl Reading {
             }
         };
         if parsed.templates().next().is_some() {
-            let why = "templates (`?principal`, `?resource`) are not used here";
+            let why = "templates are not used here (`?principal`, `?resource`)";
             let at = file.text.find("?principal");
             let at = at.or_else(|| file.text.find("?resource"));
             self.faults.push(Fault::at(&file.name, &file.text, at, why));
@@ -234,7 +235,7 @@ fn located(file: &TextFile, error: &(impl Diagnostic + ?Sized)) -> Fault {
     let label = error.labels().and_then(|mut labels| labels.next());
     let mut why = error.to_string().replace('\n', " ");
     if let Some(help) = error.help() {
-        why.push_str(&format!(" ({})", help.to_string().replace('\n', " ")));
+        let _ = write!(why, " ({})", help.to_string().replace('\n', " "));
     }
     Fault::at(
         &file.name,

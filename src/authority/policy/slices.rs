@@ -42,7 +42,10 @@ pub(super) struct Answer {
 
 impl Slices {
     /// Cuts up policies, each of which has an id of its own.
-    pub(super) fn new(policies: &[Policy], actions: &[&EntityUid]) -> Result<Self, PolicySetError> {
+    pub(super) fn new(
+        policies: &[Policy],
+        actions: &[&EntityUid],
+    ) -> Result<Self, Box<PolicySetError>> {
         let mut slices = Self::default();
         for policy in policies {
             for action in actions {

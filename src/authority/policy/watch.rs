@@ -58,7 +58,7 @@ impl PolicyWatch {
         }
         self.fault = fault;
         let failed = i64::from(self.fault.is_some());
-        authority.metrics.policy_reload_failed.set(failed);
+        authority.metrics.policies.reload_failed.set(failed);
     }
 
     /// Why the files cannot be in force; none if they are, or may be soon.

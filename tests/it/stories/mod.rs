@@ -12,6 +12,7 @@ mod life_cycle;
 mod main_job;
 mod outstanding;
 pub mod policies;
+mod policy_files;
 mod policy_reload;
 mod resellers;
 mod trail;

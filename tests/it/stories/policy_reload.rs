@@ -1,7 +1,7 @@
 //! Policies change while the service runs: all of a set or nothing, and not before the audit trail says so.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -73,7 +73,7 @@ impl Watched {
         }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -192,10 +192,10 @@ fn a_faulty_set_changes_nothing_and_says_so_once(kind: Kind) {
 
     let elsewhere = TempDir::new().expect("a folder");
     let away = elsewhere.path().join("away");
-    let home: &Path = &watched.dir.path().to_owned();
-    fs::rename(home, &away).expect("a folder");
+    let home: PathBuf = watched.dir.path().into();
+    fs::rename(&home, &away).expect("a folder");
     refused(&mut watched, "policies cannot be read from");
-    fs::rename(&away, home).expect("a folder");
+    fs::rename(&away, &home).expect("a folder");
     mended(&mut watched);
     assert_eq!(
         watched.world.trail(&old),
