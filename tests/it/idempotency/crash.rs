@@ -94,8 +94,10 @@ fn only_the_holder_may_answer(world: World) {
     assert!(keep(&next, b"another").is_err(), "an answer stays");
     let again = mint(&world, &attempt(&world, "k"), "one:12125551001");
     assert_eq!(repeated(&again), &Repeated::Answered(b"answer".to_vec()));
-    let mut other = attempt(&world, "k");
-    other.request = "another".to_owned();
+    let other = Attempt {
+        request: "another".to_owned(),
+        ..attempt(&world, "k")
+    };
     let other = mint(&world, &other, "one:12125551001");
     assert_eq!(repeated(&other), &Repeated::OtherRequest);
     assert_eq!(world.grants().len(), 1);

@@ -1,8 +1,4 @@
 //! Several with one key at once: on one replica, and on two over one database.
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "a scenario owns the service that it drives"
-)]
 
 use std::sync::Arc;
 

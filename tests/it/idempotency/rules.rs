@@ -84,11 +84,11 @@ fn what_is_malformed_can_be_mended(api: Api) {
     let over =
         json!({ "start": "+12125551950", "count": 1, "valid_until": "2025-01-01T00:00:00Z" });
     let mended = json!({ "start": "+12125551950", "count": 1 });
-    let lend = |body: &Value| api.once("b", &api.admin, "/v1/accounts/other/delegations", body);
-    lend(&over).problem(400, "window");
-    let lent = lend(&mended);
-    lent.with(201);
-    lend(&mended).repeats(&lent);
+    let delegate = |body: &Value| api.once("b", &api.admin, "/v1/accounts/other/delegations", body);
+    delegate(&over).problem(400, "window");
+    let made = delegate(&mended);
+    made.with(201);
+    delegate(&mended).repeats(&made);
 }
 
 fn access_that_is_given_later_counts(api: Api) {
