@@ -22,7 +22,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Patience, Policy, Rotation, Signers,
+    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Patience, Policy, Rotation, Signers,
+    Token,
 };
 use tn_authority::callers::{Callers, Offered, Pepper};
 use tn_authority::domain::{
@@ -196,11 +197,16 @@ impl House {
             ..Caller::at_the_command_line(Uuid::nil())
         };
         let wanted = wanted(0);
-        let policy = &self.authority.policy;
+        let policy = self.authority.policy.in_force();
+        let asked = Asked {
+            account: &account,
+            is_carrier: false,
+            token: Token::of(&wanted, 3600, self.authority.clock.now()),
+        };
         cpu_each(1_000, || {
             for _ in 0..1_000 {
-                let decided = policy.may_mint(black_box(&caller), &account, false, &wanted, 3600);
-                assert!(decided.is_ok());
+                let decided = policy.may_mint(black_box(&caller), &asked);
+                assert!(decided.verdict.is_ok());
             }
         })
     }
@@ -220,6 +226,8 @@ impl House {
                 outcome: "done".to_owned(),
                 detail: json!({ "jti": "0".repeat(44), "expires": now }),
                 request_id: Uuid::new_v4(),
+                account: Some(account(0)),
+                caller_account: Some(account(0)),
             };
             let acting = Acting::new(&caller, &authority.clock);
             cpu_each(AT_ONCE, || {
@@ -265,7 +273,7 @@ async fn one(
             proof: Proof::Presence,
             role: tn_authority::domain::Role::Account,
             accounts: vec![account.clone()],
-            request_id: Uuid::nil(),
+            ..Caller::the_service(Uuid::nil())
         }
     };
     let issued = authority.issue(&caller, account, wanted(account_number));
@@ -288,6 +296,7 @@ fn offered(key: u64) -> Offered {
     Offered {
         authorization: Some(format!("Bearer tna_{key:016x}_{SECRET}")),
         from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        certificate: None,
     }
 }
 
@@ -398,7 +407,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
     };
     let authority = Authority {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies"),
+        policy: Policy::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
         clock: Clock::system(),
         carrier: Carrier::default(),
@@ -409,6 +418,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        limits: Limits::none(),
         metrics,
     };
     let found = authority.look_for_signers(Patience::Asked);

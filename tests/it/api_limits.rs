@@ -127,12 +127,12 @@ fn a_peer_that_proves_nobody_is_slowed_down_and_others_are_not(kind: Kind) {
     api.get("", "/v1/accounts").problem(401, "unauthorized");
     assert_eq!(
         api.world
-            .count("unproven_requests_total{reason=\"missing\"}"),
+            .count("unproven_total{proof=\"none\",reason=\"missing\"}"),
         4
     );
     assert_eq!(
         api.world
-            .count("unproven_requests_total{reason=\"invalid\"}"),
+            .count("unproven_total{proof=\"api-key\",reason=\"unknown\"}"),
         3
     );
     assert_eq!(

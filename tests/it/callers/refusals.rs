@@ -69,9 +69,14 @@ fn whatever_is_wrong_with_a_key_the_answer_is_one(api: Api) {
         // Without an overlap nothing of the old secret is kept.
         (&rotated, "wrong-secret"),
         (&elsewhere, "wrong-address"),
-        (&format!("{upper}x"), "malformed"),
+        (&format!("{upper}x"), "scheme"),
     ] {
-        let counted = format!("callers_refused_total{{proof=\"api-key\",reason=\"{reason}\"}}");
+        // What is no key at all says no more than that.
+        let proof = match reason {
+            "scheme" => "authorization",
+            _ => "api-key",
+        };
+        let counted = format!("unproven_total{{proof=\"{proof}\",reason=\"{reason}\"}}");
         let before = api.world.count(&counted);
         assert_eq!(ask(key).without_id(), uniform.without_id(), "{reason}");
         assert_eq!(api.world.count(&counted), before + 1, "{reason}");
