@@ -220,7 +220,7 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
             wait(authority.reload_signers(by, found)).told(),
         ),
         (
-            "job",
+            "submit-import",
             submit(api, by, "start,reason\n+12125551970,aging\n").told(),
         ),
         ("issue", wait(authority.issue(by, one().0, one().1)).told()),

@@ -50,7 +50,7 @@ fn every_call_is_answered_once(api: Api) {
         walk(&api, id, path);
         walked.push(id.to_owned());
     }
-    assert_eq!(walked.len(), 14, "{walked:?}");
+    assert_eq!(walked.len(), 18, "{walked:?}");
 }
 
 fn walk(api: &Api, id: &str, documented: &str) {
@@ -88,7 +88,12 @@ fn walk(api: &Api, id: &str, documented: &str) {
 /// What an operation is called with. A new one needs a case here.
 fn call(api: &Api, id: &str) -> Call {
     let made = |key: &str, path: &str, body: Value| api.post(key, path, &body).with(201);
-    let (provisioner, acme) = (&api.provisioner, &api.acme);
+    let (admin, provisioner, acme) = (&api.admin, &api.provisioner, &api.acme);
+    let of_a_key = |verb: &str| {
+        let body = json!({ "role": "account", "accounts": ["other"] });
+        let row = made(admin, "/v1/api-keys", body);
+        format!("/v1/api-keys/{}/{verb}", member(&row, "id"))
+    };
     let spare = || {
         let numbers = json!({ "start": "+12125551990", "count": 1 });
         made(provisioner, "/v1/accounts/other/delegations", numbers)
@@ -172,6 +177,16 @@ fn call(api: &Api, id: &str) -> Call {
                 status: 202,
             };
         }
+        "create_api_key" => {
+            let body = json!({ "role": "account", "accounts": ["other"] });
+            (admin, "/v1/api-keys".to_owned(), body, 201)
+        }
+        "rotate_api_key" => (admin, of_a_key("rotate"), json!({ "overlap": 60 }), 200),
+        "expire_api_key" => {
+            let body = json!({ "at": "2027-01-01T00:00:00Z" });
+            (admin, of_a_key("expire"), body, 200)
+        }
+        "revoke_api_key" => (admin, of_a_key("revoke"), json!({}), 200),
         other => panic!("`{other}` has no case here, so nothing says that it can be repeated"),
     };
     Call {
