@@ -246,10 +246,14 @@ fn lists_name_nothing_foreign(api: Api) {
         for asker in &askers {
             let answer = api.get(&asker.key, &operation.path);
             let text = String::from_utf8_lossy(&answer.body);
+            // The ids of keys are who did what, in the trail of the carrier.
+            let reads_the_trail = operation.path.starts_with("/v1/audit-events")
+                && matches!(asker.name, "auditor" | "provisioner");
             for (kind, name) in &things.foreign {
                 let named = text.contains(name.as_str());
+                let in_the_trail = reads_the_trail && *kind == Kind::ApiKey;
                 assert!(
-                    !named || (asker.knows)(*kind),
+                    !named || in_the_trail || (asker.knows)(*kind),
                     "{} {operation:?} names {name}",
                     asker.name
                 );
