@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// How many ids are kept of one decision. Others are counted.
 const MOST_IDS: usize = 16;
 
-/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: [`MOST_IDS`] ids, and an id
+/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: `MOST_IDS` ids, and an id
 /// is bounded where policies are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deciding {
@@ -34,7 +34,7 @@ impl Deciding {
         }
     }
 
-    /// The ids in their order, [`MOST_IDS`] at most. None if no policy spoke, which is a refusal, or a hard rule did.
+    /// The ids in their order, `MOST_IDS` at most. None if no policy spoke, which is a refusal, or a hard rule did.
     #[must_use]
     pub fn ids(&self) -> &[String] {
         &self.ids

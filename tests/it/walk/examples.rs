@@ -153,16 +153,14 @@ fn in_path(path: &str, name: &str) -> Kind {
 
 fn in_query(path: &str, name: &str) -> Option<Kind> {
     match (path, name) {
-        ("/v1/grants", "account") => Some(Kind::Account),
+        ("/v1/grants" | "/v1/audit-events" | "/v1/audit-events/export", "account") => {
+            Some(Kind::Account)
+        }
         ("/v1/grants", "tn") => Some(Kind::Number),
-        ("/v1/audit-events" | "/v1/audit-events/export", "account") => Some(Kind::Account),
-        (
-            "/v1/audit-events" | "/v1/audit-events/export",
-            "subject" | "caller" | "action" | "outcome" | "request_id" | "from" | "until",
-        ) => None,
         (
             _,
-            "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm",
+            "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm"
+            | "subject" | "caller" | "action" | "outcome" | "request_id" | "from" | "until",
         ) => None,
         _ => panic!("no example for ?{name}= of {path}"),
     }
