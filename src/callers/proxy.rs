@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::certificate::PresentedCertificate;
 use super::refusal::Refusal;
 use crate::domain::certificate::Certificate;
-use crate::domain::proxy::{AddressHeader, CertificateEncoding, Network};
+use crate::domain::proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 
 /// Bytes of a header field with a certificate.
 const LONGEST: usize = 32_768;
@@ -23,7 +23,7 @@ type ReadHops = fn(&str) -> Option<Vec<&str>>;
 /// The proxies that are listened to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    pub addresses: Vec<Network>,
+    pub addresses: Vec<ProxyAddress>,
     /// The header field with the client's certificate, in lower case.
     pub certificate_header: Option<String>,
     pub certificate_encoding: CertificateEncoding,

@@ -10,7 +10,7 @@ use super::list::{list, named, table};
 use super::validate::{within, wrong};
 use super::{Config, ConfigError};
 use crate::domain::algorithm::Algorithm;
-use crate::domain::proxy::{AddressHeader, CertificateEncoding, Network};
+use crate::domain::proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 use crate::domain::{AccountId, Role};
 
 /// Who issues access tokens (RFC 9068).
@@ -124,7 +124,7 @@ pub struct CertificateCaller {
 pub struct Proxy {
     /// Where they are. Only they are listened to.
     #[serde(deserialize_with = "list")]
-    pub addresses: Vec<Network>,
+    pub addresses: Vec<ProxyAddress>,
     /// The header field with the client's certificate.
     pub certificate_header: Option<String>,
     pub certificate_encoding: CertificateEncoding,

@@ -141,10 +141,4 @@ impl Caller {
             request_id,
         }
     }
-
-    /// Whether the proof has not ended by then. What was proven when a request came may end before it is answered.
-    #[must_use]
-    pub fn holds_at(&self, at: Time) -> bool {
-        self.expires.is_none_or(|end| at < end)
-    }
 }

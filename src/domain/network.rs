@@ -1,4 +1,4 @@
-//! Networks of the Internet Protocol: where an API key may be used from.
+//! Networks of the Internet Protocol: where an API key may be used from, and where proxies are.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -156,6 +156,8 @@ mod tests {
             "fe80::1%eth0/128",
             " 192.0.2.0/24",
             "example.com/24",
+            "localhost",
+            "192.0.2.0/08",
         ] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError::Syntax), "{text}");
         }

@@ -230,7 +230,7 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
         (
             "PROXY__ADDRESSES",
             "10.0.0.1/8",
-            "no bits behind its prefix",
+            "bits behind its prefix; the network is 10.0.0.0/8",
         ),
     ]);
 }
