@@ -167,7 +167,8 @@ pub(super) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
 }
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-#[diesel(table_name = audit_events)]
+// So that many rows are one statement.
+#[diesel(table_name = audit_events, treat_none_as_default_value = false)]
 struct Row {
     id: String,
     at: i64,

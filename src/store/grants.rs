@@ -19,7 +19,8 @@ use crate::domain::number::MAX_DIGITS;
 use crate::domain::{AccountId, NumberRange, TnAuthList};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-#[diesel(table_name = grants)]
+// So that many rows are one statement.
+#[diesel(table_name = grants, treat_none_as_default_value = false)]
 pub(super) struct Row {
     jti: String,
     account_id: String,
