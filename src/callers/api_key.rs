@@ -68,7 +68,8 @@ impl ApiKeys {
         let secret = proves(&known, &hash, from, now).map_err(refusal)?;
         self.uses.note(presented.number, now);
         let proven = proven(&known.key, secret);
-        self.memory.keep(presented.number, known);
+        self.memory
+            .keep(presented.number, known, secret, presented.secret);
         Ok(proven)
     }
 
@@ -79,11 +80,17 @@ impl ApiKeys {
         from: Option<IpAddr>,
     ) -> Option<Proven> {
         let known = self.memory.recall(presented.number)?;
-        let hash = self.pepper.hash(presented.secret.as_bytes()).ok()?;
         let now = self.clock.now();
-        let secret = proves(&known, &hash, from, now).ok()?;
+        let secret = if known.is_for(presented.secret) {
+            works(&known.key.key, known.secret, from, now).map(|()| known.secret)
+        } else {
+            // The other secret of a key that was rotated, or a wrong one.
+            let hash = self.pepper.hash(presented.secret.as_bytes()).ok()?;
+            proves(&known.key, &hash, from, now)
+        };
+        let secret = secret.ok()?;
         self.uses.note(presented.number, now);
-        Some(proven(&known.key, secret))
+        Some(proven(&known.key.key, secret))
     }
 
     pub(super) fn forget(&self, id: &str) {
@@ -101,7 +108,7 @@ fn proves(
     now: Time,
 ) -> Result<i32, KeyFault> {
     let is = |other: &[u8]| other.len() == hash.len() && memcmp::eq(other, hash);
-    let (newest, validity) = (known.key.validity.secret, known.key.validity);
+    let newest = known.key.validity.secret;
     let secret = if is(&known.secret_hash) {
         newest
     } else if known.previous_hash.as_deref().is_some_and(is) {
@@ -109,11 +116,16 @@ fn proves(
     } else {
         return Err(KeyFault::Secret);
     };
-    if let Some(ended) = validity.ended_for(secret, now) {
+    works(&known.key, secret, from, now).map(|()| secret)
+}
+
+/// Whether the key works now, from there, with its secret of this number.
+fn works(key: &ApiKey, secret: i32, from: Option<IpAddr>, now: Time) -> Result<(), KeyFault> {
+    if let Some(ended) = key.validity.ended_for(secret, now) {
         return Err(KeyFault::Ended(ended));
     }
-    if known.key.works_from(from) {
-        Ok(secret)
+    if key.works_from(from) {
+        Ok(())
     } else {
         Err(KeyFault::Address)
     }

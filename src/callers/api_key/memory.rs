@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use openssl::memcmp;
+use openssl::sha::sha256;
+
 use crate::store::KeptApiKey;
 
 /// How long a key is remembered. Until then whoever has a key that has ended may still be told that its request is
@@ -24,20 +27,45 @@ struct Generations {
     before: HashMap<u64, Remembered>,
 }
 
-#[derive(Debug, Clone)]
-struct Remembered {
-    key: Arc<KeptApiKey>,
+/// A key as it was read, and which of its secrets was shown then. The keyed hash of what the database has takes several
+/// times as long as this digest, of 256 random bits, which stays in memory.
+#[derive(Clone)]
+pub(super) struct Remembered {
+    pub(super) key: Arc<KeptApiKey>,
+    /// The number of the secret.
+    pub(super) secret: i32,
+    digest: [u8; 32],
     read: Instant,
 }
 
+impl Remembered {
+    /// Whether this is the secret that was shown.
+    pub(super) fn is_for(&self, secret: &str) -> bool {
+        memcmp::eq(&self.digest, &sha256(secret.as_bytes()))
+    }
+}
+
+impl std::fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remembered")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Memory {
-    pub(super) fn keep(&self, number: u64, key: KeptApiKey) {
-        let read = Instant::now();
-        let key = Arc::new(key);
-        self.lock().keep(number, Remembered { key, read });
+    /// Keeps a key that was proven by the secret of this number.
+    pub(super) fn keep(&self, number: u64, key: KeptApiKey, secret: i32, shown: &str) {
+        let remembered = Remembered {
+            key: Arc::new(key),
+            secret,
+            digest: sha256(shown.as_bytes()),
+            read: Instant::now(),
+        };
+        self.lock().keep(number, remembered);
     }
 
-    pub(super) fn recall(&self, number: u64) -> Option<Arc<KeptApiKey>> {
+    pub(super) fn recall(&self, number: u64) -> Option<Remembered> {
         let mut generations = self.lock();
         let found = if let Some(found) = generations.recent.get(&number) {
             found.clone()
@@ -46,7 +74,7 @@ impl Memory {
             generations.keep(number, found.clone());
             found
         };
-        (found.read.elapsed() < LONGEST).then_some(found.key)
+        (found.read.elapsed() < LONGEST).then_some(found)
     }
 
     pub(super) fn forget(&self, number: u64) {
