@@ -208,14 +208,12 @@ impl Authority {
         // 2. What the token would say: the time, a fresh jti.
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         signers.fresh()?;
-        let lane = match caller.role {
-            Role::Portal => lane_of(&account),
-            Role::Admin | Role::Provisioner | Role::Account | Role::Auditor => {
-                Acting::new(caller, &self.clock).lane()
-            }
-        };
         let mut order = self.limited_order(caller, account, request)?;
         order.attempt = attempt;
+        let lane = match caller.role {
+            Role::Portal => lane_of(&order.account),
+            Role::Admin | Role::Provisioner | Role::Account | Role::Auditor => order.acting.lane(),
+        };
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
         let verdict = self.store.issue(&lane, order).await;
         // 6. Sign what was recorded.

@@ -10,6 +10,7 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
+use super::decided::Looks;
 use super::error::{Fault, PolicyError};
 use super::folder::{Folder, TextFile};
 use super::shape;
@@ -34,6 +35,7 @@ pub(super) struct Loaded {
     /// How many policies each file has.
     pub counts: Vec<(String, usize)>,
     pub schema: Schema,
+    pub looks: Looks,
     /// What is no fault and should be looked at.
     pub warnings: Vec<Fault>,
 }
@@ -76,6 +78,7 @@ fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
         )
     }));
     Ok(Loaded {
+        looks: Looks::of(&reading.policies),
         policies: reading.policies,
         counts: reading.counts,
         schema,

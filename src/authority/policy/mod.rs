@@ -5,6 +5,7 @@ mod built_in;
 mod cases;
 mod ceiling;
 mod check;
+mod decided;
 mod error;
 mod folder;
 mod in_force;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use crate::domain::deciding::Deciding;
 use crate::domain::{Caller, Denial};
+use decided::Decided;
 use folder::Folder;
 use load::Loaded;
 use question::{Names, Wish};
@@ -50,6 +52,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Policy {
     slices: Slices,
+    decided: Decided,
     names: Names,
     /// What the policies that forbid say, by their ids.
     words: HashMap<String, Words>,
@@ -129,6 +132,7 @@ impl Policy {
         Ok(Self {
             words: words.collect(),
             slices,
+            decided: Decided::by(loaded.looks),
             names,
             ids,
             set: folder.digest().into(),
@@ -163,6 +167,11 @@ impl Policy {
         if !ceiling::may_mint(caller, asked.account) {
             return self.uniform(Answer::default());
         }
+        let decide = || self.decide_mint(caller, asked);
+        self.decided.or_decide(caller, asked, decide)
+    }
+
+    fn decide_mint(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
         let mint = self.ask(caller, Wish::Mint(asked));
         if mint.allowed {
             return self.allow(mint);

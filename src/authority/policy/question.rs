@@ -60,14 +60,21 @@ impl Token {
             ("largest", long(self.largest)),
             ("spcs", long(self.spcs)),
             ("time", Value::new_long(self.at.timestamp())),
-            ("hour", long(self.at.hour().into())),
-            (
-                "weekday",
-                long(self.at.weekday().number_from_monday().into()),
-            ),
+            ("hour", long(hour_of(self.at).into())),
+            ("weekday", long(weekday_of(self.at).into())),
         ];
         Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).ok()
     }
+}
+
+/// The hour of the day, UTC.
+pub(super) fn hour_of(at: Time) -> u32 {
+    at.hour()
+}
+
+/// 1 is Monday, 7 is Sunday; UTC.
+pub(super) fn weekday_of(at: Time) -> u32 {
+    at.weekday().number_from_monday()
 }
 
 /// What a caller wants to do.

@@ -212,6 +212,73 @@ proptest! {
     }
 }
 
+/// Questions that differ in everything that a policy may look at, among them several instants.
+fn differing_questions(account: &AccountId) -> Vec<(Caller, Asked<'_>)> {
+    let first = asked(account);
+    let with = |change: &dyn Fn(&mut Asked<'_>)| {
+        let mut other = first;
+        change(&mut other);
+        (caller(Role::Portal, &["acme", "zeta"]), other)
+    };
+    let later = |seconds: i64| with(&|a| a.token.at += chrono::TimeDelta::seconds(seconds));
+    let mut other_caller = caller(Role::Portal, &["acme", "zeta"]);
+    other_caller.id = "another".to_owned();
+    vec![
+        (caller(Role::Portal, &["acme", "zeta"]), first),
+        (caller(Role::Portal, &["acme"]), first),
+        (caller(Role::Admin, &["acme", "zeta"]), first),
+        (other_caller, first),
+        with(&|a| a.is_carrier = true),
+        with(&|a| a.token.ca = true),
+        with(&|a| a.token.lifetime = 1),
+        with(&|a| a.token.entries = 9),
+        with(&|a| a.token.numbers = 9),
+        with(&|a| a.token.largest = 9),
+        with(&|a| a.token.spcs = 9),
+        later(1),
+        later(3600),
+        later(86_400),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever was asked before, and however often.
+    #[test]
+    fn what_was_decided_before_is_what_would_be_decided_now(
+        conditions in proptest::collection::vec(select(vec![
+            "context.hour >= 1",
+            "context has hour && context.hour >= 1",
+            "context.weekday == 5",
+            "context[\"time\"] > 1767225600",
+            "context.time == 1767225600 && context.hour == 0",
+            "context == context",
+            "{c: context}.c.time > 1767225600",
+            "context.lifetime == 1",
+            "context.ca || context.entries + context.numbers + context.largest + context.spcs > 5",
+            "principal.role == \"admin\"",
+            "principal == Caller::\"another\"",
+            "principal.accounts.contains(Account::\"zeta\")",
+            "resource.carrier",
+        ]), 1..3),
+        order in Just((0..28).map(|n| n % 14).collect::<Vec<usize>>()).prop_shuffle(),
+    ) {
+        let forbids: Vec<String> = conditions
+            .iter()
+            .map(|condition| format!("forbid (principal, action == Action::\"mint\", resource) when {{ {condition} }};"))
+            .collect();
+        let text = format!("permit (principal, action, resource);\n{}", forbids.join("\n"));
+        let policy = Policy::tested(&Folder::of("time", &[("time.cedar", &text)], &[])).expect(&text);
+        let account = "acme".parse().expect("an id");
+        let questions = differing_questions(&account);
+        for question in order {
+            let (caller, asked) = &questions[question];
+            prop_assert_eq!(policy.may_mint(caller, asked), policy.decide_mint(caller, asked), "{}", question);
+        }
+    }
+}
+
 #[test]
 fn other_tenants_policies_are_not_looked_at() {
     let text: Vec<String> = (0..50)
