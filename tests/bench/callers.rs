@@ -2,9 +2,8 @@
 //! event; and whether 100,000 keys and 10,000 accounts make a mint dearer. Prints all of it in one run.
 //!
 //! `cargo bench --bench callers` measures on SQLite, and on PostgreSQL too when `TN_AUTHORITY_TEST_POSTGRES` names a server,
-//! on which it makes and drops databases of its own. CPU time is that of all threads of this process, as Linux counts it in
-//! `/proc/self/task/*/schedstat`; what the server of PostgreSQL does is not in it. What is compared is measured in turns,
-//! and each number is a median of the turns.
+//! on which it makes and drops databases of its own. CPU time is that of all threads of this process; what the server of
+//! PostgreSQL does is not in it. What is compared is measured in turns, and each number is a median of the turns.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,6 +17,7 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer as Hmac;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
@@ -95,9 +95,12 @@ fn measure(database: &str, dir: &TempDir, small: &str, large: &str) {
     let check = median(with.iter().zip(&without).map(|(w, o)| w - o).collect());
     let (without, with) = (median(without), median(with));
     println!("  {without:.1} without a check of the caller, {with:.1} with it: {check:.1} more");
-    let policy = turns(&mut |_| small.decisions());
+    let policy = turns(&mut |_| small.decisions(&|_| "key".to_owned()));
+    let first = turns(&mut |turn| small.decisions(&|n| format!("{turn} {n}")));
     let event = turns(&mut |_| small.events());
-    println!("  {policy:.1} of both are the policies, {event:.1} the audit event");
+    println!(
+        "  {policy:.1} of both are the policies ({first:.1} what they decide for the first time), {event:.1} the audit event"
+    );
     println!(
         "  check, policies and audit event together: {:.1}",
         check + policy + event
@@ -188,10 +191,11 @@ impl House {
         })
     }
 
-    /// CPU time of what the policies decide of one mint.
-    fn decisions(&self) -> Micros {
+    /// CPU time of what the policies decide of one mint, by callers of these ids.
+    fn decisions(&self, id: &dyn Fn(u64) -> String) -> Micros {
         let account = account(0);
-        let caller = Caller {
+        let caller = |n| Caller {
+            id: id(n),
             role: tn_authority::domain::Role::Account,
             accounts: vec![account.clone()],
             ..Caller::at_the_command_line(Uuid::nil())
@@ -203,9 +207,10 @@ impl House {
             is_carrier: false,
             token: Token::of(&wanted, 3600, self.authority.clock.now()),
         };
+        let callers: Vec<Caller> = (0..1_000).map(caller).collect();
         cpu_each(1_000, || {
-            for _ in 0..1_000 {
-                let decided = policy.may_mint(black_box(&caller), &asked);
+            for caller in &callers {
+                let decided = policy.may_mint(black_box(caller), &asked);
                 assert!(decided.verdict.is_ok());
             }
         })
@@ -308,15 +313,10 @@ fn cpu_each(count: u64, work: impl FnOnce()) -> Micros {
     spent.as_secs_f64() * 1e6 / f64::from(u32::try_from(count).expect("few"))
 }
 
-/// Nanoseconds on a processor, of each thread there is: the first number of its `schedstat`.
+/// CPU time of all threads of this process.
 fn cpu() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let nanos = tasks.filter_map(|task| {
-        let path = task.ok()?.path().join("schedstat");
-        let text = std::fs::read_to_string(path).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("a time")
 }
 
 fn median(mut all: Vec<Micros>) -> Micros {
