@@ -3,7 +3,9 @@
 
 mod http;
 mod rotation;
+mod signals;
 
+pub use signals::on_termination;
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 
 use std::fs;

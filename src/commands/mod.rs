@@ -12,6 +12,7 @@ pub mod explain;
 pub mod fingerprint;
 pub mod import;
 pub mod migrate;
+pub mod redeem;
 pub mod serve;
 pub mod tn_auth_list;
 pub mod verify;

@@ -20,6 +20,7 @@ pub mod job;
 pub mod number;
 pub mod passphrase;
 pub mod range_set;
+pub mod shown;
 pub mod signing;
 pub mod spc;
 pub mod strict_json;
