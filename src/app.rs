@@ -5,8 +5,8 @@ mod http;
 mod rotation;
 mod signals;
 
-pub use signals::on_termination;
 pub use http::{HttpError, Running, Stopper, check_listener, start};
+pub use signals::on_termination;
 
 use std::fs;
 use std::future::Future;

@@ -85,10 +85,14 @@ pub struct HostPort(String);
 impl HostPort {
     fn normal(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
-        let has_port = text.rsplit_once(':').is_some_and(|(_, port)| {
-            !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
-        });
-        Self(if has_port { text } else { format!("{text}:443") })
+        let has_port = text
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+        Self(if has_port {
+            text
+        } else {
+            format!("{text}:443")
+        })
     }
 }
 
@@ -105,7 +109,11 @@ impl FromStr for HostPort {
         let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         let numbered = inside.is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
         let is_host = (named || numbered) && !host.is_empty() && port.parse::<u16>().is_ok();
-        if is_host { Ok(normal) } else { Err(OutgoingError::Host) }
+        if is_host {
+            Ok(normal)
+        } else {
+            Err(OutgoingError::Host)
+        }
     }
 }
 
@@ -258,7 +266,9 @@ fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, OutgoingError> {
         }
     }
     if found.is_empty() {
-        return Err(OutgoingError::Roots("there is no certificate in it".to_owned()));
+        return Err(OutgoingError::Roots(
+            "there is no certificate in it".to_owned(),
+        ));
     }
     Ok(found)
 }
@@ -270,12 +280,18 @@ mod tests {
     #[test]
     fn only_plain_https_urls_are_urls() {
         for (url, host) in [
-            ("https://authority.example/certs/1.pem", "authority.example:443"),
+            (
+                "https://authority.example/certs/1.pem",
+                "authority.example:443",
+            ),
             ("https://Authority.Example:8443", "authority.example:8443"),
             ("https://[2001:db8::1]:8443/x?y=z", "[2001:db8::1]:8443"),
             ("https://127.0.0.1/", "127.0.0.1:443"),
         ] {
-            assert_eq!(url.parse::<HttpsUrl>().expect(url).host(), HostPort(host.to_owned()));
+            assert_eq!(
+                url.parse::<HttpsUrl>().expect(url).host(),
+                HostPort(host.to_owned())
+            );
         }
         let long = format!("https://a/{}", "x".repeat(MAX_URL));
         for wrong in [
@@ -301,9 +317,23 @@ mod tests {
     #[test]
     fn a_host_means_port_443_unless_it_says_another() {
         let host = |text: &str| text.parse::<HostPort>();
-        assert_eq!(host("a.example").expect("a host"), host("A.example:443").expect("a host"));
-        assert_ne!(host("a.example").expect("a host"), host("a.example:8443").expect("a host"));
-        for wrong in ["", ":443", "a/b", "*.example", "a.example:x", "a:b:1", "[::g]"] {
+        assert_eq!(
+            host("a.example").expect("a host"),
+            host("A.example:443").expect("a host")
+        );
+        assert_ne!(
+            host("a.example").expect("a host"),
+            host("a.example:8443").expect("a host")
+        );
+        for wrong in [
+            "",
+            ":443",
+            "a/b",
+            "*.example",
+            "a.example:x",
+            "a:b:1",
+            "[::g]",
+        ] {
             assert!(host(wrong).is_err(), "{wrong} was taken");
         }
     }

@@ -206,17 +206,16 @@ def answered(payload):
     return None
 
 
-def refusal(kind, detail):
-    """A failed validation with the reason as an ACME problem (RFC 8555 section 6.7)."""
-    status = 403 if kind == UNAUTHORIZED else 500
-    problem = json.dumps({"type": kind, "status": status, "detail": detail})
-    return ValidationResult(success=False, invalid=True, error_message=problem)
+def problem(kind, detail):
+    """The reason of a failed validation as an ACME problem (RFC 8555 section 6.7)."""
+    return {"type": kind, "status": 403 if kind == UNAUTHORIZED else 500, "detail": detail}
 
 
 class Challenge(_Challenge):
     """Challenges, of which `tkauth-01` is checked here and every other kind by acme2certifier."""
 
     _answer = None
+    _reason = None
 
     def _validate_tnauthlist_payload(self, payload, challenge_info):
         if challenge_info.type == "tkauth-01" and answered(payload) is None:
@@ -239,11 +238,19 @@ class Challenge(_Challenge):
         try:
             self._check_token(challenge_name, details)
         except Refused as why:
-            return refusal(UNAUTHORIZED, f"the authority token is refused: {why}")
+            self._reason = problem(UNAUTHORIZED, f"the authority token is refused: {why}")
         except Exception as error:  # pylint: disable=broad-except
             self.logger.critical("the authority token could not be checked: %s: %s", type(error).__name__, error)
-            return refusal(SERVER_INTERNAL, "the authority token could not be checked")
-        return ValidationResult(success=True, invalid=False)
+            self._reason = problem(SERVER_INTERNAL, "the authority token could not be checked")
+        if self._reason is None:
+            return ValidationResult(success=True, invalid=False)
+        return ValidationResult(success=False, invalid=True, error_message=json.dumps(self._reason))
+
+    def _append_challenge_validation_error(self, response_dic, challenge_info):
+        super()._append_challenge_validation_error(response_dic, challenge_info)
+        # acme2certifier's own database handler (not that of Django) forgets the reason.
+        if self._reason is not None:
+            response_dic["data"].setdefault("error", self._reason)
 
     def _check_token(self, challenge_name, details):
         if details["authorization_type"].lower() != "tnauthlist":

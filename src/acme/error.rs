@@ -155,7 +155,11 @@ impl ProblemDocument {
 impl fmt::Display for ProblemDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.rsplit(':').next().unwrap_or_default();
-        let name = if self.code.is_empty() { kind } else { &self.code };
+        let name = if self.code.is_empty() {
+            kind
+        } else {
+            &self.code
+        };
         write!(f, "{}: {}", shown(name), told(&self.detail))?;
         for each in self.subproblems.iter().take(10) {
             write!(f, "; {}: {}", shown(&each.code), told(&each.detail))?;

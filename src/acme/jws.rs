@@ -36,7 +36,9 @@ impl AccountKey {
         let der = key.public_key_der();
         let point = &der[der.len().saturating_sub(POINT)..];
         let [0x04, coordinates @ ..] = point else {
-            return Err(AcmeError::Files("the key of the account is no point of P-256".to_owned()));
+            return Err(AcmeError::Files(
+                "the key of the account is no point of P-256".to_owned(),
+            ));
         };
         let (x, y) = coordinates.split_at(coordinates.len() / 2);
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
@@ -81,8 +83,13 @@ impl AccountKey {
             None => header["jwk"] = self.jwk.clone(),
         }
         let (protected, payload) = encoded(&header, payload);
-        let signature = self.key.sign(format!("{protected}.{payload}").as_bytes()).wait()?;
-        Ok(flattened(&protected, &payload, &signature).to_string().into_bytes())
+        let signature = self
+            .key
+            .sign(format!("{protected}.{payload}").as_bytes())
+            .wait()?;
+        Ok(flattened(&protected, &payload, &signature)
+            .to_string()
+            .into_bytes())
     }
 }
 
@@ -100,7 +107,9 @@ impl ExternalBinding {
     /// [`AcmeError::BindingKey`].
     pub fn new(kid: &str, key: &str) -> Result<Self, AcmeError> {
         let key = key.trim().trim_end_matches('=');
-        let key = URL_SAFE_NO_PAD.decode(key).map_err(|_| AcmeError::BindingKey)?;
+        let key = URL_SAFE_NO_PAD
+            .decode(key)
+            .map_err(|_| AcmeError::BindingKey)?;
         if key.len() < 16 {
             return Err(AcmeError::BindingKey);
         }
@@ -111,7 +120,11 @@ impl ExternalBinding {
     }
 
     /// The member `externalAccountBinding` of a new account.
-    pub(super) fn bind(&self, account: &AccountKey, new_account: &HttpsUrl) -> Result<Value, AcmeError> {
+    pub(super) fn bind(
+        &self,
+        account: &AccountKey,
+        new_account: &HttpsUrl,
+    ) -> Result<Value, AcmeError> {
         let header = json!({ "alg": "HS256", "kid": self.kid, "url": new_account.as_str() });
         let (protected, payload) = encoded(&header, Some(account.jwk()));
         let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
@@ -150,7 +163,10 @@ mod tests {
                    -----END PRIVATE KEY-----\n";
         let key = FileKey::from_pem(pem.as_bytes()).expect("the key");
         let account = AccountKey::new(key).expect("an account");
-        assert_eq!(account.jwk()["x"], "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU");
+        assert_eq!(
+            account.jwk()["x"],
+            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+        );
         assert_eq!(
             account.fingerprint().to_string(),
             "SHA256 A0:A2:32:C2:F1:94:A5:35:53:CB:13:10:DD:BC:08:21:E4:14:B9:D7:EB:FC:29:0B:32:30:84:D7:D1:02:0F:E5"
@@ -161,7 +177,10 @@ mod tests {
     fn a_binding_needs_a_key() {
         assert!(ExternalBinding::new("kid", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").is_ok());
         for wrong in ["", "AAAA", "!!!!AAAAAAAAAAAAAAAAAAAAAAAAA"] {
-            assert!(ExternalBinding::new("kid", wrong).is_err(), "{wrong} was taken");
+            assert!(
+                ExternalBinding::new("kid", wrong).is_err(),
+                "{wrong} was taken"
+            );
         }
     }
 }

@@ -5,15 +5,15 @@ use serde_json::json;
 use super::message::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
 use super::session::{Session, location, status};
 use super::star::AutoRenewal;
-use super::{AcmeError, TokenWanted};
+use super::{AcmeError, ProblemDocument, TokenWanted};
+use crate::domain::TnAuthList;
 use crate::domain::certificate::Certificate;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::shown::shown;
-use crate::domain::TnAuthList;
 use crate::outgoing::HttpsUrl;
+use crate::signer::SigningKey;
 use crate::signer::chain::Chain;
 use crate::signer::request::request_der;
-use crate::signer::SigningKey;
 
 const DOWNLOAD: &str = "the request for the certificate";
 
@@ -66,7 +66,10 @@ pub fn redeem(
     }
     let order = session.order(wanted)?;
     session.prove(&order, wanted, token)?;
-    session.finalize(&order, &request_der(key, wanted.list, wanted.ca, wanted.subject)?)?;
+    session.finalize(
+        &order,
+        &request_der(key, wanted.list, wanted.ca, wanted.subject)?,
+    )?;
     let (certificate, star) = session.certificate(&order)?;
     let chain = session.download(&certificate)?;
     check_issued(&chain, wanted, key, session.clock.now())?;
@@ -126,10 +129,14 @@ impl Session<'_> {
             why: why.to_owned(),
         };
         if !matches!(&body.identifiers[..], [one] if one.is(&tkvalue)) {
-            return Err(malformed("its identifiers are not the one that was ordered"));
+            return Err(malformed(
+                "its identifiers are not the one that was ordered",
+            ));
         }
         let [authorization] = &body.authorizations[..] else {
-            return Err(malformed("it has not one authorization for its one identifier"));
+            return Err(malformed(
+                "it has not one authorization for its one identifier",
+            ));
         };
         if wanted.renewal.is_some() && body.auto_renewal.is_none() {
             return Err(malformed("it has no `auto-renewal`"));
@@ -168,8 +175,15 @@ impl Session<'_> {
         })?;
         let mut answer = json!({});
         answer[self.member.as_str()] = json!(token);
-        self.post(WHAT, &challenge, Some(&answer))?;
-        self.until_valid(order)
+        let reply = self.post(WHAT, &challenge, Some(&answer))?;
+        let mut answered: ChallengeBody = message::read(WHAT, &reply.body)?;
+        match self.until_valid(order) {
+            // Some CAs give the reason here, and not with the authorization.
+            Err(AcmeError::ProofRefused { problem: None }) => Err(AcmeError::ProofRefused {
+                problem: answered.error.take().and_then(ProblemDocument::of),
+            }),
+            other => other,
+        }
     }
 
     /// Hands in the CSR (RFC 8555 §7.4), and waits until the order is done.
@@ -203,7 +217,7 @@ impl Session<'_> {
                 other => {
                     return Err(AcmeError::OrderRefused {
                         status: shown(other),
-                        problem: body.error.take().and_then(super::ProblemDocument::of),
+                        problem: body.error.take().and_then(ProblemDocument::of),
                     });
                 }
             }
@@ -251,7 +265,7 @@ impl Session<'_> {
                 other => {
                     return Err(AcmeError::OrderRefused {
                         status: shown(other),
-                        problem: body.error.take().and_then(super::ProblemDocument::of),
+                        problem: body.error.take().and_then(ProblemDocument::of),
                     });
                 }
             }
@@ -296,7 +310,8 @@ impl Session<'_> {
 
 /// The challenge that a token answers (RFC 9448 §4).
 fn challenge(authorization: &AuthorizationBody) -> Result<&ChallengeBody, AcmeError> {
-    let fits = |c: &&ChallengeBody| c.kind == "tkauth-01" && c.tkauth_type.as_deref() == Some("atc");
+    let fits =
+        |c: &&ChallengeBody| c.kind == "tkauth-01" && c.tkauth_type.as_deref() == Some("atc");
     authorization
         .challenges
         .iter()

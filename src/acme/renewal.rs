@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::AcmeError;
 use super::error::Kind;
 use super::pause::{Pause, Stopped};
-use super::AcmeError;
 use crate::domain::clock::{Clock, Time, rfc3339};
 
 /// The longest single wait, so that a clock that was set is noticed.
@@ -40,11 +40,15 @@ impl Held {
 #[must_use]
 pub fn backoff(failures: u32, held: Option<Held>, chance: f64) -> Duration {
     let hour = Duration::from_secs(3600);
-    let tenth = held.map_or(hour, |held| part(held.lifetime(), 0.1).to_std().unwrap_or(hour));
+    let tenth = held.map_or(hour, |held| {
+        part(held.lifetime(), 0.1).to_std().unwrap_or(hour)
+    });
     let longest = tenth.clamp(Duration::from_secs(1), hour);
     let first = Duration::from_secs(30).min(longest);
     let grown = first.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    grown.min(longest).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+    grown
+        .min(longest)
+        .mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
 /// Why nothing is kept alive any more.

@@ -101,8 +101,7 @@ impl<'a> Session<'a> {
         if reply.status != 200 {
             return Err(status("the request for its directory", &reply));
         }
-        let directory: DirectoryBody =
-            message::read("the request for its directory", &reply.body)?;
+        let directory: DirectoryBody = message::read("the request for its directory", &reply.body)?;
         let new_account = message::url("newAccount", &directory.new_account)?;
         let mut session = Self {
             http,
@@ -194,7 +193,10 @@ impl<'a> Session<'a> {
             media_type: JOSE,
             body: &body,
         };
-        let accept = [("Accept", "application/pem-certificate-chain, application/json, */*;q=0.1")];
+        let accept = [(
+            "Accept",
+            "application/pem-certificate-chain, application/json, */*;q=0.1",
+        )];
         let reply = self.http.send(url, ask, &accept, self.left(what)?)?;
         *self.nonce.borrow_mut() = nonce_of(&reply);
         Ok(reply)
@@ -202,10 +204,15 @@ impl<'a> Session<'a> {
 
     /// RFC 8555 §7.2.
     fn fresh_nonce(&self, what: &'static str) -> Result<String, AcmeError> {
-        let reply = self.http.send(&self.new_nonce, Ask::Head, &[], self.left(what)?)?;
+        let reply = self
+            .http
+            .send(&self.new_nonce, Ask::Head, &[], self.left(what)?)?;
         nonce_of(&reply).ok_or_else(|| AcmeError::Malformed {
             what: "the request for a nonce",
-            why: format!("status {}, and no `Replay-Nonce` in base64url", reply.status),
+            why: format!(
+                "status {}, and no `Replay-Nonce` in base64url",
+                reply.status
+            ),
         })
     }
 
@@ -230,7 +237,11 @@ impl<'a> Session<'a> {
 
     fn left(&self, what: &'static str) -> Result<Duration, AcmeError> {
         let left = self.ends.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(self.late(what)) } else { Ok(left) }
+        if left.is_zero() {
+            Err(self.late(what))
+        } else {
+            Ok(left)
+        }
     }
 
     fn late(&self, what: &'static str) -> AcmeError {

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use super::AcmeError;
 use super::message::{self, Meta, OrderBody};
 use super::session::Session;
-use super::AcmeError;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::shown::shown;
 use crate::outgoing::HttpsUrl;
@@ -29,7 +29,9 @@ impl AutoRenewal {
             return Err(AcmeError::StarLifetime(offer.min_lifetime));
         }
         let longest = i64::try_from(offer.max_duration).ok();
-        let longest = longest.and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX);
+        let longest = longest
+            .and_then(TimeDelta::try_seconds)
+            .unwrap_or(TimeDelta::MAX);
         if self.until - now > longest {
             return Err(AcmeError::StarDuration(offer.max_duration));
         }

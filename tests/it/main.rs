@@ -34,6 +34,7 @@ mod inspection;
 mod keyring;
 mod kill;
 mod kill_import;
+mod redeem;
 mod requests;
 mod rotation;
 mod service;

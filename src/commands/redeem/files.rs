@@ -26,8 +26,7 @@ pub(super) fn secret(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
 }
 
 pub(super) fn text(path: &Path) -> Result<String, Box<dyn Error>> {
-    fs::read_to_string(path)
-        .map_err(|e| format!("`{}` cannot be read: {e}", path.display()).into())
+    fs::read_to_string(path).map_err(|e| format!("`{}` cannot be read: {e}", path.display()).into())
 }
 
 /// The text of a file, if there is one.
@@ -41,12 +40,15 @@ pub(super) fn text_if_any(path: &Path) -> Result<Option<String>, Box<dyn Error>>
 
 /// Puts a certificate into its place, for everybody to read: beside it first, then on disk, then by its name.
 pub(super) fn publish(path: &Path, pem: &[u8]) -> Result<(), String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let written = || {
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(pem)?;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         fs::File::open(folder)?.sync_all()

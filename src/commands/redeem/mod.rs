@@ -117,7 +117,10 @@ pub fn run(args: &Args) -> Outcome {
     if args.renew {
         return run_on(&mut work, &clock);
     }
-    exit(work.redeem(&Sleep).map(|redeemed| print(&redeemed, args.json)))
+    exit(
+        work.redeem(&Sleep)
+            .map(|redeemed| print(&redeemed, args.json)),
+    )
 }
 
 fn run_on(work: &mut Work, clock: &Clock) -> Outcome {
@@ -194,7 +197,11 @@ fn print(redeemed: &Redeemed, as_json: bool) {
     println!("certificate {}", redeemed.out.display());
     println!("key         {}", redeemed.key.display());
     println!("subject     {}", leaf.subject());
-    println!("valid       {} to {}", rfc3339(&leaf.not_before()), rfc3339(&leaf.not_after()));
+    println!(
+        "valid       {} to {}",
+        rfc3339(&leaf.not_before()),
+        rfc3339(&leaf.not_after())
+    );
     println!("order       {}", redeemed.order);
     if let Some(star) = star {
         println!("next ones   {star}");

@@ -125,7 +125,8 @@ impl Work {
         }
         let chain = files::text_if_any(&goal.out)?.and_then(|pem| Chain::from_pem(&pem).ok());
         let wanted = goal.wanted();
-        let fits = |chain: &Chain| check_issued(chain, &wanted, &goal.key, self.clock.now()).is_ok();
+        let fits =
+            |chain: &Chain| check_issued(chain, &wanted, &goal.key, self.clock.now()).is_ok();
         Ok(chain.filter(fits).map(|chain| held(&chain)))
     }
 
@@ -177,7 +178,13 @@ impl Work {
     }
 
     fn session<'a>(&'a self, pause: &'a dyn Pause) -> Result<Session<'a>, AcmeError> {
-        Session::open(&self.settings, &self.http, &self.account, &self.clock, pause)
+        Session::open(
+            &self.settings,
+            &self.http,
+            &self.account,
+            &self.clock,
+            pause,
+        )
     }
 
     fn goal(&self) -> Result<&Goal, AcmeError> {
@@ -212,7 +219,10 @@ impl Goal {
             lifetime: args.lifetime,
             clock: clock.clone(),
         };
-        let key_file = args.csr_key.clone().unwrap_or_else(|| out.with_extension("key"));
+        let key_file = args
+            .csr_key
+            .clone()
+            .unwrap_or_else(|| out.with_extension("key"));
         if key_file == *out || key_file == args.account_key || *out == args.account_key {
             return Err("the certificate, its key and the account's key need a file each".into());
         }
