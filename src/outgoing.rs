@@ -200,7 +200,7 @@ impl Outgoing {
         within: Duration,
     ) -> Result<Reply, OutgoingError> {
         let time = self.limits.time.min(within);
-        let failed = |error: ureq::Error| self.failure(url, &error, time);
+        let failed = |error: ureq::Error| Self::failure(url, &error, time);
         let mut request = http::Request::builder().uri(url.as_str());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -241,7 +241,7 @@ impl Outgoing {
         self.agent.run(request)
     }
 
-    fn failure(&self, url: &HttpsUrl, error: &ureq::Error, time: Duration) -> OutgoingError {
+    fn failure(url: &HttpsUrl, error: &ureq::Error, time: Duration) -> OutgoingError {
         let url = url.clone();
         match error {
             ureq::Error::BodyExceedsLimit(limit) => OutgoingError::TooLong { url, limit: *limit },
@@ -260,9 +260,9 @@ impl Outgoing {
 fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, OutgoingError> {
     let mut found = Vec::new();
     for item in parse_pem(pem.as_bytes()) {
-        match item.map_err(|e| OutgoingError::Roots(e.to_string()))? {
-            PemItem::Certificate(certificate) => found.push(certificate),
-            _ => {}
+        let item = item.map_err(|e| OutgoingError::Roots(e.to_string()))?;
+        if let PemItem::Certificate(certificate) = item {
+            found.push(certificate);
         }
     }
     if found.is_empty() {

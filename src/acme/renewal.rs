@@ -135,5 +135,5 @@ fn wait_until(time: Time, clock: &Clock, pause: &dyn Pause) -> Result<(), Stoppe
     reason = "a share of a certificate's life, to the second"
 )]
 fn part(whole: TimeDelta, share: f64) -> TimeDelta {
-    TimeDelta::seconds((whole.num_seconds() as f64 * share) as i64)
+    TimeDelta::seconds((whole.num_seconds() as f64 * share).round() as i64)
 }

@@ -13,7 +13,7 @@ use super::pause::Pause;
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
 use crate::domain::shown::shown;
-use crate::outgoing::{Ask, HttpsUrl, Outgoing, Reply};
+use crate::outgoing::{Ask, HttpsUrl, Outgoing, OutgoingError, Reply};
 
 /// How often a request is repeated when its nonce is refused; an honest CA takes the second.
 const NONCES: usize = 4;
@@ -197,16 +197,17 @@ impl<'a> Session<'a> {
             "Accept",
             "application/pem-certificate-chain, application/json, */*;q=0.1",
         )];
-        let reply = self.http.send(url, ask, &accept, self.left(what)?)?;
+        let reply = self.http.send(url, ask, &accept, self.left(what)?);
+        let reply = reply.map_err(|error| self.failed(what, error))?;
         *self.nonce.borrow_mut() = nonce_of(&reply);
         Ok(reply)
     }
 
     /// RFC 8555 §7.2.
     fn fresh_nonce(&self, what: &'static str) -> Result<String, AcmeError> {
-        let reply = self
-            .http
-            .send(&self.new_nonce, Ask::Head, &[], self.left(what)?)?;
+        let left = self.left(what)?;
+        let reply = self.http.send(&self.new_nonce, Ask::Head, &[], left);
+        let reply = reply.map_err(|error| self.failed(what, error))?;
         nonce_of(&reply).ok_or_else(|| AcmeError::Malformed {
             what: "the request for a nonce",
             why: format!(
@@ -241,6 +242,14 @@ impl<'a> Session<'a> {
             Err(self.late(what))
         } else {
             Ok(left)
+        }
+    }
+
+    /// An answer that came too late for the conversation as a whole is no fault of the last request.
+    fn failed(&self, what: &'static str, error: OutgoingError) -> AcmeError {
+        match error {
+            OutgoingError::Late { .. } if self.left(what).is_err() => self.late(what),
+            other => other.into(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Ca {
         fs::write(file("acme_srv.cfg"), config.replace("@DIR@", &path)).expect("a file");
         let plugin = format!(
             "[tn-authority]\ncommand = {EXECUTABLE}\ntrust = {root}\nx5u_hosts = {address}\nx5u_ca = {root}\n\
-             single_use = {single_use}\ndatabase = {path}/plugin.sqlite\n",
+             single_use = {single_use}\ntimeout = 18\ndatabase = {path}/plugin.sqlite\n",
             root = carrier.file("root.pem").display(),
             address = carrier.address,
         );

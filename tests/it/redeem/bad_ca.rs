@@ -86,14 +86,14 @@ fn a_refused_nonce_is_replaced_and_not_without_end() {
             instead: Some(("nonce", 9, Reply::status(204))),
             ..Faults::default()
         },
-        "",
+        "no `Replay-Nonce` in base64url",
     );
     fails(
         Faults {
             instead: Some(("nonce", 9, odd)),
             ..Faults::default()
         },
-        "",
+        "no `Replay-Nonce` in base64url",
     );
 }
 

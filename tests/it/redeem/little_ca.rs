@@ -293,13 +293,14 @@ impl Shared {
             thread::sleep(time);
             return Reply::status(503);
         }
-        let mut reply = match &mut faults.instead {
-            Some((path, times, reply)) if *path == name && *times > 0 => {
-                *times -= 1;
-                reply.clone()
-            }
-            _ => self.right(name, body, &mut faults),
-        };
+        if let Some((path, times, reply)) = &mut faults.instead
+            && *path == name
+            && *times > 0
+        {
+            *times -= 1;
+            return reply.clone();
+        }
+        let mut reply = self.right(name, body, &mut faults);
         if let Some((_, member, value)) = faults.replaced.clone().filter(|(path, ..)| *path == name)
         {
             let mut json: Value = serde_json::from_slice(&reply.body).expect("JSON");
