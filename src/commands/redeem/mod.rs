@@ -32,6 +32,10 @@ const CA_REFUSES: u8 = 4;
 ///
 /// Exit 0 done, or stopped by SIGTERM; 1 it could not be done; 3 the authority refuses; 4 the CA refuses.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Args {
     /// The CA's ACME directory.
     #[arg(long, value_name = "URL")]
@@ -39,10 +43,10 @@ pub struct Args {
     /// The key of the account with the CA (PEM, EC P-256); made if the file is not there.
     #[arg(long, value_name = "FILE")]
     account_key: PathBuf,
-    /// The authority's token endpoint, such as https://authority.example/at/account/acme/token
+    /// The authority's token endpoint, such as `https://authority.example/at/account/acme/token`.
     #[arg(long, value_name = "URL", required_unless_present = "star_cancel")]
     token_url: Option<HttpsUrl>,
-    /// Holds the API key for the token endpoint. Without it, the variable TN_AUTHORITY_API_KEY does.
+    /// Holds the API key for the token endpoint. Without it, the variable `TN_AUTHORITY_API_KEY` does.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
     /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count). In the certificate they stand in
@@ -70,7 +74,7 @@ pub struct Args {
     /// Roots for the TLS of the CA's directory and of the token endpoint (PEM). Default: the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Where the CA may reach whoever is responsible: an address of e-mail, or a URL such as mailto:numbers@example.com
+    /// Where the CA may reach whoever is responsible: an address of e-mail, or a URL such as `mailto:numbers@example.com`.
     #[arg(long, value_name = "ADDRESS")]
     contact: Vec<String>,
     /// Agree to the CA's terms of service.

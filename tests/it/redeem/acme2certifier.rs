@@ -94,6 +94,36 @@ impl Drop for Ca {
     }
 }
 
+/// What the plug-in says when it does not start, with these settings and this variable of the environment.
+pub fn start_fails(settings: Option<&str>, variable: Option<&str>) -> String {
+    let dir = TempDir::new().expect("a folder");
+    let mut python = Command::new(python());
+    python
+        .args([
+            "-c",
+            "import tn_authority_acme2certifier as plugin; plugin.start()",
+        ])
+        .current_dir(dir.path())
+        .env("PYTHONPATH", format!("{ROOT}/deploy/acme2certifier"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("ACME_SRV_CONFIGFILE", dir.path().join("acme_srv.cfg"));
+    fs::write(
+        dir.path().join("acme_srv.cfg"),
+        "[DBhandler]\ndbfile: acme.sqlite\n",
+    )
+    .expect("a file");
+    if let Some(settings) = settings {
+        fs::write(dir.path().join("plugin.cfg"), settings).expect("a file");
+        python.env("TN_AUTHORITY_PLUGIN_CONFIG", dir.path().join("plugin.cfg"));
+    }
+    if let Some(variable) = variable {
+        python.env(variable, "1");
+    }
+    let output = python.output().expect("python");
+    assert!(!output.status.success(), "it started");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 fn log(dir: &Path) -> String {
     fs::read_to_string(dir.join("server.log")).expect("a file")
 }

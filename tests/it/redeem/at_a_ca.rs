@@ -15,7 +15,7 @@ use tn_authority::outgoing::Outgoing;
 use tn_authority::signer::FileKey;
 use tn_authority::signer::request::request_der;
 
-use super::acme2certifier::Ca;
+use super::acme2certifier::{self, Ca};
 use super::carrier::{Carrier, EXECUTABLE, LIMITS, list, run};
 use crate::support::{Db, Kind};
 
@@ -77,7 +77,7 @@ fn a_certificate_for_a_number_is_redeemed(kind: Kind) {
 
 fn another_accounts_token_is_refused(kind: Kind) {
     let bench = Bench::shared(kind, false);
-    let other = bench.account();
+    let other = account();
     let token = |wanted: &TokenWanted<'_>| {
         let fingerprint = other.fingerprint();
         bench.carrier.token(
@@ -170,7 +170,7 @@ fn a_csr_that_does_not_fit_the_token_is_refused(kind: Kind) {
         ),
         (false, false, &other, "badCSR: CSR validation failed"),
     ] {
-        let account = bench.account();
+        let account = account();
         let session = bench.session(&account);
         let wanted = wanted(&ours, token_ca);
         let order = session.order(&wanted).expect("an order");
@@ -186,7 +186,7 @@ fn a_csr_that_does_not_fit_the_token_is_refused(kind: Kind) {
         );
     }
     // With a CSR that fits there is a certificate of a CA.
-    let account = bench.account();
+    let account = account();
     let session = bench.session(&account);
     let token = |wanted: &TokenWanted<'_>| bench.carrier.token(wanted, None);
     let issued = redeem(&session, &wanted(&ours, true), &key(), &token).expect("a certificate");
@@ -197,7 +197,7 @@ fn a_csr_that_does_not_fit_the_token_is_refused(kind: Kind) {
 fn a_token_of_single_use_is_refused_the_second_time(kind: Kind) {
     for single_use in [false, true] {
         let bench = Bench::shared(kind, single_use);
-        let account = bench.account();
+        let account = account();
         let ours = list(&["one:12125551001"]);
         let held = RefCell::new(None::<String>);
         let token = |wanted: &TokenWanted<'_>| {
@@ -220,6 +220,36 @@ fn a_token_of_single_use_is_refused_the_second_time(kind: Kind) {
                 );
             }
         }
+    }
+}
+
+/// What would let unchecked tokens through keeps the plug-in from starting.
+#[test]
+fn the_plug_in_starts_only_as_it_should() {
+    for (settings, variable, reason) in [
+        (
+            None,
+            None,
+            "TN_AUTHORITY_PLUGIN_CONFIG does not name the file",
+        ),
+        (
+            Some("[tn-authority]\ncommand = x\ntrust =\ndatabase = x\n"),
+            None,
+            "`trust` names no certificate",
+        ),
+        (
+            Some("[tn-authority]\ncommand = x\ntrust = x\ntrsut = x\ndatabase = x\n"),
+            None,
+            "unknown settings: trsut",
+        ),
+        (
+            None,
+            Some("ACME2CERTIFIER_I_KNOW_THE_RISK"),
+            "takes tokens that nobody checked",
+        ),
+    ] {
+        let said = acme2certifier::start_fails(settings, variable);
+        assert!(said.contains(reason), "{reason}: {said}");
     }
 }
 
@@ -261,10 +291,6 @@ impl Bench {
         }
     }
 
-    fn account(&self) -> AccountKey {
-        AccountKey::new(key()).expect("an account")
-    }
-
     fn session<'a>(&'a self, account: &'a AccountKey) -> Session<'a> {
         let settings = Settings {
             directory: self.ca.directory().parse().expect("a URL"),
@@ -284,7 +310,7 @@ impl Bench {
         token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
         reason: &str,
     ) {
-        let account = self.account();
+        let account = account();
         let session = self.session(&account);
         let refused = redeem(&session, &wanted(list, false), &key(), token);
         let refused = refused.expect_err("a refusal");
@@ -314,6 +340,10 @@ fn wanted(list: &TnAuthList, ca: bool) -> Wanted<'_> {
         subject: "CN=12125551001",
         renewal: None,
     }
+}
+
+fn account() -> AccountKey {
+    AccountKey::new(key()).expect("an account")
 }
 
 fn key() -> FileKey {

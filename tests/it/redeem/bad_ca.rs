@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use serde_json::json;
 use tn_authority::acme::{
     AccountKey, AcmeError, ChallengeMember, ExternalBinding, Issued, Session, Settings, Sleep,
@@ -304,7 +305,6 @@ fn terms_and_bindings_are_asked_for_by_name() {
         order(&needed(), 20, None),
         Err(AcmeError::NoBinding)
     ));
-    use base64::Engine as _;
     let encode = |key: [u8; 32]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key);
     let right = ExternalBinding::new("kid-1", &encode(EAB_KEY)).expect("a binding");
     order(&needed(), 20, Some(right)).expect("a certificate");

@@ -36,6 +36,7 @@ pub const EAB_KEY: [u8; 32] = [0xea; 32];
 /// What the server does wrong. The paths are `directory`, `nonce`, `account`, `order`, `orders/1`, `authz`, `challenge`,
 /// `finalize`, `certificate` and `star`.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Faults {
     /// This answer comes so late.
     pub late: Option<(&'static str, Duration)>,
@@ -242,7 +243,7 @@ impl LittleCa {
     }
 
     /// A text in the form of a token, which names a chain.
-    pub fn token_naming(&self, x5u: &str) -> String {
+    pub fn token_naming(x5u: &str) -> String {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = part(json!({ "alg": "ES256", "typ": "JWT", "x5u": x5u }));
         format!(
@@ -276,12 +277,15 @@ impl Shared {
             Some(reply) => reply.clone(),
             None => self.answer(path.trim_start_matches('/'), &body),
         };
-        let mut text = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", reply.status);
-        for (name, value) in &reply.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        text += &format!("Content-Length: {}\r\n\r\n", reply.body.len());
-        let _ = stream.write_all(&[text.as_bytes(), &reply.body].concat());
+        let fields = reply.headers.iter();
+        let fields: String = fields
+            .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
+            .collect();
+        let (status, length) = (reply.status, reply.body.len());
+        let head = format!(
+            "HTTP/1.1 {status} Status\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n"
+        );
+        let _ = stream.write_all(&[head.as_bytes(), &reply.body].concat());
         let _ = stream.shutdown();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tn_authority::acme::renewal::{Ended, Held, Renewed, backoff, keep};
-use tn_authority::acme::{AcmeError, Pause, ProblemDocument, Stopped};
+use tn_authority::acme::{AcmeError, Pause, Stopped};
 use tn_authority::domain::{Clock, Time};
 
 use crate::support::clock_starts;
@@ -99,10 +99,10 @@ fn what_is_held_is_kept_until_it_is_due() {
 #[test]
 fn a_failure_is_tried_again_with_longer_and_longer_waits() {
     let broken = |at| {
-        if at < 3000 || at > 20_000 {
-            Ok(())
-        } else {
+        if (3000..=20_000).contains(&at) {
             Err(AcmeError::Nonces)
+        } else {
+            Ok(())
         }
     };
     let (tries, _) = hourly(40_000, None, 0.5, &broken);
@@ -135,7 +135,7 @@ fn a_failure_is_tried_again_with_longer_and_longer_waits() {
 
 #[test]
 fn the_refusal_of_the_authority_ends_it() {
-    let refused = || Err(AcmeError::Withheld(Box::new(ProblemDocument::default())));
+    let refused = || Err(AcmeError::Withheld(Box::default()));
     let (tries, ended) = hourly(86_400, None, 0.5, &|at| {
         if at < 5000 { Ok(()) } else { refused() }
     });

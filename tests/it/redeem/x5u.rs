@@ -100,7 +100,7 @@ fn a_chain_that_does_not_come_as_it_should_is_no_chain() {
         ),
     ] {
         let ca = LittleCa::answering(reply);
-        let token = ca.token_naming(&format!("https://{}/certs/1.pem", ca.address));
+        let token = LittleCa::token_naming(&format!("https://{}/certs/1.pem", ca.address));
         let root = ca.root_file().display().to_string();
         let output = Command::new(EXECUTABLE)
             .args([
