@@ -1,9 +1,12 @@
 //! An ACME server of the tests: real TLS and HTTP, signatures and nonces that are checked, STAR (RFC 8739), and every
 //! fault that a test asks for.
 
+mod answers;
+mod wire;
+
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,23 +15,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::ecdsa::EcdsaSig;
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
-use openssl::sha::sha256;
-use openssl::sign::Signer;
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod, SslStream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::signer::FileKey;
 use tn_authority::signer::development::DevelopmentCa;
-use tn_authority::signer::request::request_der;
+
+use wire::read;
 
 /// The MAC key of the external account binding that the server asks for.
 pub const EAB_KEY: [u8; 32] = [0xea; 32];
@@ -321,259 +316,4 @@ impl Shared {
         state.nonces.insert(nonce.clone());
         reply.header("Replay-Nonce", &nonce)
     }
-
-    /// What a good CA answers.
-    fn right(&self, name: &str, body: &[u8], faults: &mut Faults) -> Reply {
-        match name {
-            "directory" => return Reply::json(200, &self.directory(faults)),
-            "nonce" => return Reply::status(200),
-            _ => {}
-        }
-        let payload = match self.signed(name, body, faults) {
-            Ok(payload) => payload,
-            Err(reply) => return *reply,
-        };
-        let mut state = lock(&self.state);
-        let at = |path: &str| format!("{}/{path}", self.base);
-        match name {
-            "account" => {
-                if faults.binding && !is_bound(&payload, &state.jwk, &at("account")) {
-                    return Reply::problem(403, "externalAccountRequired", "no binding");
-                }
-                Reply::json(201, &json!({ "status": "valid" }))
-                    .header("Location", &at("accounts/1"))
-            }
-            "order" => {
-                let list = payload["identifiers"][0]["value"].as_str().expect("a list");
-                *state = State {
-                    nonces: std::mem::take(&mut state.nonces),
-                    jwk: state.jwk.take(),
-                    given: state.given,
-                    list: list.to_owned(),
-                    renewal: payload.get("auto-renewal").cloned(),
-                    asked: std::mem::take(&mut state.asked),
-                    tokens: std::mem::take(&mut state.tokens),
-                    ..State::default()
-                };
-                assert!(payload.get("notAfter").is_none(), "RFC 8739 §3.1.1");
-                Reply::json(201, &self.order(&state)).header("Location", &at("orders/1"))
-            }
-            "orders/1" => {
-                if payload["status"] == "canceled" {
-                    state.canceled = true;
-                }
-                Reply::json(200, &self.order(&state))
-            }
-            "authz" => {
-                let status = match (state.proved, faults.refuses) {
-                    (false, _) => "pending",
-                    (true, true) => "invalid",
-                    (true, false) if faults.undecided => "pending",
-                    (true, false) => "valid",
-                };
-                let mut challenge = json!({ "type": "tkauth-01", "tkauth-type": "atc", "url": at("challenge"),
-                    "token": "x", "token-authority": "https://127.0.0.1:1/", "status": status });
-                if status == "invalid" {
-                    challenge["error"] = json!({ "type": "urn:ietf:params:acme:error:unauthorized",
-                        "detail": "no \u{1b}[31mtrust" });
-                }
-                let identifier = json!({ "type": "TNAuthList", "value": state.list });
-                let other = json!({ "type": "dns-01", "url": at("nowhere"), "status": "pending" });
-                Reply::json(
-                    200,
-                    &json!({ "identifier": identifier, "status": status,
-                    "challenges": [other, challenge] }),
-                )
-                .header("Retry-After", "0")
-            }
-            "challenge" => {
-                let (member, token) = payload
-                    .as_object()
-                    .and_then(|o| o.iter().next())
-                    .expect("one");
-                state
-                    .tokens
-                    .push((member.clone(), token.as_str().expect("a text").to_owned()));
-                state.proved = true;
-                Reply::json(
-                    200,
-                    &json!({ "type": "tkauth-01", "url": at("challenge"), "status": "processing" }),
-                )
-            }
-            "finalize" => {
-                let csr = payload["csr"].as_str().expect("a CSR");
-                state.csr = Some(URL_SAFE_NO_PAD.decode(csr).expect("base64url"));
-                Reply::json(200, &self.order(&state))
-            }
-            "certificate" | "star" if state.canceled => {
-                Reply::problem(403, "autoRenewalCanceled", "canceled")
-            }
-            "certificate" | "star" => {
-                let csr = state.csr.clone().expect("a CSR");
-                Reply::status(200).body(&self.issue(&csr, &state, faults))
-            }
-            other => Reply::problem(404, "malformed", other),
-        }
-    }
-
-    fn directory(&self, faults: &Faults) -> Value {
-        let at = |path: &str| format!("{}/{path}", self.base);
-        let mut meta = json!({ "externalAccountRequired": faults.binding });
-        if let Some((min, max)) = faults.star {
-            meta["auto-renewal"] = json!({ "min-lifetime": min, "max-duration": max });
-        }
-        json!({ "newNonce": at("nonce"), "newAccount": at("account"), "newOrder": at("order"), "meta": meta,
-            "newHouse": "unknown members are passed over" })
-    }
-
-    fn order(&self, state: &State) -> Value {
-        let at = |path: &str| format!("{}/{path}", self.base);
-        let status = match (&state.csr, state.proved) {
-            _ if state.canceled => "canceled",
-            (Some(_), _) => "valid",
-            (None, true) => "ready",
-            (None, false) => "pending",
-        };
-        let mut order = json!({ "status": status, "authorizations": [at("authz")], "finalize": at("finalize"),
-            "identifiers": [{ "type": "TNAuthList", "value": state.list }] });
-        if let Some(renewal) = &state.renewal {
-            order["auto-renewal"] = renewal.clone();
-        }
-        if status == "valid" {
-            let name = if state.renewal.is_some() {
-                "star-certificate"
-            } else {
-                "certificate"
-            };
-            order[name] = json!(at(if state.renewal.is_some() {
-                "star"
-            } else {
-                "certificate"
-            }));
-        }
-        order
-    }
-
-    fn issue(&self, csr: &[u8], state: &State, faults: &Faults) -> String {
-        let now = Clock::system().now();
-        let lifetime = state
-            .renewal
-            .as_ref()
-            .and_then(|r| r["lifetime"].as_i64())
-            .unwrap_or(3600);
-        let (from, until) = faults.validity.unwrap_or((-1, lifetime));
-        let own = FileKey::generate().expect("a key").0;
-        let list = TnAuthList::from_tkvalue(&state.list).expect("a list");
-        let csr = match (&faults.other_list, faults.other_key) {
-            (None, false) => csr.to_vec(),
-            // Neither is the key of the client, and only the last fault is looked for.
-            (other, _) => request_der(&own, other.as_ref().unwrap_or(&list), false, "CN=other")
-                .expect("a CSR"),
-        };
-        let pem = format!(
-            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
-            STANDARD
-                .encode(csr)
-                .as_bytes()
-                .chunks(64)
-                .map(|line| String::from_utf8_lossy(line).into_owned())
-                .collect::<Vec<_>>()
-                .join("\n")
-        );
-        let validity = now + TimeDelta::seconds(from)..=now + TimeDelta::seconds(until);
-        self.issuing
-            .sign_request(&pem, &validity)
-            .expect("a certificate")
-    }
-
-    /// The payload of a request whose nonce, URL and signature are right (RFC 8555 §6).
-    fn signed(&self, name: &str, body: &[u8], faults: &mut Faults) -> Result<Value, Box<Reply>> {
-        let jws: Value = serde_json::from_slice(body).expect("JSON");
-        let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        let decoded = |value: &Value| URL_SAFE_NO_PAD.decode(text(value)).expect("base64url");
-        let header: Value = serde_json::from_slice(&decoded(&jws["protected"])).expect("JSON");
-        assert_eq!(header["alg"], "ES256");
-        assert_eq!(header["url"], format!("{}/{name}", self.base));
-        let mut state = lock(&self.state);
-        let known = state.nonces.remove(&text(&header["nonce"]));
-        if !known || faults.refused_nonces > 0 {
-            faults.refused_nonces = faults.refused_nonces.saturating_sub(1);
-            return Err(Box::new(Reply::problem(400, "badNonce", "used")));
-        }
-        if name == "account" {
-            assert!(header.get("kid").is_none());
-            state.jwk = header["jwk"].clone();
-        } else {
-            assert!(header.get("jwk").is_none());
-            assert_eq!(header["kid"], format!("{}/accounts/1", self.base));
-        }
-        let coordinate =
-            |name: &str| BigNum::from_slice(&decoded(&state.jwk[name])).expect("a number");
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
-        let key =
-            EcKey::from_public_key_affine_coordinates(&group, &coordinate("x"), &coordinate("y"));
-        let message = format!("{}.{}", text(&jws["protected"]), text(&jws["payload"]));
-        let signature = decoded(&jws["signature"]);
-        let half = |bytes: &[u8]| BigNum::from_slice(bytes).expect("a number");
-        let signature =
-            EcdsaSig::from_private_components(half(&signature[..32]), half(&signature[32..]));
-        let right = signature
-            .expect("a signature")
-            .verify(&sha256(message.as_bytes()), &key.expect("a key"));
-        assert!(
-            right.expect("openssl"),
-            "the request is not signed by the account"
-        );
-        let payload = decoded(&jws["payload"]);
-        Ok(if payload.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&payload).expect("JSON")
-        })
-    }
-}
-
-/// RFC 8555 §7.3.4.
-fn is_bound(payload: &Value, jwk: &Value, url: &str) -> bool {
-    let Some(binding) = payload.get("externalAccountBinding") else {
-        return false;
-    };
-    let text = |name: &str| binding[name].as_str().expect("a text").to_owned();
-    let header = URL_SAFE_NO_PAD
-        .decode(text("protected"))
-        .expect("base64url");
-    let header: Value = serde_json::from_slice(&header).expect("JSON");
-    let bound = URL_SAFE_NO_PAD.decode(text("payload")).expect("base64url");
-    let bound: Value = serde_json::from_slice(&bound).expect("JSON");
-    let key = PKey::hmac(&EAB_KEY).expect("a key");
-    let mut mac = Signer::new(MessageDigest::sha256(), &key).expect("a MAC");
-    mac.update(format!("{}.{}", text("protected"), text("payload")).as_bytes())
-        .expect("a MAC");
-    let mac = URL_SAFE_NO_PAD.encode(mac.sign_to_vec().expect("a MAC"));
-    header == json!({ "alg": "HS256", "kid": "kid-1", "url": url })
-        && bound == *jwk
-        && mac == text("signature")
-}
-
-/// The path and the body of a request.
-fn read(stream: &mut SslStream<TcpStream>) -> Option<(String, Vec<u8>)> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let path = line.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
-    loop {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().ok()?
-            }
-            Some(_) => {}
-            None => break,
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((path, body))
 }
