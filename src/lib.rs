@@ -3,7 +3,7 @@
 //! # The rooms, and who may import whom
 //! ```text
 //! main, commands -> app -> every room          api -> callers, authority, domain
-//! authority -> store, signer, verifier, domain          callers -> store, domain
+//! authority -> store, signer, verifier, domain          callers -> store, outgoing, domain
 //! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
 //! commands -> acme, the enterprise's side -> outgoing, signer, verifier, domain          outgoing: a leaf
 //! Only store knows diesel, only api and app know actix, only signer knows cryptoki, only outgoing knows ureq.

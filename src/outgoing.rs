@@ -14,6 +14,8 @@ use ureq::{Agent, http};
 
 /// Longer URLs are not taken.
 const MAX_URL: usize = 2048;
+/// Bytes of an answer's head.
+const MAX_HEAD: usize = 32_768;
 const USER_AGENT: &str = concat!("tn-authority/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no answer.
@@ -126,12 +128,22 @@ pub struct Limits {
     pub time: Duration,
 }
 
+/// The way to who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By no proxy.
+    Direct,
+    /// By the proxies that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+    Environment,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
     Get,
     Head,
     Post { media_type: &'a str, body: &'a [u8] },
+    Put { media_type: &'a str, body: &'a [u8] },
 }
 
 /// What came back, whatever its status.
@@ -158,12 +170,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A client that trusts the roots of a PEM text and no others; without one, those of the system. Proxies are those
-    /// that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+    /// A client that trusts the roots of a PEM text and no others; without one, those of the system.
     ///
     /// # Errors
     /// [`OutgoingError::Roots`] if the text holds no certificate.
-    pub fn new(roots_pem: Option<&str>, limits: Limits) -> Result<Self, OutgoingError> {
+    pub fn new(roots_pem: Option<&str>, limits: Limits, way: Way) -> Result<Self, OutgoingError> {
         let roots = match roots_pem {
             None => RootCerts::PlatformVerifier,
             Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
@@ -180,10 +191,15 @@ impl Outgoing {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(0)
-            .user_agent(USER_AGENT)
-            .build();
+            .max_response_header_size(MAX_HEAD)
+            .user_agent(USER_AGENT);
+        let config = match way {
+            Way::Direct => config.proxy(None),
+            // What the builder does unasked.
+            Way::Environment => config,
+        };
         Ok(Self {
-            agent: config.into(),
+            agent: config.build().into(),
             limits,
         })
     }
@@ -205,21 +221,19 @@ impl Outgoing {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = match ask {
-            Ask::Get => request.method("GET").body(Vec::new()),
-            Ask::Head => request.method("HEAD").body(Vec::new()),
-            Ask::Post { media_type, body } => request
-                .method("POST")
-                .header("Content-Type", media_type)
-                .body(body.to_vec()),
+        let (method, content) = match ask {
+            Ask::Get => ("GET", None),
+            Ask::Head => ("HEAD", None),
+            Ask::Post { media_type, body } => ("POST", Some((media_type, body))),
+            Ask::Put { media_type, body } => ("PUT", Some((media_type, body))),
         };
-        let request = request.map_err(|e| failed(e.into()))?;
-        let (parts, body) = request.into_parts();
-        let answer = if parts.method == http::Method::POST {
-            let request = http::Request::from_parts(parts, body);
-            self.run(request, time)
-        } else {
-            self.run(http::Request::from_parts(parts, ()), time)
+        let request = request.method(method);
+        let answer = match content {
+            None => self.run(request.body(()), time),
+            Some((media_type, body)) => {
+                let request = request.header("Content-Type", media_type);
+                self.run(request.body(body), time)
+            }
         };
         let mut answer = answer.map_err(failed)?;
         let body = answer.body_mut().with_config().limit(self.limits.body);
@@ -233,10 +247,10 @@ impl Outgoing {
 
     fn run<B: ureq::AsSendBody>(
         &self,
-        request: http::Request<B>,
+        request: Result<http::Request<B>, http::Error>,
         time: Duration,
     ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-        let configured = self.agent.configure_request(request);
+        let configured = self.agent.configure_request(request?);
         let request = configured.timeout_global(Some(time)).build();
         self.agent.run(request)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
 use tn_authority::domain::{Clock, Fingerprint, Time, TnAuthList};
-use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing};
+use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
 use super::Outcome;
@@ -136,7 +136,7 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         return Ok(());
     }
     let roots = args.x5u_ca.as_ref().map(read).transpose()?;
-    let reply = Outgoing::new(roots.as_deref(), X5U)?.send(
+    let reply = Outgoing::new(roots.as_deref(), X5U, Way::Environment)?.send(
         &url,
         Ask::Get,
         &[("Accept", "application/x-pem-file, */*;q=0.1")],

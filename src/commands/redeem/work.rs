@@ -10,7 +10,7 @@ use tn_authority::acme::{
     TokenEndpoint, TokenWanted, Wanted, check_issued, redeem,
 };
 use tn_authority::domain::{Clock, Passphrase, TnAuthList, TnEntry};
-use tn_authority::outgoing::{HttpsUrl, Limits, Outgoing};
+use tn_authority::outgoing::{HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::signer::{Chain, FileKey};
 
 use super::Args;
@@ -61,7 +61,7 @@ impl Work {
             time: LONGEST_ANSWER,
         };
         let roots = args.ca_file.as_deref().map(files::text).transpose()?;
-        let http = Outgoing::new(roots.as_deref(), limits)?;
+        let http = Outgoing::new(roots.as_deref(), limits, Way::Environment)?;
         let binding = match (&args.eab_kid, &args.eab_key_file) {
             (Some(kid), Some(file)) => {
                 Some(ExternalBinding::new(kid, files::secret(file)?.expose())?)

@@ -152,7 +152,8 @@ fn issuing_ca(dir: &Path) {
 fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        let mut install = Command::new(format!("{ROOT}/tests/redeem/install"));
+        let mut install = Command::new(format!("{ROOT}/tests/venv"));
+        install.arg(format!("{ROOT}/tests/redeem/requirements.txt"));
         let target = Path::new(EXECUTABLE).ancestors().nth(2).expect("target");
         install.env("CARGO_TARGET_DIR", target);
         run(&mut install)

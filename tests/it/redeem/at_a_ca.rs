@@ -11,7 +11,7 @@ use tn_authority::acme::{
     AccountKey, AcmeError, ChallengeMember, Session, Settings, Sleep, TokenWanted, Wanted, redeem,
 };
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::outgoing::Outgoing;
+use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
 use tn_authority::signer::request::request_der;
 
@@ -282,7 +282,7 @@ impl Bench {
         let carrier = Carrier::over(db);
         let ca = Ca::trusting(&carrier, single_use);
         let roots = fs::read_to_string(ca.file("roots.pem")).expect("a file");
-        let http = Outgoing::new(Some(&roots), LIMITS).expect("a client");
+        let http = Outgoing::new(Some(&roots), LIMITS, Way::Direct).expect("a client");
         Self {
             carrier,
             ca,

@@ -10,7 +10,7 @@ use tn_authority::acme::{
     Wanted, redeem,
 };
 use tn_authority::domain::Clock;
-use tn_authority::outgoing::Outgoing;
+use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
 
 use super::carrier::{LIMITS, list};
@@ -23,7 +23,7 @@ fn order(
     binding: Option<ExternalBinding>,
 ) -> Result<Issued, AcmeError> {
     let key = || FileKey::generate().expect("a key").0;
-    let http = Outgoing::new(Some(&ca.root()), LIMITS)?;
+    let http = Outgoing::new(Some(&ca.root()), LIMITS, Way::Direct)?;
     let (account, clock) = (AccountKey::new(key())?, Clock::system());
     let settings = Settings {
         directory: ca.directory().parse()?,

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::acme::{AcmeError, TokenEndpoint, TokenWanted};
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::outgoing::{Limits, Outgoing};
+use tn_authority::outgoing::{Limits, Outgoing, Way};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
 use crate::support::Db;
@@ -115,7 +115,7 @@ impl Carrier {
     ) -> Result<String, AcmeError> {
         let roots = fs::read_to_string(self.file("root.pem")).expect("a file");
         let endpoint = TokenEndpoint {
-            http: Outgoing::new(Some(&roots), LIMITS).expect("a client"),
+            http: Outgoing::new(Some(&roots), LIMITS, Way::Direct).expect("a client"),
             url: self.token_url().parse().expect("a URL"),
             api_key: self.api_key.as_str().into(),
             lifetime,

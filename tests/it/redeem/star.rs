@@ -8,7 +8,7 @@ use tn_authority::acme::{
     Wanted, redeem,
 };
 use tn_authority::domain::Clock;
-use tn_authority::outgoing::Outgoing;
+use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
 
 use super::carrier::{LIMITS, list};
@@ -25,7 +25,7 @@ impl Customer {
     fn of(ca: &LittleCa) -> Self {
         let key = || FileKey::generate().expect("a key").0;
         Self {
-            http: Outgoing::new(Some(&ca.root()), LIMITS).expect("a client"),
+            http: Outgoing::new(Some(&ca.root()), LIMITS, Way::Direct).expect("a client"),
             account: AccountKey::new(key()).expect("an account"),
             key: key(),
             clock: Clock::system(),
