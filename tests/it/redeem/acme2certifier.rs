@@ -12,6 +12,7 @@ use tn_authority::domain::Clock;
 use tn_authority::signer::development::DevelopmentCa;
 
 use super::carrier::{Carrier, EXECUTABLE, run};
+use crate::support::{Logged as _, keep_text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -47,7 +48,7 @@ impl Ca {
         fs::write(file("acme_srv.cfg"), config.replace("@DIR@", &path)).expect("a file");
         let plugin = format!(
             "[tn-authority]\ncommand = {EXECUTABLE}\ntrust = {root}\nx5u_hosts = {address}\nx5u_ca = {root}\n\
-             single_use = {single_use}\ntimeout = 18\ndatabase = {path}/plugin.sqlite\n",
+             single_use = {single_use}\ntimeout = 40\ndatabase = {path}/plugin.sqlite\n",
             root = carrier.file("root.pem").display(),
             address = carrier.address,
         );
@@ -91,6 +92,7 @@ impl Drop for Ca {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        keep_text(&self.log());
     }
 }
 
@@ -119,7 +121,7 @@ pub fn start_fails(settings: Option<&str>, variable: Option<&str>) -> String {
     if let Some(variable) = variable {
         python.env(variable, "1");
     }
-    let output = python.output().expect("python");
+    let output = python.logged_output();
     assert!(!output.status.success(), "it started");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

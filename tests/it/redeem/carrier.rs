@@ -1,7 +1,7 @@
 //! A carrier's service as a process of its own, over TLS, on a real clock.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,16 +11,21 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::acme::{AcmeError, TokenEndpoint, TokenWanted};
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::outgoing::{Limits, Outgoing, Way};
+use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
-use crate::support::Db;
+use crate::support::{Db, Logged as _, keep_text};
 
 pub const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 pub const LIMITS: Limits = Limits {
     body: 256 * 1024,
     time: Duration::from_secs(30),
 };
+
+/// How long a machine with much to do may take for what takes a moment.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// What the service says.
+const LOG: &str = "serve.log";
 
 /// A carrier that holds 1.212.555.1XXX and lends all of it to `acme`, with the right to CA certificates.
 pub struct Carrier {
@@ -52,9 +57,9 @@ impl Carrier {
         ] {
             fs::write(dir.path().join(name), text).expect("a file");
         }
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-        let address = address.expect("a port");
-        let run = |args: &[&str]| run(&mut command(&dir, &db, address, args));
+        // None of these listens.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let run = |args: &[&str]| run(&mut command(&dir, &db, nowhere, args));
         run(&["account", "create", "acme"]);
         run(&["allocation", "add", "1.212.555.1XXX", "--spc", "1234"]);
         run(&["delegation", "add", "acme", "1.212.555.1XXX", "--ca"]);
@@ -67,24 +72,10 @@ impl Carrier {
             "acme",
         ]);
         fs::write(dir.path().join("api.key"), format!("{api_key}\n")).expect("a file");
-        let mut serve = command(&dir, &db, address, &["serve"]);
-        let mut service = serve
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(dir.path().join("serve.log")).expect("a file"))
-            .spawn()
-            .expect("the service");
-        let started = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(
-                started.elapsed() < Duration::from_secs(60),
-                "the service does not answer"
-            );
-            if let Some(status) = service.try_wait().expect("a state") {
-                let log = fs::read_to_string(dir.path().join("serve.log"));
-                panic!("the service ended with {status}: {log:?}");
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        // Its port stands in its public URL, so it is chosen here; somebody else may take it meanwhile.
+        let (address, service) = (0..5)
+            .find_map(|_| serve(&dir, &db))
+            .expect("the service starts on one of five ports");
         Self {
             dir,
             address,
@@ -134,7 +125,39 @@ impl Drop for Carrier {
     fn drop(&mut self) {
         let _ = self.service.kill();
         let _ = self.service.wait();
+        keep_text(&fs::read_to_string(self.file(LOG)).unwrap_or_default());
     }
+}
+
+/// The service, once it answers; nothing if it could not have its port.
+fn serve(dir: &TempDir, db: &Db) -> Option<(SocketAddr, Child)> {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let address = address.expect("a port");
+    let log = dir.path().join(LOG);
+    let mut service = command(dir, db, address, &["serve"])
+        .env("RUST_LOG", "debug")
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("the service");
+    let root = fs::read_to_string(dir.path().join("root.pem")).expect("a file");
+    let http = Outgoing::new(Some(&root), LIMITS, Way::Direct).expect("a client");
+    let url: HttpsUrl = format!("https://{address}/healthz").parse().expect("a URL");
+    let started = Instant::now();
+    // Nobody else has a certificate of this root.
+    while !matches!(http.send(&url, Ask::Get, &[], PATIENCE), Ok(reply) if reply.status == 200) {
+        if let Some(status) = service.try_wait().expect("a state") {
+            let said = fs::read_to_string(&log).expect("a file");
+            assert!(
+                said.contains("in use"),
+                "the service ended with {status}: {said}"
+            );
+            return None;
+        }
+        assert!(started.elapsed() < PATIENCE, "the service does not answer");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Some((address, service))
 }
 
 fn command(dir: &TempDir, db: &Db, address: SocketAddr, args: &[&str]) -> Command {
@@ -161,9 +184,11 @@ fn command(dir: &TempDir, db: &Db, address: SocketAddr, args: &[&str]) -> Comman
 }
 
 pub fn run(command: &mut Command) -> String {
-    let output = command.output().expect("the command");
+    let output = command.logged_output();
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
+    // Without the environment, which has keys in it.
+    let args: Vec<_> = command.get_args().collect();
+    assert!(output.status.success(), "{args:?}: {error}");
     let text = String::from_utf8(output.stdout).expect("text");
     text.trim().to_owned()
 }

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use tn_authority::domain::Clock;
 use tn_authority::domain::clock::rfc3339;
 
-use super::carrier::{Carrier, EXECUTABLE};
+use super::carrier::{Carrier, EXECUTABLE, PATIENCE};
 use super::little_ca::{Faults, LittleCa};
-use crate::support::Db;
+use crate::support::{Db, Logged as _, keep_text};
 
 both!(
     one_certificate_and_the_exit_codes,
@@ -72,7 +72,7 @@ fn said(output: &Output) -> String {
 
 #[track_caller]
 fn ends(command: &mut Command, code: i32) -> String {
-    let output = command.output().expect("the command");
+    let output = command.logged_output();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(code), "{said}");
     said
@@ -168,19 +168,22 @@ fn one_certificate_and_the_exit_codes(db: Db) {
 }
 
 /// A process with its log, which is killed when the test fails.
-struct Running(Child);
+struct Running(Child, PathBuf);
 
 impl Running {
     fn start(enterprise: &Enterprise, more: &[&str]) -> Self {
-        let log = fs::File::create(enterprise.file("renew.log")).expect("a file");
+        let path = enterprise.file("renew.log");
+        let log = fs::File::create(&path).expect("a file");
         let mut command = enterprise.redeem(more);
         command.args(["--renew", "--numbers", "+12125551001"]);
         Self(
             command
+                .env("RUST_LOG", "debug")
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
                 .expect("the command"),
+            path,
         )
     }
 
@@ -189,10 +192,7 @@ impl Running {
     fn until(&mut self, what: &str, done: impl Fn() -> bool) {
         let began = Instant::now();
         while !done() {
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "{what} did not come about"
-            );
+            assert!(began.elapsed() < PATIENCE, "{what} did not come about");
             if let Some(status) = self.0.try_wait().expect("a state") {
                 assert!(done(), "it ended with {status} before {what}");
             }
@@ -206,7 +206,7 @@ impl Running {
             if let Some(status) = self.0.try_wait().expect("a state") {
                 return status.code();
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "it goes on");
+            assert!(began.elapsed() < PATIENCE, "it goes on");
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -216,6 +216,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        keep_text(&fs::read_to_string(&self.1).unwrap_or_default());
     }
 }
 

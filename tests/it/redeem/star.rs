@@ -1,7 +1,5 @@
 //! Certificates that the CA renews by itself (STAR, RFC 8739).
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use tn_authority::acme::{
     AccountKey, AcmeError, AutoRenewal, ChallengeMember, Session, Settings, Sleep, TokenWanted,
@@ -11,7 +9,7 @@ use tn_authority::domain::Clock;
 use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
 
-use super::carrier::{LIMITS, list};
+use super::carrier::{LIMITS, PATIENCE, list};
 use super::little_ca::{Faults, LittleCa};
 
 struct Customer {
@@ -39,7 +37,7 @@ impl Customer {
             agrees_to_terms: true,
             binding: None,
             member: ChallengeMember::Atc,
-            timeout: Duration::from_secs(20),
+            timeout: PATIENCE,
         };
         Session::open(&settings, &self.http, &self.account, &self.clock, &Sleep).expect("a session")
     }

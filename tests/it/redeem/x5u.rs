@@ -6,7 +6,7 @@ use tn_authority::acme::TokenWanted;
 
 use super::carrier::{Carrier, EXECUTABLE, list};
 use super::little_ca::{LittleCa, Reply};
-use crate::support::{Kind, fingerprint};
+use crate::support::{Kind, Logged as _, fingerprint};
 
 /// The carrier's host is one of several, and the certificate is fetched over TLS.
 #[test]
@@ -32,8 +32,7 @@ fn a_chain_is_fetched_from_a_host_of_the_list_alone() {
                 &token,
             ])
             .args(more)
-            .output()
-            .expect("the command")
+            .logged_output()
     };
     let said = |output: &Output| {
         let both = [output.stdout.as_slice(), &output.stderr].concat();
@@ -117,8 +116,7 @@ fn a_chain_that_does_not_come_as_it_should_is_no_chain() {
                 &root,
                 &token,
             ])
-            .output()
-            .expect("the command");
+            .logged_output();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{name}: {error}");
         assert!(error.contains(reason), "{name}: {error}");
