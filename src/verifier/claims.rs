@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jws::{JwsError, object};
-use super::report::shown;
 use crate::domain::claims::TKTYPE;
 use crate::domain::clock::from_unix;
 use crate::domain::fingerprint::FingerprintError;
+use crate::domain::shown::shown;
 use crate::domain::tn_auth_list::TnAuthListError;
 use crate::domain::{Fingerprint, Time, TnAuthList};
 
