@@ -15,7 +15,7 @@ use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
     accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens,
+    jobs, numbers, signers, token, tokens, withdrawals,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -35,6 +35,7 @@ use super::{
         exclusions::get_exclusion, exclusions::end_exclusion,
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        withdrawals::get_grant_status, withdrawals::follow_withdrawals,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,

@@ -24,6 +24,7 @@ mod signers;
 mod token;
 mod tokens;
 mod view;
+mod withdrawals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,6 +112,8 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants").get(grants::list_grants))
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
+        .service(at("/v1/grants/{jti}/status").get(withdrawals::get_grant_status))
+        .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))

@@ -4,6 +4,7 @@
 use super::Refused;
 use crate::domain::account::{Account, Suspension};
 use crate::domain::grant::Grant;
+use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx};
 
@@ -112,6 +113,14 @@ impl Scope {
                 grant.caller.clear();
                 grant.justified_by.clear();
             }
+        }
+    }
+
+    /// Takes out of a withdrawal what a reseller may not know: the row above it that ended.
+    pub(super) fn hide_cause(&self, withdrawn: &mut Withdrawn) {
+        match self {
+            Self::Everything => {}
+            Self::Below(_) => withdrawn.ended.cause = None,
         }
     }
 

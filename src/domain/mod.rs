@@ -25,6 +25,7 @@ pub mod spc;
 pub mod strict_json;
 pub mod tn_auth_list;
 pub mod window;
+pub mod withdrawal;
 
 pub use account::AccountId;
 pub use caller::{Caller, Role};

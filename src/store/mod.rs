@@ -21,12 +21,15 @@ mod migrations;
 mod page;
 mod schema;
 mod signers;
+mod sweeps;
 mod touching;
 mod tx;
+mod withdrawals;
 mod writer;
 
 pub use api_keys::ApiKey;
 pub use audit::AuditEvent;
+pub use bulk::TouchedNumbers;
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use grants::GrantFilter;
@@ -34,6 +37,7 @@ pub use issue::Order;
 pub use page::{Page, PageOf};
 pub use touching::Versions;
 pub use tx::Tx;
+pub use withdrawals::{Loss, Swept};
 pub use writer::Verdict;
 
 use std::sync::Arc;

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
+    /// Authority that ended while tokens were out, and who is told.
+    pub authority_ends: super::ends::AuthorityEnds,
 }
 
 impl Metrics {
@@ -167,6 +169,7 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
+            authority_ends: super::ends::AuthorityEnds::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -271,7 +274,7 @@ fn method_label(method: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-fn counters(
+pub(super) fn counters(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -280,11 +283,11 @@ fn counters(
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
 
-fn gauges(
+pub(super) fn gauges(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -308,7 +311,7 @@ fn jobs(registry: &Registry, name: &str, help: &str) -> Result<Histogram, Teleme
     declare(registry, Histogram::with_opts(options))
 }
 
-fn declare<M: Collector + Clone + 'static>(
+pub(super) fn declare<M: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<M>,
 ) -> Result<M, TelemetryError> {

@@ -14,3 +14,4 @@ mod outstanding;
 mod policies;
 mod resellers;
 mod windows;
+mod withdrawals;
