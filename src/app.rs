@@ -28,6 +28,7 @@ use crate::signer::pool::PoolSettings;
 use crate::signer::{Found, SecretSource, SignerError, Sources};
 use crate::store::{DatabaseUrl, OpenError, Settings, Store, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::webhooks::{SendError, Sender, SenderSettings, SystemNames};
 
 /// Why the service cannot be put together. Says what to do.
 #[derive(Debug, Error)]
@@ -42,6 +43,8 @@ pub enum AppError {
     Pepper(#[from] PepperError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Webhooks(#[from] SendError),
     #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
     SecretUnreadable {
         path: PathBuf,
@@ -211,6 +214,12 @@ fn compose(
         metrics,
     };
     let authority = Arc::new(authority);
+    let webhooks = SenderSettings {
+        allow_private: config.webhooks.allow_private.clone(),
+        ca_file: config.webhooks.ca_file.clone(),
+        key: pepper.derive("webhooks")?,
+        names: Arc::new(SystemNames),
+    };
     let imports = &config.imports;
     Ok(Service {
         jobs: Jobs::new(Arc::clone(&authority), imports.queue),
@@ -220,6 +229,7 @@ fn compose(
             max_ended_ppm: imports.max_ended_share.ppm(),
         },
         authority,
+        webhooks: Arc::new(Sender::new(webhooks)?),
         callers: Callers::new(store, pepper, clock.clone()),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),

@@ -17,6 +17,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::domain::network::Network;
 use crate::domain::{AccountId, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
@@ -47,6 +48,7 @@ pub struct Config {
     pub policy: Policy,
     pub imports: Imports,
     pub api_keys: ApiKeys,
+    pub webhooks: Webhooks,
     pub log: Log,
 }
 
@@ -197,6 +199,16 @@ pub struct Imports {
 pub struct ApiKeys {
     pub secret: Option<Secret>,
     pub secret_file: Option<PathBuf>,
+}
+
+/// Who may be told of what happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// Networks of the carrier's own that targets may be in, though they are not public.
+    pub allow_private: Vec<Network>,
+    /// CAs (PEM) that targets are believed by, in place of those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How the log looks. Its level comes from `RUST_LOG`.

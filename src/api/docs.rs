@@ -15,7 +15,7 @@ use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
     accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens, withdrawals,
+    jobs, numbers, signers, token, tokens, webhooks, withdrawals,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -36,6 +36,9 @@ use super::{
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         withdrawals::get_grant_status, withdrawals::follow_withdrawals,
+        webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
+        webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
+        webhooks::list_deliveries, webhooks::replay_delivery,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         signers::list_signers, signers::reload_signers,
         certs::get_chain, health::alive, health::ready, document, page,

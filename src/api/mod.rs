@@ -24,6 +24,7 @@ mod signers;
 mod token;
 mod tokens;
 mod view;
+mod webhooks;
 mod withdrawals;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
+use crate::webhooks::Sender;
 use problem::Problem;
 
 /// What the handlers call.
@@ -49,6 +51,7 @@ pub struct Service {
     pub authority: Arc<Authority>,
     pub callers: Callers,
     pub jobs: Jobs,
+    pub webhooks: Arc<Sender>,
     pub uploads: Uploads,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
@@ -113,6 +116,19 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants/{jti}").get(grants::get_grant))
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
         .service(at("/v1/grants/{jti}/status").get(withdrawals::get_grant_status))
+        .service(
+            at("/v1/webhooks")
+                .get(webhooks::list_webhooks)
+                .post(webhooks::create_webhook),
+        )
+        .service(at("/v1/webhooks/{id}").get(webhooks::get_webhook))
+        .service(at("/v1/webhooks/{id}/end").post(webhooks::end_webhook))
+        .service(at("/v1/webhooks/{id}/rotate").post(webhooks::rotate_webhook))
+        .service(at("/v1/webhooks/{id}/replay").post(webhooks::replay_webhook))
+        .service(at("/v1/webhooks/{id}/deliveries").get(webhooks::list_deliveries))
+        .service(
+            at("/v1/webhooks/{id}/deliveries/{delivery}/replay").post(webhooks::replay_delivery),
+        )
         .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))

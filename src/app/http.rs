@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::config::Config;
+use crate::webhooks::Worker;
 
 /// Why the service cannot listen. Says what to do.
 #[derive(Debug, Error)]
@@ -45,6 +46,7 @@ pub struct Running {
     pub operations: SocketAddr,
     servers: [Server; 2],
     watcher: Option<Watcher>,
+    worker: Worker,
 }
 
 /// Starts to listen. Must be called where [`super::block_on`] runs.
@@ -64,6 +66,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let interval = Duration::from_secs(config.signer.poll_interval.into());
     let authority = Arc::clone(&service.authority);
     let signs = authority.signers.is_some();
+    let worker = Worker::start(&authority, &service.webhooks)?;
     let watcher = signs.then(|| Watcher::start(authority, interval));
     let data = Data::from(service);
     let shared = data.clone();
@@ -85,6 +88,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         operations,
         servers: [public.run(), metrics.run()],
         watcher: watcher.transpose()?,
+        worker,
     })
 }
 
@@ -103,6 +107,7 @@ impl Running {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         drop(self.watcher);
+        drop(self.worker);
         public?;
         Ok(operations?)
     }

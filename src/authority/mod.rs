@@ -20,6 +20,7 @@ mod policy;
 mod read;
 mod scope;
 mod signers;
+mod webhooks;
 mod withdraw;
 
 pub use allocate::NewAllocation;
@@ -33,6 +34,7 @@ pub use issue::{IssueError, Issued};
 pub use lookup::Known;
 pub use policy::{Action, Policy, PolicyError};
 pub use signers::{Listed, ListedChain, Rotation, Signers};
+pub use webhooks::{Assignment, NewWebhook};
 pub use withdraw::{Affected, Outstanding};
 
 // What `api` asks with and renders, so that it need not know the store and the signer.

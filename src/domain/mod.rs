@@ -17,6 +17,7 @@ pub mod grant;
 pub mod hex;
 pub mod inventory;
 pub mod job;
+pub mod network;
 pub mod number;
 pub mod passphrase;
 pub mod range_set;
@@ -24,6 +25,7 @@ pub mod signing;
 pub mod spc;
 pub mod strict_json;
 pub mod tn_auth_list;
+pub mod webhook;
 pub mod window;
 pub mod withdrawal;
 

@@ -24,6 +24,7 @@ mod signers;
 mod sweeps;
 mod touching;
 mod tx;
+mod webhooks;
 mod withdrawals;
 mod writer;
 

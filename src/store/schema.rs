@@ -269,5 +269,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     horizon_accounts,
     grants,
     grant_numbers,
+    webhooks,
+    webhook_deliveries,
     withdrawals
 );
