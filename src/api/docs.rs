@@ -104,7 +104,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             }
             RefOr::Ref(_) => false,
         });
-    let fails = guarded || path == "/readyz";
+    let fails = guarded || path == "/readyz" || path.ends_with("/status");
     let named = path.contains('{')
         && !path.starts_with("/at/")
         && operation.operation_id.as_deref() != Some("put_account");

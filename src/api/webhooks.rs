@@ -172,11 +172,18 @@ pub(super) async fn create_webhook(
     let kinds = body.take::<Vec<EventKind>>("kinds")?;
     let kinds = kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
     if kinds.is_empty() || kinds.len() > EventKind::ALL.len() {
-        return Err(wrong("kinds", &"names each kind of event once, and at least one"));
+        return Err(wrong(
+            "kinds",
+            &"names each kind of event once, and at least one",
+        ));
     }
     let account = body.take_if_set("account")?;
     body.done()?;
-    let new = NewWebhook { account, url, kinds };
+    let new = NewWebhook {
+        account,
+        url,
+        kinds,
+    };
     let made = service.authority.subscribe(&caller, new).await?;
     let location = (header::LOCATION, format!("/v1/webhooks/{}", made.id));
     let view = shown(&service, made)?;

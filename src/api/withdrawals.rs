@@ -151,7 +151,10 @@ pub(super) async fn follow_withdrawals(
     let query: FeedQuery = query(&request)?;
     let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or(100));
     if after < 0 || !(1..=Page::MAX_LIMIT).contains(&limit) {
-        let why = format!("`after` is not negative, and `limit` is 1 to {}", Page::MAX_LIMIT);
+        let why = format!(
+            "`after` is not negative, and `limit` is 1 to {}",
+            Page::MAX_LIMIT
+        );
         return Err(Problem::malformed("malformed-query", why));
     }
     let feed = web::block(move || service.authority.withdrawals(&caller, after, limit)).await??;
@@ -161,10 +164,7 @@ pub(super) async fn follow_withdrawals(
 /// Ask how a grant stands, as the CA that holds its token: the id in the token is the proof, no other is needed.
 #[utoipa::path(get, path = "/v1/grants/{jti}/status", tag = "for everybody",
     params(("jti" = String, Path, description = "The id of the token")),
-    responses(
-        (status = 200, body = StatusView, description = "How it stands"),
-        (status = 503, description = "The store is not available; come again"),
-    ))]
+    responses((status = 200, body = StatusView, description = "How it stands")))]
 pub(super) async fn get_grant_status(
     service: Data<Service>,
     request: HttpRequest,

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::scope::Scope;
 use super::{Action, Authority, Event, Refused};
 use crate::domain::clock::Time;
-use crate::domain::webhook::{Answer, Delivery, DeliveryState, EventKind, OVERLAP, TargetUrl, Webhook};
+use crate::domain::webhook::{
+    Answer, Delivery, DeliveryState, EventKind, OVERLAP, TargetUrl, Webhook,
+};
 use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{Page, PageOf, StoreError, Tx, new_id};
@@ -242,7 +244,9 @@ impl Authority {
     ) -> Result<Option<Delivery>, StoreError> {
         let now = self.clock.now();
         let event = Event::new(caller, now, "give-up-delivery");
-        let Assignment { webhook, delivery, .. } = assignment;
+        let Assignment {
+            webhook, delivery, ..
+        } = assignment;
         let work = move |tx: &mut Tx<'_>| {
             let (delivery, again) = delivery.clone().after(answer, jitter, now);
             let mine = tx.release_webhook(webhook.id, process, again.unwrap_or(now))?;
@@ -341,7 +345,11 @@ fn next_of(
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
         let part = (delivery.first - 1, Some(delivery.last));
         let items = tx.withdrawals_after(roots, part, MOST_ITEMS)?;
-        return Ok(Some(Assignment { webhook, delivery, items }));
+        return Ok(Some(Assignment {
+            webhook,
+            delivery,
+            items,
+        }));
     }
     let items = tx.withdrawals_after(roots, (webhook.position, None), MOST_ITEMS)?;
     let (Some(first), Some(last)) = (items.first(), items.last()) else {
@@ -356,5 +364,9 @@ fn next_of(
     tx.insert_delivery(&delivery)?;
     webhook.position = last.sequence;
     tx.update_webhook(&webhook)?;
-    Ok(Some(Assignment { webhook, delivery, items }))
+    Ok(Some(Assignment {
+        webhook,
+        delivery,
+        items,
+    }))
 }

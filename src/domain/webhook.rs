@@ -51,13 +51,16 @@ impl FromStr for EventKind {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.as_str() == text).ok_or(WordError("grants.withdrawn"))
+        all.find(|kind| kind.as_str() == text)
+            .ok_or(WordError("grants.withdrawn"))
     }
 }
 
 impl<'de> Deserialize<'de> for EventKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -88,7 +91,9 @@ pub enum TargetUrlError {
     Fragment,
     #[error("has a port that is neither 443 nor 1024 to 65535")]
     Port,
-    #[error("has a host that is neither a full name in lower-case letters, digits and hyphens nor an address as it is usually written")]
+    #[error(
+        "has a host that is neither a full name in lower-case letters, digits and hyphens nor an address as it is usually written"
+    )]
     Host,
 }
 
@@ -114,7 +119,9 @@ impl FromStr for TargetUrl {
         if text.len() > LONGEST_URL || !text.bytes().all(printable) {
             return Err(TargetUrlError::Text);
         }
-        let rest = text.strip_prefix("https://").ok_or(TargetUrlError::Scheme)?;
+        let rest = text
+            .strip_prefix("https://")
+            .ok_or(TargetUrlError::Scheme)?;
         if rest.contains('#') {
             return Err(TargetUrlError::Fragment);
         }
@@ -144,7 +151,9 @@ impl FromStr for TargetUrl {
 
 impl<'de> Deserialize<'de> for TargetUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -160,7 +169,9 @@ fn host(text: &str) -> Result<Host, TargetUrlError> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            && label
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
     if labels.len() < 2 || text.len() > 253 || !labels.iter().all(is_label) {
         return Err(TargetUrlError::Host);
@@ -386,8 +397,13 @@ mod tests {
     #[test]
     fn a_target_has_one_meaning() {
         for good in [
-            "https://hooks.example.com", "https://hooks.example.com/", "https://a-1.example.com:8443/x?y=z%20",
-            "https://8.8.8.8/", "https://[2606:4700::1111]:443/x", "https://xn--bcher-kva.example/", "https://127.0.0.1/",
+            "https://hooks.example.com",
+            "https://hooks.example.com/",
+            "https://a-1.example.com:8443/x?y=z%20",
+            "https://8.8.8.8/",
+            "https://[2606:4700::1111]:443/x",
+            "https://xn--bcher-kva.example/",
+            "https://127.0.0.1/",
         ] {
             assert!(good.parse::<TargetUrl>().is_ok(), "{good}");
         }
@@ -398,8 +414,14 @@ mod tests {
             ("ftp://hooks.example.com/", TargetUrlError::Scheme),
             ("https:/hooks.example.com/", TargetUrlError::Scheme),
             ("https://user@hooks.example.com/", TargetUrlError::UserInfo),
-            ("https://user:word@hooks.example.com/", TargetUrlError::UserInfo),
-            ("https://hooks.example.com@127.0.0.1/", TargetUrlError::UserInfo),
+            (
+                "https://user:word@hooks.example.com/",
+                TargetUrlError::UserInfo,
+            ),
+            (
+                "https://hooks.example.com@127.0.0.1/",
+                TargetUrlError::UserInfo,
+            ),
             ("https://hooks.example.com/#x", TargetUrlError::Fragment),
             ("https://hooks.example.com:22/", TargetUrlError::Port),
             ("https://hooks.example.com:80/", TargetUrlError::Port),
@@ -426,7 +448,10 @@ mod tests {
             ("https://[127.0.0.1]/", TargetUrlError::Host),
             ("https://", TargetUrlError::Host),
             ("https:///x", TargetUrlError::Host),
-            ("https://hooks.example.com\\@evil.example/", TargetUrlError::Text),
+            (
+                "https://hooks.example.com\\@evil.example/",
+                TargetUrlError::Text,
+            ),
             ("https://hooks.example.com/ x", TargetUrlError::Text),
             ("https://hooks.example.com/\r\nx: y", TargetUrlError::Text),
             ("https://h\u{f6}oks.example.com/", TargetUrlError::Text),
@@ -452,13 +477,26 @@ mod tests {
         assert_eq!(waits[..4], [10, 20, 40, 80]);
         assert_eq!(waits.iter().max(), Some(&LONGEST_WAIT));
         assert_eq!(delivery.attempts, MOST_ATTEMPTS);
-        assert_eq!((delivery.state, delivery.finished_at), (DeliveryState::Dead, Some(now)));
+        assert_eq!(
+            (delivery.state, delivery.finished_at),
+            (DeliveryState::Dead, Some(now))
+        );
         assert!(now - from_unix(0) < PATIENCE);
         let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), from_unix(0));
-        let waits = [0, 255].map(|jitter| fresh().after(Answer::Nothing(Failure::Timeout), jitter, from_unix(0)).1);
+        let waits = [0, 255].map(|jitter| {
+            fresh()
+                .after(Answer::Nothing(Failure::Timeout), jitter, from_unix(0))
+                .1
+        });
         assert_eq!(waits, [Some(from_unix(10)), Some(from_unix(12))]);
-        assert_eq!(fresh().after(Answer::Status(410), 0, from_unix(0)).0.state, DeliveryState::Dead);
-        assert_eq!(fresh().after(Answer::Status(204), 0, from_unix(0)).0.state, DeliveryState::Delivered);
+        assert_eq!(
+            fresh().after(Answer::Status(410), 0, from_unix(0)).0.state,
+            DeliveryState::Dead
+        );
+        assert_eq!(
+            fresh().after(Answer::Status(204), 0, from_unix(0)).0.state,
+            DeliveryState::Delivered
+        );
         let redirected = fresh().after(Answer::Status(302), 0, from_unix(0)).0;
         assert_eq!(redirected.last_failure.as_deref(), Some("redirect"));
     }

@@ -127,7 +127,13 @@ mod tests {
         ] {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
-        for wrong in ["", "exclusion", "exclusion:", "exclusion:7", "grant:00000000-0000-0000-0000-000000000007"] {
+        for wrong in [
+            "",
+            "exclusion",
+            "exclusion:",
+            "exclusion:7",
+            "grant:00000000-0000-0000-0000-000000000007",
+        ] {
             assert_eq!(wrong.parse::<Cause>(), Err(CauseError), "{wrong}");
         }
     }

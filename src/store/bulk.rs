@@ -124,13 +124,15 @@ impl Tx<'_> {
             self.run(|connection| on_either!(connection, c => query.load::<(i32, NumbersRow)>(c)))?;
         let more = found.len() > limit;
         found.truncate(limit);
-        let found = found.into_iter().map(|(_, (jti, _, first, last, _, expires))| {
-            Ok(TouchedNumbers {
-                jti: Jti::from_text(&jti),
-                numbers: columns::numbers(first, last)?,
-                expires_at: from_unix(expires),
-            })
-        });
+        let found = found
+            .into_iter()
+            .map(|(_, (jti, _, first, last, _, expires))| {
+                Ok(TouchedNumbers {
+                    jti: Jti::from_text(&jti),
+                    numbers: columns::numbers(first, last)?,
+                    expires_at: from_unix(expires),
+                })
+            });
         Ok((found.collect::<Result<_, StoreError>>()?, more))
     }
 

@@ -172,7 +172,9 @@ macro_rules! passing {
             query = query.filter(grants::account_id.eq_any(within!(roots)));
         }
         if let Some(numbers) = $filter.numbers {
-            query = query.filter(grants::jti.eq_any($crate::store::grants::touching!(numbers, expiring_after)));
+            query = query.filter(
+                grants::jti.eq_any($crate::store::grants::touching!(numbers, expiring_after)),
+            );
         }
         match $filter.state {
             None => query,

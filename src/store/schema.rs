@@ -248,21 +248,6 @@ table! {
     }
 }
 
-table! {
-    renewals (id) {
-        id -> Text,
-        delegation_id -> Text,
-        account_id -> Text,
-        tkvalue -> Text,
-        fingerprint -> Text,
-        lifetime -> BigInt,
-        until -> Nullable<BigInt>,
-        created_at -> BigInt,
-        created_by -> Text,
-        ended_at -> Nullable<BigInt>,
-    }
-}
-
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,

@@ -132,10 +132,14 @@ impl Tx<'_> {
             let loss = self.loss_of(&row)?;
             let whose = loss.of.is_none_or(|of| {
                 let of = std::slice::from_ref(&of.id);
-                account.as_ref().is_some_and(|account| account.is_within(of))
+                account
+                    .as_ref()
+                    .is_some_and(|account| account.is_within(of))
             });
             let which = loss.numbers.is_none_or(|lost| {
-                numbers.iter().any(|numbers| numbers.intersection(lost).is_some())
+                numbers
+                    .iter()
+                    .any(|numbers| numbers.intersection(lost).is_some())
             });
             if whose && which {
                 return Ok(Some(Withdrawal {

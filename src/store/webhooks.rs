@@ -41,7 +41,9 @@ impl TryFrom<Row> for Webhook {
             id: Uuid::parse_str(&row.id).map_err(StoreError::corrupt)?,
             account: account.map_err(StoreError::corrupt)?,
             url: row.url.parse().map_err(StoreError::corrupt)?,
-            kinds: kinds.collect::<Result<_, _>>().map_err(StoreError::corrupt)?,
+            kinds: kinds
+                .collect::<Result<_, _>>()
+                .map_err(StoreError::corrupt)?,
             generation: row.generation,
             previous_until: row.previous_until.map(from_unix),
             position: row.position,
@@ -126,7 +128,11 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] if the store cannot take it.
     pub fn insert_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
-        let kinds: Vec<&str> = webhook.kinds.iter().map(|kind| EventKind::as_str(*kind)).collect();
+        let kinds: Vec<&str> = webhook
+            .kinds
+            .iter()
+            .map(|kind| EventKind::as_str(*kind))
+            .collect();
         let row = Row {
             id: webhook.id.to_string(),
             account_id: webhook.account.as_ref().map(ToString::to_string),
@@ -269,7 +275,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it.
-    pub fn release_webhook(&mut self, id: Uuid, from: Uuid, next: Time) -> Result<bool, StoreError> {
+    pub fn release_webhook(
+        &mut self,
+        id: Uuid,
+        from: Uuid,
+        next: Time,
+    ) -> Result<bool, StoreError> {
         let released = self.run(|connection| {
             on_either!(connection, c => diesel::update(webhooks::table
                 .find(id.to_string())

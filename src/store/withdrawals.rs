@@ -74,7 +74,10 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    pub fn exposure(&mut self, filter: &GrantFilter) -> Result<(Exposure, Option<Jti>), StoreError> {
+    pub fn exposure(
+        &mut self,
+        filter: &GrantFilter,
+    ) -> Result<(Exposure, Option<Jti>), StoreError> {
         let (tokens, until, last) = self.run(|connection| {
             on_either!(connection, c => passing!(filter)
                 .select((count_star(), max(grants::expires_at), max(grants::jti)))
@@ -176,7 +179,9 @@ impl Tx<'_> {
 
     fn mark(&mut self, found: &[Touched], ended: &Ended, now: Time) -> Result<(), StoreError> {
         let at = ended.at.timestamp();
-        let mut sequence = self.last_sequence()?.max(now.timestamp().saturating_mul(1_000_000));
+        let mut sequence = self
+            .last_sequence()?
+            .max(now.timestamp().saturating_mul(1_000_000));
         for chunk in found.chunks(PER_STATEMENT) {
             let rows = chunk.iter().map(|(jti, account_id, expires_at)| {
                 sequence += 1;

@@ -283,7 +283,11 @@ pub(super) fn counters(
     declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, TelemetryError> {
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<IntGauge, TelemetryError> {
     declare(registry, IntGauge::new(name, help))
 }
 

@@ -37,7 +37,10 @@ pub struct SystemNames;
 
 impl Names for SystemNames {
     fn addresses(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
-        Ok((name, 443).to_socket_addrs()?.map(|found| found.ip()).collect())
+        Ok((name, 443)
+            .to_socket_addrs()?
+            .map(|found| found.ip())
+            .collect())
     }
 }
 

@@ -61,7 +61,10 @@ impl Secrets {
     }
 
     fn derive(&self, webhook: Uuid, generation: i32) -> Result<Vec<u8>, SignError> {
-        hmac(&self.0, format!("webhook {webhook} {generation}").as_bytes())
+        hmac(
+            &self.0,
+            format!("webhook {webhook} {generation}").as_bytes(),
+        )
     }
 }
 
@@ -77,16 +80,28 @@ mod tests {
     fn each_webhook_and_generation_has_a_secret_of_its_own() {
         let secrets = Secrets::new(&[7; 32]).expect("a key");
         let shown = |webhook: u128, generation| {
-            secrets.shown(Uuid::from_u128(webhook), generation).expect("a secret")
+            secrets
+                .shown(Uuid::from_u128(webhook), generation)
+                .expect("a secret")
         };
         let all = [shown(1, 1), shown(1, 2), shown(2, 1)];
-        assert!(all.iter().all(|secret| secret.starts_with("whsec_") && secret.len() == 50));
+        assert!(
+            all.iter()
+                .all(|secret| secret.starts_with("whsec_") && secret.len() == 50)
+        );
         assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
         assert_eq!(shown(1, 1), all[0]);
         let message = (Uuid::from_u128(3), 1_767_225_600, "{}");
-        let both = secrets.sign(Uuid::from_u128(1), &[2, 1], message).expect("signatures");
-        let one = secrets.sign(Uuid::from_u128(1), &[1], message).expect("a signature");
-        assert!(both.ends_with(&format!(" {one}")) && both.starts_with("v1,"), "{both}");
+        let both = secrets
+            .sign(Uuid::from_u128(1), &[2, 1], message)
+            .expect("signatures");
+        let one = secrets
+            .sign(Uuid::from_u128(1), &[1], message)
+            .expect("a signature");
+        assert!(
+            both.ends_with(&format!(" {one}")) && both.starts_with("v1,"),
+            "{both}"
+        );
         assert_eq!(format!("{secrets:?}"), "Secrets(..)");
     }
 }

@@ -94,7 +94,10 @@ impl Follower {
         loop {
             if measured.is_none_or(|at| at.elapsed() >= MEASURE) {
                 measured = Some(Instant::now());
-                note("exposure is not measured", self.authority.measure_exposure());
+                note(
+                    "exposure is not measured",
+                    self.authority.measure_exposure(),
+                );
             }
             let caller = Caller::the_service(new_id(self.authority.clock.now()));
             let swept = wait(self.authority.sweep(&caller)).unwrap_or(Ok(false));
@@ -132,7 +135,10 @@ struct Teller {
 impl Teller {
     fn work_off(&self, assigned: &Mutex<Receiver<Assignment>>, free: &Channel<Wake>) {
         loop {
-            let next = assigned.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let next = assigned
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
             let Ok(assignment) = next else { return };
             self.tell(assignment);
             if free.send(Wake::Free).is_err() {
@@ -152,12 +158,20 @@ impl Teller {
         // Without chance all wait equally long, which is no reason not to go on.
         let _ = getrandom::fill(&mut jitter);
         let caller = Caller::the_service(new_id(now));
-        let (webhook, id) = (assignment.webhook.id.to_string(), assignment.delivery.id.to_string());
-        let recorded = self
-            .authority
-            .attempted(&caller, self.process, assignment, (answer, jitter[0]));
-        let recorded = note("an attempt is not recorded", wait(recorded).unwrap_or(Ok(None)));
-        let Some(Some(delivery)) = recorded else { return };
+        let (webhook, id) = (
+            assignment.webhook.id.to_string(),
+            assignment.delivery.id.to_string(),
+        );
+        let recorded =
+            self.authority
+                .attempted(&caller, self.process, assignment, (answer, jitter[0]));
+        let recorded = note(
+            "an attempt is not recorded",
+            wait(recorded).unwrap_or(Ok(None)),
+        );
+        let Some(Some(delivery)) = recorded else {
+            return;
+        };
         let attempts = delivery.attempts;
         let failure = delivery.last_failure.as_deref().unwrap_or("none");
         match delivery.state {

@@ -48,7 +48,10 @@ const KNOWN_TO_FEW: [(&str, &[&str]); 9] = [
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
     ("actix_web", &["api", "app"]),
-    ("openssl", &["signer", "verifier", "callers", "webhooks", "app"]),
+    (
+        "openssl",
+        &["signer", "verifier", "callers", "webhooks", "app"],
+    ),
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),
     // A token without its row cannot be: only the writer says that something is committed.

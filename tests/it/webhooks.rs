@@ -1,7 +1,7 @@
 //! Webhooks against real HTTPS servers: what is told, to whom, how often, and where nothing goes.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,7 +80,10 @@ impl Target {
         tls.set_private_key(&key).expect("a key");
         let leaf = X509::from_pem(issued.chain_pem.as_bytes()).expect("a certificate");
         tls.set_certificate(&leaf).expect("a certificate");
-        let (tls, listener) = (tls.build(), TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let (tls, listener) = (
+            tls.build(),
+            TcpListener::bind("127.0.0.1:0").expect("a port"),
+        );
         let port = listener.local_addr().expect("an address").port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&received);
@@ -92,19 +95,30 @@ impl Target {
                 };
                 let count = Arc::clone(&count);
                 thread::spawn(move || {
-                    let Ok(mut stream) = tls.accept(stream) else { return };
-                    let Some(request) = read(&mut stream) else { return };
+                    let Ok(mut stream) = tls.accept(stream) else {
+                        return;
+                    };
+                    let Some(request) = read(&mut stream) else {
+                        return;
+                    };
                     let answer = script(count.fetch_add(1, Ordering::SeqCst));
                     seen.lock().expect("a list").push(request);
                     let Some((status, head)) = answer else {
                         return thread::sleep(Duration::from_secs(60));
                     };
-                    let text = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n{head}\r\n");
+                    let text = format!(
+                        "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n{head}\r\n"
+                    );
                     let _ = stream.write_all(text.as_bytes());
                 });
             }
         });
-        Self { port, received, ca_file, _dir: dir }
+        Self {
+            port,
+            received,
+            ca_file,
+            _dir: dir,
+        }
     }
 
     fn taking() -> Self {
@@ -142,15 +156,21 @@ fn read(stream: &mut impl std::io::Read) -> Option<Received> {
         let taken = stream.read(&mut piece).ok().filter(|taken| *taken > 0)?;
         text.extend_from_slice(&piece[..taken]);
         let all = String::from_utf8_lossy(&text).into_owned();
-        let Some((head, body)) = all.split_once("\r\n\r\n") else { continue };
+        let Some((head, body)) = all.split_once("\r\n\r\n") else {
+            continue;
+        };
         let mut lines = head.lines();
         assert_eq!(lines.next(), Some("POST /told?by=us HTTP/1.1"));
         let headers = lines.filter_map(|line| line.split_once(": "));
-        let headers: HashMap<_, _> =
-            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let headers: HashMap<_, _> = headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
         let length: usize = headers.get("content-length")?.parse().ok()?;
         if body.len() >= length {
-            return Some(Received { headers, body: body.to_owned() });
+            return Some(Received {
+                headers,
+                body: body.to_owned(),
+            });
         }
     }
 }
@@ -168,7 +188,12 @@ impl Fixed {
     }
 
     fn in_turn(answers: &[&[&str]]) -> Self {
-        let parse = |answer: &&[&str]| answer.iter().map(|a| a.parse().expect("an address")).collect();
+        let parse = |answer: &&[&str]| {
+            answer
+                .iter()
+                .map(|a| a.parse().expect("an address"))
+                .collect()
+        };
         Self {
             answers: answers.iter().map(parse).collect(),
             asked: Arc::default(),
@@ -214,7 +239,9 @@ fn carrier(kind: Kind) -> World {
 
 /// A token for a number, and the number is ported out.
 fn ports(world: &World, number: &str) -> String {
-    let issued = world.mints("acme", &[&format!("one:{}", &number[1..])]).expect("a token");
+    let issued = world
+        .mints("acme", &[&format!("one:{}", &number[1..])])
+        .expect("a token");
     world.excludes(number, Reason::PortedOut, None);
     issued.jti.to_string()
 }
@@ -228,7 +255,9 @@ fn round(world: &World, sender: &Sender) -> Vec<Delivery> {
     let service = Caller::the_service(Uuid::from_u128(9));
     let one = |assignment| {
         let answer = sender.send(&assignment, world.now()).expect("a signature");
-        let recorded = world.authority.attempted(&service, PROCESS, assignment, (answer, 0));
+        let recorded = world
+            .authority
+            .attempted(&service, PROCESS, assignment, (answer, 0));
         wait(recorded).expect("a record").expect("its own delivery")
     };
     taken.into_iter().map(one).collect()
@@ -236,19 +265,34 @@ fn round(world: &World, sender: &Sender) -> Vec<Delivery> {
 
 fn log(world: &World, webhook: &Webhook) -> Vec<Delivery> {
     let page = Page::new(100, None);
-    world.authority.deliveries(&world.provisioner(), webhook.id, &page).expect("a log").items
+    world
+        .authority
+        .deliveries(&world.provisioner(), webhook.id, &page)
+        .expect("a log")
+        .items
 }
 
 /// Checks a signature as a receiver does, with the secret that it was shown.
 fn is_signed(received: &Received, secret: &str) -> bool {
     let header = |name: &str| received.headers.get(name).expect(name).as_str();
-    let secret = STANDARD.decode(secret.strip_prefix("whsec_").expect("a secret")).expect("base64");
-    let message = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), received.body);
+    let secret = STANDARD
+        .decode(secret.strip_prefix("whsec_").expect("a secret"))
+        .expect("base64");
+    let message = format!(
+        "{}.{}.{}",
+        header("webhook-id"),
+        header("webhook-timestamp"),
+        received.body
+    );
     let key = PKey::hmac(&secret).expect("a key");
     let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-    let made = signer.sign_oneshot_to_vec(message.as_bytes()).expect("a signature");
+    let made = signer
+        .sign_oneshot_to_vec(message.as_bytes())
+        .expect("a signature");
     let wanted = format!("v1,{}", STANDARD.encode(made));
-    header("webhook-signature").split(' ').any(|signature| signature == wanted)
+    header("webhook-signature")
+        .split(' ')
+        .any(|signature| signature == wanted)
 }
 
 fn a_withdrawal_is_told_with_a_signature(kind: Kind) {
@@ -259,26 +303,46 @@ fn a_withdrawal_is_told_with_a_signature(kind: Kind) {
     let secret = sender.secrets().shown(webhook.id, 1).expect("a secret");
     assert_eq!(round(&world, &sender).len(), 0);
     let jti = ports(&world, "+12125551001");
-    let other = world.mints("acme", &["range:12125551010+2"]).expect("a token");
+    let other = world
+        .mints("acme", &["range:12125551010+2"])
+        .expect("a token");
     let (port, at) = ("+12125551011", world.in_seconds(600));
     world.excludes(port, Reason::PortedOut, Some(at));
 
     let done = round(&world, &sender);
-    assert_eq!((done.len(), done[0].state, done[0].items), (1, DeliveryState::Delivered, 2));
+    assert_eq!(
+        (done.len(), done[0].state, done[0].items),
+        (1, DeliveryState::Delivered, 2)
+    );
     let received = target.received();
     assert_eq!(received.len(), 1);
     assert!(is_signed(&received[0], &secret));
-    assert!(!is_signed(&received[0], &sender.secrets().shown(webhook.id, 2).expect("a secret")));
+    assert!(!is_signed(
+        &received[0],
+        &sender.secrets().shown(webhook.id, 2).expect("a secret")
+    ));
     let header = |name: &str| received[0].headers[name].clone();
     assert_eq!(header("webhook-id"), done[0].id.to_string());
-    assert_eq!(header("webhook-timestamp"), world.now().timestamp().to_string());
+    assert_eq!(
+        header("webhook-timestamp"),
+        world.now().timestamp().to_string()
+    );
     assert_eq!(header("content-type"), "application/json");
     let event: Value = serde_json::from_str(&received[0].body).expect("JSON");
     assert_eq!(event["type"], "grants.withdrawn");
     let told = items(&event["data"]["items"]);
-    assert_eq!((told[0]["jti"].as_str(), &told[0]["reason"]), (Some(jti.as_str()), &json!("ported-out")));
-    assert_eq!(told[0]["numbers"], json!([{ "start": "+12125551001", "count": 1 }]));
-    assert_eq!((&told[1]["jti"], &told[1]["at"]), (&json!(other.jti), &json!("2026-01-01T00:10:00Z")));
+    assert_eq!(
+        (told[0]["jti"].as_str(), &told[0]["reason"]),
+        (Some(jti.as_str()), &json!("ported-out"))
+    );
+    assert_eq!(
+        told[0]["numbers"],
+        json!([{ "start": "+12125551001", "count": 1 }])
+    );
+    assert_eq!(
+        (&told[1]["jti"], &told[1]["at"]),
+        (&json!(other.jti), &json!("2026-01-01T00:10:00Z"))
+    );
     assert_eq!(event["data"]["next_after"], told[1]["sequence"]);
     assert!(!received[0].body.contains(&before) && !received[0].body.contains("cause"));
     assert_eq!(round(&world, &sender).len(), 0);
@@ -292,7 +356,10 @@ fn what_fails_is_sent_again_under_the_same_id(kind: Kind) {
         0 => Some((500, String::new())),
         // Nobody follows it, wherever it leads.
         1 => Some((307, "location: https://hooks.example:1/x\r\n".to_owned())),
-        2 => Some((302, "location: http://169.254.169.254/latest\r\n".to_owned())),
+        2 => Some((
+            302,
+            "location: http://169.254.169.254/latest\r\n".to_owned(),
+        )),
         _ => Some((200, String::new())),
     });
     let sender = target.sender();
@@ -308,12 +375,33 @@ fn what_fails_is_sent_again_under_the_same_id(kind: Kind) {
         world.seconds_pass(1);
     }
     let redirect = |status| (Some(status), Some("redirect".to_owned()));
-    assert_eq!(failures, [(Some(500), Some("status".to_owned())), redirect(307), redirect(302)]);
+    assert_eq!(
+        failures,
+        [
+            (Some(500), Some("status".to_owned())),
+            redirect(307),
+            redirect(302)
+        ]
+    );
     let done = round(&world, &sender).pop().expect("a delivery");
-    assert_eq!((done.state, done.attempts, done.last_failure), (DeliveryState::Delivered, 4, None));
+    assert_eq!(
+        (done.state, done.attempts, done.last_failure),
+        (DeliveryState::Delivered, 4, None)
+    );
     let received = target.received();
-    let all = |name: &str| received.iter().map(|r| r.headers[name].clone()).collect::<Vec<_>>();
-    assert!(all("webhook-id").iter().all(|id| *id == done.id.to_string()), "{:?}", all("webhook-id"));
+    let all = |name: &str| {
+        received
+            .iter()
+            .map(|r| r.headers[name].clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        all("webhook-id")
+            .iter()
+            .all(|id| *id == done.id.to_string()),
+        "{:?}",
+        all("webhook-id")
+    );
     let mut times = all("webhook-timestamp");
     times.dedup();
     assert_eq!(times.len(), 4);
@@ -343,10 +431,19 @@ fn nothing_goes_inside(kind: Kind) {
     ] {
         let sender = target.sender_with(Fixed::of(inside), &[]);
         let done = round(&world, &sender).pop().expect("a delivery");
-        assert_eq!(done.last_failure.as_deref(), Some("refused-address"), "{inside:?}");
+        assert_eq!(
+            done.last_failure.as_deref(),
+            Some("refused-address"),
+            "{inside:?}"
+        );
         world.seconds_pass(4 * 3_600);
     }
-    wait(world.authority.end_webhook(&world.provisioner(), webhook.id)).expect("a webhook");
+    wait(
+        world
+            .authority
+            .end_webhook(&world.provisioner(), webhook.id),
+    )
+    .expect("a webhook");
     // A literal address is looked at too when it comes from elsewhere than a subscription over HTTP.
     let literal = format!("https://127.0.0.1:{}/told?by=us", target.port);
     subscribes(&world, &world.provisioner(), &literal).expect("a webhook");
@@ -396,12 +493,19 @@ fn a_crash_between_commit_and_delivery_loses_nothing(kind: Kind) {
     assert!(take(PROCESS).is_empty());
     world.seconds_pass(1);
     let again = take(PROCESS).pop().expect("a delivery");
-    assert_eq!((again.delivery.id, &again.items), (lost.delivery.id, &lost.items));
+    assert_eq!(
+        (again.delivery.id, &again.items),
+        (lost.delivery.id, &lost.items)
+    );
     let service = Caller::the_service(Uuid::from_u128(9));
-    let late = world.authority.attempted(&service, OTHER_PROCESS, lost, (Answer::Status(500), 0));
+    let late = world
+        .authority
+        .attempted(&service, OTHER_PROCESS, lost, (Answer::Status(500), 0));
     assert_eq!(wait(late).expect("no record"), None);
     let answer = sender.send(&again, world.now()).expect("a signature");
-    let done = world.authority.attempted(&service, PROCESS, again, (answer, 0));
+    let done = world
+        .authority
+        .attempted(&service, PROCESS, again, (answer, 0));
     let done = wait(done).expect("a record").expect("its own delivery");
     assert_eq!((done.state, done.attempts), (DeliveryState::Delivered, 1));
 }
@@ -410,9 +514,18 @@ fn both_secrets_sign_after_a_rotation(kind: Kind) {
     let (world, target) = (carrier(kind), Target::taking());
     let sender = target.sender();
     let webhook = subscribes(&world, &world.provisioner(), &target.url()).expect("a webhook");
-    let rotated = wait(world.authority.rotate_webhook(&world.provisioner(), webhook.id));
+    let rotated = wait(
+        world
+            .authority
+            .rotate_webhook(&world.provisioner(), webhook.id),
+    );
     assert_eq!(rotated.expect("a webhook").generation, 2);
-    let secrets = [1, 2].map(|generation| sender.secrets().shown(webhook.id, generation).expect("a secret"));
+    let secrets = [1, 2].map(|generation| {
+        sender
+            .secrets()
+            .shown(webhook.id, generation)
+            .expect("a secret")
+    });
     for (number, later, signed) in [
         ("+12125551001", 0, [true, true]),
         ("+12125551002", 86_399, [true, true]),
@@ -422,7 +535,11 @@ fn both_secrets_sign_after_a_rotation(kind: Kind) {
         ports(&world, number);
         assert_eq!(round(&world, &sender).len(), 1);
         let last = target.received().pop().expect("a message");
-        assert_eq!([0, 1].map(|n| is_signed(&last, &secrets[n])), signed, "{number}");
+        assert_eq!(
+            [0, 1].map(|n| is_signed(&last, &secrets[n])),
+            signed,
+            "{number}"
+        );
     }
 }
 
@@ -439,7 +556,14 @@ fn what_cannot_be_told_is_given_up_and_can_be_replayed(kind: Kind) {
         }
         world.seconds_pass(4 * 3_600);
     };
-    assert_eq!(world.trail(&webhook.id.to_string()).last().expect("an event").action, "give-up-delivery");
+    assert_eq!(
+        world
+            .trail(&webhook.id.to_string())
+            .last()
+            .expect("an event")
+            .action,
+        "give-up-delivery"
+    );
     // The next one is not held up by it, though the target has answered nothing but 503 so far.
     let mut left = 15 - dead.attempts;
     ports(&world, "+12125551002");
@@ -453,16 +577,35 @@ fn what_cannot_be_told_is_given_up_and_can_be_replayed(kind: Kind) {
         world.seconds_pass(600);
     };
     assert_ne!(next.id, dead.id);
-    let again = world.authority.replay_delivery(&world.provisioner(), webhook.id, dead.id);
-    wait(again).expect("a delivery");
+    let caller = world.provisioner();
+    wait(
+        world
+            .authority
+            .replay_delivery(&caller, webhook.id, dead.id),
+    )
+    .expect("a delivery");
     let replayed = round(&world, &sender).pop().expect("a delivery");
-    assert_eq!((replayed.replay_of, replayed.first, replayed.state), (Some(dead.id), dead.first, DeliveryState::Delivered));
+    assert_eq!(
+        (replayed.replay_of, replayed.first, replayed.state),
+        (Some(dead.id), dead.first, DeliveryState::Delivered)
+    );
     let received = target.received();
-    let [.., second_last, last] = received.as_slice() else { panic!("{received:?}") };
-    assert_eq!(last.body.split("\"data\"").nth(1), received[0].body.split("\"data\"").nth(1));
+    let [.., second_last, last] = received.as_slice() else {
+        panic!("{received:?}")
+    };
+    assert_eq!(
+        last.body.split("\"data\"").nth(1),
+        received[0].body.split("\"data\"").nth(1)
+    );
     assert_ne!(second_last.body, last.body);
     // From a place of the feed on.
-    let replay = |after| wait(world.authority.replay_from(&world.provisioner(), webhook.id, after));
+    let replay = |after| {
+        wait(
+            world
+                .authority
+                .replay_from(&world.provisioner(), webhook.id, after),
+        )
+    };
     assert_eq!(replay(next.last + 1), Err(Refused::NotSentYet));
     replay(0).expect("a webhook");
     let all = round(&world, &sender).pop().expect("a delivery");
@@ -471,7 +614,10 @@ fn what_cannot_be_told_is_given_up_and_can_be_replayed(kind: Kind) {
 }
 
 fn a_target_that_is_gone_is_told_no_more(kind: Kind) {
-    let (world, target) = (carrier(kind), Target::answering(|_| Some((410, String::new()))));
+    let (world, target) = (
+        carrier(kind),
+        Target::answering(|_| Some((410, String::new()))),
+    );
     let sender = target.sender();
     let webhook = subscribes(&world, &world.provisioner(), &target.url()).expect("a webhook");
     ports(&world, "+12125551001");
@@ -479,9 +625,16 @@ fn a_target_that_is_gone_is_told_no_more(kind: Kind) {
     ports(&world, "+12125551002");
     world.seconds_pass(86_400);
     assert_eq!(round(&world, &sender).len(), 0);
-    let known = world.authority.webhook(&world.provisioner(), webhook.id).expect("a webhook");
+    let known = world
+        .authority
+        .webhook(&world.provisioner(), webhook.id)
+        .expect("a webhook");
     assert!(known.ended_at.is_some());
-    let rotated = wait(world.authority.rotate_webhook(&world.provisioner(), webhook.id));
+    let rotated = wait(
+        world
+            .authority
+            .rotate_webhook(&world.provisioner(), webhook.id),
+    );
     assert_eq!(rotated, Err(Refused::NotFound("webhook")));
 }
 
@@ -489,23 +642,43 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
     let (world, target) = (carrier(kind), Target::taking());
     world.lends("umbrella", "1.212.555.11XX");
     let sender = target.sender();
-    let (acme, umbrella) = (world.caller(Role::Account, &["acme"]), world.caller(Role::Account, &["umbrella"]));
+    let (acme, umbrella) = (
+        world.caller(Role::Account, &["acme"]),
+        world.caller(Role::Account, &["umbrella"]),
+    );
     let of_acme = subscribes(&world, &acme, &target.url()).expect("a webhook");
     let of_umbrella = subscribes(&world, &umbrella, &target.url()).expect("a webhook");
     assert_eq!(of_acme.account, Some(account("acme")));
     ports(&world, "+12125551001");
     let done = round(&world, &sender);
-    assert_eq!(done.iter().map(|d| d.webhook).collect::<Vec<_>>(), [of_acme.id]);
+    assert_eq!(
+        done.iter().map(|d| d.webhook).collect::<Vec<_>>(),
+        [of_acme.id]
+    );
     assert_eq!(log(&world, &of_umbrella), []);
     // What is somebody else's is not there.
     let not_found = Err(Refused::NotFound("webhook"));
     assert_eq!(world.authority.webhook(&umbrella, of_acme.id), not_found);
-    assert_eq!(wait(world.authority.end_webhook(&umbrella, of_acme.id)), not_found);
-    assert_eq!(wait(world.authority.rotate_webhook(&umbrella, of_acme.id)), not_found);
-    let replayed = wait(world.authority.replay_delivery(&umbrella, of_umbrella.id, done[0].id));
+    assert_eq!(
+        wait(world.authority.end_webhook(&umbrella, of_acme.id)),
+        not_found
+    );
+    assert_eq!(
+        wait(world.authority.rotate_webhook(&umbrella, of_acme.id)),
+        not_found
+    );
+    let replayed = wait(
+        world
+            .authority
+            .replay_delivery(&umbrella, of_umbrella.id, done[0].id),
+    );
     assert_eq!(replayed, Err(Refused::NotFound("delivery")));
     let page = Page::new(10, None);
-    let listed = world.authority.webhooks(&umbrella, &page).expect("webhooks").items;
+    let listed = world
+        .authority
+        .webhooks(&umbrella, &page)
+        .expect("webhooks")
+        .items;
     assert_eq!(listed.len(), 1);
     let new = |whose: &str| NewWebhook {
         account: Some(account(whose)),
@@ -515,15 +688,24 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
     let others = wait(world.authority.subscribe(&acme, new("umbrella")));
     assert_eq!(others, Err(Refused::UnknownAccount(account("umbrella"))));
     let portal = world.caller(Role::Portal, &["acme", "umbrella"]);
-    assert_eq!(subscribes(&world, &portal, &target.url()), Err(Refused::NameTheAccount));
+    assert_eq!(
+        subscribes(&world, &portal, &target.url()),
+        Err(Refused::NameTheAccount)
+    );
     wait(world.authority.subscribe(&portal, new("umbrella"))).expect("a webhook");
     let auditor = world.caller(Role::Auditor, &[]);
-    assert_eq!(subscribes(&world, &auditor, &target.url()), Err(Refused::Forbidden));
+    assert_eq!(
+        subscribes(&world, &auditor, &target.url()),
+        Err(Refused::Forbidden)
+    );
     // Nobody fills the database with them.
     for _ in 0..19 {
         subscribes(&world, &acme, &target.url()).expect("a webhook");
     }
-    assert_eq!(subscribes(&world, &acme, &target.url()), Err(Refused::TooManyWebhooks));
+    assert_eq!(
+        subscribes(&world, &acme, &target.url()),
+        Err(Refused::TooManyWebhooks)
+    );
     wait(world.authority.end_webhook(&acme, of_acme.id)).expect("a webhook");
     subscribes(&world, &acme, &target.url()).expect("a webhook");
 }
@@ -540,7 +722,8 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 fn a_target_that_never_answers_holds_up_nobody(kind: Kind) {
     let world = carrier(kind);
     let (silent, target) = (Target::answering(|_| None), Target::taking());
-    let both = [&silent.ca_file, &target.ca_file].map(|file| std::fs::read_to_string(file).expect("a file"));
+    let both = [&silent.ca_file, &target.ca_file]
+        .map(|file| std::fs::read_to_string(file).expect("a file"));
     std::fs::write(&target.ca_file, both.concat()).expect("a file");
     let sender = target.sender();
     for url in [silent.url(), target.url()] {
@@ -557,7 +740,10 @@ fn a_target_that_never_answers_holds_up_nobody(kind: Kind) {
     assert!(slowest < Duration::from_secs(12), "{slowest:?}");
     assert_eq!(silent.received().len(), 1);
     drop(worker);
-    assert_eq!(world.count("webhook_attempts_total{outcome=\"delivered\"}"), 3);
+    assert_eq!(
+        world.count("webhook_attempts_total{outcome=\"delivered\"}"),
+        3
+    );
     assert_eq!(world.count("webhook_attempts_total{outcome=\"failed\"}"), 1);
 }
 
@@ -567,15 +753,20 @@ fn two_replicas_tell_each_thing_once(kind: Kind) {
     worlds[0].carrier_holds("1.212.555.1XXX");
     worlds[0].lends("acme", "1.212.555.10XX");
     let sender = target.sender();
-    let webhook = subscribes(&worlds[0], &worlds[0].provisioner(), &target.url()).expect("a webhook");
+    let webhook =
+        subscribes(&worlds[0], &worlds[0].provisioner(), &target.url()).expect("a webhook");
     let workers = [0, 1].map(|n| Worker::start(&worlds[n].authority, &sender).expect("a worker"));
-    let mut told: Vec<String> =
-        (0..20).map(|n| ports(&worlds[n % 2], &format!("+121255510{n:02}"))).collect();
+    let mut told: Vec<String> = (0..20)
+        .map(|n| ports(&worlds[n % 2], &format!("+121255510{n:02}")))
+        .collect();
     let heard = || {
         let received = target.received().into_iter();
         let events = received.map(|r| serde_json::from_str::<Value>(&r.body).expect("JSON"));
         let jtis = |event: Value| {
-            items(&event["data"]["items"]).iter().map(|i| member(i, "jti").to_owned()).collect::<Vec<_>>()
+            items(&event["data"]["items"])
+                .iter()
+                .map(|i| member(i, "jti").to_owned())
+                .collect::<Vec<_>>()
         };
         events.flat_map(jtis).collect::<Vec<_>>()
     };
@@ -585,7 +776,11 @@ fn two_replicas_tell_each_thing_once(kind: Kind) {
     assert_eq!(heard(), told);
     told.sort_unstable();
     let log = log(&worlds[0], &webhook);
-    assert!(log.iter().all(|d| (d.state, d.attempts) == (DeliveryState::Delivered, 1)), "{log:?}");
+    assert!(
+        log.iter()
+            .all(|d| (d.state, d.attempts) == (DeliveryState::Delivered, 1)),
+        "{log:?}"
+    );
 }
 
 fn a_malformed_subscription_is_told_what_is_wrong(api: Api) {
@@ -607,7 +802,9 @@ fn a_malformed_subscription_is_told_what_is_wrong(api: Api) {
         "file:///etc/passwd",
         "",
     ] {
-        let problem = api.post(key, "/v1/webhooks", &json!({ "url": url })).problem(400, "malformed-member");
+        let problem = api
+            .post(key, "/v1/webhooks", &json!({ "url": url }))
+            .problem(400, "malformed-member");
         assert!(member(&problem, "detail").starts_with("`url`"), "{problem}");
     }
     let url = "https://hooks.example.com/x";
@@ -615,13 +812,18 @@ fn a_malformed_subscription_is_told_what_is_wrong(api: Api) {
         (json!({}), "missing-member"),
         (json!({ "url": 1 }), "malformed-member"),
         (json!({ "url": url, "kinds": [] }), "malformed-member"),
-        (json!({ "url": url, "kinds": ["everything"] }), "malformed-member"),
+        (
+            json!({ "url": url, "kinds": ["everything"] }),
+            "malformed-member",
+        ),
         (json!({ "url": url, "secret": "mine" }), "unknown-member"),
     ] {
         api.post(key, "/v1/webhooks", &body).problem(400, code);
     }
-    api.post("", "/v1/webhooks", &json!({ "url": url })).problem(401, "unauthorized");
-    api.post(&api.auditor, "/v1/webhooks", &json!({ "url": url })).problem(403, "forbidden");
+    api.post("", "/v1/webhooks", &json!({ "url": url }))
+        .problem(401, "unauthorized");
+    api.post(&api.auditor, "/v1/webhooks", &json!({ "url": url }))
+        .problem(403, "forbidden");
 
     let answer = api.post(key, "/v1/webhooks", &json!({ "url": url }));
     let made = answer.with(201);
@@ -631,19 +833,39 @@ fn a_malformed_subscription_is_told_what_is_wrong(api: Api) {
     let place = answer.header("location").expect("a location").to_owned();
     let shown = api.get(key, &place).with(200);
     assert_eq!(shown.get("secret"), None);
-    assert_eq!(api.get(key, "/v1/webhooks").with(200)["items"], json!([shown]));
+    assert_eq!(
+        api.get(key, "/v1/webhooks").with(200)["items"],
+        json!([shown])
+    );
     let other = api.key(Role::Account, &["other"]);
     for path in [place.clone(), format!("{place}/deliveries")] {
         api.get(&other, &path).problem(404, "not-found");
     }
-    let rotated = api.post(key, &format!("{place}/rotate"), &json!({})).with(200);
+    let rotated = api
+        .post(key, &format!("{place}/rotate"), &json!({}))
+        .with(200);
     assert_ne!(rotated["secret"], json!(secret));
     assert_eq!(rotated["previous_secret_until"], "2026-01-02T00:00:00Z");
-    api.post(key, &format!("{place}/replay"), &json!({ "after": -1 })).problem(400, "malformed-member");
-    api.post(key, &format!("{place}/replay"), &json!({ "after": 9_007_199_254_740_991_i64 })).problem(409, "not-sent-yet");
-    api.post(key, &format!("{place}/deliveries/{}/replay", Uuid::nil()), &json!({})).problem(404, "not-found");
-    api.post(key, &format!("{place}/deliveries/x/replay"), &json!({})).problem(404, "not-found");
-    assert_eq!(items(&api.get(key, &format!("{place}/deliveries")).with(200)["items"]).len(), 0);
+    api.post(key, &format!("{place}/replay"), &json!({ "after": -1 }))
+        .problem(400, "malformed-member");
+    api.post(
+        key,
+        &format!("{place}/replay"),
+        &json!({ "after": 9_007_199_254_740_991_i64 }),
+    )
+    .problem(409, "not-sent-yet");
+    api.post(
+        key,
+        &format!("{place}/deliveries/{}/replay", Uuid::nil()),
+        &json!({}),
+    )
+    .problem(404, "not-found");
+    api.post(key, &format!("{place}/deliveries/x/replay"), &json!({}))
+        .problem(404, "not-found");
+    assert_eq!(
+        items(&api.get(key, &format!("{place}/deliveries")).with(200)["items"]).len(),
+        0
+    );
     let ended = api.post(key, &format!("{place}/end"), &json!({})).with(200);
     assert_eq!(ended["ended_at"], "2026-01-01T00:00:00Z");
     api.post(key, &format!("{place}/end"), &json!({})).with(200);

@@ -1,4 +1,4 @@
--- Grants that were taken back, in an order that readers can follow; who is told of it; rights to renew. Times are whole
+-- Grants that were taken back, in an order that readers can follow; who is told of it. Times are whole
 -- seconds since 1970, UTC.
 
 CREATE TABLE withdrawals (
@@ -113,31 +113,6 @@ COMMENT ON COLUMN webhook_deliveries.replay_of IS 'The delivery that this one re
 COMMENT ON COLUMN webhook_deliveries.created_at IS 'When it was made.';
 COMMENT ON COLUMN webhook_deliveries.give_up_at IS 'After this it is sent no more.';
 COMMENT ON COLUMN webhook_deliveries.finished_at IS 'When it was delivered or given up; NULL: not yet.';
-
-CREATE TABLE renewals (
-    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    delegation_id TEXT COLLATE "C" NOT NULL,
-    account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
-    tkvalue TEXT COLLATE "C" NOT NULL,
-    fingerprint TEXT COLLATE "C" NOT NULL,
-    lifetime BIGINT NOT NULL,
-    until BIGINT,
-    created_at BIGINT NOT NULL,
-    created_by TEXT COLLATE "C" NOT NULL,
-    ended_at BIGINT
-);
-CREATE INDEX renewals_by_delegation ON renewals (delegation_id, id);
-COMMENT ON TABLE renewals IS 'Standing rights to mint one and the same token again, until a delegation ends.';
-COMMENT ON COLUMN renewals.id IS 'UUID of version 7, so in order of time.';
-COMMENT ON COLUMN renewals.delegation_id IS 'The delegation; no token of this right outlives it.';
-COMMENT ON COLUMN renewals.account_id IS 'The account of the delegation.';
-COMMENT ON COLUMN renewals.tkvalue IS 'The TNAuthList of each token: base64url of its DER.';
-COMMENT ON COLUMN renewals.fingerprint IS 'The fingerprint of each token.';
-COMMENT ON COLUMN renewals.lifetime IS 'Lifetime of each token, in seconds.';
-COMMENT ON COLUMN renewals.until IS 'The first second at which the right no longer holds; NULL: as long as the delegation does.';
-COMMENT ON COLUMN renewals.created_at IS 'When it was made.';
-COMMENT ON COLUMN renewals.created_by IS 'Who made it: the id of an API key or another proof.';
-COMMENT ON COLUMN renewals.ended_at IS 'When it was given up; NULL: it was not.';
 
 -- What an account can still redeem, without reading all that it ever got.
 CREATE INDEX grants_by_account_expiry ON grants (account_id, expires_at);

@@ -1,5 +1,4 @@
 DROP INDEX grants_by_account_expiry;
-DROP TABLE renewals;
 DROP TABLE webhook_deliveries;
 DROP TABLE webhooks;
 DROP TABLE withdrawal_sweeps;

@@ -1,4 +1,4 @@
--- Grants that were taken back, in an order that readers can follow; who is told of it; rights to renew. Times are whole
+-- Grants that were taken back, in an order that readers can follow; who is told of it. Times are whole
 -- seconds since 1970, UTC.
 
 -- Each time that a grant was taken back; one that is taken back earlier than was said before has two rows.
@@ -113,31 +113,6 @@ CREATE TABLE webhook_deliveries (
 );
 CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (webhook_id, id) WHERE finished_at IS NULL;
-
--- Standing rights to mint one and the same token again, until a delegation ends.
-CREATE TABLE renewals (
-    -- UUID of version 7, so in order of time.
-    id TEXT NOT NULL PRIMARY KEY,
-    -- The delegation; no token of this right outlives it.
-    delegation_id TEXT NOT NULL,
-    -- The account of the delegation.
-    account_id TEXT NOT NULL REFERENCES accounts (id),
-    -- The TNAuthList of each token: base64url of its DER.
-    tkvalue TEXT NOT NULL,
-    -- The fingerprint of each token.
-    fingerprint TEXT NOT NULL,
-    -- Lifetime of each token, in seconds.
-    lifetime BIGINT NOT NULL,
-    -- The first second at which the right no longer holds; NULL: as long as the delegation does.
-    until BIGINT,
-    -- When it was made.
-    created_at BIGINT NOT NULL,
-    -- Who made it: the id of an API key or another proof.
-    created_by TEXT NOT NULL,
-    -- When it was given up; NULL: it was not.
-    ended_at BIGINT
-);
-CREATE INDEX renewals_by_delegation ON renewals (delegation_id, id);
 
 -- What an account can still redeem, without reading all that it ever got.
 CREATE INDEX grants_by_account_expiry ON grants (account_id, expires_at);

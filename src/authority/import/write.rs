@@ -78,17 +78,29 @@ impl Change {
         };
         let mut out = Vec::new();
         let ending = self.allocations.end.iter();
-        let ending = Index::new(ending.map(|(row, end)| (row.numbers, (row.row.id, row.window.from().max(*end)))));
+        let ending = Index::new(
+            ending.map(|(row, end)| (row.numbers, (row.row.id, row.window.from().max(*end)))),
+        );
         for lost in &self.allocations.ended {
             let rows = ending.touching(*lost);
             out.extend(rows.filter_map(|(numbers, (id, end))| {
                 let numbers = numbers.intersection(*lost)?;
-                Some(loss(numbers, *end, ALLOCATION_RETURNED, Cause::Allocation(*id)))
+                Some(loss(
+                    numbers,
+                    *end,
+                    ALLOCATION_RETURNED,
+                    Cause::Allocation(*id),
+                ))
             }));
         }
         out.extend(self.delegations.end.iter().map(|(row, end)| {
             let end = row.window.from().max(*end);
-            loss(row.numbers, end, DELEGATION_ENDED, Cause::Delegation(row.row.id))
+            loss(
+                row.numbers,
+                end,
+                DELEGATION_ENDED,
+                Cause::Delegation(row.row.id),
+            )
         }));
         out.extend(self.exclusions.add.iter().map(|row| {
             let (from, cause) = (row.window.from(), Cause::Exclusion(row.row.id));

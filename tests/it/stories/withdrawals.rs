@@ -29,7 +29,10 @@ both! {
 fn feed(world: &World, caller: &Caller) -> Vec<Withdrawn> {
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
-        let page = world.authority.withdrawals(caller, after, 7).expect("a feed");
+        let page = world
+            .authority
+            .withdrawals(caller, after, 7)
+            .expect("a feed");
         all.extend(page.items);
         if !page.more {
             return all;
@@ -72,12 +75,18 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
 
     let exclusion = world.excludes("+12125551001", Reason::PortedOut, None).row;
     let cause = Some(Cause::Exclusion(exclusion.row.id));
-    assert_eq!(told(&world, &ported), [("ported-out".to_owned(), cause, now)]);
+    assert_eq!(
+        told(&world, &ported),
+        [("ported-out".to_owned(), cause, now)]
+    );
     assert_eq!(state(&world, &ended), GrantState::Active);
 
     world.ends(&acme, None);
     let cause = Some(Cause::Delegation(acme.row.id));
-    assert_eq!(told(&world, &ended), [("delegation-ended".to_owned(), cause, now)]);
+    assert_eq!(
+        told(&world, &ended),
+        [("delegation-ended".to_owned(), cause, now)]
+    );
     // It was taken back already.
     assert_eq!(told(&world, &ported).len(), 1);
 
@@ -93,22 +102,36 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
         at: None,
     };
     let done = wait(world.authority.disconnect(&world.provisioner(), given_up));
-    let cause = Some(Cause::Exclusion(done.expect("a disconnect").row.aging.row.id));
-    assert_eq!(told(&world, &disconnected), [("aging".to_owned(), cause, now)]);
+    let cause = Some(Cause::Exclusion(
+        done.expect("a disconnect").row.aging.row.id,
+    ));
+    assert_eq!(
+        told(&world, &disconnected),
+        [("aging".to_owned(), cause, now)]
+    );
 
     world.returns(&block, None);
     let cause = Some(Cause::Allocation(block.row.id));
-    assert_eq!(told(&world, &returned), [("allocation-returned".to_owned(), cause, now)]);
+    assert_eq!(
+        told(&world, &returned),
+        [("allocation-returned".to_owned(), cause, now)]
+    );
 
     let all = feed(&world, &auditor(&world));
     assert_eq!(all.len(), 5);
     assert!(all.is_sorted_by(|a, b| a.sequence < b.sequence), "{all:?}");
     assert_eq!(all[0].numbers, [numbers("+12125551001")]);
-    assert_eq!((&all[0].account, all[0].expires_at), (&account("acme"), ported.expires));
+    assert_eq!(
+        (&all[0].account, all[0].expires_at),
+        (&account("acme"), ported.expires)
+    );
     for issued in [&ported, &ended, &suspended, &disconnected, &returned] {
         assert_eq!(state(&world, issued), GrantState::Withdrawn);
     }
-    let event = world.trail(&exclusion.row.id.to_string()).pop().expect("an event");
+    let event = world
+        .trail(&exclusion.row.id.to_string())
+        .pop()
+        .expect("an event");
     assert_eq!(event.detail["withdrawn"], 1);
     // What is repeated takes nothing more.
     world.suspends("umbrella");
@@ -120,8 +143,12 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
 fn an_end_to_come_takes_them_back_from_then_on(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     world.lends("acme", "1.212.555.10XX");
-    let short = world.mints_for("acme", &["one:12125551001"], 600).expect("a token");
-    let long = world.mints_for("acme", &["one:12125551001"], 1200).expect("a token");
+    let short = world
+        .mints_for("acme", &["one:12125551001"], 600)
+        .expect("a token");
+    let long = world
+        .mints_for("acme", &["one:12125551001"], 1200)
+        .expect("a token");
     let at = world.in_seconds(600);
     world.excludes("+12125551001", Reason::PortedOut, Some(at));
     assert_eq!(told(&world, &short), []);
@@ -132,8 +159,15 @@ fn an_end_to_come_takes_them_back_from_then_on(world: World) {
             ..GrantFilter::default()
         };
         let page = Page::new(10, None);
-        let found = world.authority.store.read(|tx| tx.list_grants(&filter, &page));
-        let found = found.expect("grants").items.into_iter().map(|grant| grant.jti);
+        let found = world
+            .authority
+            .store
+            .read(|tx| tx.list_grants(&filter, &page));
+        let found = found
+            .expect("grants")
+            .items
+            .into_iter()
+            .map(|grant| grant.jti);
         found.collect::<Vec<Jti>>()
     };
     let mut both = vec![short.jti.clone(), long.jti.clone()];
@@ -141,7 +175,10 @@ fn an_end_to_come_takes_them_back_from_then_on(world: World) {
     assert_eq!(in_state(GrantState::Active), both);
     assert_eq!(in_state(GrantState::Withdrawn), []);
     assert_eq!(state(&world, &long), GrantState::Active);
-    assert_eq!(world.authority.grant_status(&long.jti).expect("a grant").at, Some(at));
+    assert_eq!(
+        world.authority.grant_status(&long.jti).expect("a grant").at,
+        Some(at)
+    );
     world.seconds_pass(599);
     assert_eq!(state(&world, &long), GrantState::Active);
     world.seconds_pass(1);
@@ -162,14 +199,23 @@ fn an_end_that_comes_earlier_is_told_again(world: World) {
     // An end is never put off.
     world.excludes("+12125551001", Reason::Suspended, Some(later));
     let told = told(&world, &issued);
-    let ends: Vec<_> = told.iter().map(|(why, _, at)| (why.as_str(), *at)).collect();
+    let ends: Vec<_> = told
+        .iter()
+        .map(|(why, _, at)| (why.as_str(), *at))
+        .collect();
     assert_eq!(ends, [("ported-out", later), ("delegation-ended", sooner)]);
     let withdrawal = world.grant_of(&issued).withdrawal.expect("a withdrawal");
-    assert_eq!((withdrawal.reason.as_str(), withdrawal.at), ("delegation-ended", sooner));
+    assert_eq!(
+        (withdrawal.reason.as_str(), withdrawal.at),
+        ("delegation-ended", sooner)
+    );
     // A person is quicker.
     let (caller, jti) = (world.provisioner(), issued.jti.clone());
     wait(world.authority.withdraw(&caller, jti, "lost".to_owned())).expect("a grant");
-    assert_eq!(self::told(&world, &issued)[2], ("lost".to_owned(), None, world.now()));
+    assert_eq!(
+        self::told(&world, &issued)[2],
+        ("lost".to_owned(), None, world.now())
+    );
 }
 
 fn what_was_taken_back_stays_so(world: World) {
@@ -183,7 +229,13 @@ fn what_was_taken_back_stays_so(world: World) {
     assert_eq!(state(&world, &first), GrantState::Withdrawn);
     assert_eq!(state(&world, &second), GrantState::Active);
     // A port that is called off before it happens.
-    let port = world.excludes("+12125551001", Reason::PortedOut, Some(world.in_seconds(60))).row;
+    let port = world
+        .excludes(
+            "+12125551001",
+            Reason::PortedOut,
+            Some(world.in_seconds(60)),
+        )
+        .row;
     world.ends_exclusion(&port, None);
     let third = mint();
     world.seconds_pass(60);
@@ -199,8 +251,12 @@ fn a_row_that_was_to_come_takes_nothing_that_ends_before_it(world: World) {
     world.delegates(loan.clone()).expect("a loan");
     loan.valid_from = loan.valid_until.take();
     let next = world.delegates(loan).expect("a loan");
-    let short = world.mints_for("acme", &["one:12125551001"], 1200).expect("a token");
-    let long = world.mints_for("acme", &["one:12125551001"], 1800).expect("a token");
+    let short = world
+        .mints_for("acme", &["one:12125551001"], 1200)
+        .expect("a token");
+    let long = world
+        .mints_for("acme", &["one:12125551001"], 1800)
+        .expect("a token");
     let cancelled = world.ends(&next, None);
     assert_eq!(cancelled.outstanding_grants.exposure.tokens, 1);
     assert_eq!(told(&world, &short), []);
@@ -209,9 +265,18 @@ fn a_row_that_was_to_come_takes_nothing_that_ends_before_it(world: World) {
 
 fn everybody_follows_what_is_theirs(world: World) {
     world.carrier_holds("1.212.555.1XXX");
-    for (id, above) in [("reseller", None), ("shop", Some("reseller")), ("acme", None)] {
+    for (id, above) in [
+        ("reseller", None),
+        ("shop", Some("reseller")),
+        ("acme", None),
+    ] {
         let (caller, above) = (world.provisioner(), above.map(account));
-        wait(world.authority.put_account(&caller, account(id), None, above)).expect("an account");
+        wait(
+            world
+                .authority
+                .put_account(&caller, account(id), None, above),
+        )
+        .expect("an account");
     }
     let shop = world.lends("shop", "1.212.555.10XX");
     let acme = world.lends("acme", "1.212.555.11XX");
@@ -222,7 +287,10 @@ fn everybody_follows_what_is_theirs(world: World) {
 
     let seen = |role, accounts: &[&str]| {
         let entries = feed(&world, &world.caller(role, accounts));
-        entries.into_iter().map(|entry| entry.jti).collect::<Vec<_>>()
+        entries
+            .into_iter()
+            .map(|entry| entry.jti)
+            .collect::<Vec<_>>()
     };
     let (both, shops, acmes) = (
         vec![of_acme.jti.clone(), of_shop.jti.clone()],
@@ -241,14 +309,24 @@ fn everybody_follows_what_is_theirs(world: World) {
     // A place that another one was given is only a place.
     let shops_key = world.caller(Role::Account, &["shop"]);
     let acmes_place = feed(&world, &world.caller(Role::Account, &["acme"]))[0].sequence;
-    let page = world.authority.withdrawals(&shops_key, acmes_place, 10).expect("a feed");
+    let page = world
+        .authority
+        .withdrawals(&shops_key, acmes_place, 10)
+        .expect("a feed");
     assert_eq!(page.items.len(), 1);
     assert_eq!(page.items[0].jti, of_shop.jti);
-    let end = world.authority.withdrawals(&shops_key, page.next_after, 10).expect("a feed");
+    let end = world
+        .authority
+        .withdrawals(&shops_key, page.next_after, 10)
+        .expect("a feed");
     assert_eq!((end.items.len(), end.next_after), (0, page.next_after));
     // Which row of the carrier's it was is for the carrier to know.
     assert_eq!(page.items[0].ended.cause, None);
-    assert!(feed(&world, &auditor(&world)).iter().all(|entry| entry.ended.cause.is_some()));
+    assert!(
+        feed(&world, &auditor(&world))
+            .iter()
+            .all(|entry| entry.ended.cause.is_some())
+    );
 }
 
 fn a_reader_misses_nothing_while_two_replicas_write(kind: Kind) {
@@ -259,7 +337,9 @@ fn a_reader_misses_nothing_while_two_replicas_write(kind: Kind) {
     let tokens = 60_u64;
     for n in 0..tokens {
         let entry = format!("one:{}", 12_125_551_000 + n);
-        worlds[n as usize % 2].mints("acme", &[&entry]).expect("a token");
+        worlds[n as usize % 2]
+            .mints("acme", &[&entry])
+            .expect("a token");
     }
     let followed = at_once(5, |n| {
         if n < 4 {
@@ -272,7 +352,9 @@ fn a_reader_misses_nothing_while_two_replicas_write(kind: Kind) {
         // One that is missed would never come, and the scenario would not end.
         let (mut seen, mut after) = (Vec::new(), 0);
         loop {
-            let page = worlds[0].authority.withdrawals(&auditor(&worlds[0]), after, 3);
+            let page = worlds[0]
+                .authority
+                .withdrawals(&auditor(&worlds[0]), after, 3);
             let page = page.expect("a feed");
             after = page.next_after;
             seen.extend(page.items);
@@ -321,18 +403,35 @@ fn more_than_one_transaction_takes_is_swept(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     world.lends("acme", "1.212.555.10XX");
     many_grants(&world, 24_999);
+    let start = std::time::Instant::now();
     let port = world.excludes("+12125551001", Reason::PortedOut, None);
+    println!(
+        "a port that touches 25,000 grants took {:?}",
+        start.elapsed()
+    );
     assert_eq!(port.outstanding_grants.exposure.tokens, 25_000);
     assert_eq!(port.outstanding_grants.grants.len(), 1_000);
-    let event = world.trail(&port.row.row.id.to_string()).pop().expect("an event");
+    let event = world
+        .trail(&port.row.row.id.to_string())
+        .pop()
+        .expect("an event");
     assert_eq!(event.detail["withdrawn"], 25_000);
-    let marked = || world.grants().iter().filter(|g| g.withdrawal.is_some()).count();
+    let marked = || {
+        world
+            .grants()
+            .iter()
+            .filter(|g| g.withdrawal.is_some())
+            .count()
+    };
     assert_eq!(marked(), 10_000);
     // What is not marked yet is told as taken back all the same, also to who asks for one grant.
     let last = world.grants().pop().expect("a grant");
     assert_eq!(last.withdrawal, None);
     let status = world.authority.grant_status(&last.jti).expect("a grant");
-    assert_eq!((status.state, status.at), (GrantState::Withdrawn, Some(world.now())));
+    assert_eq!(
+        (status.state, status.at),
+        (GrantState::Withdrawn, Some(world.now()))
+    );
 
     let service = Caller::the_service(uuid::Uuid::from_u128(1));
     let mut turns = 0;
@@ -340,7 +439,10 @@ fn more_than_one_transaction_takes_is_swept(world: World) {
         turns += 1;
     }
     assert_eq!((turns, marked()), (2, 25_000));
-    let entries = world.authority.store.read(|tx| tx.withdrawals_after(None, (0, None), 30_000));
+    let entries = world
+        .authority
+        .store
+        .read(|tx| tx.withdrawals_after(None, (0, None), 30_000));
     let entries = entries.expect("a feed");
     assert_eq!(entries.len(), 25_000);
     assert!(entries.is_sorted_by(|a, b| a.sequence < b.sequence));
@@ -359,7 +461,10 @@ fn a_new_grant_is_not_swept_with_the_old_ones(world: World) {
     let service = Caller::the_service(uuid::Uuid::from_u128(1));
     while wait(world.authority.sweep(&service)).expect("a sweep") {}
     assert_eq!(state(&world, &new), GrantState::Active);
-    let marked = world.grants().into_iter().filter(|g| g.withdrawal.is_some());
+    let marked = world
+        .grants()
+        .into_iter()
+        .filter(|g| g.withdrawal.is_some());
     assert_eq!(marked.count(), 10_002);
 }
 
@@ -367,14 +472,22 @@ fn exposure_is_counted_and_measured(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     let loan = world.lends("acme", "1.212.555.10XX");
     for lifetime in [600, 900, 1200] {
-        world.mints_for("acme", &["one:12125551001"], lifetime).expect("a token");
+        world
+            .mints_for("acme", &["one:12125551001"], lifetime)
+            .expect("a token");
     }
     let ended = world.ends(&loan, Some(world.in_seconds(700)));
     let exposure = ended.outstanding_grants.exposure;
-    assert_eq!((exposure.tokens, exposure.until), (2, Some(world.in_seconds(1200))));
+    assert_eq!(
+        (exposure.tokens, exposure.until),
+        (2, Some(world.in_seconds(1200)))
+    );
     let measured = || {
         world.authority.measure_exposure().expect("a measure");
-        (world.count("exposed_tokens"), world.count("exposed_until_seconds"))
+        (
+            world.count("exposed_tokens"),
+            world.count("exposed_until_seconds"),
+        )
     };
     assert_eq!(measured(), (0, 0));
     let until = world.in_seconds(1200).timestamp() as u64;
