@@ -79,7 +79,8 @@ impl Authority {
     /// # Errors
     /// [`StoreError`] if the store cannot take it; then it stays to be done.
     pub async fn sweep(&self, caller: &Caller) -> Result<bool, StoreError> {
-        if !self.store.read(|tx| tx.has_sweeps())? {
+        let anything = |tx: &mut Tx<'_>| tx.has_sweeps();
+        if !self.store.read(anything)? {
             return Ok(false);
         }
         let now = self.clock.now();

@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for Network {
 
 /// IPv4 that is not for everybody (the registry of special-purpose addresses, RFC 6890).
 const NOT_PUBLIC_4: [(Ipv4Addr, u32); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -119,8 +119,8 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Of IPv6 only 2000::/3 is in use for everybody. What carries an IPv4 address inside leads there: 6to4, Teredo, and
-/// NAT64 (64:ff9b::/96, which lies outside of 2000::/3).
+/// Of IPv6 only `2000::/3` is in use for everybody. What carries an IPv4 address inside leads there: 6to4, Teredo, and
+/// NAT64 (`64:ff9b::/96`, which lies outside of `2000::/3`).
 fn is_public_6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let global = first & 0xe000 == 0x2000;

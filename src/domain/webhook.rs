@@ -129,17 +129,14 @@ impl FromStr for TargetUrl {
         if authority.contains('@') {
             return Err(TargetUrlError::UserInfo);
         }
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or(TargetUrlError::Host)?;
-                let address = host.parse().map_err(|_| TargetUrlError::Host)?;
-                (Host::Address(IpAddr::V6(address)), port)
-            }
-            None => {
-                let end = authority.find(':').unwrap_or(authority.len());
-                let (host, port) = authority.split_at(end);
-                (self::host(host)?, port)
-            }
+        let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+            let (host, port) = rest.split_once(']').ok_or(TargetUrlError::Host)?;
+            let address = host.parse().map_err(|_| TargetUrlError::Host)?;
+            (Host::Address(IpAddr::V6(address)), port)
+        } else {
+            let end = authority.find(':').unwrap_or(authority.len());
+            let (host, port) = authority.split_at(end);
+            (self::host(host)?, port)
         };
         must_be_a_port(port)?;
         Ok(Self {

@@ -76,13 +76,7 @@ impl Metrics {
     /// [`TelemetryError`] if two have one name.
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        let build = gauges(
-            &registry,
-            "build_info",
-            "Which version runs; always 1.",
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build_info(&registry)?;
         let metrics = Self {
             tokens: counters(
                 &registry,
@@ -272,6 +266,13 @@ fn method_label(method: &str) -> &'static str {
         .into_iter()
         .find(|known| *known == method)
         .unwrap_or("other")
+}
+
+fn build_info(registry: &Registry) -> Result<(), TelemetryError> {
+    let help = "Which version runs; always 1.";
+    let build = gauges(registry, "build_info", help, &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
 }
 
 pub(super) fn counters(

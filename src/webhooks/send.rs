@@ -1,6 +1,6 @@
 //! One attempt: a POST with a signature, and what came back. Nothing of an answer but its status is looked at.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Sender {
     pub fn new(settings: SenderSettings) -> Result<Self, SendError> {
         let roots = match settings.ca_file {
             None => RootCerts::PlatformVerifier,
-            Some(path) => RootCerts::new_with_certs(&certificates(path)?),
+            Some(path) => RootCerts::new_with_certs(&certificates(&path)?),
         };
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
@@ -172,12 +172,12 @@ fn failure(error: &ureq::Error) -> Failure {
     }
 }
 
-fn certificates(path: PathBuf) -> Result<Vec<Certificate<'static>>, SendError> {
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, SendError> {
     let wrong = |why: String| SendError::CaFile {
-        path: path.clone(),
+        path: path.to_owned(),
         why,
     };
-    let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
         match item {

@@ -185,8 +185,14 @@ fn an_end_to_come_takes_them_back_from_then_on(world: World) {
     assert_eq!(state(&world, &long), GrantState::Withdrawn);
     assert_eq!(state(&world, &short), GrantState::Expired);
     assert_eq!(in_state(GrantState::Active), []);
-    assert_eq!(in_state(GrantState::Withdrawn), [long.jti.clone()]);
-    assert_eq!(in_state(GrantState::Expired), [short.jti.clone()]);
+    assert_eq!(
+        in_state(GrantState::Withdrawn),
+        std::slice::from_ref(&long.jti)
+    );
+    assert_eq!(
+        in_state(GrantState::Expired),
+        std::slice::from_ref(&short.jti)
+    );
 }
 
 fn an_end_that_comes_earlier_is_told_again(world: World) {
@@ -490,7 +496,7 @@ fn exposure_is_counted_and_measured(world: World) {
         )
     };
     assert_eq!(measured(), (0, 0));
-    let until = world.in_seconds(1200).timestamp() as u64;
+    let until = world.in_seconds(1200).timestamp().cast_unsigned();
     world.seconds_pass(700);
     assert_eq!(measured(), (2, until));
     world.seconds_pass(200);
