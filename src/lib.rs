@@ -2,7 +2,8 @@
 //!
 //! # The rooms, and who may import whom
 //! ```text
-//! main, commands -> app -> every room          api -> callers, authority, domain
+//! main, commands -> app -> every room          api -> callers, authority, webhooks, domain
+//! webhooks -> authority, store, domain
 //! authority -> store, signer, verifier, domain          callers -> store, domain
 //! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
 //! Only store knows diesel, only api and app know actix, only signer knows cryptoki.
@@ -19,3 +20,4 @@ pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod verifier;
+pub mod webhooks;

@@ -28,6 +28,8 @@ mod token;
 mod tokens;
 mod under_way;
 mod view;
+mod webhooks;
+mod withdrawals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
+use crate::webhooks::Sender;
 pub use idempotency::Idempotency;
 use problem::Problem;
 pub use under_way::UnderWay;
@@ -54,6 +57,7 @@ pub struct Service {
     pub authority: Arc<Authority>,
     pub callers: Callers,
     pub jobs: Jobs,
+    pub webhooks: Arc<Sender>,
     pub uploads: Uploads,
     /// What requests are kept with that may come again.
     pub idempotency: Idempotency,
@@ -122,6 +126,21 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
         .service(at("/v1/audit-events").get(audit::list_audit_events))
         .service(at("/v1/audit-events/export").get(audit::export_audit_events))
+        .service(at("/v1/grants/{jti}/status").get(withdrawals::get_grant_status))
+        .service(
+            at("/v1/webhooks")
+                .get(webhooks::list_webhooks)
+                .post(webhooks::create_webhook),
+        )
+        .service(at("/v1/webhooks/{id}").get(webhooks::get_webhook))
+        .service(at("/v1/webhooks/{id}/end").post(webhooks::end_webhook))
+        .service(at("/v1/webhooks/{id}/rotate").post(webhooks::rotate_webhook))
+        .service(at("/v1/webhooks/{id}/replay").post(webhooks::replay_webhook))
+        .service(at("/v1/webhooks/{id}/deliveries").get(webhooks::list_deliveries))
+        .service(
+            at("/v1/webhooks/{id}/deliveries/{delivery}/replay").post(webhooks::replay_delivery),
+        )
+        .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))

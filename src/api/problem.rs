@@ -415,6 +415,9 @@ impl From<Refused> for Problem {
             Refused::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
             Refused::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
             Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
+            Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
+            Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
+            Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
             Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let named = match &refused {
@@ -440,6 +443,9 @@ impl From<Refused> for Problem {
             | Refused::UnknownClass(_)
             | Refused::Over(_)
             | Refused::TooFragmented
+            | Refused::NameTheAccount
+            | Refused::TooManyWebhooks
+            | Refused::NotSentYet
             | Refused::List(_)
             | Refused::Store(_) => &[],
         };

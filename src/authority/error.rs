@@ -76,6 +76,12 @@ pub enum Refused {
     Over(Time),
     #[error("the numbers touch more than {MAX_ROWS} rows of the inventory; take fewer at once")]
     TooFragmented,
+    #[error("the key speaks for several accounts; name the one that the webhook is to be told of")]
+    NameTheAccount,
+    #[error("there are as many webhooks as there may be; end one")]
+    TooManyWebhooks,
+    #[error("the webhook has not come to this place of the feed yet")]
+    NotSentYet,
     /// The numbers cannot stand in a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -109,6 +115,9 @@ impl Refused {
             Self::UnknownClass(_) => "unknown-class",
             Self::Over(_) => "window-over",
             Self::TooFragmented => "too-fragmented",
+            Self::NameTheAccount => "name-the-account",
+            Self::TooManyWebhooks => "too-many-webhooks",
+            Self::NotSentYet => "not-sent-yet",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }

@@ -26,6 +26,13 @@ impl Jti {
         Self(format!("{millis:012x}{:032x}", u128::from_be_bytes(random)))
     }
 
+    /// The id that a text is, if it has the form of those that are made here.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 44 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+    }
+
     /// An id that was recorded, or that a caller asks about.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
@@ -103,7 +110,7 @@ impl Serialize for GrantState {
     }
 }
 
-/// When and why a grant was taken back.
+/// From when on and why a grant is taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawal {
     pub at: Time,

@@ -25,14 +25,18 @@ mod migrations;
 mod page;
 mod schema;
 mod signers;
+mod sweeps;
 mod touching;
 mod tx;
+mod webhooks;
+mod withdrawals;
 mod writer;
 
 pub use acting::{Acting, lane_of};
 pub use api_keys::KeptApiKey;
 pub use attempts::{Attempt, Repeated};
 pub use audit::{AuditEvent, Event, EventFilter};
+pub use bulk::TouchedNumbers;
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use grants::GrantFilter;
@@ -40,6 +44,7 @@ pub use issue::Order;
 pub use page::{Page, PageOf};
 pub use touching::Versions;
 pub use tx::Tx;
+pub use withdrawals::{Loss, Swept};
 pub use writer::Verdict;
 
 use std::sync::Arc;

@@ -5,11 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may import. What starts a process may import every room.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
-    ("api", &["callers", "authority", "domain", "telemetry"]),
+    (
+        "api",
+        &["callers", "authority", "webhooks", "domain", "telemetry"],
+    ),
+    ("webhooks", &["authority", "store", "domain", "telemetry"]),
     ("console", &["callers", "authority", "domain", "telemetry"]),
     (
         "authority",
@@ -34,6 +38,7 @@ const EVERY: &[&str] = &[
     "verifier",
     "config",
     "telemetry",
+    "webhooks",
     "domain",
 ];
 
@@ -43,7 +48,10 @@ const KNOWN_TO_FEW: [(&str, &[&str]); 11] = [
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
     ("actix_web", &["api", "app"]),
-    ("openssl", &["signer", "verifier", "callers", "app"]),
+    (
+        "openssl",
+        &["signer", "verifier", "callers", "webhooks", "app"],
+    ),
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),
     ("actix_tls", &["app"]),

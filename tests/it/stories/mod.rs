@@ -17,3 +17,4 @@ mod policy_reload;
 mod resellers;
 mod trail;
 mod windows;
+mod withdrawals;
