@@ -418,6 +418,7 @@ impl From<Refused> for Problem {
             Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
             Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
             Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
+            Refused::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
             Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let named = match &refused {
@@ -446,6 +447,7 @@ impl From<Refused> for Problem {
             | Refused::NameTheAccount
             | Refused::TooManyWebhooks
             | Refused::NotSentYet
+            | Refused::WebhookEnded
             | Refused::List(_)
             | Refused::Store(_) => &[],
         };

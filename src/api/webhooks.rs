@@ -233,7 +233,10 @@ pub(super) async fn end_webhook(
 /// Make a new secret, which is shown this once. For a day the one before it signs too.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook")), request_body = Option<()>,
-    responses((status = 200, body = ShownWebhookView, description = "It signs with the new one")))]
+    responses(
+        (status = 200, body = ShownWebhookView, description = "It signs with the new one"),
+        (status = 409, description = "The webhook has ended"),
+    ))]
 pub(super) async fn rotate_webhook(
     service: Data<Service>,
     Proven(caller): Proven,
@@ -253,7 +256,7 @@ pub(super) async fn rotate_webhook(
     params(("id" = Uuid, Path, description = "The webhook")), request_body = ReplayBody,
     responses(
         (status = 200, body = WebhookView, description = "It starts there"),
-        (status = 409, description = "It has not come to this place yet"),
+        (status = 409, description = "It has ended, or has not come to this place yet"),
     ))]
 pub(super) async fn replay_webhook(
     service: Data<Service>,
@@ -295,7 +298,10 @@ pub(super) async fn list_deliveries(
         ("delivery" = Uuid, Path, description = "The delivery"),
     ),
     request_body = Option<()>,
-    responses((status = 201, body = DeliveryView, description = "It is to be sent")))]
+    responses(
+        (status = 201, body = DeliveryView, description = "It is to be sent"),
+        (status = 409, description = "The webhook has ended"),
+    ))]
 pub(super) async fn replay_delivery(
     service: Data<Service>,
     Proven(caller): Proven,

@@ -82,6 +82,8 @@ pub enum Refused {
     TooManyWebhooks,
     #[error("the webhook has not come to this place of the feed yet")]
     NotSentYet,
+    #[error("the webhook is given up; make another one")]
+    WebhookEnded,
     /// The numbers cannot stand in a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -118,6 +120,7 @@ impl Refused {
             Self::NameTheAccount => "name-the-account",
             Self::TooManyWebhooks => "too-many-webhooks",
             Self::NotSentYet => "not-sent-yet",
+            Self::WebhookEnded => "webhook-ended",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }

@@ -210,7 +210,7 @@ impl Authority {
             let known = tx.delivery(id, delivery)?;
             let known = known.ok_or(Refused::NotFound("delivery"))?;
             if webhook.ended_at.is_some() {
-                return Err(Refused::NotFound("webhook"));
+                return Err(Refused::WebhookEnded);
             }
             let again = Delivery {
                 replay_of: Some(known.id),
@@ -321,7 +321,7 @@ impl Authority {
             if known.ended_at.is_some() {
                 return match name {
                     "end-webhook" => Ok(known),
-                    _ => Err(Refused::NotFound("webhook")),
+                    _ => Err(Refused::WebhookEnded),
                 };
             }
             let mut changed = known.clone();

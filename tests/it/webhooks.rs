@@ -635,7 +635,7 @@ fn a_target_that_is_gone_is_told_no_more(kind: Kind) {
             .authority
             .rotate_webhook(&world.provisioner(), webhook.id),
     );
-    assert_eq!(rotated, Err(Refused::NotFound("webhook")));
+    assert_eq!(rotated, Err(Refused::WebhookEnded));
 }
 
 fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
