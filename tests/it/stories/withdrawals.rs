@@ -395,8 +395,9 @@ fn many_grants(world: &World, count: u32) {
         Kind::Postgres => format!("'{time}' || lpad(to_hex(n.i), 32, '0')"),
     };
     world.db.execute(&format!(
-        "INSERT INTO grants {series} SELECT {name}, g.account_id, g.tkvalue, g.ca, g.fingerprint, g.issued_at, \
-         g.expires_at, g.chain, g.caller, g.request_id, g.justified_by, NULL, NULL FROM grants g CROSS JOIN n \
+        "INSERT INTO grants (jti, account_id, tkvalue, ca, fingerprint, issued_at, expires_at, chain, caller, request_id, \
+         justified_by) {series} SELECT {name}, g.account_id, g.tkvalue, g.ca, g.fingerprint, g.issued_at, \
+         g.expires_at, g.chain, g.caller, g.request_id, g.justified_by FROM grants g CROSS JOIN n \
          WHERE g.jti = '{jti}'"
     ));
     world.db.execute(&format!(
