@@ -16,7 +16,7 @@ use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
     accounts, allocations, api_keys, audit, certs, delegations, disconnects, exclusions, grants,
-    health, imports, jobs, numbers, signers, token, tokens, webhooks, withdrawals,
+    health, imports, jobs, numbers, renewals, signers, token, tokens, webhooks, withdrawals,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -38,6 +38,8 @@ use super::{
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         audit::list_audit_events, audit::export_audit_events,
         withdrawals::get_grant_status, withdrawals::follow_withdrawals,
+        renewals::list_renewals, renewals::create_renewal, renewals::get_renewal,
+        renewals::revoke_renewal, renewals::renew_token,
         webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
         webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
         webhooks::list_deliveries, webhooks::replay_delivery,

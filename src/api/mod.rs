@@ -23,6 +23,7 @@ mod jobs;
 mod numbers;
 mod problem;
 mod query;
+mod renewals;
 mod signers;
 mod token;
 mod tokens;
@@ -140,6 +141,14 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(
             at("/v1/webhooks/{id}/deliveries/{delivery}/replay").post(webhooks::replay_delivery),
         )
+        .service(
+            at("/v1/renewals")
+                .get(renewals::list_renewals)
+                .post(renewals::create_renewal),
+        )
+        .service(at("/v1/renewals/{id}").get(renewals::get_renewal))
+        .service(at("/v1/renewals/{id}/revoke").post(renewals::revoke_renewal))
+        .service(at("/v1/renewals/{id}/token").post(renewals::renew_token))
         .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))

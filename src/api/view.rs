@@ -238,11 +238,11 @@ pub(super) struct GrantView {
     withdrawal: Option<WithdrawalView>,
 }
 
-/// A version of a row that a grant leans on.
+/// A version of a row that a grant leans on, or the right to renew that it was asked by.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Justification)]
 pub(super) struct JustificationView {
-    /// delegation or allocation
+    /// delegation, allocation or renewal
     #[schema(example = "delegation")]
     kind: &'static str,
     id: Uuid,

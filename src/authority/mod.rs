@@ -22,6 +22,7 @@ mod once;
 mod part;
 mod policy;
 mod read;
+mod renewals;
 mod scope;
 mod signers;
 mod webhooks;
@@ -41,6 +42,7 @@ pub use once::{By, Sealing};
 pub use policy::{
     Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
 };
+pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use webhooks::{Assignment, NewWebhook};
 pub use withdraw::{Affected, Outstanding};

@@ -24,6 +24,8 @@ impl Scope {
             Role::Provisioner | Role::Auditor | Role::Portal | Role::Account => {
                 Self::Below(caller.accounts.clone())
             }
+            // It uses rights, and may know of nothing.
+            Role::Renewer => Self::Below(Vec::new()),
         }
     }
 

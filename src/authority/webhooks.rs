@@ -341,7 +341,7 @@ impl Authority {
         match caller.role {
             Role::Admin | Role::Provisioner => self.require(caller, Action::Manage),
             Role::Portal | Role::Account => Ok(()),
-            Role::Auditor => Err(Refused::Forbidden),
+            Role::Auditor | Role::Renewer => Err(Refused::Forbidden),
         }
     }
 }

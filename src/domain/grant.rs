@@ -52,20 +52,22 @@ impl fmt::Display for Jti {
     }
 }
 
-/// What a grant leans on: a version of a row of the inventory.
+/// What a grant leans on: a version of a row of the inventory, and the right to renew that it was asked by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Justification {
     Delegation(RowRef),
     Allocation(RowRef),
+    Renewal(RowRef),
 }
 
 impl Justification {
-    /// `delegation` or `allocation`.
+    /// `delegation`, `allocation` or `renewal`.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Delegation(_) => "delegation",
             Self::Allocation(_) => "allocation",
+            Self::Renewal(_) => "renewal",
         }
     }
 
@@ -73,7 +75,7 @@ impl Justification {
     #[must_use]
     pub const fn row(self) -> RowRef {
         match self {
-            Self::Delegation(row) | Self::Allocation(row) => row,
+            Self::Delegation(row) | Self::Allocation(row) | Self::Renewal(row) => row,
         }
     }
 }

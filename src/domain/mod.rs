@@ -27,6 +27,7 @@ pub mod passphrase;
 pub mod proxy;
 pub mod public_address;
 pub mod range_set;
+pub mod renewal;
 pub mod signing;
 pub mod spc;
 pub mod strict_json;

@@ -207,6 +207,7 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
     match kind {
         "delegation" => Ok(Justification::Delegation(row)),
         "allocation" => Ok(Justification::Allocation(row)),
+        "renewal" => Ok(Justification::Renewal(row)),
         _ => Err(malformed()),
     }
 }

@@ -23,6 +23,7 @@ mod jobs;
 mod lanes;
 mod migrations;
 mod page;
+mod renewals;
 mod schema;
 mod signers;
 mod sweeps;

@@ -240,6 +240,22 @@ table! {
 }
 
 table! {
+    renewals (id) {
+        id -> Text,
+        account_id -> Text,
+        delegation_id -> Text,
+        tkvalue -> Text,
+        fingerprint -> Text,
+        lifetime -> Integer,
+        not_after -> Nullable<BigInt>,
+        caller -> Nullable<Text>,
+        created_at -> BigInt,
+        created_by -> Text,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
     webhooks (id) {
         id -> Text,
         account_id -> Nullable<Text>,
@@ -283,6 +299,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     horizon_accounts,
     grants,
     grant_numbers,
+    renewals,
     webhooks,
     webhook_deliveries,
     withdrawals

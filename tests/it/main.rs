@@ -17,6 +17,7 @@ mod api_imports;
 mod api_inventory;
 mod api_limits;
 mod api_policies;
+mod api_renewals;
 mod api_resellers;
 mod api_routes;
 mod api_token;

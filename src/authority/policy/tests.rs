@@ -48,6 +48,7 @@ fn asked(account: &AccountId) -> Asked<'_> {
             numbers: 1,
             largest: 1,
             spcs: 0,
+            renewal: false,
             at: from_unix(1_767_225_600),
         },
     }
@@ -90,7 +91,7 @@ fn no_permit_widens_what_a_role_is_for() {
             match role {
                 Role::Admin | Role::Provisioner => [true; 3],
                 Role::Auditor => [true, false, false],
-                Role::Portal | Role::Account => [false; 3],
+                Role::Portal | Role::Account | Role::Renewer => [false; 3],
             },
             "{role}"
         );

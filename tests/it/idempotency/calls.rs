@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::written;
-use crate::fixtures::member;
+use crate::fixtures::{items, member};
 use crate::service::{Answer, Api, asking};
 use crate::support::wait;
 
@@ -52,7 +52,7 @@ fn every_call_is_answered_once(api: Api) {
         walk(&api, id, path);
         walked.push(id.to_owned());
     }
-    assert_eq!(walked.len(), 23, "{walked:?}");
+    assert_eq!(walked.len(), 26, "{walked:?}");
 }
 
 fn walk(api: &Api, id: &str, documented: &str) {
@@ -95,6 +95,16 @@ fn call(api: &Api, id: &str) -> Call {
         let body = json!({ "role": "account", "accounts": ["other"] });
         let row = made(admin, "/v1/api-keys", body);
         format!("/v1/api-keys/{}/{verb}", member(&row, "id"))
+    };
+    let renewal = || {
+        let loans = api
+            .get(provisioner, "/v1/accounts/acme/delegations")
+            .with(200);
+        let pinned = asking(&["one:12125551001"]);
+        json!({
+            "account": "acme", "delegation": items(&loans["items"])[0]["id"],
+            "tkvalue": pinned["tkvalue"], "fingerprint": pinned["fingerprint"], "lifetime": 600,
+        })
     };
     let of_a_webhook = |verb: &str| {
         let body = json!({ "url": "https://hooks.example.com/told" });
@@ -183,6 +193,16 @@ fn call(api: &Api, id: &str) -> Call {
                 body: "numbers,reason\n+12125551950,reserved\n".to_owned(),
                 status: 202,
             };
+        }
+        "create_renewal" => (provisioner, "/v1/renewals".to_owned(), renewal(), 201),
+        "revoke_renewal" => {
+            let row = made(provisioner, "/v1/renewals", renewal());
+            let path = format!("/v1/renewals/{}/revoke", member(&row, "id"));
+            (acme, path, json!({}), 200)
+        }
+        "renew_token" => {
+            let row = made(provisioner, "/v1/renewals", renewal());
+            (acme, member(&row, "token_url").to_owned(), json!({}), 200)
         }
         "create_webhook" => {
             let body = json!({ "url": "https://hooks.example.com/told" });

@@ -14,6 +14,7 @@ mod outstanding;
 pub mod policies;
 mod policy_files;
 mod policy_reload;
+mod renewals;
 mod resellers;
 mod trail;
 mod windows;

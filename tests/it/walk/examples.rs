@@ -17,6 +17,7 @@ pub enum Kind {
     ApiKey,
     Webhook,
     Delivery,
+    Renewal,
     Chain,
 }
 
@@ -83,6 +84,12 @@ impl Operation {
             path = format!("{path}{mark}{}={id}", place.name);
         }
         let body = self.body.clone().map(|(media, mut body)| {
+            if self.id == "create_renewal" {
+                // A delegation is one of its account's.
+                for (name, kind) in [("account", Kind::Account), ("delegation", Kind::Delegation)] {
+                    body[name] = json!(foreign(kind));
+                }
+            }
             if place.within == "body" {
                 let slot = body.pointer_mut(&place.name);
                 *slot.unwrap_or_else(|| panic!("{self:?} has no {}", place.name)) = json!(id);
@@ -157,6 +164,7 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
         ("/v1/jobs/", "id") => Kind::Job,
         ("/v1/grants/", "jti") => Kind::Grant,
         ("/v1/api-keys/", "id") => Kind::ApiKey,
+        ("/v1/renewals/", "id") => Kind::Renewal,
         ("/v1/webhooks/", "id") => Kind::Webhook,
         ("/v1/webhooks/", "delivery") => Kind::Delivery,
         ("/certs/", "sha256") => Kind::Chain,
@@ -206,6 +214,8 @@ fn example(operation: &str) -> Example {
         | "get_grant"
         | "get_grant_status"
         | "follow_withdrawals"
+        | "list_renewals"
+        | "get_renewal"
         | "list_webhooks"
         | "get_webhook"
         | "list_deliveries"
@@ -223,8 +233,8 @@ fn example(operation: &str) -> Example {
         | "page" => nothing(),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
-        | "rotate_webhook" | "replay_delivery" => body(json!({})),
-        "issue_token" => body(asking(&["one:12125551901"])),
+        | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
+        "issue_token" | "renew_token" => body(asking(&["one:12125551901"])),
         "issue_tokens" => {
             let mut one = asking(&["one:12125551901"]);
             one["account"] = json!("shop");
@@ -266,6 +276,19 @@ fn example(operation: &str) -> Example {
             json!({ "role": "account", "accounts": ["shop"] }),
             vec![("/accounts/0", Kind::Account)],
         ),
+        "create_renewal" => {
+            let mut one = asking(&["one:12125551901"]);
+            let members = one.as_object_mut().expect("an object");
+            members.retain(|name, _| name == "tkvalue" || name == "fingerprint");
+            one["account"] = json!("shop");
+            one["delegation"] = json!(null);
+            one["lifetime"] = json!(600);
+            let places = vec![
+                ("/account", Kind::Account),
+                ("/delegation", Kind::Delegation),
+            ];
+            naming(one, places)
+        }
         "create_webhook" => naming(
             json!({ "url": "https://hooks.example.com/told", "account": "shop" }),
             vec![("/account", Kind::Account)],
@@ -279,8 +302,8 @@ fn example(operation: &str) -> Example {
 
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
-    const NAME_THINGS: [&str; 3] = ["account", "accounts", "parent"];
-    const NAME_NOTHING: [&str; 34] = [
+    const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
+    const NAME_NOTHING: [&str; 36] = [
         "requests",
         "numbers",
         "start",
@@ -309,6 +332,8 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "expires_at",
         "allow_from",
         "overlap",
+        "not_after",
+        "caller",
         "url",
         "kinds",
         "after",
