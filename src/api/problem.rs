@@ -420,6 +420,7 @@ impl From<Refused> for Problem {
             Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
             Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
             Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
+            Refused::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
             Refused::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
             Refused::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
             Refused::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
@@ -456,6 +457,7 @@ impl From<Refused> for Problem {
             | Refused::TooManyWebhooks
             | Refused::NotSentYet
             | Refused::WebhookEnded
+            | Refused::DelegationEnded
             | Refused::TooManyRenewals
             | Refused::SpcNotRenewed(_)
             | Refused::RenewalLifetime(_)

@@ -99,7 +99,7 @@ impl From<Renewal> for RenewalView {
         (status = 201, body = RenewalView, description = "It is recorded",
             headers(("Location" = String, description = "`/v1/renewals/{id}`"))),
         (status = 404, description = "There is no such account, or delegation of it"),
-        (status = 409, description = "The delegation does not hold these numbers, or the account has too many rights"),
+        (status = 409, description = "The delegation has ended or does not hold these numbers, or the account has too many rights"),
     ))]
 pub(super) async fn create_renewal(
     service: Data<Service>,

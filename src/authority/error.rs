@@ -86,6 +86,9 @@ pub enum Refused {
     NotSentYet,
     #[error("the webhook is given up; make another one")]
     WebhookEnded,
+    /// A right to renew ends with it.
+    #[error("the delegation has ended")]
+    DelegationEnded,
     #[error("the account has as many rights to renew as it may have; revoke one")]
     TooManyRenewals,
     /// What a right is to be for is not all of the delegation that it is to end with; at least one range.
@@ -132,6 +135,7 @@ impl Refused {
             Self::TooManyWebhooks => "too-many-webhooks",
             Self::NotSentYet => "not-sent-yet",
             Self::WebhookEnded => "webhook-ended",
+            Self::DelegationEnded => "delegation-ended",
             Self::TooManyRenewals => "too-many-renewals",
             Self::NotOfTheDelegation(_) => "not-of-the-delegation",
             Self::SpcNotRenewed(_) => "spc-not-renewed",

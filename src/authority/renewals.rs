@@ -211,11 +211,9 @@ fn given(
 
 /// A loan ends a right, so it must not have ended; and it must hold all numbers, since no other loan will be looked at.
 fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refused> {
-    if loan.belief.superseded_at.is_some() {
-        return Err(Refused::NotFound("delegation"));
-    }
-    if let Some(end) = loan.window.until().filter(|end| *end <= now) {
-        return Err(Refused::Over(end));
+    let is_over = loan.window.until().is_some_and(|end| end <= now);
+    if is_over || loan.belief.superseded_at.is_some() {
+        return Err(Refused::DelegationEnded);
     }
     if let Some(spc) = list.spcs().next() {
         return Err(Refused::SpcNotRenewed(spc.clone()));

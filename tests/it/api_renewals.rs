@@ -66,7 +66,7 @@ fn an_agent_renews_until_it_is_told_to_stop(api: Api) {
     api.post(&key, url, &asking(&["one:12125551002"]))
         .problem(403, "outside-renewal");
     api.post(&key, url, &json!({ "tktype": "TNAuthList" }))
-        .problem(400, "malformed-member");
+        .problem(400, "missing-member");
 
     let end = format!("/v1/delegations/{}/end", member(&right, "delegation"));
     let at = json!({ "at": "2026-01-01T00:08:00Z" });
@@ -119,7 +119,7 @@ fn a_malformed_right_is_told_what_is_wrong(api: Api) {
     with("lifetime", json!("600")).problem(400, "malformed-member");
     with("not_after", json!("2025-12-31T23:59:59Z")).problem(400, "window-over");
     with("not_after", json!("tomorrow")).problem(400, "malformed-member");
-    with("numbers", json!([])).problem(400, "malformed-member");
+    with("numbers", json!([])).problem(400, "unknown-member");
     for name in [
         "account",
         "delegation",
@@ -130,7 +130,7 @@ fn a_malformed_right_is_told_what_is_wrong(api: Api) {
         let mut body = wanted(&api);
         body.as_object_mut().expect("an object").remove(name);
         let answer = api.post(&api.provisioner, "/v1/renewals", &body);
-        answer.problem(400, "malformed-member");
+        answer.problem(400, "missing-member");
     }
     api.get(&api.acme, "/v1/renewals/x")
         .problem(404, "not-found");

@@ -190,7 +190,7 @@ fn it_is_for_one_list_and_one_key(world: World) {
     for wrong in [
         request(&["one:12125551002"], false, None),
         request(&[NUMBER, "one:12125551002"], false, None),
-        request(&["range:12125551001+1"], false, None),
+        request(&["range:12125551001+2"], false, None),
         request(&[NUMBER], true, None),
         request(&[NUMBER], false, Some(601)),
         other_key.expect("a request"),
@@ -395,7 +395,12 @@ fn a_right_is_given_for_what_the_delegation_holds(world: World) {
         assert!(given.is_err(), "{caller:?}");
     }
     world.ends(&loan, None);
-    assert_eq!(wrong(fine()), "window-over");
+    assert_eq!(wrong(fine()), "delegation-ended");
+    world.seconds_pass(1);
+    let lasted = world.lends("acme", "1.212.555.10XX");
+    world.seconds_pass(1);
+    world.ends(&lasted, None);
+    assert_eq!(wrong(wanted(&lasted)), "delegation-ended");
     let page = Page::new(10, None);
     let all = world.authority.renewals(&world.provisioner(), &page);
     assert_eq!(all.expect("a page").items, []);
