@@ -72,8 +72,8 @@ fn an_agent_renews_until_it_is_told_to_stop(api: Api) {
     let at = json!({ "at": "2026-01-01T00:08:00Z" });
     let ended = api.post(&api.provisioner, &end, &at).with(200);
     assert_eq!(ended["exposure"]["tokens"], 4);
-    let last = api.call("POST", &key, url, None).with(200);
-    assert_eq!(last["expires"], "2026-01-01T00:08:00Z");
+    let shortened = api.call("POST", &key, url, None).with(200);
+    assert_eq!(shortened["expires"], "2026-01-01T00:08:00Z");
     api.world.seconds_pass(480);
     api.call("POST", &key, url, None)
         .problem(403, "not-authorized");
