@@ -17,7 +17,7 @@ use crate::authority::{IssueError, Issued};
 use crate::domain::claims::TKTYPE;
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::{AccountId, Caller, Denial, TnAuthList, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, Fingerprint, TnAuthList, TokenRequest};
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
 #[derive(Debug, ToSchema)]
@@ -143,19 +143,30 @@ pub(super) fn token_request(mut body: Members) -> Result<TokenRequest, Problem> 
             "`tktype`: only TNAuthList is known here",
         ));
     }
-    let list = |e: TnAuthListError| {
-        Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {e}"))
-    };
-    let print = |e: FingerprintError| {
-        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
-    };
-    let tkvalue = TnAuthList::from_tkvalue(&atc.need::<String>("tkvalue")?).map_err(list)?;
-    let fingerprint = atc.need::<String>("fingerprint")?.parse().map_err(print)?;
+    let tkvalue = list_of(&atc.need::<String>("tkvalue")?)?;
+    let fingerprint = fingerprint_of(&atc.need::<String>("fingerprint")?)?;
     let ca = atc.take("ca")?.unwrap_or(false);
     // What is more than a `u32` is too long for any policy.
     let lifetime = atc
         .take::<u64>("lifetime")?
         .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
     atc.done()?;
-    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(list)
+    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_list(&e))
+}
+
+/// A list as it stands in a body.
+pub(super) fn list_of(tkvalue: &str) -> Result<TnAuthList, Problem> {
+    TnAuthList::from_tkvalue(tkvalue).map_err(|e| malformed_list(&e))
+}
+
+/// A fingerprint as it stands in a body.
+pub(super) fn fingerprint_of(text: &str) -> Result<Fingerprint, Problem> {
+    let print = |e: FingerprintError| {
+        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
+    };
+    text.parse().map_err(print)
+}
+
+fn malformed_list(error: &TnAuthListError) -> Problem {
+    Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {error}"))
 }

@@ -65,6 +65,12 @@ impl TokenRequest {
         self.fingerprint
     }
 
+    /// Whether another request is for a token that says the same, however long it lives.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.list == other.list && self.ca == other.ca && self.fingerprint == other.fingerprint
+    }
+
     /// The lifetime that was asked for, in seconds.
     #[must_use]
     pub const fn lifetime(&self) -> Option<u32> {

@@ -44,6 +44,12 @@ pub enum Denial {
     /// Not the asker's fault: the service has no certificate in force for this code.
     #[error("there is no certificate in force for the service provider code {0}")]
     NoCertificate(Spc),
+    /// The standing right to renew was taken back, or its time is over.
+    #[error("the right to renew has ended")]
+    RenewalEnded,
+    /// What is asked is not what the right to renew is for.
+    #[error("the right to renew is for {0}")]
+    OutsideRenewal(Beyond),
     /// More rows of the inventory touch the list than one decision may weigh.
     #[error(
         "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
@@ -57,13 +63,15 @@ impl Denial {
     /// The code where a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
     /// Codes that say more than a policy can know, so that no policy has them.
-    pub const CODES_OF_RULES: [&str; 7] = [
+    pub const CODES_OF_RULES: [&str; 9] = [
         "forbidden",
         "not-authorized",
         "ends-too-soon",
         "several-spcs",
         "no-certificate",
         "too-fragmented",
+        "renewal-ended",
+        "outside-renewal",
         Self::POLICY_ERROR,
     ];
 
@@ -77,6 +85,8 @@ impl Denial {
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
+            Self::RenewalEnded => "renewal-ended",
+            Self::OutsideRenewal(_) => "outside-renewal",
             Self::TooFragmented { .. } => "too-fragmented",
         }
     }
@@ -92,6 +102,8 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::RenewalEnded
+            | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],
         }
     }
@@ -107,8 +119,30 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::RenewalEnded
+            | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],
         }
+    }
+}
+
+/// In what a request goes beyond a right to renew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    List,
+    Fingerprint,
+    Ca,
+    Lifetime,
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "another list of numbers",
+            Self::Fingerprint => "another key",
+            Self::Ca => "certificates that are no CA's",
+            Self::Lifetime => "tokens that live shorter",
+        })
     }
 }
 
