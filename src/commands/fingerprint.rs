@@ -4,20 +4,27 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tn_authority::acme::AccountKey;
 use tn_authority::domain::Fingerprint;
+use tn_authority::signer::FileKey;
 
 use super::Outcome;
 
 /// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request takes it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The public key as a JWK.
-    jwk: PathBuf,
+    /// The public key as a JWK, or the key on P-256 that `redeem` keeps, in PEM.
+    key: PathBuf,
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let jwk = fs::read_to_string(&args.jwk)
-        .map_err(|e| format!("`{}` cannot be read: {e}", args.jwk.display()))?;
-    println!("{}", Fingerprint::of_jwk(&jwk)?);
+    let text = fs::read_to_string(&args.key)
+        .map_err(|e| format!("`{}` cannot be read: {e}", args.key.display()))?;
+    let fingerprint = if text.contains("-----BEGIN ") {
+        AccountKey::new(FileKey::from_pem(text.as_bytes())?)?.fingerprint()
+    } else {
+        Fingerprint::of_jwk(&text)?
+    };
+    println!("{fingerprint}");
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use serde_json::Value;
 use tempfile::TempDir;
 use tn_authority::acme::{AcmeError, TokenEndpoint, TokenWanted};
 use tn_authority::domain::{Clock, TnAuthList};
@@ -113,6 +114,25 @@ impl Carrier {
             clock: Clock::system(),
         };
         endpoint.token(wanted)
+    }
+
+    /// What the service answers to a caller with this key; `POST` if there is a body.
+    pub fn call(&self, key: &str, path: &str, body: Option<&Value>) -> Value {
+        let roots = fs::read_to_string(self.file("root.pem")).expect("a file");
+        let http = Outgoing::new(Some(&roots), LIMITS, Way::Direct).expect("a client");
+        let url = format!("https://{}{path}", self.address);
+        let body = body.map(Value::to_string);
+        let ask = body.as_deref().map_or(Ask::Get, |body| Ask::Post {
+            media_type: "application/json",
+            body: body.as_bytes(),
+        });
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", bearer.as_str())];
+        let reply = http.send(&url.parse().expect("a URL"), ask, &headers, PATIENCE);
+        let reply = reply.expect("an answer");
+        let text = String::from_utf8_lossy(&reply.body);
+        assert!(reply.status < 300, "{path}: {} {text}", reply.status);
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// The number is ported out: from now on there is no token for it.

@@ -7,18 +7,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tn_authority::domain::Clock;
 use tn_authority::domain::clock::rfc3339;
 
-use super::carrier::{Carrier, EXECUTABLE, PATIENCE};
+use super::carrier::{Carrier, EXECUTABLE, PATIENCE, list};
 use super::little_ca::{Faults, LittleCa};
 use crate::support::{Db, Logged as _, keep_text};
 
 both!(
     one_certificate_and_the_exit_codes,
     a_certificate_is_kept_alive_until_the_number_leaves,
+    a_right_to_renew_keeps_a_certificate_alive_until_the_delegation_ends,
     an_order_that_the_ca_renews_is_canceled_when_the_number_leaves,
 );
 
@@ -27,6 +28,7 @@ struct Enterprise {
     carrier: Carrier,
     ca: LittleCa,
     dir: TempDir,
+    token_url: String,
 }
 
 impl Enterprise {
@@ -35,7 +37,13 @@ impl Enterprise {
         let dir = TempDir::new().expect("a folder");
         let root = fs::read_to_string(carrier.file("root.pem")).expect("a file");
         fs::write(dir.path().join("roots.pem"), ca.root() + &root).expect("a file");
-        Self { carrier, ca, dir }
+        let token_url = carrier.token_url();
+        Self {
+            carrier,
+            ca,
+            dir,
+            token_url,
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -60,7 +68,7 @@ impl Enterprise {
     }
 
     fn redeem(&self, more: &[&str]) -> Command {
-        let mut command = self.command(&["--token-url", &self.carrier.token_url(), "--out"]);
+        let mut command = self.command(&["--token-url", &self.token_url, "--out"]);
         command.arg(self.file("cert.pem")).args(more);
         command
     }
@@ -251,6 +259,46 @@ fn a_certificate_is_kept_alive_until_the_number_leaves(db: Db) {
         log.contains("no more certificates are fetched") && log.contains("ported-out"),
         "{log}"
     );
+}
+
+/// An agent whose key can do nothing but use one right.
+fn a_right_to_renew_keeps_a_certificate_alive_until_the_delegation_ends(db: Db) {
+    let short = Faults {
+        validity: Some((0, 6)),
+        ..Faults::default()
+    };
+    let mut enterprise = Enterprise::new(db, short);
+    // The first certificate, and with it the account key that the right is for, is fetched by hand.
+    ends(&mut enterprise.redeem(&["--numbers", "+12125551001"]), 0);
+    let carrier = &enterprise.carrier;
+    let key = enterprise.file("account.key").display().to_string();
+    let fingerprint = carrier.run(&["fingerprint", &key]);
+    let manager = carrier.run(&["api-key", "create", "--role", "provisioner"]);
+    let agent = ["--role", "renewer", "--account", "acme"];
+    let agent = carrier.run(&[&["api-key", "create"][..], &agent].concat());
+    let loans = carrier.call(&manager, "/v1/accounts/acme/delegations", None);
+    let loan = loans["items"][0]["id"].as_str().expect("a loan");
+    let wanted = json!({
+        "account": "acme",
+        "delegation": loan,
+        "tkvalue": list(&["one:12125551001"]).to_tkvalue(),
+        "fingerprint": fingerprint,
+        "lifetime": 300,
+        "caller": agent.split('_').nth(1),
+    });
+    let right = carrier.call(&manager, "/v1/renewals", Some(&wanted));
+    let token_url = right["token_url"].as_str().expect("a URL");
+    enterprise.token_url = format!("https://{}{token_url}", carrier.address);
+    enterprise.carrier.api_key = agent;
+
+    let mut running = Running::start(&enterprise, &[]);
+    let before = enterprise.ca.asked("certificate");
+    running.until("two certificates by the right", || {
+        enterprise.ca.asked("certificate") >= before + 2
+    });
+    let end = format!("/v1/delegations/{loan}/end");
+    enterprise.carrier.call(&manager, &end, Some(&json!({})));
+    assert_eq!(running.code(), Some(3));
 }
 
 fn an_order_that_the_ca_renews_is_canceled_when_the_number_leaves(db: Db) {
