@@ -9,7 +9,7 @@ use super::body::Body;
 use super::caller::{Manager, Provisioner, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{PageQuery, name, query};
+use super::query::{Key, PageQuery, name, query};
 use super::view::{AccountView, AffectedView, PageView};
 use crate::authority::By;
 use crate::domain::AccountId;
@@ -51,7 +51,7 @@ pub(super) async fn list_accounts(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Account)?;
     let found = web::block(move || service.authority.accounts(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
 }

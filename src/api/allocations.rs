@@ -10,7 +10,7 @@ use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Provisioner, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::view::{AffectedView, AllocationView, PageView};
 use crate::authority::{By, NewAllocation};
 use crate::domain::inventory::Allocation;
@@ -73,7 +73,7 @@ pub(super) async fn list_allocations(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found = web::block(move || {
         service
             .authority

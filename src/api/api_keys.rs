@@ -12,7 +12,7 @@ use super::caller::Administrator;
 use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{PageQuery, name, query};
+use super::query::{Key, PageQuery, name, query};
 use super::view::PageView;
 use crate::authority::Attempt;
 use crate::callers::{NewApiKey, ShownApiKey, USUAL_OVERLAP};
@@ -166,7 +166,7 @@ pub(super) async fn list_api_keys(
     Administrator(caller): Administrator,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Caller)?;
     let now = service.authority.clock.now();
     let found = web::block(move || service.callers.api_keys().list(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |key| ApiKeyView::at(now, key))))

@@ -20,7 +20,7 @@ use super::Service;
 use super::caller::Reader;
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{page, query};
+use super::query::{Key, page, query};
 use super::view::PageView;
 use crate::authority::{AuditEvent, EventFilter, Page, PageOf};
 use crate::domain::{AccountId, Caller};
@@ -143,7 +143,7 @@ pub(super) async fn list_audit_events(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: EventsQuery = query(&request)?;
-    let page = page(query.limit, query.cursor)?;
+    let page = page(query.limit, query.cursor, Key::Uuid)?;
     let filter = EventFilter {
         account: query.account,
         subject: query.subject,

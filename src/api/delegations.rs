@@ -11,7 +11,7 @@ use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Manager, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::view::{AffectedView, DelegationView, PageView};
 use crate::authority::{By, NewDelegation};
 use crate::domain::inventory::Delegation;
@@ -91,7 +91,7 @@ pub(super) async fn list_delegations(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found =
         web::block(move || service.authority.delegations_of(&caller, &account, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DelegationView::from)))

@@ -10,7 +10,7 @@ use super::body::{Body, NumbersBody, UntilBody, WindowBody};
 use super::caller::{Provisioner, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::view::{AffectedView, ExclusionView, PageView};
 use crate::authority::{Affected, By, NewExclusion};
 use crate::domain::inventory::Exclusion;
@@ -70,7 +70,7 @@ pub(super) async fn list_exclusions(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found = web::block(move || {
         service
             .authority

@@ -10,7 +10,7 @@ use super::body::{Body, wrong};
 use super::caller::{Manager, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{name, page, query};
+use super::query::{Key, name, page, query};
 use super::view::{GrantView, PageView};
 use crate::authority::{By, GrantFilter};
 use crate::domain::grant::{GrantState, Jti};
@@ -65,7 +65,7 @@ pub(super) async fn list_grants(
         numbers: query.tn.map(NumberRange::from),
         ..GrantFilter::default()
     };
-    let page = page(query.limit, query.cursor)?;
+    let page = page(query.limit, query.cursor, Key::Jti)?;
     let found = web::block(move || service.authority.grants(&caller, filter, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |grant| GrantView::at(now, &grant))))
 }

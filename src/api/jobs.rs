@@ -11,7 +11,7 @@ use super::Service;
 use super::caller::Reader;
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::view::{PageView, RangeView};
 use crate::domain::job::{Failure, Job, JobState};
 
@@ -202,7 +202,7 @@ pub(super) async fn list_jobs(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found =
         web::block(move || service.authority.read(&caller, |tx| tx.list_jobs(&page))).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, JobView::from)))

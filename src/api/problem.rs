@@ -231,7 +231,7 @@ impl Problem {
                 text.push_str("...");
                 break;
             }
-            if c.is_ascii_graphic() || c == ' ' {
+            if c.is_ascii_graphic() || matches!(c, ' ' | '§') {
                 text.push(c);
             } else {
                 text.extend(c.escape_default());

@@ -8,6 +8,8 @@ use utoipa::IntoParams;
 
 use super::problem::Problem;
 use crate::authority::Page;
+use crate::domain::AccountId;
+use crate::domain::grant::Jti;
 
 const DEFAULT_LIMIT: u16 = 100;
 
@@ -44,28 +46,47 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    /// The page that a list of questions asks for.
-    pub(super) fn page(self) -> Result<Page, Problem> {
-        page(self.limit, self.cursor)
+    /// The page that is asked for of a list whose items have such keys.
+    pub(super) fn page(self, key: Key) -> Result<Page, Problem> {
+        page(self.limit, self.cursor, key)
+    }
+}
+
+/// What items of a list are found by, and so what its cursors look like. One that looks otherwise was damaged on its way;
+/// taken for what it is, it would hide items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Account,
+    /// The id of an API key.
+    Caller,
+    Jti,
+    /// A place in a list, eight digits.
+    Place,
+    Uuid,
+}
+
+impl Key {
+    fn is(self, text: &str) -> bool {
+        let all = |is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
+        match self {
+            Self::Account => text.parse::<AccountId>().is_ok(),
+            Self::Caller => text.len() == 16 && all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+            Self::Jti => Jti::parse(text).is_some(),
+            Self::Place => text.len() == 8 && all(u8::is_ascii_digit),
+            Self::Uuid => text.len() == 36 && text.parse::<uuid::Uuid>().is_ok(),
+        }
     }
 }
 
 /// The page that these two ask for.
-pub(super) fn page(limit: Option<u16>, cursor: Option<String>) -> Result<Page, Problem> {
+pub(super) fn page(limit: Option<u16>, cursor: Option<String>, key: Key) -> Result<Page, Problem> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=Page::MAX_LIMIT).contains(&limit) {
         let detail = format_args!("`limit` is 1 to {}", Page::MAX_LIMIT).to_string();
         return Err(Problem::malformed("malformed-query", detail));
     }
-    // Keys of rows are ids of accounts, UUIDs and jti.
-    let is_cursor = |text: &String| {
-        (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
-    };
     match cursor {
-        Some(cursor) if !is_cursor(&cursor) => Err(Problem::malformed(
+        Some(cursor) if !key.is(&cursor) => Err(Problem::malformed(
             "malformed-query",
             "`cursor` is not one that this service gave",
         )),

@@ -13,7 +13,7 @@ use super::caller::{Asking, Manager, Proven};
 use super::idempotency::{self, Takes, change};
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::token::{
     AnyTokenBody, TokenView, fingerprint_of, forget_if_ended, list_of, token_request,
 };
@@ -125,7 +125,7 @@ pub(super) async fn list_renewals(
     Proven(caller): Proven,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found = web::block(move || service.authority.renewals(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, RenewalView::from)))
 }

@@ -11,7 +11,7 @@ use super::caller::{Provisioner, Reader};
 use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{PageQuery, query};
+use super::query::{Key, PageQuery, query};
 use super::view::PageView;
 use crate::authority::{Listed, ListedChain, PageOf, Patience, RefusedFile};
 use crate::domain::certificate::Certificate;
@@ -116,7 +116,7 @@ pub(super) async fn list_signers(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Place)?;
     let listed = service.authority.list_signers(&caller)?;
     let numbered = listed.into_iter().enumerate().collect();
     let page = page.of_all(numbered, |(place, _)| format!("{place:08}"));

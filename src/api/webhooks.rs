@@ -15,7 +15,7 @@ use super::caller::Proven;
 use super::idempotency::change;
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{PageQuery, id, query};
+use super::query::{Key, PageQuery, id, query};
 use super::view::PageView;
 use crate::authority::{By, NewWebhook};
 use crate::domain::webhook::{Delivery, DeliveryState, EventKind, TargetUrl, Webhook};
@@ -150,7 +150,7 @@ pub(super) async fn list_webhooks(
     Proven(caller): Proven,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found = web::block(move || service.authority.webhooks(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, WebhookView::from)))
 }
@@ -285,7 +285,7 @@ pub(super) async fn list_deliveries(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    let page = query::<PageQuery>(&request)?.page()?;
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
     let found = web::block(move || service.authority.deliveries(&caller, id, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DeliveryView::from)))
 }

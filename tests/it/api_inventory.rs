@@ -360,6 +360,8 @@ fn grants_are_listed_and_withdrawn(api: Api) {
         "limit=x",
         "cursor=%00",
         "cursor=",
+        "cursor=x",
+        "cursor=01a20f37-5430-7000-8000-000000000000",
         "nope=1",
     ] {
         api.get(&api.auditor, &format!("/v1/grants?{query}"))

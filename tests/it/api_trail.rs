@@ -78,6 +78,8 @@ fn a_wrong_question_is_refused(api: Api) {
         "limit=x",
         "cursor=%00",
         "cursor=a%20b",
+        "cursor=x",
+        "cursor=01a20f37-5430",
         "account=a%2Fb",
         "request_id=x",
         "from=yesterday",
