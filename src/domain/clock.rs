@@ -98,8 +98,24 @@ pub fn is_written(time: &Time) -> bool {
     (1..=9999).contains(&time.year())
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+/// How far the second has gone, in nanoseconds, if it is the system's second now; else nothing of it has passed. Only to
+/// tell what came first; nothing is decided by it.
+#[must_use]
+pub fn within_second(second: Time) -> u32 {
+    let now = precise_time();
+    if now.timestamp() == second.timestamp() {
+        now.timestamp_subsec_nanos().min(999_999_999)
+    } else {
+        0
+    }
+}
+
 fn system_time() -> Time {
-    let now = Utc::now();
+    let now = precise_time();
     now.with_nanosecond(0).unwrap_or(now)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn precise_time() -> Time {
+    Utc::now()
 }

@@ -54,7 +54,7 @@ use std::time::Duration;
 use uuid::timestamp::context::ContextV7;
 use uuid::{Timestamp, Uuid};
 
-use crate::domain::clock::Time;
+use crate::domain::clock::{Time, within_second};
 use crate::telemetry::Metrics;
 use writer::Writer;
 
@@ -229,12 +229,13 @@ impl Store {
     }
 }
 
-/// Makes an id for a new row. Ids of one process grow, also within one second.
+/// Makes an id for a new row. Ids of one process grow, also within one second; those of several processes are in the order
+/// of their milliseconds.
 #[must_use]
 pub fn new_id(now: Time) -> Uuid {
     static CONTEXT: std::sync::Mutex<ContextV7> = std::sync::Mutex::new(ContextV7::new());
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, 0))
+    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, within_second(now)))
 }
 
 #[derive(Debug)]
