@@ -55,7 +55,9 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    Builder::from_env(Env::default().default_filter_or(level.as_str()))
+    // What the HTTP library says of malformed heads: anybody could ring an alarm with them.
+    let usual = format!("{level},actix_http::h1::dispatcher=off");
+    Builder::from_env(Env::default().default_filter_or(usual))
         .format(move |out, record| {
             let time = out.timestamp_millis().to_string();
             let line = if json {

@@ -96,6 +96,8 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .on_connect(keep_certificate)
         .workers(workers)
         .max_connections((server.max_connections / workers).max(1))
+        // One that sends nothing takes up a connection, and not a place that others wait for.
+        .max_connection_rate((server.max_connections / workers).max(1))
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
     let public = match tls {

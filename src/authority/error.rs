@@ -24,7 +24,7 @@ pub enum Refused {
     /// No such row or grant.
     #[error("there is no {0} with this id")]
     NotFound(&'static str),
-    #[error("the account has a parent already, which cannot be changed")]
+    #[error("the account is there already, and its parent, or that it has none, cannot be changed")]
     ParentChange,
     #[error("an account cannot be its own parent")]
     OwnParent,

@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for AccountId {
 pub enum TextError {
     #[error("has more than {LONGEST_TEXT} characters")]
     Long,
-    #[error("has a control character")]
+    #[error("has a control character, or one that turns the writing direction")]
     Control,
 }
 
@@ -72,10 +72,17 @@ pub fn text_for_people(text: &str) -> Result<String, TextError> {
     if text.chars().count() > LONGEST_TEXT {
         return Err(TextError::Long);
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(steers) {
         return Err(TextError::Control);
     }
     Ok(text.to_owned())
+}
+
+/// Whether a character ends a line, steers a terminal or turns the writing direction.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An account as the carrier keeps it.

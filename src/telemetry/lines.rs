@@ -120,7 +120,11 @@ fn escaped(text: &str, escape: impl Fn(u32) -> String) -> String {
         match c {
             '\n' => visible.push_str("\\n"),
             '\r' => visible.push_str("\\r"),
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
                 visible.push_str(&escape(c.into()));
             }
             c if c.is_control() => visible.push_str(&escape(c.into())),

@@ -8,6 +8,7 @@ use super::draft::Row;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, Dialect, Line};
 use crate::domain::Window;
+use crate::domain::account::steers;
 use crate::domain::clock::from_unix;
 
 /// The columns that all of them have come first.
@@ -73,7 +74,7 @@ pub(super) fn text(name: &str, text: &str) -> Result<Option<String>, String> {
     if text.chars().count() > LONGEST_TEXT {
         return Err(format!("{name} has more than {LONGEST_TEXT} characters"));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(steers) {
         return Err(format!("{name} has a control character: `{}`", shown(text)));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
