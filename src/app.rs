@@ -208,6 +208,7 @@ fn compose(
             horizon: config.tokens.max_horizon,
         },
         aging: config.aging.days.clone(),
+        claim_constraints: config.tokens.jwt_claim_constraints,
         metrics,
     };
     let authority = Arc::new(authority);

@@ -159,6 +159,8 @@ pub struct Tokens {
     pub max_lifetime: u32,
     /// The longest in grant-horizon mode.
     pub max_horizon: u32,
+    /// Whether tokens for JWTClaimConstraints can be had, as far as policies permit.
+    pub jwt_claim_constraints: bool,
 }
 
 /// How long disconnected numbers age before they can be lent again.
@@ -316,6 +318,7 @@ impl Default for Tokens {
             min_lifetime: 300,
             max_lifetime: 86_400,
             max_horizon: 2_592_000,
+            jwt_claim_constraints: false,
         }
     }
 }

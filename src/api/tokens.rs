@@ -12,6 +12,7 @@ use super::body::{Body, Members, wrong};
 use super::caller::Proven;
 use super::problem::{Problem, ProblemView};
 use super::token::{TokenView, token_request};
+use crate::authority::Authority;
 use crate::domain::{AccountId, Caller, TokenRequest};
 
 /// The most requests in one bulk.
@@ -68,7 +69,7 @@ pub(super) async fn issue_tokens(
     Proven(caller): Proven,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let requests = requests(body.read_bulk().await?)?;
+    let requests = requests(&service.authority, body.read_bulk().await?)?;
     let count = requests.len();
     let (wanted, places) = well_formed(&requests);
     let signed = service.authority.issue_all(&caller, wanted).await?;
@@ -90,7 +91,7 @@ pub(super) async fn issue_tokens(
 type Parsed = Result<(AccountId, TokenRequest), Problem>;
 
 /// Each request, parsed or refused for itself.
-fn requests(mut body: Members) -> Result<Vec<Parsed>, Problem> {
+fn requests(authority: &Authority, mut body: Members) -> Result<Vec<Parsed>, Problem> {
     let items: Vec<Value> = body.need("requests")?;
     body.done()?;
     if !(1..=MOST).contains(&items.len()) {
@@ -100,7 +101,7 @@ fn requests(mut body: Members) -> Result<Vec<Parsed>, Problem> {
     let one = |item| {
         let mut item = Members::of(item, "an item of `requests`")?;
         let account: String = item.need("account")?;
-        let wanted = token_request(item)?;
+        let wanted = token_request(authority, item)?;
         // What is no id is the id of no account.
         let account = account.parse().map_err(|_| Problem::forbidden())?;
         Ok((account, wanted))

@@ -13,7 +13,7 @@ use cedar_policy::{
 };
 use thiserror::Error;
 
-use crate::domain::{AccountId, Caller, Denial, TokenRequest};
+use crate::domain::{AccountId, Caller, Denial, TkType, TokenRequest};
 
 /// Why the policies cannot be used. The service does not start with such policies.
 #[derive(Debug, Error)]
@@ -57,17 +57,22 @@ struct Names {
     service: EntityUid,
     ask: EntityUid,
     mint: EntityUid,
+    mint_claim_constraints: EntityUid,
     read: EntityUid,
     manage: EntityUid,
     provision: EntityUid,
 }
 
 const SCHEMA: &str = include_str!("../../policies/tn-authority.cedarschema");
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("mint.cedar", include_str!("../../policies/mint.cedar")),
     (
         "inventory.cedar",
         include_str!("../../policies/inventory.cedar"),
+    ),
+    (
+        "claim-constraints.cedar",
+        include_str!("../../policies/claim-constraints.cedar"),
     ),
 ];
 
@@ -172,7 +177,12 @@ impl Policy {
                 entities.as_ref(),
             )
         };
-        let response = evaluate(&self.names.mint).ok_or(Denial::NotTheCallers)?;
+        // Each type of token has an action of its own, so that no policy permits one that it was not written for.
+        let mint = match request.tkvalue().tktype() {
+            TkType::TnAuthList => &self.names.mint,
+            TkType::JwtClaimConstraints => &self.names.mint_claim_constraints,
+        };
+        let response = evaluate(mint).ok_or(Denial::NotTheCallers)?;
         if allowed(&response) {
             return Ok(());
         }
@@ -299,6 +309,7 @@ impl Names {
             service: uid("Service::\"tn-authority\"")?,
             ask: uid("Action::\"ask\"")?,
             mint: uid("Action::\"mint\"")?,
+            mint_claim_constraints: uid("Action::\"mint-claim-constraints\"")?,
             read: uid("Action::\"read\"")?,
             manage: uid("Action::\"manage\"")?,
             provision: uid("Action::\"provision\"")?,
@@ -326,12 +337,12 @@ fn token(request: &TokenRequest, lifetime: u32) -> Option<Context> {
         ("lifetime".to_owned(), long(lifetime.into())),
         (
             "entries".to_owned(),
-            long(request.list().entries().len() as u64),
+            long(request.tkvalue().entries() as u64),
         ),
         ("numbers".to_owned(), long(numbers)),
         (
             "spcs".to_owned(),
-            long(request.list().spcs().count() as u64),
+            long(request.tkvalue().spcs().count() as u64),
         ),
     ])
     .ok()

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
+use super::claims::NotStrict;
 use super::clock::{Time, rfc3339};
 use super::inventory::Reason;
 use super::number::NumberRange;
@@ -34,6 +35,9 @@ pub enum Denial {
     /// Not the asker's fault: the service has no certificate in force for this code.
     #[error("there is no certificate in force for the service provider code {0}")]
     NoCertificate(Spc),
+    /// Well-formed in another dialect than the account's, so for this account it is malformed.
+    #[error("{0}")]
+    NotStrict(NotStrict),
     /// More rows of the inventory touch the list than one decision may weigh.
     #[error(
         "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
@@ -52,6 +56,8 @@ impl Denial {
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
+            Self::NotStrict(NotStrict::TkValue(_)) => "malformed-tkvalue",
+            Self::NotStrict(NotStrict::Fingerprint(_)) => "malformed-fingerprint",
             Self::TooFragmented { .. } => "too-fragmented",
         }
     }
@@ -66,6 +72,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::NotStrict(_)
             | Self::TooFragmented { .. } => &[],
         }
     }

@@ -84,7 +84,8 @@ impl Order {
         Ok(Grant {
             jti: self.jti.clone(),
             account: self.account.clone(),
-            list: self.request.list().clone(),
+            tkvalue: self.request.tkvalue().clone(),
+            dialect: facts.dialect,
             ca: self.request.ca(),
             fingerprint: self.request.fingerprint(),
             issued_at: self.now,
@@ -106,7 +107,8 @@ impl Order {
             Err(denial) => (
                 denial.code(),
                 json!({
-                    "tkvalue": shortened(&self.request.list().to_tkvalue()),
+                    "tktype": self.request.tkvalue().tktype(),
+                    "tkvalue": shortened(&self.request.tkvalue().text()),
                     "ca": self.request.ca(),
                     "lifetime": self.request.lifetime(),
                     "reason": denial.to_string(),
@@ -279,6 +281,7 @@ fn who_asks(
         }
         facts.standing = Standing::Good;
         facts.lifetime = account.lifetime;
+        facts.dialect = account.dialect;
         asked.probes.add(*asker, Some(&account.id), numbers);
         asked.lent_probes.add(*asker, Some(&account.id), numbers);
         for above in &account.above {

@@ -109,6 +109,8 @@ table! {
         justified_by -> Text,
         withdrawn_at -> Nullable<BigInt>,
         withdrawal_reason -> Nullable<Text>,
+        tktype -> Text,
+        dialect -> Text,
     }
 }
 
@@ -182,10 +184,18 @@ table! {
     }
 }
 
+table! {
+    legacy_accounts (account_id) {
+        account_id -> Text,
+        since -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
     horizon_accounts,
+    legacy_accounts,
     grants,
     grant_numbers
 );

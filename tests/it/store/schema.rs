@@ -99,6 +99,9 @@ fn every_column_of_sqlite_stands_below_a_comment() {
             if line.starts_with("CREATE TABLE") {
                 assert!(above.starts_with("--"), "{name}: no comment above {line}");
                 inside = true;
+            } else if line.starts_with("ALTER TABLE") && line.contains("ADD COLUMN") {
+                assert!(above.starts_with("--"), "{name}: no comment above {line}");
+                columns += 1;
             } else if line.starts_with(')') {
                 inside = false;
             } else if inside && line.starts_with(|c: char| c.is_ascii_lowercase()) {
