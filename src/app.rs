@@ -8,14 +8,14 @@ pub use http::{HttpError, Running, Stopper, check_listener, start};
 
 use std::fs;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::Service;
-use crate::api::Uploads;
+use crate::api::{Facade, Service, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, Patience, Policy, PolicyError, Refused, Rotation, Signers,
@@ -222,10 +222,23 @@ fn compose(
         },
         authority,
         callers: Callers::new(store, pepper, clock.clone()),
+        facade: facade(config),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
+}
+
+/// The facade, if it is on.
+fn facade(config: &Config) -> Option<Facade> {
+    let section = &config.facade;
+    let crl_url = section.crl_url.clone().filter(|_| section.enabled)?;
+    Some(Facade::new(
+        crl_url,
+        section.access_lifetime,
+        NonZeroU32::new(section.logins_per_minute)?,
+        config.server.behind_proxy,
+    ))
 }
 
 /// Checks that there is, or will be, a secret for the API keys; makes none.

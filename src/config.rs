@@ -3,6 +3,7 @@
 //! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. A key that nobody
 //! knows is an error: a mistyped one would otherwise be a default that nobody chose.
 
+mod facade;
 mod secret;
 mod share;
 mod validate;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::domain::{AccountId, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
+pub use facade::Facade;
 pub use secret::{DatabaseUrl, Secret, SecretError};
 pub use share::Share;
 
@@ -47,6 +49,7 @@ pub struct Config {
     pub policy: Policy,
     pub imports: Imports,
     pub api_keys: ApiKeys,
+    pub facade: Facade,
     pub log: Log,
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{self, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, path::Operation,
 };
@@ -14,8 +14,8 @@ use utoipa_swagger_ui::Config;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, certs, delegations, disconnects, exclusions, grants, health, imports,
-    jobs, numbers, signers, token, tokens,
+    accounts, allocations, certs, delegations, disconnects, exclusions, facade, grants, health,
+    imports, jobs, numbers, signers, token, tokens,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -37,6 +37,7 @@ use super::{
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         signers::list_signers, signers::reload_signers,
+        facade::log_in, facade::issue_spc_token,
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
@@ -65,6 +66,12 @@ impl Modify for Bearer {
             .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let access = ApiKeyValue::with_description(
+            "Authorization",
+            "The access token of the facade's login, without a scheme",
+        );
+        let access = SecurityScheme::ApiKey(ApiKey::Header(access));
+        components.add_security_scheme("facade", access);
     }
 }
 
@@ -103,6 +110,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
     let fails = guarded || path == "/readyz";
     let named = path.contains('{')
         && !path.starts_with("/at/")
+        && !path.starts_with("/api/")
         && operation.operation_id.as_deref() != Some("put_account");
     let common = [
         (

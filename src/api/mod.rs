@@ -12,6 +12,7 @@ mod disconnects;
 pub mod docs;
 mod exchange;
 mod exclusions;
+mod facade;
 mod grants;
 mod health;
 mod imports;
@@ -40,6 +41,7 @@ use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
+pub use facade::Facade;
 use problem::Problem;
 
 /// What the handlers call.
@@ -49,6 +51,8 @@ pub struct Service {
     pub callers: Callers,
     pub jobs: Jobs,
     pub uploads: Uploads,
+    /// For clients of STI-PAs; `None` if it is off.
+    pub facade: Option<Facade>,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; of a table, each piece of it.
@@ -145,6 +149,15 @@ pub fn app(
         InitError = (),
     >,
 > {
+    let with_facade = |cfg: &mut ServiceConfig| {
+        routes(cfg);
+        facade::routes(cfg);
+    };
+    let routes: fn(&mut ServiceConfig) = if service.facade.is_some() {
+        with_facade
+    } else {
+        routes
+    };
     with(service, routes)
 }
 

@@ -5,10 +5,14 @@
 //! elsewhere.
 
 mod api_key;
+mod flood;
 mod pepper;
+mod session;
 
 pub use api_key::{ApiKeyError, NewApiKey, ShownApiKey};
+pub use flood::FloodGate;
 pub use pepper::{Pepper, PepperError};
+pub use session::AccessToken;
 
 use std::sync::Arc;
 
@@ -16,7 +20,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::{Caller, Clock};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{ApiKey, Store, StoreError, Tx};
 use api_key::PresentedKey;
 
 /// Why nobody is proven.
@@ -72,12 +76,7 @@ impl Callers {
                     .is_none_or(|revoked| self.clock.now() < revoked)
         });
         let known = proven.ok_or(Unproven::Invalid)?;
-        Ok(Caller {
-            id: known.id,
-            role: known.role,
-            accounts: known.accounts,
-            request_id,
-        })
+        Ok(caller(known, request_id))
     }
 
     /// Makes a key. What is returned is the only time that it is shown.
@@ -96,5 +95,15 @@ impl Callers {
         let now = self.clock.now();
         let work = move |tx: &mut Tx<'_>| tx.revoke_api_key(&id, now);
         self.store.change("revoke-api-key", work).await
+    }
+}
+
+/// The caller whom a key proves.
+fn caller(known: ApiKey, request_id: Uuid) -> Caller {
+    Caller {
+        id: known.id,
+        role: known.role,
+        accounts: known.accounts,
+        request_id,
     }
 }

@@ -97,6 +97,11 @@ impl Pepper {
     /// Whether a presented key has the secret of this hash; takes the same time whatever differs.
     pub(super) fn matches(&self, key: &PresentedKey<'_>, hash: &[u8]) -> bool {
         self.hash(key.secret())
-            .is_ok_and(|own| own.len() == hash.len() && memcmp::eq(&own, hash))
+            .is_ok_and(|own| are_equal(&own, hash))
     }
+}
+
+/// Whether two hashes are equal; takes the same time whatever differs.
+pub(super) fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && memcmp::eq(one, other)
 }

@@ -5,6 +5,7 @@ pub mod allocation;
 pub mod api_key;
 pub mod certificate;
 pub mod check;
+pub mod claim_constraints;
 pub mod delegation;
 pub mod demo;
 pub mod exclusion;

@@ -50,6 +50,9 @@ impl Config {
                 "is less than `tokens.min_lifetime`, so that no token could be signed",
             );
         }
+        if let Some((key, why)) = self.facade.fault() {
+            return wrong(key, why);
+        }
         self.validate_signer()?;
         if self.api_keys.secret.is_some() && self.api_keys.secret_file.is_some() {
             return wrong(

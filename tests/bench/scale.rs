@@ -196,6 +196,7 @@ fn authority(url: &str) -> Authority {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        claim_constraints: false,
         metrics,
     }
 }

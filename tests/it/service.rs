@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceRespon
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer, rt};
 use serde_json::Value;
-use tn_authority::api::{self, Service, Uploads};
+use tn_authority::api::{self, Facade, Service, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper};
 use tn_authority::domain::{Role, TnAuthList};
@@ -20,6 +21,10 @@ use tn_authority::domain::{Role, TnAuthList};
 use crate::support::{Kind, World, account, fingerprint, wait};
 
 pub const LIMIT: usize = 262_144;
+/// Where the facade says that certificates are revoked.
+pub const CRL: &str = "http://crl.example/spc.crl";
+/// Seconds that an access token of the facade lives.
+pub const ACCESS: u32 = 900;
 /// The longest table that is taken.
 pub const UPLOAD_LIMIT: u64 = 1_048_576;
 /// How many imports may wait.
@@ -45,6 +50,11 @@ impl From<Kind> for Api {
 
 impl Api {
     pub fn over(world: World) -> Self {
+        Self::with_facade(world, None)
+    }
+
+    /// With a facade, at which each user and address may log in so often in a minute.
+    pub fn with_facade(world: World, facade: Option<u32>) -> Self {
         world.carrier_holds("1.212.555.1XXX");
         world.lends("acme", "+12125551000+900");
         world.knows("other");
@@ -63,6 +73,10 @@ impl Api {
                 max_bytes: UPLOAD_LIMIT,
                 max_ended_ppm: 100_000,
             },
+            facade: facade.map(|logins| {
+                let logins = NonZeroU32::new(logins).expect("some logins");
+                Facade::new(CRL.to_owned(), ACCESS, logins, false)
+            }),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),
