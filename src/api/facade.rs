@@ -110,7 +110,6 @@ pub(super) struct SpcTokenView {
         (status = 403, description = "The credentials prove nobody; who logs in is not told why"),
         (status = 404, description = "The facade is off"),
         (status = 429, description = "Too many logins of this user or from this address; Retry-After says when to come again"),
-        (status = 503, description = "The store is not available; come again"),
     ),
 )]
 pub(super) async fn log_in(

@@ -25,7 +25,7 @@ use crate::domain::grant::{Grant, Jti};
 use crate::domain::hex::hex;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::signing::Candidate;
-use crate::domain::{AccountId, Denial, Spc, TokenRequest};
+use crate::domain::{AccountId, Denial, Dialect, Spc, TokenRequest};
 
 /// How many rows of one table a batch may load before its orders are looked at one by one.
 const ROWS_PER_BATCH: usize = 50_000;
@@ -79,7 +79,14 @@ impl Order {
     }
 
     fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
-        self.policy.clone()?;
+        if let Err(denial) = &self.policy {
+            // What is malformed for the account is told before what a policy says of it, but not to strangers.
+            if facts.standing == Standing::Good {
+                let in_dialect = self.request.is_in(facts.dialect);
+                in_dialect.map_err(Denial::NotStrict)?;
+            }
+            return Err(denial.clone());
+        }
         let decision = decision::decide(&self.question(facts.lifetime), facts)?;
         Ok(Grant {
             jti: self.jti.clone(),
@@ -96,6 +103,15 @@ impl Order {
             justified_by: decision.justified_by,
             withdrawal: None,
         })
+    }
+
+    /// Whether no fact could change the answer.
+    fn is_settled(&self) -> bool {
+        match &self.policy {
+            Ok(()) => false,
+            Err(Denial::NotTheCallers) => true,
+            Err(_) => self.request.is_in(Dialect::Strict).is_ok(),
+        }
     }
 
     fn event(&self, outcome: &Result<Grant, Denial>) -> AuditEvent {
@@ -176,7 +192,7 @@ impl Tx<'_> {
     }
 }
 
-/// Reads the facts of all orders that policy has let through.
+/// Reads the facts of all orders that policy has not settled.
 fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     let mut facts: Vec<Facts> = orders
         .iter()
@@ -187,7 +203,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         .collect();
     let open: Vec<(usize, &Order)> = (0..)
         .zip(orders.iter().copied())
-        .filter(|(_, o)| o.policy.is_ok())
+        .filter(|(_, o)| !o.is_settled())
         .collect();
     if open.is_empty() {
         return Ok(facts);

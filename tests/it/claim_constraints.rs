@@ -24,7 +24,7 @@ both!(
 const ENHANCED: &str = "3040a00e300c160a636f6e666964656e6365a120301e301c160a636f6e666964656e6365300e0c04686967680c066d65\
                         6469756da20c300a16087072696f72697479";
 /// `mustInclude` of `rcd`.
-const RCD: &str = "3009a0073005160372636400";
+const RCD: &str = "3009a00730051603726364";
 
 fn read(der: &str) -> Result<ClaimConstraints, String> {
     ClaimConstraints::from_der(&hex(der)).map_err(|e| e.to_string())
@@ -62,13 +62,13 @@ fn published_constraints_say_what_is_said_of_them() {
 #[test]
 fn malformed_der_is_told_what_is_wrong() {
     for (der, why) in [
-        ("", "is empty"),
+        ("", "the value is empty"),
         ("3000", "says nothing"),
-        ("3080a00730051603726364", "indefinite length"),
-        ("300981a007300516037263640000", "not"),
+        ("3080a007300516037263640000", "indefinite length"),
+        ("308109a00730051603726364", "shortest form"),
         ("3009a007300516037263", "runs past the end"),
-        (RCD, "bytes follow behind the constraints"),
-        ("3109a0073005160372636 4".trim(), "x"),
+        (&format!("{RCD}00"), "bytes follow behind the constraints"),
+        ("3109a00730051603726364", "expected a SEQUENCE"),
         ("3009a00730051303726364", "expected an IA5String"),
         ("3009a00730050c03726364", "expected an IA5String"),
         ("3009a0073005160372e364", "printable ASCII"),
@@ -97,7 +97,6 @@ fn malformed_der_is_told_what_is_wrong() {
             "which no PASSporT can fulfil",
         ),
         ("3009 a2073005160369 6174", "every PASSporT has"),
-        ("300e a10c300a3008160161 30030c0178", "runs past the end"),
         ("300b a1093007300516016 13000", "a list of values is empty"),
         (
             "3009 a107300530031601 61",
@@ -105,7 +104,7 @@ fn malformed_der_is_told_what_is_wrong() {
         ),
         (
             "3010 a10e300c300a1601613005 0c01780500",
-            "runs past the end",
+            "expected a UTF8String",
         ),
         (
             "3011 a10f300d300b1601613006 0c01780c0178",
@@ -126,9 +125,6 @@ fn malformed_der_is_told_what_is_wrong() {
         ),
     ] {
         let der = der.replace(' ', "");
-        if why == "x" {
-            continue;
-        }
         let error = read(&der).expect_err(&der);
         assert!(error.contains(why), "{der}: {error}, not {why}");
     }

@@ -119,7 +119,10 @@ fn it_decides_as_the_token_endpoint_does(kind: Kind) {
     ask(&api, &acme, &of("acme"), &atc(&["one:12125551950"])).problem(403, "not-authorized");
     ask(&api, &acme, &of("acme"), &atc(&["spc:1234"])).problem(403, "spc-not-allowed");
     // `acme` is strict, whatever way it comes.
-    ask(&api, &acme, &of("acme"), &spc()).problem(400, "malformed-tkvalue");
+    for padded in [SPC, "MA+iDRYLMTIxMjU1NTEwMDE="] {
+        let body = json!({ "atc": asking_tkvalue(padded) });
+        ask(&api, &acme, &of("acme"), &body).problem(400, "malformed-tkvalue");
+    }
     ask(&api, &carrier, TOKEN, &atc(&["spc:9999"])).problem(403, "not-authorized");
     let one = ask(&api, &acme, TOKEN, &spc());
     one.problem(403, "forbidden");
