@@ -124,7 +124,10 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     }
     let chain = match question.request.tkvalue().tktype() {
         TkType::TnAuthList => signing_chain(question, scales.needed)?,
-        TkType::JwtClaimConstraints => any_chain(question, &facts.spcs)?,
+        // They are about no number and no code, so each of the carrier's certificates vouches for them.
+        TkType::JwtClaimConstraints => {
+            signing::choose_any(question.chains, &facts.spcs, question.now)?
+        }
     };
     expires_at = expires_at.min(chain.ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
@@ -213,17 +216,6 @@ fn signing_chain<'a>(
             Err(Denial::SeveralSpcs(all.collect()))
         }
     }
-}
-
-/// Constraints are about no number and no code, so each of the carrier's certificates vouches for them: the first that is
-/// in force, in the order of the codes.
-fn any_chain<'a>(question: &Question<'a>, spcs: &[Spc]) -> Result<&'a Candidate, Denial> {
-    let choose = |spc| signing::choose(question.chains, spc, question.now);
-    let none = || match spcs.first() {
-        Some(first) => Denial::NoCertificate(first.clone()),
-        None => Denial::SeveralSpcs(Vec::new()),
-    };
-    spcs.iter().find_map(choose).ok_or_else(none)
 }
 
 /// The accounts that may have a token for a number at an instant, as far as these rows say; in the order of their ids.

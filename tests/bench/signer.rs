@@ -125,6 +125,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        claim_constraints: false,
         metrics,
     };
     let now = authority.clock.now();

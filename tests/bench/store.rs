@@ -51,6 +51,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
             horizon: 86_400,
         },
         aging: AgingDays::new(),
+        claim_constraints: false,
         metrics,
     };
     let found = authority

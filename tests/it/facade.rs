@@ -1,4 +1,4 @@
-//! A client that is not ours: the unmodified `stir-shaken-toolkit` from PyPI, a process of its own, gets a token for the
+//! A client that is not ours: the unmodified `stir-shaken-toolkit` from `PyPI`, a process of its own, gets a token for the
 //! carrier's own code from the facade of a running service, over TLS, and accepts it.
 //!
 //! The toolkit knows no other STI-PA than that of the United States. So the service has that name here, with a certificate

@@ -24,6 +24,7 @@ mod blocks;
 mod certificates;
 mod chains;
 mod claim_constraints;
+mod claim_constraints_api;
 mod country_tables;
 mod decision;
 mod demo;
