@@ -232,8 +232,8 @@ impl Authority {
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         let signer = signers.signer(&grant.get().chain)?;
         let token = signer.sign(grant).await?;
-        verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
         let grant = grant.get();
+        verifier::lint(&token, grant.dialect).map_err(|e| IssueError::Lint(e.to_string()))?;
         Ok(Issued {
             token,
             jti: grant.jti.clone(),

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use thiserror::Error;
 
 use super::api_key::Ended;
+use super::claims::NotStrict;
 use super::clock::{Time, rfc3339};
 use super::deciding::Deciding;
 use super::inventory::Reason;
@@ -44,6 +45,9 @@ pub enum Denial {
     /// Not the asker's fault: the service has no certificate in force for this code.
     #[error("there is no certificate in force for the service provider code {0}")]
     NoCertificate(Spc),
+    /// Well-formed in another dialect than the account's, so for this account it is malformed.
+    #[error("{0}")]
+    NotStrict(NotStrict),
     /// More rows of the inventory touch the list than one decision may weigh.
     #[error(
         "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
@@ -57,13 +61,15 @@ impl Denial {
     /// The code where a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
     /// Codes that say more than a policy can know, so that no policy has them.
-    pub const CODES_OF_RULES: [&str; 7] = [
+    pub const CODES_OF_RULES: [&str; 9] = [
         "forbidden",
         "not-authorized",
         "ends-too-soon",
         "several-spcs",
         "no-certificate",
         "too-fragmented",
+        "malformed-tkvalue",
+        "malformed-fingerprint",
         Self::POLICY_ERROR,
     ];
 
@@ -77,6 +83,8 @@ impl Denial {
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
+            Self::NotStrict(NotStrict::TkValue(_)) => "malformed-tkvalue",
+            Self::NotStrict(NotStrict::Fingerprint(_)) => "malformed-fingerprint",
             Self::TooFragmented { .. } => "too-fragmented",
         }
     }
@@ -92,6 +100,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::NotStrict(_)
             | Self::TooFragmented { .. } => &[],
         }
     }
@@ -107,6 +116,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::NotStrict(_)
             | Self::TooFragmented { .. } => &[],
         }
     }

@@ -124,6 +124,8 @@ table! {
         withdrawal_reason -> Nullable<Text>,
         policies -> Text,
         policy_set -> Nullable<Text>,
+        tktype -> Text,
+        dialect -> Text,
     }
 }
 
@@ -211,10 +213,18 @@ table! {
     }
 }
 
+table! {
+    legacy_accounts (account_id) {
+        account_id -> Text,
+        since -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
     horizon_accounts,
+    legacy_accounts,
     grants,
     grant_numbers
 );

@@ -138,7 +138,7 @@ fn parameters(path: &str, operation: &Value) -> Vec<Place> {
 fn in_path(path: &str, name: &str) -> Kind {
     let start = path.split('{').next().expect("a start");
     match (start, name) {
-        ("/at/account/" | "/v1/accounts/", "id") => Kind::Account,
+        ("/at/account/" | "/api/v1/account/" | "/v1/accounts/", "id") => Kind::Account,
         ("/v1/numbers/", "tn") => Kind::Number,
         ("/v1/allocations/", "id") => Kind::Allocation,
         ("/v1/delegations/", "id") => Kind::Delegation,
@@ -205,6 +205,9 @@ fn example(operation: &str) -> Example {
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" => body(json!({})),
         "issue_token" => body(asking(&["one:12125551901"])),
+        "issue_spc_token" => body(json!({ "atc": asking(&["one:12125551901"]) })),
+        // What a login tells of users has a scenario of its own.
+        "log_in" => body(json!({ "userId": "x", "password": "x" })),
         "issue_tokens" => {
             let mut one = asking(&["one:12125551901"]);
             one["account"] = json!("shop");
@@ -255,7 +258,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 3] = ["account", "accounts", "parent"];
-    const NAME_NOTHING: [&str; 31] = [
+    const NAME_NOTHING: [&str; 35] = [
         "requests",
         "numbers",
         "start",
@@ -278,6 +281,10 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "tktype",
         "tkvalue",
         "fingerprint",
+        "jwk",
+        "dialect",
+        "userId",
+        "password",
         "atc",
         "role",
         "label",
