@@ -6,9 +6,11 @@ mod http;
 mod policies;
 mod proofs;
 mod rotation;
+mod signals;
 
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use proofs::{Checked, ProofsError, check_issuers};
+pub use signals::on_termination;
 
 use std::fs;
 use std::future::Future;

@@ -3,18 +3,21 @@
 //! # The rooms, and who may import whom
 //! ```text
 //! main, commands -> app -> every room          api -> callers, authority, domain
-//! authority -> store, signer, verifier, domain          callers -> store, domain
+//! authority -> store, signer, verifier, domain          callers -> store, outgoing, domain
 //! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
-//! Only store knows diesel, only api and app know actix, only signer knows cryptoki.
+//! commands -> acme, the enterprise's side -> outgoing, signer, verifier, domain          outgoing: a leaf
+//! Only store knows diesel, only api and app know actix, only signer knows cryptoki, only outgoing knows ureq.
 //! ```
 //! A test reads the sources and fails on a forbidden `use`.
 
+pub mod acme;
 pub mod api;
 pub mod app;
 pub mod authority;
 pub mod callers;
 pub mod config;
 pub mod domain;
+pub mod outgoing;
 pub mod signer;
 pub mod store;
 pub mod telemetry;

@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use commands::{
     account, allocation, api_key, audit, certificate, check, claim_constraints, delegation, demo,
-    exclusion, explain, fingerprint, import, migrate, policy, serve, tn_auth_list, verify,
+    exclusion, explain, fingerprint, import, migrate, policy, redeem, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -40,6 +40,7 @@ enum Command {
 enum Tool {
     Demo(demo::Args),
     Verify(verify::Args),
+    Redeem(Box<redeem::Args>),
     Fingerprint(fingerprint::Args),
     #[command(subcommand)]
     TnAuthList(tn_auth_list::Command),
@@ -89,6 +90,7 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
     match tool {
         Tool::Demo(args) => demo::run(&args),
         Tool::Verify(args) => verify::run(&args),
+        Tool::Redeem(args) => redeem::run(&args),
         Tool::Fingerprint(args) => fingerprint::run(&args),
         Tool::TnAuthList(command) => tn_auth_list::run(&command),
         Tool::ClaimConstraints(command) => claim_constraints::run(command),

@@ -4,41 +4,36 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-use crate::domain::certificate::{self, CertificateError};
+use crate::outgoing::{Ask, HttpsUrl, Limits, Outgoing, OutgoingError, Way};
 
 /// A key set has a few kilobytes.
 pub(super) const MAX_BYTES: usize = 262_144;
-const MAX_HEADER_BYTES: usize = 32_768;
 
 /// Why nothing was fetched.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    #[error("`{url}` does not answer as it should: {error}")]
-    Http {
-        url: String,
-        error: Box<ureq::Error>,
-    },
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
     #[error("`{url}` answers with status {status}; redirects are not followed")]
-    Status { url: String, status: u16 },
+    Status { url: HttpsUrl, status: u16 },
 }
 
 /// Why there is no endpoint.
 #[derive(Debug, Error)]
 pub enum EndpointError {
-    #[error("`{0}` is not an https URL")]
-    NotHttps(String),
+    #[error("`{url}`: {error}")]
+    Url { url: String, error: OutgoingError },
     #[error(transparent)]
-    Roots(#[from] CertificateError),
+    Roots(OutgoingError),
 }
 
 /// An endpoint, and whom it may be vouched for by.
 #[derive(Debug)]
 pub struct Endpoint {
-    url: String,
-    agent: Agent,
+    url: HttpsUrl,
+    http: Outgoing,
+    timeout: Duration,
 }
 
 impl Endpoint {
@@ -51,60 +46,31 @@ impl Endpoint {
         roots_pem: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, EndpointError> {
-        if !url.starts_with("https://") {
-            return Err(EndpointError::NotHttps(url.to_owned()));
-        }
-        let roots = match roots_pem {
-            Some(pem) => {
-                let roots = certificate::Certificate::chain_from_pem(pem)?;
-                let roots = roots
-                    .iter()
-                    .map(|root| Certificate::from_der(root.as_der()).to_owned());
-                RootCerts::new_with_certs(&roots.collect::<Vec<_>>())
-            }
-            None => RootCerts::PlatformVerifier,
+        let limits = Limits {
+            body: MAX_BYTES as u64,
+            time: timeout,
         };
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(roots)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(timeout))
-            .max_response_header_size(MAX_HEADER_BYTES)
-            // A connection is not kept from one fetch to the next: minutes lie between them.
-            .max_idle_connections(0)
-            .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self {
+        let wrong = |error| EndpointError::Url {
             url: url.to_owned(),
-            agent: config.into(),
+            error,
+        };
+        Ok(Self {
+            url: url.parse().map_err(wrong)?,
+            http: Outgoing::new(roots_pem, limits, Way::Direct).map_err(EndpointError::Roots)?,
+            timeout,
         })
     }
 
     /// What the endpoint answers. Blocks, at most as long as it was said.
     pub(super) fn fetch(&self) -> Result<Vec<u8>, FetchError> {
-        let failed = |error| FetchError::Http {
-            url: self.url.clone(),
-            error: Box::new(error),
-        };
-        let request = self
-            .agent
-            .get(&self.url)
-            .header("Accept", "application/jwk-set+json, application/json");
-        let mut response = request.call().map_err(failed)?;
-        let status = response.status().as_u16();
-        if status != 200 {
+        let accept = [("Accept", "application/jwk-set+json, application/json")];
+        let reply = self.http.send(&self.url, Ask::Get, &accept, self.timeout)?;
+        if reply.status != 200 {
             return Err(FetchError::Status {
                 url: self.url.clone(),
-                status,
+                status: reply.status,
             });
         }
-        let body = response.body_mut().with_config().limit(MAX_BYTES as u64);
-        body.read_to_vec().map_err(failed)
+        Ok(reply.body)
     }
 }

@@ -84,7 +84,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
 }
 
 /// Makes a key in a file that nobody else can read, and never takes the place of another.
-fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::Error>> {
+pub(super) fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::Error>> {
     let (key, pem) = FileKey::generate()?;
     let mut file = fs::OpenOptions::new()
         .write(true)

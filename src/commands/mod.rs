@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod import;
 pub mod migrate;
 pub mod policy;
+pub mod redeem;
 pub mod serve;
 pub mod tn_auth_list;
 pub mod verify;

@@ -5,19 +5,27 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
 use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
-use tn_authority::verifier::{Expectations, TrustList, verify};
+use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
 use super::Outcome;
 
 /// Exit code of a check that could not be made; 1 says that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
+/// A chain has a handful of certificates, and who waits for it holds up an order.
+const X5U: Limits = Limits {
+    body: 64 * 1024,
+    time: Duration::from_secs(5),
+};
 
 /// Check an authority token as a CA does (RFC 9448 §6): a line a step; exit 0 accepted, 1 refused, 2 could not be run.
 ///
-/// No URL is ever fetched. Without `--trust`, a chain given by `--x5u-file` is trusted as it is.
+/// No URL is fetched but an `x5u` at a host that `--x5u-host` names. Without `--trust`, a chain given by `--x5u-file` is
+/// trusted as it is; one that was fetched never is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Certificates of trusted authorities, or of the CAs that vouch for them. May be given more than once.
@@ -26,6 +34,13 @@ pub struct Args {
     /// What is published at an `x5u`: URL, `=`, file with the chain. May be given more than once.
     #[arg(long, value_name = "URL=PEM", value_parser = x5u_file)]
     x5u_file: Vec<(String, PathBuf)>,
+    /// A host that the token's `x5u` may be fetched from: HTTPS, no redirects, at most 64 KiB, at most 5 seconds. With a
+    /// port if it is not 443. May be given more than once.
+    #[arg(long, value_name = "HOST", requires = "trust")]
+    x5u_host: Vec<HostPort>,
+    /// The roots of those hosts' TLS certificates; the system's, if it is not given.
+    #[arg(long, value_name = "PEM", requires = "x5u_host")]
+    x5u_ca: Option<PathBuf>,
     #[command(flatten)]
     account: Account,
     /// The identifier of the ACME order, which `tkvalue` has to equal.
@@ -87,16 +102,19 @@ fn check(args: &Args) -> Result<bool, Box<dyn Error>> {
     let identifier = identifier.map(|text| {
         TkValue::read(args.tktype, text, dialect).map_err(|e| format!("`--identifier`: {e}"))
     });
+    let identifier = identifier.transpose()?;
+    let token = token(args)?;
+    let mut trust = trust(args)?;
+    fetch(args, &token, &mut trust)?;
     let expected = Expectations {
-        trust: trust(args)?,
+        trust,
         fingerprint: args.account.fingerprint()?,
         tktype: args.tktype,
         dialect,
-        identifier: identifier.transpose()?,
+        identifier,
         ca: args.ca,
         audience: args.audience.clone(),
     };
-    let token = token(args)?;
     let at = args.at.unwrap_or_else(|| Clock::system().now());
     let report = verify(&token, &expected, at);
     let mut out = io::stdout().lock();
@@ -123,6 +141,32 @@ fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
             .map_err(|e| format!("`{}`: {e}", file.display()))?;
     }
     Ok(trust)
+}
+
+/// Fetches the chain that the token names, if it is at a host of the list and not at hand already. A chain that does not
+/// come is a matter of the network or of the authority, not of the token: the check could not be run.
+fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn Error>> {
+    let Some(url) = verifier::x5u(token).and_then(|url| url.parse::<HttpsUrl>().ok()) else {
+        // The verifier says what is wrong with it.
+        return Ok(());
+    };
+    if !args.x5u_host.contains(&url.host()) || trust.knows(url.as_str()) {
+        return Ok(());
+    }
+    let roots = args.x5u_ca.as_ref().map(read).transpose()?;
+    let reply = Outgoing::new(roots.as_deref(), X5U, Way::Environment)?.send(
+        &url,
+        Ask::Get,
+        &[("Accept", "application/x-pem-file, */*;q=0.1")],
+        X5U.time,
+    )?;
+    if reply.status != 200 {
+        return Err(format!("`x5u` {url}: the answer's status is {}", reply.status).into());
+    }
+    let pem = String::from_utf8(reply.body).map_err(|_| format!("`x5u` {url}: that is no PEM"))?;
+    Ok(trust
+        .publish_pem(url.as_str(), &pem)
+        .map_err(|e| format!("`x5u` {url}: {e}"))?)
 }
 
 impl Account {

@@ -30,6 +30,7 @@ pub mod number;
 pub mod passphrase;
 pub mod proxy;
 pub mod range_set;
+pub mod shown;
 pub mod signing;
 pub mod spc;
 pub mod strict_json;

@@ -1,5 +1,5 @@
-//! Certificate requests (RFC 2986) with the TNAuthList of RFC 8226 §9, for a key of either kind: the carrier's CA makes a
-//! certificate of it.
+//! Certificate requests (RFC 2986) with the TNAuthList of RFC 8226 §9, for a key of either kind: a CA makes a certificate of
+//! it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::{KeyUsage, KeyUsages};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, Version};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
@@ -22,8 +22,10 @@ use crate::domain::{Spc, TnAuthList, TnEntry};
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 
-/// Writes a request, in PEM, and signs it with its key. Blocks for as long as the key takes.
+/// Writes the request of a carrier for one of its codes, in PEM, and signs it with its key. Blocks for as long as the key
+/// takes.
 ///
 /// # Errors
 /// [`SignerError`] if the subject is no name, or the key does not sign.
@@ -32,13 +34,32 @@ pub fn certificate_request(
     spc: &Spc,
     subject: &str,
 ) -> Result<String, SignerError> {
-    let subject: Name = subject.parse()?;
     let list = TnAuthList::from_entries(vec![TnEntry::Spc(spc.clone())])?;
-    let extensions = vec![
+    Ok(pem(&request_der(key, &list, false, subject)?))
+}
+
+/// Writes a request for a list, in DER, and signs it with its key. With `ca` it asks for a certificate that may issue
+/// others. Blocks for as long as the key takes.
+///
+/// # Errors
+/// As [`certificate_request`].
+pub fn request_der(
+    key: &dyn SigningKey,
+    list: &TnAuthList,
+    ca: bool,
+    subject: &str,
+) -> Result<Vec<u8>, SignerError> {
+    let subject: Name = subject.parse()?;
+    let usage = if ca {
+        KeyUsages::KeyCertSign | KeyUsages::CRLSign
+    } else {
+        KeyUsages::DigitalSignature.into()
+    };
+    let mut extensions = vec![
         Extension {
             extn_id: KEY_USAGE,
             critical: true,
-            extn_value: OctetString::new(KeyUsage(KeyUsages::DigitalSignature.into()).to_der()?)?,
+            extn_value: OctetString::new(KeyUsage(usage).to_der()?)?,
         },
         Extension {
             extn_id: ID_PE_TN_AUTH_LIST,
@@ -46,6 +67,17 @@ pub fn certificate_request(
             extn_value: OctetString::new(list.as_der())?,
         },
     ];
+    if ca {
+        let constraints = BasicConstraints {
+            ca,
+            path_len_constraint: None,
+        };
+        extensions.push(Extension {
+            extn_id: BASIC_CONSTRAINTS,
+            critical: true,
+            extn_value: OctetString::new(constraints.to_der()?)?,
+        });
+    }
     let mut values = SetOfVec::new();
     values.insert(Any::encode_from(&extensions)?)?;
     let mut attributes = SetOfVec::new();
@@ -68,7 +100,7 @@ pub fn certificate_request(
         },
         signature: BitString::from_bytes(&der_signature(&signature)?)?,
     };
-    Ok(pem(&request.to_der()?))
+    Ok(request.to_der()?)
 }
 
 /// A certificate's signature is a SEQUENCE of R and S (RFC 5480), unlike that of a token.

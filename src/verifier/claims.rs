@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jws::{JwsError, object};
-use super::report::shown;
 use crate::domain::clock::from_unix;
 use crate::domain::fingerprint::FingerprintError;
+use crate::domain::shown::shown;
 use crate::domain::tkvalue::TkValueError;
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 

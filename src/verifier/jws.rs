@@ -10,7 +10,7 @@ use openssl::sha::sha256;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::report::shown;
+use crate::domain::shown::shown;
 use crate::domain::strict_json;
 
 /// A token of the largest list that an authority would sign is far below this.

@@ -46,6 +46,14 @@ pub fn verify(token: &str, expected: &Expectations, at: Time) -> Report {
     }
 }
 
+/// The URL that a token names for its signer's chain, for those who fetch it. It is the sender's, so it may be fetched only
+/// from a host that is on a list of the reader's.
+#[must_use]
+pub fn x5u(token: &str) -> Option<String> {
+    let jws = jws::Jws::parse(token).ok()?;
+    Some(jws.header("x5u")?.as_str()?.to_owned())
+}
+
 /// Why a token could not be accepted by anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LintError {

@@ -145,17 +145,3 @@ impl fmt::Display for Report {
         f.write_str(if self.accepted { "accepted" } else { "refused" })
     }
 }
-
-/// A stranger's text, safe to print: short, on one line, nothing that a terminal would obey.
-pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut out: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        out.push_str("..");
-    }
-    out
-}

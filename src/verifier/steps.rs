@@ -5,10 +5,11 @@ use chrono::TimeDelta;
 use super::Expectations;
 use super::claims::{AtcClaim, ClaimsError, RegisteredClaims};
 use super::jws::Jws;
-use super::report::{Outcome, Report, Step, shown};
+use super::report::{Outcome, Report, Step};
 use super::trust::{Signer, TrustError};
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
+use crate::domain::shown::shown;
 
 /// How far the clock of an authority may be ahead of ours. There is no leeway for `exp`.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);

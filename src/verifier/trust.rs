@@ -24,9 +24,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::jws::Jws;
-use super::report::shown;
 use crate::domain::Time;
 use crate::domain::certificate::{Certificate, CertificateError, KeyKind};
+use crate::domain::shown::shown;
 
 /// More certificates than any chain of this field has.
 const MAX_CHAIN: usize = 10;
@@ -88,6 +88,12 @@ impl TrustList {
         let url = https(url)?.to_owned();
         self.chains.insert(url, readable_chain(pem)?);
         Ok(())
+    }
+
+    /// Whether somebody said what is published at `url`.
+    #[must_use]
+    pub fn knows(&self, url: &str) -> bool {
+        self.chains.contains_key(url)
     }
 
     /// RFC 9448 §6, step 2: the signer that `x5u` leads to.

@@ -50,6 +50,7 @@ mod oauth;
 mod policy_check;
 mod policy_serve;
 mod proofs;
+mod redeem;
 mod requests;
 mod rotation;
 mod service;

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Ruling;
 use super::question::{Asked, Token, hour_of, weekday_of};
-use crate::domain::Caller;
 use crate::domain::clock::Time;
+use crate::domain::{AccountId, Caller};
 
 /// How many answers are kept: some 300 bytes each.
 const MOST: usize = 65_536;
@@ -89,7 +89,7 @@ impl Decided {
         } = token;
         let mut digest = Sha256::new();
         // Each with its length in front, so that no two questions are written alike.
-        let accounts = accounts.iter().map(|account| account.as_str());
+        let accounts = accounts.iter().map(AccountId::as_str);
         let tktype = tktype.as_str();
         for text in [id.as_str(), role.as_str(), account.as_str(), tktype]
             .into_iter()

@@ -1,10 +1,15 @@
 //! An HTTPS client as anybody's: it trusts the development CA and nothing else.
 
 use std::error::Error;
+use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Reply, Way};
+
+const LIMITS: Limits = Limits {
+    body: 1024 * 1024,
+    time: Duration::from_secs(60),
+};
 
 /// What came back.
 #[derive(Debug)]
@@ -15,26 +20,16 @@ pub struct Answer {
 
 /// A caller with its key.
 pub struct Client {
-    agent: Agent,
+    http: Outgoing,
     url: String,
     authorization: String,
 }
 
 impl Client {
     pub fn new(url: &str, ca_pem: &str, api_key: &str) -> Result<Self, Box<dyn Error>> {
-        let root = Certificate::from_pem(ca_pem.as_bytes())?;
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(RootCerts::new_with_certs(&[root]))
-            .build();
-        // Statuses are answers here, and what the environment says of proxies is not about loopback.
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
         Ok(Self {
-            agent: config.into(),
+            // What the environment says of proxies is not about loopback.
+            http: Outgoing::new(Some(ca_pem), LIMITS, Way::Direct)?,
             url: url.to_owned(),
             authorization: format!("Bearer {api_key}"),
         })
@@ -42,38 +37,51 @@ impl Client {
 
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
         println!("   POST {path} {body}");
-        let request = self.agent.post(format!("{}{path}", self.url));
-        read(
-            request
-                .header("Authorization", &self.authorization)
-                .send_json(body)?,
+        let body = body.to_string();
+        self.json(
+            path,
+            Ask::Post {
+                media_type: "application/json",
+                body: body.as_bytes(),
+            },
         )
     }
 
     pub fn put(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
         println!("   PUT {path} {body}");
-        let request = self.agent.put(format!("{}{path}", self.url));
-        read(
-            request
-                .header("Authorization", &self.authorization)
-                .send_json(body)?,
+        let body = body.to_string();
+        self.json(
+            path,
+            Ask::Put {
+                media_type: "application/json",
+                body: body.as_bytes(),
+            },
         )
     }
 
     pub fn get_text(&self, path: &str) -> Result<String, Box<dyn Error>> {
-        let mut response = self.agent.get(format!("{}{path}", self.url)).call()?;
-        if response.status() != 200 {
-            return Err(format!("GET {path}: {}", response.status()).into());
+        let reply = self.send(path, Ask::Get, &[])?;
+        if reply.status != 200 {
+            return Err(format!("GET {path}: {}", reply.status).into());
         }
-        Ok(response.body_mut().read_to_string()?)
+        Ok(String::from_utf8(reply.body)?)
     }
-}
 
-fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, Box<dyn Error>> {
-    let status = response.status().as_u16();
-    let body = response.body_mut().read_to_string()?;
-    Ok(Answer {
-        status,
-        body: serde_json::from_str(&body)?,
-    })
+    fn json(&self, path: &str, ask: Ask<'_>) -> Result<Answer, Box<dyn Error>> {
+        let reply = self.send(path, ask, &[("Authorization", &self.authorization)])?;
+        Ok(Answer {
+            status: reply.status,
+            body: serde_json::from_slice(&reply.body)?,
+        })
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        ask: Ask<'_>,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Box<dyn Error>> {
+        let url: HttpsUrl = format!("{}{path}", self.url).parse()?;
+        Ok(self.http.send(&url, ask, headers, Duration::MAX)?)
+    }
 }

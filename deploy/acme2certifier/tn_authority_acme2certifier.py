@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Authority tokens (RFC 9447, RFC 9448) for acme2certifier.
+
+acme2certifier offers `tkauth-01` challenges and has nothing that checks their tokens. This module has: it asks
+`tn-authority verify`, a process of its own. It is loaded three times over, always by its name, so that the three are one:
+
+- as the WSGI application (`tn_authority_acme2certifier:application`), in place of acme2certifier's own,
+- as `hooks_module` in the section `Hooks`,
+- as `handler_module` in the section `CAhandler`, for those who sign with acme2certifier's openssl handler.
+
+Whatever is missing or fails refuses the order: without the application, acme2certifier itself refuses every token;
+without the hooks, the handler issues no certificate with a TNAuthList.
+"""
+
+import base64
+import binascii
+import configparser
+import json
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+
+from acme2certifier.acme_srv import challenge as challenge_module
+from acme2certifier.acme_srv import order as order_module
+from acme2certifier.acme_srv.certificate import Certificate as _Certificate
+from acme2certifier.acme_srv.challenge import Challenge as _Challenge
+from acme2certifier.acme_srv.challenge_validators import ValidationResult
+from acme2certifier.acme_srv.db_handler import DBstore
+from acme2certifier.acme_srv.version import __version__ as _ACME2CERTIFIER
+from acme2certifier.cahandlers import openssl_ca_handler
+from cryptography import x509
+
+# The version that this was written for and is tested with. Another one may have moved what is used here.
+TESTED_WITH = "0.46.3"
+# Names the file with the settings of this module; tn_authority.example.cfg shows them all.
+CONFIG = "TN_AUTHORITY_PLUGIN_CONFIG"
+ANY_VERSION = "TN_AUTHORITY_PLUGIN_ANY_VERSION"
+
+TN_AUTH_LIST = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
+UNAUTHORIZED = "urn:ietf:params:acme:error:unauthorized"
+SERVER_INTERNAL = "urn:ietf:params:acme:error:serverInternal"
+
+# The longest token that is looked at, as in `tn-authority verify`.
+MAX_TOKEN = 65536
+# How long a token of single use is remembered after it has expired, in seconds: longer than clocks differ.
+REMEMBERED = 86400
+
+# What the hook has found out about the CSR that this thread is about to sign.
+_in_hand = threading.local()
+
+
+class Refused(Exception):
+    """The order is refused, and the client may know why."""
+
+
+class Broken(Exception):
+    """Nothing could be found out, which is the operator's matter."""
+
+
+class Settings:
+    """The settings, read anew for each token, so that an authority can be added without a restart."""
+
+    def __init__(self):
+        path = os.environ.get(CONFIG)
+        if not path:
+            raise Broken(f"{CONFIG} does not name the file with the settings")
+        parser = configparser.ConfigParser(interpolation=None)
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+        section = parser["tn-authority"]
+        known = {
+            "command",
+            "timeout",
+            "trust",
+            "x5u_hosts",
+            "x5u_ca",
+            "audience",
+            "single_use",
+            "database",
+            "bound_by_token",
+        }
+        unknown = sorted(set(section) - known)
+        if unknown:
+            raise Broken(f"unknown settings: {', '.join(unknown)}")
+        self.command = section["command"]
+        self.timeout = section.getfloat("timeout", fallback=8.0)
+        self.trust = section["trust"].split()
+        self.x5u_hosts = section.get("x5u_hosts", "").split()
+        self.x5u_ca = section.get("x5u_ca", "").split()
+        self.audience = section.get("audience")
+        self.single_use = section.getboolean("single_use", fallback=False)
+        self.database = section["database"]
+        self.bound_by_token = section.getboolean("bound_by_token", fallback=True)
+        if not self.trust:
+            raise Broken("`trust` names no certificate")
+
+
+class Ledger:
+    """What has to be remembered: the tokens of single use, and what each order was authorized for. Never a token."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def _open(self):
+        connection = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS used (issuer TEXT NOT NULL, jti TEXT NOT NULL, exp INTEGER NOT NULL, "
+            "PRIMARY KEY (issuer, jti))"
+        )
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS authorized (order_name TEXT PRIMARY KEY, tkvalue TEXT NOT NULL, "
+            "ca INTEGER NOT NULL, exp INTEGER NOT NULL)"
+        )
+        return connection
+
+    def authorize(self, order_name, tkvalue, claims, single_use):
+        """Records that an order may be finalized. With `single_use` the token is spent by it, in one transaction."""
+        expires, authorized = int(claims["exp"]), claims["atc"]
+        with closing(self._open()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                forgotten = int(time.time()) - REMEMBERED
+                connection.execute("DELETE FROM used WHERE exp < ?", (forgotten,))
+                connection.execute("DELETE FROM authorized WHERE exp < ?", (forgotten,))
+                if single_use:
+                    connection.execute(
+                        "INSERT INTO used (issuer, jti, exp) VALUES (?, ?, ?)",
+                        (str(claims.get("iss", "")), claims["jti"], expires),
+                    )
+                connection.execute(
+                    "INSERT OR REPLACE INTO authorized (order_name, tkvalue, ca, exp) VALUES (?, ?, ?, ?)",
+                    (order_name, tkvalue, int(bool(authorized.get("ca", False))), expires),
+                )
+                connection.execute("COMMIT")
+            except sqlite3.IntegrityError as error:
+                connection.execute("ROLLBACK")
+                raise Refused("the token was used before, and this CA takes each token once (`jti`)") from error
+
+    def authorized(self, order_name):
+        """What an order was authorized for: tkvalue, ca and the end of the token; or None."""
+        with closing(self._open()) as connection:
+            return connection.execute(
+                "SELECT tkvalue, ca, exp FROM authorized WHERE order_name = ?", (order_name,)
+            ).fetchone()
+
+
+def verify(settings, token, fingerprint, identifier):
+    """Has the token checked (RFC 9448 section 6, steps 1 to 8) and gives its claims."""
+    command = [settings.command, "verify", "--json", "--fingerprint", fingerprint, "--identifier", identifier]
+    for file in settings.trust:
+        command += ["--trust", file]
+    for host in settings.x5u_hosts:
+        command += ["--x5u-host", host]
+    for file in settings.x5u_ca:
+        command += ["--x5u-ca", file]
+    if settings.audience:
+        command += ["--audience", settings.audience]
+    # The token goes in by stdin: arguments can be seen by every user of the machine.
+    try:
+        done = subprocess.run(
+            command + ["-"],
+            input=token.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=settings.timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Broken(f"`{settings.command} verify`: {type(error).__name__}") from error
+    if done.returncode not in (0, 1):
+        raise Broken(f"`{settings.command} verify` ended with {done.returncode}: {done.stderr[-500:]!r}")
+    report = json.loads(done.stdout)
+    if done.returncode == 0 and report["accepted"] is True:
+        return report["claims"]
+    failed = [step for step in report["steps"] if step["outcome"] == "failed"]
+    raise Refused("; ".join(f"step {step['number']}, {step['title']}: {step['detail']}" for step in failed))
+
+
+def fingerprint_of(thumbprint):
+    """The fingerprint of RFC 9448 section 5.4, of a thumbprint of RFC 7638."""
+    if isinstance(thumbprint, bytes):
+        thumbprint = thumbprint.decode("ascii")
+    digest = decoded(thumbprint)
+    return "SHA256 " + ":".join(f"{byte:02X}" for byte in digest)
+
+
+def decoded(text):
+    """Reads base64url without padding, in its one spelling."""
+    try:
+        value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused("the identifier is not base64url without padding") from error
+    if base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii") != text:
+        raise Refused("the identifier is not base64url without padding")
+    return value
+
+
+def answered(payload):
+    """The token in an answer: under `tkauth` (RFC 9447), or `atc` as older clients send it; one of the two."""
+    given = [payload[name] for name in ("tkauth", "atc") if name in payload] if isinstance(payload, dict) else []
+    if len(given) == 1 and isinstance(given[0], str) and 0 < len(given[0]) <= MAX_TOKEN:
+        return given[0]
+    return None
+
+
+def problem(kind, detail):
+    """The reason of a failed validation as an ACME problem (RFC 8555 section 6.7)."""
+    return {"type": kind, "status": 403 if kind == UNAUTHORIZED else 500, "detail": detail}
+
+
+class Challenge(_Challenge):
+    """Challenges, of which `tkauth-01` is checked here and every other kind by acme2certifier."""
+
+    _answer = None
+    _reason = None
+
+    def _validate_tnauthlist_payload(self, payload, challenge_info):
+        if challenge_info.type == "tkauth-01" and answered(payload) is None:
+            return self._create_error_response(
+                400,
+                self.err_msg_dic["malformed"],
+                "the answer has to be an authority token under `tkauth` (or `atc`), and nothing else of the two",
+            )
+        return {"code": 200}
+
+    def _perform_challenge_validation(self, challenge_name, payload):
+        # One object serves one request, so the answer cannot be another one's.
+        self._answer = answered(payload)
+        return super()._perform_challenge_validation(challenge_name, payload)
+
+    def _execute_challenge_validation(self, challenge_name):
+        details = self._get_challenge_validation_details(challenge_name)
+        if not details or details["type"] != "tkauth-01":
+            return super()._execute_challenge_validation(challenge_name)
+        try:
+            self._check_token(challenge_name, details)
+        except Refused as why:
+            self._reason = problem(UNAUTHORIZED, f"the authority token is refused: {why}")
+        except Exception as error:  # pylint: disable=broad-except
+            self.logger.critical("the authority token could not be checked: %s: %s", type(error).__name__, error)
+            self._reason = problem(SERVER_INTERNAL, "the authority token could not be checked")
+        if self._reason is None:
+            return ValidationResult(success=True, invalid=False)
+        return ValidationResult(success=False, invalid=True, error_message=json.dumps(self._reason))
+
+    def _append_challenge_validation_error(self, response_dic, challenge_info):
+        super()._append_challenge_validation_error(response_dic, challenge_info)
+        # acme2certifier's own database handler (not that of Django) forgets the reason.
+        if self._reason is not None:
+            response_dic["data"].setdefault("error", self._reason)
+
+    def _check_token(self, challenge_name, details):
+        if details["authorization_type"].lower() != "tnauthlist":
+            raise Refused("the identifier is no TNAuthList")
+        if self._answer is None:
+            raise Refused("there is no authority token in the answer")
+        order = self.dbstore.challenge_lookup("name", challenge_name, ["authorization__order__name"])
+        settings, identifier = Settings(), details["authorization_value"]
+        claims = verify(settings, self._answer, fingerprint_of(details["jwk_thumbprint"]), identifier)
+        ledger = Ledger(settings.database)
+        ledger.authorize(order["authorization__order__name"], identifier, claims, settings.single_use)
+
+
+class Certificate(_Certificate):
+    """Certificates, whose identifiers acme2certifier compares as texts: base64url with what it writes in base64."""
+
+    def _check_tnauth_identifier_match(self, identifier, tnauthlist):
+        try:
+            value = base64.b64encode(decoded(identifier["value"])).decode("ascii")
+        except Refused:
+            return False
+        return super()._check_tnauth_identifier_match({**identifier, "value": value}, tnauthlist)
+
+
+class Hooks:
+    """Called before and after a certificate is issued."""
+
+    def __init__(self, logger):
+        self.logger = logger
+
+    def pre_hook(self, _certificate_name, order_name, csr):
+        """Refuses a CSR that asks for anything but what the authority token of its order was for."""
+        _in_hand.found = None
+        order = DBstore(False, self.logger).order_lookup("name", order_name, ["identifiers"])
+        identifiers = json.loads(order["identifiers"])
+        lists = [each["value"] for each in identifiers if each["type"].lower() == "tnauthlist"]
+        request = read_csr(csr)
+        found = extensions_of(request, TN_AUTH_LIST)
+        if not lists:
+            if found:
+                raise Refused("the CSR has a TNAuthList, and the order has none")
+            return
+        if len(identifiers) != 1:
+            raise Refused("an order with a TNAuthList has no other identifier here")
+        settings = Settings()
+        authorized = Ledger(settings.database).authorized(order_name)
+        if authorized is None:
+            raise Refused("no authority token was checked for this order")
+        tkvalue, ca, expires = authorized
+        if expires <= time.time():
+            raise Refused("the authority token has expired since it was checked")
+        if tkvalue != lists[0] or [decoded(tkvalue)] != [each.value.value for each in found]:
+            raise Refused("the TNAuthList of the CSR is not that of the order")
+        if bool(ca) != asks_for_ca(request):
+            raise Refused(
+                f"`ca` of the authority token is {str(bool(ca)).lower()}, "
+                f"and `cA` of the CSR is {str(asks_for_ca(request)).lower()} (RFC 9448 section 6, step 9)"
+            )
+        until = expires if settings.bound_by_token else None
+        _in_hand.found = (csr, decoded(tkvalue), bool(ca), until)
+
+    def post_hook(self, _certificate_name, _order_name, _csr, _error):
+        """Called whether there is a certificate or not."""
+        _in_hand.found = None
+
+    def success_hook(self, *_ignored):
+        """Called with each certificate."""
+
+
+def read_csr(csr):
+    """Reads the CSR as ACME carries it: base64url of DER."""
+    text = csr if isinstance(csr, str) else csr.decode("ascii")
+    return x509.load_der_x509_csr(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def extensions_of(request, oid):
+    """The extensions of one kind; cryptography itself refuses a kind that comes twice."""
+    return [each for each in request.extensions if each.oid == oid]
+
+
+def asks_for_ca(request):
+    """`cA` of the CSR's basicConstraints, which is false without them."""
+    return any(each.value.ca for each in extensions_of(request, x509.ExtensionOID.BASIC_CONSTRAINTS))
+
+
+class CAhandler(openssl_ca_handler.CAhandler):
+    """acme2certifier's openssl handler, which alone would leave the TNAuthList out."""
+
+    _found = None
+
+    def enroll(self, csr):
+        """Issues a certificate with the TNAuthList that the hook has allowed for this CSR."""
+        found, _in_hand.found = getattr(_in_hand, "found", None), None
+        try:
+            self._found = found if found and found[0] == csr else None
+            if self._found is None and extensions_of(read_csr(csr), TN_AUTH_LIST):
+                self.logger.critical("a CSR with a TNAuthList did not pass the hook; is `hooks_module` set?")
+                return (SERVER_INTERNAL, None, None, None)
+            return super().enroll(csr)
+        finally:
+            self._found = None
+
+    def _certexpiry_date_set(self):
+        usual = super()._certexpiry_date_set()
+        if self._found is None or self._found[3] is None:
+            return usual
+        if usual.tzinfo is None:
+            usual = usual.replace(tzinfo=timezone.utc)
+        # RFC 9447 section 7: no certificate outlives its token. The last second of a certificate is still its own.
+        last = datetime.fromtimestamp(self._found[3], timezone.utc) - timedelta(seconds=1)
+        return min(usual, last)
+
+    def _cert_extension_apply(self, builder, ca_cert, req):
+        if self._found is None:
+            return super()._cert_extension_apply(builder, ca_cert, req)
+        _, tn_auth_list, ca, _ = self._found
+        usage = {
+            "digital_signature": not ca,
+            "key_cert_sign": ca,
+            "crl_sign": ca,
+            "content_commitment": False,
+            "key_encipherment": False,
+            "data_encipherment": False,
+            "key_agreement": False,
+            "encipher_only": False,
+            "decipher_only": False,
+        }
+        for extension, critical in (
+            (x509.BasicConstraints(ca=ca, path_length=None), True),
+            (x509.KeyUsage(**usage), True),
+            (x509.SubjectKeyIdentifier.from_public_key(req.public_key()), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_cert.public_key()), False),
+            (x509.UnrecognizedExtension(TN_AUTH_LIST, tn_auth_list), False),
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        return builder
+
+
+def _start():
+    """Puts the classes of this module into the place of acme2certifier's own, and gives its WSGI application."""
+    if _ACME2CERTIFIER != TESTED_WITH and not os.environ.get(ANY_VERSION):
+        raise Broken(
+            f"acme2certifier {_ACME2CERTIFIER} is not {TESTED_WITH}, the version that this module is tested with; "
+            f"set {ANY_VERSION}=1 after trying it out"
+        )
+    if os.environ.get("ACME2CERTIFIER_I_KNOW_THE_RISK"):
+        raise Broken("ACME2CERTIFIER_I_KNOW_THE_RISK is set, with which acme2certifier takes tokens that nobody checked")
+    # Wrong settings stop the start, and not the first order.
+    settings = Settings()
+    Ledger(settings.database).authorized("")
+    challenge_module.Challenge = Challenge
+    order_module.Certificate = Certificate
+    from acme2certifier.share import acme2certifier_wsgi  # pylint: disable=import-outside-toplevel
+
+    acme2certifier_wsgi.Challenge = Challenge
+    acme2certifier_wsgi.Certificate = Certificate
+    return acme2certifier_wsgi.application
+
+
+_application = None
+_starting = threading.Lock()
+
+
+def application(environ, start_response):
+    """The WSGI application."""
+    return start()(environ, start_response)
+
+
+def start():
+    """Starts acme2certifier once; whoever runs a server of its own calls this first, to fail early."""
+    global _application  # pylint: disable=global-statement
+    with _starting:
+        if _application is None:
+            _application = _start()
+    return _application

@@ -1,0 +1,81 @@
+//! Certificates that the CA renews by itself (STAR, RFC 8739), until a date, or until the order is canceled.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::AcmeError;
+use super::message::{self, Meta, OrderBody};
+use super::session::Session;
+use crate::domain::clock::{Time, rfc3339};
+use crate::domain::shown::shown;
+use crate::outgoing::HttpsUrl;
+use crate::signer::chain::Chain;
+
+/// What the CA shall renew (RFC 8739 §3.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoRenewal {
+    /// The end of the last certificate.
+    pub until: Time,
+    /// Seconds that each certificate is valid.
+    pub lifetime: u32,
+}
+
+impl AutoRenewal {
+    /// The member `auto-renewal` of an order, if the CA offers it (§3.2). Such an order has neither `notBefore` nor
+    /// `notAfter`.
+    pub(super) fn payload(&self, meta: &Meta, now: Time) -> Result<Value, AcmeError> {
+        let offer = meta.auto_renewal.as_ref().ok_or(AcmeError::NoStar)?;
+        if u64::from(self.lifetime) < offer.min_lifetime {
+            return Err(AcmeError::StarLifetime(offer.min_lifetime));
+        }
+        let longest = i64::try_from(offer.max_duration).ok();
+        let longest = longest
+            .and_then(TimeDelta::try_seconds)
+            .unwrap_or(TimeDelta::MAX);
+        if self.until - now > longest {
+            return Err(AcmeError::StarDuration(offer.max_duration));
+        }
+        Ok(json!({ "end-date": rfc3339(&self.until), "lifetime": self.lifetime }))
+    }
+}
+
+impl Session<'_> {
+    /// Fetches the certificate that the CA has made last (§3.3).
+    ///
+    /// # Errors
+    /// [`AcmeError::StarEnded`] if there will be no more, or another one.
+    pub fn next_star(&self, url: &HttpsUrl) -> Result<Chain, AcmeError> {
+        self.download(url).map_err(ended)
+    }
+
+    /// Ends an order for good (§3.1.2): the CA makes no more certificates of it. The last one stays valid until it expires.
+    ///
+    /// # Errors
+    /// [`AcmeError`] if the CA does not say that it is canceled.
+    pub fn cancel(&self, order: &HttpsUrl) -> Result<(), AcmeError> {
+        const WHAT: &str = "the cancellation";
+        let reply = self.post(WHAT, order, Some(&json!({ "status": "canceled" })))?;
+        let body: OrderBody = message::read(WHAT, &reply.body)?;
+        if body.status == "canceled" {
+            return Ok(());
+        }
+        Err(AcmeError::Malformed {
+            what: WHAT,
+            why: format!("the order is `{}`", shown(&body.status)),
+        })
+    }
+}
+
+/// RFC 8739 §3.1.2, §3.3.
+fn ended(error: AcmeError) -> AcmeError {
+    match error {
+        AcmeError::Status { problem, .. }
+            if problem
+                .as_ref()
+                .is_some_and(|p| p.is("autoRenewalCanceled") || p.is("autoRenewalExpired")) =>
+        {
+            AcmeError::StarEnded(problem)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,44 @@
+//! SIGTERM and SIGINT, for commands that wait.
+
+use std::io;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use actix_web::rt;
+use actix_web::rt::signal::unix::{SignalKind, signal};
+
+/// Says when SIGTERM or SIGINT comes, instead of ending the process.
+///
+/// # Errors
+/// What the system says, if signals cannot be listened to.
+pub fn on_termination() -> io::Result<Receiver<()>> {
+    let (tell, told) = channel();
+    let (ready, started) = channel();
+    let listen = async move {
+        let listening = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        let (mut terminate, mut interrupt) = match listening {
+            Ok(both) => both,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || rt::System::new().block_on(listen))?;
+    let gone = || io::Error::other("the thread that listens to signals is gone");
+    started.recv().map_err(|_| gone())??;
+    Ok(told)
+}

@@ -1,0 +1,11 @@
+//! Redemption: what a token is worth at a CA, and what a client does when the CA or the authority is not as it should be.
+
+mod acme2certifier;
+mod at_a_ca;
+mod bad_ca;
+mod carrier;
+mod command;
+mod little_ca;
+mod renewal;
+mod star;
+mod x5u;

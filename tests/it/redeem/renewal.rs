@@ -1,0 +1,153 @@
+//! Keeping a certificate alive, with a clock and a chance that the test holds in its hands.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tn_authority::acme::renewal::{Ended, Held, Renewed, backoff, keep};
+use tn_authority::acme::{AcmeError, Pause, Stopped};
+use tn_authority::domain::{Clock, Time};
+
+use crate::support::clock_starts;
+
+/// A pause that moves the clock, and stops when the time is over.
+struct Moves {
+    clock: Clock,
+    until: Time,
+}
+
+impl Pause for Moves {
+    fn pause(&self, time: Duration) -> Result<(), Stopped> {
+        if self.clock.now() >= self.until {
+            return Err(Stopped);
+        }
+        let time = TimeDelta::from_std(time).expect("a short time");
+        // A clock of whole seconds.
+        self.clock
+            .set(self.clock.now() + time.max(TimeDelta::seconds(1)));
+        Ok(())
+    }
+}
+
+fn after(seconds: i64) -> Time {
+    clock_starts() + TimeDelta::seconds(seconds)
+}
+
+/// Keeps hourly certificates for so many seconds; says when each try was, and how it ended.
+fn hourly(
+    seconds: i64,
+    held: Option<Held>,
+    chance: f64,
+    outcome: &dyn Fn(i64) -> Result<(), AcmeError>,
+) -> (Vec<i64>, Ended) {
+    let clock = Clock::standing_at(clock_starts());
+    let pause = Moves {
+        clock: clock.clone(),
+        until: after(seconds),
+    };
+    let tries = RefCell::new(Vec::new());
+    let mut renew = || {
+        let now = clock.now();
+        let at = (now - clock_starts()).num_seconds();
+        tries.borrow_mut().push(at);
+        outcome(at)?;
+        let not_after = now + TimeDelta::seconds(3600);
+        Ok(Renewed::Held(Held {
+            not_before: now,
+            not_after,
+        }))
+    };
+    let ended = keep(held, &clock, &pause, &mut || chance, &mut renew);
+    (tries.into_inner(), ended)
+}
+
+#[test]
+fn the_next_one_comes_after_about_two_thirds_of_a_life() {
+    let held = Held {
+        not_before: after(0),
+        not_after: after(90_000),
+    };
+    assert_eq!(held.due(0.5), after(60_000));
+    assert_eq!(held.due(0.0), after(55_500));
+    assert_eq!(held.due(1.0), after(64_500));
+    for chance in [0.0, 0.3, 1.0] {
+        let (tries, ended) = hourly(86_400, None, chance, &|_| Ok(()));
+        assert!(matches!(ended, Ended::Stopped));
+        assert!(
+            tries
+                .windows(2)
+                .all(|pair| (2219..=2700).contains(&(pair[1] - pair[0]))),
+            "{tries:?}"
+        );
+        assert!(tries.len() >= 32, "{tries:?}");
+    }
+}
+
+/// What is there already is not ordered again before it is due, and at once when it is past due.
+#[test]
+fn what_is_held_is_kept_until_it_is_due() {
+    let held = |from, to| {
+        Some(Held {
+            not_before: after(from),
+            not_after: after(to),
+        })
+    };
+    assert_eq!(hourly(2000, held(0, 3000), 0.5, &|_| Ok(())).0.len(), 0);
+    assert_eq!(hourly(1000, held(-3000, 100), 0.5, &|_| Ok(())).0[0], 1);
+}
+
+#[test]
+fn a_failure_is_tried_again_with_longer_and_longer_waits() {
+    let broken = |at| {
+        if (3000..=20_000).contains(&at) {
+            Err(AcmeError::Nonces)
+        } else {
+            Ok(())
+        }
+    };
+    let (tries, _) = hourly(40_000, None, 0.5, &broken);
+    let failing: Vec<i64> = tries
+        .iter()
+        .copied()
+        .filter(|at| (3000..=20_000).contains(at))
+        .collect();
+    // A tenth of the hour at most, so that an outage of the CA does not cost the certificate.
+    let waits: Vec<i64> = failing.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]), "{waits:?}");
+    assert!(
+        waits[0] <= 31 && waits.iter().all(|wait| *wait <= 361),
+        "{waits:?}"
+    );
+    assert!(tries.iter().any(|at| *at > 20_000), "it recovers");
+
+    let held = Held {
+        not_before: after(0),
+        not_after: after(3600),
+    };
+    assert!(backoff(1, Some(held), 0.0) < backoff(1, Some(held), 1.0));
+    assert_eq!(backoff(u32::MAX, None, 1.0), Duration::from_secs(3600));
+    let short = Held {
+        not_before: after(0),
+        not_after: after(0),
+    };
+    assert_eq!(backoff(9, Some(short), 1.0), Duration::from_secs(1));
+}
+
+#[test]
+fn the_refusal_of_the_authority_ends_it() {
+    let refused = || Err(AcmeError::Withheld(Box::default()));
+    let (tries, ended) = hourly(86_400, None, 0.5, &|at| {
+        if at < 5000 { Ok(()) } else { refused() }
+    });
+    assert!(matches!(ended, Ended::Refused(AcmeError::Withheld(_))));
+    assert_eq!(
+        tries.iter().filter(|at| **at >= 5000).count(),
+        1,
+        "{tries:?}"
+    );
+    // The CA's refusal is no end: its rules may change, and the right to the numbers stands.
+    let (tries, ended) = hourly(20_000, None, 0.5, &|_| {
+        Err(AcmeError::ProofRefused { problem: None })
+    });
+    assert!(matches!(ended, Ended::Stopped) && tries.len() > 3);
+}
