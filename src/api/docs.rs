@@ -130,7 +130,8 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             }
             RefOr::Ref(_) => false,
         });
-    let fails = guarded || path == "/readyz" || path == "/api/v1/auth/login";
+    let proves = guarded || path == "/api/v1/auth/login";
+    let fails = proves || path == "/readyz";
     let named = path.contains('{')
         && !path.starts_with("/at/")
         && !path.starts_with("/api/")
@@ -152,11 +153,11 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
         (
-            guarded,
+            proves,
             "429",
             "The caller, the account or the address asks too often; Retry-After says when to come again",
         ),
-        (guarded, "500", "The service failed"),
+        (proves, "500", "The service failed"),
         (
             fails,
             "503",

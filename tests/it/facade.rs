@@ -27,8 +27,7 @@ both!(the_toolkit_of_others_gets_and_accepts_a_token);
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 /// The only STI-PA that the toolkit knows.
 const HOST: &str = "authenticate-api.iconectiv.com";
-/// Where the toolkit is installed; `tests/run` says so.
-const TOOLKIT: &str = "TN_AUTHORITY_TEST_TOOLKIT";
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn the_toolkit_of_others_gets_and_accepts_a_token(db: Db) {
     let carrier = Carrier::over(&db);
@@ -263,10 +262,12 @@ struct Toolkit {
 
 impl Toolkit {
     fn new(carrier: &Carrier, service: SocketAddr) -> Self {
-        let executable = std::env::var_os(TOOLKIT).map(PathBuf::from);
-        let executable = executable.unwrap_or_else(|| {
-            panic!("{TOOLKIT} is not set; `tests/run` installs the toolkit and sets it")
-        });
+        let mut install = Command::new(format!("{ROOT}/tests/venv"));
+        install.arg(format!("{ROOT}/tests/facade/requirements.txt"));
+        let target = Path::new(EXECUTABLE).ancestors().nth(2).expect("target");
+        let python = install.env("CARGO_TARGET_DIR", target).output();
+        let python = printed(&python.expect("tests/venv"));
+        let executable = Path::new(&python).with_file_name("stir-shaken-toolkit");
         let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = proxy.local_addr().expect("an address");
         let crl = carrier.crl.try_clone().expect("a listener");
