@@ -34,6 +34,7 @@ use crate::signer::pool::PoolSettings;
 use crate::signer::{Found, SecretSource, SignerError, Sources};
 use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
+use crate::webhooks::{SendError, Sender, SenderSettings, SystemNames};
 
 /// Why the service cannot be put together. Says what to do.
 #[derive(Debug, Error)]
@@ -50,6 +51,8 @@ pub enum AppError {
     Proofs(#[from] ProofsError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Webhooks(#[from] SendError),
     #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
     SecretUnreadable {
         path: PathBuf,
@@ -209,6 +212,12 @@ fn compose(
     let pepper = open_pepper(config, &url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
+    let webhooks = SenderSettings {
+        allow_private: config.webhooks.allow_private.clone(),
+        ca_file: config.webhooks.ca_file.clone(),
+        key: pepper.derive("webhooks")?,
+        names: Arc::new(SystemNames),
+    };
     let trust = proofs::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
@@ -248,6 +257,7 @@ fn compose(
         },
         authority,
         callers,
+        webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
         under_way: UnderWay::at_most(config.server.max_requests),
         facade: facade(config),

@@ -19,7 +19,7 @@ use config::{Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::domain::{AccountId, Passphrase, Spc};
+use crate::domain::{AccountId, Network, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
 pub use facade::Facade;
@@ -59,6 +59,7 @@ pub struct Config {
     pub proxy: Proxy,
     pub idempotency: Idempotency,
     pub facade: Facade,
+    pub webhooks: Webhooks,
     pub log: Log,
 }
 
@@ -227,6 +228,16 @@ pub struct Idempotency {
     pub keep: u32,
     /// Seconds without an answer after which a request is taken for gone, so that the next one is done in its place.
     pub lease: u32,
+}
+
+/// Who may be told of what happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// Networks of the carrier's own that targets may be in, though they are not public.
+    pub allow_private: Vec<Network>,
+    /// CAs (PEM) that targets are believed by, in place of those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How the log looks. Its level comes from `RUST_LOG`.

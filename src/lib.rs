@@ -2,11 +2,12 @@
 //!
 //! # The rooms, and who may import whom
 //! ```text
-//! main, commands -> app -> every room          api -> callers, authority, domain
+//! main, commands -> app -> every room          api -> callers, authority, webhooks, domain
 //! authority -> store, signer, verifier, domain          callers -> store, outgoing, domain
+//! webhooks -> authority, store, outgoing, domain
 //! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
 //! commands -> acme, the enterprise's side -> outgoing, signer, verifier, domain          outgoing: a leaf
-//! Only store knows diesel, only api and app know actix, only signer knows cryptoki, only outgoing knows ureq.
+//! Only store knows diesel, only api and app know actix, only signer knows cryptoki, only outgoing and webhooks know ureq.
 //! ```
 //! A test reads the sources and fails on a forbidden `use`.
 
@@ -22,3 +23,4 @@ pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod verifier;
+pub mod webhooks;

@@ -175,16 +175,8 @@ impl Outgoing {
     /// # Errors
     /// [`OutgoingError::Roots`] if the text holds no certificate.
     pub fn new(roots_pem: Option<&str>, limits: Limits, way: Way) -> Result<Self, OutgoingError> {
-        let roots = match roots_pem {
-            None => RootCerts::PlatformVerifier,
-            Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
-        };
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(roots)
-            .build();
         let config = Agent::config_builder()
-            .tls_config(tls)
+            .tls_config(tls(roots_pem)?)
             .https_only(true)
             .http_status_as_error(false)
             // A redirect is an answer, and nobody here follows it.
@@ -269,6 +261,19 @@ impl Outgoing {
             },
         }
     }
+}
+
+/// TLS that trusts the roots of a PEM text and no others; without one, those of the system.
+///
+/// # Errors
+/// [`OutgoingError::Roots`] if the text holds no certificate.
+pub fn tls(roots_pem: Option<&str>) -> Result<TlsConfig, OutgoingError> {
+    let roots = match roots_pem {
+        None => RootCerts::PlatformVerifier,
+        Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
+    };
+    let tls = TlsConfig::builder().provider(TlsProvider::NativeTls);
+    Ok(tls.root_certs(roots).build())
 }
 
 fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, OutgoingError> {

@@ -3,6 +3,7 @@
 //! A leaf: knows no other room. Labels come from fixed sets, never from what a caller wrote, so that nobody can fill the
 //! memory with time series; and what a caller wrote reaches a log line only escaped, so that nobody can forge one.
 
+mod ends;
 mod exchange;
 mod lines;
 mod metrics;
@@ -17,6 +18,7 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use ends::{Attempt, AuthorityEnds};
 pub use exchange::{Exchange, carried, trace_id};
 pub use metrics::{ImportOutcome, Metrics, Outcome};
 pub use policies::PolicyMetrics;

@@ -24,10 +24,10 @@ use crate::domain::{AccountId, Caller, Network, Role, Time};
 #[schema(as = NewApiKey)]
 #[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(super) struct NewApiKeyBody {
-    /// admin, provisioner, portal, account or auditor
+    /// admin, provisioner, portal, account, auditor or renewer
     #[schema(example = "account")]
     role: String,
-    /// The account of a key with role account; the accounts that a portal may mint for; the reseller that a provisioner or an
+    /// The account of a key with role account or renewer; the accounts that a portal may mint for; the reseller that a provisioner or an
     /// auditor is confined to.
     #[schema(max_items = 1000, example = json!(["acme"]))]
     accounts: Option<Vec<String>>,

@@ -94,9 +94,11 @@ impl FromRequest for Administrator {
             let caller = prove_for(&request, Action::Provision).await?;
             match caller.role {
                 Role::Admin => Ok(Self(caller)),
-                Role::Provisioner | Role::Portal | Role::Account | Role::Auditor => {
-                    Err(Problem::forbidden())
-                }
+                Role::Provisioner
+                | Role::Portal
+                | Role::Account
+                | Role::Auditor
+                | Role::Renewer => Err(Problem::forbidden()),
             }
         })
     }

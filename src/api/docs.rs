@@ -18,7 +18,8 @@ use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
     accounts, allocations, api_keys, audit, certs, delegations, disconnects, exclusions, facade,
-    grants, health, imports, jobs, numbers, signers, token, tokens,
+    grants, health, imports, jobs, numbers, renewals, signers, token, tokens, webhooks,
+    withdrawals,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -39,6 +40,12 @@ use super::{
         numbers::look_up_number, numbers::explain,
         grants::list_grants, grants::get_grant, grants::withdraw_grant,
         audit::list_audit_events, audit::export_audit_events,
+        withdrawals::get_grant_status, withdrawals::follow_withdrawals,
+        renewals::list_renewals, renewals::create_renewal, renewals::get_renewal,
+        renewals::revoke_renewal, renewals::renew_token,
+        webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
+        webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
+        webhooks::list_deliveries, webhooks::replay_delivery,
         imports::start_import, jobs::list_jobs, jobs::get_job,
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
@@ -131,7 +138,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             RefOr::Ref(_) => false,
         });
     let proves = guarded || path == "/api/v1/auth/login";
-    let fails = proves || path == "/readyz";
+    let fails = proves || path == "/readyz" || path.ends_with("/status");
     let named = path.contains('{')
         && !path.starts_with("/at/")
         && !path.starts_with("/api/")

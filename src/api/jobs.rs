@@ -86,6 +86,8 @@ struct ImportResultView {
     unknown_columns: Vec<String>,
     difference: DifferenceView,
     outstanding_grants: OutstandingView,
+    /// As far as they are counted.
+    exposure: super::view::ExposureView,
 }
 
 /// Ranges or rows, and their numbers; of refused lines, the lines.

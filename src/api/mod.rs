@@ -24,11 +24,14 @@ mod jobs;
 mod numbers;
 mod problem;
 mod query;
+mod renewals;
 mod signers;
 mod token;
 mod tokens;
 mod under_way;
 mod view;
+mod webhooks;
+mod withdrawals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +48,7 @@ use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
+use crate::webhooks::Sender;
 pub use facade::Facade;
 pub use idempotency::Idempotency;
 use problem::Problem;
@@ -56,6 +60,7 @@ pub struct Service {
     pub authority: Arc<Authority>,
     pub callers: Callers,
     pub jobs: Jobs,
+    pub webhooks: Arc<Sender>,
     pub uploads: Uploads,
     /// What requests are kept with that may come again.
     pub idempotency: Idempotency,
@@ -126,6 +131,29 @@ fn routes(cfg: &mut ServiceConfig) {
         .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
         .service(at("/v1/audit-events").get(audit::list_audit_events))
         .service(at("/v1/audit-events/export").get(audit::export_audit_events))
+        .service(at("/v1/grants/{jti}/status").get(withdrawals::get_grant_status))
+        .service(
+            at("/v1/webhooks")
+                .get(webhooks::list_webhooks)
+                .post(webhooks::create_webhook),
+        )
+        .service(at("/v1/webhooks/{id}").get(webhooks::get_webhook))
+        .service(at("/v1/webhooks/{id}/end").post(webhooks::end_webhook))
+        .service(at("/v1/webhooks/{id}/rotate").post(webhooks::rotate_webhook))
+        .service(at("/v1/webhooks/{id}/replay").post(webhooks::replay_webhook))
+        .service(at("/v1/webhooks/{id}/deliveries").get(webhooks::list_deliveries))
+        .service(
+            at("/v1/webhooks/{id}/deliveries/{delivery}/replay").post(webhooks::replay_delivery),
+        )
+        .service(
+            at("/v1/renewals")
+                .get(renewals::list_renewals)
+                .post(renewals::create_renewal),
+        )
+        .service(at("/v1/renewals/{id}").get(renewals::get_renewal))
+        .service(at("/v1/renewals/{id}/revoke").post(renewals::revoke_renewal))
+        .service(at("/v1/renewals/{id}/token").post(renewals::renew_token))
+        .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
         .service(at("/v1/imports").post(imports::start_import))
         .service(at("/v1/jobs").get(jobs::list_jobs))
         .service(at("/v1/jobs/{id}").get(jobs::get_job))

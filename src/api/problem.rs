@@ -374,6 +374,8 @@ impl From<Denial> for Problem {
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
             Denial::SeveralSpcs(_) => "One token for each service provider code",
             Denial::NoCertificate(_) => return Self::unavailable(&denial),
+            Denial::RenewalEnded => "The right to renew has ended",
+            Denial::OutsideRenewal(_) => "Not what the right to renew is for",
             Denial::TooFragmented { .. } => "Too many rows of the inventory",
             Denial::NotStrict(NotStrict::TkValue(_)) => {
                 return Self::malformed("malformed-tkvalue", &denial);
@@ -422,13 +424,24 @@ impl From<Refused> for Problem {
             Refused::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
             Refused::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
             Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
+            Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
+            Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
+            Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
+            Refused::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
+            Refused::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
+            Refused::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
+            Refused::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
+            Refused::RenewalLifetime(_) => (StatusCode::BAD_REQUEST, "Not a lifetime of tokens"),
+            Refused::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
             Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let named = match &refused {
             Refused::Overlap { numbers, .. } | Refused::Twice(numbers) => {
                 std::slice::from_ref(numbers)
             }
-            Refused::NotHeld(ranges) | Refused::NotTheLenders(ranges) => ranges,
+            Refused::NotHeld(ranges)
+            | Refused::NotTheLenders(ranges)
+            | Refused::NotOfTheDelegation(ranges) => ranges,
             Refused::Forbidden
             | Refused::UnknownAccount(_)
             | Refused::NotFound(_)
@@ -447,6 +460,14 @@ impl From<Refused> for Problem {
             | Refused::UnknownClass(_)
             | Refused::Over(_)
             | Refused::TooFragmented
+            | Refused::NameTheAccount
+            | Refused::TooManyWebhooks
+            | Refused::NotSentYet
+            | Refused::WebhookEnded
+            | Refused::DelegationEnded
+            | Refused::TooManyRenewals
+            | Refused::SpcNotRenewed(_)
+            | Refused::RenewalLifetime(_)
             | Refused::List(_)
             | Refused::Store(_) => &[],
         };

@@ -1,6 +1,7 @@
 //! `POST /at/account/{id}/token`: the token endpoint (RFC 9447 §5, RFC 9448 §5.5).
 
 use std::fmt::Display;
+use std::str::FromStr;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,8 +17,11 @@ use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
 use crate::authority::{Authority, IssueError, Issued};
-use crate::domain::fingerprint::AskedFingerprint;
-use crate::domain::{AccountId, Caller, Denial, Dialect, TkValue, TokenRequest, jwk};
+use crate::domain::fingerprint::{AskedFingerprint, FingerprintError};
+use crate::domain::tn_auth_list::TnAuthListError;
+use crate::domain::{
+    AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest, jwk,
+};
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
 #[derive(Debug, ToSchema)]
@@ -166,26 +170,22 @@ pub(super) fn token_request(
             "`tktype`: not a type that is issued here",
         )
     })?;
-    let wrong_value =
-        |e: &dyn Display| Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {e}"));
     let tkvalue = TkValue::read(tktype, &atc.need::<String>("tkvalue")?, Dialect::Legacy)
-        .map_err(|e| wrong_value(&e))?;
-    let fingerprint = fingerprint(&mut atc)?;
+        .map_err(|e| malformed_value(&e))?;
+    let fingerprint = asked_fingerprint(&mut atc)?;
     let ca = atc.take("ca")?.unwrap_or(false);
     // What is more than a `u32` is too long for any policy.
     let lifetime = atc
         .take::<u64>("lifetime")?
         .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
     atc.done()?;
-    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| wrong_value(&e))
+    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_value(&e))
 }
 
 /// What binds the token to the ACME account: its fingerprint, or the key itself.
-fn fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
+fn asked_fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
     if !atc.has("jwk") {
-        return atc.need::<String>("fingerprint")?.parse().map_err(|e| {
-            Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
-        });
+        return read_fingerprint(&atc.need::<String>("fingerprint")?);
     }
     if atc.has("fingerprint") {
         let both = "`jwk` stands in place of `fingerprint`, not beside it";
@@ -194,4 +194,24 @@ fn fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
     let key = jwk::thumbprint(&atc.need::<Map<String, Value>>("jwk")?);
     let key = key.map_err(|e| Problem::malformed("malformed-jwk", format_args!("`jwk`: {e}")))?;
     Ok(key.into())
+}
+
+/// A list as it stands in a body, in the strict dialect.
+pub(super) fn list_of(tkvalue: &str) -> Result<TnAuthList, Problem> {
+    TnAuthList::from_tkvalue(tkvalue).map_err(|e: TnAuthListError| malformed_value(&e))
+}
+
+/// A fingerprint as it stands in a body, in the strict dialect.
+pub(super) fn fingerprint_of(text: &str) -> Result<Fingerprint, Problem> {
+    read_fingerprint(text)
+}
+
+fn read_fingerprint<T: FromStr<Err = FingerprintError>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|e| {
+        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
+    })
+}
+
+fn malformed_value(error: &dyn Display) -> Problem {
+    Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {error}"))
 }

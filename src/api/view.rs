@@ -9,6 +9,7 @@ use crate::authority::{Affected, PageOf};
 use crate::domain::account::Account;
 use crate::domain::grant::{Grant, GrantState, Justification, Withdrawal};
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use crate::domain::withdrawal::Exposure;
 use crate::domain::{Dialect, NumberRange, Time, TkType, Window};
 
 /// Numbers that lie side by side.
@@ -248,18 +249,18 @@ pub(super) struct GrantView {
     withdrawal: Option<WithdrawalView>,
 }
 
-/// A version of a row that a grant leans on.
+/// A version of a row that a grant leans on, or the right to renew that it was asked by.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Justification)]
 pub(super) struct JustificationView {
-    /// delegation or allocation
+    /// delegation, allocation or renewal
     #[schema(example = "delegation")]
     kind: &'static str,
     id: Uuid,
     version: i32,
 }
 
-/// When and why a grant was taken back.
+/// From when on and why a grant is taken back; the instant may lie ahead.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Withdrawal)]
 pub(super) struct WithdrawalView {
@@ -354,6 +355,26 @@ pub(super) struct AffectedView<T> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     outstanding_grants_more: bool,
+    exposure: ExposureView,
+}
+
+/// How many tokens can be redeemed although authority ended, listed or not.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Exposure)]
+pub(super) struct ExposureView {
+    #[schema(example = 1)]
+    tokens: u64,
+    /// When the last of them expires; null when there is none.
+    until: Option<Instant>,
+}
+
+impl From<Exposure> for ExposureView {
+    fn from(exposure: Exposure) -> Self {
+        Self {
+            tokens: exposure.tokens,
+            until: exposure.until.map(Instant),
+        }
+    }
 }
 
 impl<T> AffectedView<T> {
@@ -367,6 +388,7 @@ impl<T> AffectedView<T> {
                 .map(|grant| GrantView::at(now, grant))
                 .collect(),
             outstanding_grants_more: outstanding.more,
+            exposure: outstanding.exposure.into(),
         }
     }
 }

@@ -26,6 +26,7 @@ use super::rotation::Watcher;
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
+use crate::webhooks::Worker;
 
 /// How often it is written when API keys were last used.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30);
@@ -63,6 +64,7 @@ pub struct Running {
     watcher: Option<Watcher>,
     policies: Option<PolicyWatcher>,
     forgetting: Forgetting,
+    worker: Worker,
     service: Data<Service>,
 }
 
@@ -85,6 +87,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let authority = Arc::clone(&service.authority);
     let forgetting = Forgetting::start(Arc::clone(&authority))?;
     let signs = authority.signers.is_some();
+    let worker = Worker::start(&authority, &service.webhooks)?;
     let watcher = signs.then(|| Watcher::start(authority, interval));
     let policies = PolicyWatcher::start(&service.authority, &config.policy)?;
     let data = Data::from(service);
@@ -118,6 +121,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         watcher: watcher.transpose()?,
         policies,
         forgetting,
+        worker,
         service,
     })
 }
@@ -143,7 +147,7 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
-        drop((self.watcher, self.policies, self.forgetting));
+        drop((self.watcher, self.policies, self.forgetting, self.worker));
         note_uses(&self.service).await;
         public?;
         Ok(operations?)

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding};
+use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::account::{Account, LifetimeMode};
+use crate::domain::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
 use crate::domain::{AccountId, Caller, Dialect};
-use crate::store::{GrantFilter, Tx, new_id};
+use crate::store::{Loss, Tx, new_id};
 
 /// What an account is to be; what is left out stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -138,16 +139,24 @@ impl Authority {
             if lifted {
                 tx.resume_account(&id, now)?;
             }
-            if known.is_none() || lifted {
-                tx.suspend_account(&id, by.as_ref(), new_id(now), now)?;
-                account.suspended_since = Some(now);
-                event.about(&id).done(tx, &id, json!({ "by": by }))?;
-            }
-            let filter = GrantFilter {
-                within: Some(vec![account.clone()]),
-                ..GrantFilter::outstanding(now)
+            let row = new_id(now);
+            let loss = Loss {
+                of: Some(account.clone()),
+                numbers: None,
+                ended: Ended {
+                    at: now,
+                    reason: ACCOUNT_SUSPENDED.to_owned(),
+                    cause: Some(Cause::Suspension(row)),
+                },
             };
-            let outstanding_grants = outstanding(tx, &scope, &filter)?;
+            if known.is_none() || lifted {
+                tx.suspend_account(&id, by.as_ref(), row, now)?;
+                account.suspended_since = Some(now);
+                let withdrawn = take_back(tx, &loss, now)?;
+                let detail = json!({ "by": by, "withdrawn": withdrawn });
+                event.about(&id).done(tx, &id, detail)?;
+            }
+            let outstanding_grants = outstanding(tx, &scope, &loss)?;
             Ok(Affected {
                 row: account,
                 outstanding_grants,
@@ -156,7 +165,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// From now on the account gets tokens again. A reseller cannot undo what was suspended above it.
+    /// From now on the account gets tokens again: new ones, since grants that were taken back stay so. A reseller cannot
+    /// undo what was suspended above it.
     ///
     /// # Errors
     /// [`Refused`] if there is no such account, or somebody above the caller has suspended it.

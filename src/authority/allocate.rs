@@ -4,12 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding};
+use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
+use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::{NumberRange, Spc};
-use crate::store::{GrantFilter, Tx, Versions, new_id};
+use crate::store::{Tx, Versions, new_id};
 
 /// Numbers that the carrier says it holds.
 #[derive(Debug, Clone)]
@@ -86,15 +87,18 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             let known = tx.allocation(id)?.ok_or(Refused::NotFound("allocation"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
+            let why = Ended {
+                at: end,
+                reason: ALLOCATION_RETURNED.to_owned(),
+                cause: Some(Cause::Allocation(id)),
+            };
+            let loss = super::withdraw::loss_of(&known, None, (end, now), why);
             if changed {
                 tx.supersede_allocation(id, now, super::withdraw::still_held(&ended))?;
-                event.done(tx, &id, json!({ "at": end }))?;
+                let withdrawn = take_back(tx, &loss, now)?;
+                event.done(tx, &id, json!({ "at": end, "withdrawn": withdrawn }))?;
             }
-            let filter = GrantFilter {
-                numbers: Some(known.numbers),
-                ..GrantFilter::outstanding(end.max(now))
-            };
-            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
             Ok(Affected {
                 row: ended,
                 outstanding_grants,

@@ -4,15 +4,16 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::withdraw::{Affected, ended, outstanding, still_held};
+use super::withdraw::{Affected, ended, loss_of, outstanding, still_held, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
 use crate::domain::range_set::gaps;
+use crate::domain::withdrawal::{Cause, DELEGATION_ENDED, Ended};
 use crate::domain::{AccountId, NumberRange, Window};
-use crate::store::{GrantFilter, StoreError, Tx, Versions, new_id};
+use crate::store::{StoreError, Tx, Versions, new_id};
 
 /// How many loans of one lender, now and to come, may touch the numbers of a new one.
 const MOST_BESIDE: usize = 1_000;
@@ -100,15 +101,19 @@ impl Authority {
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
             let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
-            if let Some(below) = below {
-                record_end(tx, &event, &row, end, below)?;
-            }
-            let filter = GrantFilter {
-                within: Some(vec![account]),
-                numbers: Some(known.numbers),
-                ..GrantFilter::outstanding(end.max(now))
+            let why = Ended {
+                at: end,
+                reason: DELEGATION_ENDED.to_owned(),
+                cause: Some(Cause::Delegation(id)),
             };
-            let outstanding_grants = outstanding(tx, &scope, &filter)?;
+            let loss = loss_of(&known, Some(&account), (end, now), why);
+            if let Some(below) = below {
+                let withdrawn = take_back(tx, &loss, now)?;
+                let event = event.about(&row.account);
+                let detail = json!({ "at": end, "ended_below": below, "withdrawn": withdrawn });
+                event.done(tx, &id, detail)?;
+            }
+            let outstanding_grants = outstanding(tx, &scope, &loss)?;
             Ok(Affected {
                 row,
                 outstanding_grants,

@@ -8,14 +8,14 @@ use serde_json::json;
 
 use super::delegate::{end_with_all_below, record_end};
 use super::scope::Scope;
-use super::withdraw::{Affected, ended, outstanding, still_held};
+use super::withdraw::{Affected, ended, outstanding, still_held, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
 use crate::domain::{NumberRange, Window};
-use crate::store::{GrantFilter, Tx, Versions, new_id};
+use crate::store::{Tx, Versions, new_id};
 
 /// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
 const MOST_ROWS: usize = 20_000;
@@ -88,21 +88,20 @@ impl Authority {
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let done = disconnect(tx, &event, &aging, now)?;
+            let loss = super::exclude::loss_of(&aging, now);
+            let withdrawn = take_back(tx, &loss, now)?;
             let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
             let detail = json!({
                 "numbers": aging.numbers, "class": new.class,
                 "valid_from": aging.window.from(), "valid_until": aging.window.until(),
                 "ended_delegations": ids(&done.ended_delegations),
                 "returned_allocations": done.returned_allocations.iter().map(|a| a.row.id).collect::<Vec<_>>(),
+                "withdrawn": withdrawn,
             });
             event.done(tx, &aging.row.id, detail)?;
-            let filter = GrantFilter {
-                numbers: Some(aging.numbers),
-                ..GrantFilter::outstanding(at)
-            };
             Ok(Affected {
                 row: done,
-                outstanding_grants: outstanding(tx, &Scope::Everything, &filter)?,
+                outstanding_grants: outstanding(tx, &Scope::Everything, &loss)?,
             })
         };
         self.change_by(by, recorded, subject, work).await

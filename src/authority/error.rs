@@ -1,5 +1,7 @@
 //! Why a change of what the carrier keeps is refused.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -76,6 +78,26 @@ pub enum Refused {
     Over(Time),
     #[error("the numbers touch more than {MAX_ROWS} rows of the inventory; take fewer at once")]
     TooFragmented,
+    #[error("the key speaks for several accounts; name the one that the webhook is to be told of")]
+    NameTheAccount,
+    #[error("there are as many webhooks as there may be; end one")]
+    TooManyWebhooks,
+    #[error("the webhook has not come to this place of the feed yet")]
+    NotSentYet,
+    #[error("the webhook is given up; make another one")]
+    WebhookEnded,
+    /// A right to renew ends with it.
+    #[error("the delegation has ended")]
+    DelegationEnded,
+    #[error("the account has as many rights to renew as it may have; revoke one")]
+    TooManyRenewals,
+    /// What a right is to be for is not all of the delegation that it is to end with; at least one range.
+    #[error("the delegation does not hold {}", listed(.0))]
+    NotOfTheDelegation(Vec<NumberRange>),
+    #[error("a right to renew is for numbers, and not for the service provider code {0}")]
+    SpcNotRenewed(Spc),
+    #[error("`lifetime`: a token lives for {} to {} seconds", .0.start(), .0.end())]
+    RenewalLifetime(RangeInclusive<u32>),
     /// The numbers cannot stand in a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -109,6 +131,15 @@ impl Refused {
             Self::UnknownClass(_) => "unknown-class",
             Self::Over(_) => "window-over",
             Self::TooFragmented => "too-fragmented",
+            Self::NameTheAccount => "name-the-account",
+            Self::TooManyWebhooks => "too-many-webhooks",
+            Self::NotSentYet => "not-sent-yet",
+            Self::WebhookEnded => "webhook-ended",
+            Self::DelegationEnded => "delegation-ended",
+            Self::TooManyRenewals => "too-many-renewals",
+            Self::NotOfTheDelegation(_) => "not-of-the-delegation",
+            Self::SpcNotRenewed(_) => "spc-not-renewed",
+            Self::RenewalLifetime(_) => "lifetime-not-allowed",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }

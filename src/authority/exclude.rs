@@ -4,12 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding};
+use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
-use crate::store::{GrantFilter, Tx, new_id};
+use crate::domain::withdrawal::{Cause, Ended};
+use crate::store::{Loss, Tx, new_id};
 
 /// Numbers that are to carry no authority.
 #[derive(Debug, Clone)]
@@ -53,16 +54,15 @@ impl Authority {
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
+            let loss = loss_of(&exclusion, now);
+            let withdrawn = take_back(tx, &loss, now)?;
             let detail = json!({
                 "numbers": exclusion.numbers, "reason": exclusion.reason,
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
+                "withdrawn": withdrawn,
             });
             event.done(tx, &exclusion.row.id, detail)?;
-            let filter = GrantFilter {
-                numbers: Some(exclusion.numbers),
-                ..GrantFilter::outstanding(exclusion.window.from().max(now))
-            };
-            let outstanding_grants = outstanding(tx, &Scope::Everything, &filter)?;
+            let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
             Ok(Affected {
                 row: exclusion.clone(),
                 outstanding_grants,
@@ -71,7 +71,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Gives numbers their authority back: now, or at an instant to come.
+    /// Gives numbers their authority back: now, or at an instant to come. Grants that were taken back stay so, also where
+    /// the exclusion is cancelled before it starts: everybody may have been told already, and a new token is one call away.
     ///
     /// # Errors
     /// [`Refused`] if there is no such exclusion.
@@ -98,5 +99,18 @@ impl Authority {
             Ok(ended)
         };
         self.change_by(by, recorded, id, work).await
+    }
+}
+
+/// What is lost when numbers are excluded.
+pub(super) fn loss_of(exclusion: &Exclusion, now: Time) -> Loss {
+    Loss {
+        of: None,
+        numbers: Some(exclusion.numbers),
+        ended: Ended {
+            at: exclusion.window.from().max(now),
+            reason: exclusion.reason.as_str().to_owned(),
+            cause: Some(Cause::Exclusion(exclusion.row.id)),
+        },
     }
 }

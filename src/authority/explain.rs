@@ -122,7 +122,7 @@ impl Explained {
                 Justification::Delegation(row) => {
                     self.facts.delegations.iter().any(|seen| seen.row == *row)
                 }
-                Justification::Allocation(_) => true,
+                Justification::Allocation(_) | Justification::Renewal(_) => true,
             });
         }
         for part in &mut self.parts {

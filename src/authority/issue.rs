@@ -2,12 +2,14 @@
 
 use chrono::TimeDelta;
 use thiserror::Error;
+use uuid::Uuid;
 
 use super::policy::{self, Asked, Token};
 use super::{Authority, Lifetimes, Signers, TooMany};
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, Jti, Recorded};
+use crate::domain::renewal::Renewal;
 use crate::domain::{AccountId, Caller, Denial, Role, TokenRequest};
 use crate::signer::SignerError;
 use crate::store::{Acting, Attempt, Order, StoreError, Verdict, lane_of, new_id};
@@ -144,12 +146,9 @@ impl Authority {
         loop {
             let (mut orders, mut places) = (Vec::new(), Vec::new());
             for (place, (account, request)) in requests.by_ref().take(ORDERED_IN_ONE_GO) {
-                let order = self
-                    .limited_order(caller, account, request)
-                    .map(|mut order| {
-                        order.attempt = attempt.map(|attempt| attempt.part(place));
-                        order
-                    });
+                let mut order = self.order(caller, account, request);
+                order.attempt = attempt.map(|attempt| attempt.part(place));
+                let order = self.limited(order);
                 places.push(order.map(|order| orders.push(order)));
             }
             if places.is_empty() {
@@ -175,7 +174,7 @@ impl Authority {
         }
     }
 
-    fn count(&self, outcome: &Result<Issued, IssueError>) {
+    pub(super) fn count(&self, outcome: &Result<Issued, IssueError>) {
         match outcome {
             Ok(_) => self.metrics.token(Outcome::Granted),
             Err(IssueError::Denied(denial)) => {
@@ -205,15 +204,27 @@ impl Authority {
         attempt: Option<Attempt>,
     ) -> Result<Issued, IssueError> {
         // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
+        let mut order = self.order(caller, account, request);
+        order.attempt = attempt;
+        self.record_and_sign(caller, order).await
+    }
+
+    /// What becomes of an order that policy has been asked about.
+    pub(super) async fn record_and_sign(
+        &self,
+        caller: &Caller,
+        order: Order,
+    ) -> Result<Issued, IssueError> {
         // 2. What the token would say: the time, a fresh jti.
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         signers.fresh()?;
-        let mut order = self.limited_order(caller, account, request)?;
-        order.attempt = attempt;
         let lane = match caller.role {
             Role::Portal => lane_of(&order.account),
-            Role::Admin | Role::Provisioner | Role::Account | Role::Auditor => order.acting.lane(),
+            Role::Admin | Role::Provisioner | Role::Account | Role::Auditor | Role::Renewer => {
+                order.acting.lane()
+            }
         };
+        let order = self.limited(order)?;
         // 3. to 5. Decide and record in one transaction; the answer comes after COMMIT.
         let verdict = self.store.issue(&lane, order).await;
         // 6. Sign what was recorded.
@@ -243,13 +254,7 @@ impl Authority {
 
     /// The order for a token that will be signed, unless the account has asked too often. Who may not ask for an account
     /// uses up nothing of what others may ask for it.
-    fn limited_order(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        request: TokenRequest,
-    ) -> Result<Order, IssueError> {
-        let mut order = self.order(caller, account, request);
+    fn limited(&self, mut order: Order) -> Result<Order, IssueError> {
         if order.policy != Err(Denial::NotTheCallers) {
             self.limits.account(&order.account)?;
         }
@@ -264,13 +269,49 @@ impl Authority {
         account: AccountId,
         request: TokenRequest,
     ) -> Order {
+        self.order_for(caller, account, request, None)
+    }
+
+    /// The order for a token by a right to renew, which the caller is one of those for.
+    pub(super) fn order_by_right(
+        &self,
+        caller: &Caller,
+        right: &Renewal,
+        wanted: Option<TokenRequest>,
+    ) -> Result<Order, IssueError> {
+        let request = match wanted {
+            // Perhaps in another spelling than that of the right, which the token repeats.
+            Some(same) if right.covers(&same).is_ok() => {
+                let lifetime = same.lifetime().unwrap_or(right.lifetime);
+                same.living(lifetime)
+            }
+            // What else is asked is refused when it is decided, and stands in the trail as it was asked.
+            Some(other) => other,
+            None => {
+                let pinned = right.request();
+                pinned.map_err(|e| StoreError::Corrupt(e.to_string()))?
+            }
+        };
+        Ok(self.order_for(caller, right.account.clone(), request, Some(right.id)))
+    }
+
+    fn order_for(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        request: TokenRequest,
+        renewal: Option<Uuid>,
+    ) -> Order {
         let now = self.clock.now();
         let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
         let is_carrier = self.carrier.account.as_ref() == Some(&account);
         let asked = Asked {
             account: &account,
             is_carrier,
-            token: Token::of(&request, lifetime, now),
+            token: Token {
+                renewal: renewal.is_some(),
+                ..Token::of(&request, lifetime, now)
+            },
         };
         let ruling = self.policy.in_force().may_mint(caller, &asked);
         policy::log_failure(&ruling.by);
@@ -289,6 +330,7 @@ impl Authority {
             policy,
             policies: ruling.by,
             attempt: None,
+            renewal,
             account,
             request,
         }

@@ -11,6 +11,7 @@ mod disconnect;
 mod error;
 mod exclude;
 mod explain;
+mod feed;
 pub mod import;
 mod issue;
 pub mod jobs;
@@ -21,8 +22,10 @@ mod once;
 mod part;
 mod policy;
 mod read;
+mod renewals;
 mod scope;
 mod signers;
+mod webhooks;
 mod withdraw;
 
 pub use accounts::NewAccount;
@@ -32,6 +35,7 @@ pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::Refused;
 pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
+pub use feed::{Feed, GrantStatus};
 pub use issue::{IssueError, Issued};
 pub use limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use lookup::Known;
@@ -39,7 +43,9 @@ pub use once::{By, Sealing};
 pub use policy::{
     Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
 };
+pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
+pub use webhooks::{Assignment, NewWebhook};
 pub use withdraw::{Affected, Outstanding};
 
 // What `api` asks with and renders, so that it need not know the store and the signer.

@@ -22,7 +22,7 @@ impl Scope {
         let loans: HashSet<_> = rows
             .filter_map(|row| match row {
                 Justification::Delegation(row) => Some(row.id),
-                Justification::Allocation(_) => None,
+                Justification::Allocation(_) | Justification::Renewal(_) => None,
             })
             .collect();
         let lent_to = tx.accounts_of_delegations(&loans.into_iter().collect::<Vec<_>>())?;
@@ -41,7 +41,7 @@ impl Scope {
                 Justification::Delegation(row) => lent_to
                     .get(&row.id)
                     .is_some_and(|account| own.contains(account)),
-                Justification::Allocation(_) => true,
+                Justification::Allocation(_) | Justification::Renewal(_) => true,
             });
             // A key that speaks for nobody is the carrier's.
             let is_theirs = speaks_for

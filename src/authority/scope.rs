@@ -3,6 +3,7 @@
 
 use super::Refused;
 use crate::domain::account::{Account, Suspension};
+use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx};
 
@@ -23,6 +24,8 @@ impl Scope {
             Role::Provisioner | Role::Auditor | Role::Portal | Role::Account => {
                 Self::Below(caller.accounts.clone())
             }
+            // It uses rights, and may know of nothing.
+            Role::Renewer => Self::Below(Vec::new()),
         }
     }
 
@@ -100,6 +103,14 @@ impl Scope {
                 let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
                 from_there_up.any(|id| roots.contains(id))
             }
+        }
+    }
+
+    /// Takes out of a withdrawal what a reseller may not know: the row above it that ended.
+    pub(super) fn hide_cause(&self, withdrawn: &mut Withdrawn) {
+        match self {
+            Self::Everything => {}
+            Self::Below(_) => withdrawn.ended.cause = None,
         }
     }
 

@@ -4,11 +4,17 @@ use serde_json::json;
 
 use super::scope::Scope;
 use super::{Action, Authority, By, Event, Refused};
-use crate::domain::Window;
+use crate::domain::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::grant::{Grant, Jti, Withdrawal};
 use crate::domain::inventory::Versioned;
-use crate::store::{GrantFilter, Page, StoreError, Tx};
+use crate::domain::withdrawal::{Ended, Exposure};
+use crate::domain::{Caller, Window};
+use crate::store::{Acting, Loss, Page, StoreError, Tx, new_id};
+
+/// How many grants one transaction takes back: a second or so of the writer's time. What is touched beyond that is left to
+/// a sweep.
+pub(super) const MOST_AT_ONCE: usize = 10_000;
 
 /// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub struct Outstanding {
     pub grants: Vec<Grant>,
     /// Whether there are more than are listed here; `GET /v1/grants` lists them all.
     pub more: bool,
+    /// How many there are, listed or not.
+    pub exposure: Exposure,
 }
 
 impl Authority {
@@ -47,34 +55,100 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
             let mut grant = super::read::grant(tx, &scope, &jti)?;
-            if grant.withdrawal.is_none() {
-                let withdrawal = Withdrawal {
+            if grant.withdrawal.as_ref().is_none_or(|known| known.at > now) {
+                let ended = Ended {
                     at: now,
                     reason: reason.clone(),
+                    cause: None,
                 };
-                tx.withdraw_grant(&jti, &withdrawal)?;
+                tx.withdraw_grants(&[&jti], &ended, now)?;
                 let detail = json!({ "account": grant.account, "reason": reason });
                 event.about(&grant.account).done(tx, &jti, detail)?;
-                grant.withdrawal = Some(withdrawal);
+                grant.withdrawal = Some(Withdrawal {
+                    at: now,
+                    reason: reason.clone(),
+                });
             }
             Ok(grant)
         };
         self.change_by(by, recorded, subject, work).await
     }
+
+    /// Goes on with what a loss of authority has left to be taken back, in one transaction. Says whether there was anything.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it; then it stays to be done.
+    pub async fn sweep(&self, caller: &Caller) -> Result<bool, StoreError> {
+        let anything = |tx: &mut Tx<'_>| tx.has_sweeps();
+        if !self.store.read(anything)? {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let event = Event::new(caller, now, "sweep");
+        let work = move |tx: &mut Tx<'_>| {
+            let Some((loss, count)) = tx.sweep(MOST_AT_ONCE, now)? else {
+                return Ok(false);
+            };
+            let subject = loss.ended.cause.map(|cause| cause.id().to_string());
+            event.done(
+                tx,
+                &subject.unwrap_or_default(),
+                json!({ "withdrawn": count, "reason": loss.ended.reason, "at": loss.ended.at }),
+            )?;
+            Ok(true)
+        };
+        let acting = Acting::new(caller, &self.clock);
+        self.store.change(acting, "sweep", work).await
+    }
 }
 
-/// What can still be redeemed, as much of it as one answer holds, and as the caller may know it.
+/// Takes back what a loss of authority touches, in the transaction of the loss, and says how many grants that were. What is
+/// more than one transaction takes is left to a sweep.
+pub(super) fn take_back(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, StoreError> {
+    let (exposure, last) = tx.exposure(&loss.touched())?;
+    let Some(last) = last else { return Ok(0) };
+    let swept = tx.withdraw_touched(loss, ("", &last), MOST_AT_ONCE, now)?;
+    if let Some(after) = swept.more_after {
+        let left = [(new_id(now), loss.clone())];
+        tx.insert_sweeps(&left, (after.as_str(), &last), now)?;
+        return Ok(exposure.tokens);
+    }
+    Ok(swept.count as u64)
+}
+
+/// What can still be redeemed beyond a loss, as much of it as one answer holds, and as the caller may know it.
 pub(super) fn outstanding(
     tx: &mut Tx<'_>,
     scope: &Scope,
-    filter: &GrantFilter,
+    loss: &Loss,
 ) -> Result<Outstanding, StoreError> {
-    let mut page = tx.list_grants(filter, &Page::new(Page::MAX_LIMIT, None))?;
+    let filter = loss.touched();
+    let mut page = tx.list_grants(&filter, &Page::new(Page::MAX_LIMIT, None))?;
     scope.show_part(tx, &mut page.items)?;
+    let (exposure, _) = tx.exposure(&filter)?;
     Ok(Outstanding {
         grants: page.items,
         more: page.next.is_some(),
+        exposure,
     })
+}
+
+/// The loss when a row ends at `end`: what holds later anyway, or has ended before, loses nothing.
+pub(super) fn loss_of<R: Versioned>(
+    known: &R,
+    of: Option<&Account>,
+    (end, now): (Time, Time),
+    ended: Ended,
+) -> Loss {
+    let end = known.window().until().map_or(end, |until| until.min(end));
+    Loss {
+        of: of.cloned(),
+        numbers: Some(known.numbers()),
+        ended: Ended {
+            at: end.max(now).max(known.window().from()),
+            ..ended
+        },
+    }
 }
 
 /// The version of a row that ends at `end`, and whether that is anything new: an end is never put off, and repeating one

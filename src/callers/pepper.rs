@@ -86,6 +86,15 @@ impl Pepper {
         }
     }
 
+    /// A key for another purpose, which tells nothing of this one.
+    ///
+    /// # Errors
+    /// [`PepperError`] if OpenSSL cannot make it.
+    pub fn derive(&self, purpose: &str) -> Result<Vec<u8>, PepperError> {
+        // No secret part of an API key has a space in it.
+        Ok(self.hash(format!("derived key: {purpose}").as_bytes())?)
+    }
+
     /// HMAC-SHA256 of a secret.
     pub(super) fn hash(&self, secret: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(secret)

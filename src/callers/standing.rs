@@ -7,8 +7,8 @@ use crate::domain::{AccountId, Role};
 /// Why a role and its accounts do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum StandingError {
-    #[error("role `account` speaks for exactly one account; name one")]
-    OneAccount,
+    #[error("role `{0}` speaks for exactly one account; name one")]
+    OneAccount(Role),
     #[error("role `portal` needs the accounts that it may mint for; name them")]
     NoAccounts,
     #[error("role `admin` speaks for no account; name none")]
@@ -27,8 +27,8 @@ pub(super) fn standing(
     accounts.sort_unstable();
     accounts.dedup();
     match (role, accounts.len()) {
-        (Role::Account, 1) => {}
-        (Role::Account, _) => return Err(StandingError::OneAccount),
+        (Role::Account | Role::Renewer, 1) => {}
+        (Role::Account | Role::Renewer, _) => return Err(StandingError::OneAccount(role)),
         (Role::Portal, 0) => return Err(StandingError::NoAccounts),
         (Role::Portal, _) | (Role::Admin, 0) | (Role::Provisioner | Role::Auditor, 0 | 1) => {}
         (Role::Admin, _) => return Err(StandingError::SomeAccounts),

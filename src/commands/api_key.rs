@@ -47,7 +47,7 @@ pub enum Command {
 /// What a key is to be.
 #[derive(Debug, clap::Args)]
 pub struct Create {
-    /// admin, provisioner, portal, account or auditor.
+    /// admin, provisioner, portal, account, auditor or renewer.
     #[arg(long)]
     role: Role,
     /// The account of a key with role `account`; for `portal`, one of its accounts (repeat it for more); for

@@ -65,7 +65,8 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
                 );
             }
             if outstanding.more {
-                println!("  and more; GET /v1/grants lists them all");
+                let all = outstanding.exposure.tokens;
+                println!("  and more, {all} in all; GET /v1/grants lists them");
             }
         }
     }

@@ -23,21 +23,24 @@ pub enum Role {
     Account,
     /// Reads.
     Auditor,
+    /// Gets tokens by the rights to renew that name it, and nothing else.
+    Renewer,
 }
 
 /// A text that names no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a role is admin, provisioner, portal, account or auditor")]
+#[error("a role is admin, provisioner, portal, account, auditor or renewer")]
 pub struct RoleError;
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Admin,
         Self::Provisioner,
         Self::Portal,
         Self::Account,
         Self::Auditor,
+        Self::Renewer,
     ];
 
     /// The word of the commands, the policies and the database.
@@ -49,6 +52,7 @@ impl Role {
             Self::Portal => "portal",
             Self::Account => "account",
             Self::Auditor => "auditor",
+            Self::Renewer => "renewer",
         }
     }
 }
@@ -109,10 +113,18 @@ impl Caller {
     #[must_use]
     pub fn confined_to(&self) -> Option<&AccountId> {
         match (self.role, self.accounts.as_slice()) {
-            (Role::Provisioner | Role::Account | Role::Auditor, [only]) => Some(only),
-            (Role::Admin | Role::Portal | Role::Provisioner | Role::Account | Role::Auditor, _) => {
-                None
+            (Role::Provisioner | Role::Account | Role::Auditor | Role::Renewer, [only]) => {
+                Some(only)
             }
+            (
+                Role::Admin
+                | Role::Portal
+                | Role::Provisioner
+                | Role::Account
+                | Role::Auditor
+                | Role::Renewer,
+                _,
+            ) => None,
         }
     }
 

@@ -89,6 +89,15 @@ impl TokenRequest {
         self.fingerprint.get()
     }
 
+    /// The same request, for a token that lives so many seconds.
+    #[must_use]
+    pub fn living(self, lifetime: u32) -> Self {
+        Self {
+            lifetime: Some(lifetime),
+            ..self
+        }
+    }
+
     /// The lifetime that was asked for, in seconds.
     #[must_use]
     pub const fn lifetime(&self) -> Option<u32> {

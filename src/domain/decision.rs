@@ -17,6 +17,7 @@ use super::grant::Justification;
 use super::inventory::{Allocation, Delegation, Exclusion, Held, RowRef};
 use super::number::{NumberRange, Tn};
 use super::range_set::gaps;
+use super::renewal::Renewal;
 use super::signing::{self, Candidate};
 use super::spc::Spc;
 use super::tkvalue::TkType;
@@ -63,6 +64,8 @@ pub struct Facts {
     pub lent_on: Vec<Delegation>,
     pub allocations: Vec<Allocation>,
     pub exclusions: Vec<Exclusion>,
+    /// The right that the token is asked by, if there is one.
+    pub renewal: Option<Renewal>,
 }
 
 /// Whether the account may ask at all.

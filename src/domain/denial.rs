@@ -48,6 +48,12 @@ pub enum Denial {
     /// Well-formed in another dialect than the account's, so for this account it is malformed.
     #[error("{0}")]
     NotStrict(NotStrict),
+    /// The standing right to renew was taken back, or its time is over.
+    #[error("the right to renew has ended")]
+    RenewalEnded,
+    /// What is asked is not what the right to renew is for.
+    #[error("the right to renew is for {0}")]
+    OutsideRenewal(Beyond),
     /// More rows of the inventory touch the list than one decision may weigh.
     #[error(
         "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
@@ -61,7 +67,7 @@ impl Denial {
     /// The code where a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
     /// Codes that say more than a policy can know, so that no policy has them.
-    pub const CODES_OF_RULES: [&str; 9] = [
+    pub const CODES_OF_RULES: [&str; 11] = [
         "forbidden",
         "not-authorized",
         "ends-too-soon",
@@ -70,6 +76,8 @@ impl Denial {
         "too-fragmented",
         "malformed-tkvalue",
         "malformed-fingerprint",
+        "renewal-ended",
+        "outside-renewal",
         Self::POLICY_ERROR,
     ];
 
@@ -85,6 +93,8 @@ impl Denial {
             Self::NoCertificate(_) => "no-certificate",
             Self::NotStrict(NotStrict::TkValue(_)) => "malformed-tkvalue",
             Self::NotStrict(NotStrict::Fingerprint(_)) => "malformed-fingerprint",
+            Self::RenewalEnded => "renewal-ended",
+            Self::OutsideRenewal(_) => "outside-renewal",
             Self::TooFragmented { .. } => "too-fragmented",
         }
     }
@@ -101,6 +111,8 @@ impl Denial {
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
             | Self::NotStrict(_)
+            | Self::RenewalEnded
+            | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],
         }
     }
@@ -117,8 +129,30 @@ impl Denial {
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
             | Self::NotStrict(_)
+            | Self::RenewalEnded
+            | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],
         }
+    }
+}
+
+/// In what a request goes beyond a right to renew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    List,
+    Fingerprint,
+    Ca,
+    Lifetime,
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "another list of numbers",
+            Self::Fingerprint => "another key",
+            Self::Ca => "certificates that are no CA's",
+            Self::Lifetime => "tokens that live shorter",
+        })
     }
 }
 

@@ -27,6 +27,13 @@ impl Jti {
         Self(format!("{millis:012x}{:032x}", u128::from_be_bytes(random)))
     }
 
+    /// The id that a text is, if it has the form of those that are made here.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 44 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+    }
+
     /// An id that was recorded, or that a caller asks about.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
@@ -46,20 +53,22 @@ impl fmt::Display for Jti {
     }
 }
 
-/// What a grant leans on: a version of a row of the inventory.
+/// What a grant leans on: a version of a row of the inventory, and the right to renew that it was asked by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Justification {
     Delegation(RowRef),
     Allocation(RowRef),
+    Renewal(RowRef),
 }
 
 impl Justification {
-    /// `delegation` or `allocation`.
+    /// `delegation`, `allocation` or `renewal`.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Delegation(_) => "delegation",
             Self::Allocation(_) => "allocation",
+            Self::Renewal(_) => "renewal",
         }
     }
 
@@ -67,7 +76,7 @@ impl Justification {
     #[must_use]
     pub const fn row(self) -> RowRef {
         match self {
-            Self::Delegation(row) | Self::Allocation(row) => row,
+            Self::Delegation(row) | Self::Allocation(row) | Self::Renewal(row) => row,
         }
     }
 }
@@ -104,7 +113,7 @@ impl Serialize for GrantState {
     }
 }
 
-/// When and why a grant was taken back.
+/// From when on and why a grant is taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawal {
     pub at: Time,

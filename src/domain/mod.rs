@@ -29,14 +29,18 @@ pub mod network;
 pub mod number;
 pub mod passphrase;
 pub mod proxy;
+pub mod public_address;
 pub mod range_set;
+pub mod renewal;
 pub mod shown;
 pub mod signing;
 pub mod spc;
 pub mod strict_json;
 pub mod tkvalue;
 pub mod tn_auth_list;
+pub mod webhook;
 pub mod window;
+pub mod withdrawal;
 
 pub use account::AccountId;
 pub use caller::{Caller, Proof, Role};

@@ -12,7 +12,7 @@ use super::grants;
 use super::schema::{allocations, delegations, exclusions, grant_numbers};
 use super::touching::{Probes, Touching, Versions};
 use super::tx::Tx;
-use crate::domain::clock::Time;
+use crate::domain::clock::{Time, from_unix};
 use crate::domain::grant::{Grant, Jti};
 use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::{NumberRange, Spc};
@@ -51,6 +51,15 @@ supersede_many!(supersede_exclusions, exclusions);
 
 /// A row of `grant_numbers`, in the order of its columns.
 type NumbersRow = (String, i32, i64, i64, i64, i64);
+
+/// Numbers of a grant that touch what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TouchedNumbers {
+    pub jti: Jti,
+    pub numbers: NumberRange,
+    /// Of the grant.
+    pub expires_at: Time,
+}
 
 impl Tx<'_> {
     /// What a service provider code holds as a block or a code, now or later.
@@ -99,7 +108,7 @@ impl Tx<'_> {
         numbers: &[NumberRange],
         expiring_after: Time,
         limit: usize,
-    ) -> Result<(Vec<(Jti, NumberRange)>, bool), StoreError> {
+    ) -> Result<(Vec<TouchedNumbers>, bool), StoreError> {
         let probes = Probes::of(numbers);
         if probes.is_empty() {
             return Ok((Vec::new(), false));
@@ -115,9 +124,15 @@ impl Tx<'_> {
             self.run(|connection| on_either!(connection, c => query.load::<(i32, NumbersRow)>(c)))?;
         let more = found.len() > limit;
         found.truncate(limit);
-        let found = found.into_iter().map(|(_, (jti, _, first, last, ..))| {
-            Ok((Jti::from_text(&jti), columns::numbers(first, last)?))
-        });
+        let found = found
+            .into_iter()
+            .map(|(_, (jti, _, first, last, _, expires))| {
+                Ok(TouchedNumbers {
+                    jti: Jti::from_text(&jti),
+                    numbers: columns::numbers(first, last)?,
+                    expires_at: from_unix(expires),
+                })
+            });
         Ok((found.collect::<Result<_, StoreError>>()?, more))
     }
 

@@ -3,7 +3,6 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::accounts::{path, within};
 use super::columns;
 use super::connection::{AnyConnection, on_either};
 use super::error::StoreError;
@@ -15,7 +14,6 @@ use crate::domain::clock::{Time, from_unix};
 use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::inventory::RowRef;
-use crate::domain::number::MAX_DIGITS;
 use crate::domain::{AccountId, NumberRange, TkValue};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -156,10 +154,25 @@ macro_rules! touching {
         found
     }};
 }
+pub(super) use touching;
+
+/// That a grant is not taken back at an instant.
+macro_rules! not_withdrawn {
+    ($time:expr) => {
+        grants::withdrawn_at
+            .is_null()
+            .or(grants::withdrawn_at.gt($time.timestamp()))
+    };
+}
+pub(super) use not_withdrawn;
 
 /// The grants that pass a filter.
 macro_rules! passing {
     ($filter:expr) => {{
+        use $crate::domain::grant::GrantState;
+        use $crate::domain::number::MAX_DIGITS;
+        use $crate::store::accounts::{path, within};
+        use $crate::store::schema::{grant_numbers, grants};
         let expiring_after = $filter
             .expiring_after
             .map_or(i64::MIN, |time| time.timestamp());
@@ -173,20 +186,26 @@ macro_rules! passing {
             query = query.filter(grants::account_id.eq_any(within!(roots)));
         }
         if let Some(numbers) = $filter.numbers {
-            query = query.filter(grants::jti.eq_any(touching!(numbers, expiring_after)));
+            query = query.filter(
+                grants::jti.eq_any($crate::store::grants::touching!(numbers, expiring_after)),
+            );
         }
         match $filter.state {
             None => query,
-            Some((GrantState::Withdrawn, _)) => query.filter(grants::withdrawn_at.is_not_null()),
+            Some((GrantState::Withdrawn, time)) => {
+                query.filter(grants::withdrawn_at.le(time.timestamp()))
+            }
+            // One that is taken back from an instant on that lies ahead is not taken back yet.
             Some((GrantState::Active, time)) => query
-                .filter(grants::withdrawn_at.is_null())
+                .filter($crate::store::grants::not_withdrawn!(time))
                 .filter(grants::expires_at.gt(time.timestamp())),
             Some((GrantState::Expired, time)) => query
-                .filter(grants::withdrawn_at.is_null())
+                .filter($crate::store::grants::not_withdrawn!(time))
                 .filter(grants::expires_at.le(time.timestamp())),
         }
     }};
 }
+pub(super) use passing;
 
 fn justification(text: &str) -> Result<Justification, StoreError> {
     let malformed = || StoreError::corrupt(format!("justification `{text}`"));
@@ -196,6 +215,7 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
     match kind {
         "delegation" => Ok(Justification::Delegation(row)),
         "allocation" => Ok(Justification::Allocation(row)),
+        "renewal" => Ok(Justification::Renewal(row)),
         _ => Err(malformed()),
     }
 }
@@ -250,7 +270,13 @@ impl Tx<'_> {
         let row = self.run(|connection| {
             on_either!(connection, c => grants::table.find(jti.as_str()).first::<Row>(c).optional())
         })?;
-        row.map(TryInto::try_into).transpose()
+        let Some(mut grant) = row.map(Grant::try_from).transpose()? else {
+            return Ok(None);
+        };
+        if let Some(pending) = self.pending_withdrawal(&grant)? {
+            grant.withdrawal = Some(pending);
+        }
+        Ok(Some(grant))
     }
 
     /// A page of the grants that pass the filter, in the order of the seconds in which they were issued.
@@ -288,23 +314,5 @@ impl Tx<'_> {
                 .load::<Row>(c))
         })?;
         rows.into_iter().map(TryInto::try_into).collect()
-    }
-
-    /// Marks a grant as taken back.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn withdraw_grant(&mut self, jti: &Jti, withdrawal: &Withdrawal) -> Result<(), StoreError> {
-        self.run(|connection| {
-            on_either!(connection, c => diesel::update(grants::table
-                .find(jti.as_str())
-                .filter(grants::withdrawn_at.is_null()))
-                .set((
-                    grants::withdrawn_at.eq(withdrawal.at.timestamp()),
-                    grants::withdrawal_reason.eq(&withdrawal.reason),
-                ))
-                .execute(c))
-        })?;
-        Ok(())
     }
 }

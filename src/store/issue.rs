@@ -24,10 +24,11 @@ use super::{
 use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
-use crate::domain::decision::{self, Facts, MAX_ROWS, Question, Standing};
-use crate::domain::grant::{Grant, Jti};
+use crate::domain::decision::{self, Decision, Facts, MAX_ROWS, Question, Standing};
+use crate::domain::grant::{Grant, Jti, Justification};
 use crate::domain::hex::hex;
-use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion, RowRef};
+use crate::domain::renewal::Renewal;
 use crate::domain::signing::Candidate;
 use crate::domain::{AccountId, Denial, Dialect, Spc, TokenRequest};
 
@@ -64,6 +65,8 @@ pub struct Order {
     pub policies: Deciding,
     /// The request that it is for, if that may come again.
     pub attempt: Option<Attempt>,
+    /// The standing right that it is asked by, which must still hold when this is decided.
+    pub renewal: Option<Uuid>,
 }
 
 /// What becomes of an order: it is decided, or its request was here before.
@@ -99,7 +102,10 @@ impl Order {
             }
             return Err(denial.clone());
         }
-        let decision = decision::decide(&self.question(facts.lifetime), facts)?;
+        let decision = match self.renewal {
+            None => decision::decide(&self.question(facts.lifetime), facts)?,
+            Some(_) => self.decide_by_right(facts)?,
+        };
         Ok(Grant {
             jti: self.jti.clone(),
             account: self.account.clone(),
@@ -125,6 +131,21 @@ impl Order {
             Err(Denial::NotTheCallers) => true,
             Err(_) => self.request.is_in(Dialect::Strict).is_ok(),
         }
+    }
+
+    /// The same as any decision, on what the right leaves of the question and of the facts.
+    fn decide_by_right(&self, facts: &Facts) -> Result<Decision, Denial> {
+        let right = facts.renewal.as_ref().ok_or(Denial::RenewalEnded)?;
+        right.covers(&self.request)?;
+        let facts = right.narrowed(facts, self.now)?;
+        let question = self.question(facts.lifetime);
+        let until = right.capped(question.until);
+        let mut decision = decision::decide(&Question { until, ..question }, &facts)?;
+        decision.justified_by.push(Justification::Renewal(RowRef {
+            id: right.id,
+            version: 1,
+        }));
+        Ok(decision)
     }
 
     /// What the trail says of an order, unless it was decided before.
@@ -157,6 +178,9 @@ impl Order {
             ),
         };
         self.policies.tell(&mut detail);
+        if let (Some(right), Some(members)) = (self.renewal, detail.as_object_mut()) {
+            members.insert("renewal".to_owned(), json!(right));
+        }
         Some(AuditEvent {
             id: self.audit_id,
             at: self.now,
@@ -267,6 +291,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     }
 
     let asked = who_asks(tx, &open, &mut facts)?;
+    rights(tx, &open, &mut facts)?;
     let until = |(asker, order): &(usize, &Order)| order.until(facts[*asker].lifetime);
     let (Some(from), Some(until)) = (
         open.iter().map(|(_, order)| order.now).min(),
@@ -379,6 +404,21 @@ fn who_asks(
         }
     }
     Ok(asked)
+}
+
+/// Says in the facts by which right each order is asked. Most are asked by none, and spare the question.
+fn rights(
+    tx: &mut Tx<'_>,
+    open: &[(usize, &Order)],
+    facts: &mut [Facts],
+) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = open.iter().filter_map(|(_, order)| order.renewal).collect();
+    let known = tx.renewals_of(&ids)?;
+    for (asker, order) in open {
+        let of_this = |right: &&Renewal| Some(right.id) == order.renewal;
+        facts[*asker].renewal = known.iter().find(of_this).cloned();
+    }
+    Ok(())
 }
 
 /// The loans that touch the probes of some orders.

@@ -220,12 +220,98 @@ table! {
     }
 }
 
+table! {
+    withdrawals (sequence) {
+        sequence -> BigInt,
+        jti -> Text,
+        account_id -> Text,
+        at -> BigInt,
+        expires_at -> BigInt,
+        reason -> Text,
+        cause -> Nullable<Text>,
+        recorded_at -> BigInt,
+    }
+}
+
+table! {
+    withdrawal_sweeps (id) {
+        id -> Text,
+        account_id -> Nullable<Text>,
+        first_position -> Nullable<BigInt>,
+        last_position -> Nullable<BigInt>,
+        at -> BigInt,
+        reason -> Text,
+        cause -> Nullable<Text>,
+        after_jti -> Text,
+        last_jti -> Text,
+        recorded_at -> BigInt,
+    }
+}
+
+table! {
+    renewals (id) {
+        id -> Text,
+        account_id -> Text,
+        delegation_id -> Text,
+        tkvalue -> Text,
+        fingerprint -> Text,
+        lifetime -> Integer,
+        not_after -> Nullable<BigInt>,
+        caller -> Nullable<Text>,
+        created_at -> BigInt,
+        created_by -> Text,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    webhooks (id) {
+        id -> Text,
+        account_id -> Nullable<Text>,
+        url -> Text,
+        kinds -> Text,
+        generation -> Integer,
+        previous_until -> Nullable<BigInt>,
+        position -> BigInt,
+        next_attempt_at -> BigInt,
+        leased_by -> Nullable<Text>,
+        leased_until -> Nullable<BigInt>,
+        created_at -> BigInt,
+        created_by -> Text,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        webhook_id -> Text,
+        kind -> Text,
+        first_sequence -> BigInt,
+        last_sequence -> BigInt,
+        items -> Integer,
+        state -> Text,
+        attempts -> Integer,
+        last_attempt_at -> Nullable<BigInt>,
+        last_status -> Nullable<Integer>,
+        last_failure -> Nullable<Text>,
+        replay_of -> Nullable<Text>,
+        created_at -> BigInt,
+        give_up_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
     horizon_accounts,
     legacy_accounts,
     grants,
-    grant_numbers
+    grant_numbers,
+    renewals,
+    webhooks,
+    webhook_deliveries,
+    withdrawals
 );
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);

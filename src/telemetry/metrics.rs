@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use super::TelemetryError;
+use super::ends::AuthorityEnds;
 use super::policies::PolicyMetrics;
 use proofs::Proofs;
 
@@ -74,6 +75,8 @@ pub struct Metrics {
     signature_failures: IntCounterVec,
     proofs: Proofs,
     pub policies: PolicyMetrics,
+    /// Authority that ended while tokens were out, and who is told.
+    pub authority_ends: AuthorityEnds,
 }
 
 impl Metrics {
@@ -184,6 +187,7 @@ impl Metrics {
             )?,
             proofs: Proofs::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
+            authority_ends: AuthorityEnds::new(&registry)?,
             registry,
         };
         // A rate needs a zero to start from.
@@ -304,7 +308,7 @@ fn method_label(method: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-fn counters(
+pub(super) fn counters(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -349,7 +353,7 @@ fn jobs(registry: &Registry, name: &str, help: &str) -> Result<Histogram, Teleme
     declare(registry, Histogram::with_opts(options))
 }
 
-fn declare<M: Collector + Clone + 'static>(
+pub(super) fn declare<M: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<M>,
 ) -> Result<M, TelemetryError> {

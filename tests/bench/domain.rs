@@ -41,6 +41,7 @@ fn facts() -> Facts {
     let numbers = block::parse("1.212.555.1XXX").expect("a block");
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
+        renewal: None,
         standing: Standing::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

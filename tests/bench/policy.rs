@@ -39,6 +39,7 @@ fn main() {
         numbers: 1,
         largest: 1,
         spcs: 0,
+        renewal: false,
         at: now,
     };
     let asked = |account, lifetime| Asked {

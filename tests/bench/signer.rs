@@ -188,6 +188,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             policy: Ok(()),
             policies: Deciding::default(),
             attempt: None,
+            renewal: None,
         };
         store
             .issue("bench", order)

@@ -137,6 +137,7 @@ fn exclusion(index: usize, ((first, count), times, aging): Row) -> Exclusion {
 fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts {
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
+        renewal: None,
         standing: Standing::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

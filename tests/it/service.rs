@@ -109,6 +109,7 @@ impl Api {
             authority: world.authority.clone(),
             callers,
             jobs: Jobs::new(world.authority.clone(), QUEUE),
+            webhooks: crate::webhooks::sender_to_nowhere(),
             uploads: Uploads {
                 dir: world.dir.path().to_owned(),
                 max_bytes: UPLOAD_LIMIT,

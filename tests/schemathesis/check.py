@@ -57,6 +57,9 @@ BODIES = {
     "create_exclusion": {"start": "+12125551008", "count": 1, "reason": "reserved"},
     "create_disconnect": {"start": "+12125551007", "count": 1, "class": "residential"},
     "withdraw_grant": {"reason": "no longer needed"},
+    "create_webhook": {"url": "https://hooks.example.com/told", "account": "acme"},
+    "renew_token": TOKEN,
+    "replay_webhook": {"after": 0},
     "create_api_key": {"role": "account", "accounts": ["acme"], "allow_from": ["192.0.2.0/24"]},
     "rotate_api_key": {"overlap": 60},
     "expire_api_key": {"at": "2099-01-01T00:00:00Z"},
@@ -146,6 +149,22 @@ def one_of_each(service):
         data=table,
         headers={"Content-Type": "text/csv"},
     )
+    loans = call("GET", "/v1/accounts/acme/delegations")["items"]
+    pinned = {name: TOKEN[name] for name in ("tkvalue", "fingerprint")}
+    right = {"account": "acme", "delegation": loans[0]["id"], **pinned, "lifetime": 600}
+    BODIES["create_renewal"] = right
+    renewal = call("POST", "/v1/renewals", right)
+    revoked = call("POST", "/v1/renewals", right)
+    # The name is one that nothing answers at; what is told stays a delivery.
+    webhook = call("POST", "/v1/webhooks", {"url": "https://hooks.example.invalid/told", "account": "acme"})
+    taken_back = call("POST", "/at/account/acme/token", TOKEN)
+    call("POST", f"/v1/grants/{taken_back['jti']}/withdraw", {"reason": "no longer needed"})
+    deliveries = f"/v1/webhooks/{webhook['id']}/deliveries"
+    until = time.monotonic() + 60
+    while not (told := call("GET", deliveries)["items"]):
+        if time.monotonic() > until:
+            raise SystemExit("no webhook was told")
+        time.sleep(0.1)
     key = call("POST", "/v1/api-keys", {"role": "account", "accounts": ["shop"]})
     signers = call("GET", "/v1/signers")
     return {
@@ -158,6 +177,10 @@ def one_of_each(service):
         "/v1/exclusions": exclusion["id"],
         "/v1/allocations": allocation["id"],
         "/v1/grants": grant["jti"],
+        "/v1/webhooks/{id}": webhook["id"],
+        "{delivery}": told[0]["id"],
+        "/v1/renewals/{id}/revoke": revoked["id"],
+        "/v1/renewals": renewal["id"],
         "/v1/jobs": job["id"],
         "/v1/api-keys": key["id"],
         "/v1/numbers": "+12125551001",
@@ -172,6 +195,8 @@ def with_examples(document, names, bodies):
             for parameter in operation.get("parameters", []):
                 if parameter["in"] == "path":
                     known = [name for start, name in names.items() if path.startswith(start)]
+                    # Where a path names two things, the inner one has a name of its own.
+                    known = [names.get(f"{{{parameter['name']}}}", *known[:1])] if known else []
                     if not known:
                         raise SystemExit(f"no example for {path}; give it one in {__file__}")
                     parameter["example"] = known[0]
@@ -237,6 +262,7 @@ def main():
         document.write_text(json.dumps(described))
         keys = [
             ("account", acme, QUICK),
+            ("renewer", service.key("renewer", "acme"), QUICK),
             ("portal", service.key("portal", "acme", "shop"), QUICK),
             ("a revoked key", service.revoked_key(), QUICK),
             ("auditor", service.key("auditor"), QUICK),

@@ -31,7 +31,11 @@ struct Head {
 
 impl Answer {
     /// What a handler answers. The fields of the exchange, such as its id, are not there yet.
+    /// A failure is none that could be kept.
     pub(super) fn of(response: HttpResponse) -> Result<Self, Problem> {
+        if response.status().is_server_error() {
+            return Err(Problem::internal(&"a failure is not kept as an answer"));
+        }
         let status = response.status().as_u16();
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
             let value = value.to_str().map_err(|e| Problem::internal(&e))?;

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::draft::{Draft, Says};
 use super::error::ImportError;
-use super::outcome::Imported;
+use super::outcome::{Imported, OutstandingTokens};
+use super::outstanding;
 use super::write::{self, Change};
 use super::{Format, Told};
 use crate::authority::{Action, Authority, Event, Refused, StoreError, jobs};
@@ -173,6 +174,7 @@ fn subject(draft: &Draft) -> String {
     }
 }
 
+/// What was done, or would be. What was done takes back the grants that it touches.
 fn summary(
     tx: &mut Tx<'_>,
     change: &Change,
@@ -180,10 +182,20 @@ fn summary(
     dry_run: bool,
     now: Time,
 ) -> Result<Imported, ImportError> {
+    let losses = change.losses(now);
+    let touched = outstanding::touched(tx, &losses)?;
+    let withdrawn = if dry_run {
+        0
+    } else {
+        outstanding::take_back(tx, losses, &touched, now)?
+    };
     Ok(Imported {
         told,
         dry_run,
-        outstanding: super::outstanding::beyond(tx, change, now)?,
+        outstanding: OutstandingTokens {
+            withdrawn,
+            ..outstanding::listed(tx, &touched)?
+        },
         ..change.amounts()
     })
 }
@@ -194,6 +206,6 @@ fn detail(imported: &Imported, consent: Consent) -> serde_json::Value {
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
         "unchanged": imported.unchanged.ranges, "confirm": consent.confirm,
-        "outstanding_grants": imported.outstanding.count,
+        "outstanding_grants": imported.outstanding.count, "withdrawn": imported.outstanding.withdrawn,
     })
 }

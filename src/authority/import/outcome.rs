@@ -2,6 +2,7 @@
 
 use super::draft::Told;
 use crate::domain::NumberRange;
+use crate::domain::clock::Time;
 use crate::domain::grant::Grant;
 
 /// How many ranges a difference names of each kind.
@@ -9,7 +10,7 @@ pub(super) const RANGES_NAMED: usize = 100;
 /// How many grants are listed.
 pub(super) const GRANTS_LISTED: usize = 100;
 /// How many are counted; beyond that there are more.
-pub(super) const GRANTS_COUNTED: usize = 10_000;
+pub(super) const GRANTS_COUNTED: usize = 100_000;
 
 /// So many ranges, or rows, and so many numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,10 @@ pub struct OutstandingTokens {
     pub more: bool,
     /// The first of them.
     pub grants: Vec<Grant>,
+    /// When the last of those that were counted expires.
+    pub until: Option<Time>,
+    /// How many grants were taken back, or are being so.
+    pub withdrawn: u64,
 }
 
 /// What an import did, or would do.

@@ -49,6 +49,10 @@ impl Imported {
             "outstanding_grants": {
                 "count": self.outstanding.count, "more": self.outstanding.more, "grants": grants,
             },
+            "exposure": {
+                "tokens": self.outstanding.count,
+                "until": self.outstanding.until.as_ref().map(rfc3339),
+            },
         })
     }
 }

@@ -21,8 +21,9 @@ use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
 use crate::domain::range_set::gaps;
+use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
 use crate::domain::{AccountId, NumberRange, Spc, Window};
-use crate::store::{Tx, Versions, new_id};
+use crate::store::{Loss, Tx, Versions, new_id};
 
 /// What an import changes.
 #[derive(Debug, Default)]
@@ -64,18 +65,48 @@ impl Change {
         &self.ending
     }
 
-    /// Numbers that lose authority by it, and from when on.
-    pub(super) fn losses(&self) -> Vec<(NumberRange, Time)> {
+    /// What loses authority by it, and from when on.
+    pub(super) fn losses(&self, now: Time) -> Vec<Loss> {
+        let loss = |numbers, at: Time, reason: &str, cause| Loss {
+            // Also of those whom an account lent them on to.
+            of: None,
+            numbers: Some(numbers),
+            ended: Ended {
+                at: at.max(now),
+                reason: reason.to_owned(),
+                cause: Some(cause),
+            },
+        };
         let mut out = Vec::new();
-        let first = self.allocations.end.iter().map(|(_, end)| *end).min();
-        if let Some(first) = first {
-            out.extend(self.allocations.ended.iter().map(|n| (*n, first)));
+        let ending = self.allocations.end.iter();
+        let ending = Index::new(
+            ending.map(|(row, end)| (row.numbers, (row.row.id, row.window.from().max(*end)))),
+        );
+        for lost in &self.allocations.ended {
+            let rows = ending.touching(*lost);
+            out.extend(rows.filter_map(|(numbers, (id, end))| {
+                let numbers = numbers.intersection(*lost)?;
+                Some(loss(
+                    numbers,
+                    *end,
+                    ALLOCATION_RETURNED,
+                    Cause::Allocation(*id),
+                ))
+            }));
         }
-        // Also of those whom the account lent them on to.
-        let loans = self.delegations.end.iter();
-        out.extend(loans.map(|(row, end)| (row.numbers, *end)));
-        let excluded = self.exclusions.add.iter();
-        out.extend(excluded.map(|row| (row.numbers, row.window.from())));
+        out.extend(self.delegations.end.iter().map(|(row, end)| {
+            let end = row.window.from().max(*end);
+            loss(
+                row.numbers,
+                end,
+                DELEGATION_ENDED,
+                Cause::Delegation(row.row.id),
+            )
+        }));
+        out.extend(self.exclusions.add.iter().map(|row| {
+            let (from, cause) = (row.window.from(), Cause::Exclusion(row.row.id));
+            loss(row.numbers, from, row.reason.as_str(), cause)
+        }));
         out
     }
 

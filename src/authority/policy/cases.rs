@@ -104,6 +104,8 @@ struct TokenText {
     /// All of the numbers are in one range, unless it says otherwise.
     largest: Option<u64>,
     spcs: u64,
+    /// Whether it is asked for by a standing right to renew.
+    renewal: bool,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,7 @@ impl Default for TokenText {
             numbers: 1,
             largest: None,
             spcs: 0,
+            renewal: false,
         }
     }
 }
@@ -261,6 +264,7 @@ impl TokenText {
             numbers: self.numbers,
             largest,
             spcs: self.spcs,
+            renewal: self.renewal,
             at: parse_time(at.unwrap_or("2026-01-05T12:00:00Z"))
                 .map_err(|e| format!("`at`: {e}"))?,
         })

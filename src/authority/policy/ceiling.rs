@@ -3,13 +3,14 @@
 use super::Action;
 use crate::domain::{AccountId, Caller, Role};
 
-/// Whether any policy may let this caller have tokens of this account. A caller that was given accounts never reaches
+/// Whether any policy may let this caller have tokens of this account, by a right to renew or otherwise. A caller that was given accounts never reaches
 /// beyond them, whatever a `permit` says.
-pub(super) fn may_mint(caller: &Caller, account: &AccountId) -> bool {
+pub(super) fn may_mint(caller: &Caller, account: &AccountId, by_right: bool) -> bool {
     let speaks_for_it = caller.accounts.contains(account);
     match caller.role {
         Role::Admin => caller.accounts.is_empty() || speaks_for_it,
         Role::Portal | Role::Account => speaks_for_it,
+        Role::Renewer => by_right && speaks_for_it,
         Role::Provisioner | Role::Auditor => false,
     }
 }
@@ -20,9 +21,10 @@ pub(super) fn may(caller: &Caller, action: Action) -> bool {
         (Role::Admin | Role::Provisioner, Action::Read | Action::Manage | Action::Provision)
         | (Role::Auditor, Action::Read) => true,
         (Role::Auditor, Action::Manage | Action::Provision)
-        | (Role::Portal | Role::Account, Action::Read | Action::Manage | Action::Provision) => {
-            false
-        }
+        | (
+            Role::Portal | Role::Account | Role::Renewer,
+            Action::Read | Action::Manage | Action::Provision,
+        ) => false,
     }
 }
 
@@ -52,14 +54,17 @@ mod tests {
         );
         for role in Role::ALL {
             let own = caller(role, &["acme"]);
-            assert!(!may_mint(&own, &other), "{role}");
-            let mints = matches!(role, Role::Admin | Role::Portal | Role::Account);
-            assert_eq!(may_mint(&own, &acme), mints, "{role}");
-            assert_eq!(
-                may_mint(&caller(role, &[]), &acme),
-                role == Role::Admin,
-                "{role}"
-            );
+            for by_right in [false, true] {
+                assert!(!may_mint(&own, &other, by_right), "{role}");
+                let mints = matches!(role, Role::Admin | Role::Portal | Role::Account)
+                    || (by_right && role == Role::Renewer);
+                assert_eq!(may_mint(&own, &acme, by_right), mints, "{role}");
+                assert_eq!(
+                    may_mint(&caller(role, &[]), &acme, by_right),
+                    role == Role::Admin,
+                    "{role}"
+                );
+            }
         }
     }
 }

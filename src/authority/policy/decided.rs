@@ -85,6 +85,7 @@ impl Decided {
             numbers,
             largest,
             spcs,
+            renewal,
             at,
         } = token;
         let mut digest = Sha256::new();
@@ -98,7 +99,7 @@ impl Decided {
             digest.update(text.len().to_be_bytes());
             digest.update(text);
         }
-        digest.update([u8::from(*is_carrier), u8::from(*ca)]);
+        digest.update([is_carrier, ca, renewal].map(|flag| u8::from(*flag)));
         digest.update(lifetime.to_be_bytes());
         for count in [entries, numbers, largest, spcs] {
             digest.update(count.to_be_bytes());

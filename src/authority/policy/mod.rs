@@ -164,7 +164,7 @@ impl Policy {
     /// policy that forbids.
     #[must_use]
     pub fn may_mint(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
-        if !ceiling::may_mint(caller, asked.account) {
+        if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
             return self.uniform(Answer::default());
         }
         let decide = || self.decide_mint(caller, asked);
@@ -188,7 +188,7 @@ impl Policy {
     /// Whether the caller may ask for tokens of this account at all, and so may know why there would be none.
     #[must_use]
     pub fn may_ask(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
-        if !ceiling::may_mint(caller, asked.account) {
+        if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
             return self.uniform(Answer::default());
         }
         self.yes_or_uniform(self.ask(caller, Wish::Ask(asked)))

@@ -32,6 +32,8 @@ pub struct Token {
     pub largest: u64,
     /// Entries that are service provider codes.
     pub spcs: u64,
+    /// Whether it is asked for by a standing right to renew.
+    pub renewal: bool,
     /// When it is asked for.
     pub at: Time,
 }
@@ -49,6 +51,7 @@ impl Token {
             numbers: counts().fold(0, u64::saturating_add),
             largest: counts().max().unwrap_or_default(),
             spcs: request.tkvalue().spcs().count() as u64,
+            renewal: false,
             at,
         }
     }
@@ -62,6 +65,7 @@ impl Token {
             ("numbers", long(self.numbers)),
             ("largest", long(self.largest)),
             ("spcs", long(self.spcs)),
+            ("renewal", Value::new_bool(self.renewal)),
             ("time", Value::new_long(self.at.timestamp())),
             ("hour", long(hour_of(self.at).into())),
             ("weekday", long(weekday_of(self.at).into())),
@@ -168,6 +172,7 @@ impl Names {
                 numbers: 1,
                 largest: 1,
                 spcs: 0,
+                renewal: true,
                 at: Time::UNIX_EPOCH,
             },
         };

@@ -49,6 +49,7 @@ fn asked(account: &AccountId) -> Asked<'_> {
             numbers: 1,
             largest: 1,
             spcs: 0,
+            renewal: false,
             at: from_unix(1_767_225_600),
         },
     }
@@ -91,7 +92,7 @@ fn no_permit_widens_what_a_role_is_for() {
             match role {
                 Role::Admin | Role::Provisioner => [true; 3],
                 Role::Auditor => [true, false, false],
-                Role::Portal | Role::Account => [false; 3],
+                Role::Portal | Role::Account | Role::Renewer => [false; 3],
             },
             "{role}"
         );
@@ -231,6 +232,7 @@ fn differing_questions(account: &AccountId) -> Vec<(Caller, Asked<'_>)> {
         (other_caller, first),
         with(&|a| a.is_carrier = true),
         with(&|a| a.token.ca = true),
+        with(&|a| a.token.renewal = true),
         with(&|a| a.token.lifetime = 1),
         with(&|a| a.token.entries = 9),
         with(&|a| a.token.numbers = 9),
@@ -257,13 +259,14 @@ proptest! {
             "context == context",
             "{c: context}.c.time > 1767225600",
             "context.lifetime == 1",
+            "context.renewal",
             "context.ca || context.entries + context.numbers + context.largest + context.spcs > 5",
             "principal.role == \"admin\"",
             "principal == Caller::\"another\"",
             "principal.accounts.contains(Account::\"zeta\")",
             "resource.carrier",
         ]), 1..3),
-        order in Just((0..28).map(|n| n % 14).collect::<Vec<usize>>()).prop_shuffle(),
+        order in Just((0..30).map(|n| n % 15).collect::<Vec<usize>>()).prop_shuffle(),
     ) {
         let forbids: Vec<String> = conditions
             .iter()

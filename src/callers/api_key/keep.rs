@@ -269,7 +269,7 @@ fn find(tx: &mut Tx<'_>, id: &str) -> Result<KeptApiKey, ApiKeyError> {
 fn must_be_admin(by: &Caller) -> Result<(), ApiKeyError> {
     match by.role {
         Role::Admin => Ok(()),
-        Role::Provisioner | Role::Portal | Role::Account | Role::Auditor => {
+        Role::Provisioner | Role::Portal | Role::Account | Role::Auditor | Role::Renewer => {
             Err(ApiKeyError::Forbidden)
         }
     }

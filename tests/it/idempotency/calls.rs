@@ -5,11 +5,12 @@
 )]
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::written;
-use crate::fixtures::member;
+use crate::fixtures::{items, member};
 use crate::service::{Answer, Api, asking};
-use crate::support::Kind;
+use crate::support::{Kind, wait};
 
 both!(
     every_call_is_answered_once,
@@ -53,7 +54,7 @@ fn every_call_is_answered_once(kind: Kind) {
         walk(&api, id, path);
         walked.push(id.to_owned());
     }
-    assert_eq!(walked.len(), 19, "{walked:?}");
+    assert_eq!(walked.len(), 27, "{walked:?}");
 }
 
 fn walk(api: &Api, id: &str, documented: &str) {
@@ -96,6 +97,21 @@ fn call(api: &Api, id: &str) -> Call {
         let body = json!({ "role": "account", "accounts": ["other"] });
         let row = made(admin, "/v1/api-keys", body);
         format!("/v1/api-keys/{}/{verb}", member(&row, "id"))
+    };
+    let renewal = || {
+        let loans = api
+            .get(provisioner, "/v1/accounts/acme/delegations")
+            .with(200);
+        let pinned = asking(&["one:12125551001"]);
+        json!({
+            "account": "acme", "delegation": items(&loans["items"])[0]["id"],
+            "tkvalue": pinned["tkvalue"], "fingerprint": pinned["fingerprint"], "lifetime": 600,
+        })
+    };
+    let of_a_webhook = |verb: &str| {
+        let body = json!({ "url": "https://hooks.example.com/told" });
+        let row = made(acme, "/v1/webhooks", body);
+        format!("/v1/webhooks/{}/{verb}", member(&row, "id"))
     };
     let spare = || {
         let numbers = json!({ "start": "+12125551990", "count": 1 });
@@ -190,6 +206,37 @@ fn call(api: &Api, id: &str) -> Call {
                 body: "numbers,reason\n+12125551950,reserved\n".to_owned(),
                 status: 202,
             };
+        }
+        "create_renewal" => (provisioner, "/v1/renewals".to_owned(), renewal(), 201),
+        "revoke_renewal" => {
+            let row = made(provisioner, "/v1/renewals", renewal());
+            let path = format!("/v1/renewals/{}/revoke", member(&row, "id"));
+            (acme, path, json!({}), 200)
+        }
+        "renew_token" => {
+            let row = made(provisioner, "/v1/renewals", renewal());
+            (acme, member(&row, "token_url").to_owned(), json!({}), 200)
+        }
+        "create_webhook" => {
+            let body = json!({ "url": "https://hooks.example.com/told" });
+            (acme, "/v1/webhooks".to_owned(), body, 201)
+        }
+        "end_webhook" => (acme, of_a_webhook("end"), json!({}), 200),
+        "rotate_webhook" => (acme, of_a_webhook("rotate"), json!({}), 200),
+        "replay_webhook" => (acme, of_a_webhook("replay"), json!({ "after": 0 }), 200),
+        "replay_delivery" => {
+            let path = of_a_webhook("deliveries");
+            let issued = api.ask(&asking(&["one:12125551004"])).with(200);
+            let grant = format!("/v1/grants/{}/withdraw", member(&issued, "jti"));
+            let reason = json!({ "reason": "ported out" });
+            api.post(provisioner, &grant, &reason).with(200);
+            let told = wait(api.world.authority.take_deliveries(Uuid::nil(), 9));
+            let told = told.expect("deliveries");
+            let of_this = told
+                .iter()
+                .find(|one| path.contains(&one.webhook.id.to_string()));
+            let delivery = of_this.expect("a delivery").delivery.id;
+            (acme, format!("{path}/{delivery}/replay"), json!({}), 201)
         }
         "create_api_key" => {
             let body = json!({ "role": "account", "accounts": ["other"] });

@@ -14,6 +14,8 @@ mod outstanding;
 pub mod policies;
 mod policy_files;
 mod policy_reload;
+mod renewals;
 mod resellers;
 mod trail;
 mod windows;
+mod withdrawals;

@@ -15,6 +15,9 @@ pub enum Kind {
     Job,
     Grant,
     ApiKey,
+    Webhook,
+    Delivery,
+    Renewal,
     Chain,
 }
 
@@ -63,12 +66,17 @@ pub struct Request {
 }
 
 impl Operation {
-    /// The example, with this id in this place; the other places name the asker's own things, or nothing that matters.
-    pub fn request(&self, place: &Place, id: &str) -> Request {
+    /// The example, with this id in this place; the other places name the asker's own things, or nothing that matters. A
+    /// delivery and its webhook are named together: the rest of a pair is `foreign`.
+    pub fn request(&self, place: &Place, id: &str, foreign: impl Fn(Kind) -> String) -> Request {
         let mut path = self.path.clone();
         for other in self.places.iter().filter(|other| other.within == "path") {
-            let own = if other == place { id } else { "shop" };
-            path = path.replace(&format!("{{{}}}", other.name), own);
+            let own = match other.kind {
+                _ if other == place => id.to_owned(),
+                Some(pair @ (Kind::Webhook | Kind::Delivery)) => foreign(pair),
+                _ => "shop".to_owned(),
+            };
+            path = path.replace(&format!("{{{}}}", other.name), &own);
         }
         path += self.query;
         if place.within == "query" {
@@ -76,6 +84,12 @@ impl Operation {
             path = format!("{path}{mark}{}={id}", place.name);
         }
         let body = self.body.clone().map(|(media, mut body)| {
+            if self.id == "create_renewal" {
+                // A delegation is one of its account's.
+                for (name, kind) in [("account", Kind::Account), ("delegation", Kind::Delegation)] {
+                    body[name] = json!(foreign(kind));
+                }
+            }
             if place.within == "body" {
                 let slot = body.pointer_mut(&place.name);
                 *slot.unwrap_or_else(|| panic!("{self:?} has no {}", place.name)) = json!(id);
@@ -123,7 +137,7 @@ fn parameters(path: &str, operation: &Value) -> Vec<Place> {
     let places = parameters.map(|parameter| {
         let name = parameter["name"].as_str().expect("a name");
         let (within, kind) = match parameter["in"].as_str() {
-            Some("path") => ("path", Some(in_path(path, name))),
+            Some("path") => ("path", in_path(path, name)),
             Some("query") => ("query", in_query(path, name)),
             // It names a request, and those of two tenants never meet: `idempotency` has its scenarios.
             Some("header") if name == "Idempotency-Key" => ("header", None),
@@ -135,9 +149,13 @@ fn parameters(path: &str, operation: &Value) -> Vec<Place> {
     places.collect()
 }
 
-fn in_path(path: &str, name: &str) -> Kind {
+fn in_path(path: &str, name: &str) -> Option<Kind> {
+    // Whoever has the id of a token has the token, and may ask how it stands.
+    if path == "/v1/grants/{jti}/status" {
+        return None;
+    }
     let start = path.split('{').next().expect("a start");
-    match (start, name) {
+    Some(match (start, name) {
         ("/at/account/" | "/api/v1/account/" | "/v1/accounts/", "id") => Kind::Account,
         ("/v1/numbers/", "tn") => Kind::Number,
         ("/v1/allocations/", "id") => Kind::Allocation,
@@ -146,9 +164,12 @@ fn in_path(path: &str, name: &str) -> Kind {
         ("/v1/jobs/", "id") => Kind::Job,
         ("/v1/grants/", "jti") => Kind::Grant,
         ("/v1/api-keys/", "id") => Kind::ApiKey,
+        ("/v1/renewals/", "id") => Kind::Renewal,
+        ("/v1/webhooks/", "id") => Kind::Webhook,
+        ("/v1/webhooks/", "delivery") => Kind::Delivery,
         ("/certs/", "sha256") => Kind::Chain,
         _ => panic!("no example for {{{name}}} of {path}"),
-    }
+    })
 }
 
 fn in_query(path: &str, name: &str) -> Option<Kind> {
@@ -160,7 +181,8 @@ fn in_query(path: &str, name: &str) -> Option<Kind> {
         (
             _,
             "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm"
-            | "subject" | "caller" | "action" | "outcome" | "request_id" | "from" | "until",
+            | "subject" | "caller" | "action" | "outcome" | "request_id" | "from" | "until"
+            | "after",
         ) => None,
         _ => panic!("no example for ?{name}= of {path}"),
     }
@@ -190,6 +212,13 @@ fn example(operation: &str) -> Example {
         | "look_up_number"
         | "list_grants"
         | "get_grant"
+        | "get_grant_status"
+        | "follow_withdrawals"
+        | "list_renewals"
+        | "get_renewal"
+        | "list_webhooks"
+        | "get_webhook"
+        | "list_deliveries"
         | "list_jobs"
         | "get_job"
         | "list_audit_events"
@@ -203,8 +232,9 @@ fn example(operation: &str) -> Example {
         | "document"
         | "page" => nothing(),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
-        | "end_exclusion" | "reload_signers" | "revoke_api_key" => body(json!({})),
-        "issue_token" => body(asking(&["one:12125551901"])),
+        | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
+        | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
+        "issue_token" | "renew_token" => body(asking(&["one:12125551901"])),
         "issue_spc_token" => body(json!({ "atc": asking(&["one:12125551901"]) })),
         // What a login tells of users has a scenario of its own.
         "log_in" => body(json!({ "userId": "x", "password": "x" })),
@@ -249,6 +279,24 @@ fn example(operation: &str) -> Example {
             json!({ "role": "account", "accounts": ["shop"] }),
             vec![("/accounts/0", Kind::Account)],
         ),
+        "create_renewal" => {
+            let mut one = asking(&["one:12125551901"]);
+            let members = one.as_object_mut().expect("an object");
+            members.retain(|name, _| name == "tkvalue" || name == "fingerprint");
+            one["account"] = json!("shop");
+            one["delegation"] = json!(null);
+            one["lifetime"] = json!(600);
+            let places = vec![
+                ("/account", Kind::Account),
+                ("/delegation", Kind::Delegation),
+            ];
+            naming(one, places)
+        }
+        "create_webhook" => naming(
+            json!({ "url": "https://hooks.example.com/told", "account": "shop" }),
+            vec![("/account", Kind::Account)],
+        ),
+        "replay_webhook" => body(json!({ "after": 0 })),
         "rotate_api_key" => body(json!({ "overlap": 60 })),
         "expire_api_key" => body(json!({ "at": "2027-01-01T00:00:00Z" })),
         _ => panic!("the walk has no example for the operation `{operation}`"),
@@ -257,8 +305,8 @@ fn example(operation: &str) -> Example {
 
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
-    const NAME_THINGS: [&str; 3] = ["account", "accounts", "parent"];
-    const NAME_NOTHING: [&str; 35] = [
+    const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
+    const NAME_NOTHING: [&str; 40] = [
         "requests",
         "numbers",
         "start",
@@ -291,6 +339,11 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "expires_at",
         "allow_from",
         "overlap",
+        "not_after",
+        "caller",
+        "url",
+        "kinds",
+        "after",
         "tn",
         "dry_run",
         "confirm",

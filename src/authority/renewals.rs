@@ -1,0 +1,231 @@
+//! Standing rights to renew: given, taken back, and used. Short tokens for the same numbers and the same key are to be had
+//! until the delegation ends, and not a minute longer.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::scope::Scope;
+use super::{Action, Authority, By, Event, IssueError, Issued, Refused};
+use crate::domain::clock::Time;
+use crate::domain::inventory::Delegation;
+use crate::domain::range_set::gaps;
+use crate::domain::renewal::Renewal;
+use crate::domain::{AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest};
+use crate::store::{Attempt, Page, PageOf, StoreError, Tx, new_id};
+
+/// How many rights one account may have in use.
+const MOST_RENEWALS: i64 = 1_000;
+
+/// A right to be given.
+#[derive(Debug, Clone)]
+pub struct NewRenewal {
+    pub account: AccountId,
+    pub delegation: Uuid,
+    pub list: TnAuthList,
+    pub fingerprint: Fingerprint,
+    pub lifetime: u32,
+    pub not_after: Option<Time>,
+    pub caller: Option<String>,
+}
+
+impl Authority {
+    /// Gives an account the right to renew.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
+    /// tokens are to name.
+    pub async fn allow_renewal(
+        &self,
+        by: impl Into<By<'_, Renewal>>,
+        new: NewRenewal,
+    ) -> Result<Renewal, Refused> {
+        let by = by.into();
+        let caller = by.caller();
+        self.require(caller, Action::Manage)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let lifetimes = self.lifetimes.minimum..=self.lifetimes.maximum;
+        if !lifetimes.contains(&new.lifetime) {
+            return Err(Refused::RenewalLifetime(lifetimes));
+        }
+        let event = Event::new(caller, now, "allow-renewal").about(&new.account);
+        let (id, subject) = (new_id(now), new.account.clone());
+        let recorded = event.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let renewal = given(tx, &scope, &new, (id, now), event.caller())?;
+            tx.insert_renewal(&renewal)?;
+            let detail = json!({
+                "account": renewal.account, "delegation": renewal.delegation,
+                "tkvalue": renewal.list.to_tkvalue(), "fingerprint": renewal.fingerprint.to_string(),
+                "lifetime": renewal.lifetime, "not_after": renewal.not_after, "for": renewal.caller,
+            });
+            event.done(tx, &id, detail)?;
+            Ok(renewal)
+        };
+        self.change_by(by, recorded, subject, work).await
+    }
+
+    /// Takes a right back: from now on there is no token by it. Those that are out verify until they expire. Can be
+    /// repeated. The account itself may give its own up.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller.
+    pub async fn revoke_renewal(
+        &self,
+        by: impl Into<By<'_, Renewal>>,
+        id: Uuid,
+    ) -> Result<Renewal, Refused> {
+        let by = by.into();
+        let caller = by.caller();
+        match caller.role {
+            Role::Portal | Role::Account => {}
+            Role::Admin | Role::Provisioner | Role::Auditor | Role::Renewer => {
+                self.require(caller, Action::Manage)?;
+            }
+        }
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let event = Event::new(caller, now, "revoke-renewal");
+        let recorded = event.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let mut renewal = renewal(tx, &scope, id)?;
+            if renewal.revoked_at.is_none() {
+                tx.revoke_renewal(id, now)?;
+                renewal.revoked_at = Some(now);
+                let event = event.about(&renewal.account);
+                event.done(tx, &id, json!({ "account": renewal.account }))?;
+            }
+            Ok(renewal)
+        };
+        self.change_by(by, recorded, id, work).await
+    }
+
+    /// A page of the rights of those whom the caller may know of. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the store cannot answer.
+    pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, Refused> {
+        let scope = Scope::of(caller);
+        self.store.read(|tx| {
+            let roots = scope.roots(tx)?;
+            Ok(tx.list_renewals(roots.as_deref(), page)?)
+        })
+    }
+
+    /// One right. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller.
+    pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, Refused> {
+        let scope = Scope::of(caller);
+        self.store.read(|tx| renewal(tx, &scope, id))
+    }
+
+    /// The right of this id, if it is there at all: whoever wants a token by it is answered by [`Self::renew`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn renewal_to_use(&self, id: Uuid) -> Result<Option<Renewal>, StoreError> {
+        self.store.read(|tx| tx.renewal(id))
+    }
+
+    /// Issues the next token by a right, in the way of every token: policy, decision, record, signature. `wanted` is what
+    /// was asked in so many words, and must be what the right is for.
+    ///
+    /// # Errors
+    /// [`IssueError`]; the uniform denial for a right that is not there, or not the caller's to use.
+    pub async fn renew(
+        &self,
+        caller: &Caller,
+        (id, right): (Uuid, Option<Renewal>),
+        wanted: Option<TokenRequest>,
+        attempt: Option<Attempt>,
+    ) -> Result<Issued, IssueError> {
+        let known = right.filter(|right| right.is_for(caller));
+        let order = known.map(|right| self.order_by_right(caller, &right, wanted));
+        let mut order = match order.transpose()? {
+            Some(order) if order.policy != Err(Denial::NotTheCallers) => order,
+            // Of somebody else's right not even the account is told, also not in the asker's own trail.
+            Some(_) | None => return Err(self.no_such_right(caller, id).await),
+        };
+        order.attempt = attempt;
+        let outcome = self.record_and_sign(caller, order).await;
+        self.count(&outcome);
+        outcome
+    }
+
+    async fn no_such_right(&self, caller: &Caller, id: Uuid) -> IssueError {
+        let event = Event::new(caller, self.clock.now(), "renew");
+        let work = |_: &mut Tx<'_>| Err::<(), _>(Refused::Forbidden);
+        let outcome = match self.change(event, id, work).await {
+            Err(Refused::Store(error)) if !matches!(error, StoreError::ProofEnded) => error.into(),
+            Ok(()) | Err(_) => IssueError::Denied(Denial::NotTheCallers),
+        };
+        let outcome = Err(outcome);
+        self.count(&outcome);
+        outcome.err().unwrap_or(Denial::NotTheCallers.into())
+    }
+}
+
+/// The right, of an account that the caller may know of.
+fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, Refused> {
+    let not_found = || Refused::NotFound("renewal");
+    let found = tx.renewal(id)?.ok_or_else(not_found)?;
+    scope
+        .account(tx, &found.account)?
+        .ok_or_else(not_found)
+        .map(|_| found)
+}
+
+/// The right to be written, if it may be given.
+fn given(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    new: &NewRenewal,
+    (id, now): (Uuid, Time),
+    by: &Caller,
+) -> Result<Renewal, Refused> {
+    let account = scope.must_manage(tx, &new.account)?;
+    let loan = tx.delegation(new.delegation)?;
+    let loan = loan.filter(|loan| loan.account == account.id);
+    let loan = loan.ok_or(Refused::NotFound("delegation"))?;
+    must_hold(&loan, &new.list, now)?;
+    if let Some(end) = new.not_after.filter(|end| *end <= now) {
+        return Err(Refused::Over(end));
+    }
+    if tx.count_renewals(&account.id, now)? >= MOST_RENEWALS {
+        return Err(Refused::TooManyRenewals);
+    }
+    Ok(Renewal {
+        id,
+        account: account.id,
+        delegation: new.delegation,
+        list: new.list.clone(),
+        fingerprint: new.fingerprint,
+        lifetime: new.lifetime,
+        not_after: new.not_after,
+        caller: new.caller.clone(),
+        created_at: now,
+        created_by: by.id.clone(),
+        revoked_at: None,
+    })
+}
+
+/// A loan ends a right, so it must not have ended; and it must hold all numbers, since no other loan will be looked at.
+fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refused> {
+    let is_over = loan.window.until().is_some_and(|end| end <= now);
+    if is_over || loan.belief.superseded_at.is_some() {
+        return Err(Refused::DelegationEnded);
+    }
+    if let Some(spc) = list.spcs().next() {
+        return Err(Refused::SpcNotRenewed(spc.clone()));
+    }
+    let numbers = list.numbers()?;
+    let missing = numbers
+        .iter()
+        .flat_map(|range| gaps(*range, [loan.numbers]));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Refused::NotOfTheDelegation(missing))
+    }
+}

@@ -1,0 +1,374 @@
+//! Webhooks and their deliveries. Several replicas work on them: a webhook is leased to one at a time.
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::columns;
+use super::connection::on_either;
+use super::error::StoreError;
+use super::page::{Page, PageOf};
+use super::schema::{webhook_deliveries, webhooks};
+use super::tx::Tx;
+use crate::domain::account::Account;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::webhook::{Delivery, EventKind, Webhook};
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = webhooks)]
+struct Row {
+    id: String,
+    account_id: Option<String>,
+    url: String,
+    kinds: String,
+    generation: i32,
+    previous_until: Option<i64>,
+    position: i64,
+    next_attempt_at: i64,
+    leased_by: Option<String>,
+    leased_until: Option<i64>,
+    created_at: i64,
+    created_by: String,
+    ended_at: Option<i64>,
+}
+
+impl TryFrom<Row> for Webhook {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let account = row.account_id.as_deref().map(str::parse).transpose();
+        let kinds = row.kinds.split(' ').map(str::parse);
+        Ok(Self {
+            id: Uuid::parse_str(&row.id).map_err(StoreError::corrupt)?,
+            account: account.map_err(StoreError::corrupt)?,
+            url: row.url.parse().map_err(StoreError::corrupt)?,
+            kinds: kinds
+                .collect::<Result<_, _>>()
+                .map_err(StoreError::corrupt)?,
+            generation: row.generation,
+            previous_until: row.previous_until.map(from_unix),
+            position: row.position,
+            created_at: from_unix(row.created_at),
+            created_by: row.created_by,
+            ended_at: row.ended_at.map(from_unix),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = webhook_deliveries)]
+#[diesel(treat_none_as_null = true)]
+struct DeliveryRow {
+    id: String,
+    webhook_id: String,
+    kind: String,
+    first_sequence: i64,
+    last_sequence: i64,
+    items: i32,
+    state: String,
+    attempts: i32,
+    last_attempt_at: Option<i64>,
+    last_status: Option<i32>,
+    last_failure: Option<String>,
+    replay_of: Option<String>,
+    created_at: i64,
+    give_up_at: i64,
+    finished_at: Option<i64>,
+}
+
+impl From<&Delivery> for DeliveryRow {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            webhook_id: delivery.webhook.to_string(),
+            kind: delivery.kind.as_str().to_owned(),
+            first_sequence: delivery.first,
+            last_sequence: delivery.last,
+            items: delivery.items,
+            state: delivery.state.as_str().to_owned(),
+            attempts: delivery.attempts,
+            last_attempt_at: columns::seconds(delivery.last_attempt_at),
+            last_status: delivery.last_status,
+            last_failure: delivery.last_failure.clone(),
+            replay_of: delivery.replay_of.map(|id| id.to_string()),
+            created_at: delivery.created_at.timestamp(),
+            give_up_at: delivery.give_up_at.timestamp(),
+            finished_at: columns::seconds(delivery.finished_at),
+        }
+    }
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = StoreError;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
+        let id = |text: &str| Uuid::parse_str(text).map_err(StoreError::corrupt);
+        Ok(Self {
+            id: id(&row.id)?,
+            webhook: id(&row.webhook_id)?,
+            kind: row.kind.parse().map_err(StoreError::corrupt)?,
+            first: row.first_sequence,
+            last: row.last_sequence,
+            items: row.items,
+            state: row.state.parse().map_err(StoreError::corrupt)?,
+            attempts: row.attempts,
+            last_attempt_at: row.last_attempt_at.map(from_unix),
+            last_status: row.last_status,
+            last_failure: row.last_failure,
+            replay_of: row.replay_of.as_deref().map(id).transpose()?,
+            created_at: from_unix(row.created_at),
+            give_up_at: from_unix(row.give_up_at),
+            finished_at: row.finished_at.map(from_unix),
+        })
+    }
+}
+
+impl Tx<'_> {
+    /// Writes a new webhook, which is due at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
+        let kinds: Vec<&str> = webhook
+            .kinds
+            .iter()
+            .map(|kind| EventKind::as_str(*kind))
+            .collect();
+        let row = Row {
+            id: webhook.id.to_string(),
+            account_id: webhook.account.as_ref().map(ToString::to_string),
+            url: webhook.url.as_str().to_owned(),
+            kinds: kinds.join(" "),
+            generation: webhook.generation,
+            previous_until: columns::seconds(webhook.previous_until),
+            position: webhook.position,
+            next_attempt_at: webhook.created_at.timestamp(),
+            leased_by: None,
+            leased_until: None,
+            created_at: webhook.created_at.timestamp(),
+            created_by: webhook.created_by.clone(),
+            ended_at: columns::seconds(webhook.ended_at),
+        };
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(webhooks::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// One webhook, also one that was given up.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn webhook(&mut self, id: Uuid) -> Result<Option<Webhook>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .find(id.to_string())
+                .first::<Row>(c)
+                .optional())
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// A page of the webhooks in use, in the order of their ids; if `roots` are named, only those of these accounts and of
+    /// all that is below them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_webhooks(
+        &mut self,
+        roots: Option<&[Account]>,
+        page: &Page,
+    ) -> Result<PageOf<Webhook>, StoreError> {
+        use super::accounts::{path, within};
+        let rows = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = webhooks::table
+                    .filter(webhooks::ended_at.is_null())
+                    .filter(webhooks::id.gt(page.after()))
+                    .order(webhooks::id)
+                    .limit(page.fetch())
+                    .into_boxed();
+                if let Some(roots) = roots {
+                    query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(roots)));
+                }
+                query.load::<Row>(c)
+            })
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+
+    /// How many webhooks of one account, or of the carrier, are in use.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn count_webhooks(&mut self, account: Option<&str>) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => {
+                let query = webhooks::table.filter(webhooks::ended_at.is_null()).count().into_boxed();
+                match account {
+                    Some(account) => query.filter(webhooks::account_id.eq(account)),
+                    None => query.filter(webhooks::account_id.is_null()),
+                }
+                .get_result::<i64>(c)
+            })
+        })
+    }
+
+    /// Writes what of a webhook changes: its secrets, its place in the feed, its end.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn update_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table.find(webhook.id.to_string()))
+                .set((
+                    webhooks::generation.eq(webhook.generation),
+                    webhooks::previous_until.eq(columns::seconds(webhook.previous_until)),
+                    webhooks::position.eq(webhook.position),
+                    webhooks::ended_at.eq(columns::seconds(webhook.ended_at)),
+                ))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Webhooks that something is to be sent to now, and that no process is sending to; the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn due_webhooks(&mut self, now: Time, limit: u16) -> Result<Vec<Webhook>, StoreError> {
+        let last = self.last_sequence()?;
+        let now = now.timestamp();
+        let rows = self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .filter(webhooks::ended_at.is_null())
+                .filter(webhooks::next_attempt_at.le(now))
+                .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
+                .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
+                    webhook_deliveries::table
+                        .filter(webhook_deliveries::finished_at.is_null())
+                        .select(webhook_deliveries::webhook_id),
+                )))
+                .order((webhooks::next_attempt_at, webhooks::id))
+                .limit(limit.into())
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Lends a webhook to a process until an instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn lease_webhook(&mut self, id: Uuid, to: Uuid, until: Time) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table.find(id.to_string()))
+                .set((
+                    webhooks::leased_by.eq(to.to_string()),
+                    webhooks::leased_until.eq(until.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Takes a webhook back from a process, which may send to it again from an instant on. Says whether it was lent to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn release_webhook(
+        &mut self,
+        id: Uuid,
+        from: Uuid,
+        next: Time,
+    ) -> Result<bool, StoreError> {
+        let released = self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table
+                .find(id.to_string())
+                .filter(webhooks::leased_by.eq(from.to_string())))
+                .set((
+                    webhooks::leased_by.eq(None::<String>),
+                    webhooks::leased_until.eq(None::<i64>),
+                    webhooks::next_attempt_at.eq(next.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(released > 0)
+    }
+
+    /// Writes a new delivery.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_delivery(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
+        let row = DeliveryRow::from(delivery);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(webhook_deliveries::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Writes how a delivery stands now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn update_delivery(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
+        let row = DeliveryRow::from(delivery);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhook_deliveries::table.find(&row.id))
+                .set(&row)
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// One delivery of a webhook.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn delivery(&mut self, webhook: Uuid, id: Uuid) -> Result<Option<Delivery>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => webhook_deliveries::table
+                .find(id.to_string())
+                .filter(webhook_deliveries::webhook_id.eq(webhook.to_string()))
+                .first::<DeliveryRow>(c)
+                .optional())
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// The oldest delivery of a webhook that is not finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn pending_delivery(&mut self, webhook: Uuid) -> Result<Option<Delivery>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => webhook_deliveries::table
+                .filter(webhook_deliveries::webhook_id.eq(webhook.to_string()))
+                .filter(webhook_deliveries::finished_at.is_null())
+                .order(webhook_deliveries::id)
+                .first::<DeliveryRow>(c)
+                .optional())
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// A page of the deliveries of a webhook, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_deliveries(
+        &mut self,
+        webhook: Uuid,
+        page: &Page,
+    ) -> Result<PageOf<Delivery>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => webhook_deliveries::table
+                .filter(webhook_deliveries::webhook_id.eq(webhook.to_string()))
+                .filter(webhook_deliveries::id.gt(page.after()))
+                .order(webhook_deliveries::id)
+                .limit(page.fetch())
+                .load::<DeliveryRow>(c))
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+}
