@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::{Idempotency, Service, UnderWay, Uploads};
+use crate::api::{Facade, Idempotency, Service, UnderWay, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
@@ -243,6 +243,7 @@ fn compose(
         },
         aging: config.aging.days.clone(),
         limits: limits(&config.limits),
+        claim_constraints: config.tokens.jwt_claim_constraints,
         metrics: Arc::clone(&metrics),
     };
     let authority = Arc::new(authority);
@@ -259,6 +260,7 @@ fn compose(
         webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
         under_way: UnderWay::at_most(config.server.max_requests),
+        facade: facade(config),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,
@@ -273,6 +275,13 @@ fn limits(section: &config::Limits) -> Limits {
         rate(section.unproven_rate, section.unproven_burst),
         &LimitClock::default(),
     )
+}
+
+/// The facade, if it is on.
+fn facade(config: &Config) -> Option<Facade> {
+    let section = &config.facade;
+    let crl_url = section.crl_url.clone().filter(|_| section.enabled)?;
+    Some(Facade::new(crl_url, section.access_lifetime))
 }
 
 /// Checks that there is, or will be, a secret for the API keys; makes none.

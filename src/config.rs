@@ -3,6 +3,7 @@
 //! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. A key that nobody
 //! knows is an error: a mistyped one would otherwise be a default that nobody chose.
 
+mod facade;
 mod limits;
 mod list;
 mod proofs;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use crate::domain::{AccountId, Network, Passphrase, Spc};
 use crate::telemetry::LogFormat;
 
+pub use facade::Facade;
 pub use limits::Limits;
 use list::list;
 pub use proofs::{CertificateCaller, ClientCertificates, Issuer, OAuth, Proxy};
@@ -56,6 +58,7 @@ pub struct Config {
     pub client_certificates: ClientCertificates,
     pub proxy: Proxy,
     pub idempotency: Idempotency,
+    pub facade: Facade,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -173,6 +176,8 @@ pub struct Tokens {
     pub max_lifetime: u32,
     /// The longest in grant-horizon mode.
     pub max_horizon: u32,
+    /// Whether tokens for JWTClaimConstraints can be had, as far as policies permit.
+    pub jwt_claim_constraints: bool,
 }
 
 /// How long disconnected numbers age before they can be lent again.
@@ -354,6 +359,7 @@ impl Default for Tokens {
             min_lifetime: 300,
             max_lifetime: 86_400,
             max_horizon: 2_592_000,
+            jwt_claim_constraints: false,
         }
     }
 }

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, audit, certificate, check, delegation, demo, exclusion, explain,
-    fingerprint, import, migrate, policy, redeem, serve, tn_auth_list, verify,
+    account, allocation, api_key, audit, certificate, check, claim_constraints, delegation, demo,
+    exclusion, explain, fingerprint, import, migrate, policy, redeem, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -45,6 +45,8 @@ enum Tool {
     #[command(subcommand)]
     TnAuthList(tn_auth_list::Command),
     #[command(subcommand)]
+    ClaimConstraints(claim_constraints::Command),
+    #[command(subcommand)]
     Certificate(certificate::Command),
     #[command(subcommand)]
     Policy(policy::Command),
@@ -78,21 +80,22 @@ enum Service {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Tool(tool) => run_tool(&tool, cli.config.as_deref()),
+        Command::Tool(tool) => run_tool(tool, cli.config.as_deref()),
         Command::Service(service) => configured(cli.config.as_deref(), service),
     };
     outcome.unwrap_or_else(|error| commands::report(&*error))
 }
 
-fn run_tool(tool: &Tool, config: Option<&Path>) -> commands::Outcome {
+fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
     match tool {
-        Tool::Demo(args) => demo::run(args),
-        Tool::Verify(args) => verify::run(args),
-        Tool::Redeem(args) => redeem::run(args),
-        Tool::Fingerprint(args) => fingerprint::run(args),
-        Tool::TnAuthList(command) => tn_auth_list::run(command),
-        Tool::Certificate(command) => certificate::run(command, config),
-        Tool::Policy(command) => policy::run(command, config),
+        Tool::Demo(args) => demo::run(&args),
+        Tool::Verify(args) => verify::run(&args),
+        Tool::Redeem(args) => redeem::run(&args),
+        Tool::Fingerprint(args) => fingerprint::run(&args),
+        Tool::TnAuthList(command) => tn_auth_list::run(&command),
+        Tool::ClaimConstraints(command) => claim_constraints::run(command),
+        Tool::Certificate(command) => certificate::run(&command, config),
+        Tool::Policy(command) => policy::run(&command, config),
     }
 }
 

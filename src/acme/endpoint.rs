@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::ProblemDocument;
 use super::{AcmeError, TokenWanted};
-use crate::domain::claims::TKTYPE;
-use crate::domain::{Clock, Passphrase, strict_json};
+use crate::domain::{Clock, Dialect, Passphrase, TkType, TkValue, strict_json};
 use crate::outgoing::{Ask, HttpsUrl, Outgoing};
 use crate::verifier;
 
@@ -39,7 +38,7 @@ impl TokenEndpoint {
     /// answer is wrong.
     pub fn token(&self, wanted: &TokenWanted<'_>) -> Result<String, AcmeError> {
         let mut body = json!({
-            "tktype": TKTYPE,
+            "tktype": TkType::TnAuthList,
             "tkvalue": wanted.list.to_tkvalue(),
             "ca": wanted.ca,
             "fingerprint": wanted.fingerprint,
@@ -75,8 +74,8 @@ impl TokenEndpoint {
     }
 
     fn check(&self, token: &str, wanted: &TokenWanted<'_>) -> Result<(), AcmeError> {
-        let claims = verifier::lint(token)?;
-        if claims.list != *wanted.list {
+        let claims = verifier::lint(token, Dialect::Strict)?;
+        if claims.tkvalue != TkValue::from(wanted.list.clone()) {
             return Err(AcmeError::OtherToken("another TNAuthList"));
         }
         if claims.fingerprint != wanted.fingerprint {

@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::query::{Key, PageQuery, name, query};
 use super::view::{AccountView, AffectedView, PageView};
 use crate::authority::By;
+use crate::authority::NewAccount;
 use crate::domain::AccountId;
 
 /// What an account is to be.
@@ -24,6 +25,9 @@ pub(super) struct NewAccountBody {
     name: Option<String>,
     /// The reseller that it is a customer of; never changes.
     parent: Option<String>,
+    /// How strictly its requests are read: strict, which is the default, or legacy; the old one stays when none is given.
+    #[schema(example = "strict")]
+    dialect: Option<String>,
 }
 
 /// How long the account's tokens are to live.
@@ -70,7 +74,7 @@ pub(super) async fn get_account(
     Ok(HttpResponse::Ok().json(AccountView::from(account)))
 }
 
-/// Make an account, or give it another name.
+/// Make an account, or give it another name or dialect.
 #[utoipa::path(put, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, description = "`[A-Za-z0-9._~-]{1,64}`", example = "acme")),
     request_body = NewAccountBody,
@@ -89,12 +93,13 @@ pub(super) async fn put_account(
         .parse()
         .map_err(|e| Problem::malformed("malformed-path", e))?;
     let mut body = body.read().await?;
-    let (name, parent) = (body.text("name")?, body.take_if_set("parent")?);
+    let new = NewAccount {
+        name: body.text("name")?,
+        parent: body.take_if_set("parent")?,
+        dialect: body.take_if_set("dialect")?,
+    };
     body.done()?;
-    let (account, is_new) = service
-        .authority
-        .put_account(&caller, id, name, parent)
-        .await?;
+    let (account, is_new) = service.authority.put_account_as(&caller, id, new).await?;
     let mut answer = if is_new {
         HttpResponse::Created()
     } else {

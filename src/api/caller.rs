@@ -7,12 +7,13 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
+use uuid::Uuid;
 
 use super::Service;
 use super::exchange::RequestId;
 use super::problem::Problem;
 use crate::authority::{Action, Refused, TooMany};
-use crate::callers::{Callers, Offered, PresentedCertificate, Refusal};
+use crate::callers::{Callers, Offered, PresentedCertificate, Refusal, Unproven};
 use crate::domain::{Caller, Role};
 use crate::telemetry::carried;
 
@@ -138,17 +139,27 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
     Ok(caller)
 }
 
-/// Proves the caller, and counts it; or counts an address from which nobody was proven.
+/// Proves the caller, and counts it.
 async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
+    let caller = proof(request, Callers::prove).await?;
+    let service = service(request)?;
+    counted(&service, caller)
+}
+
+/// Looks in some way at what proves the caller; or counts an address from which nobody was proven.
+pub(super) async fn proof<T: Send + 'static>(
+    request: &HttpRequest,
+    prove: impl FnOnce(&Callers, &Offered, Uuid) -> Result<T, Unproven> + Send + 'static,
+) -> Result<T, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
     let offered = offered(&service.callers, request);
     let offered = offered.map_err(|refusal| service.callers.refused(refusal, id))?;
     let from = offered.from;
     let data = service.clone();
-    let prove = carried(move || data.callers.prove(&offered, id));
+    let prove = carried(move || prove(&data.callers, &offered, id));
     match web::block(prove).await? {
-        Ok(caller) => counted(&service, caller),
+        Ok(proven) => Ok(proven),
         Err(unproven) => {
             // Whoever has valid credentials is not held up by others behind the same address.
             if let (Some(from), true) = (from, unproven.blames_the_asker()) {
@@ -161,7 +172,7 @@ async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
 }
 
 /// The caller, unless it asks too often.
-fn counted(service: &Service, caller: Caller) -> Result<Caller, Problem> {
+pub(super) fn counted(service: &Service, caller: Caller) -> Result<Caller, Problem> {
     let limited = service.authority.limits.caller(&caller);
     limited.map_err(|too_many| refused(service, too_many))?;
     Ok(caller)

@@ -29,7 +29,8 @@ pub(super) async fn get_chain(
         known => known,
     };
     let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
-    let (media_type, body) = if wants_one(&request) {
+    // The clients of the facade ask for one certificate, and read nothing but PEM, which RFC 7515 §4.1.5 has for `x5u`.
+    let (media_type, body) = if wants_one(&request) && service.facade.is_none() {
         (PKIX_CERT, chain.leaf_der)
     } else {
         (PEM_CHAIN, chain.pem)

@@ -4,7 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{self, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, path::Operation,
 };
@@ -15,8 +17,9 @@ use super::idempotency::Keys;
 use super::problem::{Problem, ProblemView};
 use super::query::name;
 use super::{
-    accounts, allocations, api_keys, audit, certs, delegations, disconnects, exclusions, grants,
-    health, imports, jobs, numbers, renewals, signers, token, tokens, webhooks, withdrawals,
+    accounts, allocations, api_keys, audit, certs, delegations, disconnects, exclusions, facade,
+    grants, health, imports, jobs, numbers, renewals, signers, token, tokens, webhooks,
+    withdrawals,
 };
 
 /// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
@@ -47,6 +50,7 @@ use super::{
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
         signers::list_signers, signers::reload_signers,
+        facade::log_in, facade::issue_spc_token,
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
@@ -87,6 +91,12 @@ impl Modify for Proofs {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         components.add_security_scheme("certificate", certificate);
+        let access = ApiKeyValue::with_description(
+            "Authorization",
+            "The access token of the facade's login, without a scheme",
+        );
+        let access = SecurityScheme::ApiKey(ApiKey::Header(access));
+        components.add_security_scheme("facade", access);
         let items = openapi.paths.paths.values_mut();
         let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]);
         for security in operations.flatten().filter_map(|one| one.security.as_mut()) {
@@ -127,9 +137,11 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             }
             RefOr::Ref(_) => false,
         });
-    let fails = guarded || path == "/readyz" || path.ends_with("/status");
+    let proves = guarded || path == "/api/v1/auth/login";
+    let fails = proves || path == "/readyz" || path.ends_with("/status");
     let named = path.contains('{')
         && !path.starts_with("/at/")
+        && !path.starts_with("/api/")
         && operation.operation_id.as_deref() != Some("put_account");
     let common = [
         (
@@ -148,11 +160,11 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
         (
-            guarded,
+            proves,
             "429",
             "The caller, the account or the address asks too often; Retry-After says when to come again",
         ),
-        (guarded, "500", "The service failed"),
+        (proves, "500", "The service failed"),
         (
             fails,
             "503",

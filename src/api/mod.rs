@@ -14,6 +14,7 @@ mod disconnects;
 pub mod docs;
 mod exchange;
 mod exclusions;
+mod facade;
 mod grants;
 mod health;
 mod idempotency;
@@ -48,6 +49,7 @@ use crate::authority::Authority;
 use crate::authority::jobs::Jobs;
 use crate::callers::Callers;
 use crate::webhooks::Sender;
+pub use facade::Facade;
 pub use idempotency::Idempotency;
 use problem::Problem;
 pub use under_way::UnderWay;
@@ -63,6 +65,8 @@ pub struct Service {
     /// What requests are kept with that may come again.
     pub idempotency: Idempotency,
     pub under_way: UnderWay,
+    /// For clients of STI-PAs; `None` if it is off.
+    pub facade: Option<Facade>,
     /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; of a table, each piece of it.
@@ -194,6 +198,15 @@ pub fn app(
         InitError = (),
     >,
 > {
+    let with_facade = |cfg: &mut ServiceConfig| {
+        routes(cfg);
+        facade::routes(cfg);
+    };
+    let routes: fn(&mut ServiceConfig) = if service.facade.is_some() {
+        with_facade
+    } else {
+        routes
+    };
     with(service, routes)
 }
 

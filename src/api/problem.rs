@@ -17,6 +17,7 @@ use crate::authority::import::ImportError;
 use crate::authority::{IssueError, Refused, Repeated, StoreError, TooMany};
 use crate::callers::SealError;
 use crate::domain::Denial;
+use crate::domain::claims::NotStrict;
 use crate::domain::denial::{Refusal, Subject};
 
 use super::view::RangeView;
@@ -376,6 +377,12 @@ impl From<Denial> for Problem {
             Denial::RenewalEnded => "The right to renew has ended",
             Denial::OutsideRenewal(_) => "Not what the right to renew is for",
             Denial::TooFragmented { .. } => "Too many rows of the inventory",
+            Denial::NotStrict(NotStrict::TkValue(_)) => {
+                return Self::malformed("malformed-tkvalue", &denial);
+            }
+            Denial::NotStrict(NotStrict::Fingerprint(_)) => {
+                return Self::malformed("malformed-fingerprint", &denial);
+            }
         };
         let subproblems = denial.refusals().iter().map(SubproblemView::from).collect();
         Self::new(StatusCode::FORBIDDEN, denial.code().to_owned(), title)

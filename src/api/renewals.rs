@@ -175,7 +175,7 @@ pub(super) async fn renew_token(
     let wanted = if wanted.is_empty() {
         None
     } else {
-        Some(token_request(wanted)?)
+        Some(token_request(&service.authority, wanted)?)
     };
     // What is no id is the id of no right.
     let id = id(&request, "renewal").map_err(|_| Problem::forbidden())?;

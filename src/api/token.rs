@@ -1,9 +1,12 @@
 //! `POST /at/account/{id}/token`: the token endpoint (RFC 9447 §5, RFC 9448 §5.5).
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Service;
@@ -13,31 +16,38 @@ use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
-use crate::authority::{IssueError, Issued};
-use crate::domain::claims::TKTYPE;
-use crate::domain::fingerprint::FingerprintError;
+use crate::authority::{Authority, IssueError, Issued};
+use crate::domain::fingerprint::{AskedFingerprint, FingerprintError};
 use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::{AccountId, Caller, Denial, Fingerprint, TnAuthList, TokenRequest};
+use crate::domain::{
+    AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest, jwk,
+};
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
 #[derive(Debug, ToSchema)]
 #[schema(as = TokenRequest)]
 #[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(super) struct TokenBody {
-    #[schema(pattern = "^TNAuthList$", example = "TNAuthList")]
+    /// TNAuthList; or JWTClaimConstraints, where such tokens are switched on.
+    #[schema(pattern = "^(TNAuthList|JWTClaimConstraints)$", example = "TNAuthList")]
     tktype: String,
-    /// The DER TNAuthList of RFC 8226 in base64url without padding.
+    /// The DER of RFC 8226 (and RFC 9118) in base64url without padding. Of an account in the legacy dialect also in padded
+    /// standard base64; the token repeats it character for character.
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
     /// Whether the token is for a CA certificate.
     #[schema(default = false)]
     ca: Option<bool>,
-    /// Of the ACME account key (RFC 7638 thumbprint).
+    /// Of the ACME account key (RFC 7638 thumbprint). Of an account in the legacy dialect also that of the
+    /// SubjectPublicKeyInfo, and in lower-case hex, which is put into upper case.
     #[schema(
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
-    fingerprint: String,
+    fingerprint: Option<String>,
+    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, RSA or OKP.
+    #[schema(value_type = Option<Object>)]
+    jwk: Option<Map<String, Value>>,
     /// Seconds; policy has the last word.
     #[schema(minimum = 1, example = 3600)]
     lifetime: Option<u64>,
@@ -95,9 +105,21 @@ pub(super) async fn issue_token(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = token_request(body.read().await?)?;
+    let wanted = token_request(&service.authority, body.read().await?)?;
+    let view = |issued| HttpResponse::Ok().json(TokenView::from(issued));
+    issue(&service, &request, caller, wanted, view).await
+}
+
+/// Issues what was asked for the account of the path, once if the request has a key, and says so in the log.
+pub(super) async fn issue(
+    service: &Data<Service>,
+    request: &HttpRequest,
+    caller: Caller,
+    wanted: TokenRequest,
+    view: impl FnOnce(Issued) -> HttpResponse + 'static,
+) -> Result<HttpResponse, Problem> {
     // What is no id is the id of no account.
-    let account: AccountId = name(&request)?.parse().map_err(|_| Problem::forbidden())?;
+    let account: AccountId = name(request)?.parse().map_err(|_| Problem::forbidden())?;
     let numbers = wanted
         .numbers()
         .iter()
@@ -116,9 +138,9 @@ pub(super) async fn issue_token(
             jti = jti.as_str(), account = account.as_str(), numbers = numbers, request_id = request_id.as_str();
             "issued a token"
         );
-        Ok(HttpResponse::Ok().json(TokenView::from(issued)))
+        Ok(view(issued))
     };
-    idempotency::request(&service, &request, &caller, Takes::Deciding, issue).await
+    idempotency::request(service, request, &caller, Takes::Deciding, issue).await
 }
 
 /// What was read of a caller is out of date when a transaction has found that its proof has ended.
@@ -128,8 +150,12 @@ pub(super) fn forget_if_ended(service: &Service, caller: &Caller, error: &IssueE
     }
 }
 
-/// The body, parsed; after this nothing of it is a text any more.
-pub(super) fn token_request(mut body: Members) -> Result<TokenRequest, Problem> {
+/// The body, parsed; after this nothing of it is a text any more. Which dialect the account speaks is not known yet, so what
+/// only the legacy dialect has is refused when the request is decided.
+pub(super) fn token_request(
+    authority: &Authority,
+    mut body: Members,
+) -> Result<TokenRequest, Problem> {
     let mut atc = match body.take::<Value>("atc")? {
         None => body,
         Some(atc) => {
@@ -137,36 +163,55 @@ pub(super) fn token_request(mut body: Members) -> Result<TokenRequest, Problem> 
             Members::of(atc, "`atc`")?
         }
     };
-    if atc.need::<String>("tktype")? != TKTYPE {
-        return Err(Problem::malformed(
+    let tktype = authority.tktype(&atc.need::<String>("tktype")?);
+    let tktype = tktype.ok_or_else(|| {
+        Problem::malformed(
             "unsupported-tktype",
-            "`tktype`: only TNAuthList is known here",
-        ));
-    }
-    let tkvalue = list_of(&atc.need::<String>("tkvalue")?)?;
-    let fingerprint = fingerprint_of(&atc.need::<String>("fingerprint")?)?;
+            "`tktype`: not a type that is issued here",
+        )
+    })?;
+    let tkvalue = TkValue::read(tktype, &atc.need::<String>("tkvalue")?, Dialect::Legacy)
+        .map_err(|e| malformed_value(&e))?;
+    let fingerprint = asked_fingerprint(&mut atc)?;
     let ca = atc.take("ca")?.unwrap_or(false);
     // What is more than a `u32` is too long for any policy.
     let lifetime = atc
         .take::<u64>("lifetime")?
         .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
     atc.done()?;
-    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_list(&e))
+    TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_value(&e))
 }
 
-/// A list as it stands in a body.
+/// What binds the token to the ACME account: its fingerprint, or the key itself.
+fn asked_fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
+    if !atc.has("jwk") {
+        return read_fingerprint(&atc.need::<String>("fingerprint")?);
+    }
+    if atc.has("fingerprint") {
+        let both = "`jwk` stands in place of `fingerprint`, not beside it";
+        return Err(Problem::malformed("malformed-member", both));
+    }
+    let key = jwk::thumbprint(&atc.need::<Map<String, Value>>("jwk")?);
+    let key = key.map_err(|e| Problem::malformed("malformed-jwk", format_args!("`jwk`: {e}")))?;
+    Ok(key.into())
+}
+
+/// A list as it stands in a body, in the strict dialect.
 pub(super) fn list_of(tkvalue: &str) -> Result<TnAuthList, Problem> {
-    TnAuthList::from_tkvalue(tkvalue).map_err(|e| malformed_list(&e))
+    TnAuthList::from_tkvalue(tkvalue).map_err(|e: TnAuthListError| malformed_value(&e))
 }
 
-/// A fingerprint as it stands in a body.
+/// A fingerprint as it stands in a body, in the strict dialect.
 pub(super) fn fingerprint_of(text: &str) -> Result<Fingerprint, Problem> {
-    let print = |e: FingerprintError| {
-        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
-    };
-    text.parse().map_err(print)
+    read_fingerprint(text)
 }
 
-fn malformed_list(error: &TnAuthListError) -> Problem {
+fn read_fingerprint<T: FromStr<Err = FingerprintError>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|e| {
+        Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
+    })
+}
+
+fn malformed_value(error: &dyn Display) -> Problem {
     Problem::malformed("malformed-tkvalue", format_args!("`tkvalue`: {error}"))
 }

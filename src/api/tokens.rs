@@ -13,7 +13,7 @@ use super::caller::Asking;
 use super::idempotency::{self, Takes};
 use super::problem::{Problem, ProblemView};
 use super::token::{TokenView, forget_if_ended, token_request};
-use crate::authority::{Attempt, IssueError};
+use crate::authority::{Attempt, Authority, IssueError};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
 /// The most requests in one bulk.
@@ -74,7 +74,7 @@ pub(super) async fn issue_tokens(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let requests = requests(body.read_bulk().await?)?;
+    let requests = requests(&service.authority, body.read_bulk().await?)?;
     let (data, by) = (service.clone(), caller.clone());
     let issue = async move |attempt| issue(&data, &by, requests, attempt).await;
     idempotency::request(&service, &request, &caller, Takes::First, issue).await
@@ -123,7 +123,7 @@ async fn issue(
 type Parsed = Result<(AccountId, TokenRequest), Problem>;
 
 /// Each request, parsed or refused for itself.
-fn requests(mut body: Members) -> Result<Vec<Parsed>, Problem> {
+fn requests(authority: &Authority, mut body: Members) -> Result<Vec<Parsed>, Problem> {
     let items: Vec<Value> = body.need("requests")?;
     body.done()?;
     if !(1..=MOST).contains(&items.len()) {
@@ -133,7 +133,7 @@ fn requests(mut body: Members) -> Result<Vec<Parsed>, Problem> {
     let one = |item| {
         let mut item = Members::of(item, "an item of `requests`")?;
         let account: String = item.need("account")?;
-        let wanted = token_request(item)?;
+        let wanted = token_request(authority, item)?;
         // What is no id is the id of no account.
         let account = account.parse().map_err(|_| Problem::forbidden())?;
         Ok((account, wanted))

@@ -10,7 +10,7 @@ use crate::domain::account::Account;
 use crate::domain::grant::{Grant, GrantState, Justification, Withdrawal};
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use crate::domain::withdrawal::Exposure;
-use crate::domain::{NumberRange, Time, Window};
+use crate::domain::{Dialect, NumberRange, Time, TkType, Window};
 
 /// Numbers that lie side by side.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -49,6 +49,9 @@ pub(super) struct AccountView {
     /// How long its tokens live when a request does not say: proof or grant-horizon
     #[schema(value_type = String, example = "proof")]
     lifetime: &'static str,
+    /// How strictly its requests are read: strict or legacy
+    #[schema(value_type = String, example = "strict")]
+    dialect: Dialect,
 }
 
 impl From<Account> for AccountView {
@@ -60,6 +63,7 @@ impl From<Account> for AccountView {
             created_at: account.created_at.into(),
             suspended_since: account.suspended_since.map(Instant),
             lifetime: account.lifetime.as_str(),
+            dialect: account.dialect,
         }
     }
 }
@@ -209,9 +213,16 @@ pub(super) struct GrantView {
     /// Where it stands now: active, expired or withdrawn.
     #[schema(value_type = String, example = "active")]
     state: GrantState,
-    /// The TNAuthList, byte for byte as it was asked.
+    /// TNAuthList or JWTClaimConstraints
+    #[schema(value_type = String, example = "TNAuthList")]
+    tktype: TkType,
+    /// What the token is about, character for character as it was asked.
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
+    /// How strictly the request was read: strict or legacy. In legacy, `tkvalue` may be padded base64, and `fingerprint`
+    /// that of the SubjectPublicKeyInfo.
+    #[schema(value_type = String, example = "strict")]
+    dialect: Dialect,
     /// The numbers of the list.
     numbers: Vec<RangeView>,
     /// The service provider codes of the list.
@@ -260,14 +271,16 @@ pub(super) struct WithdrawalView {
 impl GrantView {
     /// The grant, as it stands at `now`.
     pub(super) fn at(now: Time, grant: &Grant) -> Self {
-        let numbers = grant.list.numbers().unwrap_or_default();
+        let numbers = grant.tkvalue.numbers().unwrap_or_default();
         Self {
             jti: grant.jti.to_string(),
             account: grant.account.to_string(),
             state: grant.state(now),
-            tkvalue: grant.list.to_tkvalue(),
+            tktype: grant.tkvalue.tktype(),
+            tkvalue: grant.tkvalue.text(),
+            dialect: grant.dialect,
             numbers: numbers.into_iter().map(RangeView::from).collect(),
-            spcs: grant.list.spcs().map(ToString::to_string).collect(),
+            spcs: grant.tkvalue.spcs().map(ToString::to_string).collect(),
             ca: grant.ca,
             fingerprint: grant.fingerprint.to_string(),
             issued_at: grant.issued_at.into(),

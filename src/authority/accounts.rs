@@ -7,14 +7,23 @@ use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::account::{Account, LifetimeMode};
 use crate::domain::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
-use crate::domain::{AccountId, Caller};
+use crate::domain::{AccountId, Caller, Dialect};
 use crate::store::{Loss, Tx, new_id};
 
+/// What an account is to be; what is left out stays as it was.
+#[derive(Debug, Clone, Default)]
+pub struct NewAccount {
+    pub name: Option<String>,
+    /// The reseller that it is a customer of; never changes.
+    pub parent: Option<AccountId>,
+    pub dialect: Option<Dialect>,
+}
+
 impl Authority {
-    /// Makes the account, or gives it another name. Says whether it is new. A reseller makes its own customers, and theirs.
+    /// Makes the account, or gives it another name.
     ///
     /// # Errors
-    /// [`Refused`] if the parent is unknown or too deep, or the account already has another one.
+    /// As [`Self::put_account_as`].
     pub async fn put_account(
         &self,
         caller: &Caller,
@@ -22,6 +31,30 @@ impl Authority {
         name: Option<String>,
         parent: Option<AccountId>,
     ) -> Result<(Account, bool), Refused> {
+        let new = NewAccount {
+            name,
+            parent,
+            dialect: None,
+        };
+        self.put_account_as(caller, id, new).await
+    }
+
+    /// Makes the account, or gives it another name or dialect. Says whether it is new. A reseller makes its own customers,
+    /// and theirs.
+    ///
+    /// # Errors
+    /// [`Refused`] if the parent is unknown or too deep, or the account already has another one.
+    pub async fn put_account_as(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        new: NewAccount,
+    ) -> Result<(Account, bool), Refused> {
+        let NewAccount {
+            name,
+            parent,
+            dialect,
+        } = new;
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let (event, subject) = (Event::new(caller, now, "put-account"), id.clone());
@@ -48,6 +81,7 @@ impl Authority {
                 }
                 Some(known) => Account {
                     name: name.clone().unwrap_or_else(|| known.name.clone()),
+                    dialect: dialect.unwrap_or(known.dialect),
                     ..known.clone()
                 },
                 None => Account {
@@ -57,6 +91,7 @@ impl Authority {
                     created_at: now,
                     suspended_since: None,
                     lifetime: LifetimeMode::Proof,
+                    dialect: dialect.unwrap_or_default(),
                 },
             };
             match &known {
@@ -64,7 +99,13 @@ impl Authority {
                 Some(_) => tx.rename_account(&id, &account.name)?,
                 None => tx.insert_account(&account)?,
             }
-            let detail = json!({ "name": account.name, "parent": account.parent() });
+            let known_dialect = known.as_ref().map(|known| known.dialect);
+            if account.dialect != known_dialect.unwrap_or_default() {
+                tx.set_dialect(&id, account.dialect, now)?;
+            }
+            let detail = json!({
+                "name": account.name, "parent": account.parent(), "dialect": account.dialect,
+            });
             event.about(&id).done(tx, &id, detail)?;
             Ok((account, known.is_none()))
         };

@@ -243,8 +243,8 @@ impl Authority {
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         let signer = signers.signer(&grant.get().chain)?;
         let token = signer.sign(grant).await?;
-        verifier::lint(&token).map_err(|e| IssueError::Lint(e.to_string()))?;
         let grant = grant.get();
+        verifier::lint(&token, grant.dialect).map_err(|e| IssueError::Lint(e.to_string()))?;
         Ok(Issued {
             token,
             jti: grant.jti.clone(),
@@ -279,13 +279,18 @@ impl Authority {
         right: &Renewal,
         wanted: Option<TokenRequest>,
     ) -> Result<Order, IssueError> {
-        let lifetime = wanted.as_ref().and_then(TokenRequest::lifetime);
-        let pinned = right.request(lifetime);
-        let pinned = pinned.map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        // What else is asked is refused when it is decided, and stands in the trail as it was asked.
         let request = match wanted {
-            Some(other) if !pinned.is_like(&other) => other,
-            Some(_) | None => pinned,
+            // Perhaps in another spelling than that of the right, which the token repeats.
+            Some(same) if right.covers(&same).is_ok() => {
+                let lifetime = same.lifetime().unwrap_or(right.lifetime);
+                same.living(lifetime)
+            }
+            // What else is asked is refused when it is decided, and stands in the trail as it was asked.
+            Some(other) => other,
+            None => {
+                let pinned = right.request();
+                pinned.map_err(|e| StoreError::Corrupt(e.to_string()))?
+            }
         };
         Ok(self.order_for(caller, right.account.clone(), request, Some(right.id)))
     }

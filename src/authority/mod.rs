@@ -28,6 +28,7 @@ mod signers;
 mod webhooks;
 mod withdraw;
 
+pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
@@ -57,7 +58,7 @@ pub use crate::store::{
 use std::sync::Arc;
 
 use crate::domain::clock::Time;
-use crate::domain::{AccountId, Caller, Clock, Spc, Window};
+use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window};
 use crate::store::{Acting, Event, Store, Tx};
 use crate::telemetry::Metrics;
 use scope::Scope;
@@ -97,6 +98,8 @@ pub struct Authority {
     pub lifetimes: Lifetimes,
     pub aging: AgingDays,
     pub limits: Limits,
+    /// Whether tokens for JWTClaimConstraints can be had at all.
+    pub claim_constraints: bool,
     pub metrics: Arc<Metrics>,
 }
 
@@ -109,6 +112,15 @@ impl Authority {
         self.store.ready()?;
         let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
         Ok(signers.ready(self.clock.now())?)
+    }
+
+    /// The type of token of this name, if tokens of this type can be had here.
+    #[must_use]
+    pub fn tktype(&self, name: &str) -> Option<TkType> {
+        name.parse().ok().filter(|tktype| match tktype {
+            TkType::TnAuthList => true,
+            TkType::JwtClaimConstraints => self.claim_constraints,
+        })
     }
 
     /// Refuses a caller whose role does not allow the action, and, whatever policies say, a reseller what is the carrier's.

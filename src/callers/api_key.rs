@@ -1,10 +1,13 @@
-//! API keys: `tna_ID_SECRET`. How one proves a caller; how they are kept stands in `keep`.
+//! API keys: `tna_ID_SECRET`. How one proves a caller; how they are kept stands in `keep`, and who logs in with one in
+//! `session`.
 
 mod keep;
 mod memory;
+mod session;
 mod uses;
 
 pub use keep::{ApiKeyError, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+pub use session::AccessToken;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -107,7 +110,7 @@ fn proves(
     from: Option<IpAddr>,
     now: Time,
 ) -> Result<i32, KeyFault> {
-    let is = |other: &[u8]| other.len() == hash.len() && memcmp::eq(other, hash);
+    let is = |other: &[u8]| are_equal(other, hash);
     let newest = known.key.validity.secret;
     let secret = if is(&known.secret_hash) {
         newest
@@ -117,6 +120,11 @@ fn proves(
         return Err(KeyFault::Secret);
     };
     works(&known.key, secret, from, now).map(|()| secret)
+}
+
+/// Whether two hashes are equal; takes the same time whatever differs.
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && memcmp::eq(one, other)
 }
 
 /// Whether the key works now, from there, with its secret of this number.

@@ -3,6 +3,7 @@
 //! - API keys. A key is `tna_ID_SECRET`: the id finds its row, the secret is 256 random bits, and what is stored is
 //!   HMAC-SHA256 of the secret under a key that is not in the database.
 //! - `OAuth2` access tokens (RFC 9068) of issuers that the configuration names, verified with the keys that these publish.
+//! - Access tokens of the facade, which a login with an API key gives, and which prove what that key proves.
 //! - Client certificates, of the TLS connection or as a proxy hands them on.
 //!
 //! Knows openssl and josekit; what a caller may do is decided elsewhere. Nothing that a caller sends says what is fetched.
@@ -25,7 +26,9 @@ mod standing;
 
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use anchors::AnchorsError;
-pub use api_key::{ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+pub use api_key::{
+    AccessToken, ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
+};
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, Claim, RoleFrom};
 pub use endpoint::{Endpoint, EndpointError, FetchError};
@@ -166,7 +169,9 @@ impl Callers {
     /// # Errors
     /// [`Unproven`] if nobody is.
     pub fn prove(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
-        match self.who(offered) {
+        let now = self.clock.now();
+        let by_authorization = |text: &str| self.by_authorization(text, offered.from, now);
+        match self.who(offered, by_authorization) {
             Ok(proven) => Ok(proven.caller(request_id)),
             Err(refusal) => Err(self.refused(refusal, request_id)),
         }
@@ -183,7 +188,11 @@ impl Callers {
 
     /// A certificate that is mapped to somebody is a proof, and two proofs prove nothing. One that is mapped to nobody may
     /// stand beside an `Authorization` field: whoever runs the network may want both. One that is wrong may not.
-    fn who(&self, offered: &Offered) -> Result<Proven, Refusal> {
+    fn who(
+        &self,
+        offered: &Offered,
+        by_authorization: impl FnOnce(&str) -> Result<Proven, Refusal>,
+    ) -> Result<Proven, Refusal> {
         let now = self.clock.now();
         let by_certificate = offered.certificate.as_ref().map(|certificate| {
             let taken = self.trust.certificates.as_ref();
@@ -194,7 +203,7 @@ impl Callers {
             (None, None) => Err(Refusal::Missing),
             (None, Some(proven)) => proven,
             (Some(authorization), None | Some(Err(Refusal::Unmapped(_)))) => {
-                self.by_authorization(authorization, offered.from, now)
+                by_authorization(authorization)
             }
             (Some(_), Some(Ok(_))) => Err(Refusal::TwoProofs),
             (Some(_), Some(Err(wrong))) => Err(wrong),

@@ -24,6 +24,11 @@ pub enum Refusal {
     #[error("the API key `{key}` is {fault}")]
     ApiKey { key: String, fault: KeyFault },
 
+    #[error("who logs in at the facade has shown no API key, or that of another user")]
+    Login,
+    #[error("the access token of the facade is {0}")]
+    Session(SessionFault),
+
     #[error("the token is {0}")]
     Token(TokenFault),
     #[error("the keys of the token's issuer cannot be had")]
@@ -59,6 +64,17 @@ pub enum KeyFault {
     Ended(Ended),
     #[error("presented from an address that it does not work from")]
     Address,
+}
+
+/// What is wrong with an access token of the facade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SessionFault {
+    #[error("none")]
+    Form,
+    #[error("expired")]
+    Expired,
+    #[error("not one of a secret that the API key has now")]
+    Proof,
 }
 
 /// What is wrong with an access token.
@@ -129,6 +145,8 @@ impl Refusal {
             Self::Scheme => ["authorization", "scheme"],
             Self::TwoProofs => ["authorization", "two-proofs"],
             Self::ApiKey { fault, .. } => ["api-key", fault.label()],
+            Self::Login => ["login", "form"],
+            Self::Session(fault) => ["login", fault.label()],
             Self::Token(fault) => ["access-token", fault.label()],
             Self::NoKeys => ["access-token", "no-keys"],
             Self::Certificate(fault) => ["certificate", fault.label()],
@@ -144,6 +162,12 @@ impl Refusal {
 impl From<TokenFault> for Refusal {
     fn from(fault: TokenFault) -> Self {
         Self::Token(fault)
+    }
+}
+
+impl From<SessionFault> for Refusal {
+    fn from(fault: SessionFault) -> Self {
+        Self::Session(fault)
     }
 }
 
@@ -163,6 +187,8 @@ impl From<Refusal> for Unproven {
             | Refusal::Scheme
             | Refusal::TwoProofs
             | Refusal::ApiKey { .. }
+            | Refusal::Login
+            | Refusal::Session(_)
             | Refusal::Token(_)
             | Refusal::Certificate(_)
             | Refusal::Unmapped(_)
@@ -180,6 +206,16 @@ impl KeyFault {
             Self::Secret => "wrong-secret",
             Self::Ended(ended) => ended.as_str(),
             Self::Address => "wrong-address",
+        }
+    }
+}
+
+impl SessionFault {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Form => "session-form",
+            Self::Expired => "session-expired",
+            Self::Proof => "session-proof",
         }
     }
 }

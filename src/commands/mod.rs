@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod audit;
 pub mod certificate;
 pub mod check;
+pub mod claim_constraints;
 pub mod delegation;
 pub mod demo;
 pub mod exclusion;

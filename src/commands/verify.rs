@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
-use tn_authority::domain::{Clock, Fingerprint, Time, TnAuthList};
+use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
 use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
@@ -44,8 +44,14 @@ pub struct Args {
     #[command(flatten)]
     account: Account,
     /// The identifier of the ACME order, which `tkvalue` has to equal.
-    #[arg(long, value_name = "TKVALUE", value_parser = TnAuthList::from_tkvalue)]
-    identifier: Option<TnAuthList>,
+    #[arg(long, value_name = "TKVALUE")]
+    identifier: Option<String>,
+    /// The type of the identifier: TNAuthList or JWTClaimConstraints.
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    tktype: TkType,
+    /// Read padded standard base64 too, as some older authorities write it.
+    #[arg(long)]
+    legacy: bool,
     /// `cA` of the CSR's basicConstraints, which `ca` has to equal.
     #[arg(long, value_name = "BOOL")]
     ca: Option<bool>,
@@ -87,13 +93,25 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn check(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let dialect = if args.legacy {
+        Dialect::Legacy
+    } else {
+        Dialect::Strict
+    };
+    let identifier = args.identifier.as_deref();
+    let identifier = identifier.map(|text| {
+        TkValue::read(args.tktype, text, dialect).map_err(|e| format!("`--identifier`: {e}"))
+    });
+    let identifier = identifier.transpose()?;
     let token = token(args)?;
     let mut trust = trust(args)?;
     fetch(args, &token, &mut trust)?;
     let expected = Expectations {
         trust,
         fingerprint: args.account.fingerprint()?,
-        identifier: args.identifier.clone(),
+        tktype: args.tktype,
+        dialect,
+        identifier,
         ca: args.ca,
         audience: args.audience.clone(),
     };

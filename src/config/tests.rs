@@ -260,6 +260,44 @@ fn a_limit_out_of_bounds_is_an_error() {
 }
 
 #[test]
+fn a_facade_that_no_client_could_use_is_an_error() {
+    for (variable, value, part) in [
+        (
+            "FACADE__ENABLED",
+            "true",
+            "`facade.crl_url` is missing; the clients",
+        ),
+        (
+            "FACADE__CRL_URL",
+            "ftp://crl.example/x",
+            "`facade.crl_url` is an absolute URL",
+        ),
+        (
+            "FACADE__CRL_URL",
+            "https://crl.example/a b",
+            "`facade.crl_url` is an absolute URL",
+        ),
+        (
+            "FACADE__ACCESS_LIFETIME",
+            "86401",
+            "`facade.access_lifetime` has to be 1 to 86400",
+        ),
+    ] {
+        let name = format!("TN_AUTHORITY__{variable}");
+        let message = message(from_environment(&[(&name, value)]));
+        assert!(message.contains(part), "{variable}={value}: {message}");
+    }
+    let on = [
+        ("TN_AUTHORITY__FACADE__ENABLED", "true"),
+        (
+            "TN_AUTHORITY__FACADE__CRL_URL",
+            "http://crl.example/spc.crl",
+        ),
+    ];
+    assert!(from_environment(&on).expect("a facade").facade.enabled);
+}
+
+#[test]
 fn keys_that_do_not_go_together_are_errors() {
     for (variable, value, part) in [
         (

@@ -52,6 +52,9 @@ impl Config {
         }
         at_least_one("policy.poll_interval", self.policy.poll_interval.into())?;
         self.validate_idempotency()?;
+        if let Some((key, why)) = self.facade.fault() {
+            return wrong(key, why);
+        }
         self.validate_signer()?;
         self.validate_proofs()?;
         self.limits.validate()?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use super::clock::Time;
+use super::dialect::Dialect;
 
 /// Why a text is not an account's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -99,6 +100,8 @@ pub struct Account {
     pub suspended_since: Option<Time>,
     /// How long its tokens live when a request does not say.
     pub lifetime: LifetimeMode,
+    /// How strictly its requests are read.
+    pub dialect: Dialect,
 }
 
 /// How long tokens live when a request does not say.

@@ -1,23 +1,32 @@
 //! What a client asks for, and what the token then says (RFC 9447 §4, RFC 9448 §5).
 
 use serde::Serialize;
+use thiserror::Error;
 
 use super::clock::Time;
-use super::fingerprint::Fingerprint;
+use super::dialect::Dialect;
+use super::fingerprint::{AskedFingerprint, Fingerprint, FingerprintError};
 use super::grant::{Grant, Jti};
 use super::number::NumberRange;
-use super::tn_auth_list::{TnAuthList, TnAuthListError};
+use super::tkvalue::{TkType, TkValue, TkValueError};
+use super::tn_auth_list::TnAuthListError;
 
-/// The only `tktype` of this authority (RFC 9448 §5.4).
-pub const TKTYPE: &str = "TNAuthList";
+/// What a strict account may not write.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotStrict {
+    #[error("`tkvalue`: {0}")]
+    TkValue(#[from] TkValueError),
+    #[error("`fingerprint`: {0}")]
+    Fingerprint(#[from] FingerprintError),
+}
 
 /// A client's wish for a token, parsed (RFC 9448 §5.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
-    list: TnAuthList,
+    tkvalue: TkValue,
     numbers: Vec<NumberRange>,
     ca: bool,
-    fingerprint: Fingerprint,
+    fingerprint: AskedFingerprint,
     lifetime: Option<u32>,
 }
 
@@ -27,27 +36,42 @@ impl TokenRequest {
     /// # Errors
     /// [`TnAuthListError`] if an entry of the list is no E.164 number.
     pub fn new(
-        list: TnAuthList,
+        tkvalue: impl Into<TkValue>,
         ca: bool,
-        fingerprint: Fingerprint,
+        fingerprint: impl Into<AskedFingerprint>,
         lifetime: Option<u32>,
     ) -> Result<Self, TnAuthListError> {
+        let tkvalue = tkvalue.into();
         Ok(Self {
-            numbers: list.numbers()?,
-            list,
+            numbers: tkvalue.numbers()?,
+            tkvalue,
             ca,
-            fingerprint,
+            fingerprint: fingerprint.into(),
             lifetime,
         })
     }
 
-    /// The list, byte for byte as it was asked.
-    #[must_use]
-    pub const fn list(&self) -> &TnAuthList {
-        &self.list
+    /// Whether an account of this dialect may ask like this.
+    ///
+    /// # Errors
+    /// [`NotStrict`] names the member that is not as the dialect has it.
+    pub fn is_in(&self, dialect: Dialect) -> Result<(), NotStrict> {
+        match dialect {
+            Dialect::Legacy => Ok(()),
+            Dialect::Strict => {
+                self.tkvalue.is_strict()?;
+                Ok(self.fingerprint.is_strict()?)
+            }
+        }
     }
 
-    /// The numbers of the list, in its order.
+    /// What the token is to be about, character for character as it was asked.
+    #[must_use]
+    pub const fn tkvalue(&self) -> &TkValue {
+        &self.tkvalue
+    }
+
+    /// The numbers of a list, in its order.
     #[must_use]
     pub fn numbers(&self) -> &[NumberRange] {
         &self.numbers
@@ -62,13 +86,16 @@ impl TokenRequest {
     /// Binds the token to the client's ACME account key.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.fingerprint.get()
     }
 
-    /// Whether another request is for a token that says the same, however long it lives.
+    /// The same request, for a token that lives so many seconds.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
-        self.list == other.list && self.ca == other.ca && self.fingerprint == other.fingerprint
+    pub fn living(self, lifetime: u32) -> Self {
+        Self {
+            lifetime: Some(lifetime),
+            ..self
+        }
     }
 
     /// The lifetime that was asked for, in seconds.
@@ -102,7 +129,7 @@ impl Claims {
             exp: grant.expires_at,
             iat: grant.issued_at,
             jti: grant.jti.clone(),
-            atc: Atc::saying(&grant.list, grant.ca, grant.fingerprint),
+            atc: Atc::saying(&grant.tkvalue, grant.ca, grant.fingerprint),
         }
     }
 }
@@ -110,7 +137,7 @@ impl Claims {
 /// The `atc` claim (RFC 9448 §5.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Atc {
-    pub tktype: &'static str,
+    pub tktype: TkType,
     pub tkvalue: String,
     pub ca: bool,
     pub fingerprint: Fingerprint,
@@ -120,13 +147,13 @@ impl Atc {
     /// Says exactly what was asked (RFC 9448 §6, step 6, compares for equality).
     #[must_use]
     pub fn answering(request: &TokenRequest) -> Self {
-        Self::saying(&request.list, request.ca, request.fingerprint)
+        Self::saying(&request.tkvalue, request.ca, request.fingerprint())
     }
 
-    fn saying(list: &TnAuthList, ca: bool, fingerprint: Fingerprint) -> Self {
+    fn saying(tkvalue: &TkValue, ca: bool, fingerprint: Fingerprint) -> Self {
         Self {
-            tktype: TKTYPE,
-            tkvalue: list.to_tkvalue(),
+            tktype: tkvalue.tktype(),
+            tkvalue: tkvalue.text(),
             ca,
             fingerprint,
         }

@@ -12,6 +12,7 @@ use super::account::{Account, AccountId, LifetimeMode};
 use super::claims::TokenRequest;
 use super::clock::Time;
 use super::denial::{Cause, Denial, Refusal, Subject};
+use super::dialect::Dialect;
 use super::grant::Justification;
 use super::inventory::{Allocation, Delegation, Exclusion, Held, RowRef};
 use super::number::{NumberRange, Tn};
@@ -19,6 +20,7 @@ use super::range_set::gaps;
 use super::renewal::Renewal;
 use super::signing::{self, Candidate};
 use super::spc::Spc;
+use super::tkvalue::TkType;
 use super::window::Window;
 
 /// How many rows of one kind one decision may weigh; more is refused, so that no list costs without bound.
@@ -52,6 +54,8 @@ pub struct Facts {
     pub suspended_above: Vec<AccountId>,
     /// How long the account's tokens live.
     pub lifetime: LifetimeMode,
+    /// How strictly its requests are read.
+    pub dialect: Dialect,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
     /// What the account was lent, and what the resellers above it were, so that each loan can be followed to the carrier.
@@ -91,6 +95,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         Standing::Good => {}
         Standing::Unknown | Standing::Suspended => return Err(Denial::NotTheCallers),
     }
+    let in_dialect = question.request.is_in(facts.dialect);
+    in_dialect.map_err(Denial::NotStrict)?;
     if is_too_much(question, facts) {
         return Err(Denial::TooFragmented { limit: MAX_ROWS });
     }
@@ -99,7 +105,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     let mut justified_by = BTreeSet::new();
     let mut refusals: Vec<Refusal> = question
         .request
-        .list()
+        .tkvalue()
         .spcs()
         .filter(|spc| !facts.spcs.contains(spc))
         .map(|spc| Refusal {
@@ -119,7 +125,13 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     if !refusals.is_empty() {
         return Err(Denial::NotAuthorized(refusals));
     }
-    let chain = signing_chain(question, scales.needed)?;
+    let chain = match question.request.tkvalue().tktype() {
+        TkType::TnAuthList => signing_chain(question, scales.needed)?,
+        // They are about no number and no code, so each of the carrier's certificates vouches for them.
+        TkType::JwtClaimConstraints => {
+            signing::choose_any(question.chains, &facts.spcs, question.now)?
+        }
+    };
     expires_at = expires_at.min(chain.ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
         return Err(Denial::EndsTooSoon {
@@ -184,7 +196,7 @@ fn needed_spcs(question: &Question<'_>, facts: &Facts) -> BTreeSet<Spc> {
     let held = facts.allocations.iter().filter(holds).map(|row| &row.spc);
     question
         .request
-        .list()
+        .tkvalue()
         .spcs()
         .chain(held)
         .cloned()

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use thiserror::Error;
 
 use super::api_key::Ended;
+use super::claims::NotStrict;
 use super::clock::{Time, rfc3339};
 use super::deciding::Deciding;
 use super::inventory::Reason;
@@ -44,6 +45,9 @@ pub enum Denial {
     /// Not the asker's fault: the service has no certificate in force for this code.
     #[error("there is no certificate in force for the service provider code {0}")]
     NoCertificate(Spc),
+    /// Well-formed in another dialect than the account's, so for this account it is malformed.
+    #[error("{0}")]
+    NotStrict(NotStrict),
     /// The standing right to renew was taken back, or its time is over.
     #[error("the right to renew has ended")]
     RenewalEnded,
@@ -63,13 +67,15 @@ impl Denial {
     /// The code where a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
     /// Codes that say more than a policy can know, so that no policy has them.
-    pub const CODES_OF_RULES: [&str; 9] = [
+    pub const CODES_OF_RULES: [&str; 11] = [
         "forbidden",
         "not-authorized",
         "ends-too-soon",
         "several-spcs",
         "no-certificate",
         "too-fragmented",
+        "malformed-tkvalue",
+        "malformed-fingerprint",
         "renewal-ended",
         "outside-renewal",
         Self::POLICY_ERROR,
@@ -85,6 +91,8 @@ impl Denial {
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
+            Self::NotStrict(NotStrict::TkValue(_)) => "malformed-tkvalue",
+            Self::NotStrict(NotStrict::Fingerprint(_)) => "malformed-fingerprint",
             Self::RenewalEnded => "renewal-ended",
             Self::OutsideRenewal(_) => "outside-renewal",
             Self::TooFragmented { .. } => "too-fragmented",
@@ -102,6 +110,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::NotStrict(_)
             | Self::RenewalEnded
             | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],
@@ -119,6 +128,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::NotStrict(_)
             | Self::RenewalEnded
             | Self::OutsideRenewal(_)
             | Self::TooFragmented { .. } => &[],

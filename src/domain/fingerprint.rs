@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -36,6 +36,11 @@ impl Fingerprint {
     pub fn of_jwk(jwk: &str) -> Result<Self, FingerprintError> {
         let jwk = strict_json::from_slice(jwk.as_bytes())
             .map_err(|e| FingerprintError::Json(e.to_string()))?;
+        Self::of_members(jwk.as_object().unwrap_or(&Map::new()))
+    }
+
+    /// The same of the members of a JWK. What else is in it, and whether it is a key at all, is not looked at.
+    pub(super) fn of_members(jwk: &Map<String, Value>) -> Result<Self, FingerprintError> {
         // RFC 7638 §3.2: the required members alone, in lexicographic order.
         let required: &[&'static str] = match jwk.get("kty").and_then(Value::as_str) {
             Some("EC") => &["crv", "kty", "x", "y"],
@@ -48,7 +53,7 @@ impl Fingerprint {
             .iter()
             .zip(std::iter::once('{').chain(std::iter::repeat(',')))
         {
-            let value = jwk.get(name).and_then(Value::as_str);
+            let value = jwk.get(*name).and_then(Value::as_str);
             // Nothing that would need escaping in JSON, so the canonical form is the plain one.
             let value = value
                 .filter(|v| {
@@ -67,6 +72,58 @@ impl Fingerprint {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A fingerprint as a client wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedFingerprint {
+    fingerprint: Fingerprint,
+    canonical: bool,
+}
+
+impl AskedFingerprint {
+    /// The fingerprint, which has one canonical form.
+    #[must_use]
+    pub const fn get(self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether a strict account could have written it.
+    ///
+    /// # Errors
+    /// [`FingerprintError`] if it was not in the canonical form.
+    pub const fn is_strict(self) -> Result<(), FingerprintError> {
+        if self.canonical {
+            Ok(())
+        } else {
+            Err(FingerprintError::Grammar)
+        }
+    }
+}
+
+impl From<Fingerprint> for AskedFingerprint {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self {
+            fingerprint,
+            canonical: true,
+        }
+    }
+}
+
+/// The canonical form, or the same with lower-case hex in it.
+impl FromStr for AskedFingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let canonical = match text.split_once(' ') {
+            Some((name, hex)) => format!("{name} {}", hex.to_ascii_uppercase()),
+            None => text.to_owned(),
+        };
+        Ok(Self {
+            fingerprint: canonical.parse()?,
+            canonical: canonical == text,
+        })
     }
 }
 

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::account::AccountId;
 use super::clock::Time;
 use super::deciding::Deciding;
+use super::dialect::Dialect;
 use super::fingerprint::Fingerprint;
 use super::inventory::RowRef;
-use super::tn_auth_list::TnAuthList;
+use super::tkvalue::TkValue;
 
 /// The id of a token (RFC 7519 §4.1.7): unique among all issuers but for a negligible chance.
 ///
@@ -124,7 +125,10 @@ pub struct Withdrawal {
 pub struct Grant {
     pub jti: Jti,
     pub account: AccountId,
-    pub list: TnAuthList,
+    /// What the token is about, character for character as it was asked.
+    pub tkvalue: TkValue,
+    /// How strictly the request was read: that of the account then.
+    pub dialect: Dialect,
     pub ca: bool,
     pub fingerprint: Fingerprint,
     pub issued_at: Time,

@@ -12,6 +12,7 @@ use super::clock::Time;
 use super::decision::Facts;
 use super::denial::{Beyond, Denial};
 use super::fingerprint::Fingerprint;
+use super::tkvalue::Scope;
 use super::tn_auth_list::{TnAuthList, TnAuthListError};
 
 /// A standing right to renew. It stays as it was given, until it ends.
@@ -44,12 +45,12 @@ impl Renewal {
         }
     }
 
-    /// The request for the next token; for as long as was asked, where that is shorter.
+    /// The request for the next token.
     ///
     /// # Errors
     /// [`TnAuthListError`] if an entry of the list is no E.164 number, which a right does not have.
-    pub fn request(&self, lifetime: Option<u32>) -> Result<TokenRequest, TnAuthListError> {
-        let lifetime = lifetime.unwrap_or(self.lifetime);
+    pub fn request(&self) -> Result<TokenRequest, TnAuthListError> {
+        let lifetime = self.lifetime;
         TokenRequest::new(self.list.clone(), false, self.fingerprint, Some(lifetime))
     }
 
@@ -58,7 +59,12 @@ impl Renewal {
     /// # Errors
     /// [`Denial::OutsideRenewal`] with the first thing that is another one.
     pub fn covers(&self, request: &TokenRequest) -> Result<(), Denial> {
-        let beyond = if *request.list() != self.list {
+        // In whatever spelling; which of them the account may write is decided elsewhere.
+        let is_of_the_list = match request.tkvalue().scope() {
+            Scope::TnAuthList(list) => *list == self.list,
+            Scope::JwtClaimConstraints(_) => false,
+        };
+        let beyond = if !is_of_the_list {
             Beyond::List
         } else if request.fingerprint() != self.fingerprint {
             Beyond::Fingerprint

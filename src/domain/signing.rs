@@ -3,6 +3,7 @@
 //! Each replica computes the answer from the same rows and the same second, so that none has to ask another.
 
 use super::clock::Time;
+use super::denial::Denial;
 use super::spc::Spc;
 
 /// A certificate chain that the replicas publish, and when it signs.
@@ -138,6 +139,24 @@ pub fn choose<'a>(candidates: &'a [Candidate], spc: &Spc, now: Time) -> Option<&
             let rank = |one: &'a Candidate| (one.active_from, one.not_before, &one.chain);
             rank(a).cmp(&rank(b))
         })
+}
+
+/// Chooses what signs what is about none of the codes: the chain of the first code that has one in force.
+///
+/// # Errors
+/// [`Denial::NoCertificate`] if there is none.
+pub fn choose_any<'a>(
+    candidates: &'a [Candidate],
+    spcs: &[Spc],
+    now: Time,
+) -> Result<&'a Candidate, Denial> {
+    let none = || match spcs.first() {
+        Some(first) => Denial::NoCertificate(first.clone()),
+        // A service that signs has a code.
+        None => Denial::SeveralSpcs(Vec::new()),
+    };
+    let mut chosen = spcs.iter().filter_map(|spc| choose(candidates, spc, now));
+    chosen.next().ok_or_else(none)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::development::{DevelopmentCa, SpcCertificate};
 use super::*;
 use crate::domain::clock::from_unix;
 use crate::domain::grant::Jti;
-use crate::domain::{Fingerprint, TnAuthList};
+use crate::domain::{Dialect, Fingerprint, TnAuthList};
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -53,7 +53,10 @@ fn grant(signer: &Signer) -> Grant {
     Grant {
         jti: Jti::from_text("id6098364921"),
         account: "acme".parse().expect("an id"),
-        list: TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTE4MjQ").expect("a list"),
+        tkvalue: TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTE4MjQ")
+            .expect("a list")
+            .into(),
+        dialect: Dialect::Strict,
         ca: false,
         fingerprint: Fingerprint::from([0xab; 32]),
         issued_at: from_unix(NOW),

@@ -7,11 +7,11 @@ use super::columns;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::page::{Page, PageOf};
-use super::schema::{accounts, horizon_accounts, suspensions};
+use super::schema::{accounts, horizon_accounts, legacy_accounts, suspensions};
 use super::tx::Tx;
-use crate::domain::AccountId;
 use crate::domain::account::{Account, LifetimeMode, Suspension};
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::{AccountId, Dialect};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = accounts)]
@@ -30,13 +30,16 @@ pub(super) fn path(account: &Account) -> String {
     steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
 
-/// An account's row, since when it is suspended, and since when its tokens live to the horizon.
-type WithSuspension = (Row, Option<i64>, Option<i64>);
+/// An account's row, since when it is suspended, since when its tokens live to the horizon, and since when its requests are
+/// read in the legacy dialect.
+type WithSuspension = (Row, Option<i64>, Option<i64>, Option<i64>);
 
 impl TryFrom<WithSuspension> for Account {
     type Error = StoreError;
 
-    fn try_from((row, suspended_at, horizon_since): WithSuspension) -> Result<Self, StoreError> {
+    fn try_from(
+        (row, suspended_at, horizon_since, legacy_since): WithSuspension,
+    ) -> Result<Self, StoreError> {
         // The last step of the path is the account itself.
         let above = row.path.split('/').skip(1).map(str::parse);
         let mut above: Vec<AccountId> = above
@@ -54,6 +57,10 @@ impl TryFrom<WithSuspension> for Account {
                 Some(_) => LifetimeMode::GrantHorizon,
                 None => LifetimeMode::Proof,
             },
+            dialect: match legacy_since {
+                Some(_) => Dialect::Legacy,
+                None => Dialect::Strict,
+            },
         })
     }
 }
@@ -68,10 +75,12 @@ macro_rules! with_suspension {
                     .and(suspensions::resumed_at.is_null())),
             )
             .left_join(horizon_accounts::table.on(horizon_accounts::account_id.eq(accounts::id)))
+            .left_join(legacy_accounts::table.on(legacy_accounts::account_id.eq(accounts::id)))
             .select((
                 accounts::all_columns,
                 suspensions::suspended_at.nullable(),
                 horizon_accounts::since.nullable(),
+                legacy_accounts::since.nullable(),
             ))
     };
 }
@@ -142,7 +151,7 @@ impl Tx<'_> {
                 query.load::<WithSuspension>(c)
             })
         })?;
-        page.of(rows, |(row, _, _)| row.id.clone())
+        page.of(rows, |(row, _, _, _)| row.id.clone())
     }
 
     /// Writes a new account.
@@ -194,6 +203,29 @@ impl Tx<'_> {
             on_either!(connection, c => match mode {
                 LifetimeMode::Proof => diesel::delete(horizon_accounts::table.find(id.as_str())).execute(c),
                 LifetimeMode::GrantHorizon => diesel::insert_into(horizon_accounts::table).values(values).execute(c),
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Says how strictly the account's requests are read.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn set_dialect(
+        &mut self,
+        id: &AccountId,
+        dialect: Dialect,
+        at: Time,
+    ) -> Result<(), StoreError> {
+        let values = (
+            legacy_accounts::account_id.eq(id.as_str()),
+            legacy_accounts::since.eq(at.timestamp()),
+        );
+        self.run(|connection| {
+            on_either!(connection, c => match dialect {
+                Dialect::Strict => diesel::delete(legacy_accounts::table.find(id.as_str())).execute(c),
+                Dialect::Legacy => diesel::insert_into(legacy_accounts::table).values(values).execute(c),
             })
         })?;
         Ok(())

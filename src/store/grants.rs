@@ -14,7 +14,7 @@ use crate::domain::clock::{Time, from_unix};
 use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::inventory::RowRef;
-use crate::domain::{AccountId, NumberRange, TnAuthList};
+use crate::domain::{AccountId, NumberRange, TkValue};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 // So that many rows are one statement.
@@ -35,6 +35,8 @@ pub(super) struct Row {
     withdrawal_reason: Option<String>,
     policies: String,
     policy_set: Option<String>,
+    tktype: String,
+    dialect: String,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -80,7 +82,7 @@ impl From<&Grant> for Row {
         Self {
             jti: grant.jti.to_string(),
             account_id: grant.account.to_string(),
-            tkvalue: grant.list.to_tkvalue(),
+            tkvalue: grant.tkvalue.text(),
             ca: grant.ca,
             fingerprint: grant.fingerprint.to_string(),
             issued_at: grant.issued_at.timestamp(),
@@ -93,6 +95,8 @@ impl From<&Grant> for Row {
             withdrawal_reason: grant.withdrawal.as_ref().map(|w| w.reason.clone()),
             policies: grant.policies.to_text(),
             policy_set: grant.policies.set().map(str::to_owned),
+            tktype: grant.tkvalue.tktype().as_str().to_owned(),
+            dialect: grant.dialect.as_str().to_owned(),
         }
     }
 }
@@ -102,6 +106,8 @@ impl TryFrom<Row> for Grant {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let justified_by = row.justified_by.split_whitespace().map(justification);
+        let tktype = row.tktype.parse().map_err(StoreError::corrupt)?;
+        let dialect = row.dialect.parse().map_err(StoreError::corrupt)?;
         let withdrawal = row.withdrawn_at.map(|at| Withdrawal {
             at: from_unix(at),
             reason: row.withdrawal_reason.unwrap_or_default(),
@@ -109,7 +115,8 @@ impl TryFrom<Row> for Grant {
         Ok(Self {
             jti: Jti::from_text(&row.jti),
             account: row.account_id.parse().map_err(StoreError::corrupt)?,
-            list: TnAuthList::from_tkvalue(&row.tkvalue).map_err(StoreError::corrupt)?,
+            tkvalue: TkValue::read(tktype, &row.tkvalue, dialect).map_err(StoreError::corrupt)?,
+            dialect,
             ca: row.ca,
             fingerprint: row.fingerprint.parse().map_err(StoreError::corrupt)?,
             issued_at: from_unix(row.issued_at),
@@ -229,7 +236,7 @@ impl Tx<'_> {
         let rows: Vec<Row> = items.iter().map(|grant| Row::from(*grant)).collect();
         let mut numbers = Vec::new();
         for grant in items {
-            let ranges = grant.list.numbers().map_err(StoreError::corrupt)?;
+            let ranges = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
             numbers.extend(
                 ranges
                     .into_iter()

@@ -30,7 +30,7 @@ use crate::domain::hex::hex;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, RowRef};
 use crate::domain::renewal::Renewal;
 use crate::domain::signing::Candidate;
-use crate::domain::{AccountId, Denial, Spc, TokenRequest};
+use crate::domain::{AccountId, Denial, Dialect, Spc, TokenRequest};
 
 /// How many rows of one table a batch may load before its orders are looked at one by one; and how many these may load
 /// before the rest is left to the next transaction.
@@ -94,7 +94,14 @@ impl Order {
     }
 
     pub(super) fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
-        self.policy.clone()?;
+        if let Err(denial) = &self.policy {
+            // What is malformed for the account is told before what a policy says of it, but not to strangers.
+            if facts.standing == Standing::Good {
+                let in_dialect = self.request.is_in(facts.dialect);
+                in_dialect.map_err(Denial::NotStrict)?;
+            }
+            return Err(denial.clone());
+        }
         let decision = match self.renewal {
             None => decision::decide(&self.question(facts.lifetime), facts)?,
             Some(_) => self.decide_by_right(facts)?,
@@ -102,7 +109,8 @@ impl Order {
         Ok(Grant {
             jti: self.jti.clone(),
             account: self.account.clone(),
-            list: self.request.list().clone(),
+            tkvalue: self.request.tkvalue().clone(),
+            dialect: facts.dialect,
             ca: self.request.ca(),
             fingerprint: self.request.fingerprint(),
             issued_at: self.now,
@@ -114,6 +122,15 @@ impl Order {
             policies: self.policies.clone(),
             withdrawal: None,
         })
+    }
+
+    /// Whether no fact could change the answer.
+    fn is_settled(&self) -> bool {
+        match &self.policy {
+            Ok(()) => false,
+            Err(Denial::NotTheCallers) => true,
+            Err(_) => self.request.is_in(Dialect::Strict).is_ok(),
+        }
     }
 
     /// The same as any decision, on what the right leaves of the question and of the facts.
@@ -152,7 +169,8 @@ impl Order {
             Ok(Err(denial)) => (
                 denial.code(),
                 json!({
-                    "tkvalue": shortened(&self.request.list().to_tkvalue()),
+                    "tktype": self.request.tkvalue().tktype(),
+                    "tkvalue": shortened(&self.request.tkvalue().text()),
                     "ca": self.request.ca(),
                     "lifetime": self.request.lifetime(),
                     "reason": denial.to_string(),
@@ -255,7 +273,7 @@ impl Tx<'_> {
     }
 }
 
-/// Reads the facts of all orders that policy has let through; of the first ones alone, if all of them are too much.
+/// Reads the facts of all orders that policy has not settled; of the first ones alone, if all of them are too much.
 fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
     let mut facts: Vec<Facts> = orders
         .iter()
@@ -266,7 +284,7 @@ fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreError> {
         .collect();
     let open: Vec<(usize, &Order)> = (0..)
         .zip(orders.iter().copied())
-        .filter(|(_, o)| o.policy.is_ok())
+        .filter(|(_, o)| !o.is_settled())
         .collect();
     if open.is_empty() {
         return Ok(facts);
@@ -375,6 +393,7 @@ fn who_asks(
         }
         facts.standing = Standing::Good;
         facts.lifetime = account.lifetime;
+        facts.dialect = account.dialect;
         asked.probes.add(*asker, Some(&account.id), numbers);
         asked.lent_probes.add(*asker, Some(&account.id), numbers);
         for above in &account.above {

@@ -124,6 +124,8 @@ table! {
         withdrawal_reason -> Nullable<Text>,
         policies -> Text,
         policy_set -> Nullable<Text>,
+        tktype -> Text,
+        dialect -> Text,
     }
 }
 
@@ -208,6 +210,13 @@ table! {
         answer -> Nullable<Binary>,
         lease_until -> BigInt,
         keep_until -> BigInt,
+    }
+}
+
+table! {
+    legacy_accounts (account_id) {
+        account_id -> Text,
+        since -> BigInt,
     }
 }
 
@@ -297,6 +306,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
     horizon_accounts,
+    legacy_accounts,
     grants,
     grant_numbers,
     renewals,

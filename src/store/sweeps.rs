@@ -127,7 +127,7 @@ impl Tx<'_> {
             return Ok(None);
         }
         let account = self.account(&grant.account)?;
-        let numbers = grant.list.numbers().map_err(StoreError::corrupt)?;
+        let numbers = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
         for row in rows {
             let loss = self.loss_of(&row)?;
             let whose = loss.of.is_none_or(|of| {

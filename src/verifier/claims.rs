@@ -7,12 +7,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jws::{JwsError, object};
-use crate::domain::claims::TKTYPE;
 use crate::domain::clock::from_unix;
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::shown::shown;
-use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::{Fingerprint, Time, TnAuthList};
+use crate::domain::tkvalue::TkValueError;
+use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 
 /// The last second of the year 9999, the last that RFC 3339 can write.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -37,10 +36,12 @@ pub enum ClaimsError {
     EmptyJti,
     #[error("`atc` has a member `{0}` that nobody has defined")]
     UnknownMember(String),
-    #[error("`tktype` is `{0}`, not `{TKTYPE}`")]
-    TkType(String),
-    #[error("`tkvalue` is not a TNAuthList: {0}")]
-    TkValue(#[from] TnAuthListError),
+    #[error("`tktype` is `{0}`, which is not known")]
+    UnknownTkType(String),
+    #[error("`tktype` is `{found}`, not `{expected}`")]
+    TkType { found: TkType, expected: TkType },
+    #[error("`tkvalue` is not a {tktype}: {error}")]
+    TkValue { tktype: TkType, error: TkValueError },
     #[error("`fingerprint` is malformed: {0}")]
     Fingerprint(#[from] FingerprintError),
 }
@@ -49,19 +50,21 @@ pub enum ClaimsError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenClaims {
     pub registered: RegisteredClaims,
-    pub list: TnAuthList,
+    pub tkvalue: TkValue,
     pub ca: bool,
     pub fingerprint: Fingerprint,
 }
 
 impl TokenClaims {
     /// Reads a payload by all the rules that need no knowledge of the order, the account or the time.
-    pub(super) fn read(payload: &Map<String, Value>) -> Result<Self, ClaimsError> {
+    pub(super) fn read(
+        payload: &Map<String, Value>,
+        dialect: Dialect,
+    ) -> Result<Self, ClaimsError> {
         let atc = AtcClaim::read(payload)?;
-        atc.check_tktype()?;
         Ok(Self {
             registered: RegisteredClaims::read(payload)?,
-            list: atc.list()?,
+            tkvalue: atc.tkvalue(atc.tktype()?, dialect)?,
             ca: atc.ca,
             fingerprint: atc.fingerprint()?,
         })
@@ -73,7 +76,7 @@ impl TokenClaims {
 /// # Errors
 /// [`ClaimsError`] names the first claim that is wrong.
 pub fn parse(payload: &[u8]) -> Result<TokenClaims, ClaimsError> {
-    TokenClaims::read(&object(payload, "payload")?)
+    TokenClaims::read(&object(payload, "payload")?, Dialect::Strict)
 }
 
 /// The claims beside `atc`.
@@ -151,16 +154,21 @@ impl AtcClaim {
         })
     }
 
-    pub(super) fn check_tktype(&self) -> Result<(), ClaimsError> {
-        if self.tktype == TKTYPE {
-            Ok(())
-        } else {
-            Err(ClaimsError::TkType(shown(&self.tktype)))
+    pub(super) fn tktype(&self) -> Result<TkType, ClaimsError> {
+        let unknown = |_| ClaimsError::UnknownTkType(shown(&self.tktype));
+        self.tktype.parse().map_err(unknown)
+    }
+
+    pub(super) fn check_tktype(&self, expected: TkType) -> Result<(), ClaimsError> {
+        match self.tktype()? {
+            found if found == expected => Ok(()),
+            found => Err(ClaimsError::TkType { found, expected }),
         }
     }
 
-    pub(super) fn list(&self) -> Result<TnAuthList, ClaimsError> {
-        Ok(TnAuthList::from_tkvalue(&self.tkvalue)?)
+    pub(super) fn tkvalue(&self, tktype: TkType, dialect: Dialect) -> Result<TkValue, ClaimsError> {
+        let wrong = |error| ClaimsError::TkValue { tktype, error };
+        TkValue::read(tktype, &self.tkvalue, dialect).map_err(wrong)
     }
 
     pub(super) fn fingerprint(&self) -> Result<Fingerprint, ClaimsError> {

@@ -16,7 +16,7 @@ pub use trust::{TrustError, TrustList};
 
 use thiserror::Error;
 
-use crate::domain::{Fingerprint, Time, TnAuthList};
+use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 
 /// What the CA knows when a token comes in.
 #[derive(Debug, Clone)]
@@ -25,8 +25,12 @@ pub struct Expectations {
     pub trust: TrustList,
     /// The fingerprint of the ACME account's key.
     pub fingerprint: Fingerprint,
-    /// The identifier of the ACME order. Without it the list is read but not compared.
-    pub identifier: Option<TnAuthList>,
+    /// The type of the ACME order's identifier.
+    pub tktype: TkType,
+    /// How strictly `tkvalue` is read.
+    pub dialect: Dialect,
+    /// The identifier of the ACME order. Without it `tkvalue` is read but not compared.
+    pub identifier: Option<TkValue>,
     /// `cA` of the CSR's basicConstraints. Without it `ca` is read but not compared.
     pub ca: Option<bool>,
     /// The name of the CA, for tokens that are made out to somebody (`aud`, RFC 7519 §4.1.3).
@@ -59,11 +63,11 @@ pub enum LintError {
     Claims(#[from] ClaimsError),
 }
 
-/// Reads a token by all the rules that need no knowledge of its reader, for those who make tokens.
+/// Reads a token by all the rules that need no knowledge of its reader, for those who make tokens in some dialect.
 ///
 /// # Errors
 /// [`LintError`] names the first thing that is wrong.
-pub fn lint(token: &str) -> Result<TokenClaims, LintError> {
+pub fn lint(token: &str, dialect: Dialect) -> Result<TokenClaims, LintError> {
     let jws = jws::Jws::parse(token)?;
-    Ok(TokenClaims::read(jws.payload())?)
+    Ok(TokenClaims::read(jws.payload(), dialect)?)
 }

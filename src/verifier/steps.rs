@@ -33,7 +33,7 @@ pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Report {
     let remaining = Step::from_result(7, remaining(jws, expected, at));
     if let Ok(atc) = &atc {
         steps.extend([
-            Step::from_result(5, tktype(atc)),
+            Step::from_result(5, tktype(atc, expected)),
             tkvalue(atc, expected),
             remaining,
             Step::from_result(8, fingerprint(atc, expected)),
@@ -79,33 +79,38 @@ fn signature(
 }
 
 /// Step 5.
-fn tktype(atc: &AtcClaim) -> Result<String, ClaimsError> {
-    atc.check_tktype()?;
+fn tktype(atc: &AtcClaim, expected: &Expectations) -> Result<String, ClaimsError> {
+    atc.check_tktype(expected.tktype)?;
     Ok(format!("`{}`", atc.tktype))
 }
 
-/// Step 6: equality, byte for byte; a broader or narrower list is another list.
+/// Step 6: equality, character for character; a broader or narrower list is another list.
 fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
-    let list = match (atc.list(), &expected.identifier) {
-        (Err(error), _) => Err(error.to_string()),
-        (Ok(list), None) => {
-            let detail = format!(
-                "a TNAuthList, entries: {}; no identifier to compare it with",
-                list.entries().len()
-            );
-            return Step::new(6, Outcome::Skipped, detail);
-        }
-        (Ok(list), Some(identifier)) if list == *identifier => Ok(list),
-        (Ok(_), Some(identifier)) => Err(format!(
-            "`tkvalue` is `{}`, the identifier is `{}`",
-            shown(&atc.tkvalue),
-            shown(&identifier.to_tkvalue())
-        )),
+    let value = match atc.tkvalue(expected.tktype, expected.dialect) {
+        Ok(value) => value,
+        Err(error) => return Step::from_result(6, Err(error)),
     };
-    Step::from_result(
-        6,
-        list.map(|list| format!("equal, entries: {}", list.entries().len())),
-    )
+    let entries = value.entries();
+    match &expected.identifier {
+        None => {
+            let detail = format!(
+                "a {}, entries: {entries}; no identifier to compare it with",
+                value.tktype()
+            );
+            Step::new(6, Outcome::Skipped, detail)
+        }
+        Some(identifier) if value == *identifier => {
+            Step::new(6, Outcome::Passed, format!("equal, entries: {entries}"))
+        }
+        Some(identifier) => {
+            let detail = format!(
+                "`tkvalue` is `{}`, the identifier is `{}`",
+                shown(&atc.tkvalue),
+                shown(&identifier.text())
+            );
+            Step::new(6, Outcome::Failed, detail)
+        }
+    }
 }
 
 /// Step 7: RFC 7519 §4.1. On or after `exp` a token is expired.

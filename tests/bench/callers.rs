@@ -419,6 +419,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         },
         aging: AgingDays::new(),
         limits: Limits::none(),
+        claim_constraints: false,
         metrics,
     };
     let found = authority.look_for_signers(Patience::Asked);

@@ -46,6 +46,7 @@ fn facts() -> Facts {
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
         lifetime: LifetimeMode::Proof,
+        dialect: tn_authority::domain::Dialect::Strict,
         spcs: vec!["1234".parse().expect("a code")],
         delegations: vec![Delegation {
             row: row(1),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tn_authority::authority::{Asked, Policy, Token};
-use tn_authority::domain::{AccountId, Caller, Clock, Role};
+use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType};
 use tn_authority::store::new_id;
 
 const ROUNDS: usize = 41;
@@ -32,6 +32,7 @@ fn main() {
         ..Caller::the_service(new_id(now))
     };
     let token = Token {
+        tktype: TkType::TnAuthList,
         ca: false,
         lifetime: 3600,
         entries: 1,

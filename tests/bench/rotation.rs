@@ -24,7 +24,7 @@ use tn_authority::callers::NewApiKey;
 use tn_authority::config::Config;
 use tn_authority::domain::certificate::Certificate;
 use tn_authority::domain::inventory::Basis;
-use tn_authority::domain::{Caller, Clock, Fingerprint, Role, TnAuthList, block};
+use tn_authority::domain::{Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList, block};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::store::new_id;
 use tn_authority::verifier::{self, Expectations, TrustList};
@@ -223,7 +223,9 @@ fn ask(address: SocketAddr, key: &str, root: &str, over: &AtomicBool) -> Seen {
             let expected = Expectations {
                 trust,
                 fingerprint,
-                identifier: Some(list.clone()),
+                tktype: TkType::TnAuthList,
+                dialect: Dialect::Strict,
+                identifier: Some(list.clone().into()),
                 ca: Some(false),
                 audience: None,
             };

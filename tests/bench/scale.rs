@@ -197,6 +197,7 @@ fn authority(url: &str) -> Authority {
         },
         aging: AgingDays::new(),
         limits: Limits::none(),
+        claim_constraints: false,
         metrics,
     }
 }

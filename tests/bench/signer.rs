@@ -127,6 +127,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
         },
         aging: AgingDays::new(),
         limits: Limits::none(),
+        claim_constraints: false,
         metrics,
     };
     let now = authority.clock.now();

@@ -52,6 +52,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         },
         aging: AgingDays::new(),
         limits: Limits::none(),
+        claim_constraints: false,
         metrics,
     };
     let found = authority

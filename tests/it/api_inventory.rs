@@ -34,7 +34,7 @@ fn accounts_are_put_shown_suspended_and_resumed(api: Api) {
     assert_eq!(
         made,
         json!({
-            "id": "new~1", "name": "Zoë", "parent": "acme", "created_at": "2026-01-01T00:00:00Z", "suspended_since": null, "lifetime": "proof",
+            "id": "new~1", "name": "Zoë", "parent": "acme", "created_at": "2026-01-01T00:00:00Z", "suspended_since": null, "lifetime": "proof", "dialect": "strict",
         })
     );
     let renamed = api

@@ -15,7 +15,8 @@ use tn_authority::domain::inventory::{
 };
 use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{
-    AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
+    AccountId, Denial, Dialect, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest,
+    Window,
 };
 use uuid::Uuid;
 
@@ -141,6 +142,7 @@ fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts 
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
         lifetime: LifetimeMode::Proof,
+        dialect: Dialect::Strict,
         spcs: vec!["1234".parse().expect("a code")],
         delegations: numbered(delegations)
             .into_iter()

@@ -198,7 +198,7 @@ fn cases_are_read_strictly() {
         ),
         (
             CASE.replace("\"mint\"", "\"read\""),
-            "go with `ask` and `mint`",
+            "go with `ask`, `mint` and `mint-claim-constraints`",
         ),
         (
             CASE.replace("\"allow\"", "\"deny\""),

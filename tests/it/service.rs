@@ -18,7 +18,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
-use tn_authority::api::{self, Idempotency, Service, UnderWay, Uploads};
+use tn_authority::api::{self, Facade, Idempotency, Service, UnderWay, Uploads};
 use tn_authority::authority::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
@@ -27,6 +27,10 @@ use uuid::Uuid;
 use crate::support::{Kind, World, account, fingerprint, wait};
 
 pub const LIMIT: usize = 262_144;
+/// Where the facade says that certificates are revoked.
+pub const CRL: &str = "http://crl.example/spc.crl";
+/// Seconds that an access token of the facade lives.
+pub const ACCESS: u32 = 900;
 /// The longest table that is taken.
 pub const UPLOAD_LIMIT: u64 = 1_048_576;
 /// Seconds that answers are kept for, and that a request may be without one.
@@ -58,22 +62,36 @@ impl Api {
         Self::trusting(world, |_| Trust::default())
     }
 
+    /// With a facade for clients of STI-PAs.
+    pub fn with_facade(world: World) -> Self {
+        let facade = Facade::new(CRL.to_owned(), ACCESS);
+        Self::of_the_carrier(world, |_| Trust::default(), Some(facade))
+    }
+
     /// One that is told who proves callers, besides API keys.
     pub fn trusting(world: World, trust: impl FnOnce(&World) -> Trust) -> Self {
+        Self::of_the_carrier(world, trust, None)
+    }
+
+    fn of_the_carrier(
+        world: World,
+        trust: impl FnOnce(&World) -> Trust,
+        facade: Option<Facade>,
+    ) -> Self {
         world.carrier_holds("1.212.555.1XXX");
         world.lends("acme", "+12125551000+900");
         world.knows("other");
         world.knows("carrier");
         let trust = trust(&world);
-        Self::serving(world, trust)
+        Self::serving(world, trust, facade)
     }
 
     /// The same over a database in which all of this stands already.
     pub fn beside(world: World) -> Self {
-        Self::serving(world, Trust::default())
+        Self::serving(world, Trust::default(), None)
     }
 
-    fn serving(world: World, trust: Trust) -> Self {
+    fn serving(world: World, trust: Trust, facade: Option<Facade>) -> Self {
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let seals = pepper.seals().expect("seals");
         let callers = Callers::new(
@@ -99,6 +117,7 @@ impl Api {
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),
             under_way: UnderWay::at_most(1_000),
+            facade,
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),

@@ -16,7 +16,7 @@ use openssl::x509::extension::{BasicConstraints, KeyUsage};
 use openssl::x509::{X509, X509Extension, X509Name};
 use serde_json::{Value, json};
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::{Fingerprint, Time};
+use tn_authority::domain::{Dialect, Fingerprint, Time, TkType};
 use tn_authority::verifier::{Expectations, Outcome, Report, TrustList};
 
 use crate::fixtures::{self, items};
@@ -172,6 +172,8 @@ pub fn expecting(trust: TrustList) -> Expectations {
     Expectations {
         trust,
         fingerprint: account_key(),
+        tktype: TkType::TnAuthList,
+        dialect: Dialect::Strict,
         identifier: None,
         ca: None,
         audience: None,

@@ -4,11 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::{Fingerprint, TnAuthList};
+use tn_authority::domain::{Dialect, Fingerprint, TkType, TkValue};
 use tn_authority::verifier::{Expectations, Outcome, TrustList, claims, verify};
 
 use crate::fixtures::{self, items, member};
 use crate::tokens::*;
+
+fn list(tkvalue: &str) -> TkValue {
+    TkValue::read(TkType::TnAuthList, tkvalue, Dialect::Strict).expect("a list")
+}
 
 #[test]
 fn the_published_tokens_are_accepted_until_they_expire() {
@@ -19,7 +23,7 @@ fn the_published_tokens_are_accepted_until_they_expire() {
         let token = member(vector, "token");
         let atc = &vector["payload"]["atc"];
         let expected = Expectations {
-            identifier: Some(TnAuthList::from_tkvalue(member(atc, "tkvalue")).expect("a list")),
+            identifier: Some(list(member(atc, "tkvalue"))),
             ca: atc["ca"].as_bool(),
             ..expected()
         };
@@ -326,7 +330,7 @@ fn what_a_token_may_say_besides_is_ignored_or_checked() {
 fn the_identifier_the_account_and_the_csr_are_compared() {
     let good = token(&payload());
     let other = |tkvalue| Expectations {
-        identifier: Some(TnAuthList::from_tkvalue(tkvalue).expect("a list")),
+        identifier: Some(list(tkvalue)),
         ..expected()
     };
     assert!(verify(&good, &other("MAigBhYEMTIzNA"), at()).accepted());
@@ -390,7 +394,7 @@ fn signatures_of_no_value_are_refused() {
 #[test]
 fn a_payload_is_read_without_a_token() {
     let claims = claims::parse(payload().to_string().as_bytes()).expect("a payload");
-    assert_eq!(claims.list.to_tkvalue(), "MAigBhYEMTIzNA");
+    assert_eq!(claims.tkvalue.text(), "MAigBhYEMTIzNA");
     assert_eq!(claims.registered.exp, from_unix(EXP));
     assert_eq!((claims.ca, claims.fingerprint), (false, account_key()));
     for (path, value) in [

@@ -47,6 +47,7 @@ ONE = {"start": "+12125551001", "count": 1}
 # Bodies that are fine: what is generated seldom is.
 BODIES = {
     "issue_token": TOKEN,
+    "issue_spc_token": {"atc": TOKEN},
     "issue_tokens": {"requests": [{"account": "acme", **TOKEN}, {"account": "shop", **TOKEN}]},
     "explain": {"account": "acme", "numbers": [ONE, {"block": "1.212.555.2XXX"}]},
     "put_account": {"name": "Acme", "parent": None},
@@ -73,7 +74,13 @@ class Service:
         self.dir = Path(tempfile.mkdtemp(prefix="tn-authority-schemathesis."))
         home, self.log = self.dir / "demo", open(self.dir / "log", "w")
         # Imports are asked for faster than they are done; the queue is no matter of this test.
-        env = {**os.environ, "TN_AUTHORITY__IMPORTS__QUEUE": "1000", "RUST_LOG": "warn"}
+        env = {
+            **os.environ,
+            "TN_AUTHORITY__IMPORTS__QUEUE": "1000",
+            "TN_AUTHORITY__FACADE__ENABLED": "true",
+            "TN_AUTHORITY__FACADE__CRL_URL": "https://crl.example/spc.crl",
+            "RUST_LOG": "warn",
+        }
         self.process = subprocess.Popen(
             [executable, "demo", "--keep", "--dir", home], env=env, stdout=self.log, stderr=self.log
         )
@@ -92,6 +99,11 @@ class Service:
         named = [arg for account in accounts for arg in ("--account", account)]
         command = [self.executable, "--config", self.config, "api-key", "create", "--role", role, *named]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def access_token(self, key):
+        """What the facade gives for a key; it stands in `Authorization` without a scheme."""
+        login = {"userId": key.split("_")[1], "password": key}
+        return self.call("POST", "/api/v1/auth/login", login)["accessToken"]
 
     def revoked_key(self):
         key = self.key("admin")
@@ -160,6 +172,7 @@ def one_of_each(service):
         "/v1/accounts/{id}/suspend": "shop",
         "/v1/accounts": "acme",
         "/at/account": "acme",
+        "/api/v1/account": "acme",
         "/v1/delegations": delegation["id"],
         "/v1/exclusions": exclusion["id"],
         "/v1/allocations": allocation["id"],
@@ -175,8 +188,8 @@ def one_of_each(service):
     }
 
 
-def with_examples(document, names):
-    """The document, with names of things that are there in place of its own examples."""
+def with_examples(document, names, bodies):
+    """The document, with names of things that are there, and bodies, in place of its own examples."""
     for path, item in document["paths"].items():
         for operation in item.values():
             for parameter in operation.get("parameters", []):
@@ -187,14 +200,14 @@ def with_examples(document, names):
                     if not known:
                         raise SystemExit(f"no example for {path}; give it one in {__file__}")
                     parameter["example"] = known[0]
-            body = BODIES.get(operation["operationId"])
+            body = bodies.get(operation["operationId"])
             if body is not None:
                 operation["requestBody"]["content"]["application/json"]["example"] = body
     return document
 
 
-def start(service, name, key, phases, document):
-    """Lets schemathesis ask with one key; what it says goes into a file."""
+def start(service, name, proof, phases, document):
+    """Lets schemathesis ask with one proof in `Authorization`; what it says goes into a file."""
     folder = service.dir / name.replace(" ", "-")
     folder.mkdir()
     command = [
@@ -207,8 +220,10 @@ def start(service, name, key, phases, document):
         "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all",
         "--request-timeout", "60", "--warnings", "off",
     ]
-    if key:
-        command += ["--header", f"Authorization: Bearer {key}"]
+    if proof:
+        command += ["--header", f"Authorization: {proof}"]
+    if proof.startswith("tnf_"):
+        command += ["--include-path-regex", "^/api/"]
     log = open(folder / "log", "w")
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
@@ -231,7 +246,7 @@ def finish(run):
     if status == 0 and cases > 0:
         return True
     # Keys of a service that is gone prove nothing, but no log is to show one.
-    print(re.sub(r"tna_\w+", "tna_..", said), flush=True)
+    print(re.sub(r"(tna|tnf)_[\w-]+", r"\1_..", said), flush=True)
     print(f"schemathesis as {run['name']}: FAILED ({status})", flush=True)
     return False
 
@@ -241,18 +256,25 @@ def main():
     try:
         names = one_of_each(service)
         document = service.dir / "openapi.json"
-        document.write_text(json.dumps(with_examples(service.call("GET", "/openapi.json"), names)))
-        waiting = [
-            ("account", service.key("account", "acme"), QUICK),
+        acme = service.key("account", "acme")
+        bodies = {**BODIES, "log_in": {"userId": acme.split("_")[1], "password": acme}}
+        described = with_examples(service.call("GET", "/openapi.json"), names, bodies)
+        document.write_text(json.dumps(described))
+        keys = [
+            ("account", acme, QUICK),
             ("renewer", service.key("renewer", "acme"), QUICK),
             ("portal", service.key("portal", "acme", "shop"), QUICK),
-            ("nobody", "", QUICK),
             ("a revoked key", service.revoked_key(), QUICK),
             ("auditor", service.key("auditor"), QUICK),
             ("a reseller's auditor", service.key("auditor", "wholesale"), QUICK),
             ("a reseller's provisioner", service.key("provisioner", "wholesale"), THOROUGH),
             ("provisioner", service.key("provisioner"), THOROUGH),
             ("admin", service.admin, THOROUGH),
+        ]
+        waiting = [
+            ("nobody", "", QUICK),
+            ("a client of the facade", service.access_token(acme), THOROUGH),
+            *((name, f"Bearer {key}", phases) for name, key, phases in keys),
         ]
         running, good = [], True
         while waiting or running:

@@ -2,14 +2,22 @@
 
 use super::folder::Folder;
 
-const POLICIES: [(&str, &str); 2] = [
+const POLICIES: [(&str, &str); 3] = [
+    (
+        "claim-constraints.cedar",
+        include_str!("../../../policies/claim-constraints.cedar"),
+    ),
     (
         "inventory.cedar",
         include_str!("../../../policies/inventory.cedar"),
     ),
     ("mint.cedar", include_str!("../../../policies/mint.cedar")),
 ];
-const TESTS: [(&str, &str); 2] = [
+const TESTS: [(&str, &str); 3] = [
+    (
+        "tests/claim-constraints.toml",
+        include_str!("../../../policies/tests/claim-constraints.toml"),
+    ),
     (
         "tests/inventory.toml",
         include_str!("../../../policies/tests/inventory.toml"),

@@ -10,7 +10,7 @@ use super::error::{Fault, PolicyError};
 use super::folder::{Folder, TextFile};
 use super::{Action, Asked, Policy, Ruling, Token};
 use crate::domain::clock::parse_time;
-use crate::domain::{AccountId, Caller, Denial};
+use crate::domain::{AccountId, Caller, Denial, TkType};
 
 /// How many cases a set may have.
 const MOST_CASES: usize = 10_000;
@@ -87,6 +87,7 @@ struct CallerText {
 enum ActionText {
     Ask,
     Mint,
+    MintClaimConstraints,
     Read,
     Manage,
     Provision,
@@ -203,23 +204,34 @@ impl CaseText {
         };
         let says_of_a_token =
             self.account.is_some() || self.carrier || self.token.is_some() || self.at.is_some();
+        let tktype = match self.action {
+            ActionText::MintClaimConstraints => TkType::JwtClaimConstraints,
+            ActionText::Ask
+            | ActionText::Mint
+            | ActionText::Read
+            | ActionText::Manage
+            | ActionText::Provision => TkType::TnAuthList,
+        };
         let asked = || {
             let id = self.account.as_deref().ok_or("`account` is missing")?;
             Ok::<_, String>(Account {
                 id: account(id)?,
                 is_carrier: self.carrier,
-                token: self.token.unwrap_or_default().parse(self.at.as_deref())?,
+                token: self
+                    .token
+                    .unwrap_or_default()
+                    .parse(tktype, self.at.as_deref())?,
             })
         };
         let wish = match self.action {
             ActionText::Ask => Wish::Ask(asked()?),
-            ActionText::Mint => Wish::Mint(asked()?),
+            ActionText::Mint | ActionText::MintClaimConstraints => Wish::Mint(asked()?),
             ActionText::Read => Wish::Do(Action::Read),
             ActionText::Manage => Wish::Do(Action::Manage),
             ActionText::Provision => Wish::Do(Action::Provision),
         };
         if says_of_a_token && matches!(wish, Wish::Do(_)) {
-            let why = "`account`, `carrier`, `token` and `at` go with `ask` and `mint`";
+            let why = "`account`, `carrier`, `token` and `at` go with `ask`, `mint` and `mint-claim-constraints`";
             return Err(why.to_owned());
         }
         Ok(Case {
@@ -236,7 +248,7 @@ impl CaseText {
 }
 
 impl TokenText {
-    fn parse(self, at: Option<&str>) -> Result<Token, String> {
+    fn parse(self, tktype: TkType, at: Option<&str>) -> Result<Token, String> {
         let largest = self.largest.unwrap_or(self.numbers);
         if largest > self.numbers || self.spcs > self.entries {
             return Err(
@@ -245,6 +257,7 @@ impl TokenText {
             );
         }
         Ok(Token {
+            tktype,
             ca: self.ca,
             lifetime: self.lifetime,
             entries: self.entries,

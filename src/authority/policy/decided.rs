@@ -78,6 +78,7 @@ impl Decided {
             token,
         } = asked;
         let Token {
+            tktype,
             ca,
             lifetime,
             entries,
@@ -90,7 +91,8 @@ impl Decided {
         let mut digest = Sha256::new();
         // Each with its length in front, so that no two questions are written alike.
         let accounts = accounts.iter().map(AccountId::as_str);
-        for text in [id.as_str(), role.as_str(), account.as_str()]
+        let tktype = tktype.as_str();
+        for text in [id.as_str(), role.as_str(), account.as_str(), tktype]
             .into_iter()
             .chain(accounts)
         {

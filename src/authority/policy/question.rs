@@ -14,15 +14,17 @@ use chrono::{Datelike as _, Timelike as _};
 
 use super::Action;
 use crate::domain::clock::Time;
-use crate::domain::{AccountId, Caller, Role, TokenRequest};
+use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
 /// What a token would say, as policies see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
+    /// Each type has an action of its own, so that no policy permits one that it was not written for.
+    pub tktype: TkType,
     pub ca: bool,
     /// Seconds.
     pub lifetime: u32,
-    /// Entries of the list.
+    /// Entries of the list, or claims that the constraints speak of.
     pub entries: u64,
     /// Numbers that they name, counted with their repetitions.
     pub numbers: u64,
@@ -42,12 +44,13 @@ impl Token {
     pub fn of(request: &TokenRequest, lifetime: u32, at: Time) -> Self {
         let counts = || request.numbers().iter().map(|range| range.count());
         Self {
+            tktype: request.tkvalue().tktype(),
             ca: request.ca(),
             lifetime,
-            entries: request.list().entries().len() as u64,
+            entries: request.tkvalue().entries() as u64,
             numbers: counts().fold(0, u64::saturating_add),
             largest: counts().max().unwrap_or_default(),
-            spcs: request.list().spcs().count() as u64,
+            spcs: request.tkvalue().spcs().count() as u64,
             renewal: false,
             at,
         }
@@ -109,6 +112,7 @@ pub(super) struct Names {
     service: EntityUid,
     ask: EntityUid,
     mint: EntityUid,
+    mint_claim_constraints: EntityUid,
     read: EntityUid,
     manage: EntityUid,
     provision: EntityUid,
@@ -124,6 +128,7 @@ impl Names {
             service: uid("Service::\"tn-authority\"")?,
             ask: uid("Action::\"ask\"")?,
             mint: uid("Action::\"mint\"")?,
+            mint_claim_constraints: uid("Action::\"mint-claim-constraints\"")?,
             read: uid("Action::\"read\"")?,
             manage: uid("Action::\"manage\"")?,
             provision: uid("Action::\"provision\"")?,
@@ -131,10 +136,11 @@ impl Names {
     }
 
     /// All actions there are.
-    pub(super) fn actions(&self) -> [&EntityUid; 5] {
+    pub(super) fn actions(&self) -> [&EntityUid; 6] {
         [
             &self.ask,
             &self.mint,
+            &self.mint_claim_constraints,
             &self.read,
             &self.manage,
             &self.provision,
@@ -155,10 +161,11 @@ impl Names {
             accounts: vec![account.clone()],
             ..Caller::the_service(uuid::Uuid::nil())
         };
-        let asked = Asked {
+        let asked = |tktype| Asked {
             account: &account,
             is_carrier: true,
             token: Token {
+                tktype,
                 ca: true,
                 lifetime: 1,
                 entries: 1,
@@ -169,9 +176,11 @@ impl Names {
                 at: Time::UNIX_EPOCH,
             },
         };
+        let [list, constraints] = TkType::ALL.map(asked);
         let all = [
-            Wish::Ask(&asked),
-            Wish::Mint(&asked),
+            Wish::Ask(&list),
+            Wish::Mint(&list),
+            Wish::Mint(&constraints),
             Wish::Do(Action::Read),
             Wish::Do(Action::Manage),
             Wish::Do(Action::Provision),
@@ -191,9 +200,10 @@ impl Names {
     ) -> Option<(Request, Entities)> {
         let (action, resource, context, account) = match wish {
             Wish::Ask(asked) | Wish::Mint(asked) => {
-                let action = match wish {
-                    Wish::Ask(_) => &self.ask,
-                    Wish::Mint(_) | Wish::Do(_) => &self.mint,
+                let action = match (wish, asked.token.tktype) {
+                    (Wish::Ask(_), _) => &self.ask,
+                    (_, TkType::TnAuthList) => &self.mint,
+                    (_, TkType::JwtClaimConstraints) => &self.mint_claim_constraints,
                 };
                 let account = self.account(asked.account);
                 let context = asked.token.context()?;

@@ -14,7 +14,7 @@ use super::question::{Names, Wish};
 use super::slices::{Answer, Slices};
 use super::*;
 use crate::domain::clock::from_unix;
-use crate::domain::{AccountId, Role};
+use crate::domain::{AccountId, Role, TkType};
 
 #[test]
 fn the_built_in_policies_are_sound_and_their_cases_cover_them() {
@@ -42,6 +42,7 @@ fn asked(account: &AccountId) -> Asked<'_> {
         account,
         is_carrier: false,
         token: Token {
+            tktype: TkType::TnAuthList,
             ca: false,
             lifetime: 3600,
             entries: 1,

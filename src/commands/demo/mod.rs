@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde_json::{Value, json};
-use tn_authority::domain::{Clock, Fingerprint, TnAuthList, TnEntry};
+use tn_authority::domain::{Clock, Dialect, Fingerprint, TkType, TnAuthList, TnEntry};
 use tn_authority::signer::development;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
@@ -81,11 +81,11 @@ pub fn run(args: &Args) -> Outcome {
         .to_owned();
 
     step("What the token says");
-    let claims = verifier::lint(&token)?;
+    let claims = verifier::lint(&token, Dialect::Strict)?;
     print_parts(&token)?;
     say(&format!(
         "tkvalue               {}",
-        serde_json::to_string(&claims.list)?
+        serde_json::to_string(claims.tkvalue.scope())?
     ));
 
     step("A CA checks it (RFC 9448 section 6), with the certificate that x5u names");
@@ -145,7 +145,9 @@ fn check(
     let expected = Expectations {
         trust,
         fingerprint,
-        identifier: Some(identifier),
+        tktype: TkType::TnAuthList,
+        dialect: Dialect::Strict,
+        identifier: Some(identifier.into()),
         ca: Some(false),
         audience: None,
     };

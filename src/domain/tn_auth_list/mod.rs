@@ -14,14 +14,13 @@ mod der;
 mod entry;
 mod error;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::encoding::{EncodingError, Spelling};
 use super::number::NumberRange;
 use super::spc::Spc;
-use error::{Reason, text_reason};
+use error::Reason;
 
 pub use entry::{TelephoneNumber, TelephoneNumberRange, TnEntry};
 pub use error::TnAuthListError;
@@ -40,7 +39,7 @@ impl TnAuthList {
     /// [`TnAuthListError`] names the entry and what is wrong with it.
     pub fn from_der(der: &[u8]) -> Result<Self, TnAuthListError> {
         if der.is_empty() {
-            return Err(Reason::Nothing.into());
+            return Err(EncodingError::Nothing.into());
         }
         let entries = der::read_list(der)?;
         if entries.is_empty() {
@@ -57,10 +56,7 @@ impl TnAuthList {
     /// # Errors
     /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
     pub fn from_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
-        let der = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|e| text_reason(&e, text, "base64url"))?;
-        Self::from_der(&der)
+        Self::from_der(&Spelling::Url.decode(text)?)
     }
 
     /// Reads the legacy spelling that some older authorities use: padded standard base64.
@@ -68,10 +64,7 @@ impl TnAuthList {
     /// # Errors
     /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
     pub fn from_legacy_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
-        let der = STANDARD
-            .decode(text)
-            .map_err(|e| text_reason(&e, text, "padded base64"))?;
-        Self::from_der(&der)
+        Self::from_der(&Spelling::Padded.decode(text)?)
     }
 
     /// Makes the list of these entries, in this order.
@@ -82,7 +75,7 @@ impl TnAuthList {
         if entries.is_empty() {
             return Err(Reason::EmptyList.into());
         }
-        let der = der::write_list(&entries).map_err(Reason::from)?;
+        let der = der::write_list(&entries).map_err(EncodingError::from)?;
         Ok(Self { der, entries })
     }
 
@@ -101,7 +94,7 @@ impl TnAuthList {
     /// The `tkvalue`: base64url of the DER, without padding.
     #[must_use]
     pub fn to_tkvalue(&self) -> String {
-        URL_SAFE_NO_PAD.encode(&self.der)
+        Spelling::Url.encode(&self.der)
     }
 
     /// The numbers that the entries name, in their order; an `spc` entry names none by itself.

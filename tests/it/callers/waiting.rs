@@ -13,12 +13,13 @@ use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
 use serde_json::json;
 use tn_authority::authority::import::{Consent, Format, ImportError, Wanted};
 use tn_authority::authority::{
-    IssueError, NewAllocation, NewDelegation, NewDisconnect, NewExclusion, Refused, StoreError,
+    IssueError, NewAccount, NewAllocation, NewDelegation, NewDisconnect, NewExclusion, Refused,
+    StoreError,
 };
 use tn_authority::callers::{ApiKeyError, NewApiKey, Offered};
 use tn_authority::domain::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
-use tn_authority::domain::{Caller, Denial, Proof, Role};
+use tn_authority::domain::{Caller, Denial, Dialect, Proof, Role};
 use uuid::Uuid;
 
 use crate::service::Api;
@@ -121,6 +122,11 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
     let minted = world.mints("acme", &["one:12125551001"]).expect("a token");
     let keys = api.service.callers.api_keys();
     let new_key = || NewApiKey::new(Role::Admin, Vec::new());
+    let otherwise = || NewAccount {
+        name: Some("x".to_owned()),
+        parent: None,
+        dialect: Some(Dialect::Legacy),
+    };
     let other_key = wait(keys.create(&command_line(), new_key())).expect("a key");
     let other_key = other_key.kept.id.as_str();
     let found = authority
@@ -137,7 +143,7 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
         ),
         (
             "put-account",
-            wait(authority.put_account(by, account("acme"), Some("x".into()), None)).told(),
+            wait(authority.put_account_as(by, account("acme"), otherwise())).told(),
         ),
         (
             "suspend",
@@ -270,6 +276,7 @@ fn content(api: &Api) -> Vec<(String, i64)> {
         "accounts",
         "suspensions",
         "horizon_accounts",
+        "legacy_accounts",
         "allocations",
         "delegations",
         "exclusions",

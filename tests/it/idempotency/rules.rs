@@ -263,7 +263,7 @@ fn a_bulk_goes_on_where_it_failed(kind: Kind) {
         .problem(422, "idempotency-key-reused");
     // Of one second, so in no order.
     let mut recorded = api.world.grants();
-    recorded.sort_by_key(|grant| grant.list.to_tkvalue());
+    recorded.sort_by_key(|grant| grant.tkvalue.text());
     assert_eq!(recorded.len(), 2);
     let answered = api.once("a", &api.acme, "/v1/tokens", &body);
     let answers = answered.with(200);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use tn_authority::authority::IssueError;
+use tn_authority::domain::Dialect;
 use tn_authority::domain::account::{Account, LifetimeMode};
 use tn_authority::store::{Page, StoreError, Tx};
 
@@ -135,6 +136,7 @@ fn named(world: &World, id: &str) -> Account {
         created_at: world.now(),
         suspended_since: None,
         lifetime: LifetimeMode::Proof,
+        dialect: Dialect::Strict,
     }
 }
 

@@ -29,7 +29,7 @@ fn a_carrier_lends_a_number_and_the_account_gets_a_token(world: World) {
     let grant = world.grant_of(&issued);
     assert_eq!(grant.account, account("acme"));
     assert_eq!(
-        grant.list.numbers().expect("numbers"),
+        grant.tkvalue.numbers().expect("numbers"),
         [numbers("+12125551001")]
     );
     assert_eq!((grant.ca, grant.fingerprint), (false, fingerprint()));

@@ -1,11 +1,13 @@
 //! Standing rights to renew: short tokens until the delegation ends, and not a second longer.
 
 use chrono::TimeDelta;
-use tn_authority::authority::{IssueError, Issued, NewRenewal, Refused};
+use tn_authority::authority::{IssueError, Issued, NewAccount, NewRenewal, Refused};
 use tn_authority::domain::clock::Time;
 use tn_authority::domain::inventory::{Delegation, Reason};
 use tn_authority::domain::renewal::Renewal;
-use tn_authority::domain::{Caller, Fingerprint, Role, TokenRequest};
+use tn_authority::domain::{
+    Caller, Dialect, Fingerprint, Role, TkType, TkValue, TnAuthList, TokenRequest,
+};
 use tn_authority::store::Page;
 use uuid::Uuid;
 
@@ -17,6 +19,7 @@ both! {
     another_loan_of_the_same_numbers_is_none_of_its,
     whatever_takes_authority_away_stops_it,
     it_is_for_one_list_and_one_key,
+    a_legacy_account_renews_in_its_own_spelling,
     a_right_that_is_taken_back_is_over_at_once,
     whoever_renews_alone_does_nothing_else,
     somebody_elses_right_is_none,
@@ -33,11 +36,16 @@ fn lent(world: &World) -> Delegation {
     world.lends("acme", "1.212.555.10XX")
 }
 
+fn listed(entries: &[&str]) -> TnAuthList {
+    let entries = entries.iter().map(|text| text.parse().expect("an entry"));
+    TnAuthList::from_entries(entries.collect()).expect("a list")
+}
+
 fn wanted(loan: &Delegation) -> NewRenewal {
     NewRenewal {
         account: loan.account.clone(),
         delegation: loan.row.id,
-        list: request(&[NUMBER], false, None).list().clone(),
+        list: listed(&[NUMBER]),
         fingerprint: fingerprint(),
         lifetime: 600,
         not_after: None,
@@ -211,6 +219,42 @@ fn it_is_for_one_list_and_one_key(world: World) {
     assert_ne!(refused[0].detail["tkvalue"], right.list.to_tkvalue());
 }
 
+fn a_legacy_account_renews_in_its_own_spelling(world: World) {
+    let padded = "MA+iDRYLMTIxMjU1NTEwMDE=";
+    let loan = lent(&world);
+    let right = right(&world, &loan);
+    let asks = |lifetime| {
+        let list = TkValue::read(TkType::TnAuthList, padded, Dialect::Legacy).expect("a list");
+        let wanted = TokenRequest::new(list, false, fingerprint(), lifetime).expect("E.164");
+        renews_as(&world, &acme(&world), right.id, Some(wanted))
+    };
+    assert_eq!(code(&asks(None)), "malformed-tkvalue");
+    let legacy = NewAccount {
+        dialect: Some(Dialect::Legacy),
+        ..NewAccount::default()
+    };
+    let by = world.provisioner();
+    let put = world.authority.put_account_as(&by, account("acme"), legacy);
+    wait(put).expect("a legacy account");
+    let token = asks(None).expect("a token");
+    // No longer than any other token of the right.
+    assert_eq!(token.expires, world.in_seconds(600));
+    assert_eq!(world.grant_of(&token).tkvalue.text(), padded);
+    let shorter = asks(Some(400)).expect("a token");
+    assert_eq!(shorter.expires, world.in_seconds(400));
+    assert_eq!(code(&asks(Some(601))), "outside-renewal");
+    // Constraints on claims are another thing.
+    let constraints = TkValue::read(
+        TkType::JwtClaimConstraints,
+        "MAigBjAEFgJpZA",
+        Dialect::Strict,
+    );
+    let constraints = constraints.expect("constraints");
+    let wanted = TokenRequest::new(constraints, false, fingerprint(), None).expect("a request");
+    let outcome = renews_as(&world, &acme(&world), right.id, Some(wanted));
+    assert_eq!(code(&outcome), "claim-constraints-not-allowed");
+}
+
 fn a_right_that_is_taken_back_is_over_at_once(world: World) {
     let loan = lent(&world);
     for by in [world.provisioner(), acme(&world)] {
@@ -327,7 +371,7 @@ fn somebody_elses_right_is_none(world: World) {
 fn a_right_is_given_for_what_the_delegation_holds(world: World) {
     let loan = lent(&world);
     let others = world.lends("other", "1.212.555.11XX");
-    let list = |entries: &[&str]| request(entries, false, None).list().clone();
+    let list = listed;
     let wrong = |new: NewRenewal| gives(&world, new).expect_err("refused").code();
     let fine = || wanted(&loan);
     assert_eq!(
@@ -418,8 +462,8 @@ fn the_ledger_and_the_trail_name_it(world: World) {
         .collect();
     assert!(named.contains(&("renewal", right.id)) && named.contains(&("delegation", loan.row.id)));
     assert_eq!(
-        (grant.fingerprint, &grant.list),
-        (right.fingerprint, &right.list)
+        (grant.fingerprint, &grant.tkvalue),
+        (right.fingerprint, &right.list.clone().into())
     );
     assert_eq!(grant.policies.ids(), ["own-accounts"]);
     let issued = world.trail("acme").pop().expect("an event");
@@ -438,7 +482,7 @@ fn everybody_sees_what_is_theirs(world: World) {
     let loan = lent(&world);
     let mine = right(&world, &loan);
     let others = world.lends("other", "1.212.555.11XX");
-    let list = request(&["one:12125551100"], false, None).list().clone();
+    let list = listed(&["one:12125551100"]);
     let theirs = gives(
         &world,
         NewRenewal {

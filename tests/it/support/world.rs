@@ -42,6 +42,8 @@ pub struct Setup {
     pub x5c: bool,
     /// The longest lifetime in grant-horizon mode.
     pub horizon: u32,
+    /// Whether tokens for JWTClaimConstraints can be had.
+    pub claim_constraints: bool,
     /// A folder of signers that is there already; without it, each world makes a certificate of its own.
     pub signers: Option<PathBuf>,
     /// Keys that are at hand already.
@@ -60,6 +62,7 @@ impl Default for Setup {
             publication_delay: 0,
             x5c: false,
             horizon: 30 * 86_400,
+            claim_constraints: false,
             signers: None,
             keys: Vec::new(),
             limits: Limits::none(),
@@ -162,6 +165,7 @@ impl World {
             },
             limits: setup.limits,
             aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
+            claim_constraints: setup.claim_constraints,
             metrics: Arc::clone(&metrics),
         });
         let world = Self {

@@ -156,7 +156,7 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
     }
     let start = path.split('{').next().expect("a start");
     Some(match (start, name) {
-        ("/at/account/" | "/v1/accounts/", "id") => Kind::Account,
+        ("/at/account/" | "/api/v1/account/" | "/v1/accounts/", "id") => Kind::Account,
         ("/v1/numbers/", "tn") => Kind::Number,
         ("/v1/allocations/", "id") => Kind::Allocation,
         ("/v1/delegations/", "id") => Kind::Delegation,
@@ -235,6 +235,9 @@ fn example(operation: &str) -> Example {
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
         "issue_token" | "renew_token" => body(asking(&["one:12125551901"])),
+        "issue_spc_token" => body(json!({ "atc": asking(&["one:12125551901"]) })),
+        // What a login tells of users has a scenario of its own.
+        "log_in" => body(json!({ "userId": "x", "password": "x" })),
         "issue_tokens" => {
             let mut one = asking(&["one:12125551901"]);
             one["account"] = json!("shop");
@@ -303,7 +306,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 36] = [
+    const NAME_NOTHING: [&str; 40] = [
         "requests",
         "numbers",
         "start",
@@ -326,6 +329,10 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "tktype",
         "tkvalue",
         "fingerprint",
+        "jwk",
+        "dialect",
+        "userId",
+        "password",
         "atc",
         "role",
         "label",

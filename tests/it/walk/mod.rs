@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::fixtures::{items, member};
 use crate::service::{Answer, Api, asking};
-use crate::support::wait;
+use crate::support::{Kind as Database, wait};
 use examples::{Kind, Operation, Place};
 
 both!(
@@ -59,6 +59,8 @@ fn missing(kind: Kind) -> &'static str {
 struct Asker {
     name: &'static str,
     key: String,
+    /// The access token that the key gives at the facade.
+    access: String,
     knows: fn(Kind) -> bool,
 }
 
@@ -144,7 +146,13 @@ fn two_tenants(api: &Api) -> (Things, Vec<Asker>) {
             ),
         ],
     };
+    let access_of = |key: &str| {
+        let login = json!({ "userId": key.get(4..20), "password": key });
+        let access = api.post("", "/api/v1/auth/login", &login).with(200);
+        member(&access, "accessToken").to_owned()
+    };
     let revoked = api.key(Role::Admin, &[]);
+    let access_of_revoked = access_of(&revoked);
     made(
         "POST",
         &format!("/v1/api-keys/{}/revoke", &revoked[4..20]),
@@ -154,10 +162,25 @@ fn two_tenants(api: &Api) -> (Things, Vec<Asker>) {
     let all_but_keys: fn(Kind) -> bool = |kind| kind != Kind::ApiKey;
     // What is published is for everybody.
     let its_own: fn(Kind) -> bool = |kind| kind == Kind::Chain;
-    let asker = |name, key, knows| Asker { name, key, knows };
+    let asker = |name, key: String, knows| Asker {
+        name,
+        access: access_of(&key),
+        key,
+        knows,
+    };
     let askers = vec![
-        asker("nobody", String::new(), its_own),
-        asker("a revoked key", revoked, its_own),
+        Asker {
+            name: "nobody",
+            key: String::new(),
+            access: String::new(),
+            knows: its_own,
+        },
+        Asker {
+            name: "a revoked key",
+            key: revoked,
+            access: access_of_revoked,
+            knows: its_own,
+        },
         asker("account", api.key(Role::Account, &["shop"]), its_own),
         asker("renewer", api.key(Role::Renewer, &["shop"]), its_own),
         asker(
@@ -192,6 +215,8 @@ fn ask(
     let request = operation.request(place, id, |kind| things.foreign(kind).to_owned());
     let proof = if asker.key.is_empty() {
         String::new()
+    } else if operation.path.starts_with("/api/") {
+        format!("authorization: {}\r\n", asker.access)
     } else {
         format!("authorization: Bearer {}\r\n", asker.key)
     };
@@ -217,7 +242,8 @@ fn without_name(answer: &Answer, name: &str) -> impl PartialEq + std::fmt::Debug
     (status, headers, body.replace(name, "NAME"))
 }
 
-fn what_is_foreign_answers_as_what_does_not_exist(api: Api) {
+fn what_is_foreign_answers_as_what_does_not_exist(kind: Database) {
+    let api = Api::with_facade(kind.into());
     let (things, askers) = two_tenants(&api);
     let document = api.get("", "/openapi.json").with(200);
     let operations = examples::operations(&document);
@@ -276,7 +302,8 @@ fn what_is_foreign_answers_as_what_does_not_exist(api: Api) {
     );
 }
 
-fn lists_name_nothing_foreign(api: Api) {
+fn lists_name_nothing_foreign(kind: Database) {
+    let api = Api::with_facade(kind.into());
     let (things, askers) = two_tenants(&api);
     let document = api.get("", "/openapi.json").with(200);
     for operation in examples::operations(&document) {
@@ -304,7 +331,8 @@ fn lists_name_nothing_foreign(api: Api) {
 }
 
 /// Names of accounts are one for the whole carrier, so whoever may make one finds out that it is taken; and nothing else.
-fn a_taken_name_is_all_that_a_reseller_can_find_out(api: Api) {
+fn a_taken_name_is_all_that_a_reseller_can_find_out(kind: Database) {
+    let api = Api::with_facade(kind.into());
     two_tenants(&api);
     let key = api.key(Role::Provisioner, &["wholesale"]);
     let put = |id: &str, body: &Value| api.put(&key, &format!("/v1/accounts/{id}"), body);
@@ -344,7 +372,8 @@ fn a_taken_name_is_all_that_a_reseller_can_find_out(api: Api) {
     assert_eq!(made.count(), 1);
 }
 
-fn a_reseller_sees_its_own_part_of_a_grant(api: Api) {
+fn a_reseller_sees_its_own_part_of_a_grant(kind: Database) {
+    let api = Api::with_facade(kind.into());
     let (_, askers) = two_tenants(&api);
     let reseller = &askers.iter().find(|asker| asker.name == "a reseller");
     let reseller = &reseller.expect("a reseller").key;

@@ -1,0 +1,111 @@
+//! The public key of an ACME account as a JWK (RFC 7517), in place of its fingerprint. Only its thumbprint is kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::fingerprint::{Fingerprint, FingerprintError};
+
+/// The members that only a private or a secret key has (RFC 7518 §6).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// Bytes of an RSA modulus: 2,048 to 8,192 bits.
+const RSA: std::ops::RangeInclusive<usize> = 256..=1024;
+
+/// Why a JWK is no public key of an ACME account.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JwkError {
+    #[error("has the member `{0}` of a private key; send the public key alone, and make a new one")]
+    Private(&'static str),
+    #[error("the member `{0}` is not base64url without padding")]
+    Base64(&'static str),
+    #[error("the member `{name}` has {bytes} bytes, which a key of this kind does not have")]
+    Length { name: &'static str, bytes: usize },
+    #[error("the member `{0}` starts with a zero byte, or is no possible value")]
+    Number(&'static str),
+    #[error(
+        "`crv` is P-256, P-384 or P-521 of an EC key, and Ed25519 or Ed448 of an OKP key: what can sign at a CA"
+    )]
+    Curve,
+    #[error(transparent)]
+    Thumbprint(#[from] FingerprintError),
+}
+
+/// The RFC 7638 thumbprint of a public key, which is read strictly.
+///
+/// Members that play no part in the key (`kid`, `alg`, `use` and the like) are passed over, as RFC 7517 §4 has it.
+///
+/// # Errors
+/// [`JwkError`] if the key is private, or no key that an ACME account could have.
+pub fn thumbprint(jwk: &Map<String, Value>) -> Result<Fingerprint, JwkError> {
+    if let Some(name) = PRIVATE.into_iter().find(|name| jwk.contains_key(*name)) {
+        return Err(JwkError::Private(name));
+    }
+    let fingerprint = Fingerprint::of_members(jwk)?;
+    let crv = jwk.get("crv").and_then(Value::as_str);
+    match jwk.get("kty").and_then(Value::as_str) {
+        Some("EC") => {
+            let length = match crv {
+                Some("P-256") => 32,
+                Some("P-384") => 48,
+                Some("P-521") => 66,
+                _ => return Err(JwkError::Curve),
+            };
+            octets(jwk, "x", length)?;
+            octets(jwk, "y", length)?;
+        }
+        Some("OKP") => {
+            let length = match crv {
+                Some("Ed25519") => 32,
+                Some("Ed448") => 57,
+                _ => return Err(JwkError::Curve),
+            };
+            octets(jwk, "x", length)?;
+        }
+        // `of_members` knows no fourth type.
+        _ => rsa(jwk)?,
+    }
+    Ok(fingerprint)
+}
+
+fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
+    let n = number(jwk, "n")?;
+    if !RSA.contains(&n.len()) {
+        let (name, bytes) = ("n", n.len());
+        return Err(JwkError::Length { name, bytes });
+    }
+    let e = number(jwk, "e")?;
+    if e.len() > 8 {
+        let (name, bytes) = ("e", e.len());
+        return Err(JwkError::Length { name, bytes });
+    }
+    // An exponent is odd and at least 3, a modulus is odd.
+    match (e.as_slice(), n.last().map(|last| last % 2)) {
+        ([0..=2], _) => Err(JwkError::Number("e")),
+        ([.., last], _) if last % 2 == 0 => Err(JwkError::Number("e")),
+        (_, Some(1)) => Ok(()),
+        _ => Err(JwkError::Number("n")),
+    }
+}
+
+/// `Base64urlUInt` (RFC 7518 §2): as few bytes as the number needs.
+fn number(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
+    match decoded(jwk, name)? {
+        octets if matches!(octets[..], [] | [0, ..]) => Err(JwkError::Number(name)),
+        octets => Ok(octets),
+    }
+}
+
+fn octets(jwk: &Map<String, Value>, name: &'static str, length: usize) -> Result<(), JwkError> {
+    match decoded(jwk, name)?.len() {
+        bytes if bytes == length => Ok(()),
+        bytes => Err(JwkError::Length { name, bytes }),
+    }
+}
+
+fn decoded(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
+    let text = jwk.get(name).and_then(Value::as_str).unwrap_or_default();
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| JwkError::Base64(name))
+}
