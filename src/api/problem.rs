@@ -1,11 +1,12 @@
 //! Errors become answers here: one table without `_`, RFC 9457 documents, and one place that logs.
 
 mod callers;
+mod failures;
+mod refusals;
 
 use std::borrow::Cow;
 use std::fmt;
 
-use actix_web::error::BlockingError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -13,12 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::authority::import::ImportError;
-use crate::authority::{IssueError, Refused, Repeated, StoreError, TooMany};
-use crate::callers::SealError;
-use crate::domain::Denial;
-use crate::domain::claims::NotStrict;
-use crate::domain::denial::{Refusal, Subject};
+use crate::authority::Repeated;
 
 use super::view::RangeView;
 
@@ -336,229 +332,5 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::new(self.0.status);
         response.extensions_mut().insert(self.clone());
         response
-    }
-}
-
-impl From<IssueError> for Problem {
-    fn from(error: IssueError) -> Self {
-        match error {
-            IssueError::Denied(denial) => denial.into(),
-            IssueError::Store(error) => error.into(),
-            IssueError::TooMany(too_many) => too_many.into(),
-            IssueError::Signer(_) | IssueError::NoSigner | IssueError::Random(_) => {
-                Self::unavailable(&error)
-            }
-            IssueError::Lint(_) => Self::internal(&error),
-        }
-    }
-}
-
-impl From<TooMany> for Problem {
-    fn from(too_many: TooMany) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-requests",
-            "Too many requests",
-        )
-        .saying(too_many)
-        .with_header(header::RETRY_AFTER, too_many.seconds.into())
-    }
-}
-
-impl From<Denial> for Problem {
-    fn from(denial: Denial) -> Self {
-        let title = match &denial {
-            Denial::NotTheCallers | Denial::ProofEnded(_) => return Self::forbidden(),
-            Denial::Policy { .. } => "A policy forbids it",
-            Denial::NotAuthorized(_) => "Not authorized for these numbers",
-            Denial::EndsTooSoon { .. } => "The authority ends too soon",
-            Denial::SeveralSpcs(_) => "One token for each service provider code",
-            Denial::NoCertificate(_) => return Self::unavailable(&denial),
-            Denial::RenewalEnded => "The right to renew has ended",
-            Denial::OutsideRenewal(_) => "Not what the right to renew is for",
-            Denial::TooFragmented { .. } => "Too many rows of the inventory",
-            Denial::NotStrict(NotStrict::TkValue(_)) => {
-                return Self::malformed("malformed-tkvalue", &denial);
-            }
-            Denial::NotStrict(NotStrict::Fingerprint(_)) => {
-                return Self::malformed("malformed-fingerprint", &denial);
-            }
-        };
-        let subproblems = denial.refusals().iter().map(SubproblemView::from).collect();
-        Self::new(StatusCode::FORBIDDEN, denial.code().to_owned(), title)
-            .saying(&denial)
-            .naming(subproblems)
-            .by(denial.policies())
-    }
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        let (status, title) = match &refused {
-            Refused::Forbidden => return Self::forbidden(),
-            Refused::Store(error) => return error.clone().into(),
-            Refused::UnknownAccount(_) | Refused::NotFound(_) => {
-                (StatusCode::NOT_FOUND, "Not found")
-            }
-            Refused::ParentChange | Refused::OwnParent | Refused::TooDeep => {
-                (StatusCode::CONFLICT, "Not a possible parent")
-            }
-            Refused::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
-            Refused::OwnAccount | Refused::SuspendedAbove => {
-                (StatusCode::FORBIDDEN, "Not the reseller's to change")
-            }
-            Refused::NotACustomer { .. } => (StatusCode::CONFLICT, "Not a customer of the lender"),
-            Refused::NotToBeLentOn(_)
-            | Refused::NotTheLenders(_)
-            | Refused::OutsideTheLenders(_)
-            | Refused::CaNotLent => (StatusCode::CONFLICT, "Not the reseller's to lend"),
-            Refused::Overlap { .. } => (StatusCode::CONFLICT, "The numbers are taken"),
-            Refused::NotHeld(_) => (
-                StatusCode::CONFLICT,
-                "The carrier does not hold the numbers",
-            ),
-            Refused::SpcNotHeld(_) => (StatusCode::BAD_REQUEST, "Not a code of the carrier"),
-            Refused::Window(_) | Refused::Over(_) => {
-                (StatusCode::BAD_REQUEST, "Not a possible window")
-            }
-            Refused::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
-            Refused::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
-            Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
-            Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
-            Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
-            Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
-            Refused::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
-            Refused::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
-            Refused::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
-            Refused::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
-            Refused::RenewalLifetime(_) => (StatusCode::BAD_REQUEST, "Not a lifetime of tokens"),
-            Refused::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
-            Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
-        };
-        let named = match &refused {
-            Refused::Overlap { numbers, .. } | Refused::Twice(numbers) => {
-                std::slice::from_ref(numbers)
-            }
-            Refused::NotHeld(ranges)
-            | Refused::NotTheLenders(ranges)
-            | Refused::NotOfTheDelegation(ranges) => ranges,
-            Refused::Forbidden
-            | Refused::UnknownAccount(_)
-            | Refused::NotFound(_)
-            | Refused::ParentChange
-            | Refused::OwnParent
-            | Refused::TooDeep
-            | Refused::NoParent
-            | Refused::OwnAccount
-            | Refused::SuspendedAbove
-            | Refused::NotACustomer { .. }
-            | Refused::NotToBeLentOn(_)
-            | Refused::OutsideTheLenders(_)
-            | Refused::CaNotLent
-            | Refused::SpcNotHeld(_)
-            | Refused::Window(_)
-            | Refused::UnknownClass(_)
-            | Refused::Over(_)
-            | Refused::TooFragmented
-            | Refused::NameTheAccount
-            | Refused::TooManyWebhooks
-            | Refused::NotSentYet
-            | Refused::WebhookEnded
-            | Refused::DelegationEnded
-            | Refused::TooManyRenewals
-            | Refused::SpcNotRenewed(_)
-            | Refused::RenewalLifetime(_)
-            | Refused::List(_)
-            | Refused::Store(_) => &[],
-        };
-        let named = named.iter().map(|numbers| SubproblemView {
-            kind: uri(refused.code()),
-            code: refused.code(),
-            detail: title.to_ascii_lowercase(),
-            identifier: IdentifierView::Numbers((*numbers).into()),
-        });
-        Self::new(status, refused.code(), title)
-            .saying(&refused)
-            .naming(named.collect())
-    }
-}
-
-/// Of the start of an import: what becomes of it later stands in its job.
-impl From<ImportError> for Problem {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::Refused(refused) => refused.into(),
-            ImportError::Table(_)
-            | ImportError::Lines(_)
-            | ImportError::EndsTooMuch { .. }
-            | ImportError::MayBeCut { .. }
-            | ImportError::Missing { .. }
-            | ImportError::Unwanted { .. }
-            | ImportError::Lost => Self::malformed(error.code(), &error),
-        }
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::ProofEnded => Self::forbidden(),
-            StoreError::Busy | StoreError::Unavailable(_) => Self::unavailable(&error),
-            StoreError::Corrupt(_) => Self::internal(&error),
-            StoreError::Repeated(repeated) => repeated.into(),
-        }
-    }
-}
-
-impl From<Repeated> for Problem {
-    fn from(repeated: Repeated) -> Self {
-        let problem = match &repeated {
-            // Whoever has the key puts that answer in the place of this one.
-            Repeated::Answered(_) | Repeated::InFlight => Self::new(
-                StatusCode::CONFLICT,
-                "idempotency-key-in-flight",
-                "The request is still at work",
-            )
-            .with_header(header::RETRY_AFTER, RETRY_AFTER),
-            Repeated::OtherRequest => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The key came with another request",
-            ),
-            Repeated::GrantEnded => {
-                Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")
-            }
-        };
-        let mut problem = problem.saying(&repeated);
-        problem.0.repeated = Some(repeated);
-        problem
-    }
-}
-
-impl From<SealError> for Problem {
-    fn from(error: SealError) -> Self {
-        Self::internal(&error)
-    }
-}
-
-impl From<BlockingError> for Problem {
-    fn from(error: BlockingError) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
-impl From<&Refusal> for SubproblemView {
-    fn from(refusal: &Refusal) -> Self {
-        Self {
-            kind: uri(refusal.cause.code()),
-            code: refusal.cause.code(),
-            detail: refusal.cause.to_string(),
-            identifier: match &refusal.subject {
-                Subject::Numbers(numbers) => IdentifierView::Numbers((*numbers).into()),
-                Subject::Spc(spc) => IdentifierView::Spc {
-                    spc: spc.to_string(),
-                },
-            },
-        }
     }
 }

@@ -1,0 +1,73 @@
+//! What cannot be done, and requests that were here before.
+
+use actix_web::error::BlockingError;
+use actix_web::http::{StatusCode, header};
+
+use super::{Problem, RETRY_AFTER};
+use crate::authority::import::ImportError;
+use crate::authority::{Repeated, StoreError};
+use crate::callers::SealError;
+
+/// Of the start of an import: what becomes of it later stands in its job.
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Refused(refused) => refused.into(),
+            ImportError::Table(_)
+            | ImportError::Lines(_)
+            | ImportError::EndsTooMuch { .. }
+            | ImportError::MayBeCut { .. }
+            | ImportError::Missing { .. }
+            | ImportError::Unwanted { .. }
+            | ImportError::Lost => Self::malformed(error.code(), &error),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::ProofEnded => Self::forbidden(),
+            StoreError::Busy | StoreError::Unavailable(_) => Self::unavailable(&error),
+            StoreError::Corrupt(_) => Self::internal(&error),
+            StoreError::Repeated(repeated) => repeated.into(),
+        }
+    }
+}
+
+impl From<Repeated> for Problem {
+    fn from(repeated: Repeated) -> Self {
+        let problem = match &repeated {
+            // Whoever has the key puts that answer in the place of this one.
+            Repeated::Answered(_) | Repeated::InFlight => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency-key-in-flight",
+                "The request is still at work",
+            )
+            .with_header(header::RETRY_AFTER, RETRY_AFTER),
+            Repeated::OtherRequest => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The key came with another request",
+            ),
+            Repeated::GrantEnded => {
+                Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")
+            }
+        };
+        let mut problem = problem.saying(&repeated);
+        problem.0.repeated = Some(repeated);
+        problem
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<BlockingError> for Problem {
+    fn from(error: BlockingError) -> Self {
+        Self::unavailable(&error)
+    }
+}
