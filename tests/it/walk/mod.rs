@@ -2,10 +2,6 @@
 //! Whoever may not know of it gets the answer for a thing that does not exist, to the last byte.
 //!
 //! An operation, a parameter or a member of a body that has no example here fails the walk, so that none is forgotten.
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "a scenario owns the service that it drives"
-)]
 
 mod examples;
 
