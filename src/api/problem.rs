@@ -175,13 +175,17 @@ impl Problem {
 
     /// The service lacks something that it will have again.
     pub(super) fn unavailable(cause: &dyn fmt::Display) -> Self {
+        Self::unavailable_for(cause, RETRY_AFTER)
+    }
+
+    fn unavailable_for(cause: &dyn fmt::Display, retry_after: HeaderValue) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "Service unavailable",
         )
         .because(cause)
-        .with_header(header::RETRY_AFTER, RETRY_AFTER)
+        .with_header(header::RETRY_AFTER, retry_after)
     }
 
     /// As many requests are worked on as may be.

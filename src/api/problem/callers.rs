@@ -1,9 +1,13 @@
 //! Errors about who asks, and about what proves them.
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 
 use super::{CHALLENGE, Problem};
 use crate::callers::{ApiKeyError, Unproven};
+
+/// Seconds after which somebody may come again whose issuer has no keys: they are asked for now and then, whoever comes.
+const RETRY_AFTER_NO_KEYS: HeaderValue = HeaderValue::from_static("10");
 
 impl From<Unproven> for Problem {
     fn from(error: Unproven) -> Self {
@@ -14,7 +18,7 @@ impl From<Unproven> for Problem {
                     .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
             }
             Unproven::Invalid => Self::forbidden(),
-            Unproven::NoKeys => Self::unavailable(&error),
+            Unproven::NoKeys => Self::unavailable_for(&error, RETRY_AFTER_NO_KEYS),
             Unproven::Store(error) => error.into(),
         }
     }
