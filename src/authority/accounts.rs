@@ -207,7 +207,7 @@ fn above(
     let Some(parent) = parent else {
         return match scope {
             Scope::Everything => Ok(Vec::new()),
-            Scope::Below(_) => Err(Refused::NoParent),
+            Scope::Part(_) => Err(Refused::NoParent),
         };
     };
     let parent = scope.must_know(tx, parent)?;

@@ -136,7 +136,7 @@ pub(super) fn lend(
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_origin(tx, scope, &account, parent)?),
         (None, Scope::Everything) => None,
-        (None, Scope::Below(_)) => Some(origin(tx, &account, new, window)?),
+        (None, Scope::Part(_)) => Some(origin(tx, &account, new, window)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },

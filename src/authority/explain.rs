@@ -98,8 +98,8 @@ impl Authority {
             parts: explanation::parts(&order.question(facts.lifetime), &facts),
             facts,
         };
-        if let Scope::Below(roots) = &scope {
-            explained.hide_from(roots, &account);
+        if let Scope::Part(part) = &scope {
+            explained.hide_from(&part.roots, &account);
         }
         Ok(explained)
     }

@@ -39,9 +39,9 @@ impl Authority {
     pub fn withdrawals(&self, caller: &Caller, after: i64, limit: u16) -> Result<Feed, Refused> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
-            let roots = scope.roots(tx)?;
+            let within = scope.within(tx)?;
             let fetch = limit.saturating_add(1);
-            let mut items = tx.withdrawals_after(roots.as_deref(), (after, None), fetch)?;
+            let mut items = tx.withdrawals_after(within.as_ref(), (after, None), fetch)?;
             let more = items.len() > usize::from(limit);
             items.truncate(limit.into());
             for item in &mut items {

@@ -58,12 +58,12 @@ impl Authority {
             let more = cut(&mut allocations) | cut(&mut delegations) | cut(&mut exclusions);
             let filter = GrantFilter {
                 numbers: Some(numbers[0]),
-                within: scope.roots(tx)?,
+                within: scope.within(tx)?,
                 ..GrantFilter::default()
             };
             let mut grants = tx.newest_grants(&filter, 100)?;
             scope.show_part(tx, &mut grants)?;
-            if let Scope::Below(_) = &scope {
+            if let Scope::Part(_) = &scope {
                 let lent_to = accounts_of(tx, &delegations)?;
                 let is_visible =
                     |id: &AccountId| lent_to.iter().any(|a| a.id == *id && scope.holds(a));

@@ -24,7 +24,7 @@ impl Authority {
     ) -> Result<T, Refused> {
         self.read_scoped(caller, |tx, scope| match scope {
             Scope::Everything => Ok(questions(tx)?),
-            Scope::Below(_) => Err(Refused::Forbidden),
+            Scope::Part(_) => Err(Refused::Forbidden),
         })
     }
 
@@ -34,8 +34,8 @@ impl Authority {
     /// [`Refused`] if the caller may not ask, or the store cannot answer.
     pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, Refused> {
         self.read_scoped(caller, |tx, scope| {
-            let roots = scope.roots(tx)?;
-            Ok(tx.list_accounts(roots.as_deref(), page)?)
+            let within = scope.within(tx)?;
+            Ok(tx.list_accounts(within.as_ref(), page)?)
         })
     }
 
@@ -87,7 +87,7 @@ impl Authority {
         page: &Page,
     ) -> Result<PageOf<Grant>, Refused> {
         self.read_scoped(caller, |tx, scope| {
-            filter.within = scope.roots(tx)?;
+            filter.within = scope.within(tx)?;
             let mut grants = tx.list_grants(&filter, page)?;
             scope.show_part(tx, &mut grants.items)?;
             Ok(grants)
@@ -114,14 +114,14 @@ impl Authority {
         page: &Page,
     ) -> Result<PageOf<AuditEvent>, Refused> {
         self.read_scoped(caller, |tx, scope| {
-            filter.within = scope.roots(tx)?;
+            filter.within = scope.within(tx)?;
             let mut events = tx.list_audit_events(&filter, page)?;
             let mut known = HashMap::new();
             for event in &mut events.items {
                 let shown = match (scope, &event.caller_account) {
                     (Scope::Everything, _) => true,
-                    (Scope::Below(_), None) => false,
-                    (Scope::Below(_), Some(account)) => {
+                    (Scope::Part(_), None) => false,
+                    (Scope::Part(_), Some(account)) => {
                         if let Some(shown) = known.get(account) {
                             *shown
                         } else {

@@ -105,8 +105,8 @@ impl Authority {
     pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, Refused> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
-            let roots = scope.roots(tx)?;
-            Ok(tx.list_renewals(roots.as_deref(), page)?)
+            let within = scope.within(tx)?;
+            Ok(tx.list_renewals(within.as_ref(), page)?)
         })
     }
 

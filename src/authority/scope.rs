@@ -5,15 +5,23 @@ use super::Refused;
 use crate::domain::account::{Account, Suspension};
 use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, Within};
 
 /// What a caller may know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
     /// The carrier's own people.
     Everything,
-    /// These accounts and all that is below them.
-    Below(Vec<AccountId>),
+    /// Some accounts.
+    Part(Part),
+}
+
+/// A part of the accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub roots: Vec<AccountId>,
+    /// Whether all that is below them is in it too.
+    pub below: bool,
 }
 
 impl Scope {
@@ -21,11 +29,23 @@ impl Scope {
         match caller.role {
             Role::Admin => Self::Everything,
             Role::Provisioner | Role::Auditor if caller.accounts.is_empty() => Self::Everything,
-            Role::Provisioner | Role::Auditor | Role::Portal | Role::Account => {
-                Self::Below(caller.accounts.clone())
-            }
+            Role::Provisioner | Role::Auditor => Self::part(caller.accounts.clone(), true),
+            // Customers of these accounts are not theirs to keep.
+            Role::Portal | Role::Account => Self::part(caller.accounts.clone(), false),
             // It uses rights, and may know of nothing.
-            Role::Renewer => Self::Below(Vec::new()),
+            Role::Renewer => Self::part(Vec::new(), false),
+        }
+    }
+
+    const fn part(roots: Vec<AccountId>, below: bool) -> Self {
+        Self::Part(Part { roots, below })
+    }
+
+    /// Whether it has customers of its accounts in it too.
+    pub(super) const fn reaches_below(&self) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Part(part) => part.below,
         }
     }
 
@@ -33,7 +53,8 @@ impl Scope {
     pub(super) fn holds(&self, account: &Account) -> bool {
         match self {
             Self::Everything => true,
-            Self::Below(roots) => account.is_within(roots),
+            Self::Part(part) if part.below => account.is_within(&part.roots),
+            Self::Part(part) => part.roots.contains(&account.id),
         }
     }
 
@@ -55,10 +76,8 @@ impl Scope {
     /// Refuses what a reseller may know of and not change: itself.
     pub(super) fn must_be_above(&self, account: &Account) -> Result<(), Refused> {
         match self {
-            Self::Below(roots) if !roots.iter().any(|root| account.above.contains(root)) => {
-                Err(Refused::OwnAccount)
-            }
-            Self::Everything | Self::Below(_) => Ok(()),
+            Self::Part(part) if !part.is_above(account) => Err(Refused::OwnAccount),
+            Self::Everything | Self::Part(_) => Ok(()),
         }
     }
 
@@ -72,7 +91,9 @@ impl Scope {
 
     /// Refuses a reseller that is suspended, or that somebody above it is.
     pub(super) fn must_be_in_good_standing(&self, tx: &mut Tx<'_>) -> Result<(), Refused> {
-        let roots = self.roots(tx)?.unwrap_or_default();
+        let roots = self
+            .within(tx)?
+            .map_or_else(Vec::new, |within| within.roots);
         let above: Vec<&AccountId> = roots.iter().flat_map(|root| &root.above).collect();
         let above = if above.is_empty() {
             Vec::new()
@@ -90,7 +111,10 @@ impl Scope {
     pub(super) fn suspends_as(&self, account: &Account) -> Option<AccountId> {
         match self {
             Self::Everything => None,
-            Self::Below(roots) => account.above.iter().find(|id| roots.contains(id)).cloned(),
+            Self::Part(part) => {
+                let mut above = account.above.iter();
+                above.find(|id| part.roots.contains(id)).cloned()
+            }
         }
     }
 
@@ -98,10 +122,10 @@ impl Scope {
     pub(super) fn may_lift(&self, account: &Account, suspension: &Suspension) -> bool {
         match (self, &suspension.by) {
             (Self::Everything, _) => true,
-            (Self::Below(_), None) => false,
-            (Self::Below(roots), Some(by)) => {
+            (Self::Part(_), None) => false,
+            (Self::Part(part), Some(by)) => {
                 let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
-                from_there_up.any(|id| roots.contains(id))
+                part.below && from_there_up.any(|id| part.roots.contains(id))
             }
         }
     }
@@ -110,15 +134,26 @@ impl Scope {
     pub(super) fn hide_cause(&self, withdrawn: &mut Withdrawn) {
         match self {
             Self::Everything => {}
-            Self::Below(_) => withdrawn.ended.cause = None,
+            Self::Part(_) => withdrawn.ended.cause = None,
         }
     }
 
-    /// The accounts at its top, for lists; `None` is everything.
-    pub(super) fn roots(&self, tx: &mut Tx<'_>) -> Result<Option<Vec<Account>>, StoreError> {
+    /// What lists have of it; `None` is everything.
+    pub(super) fn within(&self, tx: &mut Tx<'_>) -> Result<Option<Within>, StoreError> {
         match self {
             Self::Everything => Ok(None),
-            Self::Below(ids) => tx.accounts(&ids.iter().collect::<Vec<_>>()).map(Some),
+            Self::Part(Part { roots, below }) => Ok(Some(Within {
+                roots: tx.accounts(&roots.iter().collect::<Vec<_>>())?,
+                below: *below,
+            })),
         }
+    }
+}
+
+impl Part {
+    /// Whether an account is below it.
+    fn is_above(&self, account: &Account) -> bool {
+        let is_above = |root| account.above.contains(root);
+        self.below && self.roots.iter().any(is_above)
     }
 }

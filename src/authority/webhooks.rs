@@ -13,7 +13,7 @@ use crate::domain::webhook::{
 };
 use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
-use crate::store::{Acting, Page, PageOf, StoreError, Tx, new_id};
+use crate::store::{Acting, Page, PageOf, StoreError, Tx, Within, new_id};
 use crate::telemetry::Attempt;
 
 /// How many webhooks one account, or the carrier, may have in use.
@@ -58,7 +58,7 @@ impl Authority {
         let account = match (&new.account, &scope) {
             (Some(account), _) => Some(account.clone()),
             (None, Scope::Everything) => None,
-            (None, Scope::Below(roots)) => match roots.as_slice() {
+            (None, Scope::Part(part)) => match part.roots.as_slice() {
                 [one] => Some(one.clone()),
                 _ => return Err(Refused::NameTheAccount),
             },
@@ -80,6 +80,7 @@ impl Authority {
             let webhook = Webhook {
                 id,
                 account: account.clone(),
+                below: scope.reaches_below(),
                 url: new.url.clone(),
                 kinds,
                 generation: 1,
@@ -105,8 +106,8 @@ impl Authority {
     pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, Refused> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
-            let roots = scope.roots(tx)?;
-            Ok(tx.list_webhooks(roots.as_deref(), page)?)
+            let within = scope.within(tx)?;
+            Ok(tx.list_webhooks(within.as_ref(), page)?)
         })
     }
 
@@ -242,9 +243,20 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             let mut taken = Vec::new();
             for webhook in tx.due_webhooks(now, most)? {
-                if let Some(assignment) = next_of(tx, webhook, now)? {
-                    tx.lease_webhook(assignment.webhook.id, process, now + LEASE)?;
-                    taken.push(assignment);
+                let id = webhook.id;
+                // What cannot be read of one must not keep the others from being told.
+                match tx.savepoint(|tx| next_of(tx, webhook.clone(), now)) {
+                    Ok(Some(assignment)) => {
+                        tx.lease_webhook(id, process, now + LEASE)?;
+                        taken.push(assignment);
+                    }
+                    Ok(None) => {}
+                    Err(StoreError::Corrupt(why)) => {
+                        let webhook = id.to_string();
+                        log::error!(webhook = webhook.as_str(); "nothing is sent to a webhook: {why}");
+                        tx.lease_webhook(id, process, now + LEASE)?;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(taken)
@@ -360,8 +372,8 @@ fn webhook(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Webhook, Refused>
     let found = tx.webhook(id)?.ok_or_else(not_found)?;
     let known = match (&found.account, scope) {
         (_, Scope::Everything) => true,
-        (None, Scope::Below(_)) => false,
-        (Some(account), Scope::Below(_)) => scope.account(tx, account)?.is_some(),
+        (None, Scope::Part(_)) => false,
+        (Some(account), Scope::Part(_)) => scope.account(tx, account)?.is_some(),
     };
     known.then_some(found).ok_or_else(not_found)
 }
@@ -372,21 +384,24 @@ fn next_of(
     mut webhook: Webhook,
     now: Time,
 ) -> Result<Option<Assignment>, StoreError> {
-    let roots = match &webhook.account {
+    let within = match &webhook.account {
         None => None,
-        Some(account) => Some(tx.accounts(&[account])?),
+        Some(account) => Some(Within {
+            roots: tx.accounts(&[account])?,
+            below: webhook.below,
+        }),
     };
-    let roots = roots.as_deref();
+    let within = within.as_ref();
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
         let part = (delivery.first - 1, Some(delivery.last));
-        let items = tx.withdrawals_after(roots, part, MOST_ITEMS)?;
+        let items = tx.withdrawals_after(within, part, MOST_ITEMS)?;
         return Ok(Some(Assignment {
             webhook,
             delivery,
             items,
         }));
     }
-    let items = tx.withdrawals_after(roots, (webhook.position, None), MOST_ITEMS)?;
+    let items = tx.withdrawals_after(within, (webhook.position, None), MOST_ITEMS)?;
     let (Some(first), Some(last)) = (items.first(), items.last()) else {
         // What there is concerns others.
         webhook.position = tx.last_sequence()?;

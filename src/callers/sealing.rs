@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::pepper::{Pepper, PepperError};
 use crate::domain::hex::hex;
-use crate::domain::{AccountId, Caller, IdempotencyKey};
+use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
@@ -146,14 +146,14 @@ impl Seal {
 }
 
 /// Whose key it is: of all who have the role and speak for the same accounts, so that it outlives the credential that it
-/// came with; of one caller alone if it speaks for none. Two tenants never meet, since they speak for different accounts.
+/// came with; of one caller alone if it speaks for none, or may be the only one that a right names. Two tenants never meet, since they speak for different accounts.
 fn tenant(caller: &Caller) -> Vec<u8> {
     let mut accounts: Vec<&str> = caller.accounts.iter().map(AccountId::as_str).collect();
     accounts.sort_unstable();
     accounts.dedup();
     let mut text = Vec::new();
     part(&mut text, caller.role.as_str());
-    if accounts.is_empty() {
+    if accounts.is_empty() || caller.role == Role::Renewer {
         part(&mut text, "caller");
         part(&mut text, &caller.id);
     } else {
@@ -216,6 +216,9 @@ mod tests {
             name("a", Role::Provisioner, &[]),
             name("b", Role::Provisioner, &[]),
             name("a", Role::Admin, &[]),
+            // A right names one of them.
+            name("a", Role::Renewer, &["acme"]),
+            name("b", Role::Renewer, &["acme"]),
             seal_of("a", Role::Account, &["acme"], "l").name,
         ];
         let different: std::collections::BTreeSet<_> = all.iter().collect();

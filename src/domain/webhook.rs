@@ -192,8 +192,11 @@ fn must_be_a_port(text: &str) -> Result<(), TargetUrlError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: Uuid,
-    /// It is told of this account and all below it; of everybody when there is none.
+    /// It is told of this account; of everybody when there is none.
     pub account: Option<AccountId>,
+    /// Whether it is told of all below the account too: not if the account itself has made it, which does not keep its
+    /// customers.
+    pub below: bool,
     pub url: TargetUrl,
     pub kinds: Vec<EventKind>,
     /// Which secret signs.

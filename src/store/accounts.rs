@@ -85,21 +85,29 @@ macro_rules! with_suspension {
     };
 }
 
-/// The ids of some accounts and of all that is below them. `0` is the character behind `/`.
+/// Some accounts, and what a list has of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    pub roots: Vec<Account>,
+    /// Whether all that is below them is in it too.
+    pub below: bool,
+}
+
+/// The ids of some accounts, and of all that is below them if that is in it. `0` is the character behind `/`.
 macro_rules! within {
-    ($roots:expr) => {{
+    ($within:expr) => {{
         use $crate::store::schema::accounts;
         let mut found = accounts::table
             .select(accounts::id)
             .filter(accounts::path.eq(""))
             .into_boxed();
-        for root in $roots {
+        for root in &$within.roots {
             let path = path(root);
-            found = found.or_filter(
-                accounts::path.eq(path.clone()).or(accounts::path
-                    .ge(format!("{path}/"))
-                    .and(accounts::path.lt(format!("{path}0")))),
-            );
+            found = found.or_filter(accounts::path.eq(path.clone()));
+            if $within.below {
+                let (first, end) = (format!("{path}/"), format!("{path}0"));
+                found = found.or_filter(accounts::path.ge(first).and(accounts::path.lt(end)));
+            }
         }
         found
     }};
@@ -135,7 +143,7 @@ impl Tx<'_> {
     /// [`StoreError`] if the store cannot answer.
     pub fn list_accounts(
         &mut self,
-        roots: Option<&[Account]>,
+        within: Option<&Within>,
         page: &Page,
     ) -> Result<PageOf<Account>, StoreError> {
         let rows = self.run(|connection| {
@@ -145,8 +153,8 @@ impl Tx<'_> {
                     .order(accounts::id)
                     .limit(page.fetch())
                     .into_boxed();
-                if let Some(roots) = roots {
-                    query = query.filter(accounts::id.eq_any(within!(roots)));
+                if let Some(within) = within {
+                    query = query.filter(accounts::id.eq_any(within!(within)));
                 }
                 query.load::<WithSuspension>(c)
             })

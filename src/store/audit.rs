@@ -6,14 +6,13 @@ use diesel::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
-use super::accounts::{path, within};
+use super::accounts::{Within, path, within};
 use super::connection::on_either;
 use super::error::StoreError;
 use super::new_id;
 use super::page::{Page, PageOf};
 use super::schema::audit_events;
 use super::tx::Tx;
-use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, Caller};
 use crate::telemetry;
@@ -54,7 +53,7 @@ pub struct Event {
 pub struct EventFilter {
     pub account: Option<AccountId>,
     /// Only events about these accounts and all that is below them.
-    pub within: Option<Vec<Account>>,
+    pub within: Option<Within>,
     pub subject: Option<String>,
     pub caller: Option<String>,
     pub action: Option<String>,
@@ -231,15 +230,15 @@ macro_rules! passing {
         if let Some(account) = &$filter.account {
             query = query.filter(audit_events::account_id.eq(account.as_str()));
         }
-        if let Some(roots) = &$filter.within {
-            query = query.filter(audit_events::account_id.eq_any(within!(roots).nullable()));
+        if let Some(within) = &$filter.within {
+            query = query.filter(audit_events::account_id.eq_any(within!(within).nullable()));
         }
         if let Some(caller) = &$filter.caller {
             query = query.filter(audit_events::caller.eq(caller));
             // Whoever does not see a caller must not find its events by trying ids.
-            if let Some(roots) = &$filter.within {
-                query =
-                    query.filter(audit_events::caller_account_id.eq_any(within!(roots).nullable()));
+            if let Some(within) = &$filter.within {
+                query = query
+                    .filter(audit_events::caller_account_id.eq_any(within!(within).nullable()));
             }
         }
         if let Some(subject) = &$filter.subject {

@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
+use super::accounts::Within;
 use super::columns;
 use super::connection::{AnyConnection, on_either};
 use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{grant_numbers, grants};
 use super::tx::Tx;
-use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::deciding::Deciding;
 use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
@@ -55,7 +55,7 @@ struct NumbersRow<'a> {
 pub struct GrantFilter {
     pub account: Option<AccountId>,
     /// Only grants of these accounts and of all that is below them.
-    pub within: Option<Vec<Account>>,
+    pub within: Option<Within>,
     /// Only grants whose list touches these numbers.
     pub numbers: Option<NumberRange>,
     /// Only grants in this state at this instant.
@@ -182,8 +182,8 @@ macro_rules! passing {
         if let Some(account) = &$filter.account {
             query = query.filter(grants::account_id.eq(account.as_str()));
         }
-        if let Some(roots) = &$filter.within {
-            query = query.filter(grants::account_id.eq_any(within!(roots)));
+        if let Some(within) = &$filter.within {
+            query = query.filter(grants::account_id.eq_any(within!(within)));
         }
         if let Some(numbers) = $filter.numbers {
             query = query.filter(

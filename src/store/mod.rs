@@ -33,6 +33,7 @@ mod webhooks;
 mod withdrawals;
 mod writer;
 
+pub use accounts::Within;
 pub use acting::{Acting, lane_of};
 pub use api_keys::KeptApiKey;
 pub use attempts::{Attempt, Repeated};

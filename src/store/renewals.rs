@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
+use super::accounts::Within;
 use super::columns;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::page::{Page, PageOf};
-use super::schema::renewals;
+use super::schema::{delegations, renewals};
 use super::tx::Tx;
-use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::renewal::Renewal;
 use crate::domain::{AccountId, TnAuthList};
@@ -114,7 +114,7 @@ impl Tx<'_> {
     /// [`StoreError`] if the store cannot answer.
     pub fn list_renewals(
         &mut self,
-        roots: Option<&[Account]>,
+        within: Option<&Within>,
         page: &Page,
     ) -> Result<PageOf<Renewal>, StoreError> {
         use super::accounts::{path, within};
@@ -125,8 +125,8 @@ impl Tx<'_> {
                     .order(renewals::id)
                     .limit(page.fetch())
                     .into_boxed();
-                if let Some(roots) = roots {
-                    query = query.filter(renewals::account_id.eq_any(within!(roots)));
+                if let Some(within) = within {
+                    query = query.filter(renewals::account_id.eq_any(within!(within)));
                 }
                 query.load::<Row>(c)
             })
@@ -134,14 +134,20 @@ impl Tx<'_> {
         page.of(rows, |row| row.id.clone())
     }
 
-    /// How many rights of an account are not taken back, and not over by themselves.
+    /// How many rights of an account are not taken back, and not over by themselves or with their loans.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     pub fn count_renewals(&mut self, account: &AccountId, now: Time) -> Result<i64, StoreError> {
         let over = renewals::not_after.le(now.timestamp());
+        let loans_end = delegations::valid_until;
+        let lent = delegations::table
+            .filter(delegations::superseded_at.is_null())
+            .filter(loans_end.is_null().or(loans_end.gt(now.timestamp())))
+            .select(delegations::id);
         self.run(|connection| {
             on_either!(connection, c => renewals::table
+                .filter(renewals::delegation_id.eq_any(lent))
                 .filter(renewals::account_id.eq(account.as_str()))
                 .filter(renewals::revoked_at.is_null())
                 .filter(renewals::not_after.is_null().or(diesel::dsl::not(over)))

@@ -268,6 +268,7 @@ table! {
     webhooks (id) {
         id -> Text,
         account_id -> Nullable<Text>,
+        below -> Bool,
         url -> Text,
         kinds -> Text,
         generation -> Integer,
@@ -315,3 +316,4 @@ diesel::allow_tables_to_appear_in_same_query!(
     withdrawals
 );
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);
+diesel::allow_tables_to_appear_in_same_query!(renewals, delegations);

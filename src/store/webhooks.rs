@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
+use super::accounts::Within;
 use super::columns;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{webhook_deliveries, webhooks};
 use super::tx::Tx;
-use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::webhook::{Delivery, EventKind, Webhook};
 
@@ -18,6 +18,7 @@ use crate::domain::webhook::{Delivery, EventKind, Webhook};
 struct Row {
     id: String,
     account_id: Option<String>,
+    below: bool,
     url: String,
     kinds: String,
     generation: i32,
@@ -40,6 +41,7 @@ impl TryFrom<Row> for Webhook {
         Ok(Self {
             id: Uuid::parse_str(&row.id).map_err(StoreError::corrupt)?,
             account: account.map_err(StoreError::corrupt)?,
+            below: row.below,
             url: row.url.parse().map_err(StoreError::corrupt)?,
             kinds: kinds
                 .collect::<Result<_, _>>()
@@ -136,6 +138,7 @@ impl Tx<'_> {
         let row = Row {
             id: webhook.id.to_string(),
             account_id: webhook.account.as_ref().map(ToString::to_string),
+            below: webhook.below,
             url: webhook.url.as_str().to_owned(),
             kinds: kinds.join(" "),
             generation: webhook.generation,
@@ -175,7 +178,7 @@ impl Tx<'_> {
     /// [`StoreError`] if the store cannot answer.
     pub fn list_webhooks(
         &mut self,
-        roots: Option<&[Account]>,
+        within: Option<&Within>,
         page: &Page,
     ) -> Result<PageOf<Webhook>, StoreError> {
         use super::accounts::{path, within};
@@ -187,8 +190,8 @@ impl Tx<'_> {
                     .order(webhooks::id)
                     .limit(page.fetch())
                     .into_boxed();
-                if let Some(roots) = roots {
-                    query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(roots)));
+                if let Some(within) = within {
+                    query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(within)));
                 }
                 query.load::<Row>(c)
             })

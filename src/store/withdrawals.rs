@@ -7,6 +7,7 @@
 use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 
+use super::accounts::Within;
 use super::connection::on_either;
 use super::error::StoreError;
 use super::grants::{GrantFilter, not_withdrawn, passing, touching};
@@ -16,7 +17,7 @@ use crate::domain::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::grant::Jti;
 use crate::domain::withdrawal::{Ended, Exposure, Withdrawn};
-use crate::domain::{NumberRange, TnAuthList};
+use crate::domain::{NumberRange, TkValue};
 
 /// How many grants one statement marks.
 const PER_STATEMENT: usize = 2_000;
@@ -36,7 +37,10 @@ impl Loss {
     #[must_use]
     pub fn touched(&self) -> GrantFilter {
         GrantFilter {
-            within: self.of.clone().map(|account| vec![account]),
+            within: self.of.clone().map(|account| Within {
+                roots: vec![account],
+                below: true,
+            }),
             numbers: self.numbers,
             ..GrantFilter::outstanding(self.ended.at)
         }
@@ -278,7 +282,7 @@ impl Tx<'_> {
     /// [`StoreError`] if the store cannot answer.
     pub fn withdrawals_after(
         &mut self,
-        roots: Option<&[Account]>,
+        within: Option<&Within>,
         (after, until): (i64, Option<i64>),
         limit: u16,
     ) -> Result<Vec<Withdrawn>, StoreError> {
@@ -291,12 +295,15 @@ impl Tx<'_> {
                     .filter(withdrawals::sequence.le(until.unwrap_or(i64::MAX)))
                     .order(withdrawals::sequence)
                     .limit(limit.into())
-                    .select((withdrawals::all_columns, grants::tkvalue))
+                    .select((
+                        withdrawals::all_columns,
+                        (grants::tktype, grants::tkvalue, grants::dialect),
+                    ))
                     .into_boxed();
-                if let Some(roots) = roots {
-                    query = query.filter(withdrawals::account_id.eq_any(within!(roots)));
+                if let Some(within) = within {
+                    query = query.filter(withdrawals::account_id.eq_any(within!(within)));
                 }
-                query.load::<(Row, String)>(c)
+                query.load::<(Row, Asked)>(c)
             })
         })?;
         rows.into_iter().map(entry).collect()
@@ -314,15 +321,21 @@ fn cut(mut ids: Vec<String>, limit: usize) -> (Vec<String>, bool) {
     (ids, more)
 }
 
-fn entry((row, tkvalue): (Row, String)) -> Result<Withdrawn, StoreError> {
+/// What a grant is for, as it was asked: `tktype`, `tkvalue`, `dialect`.
+type Asked = (String, String, String);
+
+fn entry((row, asked): (Row, Asked)) -> Result<Withdrawn, StoreError> {
     let (sequence, jti, account, at, expires_at, reason, cause, recorded_at) = row;
-    let list = TnAuthList::from_tkvalue(&tkvalue).map_err(StoreError::corrupt)?;
+    let (tktype, tkvalue, dialect) = asked;
+    let tktype = tktype.parse().map_err(StoreError::corrupt)?;
+    let dialect = dialect.parse().map_err(StoreError::corrupt)?;
+    let tkvalue = TkValue::read(tktype, &tkvalue, dialect).map_err(StoreError::corrupt)?;
     let cause = cause.as_deref().map(str::parse).transpose();
     Ok(Withdrawn {
         sequence,
         jti: Jti::from_text(&jti),
         account: account.parse().map_err(StoreError::corrupt)?,
-        numbers: list.numbers().map_err(StoreError::corrupt)?,
+        numbers: tkvalue.numbers().map_err(StoreError::corrupt)?,
         ended: Ended {
             at: from_unix(at),
             reason,

@@ -1,5 +1,6 @@
 //! The worker: a thread that goes on with what losses of authority have left to do, measures, and hands deliveries to a few
-//! threads that send. A target has one delivery at a time, so a slow one holds up nobody but itself.
+//! threads that send. A target has one delivery at a time, so a slow one holds up itself, and
+//! others only while as many as there are senders are slow.
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};

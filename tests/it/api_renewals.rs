@@ -11,6 +11,7 @@ both!(
     a_renewal_is_answered_once,
     a_malformed_right_is_told_what_is_wrong,
     rights_of_two_tenants_never_meet,
+    a_right_whose_loan_has_ended_is_not_in_use,
 );
 
 fn wanted(api: &Api) -> Value {
@@ -176,4 +177,20 @@ fn rights_of_two_tenants_never_meet(api: Api) {
         .problem(404, "unknown-account");
     api.post(&api.acme, &format!("{path}/token"), &json!({}))
         .with(200);
+}
+
+fn a_right_whose_loan_has_ended_is_not_in_use(api: Api) {
+    let right = gives(&api, &wanted(&api));
+    let in_use = || {
+        let acme = "acme".parse().expect("an id");
+        let now = api.world.now();
+        let store = &api.world.authority.store;
+        store
+            .read(|tx| tx.count_renewals(&acme, now))
+            .expect("a count")
+    };
+    assert_eq!(in_use(), 1);
+    let end = format!("/v1/delegations/{}/end", member(&right, "delegation"));
+    api.post(&api.provisioner, &end, &json!({})).with(200);
+    assert_eq!(in_use(), 0);
 }

@@ -8,6 +8,8 @@ use crate::service::{Api, asking};
 
 both!(
     the_feed_is_followed_from_place_to_place,
+    what_a_legacy_account_wrote_is_in_the_feed_too,
+    an_accounts_own_key_does_not_reach_its_customers,
     a_ca_asks_how_a_grant_stands,
     whatever_takes_authority_away_says_what_is_exposed,
 );
@@ -82,6 +84,49 @@ fn the_feed_is_followed_from_place_to_place(api: Api) {
             .problem(400, "malformed-query");
     }
     api.get("", "/v1/withdrawals").problem(401, "unauthorized");
+}
+
+fn what_a_legacy_account_wrote_is_in_the_feed_too(api: Api) {
+    api.put(
+        &api.provisioner,
+        "/v1/accounts/acme",
+        &json!({ "dialect": "legacy" }),
+    )
+    .with(200);
+    let mut padded = asking(&["one:12125551001"]);
+    padded["tkvalue"] = json!("MA+iDRYLMTIxMjU1NTEwMDE=");
+    let jti = api.ask(&padded).with(200)["jti"].clone();
+    ports(&api, "+12125551001");
+    let feed = api.get(&api.acme, "/v1/withdrawals").with(200);
+    let seen = items(&feed["items"]);
+    assert_eq!(seen[0]["jti"], jti);
+    assert_eq!(
+        seen[0]["numbers"],
+        json!([{ "start": "+12125551001", "count": 1 }])
+    );
+}
+
+/// A reseller's people keep its customers; the key by which it has tokens of its own does not.
+fn an_accounts_own_key_does_not_reach_its_customers(api: Api) {
+    let reseller = api.key(Role::Provisioner, &["acme"]);
+    api.put(&reseller, "/v1/accounts/shop", &json!({ "parent": "acme" }))
+        .with(201);
+    let hook = json!({ "url": "https://hooks.example.com/", "account": "shop" });
+    let of_shop = api.post(&reseller, "/v1/webhooks", &hook).with(201);
+    let path = format!("/v1/webhooks/{}", member(&of_shop, "id"));
+    api.get(&reseller, &path).with(200);
+    let mut own = hook.clone();
+    own["account"] = json!("acme");
+    api.post(&api.acme, "/v1/webhooks", &own).with(201);
+    api.post(&api.acme, "/v1/webhooks", &hook)
+        .problem(404, "unknown-account");
+    api.get(&api.acme, &path).problem(404, "not-found");
+    for verb in ["rotate", "end"] {
+        api.post(&api.acme, &format!("{path}/{verb}"), &json!({}))
+            .problem(404, "not-found");
+    }
+    let seen = api.get(&api.acme, "/v1/webhooks").with(200);
+    assert_eq!(items(&seen["items"]).len(), 1);
 }
 
 fn a_ca_asks_how_a_grant_stands(api: Api) {

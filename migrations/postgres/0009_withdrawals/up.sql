@@ -50,6 +50,7 @@ COMMENT ON COLUMN withdrawal_sweeps.recorded_at IS 'When authority was taken.';
 CREATE TABLE webhooks (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     account_id TEXT COLLATE "C" REFERENCES accounts (id),
+    below BOOLEAN NOT NULL,
     url TEXT COLLATE "C" NOT NULL,
     kinds TEXT COLLATE "C" NOT NULL,
     generation INTEGER NOT NULL,
@@ -65,7 +66,8 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_in_use ON webhooks (next_attempt_at) WHERE ended_at IS NULL;
 COMMENT ON TABLE webhooks IS 'Who is told of what happens, and where. The outbox is the table withdrawals: each row here has its own position in it.';
 COMMENT ON COLUMN webhooks.id IS 'UUID of version 7, so in order of time.';
-COMMENT ON COLUMN webhooks.account_id IS 'It is told of this account and of all below it; NULL: of everybody, for the carrier.';
+COMMENT ON COLUMN webhooks.account_id IS 'It is told of this account; NULL: of everybody, for the carrier.';
+COMMENT ON COLUMN webhooks.below IS 'Whether it is told of all below the account too.';
 COMMENT ON COLUMN webhooks.url IS 'Where to: https, a public host.';
 COMMENT ON COLUMN webhooks.kinds IS 'The kinds of events, separated by spaces.';
 COMMENT ON COLUMN webhooks.generation IS 'Which secret signs, from 1. The secret itself is derived from this and the id, by a key that is not in the database.';

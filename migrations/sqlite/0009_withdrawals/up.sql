@@ -51,8 +51,10 @@ CREATE TABLE withdrawal_sweeps (
 CREATE TABLE webhooks (
     -- UUID of version 7, so in order of time.
     id TEXT NOT NULL PRIMARY KEY,
-    -- It is told of this account and of all below it; NULL: of everybody, for the carrier.
+    -- It is told of this account; NULL: of everybody, for the carrier.
     account_id TEXT REFERENCES accounts (id),
+    -- Whether it is told of all below the account too.
+    below BOOLEAN NOT NULL,
     -- Where to: https, a public host.
     url TEXT NOT NULL,
     -- The kinds of events, separated by spaces.

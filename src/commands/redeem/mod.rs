@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     ca: bool,
     /// Seconds that the token shall live.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     lifetime: Option<u32>,
     /// Roots for the TLS of the CA's directory and of the token endpoint (PEM). Default: the system's.
     #[arg(long, value_name = "FILE")]
@@ -100,7 +100,7 @@ pub struct Args {
     #[arg(long, value_name = "T", value_parser = parse_time, requires = "star_lifetime")]
     star_until: Option<Time>,
     /// Seconds that each of those certificates is valid.
-    #[arg(long, value_name = "SECONDS", requires = "star_until")]
+    #[arg(long, value_name = "SECONDS", requires = "star_until", value_parser = clap::value_parser!(u32).range(1..))]
     star_lifetime: Option<u32>,
     /// Do nothing but end an order that the CA renews.
     #[arg(long, value_name = "ORDER_URL", conflicts_with_all = ["renew", "star_until", "numbers", "spc"])]

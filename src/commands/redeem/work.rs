@@ -202,12 +202,12 @@ impl Goal {
         for numbers in &args.numbers {
             entries.push((*numbers).try_into()?);
         }
-        let list = TnAuthList::from_entries(entries)?;
         let usual = match (args.spc.first(), args.numbers.first()) {
             (Some(spc), _) => format!("CN=SHAKEN {spc}"),
             (None, Some(numbers)) => format!("CN={}", numbers.first().to_digits()),
             (None, None) => return Ok(None),
         };
+        let list = TnAuthList::from_entries(entries)?;
         let renewal = match (args.star_until, args.star_lifetime) {
             (Some(until), Some(lifetime)) => Some(AutoRenewal { until, lifetime }),
             _ => None,
