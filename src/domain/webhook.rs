@@ -1,11 +1,14 @@
-//! Webhooks: who is told of what, where, and how often it is tried.
+//! Webhooks: who is told of what, and where.
 
-use std::fmt;
+mod delivery;
+
+pub use delivery::{Answer, Delivery, DeliveryState, Failure};
+
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -15,14 +18,6 @@ use super::inventory::WordError;
 
 /// The longest URL of a target.
 const LONGEST_URL: usize = 2_048;
-/// How often a delivery is tried at most.
-const MOST_ATTEMPTS: i32 = 15;
-/// For how long.
-const PATIENCE: TimeDelta = TimeDelta::hours(48);
-/// Seconds until the second attempt; each further one waits twice as long.
-const FIRST_WAIT: i64 = 10;
-/// The longest wait, in seconds.
-const LONGEST_WAIT: i64 = 4 * 3_600;
 /// How long the secret before the newest one signs too.
 pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
@@ -222,177 +217,9 @@ impl Webhook {
     }
 }
 
-/// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// It is to be sent, or sent again.
-    Pending,
-    /// It was taken.
-    Delivered,
-    /// It was given up.
-    Dead,
-}
-
-impl DeliveryState {
-    /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
-    }
-}
-
-impl FromStr for DeliveryState {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Pending, Self::Delivered, Self::Dead]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(WordError("pending, delivered, dead"))
-    }
-}
-
-impl Serialize for DeliveryState {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// One message to a target, however often it is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// Stands in each attempt, so that the target knows one that it had already.
-    pub id: Uuid,
-    pub webhook: Uuid,
-    pub kind: EventKind,
-    /// The part of the feed that it tells of.
-    pub first: i64,
-    pub last: i64,
-    pub items: i32,
-    pub state: DeliveryState,
-    pub attempts: i32,
-    pub last_attempt_at: Option<Time>,
-    pub last_status: Option<i32>,
-    pub last_failure: Option<String>,
-    pub replay_of: Option<Uuid>,
-    pub created_at: Time,
-    pub give_up_at: Time,
-    pub finished_at: Option<Time>,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// With this status.
-    Status(u16),
-    /// Without one; why in one word.
-    Nothing(Failure),
-}
-
-/// Why there was no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// Its address is not one that may be told anything.
-    RefusedAddress,
-    /// Its name has no address.
-    NoAddress,
-    Timeout,
-    /// No connection, or one that broke.
-    Connection,
-    Tls,
-    /// What came back is no HTTP.
-    Protocol,
-}
-
-impl Failure {
-    /// The word of the delivery log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RefusedAddress => "refused-address",
-            Self::NoAddress => "no-address",
-            Self::Timeout => "timeout",
-            Self::Connection => "connection",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Delivery {
-    /// A delivery that is to be sent.
-    #[must_use]
-    pub fn new(id: Uuid, webhook: Uuid, (first, last, items): (i64, i64, i32), now: Time) -> Self {
-        Self {
-            id,
-            webhook,
-            kind: EventKind::GrantsWithdrawn,
-            first,
-            last,
-            items,
-            state: DeliveryState::Pending,
-            attempts: 0,
-            last_attempt_at: None,
-            last_status: None,
-            last_failure: None,
-            replay_of: None,
-            created_at: now,
-            give_up_at: now + PATIENCE,
-            finished_at: None,
-        }
-    }
-
-    /// The delivery after an attempt, and, if it is to be sent again, when. `jitter` is a chance number: waits differ, so that
-    /// targets that failed together are not asked together.
-    #[must_use]
-    pub fn after(mut self, answer: Answer, jitter: u8, now: Time) -> (Self, Option<Time>) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.last_attempt_at = Some(now);
-        (self.last_status, self.last_failure) = match answer {
-            Answer::Status(status @ 200..300) => (Some(status.into()), None),
-            Answer::Status(status @ 300..400) => (Some(status.into()), Some("redirect".to_owned())),
-            Answer::Status(status) => (Some(status.into()), Some("status".to_owned())),
-            Answer::Nothing(failure) => (None, Some(failure.to_string())),
-        };
-        let again = now + self.wait(jitter);
-        self.state = match answer {
-            Answer::Status(200..300) => DeliveryState::Delivered,
-            // Gone: whoever was there wants no more of it.
-            Answer::Status(410) => DeliveryState::Dead,
-            _ if self.attempts >= MOST_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
-            Answer::Status(_) | Answer::Nothing(_) => DeliveryState::Pending,
-        };
-        match self.state {
-            DeliveryState::Pending => (self, Some(again)),
-            DeliveryState::Delivered | DeliveryState::Dead => {
-                self.finished_at = Some(now);
-                (self, None)
-            }
-        }
-    }
-
-    fn wait(&self, jitter: u8) -> TimeDelta {
-        let doubled = u32::try_from(self.attempts - 1).unwrap_or(0).min(16);
-        let wait = FIRST_WAIT.saturating_mul(1 << doubled).min(LONGEST_WAIT);
-        // Up to a quarter more.
-        TimeDelta::seconds(wait + wait * i64::from(jitter) / 1_024)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::from_unix;
 
     #[test]
     fn a_target_has_one_meaning() {
@@ -460,44 +287,5 @@ mod tests {
         }
         let long = format!("https://hooks.example.com/{}", "x".repeat(LONGEST_URL));
         assert_eq!(long.parse::<TargetUrl>(), Err(TargetUrlError::Text));
-    }
-
-    #[test]
-    fn waits_grow_and_end() {
-        let mut now = from_unix(0);
-        let mut delivery = Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), now);
-        let mut waits = Vec::new();
-        loop {
-            let (next, again) = delivery.after(Answer::Status(500), 0, now);
-            delivery = next;
-            let Some(again) = again else { break };
-            waits.push((again - now).num_seconds());
-            now = again;
-        }
-        assert_eq!(waits[..4], [10, 20, 40, 80]);
-        assert_eq!(waits.iter().max(), Some(&LONGEST_WAIT));
-        assert_eq!(delivery.attempts, MOST_ATTEMPTS);
-        assert_eq!(
-            (delivery.state, delivery.finished_at),
-            (DeliveryState::Dead, Some(now))
-        );
-        assert!(now - from_unix(0) < PATIENCE);
-        let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), from_unix(0));
-        let waits = [0, 255].map(|jitter| {
-            fresh()
-                .after(Answer::Nothing(Failure::Timeout), jitter, from_unix(0))
-                .1
-        });
-        assert_eq!(waits, [Some(from_unix(10)), Some(from_unix(12))]);
-        assert_eq!(
-            fresh().after(Answer::Status(410), 0, from_unix(0)).0.state,
-            DeliveryState::Dead
-        );
-        assert_eq!(
-            fresh().after(Answer::Status(204), 0, from_unix(0)).0.state,
-            DeliveryState::Delivered
-        );
-        let redirected = fresh().after(Answer::Status(302), 0, from_unix(0)).0;
-        assert_eq!(redirected.last_failure.as_deref(), Some("redirect"));
     }
 }
