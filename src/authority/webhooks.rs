@@ -245,7 +245,7 @@ impl Authority {
             for webhook in tx.due_webhooks(now, most)? {
                 let id = webhook.id;
                 // What cannot be read of one must not keep the others from being told.
-                match tx.savepoint(|tx| next_of(tx, webhook.clone(), now)) {
+                match tx.savepoint(|tx| next_of(tx, webhook, now)) {
                     Ok(Some(assignment)) => {
                         tx.lease_webhook(id, process, now + LEASE)?;
                         taken.push(assignment);

@@ -137,7 +137,7 @@ impl Tx<'_> {
         Ok(self.accounts(&[id])?.pop())
     }
 
-    /// A page of the accounts, in the order of their ids; if `roots` are named, only these and all that is below them.
+    /// A page of the accounts, in the order of their ids; with `within`, only those that are in it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.

@@ -107,8 +107,8 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// A page of the rights, in the order of their ids; if `roots` are named, only those of these accounts and of all that
-    /// is below them.
+    /// A page of the rights, in the order of their ids; with `within`, only those of accounts
+    /// that are in it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.

@@ -171,8 +171,8 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the webhooks in use, in the order of their ids; if `roots` are named, only those of these accounts and of
-    /// all that is below them.
+    /// A page of the webhooks in use, in the order of their ids; with `within`, only those of
+    /// accounts that are in it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.

@@ -275,8 +275,8 @@ impl Tx<'_> {
         Ok(last.unwrap_or_default())
     }
 
-    /// The next entries of the feed behind a place, in their order; with `roots` only those of these accounts and of all
-    /// below them, with `until` none behind that one.
+    /// The next entries of the feed behind a place, in their order; with `within` only those of
+    /// accounts that are in it, with `until` none behind that one.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
