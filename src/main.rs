@@ -3,7 +3,6 @@
 mod commands;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use log::LevelFilter;
@@ -77,13 +76,14 @@ enum Service {
     Audit(audit::Command),
 }
 
-fn main() -> ExitCode {
+fn main() {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Tool(tool) => run_tool(tool, cli.config.as_deref()),
         Command::Service(service) => configured(cli.config.as_deref(), service),
     };
-    outcome.unwrap_or_else(|error| commands::report(&*error))
+    let exit = outcome.unwrap_or_else(|error| commands::report(&*error));
+    exit.leave()
 }
 
 fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {

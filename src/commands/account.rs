@@ -1,7 +1,5 @@
 //! `account`: who asks for tokens.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAccount;
@@ -9,7 +7,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::account::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Dialect};
 
-use super::{Outcome, at_the_command_line};
+use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep accounts: enterprises and resellers.
 #[derive(Debug, Subcommand)]
@@ -55,5 +53,5 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             );
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

@@ -1,7 +1,5 @@
 //! `allocation`: what the carrier holds.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAllocation;
@@ -10,7 +8,7 @@ use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
-use super::{Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that the carrier holds.
 #[derive(Debug, Subcommand)]
@@ -49,5 +47,5 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             );
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

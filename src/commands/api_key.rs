@@ -1,7 +1,5 @@
 //! `api-key`: what callers prove themselves with.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::Page;
@@ -12,7 +10,7 @@ use tn_authority::domain::api_key::ApiKey;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
-use super::{Outcome, at_the_command_line};
+use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep API keys.
 #[derive(Debug, Subcommand)]
@@ -105,7 +103,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             println!("revoked");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// A key on one line, for people and for `grep`.

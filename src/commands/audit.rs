@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use chrono::TimeDelta;
 use clap::Subcommand;
@@ -15,7 +14,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::clock::{TimeError, parse_time};
 use tn_authority::domain::{AccountId, Clock, Time};
 
-use super::{Outcome, at_the_command_line, counted};
+use super::{Exit, Outcome, at_the_command_line, counted};
 
 /// Read the audit trail.
 #[derive(Debug, Subcommand)]
@@ -76,7 +75,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             eprintln!("{} events", counted(events));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// Writes page by page, so that the trail need not fit into memory. Says how many events there were.

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use tn_authority::app;
@@ -16,7 +15,7 @@ use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::request::certificate_request;
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Look at certificates, and ask for new ones.
 #[derive(Debug, clap::Subcommand)]
@@ -80,7 +79,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
     let usual = format!("CN=SHAKEN {}", args.spc);
     let subject = args.subject.as_deref().unwrap_or(&usual);
     print!("{}", certificate_request(&*key, &args.spc, subject)?);
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// Makes a key in a file that nobody else can read, and never takes the place of another.
@@ -99,12 +98,12 @@ pub(super) fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::E
 fn inspect(files: &[PathBuf], own: &[Spc]) -> Outcome {
     let now = Clock::system().now();
     let mut out = io::stdout().lock();
-    let mut exit = ExitCode::SUCCESS;
+    let mut exit = Exit::SUCCESS;
     for file in files {
         let line = match read(file) {
             Ok((certificate, chain)) => described(file, &certificate, chain.as_ref(), own, now),
             Err(error) => {
-                exit = ExitCode::FAILURE;
+                exit = Exit::FAILURE;
                 json!({ "file": file.display().to_string(), "error": error })
             }
         };

@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::process::ExitCode;
 
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::store::Store;
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// The configuration itself was read before; here is what it points to. Changes nothing.
 #[expect(clippy::unnecessary_wraps, reason = "all commands end the same way")]
@@ -46,11 +45,7 @@ pub fn run(config: &Config) -> Outcome {
         "TLS",
         app::check_listener(config).map(note).map_err(Into::into),
     );
-    Ok(if sound {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
 }
 
 fn database(config: &Config) -> Result<String, Box<dyn Error>> {

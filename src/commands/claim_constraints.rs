@@ -1,13 +1,12 @@
 //! `claim-constraints`: what a `tkvalue` of type JWTClaimConstraints says, and which `tkvalue` says it.
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use tn_authority::domain::claim_constraints::{
     ClaimConstraints, ClaimName, Constraints, PermittedValues,
 };
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Read and write JWTClaimConstraints (RFC 8226 §8, RFC 9118) in the form of `tkvalue`.
 #[derive(Debug, clap::Subcommand)]
@@ -51,7 +50,7 @@ pub fn run(command: Command) -> Outcome {
         }
     };
     writeln!(io::stdout().lock(), "{line}")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 fn together(permitted: Vec<(ClaimName, String)>) -> Vec<PermittedValues> {

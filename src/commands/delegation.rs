@@ -1,7 +1,5 @@
 //! `delegation`: what is lent to an account.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewDelegation;
@@ -12,7 +10,7 @@ use tn_authority::domain::clock::parse_time;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 
-use super::{Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that accounts may get tokens for.
 #[derive(Debug, Subcommand)]
@@ -76,5 +74,5 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             );
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

@@ -1,7 +1,5 @@
 //! `exclusion`: numbers without authority, though the carrier holds them.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewExclusion;
@@ -11,7 +9,7 @@ use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Clock, NumberRange, Time};
 
-use super::{Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that may not be used, though the carrier holds them.
 #[derive(Debug, Subcommand)]
@@ -70,5 +68,5 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

@@ -1,7 +1,5 @@
 //! `explain`: what a request for a token would be answered, and which rows say so.
 
-use std::process::ExitCode;
-
 use clap::Args as Arguments;
 use tn_authority::app;
 use tn_authority::authority::{Explained, Question};
@@ -11,7 +9,7 @@ use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::denial::Cause;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
-use super::{Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.
 #[derive(Debug, Arguments)]
@@ -43,7 +41,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     match explained.decision {
         Ok((expires, _)) => {
             println!("yes: a token until {}", rfc3339(&expires));
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::SUCCESS)
         }
         Err(denial) => {
             let by = denial.policies();
@@ -53,7 +51,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
                 format!(" (policy: {})", by.join(", "))
             };
             println!("no: {}: {denial}{by}", denial.code());
-            Ok(ExitCode::FAILURE)
+            Ok(Exit::FAILURE)
         }
     }
 }

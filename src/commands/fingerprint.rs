@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use tn_authority::acme::AccountKey;
 use tn_authority::domain::Fingerprint;
 use tn_authority::signer::FileKey;
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request takes it.
 #[derive(Debug, clap::Args)]
@@ -26,5 +25,5 @@ pub fn run(args: &Args) -> Outcome {
         Fingerprint::of_jwk(&text)?
     };
     println!("{fingerprint}");
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

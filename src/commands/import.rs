@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::{BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +12,7 @@ use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Sa
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
-use super::{Outcome, at_the_command_line, counted, numbers};
+use super::{Exit, Outcome, at_the_command_line, counted, numbers};
 
 /// How many ranges of a kind, lines and grants are printed.
 const PRINTED: usize = 20;
@@ -72,7 +71,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     if imported.told.refused.count > 0 {
         return Err("an import of this table would be refused, since lines of it are".into());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// Reads the table. One that changes meanwhile is neither what it was nor what it will be.

@@ -1,12 +1,10 @@
 //! `migrate`: brings the database's schema up to date.
 
-use std::process::ExitCode;
-
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::store::Store;
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 pub fn run(config: &Config) -> Outcome {
     let applied = Store::migrate(&app::database_url(config)?)?;
@@ -16,5 +14,5 @@ pub fn run(config: &Config) -> Outcome {
     for name in applied {
         println!("applied {name}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

@@ -10,6 +10,7 @@ pub mod claim_constraints;
 pub mod delegation;
 pub mod demo;
 pub mod exclusion;
+mod exit;
 pub mod explain;
 pub mod fingerprint;
 pub mod import;
@@ -21,23 +22,24 @@ pub mod tn_auth_list;
 pub mod verify;
 
 use std::error::Error;
-use std::process::ExitCode;
 
 use tn_authority::domain::{Caller, Clock};
 use tn_authority::store::new_id;
 
+pub use exit::Exit;
+
 /// What a command ends with: an exit code, or an error that [`report`] prints.
-pub type Outcome = Result<ExitCode, Box<dyn Error>>;
+pub type Outcome = Result<Exit, Box<dyn Error>>;
 
 /// Prints an error with all of its causes, and gives exit code 1.
-pub fn report(error: &dyn Error) -> ExitCode {
+pub fn report(error: &dyn Error) -> Exit {
     eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(inner) = cause {
         eprintln!("  because: {inner}");
         cause = inner.source();
     }
-    ExitCode::FAILURE
+    Exit::FAILURE
 }
 
 /// Whoever runs a command on the machine of the service.

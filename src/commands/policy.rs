@@ -1,12 +1,11 @@
 //! `policy`: what the policies say, before the service follows them.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use tn_authority::authority::{Line, Report};
 use tn_authority::config::Config;
 
-use super::{Outcome, counted};
+use super::{Exit, Outcome, counted};
 
 /// Check the policies that say who may ask for what.
 #[derive(Debug, clap::Subcommand)]
@@ -69,8 +68,8 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
         );
     }
     Ok(if report.is_sound() {
-        ExitCode::SUCCESS
+        Exit::SUCCESS
     } else {
-        ExitCode::FAILURE
+        Exit::FAILURE
     })
 }

@@ -1,13 +1,12 @@
 //! `serve`: the service.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Runs until SIGTERM or SIGINT; then takes no more requests, finishes those under way, stops the
 /// imports, and drains the writer.
@@ -21,6 +20,6 @@ pub fn run(config: &Config) -> Outcome {
         running.wait().await?;
         service.jobs.stop();
         log::info!("stopped");
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     })
 }

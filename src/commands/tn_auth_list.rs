@@ -1,13 +1,12 @@
 //! `tn-auth-list`: what a `tkvalue` says, and which `tkvalue` says it.
 
 use std::io::{self, BufRead as _, BufWriter, Write as _};
-use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use tn_authority::domain::tn_auth_list::TnAuthListError;
 use tn_authority::domain::{TnAuthList, TnEntry};
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Read and write a TNAuthList (RFC 8226 §9) in the form of `tkvalue`.
 #[derive(Debug, clap::Subcommand)]
@@ -62,7 +61,7 @@ fn list<'a>(entries: impl Iterator<Item = &'a str>) -> Result<TnAuthList, TnAuth
 
 fn print(line: &str) -> Outcome {
     writeln!(io::stdout().lock(), "{line}")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// One JSON line for each line of stdin, also for those that are malformed.
@@ -76,5 +75,5 @@ fn each_line(work: impl Fn(&str) -> Result<Value, TnAuthListError>) -> Outcome {
         writeln!(out, "{answer}")?;
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

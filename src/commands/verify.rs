@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
@@ -12,7 +11,7 @@ use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
 use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
-use super::Outcome;
+use super::{Exit, Outcome};
 
 /// Exit code of a check that could not be made; 1 says that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
@@ -84,10 +83,10 @@ struct Account {
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub fn run(args: &Args) -> Outcome {
     match check(args) {
-        Ok(accepted) => Ok(ExitCode::from(u8::from(!accepted))),
+        Ok(accepted) => Ok(Exit::from(u8::from(!accepted))),
         Err(error) => {
             super::report(&*error);
-            Ok(ExitCode::from(COULD_NOT_RUN))
+            Ok(Exit::from(COULD_NOT_RUN))
         }
     }
 }

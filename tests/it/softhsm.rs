@@ -48,33 +48,10 @@ struct Carrier {
 }
 
 impl Carrier {
-    /// Initialises a token, makes a key in it, and gets a certificate for it.
+    /// Makes a key in a token, and gets a certificate for it.
     fn over(db: &Db) -> Self {
-        let dir = TempDir::new().expect("a folder");
-        fs::create_dir(dir.path().join("tokens")).expect("a folder");
-        fs::create_dir(dir.path().join("signers")).expect("a folder");
-        let tokens = dir.path().join("tokens");
-        let conf = format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n",
-            tokens.display()
-        );
-        fs::write(dir.path().join("softhsm2.conf"), conf).expect("a file");
-        write_private(&dir.path().join("pin"), &format!("{PIN}\n"));
-        let mut carrier = Self {
-            dir,
-            database: db.text_url(),
-            api_key: String::new(),
-        };
-        carrier.initialise_token();
-        let request = carrier.run(&[
-            "certificate",
-            "request",
-            "--spc",
-            "1234",
-            "--key",
-            KEY,
-            "--new",
-        ]);
+        let mut carrier = Self::with_a_token(db.text_url());
+        let request = carrier.request(KEY);
         carrier.is_certified(&request);
         carrier.run(&["account", "create", "acme"]);
         carrier.run(&["allocation", "add", "1.212.555.1XXX", "--spc", "1234"]);
@@ -88,6 +65,40 @@ impl Carrier {
             "acme",
         ]);
         carrier
+    }
+
+    /// Initialises a token.
+    fn with_a_token(database: String) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        fs::create_dir(dir.path().join("tokens")).expect("a folder");
+        fs::create_dir(dir.path().join("signers")).expect("a folder");
+        let tokens = dir.path().join("tokens");
+        let conf = format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n",
+            tokens.display()
+        );
+        fs::write(dir.path().join("softhsm2.conf"), conf).expect("a file");
+        write_private(&dir.path().join("pin"), &format!("{PIN}\n"));
+        let carrier = Self {
+            dir,
+            database,
+            api_key: String::new(),
+        };
+        carrier.initialise_token();
+        carrier
+    }
+
+    /// A request for a certificate, with a new key.
+    fn request(&self, key: &str) -> String {
+        self.run(&[
+            "certificate",
+            "request",
+            "--spc",
+            "1234",
+            "--key",
+            key,
+            "--new",
+        ])
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -147,7 +158,11 @@ impl Carrier {
     fn run(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {error}");
+        assert!(
+            output.status.success(),
+            "{args:?}: {}: {error}",
+            output.status
+        );
         let out = String::from_utf8(output.stdout).expect("text");
         out.trim().to_owned()
     }
@@ -331,20 +346,7 @@ fn a_token_that_is_gone_comes_back(db: Db) {
 
     // Another token of the same name with another key is not the same.
     carrier.initialise_token();
-    let other = carrier.output(&[
-        "certificate",
-        "request",
-        "--spc",
-        "1234",
-        "--key",
-        KEY,
-        "--new",
-    ]);
-    assert!(
-        other.status.success(),
-        "{}",
-        String::from_utf8_lossy(&other.stderr)
-    );
+    carrier.request(KEY);
     let patience = Instant::now() + Duration::from_secs(3);
     while Instant::now() < patience {
         assert_eq!(
@@ -358,6 +360,21 @@ fn a_token_that_is_gone_comes_back(db: Db) {
     fs::rename(&away, &tokens).expect("plugged in again");
     let answer = serving.until(&carrier.api_key, 200);
     assert!(answer["token"].is_string());
+}
+
+/// A thread may still be in the module when the command has said all.
+#[test]
+fn a_command_ends_in_order_whatever_the_module_is_doing() {
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let carrier = Carrier::with_a_token("sqlite::memory:".to_owned());
+                for number in 0..5 {
+                    carrier.request(&format!("pkcs11:token=carrier;object=key-{number}"));
+                }
+            });
+        }
+    });
 }
 
 fn sighup_makes_the_service_look(db: Db) {

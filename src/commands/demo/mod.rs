@@ -6,7 +6,6 @@ mod house;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use tn_authority::domain::{Clock, Dialect, Fingerprint, TkType, TnAuthList, TnEn
 use tn_authority::signer::development;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
-use super::Outcome;
+use super::{Exit, Outcome};
 use client::{Answer, Client};
 use house::House;
 
@@ -121,7 +120,7 @@ pub fn run(args: &Args) -> Outcome {
         serving.stop()?;
         step("Done. `tn-authority demo --keep` goes on serving, for your own calls");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// Verifies the token as a CA does. The CA fetches `x5u` only because it expects this authority there.

@@ -5,7 +5,6 @@ mod files;
 mod work;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::outgoing::HttpsUrl;
 use tn_authority::telemetry::{self, LogFormat};
 
-use super::Outcome;
+use super::{Exit, Outcome};
 use work::{Redeemed, Work};
 
 /// The authority refuses: there is no right to a certificate, or none any more.
@@ -135,11 +134,11 @@ fn run_on(work: &mut Work, clock: &Clock) -> Outcome {
     match keep(held, clock, &until_told, &mut chance, &mut renew) {
         Ended::Stopped => {
             log::info!("stopped");
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::SUCCESS)
         }
         Ended::Over => {
             log::info!("the automatic renewal is over");
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::SUCCESS)
         }
         Ended::Refused(error) => {
             let why = error.to_string();
@@ -169,14 +168,14 @@ fn chance() -> f64 {
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 fn exit(outcome: Result<(), AcmeError>) -> Outcome {
     let error = match outcome {
-        Ok(()) => return Ok(ExitCode::SUCCESS),
+        Ok(()) => return Ok(Exit::SUCCESS),
         Err(error) => error,
     };
     let failed = super::report(&error);
     Ok(match error.kind() {
-        Kind::AuthorityRefuses => ExitCode::from(AUTHORITY_REFUSES),
-        Kind::CaRefuses => ExitCode::from(CA_REFUSES),
-        Kind::Stopped => ExitCode::SUCCESS,
+        Kind::AuthorityRefuses => Exit::from(AUTHORITY_REFUSES),
+        Kind::CaRefuses => Exit::from(CA_REFUSES),
+        Kind::Stopped => Exit::SUCCESS,
         Kind::Other => failed,
     })
 }
