@@ -82,6 +82,8 @@ pub enum Refused {
     NameTheAccount,
     #[error("there are as many webhooks as there may be; end one")]
     TooManyWebhooks,
+    #[error("as many deliveries wait for the webhook as may; ask again when some of them are sent")]
+    TooManyDeliveries,
     #[error("the webhook has not come to this place of the feed yet")]
     NotSentYet,
     #[error("the webhook is given up; make another one")]
@@ -133,6 +135,7 @@ impl Refused {
             Self::TooFragmented => "too-fragmented",
             Self::NameTheAccount => "name-the-account",
             Self::TooManyWebhooks => "too-many-webhooks",
+            Self::TooManyDeliveries => "too-many-deliveries",
             Self::NotSentYet => "not-sent-yet",
             Self::WebhookEnded => "webhook-ended",
             Self::DelegationEnded => "delegation-ended",

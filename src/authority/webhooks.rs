@@ -1,6 +1,8 @@
 //! Webhooks: who subscribes, what is to be sent next, and what became of it. The sending itself is the business of the room
 //! `webhooks`.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
@@ -20,6 +22,13 @@ use crate::telemetry::Attempt;
 const MOST_WEBHOOKS: i64 = 20;
 /// How many withdrawals one delivery tells of.
 const MOST_ITEMS: u16 = 100;
+/// How many webhooks of one account, or of the carrier, are told at one time: few enough that targets which never answer hold
+/// up those of their own account, and not all senders.
+const MOST_AT_ONCE: usize = 2;
+/// How many webhooks are looked at in one transaction, also if most of them turn out to be told nothing.
+const MOST_LOOKS: u16 = 100;
+/// How many deliveries may wait for one webhook when one is asked for again.
+const MOST_WAITING: i64 = 100;
 /// For how long a process may send before another one may take its place: longer than any attempt takes.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
@@ -213,6 +222,9 @@ impl Authority {
             if webhook.ended_at.is_some() {
                 return Err(Refused::WebhookEnded);
             }
+            if tx.count_pending_deliveries(id)? >= MOST_WAITING {
+                return Err(Refused::TooManyDeliveries);
+            }
             let again = Delivery {
                 replay_of: Some(known.id),
                 ..Delivery::new(new_id(now), id, (known.first, known.last, known.items), now)
@@ -237,17 +249,28 @@ impl Authority {
     ) -> Result<Vec<Assignment>, StoreError> {
         let now = self.clock.now();
         // Most of the time there is nothing to do, and the writer need not be asked.
-        if most == 0 || self.store.read(|tx| tx.due_webhooks(now, 1))?.is_empty() {
+        if most == 0 || self.store.read(|tx| tx.due_webhook(now, &[]))?.is_none() {
             return Ok(Vec::new());
         }
         let work = move |tx: &mut Tx<'_>| {
             let mut taken = Vec::new();
-            for webhook in tx.due_webhooks(now, most)? {
-                let id = webhook.id;
+            let mut leased = tx.leased_webhooks(now)?;
+            for _ in 0..MOST_LOOKS {
+                if taken.len() >= usize::from(most) {
+                    break;
+                }
+                let Some(webhook) = tx.due_webhook(now, &busy(&leased))? else {
+                    break;
+                };
+                let (id, owner) = (
+                    webhook.id,
+                    webhook.account.as_ref().map(ToString::to_string),
+                );
                 // What cannot be read of one must not keep the others from being told.
                 match tx.savepoint(|tx| next_of(tx, webhook, now)) {
                     Ok(Some(assignment)) => {
                         tx.lease_webhook(id, process, now + LEASE)?;
+                        leased.push(owner);
                         taken.push(assignment);
                     }
                     Ok(None) => {}
@@ -376,6 +399,16 @@ fn webhook(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Webhook, Refused>
         (Some(account), Scope::Part(_)) => scope.account(tx, account)?.is_some(),
     };
     known.then_some(found).ok_or_else(not_found)
+}
+
+/// Those of whose webhooks as many are lent as may be.
+fn busy(leased: &[Option<String>]) -> Vec<Option<String>> {
+    let mut of: BTreeMap<&Option<String>, usize> = BTreeMap::new();
+    for owner in leased {
+        *of.entry(owner).or_default() += 1;
+    }
+    of.retain(|_, count| *count >= MOST_AT_ONCE);
+    of.into_keys().cloned().collect()
 }
 
 /// What is to be sent to a webhook next: what was begun, or else the next part of the feed.

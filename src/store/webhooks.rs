@@ -234,28 +234,58 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Webhooks that something is to be sent to now, and that no process is sending to; the longest due first.
+    /// Whose webhooks are lent to processes now, one item for each webhook: the id of an account, or nothing for the carrier.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    pub fn due_webhooks(&mut self, now: Time, limit: u16) -> Result<Vec<Webhook>, StoreError> {
-        let last = self.last_sequence()?;
-        let now = now.timestamp();
-        let rows = self.run(|connection| {
+    pub fn leased_webhooks(&mut self, now: Time) -> Result<Vec<Option<String>>, StoreError> {
+        self.run(|connection| {
             on_either!(connection, c => webhooks::table
                 .filter(webhooks::ended_at.is_null())
-                .filter(webhooks::next_attempt_at.le(now))
-                .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
-                .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
-                    webhook_deliveries::table
-                        .filter(webhook_deliveries::finished_at.is_null())
-                        .select(webhook_deliveries::webhook_id),
-                )))
-                .order((webhooks::next_attempt_at, webhooks::id))
-                .limit(limit.into())
-                .load::<Row>(c))
+                .filter(webhooks::leased_until.gt(now.timestamp()))
+                .select(webhooks::account_id)
+                .load(c))
+        })
+    }
+
+    /// The webhook that something is due to be sent to for the longest time, of those that no process is sending to; none of
+    /// these owners, which are said as by [`Tx::leased_webhooks`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn due_webhook(
+        &mut self,
+        now: Time,
+        but_not_of: &[Option<String>],
+    ) -> Result<Option<Webhook>, StoreError> {
+        let last = self.last_sequence()?;
+        let now = now.timestamp();
+        let accounts: Vec<&String> = but_not_of.iter().flatten().collect();
+        let row = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = webhooks::table
+                    .filter(webhooks::ended_at.is_null())
+                    .filter(webhooks::next_attempt_at.le(now))
+                    .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
+                    .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
+                        webhook_deliveries::table
+                            .filter(webhook_deliveries::finished_at.is_null())
+                            .select(webhook_deliveries::webhook_id),
+                    )))
+                    .order((webhooks::next_attempt_at, webhooks::id))
+                    .into_boxed();
+                if !accounts.is_empty() {
+                    query = query.filter(
+                        webhooks::account_id.is_null().or(webhooks::account_id.ne_all(&accounts)),
+                    );
+                }
+                if but_not_of.contains(&None) {
+                    query = query.filter(webhooks::account_id.is_not_null());
+                }
+                query.first::<Row>(c).optional()
+            })
         })?;
-        rows.into_iter().map(TryInto::try_into).collect()
+        row.map(TryInto::try_into).transpose()
     }
 
     /// Lends a webhook to a process until an instant.
@@ -337,6 +367,20 @@ impl Tx<'_> {
                 .optional())
         })?;
         row.map(TryInto::try_into).transpose()
+    }
+
+    /// How many deliveries of a webhook are not finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn count_pending_deliveries(&mut self, webhook: Uuid) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => webhook_deliveries::table
+                .filter(webhook_deliveries::webhook_id.eq(webhook.to_string()))
+                .filter(webhook_deliveries::finished_at.is_null())
+                .count()
+                .get_result(c))
+        })
     }
 
     /// The oldest delivery of a webhook that is not finished.

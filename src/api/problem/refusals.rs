@@ -95,6 +95,7 @@ impl From<Refused> for Problem {
             Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
             Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
             Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
+            Refused::TooManyDeliveries => (StatusCode::CONFLICT, "Too many deliveries"),
             Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
             Refused::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
             Refused::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
@@ -131,6 +132,7 @@ impl From<Refused> for Problem {
             | Refused::TooFragmented
             | Refused::NameTheAccount
             | Refused::TooManyWebhooks
+            | Refused::TooManyDeliveries
             | Refused::NotSentYet
             | Refused::WebhookEnded
             | Refused::DelegationEnded

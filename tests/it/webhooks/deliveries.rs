@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tn_authority::authority::Refused;
-use tn_authority::domain::Caller;
+use tn_authority::authority::{Assignment, Refused};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::webhook::{Answer, DeliveryState};
+use tn_authority::domain::{Caller, Role};
 use tn_authority::webhooks::Worker;
 use uuid::Uuid;
 
@@ -25,6 +25,8 @@ both! {
     what_cannot_be_told_is_given_up_and_can_be_replayed,
     a_target_that_is_gone_is_told_no_more,
     a_target_that_never_answers_holds_up_nobody,
+    one_account_does_not_keep_all_senders_busy,
+    only_so_many_deliveries_wait_to_be_sent_again,
     two_replicas_tell_each_thing_once,
 }
 
@@ -295,6 +297,62 @@ fn a_target_that_never_answers_holds_up_nobody(kind: Kind) {
         3
     );
     assert_eq!(world.count("webhook_attempts_total{outcome=\"failed\"}"), 1);
+}
+
+fn one_account_does_not_keep_all_senders_busy(kind: Kind) {
+    let world = carrier(kind);
+    world.lends("umbrella", "1.212.555.11XX");
+    let acme = world.caller(Role::Portal, &["acme"]);
+    let umbrella = world.caller(Role::Portal, &["umbrella"]);
+    let of_acme: Vec<Uuid> = (0..5)
+        .map(|n| subscribes(&world, &acme, &format!("https://acme.example/{n}")))
+        .map(|webhook| webhook.expect("a webhook").id)
+        .collect();
+    let of_umbrella = subscribes(&world, &umbrella, "https://umbrella.example/");
+    ports(&world, "+12125551001");
+    let jti = world
+        .mints("umbrella", &["one:12125551101"])
+        .expect("a token");
+    world.excludes("+12125551101", Reason::PortedOut, None);
+    let take = |process| wait(world.authority.take_deliveries(process, 8)).expect("deliveries");
+    let mut first = take(PROCESS);
+    let told = |taken: &[Assignment]| taken.iter().map(|one| one.webhook.id).collect::<Vec<_>>();
+    let umbrella = of_umbrella.expect("a webhook").id;
+    assert_eq!(told(&first), [of_acme[0], of_acme[1], umbrella]);
+    assert_eq!(first[2].items[0].jti, jti.jti);
+    // Also when another process has senders to spare.
+    assert!(take(OTHER_PROCESS).is_empty());
+    let service = Caller::the_service(Uuid::from_u128(9));
+    let done = world.authority.attempted(
+        &service,
+        PROCESS,
+        first.swap_remove(0),
+        (Answer::Status(204), 0),
+    );
+    wait(done).expect("a record").expect("its own delivery");
+    assert_eq!(told(&take(OTHER_PROCESS)), [of_acme[2]]);
+}
+
+fn only_so_many_deliveries_wait_to_be_sent_again(kind: Kind) {
+    let (world, target) = (carrier(kind), Target::taking());
+    let sender = target.sender();
+    let caller = world.provisioner();
+    let webhook = subscribes(&world, &caller, &target.url()).expect("a webhook");
+    ports(&world, "+12125551001");
+    let told = round(&world, &sender).pop().expect("a delivery");
+    let again = || {
+        wait(
+            world
+                .authority
+                .replay_delivery(&caller, webhook.id, told.id),
+        )
+    };
+    for _ in 0..100 {
+        again().expect("a delivery");
+    }
+    assert_eq!(again(), Err(Refused::TooManyDeliveries));
+    assert_eq!(round(&world, &sender).len(), 1);
+    again().expect("a delivery");
 }
 
 fn two_replicas_tell_each_thing_once(kind: Kind) {
