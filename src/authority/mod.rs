@@ -7,6 +7,7 @@ mod accounts;
 mod allocate;
 mod change;
 mod delegate;
+mod deliveries;
 mod disconnect;
 mod error;
 mod exclude;
@@ -31,6 +32,7 @@ mod withdraw;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
+pub use deliveries::Assignment;
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::Refused;
 pub use exclude::NewExclusion;
@@ -45,7 +47,7 @@ pub use policy::{
 };
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
-pub use webhooks::{Assignment, NewWebhook};
+pub use webhooks::NewWebhook;
 pub use withdraw::{Affected, Outstanding};
 
 // What `api` asks with and renders, so that it need not know the store and the signer.

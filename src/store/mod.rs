@@ -14,6 +14,7 @@ mod bulk;
 mod columns;
 mod connection;
 mod delegations;
+mod deliveries;
 mod error;
 mod exclusions;
 mod grants;
