@@ -9,15 +9,14 @@ use utoipa::ToSchema;
 use super::Service;
 use super::body::{Body, wrong};
 use super::caller::Administrator;
-use super::idempotency::{self, Takes};
+use super::idempotency::change;
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{Key, PageQuery, name, query};
 use super::view::PageView;
-use crate::authority::Attempt;
-use crate::callers::{NewApiKey, ShownApiKey, USUAL_OVERLAP};
+use crate::callers::{KeyBy, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 use crate::domain::api_key::{ApiKey, KeyState};
-use crate::domain::{AccountId, Caller, Network, Role, Time};
+use crate::domain::{AccountId, Network, Role, Time};
 
 /// A key to be made.
 #[derive(Debug, ToSchema)]
@@ -123,6 +122,15 @@ impl ApiKeyView {
     }
 }
 
+impl ShownApiKeyView {
+    fn at(now: Time, made: ShownApiKey) -> Self {
+        Self {
+            kept: ApiKeyView::at(now, made.kept),
+            key: made.key,
+        }
+    }
+}
+
 /// Make an API key. The answer is the only time that it is shown.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "callers", security(("bearer" = [])),
     request_body = NewApiKeyBody,
@@ -147,15 +155,15 @@ pub(super) async fn create_api_key(
         allow_from: body.take_if_set("allow_from")?.unwrap_or_default(),
     };
     body.done()?;
-    let (data, by) = (service.clone(), caller.clone());
-    let create = async move |_| {
-        let made = data.callers.api_keys().create(&by, new).await?;
+    let now = service.authority.clock.now();
+    let view = move |made: ShownApiKey| {
         let location = format!("/v1/api-keys/{}", made.kept.id);
-        Ok(HttpResponse::Created()
+        HttpResponse::Created()
             .insert_header((header::LOCATION, location))
-            .json(shown(&data, made)))
+            .json(ShownApiKeyView::at(now, made))
     };
-    once(&service, &request, &caller, create).await
+    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().create(by, new).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// List the API keys, in the order of their ids.
@@ -205,12 +213,10 @@ pub(super) async fn rotate_api_key(
     let mut body = body.read_if_any().await?;
     let overlap = body.take_if_set("overlap")?.unwrap_or(USUAL_OVERLAP);
     body.done()?;
-    let (data, by) = (service.clone(), caller.clone());
-    let rotate = async move |_| {
-        let made = data.callers.api_keys().rotate(&by, &id, overlap).await?;
-        Ok(HttpResponse::Ok().json(shown(&data, made)))
-    };
-    once(&service, &request, &caller, rotate).await
+    let now = service.authority.clock.now();
+    let view = move |made| HttpResponse::Ok().json(ShownApiKeyView::at(now, made));
+    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().rotate(by, &id, overlap).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// Say when an API key ends.
@@ -231,13 +237,9 @@ pub(super) async fn expire_api_key(
     let mut body = body.read().await?;
     let at = body.need::<Instant>("at")?;
     body.done()?;
-    let (data, by) = (service.clone(), caller.clone());
-    let expire = async move |_| {
-        let changed = data.callers.api_keys().expire(&by, &id, at.0).await?;
-        let now = data.authority.clock.now();
-        Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
-    };
-    once(&service, &request, &caller, expire).await
+    let view = changed(&service);
+    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().expire(by, &id, at.0).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// Make an API key useless from now on, with all of its secrets.
@@ -253,34 +255,15 @@ pub(super) async fn revoke_api_key(
 ) -> Result<HttpResponse, Problem> {
     let id = key_id(&request)?;
     body.read_if_any().await?.done()?;
-    let (data, by) = (service.clone(), caller.clone());
-    let revoke = async move |_| {
-        let changed = data.callers.api_keys().revoke(&by, &id).await?;
-        let now = data.authority.clock.now();
-        Ok(HttpResponse::Ok().json(ApiKeyView::at(now, changed)))
-    };
-    once(&service, &request, &caller, revoke).await
+    let view = changed(&service);
+    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().revoke(by, &id).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
-/// A secret is shown once, and so is in no row that an answer could be made of again. After a crash between the change and
-/// its answer the change is done anew: of a secret that nobody was shown nobody can make use.
-async fn once<F>(
-    service: &Data<Service>,
-    request: &HttpRequest,
-    caller: &Caller,
-    change: F,
-) -> Result<HttpResponse, Problem>
-where
-    F: AsyncFnOnce(Option<Attempt>) -> Result<HttpResponse, Problem> + 'static,
-{
-    idempotency::request(service, request, caller, Takes::First, change).await
-}
-
-fn shown(service: &Service, made: ShownApiKey) -> ShownApiKeyView {
-    ShownApiKeyView {
-        kept: ApiKeyView::at(service.authority.clock.now(), made.kept),
-        key: made.key,
-    }
+/// Shows a key that was changed now.
+fn changed(service: &Service) -> impl Fn(ApiKey) -> HttpResponse + Send + 'static {
+    let now = service.authority.clock.now();
+    move |key| HttpResponse::Ok().json(ApiKeyView::at(now, key))
 }
 
 /// The key of the path. What cannot be an id names no key.

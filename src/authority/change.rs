@@ -57,7 +57,7 @@ impl Authority {
         subject: impl ToString,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {
-        let Some((attempt, mut seal)) = by.again else {
+        let Some((attempt, mut seal)) = by.into_again() else {
             return self.change(event, subject, work).await;
         };
         let acting = Acting::new(event.caller(), &self.clock);

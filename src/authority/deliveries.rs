@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::webhooks::{of_its_account, webhook};
+use super::subscribe::{of_its_account, webhook};
 use super::{Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;

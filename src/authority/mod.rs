@@ -26,7 +26,8 @@ mod read;
 mod renewals;
 mod scope;
 mod signers;
-mod webhooks;
+mod subscribe;
+
 mod withdraw;
 
 pub use accounts::NewAccount;
@@ -41,13 +42,13 @@ pub use feed::{Feed, GrantStatus};
 pub use issue::{IssueError, Issued};
 pub use limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use lookup::Known;
-pub use once::{By, Sealing};
+pub use once::By;
 pub use policy::{
     Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
 };
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
-pub use webhooks::NewWebhook;
+pub use subscribe::NewWebhook;
 pub use withdraw::{Affected, Outstanding};
 
 // What `api` asks with and renders, so that it need not know the store and the signer.

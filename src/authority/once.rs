@@ -4,46 +4,13 @@
 //! transaction that does what was asked; or, where it needs a signature, after that one, and before anybody gets it.
 
 use super::{Authority, Refused};
-use crate::domain::Caller;
 use crate::store::{Attempt, Repeated, StoreError, Tx};
 
 /// How many keys are forgotten in one transaction: so few that nobody waits for it.
 const FORGOTTEN_AT_ONCE: u32 = 500;
 
-/// Makes what is kept of an outcome; of one that decides nothing, nothing.
-pub type Sealing<T> =
-    Box<dyn FnMut(Result<&T, &Refused>) -> Result<Option<Vec<u8>>, StoreError> + Send>;
-
-/// By whom something is asked that is answered with a `T`, and whether it may be asked again. A caller alone asks once.
-#[expect(missing_debug_implementations, reason = "holds a closure")]
-pub struct By<'a, T> {
-    caller: &'a Caller,
-    pub(super) again: Option<(Attempt, Sealing<T>)>,
-}
-
-impl<'a, T> From<&'a Caller> for By<'a, T> {
-    fn from(caller: &'a Caller) -> Self {
-        Self {
-            caller,
-            again: None,
-        }
-    }
-}
-
-impl<'a, T> By<'a, T> {
-    /// Somebody who may come again with the same request.
-    #[must_use]
-    pub fn again(caller: &'a Caller, attempt: Attempt, seal: Sealing<T>) -> Self {
-        Self {
-            caller,
-            again: Some((attempt, seal)),
-        }
-    }
-
-    pub(super) const fn caller(&self) -> &'a Caller {
-        self.caller
-    }
-}
+/// By whom something is asked, of the authority if nothing else is said.
+pub type By<'a, T, E = Refused> = crate::store::By<'a, T, E>;
 
 impl Authority {
     /// What a request is to be told without being done, as far as it is known already. Blocks.

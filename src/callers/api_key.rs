@@ -6,7 +6,7 @@ mod memory;
 mod session;
 mod uses;
 
-pub use keep::{ApiKeyError, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+pub use keep::{ApiKeyError, By, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 pub use session::AccessToken;
 
 use std::net::IpAddr;

@@ -27,7 +27,8 @@ mod standing;
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use anchors::AnchorsError;
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
+    AccessToken, ApiKeyError, ApiKeys, By as KeyBy, LONGEST_OVERLAP, NewApiKey, ShownApiKey,
+    USUAL_OVERLAP,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, Claim, RoleFrom};

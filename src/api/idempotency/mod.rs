@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::Service;
 use super::problem::Problem;
-use crate::authority::{Attempt, By, Refused, Repeated, StoreError};
+use crate::authority::{Attempt, By, Repeated, StoreError};
 use crate::callers::{Seal, Seals};
 use crate::domain::hex::hex;
 use crate::domain::{Caller, IdempotencyKey};
@@ -94,15 +94,16 @@ impl Digesting {
 }
 
 /// Does a change, once if the request has a key: its answer is kept in the transaction that does it.
-pub(super) async fn change<T, E>(
+pub(super) async fn change<T, R, E>(
     service: &Data<Service>,
     request: &HttpRequest,
     caller: &Caller,
     view: impl Fn(T) -> HttpResponse + Send + 'static,
-    verb: impl AsyncFnOnce(By<'_, T>) -> Result<T, E>,
+    verb: impl AsyncFnOnce(By<'_, T, R>) -> Result<T, E>,
 ) -> Result<HttpResponse, Problem>
 where
     T: Clone,
+    R: Clone + Into<Problem>,
     E: Into<Problem>,
 {
     let keyed = match begin(service, request, caller).await? {
@@ -112,11 +113,11 @@ where
     };
     let answered = Arc::new(Mutex::new(None));
     let (place, sealing) = (Arc::clone(&answered), keyed.sealing());
-    let seal = Box::new(move |outcome: Result<&T, &Refused>| {
+    let seal = Box::new(move |outcome: Result<&T, &R>| {
         let answer = match outcome {
             Ok(done) => Answer::of(view(done.clone())),
             Err(refused) => {
-                let problem = Problem::from(refused.clone());
+                let problem: Problem = refused.clone().into();
                 if !problem.is_decided() {
                     return Ok(None);
                 }

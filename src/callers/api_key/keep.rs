@@ -69,8 +69,11 @@ impl std::fmt::Debug for ShownApiKey {
     }
 }
 
+/// By whom something is asked of the keys.
+pub type By<'a, T> = crate::store::By<'a, T, ApiKeyError>;
+
 /// Why a key is not made or changed.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum ApiKeyError {
     #[error("only an admin keeps API keys")]
     Forbidden,
@@ -102,8 +105,13 @@ impl ApiKeys {
     ///
     /// # Errors
     /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
-    pub async fn create(&self, by: &Caller, new: NewApiKey) -> Result<ShownApiKey, ApiKeyError> {
-        must_be_admin(by)?;
+    pub async fn create(
+        &self,
+        by: impl Into<By<'_, ShownApiKey>>,
+        new: NewApiKey,
+    ) -> Result<ShownApiKey, ApiKeyError> {
+        let by = by.into();
+        must_be_admin(by.caller())?;
         let (now, mut new) = (self.clock.now(), new);
         new.accounts = standing(new.role, new.accounts)?;
         new.allow_from.sort_unstable();
@@ -133,24 +141,23 @@ impl ApiKeys {
                 last_used_at: None,
             },
         };
-        let (caller, row) = (by.clone(), kept.clone());
+        let caller = by.caller().clone();
         let work = move |tx: &mut Tx<'_>| {
-            let key = &row.key;
+            let key = &kept.key;
             let known = tx.accounts(&key.accounts.iter().collect::<Vec<_>>())?;
             let is_known = |id: &&AccountId| known.iter().any(|account| account.id == **id);
             if let Some(unknown) = key.accounts.iter().find(|id| !is_known(id)) {
                 return Err(ApiKeyError::UnknownAccount(unknown.clone()));
             }
-            tx.insert_api_key(&row)?;
+            tx.insert_api_key(&kept)?;
             let detail = json!({
                 "role": key.role, "accounts": key.accounts, "label": key.label,
                 "expires_at": key.validity.expires_at, "allow_from": key.allow_from,
             });
-            Ok(record(tx, &caller, now, "create-api-key", key, detail)?)
+            record(tx, &caller, now, "create-api-key", key, detail)?;
+            Ok(shown(key.clone(), &secret))
         };
-        let acting = Acting::new(by, &self.clock);
-        self.store.change(acting, "create-api-key", work).await?;
-        Ok(shown(kept.key, &secret))
+        self.write(by, "create-api-key", work).await
     }
 
     /// Gives a key another secret, which is returned and not shown again. The old one works for `overlap` seconds more; one
@@ -160,7 +167,7 @@ impl ApiKeys {
     /// [`ApiKeyError`] if there is no such key, or it has ended.
     pub async fn rotate(
         &self,
-        by: &Caller,
+        by: impl Into<By<'_, ShownApiKey>>,
         id: &str,
         overlap: u32,
     ) -> Result<ShownApiKey, ApiKeyError> {
@@ -181,15 +188,21 @@ impl ApiKeys {
             let (secret, until) = (key.validity.secret, key.validity.previous_until);
             Ok(Some(json!({ "secret": secret, "previous_until": until })))
         };
-        let kept = self.change(by, id, "rotate-api-key", rotate).await?;
-        Ok(shown(kept, &secret))
+        let view = move |key: ApiKey| shown(key, &secret);
+        self.change(by.into(), id, "rotate-api-key", (rotate, view))
+            .await
     }
 
     /// Says when a key ends: at an instant to come, sooner or later than was said before.
     ///
     /// # Errors
     /// [`ApiKeyError`] if there is no such key, it has ended already, or the instant is past.
-    pub async fn expire(&self, by: &Caller, id: &str, at: Time) -> Result<ApiKey, ApiKeyError> {
+    pub async fn expire(
+        &self,
+        by: impl Into<By<'_, ApiKey>>,
+        id: &str,
+        at: Time,
+    ) -> Result<ApiKey, ApiKeyError> {
         let expire = move |kept: &mut KeptApiKey, now: Time| {
             must_not_have_ended(kept, now)?;
             if at < now {
@@ -198,21 +211,27 @@ impl ApiKeys {
             let changed = kept.key.validity.expires_at.replace(at) != Some(at);
             Ok(changed.then(|| json!({ "expires_at": at })))
         };
-        self.change(by, id, "expire-api-key", expire).await
+        self.change(by.into(), id, "expire-api-key", (expire, |key| key))
+            .await
     }
 
     /// Makes a key useless from now on, with all of its secrets. Can be repeated.
     ///
     /// # Errors
     /// [`ApiKeyError`] if there is no such key.
-    pub async fn revoke(&self, by: &Caller, id: &str) -> Result<ApiKey, ApiKeyError> {
+    pub async fn revoke(
+        &self,
+        by: impl Into<By<'_, ApiKey>>,
+        id: &str,
+    ) -> Result<ApiKey, ApiKeyError> {
         let revoke = |kept: &mut KeptApiKey, now: Time| {
             let validity = &mut kept.key.validity;
             let changed = validity.revoked_at.is_none();
             validity.revoked_at.get_or_insert(now);
             Ok(changed.then(|| json!({})))
         };
-        self.change(by, id, "revoke-api-key", revoke).await
+        self.change(by.into(), id, "revoke-api-key", (revoke, |key| key))
+            .await
     }
 
     /// A page of the keys, in the order of their ids. Blocks.
@@ -233,30 +252,49 @@ impl ApiKeys {
         self.store.read(|tx| Ok(find(tx, id)?.key))
     }
 
-    /// Changes a key; the change says what the trail is to hold, or nothing if there was nothing to change.
-    async fn change(
+    /// Changes a key; the change says what the trail is to hold, or nothing if there was nothing to change. Then the key is
+    /// shown.
+    async fn change<T: Send + 'static>(
         &self,
-        by: &Caller,
+        by: By<'_, T>,
         id: &str,
         action: &'static str,
-        mut change: impl FnMut(&mut KeptApiKey, Time) -> Result<Option<Value>, ApiKeyError>
-        + Send
-        + 'static,
-    ) -> Result<ApiKey, ApiKeyError> {
-        must_be_admin(by)?;
-        let (now, caller, key) = (self.clock.now(), by.clone(), id.to_owned());
+        (mut change, show): (
+            impl FnMut(&mut KeptApiKey, Time) -> Result<Option<Value>, ApiKeyError> + Send + 'static,
+            impl Fn(ApiKey) -> T + Send + 'static,
+        ),
+    ) -> Result<T, ApiKeyError> {
+        must_be_admin(by.caller())?;
+        let (now, caller, key) = (self.clock.now(), by.caller().clone(), id.to_owned());
         let work = move |tx: &mut Tx<'_>| {
             let mut kept = find(tx, &key)?;
             if let Some(detail) = change(&mut kept, now)? {
                 tx.update_api_key(&kept)?;
                 record(tx, &caller, now, action, &kept.key, detail)?;
             }
-            Ok::<_, ApiKeyError>(kept.key)
+            Ok(show(kept.key))
         };
-        let acting = Acting::new(by, &self.clock);
-        let changed = self.store.change(acting, action, work).await?;
+        let changed = self.write(by, action, work).await?;
         self.forget(id);
         Ok(changed)
+    }
+
+    /// Does `work` in a transaction, and once, if whoever asks may come again.
+    async fn write<T: Send + 'static>(
+        &self,
+        by: By<'_, T>,
+        name: &'static str,
+        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, ApiKeyError> + Send + 'static,
+    ) -> Result<T, ApiKeyError> {
+        let acting = Acting::new(by.caller(), &self.clock);
+        let Some((attempt, mut seal)) = by.into_again() else {
+            return self.store.change(acting, name, work).await;
+        };
+        // What is refused is undone, and kept as an answer.
+        let once = move |tx: &mut Tx<'_>| tx.savepoint(&mut work);
+        let seal = move |outcome: &Result<T, ApiKeyError>| seal(outcome.as_ref());
+        let done = self.store.change_once(acting, name, attempt, once, seal);
+        done.await
     }
 }
 

@@ -2,11 +2,13 @@
 //! real processes.
 
 use tn_authority::authority::{Attempt, IssueError, Issued, Repeated, StoreError};
+use tn_authority::callers::{ApiKeyError, KeyBy, NewApiKey, ShownApiKey};
 use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{AccountId, Role, TokenRequest};
 use uuid::Uuid;
 
+use crate::service::Api;
 use crate::support::{World, account, at_once, request, wait};
 
 both! {
@@ -15,6 +17,7 @@ both! {
     what_would_not_be_granted_any_more_is_not_signed,
     two_with_one_key_in_one_batch_are_one_grant,
     a_bulk_is_recorded_once,
+    a_secret_that_nobody_was_shown_is_the_answer,
 }
 
 const LEASE: i64 = 10;
@@ -227,4 +230,32 @@ fn a_bulk_is_recorded_once(world: World) {
     };
     assert_eq!(jtis(&mint_all(&next)), jtis(&lost));
     assert_eq!(world.grants(), recorded);
+}
+
+fn a_secret_that_nobody_was_shown_is_the_answer(api: Api) {
+    let keys = api.service.callers.api_keys();
+    let admin = api.world.caller(Role::Admin, &[]);
+    let made = NewApiKey::new(Role::Auditor, Vec::new());
+    let made = wait(keys.create(&admin, made)).expect("a key");
+    let rotate = |attempt: Attempt| {
+        let seal = |outcome: Result<&ShownApiKey, &ApiKeyError>| {
+            Ok(outcome.ok().map(|shown| shown.key.clone().into_bytes()))
+        };
+        let by = KeyBy::again(&admin, attempt, Box::new(seal));
+        wait(keys.rotate(by, &made.kept.id, 60))
+    };
+    // Its process is gone before it can answer.
+    let lost = rotate(attempt(&api.world, "k")).expect("a secret");
+    api.world.seconds_pass(LEASE);
+    let again = rotate(attempt(&api.world, "k"));
+    let Err(ApiKeyError::Store(StoreError::Repeated(Repeated::Answered(answer)))) = again else {
+        panic!("expected that it came before, got {again:?}")
+    };
+    assert_eq!(answer, lost.key.as_bytes());
+    let known = keys.get(&admin, &made.kept.id).expect("a key");
+    // So the secret that is in use goes on to work for as long as was said.
+    assert_eq!(known.validity.secret, 2);
+    for key in [&made.key, &lost.key] {
+        api.get(key, "/v1/audit-events").with(200);
+    }
 }

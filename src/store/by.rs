@@ -1,0 +1,48 @@
+//! By whom something is asked, and whether it may be asked again.
+
+use super::attempts::Attempt;
+use super::error::StoreError;
+use crate::domain::Caller;
+
+/// Makes what is kept of an outcome; of one that decides nothing, nothing.
+pub type Sealing<T, E> =
+    Box<dyn FnMut(Result<&T, &E>) -> Result<Option<Vec<u8>>, StoreError> + Send>;
+
+/// By whom something is asked that is answered with a `T` or refused with an `E`, and whether it may be asked again. A caller
+/// alone asks once.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct By<'a, T, E> {
+    caller: &'a Caller,
+    again: Option<(Attempt, Sealing<T, E>)>,
+}
+
+impl<'a, T, E> From<&'a Caller> for By<'a, T, E> {
+    fn from(caller: &'a Caller) -> Self {
+        Self {
+            caller,
+            again: None,
+        }
+    }
+}
+
+impl<'a, T, E> By<'a, T, E> {
+    /// Somebody who may come again with the same request.
+    #[must_use]
+    pub fn again(caller: &'a Caller, attempt: Attempt, seal: Sealing<T, E>) -> Self {
+        Self {
+            caller,
+            again: Some((attempt, seal)),
+        }
+    }
+
+    #[must_use]
+    pub const fn caller(&self) -> &'a Caller {
+        self.caller
+    }
+
+    /// The request that may come again, and what is kept of its outcome.
+    #[must_use]
+    pub fn into_again(self) -> Option<(Attempt, Sealing<T, E>)> {
+        self.again
+    }
+}
