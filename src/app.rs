@@ -10,7 +10,7 @@ mod signals;
 
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use proofs::{Checked, ProofsError, check_issuers};
-pub use signals::on_termination;
+pub use signals::{on_hangup, on_termination};
 
 use std::fs;
 use std::future::Future;

@@ -1,5 +1,6 @@
-//! SIGTERM and SIGINT, for commands that wait.
+//! Signals, for commands that wait.
 
+use std::future::Future;
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -41,4 +42,18 @@ pub fn on_termination() -> io::Result<Receiver<()>> {
     let gone = || io::Error::other("the thread that listens to signals is gone");
     started.recv().map_err(|_| gone())??;
     Ok(told)
+}
+
+/// Does something when SIGHUP comes: whoever was at the terminal has closed it. Must be called where
+/// [`block_on`](super::block_on) runs.
+///
+/// # Errors
+/// What the system says, if signals cannot be listened to.
+pub fn on_hangup(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    rt::spawn(async move {
+        hangups.recv().await;
+        then.await;
+    });
+    Ok(())
 }

@@ -35,9 +35,11 @@ Its case:
   [[case]]
   name = \"acme gets no CA certificate\"
   caller = { role = \"account\", accounts = [\"acme\"] }   # `id` too, for policies that name a caller
-  action = \"mint\"                                    # or ask, read, manage, provision
+  action = \"mint\"                                    # or ask, read, manage, provision,
+                                                     # mint-claim-constraints
   account = \"acme\"                                   # `carrier = true`, if it is the carrier's own
-  token = { ca = true }                              # lifetime, entries, numbers, largest, spcs
+  token = { ca = true }                              # lifetime, entries, numbers, largest,
+                                                     # spcs, renewal
   at = \"2026-01-02T08:00:00Z\"                        # Monday at noon, if it is not said
   expect = \"deny\"                                    # or allow
   code = \"no-ca-for-acme\"                            # of the refusal

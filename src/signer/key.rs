@@ -228,15 +228,19 @@ fn type_name(id: Id) -> String {
     }
 }
 
-/// Warns when others than the owner may read a secret.
+/// Warns when others than the owner may read a secret. A file of root's may be readable by its group, which is the service's.
 #[cfg(unix)]
 pub(super) fn warn_if_open_to_others(what: &str, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
-    let mode = fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o777);
-    if mode & 0o077 != 0 {
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let (mode, is_roots) = (metadata.mode() & 0o777, metadata.uid() == 0);
+    if mode & if is_roots { 0o037 } else { 0o077 } != 0 {
         let path = path.display().to_string();
+        let closed = if is_roots { "640" } else { "600" };
         let mode = format!("{mode:03o}");
-        log::warn!(path, mode; "the file of the {what} is open to other users than its owner; chmod 600 closes it");
+        log::warn!(path, mode; "the file of the {what} is open to other users than its owner; chmod {closed} closes it");
     }
 }
 

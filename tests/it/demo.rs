@@ -84,14 +84,15 @@ impl Kept {
         serde_json::from_str(found.expect(start)).expect("JSON")
     }
 
-    fn stop(mut self) {
-        let term = Command::new("kill")
+    fn ends_well_by(mut self, signal: &str) {
+        let sent = Command::new("kill")
+            .arg(signal)
             .arg(self.demo.id().to_string())
             .status()
             .expect("kill");
-        assert!(term.success());
+        assert!(sent.success());
         let ended = self.demo.wait().expect("the end of the demo");
-        assert!(ended.success(), "SIGTERM ends it well, not with {ended}");
+        assert!(ended.success(), "{signal} ends it well, not with {ended}");
     }
 }
 
@@ -100,6 +101,11 @@ impl Drop for Kept {
         let _ = self.demo.kill();
         let _ = self.demo.wait();
     }
+}
+
+#[test]
+fn a_demo_ends_with_its_terminal() {
+    Kept::start().ends_well_by("-HUP");
 }
 
 #[test]
@@ -151,7 +157,7 @@ fn a_token_of_the_demo_passes_an_independent_check() {
             text(&refused.stderr)
         );
     }
-    kept.stop();
+    kept.ends_well_by("-TERM");
 }
 
 /// What the README tells to do by hand, as it is printed there.
@@ -195,5 +201,5 @@ fn the_commands_of_the_readme_work() {
     ] {
         assert!(shown.contains(part), "no `{part}` in:\n{shown}");
     }
-    kept.stop();
+    kept.ends_well_by("-TERM");
 }

@@ -89,6 +89,8 @@ impl House {
                 app::open_with_signer(&config, &Clock::system()).map_err(|e| e.to_string())?;
             app::block_on(async {
                 let running = app::start(Arc::new(service), &config).map_err(|e| e.to_string())?;
+                let stopper = running.stopper();
+                app::on_hangup(async move { stopper.stop().await }).map_err(|e| e.to_string())?;
                 let _ = started.send(running.stopper());
                 running.wait().await.map_err(|e| e.to_string())
             })

@@ -29,7 +29,8 @@ const CA_REFUSES: u8 = 4;
 
 /// Get a certificate for numbers from a CA, over ACME (RFC 8555, RFC 9448), with a token of the authority that lent them.
 ///
-/// Exit 0 done, or stopped by SIGTERM; 1 it could not be done; 3 the authority refuses; 4 the CA refuses.
+/// Exit 0 done, or stopped by SIGTERM or SIGINT; 1 it could not be done; 2 the arguments are wrong; 3 the authority refuses; 4 the CA
+/// refuses.
 #[derive(Debug, clap::Args)]
 #[expect(
     clippy::struct_excessive_bools,
