@@ -19,6 +19,7 @@ both!(
     a_dialect_is_set_by_put_and_kept_otherwise,
     the_public_key_stands_in_place_of_its_fingerprint,
     no_other_key_does,
+    a_key_beside_its_curve_is_no_key,
 );
 
 /// One number whose DER spells differently in the two alphabets: `+` and padding.
@@ -334,6 +335,33 @@ fn no_other_key_does(api: Api) {
         .expect("an object")
         .remove("fingerprint");
     api.ask(&both).problem(400, "missing-member");
+    assert_eq!(api.world.grants(), []);
+}
+
+/// A CA cannot take such a key, so a token for it would be for nobody.
+fn a_key_beside_its_curve_is_no_key(api: Api) {
+    let octets = |n: usize, first: u8| {
+        let mut octets = vec![0; n];
+        octets[0] = first;
+        json!(Spelling::Url.encode(&octets))
+    };
+    let ec = |crv: &str, n: usize| json!({ "kty": "EC", "crv": crv, "x": octets(n, 1), "y": octets(n, 1) });
+    let okp =
+        |crv: &str, n: usize, first: u8| json!({ "kty": "OKP", "crv": crv, "x": octets(n, first) });
+    for (key, curve) in [
+        (ec("P-256", 32), "P-256"),
+        (ec("P-384", 48), "P-384"),
+        (ec("P-521", 66), "P-521"),
+        (okp("Ed25519", 32, 2), "Ed25519"),
+        (okp("Ed448", 57, 2), "Ed448"),
+    ] {
+        let said = format!("`jwk`: the point is not on the curve {curve}");
+        let problem = api.ask(&asking_with(&key)).problem(400, "malformed-jwk");
+        assert!(
+            member(&problem, "detail").starts_with(&said),
+            "{problem}: {said}"
+        );
+    }
     assert_eq!(api.world.grants(), []);
 }
 
