@@ -230,7 +230,7 @@ fn type_name(id: Id) -> String {
 
 /// Warns when others than the owner may read a secret.
 #[cfg(unix)]
-pub(super) fn warn_if_open_to_others(what: &str, path: &Path) {
+pub fn warn_if_open_to_others(what: &str, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     let mode = fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o777);
     if mode & 0o077 != 0 {
@@ -241,4 +241,4 @@ pub(super) fn warn_if_open_to_others(what: &str, path: &Path) {
 }
 
 #[cfg(not(unix))]
-pub(super) fn warn_if_open_to_others(_what: &str, _path: &Path) {}
+pub fn warn_if_open_to_others(_what: &str, _path: &Path) {}
