@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Service;
-use super::body::{Body, Members};
+use super::body::{Body, Members, wrong};
 use super::caller::{Asking, Manager, Proven};
 use super::idempotency::{self, Takes, change};
 use super::instant::Instant;
@@ -46,7 +46,7 @@ pub(super) struct NewRenewalBody {
     not_after: Option<Instant>,
     /// The one caller that may use it, such as the id of an API key with role renewer; whoever may mint for the account, if
     /// none is named.
-    #[schema(example = "3f9c2b7a51d04e68")]
+    #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
     caller: Option<String>,
 }
 
@@ -208,6 +208,9 @@ fn new_renewal(mut body: Members) -> Result<NewRenewal, Problem> {
         not_after: body.time("not_after")?,
         caller: body.text("caller")?,
     };
+    if new.caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        return Err(wrong("caller", &"is empty, and so the id of nobody"));
+    }
     body.done()?;
     Ok(new)
 }
