@@ -16,6 +16,7 @@ both!(
     a_strict_account_is_refused_what_a_legacy_one_gets,
     a_legacy_account_gets_back_what_it_wrote,
     malformed_der_is_refused_in_every_dialect,
+    a_complaint_speaks_of_the_form_that_was_meant,
     a_dialect_is_set_by_put_and_kept_otherwise,
     the_public_key_stands_in_place_of_its_fingerprint,
     no_other_key_does,
@@ -158,6 +159,41 @@ fn malformed_der_is_refused_in_every_dialect(api: Api) {
         }
     }
     assert_eq!(api.world.grants(), []);
+}
+
+fn a_complaint_speaks_of_the_form_that_was_meant(api: Api) {
+    speaks(&api, "acme", "legacy");
+    for (text, why) in [
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE",
+            "the padding `=` of padded base64 is missing or wrong",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE==",
+            "the padding `=` of padded base64 is missing or wrong",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE=\n",
+            "byte 0x0a at offset 24 is not in the alphabet of padded base64",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDF=",
+            "the bits after the last byte are not zero: a second spelling of the same value",
+        ),
+        (
+            "MA-iDRYLMTIxMjU1NTEwMDE=",
+            "padding `=` in base64url (RFC 7515 §2 has none)",
+        ),
+        (
+            "MA-iDRYLMTIxMjU1NTEwMDE\n",
+            "byte 0x0a at offset 23 is not in the alphabet of base64url",
+        ),
+    ] {
+        let problem = api
+            .ask(&asking_tkvalue(text))
+            .problem(400, "malformed-tkvalue");
+        assert_eq!(problem["detail"], format!("`tkvalue`: {why}"), "{text:?}");
+    }
 }
 
 fn a_dialect_is_set_by_put_and_kept_otherwise(api: Api) {
