@@ -14,6 +14,7 @@ use super::idempotency::{self, Takes, change};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{Key, PageQuery, id, query};
+use super::reading::Id;
 use super::token::{
     AnyTokenBody, TokenView, fingerprint_of, forget_if_ended, list_of, token_request,
 };
@@ -201,7 +202,7 @@ pub(super) async fn renew_token(
 fn new_renewal(mut body: Members) -> Result<NewRenewal, Problem> {
     let new = NewRenewal {
         account: body.need("account")?,
-        delegation: body.need("delegation")?,
+        delegation: body.need::<Id>("delegation")?.0,
         list: list_of(&body.need::<String>("tkvalue")?)?,
         fingerprint: fingerprint_of(&body.need::<String>("fingerprint")?)?,
         lifetime: body.need("lifetime")?,

@@ -11,9 +11,9 @@ use super::Service;
 use super::caller::Proven;
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{name, query};
+use super::query::{Limit, name, query};
 use super::view::RangeView;
-use crate::authority::{Feed, GrantStatus, Page};
+use crate::authority::{Feed, GrantStatus};
 use crate::domain::grant::{GrantState, Jti};
 use crate::domain::withdrawal::{Cause, Withdrawn};
 
@@ -29,8 +29,8 @@ pub(super) struct FeedQuery {
     #[param(minimum = 0, default = 0)]
     after: Option<i64>,
     /// How many items at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
 }
 
 /// A page of the feed.
@@ -149,14 +149,14 @@ pub(super) async fn follow_withdrawals(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: FeedQuery = query(&request)?;
-    let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or(100));
-    if after < 0 || !(1..=Page::MAX_LIMIT).contains(&limit) {
-        let why = format!(
-            "`after` is not negative, and `limit` is 1 to {}",
-            Page::MAX_LIMIT
-        );
-        return Err(Problem::malformed("malformed-query", why));
+    let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or_default());
+    if after < 0 {
+        return Err(Problem::malformed(
+            "malformed-query",
+            "`after`: is not negative",
+        ));
     }
+    let limit = limit.get();
     let feed = web::block(move || service.authority.withdrawals(&caller, after, limit)).await??;
     Ok(HttpResponse::Ok().json(FeedView::from(feed)))
 }
