@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::Service;
-use super::caller::Proven;
+use super::caller::{Proven, count_failed_proof};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{Limit, name, query};
 use super::view::RangeView;
-use crate::authority::{Feed, GrantStatus};
+use crate::authority::{Feed, GrantStatus, Refused};
 use crate::domain::grant::{GrantState, Jti};
 use crate::domain::withdrawal::{Cause, Withdrawn};
 
@@ -162,6 +162,8 @@ pub(super) async fn follow_withdrawals(
 }
 
 /// Ask how a grant stands, as the CA that holds its token: the id in the token is the proof, no other is needed.
+///
+/// An id of no token counts as a request without valid credentials.
 #[utoipa::path(get, path = "/v1/grants/{jti}/status", tag = "for everybody",
     params(("jti" = String, Path, description = "The id of the token")),
     responses((status = 200, body = StatusView, description = "How it stands")))]
@@ -169,13 +171,22 @@ pub(super) async fn get_grant_status(
     service: Data<Service>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let not_found = || Problem::not_found("grant");
-    let jti = Jti::parse(&name(&request)?).ok_or_else(not_found)?;
-    let status = web::block(move || service.authority.grant_status(&jti)).await?;
-    let status = status.map_err(|refused| match refused {
-        crate::authority::Refused::NotFound(_) => not_found(),
-        other => other.into(),
-    })?;
+    let found = match Jti::parse(&name(&request)?) {
+        None => Err(Refused::NotFound("grant")),
+        Some(jti) => {
+            let data = service.clone();
+            web::block(move || data.authority.grant_status(&jti)).await?
+        }
+    };
+    let status = match found {
+        Ok(status) => status,
+        // Whoever has no token guesses, and has proven nothing.
+        Err(Refused::NotFound(_)) => {
+            count_failed_proof(&service, &request)?;
+            return Err(Problem::not_found("grant"));
+        }
+        Err(other) => return Err(other.into()),
+    };
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, STATUS_MAX_AGE))
         .json(StatusView::from(status)))
