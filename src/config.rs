@@ -132,7 +132,7 @@ pub struct Writer {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Signer {
-    /// A folder of keys and certificate chains, which is watched.
+    /// A folder of keys and certificate chains, which is watched. What the keys below name is used beside it.
     pub dir: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     /// A key in a module of hardware (RFC 7512).

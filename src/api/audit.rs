@@ -20,7 +20,8 @@ use super::Service;
 use super::caller::Reader;
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{Key, page, query};
+use super::query::{Key, Limit, page, query};
+use super::reading::Id;
 use super::view::PageView;
 use crate::authority::{AuditEvent, EventFilter, Page, PageOf};
 use crate::domain::{AccountId, Caller};
@@ -49,7 +50,7 @@ pub(super) struct EventsQuery {
     outcome: Option<String>,
     /// Those of this request: its `X-Request-Id`.
     #[param(value_type = Option<String>, format = Uuid)]
-    request_id: Option<Uuid>,
+    request_id: Option<Id>,
     /// Those from this instant on.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Instant>,
@@ -57,8 +58,8 @@ pub(super) struct EventsQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Instant>,
     /// How many items at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
@@ -150,7 +151,7 @@ pub(super) async fn list_audit_events(
         caller: query.caller,
         action: query.action,
         outcome: query.outcome,
-        request_id: query.request_id,
+        request_id: query.request_id.map(|id| id.0),
         from: query.from.map(|from| from.0),
         until: query.until.map(|until| until.0),
         within: None,

@@ -9,13 +9,16 @@ use actix_web::rt::time::timeout;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::Service;
 use super::idempotency::Digesting;
 use super::instant::Instant;
 use super::problem::Problem;
+use super::reading::{self, Id};
 use crate::domain::account::text_for_people;
 use crate::domain::{NumberRange, Time, Tn, block, strict_json};
 
@@ -132,9 +135,9 @@ impl Body {
                 digesting.done(&self.request);
                 Ok(bytes)
             }
-            Ok(Err(error)) => Err(Problem::malformed(
+            Ok(Err(_)) => Err(Problem::malformed(
                 "malformed-body",
-                format_args!("the body cannot be read: {error}"),
+                "the body broke off, or is not in the transfer coding that it announces",
             )),
             Err(_) => Err(Problem::too_large(limit)),
         }
@@ -167,9 +170,22 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn members(bytes: &[u8]) -> Result<Members, Problem> {
-    let value =
-        strict_json::from_slice(bytes).map_err(|e| Problem::malformed("malformed-json", e))?;
+    let value = strict_json::from_slice(bytes)
+        .map_err(|e| Problem::malformed("malformed-json", no_json(&e)))?;
     Members::of(value, "the body")
+}
+
+/// Where a body is no JSON, without the words of the library, which are made for those who write programs with it.
+fn no_json(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        // What `strict_json` says itself.
+        Category::Data => error.to_string(),
+        Category::Eof => "the body ends where its JSON does not".to_owned(),
+        Category::Syntax | Category::Io => {
+            format!("the body is not JSON: see line {line}, column {column}")
+        }
+    }
 }
 
 /// The members of an object that are not taken yet.
@@ -206,7 +222,7 @@ impl Members {
         name: &'static str,
     ) -> Result<Option<T>, Problem> {
         let value = self.0.shift_remove(name);
-        let parsed = value.map(|value| serde_json::from_value(value).map_err(|e| wrong(name, &e)));
+        let parsed = value.map(|value| reading::json(value).map_err(|e| wrong(name, &e)));
         parsed.transpose()
     }
 
@@ -239,6 +255,11 @@ impl Members {
     /// An instant, if it is there and not null.
     pub(super) fn time(&mut self, name: &'static str) -> Result<Option<Time>, Problem> {
         Ok(self.take_if_set::<Instant>(name)?.map(|instant| instant.0))
+    }
+
+    /// The id of a row, if it is there and not null.
+    pub(super) fn id(&mut self, name: &'static str) -> Result<Option<Uuid>, Problem> {
+        Ok(self.take_if_set::<Id>(name)?.map(|id| id.0))
     }
 
     /// Numbers: `{"start","count"}` or `{"block"}`.

@@ -1,6 +1,7 @@
 //! Who is asking, before anything else of a request is looked at.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -13,7 +14,7 @@ use super::Service;
 use super::exchange::RequestId;
 use super::problem::Problem;
 use crate::authority::{Action, Refused, TooMany};
-use crate::callers::{Callers, Offered, PresentedCertificate, Refusal, Unproven};
+use crate::callers::{Behind, Callers, Offered, PresentedCertificate, Refusal, Unproven};
 use crate::domain::{Caller, Role};
 use crate::telemetry::carried;
 
@@ -162,13 +163,26 @@ pub(super) async fn proof<T: Send + 'static>(
         Ok(proven) => Ok(proven),
         Err(unproven) => {
             // Whoever has valid credentials is not held up by others behind the same address.
-            if let (Some(from), true) = (from, unproven.blames_the_asker()) {
-                let limited = service.authority.limits.failed_proof(from);
-                limited.map_err(|too_many| refused(&service, too_many))?;
+            if unproven.blames_the_asker() {
+                count_from(&service, from)?;
             }
             Err(unproven.into())
         }
     }
+}
+
+/// Counts an address from which something was tried as a proof that is none.
+pub(super) fn count_failed_proof(service: &Service, request: &HttpRequest) -> Result<(), Problem> {
+    // What a proxy says wrongly names nobody, so the proxy itself is counted.
+    let from = behind(&service.callers, request).map(|behind| behind.from);
+    count_from(service, from.unwrap_or_else(|_| peer(request)))
+}
+
+fn count_from(service: &Service, from: Option<IpAddr>) -> Result<(), Problem> {
+    let limited = from.map(|from| service.authority.limits.failed_proof(from));
+    let limited = limited.transpose();
+    limited.map_err(|too_many| refused(service, too_many))?;
+    Ok(())
 }
 
 /// The caller, unless it asks too often.
@@ -192,15 +206,24 @@ fn offered(callers: &Callers, request: &HttpRequest) -> Result<Offered, Refusal>
         (Some(_), Some(_)) => return Err(Refusal::TwoFields),
         (Some(one), None) => Some(one.to_str().map_err(|_| Refusal::Scheme)?.to_owned()),
     };
-    let peer = request.peer_addr().map(|address| address.ip());
-    let own = request.conn_data::<PresentedCertificate>();
-    let all = |name: &str| request.headers().get_all(name).map(HeaderValue::as_bytes);
-    let behind = callers.trust().proxies.look_behind(peer, own, all)?;
+    let behind = behind(callers, request)?;
     Ok(Offered {
         authorization,
         from: behind.from,
         certificate: behind.certificate,
     })
+}
+
+/// Who stands behind the other end of the connection.
+fn behind(callers: &Callers, request: &HttpRequest) -> Result<Behind, Refusal> {
+    let own = request.conn_data::<PresentedCertificate>();
+    let all = |name: &str| request.headers().get_all(name).map(HeaderValue::as_bytes);
+    let proxies = &callers.trust().proxies;
+    proxies.look_behind(peer(request), own, all)
+}
+
+fn peer(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|address| address.ip())
 }
 
 fn service(request: &HttpRequest) -> Result<Data<Service>, Problem> {

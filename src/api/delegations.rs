@@ -63,7 +63,7 @@ pub(super) async fn create_delegation(
         account,
         numbers: body.range()?,
         ca: body.take("ca")?.unwrap_or(false),
-        parent: body.take_if_set("parent")?,
+        parent: body.id("parent")?,
         lend_on: body.take("lend_on")?.unwrap_or(false),
         lender_keeps: body.take("lender_keeps")?.unwrap_or(false),
         valid_from: body.time("valid_from")?,

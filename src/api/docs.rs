@@ -160,7 +160,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
         (
-            proves,
+            proves || path.ends_with("/status"),
             "429",
             "The caller, the account or the address asks too often; Retry-After says when to come again",
         ),

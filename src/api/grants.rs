@@ -10,7 +10,7 @@ use super::body::{Body, wrong};
 use super::caller::{Manager, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
-use super::query::{Key, name, page, query};
+use super::query::{Key, Limit, name, page, query};
 use super::view::{GrantView, PageView};
 use crate::authority::{By, GrantFilter};
 use crate::domain::grant::{GrantState, Jti};
@@ -30,8 +30,8 @@ pub(super) struct GrantsQuery {
     /// active, expired or withdrawn
     state: Option<String>,
     /// How many items at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }

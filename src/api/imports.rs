@@ -167,10 +167,10 @@ async fn take(
         let next = next
             .map_err(|_| Problem::too_slow())?
             .transpose()
-            .map_err(|error| {
+            .map_err(|_| {
                 Problem::malformed(
                     "malformed-body",
-                    format_args!("the table cannot be read: {error}"),
+                    "the table broke off, or is not in the transfer coding that it announces",
                 )
             })?;
         let over = next.is_none();

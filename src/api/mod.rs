@@ -24,6 +24,7 @@ mod jobs;
 mod numbers;
 mod problem;
 mod query;
+mod reading;
 mod renewals;
 mod signers;
 mod token;

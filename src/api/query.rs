@@ -1,12 +1,15 @@
 //! What stands in the address: names in the path, questions behind the `?`.
 
+use std::fmt;
+
 use actix_web::web::{Path, Query};
 use actix_web::{FromRequest as _, HttpRequest};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::problem::Problem;
+use super::reading;
 use crate::authority::Page;
 use crate::domain::AccountId;
 use crate::domain::grant::Jti;
@@ -28,9 +31,38 @@ pub(super) fn id(request: &HttpRequest, what: &str) -> Result<uuid::Uuid, Proble
 /// The questions, of which none is unknown and none is put twice. A `+` is a `+`: no value here has a space.
 pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     let text = request.query_string().replace('+', "%2B");
-    let query =
-        Query::<T>::from_query(&text).map_err(|e| Problem::malformed("malformed-query", e))?;
-    Ok(query.into_inner())
+    let pairs = Query::<Vec<(String, String)>>::from_query(&text);
+    let pairs = pairs.map_err(|_| malformed("what stands behind the `?` cannot be read"))?;
+    reading::parameters(pairs.into_inner()).map_err(malformed)
+}
+
+fn malformed(why: impl fmt::Display) -> Problem {
+    Problem::malformed("malformed-query", why)
+}
+
+/// How many items at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit(u16);
+
+impl Limit {
+    pub(super) const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(DEFAULT_LIMIT)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let limit = u16::deserialize(deserializer).ok();
+        let limit = limit.filter(|limit| (1..=Page::MAX_LIMIT).contains(limit));
+        let expected = format_args!("expected a whole number from 1 to {}", Page::MAX_LIMIT);
+        limit.map(Self).ok_or_else(|| de::Error::custom(expected))
+    }
 }
 
 /// Which page of a list.
@@ -39,8 +71,8 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Pro
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// How many items at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
@@ -79,17 +111,16 @@ impl Key {
 }
 
 /// The page that these two ask for.
-pub(super) fn page(limit: Option<u16>, cursor: Option<String>, key: Key) -> Result<Page, Problem> {
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=Page::MAX_LIMIT).contains(&limit) {
-        let detail = format_args!("`limit` is 1 to {}", Page::MAX_LIMIT).to_string();
-        return Err(Problem::malformed("malformed-query", detail));
-    }
+pub(super) fn page(
+    limit: Option<Limit>,
+    cursor: Option<String>,
+    key: Key,
+) -> Result<Page, Problem> {
+    let limit = limit.unwrap_or_default().get();
     match cursor {
-        Some(cursor) if !key.is(&cursor) => Err(Problem::malformed(
-            "malformed-query",
-            "`cursor` is not one that this service gave",
-        )),
+        Some(cursor) if !key.is(&cursor) => {
+            Err(malformed("`cursor` is not one that this service gave"))
+        }
         cursor => Ok(Page::new(limit, cursor)),
     }
 }

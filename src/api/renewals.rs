@@ -8,12 +8,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Service;
-use super::body::{Body, Members};
+use super::body::{Body, Members, wrong};
 use super::caller::{Asking, Manager, Proven};
 use super::idempotency::{self, Takes, change};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{Key, PageQuery, id, query};
+use super::reading::Id;
 use super::token::{
     AnyTokenBody, TokenView, fingerprint_of, forget_if_ended, list_of, token_request,
 };
@@ -46,7 +47,7 @@ pub(super) struct NewRenewalBody {
     not_after: Option<Instant>,
     /// The one caller that may use it, such as the id of an API key with role renewer; whoever may mint for the account, if
     /// none is named.
-    #[schema(example = "3f9c2b7a51d04e68")]
+    #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
     caller: Option<String>,
 }
 
@@ -201,13 +202,16 @@ pub(super) async fn renew_token(
 fn new_renewal(mut body: Members) -> Result<NewRenewal, Problem> {
     let new = NewRenewal {
         account: body.need("account")?,
-        delegation: body.need("delegation")?,
+        delegation: body.need::<Id>("delegation")?.0,
         list: list_of(&body.need::<String>("tkvalue")?)?,
         fingerprint: fingerprint_of(&body.need::<String>("fingerprint")?)?,
         lifetime: body.need("lifetime")?,
         not_after: body.time("not_after")?,
         caller: body.text("caller")?,
     };
+    if new.caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        return Err(wrong("caller", &"is empty, and so the id of nobody"));
+    }
     body.done()?;
     Ok(new)
 }

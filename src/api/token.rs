@@ -16,11 +16,12 @@ use super::idempotency::{self, Takes};
 use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
-use crate::authority::{Authority, IssueError, Issued};
+use crate::authority::{Authority, IssueError, Issued, check_account_key};
 use crate::domain::fingerprint::{AskedFingerprint, FingerprintError};
+use crate::domain::jwk::AccountJwk;
 use crate::domain::tn_auth_list::TnAuthListError;
 use crate::domain::{
-    AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest, jwk,
+    AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest,
 };
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
@@ -45,7 +46,7 @@ pub(super) struct TokenBody {
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
     fingerprint: Option<String>,
-    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, RSA or OKP.
+    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, RSA or OKP, whose point is on its curve.
     #[schema(value_type = Option<Object>)]
     jwk: Option<Map<String, Value>>,
     /// Seconds; policy has the last word.
@@ -191,9 +192,10 @@ fn asked_fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
         let both = "`jwk` stands in place of `fingerprint`, not beside it";
         return Err(Problem::malformed("malformed-member", both));
     }
-    let key = jwk::thumbprint(&atc.need::<Map<String, Value>>("jwk")?);
-    let key = key.map_err(|e| Problem::malformed("malformed-jwk", format_args!("`jwk`: {e}")))?;
-    Ok(key.into())
+    let key = AccountJwk::read(&atc.need::<Map<String, Value>>("jwk")?);
+    let key = key.map_err(|e| malformed_jwk(&e))?;
+    check_account_key(&key).map_err(|e| malformed_jwk(&e))?;
+    Ok(key.fingerprint().into())
 }
 
 /// A list as it stands in a body, in the strict dialect.
@@ -210,6 +212,10 @@ fn read_fingerprint<T: FromStr<Err = FingerprintError>>(text: &str) -> Result<T,
     text.parse().map_err(|e| {
         Problem::malformed("malformed-fingerprint", format_args!("`fingerprint`: {e}"))
     })
+}
+
+fn malformed_jwk(error: &dyn Display) -> Problem {
+    Problem::malformed("malformed-jwk", format_args!("`jwk`: {error}"))
 }
 
 fn malformed_value(error: &dyn Display) -> Problem {

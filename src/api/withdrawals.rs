@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::Service;
-use super::caller::Proven;
+use super::caller::{Proven, count_failed_proof};
 use super::instant::Instant;
 use super::problem::Problem;
-use super::query::{name, query};
+use super::query::{Limit, name, query};
 use super::view::RangeView;
-use crate::authority::{Feed, GrantStatus, Page};
+use crate::authority::{Feed, GrantStatus, Refused};
 use crate::domain::grant::{GrantState, Jti};
 use crate::domain::withdrawal::{Cause, Withdrawn};
 
@@ -29,8 +29,8 @@ pub(super) struct FeedQuery {
     #[param(minimum = 0, default = 0)]
     after: Option<i64>,
     /// How many items at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
 }
 
 /// A page of the feed.
@@ -149,19 +149,21 @@ pub(super) async fn follow_withdrawals(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: FeedQuery = query(&request)?;
-    let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or(100));
-    if after < 0 || !(1..=Page::MAX_LIMIT).contains(&limit) {
-        let why = format!(
-            "`after` is not negative, and `limit` is 1 to {}",
-            Page::MAX_LIMIT
-        );
-        return Err(Problem::malformed("malformed-query", why));
+    let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or_default());
+    if after < 0 {
+        return Err(Problem::malformed(
+            "malformed-query",
+            "`after`: is not negative",
+        ));
     }
+    let limit = limit.get();
     let feed = web::block(move || service.authority.withdrawals(&caller, after, limit)).await??;
     Ok(HttpResponse::Ok().json(FeedView::from(feed)))
 }
 
 /// Ask how a grant stands, as the CA that holds its token: the id in the token is the proof, no other is needed.
+///
+/// An id of no token counts as a request without valid credentials.
 #[utoipa::path(get, path = "/v1/grants/{jti}/status", tag = "for everybody",
     params(("jti" = String, Path, description = "The id of the token")),
     responses((status = 200, body = StatusView, description = "How it stands")))]
@@ -169,13 +171,22 @@ pub(super) async fn get_grant_status(
     service: Data<Service>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let not_found = || Problem::not_found("grant");
-    let jti = Jti::parse(&name(&request)?).ok_or_else(not_found)?;
-    let status = web::block(move || service.authority.grant_status(&jti)).await?;
-    let status = status.map_err(|refused| match refused {
-        crate::authority::Refused::NotFound(_) => not_found(),
-        other => other.into(),
-    })?;
+    let found = match Jti::parse(&name(&request)?) {
+        None => Err(Refused::NotFound("grant")),
+        Some(jti) => {
+            let data = service.clone();
+            web::block(move || data.authority.grant_status(&jti)).await?
+        }
+    };
+    let status = match found {
+        Ok(status) => status,
+        // Whoever has no token guesses, and has proven nothing.
+        Err(Refused::NotFound(_)) => {
+            count_failed_proof(&service, &request)?;
+            return Err(Problem::not_found("grant"));
+        }
+        Err(other) => return Err(other.into()),
+    };
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, STATUS_MAX_AGE))
         .json(StatusView::from(status)))

@@ -51,12 +51,13 @@ pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use subscribe::NewWebhook;
 pub use withdraw::{Affected, Outstanding};
 
-// What `api` asks with and renders, so that it need not know the store and the signer.
+// What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{Patience, RefusedFile};
 pub use crate::store::{
     Attempt, AuditEvent, EventFilter, GrantFilter, Page, PageOf, Repeated, StoreError, new_id,
 };
+pub use crate::verifier::check_account_key;
 
 use std::sync::Arc;
 

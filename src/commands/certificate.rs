@@ -15,7 +15,7 @@ use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::request::certificate_request;
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, file};
 
 /// Look at certificates, and ask for new ones.
 #[derive(Debug, clap::Subcommand)]
@@ -113,8 +113,8 @@ fn inspect(files: &[PathBuf], own: &[Spc]) -> Outcome {
 }
 
 /// The first certificate, and what keeps the file from being a chain, if anything does.
-fn read(file: &Path) -> Result<(Certificate, Option<Result<Chain, String>>), String> {
-    let bytes = fs::read(file).map_err(|e| format!("the file cannot be read: {e}"))?;
+fn read(path: &Path) -> Result<(Certificate, Option<Result<Chain, String>>), String> {
+    let bytes = file::bytes(path)?;
     // DER starts with a SEQUENCE, which PEM, being text, does not.
     if let [0x30, 0x80..=0x84, ..] = bytes[..] {
         let certificate = Certificate::from_der(&bytes).map_err(|e| e.to_string())?;

@@ -1,13 +1,12 @@
 //! `fingerprint`: what binds a token to an ACME account.
 
-use std::fs;
 use std::path::PathBuf;
 
 use tn_authority::acme::AccountKey;
 use tn_authority::domain::Fingerprint;
 use tn_authority::signer::FileKey;
 
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, file};
 
 /// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request takes it.
 #[derive(Debug, clap::Args)]
@@ -17,8 +16,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let text = fs::read_to_string(&args.key)
-        .map_err(|e| format!("`{}` cannot be read: {e}", args.key.display()))?;
+    let text = file::text(&args.key)?;
     let fingerprint = if text.contains("-----BEGIN ") {
         AccountKey::new(FileKey::from_pem(text.as_bytes())?)?.fingerprint()
     } else {

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod exclusion;
 mod exit;
 pub mod explain;
+mod file;
 pub mod fingerprint;
 pub mod import;
 pub mod migrate;

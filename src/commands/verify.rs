@@ -1,8 +1,7 @@
 //! `verify`: checks a token as a CA would.
 
 use std::error::Error;
-use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
 use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, file};
 
 /// Exit code of a check that could not be made; 1 says that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
@@ -127,17 +126,17 @@ fn check(args: &Args) -> Result<bool, Box<dyn Error>> {
 
 fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
     let mut trust = TrustList::default();
-    for file in &args.trust {
-        let pem = read(file)?;
+    for path in &args.trust {
+        let pem = file::text(path)?;
         trust
             .trust_pem(&pem)
-            .map_err(|e| format!("`{}`: {e}", file.display()))?;
+            .map_err(|e| format!("`{}`: {e}", path.display()))?;
     }
-    for (url, file) in &args.x5u_file {
-        let pem = read(file)?;
+    for (url, path) in &args.x5u_file {
+        let pem = file::text(path)?;
         trust
             .publish_pem(url, &pem)
-            .map_err(|e| format!("`{}`: {e}", file.display()))?;
+            .map_err(|e| format!("`{}`: {e}", path.display()))?;
     }
     Ok(trust)
 }
@@ -152,7 +151,7 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
     if !args.x5u_host.contains(&url.host()) || trust.knows(url.as_str()) {
         return Ok(());
     }
-    let roots = args.x5u_ca.as_ref().map(read).transpose()?;
+    let roots = args.x5u_ca.as_deref().map(file::text).transpose()?;
     let reply = Outgoing::new(roots.as_deref(), X5U, Way::Environment)?.send(
         &url,
         Ask::Get,
@@ -172,8 +171,8 @@ impl Account {
     fn fingerprint(&self) -> Result<Fingerprint, Box<dyn Error>> {
         match (&self.account_jwk, self.fingerprint) {
             (_, Some(fingerprint)) => Ok(fingerprint),
-            (Some(file), None) => Ok(Fingerprint::of_jwk(&read(file)?)
-                .map_err(|e| format!("`{}`: {e}", file.display()))?),
+            (Some(path), None) => Ok(Fingerprint::of_jwk(&file::text(path)?)
+                .map_err(|e| format!("`{}`: {e}", path.display()))?),
             (None, None) => {
                 Err("`--account-jwk` or `--fingerprint` says whose token it has to be".into())
             }
@@ -186,13 +185,8 @@ fn token(args: &Args) -> io::Result<String> {
     if args.token != "-" {
         return Ok(args.token.clone());
     }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
+    let bytes = file::all_of(io::stdin().lock())?;
     Ok(String::from_utf8_lossy(bytes.trim_ascii()).into_owned())
-}
-
-fn read(file: &PathBuf) -> Result<String, Box<dyn Error>> {
-    fs::read_to_string(file).map_err(|e| format!("`{}` cannot be read: {e}", file.display()).into())
 }
 
 /// The last `=` divides, since a URL may have one and a file seldom does.

@@ -14,6 +14,8 @@ pub enum EncodingError {
     Nothing,
     #[error("padding `=` in base64url (RFC 7515 §2 has none)")]
     Padded,
+    #[error("the padding `=` of padded base64 is missing or wrong")]
+    Padding,
     #[error("byte {byte:#04x} at offset {offset} is not in the alphabet of {alphabet}")]
     Alphabet {
         byte: u8,
@@ -66,6 +68,9 @@ impl Spelling {
             {
                 EncodingError::Padded
             }
+            DecodeError::InvalidByte(_, b'=') | DecodeError::InvalidPadding => {
+                EncodingError::Padding
+            }
             DecodeError::InvalidByte(offset, byte) => EncodingError::Alphabet {
                 byte,
                 offset,
@@ -73,9 +78,7 @@ impl Spelling {
             },
             DecodeError::InvalidLastSymbol(..) if text.len() % 4 == 1 => EncodingError::TextLength,
             DecodeError::InvalidLastSymbol(..) => EncodingError::TrailingBits,
-            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => {
-                EncodingError::TextLength
-            }
+            DecodeError::InvalidLength(_) => EncodingError::TextLength,
         })
     }
 

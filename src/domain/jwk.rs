@@ -1,4 +1,8 @@
 //! The public key of an ACME account as a JWK (RFC 7517), in place of its fingerprint. Only its thumbprint is kept.
+//!
+//! Its form is read here. Whether its point is on its curve needs arithmetic, and is the verifier's to say.
+
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,41 +35,116 @@ pub enum JwkError {
     Thumbprint(#[from] FingerprintError),
 }
 
-/// The RFC 7638 thumbprint of a public key, which is read strictly.
-///
-/// Members that play no part in the key (`kid`, `alg`, `use` and the like) are passed over, as RFC 7517 §4 has it.
-///
-/// # Errors
-/// [`JwkError`] if the key is private, or no key that an ACME account could have.
-pub fn thumbprint(jwk: &Map<String, Value>) -> Result<Fingerprint, JwkError> {
-    if let Some(name) = PRIVATE.into_iter().find(|name| jwk.contains_key(*name)) {
-        return Err(JwkError::Private(name));
-    }
-    let fingerprint = Fingerprint::of_members(jwk)?;
-    let crv = jwk.get("crv").and_then(Value::as_str);
-    match jwk.get("kty").and_then(Value::as_str) {
-        Some("EC") => {
-            let length = match crv {
-                Some("P-256") => 32,
-                Some("P-384") => 48,
-                Some("P-521") => 66,
-                _ => return Err(JwkError::Curve),
-            };
-            octets(jwk, "x", length)?;
-            octets(jwk, "y", length)?;
+/// A public key that an ACME account could have, as far as its form tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountJwk {
+    fingerprint: Fingerprint,
+    point: Option<Point>,
+}
+
+/// The point that is the key, which may still lie beside its curve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Point {
+    /// RFC 7518 §6.2.1: both coordinates, in the full length of the curve.
+    Ec {
+        curve: EcCurve,
+        x: Vec<u8>,
+        y: Vec<u8>,
+    },
+    /// RFC 8037 §2, as RFC 8032 encodes it.
+    Edwards {
+        curve: EdwardsCurve,
+        octets: Vec<u8>,
+    },
+}
+
+/// The curves of EC keys (RFC 7518 §6.2.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EcCurve {
+    P256,
+    P384,
+    P521,
+}
+
+/// The curves of OKP keys that can sign (RFC 8037 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EdwardsCurve {
+    Ed25519,
+    Ed448,
+}
+
+impl AccountJwk {
+    /// Reads a public key, strictly.
+    ///
+    /// Members that play no part in the key (`kid`, `alg`, `use` and the like) are passed over, as RFC 7517 §4 has it.
+    ///
+    /// # Errors
+    /// [`JwkError`] if the key is private, or no key that an ACME account could have.
+    pub fn read(jwk: &Map<String, Value>) -> Result<Self, JwkError> {
+        if let Some(name) = PRIVATE.into_iter().find(|name| jwk.contains_key(*name)) {
+            return Err(JwkError::Private(name));
         }
-        Some("OKP") => {
-            let length = match crv {
-                Some("Ed25519") => 32,
-                Some("Ed448") => 57,
-                _ => return Err(JwkError::Curve),
-            };
-            octets(jwk, "x", length)?;
-        }
-        // `of_members` knows no fourth type.
-        _ => rsa(jwk)?,
+        let fingerprint = Fingerprint::of_members(jwk)?;
+        let crv = jwk.get("crv").and_then(Value::as_str);
+        let point = match jwk.get("kty").and_then(Value::as_str) {
+            Some("EC") => {
+                let (curve, length) = match crv {
+                    Some("P-256") => (EcCurve::P256, 32),
+                    Some("P-384") => (EcCurve::P384, 48),
+                    Some("P-521") => (EcCurve::P521, 66),
+                    _ => return Err(JwkError::Curve),
+                };
+                let (x, y) = (octets(jwk, "x", length)?, octets(jwk, "y", length)?);
+                Some(Point::Ec { curve, x, y })
+            }
+            Some("OKP") => {
+                let (curve, length) = match crv {
+                    Some("Ed25519") => (EdwardsCurve::Ed25519, 32),
+                    Some("Ed448") => (EdwardsCurve::Ed448, 57),
+                    _ => return Err(JwkError::Curve),
+                };
+                let octets = octets(jwk, "x", length)?;
+                Some(Point::Edwards { curve, octets })
+            }
+            // `of_members` knows no fourth type.
+            _ => {
+                rsa(jwk)?;
+                None
+            }
+        };
+        Ok(Self { fingerprint, point })
     }
-    Ok(fingerprint)
+
+    /// Its RFC 7638 thumbprint.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The point that it is; an RSA key is none.
+    #[must_use]
+    pub const fn point(&self) -> Option<&Point> {
+        self.point.as_ref()
+    }
+}
+
+impl fmt::Display for EcCurve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+        })
+    }
+}
+
+impl fmt::Display for EdwardsCurve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ed25519 => "Ed25519",
+            Self::Ed448 => "Ed448",
+        })
+    }
 }
 
 fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
@@ -96,10 +175,17 @@ fn number(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkEr
     }
 }
 
-fn octets(jwk: &Map<String, Value>, name: &'static str, length: usize) -> Result<(), JwkError> {
-    match decoded(jwk, name)?.len() {
-        bytes if bytes == length => Ok(()),
-        bytes => Err(JwkError::Length { name, bytes }),
+fn octets(
+    jwk: &Map<String, Value>,
+    name: &'static str,
+    length: usize,
+) -> Result<Vec<u8>, JwkError> {
+    match decoded(jwk, name)? {
+        octets if octets.len() == length => Ok(octets),
+        octets => {
+            let bytes = octets.len();
+            Err(JwkError::Length { name, bytes })
+        }
     }
 }
 

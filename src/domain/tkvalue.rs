@@ -103,6 +103,8 @@ impl TkValue {
             Dialect::Strict => Err(why),
             Dialect::Legacy => match Spelling::Padded.decode(text) {
                 Ok(der) => Ok((Spelling::Padded, der)),
+                // What is wrong with the form that was meant, not with the other.
+                Err(error) if is_meant_as_padded(text) => Err(error),
                 Err(_) => Err(why),
             },
         };
@@ -191,6 +193,11 @@ impl TkValue {
             Scope::JwtClaimConstraints(constraints) => constraints.claims().count(),
         }
     }
+}
+
+/// Whether a text that is in no form has something of padded standard base64, and nothing of base64url.
+fn is_meant_as_padded(text: &str) -> bool {
+    text.contains(['+', '/', '=']) && !text.contains(['-', '_'])
 }
 
 impl From<TnAuthList> for TkValue {

@@ -230,7 +230,7 @@ fn type_name(id: Id) -> String {
 
 /// Warns when others than the owner may read a secret. A file of root's may be readable by its group, which is the service's.
 #[cfg(unix)]
-pub(super) fn warn_if_open_to_others(what: &str, path: &Path) {
+pub fn warn_if_open_to_others(what: &str, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(metadata) = fs::metadata(path) else {
         return;
@@ -245,4 +245,4 @@ pub(super) fn warn_if_open_to_others(what: &str, path: &Path) {
 }
 
 #[cfg(not(unix))]
-pub(super) fn warn_if_open_to_others(_what: &str, _path: &Path) {}
+pub fn warn_if_open_to_others(_what: &str, _path: &Path) {}

@@ -3,12 +3,14 @@
 //! Knows the domain and OpenSSL, and nothing of those who make tokens: an error in making one must not be repeated in
 //! checking it. Never fetches anything; a certificate for an `x5u` is handed in.
 
+mod account_key;
 pub mod claims;
 mod jws;
 mod report;
 mod steps;
 mod trust;
 
+pub use account_key::{OffCurve, check_account_key};
 pub use claims::{ClaimsError, TokenClaims};
 pub use jws::JwsError;
 pub use report::{Outcome, Report, Step};

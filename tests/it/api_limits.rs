@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tn_authority::authority::{LimitClock, Limits, Rate};
 use tn_authority::domain::Role;
 
-use crate::fixtures::items;
+use crate::fixtures::{items, member};
 use crate::service::{Answer, Api, asking};
 use crate::support::{Kind, Setup, World};
 
@@ -16,7 +16,11 @@ both!(
     an_account_that_asks_too_often_waits_and_no_stranger_uses_it_up,
     each_request_of_a_bulk_counts,
     a_peer_that_proves_nobody_is_slowed_down_and_others_are_not,
+    a_peer_that_guesses_grants_is_slowed_down_and_a_ca_is_not,
 );
+
+/// An id that looks like one and is of no grant.
+const NO_GRANT: &str = "00000000000000000000000000000000000000000000";
 
 const NONE: Rate = Rate::NONE;
 
@@ -148,5 +152,30 @@ fn a_peer_that_proves_nobody_is_slowed_down_and_others_are_not(kind: Kind) {
     assert!(
         trail.iter().all(|event| event.outcome == "done"),
         "{trail:?}"
+    );
+}
+
+fn a_peer_that_guesses_grants_is_slowed_down_and_a_ca_is_not(kind: Kind) {
+    let (api, clock) = api(kind, NONE, NONE, rate(1, 4));
+    let issued = api.ask(&asking(&["one:12125551001"])).with(200);
+    let status = |jti: &str| api.get("", &format!("/v1/grants/{jti}/status"));
+    for _ in 0..2 {
+        status(NO_GRANT).problem(404, "not-found");
+        status("x").problem(404, "not-found");
+    }
+    assert_eq!(too_many(&status(NO_GRANT)), 1);
+    assert_eq!(too_many(&status("x")), 1);
+    // It is the bucket of all that prove nothing.
+    too_many(&api.get("", "/v1/accounts"));
+    // Whoever holds a token behind the same address goes on.
+    for _ in 0..8 {
+        status(member(&issued, "jti")).with(200);
+    }
+    clock.advance(Duration::from_secs(1));
+    status(NO_GRANT).problem(404, "not-found");
+    too_many(&status(NO_GRANT));
+    assert_eq!(
+        api.world.count("limited_requests_total{limit=\"proof\"}"),
+        4
     );
 }

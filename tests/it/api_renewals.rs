@@ -120,6 +120,13 @@ fn a_malformed_right_is_told_what_is_wrong(api: Api) {
     with("lifetime", json!("600")).problem(400, "malformed-member");
     with("not_after", json!("2025-12-31T23:59:59Z")).problem(400, "window-over");
     with("not_after", json!("tomorrow")).problem(400, "malformed-member");
+    for nobody in ["", " "] {
+        let refused = with("caller", json!(nobody)).problem(400, "malformed-member");
+        assert_eq!(
+            refused["detail"],
+            "`caller`: is empty, and so the id of nobody"
+        );
+    }
     with("numbers", json!([])).problem(400, "unknown-member");
     for name in [
         "account",

@@ -16,9 +16,11 @@ both!(
     a_strict_account_is_refused_what_a_legacy_one_gets,
     a_legacy_account_gets_back_what_it_wrote,
     malformed_der_is_refused_in_every_dialect,
+    a_complaint_speaks_of_the_form_that_was_meant,
     a_dialect_is_set_by_put_and_kept_otherwise,
     the_public_key_stands_in_place_of_its_fingerprint,
     no_other_key_does,
+    a_key_beside_its_curve_is_no_key,
 );
 
 /// One number whose DER spells differently in the two alphabets: `+` and padding.
@@ -157,6 +159,41 @@ fn malformed_der_is_refused_in_every_dialect(api: Api) {
         }
     }
     assert_eq!(api.world.grants(), []);
+}
+
+fn a_complaint_speaks_of_the_form_that_was_meant(api: Api) {
+    speaks(&api, "acme", "legacy");
+    for (text, why) in [
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE",
+            "the padding `=` of padded base64 is missing or wrong",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE==",
+            "the padding `=` of padded base64 is missing or wrong",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDE=\n",
+            "byte 0x0a at offset 24 is not in the alphabet of padded base64",
+        ),
+        (
+            "MA+iDRYLMTIxMjU1NTEwMDF=",
+            "the bits after the last byte are not zero: a second spelling of the same value",
+        ),
+        (
+            "MA-iDRYLMTIxMjU1NTEwMDE=",
+            "padding `=` in base64url (RFC 7515 §2 has none)",
+        ),
+        (
+            "MA-iDRYLMTIxMjU1NTEwMDE\n",
+            "byte 0x0a at offset 23 is not in the alphabet of base64url",
+        ),
+    ] {
+        let problem = api
+            .ask(&asking_tkvalue(text))
+            .problem(400, "malformed-tkvalue");
+        assert_eq!(problem["detail"], format!("`tkvalue`: {why}"), "{text:?}");
+    }
 }
 
 fn a_dialect_is_set_by_put_and_kept_otherwise(api: Api) {
@@ -334,6 +371,33 @@ fn no_other_key_does(api: Api) {
         .expect("an object")
         .remove("fingerprint");
     api.ask(&both).problem(400, "missing-member");
+    assert_eq!(api.world.grants(), []);
+}
+
+/// A CA cannot take such a key, so a token for it would be for nobody.
+fn a_key_beside_its_curve_is_no_key(api: Api) {
+    let octets = |n: usize, first: u8| {
+        let mut octets = vec![0; n];
+        octets[0] = first;
+        json!(Spelling::Url.encode(&octets))
+    };
+    let ec = |crv: &str, n: usize| json!({ "kty": "EC", "crv": crv, "x": octets(n, 1), "y": octets(n, 1) });
+    let okp =
+        |crv: &str, n: usize, first: u8| json!({ "kty": "OKP", "crv": crv, "x": octets(n, first) });
+    for (key, curve) in [
+        (ec("P-256", 32), "P-256"),
+        (ec("P-384", 48), "P-384"),
+        (ec("P-521", 66), "P-521"),
+        (okp("Ed25519", 32, 2), "Ed25519"),
+        (okp("Ed448", 57, 2), "Ed448"),
+    ] {
+        let said = format!("`jwk`: the point is not on the curve {curve}");
+        let problem = api.ask(&asking_with(&key)).problem(400, "malformed-jwk");
+        assert!(
+            member(&problem, "detail").starts_with(&said),
+            "{problem}: {said}"
+        );
+    }
     assert_eq!(api.world.grants(), []);
 }
 

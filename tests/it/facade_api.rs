@@ -210,6 +210,17 @@ fn an_access_token_ends_with_its_time_and_with_its_key(kind: Kind) {
     let later: i64 = parts[2].parse().expect("seconds");
     parts[2] = (later + 1).to_string();
     ask(&api, &parts.join("_"), TOKEN, &spc()).problem(403, "forbidden");
+    // Its end has one spelling.
+    for other in [
+        format!("0{later}"),
+        format!("+{later}"),
+        format!("{later}.0"),
+    ] {
+        parts[2] = other;
+        let body = json!({ "atc": asking(&["one:12125551001"]) });
+        let path = "/api/v1/account/acme/token";
+        ask(&api, &parts.join("_"), path, &body).problem(403, "forbidden");
+    }
     parts[2] = later.to_string();
     let proof = parts[3].clone();
     let first = if proof.starts_with('A') { "B" } else { "A" };

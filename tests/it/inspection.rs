@@ -243,6 +243,79 @@ fn verify_that_cannot_be_run_says_so() {
     }
 }
 
+/// A device, or the name of a disk image, must not fill the memory.
+#[test]
+fn a_file_that_is_named_is_read_up_to_a_bound() {
+    let files = Files::new();
+    let key = std::fs::read_to_string(files.path("account.jwk")).expect("a key");
+    // White space at the end changes neither a key nor a chain.
+    let long = |name: &str, text: &str| {
+        files.write(name, &format!("{text}{}", " ".repeat(4 << 20)));
+        files.path(name)
+    };
+    let chain = std::fs::read_to_string(files.path("authority.pem")).expect("a chain");
+    let (long_key, long_chain) = (long("long.jwk", &key), long("long.pem", &chain));
+    let long_api_key = long("api.key", "tna_0123");
+    let jwk = files.path("account.jwk");
+    let pinned = format!("{URL}={long_chain}");
+    let ca = files.path("certificate.pem");
+    for (code, args) in [
+        (1, &["fingerprint", &long_key][..]),
+        (2, &["verify", "--account-jwk", &long_key, "x"]),
+        (
+            2,
+            &["verify", "--account-jwk", &jwk, "--trust", &long_chain, "x"],
+        ),
+        (
+            2,
+            &["verify", "--account-jwk", &jwk, "--x5u-file", &pinned, "x"],
+        ),
+    ] {
+        let ran = run(args, b"");
+        assert_eq!(ran.code, Some(code), "{args:?}: {}{}", ran.out, ran.err);
+        assert!(
+            ran.err.contains("there are more than 4194304 bytes"),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+    let ran = run(&["certificate", "inspect", &long_chain], b"");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("more than 4194304 bytes"), "{}", ran.out);
+    let redeem = |account_key: &str, api_key: &str| {
+        run(
+            &[
+                "redeem",
+                "--directory",
+                "https://ca.example/",
+                "--token-url",
+                "https://authority.example/at/account/acme/token",
+                "--numbers",
+                "+12125551001",
+                "--account-key",
+                account_key,
+                "--api-key-file",
+                api_key,
+                "--out",
+                &ca,
+            ],
+            b"",
+        )
+    };
+    for ran in [
+        redeem(&files.path("new.pem"), &long_api_key),
+        redeem(&long_api_key, &long_api_key),
+    ] {
+        assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("more than 4194304 bytes"), "{}", ran.err);
+    }
+    // What stands in a pipe is read too.
+    let ran = run(&["fingerprint", "/dev/stdin"], key.as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = run(&["fingerprint", "/dev/zero"], b"");
+    assert_eq!(ran.code, Some(1));
+}
+
 #[test]
 fn lists_are_decoded_and_encoded() {
     let vectors = fixtures::json("vectors/tn_auth_list.json");

@@ -290,6 +290,29 @@ fn each_fault_has_its_own_reason() {
     assert!(refusal(&nowhere.scan(now(), Patience::Asked)).contains("cannot be read"));
 }
 
+/// Files that are named and the folder are looked at as one: a chain of one finds its key in the other.
+#[test]
+fn named_files_are_used_beside_the_folder() {
+    let (ours, theirs) = (issue(&wanted()), issue(&wanted()));
+    let (folder, named) = (Folder::new(), Folder::new());
+    folder
+        .has("a.pem", &ours.chain_pem)
+        .has("b.key", &theirs.key_pem);
+    named
+        .has("a.key", &ours.key_pem)
+        .has("b.pem", &theirs.chain_pem);
+    let found = folder.scan_with(Sources {
+        key_file: Some(named.path("a.key")),
+        chain_file: Some(named.path("b.pem")),
+        ..sources()
+    });
+    assert_eq!(
+        (found.signers.len(), found.refused.len()),
+        (2, 0),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn real_certificates_are_refused_for_what_is_wrong_with_them() {
     let manifest = fixtures::json("certs/manifest.json");

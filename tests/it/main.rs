@@ -13,6 +13,7 @@
 mod support;
 
 mod api_bad_body;
+mod api_complaints;
 mod api_imports;
 mod api_inventory;
 mod api_limits;

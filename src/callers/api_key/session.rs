@@ -154,13 +154,13 @@ struct PresentedAccess<'a> {
 impl<'a> PresentedAccess<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (id, rest) = text.strip_prefix(ACCESS_PREFIX)?.split_once('_')?;
-        let (expires, proof) = rest.split_once('_')?;
-        let digits = expires.bytes().all(|b| b.is_ascii_digit());
-        // The last second that a time can be, far behind any that was given.
-        let expires = expires
+        let (written, proof) = rest.split_once('_')?;
+        // The last second that a time can be, far behind any that was given. It has one spelling, the one that it was
+        // given in: the proof is of the number.
+        let expires = written
             .parse()
             .ok()
-            .filter(|s| digits && *s < 1_i64 << 40)?;
+            .filter(|s: &i64| (0..1 << 40).contains(s) && s.to_string() == written)?;
         Some(Self {
             id,
             number: number(id)?,

@@ -2,19 +2,26 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 use tn_authority::domain::Passphrase;
 use tn_authority::signer::FileKey;
+use tn_authority::signer::key::warn_if_open_to_others;
+
+use crate::commands::file;
 
 /// Reads a key, or makes one.
 pub(super) fn key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
     match fs::exists(path) {
-        Ok(true) => Ok(FileKey::open(path, None)
-            .map_err(|e| format!("the key in `{}`: {e}", path.display()))?),
+        Ok(true) => {
+            let pem = file::bytes(path)?;
+            warn_if_open_to_others("key", path);
+            Ok(FileKey::from_pem(&pem)
+                .map_err(|e| format!("the key in `{}`: {e}", path.display()))?)
+        }
         Ok(false) => Ok(super::super::certificate::new_key_file(path)?),
         Err(e) => Err(format!("`{}` cannot be looked at: {e}", path.display()).into()),
     }
@@ -22,20 +29,7 @@ pub(super) fn key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
 
 /// Reads a text that nobody else should read.
 pub(super) fn secret(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
-    Ok(Passphrase::from(text(path)?.trim()))
-}
-
-pub(super) fn text(path: &Path) -> Result<String, Box<dyn Error>> {
-    fs::read_to_string(path).map_err(|e| format!("`{}` cannot be read: {e}", path.display()).into())
-}
-
-/// The text of a file, if there is one.
-pub(super) fn text_if_any(path: &Path) -> Result<Option<String>, Box<dyn Error>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(format!("`{}` cannot be read: {e}", path.display()).into()),
-    }
+    Ok(Passphrase::from(file::text(path)?.trim()))
 }
 
 /// Puts a certificate into its place, for everybody to read: beside it first, then on disk, then by its name.

@@ -15,6 +15,7 @@ use tn_authority::signer::{Chain, FileKey};
 
 use super::Args;
 use super::files;
+use crate::commands::file;
 
 /// Holds the API key, when no file does.
 const API_KEY: &str = "TN_AUTHORITY_API_KEY";
@@ -60,7 +61,7 @@ impl Work {
             body: MAX_ANSWER,
             time: LONGEST_ANSWER,
         };
-        let roots = args.ca_file.as_deref().map(files::text).transpose()?;
+        let roots = args.ca_file.as_deref().map(file::text).transpose()?;
         let http = Outgoing::new(roots.as_deref(), limits, Way::Environment)?;
         let binding = match (&args.eab_kid, &args.eab_key_file) {
             (Some(kid), Some(file)) => {
@@ -123,7 +124,7 @@ impl Work {
         if goal.renewal.is_some() {
             return Ok(None);
         }
-        let chain = files::text_if_any(&goal.out)?.and_then(|pem| Chain::from_pem(&pem).ok());
+        let chain = file::text_if_any(&goal.out)?.and_then(|pem| Chain::from_pem(&pem).ok());
         let wanted = goal.wanted();
         let fits =
             |chain: &Chain| check_issued(chain, &wanted, &goal.key, self.clock.now()).is_ok();
