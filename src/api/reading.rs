@@ -123,11 +123,27 @@ impl<'de> Deserializer<'de> for Json {
             Value::Array(items) => {
                 visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Json)))
             }
-            Value::Object(members) => {
-                let members = members.into_iter().map(|(name, value)| (name, Json(value)));
-                visitor.visit_map(MapDeserializer::new(members))
-            }
+            Value::Object(_) => self.deserialize_map(visitor),
         }
+    }
+
+    /// An object and nothing else: serde would take null for an empty one.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let Value::Object(members) = self.0 else {
+            return Err(Fault::expected(&visitor));
+        };
+        let members = members.into_iter().map(|(name, value)| (name, Json(value)));
+        visitor.visit_map(MapDeserializer::new(members))
+    }
+
+    /// An object and nothing else: serde would take a list of the values in their order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -159,7 +175,7 @@ impl<'de> Deserializer<'de> for Json {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        tuple_struct identifier ignored_any
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct TokenBody {
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
     fingerprint: Option<String>,
-    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, RSA or OKP, whose point is on its curve.
+    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, whose point is on its curve, RSA or OKP.
     #[schema(value_type = Option<Object>)]
     jwk: Option<Map<String, Value>>,
     /// Seconds; policy has the last word.

@@ -42,20 +42,12 @@ pub struct AccountJwk {
     point: Option<Point>,
 }
 
-/// The point that is the key, which may still lie beside its curve.
+/// A point, with both coordinates in the full length of its curve (RFC 7518 §6.2.1), beside which it may still lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Point {
-    /// RFC 7518 §6.2.1: both coordinates, in the full length of the curve.
-    Ec {
-        curve: EcCurve,
-        x: Vec<u8>,
-        y: Vec<u8>,
-    },
-    /// RFC 8037 §2, as RFC 8032 encodes it.
-    Edwards {
-        curve: EdwardsCurve,
-        octets: Vec<u8>,
-    },
+pub struct Point {
+    pub curve: EcCurve,
+    pub x: Vec<u8>,
+    pub y: Vec<u8>,
 }
 
 /// The curves of EC keys (RFC 7518 §6.2.1.1).
@@ -64,13 +56,6 @@ pub enum EcCurve {
     P256,
     P384,
     P521,
-}
-
-/// The curves of OKP keys that can sign (RFC 8037 §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EdwardsCurve {
-    Ed25519,
-    Ed448,
 }
 
 impl AccountJwk {
@@ -95,16 +80,16 @@ impl AccountJwk {
                     _ => return Err(JwkError::Curve),
                 };
                 let (x, y) = (octets(jwk, "x", length)?, octets(jwk, "y", length)?);
-                Some(Point::Ec { curve, x, y })
+                Some(Point { curve, x, y })
             }
             Some("OKP") => {
-                let (curve, length) = match crv {
-                    Some("Ed25519") => (EdwardsCurve::Ed25519, 32),
-                    Some("Ed448") => (EdwardsCurve::Ed448, 57),
+                let length = match crv {
+                    Some("Ed25519") => 32,
+                    Some("Ed448") => 57,
                     _ => return Err(JwkError::Curve),
                 };
-                let octets = octets(jwk, "x", length)?;
-                Some(Point::Edwards { curve, octets })
+                octets(jwk, "x", length)?;
+                None
             }
             // `of_members` knows no fourth type.
             _ => {
@@ -121,7 +106,7 @@ impl AccountJwk {
         self.fingerprint
     }
 
-    /// The point that it is; an RSA key is none.
+    /// The point that an EC key is.
     #[must_use]
     pub const fn point(&self) -> Option<&Point> {
         self.point.as_ref()
@@ -134,15 +119,6 @@ impl fmt::Display for EcCurve {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
             Self::P521 => "P-521",
-        })
-    }
-}
-
-impl fmt::Display for EdwardsCurve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ed25519 => "Ed25519",
-            Self::Ed448 => "Ed448",
         })
     }
 }

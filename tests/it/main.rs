@@ -12,6 +12,7 @@
 #[macro_use]
 mod support;
 
+mod account_jwk;
 mod api_bad_body;
 mod api_complaints;
 mod api_imports;
