@@ -18,6 +18,7 @@ mod delegations;
 mod deliveries;
 mod error;
 mod exclusions;
+mod facts;
 mod grants;
 mod inventory;
 mod issue;
