@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub use ends::{Attempt, AuthorityEnds};
 pub use exchange::{Exchange, carried, trace_id};
-pub use metrics::{ImportOutcome, Metrics, Outcome};
+pub use metrics::{ImportOutcome, Metrics, Outcome, method_label};
 pub use policies::PolicyMetrics;
 pub use traceparent::trace_id_of;
 

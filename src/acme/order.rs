@@ -1,5 +1,6 @@
 //! One order, from the identifier to the certificate (RFC 8555 §7.4, RFC 9447 §3, RFC 9448).
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::message::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
@@ -16,6 +17,8 @@ use crate::signer::chain::Chain;
 use crate::signer::request::request_der;
 
 const DOWNLOAD: &str = "the request for the certificate";
+/// How far the clocks of a CA and of this machine may be apart.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
 /// What is wanted of a CA.
 #[derive(Debug, Clone)]
@@ -102,6 +105,12 @@ pub fn check_issued(
     }
     if leaf.is_ca() != wanted.ca {
         return wrong(format!("its `cA` is {}", leaf.is_ca()));
+    }
+    if leaf.not_before() > at + CLOCKS_DIFFER {
+        return wrong(format!(
+            "it is not valid before {}",
+            rfc3339(&leaf.not_before())
+        ));
     }
     if leaf.not_after() <= at {
         return wrong(format!("it expired at {}", rfc3339(&leaf.not_after())));

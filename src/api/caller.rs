@@ -154,8 +154,13 @@ pub(super) async fn proof<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
-    let offered = offered(&service.callers, request);
-    let offered = offered.map_err(|refusal| service.callers.refused(refusal, id))?;
+    let offered = match offered(&service.callers, request) {
+        Ok(offered) => offered,
+        Err(refusal) => {
+            count_failed_proof(&service, request)?;
+            return Err(service.callers.refused(refusal, id).into());
+        }
+    };
     let from = offered.from;
     let data = service.clone();
     let prove = carried(move || prove(&data.callers, &offered, id));
@@ -164,7 +169,7 @@ pub(super) async fn proof<T: Send + 'static>(
         Err(unproven) => {
             // Whoever has valid credentials is not held up by others behind the same address.
             if unproven.blames_the_asker() {
-                count_from(&service, from)?;
+                count_from(&service, request, from)?;
             }
             Err(unproven.into())
         }
@@ -173,16 +178,21 @@ pub(super) async fn proof<T: Send + 'static>(
 
 /// Counts an address from which something was tried as a proof that is none.
 pub(super) fn count_failed_proof(service: &Service, request: &HttpRequest) -> Result<(), Problem> {
-    // What a proxy says wrongly names nobody, so the proxy itself is counted.
-    let from = behind(&service.callers, request).map(|behind| behind.from);
-    count_from(service, from.unwrap_or_else(|_| peer(request)))
+    let behind = behind(&service.callers, request);
+    count_from(service, request, behind.ok().and_then(|behind| behind.from))
 }
 
-fn count_from(service: &Service, from: Option<IpAddr>) -> Result<(), Problem> {
-    let limited = from.map(|from| service.authority.limits.failed_proof(from));
-    let limited = limited.transpose();
-    limited.map_err(|too_many| refused(service, too_many))?;
-    Ok(())
+/// A proxy that does not say for whom it asks, or not so that it can be read, is counted itself.
+fn count_from(
+    service: &Service,
+    request: &HttpRequest,
+    from: Option<IpAddr>,
+) -> Result<(), Problem> {
+    let Some(from) = from.or_else(|| peer(request)) else {
+        return Ok(());
+    };
+    let limited = service.authority.limits.failed_proof(from);
+    limited.map_err(|too_many| refused(service, too_many))
 }
 
 /// The caller, unless it asks too often.

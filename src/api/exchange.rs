@@ -133,7 +133,7 @@ fn finish(
             .http_request(method, route.as_deref(), status, seconds);
     }
     log::info!(
-        method = method, route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
+        method = telemetry::method_label(method), route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
         request_id = shown.as_str();
         "answered"
     );

@@ -33,7 +33,15 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Pro
     let text = request.query_string().replace('+', "%2B");
     let pairs = Query::<Vec<(String, String)>>::from_query(&text);
     let pairs = pairs.map_err(|_| malformed("what stands behind the `?` cannot be read"))?;
-    reading::parameters(pairs.into_inner()).map_err(malformed)
+    let pairs = pairs.into_inner();
+    // No parameter has any; PostgreSQL cannot even store one of them, which would look like a failure of its own.
+    if pairs
+        .iter()
+        .any(|(_, value)| value.contains(char::is_control))
+    {
+        return Err(malformed("a control character stands behind the `?`"));
+    }
+    reading::parameters(pairs).map_err(malformed)
 }
 
 fn malformed(why: impl fmt::Display) -> Problem {

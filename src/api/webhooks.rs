@@ -300,7 +300,7 @@ pub(super) async fn list_deliveries(
     request_body = Option<()>,
     responses(
         (status = 201, body = DeliveryView, description = "It is to be sent"),
-        (status = 409, description = "The webhook has ended"),
+        (status = 409, description = "The webhook has ended, or 100 deliveries wait for it"),
     ))]
 pub(super) async fn replay_delivery(
     service: Data<Service>,

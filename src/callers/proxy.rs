@@ -17,8 +17,8 @@ const LONGEST: usize = 32_768;
 /// Proxies between the client and the service.
 const MAX_HOPS: usize = 32;
 
-/// Takes a header field apart, unless it cannot be read.
-type ReadHops = fn(&str) -> Option<Vec<&str>>;
+/// Takes a header field apart, from its end: the hops that can be read, and places of those that cannot.
+type ReadHops = fn(&[u8]) -> Vec<Option<&str>>;
 
 /// The proxies that are listened to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,26 +101,21 @@ impl Proxies {
     ) -> Option<IpAddr> {
         let (name, read): (_, ReadHops) = match self.address_header? {
             AddressHeader::Forwarded => ("forwarded", forwarded),
-            AddressHeader::XForwardedFor => {
-                ("x-forwarded-for", |text| Some(text.split(',').collect()))
-            }
+            AddressHeader::XForwardedFor => ("x-forwarded-for", x_forwarded_for),
         };
-        let texts = fields(name).map(std::str::from_utf8);
-        let texts = texts.collect::<Result<Vec<_>, _>>().ok()?;
-        let mut hops = Vec::new();
-        for text in texts {
-            hops.extend(read(text)?);
-        }
+        let fields: Vec<&[u8]> = fields(name).collect();
+        // From the end, so that what the client wrote is not even looked at.
+        let mut hops = fields.into_iter().rev().flat_map(read);
         let mut client = None;
-        for hop in hops.iter().rev().take(MAX_HOPS) {
-            let address = address(hop)?;
+        for hop in hops.by_ref().take(MAX_HOPS) {
+            let address = address(hop?)?;
             client = Some(address);
             if !self.is_proxy(address) {
                 return client;
             }
         }
         // All of them proxies: a request that the first of them made itself.
-        client.filter(|_| hops.len() <= MAX_HOPS)
+        client.filter(|_| hops.next().is_none())
     }
 }
 
@@ -149,47 +144,61 @@ fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The values of `for` (RFC 7239 §4), in their order.
-fn forwarded(text: &str) -> Option<Vec<&str>> {
-    let mut hops = Vec::new();
-    for element in outside_quotes(text, ',')? {
-        let mut of = outside_quotes(element, ';')?
-            .into_iter()
-            .filter_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                name.trim()
-                    .eq_ignore_ascii_case("for")
-                    .then_some(value.trim())
-            });
-        match (of.next(), of.next()) {
-            (Some(value), None) => hops.push(match value.strip_prefix('"') {
-                Some(quoted) => quoted.strip_suffix('"')?,
-                None => value,
-            }),
-            // A hop that does not say whom it forwards for, or says it twice, ends what can be known.
-            _ => return None,
-        }
-    }
-    Some(hops)
+fn x_forwarded_for(field: &[u8]) -> Vec<Option<&str>> {
+    let hops = field.rsplit(|byte| *byte == b',');
+    hops.map(|hop| std::str::from_utf8(hop).ok()).collect()
 }
 
-/// Splits at a separator, but not within a quoted text. None if a quote does not end.
-fn outside_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
+/// The values of `for` (RFC 7239 §4), from the last to the first.
+fn forwarded(field: &[u8]) -> Vec<Option<&str>> {
+    let mut elements = Vec::new();
+    let (mut end, mut quoted) = (field.len(), false);
+    for (at, byte) in field.iter().enumerate().rev() {
+        quoted ^= *byte == b'"';
+        if *byte == b',' && !quoted {
+            elements.push(&field[at + 1..end]);
+            end = at;
+        }
+    }
+    elements.push(&field[..end]);
+    let read = |element| forwarded_for(std::str::from_utf8(element).ok()?);
+    elements.into_iter().map(read).collect()
+}
+
+/// Whom one hop forwards for, if it says so, and says it once.
+fn forwarded_for(element: &str) -> Option<&str> {
+    let mut of = pairs(element)?.into_iter().filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("for")
+            .then_some(value.trim())
+    });
+    match (of.next(), of.next()) {
+        (Some(value), None) => match value.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"'),
+            None => Some(value),
+        },
+        _ => None,
+    }
+}
+
+/// Splits where a `;` is outside of quotes. None if a quote does not end.
+fn pairs(element: &str) -> Option<Vec<&str>> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
-    for (at, c) in text.char_indices() {
+    for (at, c) in element.char_indices() {
         match c {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            _ if c == separator && !quoted => {
-                parts.push(&text[start..at]);
-                start = at + c.len_utf8();
+            ';' if !quoted => {
+                parts.push(&element[start..at]);
+                start = at + 1;
             }
             _ => {}
         }
     }
-    parts.push(&text[start..]);
+    parts.push(&element[start..]);
     (!quoted).then_some(parts)
 }
 
@@ -258,6 +267,11 @@ mod tests {
                 "{peer} {values:?}"
             );
         }
+        // Whatever the client wrote.
+        let fields = |_: &str| [&b"\xff, 192.0.2.1"[..]].into_iter();
+        let behind = proxies.look_behind("10.0.0.1".parse().ok(), None, fields);
+        let from = behind.expect("no certificate").from;
+        assert_eq!(from, "192.0.2.1".parse().ok());
         let many = vec!["10.1.1.1"; MAX_HOPS + 1].join(",");
         assert_eq!(client(&proxies, "10.0.0.1", &[&many]), None);
     }
@@ -276,6 +290,10 @@ mod tests {
             ("for=192.0.2.1, for=\"10.0.0.2:80\"", Some("192.0.2.1")),
             ("for=192.0.2.1;for=192.0.2.2", None),
             ("for=192.0.2.1, proto=https", None),
+            // Whatever the client wrote.
+            ("proto=https, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=\"198.51.100.9, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=198.51.100.9;for=a, for=192.0.2.1", Some("192.0.2.1")),
             ("for=_hidden", None),
             ("for=unknown", None),
             ("for=\"192.0.2.1", None),

@@ -7,6 +7,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::account::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Dialect};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep accounts: enterprises and resellers.
@@ -46,7 +47,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             };
             let put = service.authority.put_account_as(&caller, id, new);
             let (account, new) = app::block_on(put)?;
-            println!(
+            say!(
                 "account {} {}",
                 account.id,
                 if new { "created" } else { "is there" }

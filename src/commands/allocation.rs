@@ -8,6 +8,7 @@ use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that the carrier holds.
@@ -39,7 +40,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 valid_until: None,
             };
             let done = app::block_on(service.authority.allocate(&at_the_command_line(), new))?;
-            println!(
+            say!(
                 "allocation {}: {}, {}",
                 done.row.id,
                 done.numbers,

@@ -1,15 +1,18 @@
 //! `api-key`: what callers prove themselves with.
 
+use std::io::{self, Write as _};
+
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::Page;
-use tn_authority::callers::{LONGEST_OVERLAP, NewApiKey, USUAL_OVERLAP};
+use tn_authority::callers::{LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 use tn_authority::config::Config;
 use tn_authority::domain::account::text_for_people;
 use tn_authority::domain::api_key::ApiKey;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep API keys.
@@ -76,14 +79,14 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 expires_at: create.expires_at,
                 allow_from: create.allow_from,
             };
-            println!("{}", app::block_on(keys.create(&by, new))?.key);
+            show(&app::block_on(keys.create(&by, new))?)?;
         }
         Command::List => {
             let (now, mut next) = (service.authority.clock.now(), None);
             loop {
                 let page = keys.list(&by, &Page::new(Page::MAX_LIMIT, next))?;
                 for key in &page.items {
-                    println!("{}", line(key, now));
+                    say!("{}", line(key, now));
                 }
                 next = page.next;
                 if next.is_none() {
@@ -92,18 +95,28 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             }
         }
         Command::Rotate { id, overlap } => {
-            println!("{}", app::block_on(keys.rotate(&by, &id, overlap))?.key);
+            show(&app::block_on(keys.rotate(&by, &id, overlap))?)?;
         }
         Command::Expire { id, at } => {
             app::block_on(keys.expire(&by, &id, at))?;
-            println!("expires at {}", rfc3339(&at));
+            say!("expires at {}", rfc3339(&at));
         }
         Command::Revoke { id } => {
             app::block_on(keys.revoke(&by, &id))?;
-            println!("revoked");
+            say!("revoked");
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Shows a key, which is the only time. If that fails, somebody has to know that there is a secret that nobody has.
+fn show(made: &ShownApiKey) -> Result<(), String> {
+    writeln!(io::stdout(), "{}", made.key).map_err(|error| {
+        let id = &made.kept.id;
+        format!(
+            "the secret of API key {id} could not be shown ({error}): rotate the key, or revoke it"
+        )
+    })
 }
 
 /// A key on one line, for people and for `grep`.

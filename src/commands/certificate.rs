@@ -1,8 +1,6 @@
 //! `certificate`: what a certificate says, whether its key can sign tokens, and a request for a new one.
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -12,7 +10,7 @@ use tn_authority::domain::certificate::{Certificate, CertificateError};
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::hex::hex;
 use tn_authority::domain::{Clock, Spc, Time};
-use tn_authority::signer::request::certificate_request;
+use tn_authority::signer::request::{certificate_request, subject};
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
 use super::{Exit, Outcome, file};
@@ -47,7 +45,7 @@ pub struct RequestArgs {
     #[arg(long)]
     new: bool,
     /// The subject, in the form of RFC 4514. Default: `CN=SHAKEN CODE`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subject)]
     subject: Option<String>,
 }
 
@@ -78,20 +76,15 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
     };
     let usual = format!("CN=SHAKEN {}", args.spc);
     let subject = args.subject.as_deref().unwrap_or(&usual);
-    print!("{}", certificate_request(&*key, &args.spc, subject)?);
+    let request = certificate_request(&*key, &args.spc, subject)?;
+    io::stdout().write_all(request.as_bytes())?;
     Ok(Exit::SUCCESS)
 }
 
 /// Makes a key in a file that nobody else can read, and never takes the place of another.
 pub(super) fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::Error>> {
     let (key, pem) = FileKey::generate()?;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| format!("`{}` cannot be made: {e}", path.display()))?;
-    file.write_all(pem.as_bytes())?;
+    file::keep(path, pem.as_bytes())?;
     Ok(key)
 }
 

@@ -2,49 +2,53 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::io;
 
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::store::Store;
 
+use super::say::say;
 use super::{Exit, Outcome};
 
 /// The configuration itself was read before; here is what it points to. Changes nothing.
-#[expect(clippy::unnecessary_wraps, reason = "all commands end the same way")]
 pub fn run(config: &Config) -> Outcome {
-    println!("ok      configuration");
+    say!("ok      configuration");
     let mut sound = true;
-    let mut line = |what: &str, result: Result<String, Box<dyn Error>>| match result {
-        Ok(detail) => println!("ok      {what}{detail}"),
-        Err(error) => {
-            sound = false;
-            println!("FAILED  {what}: {error}");
+    let mut line = |what: &str, result: Result<String, Box<dyn Error>>| {
+        match result {
+            Ok(detail) => say!("ok      {what}{detail}"),
+            Err(error) => {
+                sound = false;
+                say!("FAILED  {what}: {error}");
+            }
         }
+        io::Result::Ok(())
     };
-    line("database and schema", database(config));
+    line("database and schema", database(config))?;
     line(
         "policies",
         app::open_policy(config)
             .map(|_| String::new())
             .map_err(Into::into),
-    );
+    )?;
     for result in signers(config) {
-        line("signing key and chain", result);
+        line("signing key and chain", result)?;
     }
     line(
         "API key secret",
         app::check_secret(config)
             .map(|()| String::new())
             .map_err(Into::into),
-    );
+    )?;
     for result in issuers(config) {
-        line("who proves callers", result);
+        line("who proves callers", result)?;
     }
     line(
         "TLS",
         app::check_listener(config).map(note).map_err(Into::into),
-    );
+    )?;
     Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
 }
 

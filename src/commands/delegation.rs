@@ -10,6 +10,7 @@ use tn_authority::domain::clock::parse_time;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that accounts may get tokens for.
@@ -68,9 +69,11 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             };
             let done = app::block_on(service.authority.delegate(&at_the_command_line(), new))?;
             let count = numbers(done.numbers.count());
-            println!(
+            say!(
                 "delegation {}: {}, {count} to {}",
-                done.row.id, done.numbers, done.account
+                done.row.id,
+                done.numbers,
+                done.account
             );
         }
     }

@@ -9,6 +9,7 @@ use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Clock, NumberRange, Time};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that may not be used, though the carrier holds them.
@@ -48,7 +49,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             };
             let done = app::block_on(service.authority.exclude(&at_the_command_line(), new))?;
             let (row, outstanding) = (done.row, done.outstanding_grants);
-            println!(
+            say!(
                 "exclusion {}: {}, {}, {}",
                 row.row.id,
                 row.numbers,
@@ -57,14 +58,14 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             );
             for grant in &outstanding.grants {
                 let (jti, account) = (&grant.jti, &grant.account);
-                println!(
+                say!(
                     "  outstanding: {jti} of {account}, until {}",
                     rfc3339(&grant.expires_at)
                 );
             }
             if outstanding.more {
                 let all = outstanding.exposure.tokens;
-                println!("  and more, {all} in all; GET /v1/grants lists them");
+                say!("  and more, {all} in all; GET /v1/grants lists them");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `explain`: what a request for a token would be answered, and which rows say so.
 
+use std::io;
+
 use clap::Args as Arguments;
 use tn_authority::app;
 use tn_authority::authority::{Explained, Question};
@@ -9,6 +11,7 @@ use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::denial::Cause;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.
@@ -37,10 +40,10 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     let explained = service
         .authority
         .explain(&at_the_command_line(), &question)?;
-    print_parts(&explained);
+    print_parts(&explained)?;
     match explained.decision {
         Ok((expires, _)) => {
-            println!("yes: a token until {}", rfc3339(&expires));
+            say!("yes: a token until {}", rfc3339(&expires));
             Ok(Exit::SUCCESS)
         }
         Err(denial) => {
@@ -50,29 +53,30 @@ pub fn run(args: Args, config: &Config) -> Outcome {
             } else {
                 format!(" (policy: {})", by.join(", "))
             };
-            println!("no: {}: {denial}{by}", denial.code());
+            say!("no: {}: {denial}{by}", denial.code());
             Ok(Exit::FAILURE)
         }
     }
 }
 
-fn print_parts(explained: &Explained) {
+fn print_parts(explained: &Explained) -> io::Result<()> {
     for part in &explained.parts {
         let answer = part.refused.map_or("yes", Cause::code);
         let count = numbers(part.numbers.count());
-        println!("{} ({count}): {answer}", part.numbers);
+        say!("{} ({count}): {answer}", part.numbers);
         for row in &part.rows {
             let says = if row.says_yes(explained.at) {
                 "yes"
             } else {
                 "no "
             };
-            println!("  {says} {} {}: {row}", row.kind(), row.held().row());
+            say!("  {says} {} {}: {row}", row.kind(), row.held().row());
         }
         if part.left_out > 0 {
-            println!("  and {} rows more", part.left_out);
+            say!("  and {} rows more", part.left_out);
         } else if part.rows.is_empty() {
-            println!("  no row speaks of them");
+            say!("  no row speaks of them");
         }
     }
+    Ok(())
 }

@@ -1,8 +1,12 @@
-//! Files that the user names: read as a whole, up to a bound. A device or a mistaken name must not fill the memory.
+//! Files that the user names: read as a whole, up to a bound, and written so that they are there as a whole or not at all. A
+//! device or a mistaken name must not fill the memory.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// More than any key, certificate chain, list of roots or token has.
 const MOST_BYTES: u64 = 4 << 20;
@@ -33,6 +37,47 @@ pub fn text_if_any(path: &Path) -> Result<Option<String>, String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(unreadable(path, &e)),
     }
+}
+
+/// Puts a file into its place, for everybody to read, whatever was there.
+///
+/// # Errors
+/// Says which file cannot be written, and why.
+pub fn publish(path: &Path, content: &[u8]) -> Result<(), String> {
+    put(path, content, 0o644, |file| file.persist(path).map(drop))
+}
+
+/// Puts a file into its place that nobody else can read, and that takes the place of no other.
+///
+/// # Errors
+/// Says which file cannot be written, and why.
+pub fn keep(path: &Path, content: &[u8]) -> Result<(), String> {
+    put(path, content, 0o600, |file| {
+        file.persist_noclobber(path).map(drop)
+    })
+}
+
+/// Beside it first, then on disk, then by its name.
+fn put(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    persist: impl FnOnce(NamedTempFile) -> Result<(), tempfile::PersistError>,
+) -> Result<(), String> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let written = || {
+        let mut file = NamedTempFile::new_in(folder)?;
+        file.write_all(content)?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        persist(file)?;
+        File::open(folder)?.sync_all()
+    };
+    written().map_err(|e: io::Error| format!("`{}` cannot be written: {e}", path.display()))
 }
 
 /// All that comes, up to the same bound.

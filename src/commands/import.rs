@@ -12,6 +12,7 @@ use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Sa
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
+use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, counted, numbers};
 
 /// How many ranges of a kind, lines and grants are printed.
@@ -52,7 +53,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     let clock = Clock::system();
     let draft = read(&args.file, &wanted, &clock)?;
     if !args.json {
-        print_table(&draft, &wanted);
+        print_table(&draft, &wanted)?;
     }
     let service = app::open(config, &clock)?;
     let consent = Consent {
@@ -66,7 +67,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     if args.json {
         writeln!(std::io::stdout(), "{}", imported.to_json())?;
     } else {
-        print_difference(&imported);
+        print_difference(&imported)?;
     }
     if imported.told.refused.count > 0 {
         return Err("an import of this table would be refused, since lines of it are".into());
@@ -120,20 +121,20 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
     before.len() != after.len() || times.is_some_and(|(before, after)| before != after)
 }
 
-fn print_table(draft: &Draft, wanted: &Wanted) {
+fn print_table(draft: &Draft, wanted: &Wanted) -> std::io::Result<()> {
     let told = &draft.told;
     let ocns: Vec<&str> = wanted.ocns.iter().map(String::as_str).collect();
     if ocns.is_empty() {
-        println!("read {} lines", counted(told.lines));
+        say!("read {} lines", counted(told.lines));
     } else {
-        println!(
+        say!(
             "read {} lines, {} of them of {}",
             counted(told.lines),
             counted(told.own),
             ocns.join(", ")
         );
     }
-    print_notes(told);
+    print_notes(told)?;
     let (ranges, count) = match &draft.says {
         Says::Holdings { table, .. } => (table.held.len(), table.numbers()),
         Says::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
@@ -141,14 +142,15 @@ fn print_table(draft: &Draft, wanted: &Wanted) {
         Says::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
     };
     let noun = if ranges == 1 { "range" } else { "ranges" };
-    println!("{} {noun} and {}", counted(ranges as u64), numbers(count));
+    say!("{} {noun} and {}", counted(ranges as u64), numbers(count));
+    Ok(())
 }
 
 fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {
     ranges.map(NumberRange::count).sum()
 }
 
-fn print_notes(told: &Told) {
+fn print_notes(told: &Told) -> std::io::Result<()> {
     for note in &told.notes {
         let lines: Vec<String> = note
             .lines
@@ -161,85 +163,90 @@ fn print_notes(told: &Told) {
         } else {
             format!(" (line {})", lines.join(", "))
         };
-        println!("note: {} {}{lines}", counted(note.count), note.what);
+        say!("note: {} {}{lines}", counted(note.count), note.what);
     }
     if !told.unknown_columns.is_empty() {
-        println!(
+        say!(
             "columns that are not known: {}",
             told.unknown_columns.join(", ")
         );
     }
+    Ok(())
 }
 
-fn print_difference(imported: &Imported) {
+fn print_difference(imported: &Imported) -> std::io::Result<()> {
     for (sign, ranges, all) in [
         ("+", &imported.difference.added, imported.added.ranges),
         ("-", &imported.difference.ended, imported.ended.ranges),
     ] {
         let shown = ranges.len().min(PRINTED);
         for range in &ranges[..shown] {
-            println!("{sign} {range}");
+            say!("{sign} {range}");
         }
         if all > shown as u64 {
-            println!("{sign} and {} more", counted(all - shown as u64));
+            say!("{sign} and {} more", counted(all - shown as u64));
         }
     }
     let refused = &imported.told.refused;
     for line in refused.named.iter().take(PRINTED) {
-        println!("! line {}: {}", line.line, line.reason);
+        say!("! line {}: {}", line.line, line.reason);
     }
     if refused.count > PRINTED as u64 {
-        println!("! and {} more", counted(refused.count - PRINTED as u64));
+        say!("! and {} more", counted(refused.count - PRINTED as u64));
     }
     let (add, end) = if imported.dry_run {
         ("would add", "would end")
     } else {
         ("added", "ended")
     };
-    println!(
+    say!(
         "{add} {}, unchanged {}, {end} {}, refused lines {}",
         counted(imported.added.ranges),
         counted(imported.unchanged.ranges),
         counted(imported.ended.ranges),
         counted(refused.count)
     );
-    println!(
+    say!(
         "numbers: {add} {}, unchanged {}, {end} {}",
         counted(imported.added.numbers),
         counted(imported.unchanged.numbers),
         counted(imported.ended.numbers)
     );
     if imported.elsewhere > 0 {
-        println!(
+        say!(
             "the table does not speak for {} of this code, which stay",
             numbers(imported.elsewhere)
         );
     }
     if imported.changes_nothing() && refused.count == 0 {
-        println!("nothing changes: all of it was known");
+        say!("nothing changes: all of it was known");
     }
-    print_outstanding(imported);
+    print_outstanding(imported)?;
+    Ok(())
 }
 
-fn print_outstanding(imported: &Imported) {
+fn print_outstanding(imported: &Imported) -> std::io::Result<()> {
     let outstanding = &imported.outstanding;
     if outstanding.count == 0 {
-        return;
+        return Ok(());
     }
     let more = if outstanding.more { " or more" } else { "" };
-    println!(
+    say!(
         "{}{more} outstanding grants: their tokens can still be redeemed",
         counted(outstanding.count)
     );
     for grant in outstanding.grants.iter().take(PRINTED) {
-        println!(
+        say!(
             "  {} of {} until {}",
-            grant.jti, grant.account, grant.expires_at
+            grant.jti,
+            grant.account,
+            grant.expires_at
         );
     }
     if outstanding.count > PRINTED as u64 {
-        println!("  and {} more", counted(outstanding.count - PRINTED as u64));
+        say!("  and {} more", counted(outstanding.count - PRINTED as u64));
     }
+    Ok(())
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -4,15 +4,16 @@ use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::store::Store;
 
+use super::say::say;
 use super::{Exit, Outcome};
 
 pub fn run(config: &Config) -> Outcome {
     let applied = Store::migrate(&app::database_url(config)?)?;
     if applied.is_empty() {
-        println!("the schema is up to date");
+        say!("the schema is up to date");
     }
     for name in applied {
-        println!("applied {name}");
+        say!("applied {name}");
     }
     Ok(Exit::SUCCESS)
 }

@@ -18,6 +18,7 @@ pub mod import;
 pub mod migrate;
 pub mod policy;
 pub mod redeem;
+mod say;
 pub mod serve;
 pub mod tn_auth_list;
 pub mod verify;

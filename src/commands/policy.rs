@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tn_authority::authority::{Line, Report};
 use tn_authority::config::Config;
 
+use super::say::say;
 use super::{Exit, Outcome, counted};
 
 /// Check the policies that say who may ask for what.
@@ -56,14 +57,14 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
     let report = Report::on(dir.as_deref());
     for line in &report.lines {
         match line {
-            Line::Sound(text) => println!("ok      {text}"),
-            Line::Warning(text) => println!("warning {text}"),
-            Line::Failed(text) => println!("FAILED  {text}"),
+            Line::Sound(text) => say!("ok      {text}"),
+            Line::Warning(text) => say!("warning {text}"),
+            Line::Failed(text) => say!("FAILED  {text}"),
         }
     }
     if let Some(set) = report.set.as_ref().filter(|_| report.policies > 0) {
         let (policies, cases) = (report.policies as u64, report.cases as u64);
-        println!(
+        say!(
             "policies: {}, cases: {}, SHA-256: {set}",
             counted(policies),
             counted(cases)

@@ -134,7 +134,10 @@ fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
         let (name, bytes) = ("e", e.len());
         return Err(JwkError::Length { name, bytes });
     }
-    // An exponent is odd and at least 3, a modulus is odd.
+    // An exponent is odd and at least 3, a modulus is odd and has at least 2,048 bits.
+    if n.len() == *RSA.start() && n.first().is_some_and(|first| first.leading_zeros() > 0) {
+        return Err(JwkError::Number("n"));
+    }
     match (e.as_slice(), n.last().map(|last| last % 2)) {
         ([0..=2], _) => Err(JwkError::Number("e")),
         ([.., last], _) if last % 2 == 0 => Err(JwkError::Number("e")),

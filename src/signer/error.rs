@@ -112,6 +112,8 @@ pub enum SignerError {
     TnAuthList(#[from] TnAuthListError),
     #[error("the claims cannot be written: {0}")]
     Claims(#[from] serde_json::Error),
+    #[error("`{0}` is no name in the form of RFC 4514, such as `CN=SHAKEN 1234`")]
+    Subject(String),
     #[error("the certificate request cannot be written: {0}")]
     Request(#[from] der::Error),
     #[error("the header of the token cannot be written: {0}")]

@@ -17,6 +17,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use super::SignerError;
 use super::key::{SIGNATURE_LENGTH, Signature, SigningKey};
 use crate::domain::certificate::ID_PE_TN_AUTH_LIST;
+use crate::domain::shown::shown;
 use crate::domain::{Spc, TnAuthList, TnEntry};
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -38,6 +39,18 @@ pub fn certificate_request(
     Ok(pem(&request_der(key, &list, false, subject)?))
 }
 
+/// A subject that a request can have.
+///
+/// # Errors
+/// [`SignerError`] if it is no name.
+pub fn subject(text: &str) -> Result<String, SignerError> {
+    name(text).map(|_| text.to_owned())
+}
+
+fn name(text: &str) -> Result<Name, SignerError> {
+    text.parse().map_err(|_| SignerError::Subject(shown(text)))
+}
+
 /// Writes a request for a list, in DER, and signs it with its key. With `ca` it asks for a certificate that may issue
 /// others. Blocks for as long as the key takes.
 ///
@@ -49,7 +62,7 @@ pub fn request_der(
     ca: bool,
     subject: &str,
 ) -> Result<Vec<u8>, SignerError> {
-    let subject: Name = subject.parse()?;
+    let subject = name(subject)?;
     let usage = if ca {
         KeyUsages::KeyCertSign | KeyUsages::CRLSign
     } else {

@@ -25,6 +25,16 @@ pub(super) enum AnyConnection {
     Sqlite(SqliteConnection),
 }
 
+impl AnyConnection {
+    /// Begins a transaction that writes, and does not go on with it.
+    pub(super) fn begin_to_write(&mut self) -> QueryResult<()> {
+        self.batch_execute(match self {
+            Self::Postgres(_) => "BEGIN READ WRITE; ROLLBACK",
+            Self::Sqlite(_) => "BEGIN IMMEDIATE; ROLLBACK",
+        })
+    }
+}
+
 /// Runs one text of diesel on whichever database it is. The derive of `AnyConnection` knows no booleans, no lists of rows
 /// and no arrays; each arm here knows all that its database does.
 macro_rules! on_either {

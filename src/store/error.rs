@@ -12,6 +12,8 @@ pub enum OpenError {
     Url,
     #[error("the database cannot be reached: {0}")]
     Connect(String),
+    #[error("the database cannot be written to: {0}")]
+    ReadOnly(String),
     #[error("a migration failed: {0}")]
     Migrate(String),
     #[error("the database's schema lacks {missing} migration(s); run `tn-authority migrate`")]

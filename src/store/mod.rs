@@ -120,14 +120,17 @@ impl Store {
         migrations::run(url)
     }
 
-    /// Checks that the database answers and that its schema is the one of this version, without changing it.
+    /// Checks that the database answers, that its schema is the one of this version, and that it can be written to, without
+    /// changing it.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.
     pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
         let connection = url.connect();
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        migrations::check(&mut connection)
+        migrations::check(&mut connection)?;
+        let begun = connection.begin_to_write();
+        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))
     }
 
     /// Asks questions of one state of the database. Blocks.

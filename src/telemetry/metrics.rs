@@ -298,7 +298,7 @@ fn say_version(registry: &Registry) -> Result<(), TelemetryError> {
 }
 
 /// The methods of RFC 9110 and PATCH; a client may send any word.
-fn method_label(method: &str) -> &'static str {
+pub fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
     ];

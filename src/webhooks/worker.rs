@@ -1,6 +1,6 @@
 //! The worker: a thread that goes on with what losses of authority have left to do, measures, and hands deliveries to a few
-//! threads that send. A target has one delivery at a time, so a slow one holds up itself, and
-//! others only while as many as there are senders are slow.
+//! threads that send. A target has one delivery at a time and an account two, so a slow one holds up itself and its own; and
+//! others only while the targets of many accounts are slow at once.
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};
@@ -17,7 +17,8 @@ use crate::domain::webhook::DeliveryState;
 use crate::store::{StoreError, new_id};
 
 /// How many targets are told at one time.
-const SENDERS: u16 = 8;
+/// They do nothing but wait most of the time.
+const SENDERS: u16 = 32;
 /// How often it is looked for work.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often exposure is measured.

@@ -107,6 +107,11 @@ fn no_other_key_does(api: Api) {
             with(&rsa, "n", json!(Spelling::Url.encode(&[0xfe; 256]))),
             "no possible value",
         ),
+        (
+            // 2,041 bits.
+            with(&rsa, "n", json!(Spelling::Url.encode(&[1; 256]))),
+            "no possible value",
+        ),
         (with(&rsa, "e", json!("AQ")), "no possible value"),
         (with(&rsa, "e", json!("BA")), "no possible value"),
         (with(&rsa, "e", json!("AAEAAQ")), "starts with a zero byte"),

@@ -16,6 +16,7 @@ both!(
     an_account_that_asks_too_often_waits_and_no_stranger_uses_it_up,
     each_request_of_a_bulk_counts,
     a_peer_that_proves_nobody_is_slowed_down_and_others_are_not,
+    a_proof_that_cannot_be_read_is_one_that_failed,
     a_peer_that_guesses_grants_is_slowed_down_and_a_ca_is_not,
 );
 
@@ -153,6 +154,18 @@ fn a_peer_that_proves_nobody_is_slowed_down_and_others_are_not(kind: Kind) {
         trail.iter().all(|event| event.outcome == "done"),
         "{trail:?}"
     );
+}
+
+fn a_proof_that_cannot_be_read_is_one_that_failed(kind: Kind) {
+    let (api, _) = api(kind, NONE, NONE, rate(1, 3));
+    let ask = |fields: &str| api.send("GET", "/v1/accounts", fields, b"");
+    let twice = format!("authorization: Bearer {}\r\n", api.auditor).repeat(2);
+    ask(&twice).problem(403, "forbidden");
+    ask("authorization: Bearer \u{e4}\r\n").problem(403, "forbidden");
+    ask(&twice).problem(403, "forbidden");
+    too_many(&ask(&twice));
+    too_many(&api.get("", "/v1/accounts"));
+    api.get(&api.auditor, "/v1/accounts").with(200);
 }
 
 fn a_peer_that_guesses_grants_is_slowed_down_and_a_ca_is_not(kind: Kind) {

@@ -46,6 +46,26 @@ fn demo_shows_a_token_its_check_and_a_refusal() {
     assert!(!again.status.success() && text(&again.stderr).contains("is not empty"));
 }
 
+#[test]
+fn what_cannot_be_said_is_an_error() {
+    for args in [&["demo"][..], &["check"], &["policy", "check"]] {
+        let full = std::fs::File::create("/dev/full").expect("a device");
+        let mut command = Command::new(EXECUTABLE);
+        let output = command
+            .args(args)
+            .env("TN_AUTHORITY__DATABASE__URL", "sqlite::memory:")
+            .stdout(full)
+            .output()
+            .expect("the command");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(
+            said.contains("error: No space left on device"),
+            "{args:?}: {said}"
+        );
+    }
+}
+
 /// `demo --keep`, until it is dropped.
 struct Kept {
     dir: TempDir,

@@ -69,7 +69,7 @@ fn a_request_names_the_code_and_is_signed_by_its_key() {
     assert_eq!(mode & 0o777, 0o600);
     let (done, _, why) = ask(&["--new"]);
     assert!(
-        !done && why.contains("cannot be made"),
+        !done && why.contains("File exists"),
         "a key is never overwritten: {why}"
     );
     let (done, named, why) = ask(&["--subject", "CN=SHAKEN 073H,O=Acme,C=US"]);

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use crate::commands::say::say;
 use serde_json::Value;
 use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Reply, Way};
 
@@ -36,7 +37,7 @@ impl Client {
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
-        println!("   POST {path} {body}");
+        say!("   POST {path} {body}");
         let body = body.to_string();
         self.json(
             path,
@@ -48,7 +49,7 @@ impl Client {
     }
 
     pub fn put(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
-        println!("   PUT {path} {body}");
+        say!("   PUT {path} {body}");
         let body = body.to_string();
         self.json(
             path,

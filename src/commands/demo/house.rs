@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use crate::commands::say::say;
 use chrono::TimeDelta;
 use tn_authority::app;
 use tn_authority::config::Config;
@@ -127,11 +128,11 @@ impl House {
     ) -> Result<(), Box<dyn Error>> {
         let jwk = self.dir.join("account-key.jwk");
         fs::write(&jwk, account_key)?;
-        println!("\n== Serving until Ctrl-C");
-        println!("   URL                   {}", self.url);
-        println!("   CA file               {}", self.ca_file().display());
-        println!("   configuration         {}", self.config_file().display());
-        println!("   ACME account key      {}", jwk.display());
+        say!("\n== Serving until Ctrl-C");
+        say!("   URL                   {}", self.url);
+        say!("   CA file               {}", self.ca_file().display());
+        say!("   configuration         {}", self.config_file().display());
+        say!("   ACME account key      {}", jwk.display());
         let mut variables = format!(
             "TNA_URL='{}'\nTNA_CA='{}'\n",
             self.url,
@@ -139,11 +140,11 @@ impl House {
         );
         for (name, key) in keys {
             writeln!(variables, "{}_KEY='{key}'", name.to_ascii_uppercase())?;
-            println!("   API key {name:<13} {key}");
+            say!("   API key {name:<13} {key}");
         }
         let env = self.dir.join("env");
         write_private(&env, &variables)?;
-        println!("   as shell variables    . {}", env.display());
+        say!("   as shell variables    . {}", env.display());
         Ok(())
     }
 

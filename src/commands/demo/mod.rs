@@ -5,6 +5,7 @@ mod client;
 mod house;
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
@@ -14,6 +15,7 @@ use tn_authority::signer::development;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
 use super::{Exit, Outcome};
+use crate::commands::say::say;
 use client::{Answer, Client};
 use house::House;
 
@@ -34,26 +36,26 @@ const NUMBER: &str = "+12125551001";
 
 pub fn run(args: &Args) -> Outcome {
     let house = House::build(args.dir.clone(), args.keep)?;
-    step("A carrier with the service provider code 1234 starts its Token Authority");
+    step("A carrier with the service provider code 1234 starts its Token Authority")?;
     say(&format!(
         "development CA        {}",
         house.ca_file().display()
-    ));
+    ))?;
     say(&format!(
         "configuration         {}",
         house.config_file().display()
-    ));
+    ))?;
     let serving = house.serve()?;
-    say(&format!("serving               {}", house.url()));
+    say(&format!("serving               {}", house.url()))?;
 
     let provisioner = house.api_key("provisioner", None)?;
     let provisioning = Client::new(house.url(), house.ca_pem(), &provisioner)?;
 
-    step("The carrier holds 1.212.555.1XXX");
+    step("The carrier holds 1.212.555.1XXX")?;
     let block = json!({ "spc": "1234", "block": "1.212.555.1XXX", "basis": "block" });
     done(provisioning.post("/v1/allocations", &block)?, 201)?;
 
-    step(&format!("It lends {NUMBER} to the enterprise `acme`"));
+    step(&format!("It lends {NUMBER} to the enterprise `acme`"))?;
     done(
         provisioning.put("/v1/accounts/acme", &json!({ "name": "Acme, Inc." }))?,
         201,
@@ -64,7 +66,7 @@ pub fn run(args: &Args) -> Outcome {
         201,
     )?;
 
-    step("The enterprise asks for a token, bound to the key of its ACME account");
+    step("The enterprise asks for a token, bound to the key of its ACME account")?;
     let account_key = development::account_key()?;
     let fingerprint = Fingerprint::of_jwk(&account_key)?;
     let key = house.api_key("account", Some("acme"))?;
@@ -79,31 +81,31 @@ pub fn run(args: &Args) -> Outcome {
         .ok_or("the answer has no token")?
         .to_owned();
 
-    step("What the token says");
+    step("What the token says")?;
     let claims = verifier::lint(&token, Dialect::Strict)?;
     print_parts(&token)?;
     say(&format!(
         "tkvalue               {}",
         serde_json::to_string(claims.tkvalue.scope())?
-    ));
+    ))?;
 
-    step("A CA checks it (RFC 9448 section 6), with the certificate that x5u names");
+    step("A CA checks it (RFC 9448 section 6), with the certificate that x5u names")?;
     check(&house, &provisioning, &token, fingerprint, list.clone())?;
 
-    step("The enterprise asks for +12125552001, which is outside the block");
+    step("The enterprise asks for +12125552001, which is outside the block")?;
     let outside = request(&list_of("one:12125552001")?, fingerprint);
     let refused = enterprise.post("/at/account/acme/token", &outside)?;
     say(&format!(
         "{} {}",
         refused.status,
         serde_json::to_string_pretty(&refused.body)?
-    ));
+    ))?;
     if refused.status != 403
         || refused.body["subproblems"][0]["identifier"]["start"] != "+12125552001"
     {
         return Err("the number outside the block was not refused by name".into());
     }
-    say("refused               +12125552001: it was never lent to acme");
+    say("refused               +12125552001: it was never lent to acme")?;
 
     if args.keep {
         let admin = house.api_key("admin", None)?;
@@ -118,7 +120,7 @@ pub fn run(args: &Args) -> Outcome {
         serving.wait()?;
     } else {
         serving.stop()?;
-        step("Done. `tn-authority demo --keep` goes on serving, for your own calls");
+        step("Done. `tn-authority demo --keep` goes on serving, for your own calls")?;
     }
     Ok(Exit::SUCCESS)
 }
@@ -137,7 +139,7 @@ fn check(
         .strip_prefix(house.url())
         .ok_or("x5u names another authority")?;
     let chain = client.get_text(path)?;
-    say(&format!("fetched               {x5u}"));
+    say(&format!("fetched               {x5u}"))?;
     let mut trust = TrustList::default();
     trust.trust_pem(house.ca_pem())?;
     trust.publish_pem(x5u, &chain)?;
@@ -152,7 +154,7 @@ fn check(
     };
     let report = verifier::verify(token, &expected, Clock::system().now());
     for line in report.to_string().lines() {
-        say(line);
+        say(line)?;
     }
     if report.accepted() {
         Ok(())
@@ -172,7 +174,7 @@ fn request(list: &TnAuthList, fingerprint: Fingerprint) -> Value {
 
 /// Prints an answer, which must have the status that the step is for.
 fn done(answer: Answer, expected: u16) -> Result<Value, Box<dyn Error>> {
-    say(&format!("{} {}", answer.status, answer.body));
+    say(&format!("{} {}", answer.status, answer.body))?;
     if answer.status == expected {
         Ok(answer.body)
     } else {
@@ -185,7 +187,7 @@ fn print_parts(token: &str) -> Result<(), Box<dyn Error>> {
         say(&format!(
             "{name} {}",
             serde_json::to_string_pretty(&part(token, index)?)?
-        ));
+        ))?;
     }
     Ok(())
 }
@@ -200,12 +202,14 @@ fn part(token: &str, index: usize) -> Result<Value, Box<dyn Error>> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-fn step(title: &str) {
-    println!("\n== {title}");
+fn step(title: &str) -> io::Result<()> {
+    say!("\n== {title}");
+    Ok(())
 }
 
-fn say(text: &str) {
+fn say(text: &str) -> io::Result<()> {
     for line in text.lines() {
-        println!("   {line}");
+        say!("   {line}");
     }
+    Ok(())
 }

@@ -17,9 +17,11 @@ use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::{Time, parse_time, rfc3339};
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::outgoing::HttpsUrl;
+use tn_authority::signer::request::subject;
 use tn_authority::telemetry::{self, LogFormat};
 
 use super::{Exit, Outcome};
+use crate::commands::say::say;
 use work::{Redeemed, Work};
 
 /// The authority refuses: there is no right to a certificate, or none any more.
@@ -63,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     csr_key: Option<PathBuf>,
     /// The subject of the certificate, in the form of RFC 4514. Default: `CN=SHAKEN CODE`, or `CN=` and the first number.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subject)]
     subject: Option<String>,
     /// Ask for a certificate that may issue others.
     #[arg(long)]
@@ -114,17 +116,19 @@ pub fn run(args: &Args) -> Outcome {
     let clock = Clock::system();
     let mut work = Work::prepare(args, &clock)?;
     if let Some(order) = &args.star_cancel {
-        return exit(work.cancel(order, &Sleep).map(|()| {
-            println!("canceled {order}");
-        }));
+        return match work.cancel(order, &Sleep) {
+            Ok(()) if args.json => said(&json!({ "canceled": order.as_str() })),
+            Ok(()) => said(&format_args!("canceled {order}")),
+            Err(error) => Ok(failed(&error)),
+        };
     }
     if args.renew {
         return run_on(&mut work, &clock);
     }
-    exit(
-        work.redeem(&Sleep)
-            .map(|redeemed| print(&redeemed, args.json)),
-    )
+    match work.redeem(&Sleep) {
+        Ok(redeemed) => print(&redeemed, args.json),
+        Err(error) => Ok(failed(&error)),
+    }
 }
 
 fn run_on(work: &mut Work, clock: &Clock) -> Outcome {
@@ -144,7 +148,7 @@ fn run_on(work: &mut Work, clock: &Clock) -> Outcome {
         Ended::Refused(error) => {
             let why = error.to_string();
             log::error!(why = why.as_str(); "no more certificates are fetched");
-            exit(Err(error))
+            Ok(failed(&error))
         }
     }
 }
@@ -166,22 +170,22 @@ fn chance() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / f64::from(u32::MAX))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-fn exit(outcome: Result<(), AcmeError>) -> Outcome {
-    let error = match outcome {
-        Ok(()) => return Ok(Exit::SUCCESS),
-        Err(error) => error,
-    };
-    let failed = super::report(&error);
-    Ok(match error.kind() {
+fn failed(error: &AcmeError) -> Exit {
+    let failed = super::report(error);
+    match error.kind() {
         Kind::AuthorityRefuses => Exit::from(AUTHORITY_REFUSES),
         Kind::CaRefuses => Exit::from(CA_REFUSES),
         Kind::Stopped => Exit::SUCCESS,
         Kind::Other => failed,
-    })
+    }
 }
 
-fn print(redeemed: &Redeemed, as_json: bool) {
+fn said(line: &dyn std::fmt::Display) -> Outcome {
+    say!("{line}");
+    Ok(Exit::SUCCESS)
+}
+
+fn print(redeemed: &Redeemed, as_json: bool) -> Outcome {
     let leaf = redeemed.chain.leaf();
     let star = redeemed.star.as_ref().map(HttpsUrl::as_str);
     if as_json {
@@ -195,21 +199,21 @@ fn print(redeemed: &Redeemed, as_json: bool) {
             "order": redeemed.order.as_str(),
             "star_certificate": star,
         });
-        println!("{line}");
-        return;
+        return said(&line);
     }
-    println!("certificate {}", redeemed.out.display());
-    println!("key         {}", redeemed.key.display());
-    println!("subject     {}", leaf.subject());
-    println!(
+    say!("certificate {}", redeemed.out.display());
+    say!("key         {}", redeemed.key.display());
+    say!("subject     {}", leaf.subject());
+    say!(
         "valid       {} to {}",
         rfc3339(&leaf.not_before()),
         rfc3339(&leaf.not_after())
     );
-    println!("order       {}", redeemed.order);
+    say!("order       {}", redeemed.order);
     if let Some(star) = star {
-        println!("next ones   {star}");
+        say!("next ones   {star}");
     }
+    Ok(Exit::SUCCESS)
 }
 
 fn member(text: &str) -> Result<ChallengeMember, &'static str> {

@@ -86,9 +86,14 @@ impl Work {
         };
         // Before a key is made, for what it would be made for may be wrong.
         let goal = Goal::read(args, &http, clock)?;
+        let key = match args.star_cancel {
+            // No new account has an order.
+            Some(_) => files::own_key(&args.account_key)?,
+            None => files::key(&args.account_key)?,
+        };
         Ok(Self {
             clock: clock.clone(),
-            account: AccountKey::new(files::key(&args.account_key)?)?,
+            account: AccountKey::new(key)?,
             http,
             settings,
             goal,
@@ -107,7 +112,7 @@ impl Work {
         let session = self.session(pause)?;
         let token = |wanted: &TokenWanted<'_>| goal.tokens.token(wanted);
         let issued = redeem(&session, &goal.wanted(), &goal.key, &token)?;
-        files::publish(&goal.out, &issued.chain.pem()).map_err(AcmeError::Files)?;
+        file::publish(&goal.out, &issued.chain.pem()).map_err(AcmeError::Files)?;
         Ok(Redeemed {
             out: goal.out.clone(),
             key: goal.key_file.clone(),
@@ -174,7 +179,7 @@ impl Work {
         }
         let chain = self.session(pause)?.next_star(url)?;
         check_issued(&chain, &goal.wanted(), &goal.key, self.clock.now())?;
-        files::publish(&goal.out, &chain.pem()).map_err(AcmeError::Files)?;
+        file::publish(&goal.out, &chain.pem()).map_err(AcmeError::Files)?;
         Ok(Renewed::Held(held(&chain)))
     }
 

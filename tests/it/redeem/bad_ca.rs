@@ -266,6 +266,13 @@ fn what_was_not_ordered_is_not_taken() {
         },
         "it expired at",
     );
+    wrong(
+        Faults {
+            validity: Some((3_600, 7_200)),
+            ..Faults::default()
+        },
+        "it is not valid before",
+    );
 }
 
 #[test]

@@ -323,4 +323,7 @@ fn an_order_that_the_ca_renews_is_canceled_when_the_number_leaves(db: Db) {
         0,
     );
     assert!(said.contains("canceled"), "{said}");
+    let mut as_json = enterprise.command(&["--star-cancel", &enterprise_order, "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&ends(&mut as_json, 0)).expect("JSON");
+    assert_eq!(said["canceled"], enterprise_order);
 }
