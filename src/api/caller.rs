@@ -157,8 +157,9 @@ pub(super) async fn proof<T: Send + 'static>(
     let offered = match offered(&service.callers, request) {
         Ok(offered) => offered,
         Err(refusal) => {
+            let unproven = service.callers.refused(refusal, id);
             count_failed_proof(&service, request)?;
-            return Err(service.callers.refused(refusal, id).into());
+            return Err(unproven.into());
         }
     };
     let from = offered.from;

@@ -105,17 +105,23 @@ impl Authority {
     ) -> Result<Vec<Assignment>, StoreError> {
         let now = self.clock.now();
         // Most of the time there is nothing to do, and the writer need not be asked.
-        if most == 0 || self.store.read(|tx| tx.due_webhook(now, &[]))?.is_none() {
+        let due = |tx: &mut Tx<'_>| {
+            let last = tx.last_sequence()?;
+            tx.due_webhook(now, last, &[])
+        };
+        if most == 0 || self.store.read(due)?.is_none() {
             return Ok(Vec::new());
         }
         let work = move |tx: &mut Tx<'_>| {
             let mut taken = Vec::new();
             let mut leased = tx.leased_webhooks(now)?;
+            // Nothing is put in meanwhile.
+            let last = tx.last_sequence()?;
             for _ in 0..MOST_LOOKS {
                 if taken.len() >= usize::from(most) {
                     break;
                 }
-                let Some(webhook) = tx.due_webhook(now, &busy(&leased))? else {
+                let Some(webhook) = tx.due_webhook(now, last, &busy(&leased))? else {
                     break;
                 };
                 let (id, owner) = (

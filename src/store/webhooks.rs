@@ -181,16 +181,16 @@ impl Tx<'_> {
     }
 
     /// The webhook that something is due to be sent to for the longest time, of those that no process is sending to; none of
-    /// these owners, which are said as by [`Tx::leased_webhooks`].
+    /// these owners, which are said as by [`Tx::leased_webhooks`]. `last` is the last sequence of the feed.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     pub fn due_webhook(
         &mut self,
         now: Time,
+        last: i64,
         but_not_of: &[Option<String>],
     ) -> Result<Option<Webhook>, StoreError> {
-        let last = self.last_sequence()?;
         let now = now.timestamp();
         let accounts: Vec<&String> = but_not_of.iter().flatten().collect();
         let row = self.run(|connection| {

@@ -16,8 +16,7 @@ use crate::domain::Caller;
 use crate::domain::webhook::DeliveryState;
 use crate::store::{StoreError, new_id};
 
-/// How many targets are told at one time.
-/// They do nothing but wait most of the time.
+/// How many targets are told at one time. Those who tell them do nothing but wait most of the time.
 const SENDERS: u16 = 32;
 /// How often it is looked for work.
 const BEAT: Duration = Duration::from_secs(1);
