@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::error::ProblemDocument;
 use super::{AcmeError, TokenWanted};
-use crate::domain::{Clock, Dialect, Passphrase, TkType, TkValue, strict_json};
+use crate::domain::text::strict_json;
+use crate::domain::{Clock, Dialect, Passphrase, TkType, TkValue};
 use crate::outgoing::{Ask, HttpsUrl, Outgoing};
 use crate::verifier;
 

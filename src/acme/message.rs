@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::AcmeError;
 use super::error::ProblemDocument;
-use crate::domain::shown::shown;
-use crate::domain::strict_json;
+use crate::domain::text::printable::shown;
+use crate::domain::text::strict_json;
 use crate::outgoing::HttpsUrl;
 
 /// The identifier type of RFC 9448 §3.

@@ -12,7 +12,7 @@ use super::message::{self, DirectoryBody, Meta};
 use super::pause::Pause;
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 use crate::outgoing::{Ask, HttpsUrl, Outgoing, OutgoingError, Reply};
 
 /// How often a request is repeated when its nonce is refused; an honest CA takes the second.

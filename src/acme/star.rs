@@ -7,7 +7,7 @@ use super::AcmeError;
 use super::message::{self, Meta, OrderBody};
 use super::session::Session;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 use crate::outgoing::HttpsUrl;
 use crate::signer::chain::Chain;
 

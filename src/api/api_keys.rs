@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::query::{Key, PageQuery, name, query};
 use super::view::PageView;
 use crate::callers::{KeyBy, NewApiKey, ShownApiKey, USUAL_OVERLAP};
-use crate::domain::api_key::{ApiKey, KeyState};
+use crate::domain::credentials::api_key::{ApiKey, KeyState};
 use crate::domain::{AccountId, Network, Role, Time};
 
 /// A key to be made.

@@ -19,8 +19,10 @@ use super::idempotency::Digesting;
 use super::instant::Instant;
 use super::problem::Problem;
 use super::reading::{self, Id};
-use crate::domain::account::text_for_people;
-use crate::domain::{NumberRange, Time, Tn, block, strict_json};
+use crate::domain::accounts::account::text_for_people;
+use crate::domain::numbers::block;
+use crate::domain::text::strict_json;
+use crate::domain::{NumberRange, Time, Tn};
 
 /// Numbers: either `block`, or `start` and `count`.
 #[derive(Debug, ToSchema)]

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::query::{Key, Limit, name, page, query};
 use super::view::{GrantView, PageView};
 use crate::authority::{By, GrantFilter};
-use crate::domain::grant::{GrantState, Jti};
+use crate::domain::tokens::grant::{GrantState, Jti};
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
 /// Which grants.

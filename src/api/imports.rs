@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::query::query;
 use crate::authority::By;
 use crate::authority::import::{Consent, Wanted};
-use crate::domain::job::Job;
+use crate::domain::jobs::Job;
 
 /// How much is gathered before it goes to the disk.
 const PIECE: usize = 1 << 20;

@@ -13,7 +13,7 @@ use super::instant::Instant;
 use super::problem::Problem;
 use super::query::{Key, PageQuery, id, query};
 use super::view::{PageView, RangeView};
-use crate::domain::job::{Failure, Job, JobState};
+use crate::domain::jobs::{Failure, Job, JobState};
 
 /// An import that runs by itself.
 #[derive(Debug, Serialize, ToSchema)]

@@ -18,8 +18,8 @@ use super::view::{
 };
 use crate::authority::{Explained, Known, Question};
 use crate::domain::decision::Standing;
-use crate::domain::denial::Cause;
-use crate::domain::explanation::Part;
+use crate::domain::decision::denial::Cause;
+use crate::domain::decision::explanation::Part;
 use crate::domain::{NumberRange, Time, Tn};
 
 /// As of when.

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reading;
 use crate::authority::Page;
 use crate::domain::AccountId;
-use crate::domain::grant::Jti;
+use crate::domain::tokens::grant::Jti;
 
 const DEFAULT_LIMIT: u16 = 100;
 

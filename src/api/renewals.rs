@@ -20,7 +20,7 @@ use super::token::{
 };
 use super::view::{PageView, RangeView};
 use crate::authority::{By, NewRenewal};
-use crate::domain::renewal::Renewal;
+use crate::domain::tokens::renewal::Renewal;
 
 /// A right to be given.
 #[derive(Debug, ToSchema)]

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::query::{Key, PageQuery, query};
 use super::view::PageView;
 use crate::authority::{Listed, ListedChain, PageOf, Patience, RefusedFile};
-use crate::domain::certificate::Certificate;
+use crate::domain::signing::certificate::Certificate;
 
 /// A certificate chain of a signing key, or a file that cannot be one.
 #[derive(Debug, Serialize, ToSchema)]

@@ -17,9 +17,9 @@ use super::instant::Instant;
 use super::problem::Problem;
 use super::query::name;
 use crate::authority::{Authority, IssueError, Issued, check_account_key};
-use crate::domain::fingerprint::{AskedFingerprint, FingerprintError};
-use crate::domain::jwk::AccountJwk;
-use crate::domain::tn_auth_list::TnAuthListError;
+use crate::domain::tokens::fingerprint::{AskedFingerprint, FingerprintError};
+use crate::domain::tokens::jwk::AccountJwk;
+use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{
     AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest,
 };

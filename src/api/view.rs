@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::instant::Instant;
 use crate::authority::{Affected, PageOf};
-use crate::domain::account::Account;
-use crate::domain::grant::{Grant, GrantState, Justification, Withdrawal};
+use crate::domain::accounts::account::Account;
+use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
-use crate::domain::withdrawal::Exposure;
+use crate::domain::tokens::grant::{Grant, GrantState, Justification, Withdrawal};
 use crate::domain::{Dialect, NumberRange, Time, TkType, Window};
 
 /// Numbers that lie side by side.

@@ -14,8 +14,8 @@ use super::problem::Problem;
 use super::query::{Limit, name, query};
 use super::view::RangeView;
 use crate::authority::{Feed, GrantStatus, Refused};
-use crate::domain::grant::{GrantState, Jti};
-use crate::domain::withdrawal::{Cause, Withdrawn};
+use crate::domain::inventory::withdrawal::{Cause, Withdrawn};
+use crate::domain::tokens::grant::{GrantState, Jti};
 
 /// Seconds that an answer about a grant may be kept.
 const STATUS_MAX_AGE: &str = "private, max-age=10";

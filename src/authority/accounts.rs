@@ -5,8 +5,8 @@ use serde_json::json;
 use super::scope::Scope;
 use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
-use crate::domain::account::{Account, LifetimeMode};
-use crate::domain::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
+use crate::domain::accounts::account::{Account, LifetimeMode};
+use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
 use crate::domain::{AccountId, Caller, Dialect};
 use crate::store::{Loss, Tx, new_id};
 

@@ -7,8 +7,8 @@ use super::scope::Scope;
 use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
-use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::{NumberRange, Spc};
 use crate::store::{Tx, Versions, new_id};
 

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::scope::Scope;
 use super::withdraw::{Affected, ended, loss_of, outstanding, still_held, take_back};
 use super::{Action, Authority, By, Event, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
+use crate::domain::inventory::withdrawal::{Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
-use crate::domain::range_set::gaps;
-use crate::domain::withdrawal::{Cause, DELEGATION_ENDED, Ended};
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange, Window};
 use crate::store::{StoreError, Tx, Versions, new_id};
 

@@ -12,8 +12,8 @@ use super::subscribe::{of_its_account, webhook};
 use super::{Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Delivery, DeliveryState, Webhook};
-use crate::domain::withdrawal::Withdrawn;
 use crate::store::{Acting, Page, PageOf, StoreError, Tx, Within, new_id};
 use crate::telemetry::Attempt;
 

@@ -8,8 +8,8 @@ use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::{Cause, Ended};
 use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
-use crate::domain::withdrawal::{Cause, Ended};
 use crate::store::{Loss, Tx, new_id};
 
 /// Numbers that are to carry no authority.

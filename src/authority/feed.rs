@@ -6,8 +6,8 @@ use super::scope::Scope;
 use super::{Authority, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
-use crate::domain::grant::{GrantState, Jti};
-use crate::domain::withdrawal::{Exposure, Withdrawn};
+use crate::domain::inventory::withdrawal::{Exposure, Withdrawn};
+use crate::domain::tokens::grant::{GrantState, Jti};
 use crate::store::StoreError;
 
 /// A page of the feed.

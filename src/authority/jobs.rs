@@ -21,7 +21,7 @@ use super::import::{self, Consent, ImportError, Imported, Progress, TableError, 
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
-use crate::domain::job::{Failure, Job, JobState};
+use crate::domain::jobs::{Failure, Job, JobState};
 use crate::store::{StoreError, Tx, new_id};
 
 /// How often a process says that it is alive, and looks for lost jobs.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::scope::Scope;
 use super::{Action, Authority, Event, Refused};
-use crate::domain::account::{Account, LifetimeMode};
+use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::Tx;
 

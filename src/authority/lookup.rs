@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, Facts, MAX_ROWS, Standing};
-use crate::domain::grant::Grant;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Versioned};
+use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
 use crate::store::{GrantFilter, StoreError, Tx, Versions};
 

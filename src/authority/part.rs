@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::scope::Scope;
 use crate::domain::AccountId;
-use crate::domain::grant::{Grant, Justification};
+use crate::domain::tokens::grant::{Grant, Justification};
 use crate::store::{StoreError, Tx};
 
 impl Scope {

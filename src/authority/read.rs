@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
-use crate::domain::account::Account;
-use crate::domain::grant::{Grant, Jti};
+use crate::domain::accounts::account::Account;
 use crate::domain::inventory::Delegation;
+use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{AccountId, Caller};
 use crate::store::{AuditEvent, EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
 

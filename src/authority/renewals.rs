@@ -8,8 +8,8 @@ use super::scope::Scope;
 use super::{Action, Authority, By, Event, IssueError, Issued, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
-use crate::domain::range_set::gaps;
-use crate::domain::renewal::Renewal;
+use crate::domain::numbers::range_set::gaps;
+use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest};
 use crate::store::{Attempt, Page, PageOf, StoreError, Tx, new_id};
 

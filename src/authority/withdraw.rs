@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::scope::Scope;
 use super::{Action, Authority, By, Event, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
-use crate::domain::grant::{Grant, Jti, Withdrawal};
 use crate::domain::inventory::Versioned;
-use crate::domain::withdrawal::{Ended, Exposure};
+use crate::domain::inventory::withdrawal::{Ended, Exposure};
+use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 use crate::domain::{Caller, Window};
 use crate::store::{Acting, Loss, Page, StoreError, Tx, new_id};
 

@@ -16,8 +16,8 @@ use super::key_source::{Current, KeySettings, KeySource, KeysError};
 use super::refusal::{Refusal, TokenFault};
 use super::remembered::Remembered;
 use super::standing::{StandingError, standing};
-use crate::domain::algorithm::Algorithm;
 use crate::domain::clock::from_unix;
+use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Proof, Time};
 use crate::telemetry::Metrics;
 

@@ -18,8 +18,8 @@ use thiserror::Error;
 use super::refusal::CertificateFault;
 use super::standing::StandingError;
 use crate::domain::Time;
-use crate::domain::certificate::{Certificate, CertificateError};
 use crate::domain::clock::from_unix;
+use crate::domain::signing::certificate::{Certificate, CertificateError};
 
 /// Certificates between a client's and an anchor.
 pub(super) const MAX_CHAIN: u8 = 8;

@@ -17,8 +17,8 @@ use super::anchors::{Anchors, AnchorsError, MAX_CHAIN};
 use super::refusal::{CertificateFault, Refusal};
 use super::remembered::Remembered;
 use super::standing::standing;
-use crate::domain::certificate::Certificate;
 use crate::domain::hex::hex;
+use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
 
 /// Bytes of one certificate.

@@ -7,8 +7,8 @@ use josekit::jws::JwsVerifier;
 use serde_json::{Map, Value};
 
 use super::refusal::TokenFault;
-use crate::domain::algorithm::Algorithm;
-use crate::domain::strict_json;
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::text::strict_json;
 
 /// Header members that ask for something that is not done here: extensions, encryption, and keys that the caller brings
 /// or says where to fetch (RFC 8725 §3.10).

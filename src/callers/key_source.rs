@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::endpoint::{Endpoint, FetchError, MAX_BYTES};
 use super::jwks::{JwksError, KeySet};
-use crate::domain::algorithm::Algorithm;
+use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Time};
 use crate::telemetry::Metrics;
 

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::certificate::PresentedCertificate;
 use super::refusal::Refusal;
-use crate::domain::certificate::Certificate;
-use crate::domain::proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+use crate::domain::signing::certificate::Certificate;
 
 /// Bytes of a header field with a certificate.
 const LONGEST: usize = 32_768;

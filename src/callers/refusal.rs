@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use super::Unproven;
-use crate::domain::api_key::Ended;
+use crate::domain::credentials::api_key::Ended;
 use crate::store::StoreError;
 
 /// Why nobody is proven, for the operator.

@@ -4,8 +4,8 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAllocation;
 use tn_authority::config::Config;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::inventory::Basis;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
 use super::say::say;

@@ -6,9 +6,9 @@ use clap::Args as Arguments;
 use tn_authority::app;
 use tn_authority::authority::{Explained, Question};
 use tn_authority::config::Config;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::rfc3339;
-use tn_authority::domain::denial::Cause;
+use tn_authority::domain::decision::denial::Cause;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
 use super::say::say;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::list::{list, named, table};
 use super::validate::{within, wrong};
 use super::{Config, ConfigError};
-use crate::domain::algorithm::Algorithm;
-use crate::domain::proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 use crate::domain::{AccountId, Role};
 
 /// Who issues access tokens (RFC 9068).

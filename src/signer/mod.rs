@@ -18,8 +18,8 @@ pub mod secret;
 
 use std::sync::Arc;
 
-use crate::domain::certificate::Certificate;
-use crate::domain::grant::{Grant, Recorded};
+use crate::domain::signing::certificate::Certificate;
+use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Claims, Spc, Time};
 
 pub use chain::{Chain, PublishedChains};

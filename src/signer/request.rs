@@ -16,8 +16,8 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::SignerError;
 use super::key::{SIGNATURE_LENGTH, Signature, SigningKey};
-use crate::domain::certificate::ID_PE_TN_AUTH_LIST;
-use crate::domain::shown::shown;
+use crate::domain::signing::certificate::ID_PE_TN_AUTH_LIST;
+use crate::domain::text::printable::shown;
 use crate::domain::{Spc, TnAuthList, TnEntry};
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");

@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{accounts, horizon_accounts, legacy_accounts, suspensions};
 use super::tx::Tx;
-use crate::domain::account::{Account, LifetimeMode, Suspension};
+use crate::domain::accounts::account::{Account, LifetimeMode, Suspension};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, Dialect};
 

@@ -12,7 +12,7 @@ use super::audit::{AuditEvent, with_trace};
 use super::error::StoreError;
 use super::new_id;
 use super::tx::Tx;
-use crate::domain::api_key::Ended;
+use crate::domain::credentials::api_key::Ended;
 use crate::domain::{AccountId, Caller, Clock, Proof, Time};
 use crate::telemetry;
 

@@ -9,7 +9,7 @@ use super::issue::{Order, Outcome};
 use super::tx::Tx;
 use crate::domain::Denial;
 use crate::domain::decision::Facts;
-use crate::domain::grant::{Grant, GrantState, Jti};
+use crate::domain::tokens::grant::{Grant, GrantState, Jti};
 
 /// Decides an order whose grant was recorded before and not answered: it stands, if all of it would be given again.
 pub(super) fn decide(order: &Order, facts: &Facts, recorded: Option<&Grant>) -> Outcome {

@@ -12,8 +12,8 @@ use super::error::StoreError;
 use super::page::{Page, PageOf};
 use super::schema::{api_key_accounts, api_key_uses, api_keys};
 use super::tx::Tx;
-use crate::domain::api_key::{ApiKey, KeyValidity};
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::credentials::api_key::{ApiKey, KeyValidity};
 use crate::domain::{AccountId, Role};
 
 /// A key with what its secrets are checked against.

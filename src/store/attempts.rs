@@ -16,8 +16,8 @@ use super::error::StoreError;
 use super::schema::idempotency_keys as keys;
 use super::tx::Tx;
 use crate::domain::clock::Time;
-use crate::domain::grant::Jti;
 use crate::domain::hex::hex;
+use crate::domain::tokens::grant::Jti;
 
 /// A request that came with an Idempotency-Key.
 #[derive(Debug, Clone, PartialEq, Eq)]

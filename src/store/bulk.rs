@@ -13,8 +13,8 @@ use super::schema::{allocations, delegations, exclusions, grant_numbers};
 use super::touching::{Probes, Touching, Versions};
 use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::grant::{Grant, Jti};
 use crate::domain::inventory::{Allocation, Basis};
+use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{NumberRange, Spc};
 
 /// How many ids one statement names.

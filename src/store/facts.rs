@@ -15,10 +15,10 @@ use super::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
 use crate::domain::AccountId;
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::decision::{Facts, MAX_ROWS, Standing};
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
-use crate::domain::renewal::Renewal;
+use crate::domain::tokens::renewal::Renewal;
 
 /// How many rows of one table a batch may load before its orders are looked at one by one; and how many these may load
 /// before the rest is left to the next transaction.

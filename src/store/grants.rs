@@ -11,9 +11,9 @@ use super::page::{Page, PageOf};
 use super::schema::{grant_numbers, grants};
 use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::deciding::Deciding;
-use crate::domain::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::inventory::RowRef;
+use crate::domain::tokens::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::{AccountId, NumberRange, TkValue};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -169,8 +169,8 @@ pub(super) use not_withdrawn;
 /// The grants that pass a filter.
 macro_rules! passing {
     ($filter:expr) => {{
-        use $crate::domain::grant::GrantState;
-        use $crate::domain::number::MAX_DIGITS;
+        use $crate::domain::numbers::number::MAX_DIGITS;
+        use $crate::domain::tokens::grant::GrantState;
         use $crate::store::accounts::{path, within};
         use $crate::store::schema::{grant_numbers, grants};
         let expiring_after = $filter

@@ -14,14 +14,14 @@ use super::audit::{AuditEvent, with_trace};
 use super::error::StoreError;
 use super::facts::load;
 use super::tx::Tx;
-use crate::domain::account::LifetimeMode;
+use crate::domain::accounts::account::LifetimeMode;
 use crate::domain::clock::Time;
-use crate::domain::deciding::Deciding;
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::decision::{self, Decision, Facts, Question, Standing};
-use crate::domain::grant::{Grant, Jti, Justification};
 use crate::domain::hex::hex;
 use crate::domain::inventory::RowRef;
-use crate::domain::signing::Candidate;
+use crate::domain::signing::chain::Candidate;
+use crate::domain::tokens::grant::{Grant, Jti, Justification};
 use crate::domain::{AccountId, Denial, Dialect, Spc, TokenRequest};
 
 /// How many characters of a refused list are kept.

@@ -10,7 +10,7 @@ use super::page::{Page, PageOf};
 use super::schema::jobs;
 use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::job::{Failure, Job, JobState};
+use crate::domain::jobs::{Failure, Job, JobState};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = jobs)]

@@ -11,7 +11,7 @@ use super::page::{Page, PageOf};
 use super::schema::{delegations, renewals};
 use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::renewal::Renewal;
+use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{AccountId, TnAuthList};
 
 #[derive(Debug, Clone, Queryable, Insertable)]

@@ -9,7 +9,7 @@ use super::schema::{grants, signing_chains};
 use super::tx::Tx;
 use crate::domain::Spc;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::signing::{ChainState, SigningChain};
+use crate::domain::signing::chain::{ChainState, SigningChain};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = signing_chains)]

@@ -15,8 +15,8 @@ use super::schema::withdrawal_sweeps;
 use super::tx::Tx;
 use super::withdrawals::Loss;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::grant::{Grant, Jti, Withdrawal};
-use crate::domain::withdrawal::Ended;
+use crate::domain::inventory::withdrawal::Ended;
+use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = withdrawal_sweeps)]

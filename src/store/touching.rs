@@ -16,7 +16,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::clock::Time;
-use crate::domain::range_set::merged;
+use crate::domain::numbers::range_set::merged;
 use crate::domain::{AccountId, NumberRange};
 
 /// Numbers to look for, each on behalf of the `asker`-th question of a batch.

@@ -13,10 +13,10 @@ use super::error::StoreError;
 use super::grants::{GrantFilter, not_withdrawn, passing, touching};
 use super::schema::{grants, withdrawals};
 use super::tx::Tx;
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::grant::Jti;
-use crate::domain::withdrawal::{Ended, Exposure, Withdrawn};
+use crate::domain::inventory::withdrawal::{Ended, Exposure, Withdrawn};
+use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, TkValue};
 
 /// How many grants one statement marks.
@@ -185,7 +185,7 @@ impl Tx<'_> {
         limit: usize,
     ) -> Result<(Vec<String>, bool), StoreError> {
         use super::schema::grant_numbers;
-        use crate::domain::number::MAX_DIGITS;
+        use crate::domain::numbers::number::MAX_DIGITS;
         let ids = self.run(|connection| {
             on_either!(connection, c => touching!(numbers, at.timestamp())
                 .filter(grant_numbers::jti.gt(after))

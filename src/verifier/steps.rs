@@ -9,7 +9,7 @@ use super::report::{Outcome, Report, Step};
 use super::trust::{Signer, TrustError};
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 
 /// How far the clock of an authority may be ahead of ours. There is no leeway for `exp`.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);

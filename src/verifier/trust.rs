@@ -25,8 +25,8 @@ use thiserror::Error;
 
 use super::jws::Jws;
 use crate::domain::Time;
-use crate::domain::certificate::{Certificate, CertificateError, KeyKind};
-use crate::domain::shown::shown;
+use crate::domain::signing::certificate::{Certificate, CertificateError, KeyKind};
+use crate::domain::text::printable::shown;
 
 /// More certificates than any chain of this field has.
 const MAX_CHAIN: usize = 10;

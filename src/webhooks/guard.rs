@@ -15,7 +15,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::domain::Network;
-use crate::domain::public_address::is_public;
+use crate::domain::network::public_address::is_public;
 use crate::domain::webhook::Host;
 
 /// How long a name may take to be looked up.

@@ -14,8 +14,8 @@ use super::guard::{Guard, Names};
 use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
+use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Failure};
-use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
 

@@ -14,8 +14,9 @@ use tn_authority::authority::{
     Rotation, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
-    Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window, block,
+    Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window,
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};

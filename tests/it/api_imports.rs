@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tn_authority::authority::jobs::Jobs;
-use tn_authority::domain::job::{Job, JobState};
+use tn_authority::domain::jobs::{Job, JobState};
 use uuid::Uuid;
 
 use crate::fixtures::{items, member};

@@ -13,8 +13,8 @@ use super::lines::{Column, Dialect, Line};
 use super::{Layout, Noted};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
-use crate::domain::number::MAX_DIGITS;
-use crate::domain::range_set::merged;
+use crate::domain::numbers::number::MAX_DIGITS;
+use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Spc, Tn};
 
 const COLUMNS: &[Column] = &[

@@ -3,7 +3,7 @@
 use super::error::RefusedLines;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Basis, Reason};
-use crate::domain::range_set::merged;
+use crate::domain::numbers::range_set::merged;
 use crate::domain::{AccountId, NumberRange, Spc};
 
 /// How many lines a note names.

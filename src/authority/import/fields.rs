@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{NaiveDate, NaiveTime};
 
 use crate::domain::clock::{Time, parse_time};
-use crate::domain::{NumberRange, Tn, block};
+use crate::domain::numbers::block;
+use crate::domain::{NumberRange, Tn};
 
 /// Characters of an OCN (ATIS-0300251).
 const OCN_LENGTH: usize = 4;

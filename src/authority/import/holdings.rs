@@ -4,7 +4,7 @@ use super::draft::{Holding, Holdings};
 use super::outcome::Amount;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Allocation, Basis};
-use crate::domain::range_set::gaps;
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Window};
 
 /// What is to be done so that what is known is what the table says.
@@ -113,7 +113,7 @@ mod tests {
     use crate::domain::Tn;
     use crate::domain::clock::from_unix;
     use crate::domain::inventory::{Belief, RowRef};
-    use crate::domain::range_set::merged;
+    use crate::domain::numbers::range_set::merged;
 
     const NOW: i64 = 1_000;
 

@@ -7,7 +7,7 @@ use super::error::{ImportError, RefusedLines};
 use super::index::Index;
 use super::known::Plan;
 use crate::domain::clock::Time;
-use crate::domain::range_set::gaps;
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange};
 use crate::store::{Tx, Versions};
 

@@ -10,7 +10,7 @@ use super::error::RefusedLines;
 use super::fields::{Holder, shown};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
-use crate::domain::range_set::merged;
+use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Tn};
 
 /// Somebody has this block, or code, by a line of the table.

@@ -13,7 +13,7 @@ use super::nanp::{Blocks, Place, code};
 use super::{Layout, Noted};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
-use crate::domain::range_set::gaps;
+use crate::domain::numbers::range_set::gaps;
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA-NXX", "NPANXX", "Code"]),

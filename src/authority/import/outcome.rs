@@ -3,7 +3,7 @@
 use super::draft::Told;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
-use crate::domain::grant::Grant;
+use crate::domain::tokens::grant::Grant;
 
 /// How many ranges a difference names of each kind.
 pub(super) const RANGES_NAMED: usize = 100;

@@ -8,8 +8,8 @@ use super::outcome::{GRANTS_COUNTED, GRANTS_LISTED, OutstandingTokens};
 use crate::authority::withdraw::MOST_AT_ONCE;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
-use crate::domain::grant::Jti;
-use crate::domain::withdrawal::Ended;
+use crate::domain::inventory::withdrawal::Ended;
+use crate::domain::tokens::grant::Jti;
 use crate::store::{GrantFilter, Loss, StoreError, Tx, new_id};
 
 /// What some losses touch: each grant with the loss that comes first, and when its token expires.

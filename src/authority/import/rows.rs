@@ -8,7 +8,7 @@ use super::draft::Row;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, Dialect, Line};
 use crate::domain::Window;
-use crate::domain::account::steers;
+use crate::domain::accounts::account::steers;
 use crate::domain::clock::from_unix;
 
 /// The columns that all of them have come first.

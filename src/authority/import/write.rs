@@ -17,11 +17,11 @@ use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::authority::{Event, Refused};
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
-use crate::domain::range_set::gaps;
-use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::{Loss, Tx, Versions, new_id};
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Policy;
 use crate::authority::{Authority, Event};
-use crate::domain::deciding::Deciding;
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::{Caller, Denial};
 use crate::store::{Acting, StoreError, Tx};
 

@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::domain::deciding::Deciding;
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::{Caller, Denial};
 use decided::Decided;
 use folder::Folder;

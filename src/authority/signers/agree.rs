@@ -9,7 +9,7 @@ use serde_json::json;
 use super::step::Step;
 use super::{Listed, Signers, Standing};
 use crate::authority::{Action, Authority, Event, Refused};
-use crate::domain::signing::{ChainState, SigningChain};
+use crate::domain::signing::chain::{ChainState, SigningChain};
 use crate::domain::{Caller, Time};
 use crate::signer::{Found, PublishedChains, RefusedFile};
 use crate::store::{Acting, AuditEvent, StoreError, Tx, new_id};

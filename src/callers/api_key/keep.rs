@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::{ApiKeys, ID_LENGTH, PREFIX, SECRET_BYTES};
 use crate::callers::standing::{StandingError, standing};
-use crate::domain::api_key::{ApiKey, KeyState, KeyValidity};
 use crate::domain::clock::rfc3339;
+use crate::domain::credentials::api_key::{ApiKey, KeyState, KeyValidity};
 use crate::domain::{AccountId, Caller, Network, Role, Time};
 use crate::store::{Acting, Event, KeptApiKey, Page, PageOf, StoreError, Tx};
 

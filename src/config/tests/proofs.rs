@@ -5,8 +5,8 @@ use std::io::Write as _;
 use super::{from_environment, message};
 use crate::config::*;
 use crate::domain::Role;
-use crate::domain::algorithm::Algorithm;
-use crate::domain::proxy::{AddressHeader, CertificateEncoding};
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding};
 
 const ISSUER: [(&str, &str); 4] = [
     (

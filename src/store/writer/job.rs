@@ -7,7 +7,7 @@ use super::super::error::StoreError;
 use super::super::issue::{Order, Outcome};
 use super::super::tx::Tx;
 use crate::domain::Denial;
-use crate::domain::grant::{Grant, Recorded};
+use crate::domain::tokens::grant::{Grant, Recorded};
 
 /// What becomes of an order: a grant that is in the database, or a denial that is.
 pub type Verdict = Result<Recorded<Grant>, Denial>;

@@ -17,7 +17,7 @@ use tn_authority::authority::{
     StoreError,
 };
 use tn_authority::callers::{ApiKeyError, NewApiKey, Offered};
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
 use tn_authority::domain::{Caller, Denial, Dialect, Proof, Role};
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 
 use tn_authority::authority::{Attempt, IssueError, Issued, Repeated, StoreError};
 use tn_authority::callers::{ApiKeyError, KeyBy, NewApiKey, ShownApiKey};
-use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::Reason;
+use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{AccountId, Role, TokenRequest};
 use uuid::Uuid;
 

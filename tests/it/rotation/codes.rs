@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tn_authority::authority::{NewAllocation, Patience};
 use tn_authority::domain::Time;
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
 
 use super::{DAY, chains, lender, mint, signed_by, states};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use tn_authority::authority::IssueError;
 use tn_authority::domain::Dialect;
-use tn_authority::domain::account::{Account, LifetimeMode};
+use tn_authority::domain::accounts::account::{Account, LifetimeMode};
 use tn_authority::store::{Page, StoreError, Tx};
 
 use crate::support::{Kind, Raw, Setup, World, account, at_once, code, wait};

@@ -106,7 +106,8 @@ pub fn held(world: &World) -> Vec<String> {
     let held = rows(world)
         .into_iter()
         .filter(|row| row.window.contains(world.now()));
-    let merged = tn_authority::domain::range_set::merged(held.map(|row| row.numbers).collect());
+    let merged =
+        tn_authority::domain::numbers::range_set::merged(held.map(|row| row.numbers).collect());
     merged.iter().map(ToString::to_string).collect()
 }
 

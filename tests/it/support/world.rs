@@ -10,11 +10,11 @@ use tn_authority::authority::{
     NewAllocation, NewDelegation, NewExclusion, Patience, Policy, Question, Refused, Rotation,
     Signers,
 };
-use tn_authority::domain::account::Account;
-use tn_authority::domain::block;
+use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::numbers::block;
+use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
     TokenRequest,

@@ -1,0 +1,7 @@
+//! What identifies a caller: API keys, roles, idempotency keys, and the signature algorithms of access tokens.
+
+pub mod api_key;
+pub mod caller;
+pub mod idempotency;
+pub mod jws_algorithm;
+pub mod passphrase;
