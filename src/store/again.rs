@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::attempts::{Claim, Met, Repeated};
 use super::error::StoreError;
 use super::issue::{Order, Outcome};
+use super::tables::idempotency_keys::{Claim, Met, Repeated};
 use super::tx::Tx;
 use crate::domain::Denial;
 use crate::domain::decision::Facts;

@@ -3,7 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
 
-use super::attempts::Repeated;
+use super::tables::idempotency_keys::Repeated;
 
 /// Why the store cannot be opened. Says what to do.
 #[derive(Debug, Error)]

@@ -9,11 +9,11 @@ use super::connection::on_either;
 use super::error::StoreError;
 use super::issue::Order;
 use super::schema::{allocations, delegations, exclusions};
-use super::touching::{Probes, Touching, Versions};
-use super::tx::Tx;
-use super::{
+use super::tables::overlap::{Probes, Touching, Versions};
+use super::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
+use super::tx::Tx;
 use crate::domain::AccountId;
 use crate::domain::accounts::account::Account;
 use crate::domain::decision::{Facts, MAX_ROWS, Standing};

@@ -7,12 +7,12 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::acting::Acting;
+use super::actor::Acting;
 use super::again;
-use super::attempts::{Attempt, Met, Repeated};
-use super::audit::{AuditEvent, with_trace};
 use super::error::StoreError;
 use super::facts::load;
+use super::tables::audit_events::{AuditEvent, with_trace};
+use super::tables::idempotency_keys::{Attempt, Met, Repeated};
 use super::tx::Tx;
 use crate::domain::accounts::account::LifetimeMode;
 use crate::domain::clock::Time;

@@ -3,54 +3,35 @@
 //! Nothing outside sees a row: what goes in and out are the types of `domain`. Reading takes a connection from a pool and
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
-mod accounts;
-mod acting;
+mod actor;
 mod again;
-mod allocations;
-mod api_keys;
-mod attempts;
-mod audit;
-mod bulk;
-mod by;
-mod columns;
 mod connection;
-mod delegations;
-mod deliveries;
 mod error;
-mod exclusions;
 mod facts;
-mod grants;
-mod inventory;
 mod issue;
-mod jobs;
-mod lanes;
 mod migrations;
 mod page;
-mod renewals;
+mod requester;
 mod schema;
-mod signers;
-mod sweeps;
-mod touching;
+mod tables;
 mod tx;
-mod webhooks;
-mod withdrawals;
 mod writer;
 
-pub use accounts::Within;
-pub use acting::{Acting, lane_of};
-pub use api_keys::KeptApiKey;
-pub use attempts::{Attempt, Repeated};
-pub use audit::{AuditEvent, Event, EventFilter};
-pub use bulk::TouchedNumbers;
-pub use by::{By, Sealing};
+pub use actor::{Acting, lane_of};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
-pub use grants::GrantFilter;
 pub use issue::Order;
 pub use page::{Page, PageOf};
-pub use touching::Versions;
+pub use requester::{By, Sealing};
+pub use tables::accounts::Within;
+pub use tables::api_keys::KeptApiKey;
+pub use tables::audit_events::{AuditEvent, Event, EventFilter};
+pub use tables::grants::GrantFilter;
+pub use tables::idempotency_keys::{Attempt, Repeated};
+pub use tables::imports::TouchedNumbers;
+pub use tables::overlap::Versions;
+pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
-pub use withdrawals::{Loss, Swept};
 pub use writer::Verdict;
 
 use std::sync::Arc;
@@ -207,7 +188,9 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let once = move |tx: &mut Tx<'_>| attempts::once(tx, &attempt, &mut work, &mut seal);
+        let once = move |tx: &mut Tx<'_>| {
+            tables::idempotency_keys::once(tx, &attempt, &mut work, &mut seal)
+        };
         self.writer.change(acting, name, once).await?
     }
 

@@ -2,12 +2,12 @@
 
 use tokio::sync::oneshot;
 
-use super::super::acting::Acting;
 use super::super::error::StoreError;
 use super::super::issue::{Order, Outcome};
 use super::super::tx::Tx;
 use crate::domain::Denial;
 use crate::domain::tokens::grant::{Grant, Recorded};
+use crate::store::actor::Acting;
 
 /// What becomes of an order: a grant that is in the database, or a denial that is.
 pub type Verdict = Result<Recorded<Grant>, Denial>;

@@ -11,6 +11,7 @@
 //! lock until they commit: minting shares it, changing the inventory has it alone. SQLite has one writer anyway.
 
 mod job;
+pub(super) mod queue;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -20,14 +21,14 @@ use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
-use super::acting::Acting;
+use super::actor::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
 use super::issue::{self, Order};
-use super::lanes::{Lanes, Pushed};
 use super::tx::Tx;
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, Job};
+use queue::{Lanes, Pushed};
 
 pub use job::Verdict;
 

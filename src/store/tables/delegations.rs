@@ -6,20 +6,20 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::inventory::{ROWS_PER_INSERT, versioned_table};
-use super::page::{Page, PageOf};
-use super::schema::delegations;
-use super::touching::{Probes, Touching, Versions};
-use super::tx::Tx;
+use super::overlap::{Probes, Touching, Versions};
+use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{CutFrom, Delegation};
 use crate::domain::{AccountId, NumberRange};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::delegations;
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = delegations)]
-pub(super) struct Row {
+pub(in crate::store) struct Row {
     id: String,
     version: i32,
     account_id: String,
@@ -40,7 +40,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Whether this account may have customers of its own who were lent some of the numbers.
-    pub(super) fn may_be_lent_on_by(&self, account: &AccountId) -> bool {
+    pub(in crate::store) fn may_be_lent_on_by(&self, account: &AccountId) -> bool {
         self.lend_on && self.account_id == account.as_str()
     }
 }
@@ -111,7 +111,7 @@ impl Tx<'_> {
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, AccountId>, StoreError> {
         let mut accounts = HashMap::new();
-        for chunk in ids.chunks(super::bulk::IDS_PER_STATEMENT) {
+        for chunk in ids.chunks(super::imports::IDS_PER_STATEMENT) {
             let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
             let rows = self.run(|connection| {
                 on_either!(connection, c => delegations::table

@@ -2,9 +2,9 @@
 //! longer than what it saves.
 
 /// How many rows one statement writes; PostgreSQL takes at most 65,535 parameters, SQLite 32,766.
-pub(super) const ROWS_PER_INSERT: usize = 2_000;
+pub(in crate::store) const ROWS_PER_INSERT: usize = 2_000;
 
-/// The methods of [`super::tx::Tx`] for one table of versioned rows.
+/// The methods of [`crate::store::tx::Tx`] for one table of versioned rows.
 macro_rules! versioned_table {
     (
         table: $table:ident, name: $name:literal, domain: $domain:ty,
@@ -17,7 +17,7 @@ macro_rules! versioned_table {
             /// # Errors
             /// [`StoreError`] if the store cannot take them.
             pub fn $insert(&mut self, items: &[$domain]) -> Result<(), StoreError> {
-                for chunk in items.chunks($crate::store::inventory::ROWS_PER_INSERT) {
+                for chunk in items.chunks($crate::store::tables::versioned::ROWS_PER_INSERT) {
                     let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
                     self.run(|connection| {
                         on_either!(connection, c => diesel::insert_into($table::table).values(&rows).execute(c))
@@ -94,4 +94,4 @@ macro_rules! versioned_table {
         }
     };
 }
-pub(super) use versioned_table;
+pub(in crate::store) use versioned_table;

@@ -4,13 +4,13 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::page::{Page, PageOf};
-use super::schema::jobs;
-use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::jobs::{Failure, Job, JobState};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::jobs;
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = jobs)]

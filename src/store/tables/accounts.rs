@@ -4,14 +4,14 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::page::{Page, PageOf};
-use super::schema::{accounts, horizon_accounts, legacy_accounts, suspensions};
-use super::tx::Tx;
 use crate::domain::accounts::account::{Account, LifetimeMode, Suspension};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, Dialect};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::{accounts, horizon_accounts, legacy_accounts, suspensions};
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = accounts)]
@@ -25,7 +25,7 @@ struct Row {
 
 /// The way to an account from the carrier: `/reseller/customer`. A `/` is in no id, so all that is below an account
 /// starts with its path and a `/`, and stands side by side in an index.
-pub(super) fn path(account: &Account) -> String {
+pub(in crate::store) fn path(account: &Account) -> String {
     let steps = account.above.iter().rev().chain([&account.id]);
     steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
@@ -112,7 +112,7 @@ macro_rules! within {
         found
     }};
 }
-pub(super) use within;
+pub(in crate::store) use within;
 
 impl Tx<'_> {
     /// Those of these accounts that exist.

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A bounded queue with lanes. What was pushed and has to go again is handed back.
 #[derive(Debug)]
-pub(super) struct Lanes<T> {
+pub(in crate::store) struct Lanes<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
     /// How many may wait, in all lanes together.
@@ -28,7 +28,7 @@ struct State<T> {
 
 /// What became of something that was pushed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed<T> {
+pub(in crate::store) enum Pushed<T> {
     Taken,
     /// It was taken, and this one of the longest lane had to go.
     Displaced(T),
@@ -39,7 +39,7 @@ pub(super) enum Pushed<T> {
 }
 
 impl<T> Lanes<T> {
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::store) fn new(most: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 lanes: HashMap::new(),
@@ -52,7 +52,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    pub(super) fn push(&self, lane: &str, item: T) -> Pushed<T> {
+    pub(in crate::store) fn push(&self, lane: &str, item: T) -> Pushed<T> {
         let mut state = self.state();
         if state.closed {
             return Pushed::Closed(item);
@@ -70,7 +70,7 @@ impl<T> Lanes<T> {
     }
 
     /// Takes up to `most`, one of each lane in turn; waits until there is one. `None` when it is closed and empty.
-    pub(super) fn take(&self, most: usize) -> Option<Vec<(String, T)>> {
+    pub(in crate::store) fn take(&self, most: usize) -> Option<Vec<(String, T)>> {
         let mut state = self.state();
         while state.waiting == 0 {
             if state.closed {
@@ -85,7 +85,7 @@ impl<T> Lanes<T> {
     }
 
     /// Puts back what was taken and not done, in its order; it is the first to be taken again.
-    pub(super) fn put_back(&self, items: Vec<(String, T)>) {
+    pub(in crate::store) fn put_back(&self, items: Vec<(String, T)>) {
         let mut state = self.state();
         for (lane, item) in items.into_iter().rev() {
             state.waiting += 1;
@@ -100,14 +100,14 @@ impl<T> Lanes<T> {
     }
 
     /// Takes nothing more; what waits can still be taken.
-    pub(super) fn close(&self) {
+    pub(in crate::store) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
     }
 
     /// How many wait.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::store) fn waiting(&self) -> usize {
         self.state().waiting
     }
 

@@ -4,20 +4,20 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::inventory::versioned_table;
-use super::page::{Page, PageOf};
-use super::schema::allocations;
-use super::touching::{Probes, Touching, Versions};
-use super::tx::Tx;
+use super::overlap::{Probes, Touching, Versions};
+use super::versioned::versioned_table;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Allocation;
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::allocations;
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = allocations)]
-pub(super) struct Row {
+pub(in crate::store) struct Row {
     id: String,
     version: i32,
     spc: String,

@@ -7,14 +7,14 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 
 use super::columns;
-use super::connection::{AnyConnection, on_either};
-use super::error::StoreError;
-use super::page::{Page, PageOf};
-use super::schema::{api_key_accounts, api_key_uses, api_keys};
-use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::credentials::api_key::{ApiKey, KeyValidity};
 use crate::domain::{AccountId, Role};
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::{api_key_accounts, api_key_uses, api_keys};
+use crate::store::tx::Tx;
 
 /// A key with what its secrets are checked against.
 #[derive(Clone, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Tx<'_> {
     }
 
     /// Until when these keys work; those that do not exist are left out.
-    pub(super) fn key_validities(
+    pub(in crate::store) fn key_validities(
         &mut self,
         ids: &[&str],
     ) -> Result<Vec<(String, KeyValidity)>, StoreError> {

@@ -8,16 +8,16 @@ use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 
 use super::accounts::Within;
-use super::connection::on_either;
-use super::error::StoreError;
 use super::grants::{GrantFilter, not_withdrawn, passing, touching};
-use super::schema::{grants, withdrawals};
-use super::tx::Tx;
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::withdrawal::{Ended, Exposure, Withdrawn};
 use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, TkValue};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{grants, withdrawals};
+use crate::store::tx::Tx;
 
 /// How many grants one statement marks.
 const PER_STATEMENT: usize = 2_000;
@@ -184,8 +184,8 @@ impl Tx<'_> {
         (after, last): (&str, &Jti),
         limit: usize,
     ) -> Result<(Vec<String>, bool), StoreError> {
-        use super::schema::grant_numbers;
         use crate::domain::numbers::number::MAX_DIGITS;
+        use crate::store::schema::grant_numbers;
         let ids = self.run(|connection| {
             on_either!(connection, c => touching!(numbers, at.timestamp())
                 .filter(grant_numbers::jti.gt(after))

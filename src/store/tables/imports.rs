@@ -6,19 +6,19 @@ use diesel::sql_types::BigInt;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
 use super::grants;
-use super::schema::{allocations, delegations, exclusions, grant_numbers};
-use super::touching::{Probes, Touching, Versions};
-use super::tx::Tx;
+use super::overlap::{Probes, Touching, Versions};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{NumberRange, Spc};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{allocations, delegations, exclusions, grant_numbers};
+use crate::store::tx::Tx;
 
 /// How many ids one statement names.
-pub(super) const IDS_PER_STATEMENT: usize = 2_000;
+pub(in crate::store) const IDS_PER_STATEMENT: usize = 2_000;
 
 /// Ends the belief in many rows of a table of versions.
 macro_rules! supersede_many {

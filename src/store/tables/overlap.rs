@@ -21,7 +21,7 @@ use crate::domain::{AccountId, NumberRange};
 
 /// Numbers to look for, each on behalf of the `asker`-th question of a batch.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Probes {
+pub(in crate::store) struct Probes {
     askers: Vec<i32>,
     firsts: Vec<i64>,
     lasts: Vec<i64>,
@@ -30,14 +30,14 @@ pub(super) struct Probes {
 
 impl Probes {
     /// The probes of a single question, which has no account.
-    pub(super) fn of(numbers: &[NumberRange]) -> Self {
+    pub(in crate::store) fn of(numbers: &[NumberRange]) -> Self {
         let mut probes = Self::default();
         probes.add(0, None, numbers);
         probes
     }
 
     /// Adds a question. Ranges that touch each other are looked for as one.
-    pub(super) fn add(
+    pub(in crate::store) fn add(
         &mut self,
         asker: usize,
         account: Option<&AccountId>,
@@ -52,7 +52,7 @@ impl Probes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::store) fn is_empty(&self) -> bool {
         self.askers.is_empty()
     }
 
@@ -94,7 +94,7 @@ enum Whose {
 }
 
 /// Finds the rows of table `T` that touch the probes; each comes once, with the number of its asker. At most `limit` rows.
-pub(super) struct Touching<T> {
+pub(in crate::store) struct Touching<T> {
     table: &'static str,
     whose: Whose,
     probes: Probes,
@@ -108,7 +108,7 @@ pub(super) struct Touching<T> {
 }
 
 impl<T> Touching<T> {
-    pub(super) fn new(
+    pub(in crate::store) fn new(
         table: &'static str,
         probes: Probes,
         versions: Versions,
@@ -142,25 +142,25 @@ impl<T> Touching<T> {
     }
 
     /// Only the rows, of grants, that expire after an instant.
-    pub(super) fn expiring_after(mut self, time: Time) -> Self {
+    pub(in crate::store) fn expiring_after(mut self, time: Time) -> Self {
         self.expiring_after = Some(time.timestamp());
         self
     }
 
     /// Only the rows of the account that each probe names.
-    pub(super) fn of_the_account(mut self) -> Self {
+    pub(in crate::store) fn of_the_account(mut self) -> Self {
         self.whose = Whose::OfTheAccount;
         self
     }
 
     /// Only what the account that each probe names has lent on without keeping its own right.
-    pub(super) fn lent_on_by_the_account(mut self) -> Self {
+    pub(in crate::store) fn lent_on_by_the_account(mut self) -> Self {
         self.whose = Whose::LentOnByTheAccount;
         self
     }
 
     /// Only what is cut from this delegation, or, without one, what the carrier itself lends.
-    pub(super) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
+    pub(in crate::store) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
         self.whose = Whose::CutFrom(parent.map(|id| id.to_string()));
         self
     }

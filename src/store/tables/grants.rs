@@ -5,21 +5,21 @@ use uuid::Uuid;
 
 use super::accounts::Within;
 use super::columns;
-use super::connection::{AnyConnection, on_either};
-use super::error::StoreError;
-use super::page::{Page, PageOf};
-use super::schema::{grant_numbers, grants};
-use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::inventory::RowRef;
 use crate::domain::tokens::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::{AccountId, NumberRange, TkValue};
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::{grant_numbers, grants};
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 // So that many rows are one statement.
 #[diesel(table_name = grants, treat_none_as_default_value = false)]
-pub(super) struct Row {
+pub(in crate::store) struct Row {
     jti: String,
     account_id: String,
     tkvalue: String,
@@ -154,7 +154,7 @@ macro_rules! touching {
         found
     }};
 }
-pub(super) use touching;
+pub(in crate::store) use touching;
 
 /// That a grant is not taken back at an instant.
 macro_rules! not_withdrawn {
@@ -164,15 +164,15 @@ macro_rules! not_withdrawn {
             .or(grants::withdrawn_at.gt($time.timestamp()))
     };
 }
-pub(super) use not_withdrawn;
+pub(in crate::store) use not_withdrawn;
 
 /// The grants that pass a filter.
 macro_rules! passing {
     ($filter:expr) => {{
         use $crate::domain::numbers::number::MAX_DIGITS;
         use $crate::domain::tokens::grant::GrantState;
-        use $crate::store::accounts::{path, within};
         use $crate::store::schema::{grant_numbers, grants};
+        use $crate::store::tables::accounts::{path, within};
         let expiring_after = $filter
             .expiring_after
             .map_or(i64::MIN, |time| time.timestamp());
@@ -186,9 +186,10 @@ macro_rules! passing {
             query = query.filter(grants::account_id.eq_any(within!(within)));
         }
         if let Some(numbers) = $filter.numbers {
-            query = query.filter(
-                grants::jti.eq_any($crate::store::grants::touching!(numbers, expiring_after)),
-            );
+            query = query.filter(grants::jti.eq_any($crate::store::tables::grants::touching!(
+                numbers,
+                expiring_after
+            )));
         }
         match $filter.state {
             None => query,
@@ -197,15 +198,15 @@ macro_rules! passing {
             }
             // One that is taken back from an instant on that lies ahead is not taken back yet.
             Some((GrantState::Active, time)) => query
-                .filter($crate::store::grants::not_withdrawn!(time))
+                .filter($crate::store::tables::grants::not_withdrawn!(time))
                 .filter(grants::expires_at.gt(time.timestamp())),
             Some((GrantState::Expired, time)) => query
-                .filter($crate::store::grants::not_withdrawn!(time))
+                .filter($crate::store::tables::grants::not_withdrawn!(time))
                 .filter(grants::expires_at.le(time.timestamp())),
         }
     }};
 }
-pub(super) use passing;
+pub(in crate::store) use passing;
 
 fn justification(text: &str) -> Result<Justification, StoreError> {
     let malformed = || StoreError::corrupt(format!("justification `{text}`"));
@@ -221,7 +222,10 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
 }
 
 /// The grants of these ids.
-pub(super) fn of_ids(connection: &mut AnyConnection, ids: &[&str]) -> QueryResult<Vec<Row>> {
+pub(in crate::store) fn of_ids(
+    connection: &mut AnyConnection,
+    ids: &[&str],
+) -> QueryResult<Vec<Row>> {
     on_either!(connection, c => grants::table
         .filter(grants::jti.eq_any(ids))
         .load::<Row>(c))
@@ -254,7 +258,7 @@ impl Tx<'_> {
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(grants::table).values(&rows).execute(c))
         })?;
-        for chunk in numbers.chunks(super::inventory::ROWS_PER_INSERT) {
+        for chunk in numbers.chunks(super::versioned::ROWS_PER_INSERT) {
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(grant_numbers::table).values(chunk).execute(c))
             })?;

@@ -8,15 +8,15 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::inventory::ROWS_PER_INSERT;
-use super::schema::withdrawal_sweeps;
-use super::tx::Tx;
+use super::versioned::ROWS_PER_INSERT;
 use super::withdrawals::Loss;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::withdrawal::Ended;
 use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::withdrawal_sweeps;
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = withdrawal_sweeps)]
@@ -109,7 +109,7 @@ impl Tx<'_> {
     }
 
     /// How a sweep that has not come to this grant yet takes it back; of several, the earliest.
-    pub(super) fn pending_withdrawal(
+    pub(in crate::store) fn pending_withdrawal(
         &mut self,
         grant: &Grant,
     ) -> Result<Option<Withdrawal>, StoreError> {

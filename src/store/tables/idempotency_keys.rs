@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::connection::{AnyConnection, on_either};
-use super::error::StoreError;
-use super::schema::idempotency_keys as keys;
-use super::tx::Tx;
 use crate::domain::clock::Time;
 use crate::domain::hex::hex;
 use crate::domain::tokens::grant::Jti;
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::error::StoreError;
+use crate::store::schema::idempotency_keys as keys;
+use crate::store::tx::Tx;
 
 /// A request that came with an Idempotency-Key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum Repeated {
 
 /// What is known of a key when a request with it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Met {
+pub(in crate::store) enum Met {
     /// Nothing; or the request has no key.
     New,
     /// A holder that is gone, or whose time is over; with the grant that was recorded for it.
@@ -80,7 +80,7 @@ pub(super) enum Met {
 
 impl Met {
     /// The grant that was recorded before.
-    pub(super) fn recorded(&self) -> Option<&Jti> {
+    pub(in crate::store) fn recorded(&self) -> Option<&Jti> {
         match self {
             Self::Old { jti, .. } => jti.as_ref(),
             Self::New | Self::Before(_) => None,
@@ -89,11 +89,11 @@ impl Met {
 }
 
 /// A key that is taken, with what is known already.
-pub(super) struct Claim<'a> {
-    pub(super) attempt: &'a Attempt,
-    pub(super) met: &'a Met,
-    pub(super) jti: Option<&'a Jti>,
-    pub(super) answer: Option<&'a [u8]>,
+pub(in crate::store) struct Claim<'a> {
+    pub(in crate::store) attempt: &'a Attempt,
+    pub(in crate::store) met: &'a Met,
+    pub(in crate::store) jti: Option<&'a Jti>,
+    pub(in crate::store) answer: Option<&'a [u8]>,
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
@@ -152,7 +152,10 @@ impl Row {
 impl Tx<'_> {
     /// What is known of these requests, in their order: one query, and none if no request has a key. Of two with one key,
     /// the second is told that the first is at work.
-    pub(super) fn met(&mut self, attempts: &[Option<&Attempt>]) -> Result<Vec<Met>, StoreError> {
+    pub(in crate::store) fn met(
+        &mut self,
+        attempts: &[Option<&Attempt>],
+    ) -> Result<Vec<Met>, StoreError> {
         let keyed = || attempts.iter().filter_map(|attempt| *attempt);
         let names: Vec<&str> = keyed().map(|attempt| attempt.name.as_str()).collect();
         if names.is_empty() {
@@ -184,7 +187,10 @@ impl Tx<'_> {
 
     /// Takes these keys: one statement for all that are new. Says for each whether it was to be had: another replica may
     /// have taken it in the meantime.
-    pub(super) fn claim(&mut self, claims: &[Claim<'_>]) -> Result<Vec<bool>, StoreError> {
+    pub(in crate::store) fn claim(
+        &mut self,
+        claims: &[Claim<'_>],
+    ) -> Result<Vec<bool>, StoreError> {
         let mut rows: Vec<Row> = claims
             .iter()
             .filter(|claim| *claim.met == Met::New)
@@ -312,7 +318,7 @@ impl Tx<'_> {
 
 /// Does a change and keeps what is made of its outcome. The outcome is an answer too if the change is refused; `work` undoes
 /// what it refuses itself, and may leave a record of that.
-pub(super) fn once<T, E: From<StoreError>>(
+pub(in crate::store) fn once<T, E: From<StoreError>>(
     tx: &mut Tx<'_>,
     attempt: &Attempt,
     work: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,

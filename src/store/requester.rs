@@ -1,7 +1,7 @@
 //! By whom something is asked, and whether it may be asked again.
 
-use super::attempts::Attempt;
 use super::error::StoreError;
+use super::tables::idempotency_keys::Attempt;
 use crate::domain::Caller;
 
 /// Makes what is kept of an outcome; of one that decides nothing, nothing.

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::audit::{AuditEvent, with_trace};
 use super::error::StoreError;
 use super::new_id;
+use super::tables::audit_events::{AuditEvent, with_trace};
 use super::tx::Tx;
 use crate::domain::credentials::api_key::Ended;
 use crate::domain::{AccountId, Caller, Clock, Proof, Time};

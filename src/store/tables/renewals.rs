@@ -5,14 +5,14 @@ use uuid::Uuid;
 
 use super::accounts::Within;
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::page::{Page, PageOf};
-use super::schema::{delegations, renewals};
-use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{AccountId, TnAuthList};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::{delegations, renewals};
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = renewals)]

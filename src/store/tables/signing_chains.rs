@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 
 use super::columns;
-use super::connection::on_either;
-use super::error::StoreError;
-use super::schema::{grants, signing_chains};
-use super::tx::Tx;
 use crate::domain::Spc;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::signing::chain::{ChainState, SigningChain};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{grants, signing_chains};
+use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = signing_chains)]

@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
 use super::accounts::{Within, path, within};
-use super::connection::on_either;
-use super::error::StoreError;
-use super::new_id;
-use super::page::{Page, PageOf};
-use super::schema::audit_events;
-use super::tx::Tx;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, Caller};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::new_id;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::audit_events;
+use crate::store::tx::Tx;
 use crate::telemetry;
 
 /// The outcome of what was done.
@@ -158,7 +158,7 @@ impl Event {
 }
 
 /// A detail with the trace that its request is a part of.
-pub(super) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
+pub(in crate::store) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
     if let (Value::Object(members), Some(trace)) = (&mut detail, trace) {
         members.insert("trace_id".to_owned(), trace.into());
     }
