@@ -47,7 +47,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 
 use crate::authority::Authority;
-use crate::authority::jobs::Jobs;
+use crate::authority::import::jobs::Jobs;
 use crate::callers::Callers;
 use crate::webhooks::Sender;
 pub use facade::Facade;

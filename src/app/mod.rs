@@ -21,7 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::api::{Facade, Idempotency, Service, UnderWay, Uploads};
-use crate::authority::jobs::Jobs;
+use crate::authority::import::jobs::Jobs;
 use crate::authority::{
     Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
     Refused, Rotation, Signers,

@@ -54,7 +54,7 @@ impl Authority {
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
-            let mut grant = super::read::grant(tx, &scope, &jti)?;
+            let mut grant = super::queries::grant(tx, &scope, &jti)?;
             if grant.withdrawal.as_ref().is_none_or(|known| known.at > now) {
                 let ended = Ended {
                     at: now,

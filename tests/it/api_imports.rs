@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tn_authority::authority::jobs::Jobs;
+use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::domain::jobs::{Job, JobState};
 use uuid::Uuid;
 

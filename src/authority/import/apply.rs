@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::draft::{Draft, Says};
 use super::error::ImportError;
+use super::exposure;
 use super::outcome::{Imported, OutstandingTokens};
-use super::outstanding;
 use super::write::{self, Change};
 use super::{Format, Told};
-use crate::authority::{Action, Authority, Event, Refused, StoreError, jobs};
+use crate::authority::import::jobs;
+use crate::authority::{Action, Authority, Event, Refused, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
 use crate::store::{Acting, Tx};
@@ -183,18 +184,18 @@ fn summary(
     now: Time,
 ) -> Result<Imported, ImportError> {
     let losses = change.losses(now);
-    let touched = outstanding::touched(tx, &losses)?;
+    let touched = exposure::touched(tx, &losses)?;
     let withdrawn = if dry_run {
         0
     } else {
-        outstanding::take_back(tx, losses, &touched, now)?
+        exposure::take_back(tx, losses, &touched, now)?
     };
     Ok(Imported {
         told,
         dry_run,
         outstanding: OutstandingTokens {
             withdrawn,
-            ..outstanding::listed(tx, &touched)?
+            ..exposure::listed(tx, &touched)?
         },
         ..change.amounts()
     })

@@ -10,9 +10,9 @@ use super::draft::{
 };
 use super::error::ImportError;
 use super::index::Index;
-use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
-use super::{Note, holdings, loans};
+use super::row_diff::{self, Plan};
+use super::{Note, block_diff, checks};
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::authority::{Event, Refused};
@@ -144,7 +144,7 @@ pub(super) fn difference(
         Says::Holdings { spc, table } => of_holdings(tx, spc, table, now),
         Says::Allocations(rows) => {
             let known = tx.allocations_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
             for (row, _) in &plan.end {
@@ -167,7 +167,7 @@ pub(super) fn difference(
         Says::Delegations(rows) => of_delegations(tx, rows, now, told),
         Says::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
             change.exclusions = of_plan(
@@ -250,7 +250,7 @@ fn of_holdings(
     table: &Holdings,
     now: Time,
 ) -> Result<Change, ImportError> {
-    let plan = holdings::plan(tx.blocks_of(spc, now)?, table, now);
+    let plan = block_diff::plan(tx.blocks_of(spc, now)?, table, now);
     let allocation = |numbers, basis, window| Allocation {
         row: fresh(now),
         spc: spc.clone(),
@@ -340,9 +340,9 @@ fn of_delegations(
     let mut known = tx.delegations_touching(&numbers(rows), EVER, usize::MAX)?;
     // What a reseller lends on is its own business.
     known.retain(|row| row.cut_from.is_none());
-    let mut plan = known::plan(rows.to_vec(), known, now, &mut told.refused);
-    loans::must_have_accounts(tx, &mut plan, &mut told.refused)?;
-    loans::must_be_held(tx, &mut plan, now, &mut told.refused)?;
+    let mut plan = row_diff::plan(rows.to_vec(), known, now, &mut told.refused);
+    checks::must_have_accounts(tx, &mut plan, &mut told.refused)?;
+    checks::must_be_held(tx, &mut plan, now, &mut told.refused)?;
     note_kept_ends(plan.ends_kept, told);
     let mut change = Change::default();
     change.delegations = of_plan(
@@ -363,7 +363,7 @@ fn of_delegations(
     Ok(change)
 }
 
-fn of_plan<T: known::Against>(
+fn of_plan<T: row_diff::Against>(
     plan: Plan<T>,
     unchanged: &mut Amount,
     row: impl Fn(NumberRange, T, Window) -> T::Known,

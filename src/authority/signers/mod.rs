@@ -3,8 +3,8 @@
 //! Everything that a request needs is in memory, and is replaced as a whole. `agree` makes it, together with the other
 //! replicas, from the files here and the rows of the database.
 
-mod agree;
-mod step;
+mod agreement;
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

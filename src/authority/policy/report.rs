@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::engine::files::Folder;
+use super::engine::{index, load};
 use super::error::{Fault, PolicyError};
-use super::folder::Folder;
-use super::{Policy, built_in, cases, load, slices};
+use super::{Policy, built_in, cases};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -69,7 +70,7 @@ impl Report {
         }
         self.policies = loaded.policies.len();
         let everywhere = loaded.policies.iter();
-        let everywhere = everywhere.filter(|policy| slices::holds_everywhere(policy));
+        let everywhere = everywhere.filter(|policy| index::holds_everywhere(policy));
         let everywhere = everywhere.count();
         if everywhere < self.policies {
             self.lines.push(Line::Sound(format!(

@@ -108,8 +108,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::draft::Scope;
     use super::*;
+    use crate::authority::import::draft::Scope;
     use crate::domain::Tn;
     use crate::domain::clock::from_unix;
     use crate::domain::inventory::{Belief, RowRef};

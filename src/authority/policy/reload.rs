@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Policy;
-use super::folder::Folder;
+use super::engine::files::Folder;
 use crate::authority::Authority;
 use crate::domain::Caller;
 use crate::store::StoreError;

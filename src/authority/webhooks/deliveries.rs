@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::scope::Scope;
-use super::subscribe::{of_its_account, webhook};
-use super::{Authority, By, Event, Refused};
+use super::subscriptions::{of_its_account, webhook};
+use crate::authority::scope::Scope;
+use crate::authority::{Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;

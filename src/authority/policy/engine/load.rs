@@ -10,10 +10,10 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
-use super::decided::Looks;
-use super::error::{Fault, PolicyError};
-use super::folder::{Folder, TextFile};
-use super::shape;
+use super::cache::Looks;
+use super::files::{Folder, TextFile};
+use super::nesting;
+use crate::authority::policy::error::{Fault, PolicyError};
 use crate::domain::Denial;
 
 /// How many policies a set may have: as many as are loaded in seconds.
@@ -25,11 +25,12 @@ const LONGEST_WORD: usize = 64;
 /// How long a message may be.
 const LONGEST_MESSAGE: usize = 300;
 
-pub(super) const SCHEMA: &str = include_str!("../../../policies/tn-authority.cedarschema");
+pub(in crate::authority::policy) const SCHEMA: &str =
+    include_str!("../../../../policies/tn-authority.cedarschema");
 
 /// The policies of a folder, and what there is to say of them.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(in crate::authority::policy) struct Loaded {
     /// In the order of their files.
     pub policies: Vec<Policy>,
     /// How many policies each file has.
@@ -44,7 +45,7 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// [`PolicyError`] with all faults of all files; what does not fit the schema is only told when all files can be read.
-pub(super) fn load(folder: &Folder) -> Result<Loaded, PolicyError> {
+pub(in crate::authority::policy) fn load(folder: &Folder) -> Result<Loaded, PolicyError> {
     thread::scope(|scope| {
         let reader = thread::Builder::new()
             .name("policies".to_owned())
@@ -98,7 +99,7 @@ struct Reading {
 
 impl Reading {
     fn file(&mut self, file: &TextFile) -> Result<(), PolicyError> {
-        if let Err(fault) = shape::look(file) {
+        if let Err(fault) = nesting::look(file) {
             self.faults.push(fault);
             return Ok(());
         }

@@ -17,8 +17,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::import::{self, Consent, ImportError, Imported, Progress, TableError, Wanted};
-use super::{Action, Authority, By, Event, Refused};
+use super::{Consent, ImportError, Imported, Progress, TableError, Wanted};
+use crate::authority::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Failure, Job, JobState};
@@ -239,7 +239,7 @@ fn stopping() -> StoreError {
 }
 
 /// Ends a job in the transaction that did it.
-pub(super) fn finish(
+pub(in crate::authority) fn finish(
     tx: &mut Tx<'_>,
     job: Uuid,
     imported: &Imported,
@@ -345,7 +345,7 @@ impl Runner {
             !self.stopping.load(Ordering::SeqCst)
         };
         let file = BufReader::new(work.file);
-        let draft = import::read(file, &work.wanted, now, &mut report)?;
+        let draft = super::read(file, &work.wanted, now, &mut report)?;
         if let Some(error) = unheard {
             log::warn!(job:% = id; "the progress of a job cannot be written: {error}");
         }

@@ -1,8 +1,8 @@
 //! How deep a policy may be written. Whatever reads nested text goes down into it, and its stack has an end; so this is
 //! looked at before anything reads a policy.
 
-use super::error::Fault;
-use super::folder::TextFile;
+use super::files::TextFile;
+use crate::authority::policy::error::Fault;
 
 /// How many brackets may be open at once.
 const DEEPEST: usize = 50;
@@ -13,7 +13,7 @@ const MOST_JOINTS: usize = 2_000;
 const WORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
 
 /// Refuses a file with a policy that is too deep.
-pub(super) fn look(file: &TextFile) -> Result<(), Fault> {
+pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), Fault> {
     let (mut open, mut joints) = (0_usize, 0_usize);
     let bytes = file.text.as_bytes();
     let mut at = 0;

@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 use chrono::{Datelike as _, Timelike as _};
 
-use super::Action;
+use crate::authority::policy::Action;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
@@ -75,18 +75,18 @@ impl Token {
 }
 
 /// The hour of the day, UTC.
-pub(super) fn hour_of(at: Time) -> u32 {
+pub(in crate::authority::policy) fn hour_of(at: Time) -> u32 {
     at.hour()
 }
 
 /// 1 is Monday, 7 is Sunday; UTC.
-pub(super) fn weekday_of(at: Time) -> u32 {
+pub(in crate::authority::policy) fn weekday_of(at: Time) -> u32 {
     at.weekday().number_from_monday()
 }
 
 /// What a caller wants to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wish<'a> {
+pub(in crate::authority::policy) enum Wish<'a> {
     /// Address the account at all.
     Ask(&'a Asked<'a>),
     /// Get a token.
@@ -106,7 +106,7 @@ pub struct Asked<'a> {
 
 /// Names that each question needs, parsed once.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(in crate::authority::policy) struct Names {
     caller: EntityTypeName,
     account: EntityTypeName,
     service: EntityUid,
@@ -119,7 +119,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new() -> Result<Self, String> {
+    pub(in crate::authority::policy) fn new() -> Result<Self, String> {
         let kind = |text: &str| EntityTypeName::from_str(text).map_err(|e| e.to_string());
         let uid = |text: &str| EntityUid::from_str(text).map_err(|e| e.to_string());
         Ok(Self {
@@ -136,7 +136,7 @@ impl Names {
     }
 
     /// All actions there are.
-    pub(super) fn actions(&self) -> [&EntityUid; 6] {
+    pub(in crate::authority::policy) fn actions(&self) -> [&EntityUid; 6] {
         [
             &self.ask,
             &self.mint,
@@ -148,12 +148,16 @@ impl Names {
     }
 
     /// The question, and what is known of those that it names. `None` if it cannot be put, which counts as a denial.
-    pub(super) fn question(&self, caller: &Caller, wish: Wish<'_>) -> Option<(Request, Entities)> {
+    pub(in crate::authority::policy) fn question(
+        &self,
+        caller: &Caller,
+        wish: Wish<'_>,
+    ) -> Option<(Request, Entities)> {
         self.checked_question(caller, wish, None)
     }
 
     /// Checks that questions have the shapes of the schema.
-    pub(super) fn fit(&self, schema: &Schema) -> Result<(), String> {
+    pub(in crate::authority::policy) fn fit(&self, schema: &Schema) -> Result<(), String> {
         let account: AccountId = "a".parse().map_err(|e| format!("{e}"))?;
         let caller = Caller {
             id: "a".to_owned(),

@@ -19,7 +19,7 @@ use cedar_policy::{
 
 /// All policies, cut up.
 #[derive(Debug, Default)]
-pub(super) struct Slices(HashMap<EntityUid, Slice>);
+pub(in crate::authority::policy) struct Slices(HashMap<EntityUid, Slice>);
 
 /// The policies that may apply to one action.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ struct Slice {
 /// What the policies say. Each id names one that decided: those that failed, or else those that forbid, or else those that
 /// permit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Answer {
+pub(in crate::authority::policy) struct Answer {
     pub allowed: bool,
     pub failed: bool,
     pub ids: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct Answer {
 
 impl Slices {
     /// Cuts up policies, each of which has an id of its own.
-    pub(super) fn new(
+    pub(in crate::authority::policy) fn new(
         policies: &[Policy],
         actions: &[&EntityUid],
     ) -> Result<Self, Box<PolicySetError>> {
@@ -66,7 +66,11 @@ impl Slices {
     }
 
     /// Asks those that may apply. An error in any of them is a no, whatever the others say.
-    pub(super) fn decide(&self, request: &Request, entities: &Entities) -> Answer {
+    pub(in crate::authority::policy) fn decide(
+        &self,
+        request: &Request,
+        entities: &Entities,
+    ) -> Answer {
         let names = (request.principal(), request.action(), request.resource());
         let (Some(principal), Some(action), Some(resource)) = names else {
             return Answer::default();
@@ -158,6 +162,6 @@ fn named_principal(policy: &Policy) -> Option<EntityUid> {
 }
 
 /// Whether the policy is looked at in every decision about its actions.
-pub(super) fn holds_everywhere(policy: &Policy) -> bool {
+pub(in crate::authority::policy) fn holds_everywhere(policy: &Policy) -> bool {
     named_resource(policy).is_none() && named_principal(policy).is_none()
 }

@@ -10,8 +10,8 @@ use cedar_policy::Policy;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::Ruling;
-use super::question::{Asked, Token, hour_of, weekday_of};
+use super::request::{Asked, Token, hour_of, weekday_of};
+use crate::authority::policy::Ruling;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
 
@@ -23,14 +23,14 @@ type Question = [u8; 32];
 
 /// Answers of one set of policies to those who want a token.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(in crate::authority::policy) struct Decided {
     looks: Looks,
     answers: RwLock<HashMap<Question, Ruling>>,
 }
 
 impl Decided {
     /// Nothing is decided yet by policies that look at this.
-    pub(super) fn by(looks: Looks) -> Self {
+    pub(in crate::authority::policy) fn by(looks: Looks) -> Self {
         Self {
             looks,
             answers: RwLock::default(),
@@ -39,7 +39,7 @@ impl Decided {
 
     /// What was decided of this before, or is now. An evaluation that failed is tried again the next time: it may have run
     /// out of something.
-    pub(super) fn or_decide(
+    pub(in crate::authority::policy) fn or_decide(
         &self,
         caller: &Caller,
         asked: &Asked<'_>,
@@ -111,7 +111,7 @@ impl Decided {
 
 /// Which parts of the time some policy looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Looks {
+pub(in crate::authority::policy) struct Looks {
     time: bool,
     hour: bool,
     weekday: bool,
@@ -125,7 +125,7 @@ impl Looks {
     };
 
     /// Goes as deep as the policies do, so it wants their reader's stack.
-    pub(super) fn of(policies: &[Policy]) -> Self {
+    pub(in crate::authority::policy) fn of(policies: &[Policy]) -> Self {
         let mut looks = Self::default();
         for policy in policies {
             match policy.to_json() {

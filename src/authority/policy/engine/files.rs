@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::error::{Fault, PolicyError};
+use crate::authority::policy::error::{Fault, PolicyError};
 use crate::domain::hex::hex;
 
 /// How many files of one kind are read.
@@ -16,11 +16,11 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// How long the name of a file may be.
 const LONGEST_NAME: usize = 64;
 /// Where the cases stand, below the policies.
-pub(super) const TESTS: &str = "tests";
+pub(in crate::authority::policy) const TESTS: &str = "tests";
 
 /// A file of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TextFile {
+pub(in crate::authority::policy) struct TextFile {
     /// As it is told, `tests/` in front where it stands there.
     pub name: String,
     pub text: String,
@@ -28,7 +28,7 @@ pub(super) struct TextFile {
 
 /// All files of a set: policies and cases, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Folder {
+pub(in crate::authority::policy) struct Folder {
     /// What the folder is called in messages.
     pub called: String,
     pub policies: Vec<TextFile>,
@@ -41,7 +41,11 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Files that are at hand already.
-    pub(super) fn of(called: &str, policies: &[(&str, &str)], tests: &[(&str, &str)]) -> Self {
+    pub(in crate::authority::policy) fn of(
+        called: &str,
+        policies: &[(&str, &str)],
+        tests: &[(&str, &str)],
+    ) -> Self {
         let file = |(name, text): &(&str, &str)| TextFile {
             name: (*name).to_owned(),
             text: (*text).to_owned(),
@@ -62,7 +66,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`PolicyError`] if a file cannot be read, is no text, or there is more than is read.
-    pub(super) fn read(dir: &Path) -> Result<Self, PolicyError> {
+    pub(in crate::authority::policy) fn read(dir: &Path) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
         let mut folder = Self {
             called: dir.display().to_string(),
@@ -95,7 +99,7 @@ impl Folder {
     }
 
     /// SHA-256 of the policies, in hex. It is what `sha256sum *.cedar | sha256sum` prints in the folder.
-    pub(super) fn digest(&self) -> String {
+    pub(in crate::authority::policy) fn digest(&self) -> String {
         let mut lines = Sha256::new();
         for file in &self.policies {
             let digest = hex(&Sha256::digest(&file.text));
@@ -105,7 +109,7 @@ impl Folder {
     }
 
     /// Tells one state of the files, cases included, from another.
-    pub(super) fn content(&self) -> [u8; 32] {
+    pub(in crate::authority::policy) fn content(&self) -> [u8; 32] {
         let mut content = Sha256::new();
         for file in self.policies.iter().chain(&self.tests) {
             content.update(Sha256::digest(&file.name));

@@ -3,8 +3,8 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::scope::Scope;
-use super::{Action, Authority, By, Event, Refused};
+use crate::authority::scope::Scope;
+use crate::authority::{Action, Authority, By, Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
 use crate::domain::{AccountId, Caller, Role};
@@ -188,7 +188,7 @@ impl Authority {
     }
 
     /// Whoever only reads subscribes nobody; everybody else does so for what is theirs.
-    pub(super) fn may_subscribe(&self, caller: &Caller) -> Result<(), Refused> {
+    pub(in crate::authority) fn may_subscribe(&self, caller: &Caller) -> Result<(), Refused> {
         match caller.role {
             Role::Admin | Role::Provisioner => self.require(caller, Action::Manage),
             Role::Portal | Role::Account => Ok(()),
@@ -198,7 +198,7 @@ impl Authority {
 }
 
 /// The event, in the trail of the account whose webhook it is.
-pub(super) fn of_its_account(event: &Event, webhook: &Webhook) -> Event {
+pub(in crate::authority) fn of_its_account(event: &Event, webhook: &Webhook) -> Event {
     match &webhook.account {
         Some(account) => event.about(account),
         None => event.clone(),
@@ -206,7 +206,11 @@ pub(super) fn of_its_account(event: &Event, webhook: &Webhook) -> Event {
 }
 
 /// The webhook, which must be of an account that the caller may know of; those of the carrier are for its own people.
-pub(super) fn webhook(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Webhook, Refused> {
+pub(in crate::authority) fn webhook(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: Uuid,
+) -> Result<Webhook, Refused> {
     let not_found = || Refused::NotFound("webhook");
     let found = tx.webhook(id)?.ok_or_else(not_found)?;
     let known = match (&found.account, scope) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::step::Step;
+use super::rotation::Step;
 use super::{Listed, Signers, Standing};
 use crate::authority::{Action, Authority, Event, Refused};
 use crate::domain::signing::chain::{ChainState, SigningChain};

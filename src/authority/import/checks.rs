@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::draft::NewDelegation;
 use super::error::{ImportError, RefusedLines};
 use super::index::Index;
-use super::known::Plan;
+use super::row_diff::Plan;
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange};
