@@ -21,6 +21,7 @@ pub mod domain;
 pub mod outgoing;
 pub mod signer;
 pub mod store;
+pub mod tables;
 pub mod telemetry;
 pub mod verifier;
 pub mod webhooks;

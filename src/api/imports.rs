@@ -19,8 +19,9 @@ use super::jobs::JobView;
 use super::problem::Problem;
 use super::query::query;
 use crate::authority::By;
-use crate::authority::import::{Consent, Wanted};
+use crate::authority::import::Consent;
 use crate::domain::jobs::Job;
+use crate::tables::Wanted;
 
 /// How much is gathered before it goes to the disk.
 const PIECE: usize = 1 << 20;

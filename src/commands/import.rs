@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Says, Told, Wanted};
+use tn_authority::authority::import::{self, Consent, Imported};
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
+use tn_authority::tables::{Draft, Format, Says, Told, Wanted};
 
 use super::say::say;
 use super::{Exit, Outcome, at_the_command_line, counted, numbers};

@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 
-use tn_authority::authority::import::{self, Format, Holdings, Says, Told, Wanted};
+use tn_authority::authority::import;
 use tn_authority::domain::Tn;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::tables::{Format, Holdings, Says, Told, Wanted};
 
 use crate::fixtures;
 

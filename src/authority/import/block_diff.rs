@@ -1,11 +1,11 @@
 //! The difference between what a table says a carrier holds and what is known. Pure.
 
-use super::draft::{Holding, Holdings};
 use super::outcome::Amount;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Window};
+use crate::tables::{Holding, Holdings};
 
 /// What is to be done so that what is known is what the table says.
 #[derive(Debug, Default)]
@@ -109,11 +109,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::authority::import::draft::Scope;
     use crate::domain::Tn;
     use crate::domain::clock::from_unix;
     use crate::domain::inventory::{Belief, RowRef};
     use crate::domain::numbers::range_set::merged;
+    use crate::tables::Scope;
 
     const NOW: i64 = 1_000;
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::NewDelegation;
-use super::error::{ImportError, RefusedLines};
-use super::index::Index;
+use super::error::ImportError;
 use super::row_diff::Plan;
 use crate::domain::clock::Time;
+use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange};
 use crate::store::{Tx, Versions};
+use crate::tables::NewDelegation;
+use crate::tables::RefusedLines;
 
 /// Refuses lines of accounts that there are not.
 pub(super) fn must_have_accounts(

@@ -17,12 +17,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Consent, ImportError, Imported, Progress, TableError, Wanted};
+use super::{Consent, ImportError, Imported};
 use crate::authority::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Failure, Job, JobState};
 use crate::store::{StoreError, Tx, new_id};
+use crate::tables::{Progress, TableError, Wanted};
 
 /// How often a process says that it is alive, and looks for lost jobs.
 const BEAT: Duration = Duration::from_secs(2);
@@ -345,7 +346,7 @@ impl Runner {
             !self.stopping.load(Ordering::SeqCst)
         };
         let file = BufReader::new(work.file);
-        let draft = super::read(file, &work.wanted, now, &mut report)?;
+        let draft = crate::tables::read(file, &work.wanted, now, &mut report)?;
         if let Some(error) = unheard {
             log::warn!(job:% = id; "the progress of a job cannot be written: {error}");
         }

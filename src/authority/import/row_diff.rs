@@ -7,13 +7,13 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::draft::{NewAllocation, NewDelegation, NewExclusion, Row};
-use super::error::RefusedLines;
-use super::index::Index;
 use super::outcome::Amount;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Held, Versioned};
+use crate::domain::numbers::range_index::Index;
 use crate::domain::{NumberRange, Window};
+use crate::tables::RefusedLines;
+use crate::tables::{NewAllocation, NewDelegation, NewExclusion, Row};
 
 /// So many rows with the same numbers are looked at; more are an error.
 const MOST_ALIKE: usize = 1_000;

@@ -5,14 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::draft::{
-    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
-};
 use super::error::ImportError;
-use super::index::Index;
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::row_diff::{self, Plan};
-use super::{Note, block_diff, checks};
+use super::{block_diff, checks};
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::authority::{Event, Refused};
@@ -21,9 +17,14 @@ use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATIO
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
+use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::{Loss, Tx, Versions, new_id};
+use crate::tables::Note;
+use crate::tables::{
+    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
+};
 
 /// What an import changes.
 #[derive(Debug, Default)]

@@ -2,5 +2,6 @@
 
 pub mod block;
 pub mod number;
+pub mod range_index;
 pub mod range_set;
 pub mod spc;

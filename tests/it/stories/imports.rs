@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tn_authority::authority::import::{self, Consent, Format, ImportError, Imported, Wanted};
+use tn_authority::authority::import::{self, Consent, ImportError, Imported};
 use tn_authority::authority::{NewAllocation, Refused};
 use tn_authority::domain::inventory::{Allocation, Basis, Reason};
 use tn_authority::domain::{NumberRange, Role};
 use tn_authority::store::Page;
+use tn_authority::tables::{Format, Wanted};
 
 use crate::support::{Setup, World, at_once, code, number, numbers, outside, wait};
 

@@ -13,7 +13,7 @@ use crate::domain::{NumberRange, Tn};
 const OCN_LENGTH: usize = 4;
 
 /// A few characters of a field, harmless in a terminal.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut out: String = text.chars().take(20).collect();
     if text.chars().nth(20).is_some() {
         out.push_str("..");
@@ -23,7 +23,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// Who holds a line, as far as these OCNs go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holder {
+pub enum Holder {
     /// One of the OCNs that were asked for.
     Own,
     Other,
@@ -34,19 +34,19 @@ pub(super) enum Holder {
 
 /// The codes of the carrier, and what a spreadsheet would have made of them.
 #[derive(Debug)]
-pub(super) struct Ocns {
+pub struct Ocns {
     own: BTreeSet<String>,
     /// A mangled spelling, and the code that it may have been.
     mangled: HashMap<String, String>,
     /// How often another spelling was met, for the hint when nothing else was.
     similar: BTreeSet<String>,
-    pub(super) lines: u64,
-    pub(super) without: u64,
-    pub(super) several: u64,
+    pub lines: u64,
+    pub without: u64,
+    pub several: u64,
 }
 
 impl Ocns {
-    pub(super) fn new(own: BTreeSet<String>) -> Self {
+    pub fn new(own: BTreeSet<String>) -> Self {
         let mut mangled = HashMap::new();
         for code in &own {
             let short = code.trim_start_matches('0');
@@ -70,7 +70,7 @@ impl Ocns {
     ///
     /// # Errors
     /// A complaint if a spreadsheet may have changed the code, and it may have been ours.
-    pub(super) fn holder(&mut self, ocn: &str) -> Result<Holder, String> {
+    pub fn holder(&mut self, ocn: &str) -> Result<Holder, String> {
         if self.own.contains(ocn) {
             self.lines += 1;
             return Ok(Holder::Own);
@@ -103,12 +103,12 @@ impl Ocns {
     }
 
     /// The codes that were asked for, for a message.
-    pub(super) fn names(&self) -> String {
+    pub fn names(&self) -> String {
         self.own.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 
     /// What the table names that is nearly what was asked for.
-    pub(super) fn hint(&self) -> String {
+    pub fn hint(&self) -> String {
         if self.similar.is_empty() {
             return String::new();
         }
@@ -129,7 +129,7 @@ impl Ocns {
 }
 
 /// `3.69E+02`: what a spreadsheet writes for a long number, or for what it takes for one.
-pub(super) fn is_scientific(text: &str) -> bool {
+pub fn is_scientific(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else {
         return false;
@@ -146,7 +146,7 @@ pub(super) fn is_scientific(text: &str) -> bool {
 ///
 /// # Errors
 /// A complaint if it is none.
-pub(super) fn american_day(name: &str, text: &str) -> Result<Time, String> {
+pub fn american_day(name: &str, text: &str) -> Result<Time, String> {
     day(name, text, "%m/%d/%Y", "MM/DD/YYYY")
 }
 
@@ -154,7 +154,7 @@ pub(super) fn american_day(name: &str, text: &str) -> Result<Time, String> {
 ///
 /// # Errors
 /// A complaint if it is none.
-pub(super) fn european_day(name: &str, text: &str) -> Result<Time, String> {
+pub fn european_day(name: &str, text: &str) -> Result<Time, String> {
     day(name, text, "%d/%m/%Y", "DD/MM/YYYY")
 }
 
@@ -169,7 +169,7 @@ fn day(name: &str, text: &str, format: &str, shape: &str) -> Result<Time, String
 }
 
 /// A field of the carrier's own CSV, where one apostrophe in front keeps a spreadsheet from taking it for a formula.
-pub(super) fn harmless(text: &str) -> &str {
+pub fn harmless(text: &str) -> &str {
     match text.strip_prefix('\'') {
         Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
         _ => text,
@@ -180,7 +180,7 @@ pub(super) fn harmless(text: &str) -> &str {
 ///
 /// # Errors
 /// A complaint if it is no time.
-pub(super) fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
+pub fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -192,7 +192,7 @@ pub(super) fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
 ///
 /// # Errors
 /// A complaint if it is neither.
-pub(super) fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
+pub fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "1" => Ok(true),
         "" | "false" | "no" | "n" | "0" => Ok(false),
@@ -204,7 +204,7 @@ pub(super) fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// A complaint, with a hint where a spreadsheet may have been at work.
-pub(super) fn number(name: &str, text: &str) -> Result<Tn, String> {
+pub fn number(name: &str, text: &str) -> Result<Tn, String> {
     if is_scientific(text) {
         return Err(format!(
             "{name} `{}` is in scientific form, which a spreadsheet makes of a long number, and digits of it are lost; \
@@ -228,12 +228,7 @@ pub(super) fn number(name: &str, text: &str) -> Result<Tn, String> {
 ///
 /// # Errors
 /// A complaint that names the field.
-pub(super) fn numbers(
-    start: &str,
-    end: &str,
-    count: &str,
-    block: &str,
-) -> Result<NumberRange, String> {
+pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
     match (start, end, count, block) {
         ("", "", "", "") => Err("no numbers: neither start nor block".to_owned()),
         ("", "", "", block) => {

@@ -1,12 +1,12 @@
 //! `delegations`: a CSV of the carrier's own, a line a delegation by the carrier itself. `account`, and if need be `ca`,
 //! `lend_on` and `reference`.
 
-use super::Layout;
-use super::draft::{Draft, NewDelegation, Row, Says};
-use super::error::TableError;
-use super::fields::{shown, yes_or_no};
-use super::lines::{Column, Dialect, Line};
-use super::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewDelegation, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::{shown, yes_or_no};
+use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
     START,
@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 #[derive(Default)]
-pub(super) struct Delegations {
+pub struct Delegations {
     rows: Vec<Row<NewDelegation>>,
 }
 
@@ -46,7 +46,7 @@ impl Layout for Delegations {
             reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
         };
         self.rows.push(rows::row(line, new)?);
-        super::must_be_few(self.rows.len())
+        crate::tables::must_be_few(self.rows.len())
     }
 
     fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {

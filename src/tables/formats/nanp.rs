@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::{Holding, Scope};
-use super::error::RefusedLines;
-use super::fields::{Holder, shown};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Tn};
+use crate::tables::draft::{Holding, Scope};
+use crate::tables::error::RefusedLines;
+use crate::tables::fields::{Holder, shown};
 
 /// Somebody has this block, or code, by a line of the table.
 const LISTED: u8 = 1;
@@ -23,7 +23,7 @@ const POOLED: u8 = 8;
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// NPA-NXX, as six digits.
     Code(usize),
     /// A thousands-block, as seven digits.
@@ -32,7 +32,7 @@ pub(super) enum Place {
 
 /// All codes and thousands-blocks of the NANP, by their digits: 000-000 to 999-999, and a digit more.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub struct Blocks {
     codes: Vec<u8>,
     thousands: Vec<u8>,
     /// When own ones start that are not in force yet.
@@ -51,7 +51,7 @@ impl Default for Blocks {
 
 impl Blocks {
     /// Takes a line: the place is listed, and held by somebody. `starts` is when, if that is yet to come.
-    pub(super) fn add(&mut self, place: Place, holder: Holder, starts: Option<Time>) {
+    pub fn add(&mut self, place: Place, holder: Holder, starts: Option<Time>) {
         let own = holder == Holder::Own;
         let (entry, key) = match place {
             Place::Code(code) => (self.codes.get_mut(code), (code, true)),
@@ -66,7 +66,7 @@ impl Blocks {
     }
 
     /// The place is listed, and by that line nobody's: a block in the pool, a code that is not assigned.
-    pub(super) fn list(&mut self, place: Place) {
+    pub fn list(&mut self, place: Place) {
         let entry = match place {
             Place::Code(code) => self.codes.get_mut(code),
             Place::Block(block) => self.thousands.get_mut(block),
@@ -77,14 +77,14 @@ impl Blocks {
     }
 
     /// The code is listed as pooled, or not as one that is not.
-    pub(super) fn list_as_pooled(&mut self, code: usize) {
+    pub fn list_as_pooled(&mut self, code: usize) {
         if let Some(entry) = self.codes.get_mut(code) {
             *entry |= LISTED | POOLED;
         }
     }
 
     /// A block that two carriers have is a contradiction, and not ours to settle.
-    pub(super) fn refuse_what_is_claimed_twice(&self, refused: &mut RefusedLines) {
+    pub fn refuse_what_is_claimed_twice(&self, refused: &mut RefusedLines) {
         let both = |entry: &&u8| **entry & (OWN | FOREIGN) == OWN | FOREIGN;
         let entries = self.codes.iter().chain(&self.thousands);
         let count = entries.filter(both).count();
@@ -96,7 +96,7 @@ impl Blocks {
 
     /// What the carrier holds, as few ranges: blocks that touch each other are one, if they start together. Also says how
     /// many of its codes grant nothing, since there are thousands-blocks in them.
-    pub(super) fn settle(&self) -> (Vec<Holding>, u64) {
+    pub fn settle(&self) -> (Vec<Holding>, u64) {
         let pooled = |code: &usize| {
             self.thousands[code * 10..code * 10 + 10]
                 .iter()
@@ -131,7 +131,7 @@ impl Blocks {
     }
 
     /// The NPAs that the table has a line of.
-    pub(super) fn npas(&self) -> Scope {
+    pub fn npas(&self) -> Scope {
         let mut npas = vec![false; 1_000];
         for code in marked(&self.codes, LISTED) {
             npas[code / 1_000] = true;
@@ -145,12 +145,12 @@ impl Blocks {
     }
 
     /// The codes that are listed as pooled.
-    pub(super) fn pooled_codes(&self) -> Scope {
+    pub fn pooled_codes(&self) -> Scope {
         Scope::new(marked(&self.codes, POOLED).filter_map(code_range).collect())
     }
 
     /// The codes that the table has a line of, for them or for a block in them.
-    pub(super) fn listed_codes(&self) -> Scope {
+    pub fn listed_codes(&self) -> Scope {
         let mut codes: Vec<usize> = marked(&self.thousands, LISTED).map(|b| b / 10).collect();
         codes.extend(marked(&self.codes, LISTED));
         Scope::new(codes.into_iter().filter_map(code_range).collect())
@@ -201,7 +201,7 @@ fn range(start: &str, width: u64) -> Option<NumberRange> {
 ///
 /// # Errors
 /// A complaint that names the part.
-pub(super) fn code(npa: &str, nxx: &str) -> Result<usize, String> {
+pub fn code(npa: &str, nxx: &str) -> Result<usize, String> {
     Ok(three_digits("npa", npa)? * 1_000 + three_digits("nxx", nxx)?)
 }
 
@@ -209,7 +209,7 @@ pub(super) fn code(npa: &str, nxx: &str) -> Result<usize, String> {
 ///
 /// # Errors
 /// A complaint if it is none.
-pub(super) fn thousands(x: &str) -> Option<usize> {
+pub fn thousands(x: &str) -> Option<usize> {
     match x.as_bytes() {
         [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
         _ => None,

@@ -1,12 +1,12 @@
 //! `allocations`: a CSV of the carrier's own, a line an allocation. `basis`, and `spc` unless one is given with the import.
 
-use super::Layout;
-use super::draft::{Draft, NewAllocation, Row, Says};
-use super::error::TableError;
-use super::fields::shown;
-use super::lines::{Column, Dialect, Line};
-use super::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 use crate::domain::Spc;
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewAllocation, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::shown;
+use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
     START,
@@ -19,14 +19,14 @@ const COLUMNS: &[Column] = &[
     Column::needed(&["basis"]),
 ];
 
-pub(super) struct Allocations {
+pub struct Allocations {
     /// Of lines that name none.
     spc: Option<Spc>,
     rows: Vec<Row<NewAllocation>>,
 }
 
 impl Allocations {
-    pub(super) fn new(spc: Option<Spc>) -> Self {
+    pub fn new(spc: Option<Spc>) -> Self {
         let rows = Vec::new();
         Self { spc, rows }
     }
@@ -57,7 +57,7 @@ impl Layout for Allocations {
             .map_err(|error| format!("basis `{}`: {error}", shown(basis)))?;
         self.rows
             .push(rows::row(line, NewAllocation { spc, basis })?);
-        super::must_be_few(self.rows.len())
+        crate::tables::must_be_few(self.rows.len())
     }
 
     fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {

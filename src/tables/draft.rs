@@ -61,14 +61,14 @@ pub struct Note {
 
 impl Told {
     /// Notes something that was met more than never.
-    pub(super) fn note(&mut self, count: u64, what: &'static str) {
+    pub fn note(&mut self, count: u64, what: &'static str) {
         if count > 0 {
             let lines = Vec::new();
             self.notes.push(Note { count, what, lines });
         }
     }
 
-    pub(super) fn note_lines(&mut self, noted: Noted, what: &'static str) {
+    pub fn note_lines(&mut self, noted: Noted, what: &'static str) {
         let Noted { count, lines } = noted;
         if count > 0 {
             self.notes.push(Note { count, what, lines });
@@ -78,13 +78,13 @@ impl Told {
 
 /// Lines to be told of: how many, and the first of them.
 #[derive(Debug, Default)]
-pub(super) struct Noted {
+pub struct Noted {
     count: u64,
     lines: Vec<u64>,
 }
 
 impl Noted {
-    pub(super) fn add(&mut self, line: u64) {
+    pub fn add(&mut self, line: u64) {
         self.count += 1;
         if self.lines.len() < LINES_OF_A_NOTE {
             self.lines.push(line);

@@ -4,14 +4,14 @@ use crate::domain::NumberRange;
 
 /// Things that have numbers, in their order.
 #[derive(Debug)]
-pub(super) struct Index<T> {
+pub struct Index<T> {
     items: Vec<(NumberRange, T)>,
     /// The farthest last number up to each item, so that a search knows where to stop.
     reach: Vec<crate::domain::Tn>,
 }
 
 impl<T> Index<T> {
-    pub(super) fn new(items: impl Iterator<Item = (NumberRange, T)>) -> Self {
+    pub fn new(items: impl Iterator<Item = (NumberRange, T)>) -> Self {
         let mut items: Vec<_> = items.collect();
         items.sort_by_key(|(numbers, _)| *numbers);
         let mut reach = Vec::with_capacity(items.len());
@@ -25,7 +25,7 @@ impl<T> Index<T> {
     }
 
     /// What touches these numbers, the last ones first.
-    pub(super) fn touching(&self, numbers: NumberRange) -> impl Iterator<Item = &(NumberRange, T)> {
+    pub fn touching(&self, numbers: NumberRange) -> impl Iterator<Item = &(NumberRange, T)> {
         let end = self
             .items
             .partition_point(|(known, _)| known.first() <= numbers.last());

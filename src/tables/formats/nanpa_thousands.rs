@@ -4,15 +4,16 @@
 //! has a line of. `Contaminated` says that some numbers of a block stayed with its donor, and not which: that list comes
 //! from the carrier, as `exclusions`.
 
-use super::clean::Encoding;
-use super::draft::{Draft, Holdings, Says};
-use super::error::TableError;
-use super::fields::{Holder, Ocns, american_day, shown, yes_or_no};
-use super::lines::{Column, Dialect, Line};
 use super::nanp::{Blocks, Place, code, thousands};
-use super::{Layout, Noted};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::Noted;
+use crate::tables::draft::{Draft, Holdings, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Holder, Ocns, american_day, shown, yes_or_no};
+use crate::tables::lines::{Column, Dialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA"]),
@@ -39,7 +40,7 @@ const COLUMNS: &[Column] = &[
     Column::optional(&["Date Assigned", "Assignment Date"]),
 ];
 
-pub(super) struct NanpaThousands {
+pub struct NanpaThousands {
     ocns: Ocns,
     spc: Spc,
     now: Time,
@@ -49,7 +50,7 @@ pub(super) struct NanpaThousands {
 }
 
 impl NanpaThousands {
-    pub(super) fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
+    pub fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
         Self {
             ocns,
             spc,
@@ -101,7 +102,7 @@ impl Layout for NanpaThousands {
     }
 
     fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        super::must_name_them(&self.ocns, &mut draft.told)?;
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
         draft
@@ -127,8 +128,8 @@ impl Layout for NanpaThousands {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
-    use super::super::tests::{table, told};
+    use crate::tables::Format;
+    use crate::tables::tests::{table, told};
 
     const HEADER: &str = "Region,State,NPA,NXX,X,STATUS,Code Holder,Contaminated (Y or N),\
         Contaminated TNs not Available for Assignment,Rate Center,Block Effective Date,Block Available Date,\

@@ -5,17 +5,18 @@
 //! overseas departments. Short numbers have none, so they are passed over. Speaks for +33, and for each overseas code that
 //! it has a line of.
 
-use super::clean::Encoding;
-use super::draft::{Draft, Holding, Holdings, Says, Scope};
-use super::error::TableError;
-use super::fields::{Holder, Ocns, european_day, shown};
-use super::lines::{Column, Dialect, Line};
-use super::{Layout, Noted};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
 use crate::domain::numbers::number::MAX_DIGITS;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Spc, Tn};
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::Noted;
+use crate::tables::draft::{Draft, Holding, Holdings, Says, Scope};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Holder, Ocns, european_day, shown};
+use crate::tables::lines::{Column, Dialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["Tranche_Debut", "Debut"]),
@@ -44,7 +45,7 @@ const SHORT: usize = 6;
 /// The fewest digits of a national number.
 const NATIONAL: usize = 10;
 
-pub(super) struct ArcepMajnum {
+pub struct ArcepMajnum {
     ocns: Ocns,
     spc: Spc,
     now: Time,
@@ -64,7 +65,7 @@ struct Block {
 }
 
 impl ArcepMajnum {
-    pub(super) fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
+    pub fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
         Self {
             ocns,
             spc,
@@ -132,11 +133,11 @@ impl Layout for ArcepMajnum {
             own,
             valid_from: given.filter(|given| *given > self.now),
         });
-        super::must_be_few(self.blocks.len())
+        crate::tables::must_be_few(self.blocks.len())
     }
 
     fn finish(mut self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        super::must_name_them(&self.ocns, &mut draft.told)?;
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         draft
             .told
             .note(self.short, "own short numbers, which are not in E.164");
@@ -232,8 +233,8 @@ fn all_of(code: &str) -> impl Iterator<Item = NumberRange> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
-    use super::super::tests::{table, told};
+    use crate::tables::Format;
+    use crate::tables::tests::{table, told};
 
     fn latin_1(lines: &str) -> Vec<u8> {
         let text = format!(

@@ -1,11 +1,11 @@
 //! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
 
-use super::Layout;
-use super::draft::{Draft, NewExclusion, Row, Says};
-use super::error::TableError;
-use super::fields::shown;
-use super::lines::{Column, Dialect, Line};
-use super::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewExclusion, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::shown;
+use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
     START,
@@ -18,7 +18,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 #[derive(Default)]
-pub(super) struct Exclusions {
+pub struct Exclusions {
     rows: Vec<Row<NewExclusion>>,
 }
 
@@ -37,7 +37,7 @@ impl Layout for Exclusions {
             .parse()
             .map_err(|error| format!("reason `{}`: {error}", shown(reason)))?;
         self.rows.push(rows::row(line, NewExclusion { reason })?);
-        super::must_be_few(self.rows.len())
+        crate::tables::must_be_few(self.rows.len())
     }
 
     fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {

@@ -14,23 +14,23 @@ const CHUNK: usize = 64 * 1024;
 
 /// How a table's text is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     Utf8,
     Latin1,
 }
 
 /// What the file was, once all of it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Digested {
-    pub(super) bytes: u64,
+pub struct Digested {
+    pub bytes: u64,
     /// In hex.
-    pub(super) sha256: String,
+    pub sha256: String,
     /// Whether the last line has its end.
-    pub(super) ends_with_a_line: bool,
+    pub ends_with_a_line: bool,
 }
 
 /// A file as uniform text.
-pub(super) struct Clean<R> {
+pub struct Clean<R> {
     file: R,
     encoding: Encoding,
     raw: Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) struct Clean<R> {
 }
 
 impl<R: Read> Clean<R> {
-    pub(super) fn new(file: R, encoding: Encoding) -> Self {
+    pub fn new(file: R, encoding: Encoding) -> Self {
         Self {
             file,
             encoding,
@@ -57,7 +57,7 @@ impl<R: Read> Clean<R> {
     }
 
     /// The next piece of text; empty at the end.
-    pub(super) fn next(&mut self) -> Result<&[u8], TableError> {
+    pub fn next(&mut self) -> Result<&[u8], TableError> {
         self.text.clear();
         while self.text.is_empty() {
             let filled = self.fill()?;
@@ -83,11 +83,11 @@ impl<R: Read> Clean<R> {
     }
 
     /// How many bytes of the file are read.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(super) fn digested(self) -> Digested {
+    pub fn digested(self) -> Digested {
         let sha256 = hex(&self.hash.finalize());
         Digested {
             bytes: self.bytes,

@@ -4,16 +4,17 @@
 //! have holders of their own, whom the thousands-block report lists. A code that does not say that it is not pooled grants
 //! nothing. The report speaks for the NPAs that it has a line of, but for their pooled codes.
 
-use super::clean::Encoding;
-use super::draft::{Draft, Holdings, Says, Scope};
-use super::error::TableError;
-use super::fields::{Holder, Ocns, american_day, shown};
-use super::lines::{Column, Dialect, Line};
 use super::nanp::{Blocks, Place, code};
-use super::{Layout, Noted};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_set::gaps;
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::Noted;
+use crate::tables::draft::{Draft, Holdings, Says, Scope};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Holder, Ocns, american_day, shown};
+use crate::tables::lines::{Column, Dialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA-NXX", "NPANXX", "Code"]),
@@ -29,7 +30,7 @@ const COLUMNS: &[Column] = &[
     Column::optional(&["In Service"]),
 ];
 
-pub(super) struct NanpaCodes {
+pub struct NanpaCodes {
     ocns: Ocns,
     spc: Spc,
     now: Time,
@@ -40,7 +41,7 @@ pub(super) struct NanpaCodes {
 }
 
 impl NanpaCodes {
-    pub(super) fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
+    pub fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
         Self {
             ocns,
             spc,
@@ -109,7 +110,7 @@ impl Layout for NanpaCodes {
     }
 
     fn finish(mut self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        super::must_name_them(&self.ocns, &mut draft.told)?;
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
         draft
@@ -143,8 +144,8 @@ impl Layout for NanpaCodes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
-    use super::super::tests::{table, told};
+    use crate::tables::Format;
+    use crate::tables::tests::{table, told};
 
     const TABLE: &str = "State\tNPA-NXX\tOCN\tCompany\tRateCenter\tEffectiveDate\tUse\tAssignDate\tInitial/Growth\tPooled Code\tIn Service\n\
         NJ \t201-330\t073H \tTELNYX \"LLC       \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tN \tY \n\

@@ -3,14 +3,14 @@
 //!
 //! Speaks for the NPAs that it has a line of. It says nothing of when blocks start.
 
-use super::Layout;
-use super::clean::Encoding;
-use super::draft::{Draft, Holdings, Says};
-use super::error::TableError;
-use super::fields::{Ocns, shown};
-use super::lines::{Column, Dialect, Line};
 use super::nanp::{Blocks, Place, code, thousands};
 use crate::domain::Spc;
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::{Draft, Holdings, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Ocns, shown};
+use crate::tables::lines::{Column, Dialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["npa"]),
@@ -21,14 +21,14 @@ const COLUMNS: &[Column] = &[
     Column::optional(&["category", "type"]),
 ];
 
-pub(super) struct NanpBlocks {
+pub struct NanpBlocks {
     ocns: Ocns,
     spc: Spc,
     blocks: Blocks,
 }
 
 impl NanpBlocks {
-    pub(super) fn new(ocns: Ocns, spc: Spc) -> Self {
+    pub fn new(ocns: Ocns, spc: Spc) -> Self {
         let blocks = Blocks::default();
         Self { ocns, spc, blocks }
     }
@@ -63,7 +63,7 @@ impl Layout for NanpBlocks {
     }
 
     fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        super::must_name_them(&self.ocns, &mut draft.told)?;
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
         let (held, pooled) = self.blocks.settle();
@@ -86,9 +86,9 @@ impl Layout for NanpBlocks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{table, told};
-    use super::super::{Format, TableError};
     use crate::domain::inventory::Basis;
+    use crate::tables::tests::{table, told};
+    use crate::tables::{Format, TableError};
 
     fn lines(lines: &str) -> String {
         format!("npa,nxx,x,ocn,company,category\n{lines}")
@@ -194,7 +194,7 @@ mod tests {
             ),
             ("npa,NPA,nxx,x,ocn\n1,2,3,4,5\n".to_owned(), "two columns"),
         ] {
-            let read = super::super::tests::read(Format::NanpBlocks, &["073H"], text.as_bytes());
+            let read = crate::tables::tests::read(Format::NanpBlocks, &["073H"], text.as_bytes());
             let error: TableError = read.expect_err(why);
             assert!(error.to_string().contains(why), "{error}");
         }

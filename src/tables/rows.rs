@@ -3,7 +3,7 @@
 //! Columns: `start` with `end` or `count`, or `block`; `valid_from`, `valid_until` (RFC 3339). A file without these, or a
 //! line with an apostrophe in front of what a spreadsheet takes for a formula, is read as it is meant.
 
-use super::clean::Encoding;
+use super::decode::Encoding;
 use super::draft::Row;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, Dialect, Line};
@@ -12,19 +12,19 @@ use crate::domain::accounts::account::steers;
 use crate::domain::clock::from_unix;
 
 /// The columns that all of them have come first.
-pub(super) const START: Column = Column::optional(&["start", "first", "number", "tn"]);
-pub(super) const END: Column = Column::optional(&["end", "last"]);
-pub(super) const COUNT: Column = Column::optional(&["count", "quantity"]);
-pub(super) const BLOCK: Column = Column::optional(&["block"]);
-pub(super) const FROM: Column = Column::optional(&["valid_from", "from", "starts_at"]);
-pub(super) const UNTIL: Column = Column::optional(&["valid_until", "until", "ends_at"]);
+pub const START: Column = Column::optional(&["start", "first", "number", "tn"]);
+pub const END: Column = Column::optional(&["end", "last"]);
+pub const COUNT: Column = Column::optional(&["count", "quantity"]);
+pub const BLOCK: Column = Column::optional(&["block"]);
+pub const FROM: Column = Column::optional(&["valid_from", "from", "starts_at"]);
+pub const UNTIL: Column = Column::optional(&["valid_until", "until", "ends_at"]);
 /// Where a format's own columns start.
-pub(super) const OWN: usize = 6;
+pub const OWN: usize = 6;
 
 /// Characters of a reference.
 const LONGEST_TEXT: usize = 256;
 
-pub(super) const DIALECT: Dialect = Dialect {
+pub const DIALECT: Dialect = Dialect {
     delimiter: b',',
     quoted: true,
     encoding: Encoding::Utf8,
@@ -34,7 +34,7 @@ pub(super) const DIALECT: Dialect = Dialect {
 ///
 /// # Errors
 /// A complaint if it is not UTF-8.
-pub(super) fn field<'a>(line: &Line<'a>, column: usize) -> Result<&'a str, String> {
+pub fn field<'a>(line: &Line<'a>, column: usize) -> Result<&'a str, String> {
     line.field(column).map(harmless)
 }
 
@@ -42,7 +42,7 @@ pub(super) fn field<'a>(line: &Line<'a>, column: usize) -> Result<&'a str, Strin
 ///
 /// # Errors
 /// A complaint that names the field.
-pub(super) fn row<T>(line: &Line<'_>, of: T) -> Result<Row<T>, String> {
+pub fn row<T>(line: &Line<'_>, of: T) -> Result<Row<T>, String> {
     let field = |column| field(line, column);
     let row = Row {
         line: line.number,
@@ -70,7 +70,7 @@ pub(super) fn row<T>(line: &Line<'_>, of: T) -> Result<Row<T>, String> {
 ///
 /// # Errors
 /// A complaint if it is too long or has control characters.
-pub(super) fn text(name: &str, text: &str) -> Result<Option<String>, String> {
+pub fn text(name: &str, text: &str) -> Result<Option<String>, String> {
     if text.chars().count() > LONGEST_TEXT {
         return Err(format!("{name} has more than {LONGEST_TEXT} characters"));
     }

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
-use super::clean::{Clean, Digested, Encoding};
+use super::decode::{Clean, Digested, Encoding};
 use super::error::{RefusedLines, TableError};
 
 /// The longest line, in bytes.
@@ -18,28 +18,28 @@ const LINES_A_REPORT: u64 = 4_096;
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dialect {
-    pub(super) delimiter: u8,
+pub struct Dialect {
+    pub delimiter: u8,
     /// Whether fields may stand in quotation marks; where they may not, a mark is a character like others.
-    pub(super) quoted: bool,
-    pub(super) encoding: Encoding,
+    pub quoted: bool,
+    pub encoding: Encoding,
 }
 
 /// A column that a format knows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub struct Column {
     /// Its names, the present one first. Case, spaces, punctuation and accents make no difference.
-    pub(super) names: &'static [&'static str],
-    pub(super) needed: bool,
+    pub names: &'static [&'static str],
+    pub needed: bool,
 }
 
 impl Column {
-    pub(super) const fn needed(names: &'static [&'static str]) -> Self {
+    pub const fn needed(names: &'static [&'static str]) -> Self {
         let needed = true;
         Self { names, needed }
     }
 
-    pub(super) const fn optional(names: &'static [&'static str]) -> Self {
+    pub const fn optional(names: &'static [&'static str]) -> Self {
         let needed = false;
         Self { names, needed }
     }
@@ -54,9 +54,9 @@ pub struct Progress {
 
 /// One line of a table, behind its header.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub struct Line<'a> {
     /// The number of its first line in the file, from 1.
-    pub(super) number: u64,
+    pub number: u64,
     output: &'a [u8],
     ends: &'a [usize],
     places: &'a [Option<usize>],
@@ -68,13 +68,13 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// A complaint if it is not UTF-8.
-    pub(super) fn field(&self, column: usize) -> Result<&'a str, String> {
+    pub fn field(&self, column: usize) -> Result<&'a str, String> {
         let bytes = self.bytes(column).trim_ascii();
         std::str::from_utf8(bytes).map_err(|_| "a field is not UTF-8".to_owned())
     }
 
     /// The same, as it stands in the table.
-    pub(super) fn bytes(&self, column: usize) -> &'a [u8] {
+    pub fn bytes(&self, column: usize) -> &'a [u8] {
         let place = self.places.get(column).copied().flatten();
         place.map_or(b"", |place| self.at(place))
     }
@@ -94,18 +94,18 @@ impl<'a> Line<'a> {
 
 /// What is known of the table when all of it is read.
 #[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) lines: u64,
-    pub(super) digested: Digested,
+pub struct Finished {
+    pub lines: u64,
+    pub digested: Digested,
     /// Names of columns that the format does not know.
-    pub(super) unknown_columns: Vec<String>,
+    pub unknown_columns: Vec<String>,
 }
 
 /// Reads all lines of a table. `take` is given each; lines that it complains about are refused.
 ///
 /// # Errors
 /// [`TableError`] if it is no table, lacks a column that the format needs, or `report` says to stop.
-pub(super) fn read(
+pub fn read(
     file: impl Read,
     dialect: Dialect,
     columns: &[Column],
