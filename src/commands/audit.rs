@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 use clap::Subcommand;
 use indicatif::ProgressBar;
-use tn_authority::api::audit::line;
+use tn_authority::api::routes::audit::line;
 use tn_authority::app;
 use tn_authority::authority::{EventFilter, Page};
 use tn_authority::config::Config;

@@ -1,6 +1,6 @@
 //! Errors become answers here: one table without `_`, RFC 9457 documents, and one place that logs.
 
-mod callers;
+mod authentication;
 mod failures;
 mod refusals;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::authority::Repeated;
 
-use super::view::RangeView;
+use super::routes::views::RangeView;
 
 /// Seconds after which an answer 503 invites to come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
