@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::pause::Stopped;
+use super::wait::Stopped;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::text::printable::{shown, told};
 use crate::domain::text::strict_json;

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::message::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
 use super::session::{Session, location, status};
 use super::star::AutoRenewal;
+use super::wire::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
 use super::{AcmeError, ProblemDocument, TokenWanted};
 use crate::domain::TnAuthList;
 use crate::domain::clock::{Time, rfc3339};
@@ -14,7 +14,7 @@ use crate::domain::text::printable::shown;
 use crate::outgoing::HttpsUrl;
 use crate::signer::SigningKey;
 use crate::signer::chain::Chain;
-use crate::signer::request::request_der;
+use crate::signer::csr::request_der;
 
 const DOWNLOAD: &str = "the request for the certificate";
 /// How far the clocks of a CA and of this machine may be apart.
@@ -132,7 +132,7 @@ impl Session<'_> {
         }
         let reply = self.post(WHAT, &self.new_order, Some(&payload))?;
         let url = location(WHAT, &reply)?;
-        let body: OrderBody = message::read(WHAT, &reply.body)?;
+        let body: OrderBody = wire::read(WHAT, &reply.body)?;
         let malformed = |why: &str| AcmeError::Malformed {
             what: WHAT,
             why: why.to_owned(),
@@ -154,8 +154,8 @@ impl Session<'_> {
         Ok(Order {
             url,
             tkvalue,
-            authorization: message::url("authorizations", authorization)?,
-            finalize: message::url("finalize", finalize)?,
+            authorization: wire::url("authorizations", authorization)?,
+            finalize: wire::url("finalize", finalize)?,
             star: wanted.renewal.is_some(),
         })
     }
@@ -176,7 +176,7 @@ impl Session<'_> {
             "pending" => {}
             _ => return self.until_valid(order),
         }
-        let challenge = message::url("url", &challenge(&first)?.url)?;
+        let challenge = wire::url("url", &challenge(&first)?.url)?;
         let token = token(&TokenWanted {
             list: wanted.list,
             ca: wanted.ca,
@@ -185,7 +185,7 @@ impl Session<'_> {
         let mut answer = json!({});
         answer[self.member.as_str()] = json!(token);
         let reply = self.post(WHAT, &challenge, Some(&answer))?;
-        let mut answered: ChallengeBody = message::read(WHAT, &reply.body)?;
+        let mut answered: ChallengeBody = wire::read(WHAT, &reply.body)?;
         match self.until_valid(order) {
             // Some CAs give the reason here, and not with the authorization.
             Err(AcmeError::ProofRefused { problem: None }) => Err(AcmeError::ProofRefused {
@@ -216,7 +216,7 @@ impl Session<'_> {
         const WHAT: &str = "a certificate";
         let body = loop {
             let reply = self.post("the question for the order", &order.url, None)?;
-            let mut body: OrderBody = message::read("the question for the order", &reply.body)?;
+            let mut body: OrderBody = wire::read("the question for the order", &reply.body)?;
             match body.status.as_str() {
                 "valid" => break body,
                 "processing" | "ready" | "pending" => {
@@ -233,11 +233,11 @@ impl Session<'_> {
         };
         if order.star {
             let star = body.star_certificate.as_deref().unwrap_or_default();
-            let star = message::url("star-certificate", star)?;
+            let star = wire::url("star-certificate", star)?;
             return Ok((star.clone(), Some(star)));
         }
         let certificate = body.certificate.as_deref().unwrap_or_default();
-        Ok((message::url("certificate", certificate)?, None))
+        Ok((wire::url("certificate", certificate)?, None))
     }
 
     /// Fetches a certificate and those of its issuers (RFC 8555 §7.4.2).
@@ -262,7 +262,7 @@ impl Session<'_> {
         let mut waited = 0;
         loop {
             let reply = self.post(WHAT, &order.url, None)?;
-            let mut body: OrderBody = message::read(WHAT, &reply.body)?;
+            let mut body: OrderBody = wire::read(WHAT, &reply.body)?;
             match body.status.as_str() {
                 "ready" | "valid" | "processing" => return Ok(body),
                 // The authorization is valid, and some CAs need a moment to see it.
@@ -287,7 +287,7 @@ impl Session<'_> {
     ) -> Result<(AuthorizationBody, Option<std::time::Duration>), AcmeError> {
         const WHAT: &str = "the question for the authorization";
         let reply = self.post(WHAT, &order.authorization, None)?;
-        let body: AuthorizationBody = message::read(WHAT, &reply.body)?;
+        let body: AuthorizationBody = wire::read(WHAT, &reply.body)?;
         if !body.identifier.is(&order.tkvalue) {
             return Err(AcmeError::Malformed {
                 what: WHAT,

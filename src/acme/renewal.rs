@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::AcmeError;
 use super::error::Kind;
-use super::pause::{Pause, Stopped};
+use super::wait::{Pause, Stopped};
 use crate::domain::clock::{Clock, Time, rfc3339};
 
 /// The longest single wait, so that a clock that was set is noticed.

@@ -8,8 +8,8 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::error::ProblemDocument;
-use super::message::{self, DirectoryBody, Meta};
-use super::pause::Pause;
+use super::wait::Pause;
+use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
 use crate::domain::text::printable::shown;
@@ -101,16 +101,16 @@ impl<'a> Session<'a> {
         if reply.status != 200 {
             return Err(status("the request for its directory", &reply));
         }
-        let directory: DirectoryBody = message::read("the request for its directory", &reply.body)?;
-        let new_account = message::url("newAccount", &directory.new_account)?;
+        let directory: DirectoryBody = wire::read("the request for its directory", &reply.body)?;
+        let new_account = wire::url("newAccount", &directory.new_account)?;
         let mut session = Self {
             http,
             key,
             pause,
             clock,
             member: settings.member,
-            new_order: message::url("newOrder", &directory.new_order)?,
-            new_nonce: message::url("newNonce", &directory.new_nonce)?,
+            new_order: wire::url("newOrder", &directory.new_order)?,
+            new_nonce: wire::url("newNonce", &directory.new_nonce)?,
             meta: directory.meta,
             account: None,
             nonce: RefCell::new(None),
@@ -267,7 +267,7 @@ pub(super) fn location(what: &'static str, reply: &Reply) -> Result<HttpsUrl, Ac
         what,
         why: "there is no `Location` in it".to_owned(),
     })?;
-    message::url("Location", text)
+    wire::url("Location", text)
 }
 
 pub(super) fn status(what: &'static str, reply: &Reply) -> AcmeError {

@@ -29,8 +29,8 @@ use crate::authority::{
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{self, Config, Secret, SecretError};
 use crate::domain::{Caller, Clock, Passphrase};
+use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
-use crate::signer::pool::PoolSettings;
 use crate::signer::{Found, SecretSource, SignerError, Sources};
 use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
 use crate::telemetry::{Metrics, TelemetryError};

@@ -10,7 +10,7 @@ use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::refusal::TokenFault;
+use super::rejection::TokenFault;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::strict_json;
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jws::JwsVerifier;
 use serde_json::{Map, Value};
 
-use super::refusal::TokenFault;
+use super::rejection::TokenFault;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::strict_json;
 

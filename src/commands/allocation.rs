@@ -8,7 +8,7 @@ use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that the carrier holds.

@@ -12,7 +12,7 @@ use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::credentials::api_key::ApiKey;
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep API keys.

@@ -10,7 +10,7 @@ use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::hex::hex;
 use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
 use tn_authority::domain::{Clock, Spc, Time};
-use tn_authority::signer::request::{certificate_request, subject};
+use tn_authority::signer::csr::{certificate_request, subject};
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
 use super::{Exit, Outcome, file};

@@ -9,7 +9,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::store::Store;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome};
 
 /// The configuration itself was read before; here is what it points to. Changes nothing.

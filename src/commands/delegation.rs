@@ -10,7 +10,7 @@ use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that accounts may get tokens for.

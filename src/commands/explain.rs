@@ -11,7 +11,7 @@ use tn_authority::domain::decision::denial::Cause;
 use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.

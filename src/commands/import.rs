@@ -13,7 +13,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::tables::{Draft, Format, Says, Told, Wanted};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, counted, numbers};
 
 /// How many ranges of a kind, lines and grants are printed.

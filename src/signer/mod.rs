@@ -6,14 +6,14 @@
 //! domain.
 
 pub mod chain;
+pub mod csr;
 pub mod development;
 mod error;
 mod jws;
 pub mod key;
+pub mod key_pool;
 pub mod keyring;
 pub mod pkcs11;
-pub mod pool;
-pub mod request;
 pub mod secret;
 
 use std::sync::Arc;

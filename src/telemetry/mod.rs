@@ -3,13 +3,13 @@
 //! A leaf: knows no other room. Labels come from fixed sets, never from what a caller wrote, so that nobody can fill the
 //! memory with time series; and what a caller wrote reaches a log line only escaped, so that nobody can forge one.
 
-mod ends;
-mod exchange;
-mod lines;
+mod log_format;
 mod metrics;
 mod panics;
 mod policies;
+mod request_context;
 mod traceparent;
+mod withdrawals;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -18,11 +18,11 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use ends::{Attempt, AuthorityEnds};
-pub use exchange::{Exchange, carried, trace_id};
 pub use metrics::{ImportOutcome, Metrics, Outcome, method_label};
 pub use policies::PolicyMetrics;
+pub use request_context::{Exchange, carried, trace_id};
 pub use traceparent::trace_id_of;
+pub use withdrawals::{Attempt, AuthorityEnds};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -61,9 +61,9 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
         .format(move |out, record| {
             let time = out.timestamp_millis().to_string();
             let line = if json {
-                lines::json(&time, record)
+                log_format::json(&time, record)
             } else {
-                lines::text(&time, record)
+                log_format::text(&time, record)
             };
             writeln!(out, "{line}")
         })

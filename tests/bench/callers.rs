@@ -31,8 +31,8 @@ use tn_authority::domain::{
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use tn_authority::store::{Acting, AuditEvent, DatabaseUrl, Settings, Store, Tx, new_id};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;

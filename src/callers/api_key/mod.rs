@@ -1,13 +1,13 @@
 //! API keys: `tna_ID_SECRET`. How one proves a caller; how they are kept stands in `keep`, and who logs in with one in
 //! `session`.
 
-mod keep;
-mod memory;
-mod session;
-mod uses;
+mod cache;
+mod last_used;
+mod login;
+mod manage;
 
-pub use keep::{ApiKeyError, By, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
-pub use session::AccessToken;
+pub use login::AccessToken;
+pub use manage::{ApiKeyError, By, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use openssl::memcmp;
 
 use super::Proven;
 use super::pepper::Pepper;
-use super::refusal::{KeyFault, Refusal};
+use super::rejection::{KeyFault, Refusal};
 use crate::domain::credentials::api_key::ApiKey;
 use crate::domain::{Clock, Proof, Time};
 use crate::store::{KeptApiKey, Store};
-use memory::Memory;
-use uses::Uses;
+use cache::Memory;
+use last_used::Uses;
 
 /// So that a key is known for what it is, also by scanners for leaked secrets.
 const PREFIX: &str = "tna_";

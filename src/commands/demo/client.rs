@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::commands::say::say;
+use crate::commands::output::say;
 use serde_json::Value;
 use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Reply, Way};
 

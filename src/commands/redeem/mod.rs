@@ -17,11 +17,11 @@ use tn_authority::domain::clock::{Time, parse_time, rfc3339};
 use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::outgoing::HttpsUrl;
-use tn_authority::signer::request::subject;
+use tn_authority::signer::csr::subject;
 use tn_authority::telemetry::{self, LogFormat};
 
 use super::{Exit, Outcome};
-use crate::commands::say::say;
+use crate::commands::output::say;
 use work::{Redeemed, Work};
 
 /// The authority refuses: there is no right to a certificate, or none any more.

@@ -23,7 +23,7 @@ use openssl::pkey::PKey;
 
 use super::error::{HsmError, SignerError};
 use super::key::Signature;
-use super::pool::{Device, PoolSettings, PooledKey, Session};
+use super::key_pool::{Device, PoolSettings, PooledKey, Session};
 use super::secret::SecretSource;
 use crate::domain::Passphrase;
 use library::{Library, Seat};

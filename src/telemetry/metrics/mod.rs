@@ -8,8 +8,8 @@ use prometheus::{
 };
 
 use super::TelemetryError;
-use super::ends::AuthorityEnds;
 use super::policies::PolicyMetrics;
+use super::withdrawals::AuthorityEnds;
 use proofs::Proofs;
 
 /// Seconds: from a signature in memory to a client that gives up.

@@ -13,7 +13,7 @@ use tn_authority::acme::{
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
-use tn_authority::signer::request::request_der;
+use tn_authority::signer::csr::request_der;
 
 use super::acme2certifier::{self, Ca};
 use super::carrier::{Carrier, EXECUTABLE, LIMITS, PATIENCE, list, run};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tn_authority::authority::Patience;
 use tn_authority::domain::Caller;
 use tn_authority::signer::development::SpcCertificate;
+use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use uuid::Uuid;
 
 use super::{World, wait};

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use crate::commands::say::say;
+use crate::commands::output::say;
 use chrono::TimeDelta;
 use tn_authority::app;
 use tn_authority::config::Config;

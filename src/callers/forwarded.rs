@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::certificate::PresentedCertificate;
-use super::refusal::Refusal;
+use super::rejection::Refusal;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 use crate::domain::signing::certificate::Certificate;
 

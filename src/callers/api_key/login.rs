@@ -11,7 +11,7 @@ use openssl::error::ErrorStack;
 use uuid::Uuid;
 
 use super::{ApiKeys, KeyFault, PREFIX, PresentedKey, Proven, Refusal, are_equal, number, works};
-use crate::callers::refusal::SessionFault;
+use crate::callers::rejection::SessionFault;
 use crate::callers::{Callers, Offered, Unproven};
 use crate::domain::Caller;
 use crate::domain::clock::{Time, from_unix};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{ApiKeys, ID_LENGTH, PREFIX, SECRET_BYTES};
-use crate::callers::standing::{StandingError, standing};
+use crate::callers::role_accounts::{StandingError, standing};
 use crate::domain::clock::rfc3339;
 use crate::domain::credentials::api_key::{ApiKey, KeyState, KeyValidity};
 use crate::domain::{AccountId, Caller, Network, Role, Time};

@@ -15,8 +15,8 @@ use openssl::x509::{
 };
 use thiserror::Error;
 
-use super::refusal::CertificateFault;
-use super::standing::StandingError;
+use super::rejection::CertificateFault;
+use super::role_accounts::StandingError;
 use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::signing::certificate::{Certificate, CertificateError};

@@ -78,7 +78,7 @@ mod tests {
     fn a_line_names_the_exchange_that_it_belongs_to() {
         let line = || {
             let record = Record::builder().args(format_args!("x")).build();
-            super::super::lines::json("T", &record)
+            crate::telemetry::log_format::json("T", &record)
         };
         let named = ",\"request_id\":\"r-1\",\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}";
         assert!(!line().contains("request_id"));
@@ -103,7 +103,7 @@ mod tests {
                 .args(format_args!("x"))
                 .key_values(&kvs)
                 .build();
-            let line = super::super::lines::json("T", &record);
+            let line = crate::telemetry::log_format::json("T", &record);
             assert!(line.contains("r-2") && !line.contains("r-1"), "{line}");
         });
     }

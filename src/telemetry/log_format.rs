@@ -6,7 +6,7 @@ use log::Record;
 use log::kv::{Error, Key, Value as LogValue, VisitSource, VisitValue};
 use serde_json::{Map, Value};
 
-use super::exchange;
+use super::request_context;
 
 /// `2026-01-01T00:00:00.000Z INFO  target: message key=value`
 pub fn text(time: &str, record: &Record<'_>) -> String {
@@ -49,7 +49,7 @@ fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
     let mut pairs = Pairs(Vec::new());
     // The only error a visit can meet is one of this visitor, which has none.
     let _ = record.key_values().visit(&mut pairs);
-    pairs.0.extend(exchange::pairs(record));
+    pairs.0.extend(request_context::pairs(record));
     pairs.0
 }
 

@@ -14,8 +14,8 @@ use chrono::TimeDelta;
 use openssl::sha::sha256;
 use thiserror::Error;
 
-use super::endpoint::{Endpoint, FetchError, MAX_BYTES};
 use super::jwks::{JwksError, KeySet};
+use super::jwks_endpoint::{Endpoint, FetchError, MAX_BYTES};
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Time};
 use crate::telemetry::Metrics;
