@@ -26,6 +26,7 @@ use crate::webhooks::Sender;
 pub use http::concurrency::UnderWay;
 pub use http::idempotency::Idempotency;
 use problem::Problem;
+pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;
 
 /// What the handlers call.

@@ -168,7 +168,7 @@ impl Wanted {
 /// How tables of one format are read, line by line.
 pub trait Layout {
     fn dialect(&self) -> Dialect;
-    /// [`Line::field`] finds fields by their place in this list.
+    /// `Line::field` finds fields by their place in this list.
     fn columns(&self) -> &'static [Column];
     /// Takes a line, or complains about it.
     fn line(&mut self, line: &Line<'_>) -> Result<(), String>;

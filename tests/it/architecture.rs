@@ -5,14 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may import. What starts a process may import every room.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
     (
         "api",
-        &["callers", "authority", "webhooks", "domain", "telemetry"],
+        &[
+            "callers",
+            "authority",
+            "tables",
+            "webhooks",
+            "domain",
+            "telemetry",
+        ],
     ),
+    ("tables", &["domain"]),
     (
         "webhooks",
         &["authority", "store", "outgoing", "domain", "telemetry"],
@@ -20,7 +28,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("console", &["callers", "authority", "domain", "telemetry"]),
     (
         "authority",
-        &["store", "signer", "verifier", "domain", "telemetry"],
+        &[
+            "store",
+            "signer",
+            "verifier",
+            "tables",
+            "domain",
+            "telemetry",
+        ],
     ),
     ("callers", &["store", "outgoing", "domain", "telemetry"]),
     ("store", &["domain", "telemetry"]),
@@ -41,6 +56,7 @@ const EVERY: &[&str] = &[
     "authority",
     "callers",
     "store",
+    "tables",
     "signer",
     "verifier",
     "config",

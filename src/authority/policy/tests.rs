@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::engine::files::Folder;
 use super::engine::index::{Answer, Slices};
+use super::engine::load;
 use super::engine::request::{Names, Wish};
 use super::*;
 use crate::domain::clock::from_unix;

@@ -403,7 +403,7 @@ fn secrets_are_read_and_not_shown() {
     assert!(message(from_environment(&both)).contains("exclude each other"));
 }
 
-const EXAMPLE: &str = include_str!("../../deploy/config.example.toml");
+const EXAMPLE: &str = include_str!("../../../deploy/config.example.toml");
 
 #[test]
 fn the_example_shows_the_defaults() {
