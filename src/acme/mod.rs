@@ -21,8 +21,8 @@ mod wire;
 
 pub use error::{AcmeError, Kind, ProblemDocument};
 pub use jws::{AccountKey, ExternalBinding};
-pub use order::{Issued, Order, Wanted, check_issued, redeem};
-pub use session::{ChallengeMember, Session, Settings};
+pub use order::{CertificateRequest, IssuedCertificate, PlacedOrder, check_issued, redeem};
+pub use session::{AcmeSession, ChallengeMember, SessionSettings};
 pub use star::AutoRenewal;
 pub use token_endpoint::TokenEndpoint;
 pub use wait::{Pause, Sleep, Stopped};

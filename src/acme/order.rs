@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::session::{Session, location, status};
+use super::session::{AcmeSession, location, status};
 use super::star::AutoRenewal;
 use super::wire::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
 use super::{AcmeError, ProblemDocument, TokenWanted};
@@ -22,7 +22,7 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
 /// What is wanted of a CA.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
+pub struct CertificateRequest<'a> {
     pub list: &'a TnAuthList,
     /// Whether the certificate shall issue others.
     pub ca: bool,
@@ -34,7 +34,7 @@ pub struct Wanted<'a> {
 
 /// An order that the CA has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct PlacedOrder {
     /// Names the order, also for its cancellation.
     pub url: HttpsUrl,
     tkvalue: String,
@@ -45,7 +45,7 @@ pub struct Order {
 
 /// A certificate that came of an order.
 #[derive(Debug, Clone)]
-pub struct Issued {
+pub struct IssuedCertificate {
     pub order: HttpsUrl,
     /// Where the CA publishes the next ones (RFC 8739 §3.3), if it renews.
     pub star: Option<HttpsUrl>,
@@ -59,11 +59,11 @@ pub struct Issued {
 /// # Errors
 /// [`AcmeError`] says who refuses what, or what is wrong with an answer.
 pub fn redeem(
-    session: &Session<'_>,
-    wanted: &Wanted<'_>,
+    session: &AcmeSession<'_>,
+    wanted: &CertificateRequest<'_>,
     key: &dyn SigningKey,
     token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
-) -> Result<Issued, AcmeError> {
+) -> Result<IssuedCertificate, AcmeError> {
     if key.public_key_der() == session.key().public_key_der() {
         return Err(AcmeError::SameKey);
     }
@@ -76,7 +76,7 @@ pub fn redeem(
     let (certificate, star) = session.certificate(&order)?;
     let chain = session.download(&certificate)?;
     check_issued(&chain, wanted, key, session.clock.now())?;
-    Ok(Issued {
+    Ok(IssuedCertificate {
         order: order.url,
         star,
         chain,
@@ -89,7 +89,7 @@ pub fn redeem(
 /// [`AcmeError::WrongCertificate`] says what is different.
 pub fn check_issued(
     chain: &Chain,
-    wanted: &Wanted<'_>,
+    wanted: &CertificateRequest<'_>,
     key: &dyn SigningKey,
     at: Time,
 ) -> Result<(), AcmeError> {
@@ -118,12 +118,12 @@ pub fn check_issued(
     Ok(())
 }
 
-impl Session<'_> {
+impl AcmeSession<'_> {
     /// Places an order (RFC 8555 §7.4).
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub fn order(&self, wanted: &Wanted<'_>) -> Result<Order, AcmeError> {
+    pub fn order(&self, wanted: &CertificateRequest<'_>) -> Result<PlacedOrder, AcmeError> {
         const WHAT: &str = "the order";
         let tkvalue = wanted.list.to_tkvalue();
         let mut payload = json!({ "identifiers": [{ "type": TN_AUTH_LIST, "value": tkvalue }] });
@@ -151,7 +151,7 @@ impl Session<'_> {
             return Err(malformed("it has no `auto-renewal`"));
         }
         let finalize = body.finalize.as_deref().unwrap_or_default();
-        Ok(Order {
+        Ok(PlacedOrder {
             url,
             tkvalue,
             authorization: wire::url("authorizations", authorization)?,
@@ -166,8 +166,8 @@ impl Session<'_> {
     /// [`AcmeError::ProofRefused`] with the CA's reason, or another one.
     pub fn prove(
         &self,
-        order: &Order,
-        wanted: &Wanted<'_>,
+        order: &PlacedOrder,
+        wanted: &CertificateRequest<'_>,
         token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
     ) -> Result<(), AcmeError> {
         const WHAT: &str = "the answer to its challenge";
@@ -199,7 +199,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`AcmeError::OrderRefused`] with the CA's reason, or another one.
-    pub fn finalize(&self, order: &Order, csr: &[u8]) -> Result<(), AcmeError> {
+    pub fn finalize(&self, order: &PlacedOrder, csr: &[u8]) -> Result<(), AcmeError> {
         use base64::Engine as _;
         const WHAT: &str = "the certificate request";
         let csr = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(csr);
@@ -212,7 +212,7 @@ impl Session<'_> {
     }
 
     /// Waits for the certificate, and says where it is; and where the next ones will be, if the CA renews.
-    fn certificate(&self, order: &Order) -> Result<(HttpsUrl, Option<HttpsUrl>), AcmeError> {
+    fn certificate(&self, order: &PlacedOrder) -> Result<(HttpsUrl, Option<HttpsUrl>), AcmeError> {
         const WHAT: &str = "a certificate";
         let body = loop {
             let reply = self.post("the question for the order", &order.url, None)?;
@@ -257,7 +257,7 @@ impl Session<'_> {
         Chain::from_pem(&pem).map_err(|e| malformed(e.to_string()))
     }
 
-    fn state(&self, order: &Order) -> Result<OrderBody, AcmeError> {
+    fn state(&self, order: &PlacedOrder) -> Result<OrderBody, AcmeError> {
         const WHAT: &str = "the question for the order";
         let mut waited = 0;
         loop {
@@ -283,7 +283,7 @@ impl Session<'_> {
 
     fn authorization(
         &self,
-        order: &Order,
+        order: &PlacedOrder,
     ) -> Result<(AuthorizationBody, Option<std::time::Duration>), AcmeError> {
         const WHAT: &str = "the question for the authorization";
         let reply = self.post(WHAT, &order.authorization, None)?;
@@ -297,7 +297,7 @@ impl Session<'_> {
         Ok((body, self.retry_after(&reply)))
     }
 
-    fn until_valid(&self, order: &Order) -> Result<(), AcmeError> {
+    fn until_valid(&self, order: &PlacedOrder) -> Result<(), AcmeError> {
         loop {
             let (mut body, retry_after) = self.authorization(order)?;
             match body.status.as_str() {

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::AcmeError;
-use super::session::Session;
+use super::session::AcmeSession;
 use super::wire::{self, Meta, OrderBody};
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::text::printable::shown;
@@ -39,7 +39,7 @@ impl AutoRenewal {
     }
 }
 
-impl Session<'_> {
+impl AcmeSession<'_> {
     /// Fetches the certificate that the CA has made last (§3.3).
     ///
     /// # Errors

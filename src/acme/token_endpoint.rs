@@ -9,7 +9,7 @@ use super::error::ProblemDocument;
 use super::{AcmeError, TokenWanted};
 use crate::domain::text::strict_json;
 use crate::domain::{Clock, Dialect, Passphrase, TkType, TkValue};
-use crate::outgoing::{Ask, HttpsUrl, Outgoing};
+use crate::outgoing::{HttpRequest, HttpsUrl, Outgoing};
 use crate::verifier;
 
 /// A token endpoint and what proves who asks.
@@ -49,7 +49,7 @@ impl TokenEndpoint {
         }
         let body = body.to_string();
         let authorization = format!("Bearer {}", self.api_key.expose());
-        let ask = Ask::Post {
+        let ask = HttpRequest::Post {
             media_type: "application/json",
             body: body.as_bytes(),
         };

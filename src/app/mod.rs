@@ -23,15 +23,15 @@ use thiserror::Error;
 use crate::api::{Facade, Idempotency, Service, UnderWay, Uploads};
 use crate::authority::import::jobs::Jobs;
 use crate::authority::{
-    Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
-    Refused, Rotation, Signers,
+    Authority, Carrier, Lifetimes, LimitClock, Limits, Policy, PolicyError, Rate, Refused,
+    Rotation, ScanMode, Signers,
 };
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{self, Config, Secret, SecretError};
 use crate::domain::{Caller, Clock, Passphrase};
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
-use crate::signer::{Found, SecretSource, SignerError, Sources};
+use crate::signer::{ScanResult, SecretSource, SignerError, Sources};
 use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender, SenderSettings, SystemNames};
@@ -91,7 +91,7 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
 /// [`AppError`] says what is missing or wrong.
 pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     let signers = signers(config)?;
-    let found = signers.look(clock.now(), Patience::Asked).something()?;
+    let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
     let service = compose(config, clock, Some(Arc::new(signers)))?;
     let caller = Caller::the_service(new_id(clock.now()));
     let agreed = block_on(service.authority.agree_on_signers(&caller, found));
@@ -105,8 +105,8 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
 ///
 /// # Errors
 /// [`AppError`] says what is missing or wrong.
-pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<Found, AppError> {
-    Ok(signers(config)?.look(clock.now(), Patience::Asked))
+pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
+    Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
 }
 
 /// How modules of hardware are reached.

@@ -9,7 +9,7 @@ use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
 use super::block_on;
-use crate::authority::{Authority, Patience};
+use crate::authority::{Authority, ScanMode};
 use crate::domain::Caller;
 use crate::store::new_id;
 
@@ -44,8 +44,8 @@ impl Watcher {
         let work = move || {
             loop {
                 let patience = match asked.recv_timeout(interval) {
-                    Ok(Ask::Look) => Patience::Asked,
-                    Err(RecvTimeoutError::Timeout) => Patience::Polled,
+                    Ok(Ask::Look) => ScanMode::Asked,
+                    Err(RecvTimeoutError::Timeout) => ScanMode::Polled,
                     Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 };
                 look(&authority, patience);
@@ -70,7 +70,7 @@ impl Drop for Watcher {
     }
 }
 
-fn look(authority: &Authority, patience: Patience) {
+fn look(authority: &Authority, patience: ScanMode) {
     let caller = Caller::the_service(new_id(authority.clock.now()));
     let agreed = authority
         .look_for_signers(patience)

@@ -51,7 +51,7 @@ pub use withdrawal_feed::{Feed, GrantStatus};
 
 // What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
 pub use crate::signer::chain::Published;
-pub use crate::signer::{Patience, RefusedFile};
+pub use crate::signer::{RefusedFile, ScanMode};
 pub use crate::store::{
     Attempt, AuditEvent, EventFilter, GrantFilter, Page, PageOf, Repeated, StoreError, new_id,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::outgoing::{Ask, HttpsUrl, Limits, Outgoing, OutgoingError, Way};
+use crate::outgoing::{HttpRequest, HttpsUrl, Limits, Outgoing, OutgoingError, Way};
 
 /// A key set has a few kilobytes.
 pub(super) const MAX_BYTES: usize = 262_144;
@@ -64,7 +64,9 @@ impl Endpoint {
     /// What the endpoint answers. Blocks, at most as long as it was said.
     pub(super) fn fetch(&self) -> Result<Vec<u8>, FetchError> {
         let accept = [("Accept", "application/jwk-set+json, application/json")];
-        let reply = self.http.send(&self.url, Ask::Get, &accept, self.timeout)?;
+        let reply = self
+            .http
+            .send(&self.url, HttpRequest::Get, &accept, self.timeout)?;
         if reply.status != 200 {
             return Err(FetchError::Status {
                 url: self.url.clone(),

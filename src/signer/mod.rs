@@ -25,7 +25,7 @@ use crate::domain::{Claims, Spc, Time};
 pub use chain::{Chain, PublishedChains};
 pub use error::{HsmError, SignerError};
 pub use key::{FileKey, Signature, Signing, SigningKey};
-pub use keyring::{Found, Keyring, Patience, RefusedFile, Sources};
+pub use keyring::{Keyring, RefusedFile, ScanMode, ScanResult, Sources};
 pub use secret::SecretSource;
 
 /// Signs authority tokens with one key, whose chain the tokens name.

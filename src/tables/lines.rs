@@ -18,7 +18,7 @@ const LINES_A_REPORT: u64 = 4_096;
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy)]
-pub struct Dialect {
+pub struct CsvDialect {
     pub delimiter: u8,
     /// Whether fields may stand in quotation marks; where they may not, a mark is a character like others.
     pub quoted: bool,
@@ -94,7 +94,7 @@ impl<'a> Line<'a> {
 
 /// What is known of the table when all of it is read.
 #[derive(Debug)]
-pub struct Finished {
+pub struct TableEnd {
     pub lines: u64,
     pub digested: Digested,
     /// Names of columns that the format does not know.
@@ -107,12 +107,12 @@ pub struct Finished {
 /// [`TableError`] if it is no table, lacks a column that the format needs, or `report` says to stop.
 pub fn read(
     file: impl Read,
-    dialect: Dialect,
+    dialect: CsvDialect,
     columns: &[Column],
     report: &mut dyn FnMut(Progress) -> bool,
     refused: &mut RefusedLines,
     take: &mut dyn FnMut(&Line<'_>) -> Result<(), String>,
-) -> Result<Finished, TableError> {
+) -> Result<TableEnd, TableError> {
     let mut records = Records::new(Clean::new(file, dialect.encoding), dialect);
     let Some(header) = records.next()? else {
         return Err(TableError::Columns(missing(columns, &[])));
@@ -166,7 +166,7 @@ pub fn read(
     if lines == 0 {
         return Err(TableError::Empty);
     }
-    Ok(Finished {
+    Ok(TableEnd {
         lines,
         digested: records.text.digested(),
         unknown_columns,
@@ -257,7 +257,7 @@ struct Records<R> {
 }
 
 impl<R: Read> Records<R> {
-    fn new(text: Clean<R>, dialect: Dialect) -> Self {
+    fn new(text: Clean<R>, dialect: CsvDialect) -> Self {
         let parser = ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.quoted)

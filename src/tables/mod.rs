@@ -29,7 +29,7 @@ use fields::Ocns;
 use formats::{
     allocations, arcep_majnum, delegations, exclusions, nanp_blocks, nanpa_codes, nanpa_thousands,
 };
-use lines::{Column, Dialect, Line};
+use lines::{Column, CsvDialect, Line};
 
 /// The most lines that are kept in memory, of formats that keep any.
 const MOST_ROWS: usize = 500_000;
@@ -167,7 +167,7 @@ impl Wanted {
 
 /// How tables of one format are read, line by line.
 pub trait Layout {
-    fn dialect(&self) -> Dialect;
+    fn dialect(&self) -> CsvDialect;
     /// `Line::field` finds fields by their place in this list.
     fn columns(&self) -> &'static [Column];
     /// Takes a line, or complains about it.

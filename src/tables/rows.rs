@@ -6,7 +6,7 @@
 use super::decode::Encoding;
 use super::draft::Row;
 use super::fields::{harmless, numbers, shown, time};
-use super::lines::{Column, Dialect, Line};
+use super::lines::{Column, CsvDialect, Line};
 use crate::domain::Window;
 use crate::domain::accounts::account::steers;
 use crate::domain::clock::from_unix;
@@ -24,7 +24,7 @@ pub const OWN: usize = 6;
 /// Characters of a reference.
 const LONGEST_TEXT: usize = 256;
 
-pub const DIALECT: Dialect = Dialect {
+pub const DIALECT: CsvDialect = CsvDialect {
     delimiter: b',',
     quoted: true,
     encoding: Encoding::Utf8,

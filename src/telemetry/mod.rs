@@ -22,7 +22,7 @@ pub use metrics::{ImportOutcome, Metrics, Outcome, method_label};
 pub use policies::PolicyMetrics;
 pub use request_context::{Exchange, carried, trace_id};
 pub use traceparent::trace_id_of;
-pub use withdrawals::{Attempt, AuthorityEnds};
+pub use withdrawals::{AuthorityEnds, DeliveryOutcome};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -7,7 +7,7 @@ use super::metrics::{counters, gauge};
 
 /// How an attempt to tell somebody ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub enum DeliveryOutcome {
     Delivered,
     /// It is sent again later.
     Failed,
@@ -15,7 +15,7 @@ pub enum Attempt {
     GivenUp,
 }
 
-impl Attempt {
+impl DeliveryOutcome {
     const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::GivenUp];
 
     const fn label(self) -> &'static str {
@@ -55,7 +55,7 @@ impl AuthorityEnds {
                 &["outcome"],
             )?,
         };
-        for attempt in Attempt::ALL {
+        for attempt in DeliveryOutcome::ALL {
             metrics.attempts.with_label_values(&[attempt.label()]);
         }
         Ok(metrics)
@@ -69,7 +69,7 @@ impl AuthorityEnds {
     }
 
     /// Counts an attempt to tell a webhook.
-    pub fn attempt(&self, outcome: Attempt) {
+    pub fn attempt(&self, outcome: DeliveryOutcome) {
         self.attempts.with_label_values(&[outcome.label()]).inc();
     }
 }

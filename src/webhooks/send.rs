@@ -10,7 +10,7 @@ use ureq::Agent;
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::guard::{Guard, Names};
+use super::guard::{Guard, NameLookup};
 use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
@@ -45,7 +45,7 @@ pub struct SenderSettings {
     pub ca_file: Option<PathBuf>,
     /// What secrets are derived from.
     pub key: Vec<u8>,
-    pub names: Arc<dyn Names>,
+    pub names: Arc<dyn NameLookup>,
 }
 
 /// Sends to targets.

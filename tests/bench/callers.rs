@@ -22,7 +22,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Patience, Policy, Rotation, Signers,
+    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Policy, Rotation, ScanMode, Signers,
     Token,
 };
 use tn_authority::callers::{Callers, Offered, Pepper};
@@ -422,7 +422,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         claim_constraints: false,
         metrics,
     };
-    let found = authority.look_for_signers(Patience::Asked);
+    let found = authority.look_for_signers(ScanMode::Asked);
     let caller = Caller::the_service(Uuid::nil());
     let agreed = authority.agree_on_signers(&caller, found.expect("signers"));
     block_on(agreed).expect("an agreement");

@@ -10,8 +10,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Patience, Policy, Question,
-    Rotation, Signers,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Policy, Question, Rotation,
+    ScanMode, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::numbers::block;
@@ -57,7 +57,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         metrics,
     };
     let found = authority
-        .look_for_signers(Patience::Asked)
+        .look_for_signers(ScanMode::Asked)
         .expect("signers");
     let caller = Caller::the_service(new_id(authority.clock.now()));
     block_on(authority.agree_on_signers(&caller, found)).expect("an agreement");

@@ -13,7 +13,7 @@ use crate::api::http::idempotency::{self, Takes};
 use crate::api::http::query::{Key, PageQuery, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{Listed, ListedChain, PageOf, Patience, RefusedFile};
+use crate::authority::{Listed, ListedChain, PageOf, RefusedFile, ScanMode};
 use crate::domain::signing::certificate::Certificate;
 
 /// A certificate chain of a signing key, or a file that cannot be one.
@@ -139,7 +139,7 @@ pub(in crate::api) async fn reload_signers(
     // What is answered is what this replica has in memory afterwards; done once more, it changes nothing.
     let reload = async move |_| {
         let looking = data.clone();
-        let look = move || looking.authority.look_for_signers(Patience::Asked);
+        let look = move || looking.authority.look_for_signers(ScanMode::Asked);
         let found = web::block(look).await??;
         let items = data.authority.reload_signers(&by, found).await?;
         let page = PageOf { items, next: None };

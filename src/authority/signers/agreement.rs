@@ -11,7 +11,7 @@ use super::{Listed, Signers, Standing};
 use crate::authority::{Action, Authority, Event, Refused};
 use crate::domain::signing::chain::{ChainState, SigningChain};
 use crate::domain::{Caller, Time};
-use crate::signer::{Found, PublishedChains, RefusedFile};
+use crate::signer::{PublishedChains, RefusedFile, ScanResult};
 use crate::store::{Acting, AuditEvent, StoreError, Tx, new_id};
 
 impl Authority {
@@ -22,7 +22,7 @@ impl Authority {
     pub async fn reload_signers(
         &self,
         caller: &Caller,
-        found: Found,
+        found: ScanResult,
     ) -> Result<Vec<Listed>, Refused> {
         self.require(caller, Action::Provision)?;
         self.agree_on_signers(caller, found).await?;
@@ -33,7 +33,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the store cannot answer; then everything stays as it was.
-    pub async fn agree_on_signers(&self, caller: &Caller, found: Found) -> Result<(), Refused> {
+    pub async fn agree_on_signers(
+        &self,
+        caller: &Caller,
+        found: ScanResult,
+    ) -> Result<(), Refused> {
         let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
         let (now, turn) = (self.clock.now(), signers.next_turn());
         let asked_at = Instant::now();

@@ -18,7 +18,7 @@ use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, choose}
 use crate::domain::{Caller, Spc, Time};
 use crate::signer::chain::Published;
 use crate::signer::{
-    Found, Keyring, Patience, PublishedChains, RefusedFile, Signer, SignerError, Sources,
+    Keyring, PublishedChains, RefusedFile, ScanMode, ScanResult, Signer, SignerError, Sources,
 };
 use crate::store::Tx;
 
@@ -91,7 +91,7 @@ impl Signers {
 
     /// Looks at all files and modules. Blocks.
     #[must_use]
-    pub fn look(&self, at: Time, patience: Patience) -> Found {
+    pub fn look(&self, at: Time, patience: ScanMode) -> ScanResult {
         self.keyring.scan(at, patience)
     }
 
@@ -194,7 +194,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if nothing signs here.
-    pub fn look_for_signers(&self, patience: Patience) -> Result<Found, Refused> {
+    pub fn look_for_signers(&self, patience: ScanMode) -> Result<ScanResult, Refused> {
         let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
         Ok(signers.look(self.clock.now(), patience))
     }

@@ -15,7 +15,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Delivery, DeliveryState, Webhook};
 use crate::store::{Acting, Page, PageOf, StoreError, Tx, Within, new_id};
-use crate::telemetry::Attempt;
+use crate::telemetry::DeliveryOutcome;
 
 /// How many withdrawals one delivery tells of.
 const MOST_ITEMS: u16 = 100;
@@ -193,9 +193,9 @@ impl Authority {
         let recorded = recorded?;
         if let Some(delivery) = &recorded {
             self.metrics.authority_ends.attempt(match delivery.state {
-                DeliveryState::Delivered => Attempt::Delivered,
-                DeliveryState::Pending => Attempt::Failed,
-                DeliveryState::Dead => Attempt::GivenUp,
+                DeliveryState::Delivered => DeliveryOutcome::Delivered,
+                DeliveryState::Pending => DeliveryOutcome::Failed,
+                DeliveryState::Dead => DeliveryOutcome::GivenUp,
             });
         }
         Ok(recorded)

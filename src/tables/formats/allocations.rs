@@ -5,7 +5,7 @@ use crate::tables::Layout;
 use crate::tables::draft::{Draft, NewAllocation, Row, Says};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
@@ -33,7 +33,7 @@ impl Allocations {
 }
 
 impl Layout for Allocations {
-    fn dialect(&self) -> Dialect {
+    fn dialect(&self) -> CsvDialect {
         DIALECT
     }
 

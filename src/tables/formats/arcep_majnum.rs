@@ -16,7 +16,7 @@ use crate::tables::draft::Noted;
 use crate::tables::draft::{Draft, Holding, Holdings, Says, Scope};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, european_day, shown};
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["Tranche_Debut", "Debut"]),
@@ -79,8 +79,8 @@ impl ArcepMajnum {
 }
 
 impl Layout for ArcepMajnum {
-    fn dialect(&self) -> Dialect {
-        Dialect {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
             delimiter: b';',
             quoted: true,
             encoding: Encoding::Latin1,

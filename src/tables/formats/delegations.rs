@@ -5,7 +5,7 @@ use crate::tables::Layout;
 use crate::tables::draft::{Draft, NewDelegation, Row, Says};
 use crate::tables::error::TableError;
 use crate::tables::fields::{shown, yes_or_no};
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
@@ -27,7 +27,7 @@ pub struct Delegations {
 }
 
 impl Layout for Delegations {
-    fn dialect(&self) -> Dialect {
+    fn dialect(&self) -> CsvDialect {
         DIALECT
     }
 

@@ -4,7 +4,7 @@ use crate::tables::Layout;
 use crate::tables::draft::{Draft, NewExclusion, Row, Says};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
 
 const COLUMNS: &[Column] = &[
@@ -23,7 +23,7 @@ pub struct Exclusions {
 }
 
 impl Layout for Exclusions {
-    fn dialect(&self) -> Dialect {
+    fn dialect(&self) -> CsvDialect {
         DIALECT
     }
 

@@ -23,7 +23,7 @@ const POOLED: u8 = 8;
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum CodeOrBlock {
     /// NPA-NXX, as six digits.
     Code(usize),
     /// A thousands-block, as seven digits.
@@ -51,11 +51,11 @@ impl Default for Blocks {
 
 impl Blocks {
     /// Takes a line: the place is listed, and held by somebody. `starts` is when, if that is yet to come.
-    pub fn add(&mut self, place: Place, holder: Holder, starts: Option<Time>) {
+    pub fn add(&mut self, place: CodeOrBlock, holder: Holder, starts: Option<Time>) {
         let own = holder == Holder::Own;
         let (entry, key) = match place {
-            Place::Code(code) => (self.codes.get_mut(code), (code, true)),
-            Place::Block(block) => (self.thousands.get_mut(block), (block, false)),
+            CodeOrBlock::Code(code) => (self.codes.get_mut(code), (code, true)),
+            CodeOrBlock::Block(block) => (self.thousands.get_mut(block), (block, false)),
         };
         if let Some(entry) = entry {
             *entry |= LISTED | if own { OWN } else { FOREIGN };
@@ -66,10 +66,10 @@ impl Blocks {
     }
 
     /// The place is listed, and by that line nobody's: a block in the pool, a code that is not assigned.
-    pub fn list(&mut self, place: Place) {
+    pub fn list(&mut self, place: CodeOrBlock) {
         let entry = match place {
-            Place::Code(code) => self.codes.get_mut(code),
-            Place::Block(block) => self.thousands.get_mut(block),
+            CodeOrBlock::Code(code) => self.codes.get_mut(code),
+            CodeOrBlock::Block(block) => self.thousands.get_mut(block),
         };
         if let Some(entry) = entry {
             *entry |= LISTED;

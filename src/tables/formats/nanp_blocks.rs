@@ -3,14 +3,14 @@
 //!
 //! Speaks for the NPAs that it has a line of. It says nothing of when blocks start.
 
-use super::nanp::{Blocks, Place, code, thousands};
+use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
 use crate::tables::draft::{Draft, Holdings, Says};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Ocns, shown};
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["npa"]),
@@ -35,8 +35,8 @@ impl NanpBlocks {
 }
 
 impl Layout for NanpBlocks {
-    fn dialect(&self) -> Dialect {
-        Dialect {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
             delimiter: b',',
             quoted: true,
             encoding: Encoding::Utf8,
@@ -51,11 +51,11 @@ impl Layout for NanpBlocks {
         let holder = self.ocns.holder(line.field(3)?)?;
         let code = code(line.field(0)?, line.field(1)?)?;
         let place = match line.field(2)? {
-            "A" => Place::Code(code),
+            "A" => CodeOrBlock::Code(code),
             x => {
                 let digit = thousands(x)
                     .ok_or_else(|| format!("x is `A` or a digit, not `{}`", shown(x)))?;
-                Place::Block(code * 10 + digit)
+                CodeOrBlock::Block(code * 10 + digit)
             }
         };
         self.blocks.add(place, holder, None);

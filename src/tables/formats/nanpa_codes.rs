@@ -4,7 +4,7 @@
 //! have holders of their own, whom the thousands-block report lists. A code that does not say that it is not pooled grants
 //! nothing. The report speaks for the NPAs that it has a line of, but for their pooled codes.
 
-use super::nanp::{Blocks, Place, code};
+use super::nanp::{Blocks, CodeOrBlock, code};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_set::gaps;
@@ -14,7 +14,7 @@ use crate::tables::draft::Noted;
 use crate::tables::draft::{Draft, Holdings, Says, Scope};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown};
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA-NXX", "NPANXX", "Code"]),
@@ -55,8 +55,8 @@ impl NanpaCodes {
 }
 
 impl Layout for NanpaCodes {
-    fn dialect(&self) -> Dialect {
-        Dialect {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
             delimiter: b'\t',
             quoted: false,
             encoding: Encoding::Utf8,
@@ -91,7 +91,7 @@ impl Layout for NanpaCodes {
         }
         if !line.field(3)?.eq_ignore_ascii_case("AS") {
             self.not_assigned += 1;
-            self.blocks.list(Place::Code(code));
+            self.blocks.list(CodeOrBlock::Code(code));
             return Ok(());
         }
         let holder = self.ocns.holder(line.field(1)?)?;
@@ -105,7 +105,7 @@ impl Layout for NanpaCodes {
             _ => None,
         };
         let starts = starts.filter(|starts| *starts > self.now);
-        self.blocks.add(Place::Code(code), holder, starts);
+        self.blocks.add(CodeOrBlock::Code(code), holder, starts);
         Ok(())
     }
 

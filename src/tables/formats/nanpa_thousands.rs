@@ -4,7 +4,7 @@
 //! has a line of. `Contaminated` says that some numbers of a block stayed with its donor, and not which: that list comes
 //! from the carrier, as `exclusions`.
 
-use super::nanp::{Blocks, Place, code, thousands};
+use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::tables::Layout;
@@ -13,7 +13,7 @@ use crate::tables::draft::Noted;
 use crate::tables::draft::{Draft, Holdings, Says};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown, yes_or_no};
-use crate::tables::lines::{Column, Dialect, Line};
+use crate::tables::lines::{Column, CsvDialect, Line};
 
 const COLUMNS: &[Column] = &[
     Column::needed(&["NPA"]),
@@ -63,8 +63,8 @@ impl NanpaThousands {
 }
 
 impl Layout for NanpaThousands {
-    fn dialect(&self) -> Dialect {
-        Dialect {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
             delimiter: b',',
             quoted: true,
             encoding: Encoding::Utf8,
@@ -79,7 +79,7 @@ impl Layout for NanpaThousands {
         let code = code(line.field(0)?, line.field(1)?)?;
         let x = line.field(2)?;
         let digit = thousands(x).ok_or_else(|| format!("X is a digit, not `{}`", shown(x)))?;
-        let place = Place::Block(code * 10 + digit);
+        let place = CodeOrBlock::Block(code * 10 + digit);
         if !line.field(3)?.eq_ignore_ascii_case("AS") {
             self.not_assigned += 1;
             self.blocks.list(place);

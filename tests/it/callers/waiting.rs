@@ -131,7 +131,7 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
     let other_key = wait(keys.create(&command_line(), new_key())).expect("a key");
     let other_key = other_key.kept.id.as_str();
     let found = authority
-        .look_for_signers(tn_authority::authority::Patience::Asked)
+        .look_for_signers(tn_authority::authority::ScanMode::Asked)
         .expect("signers");
     let one = || (account("acme"), request(&["one:12125551001"], false, None));
     let many = async { authority.issue_all(by, vec![one(), one()]).await };

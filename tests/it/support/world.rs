@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, Limits,
-    NewAllocation, NewDelegation, NewExclusion, Patience, Policy, Question, Refused, Rotation,
+    NewAllocation, NewDelegation, NewExclusion, Policy, Question, Refused, Rotation, ScanMode,
     Signers,
 };
 use tn_authority::domain::accounts::account::Account;
@@ -177,7 +177,7 @@ impl World {
             signers,
             db,
         };
-        world.looks_for_signers(Patience::Asked);
+        world.looks_for_signers(ScanMode::Asked);
         world
     }
 
