@@ -1,15 +1,15 @@
 //! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
 //! when it stops.
 
+mod authentication;
 mod forgetting;
 mod http;
 mod policies;
-mod proofs;
 mod rotation;
 mod signals;
 
+pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
-pub use proofs::{Checked, ProofsError, check_issuers};
 pub use signals::{on_hangup, on_termination};
 
 use std::fs;
@@ -48,7 +48,7 @@ pub enum AppError {
     #[error(transparent)]
     Pepper(#[from] PepperError),
     #[error(transparent)]
-    Proofs(#[from] ProofsError),
+    Authentication(#[from] AuthenticationError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
@@ -218,7 +218,7 @@ fn compose(
         key: pepper.derive("webhooks")?,
         names: Arc::new(SystemNames),
     };
-    let trust = proofs::trust(config, clock, &metrics)?;
+    let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
         pepper,
