@@ -2,10 +2,8 @@
 //! when it stops.
 
 mod authentication;
-mod forgetting;
+mod background;
 mod http;
-mod policies;
-mod rotation;
 mod signals;
 
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
