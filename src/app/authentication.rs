@@ -50,16 +50,10 @@ pub(super) fn trust(
 ) -> Result<Trust, AuthenticationError> {
     let issuers = config.oauth.issuers.iter();
     let issuers = issuers.map(|(name, section)| issuer(name, section, clock, metrics));
-    let proxy = &config.proxy;
     Ok(Trust {
         issuers: issuers.collect::<Result<_, _>>()?,
         certificates: certificates(&config.client_certificates)?,
-        proxies: Proxies {
-            addresses: proxy.addresses.clone(),
-            certificate_header: proxy.certificate_header.clone(),
-            certificate_encoding: proxy.certificate_encoding,
-            address_header: proxy.address_header,
-        },
+        proxies: proxies(&config.proxy),
     })
 }
 
@@ -94,7 +88,23 @@ fn issuer(
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> Result<Issuer, AuthenticationError> {
-    let settings = IssuerSettings {
+    let issuer = Issuer::new(
+        issuer_settings(name, section)?,
+        key_settings(name, section)?,
+        clock.clone(),
+        Arc::clone(metrics),
+    );
+    issuer.map_err(|error| AuthenticationError::Issuer {
+        name: name.to_owned(),
+        error,
+    })
+}
+
+fn issuer_settings(
+    name: &str,
+    section: &config::Issuer,
+) -> Result<IssuerSettings, AuthenticationError> {
+    Ok(IssuerSettings {
         issuer: section.issuer.clone(),
         audience: section.audience.clone(),
         algorithms: section.algorithms.clone(),
@@ -113,19 +123,17 @@ fn issuer(
             Some(claim) => AccountsFrom::Claim(Claim(claim.clone())),
             None => AccountsFrom::Fixed(section.accounts.clone()),
         },
-    };
-    let keys = KeySettings {
+    })
+}
+
+fn key_settings(name: &str, section: &config::Issuer) -> Result<KeySettings, AuthenticationError> {
+    Ok(KeySettings {
         name: name.to_owned(),
         origin: origin(name, section)?,
         algorithms: section.algorithms.clone(),
         refetch_interval: section.refetch_interval,
         max_age: section.max_age,
         max_stale: section.max_stale,
-    };
-    let issuer = Issuer::new(settings, keys, clock.clone(), Arc::clone(metrics));
-    issuer.map_err(|error| AuthenticationError::Issuer {
-        name: name.to_owned(),
-        error,
     })
 }
 
@@ -165,6 +173,15 @@ fn certificates(
     let callers = callers.collect::<Result<_, AuthenticationError>>()?;
     let certificates = ClientCertificates::new(ca_file.clone(), section.crl_file.clone(), callers);
     Ok(Some(certificates?))
+}
+
+fn proxies(section: &config::Proxy) -> Proxies {
+    Proxies {
+        addresses: section.addresses.clone(),
+        certificate_header: section.certificate_header.clone(),
+        certificate_encoding: section.certificate_encoding,
+        address_header: section.address_header,
+    }
 }
 
 fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, AuthenticationError> {
