@@ -29,6 +29,7 @@ mod migrations;
 mod page;
 mod renewals;
 mod schema;
+mod server_messages;
 mod signers;
 mod sweeps;
 mod touching;
@@ -123,16 +124,19 @@ impl Store {
     }
 
     /// Checks that the database answers, that its schema is the one of this version, and that it can be written to, without
-    /// changing it.
+    /// changing it. Returns warnings: what does not keep the service from running.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.
-    pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
+    pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let connection = url.connect();
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)?;
         let begun = connection.begin_to_write();
-        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))
+        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
+        let warning = server_messages::warning(&mut connection);
+        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        Ok(warning.into_iter().collect())
     }
 
     /// Asks questions of one state of the database. Blocks.
