@@ -27,7 +27,6 @@ mod renewals;
 mod scope;
 mod signers;
 mod subscribe;
-
 mod withdraw;
 
 pub use accounts::NewAccount;
