@@ -38,12 +38,12 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         move |_| expire_idempotency_keys(&authority),
     )?);
 
-    let users = Arc::clone(service);
+    let shared = Arc::clone(service);
     all.push(Periodic::start(
         "api-key-uses",
         WRITE_KEY_USES_INTERVAL,
         move |_| {
-            block_on(write_api_key_uses(&users));
+            block_on(write_api_key_uses(&shared));
             Progress::Done
         },
     )?);

@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Fraction {
             type Value = Fraction;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a share from 0 to 1, such as 0.1")
+                f.write_str("a fraction from 0 to 1, such as 0.1")
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Fraction, E> {
