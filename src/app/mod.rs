@@ -1,18 +1,19 @@
 //! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
 //! when it stops.
 
-mod forgetting;
+mod api_key_secret;
+mod authentication;
+mod background;
 mod http;
-mod policies;
-mod proofs;
-mod rotation;
+mod settings;
 mod signals;
 
+pub use api_key_secret::check_secret;
+pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
-pub use proofs::{Checked, ProofsError, check_issuers};
+pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
 
-use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,21 +21,17 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::{Facade, Idempotency, Service, UnderWay, Uploads};
+use crate::api::{Idempotency, Service, UnderWay};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{
-    Authority, Carrier, Lifetimes, LimitClock, Limits, Policy, PolicyError, Rate, Refused,
-    Rotation, ScanMode, Signers,
-};
-use crate::callers::{Callers, Pepper, PepperError};
-use crate::config::{self, Config, Secret, SecretError};
-use crate::domain::{Caller, Clock, Passphrase};
-use crate::signer::key_pool::PoolSettings;
-use crate::signer::pkcs11::Pkcs11;
-use crate::signer::{ScanResult, SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
+use crate::authority::{Authority, Policy, PolicyError, Refused, ScanMode, Signers};
+use crate::callers::{Callers, PepperError};
+use crate::config::{Config, SecretError};
+use crate::domain::{Caller, Clock};
+use crate::signer::{ScanResult, SignerError};
+use crate::store::{OpenError, Store, StoreError, new_id};
 use crate::telemetry::{Metrics, TelemetryError};
-use crate::webhooks::{SendError, Sender, SenderSettings, SystemNames};
+use crate::webhooks::{SendError, Sender};
+use api_key_secret::open_pepper;
 
 /// Why the service cannot be put together. Says what to do.
 #[derive(Debug, Error)]
@@ -48,7 +45,7 @@ pub enum AppError {
     #[error(transparent)]
     Pepper(#[from] PepperError),
     #[error(transparent)]
-    Proofs(#[from] ProofsError),
+    Authentication(#[from] AuthenticationError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
@@ -109,63 +106,6 @@ pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<ScanResult, Ap
     Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
 }
 
-/// How modules of hardware are reached.
-#[must_use]
-pub fn pkcs11(config: &Config) -> Pkcs11 {
-    let section = &config.signer.pkcs11;
-    Pkcs11 {
-        module: section.module.clone(),
-        pin: secret(section.pin.as_ref(), section.pin_file.as_ref()),
-        pool: PoolSettings {
-            sessions: section.sessions,
-            queue: section.queue,
-            timeout: Duration::from_secs(section.timeout),
-        },
-    }
-}
-
-/// What opens encrypted keys.
-#[must_use]
-pub fn passphrase(config: &Config) -> Option<SecretSource> {
-    let section = &config.signer;
-    secret(
-        section.passphrase.as_ref(),
-        section.passphrase_file.as_ref(),
-    )
-}
-
-fn secret(given: Option<&Passphrase>, file: Option<&PathBuf>) -> Option<SecretSource> {
-    let given = given.cloned().map(SecretSource::Given);
-    given.or_else(|| file.cloned().map(SecretSource::File))
-}
-
-fn signers(config: &Config) -> Result<Signers, AppError> {
-    let section = &config.signer;
-    if section.dir.is_none() && section.chain_file.is_none() {
-        return Err(AppError::NoSigner);
-    }
-    if config.carrier.spcs.is_empty() {
-        return Err(AppError::NoSpc);
-    }
-    let key_uri = section.key_uri.as_deref().map(str::parse);
-    let sources = Sources {
-        key_file: section.key_file.clone(),
-        keys: Vec::new(),
-        key_uri: key_uri.transpose().map_err(SignerError::from)?,
-        chain_file: section.chain_file.clone(),
-        dir: section.dir.clone(),
-        passphrase: passphrase(config),
-        pkcs11: pkcs11(config),
-        public_url: config.server.public_url.clone(),
-        x5c: section.x5c,
-        spcs: config.carrier.spcs.clone(),
-    };
-    let rotation = Rotation {
-        publication_delay: section.publication_delay,
-    };
-    Ok(Signers::new(sources, rotation))
-}
-
 /// Reads the policies: those of the folder that is configured, or the built-in ones.
 ///
 /// # Errors
@@ -177,17 +117,14 @@ pub fn open_policy(config: &Config) -> Result<Policy, AppError> {
     })
 }
 
-/// Where the data is.
-///
-/// # Errors
-/// [`AppError`] if the URL is none.
-pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
-    Ok(config.database.url.expose().parse()?)
-}
-
 /// Runs a future to its end, for commands that are not a service.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
+}
+
+fn signers(config: &Config) -> Result<Signers, AppError> {
+    let sources = settings::signer_sources(config)?;
+    Ok(Signers::new(sources, settings::rotation(&config.signer)))
 }
 
 fn compose(
@@ -200,127 +137,44 @@ fn compose(
     for warning in policy.warnings() {
         log::warn!("policies: {warning}");
     }
-    let url = database_url(config)?;
-    let settings = Settings {
-        url: url.clone(),
-        pool_size: config.database.pool_size,
-        migrate: config.database.migrate,
-        queue: config.writer.queue,
-        batch: config.writer.batch,
-    };
-    let store = Arc::new(Store::open(&settings, Arc::clone(&metrics))?);
-    let pepper = open_pepper(config, &url)?;
+    let store_settings = settings::store(config)?;
+    let store = Arc::new(Store::open(&store_settings, Arc::clone(&metrics))?);
+
+    let pepper = open_pepper(config, &store_settings.url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
-    let webhooks = SenderSettings {
-        allow_private: config.webhooks.allow_private.clone(),
-        ca_file: config.webhooks.ca_file.clone(),
-        key: pepper.derive("webhooks")?,
-        names: Arc::new(SystemNames),
-    };
-    let trust = proofs::trust(config, clock, &metrics)?;
+    let webhooks = settings::webhooks(&config.webhooks, pepper.derive("webhooks")?);
+    let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
         pepper,
         clock.clone(),
         Arc::clone(&metrics),
     );
-    let callers = callers.trusting(trust);
-    let authority = Authority {
+
+    let authority = Arc::new(Authority {
         store,
         policy: policy.into(),
         signers,
         clock: clock.clone(),
-        carrier: Carrier {
-            spcs: config.carrier.spcs.clone(),
-            account: config.carrier.account.clone(),
-        },
-        lifetimes: Lifetimes {
-            default: config.tokens.default_lifetime,
-            minimum: config.tokens.min_lifetime,
-            maximum: config.tokens.max_lifetime,
-            horizon: config.tokens.max_horizon,
-        },
+        carrier: settings::carrier(&config.carrier),
+        lifetimes: settings::lifetimes(&config.tokens),
         aging: config.aging.days.clone(),
-        limits: limits(&config.limits),
+        limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
-        metrics: Arc::clone(&metrics),
-    };
-    let authority = Arc::new(authority);
-    let imports = &config.imports;
+        metrics,
+    });
     Ok(Service {
-        jobs: Jobs::new(Arc::clone(&authority), imports.queue),
-        uploads: Uploads {
-            dir: imports.dir.clone().unwrap_or_else(std::env::temp_dir),
-            max_bytes: imports.max_upload_bytes,
-            max_ended_ppm: imports.max_ended_share.ppm(),
-        },
+        jobs: Jobs::new(Arc::clone(&authority), config.imports.queue),
+        uploads: settings::uploads(&config.imports),
         authority,
-        callers,
+        callers: callers.trusting(trust),
         webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
         under_way: UnderWay::at_most(config.server.max_requests),
-        facade: facade(config),
+        facade: settings::facade(&config.facade),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,
     })
-}
-
-fn limits(section: &config::Limits) -> Limits {
-    let rate = |per_second, burst| Rate { per_second, burst };
-    Limits::new(
-        rate(section.caller_rate, section.caller_burst),
-        rate(section.account_rate, section.account_burst),
-        rate(section.unproven_rate, section.unproven_burst),
-        &LimitClock::default(),
-    )
-}
-
-/// The facade, if it is on.
-fn facade(config: &Config) -> Option<Facade> {
-    let section = &config.facade;
-    let crl_url = section.crl_url.clone().filter(|_| section.enabled)?;
-    Some(Facade::new(crl_url, section.access_lifetime))
-}
-
-/// Checks that there is, or will be, a secret for the API keys; makes none.
-///
-/// # Errors
-/// [`AppError`] says what is missing or wrong.
-pub fn check_secret(config: &Config) -> Result<(), AppError> {
-    match (configured_secret(config)?, database_url(config)?) {
-        (Some(_), _) | (None, DatabaseUrl::Sqlite(_)) => Ok(()),
-        (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
-    }
-}
-
-fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
-    match (&config.api_keys.secret, &config.api_keys.secret_file) {
-        (Some(secret), _) => Ok(Some(secret.clone())),
-        (None, Some(path)) => read_secret(path.clone()).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
-/// The secret of the API keys: as configured, or, beside an embedded database, in a file that is made once.
-fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, AppError> {
-    match (configured_secret(config)?, url) {
-        (Some(secret), _) => Ok(Pepper::new(secret.expose())?),
-        (None, DatabaseUrl::Sqlite(path)) => {
-            let mut name = path.clone().into_os_string();
-            name.push(".api-key-secret");
-            Ok(Pepper::beside_the_database(&PathBuf::from(name))?)
-        }
-        (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
-    }
-}
-
-fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
-    match fs::read_to_string(&path) {
-        Ok(text) => text
-            .parse()
-            .map_err(|error| AppError::SecretMalformed { path, error }),
-        Err(error) => Err(AppError::SecretUnreadable { path, error }),
-    }
 }

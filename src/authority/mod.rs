@@ -24,9 +24,8 @@ mod renewals;
 mod scope;
 mod signers;
 mod webhooks;
-mod withdrawal_feed;
-
 mod withdraw;
+mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;

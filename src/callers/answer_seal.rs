@@ -146,7 +146,8 @@ impl Seal {
 }
 
 /// Whose key it is: of all who have the role and speak for the same accounts, so that it outlives the credential that it
-/// came with; of one caller alone if it speaks for none, or may be the only one that a right names. Two tenants never meet, since they speak for different accounts.
+/// came with; of one caller alone if it speaks for none, or may be the only one that a right names. Two tenants never
+/// meet, since they speak for different accounts.
 fn tenant(caller: &Caller) -> Vec<u8> {
     let mut accounts: Vec<&str> = caller.accounts.iter().map(AccountId::as_str).collect();
     accounts.sort_unstable();

@@ -9,10 +9,12 @@ mod connection;
 mod error;
 mod facts;
 mod issue;
+mod locks;
 mod migrations;
 mod page;
 mod requester;
 mod schema;
+mod server_messages;
 mod tables;
 mod tx;
 mod writer;
@@ -21,6 +23,7 @@ pub use actor::{Acting, lane_of};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use issue::Order;
+pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{By, Sealing};
 pub use tables::accounts::Within;
@@ -102,16 +105,19 @@ impl Store {
     }
 
     /// Checks that the database answers, that its schema is the one of this version, and that it can be written to, without
-    /// changing it.
+    /// changing it. Returns warnings: what does not keep the service from running.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.
-    pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
+    pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let connection = url.connect();
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)?;
         let begun = connection.begin_to_write();
-        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))
+        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
+        let warning = server_messages::warning(&mut connection);
+        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        Ok(warning.into_iter().collect())
     }
 
     /// Asks questions of one state of the database. Blocks.

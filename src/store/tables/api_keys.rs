@@ -146,7 +146,9 @@ impl Tx<'_> {
                 .select((api_keys::all_columns, api_key_uses::last_used_at.nullable()))
                 .load::<(Row, Option<i64>)>(c))
         })?;
-        let portals = rows.iter().filter(|(row, _)| row.role == "portal");
+        let portals = rows
+            .iter()
+            .filter(|(row, _)| row.role == Role::Portal.as_str());
         let portals: Vec<&str> = portals.map(|(row, _)| row.id.as_str()).collect();
         let mut given = self.accounts_given(&portals)?;
         let rows = rows.into_iter().map(|(row, used)| {

@@ -25,6 +25,7 @@ use super::actor::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
 use super::issue::{self, Order};
+use super::locks::AUTHORITY_LOCK;
 use super::tx::Tx;
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, Job};
@@ -206,8 +207,6 @@ fn gone() -> StoreError {
 struct Failure {
     remedy: Remedy,
     error: StoreError,
-    /// COMMIT itself failed without saying how, so the transaction may be there: it must not be run again.
-    in_doubt: bool,
 }
 
 struct Worker {
@@ -222,7 +221,7 @@ impl Worker {
             let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));
             self.metrics.writer_queue_length.sub(count(taken.len()));
-            let left = self.transact(taken);
+            let left = self.commit_batch(taken);
             self.metrics.writer_queue_length.add(count(left.len()));
             let done = lanes.len() - left.len();
             jobs.put_back(lanes.into_iter().skip(done).zip(left).collect());
@@ -231,15 +230,17 @@ impl Worker {
 
     /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own. Returns those at the
     /// end that were too much for one transaction.
-    fn transact(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
+    fn commit_batch(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
         let name = match jobs.as_slice() {
             [only] => only.name(),
             [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
             _ => "mixed",
         };
-        for attempt in 1.. {
+        let mut tries_left = ATTEMPTS;
+        loop {
+            tries_left -= 1;
             let started = Instant::now();
-            let outcome = self.attempt(&mut jobs);
+            let outcome = self.try_commit(&mut jobs);
             let elapsed = started.elapsed().as_secs_f64();
             self.metrics.transaction(name, elapsed);
             let failure = match outcome {
@@ -253,17 +254,17 @@ impl Worker {
                 Err(failure) => failure,
             };
             match failure.remedy {
-                Remedy::Repeat | Remedy::Reconnect if !failure.in_doubt && attempt < ATTEMPTS => {
+                Remedy::Repeat | Remedy::Reconnect if tries_left > 0 => {
                     self.metrics.transaction_retry(name);
                 }
-                Remedy::GiveUp if !failure.in_doubt && jobs.len() > 1 => {
+                Remedy::GiveUp if jobs.len() > 1 => {
                     for job in jobs {
                         // One job is never too much.
-                        self.transact(vec![job]);
+                        self.commit_batch(vec![job]);
                     }
                     return Vec::new();
                 }
-                Remedy::Repeat | Remedy::Reconnect | Remedy::GiveUp => {
+                Remedy::Repeat | Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => {
                     log::error!(transaction = name; "a transaction failed: {}", failure.error);
                     for job in jobs {
                         job.answer(Err(failure.error.clone()));
@@ -272,36 +273,35 @@ impl Worker {
                 }
             }
         }
-        Vec::new()
     }
 
     /// Runs one transaction. Says how many of the jobs it did.
-    fn attempt(&mut self, jobs: &mut [Job]) -> Result<usize, Failure> {
+    fn try_commit(&mut self, jobs: &mut [Job]) -> Result<usize, Failure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
+            // Without a database, trying each job alone would make all of them wait in vain.
             None => self.url.connect().map_err(|error| Failure {
-                remedy: Remedy::GiveUp,
+                remedy: Remedy::FailBatch,
                 error: StoreError::Unavailable(error.to_string()),
-                in_doubt: true,
             })?,
         };
-        let outcome = transaction(&mut connection, jobs);
+        let outcome = run_batch(&mut connection, jobs);
         // A connection that failed is replaced, unless it is known to be good again.
-        let usable = match &outcome {
+        let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
             Ok(_) => true,
-            Err(failure) if failure.in_doubt || failure.remedy == Remedy::Reconnect => false,
-            Err(_) => roll_back(&mut connection).is_ok(),
+            Err(Remedy::Reconnect | Remedy::FailBatch) => false,
+            Err(Remedy::Repeat | Remedy::GiveUp) => roll_back(&mut connection).is_ok(),
         };
         self.connection = usable.then_some(connection);
         outcome
     }
 }
 
-fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, Failure> {
+/// Runs the jobs in a transaction and commits it. Says how many of the jobs are done.
+fn run_batch(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, Failure> {
     let failed = |error: diesel::result::Error| Failure {
         remedy: Remedy::for_error(&error),
         error: StoreError::Unavailable(error.to_string()),
-        in_doubt: false,
     };
     begin_writing(connection).map_err(failed)?;
     let alone = jobs.iter().any(Job::alone);
@@ -309,30 +309,29 @@ fn transaction(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize
 
     let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
     for segment in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Issue(_), Job::Issue(_)))) {
-        let some = run(&mut tx, segment).map_err(|error| Failure {
+        let some = run_segment(&mut tx, segment).map_err(|error| Failure {
             remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
             error,
-            in_doubt: false,
         })?;
         done += some;
         if some < segment.len() || started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
-    commit(connection).map_err(|error| {
-        let remedy = Remedy::for_error(&error);
-        Failure {
-            // Only of a conflict is it certain that nothing was kept.
-            in_doubt: remedy != Remedy::Repeat,
-            remedy,
-            error: StoreError::Unavailable(error.to_string()),
-        }
+    commit(connection).map_err(|error| Failure {
+        remedy: match Remedy::for_error(&error) {
+            Remedy::Repeat => Remedy::Repeat,
+            // Only of a conflict is it certain that nothing was kept. Otherwise the transaction may be there: it must not
+            // be run again.
+            Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => Remedy::FailBatch,
+        },
+        error: StoreError::Unavailable(error.to_string()),
     })?;
     Ok(done)
 }
 
 /// Runs one change, or neighbouring orders as one batch. Says how many of the jobs are done: at least the first.
-fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError> {
+fn run_segment(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError> {
     if let [Job::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
@@ -365,11 +364,14 @@ fn run(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError> {
 fn take_turn(connection: &mut AnyConnection, alone: bool) -> QueryResult<()> {
     match connection {
         AnyConnection::Sqlite(_) => Ok(()),
-        AnyConnection::Postgres(c) => c.batch_execute(if alone {
-            "SELECT pg_advisory_xact_lock(8468774)"
-        } else {
-            "SELECT pg_advisory_xact_lock_shared(8468774)"
-        }),
+        AnyConnection::Postgres(c) => {
+            let lock = if alone {
+                "pg_advisory_xact_lock"
+            } else {
+                "pg_advisory_xact_lock_shared"
+            };
+            c.batch_execute(&format!("SELECT {lock}({AUTHORITY_LOCK})"))
+        }
     }
 }
 

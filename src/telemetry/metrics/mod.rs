@@ -1,6 +1,6 @@
 //! The Prometheus metrics of the service.
 
-mod proofs;
+mod authentication;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -10,7 +10,7 @@ use prometheus::{
 use super::TelemetryError;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
-use proofs::Proofs;
+use authentication::AuthenticationMetrics;
 
 /// Seconds: from a signature in memory to a client that gives up.
 const SECONDS: &[f64] = &[
@@ -73,7 +73,7 @@ pub struct Metrics {
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
-    proofs: Proofs,
+    authentication: AuthenticationMetrics,
     pub policies: PolicyMetrics,
     /// Authority that ended while tokens were out, and who is told.
     pub authority_ends: AuthorityEnds,
@@ -185,7 +185,7 @@ impl Metrics {
                 "Recorded grants for which no token was signed, by what failed.",
                 &["kind"],
             )?,
-            proofs: Proofs::new(&registry)?,
+            authentication: AuthenticationMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
             registry,

@@ -1,17 +1,17 @@
-//! Who is not proven and why, and the keys that prove others.
+//! Requests that were not authenticated and why, and the keys that verify access tokens.
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
 use super::{Metrics, TelemetryError, counters, gauges};
 
 #[derive(Debug)]
-pub(super) struct Proofs {
+pub(super) struct AuthenticationMetrics {
     unproven: IntCounterVec,
     key_sets: IntCounterVec,
     issuer_keys: IntGaugeVec,
 }
 
-impl Proofs {
+impl AuthenticationMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, TelemetryError> {
         Ok(Self {
             unproven: counters(
@@ -40,19 +40,25 @@ impl Metrics {
     /// Counts a request that proves nobody; both are words of `callers`.
     pub fn unproven(&self, proof: &'static str, reason: &'static str) {
         let labels = [proof, reason];
-        self.proofs.unproven.with_label_values(&labels).inc();
+        self.authentication
+            .unproven
+            .with_label_values(&labels)
+            .inc();
     }
 
     /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
     pub fn key_set(&self, issuer: &str, outcome: &'static str) {
         let labels = [issuer, outcome];
-        self.proofs.key_sets.with_label_values(&labels).inc();
+        self.authentication
+            .key_sets
+            .with_label_values(&labels)
+            .inc();
     }
 
     /// Says how many keys of an issuer can be used.
     pub fn issuer_keys(&self, issuer: &str, number: usize) {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
-        let gauge = self.proofs.issuer_keys.with_label_values(&[issuer]);
+        let gauge = self.authentication.issuer_keys.with_label_values(&[issuer]);
         gauge.set(number);
     }
 }

@@ -1,9 +1,10 @@
-//! Who is trusted to prove callers.
+//! Issuers of access tokens, client certificates and proxies.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 
-use super::{from_environment, message};
-use crate::config::*;
+use super::{are_wrong_beside, from_environment};
+use crate::config::Config;
 use crate::domain::Role;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding};
@@ -25,7 +26,7 @@ const ISSUER: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_environment_says_who_proves_callers() {
+fn the_environment_configures_issuers_certificates_and_proxies() {
     let others = [
         (
             "TN_AUTHORITY__OAUTH__ISSUERS__CORPORATE__ALGORITHMS",
@@ -236,10 +237,5 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
 }
 
 fn are_wrong(all: &[(&str, &str, &str)]) {
-    for (variable, value, part) in all {
-        let name = format!("TN_AUTHORITY__{variable}");
-        let pairs = [&ISSUER[..], &[(&name, value)]].concat();
-        let message = message(from_environment(&pairs));
-        assert!(message.contains(part), "{variable}={value}: {message}");
-    }
+    are_wrong_beside(&ISSUER, all);
 }

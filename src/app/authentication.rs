@@ -1,4 +1,4 @@
-//! From the configuration to who is trusted to prove callers.
+//! How callers are authenticated, as the configuration says: access tokens, client certificates, proxies.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
 use crate::telemetry::{Metrics, TelemetryError};
 
-/// Why callers cannot be proven as the configuration says.
+/// Why callers cannot be authenticated as the configuration says.
 #[derive(Debug, Error)]
-pub enum ProofsError {
+pub enum AuthenticationError {
     #[error("`{path}` cannot be read: {error}")]
     Read {
         path: PathBuf,
@@ -38,39 +38,36 @@ pub enum ProofsError {
     Telemetry(#[from] TelemetryError),
 }
 
-/// Who is trusted to prove callers, besides API keys. Reads the files of client certificates; keys of issuers are had
+/// What authenticates callers, besides API keys. Reads the files of client certificates; the keys of issuers are obtained
 /// later.
 ///
 /// # Errors
-/// [`ProofsError`] names the key that is wrong.
+/// [`AuthenticationError`] names the key that is wrong.
 pub(super) fn trust(
     config: &Config,
     clock: &Clock,
     metrics: &Arc<Metrics>,
-) -> Result<Trust, ProofsError> {
+) -> Result<Trust, AuthenticationError> {
     let issuers = config.oauth.issuers.iter();
     let issuers = issuers.map(|(name, section)| issuer(name, section, clock, metrics));
-    let proxy = &config.proxy;
     Ok(Trust {
         issuers: issuers.collect::<Result<_, _>>()?,
         certificates: certificates(&config.client_certificates)?,
-        proxies: Proxies {
-            addresses: proxy.addresses.clone(),
-            certificate_header: proxy.certificate_header.clone(),
-            certificate_encoding: proxy.certificate_encoding,
-            address_header: proxy.address_header,
-        },
+        proxies: proxies(&config.proxy),
     })
 }
 
 /// A line for each issuer: its keys are read, or fetched, once.
 ///
 /// # Errors
-/// [`ProofsError`] if the configuration itself is wrong.
-pub fn check_issuers(config: &Config, clock: &Clock) -> Result<Vec<Checked>, ProofsError> {
+/// [`AuthenticationError`] if the configuration itself is wrong.
+pub fn check_issuers(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Vec<CheckedIssuer>, AuthenticationError> {
     let metrics = Arc::new(Metrics::new()?);
     let trust = trust(config, clock, &metrics)?;
-    let checked = trust.issuers.iter().map(|issuer| Checked {
+    let checked = trust.issuers.iter().map(|issuer| CheckedIssuer {
         name: issuer.name().to_owned(),
         keys: issuer.check(),
     });
@@ -79,7 +76,7 @@ pub fn check_issuers(config: &Config, clock: &Clock) -> Result<Vec<Checked>, Pro
 
 /// What became of the keys of an issuer.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedIssuer {
     pub name: String,
     /// How many can be used, and what is wrong with the others.
     pub keys: Result<(usize, Vec<String>), IssuerError>,
@@ -90,8 +87,24 @@ fn issuer(
     section: &config::Issuer,
     clock: &Clock,
     metrics: &Arc<Metrics>,
-) -> Result<Issuer, ProofsError> {
-    let settings = IssuerSettings {
+) -> Result<Issuer, AuthenticationError> {
+    let issuer = Issuer::new(
+        issuer_settings(name, section)?,
+        key_settings(name, section)?,
+        clock.clone(),
+        Arc::clone(metrics),
+    );
+    issuer.map_err(|error| AuthenticationError::Issuer {
+        name: name.to_owned(),
+        error,
+    })
+}
+
+fn issuer_settings(
+    name: &str,
+    section: &config::Issuer,
+) -> Result<IssuerSettings, AuthenticationError> {
+    Ok(IssuerSettings {
         issuer: section.issuer.clone(),
         audience: section.audience.clone(),
         algorithms: section.algorithms.clone(),
@@ -102,41 +115,41 @@ fn issuer(
         role: match (section.role, &section.role_claim) {
             (Some(role), _) => RoleFrom::Fixed(role),
             (None, Some(claim)) => RoleFrom::Claim(Claim(claim.clone()), section.roles.clone()),
-            (None, None) => return Err(ProofsError::NoRole(format!("oauth.issuers.{name}"))),
+            (None, None) => {
+                return Err(AuthenticationError::NoRole(format!("oauth.issuers.{name}")));
+            }
         },
         accounts: match &section.accounts_claim {
             Some(claim) => AccountsFrom::Claim(Claim(claim.clone())),
             None => AccountsFrom::Fixed(section.accounts.clone()),
         },
-    };
-    let keys = KeySettings {
+    })
+}
+
+fn key_settings(name: &str, section: &config::Issuer) -> Result<KeySettings, AuthenticationError> {
+    Ok(KeySettings {
         name: name.to_owned(),
         origin: origin(name, section)?,
         algorithms: section.algorithms.clone(),
         refetch_interval: section.refetch_interval,
         max_age: section.max_age,
         max_stale: section.max_stale,
-    };
-    let issuer = Issuer::new(settings, keys, clock.clone(), Arc::clone(metrics));
-    issuer.map_err(|error| ProofsError::Issuer {
-        name: name.to_owned(),
-        error,
     })
 }
 
-fn origin(name: &str, section: &config::Issuer) -> Result<Origin, ProofsError> {
+fn origin(name: &str, section: &config::Issuer) -> Result<Origin, AuthenticationError> {
     let Some(url) = &section.jwks_url else {
         return Ok(Origin::File(section.jwks_file.clone().unwrap_or_default()));
     };
     let roots = section.jwks_ca_file.as_ref().map(|path| {
-        fs::read_to_string(path).map_err(|error| ProofsError::Read {
+        fs::read_to_string(path).map_err(|error| AuthenticationError::Read {
             path: path.clone(),
             error,
         })
     });
     let timeout = Duration::from_secs(section.fetch_timeout.into());
     let endpoint = Endpoint::new(url, roots.transpose()?.as_deref(), timeout);
-    let endpoint = endpoint.map_err(|error| ProofsError::Endpoint {
+    let endpoint = endpoint.map_err(|error| AuthenticationError::Endpoint {
         name: name.to_owned(),
         error,
     });
@@ -145,7 +158,7 @@ fn origin(name: &str, section: &config::Issuer) -> Result<Origin, ProofsError> {
 
 fn certificates(
     section: &config::ClientCertificates,
-) -> Result<Option<ClientCertificates>, ProofsError> {
+) -> Result<Option<ClientCertificates>, AuthenticationError> {
     let Some(ca_file) = &section.ca_file else {
         return Ok(None);
     };
@@ -157,12 +170,21 @@ fn certificates(
             accounts: caller.accounts.clone(),
         })
     });
-    let callers = callers.collect::<Result<_, ProofsError>>()?;
+    let callers = callers.collect::<Result<_, AuthenticationError>>()?;
     let certificates = ClientCertificates::new(ca_file.clone(), section.crl_file.clone(), callers);
     Ok(Some(certificates?))
 }
 
-fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, ProofsError> {
+fn proxies(section: &config::Proxy) -> Proxies {
+    Proxies {
+        addresses: section.addresses.clone(),
+        certificate_header: section.certificate_header.clone(),
+        certificate_encoding: section.certificate_encoding,
+        address_header: section.address_header,
+    }
+}
+
+fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, AuthenticationError> {
     if let Some(subject) = &caller.subject {
         return Ok(Match::Subject(subject.clone()));
     }
@@ -173,12 +195,12 @@ fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, ProofsErr
         return Ok(Match::Uri(uri.clone()));
     }
     let digest = caller.sha256.as_deref().and_then(digest);
-    let digest = digest.ok_or_else(|| ProofsError::Sha256(name.to_owned()))?;
+    let digest = digest.ok_or_else(|| AuthenticationError::Sha256(name.to_owned()))?;
     Ok(Match::Sha256(digest))
 }
 
-fn role(name: &str, caller: &config::CertificateCaller) -> Result<Role, ProofsError> {
-    let missing = || ProofsError::NoRole(format!("client_certificates.callers.{name}"));
+fn role(name: &str, caller: &config::CertificateCaller) -> Result<Role, AuthenticationError> {
+    let missing = || AuthenticationError::NoRole(format!("client_certificates.callers.{name}"));
     caller.role.ok_or_else(missing)
 }
 

@@ -1,16 +1,14 @@
-//! The sections that say who is trusted to prove callers, besides API keys: issuers of access tokens, CAs of client
-//! certificates, and proxies.
+//! `[oauth]`: the issuers of access tokens (RFC 9068).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::list::{list, named, table};
-use super::validate::{within, wrong};
-use super::{Config, ConfigError};
+use super::ConfigError;
+use super::bounds::{check_name, within, wrong};
+use super::lists::{list, named, table};
 use crate::domain::credentials::jws_algorithm::Algorithm;
-use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 use crate::domain::{AccountId, Role};
 
 /// Who issues access tokens (RFC 9068).
@@ -91,122 +89,15 @@ impl Default for Issuer {
     }
 }
 
-/// Client certificates.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClientCertificates {
-    /// The CAs that vouch for clients; no client certificate is taken when absent.
-    pub ca_file: Option<PathBuf>,
-    pub crl_file: Option<PathBuf>,
-    /// Whether the TLS handshake fails without one.
-    pub require: bool,
-    /// Whom certificates name, by a name that stands in the audit trail.
-    pub callers: BTreeMap<String, CertificateCaller>,
-}
-
-/// A caller with a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CertificateCaller {
-    pub subject: Option<String>,
-    pub dns: Option<String>,
-    pub uri: Option<String>,
-    pub sha256: Option<String>,
-    #[serde(deserialize_with = "named")]
-    pub role: Option<Role>,
-    #[serde(deserialize_with = "list")]
-    pub accounts: Vec<AccountId>,
-}
-
-/// Proxies in front of the service.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Proxy {
-    /// Where they are. Only they are listened to.
-    #[serde(deserialize_with = "list")]
-    pub addresses: Vec<ProxyAddress>,
-    /// The header field with the client's certificate.
-    pub certificate_header: Option<String>,
-    pub certificate_encoding: CertificateEncoding,
-    /// The header field with the client's address.
-    pub address_header: Option<AddressHeader>,
-}
-
-impl Config {
-    pub(super) fn validate_proofs(&self) -> Result<(), ConfigError> {
-        for (name, issuer) in &self.oauth.issuers {
+impl OAuth {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (name, issuer) in &self.issuers {
             let key = |key: &str| format!("oauth.issuers.{name}.{key}");
             check_name(name, "oauth.issuers")?;
             issuer.validate(&key)?;
             let same = |other: &&Issuer| other.issuer == issuer.issuer;
-            if self.oauth.issuers.values().filter(same).count() > 1 {
+            if self.issuers.values().filter(same).count() > 1 {
                 return wrong(key("issuer"), "is the one of another issuer too");
-            }
-        }
-        for (name, caller) in &self.client_certificates.callers {
-            check_name(name, "client_certificates.callers")?;
-            caller.validate(name)?;
-        }
-        self.validate_certificates()
-    }
-
-    fn validate_certificates(&self) -> Result<(), ConfigError> {
-        let (certificates, proxy) = (&self.client_certificates, &self.proxy);
-        let taken = certificates.ca_file.is_some();
-        let tls = self.server.tls_certificate.is_some();
-        let alone = [
-            (certificates.require, "client_certificates.require"),
-            (
-                certificates.crl_file.is_some(),
-                "client_certificates.crl_file",
-            ),
-            (
-                !certificates.callers.is_empty(),
-                "client_certificates.callers",
-            ),
-            (
-                proxy.certificate_header.is_some(),
-                "proxy.certificate_header",
-            ),
-        ];
-        if let Some((_, key)) = alone.into_iter().find(|(set, _)| *set && !taken) {
-            return wrong(
-                key,
-                "needs `client_certificates.ca_file`, which says who vouches for clients",
-            );
-        }
-        if taken && !tls && proxy.certificate_header.is_none() {
-            return wrong(
-                "client_certificates.ca_file",
-                "needs `server.tls_certificate`, or `proxy.certificate_header` if a proxy ends TLS",
-            );
-        }
-        if certificates.require && !tls {
-            return wrong(
-                "client_certificates.require",
-                "needs `server.tls_certificate`",
-            );
-        }
-        let told = proxy.certificate_header.is_some() || proxy.address_header.is_some();
-        if told && proxy.addresses.is_empty() {
-            return wrong(
-                "proxy.addresses",
-                "is empty, so that no proxy could be listened to",
-            );
-        }
-        if let Some(name) = &proxy.certificate_header {
-            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if name.is_empty() || !name.bytes().all(plain) {
-                return wrong(
-                    "proxy.certificate_header",
-                    "is a name of lower-case letters, digits and `-`, such as `client-cert`",
-                );
-            }
-            if matches!(
-                name.as_str(),
-                "authorization" | "forwarded" | "x-forwarded-for"
-            ) {
-                return wrong("proxy.certificate_header", "has another meaning already");
             }
         }
         Ok(())
@@ -292,49 +183,6 @@ impl Issuer {
         }
         Ok(())
     }
-}
-
-impl CertificateCaller {
-    fn validate(&self, name: &str) -> Result<(), ConfigError> {
-        let key = |key: &str| format!("client_certificates.callers.{name}.{key}");
-        let by = [
-            ("subject", &self.subject),
-            ("dns", &self.dns),
-            ("uri", &self.uri),
-            ("sha256", &self.sha256),
-        ];
-        let mut set = by
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
-        match (set.next(), set.next()) {
-            (Some((_, text)), None) if !text.is_empty() => {}
-            _ => {
-                return wrong(
-                    key("subject"),
-                    "or exactly one of `dns`, `uri` and `sha256` says which certificates are meant",
-                );
-            }
-        }
-        if self.dns.as_ref().is_some_and(|dns| dns.contains('*')) {
-            return wrong(key("dns"), "has a `*`, which would stand for nothing");
-        }
-        if self.role.is_none() {
-            return wrong(key("role"), "is missing");
-        }
-        Ok(())
-    }
-}
-
-/// The environment knows no upper case, and the audit trail separates with `:`.
-fn check_name(name: &str, section: &str) -> Result<(), ConfigError> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
-    if (1..=32).contains(&name.len()) && name.bytes().all(plain) {
-        return Ok(());
-    }
-    wrong(
-        section.to_owned(),
-        "has a name that is not 1 to 32 lower-case letters, digits, `-` or `_`",
-    )
 }
 
 fn is_https(url: &str) -> bool {
