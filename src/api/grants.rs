@@ -11,6 +11,7 @@ use super::caller::{Manager, Reader};
 use super::idempotency::change;
 use super::problem::Problem;
 use super::query::{Key, Limit, name, page, query};
+use super::reading;
 use super::view::{GrantView, PageView};
 use crate::authority::{By, GrantFilter};
 use crate::domain::grant::{GrantState, Jti};
@@ -37,12 +38,12 @@ pub(super) struct GrantsQuery {
 }
 
 /// Why a grant is taken back.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WithdrawalReason)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(super) struct ReasonBody {
-    #[schema(example = "the number was ported out")]
-    reason: String,
+    #[schema(value_type = String, required = true, example = "the number was ported out")]
+    #[serde(default, deserialize_with = "reading::text")]
+    reason: Option<String>,
 }
 
 /// List grants, in the order of the seconds in which they were issued.
@@ -97,10 +98,9 @@ pub(super) async fn withdraw_grant(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let jti = jti(&request)?;
-    let mut body = body.read().await?;
-    let reason = body.text("reason")?.filter(|reason| !reason.is_empty());
-    let reason = reason.ok_or_else(|| wrong("reason", &"says why the grant is taken back"))?;
-    body.done()?;
+    let ReasonBody { reason } = body.read().await?;
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| wrong("reason", "says why the grant is taken back"))?;
     let now = service.authority.clock.now();
     let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
     let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;

@@ -1,36 +1,75 @@
-//! Values of requests, read with serde: members of JSON bodies, and what stands behind the `?`. What is wrong with one is
-//! said in words of this service; those of a library would tell callers about types that they do not know.
+//! Bodies and parameters of requests, read with serde. What is wrong with one is said in words of this service; those of a
+//! library would tell callers about types that they do not know.
+//!
+//! An object has no members but those that are read from it, so no struct needs `deny_unknown_fields`.
 
-use std::fmt;
-use std::vec::IntoIter;
+mod fault;
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
+use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess,
-    Unexpected, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Characters of a name that somebody made up, in a complaint about it.
-const LONGEST_NAME: usize = 40;
+pub(super) use fault::Fault;
 
-/// Why a value is not the one that is read. Whoever reads it says which it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault(String);
+use crate::domain::account::text_for_people;
 
-/// Reads a value of a JSON text.
-pub(super) fn json<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
-    T::deserialize(Json(value))
+/// The members of an object that nothing was read from yet.
+pub(super) type Members = Map<String, Value>;
+
+/// What is read from some of the members of an object. It takes its own and leaves the others, so several can be read from
+/// one object: `serde(flatten)` would read past members that are not known.
+pub(super) trait FromMembers: Sized {
+    fn take_from(members: &mut Members) -> Result<Self, Fault>;
 }
 
-/// Reads parameters, each of which has a name. A complaint names the one that it is about.
+impl<T: DeserializeOwned> FromMembers for T {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        T::deserialize(Object(members))
+    }
+}
+
+/// Reads an object, all of it. What is no object is called `what`.
+pub(super) fn object<T: FromMembers>(value: Value, what: &str) -> Result<T, Fault> {
+    let Value::Object(mut members) = value else {
+        return Err(de::Error::custom(format_args!(
+            "{what} is not a JSON object"
+        )));
+    };
+    let read = T::take_from(&mut members)?;
+    nothing_left(&members)?;
+    Ok(read)
+}
+
+/// Refuses the first member that nobody has read.
+pub(super) fn nothing_left(members: &Members) -> Result<(), Fault> {
+    match members.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(de::Error::unknown_field(name, &[])),
+    }
+}
+
+/// Reads parameters, each of which has a name.
 pub(super) fn parameters<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Fault> {
-    T::deserialize(MapAccessDeserializer::new(Parameters {
-        rest: pairs.into_iter(),
-        current: None,
-    }))
+    let pairs = pairs.into_iter().map(|(name, value)| (name, Text(value)));
+    T::deserialize(MapAccessDeserializer::new(Named::new(pairs)))
+}
+
+/// For `deserialize_with`: a member that may be left out, but is not null.
+pub(super) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// For `deserialize_with`: a text for people, if it is not null.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let checked = text.map(|text| text_for_people(&text).map_err(de::Error::custom));
+    checked.transpose()
 }
 
 /// The id of a row.
@@ -44,67 +83,38 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-impl Fault {
-    fn expected(expected: &dyn Expected) -> Self {
-        let word = expected.to_string();
-        let range = |first: &dyn fmt::Display, last: &dyn fmt::Display| {
-            format!("expected a whole number from {first} to {last}")
-        };
-        Self(match word.as_str() {
-            "u8" => range(&u8::MIN, &u8::MAX),
-            "u16" => range(&u16::MIN, &u16::MAX),
-            "u32" => range(&u32::MIN, &u32::MAX),
-            "u64" => range(&u64::MIN, &u64::MAX),
-            "i64" => format!("expected a whole number of at most {}", i64::MAX),
-            "a string" => "expected a text".to_owned(),
-            "a boolean" => "expected true or false".to_owned(),
-            "a sequence" => "expected a list".to_owned(),
-            "a map" => "expected an object".to_owned(),
-            other => format!("expected {other}"),
-        })
+/// An object that more than one value is read from.
+struct Object<'a>(&'a mut Members);
+
+impl<'de> Deserializer<'de> for Object<'_> {
+    type Error = Fault;
+
+    /// All that is left.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let members = std::mem::take(self.0).into_iter();
+        visitor.visit_map(Named::new(members.map(|(name, value)| (name, Json(value)))))
+    }
+
+    /// The members that are fields of the struct.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let members = fields
+            .iter()
+            .filter_map(|name| self.0.shift_remove_entry(*name));
+        visitor.visit_map(Named::new(members.map(|(name, value)| (name, Json(value)))))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    /// What types of this service say of themselves.
-    fn custom<T: fmt::Display>(why: T) -> Self {
-        Self(why.to_string())
-    }
-
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::expected(expected)
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::expected(expected)
-    }
-
-    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self(format!("expected one of {}", known.join(", ")))
-    }
-
-    fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
-        let shown: String = name.chars().take(LONGEST_NAME).collect();
-        Self(format!("`{shown}` is not known here"))
-    }
-
-    fn missing_field(name: &'static str) -> Self {
-        Self(format!("`{name}` is missing"))
-    }
-
-    fn duplicate_field(name: &'static str) -> Self {
-        Self(format!("`{name}` is given twice"))
-    }
-}
-
+/// One value, of any kind.
 struct Json(Value);
 
 impl<'de> Deserializer<'de> for Json {
@@ -129,21 +139,25 @@ impl<'de> Deserializer<'de> for Json {
 
     /// An object and nothing else: serde would take null for an empty one.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let Value::Object(members) = self.0 else {
-            return Err(Fault::expected(&visitor));
-        };
-        let members = members.into_iter().map(|(name, value)| (name, Json(value)));
-        visitor.visit_map(MapDeserializer::new(members))
+        match self.0 {
+            Value::Object(mut members) => Object(&mut members).deserialize_any(visitor),
+            _ => Err(Fault::expected(&"a map")),
+        }
     }
 
     /// An object and nothing else: serde would take a list of the values in their order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.deserialize_map(visitor)
+        let Value::Object(mut members) = self.0 else {
+            return Err(Fault::expected(&"a map"));
+        };
+        let read = Object(&mut members).deserialize_struct(name, fields, visitor)?;
+        nothing_left(&members)?;
+        Ok(read)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -187,12 +201,26 @@ impl IntoDeserializer<'_, Fault> for Json {
     }
 }
 
-struct Parameters {
-    rest: IntoIter<(String, String)>,
-    current: Option<(String, String)>,
+/// Values with their names. A complaint about a value names it.
+struct Named<I, D> {
+    rest: I,
+    current: Option<(String, D)>,
 }
 
-impl<'de> MapAccess<'de> for Parameters {
+impl<I: Iterator<Item = (String, D)>, D> Named<I, D> {
+    const fn new(rest: I) -> Self {
+        Self {
+            rest,
+            current: None,
+        }
+    }
+}
+
+impl<'de, I, D> MapAccess<'de> for Named<I, D>
+where
+    I: Iterator<Item = (String, D)>,
+    D: Deserializer<'de, Error = Fault>,
+{
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -206,9 +234,10 @@ impl<'de> MapAccess<'de> for Parameters {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let (name, value) = self.current.take().unwrap_or_default();
-        seed.deserialize(Text(value))
-            .map_err(|why| Fault(format!("`{name}`: {why}")))
+        let named = self.current.take();
+        let (name, value) = named.ok_or_else(|| Fault::expected(&"a name"))?;
+        let read = seed.deserialize(value);
+        read.map_err(|fault| fault.within(&name))
     }
 }
 
