@@ -14,10 +14,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::import::{self, Consent, ImportError, Imported, Progress, TableError, Wanted};
+use super::import::{
+    self, Consent, ImportError, ImportResult, Imported, Progress, RefusedResult, TableError, Wanted,
+};
 use super::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
@@ -245,7 +247,7 @@ pub(super) fn finish(
     imported: &Imported,
     now: Time,
 ) -> Result<(), ImportError> {
-    let result = imported.to_json();
+    let result = ImportResult::from(imported);
     if tx.finish_job(job, JobState::Done, Some(&result), None, now)? {
         Ok(())
     } else {
@@ -308,7 +310,7 @@ impl Runner {
                         let code = error.code().to_owned();
                         let detail = error.to_string();
                         let failure = Failure { code, detail };
-                        runtime.block_on(self.fail(&caller, id, error.to_json(), failure));
+                        runtime.block_on(self.fail(&caller, id, error.result(), failure));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -384,7 +386,13 @@ impl Runner {
         self.authority.keep_track("job", write).await
     }
 
-    async fn fail(&self, caller: &Caller, id: Uuid, result: Option<Value>, failure: Failure) {
+    async fn fail(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        result: Option<RefusedResult>,
+        failure: Failure,
+    ) {
         let now = self.authority.clock.now();
         let event = Event::new(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Says, Told, Wanted};
+use tn_authority::authority::import::{
+    self, Consent, Draft, Format, ImportResult, Imported, Says, Told, Wanted,
+};
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
@@ -65,7 +67,8 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     let import = service.authority.import(&caller, draft, consent, None);
     let imported = app::block_on(import)?;
     if args.json {
-        writeln!(std::io::stdout(), "{}", imported.to_json())?;
+        let result = serde_json::to_string(&ImportResult::from(&imported))?;
+        writeln!(std::io::stdout(), "{result}")?;
     } else {
         print_difference(&imported)?;
     }

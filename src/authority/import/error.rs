@@ -1,6 +1,8 @@
 //! Why a table is not taken. Nothing of it is then.
 
+use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::authority::Refused;
 use crate::domain::Spc;
@@ -43,8 +45,10 @@ pub enum TableError {
 }
 
 /// A line that cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = LineError)]
 pub struct RefusedLine {
+    /// Counts from 1; 0 when it is about the table as a whole.
     pub line: u64,
     pub reason: String,
 }

@@ -59,6 +59,7 @@ pub use draft::{NewAllocation, NewDelegation, NewExclusion};
 pub use error::{ImportError, LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
+pub use report::{ImportResult, RefusedResult};
 
 use crate::domain::Spc;
 use crate::domain::clock::Time;
