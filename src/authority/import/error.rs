@@ -44,7 +44,7 @@ pub enum TableError {
     Stopped,
 }
 
-/// A line that cannot be taken.
+/// A line that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = LineError)]
 pub struct RefusedLine {
