@@ -14,10 +14,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Consent, ImportError, Imported};
+use super::{Consent, ImportError, ImportResult, Imported, RefusedResult};
 use crate::authority::{Action, Authority, By, Event, Refused};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
@@ -246,7 +246,7 @@ pub(in crate::authority) fn finish(
     imported: &Imported,
     now: Time,
 ) -> Result<(), ImportError> {
-    let result = imported.to_json();
+    let result = ImportResult::from(imported);
     if tx.finish_job(job, JobState::Done, Some(&result), None, now)? {
         Ok(())
     } else {
@@ -309,7 +309,7 @@ impl Runner {
                         let code = error.code().to_owned();
                         let detail = error.to_string();
                         let failure = Failure { code, detail };
-                        runtime.block_on(self.fail(&caller, id, error.to_json(), failure));
+                        runtime.block_on(self.fail(&caller, id, error.result(), failure));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -385,7 +385,13 @@ impl Runner {
         self.authority.keep_track("job", write).await
     }
 
-    async fn fail(&self, caller: &Caller, id: Uuid, result: Option<Value>, failure: Failure) {
+    async fn fail(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        result: Option<RefusedResult>,
+        failure: Failure,
+    ) {
         let now = self.authority.clock.now();
         let event = Event::new(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {
