@@ -22,19 +22,21 @@ pub fn blocks(text: &str) -> Vec<Block> {
     let mut directly_below = false;
     let mut lines = text.lines().enumerate();
     while let Some((_, line)) = lines.next() {
-        let Some(info) = line.strip_prefix("```") else {
+        let Some(info) = line.trim_start().strip_prefix("```") else {
             directly_below &= line.trim().is_empty();
             continue;
         };
+        // A block in a list is indented.
+        let indent = line.len() - line.trim_start().len();
         let mut content = String::new();
         let mut first = None;
         loop {
             let (number, line) = lines.next().expect("the end of a block");
-            if line == "```" {
+            if line.trim() == "```" {
                 break;
             }
             first.get_or_insert(number + 1);
-            content.push_str(line);
+            content.push_str(line.get(indent..).unwrap_or_default());
             content.push('\n');
         }
         match info.trim() {
@@ -62,7 +64,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
 #[test]
 fn commands_are_found_with_their_output() {
     let page = "# Page\n```sh setup\ncargo build\n```\n```\nnot output\n```\n```sh\necho 1\necho 2\n```\n\n```\n1\n2\n```\n\
-        ```\nnot output\n```\n```sh fails\nfalse\n```\nText.\n```\nGET /v1/jobs\n```\n```toml\nkey = 1\n```\n";
+        ```\nnot output\n```\n  ```sh fails\n  false\n  ```\nText.\n```\nGET /v1/jobs\n```\n```toml\nkey = 1\n```\n";
     let expected = [
         Block {
             line: 9,
