@@ -1,7 +1,7 @@
 //! Changing what is kept: in one transaction with its event, in the lane of who asks; a refusal leaves an event too.
 
 use super::import::ImportError;
-use super::{Action, Authority, By, Event, Refused};
+use super::{Action, Authority, By, ChangeError, Event};
 use crate::domain::Caller;
 use crate::store::{Acting, StoreError, Tx};
 
@@ -11,7 +11,7 @@ pub(super) trait Refusal: From<StoreError> + ToString + Send + 'static {
     fn decided(&self) -> Option<&'static str>;
 }
 
-impl Refusal for Refused {
+impl Refusal for ChangeError {
     fn decided(&self) -> Option<&'static str> {
         match self {
             Self::Store(_) => None,
@@ -55,8 +55,8 @@ impl Authority {
         by: By<'_, T>,
         event: Event,
         subject: impl ToString,
-        work: impl FnMut(&mut Tx<'_>) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<T, Refused> {
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, ChangeError> {
         let Some((attempt, mut seal)) = by.into_again() else {
             return self.change(event, subject, work).await;
         };
@@ -64,7 +64,7 @@ impl Authority {
         let name = event.action();
         let mut recorded = recording(event, subject.to_string(), work);
         let once = move |tx: &mut Tx<'_>| recorded(tx).unwrap_or_else(Err);
-        let seal = move |outcome: &Result<T, Refused>| seal(outcome.as_ref());
+        let seal = move |outcome: &Result<T, ChangeError>| seal(outcome.as_ref());
         let done = self.store.change_once(acting, name, attempt, once, seal);
         done.await
     }
@@ -78,14 +78,14 @@ impl Authority {
         caller: &Caller,
         action: Action,
         what: String,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ChangeError> {
         let name = match action {
             Action::Read => "read",
             Action::Manage => "manage",
             Action::Provision => "provision",
         };
         let event = Event::new(caller, self.clock.now(), name);
-        let work = |_: &mut Tx<'_>| Err(Refused::Forbidden);
+        let work = |_: &mut Tx<'_>| Err(ChangeError::Forbidden);
         self.change(event, what, work).await
     }
 }

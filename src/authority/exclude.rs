@@ -4,8 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding, take_back};
-use super::{Action, Authority, By, Event, Refused};
+use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::{Action, Authority, By, ChangeError, Event};
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{Cause, Ended};
@@ -30,9 +30,9 @@ impl Authority {
     /// [`Refused`] if the window is none, or over.
     pub async fn exclude(
         &self,
-        by: impl Into<By<'_, Affected<Exclusion>>>,
+        by: impl Into<By<'_, Withdrawing<Exclusion>>>,
         new: NewExclusion,
-    ) -> Result<Affected<Exclusion>, Refused> {
+    ) -> Result<Withdrawing<Exclusion>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -63,7 +63,7 @@ impl Authority {
             });
             event.done(tx, &exclusion.row.id, detail)?;
             let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row: exclusion.clone(),
                 outstanding_grants,
             })
@@ -81,7 +81,7 @@ impl Authority {
         by: impl Into<By<'_, Exclusion>>,
         id: Uuid,
         at: Option<Time>,
-    ) -> Result<Exclusion, Refused> {
+    ) -> Result<Exclusion, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -90,7 +90,9 @@ impl Authority {
         let event = Event::new(caller, now, "end-exclusion");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let known = tx.exclusion(id)?.ok_or(Refused::NotFound("exclusion"))?;
+            let known = tx
+                .exclusion(id)?
+                .ok_or(ChangeError::NotFound("exclusion"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
             if changed {
                 tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;

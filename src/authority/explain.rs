@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::scope::Scope;
-use super::{Action, Asked, Authority, Refused, Token};
+use super::{Action, Authority, ChangeError, MintContext, TokenContext};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::Facts;
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 /// What would be asked.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct ExplainRequest {
     pub account: AccountId,
     pub numbers: Vec<NumberRange>,
     pub ca: bool,
@@ -46,7 +46,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the caller may not know, the numbers are no list, or the store cannot answer.
-    pub fn explain(&self, caller: &Caller, question: &Question) -> Result<Explained, Refused> {
+    pub fn explain(
+        &self,
+        caller: &Caller,
+        question: &ExplainRequest,
+    ) -> Result<Explained, ChangeError> {
         let request = request(question)?;
         let on_behalf = Caller {
             role: Role::Account,
@@ -57,16 +61,16 @@ impl Authority {
         let may_ask = || {
             let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
             let lifetime = order.request.lifetime().unwrap_or(self.lifetimes.default);
-            let asked = Asked {
+            let asked = MintContext {
                 account: &question.account,
                 is_carrier,
-                token: Token::of(&order.request, lifetime, order.now),
+                token: TokenContext::of(&order.request, lifetime, order.now),
             };
             let ruling = self.policy.in_force().may_ask(caller, &asked);
             ruling.verdict.is_ok()
         };
         if self.require(caller, Action::Read).is_err() && !may_ask() {
-            return Err(Refused::Forbidden);
+            return Err(ChangeError::Forbidden);
         }
         let scope = Scope::of(caller);
         let read = self.store.read(|tx| {
@@ -143,7 +147,7 @@ fn in_use(chains: &[SigningChain]) -> Arc<[Candidate]> {
 }
 
 /// The request that would ask for these numbers; whose key it is bound to makes no difference to the decision.
-fn request(question: &Question) -> Result<TokenRequest, TnAuthListError> {
+fn request(question: &ExplainRequest) -> Result<TokenRequest, TnAuthListError> {
     let entries = question
         .numbers
         .iter()

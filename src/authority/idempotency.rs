@@ -3,14 +3,14 @@
 //! What an answer looks like is not known here. Whoever asks hands in what makes and encrypts it, and it is kept in the
 //! transaction that does what was asked; or, where it needs a signature, after that one, and before anybody gets it.
 
-use super::{Authority, Refused};
+use super::{Authority, ChangeError};
 use crate::store::{Attempt, Repeated, StoreError, Tx};
 
 /// How many keys are forgotten in one transaction: so few that nobody waits for it.
 const FORGOTTEN_AT_ONCE: u32 = 500;
 
 /// By whom something is asked, of the authority if nothing else is said.
-pub type By<'a, T, E = Refused> = crate::store::By<'a, T, E>;
+pub type By<'a, T, E = ChangeError> = crate::store::By<'a, T, E>;
 
 impl Authority {
     /// What a request is to be told without being done, as far as it is known already. Blocks.

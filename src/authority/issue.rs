@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::policy::{self, Asked, Token};
+use super::policy::{self, MintContext, TokenContext};
 use super::{Authority, Lifetimes, Signers, TooMany};
 use crate::domain::clock::Time;
 use crate::domain::decision::policy_trace::Deciding;
@@ -305,12 +305,12 @@ impl Authority {
         let now = self.clock.now();
         let lifetime = request.lifetime().unwrap_or(self.lifetimes.default);
         let is_carrier = self.carrier.account.as_ref() == Some(&account);
-        let asked = Asked {
+        let asked = MintContext {
             account: &account,
             is_carrier,
-            token: Token {
+            token: TokenContext {
                 renewal: renewal.is_some(),
-                ..Token::of(&request, lifetime, now)
+                ..TokenContext::of(&request, lifetime, now)
             },
         };
         let ruling = self.policy.in_force().may_mint(caller, &asked);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::scope::Scope;
-use super::{Action, Authority, Event, Refused};
+use super::{Action, Authority, ChangeError, Event};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::Tx;
@@ -18,7 +18,7 @@ impl Authority {
         caller: &Caller,
         id: AccountId,
         mode: LifetimeMode,
-    ) -> Result<Account, Refused> {
+    ) -> Result<Account, ChangeError> {
         self.require(caller, Action::Provision)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let (event, subject) = (Event::new(caller, now, "set-lifetime"), id.clone());

@@ -31,21 +31,22 @@ pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
-pub use error::Refused;
+pub use error::ChangeError;
 pub use exclude::NewExclusion;
-pub use explain::{Explained, Question};
+pub use explain::{ExplainRequest, Explained};
 pub use idempotency::By;
 pub use issue::{IssueError, Issued};
-pub use number_history::Known;
+pub use number_history::NumberHistory;
 pub use policy::{
-    Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
+    Action, ActivePolicySet, MintContext, Policy, PolicyError, PolicyFault, PolicyReport,
+    PolicyWatch, ReportLine, Ruling, TokenContext,
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
-pub use withdraw::{Affected, Outstanding};
+pub use withdraw::{Outstanding, Withdrawing};
 pub use withdrawal_feed::{Feed, GrantStatus};
 
 // What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
@@ -91,7 +92,7 @@ pub struct Lifetimes {
 #[derive(Debug)]
 pub struct Authority {
     pub store: Arc<Store>,
-    pub policy: Policies,
+    pub policy: ActivePolicySet,
     /// What signs; without it, as at the command line, nothing is issued.
     pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
@@ -128,7 +129,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused::Forbidden`].
-    pub fn require(&self, caller: &Caller, action: Action) -> Result<(), Refused> {
+    pub fn require(&self, caller: &Caller, action: Action) -> Result<(), ChangeError> {
         let in_scope = match action {
             Action::Read | Action::Manage => true,
             Action::Provision => Scope::of(caller) == Scope::Everything,
@@ -138,7 +139,7 @@ impl Authority {
         if in_scope && ruling.verdict.is_ok() {
             Ok(())
         } else {
-            Err(Refused::Forbidden)
+            Err(ChangeError::Forbidden)
         }
     }
 
@@ -159,10 +160,10 @@ impl Authority {
 }
 
 /// The window that a request means: from now on unless it says otherwise, and not over yet.
-fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, Refused> {
+fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, ChangeError> {
     let window = Window::new(from.unwrap_or(now), until)?;
     match window.until() {
-        Some(until) if until <= now => Err(Refused::Over(until)),
+        Some(until) if until <= now => Err(ChangeError::Over(until)),
         _ => Ok(window),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::Delegation;
 use crate::domain::tokens::grant::{Grant, Jti};
@@ -21,10 +21,10 @@ impl Authority {
         &self,
         caller: &Caller,
         questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, ChangeError> {
         self.read_scoped(caller, |tx, scope| match scope {
             Scope::Everything => Ok(questions(tx)?),
-            Scope::Part(_) => Err(Refused::Forbidden),
+            Scope::Part(_) => Err(ChangeError::Forbidden),
         })
     }
 
@@ -32,7 +32,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, Refused> {
+    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let within = scope.within(tx)?;
             Ok(tx.list_accounts(within.as_ref(), page)?)
@@ -43,7 +43,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, Refused> {
+    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, ChangeError> {
         self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
     }
 
@@ -56,7 +56,7 @@ impl Authority {
         caller: &Caller,
         account: &AccountId,
         page: &Page,
-    ) -> Result<PageOf<Delegation>, Refused> {
+    ) -> Result<PageOf<Delegation>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             scope.must_know(tx, account)?;
             Ok(tx.list_delegations_of(account, page)?)
@@ -67,9 +67,9 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, Refused> {
+    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
-            let not_found = || Refused::NotFound("delegation");
+            let not_found = || ChangeError::NotFound("delegation");
             let found = tx.delegation(id)?.ok_or_else(not_found)?;
             scope.account(tx, &found.account)?.ok_or_else(not_found)?;
             Ok(found)
@@ -85,7 +85,7 @@ impl Authority {
         caller: &Caller,
         mut filter: GrantFilter,
         page: &Page,
-    ) -> Result<PageOf<Grant>, Refused> {
+    ) -> Result<PageOf<Grant>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.within(tx)?;
             let mut grants = tx.list_grants(&filter, page)?;
@@ -98,7 +98,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, Refused> {
+    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, ChangeError> {
         self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
     }
 
@@ -112,7 +112,7 @@ impl Authority {
         caller: &Caller,
         mut filter: EventFilter,
         page: &Page,
-    ) -> Result<PageOf<AuditEvent>, Refused> {
+    ) -> Result<PageOf<AuditEvent>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.within(tx)?;
             let mut events = tx.list_audit_events(&filter, page)?;
@@ -142,8 +142,8 @@ impl Authority {
     fn read_scoped<T>(
         &self,
         caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, Refused>,
-    ) -> Result<T, Refused> {
+        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
         self.require(caller, Action::Read)?;
         let scope = Scope::of(caller);
         self.store.read(|tx| questions(tx, &scope))
@@ -151,8 +151,8 @@ impl Authority {
 }
 
 /// The grant, which must be of an account that the caller may know of.
-pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, Refused> {
-    let not_found = || Refused::NotFound("grant");
+pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, ChangeError> {
+    let not_found = || ChangeError::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
     scope.show_part(tx, std::slice::from_mut(&mut grant))?;

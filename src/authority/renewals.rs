@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::{Action, Authority, By, Event, IssueError, Issued, Refused};
+use super::{Action, Authority, By, ChangeError, Event, IssueError, Issued};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::numbers::range_set::gaps;
@@ -38,14 +38,14 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Renewal>>,
         new: NewRenewal,
-    ) -> Result<Renewal, Refused> {
+    ) -> Result<Renewal, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let lifetimes = self.lifetimes.minimum..=self.lifetimes.maximum;
         if !lifetimes.contains(&new.lifetime) {
-            return Err(Refused::RenewalLifetime(lifetimes));
+            return Err(ChangeError::RenewalLifetime(lifetimes));
         }
         let event = Event::new(caller, now, "allow-renewal").about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
@@ -73,7 +73,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Renewal>>,
         id: Uuid,
-    ) -> Result<Renewal, Refused> {
+    ) -> Result<Renewal, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         match caller.role {
@@ -102,7 +102,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the store cannot answer.
-    pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, Refused> {
+    pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
@@ -114,7 +114,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is none for this caller.
-    pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, Refused> {
+    pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| renewal(tx, &scope, id))
     }
@@ -154,9 +154,11 @@ impl Authority {
 
     async fn no_such_right(&self, caller: &Caller, id: Uuid) -> IssueError {
         let event = Event::new(caller, self.clock.now(), "renew");
-        let work = |_: &mut Tx<'_>| Err::<(), _>(Refused::Forbidden);
+        let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
         let outcome = match self.change(event, id, work).await {
-            Err(Refused::Store(error)) if !matches!(error, StoreError::ProofEnded) => error.into(),
+            Err(ChangeError::Store(error)) if !matches!(error, StoreError::ProofEnded) => {
+                error.into()
+            }
             Ok(()) | Err(_) => IssueError::Denied(Denial::NotTheCallers),
         };
         let outcome = Err(outcome);
@@ -166,8 +168,8 @@ impl Authority {
 }
 
 /// The right, of an account that the caller may know of.
-fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, Refused> {
-    let not_found = || Refused::NotFound("renewal");
+fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, ChangeError> {
+    let not_found = || ChangeError::NotFound("renewal");
     let found = tx.renewal(id)?.ok_or_else(not_found)?;
     scope
         .account(tx, &found.account)?
@@ -182,17 +184,17 @@ fn given(
     new: &NewRenewal,
     (id, now): (Uuid, Time),
     by: &Caller,
-) -> Result<Renewal, Refused> {
+) -> Result<Renewal, ChangeError> {
     let account = scope.must_manage(tx, &new.account)?;
     let loan = tx.delegation(new.delegation)?;
     let loan = loan.filter(|loan| loan.account == account.id);
-    let loan = loan.ok_or(Refused::NotFound("delegation"))?;
+    let loan = loan.ok_or(ChangeError::NotFound("delegation"))?;
     must_hold(&loan, &new.list, now)?;
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
-        return Err(Refused::Over(end));
+        return Err(ChangeError::Over(end));
     }
     if tx.count_renewals(&account.id, now)? >= MOST_RENEWALS {
-        return Err(Refused::TooManyRenewals);
+        return Err(ChangeError::TooManyRenewals);
     }
     Ok(Renewal {
         id,
@@ -210,13 +212,13 @@ fn given(
 }
 
 /// A loan ends a right, so it must not have ended; and it must hold all numbers, since no other loan will be looked at.
-fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refused> {
+fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), ChangeError> {
     let is_over = loan.window.until().is_some_and(|end| end <= now);
     if is_over || loan.belief.superseded_at.is_some() {
-        return Err(Refused::DelegationEnded);
+        return Err(ChangeError::DelegationEnded);
     }
     if let Some(spc) = list.spcs().next() {
-        return Err(Refused::SpcNotRenewed(spc.clone()));
+        return Err(ChangeError::SpcNotRenewed(spc.clone()));
     }
     let numbers = list.numbers()?;
     let missing = numbers
@@ -226,6 +228,6 @@ fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refu
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Refused::NotOfTheDelegation(missing))
+        Err(ChangeError::NotOfTheDelegation(missing))
     }
 }

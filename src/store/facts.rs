@@ -9,7 +9,7 @@ use super::connection::on_either;
 use super::error::StoreError;
 use super::issue::Order;
 use super::schema::{allocations, delegations, exclusions};
-use super::tables::overlap::{Probes, Touching, Versions};
+use super::tables::overlap::{OverlapQuery, RangeProbes, Versions};
 use super::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
@@ -70,12 +70,16 @@ pub(super) fn load(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, Sto
     };
     let lent = touching.lent(tx, asked.lent_probes)?;
     let lent_on = touching.lent_on(tx, &lent, &asked.probes)?;
-    let held =
-        Touching::<allocations::table>::new("allocations", asked.probes.clone(), versions, limit);
+    let held = OverlapQuery::<allocations::table>::new(
+        "allocations",
+        asked.probes.clone(),
+        versions,
+        limit,
+    );
     let held = tx.run(
         |connection| on_either!(connection, c => held.load::<(i32, allocation_rows::Row)>(c)),
     )?;
-    let kept = Touching::<exclusions::table>::new("exclusions", asked.probes, versions, limit);
+    let kept = OverlapQuery::<exclusions::table>::new("exclusions", asked.probes, versions, limit);
     let kept = tx.run(
         |connection| on_either!(connection, c => kept.load::<(i32, exclusion_rows::Row)>(c)),
     )?;
@@ -114,9 +118,9 @@ fn one_by_one(tx: &mut Tx<'_>, orders: &[&Order]) -> Result<Vec<Facts>, StoreErr
 #[derive(Default)]
 struct Asked {
     /// Whose numbers: those of the accounts, and of the resellers above each.
-    lent_probes: Probes,
+    lent_probes: RangeProbes,
     /// What the numbers are in.
-    probes: Probes,
+    probes: RangeProbes,
 }
 
 /// Says in the facts whether each asker may ask at all, and what to look for on behalf of those who may.
@@ -183,12 +187,17 @@ struct Touches<'a> {
 type Loans = Vec<(i32, delegation_rows::Row)>;
 
 impl Touches<'_> {
-    fn lent(&self, tx: &mut Tx<'_>, probes: Probes) -> Result<Loans, StoreError> {
+    fn lent(&self, tx: &mut Tx<'_>, probes: RangeProbes) -> Result<Loans, StoreError> {
         loans(tx, self.of(probes).of_the_account())
     }
 
     /// What the askers have lent on for good. Most are no resellers, and spare the question.
-    fn lent_on(&self, tx: &mut Tx<'_>, lent: &Loans, probes: &Probes) -> Result<Loans, StoreError> {
+    fn lent_on(
+        &self,
+        tx: &mut Tx<'_>,
+        lent: &Loans,
+        probes: &RangeProbes,
+    ) -> Result<Loans, StoreError> {
         let by_its_asker = |(asker, row): &(i32, delegation_rows::Row)| {
             let asker = usize::try_from(*asker).ok();
             let order = asker.and_then(|asker| self.orders.get(asker));
@@ -201,12 +210,12 @@ impl Touches<'_> {
         }
     }
 
-    fn of(&self, probes: Probes) -> Touching<delegations::table> {
-        Touching::new("delegations", probes, self.versions, self.limit)
+    fn of(&self, probes: RangeProbes) -> OverlapQuery<delegations::table> {
+        OverlapQuery::new("delegations", probes, self.versions, self.limit)
     }
 }
 
-fn loans(tx: &mut Tx<'_>, query: Touching<delegations::table>) -> Result<Loans, StoreError> {
+fn loans(tx: &mut Tx<'_>, query: OverlapQuery<delegations::table>) -> Result<Loans, StoreError> {
     tx.run(|connection| on_either!(connection, c => query.load::<(i32, delegation_rows::Row)>(c)))
 }
 

@@ -22,10 +22,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Policy, Rotation, ScanMode, Signers,
-    Token,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Policy, Rotation, ScanMode,
+    Signers, TokenContext,
 };
-use tn_authority::callers::{Callers, Offered, Pepper};
+use tn_authority::callers::{Callers, Credentials, Pepper};
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, Proof, Spc, TnAuthList, TokenRequest,
 };
@@ -202,10 +202,10 @@ impl House {
         };
         let wanted = wanted(0);
         let policy = self.authority.policy.in_force();
-        let asked = Asked {
+        let asked = MintContext {
             account: &account,
             is_carrier: false,
-            token: Token::of(&wanted, 3600, self.authority.clock.now()),
+            token: TokenContext::of(&wanted, 3600, self.authority.clock.now()),
         };
         let callers: Vec<Caller> = (0..1_000).map(caller).collect();
         cpu_each(1_000, || {
@@ -297,8 +297,8 @@ fn wanted(account: u64) -> TokenRequest {
     TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request")
 }
 
-fn offered(key: u64) -> Offered {
-    Offered {
+fn offered(key: u64) -> Credentials {
+    Credentials {
         authorization: Some(format!("Bearer tna_{key:016x}_{SECRET}")),
         from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         certificate: None,

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use tn_authority::callers::{NewApiKey, Offered};
+use tn_authority::callers::{Credentials, NewApiKey};
 use tn_authority::domain::{Caller, Role};
 use uuid::Uuid;
 
@@ -95,7 +95,7 @@ fn a_key_works_from_its_networks_alone(api: Api) {
     let proves = |key: &str, from: Option<&str>| {
         let from = from.map(|ip| ip.parse::<IpAddr>().expect("an address"));
         let authorization = Some(format!("bearer {key}"));
-        let offered = Offered {
+        let offered = Credentials {
             authorization,
             from,
             certificate: None,
