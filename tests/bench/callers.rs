@@ -253,7 +253,7 @@ impl House {
         let offered = offered(0);
         cpu_each(200, || {
             for _ in 0..200 {
-                let proven = self.callers.prove(black_box(&offered), Uuid::nil());
+                let proven = self.callers.authenticate(black_box(&offered), Uuid::nil());
                 assert!(proven.is_ok());
             }
         })
@@ -271,7 +271,11 @@ async fn one(
     let caller = if checked {
         let recalled = callers.recall(&offered(key), Uuid::nil());
         // Not long enough ago, or never asked before.
-        recalled.unwrap_or_else(|| callers.prove(&offered(key), Uuid::nil()).expect("a caller"))
+        recalled.unwrap_or_else(|| {
+            callers
+                .authenticate(&offered(key), Uuid::nil())
+                .expect("a caller")
+        })
     } else {
         Caller {
             id: format!("{key:016x}"),

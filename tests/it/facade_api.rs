@@ -367,9 +367,9 @@ fn an_access_token_works_from_where_its_key_does(kind: Kind) {
         certificate: None,
     };
     let callers = &api.service.callers;
-    let proven = callers.prove_access(&from("127.0.0.9"), Uuid::nil());
+    let proven = callers.authenticate_access_token(&from("127.0.0.9"), Uuid::nil());
     assert_eq!(proven.expect("a caller").id, parts(&here).0);
-    let moved = callers.prove_access(&from("192.0.2.1"), Uuid::nil());
+    let moved = callers.authenticate_access_token(&from("192.0.2.1"), Uuid::nil());
     moved.expect_err("from another network");
 }
 
@@ -382,7 +382,10 @@ fn an_access_token_that_ends_while_a_request_waits_gets_nothing(kind: Kind) {
             from: None,
             certificate: None,
         };
-        let proven = api.service.callers.prove_access(&offered, Uuid::nil());
+        let proven = api
+            .service
+            .callers
+            .authenticate_access_token(&offered, Uuid::nil());
         proven.expect("a caller")
     };
     let key = api.key(Role::Account, &["acme"]);

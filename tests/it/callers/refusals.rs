@@ -101,7 +101,7 @@ fn a_key_works_from_its_networks_alone(api: Api) {
             certificate: None,
         };
         let callers = &api.service.callers;
-        let proven = callers.prove(&offered, Uuid::nil()).is_ok();
+        let proven = callers.authenticate(&offered, Uuid::nil()).is_ok();
         // What was read not long ago says the same.
         assert_eq!(callers.recall(&offered, Uuid::nil()).is_some(), proven);
         proven

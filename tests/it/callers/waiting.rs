@@ -51,7 +51,10 @@ fn by_key(api: &Api, key: &str) -> Caller {
         from: None,
         certificate: None,
     };
-    let proven = api.service.callers.prove(&offered, Uuid::from_u128(7));
+    let proven = api
+        .service
+        .callers
+        .authenticate(&offered, Uuid::from_u128(7));
     let caller = proven.expect("a caller");
     assert!(matches!(caller.proof, Proof::ApiKey { secret: 1 }));
     caller
