@@ -18,7 +18,6 @@ use super::refusal::{CertificateFault, Refusal};
 use super::remembered::Remembered;
 use super::standing::standing;
 use crate::domain::certificate::Certificate;
-use crate::domain::hex::hex;
 use crate::domain::{AccountId, Proof, Role, Time};
 
 /// Bytes of one certificate.
@@ -216,7 +215,7 @@ impl ClientCertificates {
             Match::Sha256(wanted) => *wanted == digest,
         });
         match (matching.next(), matching.next()) {
-            (None, _) => Err(Refusal::Unmapped(hex(&digest))),
+            (None, _) => Err(Refusal::Unmapped(hex::encode(digest))),
             (Some(_), Some(_)) => Err(CertificateFault::Ambiguous.into()),
             (Some(caller), None) => Ok(Arc::new(Proven {
                 id: format!("certificate:{}", caller.name),

@@ -20,7 +20,6 @@ pub mod encoding;
 pub mod explanation;
 pub mod fingerprint;
 pub mod grant;
-pub mod hex;
 pub mod idempotency;
 pub mod inventory;
 pub mod job;

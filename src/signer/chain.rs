@@ -9,7 +9,6 @@ use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
 use crate::domain::certificate::{Certificate, CertificateError};
-use crate::domain::hex::hex;
 use crate::domain::{Spc, Time};
 
 /// The certificate of a signing key and those of its issuers, leaf first; the root may be left out.
@@ -53,7 +52,7 @@ impl Chain {
             leaf,
             leaf_key_der,
             issuers,
-            name: hex(&sha256(&published)),
+            name: hex::encode(sha256(&published)),
             pem: published.into(),
         })
     }

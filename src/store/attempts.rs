@@ -17,7 +17,6 @@ use super::schema::idempotency_keys as keys;
 use super::tx::Tx;
 use crate::domain::clock::Time;
 use crate::domain::grant::Jti;
-use crate::domain::hex::hex;
 
 /// A request that came with an Idempotency-Key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Attempt {
     /// bulk may take it at once.
     #[must_use]
     pub fn part(&self, place: usize) -> Self {
-        let name = hex(&Sha256::digest(format!("{}/{place}", self.name)));
+        let name = hex::encode(Sha256::digest(format!("{}/{place}", self.name)));
         Self {
             name,
             lease_until: self.at,

@@ -19,7 +19,6 @@ use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
 use crate::domain::decision::{self, Decision, Facts, Question, Standing};
 use crate::domain::grant::{Grant, Jti, Justification};
-use crate::domain::hex::hex;
 use crate::domain::inventory::RowRef;
 use crate::domain::signing::Candidate;
 use crate::domain::{AccountId, Denial, Dialect, Spc, TokenRequest};
@@ -192,7 +191,7 @@ impl Order {
 fn shortened(tkvalue: &str) -> String {
     match tkvalue.get(..LONGEST_REFUSED) {
         Some(start) if tkvalue.len() > LONGEST_REFUSED => {
-            let digest = hex(&Sha256::digest(tkvalue));
+            let digest = hex::encode(Sha256::digest(tkvalue));
             format!("{start}.. ({} characters, SHA-256 {digest})", tkvalue.len())
         }
         Some(_) | None => tkvalue.to_owned(),

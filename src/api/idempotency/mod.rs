@@ -25,7 +25,6 @@ use super::Service;
 use super::problem::Problem;
 use crate::authority::{Attempt, By, Repeated, StoreError};
 use crate::callers::{Seal, Seals};
-use crate::domain::hex::hex;
 use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(super) use answer::Finished;
@@ -87,7 +86,7 @@ impl Digesting {
 
     pub(super) fn done(self, request: &HttpRequest) {
         if let Some(digest) = self.0 {
-            let digest = BodyDigest(hex(&digest.finalize()));
+            let digest = BodyDigest(hex::encode(digest.finalize()));
             request.extensions_mut().insert(digest);
         }
     }
@@ -257,7 +256,7 @@ fn digest(request: &HttpRequest) -> Result<String, Problem> {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    Ok(hex(&digest.finalize()))
+    Ok(hex::encode(digest.finalize()))
 }
 
 /// Encrypts answers to one request.
