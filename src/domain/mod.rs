@@ -27,6 +27,7 @@ pub mod jwk;
 pub mod network;
 pub mod number;
 pub mod passphrase;
+pub mod percent;
 pub mod proxy;
 pub mod public_address;
 pub mod range_set;
