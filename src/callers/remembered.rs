@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use openssl::sha::sha256;
+use parking_lot::Mutex;
 
 /// Proofs that are kept: some megabytes.
 const CAPACITY: usize = 4_096;
@@ -20,7 +20,7 @@ impl<T: Clone> Remembered<T> {
 
     /// What was proven by exactly this, if it still holds.
     pub(super) fn get(&self, offered: &[u8], holds: impl FnOnce(&T) -> bool) -> Option<T> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known
             .get(&sha256(offered))
             .filter(|proven| holds(proven))
@@ -29,7 +29,7 @@ impl<T: Clone> Remembered<T> {
 
     /// Keeps what was proven. When there is no more room, what holds no more makes some; if that is not enough, everything.
     pub(super) fn keep(&self, offered: &[u8], proven: T, holds: impl Fn(&T) -> bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if known.len() >= CAPACITY {
             known.retain(|_, proven| holds(proven));
         }
@@ -55,7 +55,7 @@ mod tests {
         let remembered = Remembered::new();
         for n in 0..3 * CAPACITY {
             remembered.keep(&n.to_be_bytes(), n, |kept| kept % 2 == 0);
-            let size = remembered.0.lock().expect("a lock").len();
+            let size = remembered.0.lock().len();
             assert!(size <= CAPACITY, "{size}");
         }
         let last = 3 * CAPACITY - 1;

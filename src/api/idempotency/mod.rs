@@ -11,13 +11,14 @@ mod answer;
 mod at_work;
 mod document;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::rt;
 use actix_web::web::{self, Data};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -126,12 +127,12 @@ where
         let unseen = |error: &dyn ToString| StoreError::Corrupt(error.to_string());
         let answer = answer.map_err(|e| unseen(&e))?;
         let sealed = sealing.close(&answer).map_err(|e| unseen(&e))?;
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *place.lock() = Some(answer);
         Ok(Some(sealed))
     });
     let by = By::again(caller, keyed.attempt.clone(), seal);
     let outcome = verb(by).await.map_err(Into::into);
-    let answer = answered.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = answered.lock();
     match (outcome, &*answer) {
         (Ok(_), Some(answer)) => Ok(answer.response()),
         (Err(problem), Some(answer)) if problem.is_decided() => Ok(answer.response()),

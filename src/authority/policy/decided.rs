@@ -4,9 +4,9 @@
 //! The time is a part of each question, and never the same again. It counts only as far as some policy looks at it.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 
 use cedar_policy::Policy;
+use parking_lot::RwLock;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -46,14 +46,14 @@ impl Decided {
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
         let question = self.question(caller, asked);
-        let known = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.answers.read();
         if let Some(ruling) = known.get(&question) {
             return ruling.clone();
         }
         drop(known);
         let ruling = decide();
         if !ruling.by.failed() {
-            let mut known = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.answers.write();
             if known.len() >= MOST {
                 known.clear();
             }

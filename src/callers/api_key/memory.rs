@@ -2,11 +2,12 @@
 //! here lets nobody do anything.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openssl::memcmp;
 use openssl::sha::sha256;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::store::KeptApiKey;
 
@@ -83,8 +84,8 @@ impl Memory {
         generations.before.remove(&number);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock()
     }
 }
 
