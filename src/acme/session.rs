@@ -13,6 +13,7 @@ use super::pause::Pause;
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
 use crate::domain::shown::shown;
+use crate::domain::words::words;
 use crate::outgoing::{Ask, HttpsUrl, Outgoing, OutgoingError, Reply};
 
 /// How often a request is repeated when its nonce is refused; an honest CA takes the second.
@@ -35,14 +36,11 @@ pub enum ChallengeMember {
     Atc,
 }
 
-impl ChallengeMember {
+words! {
     /// The name of the member.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tkauth => "tkauth",
-            Self::Atc => "atc",
-        }
+    for ChallengeMember {
+        Tkauth = "tkauth",
+        Atc = "atc",
     }
 }
 

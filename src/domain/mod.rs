@@ -41,6 +41,7 @@ pub mod tn_auth_list;
 pub mod webhook;
 pub mod window;
 pub mod withdrawal;
+pub mod words;
 
 pub use account::AccountId;
 pub use caller::{Caller, Proof, Role};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::clock::Time;
-use super::inventory::WordError;
+use super::words::words;
 
 /// The longest URL of a target.
 const LONGEST_URL: usize = 2_048;
@@ -28,34 +28,10 @@ pub enum EventKind {
     GrantsWithdrawn,
 }
 
-impl EventKind {
-    /// All kinds.
-    pub const ALL: [Self; 1] = [Self::GrantsWithdrawn];
-
+words! {
     /// The word of the API, of the events and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GrantsWithdrawn => "grants.withdrawn",
-        }
-    }
-}
-
-impl FromStr for EventKind {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.as_str() == text)
-            .ok_or(WordError("grants.withdrawn"))
-    }
-}
-
-impl<'de> Deserialize<'de> for EventKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+    impl FromStr, Deserialize for EventKind {
+        GrantsWithdrawn = "grants.withdrawn",
     }
 }
 

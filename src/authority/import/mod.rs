@@ -49,9 +49,7 @@ mod rows;
 mod write;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::Read;
-use std::str::FromStr;
 
 pub use apply::Consent;
 pub use draft::{Draft, Holding, Holdings, Note, Row, Says, Scope, Told};
@@ -62,7 +60,7 @@ pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
 
 use crate::domain::Spc;
 use crate::domain::clock::Time;
-use crate::domain::inventory::WordError;
+use crate::domain::words::words;
 use draft::Noted;
 use fields::Ocns;
 use lines::{Column, Dialect, Line};
@@ -82,32 +80,20 @@ pub enum Format {
     Exclusions,
 }
 
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NanpBlocks,
-        Self::NanpaThousands,
-        Self::NanpaCodes,
-        Self::ArcepMajnum,
-        Self::Allocations,
-        Self::Delegations,
-        Self::Exclusions,
-    ];
-
+words! {
     /// The word of the commands and of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NanpBlocks => "nanp-blocks",
-            Self::NanpaThousands => "nanpa-thousands",
-            Self::NanpaCodes => "nanpa-codes",
-            Self::ArcepMajnum => "arcep-majnum",
-            Self::Allocations => "allocations",
-            Self::Delegations => "delegations",
-            Self::Exclusions => "exclusions",
-        }
+    impl Display, FromStr for Format {
+        NanpBlocks = "nanp-blocks",
+        NanpaThousands = "nanpa-thousands",
+        NanpaCodes = "nanpa-codes",
+        ArcepMajnum = "arcep-majnum",
+        Allocations = "allocations",
+        Delegations = "delegations",
+        Exclusions = "exclusions",
     }
+}
 
+impl Format {
     /// Whether it lists all carriers, so that the import has to say which of them are ours.
     #[must_use]
     pub const fn lists_everybody(self) -> bool {
@@ -115,25 +101,6 @@ impl Format {
             Self::NanpBlocks | Self::NanpaThousands | Self::NanpaCodes | Self::ArcepMajnum => true,
             Self::Allocations | Self::Delegations | Self::Exclusions => false,
         }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.as_str() == text)
-            .ok_or(WordError(
-                "nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations, exclusions",
-            ))
     }
 }
 
