@@ -38,6 +38,7 @@ pub mod spc;
 pub mod strict_json;
 pub mod tkvalue;
 pub mod tn_auth_list;
+pub mod web_url;
 pub mod webhook;
 pub mod window;
 pub mod withdrawal;
