@@ -188,9 +188,7 @@ impl ClientCertificates {
             valid,
             generation,
         };
-        self.remembered.keep(&presented.leaf, kept.clone(), |kept| {
-            kept.holds(now, generation)
-        });
+        self.remembered.keep(&presented.leaf, kept.clone());
         Ok(kept)
     }
 
