@@ -43,7 +43,8 @@ pub enum OutgoingError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpsUrl {
     text: String,
-    host: HostPort,
+    /// Boxed, since each error names a URL.
+    host: Box<HostPort>,
 }
 
 impl HttpsUrl {
@@ -55,7 +56,7 @@ impl HttpsUrl {
 
     /// The host with its port.
     #[must_use]
-    pub const fn host(&self) -> &HostPort {
+    pub fn host(&self) -> &HostPort {
         &self.host
     }
 }
@@ -72,7 +73,7 @@ impl FromStr for HttpsUrl {
         let host = uri.authority().filter(|_| plain).and_then(HostPort::of);
         Ok(Self {
             text: text.to_owned(),
-            host: host.ok_or(OutgoingError::Url)?,
+            host: Box::new(host.ok_or(OutgoingError::Url)?),
         })
     }
 }
@@ -103,15 +104,11 @@ impl HostPort {
                 port.parse().ok().filter(|_| digits)?
             }
         };
+        let is_named = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let named = !host.is_empty() && host.bytes().all(is_named);
         let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let is_host = match inside {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => {
-                let is_named = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-                !host.is_empty() && host.bytes().all(is_named)
-            }
-        };
-        is_host.then(|| Self {
+        let numbered = inside.is_some_and(|h| h.parse::<Ipv6Addr>().is_ok());
+        (named || numbered).then(|| Self {
             host: host.to_ascii_lowercase(),
             port,
         })

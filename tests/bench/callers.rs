@@ -333,7 +333,7 @@ fn fill(url: &str, keys: u64, accounts: u64) {
     let pepper = PKey::hmac(&PEPPER).expect("a key");
     let mut hmac = Hmac::new(MessageDigest::sha256(), &pepper).expect("HMAC");
     let hash = hmac.sign_oneshot_to_vec(SECRET.as_bytes()).expect("a hash");
-    let hash = tn_authority::domain::hex::hex(&hash);
+    let hash = hex::encode(hash);
     let held = format!(
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
          VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 10000, 'block', 0, 0);"
