@@ -5,10 +5,12 @@
 //! came from a stranger is fetched only if its host is on a list of the operator's.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
+use ureq::http::uri::Authority;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, http};
 
@@ -39,19 +41,23 @@ pub enum OutgoingError {
 
 /// An absolute https URL with a host, no user and no fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpsUrl(String);
+pub struct HttpsUrl {
+    text: String,
+    /// Boxed, since each error names a URL.
+    host: Box<HostPort>,
+}
 
 impl HttpsUrl {
     /// The URL, byte for byte what was read.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The host with its port.
     #[must_use]
-    pub fn host(&self) -> HostPort {
-        HostPort::normal(host_of(&self.0).unwrap_or_default())
+    pub fn host(&self) -> &HostPort {
+        &self.host
     }
 }
 
@@ -60,40 +66,51 @@ impl FromStr for HttpsUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = text.len() <= MAX_URL
+            && text.starts_with("https://")
             && !text.contains(['#', '\\'])
             && text.bytes().all(|b| b.is_ascii_graphic());
-        let host = host_of(text).ok_or(OutgoingError::Url)?;
-        if !plain || host.parse::<HostPort>().is_err() || text.parse::<http::Uri>().is_err() {
-            return Err(OutgoingError::Url);
-        }
-        Ok(Self(text.to_owned()))
+        let uri: http::Uri = text.parse().map_err(|_| OutgoingError::Url)?;
+        let host = uri.authority().filter(|_| plain).and_then(HostPort::of);
+        Ok(Self {
+            text: text.to_owned(),
+            host: Box::new(host.ok_or(OutgoingError::Url)?),
+        })
     }
 }
 
 impl fmt::Display for HttpsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
-}
-
-fn host_of(url: &str) -> Option<&str> {
-    url.strip_prefix("https://")?.split(['/', '?']).next()
 }
 
 /// A host and a port, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HostPort(String);
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
 
 impl HostPort {
-    fn normal(text: &str) -> Self {
-        let text = text.to_ascii_lowercase();
-        let has_port = text
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-        Self(if has_port {
-            text
-        } else {
-            format!("{text}:443")
+    /// None if there is a user too, or what is no name, no address, or no port.
+    fn of(authority: &Authority) -> Option<Self> {
+        let host = authority.host();
+        let port = match authority.as_str().strip_prefix(host)? {
+            "" => 443,
+            after => {
+                let port = after.strip_prefix(':')?;
+                // `u16` also reads a sign.
+                let digits = port.bytes().all(|b| b.is_ascii_digit());
+                port.parse().ok().filter(|_| digits)?
+            }
+        };
+        let is_named = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let named = !host.is_empty() && host.bytes().all(is_named);
+        let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let numbered = inside.is_some_and(|h| h.parse::<Ipv6Addr>().is_ok());
+        (named || numbered).then(|| Self {
+            host: host.to_ascii_lowercase(),
+            port,
         })
     }
 }
@@ -103,19 +120,9 @@ impl FromStr for HostPort {
     type Err = OutgoingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let normal = Self::normal(text);
-        let (host, port) = normal.0.rsplit_once(':').ok_or(OutgoingError::Host)?;
-        let named = host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let numbered = inside.is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
-        let is_host = (named || numbered) && !host.is_empty() && port.parse::<u16>().is_ok();
-        if is_host {
-            Ok(normal)
-        } else {
-            Err(OutgoingError::Host)
-        }
+        let authority: Option<Authority> = text.parse().ok();
+        let host = authority.as_ref().and_then(Self::of);
+        host.ok_or(OutgoingError::Host)
     }
 }
 
@@ -307,10 +314,12 @@ mod tests {
             ("https://[2001:db8::1]:8443/x?y=z", "[2001:db8::1]:8443"),
             ("https://127.0.0.1/", "127.0.0.1:443"),
         ] {
-            assert_eq!(
-                url.parse::<HttpsUrl>().expect(url).host(),
-                HostPort(host.to_owned())
-            );
+            let (host, port) = host.rsplit_once(':').expect("a port");
+            let host = HostPort {
+                host: host.to_owned(),
+                port: port.parse().expect("a port"),
+            };
+            assert_eq!(url.parse::<HttpsUrl>().expect(url).host(), &host);
         }
         let long = format!("https://a/{}", "x".repeat(MAX_URL));
         for wrong in [
@@ -324,6 +333,8 @@ mod tests {
             "https://host/a b",
             "https://host:99999/",
             "https://host:/",
+            "https://host:+443/",
+            "https://host@host/",
             "https://ho\u{0301}st/",
             "HTTPS://host/",
             "file:///etc/passwd",
@@ -351,6 +362,8 @@ mod tests {
             "*.example",
             "a.example:x",
             "a:b:1",
+            "a:+1",
+            "a@a",
             "[::g]",
         ] {
             assert!(host(wrong).is_err(), "{wrong} was taken");

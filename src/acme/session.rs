@@ -13,6 +13,7 @@ use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
 use crate::domain::text::printable::shown;
+use crate::domain::words::words;
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 
 /// How often a request is repeated when its nonce is refused; an honest CA takes the second.
@@ -35,14 +36,11 @@ pub enum ChallengeMember {
     Atc,
 }
 
-impl ChallengeMember {
+words! {
     /// The name of the member.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tkauth => "tkauth",
-            Self::Atc => "atc",
-        }
+    for ChallengeMember {
+        Tkauth = "tkauth",
+        Atc = "atc",
     }
 }
 

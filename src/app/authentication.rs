@@ -209,12 +209,7 @@ fn role(name: &str, caller: &config::CertificateCaller) -> Result<Role, Authenti
 /// 32 bytes in hex, as `openssl x509 -fingerprint -sha256` writes them, or without the `:`.
 fn digest(text: &str) -> Option<[u8; 32]> {
     let text: String = text.split(':').collect();
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
     let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut digest).ok()?;
     Some(digest)
 }

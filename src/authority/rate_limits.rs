@@ -14,6 +14,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use thiserror::Error;
 
+use crate::domain::words::words;
 use crate::domain::{AccountId, Caller};
 
 /// The most keys of one kind that are counted at one time.
@@ -107,17 +108,16 @@ impl Limits {
     }
 }
 
-impl Limit {
+words! {
     /// The word of the metric.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Account => "account",
-            Self::Proof => "proof",
-        }
+    for Limit {
+        Caller = "caller",
+        Account = "account",
+        Proof = "proof",
     }
+}
 
+impl Limit {
     const fn of_what(self) -> &'static str {
         match self {
             Self::Caller => "requests of this caller",

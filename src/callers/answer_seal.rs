@@ -13,7 +13,6 @@ use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use thiserror::Error;
 
 use super::pepper::{Pepper, PepperError};
-use crate::domain::hex::hex;
 use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
 
 const NONCE: usize = 12;
@@ -85,7 +84,7 @@ impl Seals {
             Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(&text)
         };
         Ok(Seal {
-            name: hex(&derive("name")?),
+            name: hex::encode(derive("name")?),
             secret: derive("answer")?,
         })
     }

@@ -17,7 +17,6 @@ use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
 use super::proof_cache::Remembered;
 use super::rejection::{CertificateFault, Rejection};
 use super::role_accounts::standing;
-use crate::domain::hex::hex;
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
 
@@ -189,9 +188,7 @@ impl ClientCertificates {
             valid,
             generation,
         };
-        self.remembered.keep(&presented.leaf, kept.clone(), |kept| {
-            kept.holds(now, generation)
-        });
+        self.remembered.keep(&presented.leaf, kept.clone());
         Ok(kept)
     }
 
@@ -216,7 +213,7 @@ impl ClientCertificates {
             Match::Sha256(wanted) => *wanted == digest,
         });
         match (matching.next(), matching.next()) {
-            (None, _) => Err(Rejection::Unmapped(hex(&digest))),
+            (None, _) => Err(Rejection::Unmapped(hex::encode(digest))),
             (Some(_), Some(_)) => Err(CertificateFault::Ambiguous.into()),
             (Some(caller), None) => Ok(Arc::new(Identity {
                 id: format!("certificate:{}", caller.name),

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::rejection::TokenFault;
 use super::role_accounts::standing;
-use crate::domain::hex::hex;
 use crate::domain::{AccountId, Role};
 
 /// Accounts that a token may name.
@@ -147,7 +146,7 @@ pub(super) fn subject(claims: &Map<String, Value>) -> Result<String, TokenFault>
         if subject.len() <= LONGEST_SUBJECT && subject.bytes().all(plain) {
             subject.to_owned()
         } else {
-            format!("#{}", hex(&sha256(subject.as_bytes())))
+            format!("#{}", hex::encode(sha256(subject.as_bytes())))
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use openssl::error::ErrorStack;
@@ -13,6 +13,7 @@ use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use openssl::x509::{
     X509, X509Name, X509PurposeId, X509Ref, X509StoreContext, X509StoreContextRef,
 };
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::rejection::CertificateFault;
@@ -117,7 +118,7 @@ impl Anchors {
 
     /// Another number whenever the file of the CRL is another one.
     pub(super) fn generation(&self) -> u64 {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.rules.lock();
         let stamp = stamp(self.crl.as_ref());
         if rules.stamp != stamp {
             rules.stamp = stamp;
@@ -153,7 +154,7 @@ impl Anchors {
     }
 
     fn store(&self, now: Time) -> Result<Arc<X509Store>, AnchorsError> {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.rules.lock();
         match &rules.store {
             Some((at, store)) if *at == now => Ok(Arc::clone(store)),
             _ => {

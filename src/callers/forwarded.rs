@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::certificate::PresentedCertificate;
 use super::rejection::Rejection;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+use crate::domain::percent;
 use crate::domain::signing::certificate::Certificate;
 
 /// Bytes of a header field with a certificate.
@@ -128,15 +129,7 @@ fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
 
 /// One certificate in PEM, with `%XX` for whatever a header field cannot have.
 fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
-    let mut pem = Vec::with_capacity(value.len());
-    let mut bytes = value.iter();
-    while let Some(byte) = bytes.next() {
-        let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-        pem.push(match byte {
-            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
-            other => *other,
-        });
-    }
+    let pem = percent::decode(value)?;
     let chain = Certificate::chain_from_pem(std::str::from_utf8(&pem).ok()?).ok()?;
     match &chain[..] {
         [one] => Some(one.as_der().to_vec()),

@@ -6,12 +6,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use openssl::sha::sha256;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
 
 use super::jwks::{JwksError, KeySet};
@@ -145,7 +146,7 @@ impl KeySource {
         if let Some(current) = shared.usable(&state, now) {
             return Some(current);
         }
-        let state = shared.wait(state);
+        shared.wait(&mut state);
         shared.usable(&state, now)
     }
 
@@ -161,13 +162,14 @@ impl KeySource {
             return Some(newer);
         }
         shared.refresh(&mut state, now);
-        is_newer(&shared.wait(state))
+        shared.wait(&mut state);
+        is_newer(&state)
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn usable(&self, state: &State, now: Time) -> Option<Current> {
@@ -267,17 +269,15 @@ impl Shared {
         log::warn!(issuer = name; "the keys of an issuer cannot be had and stay as they are: {error}");
     }
 
-    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// Waits for the fetch that is going on, if there is one, but not for long.
+    fn wait(&self, state: &mut MutexGuard<'_, State>) {
         if !state.fetching || state.waiting >= MAX_WAITING {
-            return state;
+            return;
         }
         state.waiting += 1;
-        let waited = self
-            .fetched
-            .wait_timeout_while(state, PATIENCE, |state| state.fetching);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.fetched
+            .wait_while_for(state, |state| state.fetching, PATIENCE);
         state.waiting -= 1;
-        state
     }
 }
 

@@ -1,42 +1,31 @@
-//! What was checked before: signatures cost more than everything else of a request, and the same token or certificate
-//! comes again and again. Only what was proven is kept, and never longer than the proof itself holds.
+//! Credentials that were verified before: signatures cost more than everything else of a request, and the same token or
+//! certificate comes with one request after another. Only what was proven is cached, and never used longer than it holds.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use openssl::sha::sha256;
+use quick_cache::sync::Cache;
 
 /// Proofs that are kept: some megabytes.
 const CAPACITY: usize = 4_096;
 
-/// Proofs that hold, by the SHA-256 of what was offered.
-pub(super) struct Remembered<T>(Mutex<HashMap<[u8; 32], T>>);
+/// Proofs that hold, by the SHA-256 of what was offered. When there are too many, those go that were not used again: a
+/// flood of tokens that are used once leaves those of busy callers where they are.
+pub(super) struct Remembered<T>(Cache<[u8; 32], T>);
 
 impl<T: Clone> Remembered<T> {
     pub(super) fn new() -> Self {
-        Self(Mutex::default())
+        Self(Cache::new(CAPACITY))
     }
 
     /// What was proven by exactly this, if it still holds.
     pub(super) fn get(&self, offered: &[u8], holds: impl FnOnce(&T) -> bool) -> Option<T> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(&sha256(offered))
-            .filter(|proven| holds(proven))
-            .cloned()
+        self.0.get(&sha256(offered)).filter(holds)
     }
 
-    /// Keeps what was proven. When there is no more room, what holds no more makes some; if that is not enough, everything.
-    pub(super) fn keep(&self, offered: &[u8], proven: T, holds: impl Fn(&T) -> bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= CAPACITY {
-            known.retain(|_, proven| holds(proven));
-        }
-        if known.len() >= CAPACITY {
-            known.clear();
-        }
-        known.insert(sha256(offered), proven);
+    /// Keeps what was proven.
+    pub(super) fn keep(&self, offered: &[u8], proven: T) {
+        self.0.insert(sha256(offered), proven);
     }
 }
 
@@ -51,16 +40,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_grows_beyond_its_room() {
+    fn a_flood_leaves_what_is_used_where_it_is() {
         let remembered = Remembered::new();
-        for n in 0..3 * CAPACITY {
-            remembered.keep(&n.to_be_bytes(), n, |kept| kept % 2 == 0);
-            let size = remembered.0.lock().expect("a lock").len();
-            assert!(size <= CAPACITY, "{size}");
+        let hot = |n: usize| format!("hot {n}").into_bytes();
+        // What is missing is verified and kept once more.
+        let use_all = |all: std::ops::Range<usize>| {
+            let missing = |one: &usize| remembered.get(&hot(*one), |_| true) != Some(*one);
+            let missing: Vec<usize> = all.filter(missing).collect();
+            for one in &missing {
+                remembered.keep(&hot(*one), *one);
+            }
+            missing.len()
+        };
+        // The second time it is full of what nobody uses.
+        for all in [0..50, 50..100] {
+            assert_eq!(use_all(all.clone()), all.len());
+            for n in 0..2 * CAPACITY {
+                if n % 64 == 0 {
+                    let missing = use_all(all.clone());
+                    assert!(missing <= 5, "{missing} are missing after {n}");
+                }
+                let once = [all.start, n].map(usize::to_be_bytes).concat();
+                remembered.keep(&once, n);
+                assert!(remembered.0.len() <= CAPACITY, "after {n}");
+            }
         }
-        let last = 3 * CAPACITY - 1;
-        assert_eq!(remembered.get(&last.to_be_bytes(), |_| true), Some(last));
-        assert_eq!(remembered.get(&last.to_be_bytes(), |_| false), None);
-        assert_eq!(remembered.get(b"something else", |_| true), None);
+    }
+
+    #[test]
+    fn what_holds_no_more_is_not_returned() {
+        let remembered = Remembered::new();
+        remembered.keep(b"a token", 1);
+        assert_eq!(remembered.get(b"a token", |_| false), None);
+        assert_eq!(remembered.get(b"a token", |_| true), Some(1));
+        remembered.keep(b"a token", 2);
+        assert_eq!(remembered.get(b"a token", |_| true), Some(2));
+        assert_eq!(remembered.get(b"another token", |_| true), None);
     }
 }

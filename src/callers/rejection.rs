@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::AuthError;
 use crate::domain::credentials::api_key::Ended;
+use crate::domain::words::words;
 use crate::store::StoreError;
 
 /// Why nobody is proven, for the operator.
@@ -146,8 +147,8 @@ impl Rejection {
             Self::TwoProofs => ["authorization", "two-proofs"],
             Self::ApiKey { fault, .. } => ["api-key", fault.label()],
             Self::Login => ["login", "form"],
-            Self::Session(fault) => ["login", fault.label()],
-            Self::Token(fault) => ["access-token", fault.label()],
+            Self::Session(fault) => ["login", fault.as_str()],
+            Self::Token(fault) => ["access-token", fault.as_str()],
             Self::NoKeys => ["access-token", "no-keys"],
             Self::Certificate(fault) => ["certificate", fault.label()],
             Self::Unmapped(_) => ["certificate", "unmapped"],
@@ -210,39 +211,37 @@ impl KeyFault {
     }
 }
 
-impl SessionFault {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Form => "session-form",
-            Self::Expired => "session-expired",
-            Self::Proof => "session-proof",
-        }
+words! {
+    /// The label of the metric.
+    for SessionFault {
+        Form = "session-form",
+        Expired = "session-expired",
+        Proof = "session-proof",
     }
 }
 
-impl TokenFault {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Long => "long",
-            Self::Form => "form",
-            Self::Json => "json",
-            Self::Issuer => "issuer",
-            Self::Algorithm => "algorithm",
-            Self::Type => "type",
-            Self::Header => "header",
-            Self::UnknownKey => "unknown-key",
-            Self::UnsuitedKey => "unsuited-key",
-            Self::Signature => "signature",
-            Self::Audience => "audience",
-            Self::Times => "times",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not-yet-valid",
-            Self::Lifetime => "lifetime",
-            Self::Subject => "subject",
-            Self::Bound => "bound",
-            Self::Role => "role",
-            Self::Accounts => "accounts",
-        }
+words! {
+    /// The label of the metric.
+    for TokenFault {
+        Long = "long",
+        Form = "form",
+        Json = "json",
+        Issuer = "issuer",
+        Algorithm = "algorithm",
+        Type = "type",
+        Header = "header",
+        UnknownKey = "unknown-key",
+        UnsuitedKey = "unsuited-key",
+        Signature = "signature",
+        Audience = "audience",
+        Times = "times",
+        Expired = "expired",
+        NotYetValid = "not-yet-valid",
+        Lifetime = "lifetime",
+        Subject = "subject",
+        Bound = "bound",
+        Role = "role",
+        Accounts = "accounts",
     }
 }
 

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
-use tn_authority::domain::hex::hex;
 use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
 use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::csr::{certificate_request, subject};
@@ -169,7 +168,7 @@ fn described(
         line["tn_auth_list_error"] = json!(error.to_string());
         // What it holds instead, for whoever has to talk to the CA about it.
         if let Some(der) = certificate.tn_auth_list_der() {
-            line["tn_auth_list_der"] = json!(hex(der));
+            line["tn_auth_list_der"] = json!(hex::encode(der));
         }
     }
     line

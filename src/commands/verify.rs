@@ -148,7 +148,7 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         // The verifier says what is wrong with it.
         return Ok(());
     };
-    if !args.x5u_host.contains(&url.host()) || trust.knows(url.as_str()) {
+    if !args.x5u_host.contains(url.host()) || trust.knows(url.as_str()) {
         return Ok(());
     }
     let roots = args.x5u_ca.as_deref().map(file::text).transpose()?;

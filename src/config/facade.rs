@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::wrong;
+use crate::domain::web_url::WebUrl;
 
 /// The facade for clients of STI-PAs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -36,20 +37,11 @@ impl Facade {
                 "facade.crl_url",
                 "is missing; the clients of the facade take no token without the URL of a CRL",
             ),
-            Some(url) if !is_web_url(url) => wrong(
+            Some(url) if url.parse::<WebUrl>().is_err() => wrong(
                 "facade.crl_url",
-                "is an absolute URL with http or https, without white space",
+                "is an absolute URL with http or https, without user or white space",
             ),
             None | Some(_) => Ok(()),
         }
     }
-}
-
-fn is_web_url(url: &str) -> bool {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|b| b.is_ascii_graphic())
-    })
 }

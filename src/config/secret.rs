@@ -41,12 +41,9 @@ impl FromStr for Secret {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        let bytes = match from_hex(text) {
-            Some(bytes) => bytes,
-            None => URL_SAFE_NO_PAD
-                .decode(text)
-                .map_err(|_| SecretError::Encoding)?,
-        };
+        let bytes = hex::decode(text)
+            .or_else(|_| URL_SAFE_NO_PAD.decode(text))
+            .map_err(|_| SecretError::Encoding)?;
         if bytes.len() < MIN_SECRET_BYTES {
             return Err(SecretError::TooShort(bytes.len()));
         }
@@ -96,22 +93,4 @@ impl fmt::Debug for SecretUrl {
             None => f.write_str("\"..\""),
         }
     }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |b: &u8| {
-        char::from(*b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    text.as_bytes()
-        .chunks_exact(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        })
-        .collect()
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::{at_least_one, within, wrong};
+use crate::domain::web_url::{WebUrl, WebUrlError};
 
 /// The API's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -89,20 +90,18 @@ impl Server {
 
 /// The URL goes into tokens as it stands, so it has one spelling: `https://host[:port][/path]`.
 fn public_url_fault(url: &str) -> Option<&'static str> {
-    let Some(rest) = url.strip_prefix("https://") else {
+    if !url.starts_with("https://") {
         return Some("has to start with `https://` (RFC 7515 §4.1.5)");
-    };
+    }
     if url.ends_with('/') {
         return Some("must not end with `/`");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&b);
-    if rest.starts_with(['/', ':']) || rest.is_empty() {
-        return Some("has no host");
-    }
-    if !rest.bytes().all(allowed) {
-        return Some(
+    match url.parse::<WebUrl>() {
+        Ok(_) if url.bytes().all(allowed) => None,
+        Err(WebUrlError::Host) => Some("has no host, or one that is not spelled as usual"),
+        Ok(_) | Err(_) => Some(
             "is `https://host`, with a port and a path if need be; no user, query, fragment or white space",
-        );
+        ),
     }
-    None
 }

@@ -1,18 +1,14 @@
 //! Jobs: long work that is answered later, such as an import over HTTP.
 
-use std::str::FromStr;
-
-use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::clock::Time;
-use super::inventory::WordError;
 use super::numbers::spc::Spc;
+use super::words::words;
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
     /// It waits for its turn.
     Queued,
@@ -25,34 +21,14 @@ pub enum JobState {
     Lost,
 }
 
-impl JobState {
+words! {
     /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Lost => "lost",
-        }
-    }
-}
-
-impl FromStr for JobState {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [
-            Self::Queued,
-            Self::Running,
-            Self::Done,
-            Self::Failed,
-            Self::Lost,
-        ]
-        .into_iter()
-        .find(|word| word.as_str() == text)
-        .ok_or(WordError("queued, running, done, failed, lost"))
+    impl FromStr, Serialize for JobState {
+        Queued = "queued",
+        Running = "running",
+        Done = "done",
+        Failed = "failed",
+        Lost = "lost",
     }
 }
 

@@ -7,15 +7,17 @@ pub mod accounts;
 pub mod clock;
 pub mod credentials;
 pub mod decision;
-pub mod hex;
 pub mod inventory;
 pub mod jobs;
 pub mod network;
 pub mod numbers;
+pub mod percent;
 pub mod signing;
 pub mod text;
 pub mod tokens;
+pub mod web_url;
 pub mod webhook;
+pub mod words;
 
 pub use accounts::account::AccountId;
 pub use accounts::dialect::Dialect;

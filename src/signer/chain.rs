@@ -8,7 +8,6 @@ use openssl::sha::sha256;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
-use crate::domain::hex::hex;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
 use crate::domain::{Spc, Time};
 
@@ -53,7 +52,7 @@ impl Chain {
             leaf,
             leaf_key_der,
             issuers,
-            name: hex(&sha256(&published)),
+            name: hex::encode(sha256(&published)),
             pem: published.into(),
         })
     }

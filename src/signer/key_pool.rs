@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
 use openssl::pkey::{PKey, Public};
 use openssl::sha::sha256;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::error::{HsmError, SignerError};
@@ -160,7 +161,7 @@ impl fmt::Debug for PooledKey {
 /// The threads end by themselves, when the device lets go of them: one that hangs in it cannot be called back.
 impl Drop for PooledKey {
     fn drop(&mut self) {
-        lock(&self.watch.waiting).closed = true;
+        self.watch.waiting.lock().closed = true;
         self.watch.changed.notify_all();
     }
 }
@@ -176,7 +177,7 @@ impl Worker {
     fn serve(&mut self, jobs: &Mutex<Receiver<Job>>) {
         loop {
             // The lock is held while waiting: another thread that waits for a job may as well wait for the lock.
-            let job = lock(jobs).recv();
+            let job = jobs.lock().recv();
             let Ok(job) = job else { return };
             // Nobody waits for it any more.
             if job.deadline <= Instant::now() || job.reply.is_answered() {
@@ -228,13 +229,14 @@ impl Worker {
 impl Reply {
     fn is_answered(&self) -> bool {
         // Whoever asked may also have gone away.
-        lock(&self.0)
+        self.0
+            .lock()
             .as_ref()
             .is_none_or(oneshot::Sender::is_closed)
     }
 
     fn answer(&self, outcome: Result<Signature, SignerError>) {
-        if let Some(sender) = lock(&self.0).take() {
+        if let Some(sender) = self.0.lock().take() {
             let _ = sender.send(outcome);
         }
     }
@@ -242,13 +244,13 @@ impl Reply {
 
 impl Watch {
     fn add(&self, deadline: Instant, reply: Arc<Reply>) {
-        lock(&self.waiting).replies.push_back((deadline, reply));
+        self.waiting.lock().replies.push_back((deadline, reply));
         self.changed.notify_one();
     }
 
     /// Answers those whose time is over, until the key is dropped.
     fn serve(&self) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         loop {
             let now = Instant::now();
             while let Some((deadline, reply)) = waiting.replies.front() {
@@ -269,14 +271,9 @@ impl Watch {
                 .map_or(Duration::from_secs(60), |(deadline, _)| {
                     deadline.saturating_duration_since(now)
                 });
-            let woken = self.changed.wait_timeout(waiting, next);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut waiting, next);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SignerError> {

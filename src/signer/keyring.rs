@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::key::warn_if_open_to_others;
 use super::pkcs11::{KeyUri, Pkcs11};
@@ -122,7 +124,7 @@ impl Keyring {
     /// Looks at everything. Blocks: it reads files, and may ask a module of hardware.
     #[must_use]
     pub fn scan(&self, at: Time, patience: ScanMode) -> ScanResult {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock();
         let mut found = ScanResult::default();
         let mut keys = self.sources.keys.clone();
         let mut chains = Vec::new();

@@ -18,7 +18,6 @@ use crate::domain::accounts::account::LifetimeMode;
 use crate::domain::clock::Time;
 use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::decision::{self, Decision, Facts, Question, Standing};
-use crate::domain::hex::hex;
 use crate::domain::inventory::RowRef;
 use crate::domain::signing::chain::Candidate;
 use crate::domain::tokens::grant::{Grant, Jti, Justification};
@@ -192,7 +191,7 @@ impl Order {
 fn shortened(tkvalue: &str) -> String {
     match tkvalue.get(..LONGEST_REFUSED) {
         Some(start) if tkvalue.len() > LONGEST_REFUSED => {
-            let digest = hex(&Sha256::digest(tkvalue));
+            let digest = hex::encode(Sha256::digest(tkvalue));
             format!("{start}.. ({} characters, SHA-256 {digest})", tkvalue.len())
         }
         Some(_) | None => tkvalue.to_owned(),

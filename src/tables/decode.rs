@@ -8,7 +8,6 @@ use std::io::Read;
 use sha2::{Digest as _, Sha256};
 
 use super::error::TableError;
-use crate::domain::hex::hex;
 
 const CHUNK: usize = 64 * 1024;
 
@@ -88,7 +87,7 @@ impl<R: Read> Clean<R> {
     }
 
     pub fn digested(self) -> Digested {
-        let sha256 = hex(&self.hash.finalize());
+        let sha256 = hex::encode(self.hash.finalize());
         Digested {
             bytes: self.bytes,
             sha256,

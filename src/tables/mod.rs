@@ -13,9 +13,7 @@ mod lines;
 mod rows;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::Read;
-use std::str::FromStr;
 
 pub use draft::{AllocationRow, DelegationRow, ExclusionRow};
 pub use draft::{Coverage, Holding, Holdings, Note, ParsedTable, Row, TableContent, TableSummary};
@@ -24,7 +22,7 @@ pub use lines::Progress;
 
 use crate::domain::Spc;
 use crate::domain::clock::Time;
-use crate::domain::inventory::WordError;
+use crate::domain::words::words;
 use fields::Ocns;
 use formats::{
     allocations, arcep_majnum, delegations, exclusions, nanp_blocks, nanpa_codes, nanpa_thousands,
@@ -46,32 +44,20 @@ pub enum Format {
     Exclusions,
 }
 
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NanpBlocks,
-        Self::NanpaThousands,
-        Self::NanpaCodes,
-        Self::ArcepMajnum,
-        Self::Allocations,
-        Self::Delegations,
-        Self::Exclusions,
-    ];
-
+words! {
     /// The word of the commands and of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NanpBlocks => "nanp-blocks",
-            Self::NanpaThousands => "nanpa-thousands",
-            Self::NanpaCodes => "nanpa-codes",
-            Self::ArcepMajnum => "arcep-majnum",
-            Self::Allocations => "allocations",
-            Self::Delegations => "delegations",
-            Self::Exclusions => "exclusions",
-        }
+    impl Display, FromStr for Format {
+        NanpBlocks = "nanp-blocks",
+        NanpaThousands = "nanpa-thousands",
+        NanpaCodes = "nanpa-codes",
+        ArcepMajnum = "arcep-majnum",
+        Allocations = "allocations",
+        Delegations = "delegations",
+        Exclusions = "exclusions",
     }
+}
 
+impl Format {
     /// Whether it lists all carriers, so that the import has to say which of them are ours.
     #[must_use]
     pub const fn lists_everybody(self) -> bool {
@@ -79,25 +65,6 @@ impl Format {
             Self::NanpBlocks | Self::NanpaThousands | Self::NanpaCodes | Self::ArcepMajnum => true,
             Self::Allocations | Self::Delegations | Self::Exclusions => false,
         }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.as_str() == text)
-            .ok_or(WordError(
-                "nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations, exclusions",
-            ))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::jws::JwsError;
+use crate::domain::words::words;
 
 /// What each step of RFC 9448 §6 looks at, by its number; 0 stands for the reading before them.
 const TITLES: [&str; 10] = [
@@ -22,8 +23,7 @@ const TITLES: [&str; 10] = [
 ];
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepOutcome {
     Passed,
     Failed,
@@ -31,15 +31,12 @@ pub enum StepOutcome {
     Skipped,
 }
 
-impl StepOutcome {
+words! {
     /// The word of the report.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
+    impl Serialize for StepOutcome {
+        Passed = "passed",
+        Failed = "failed",
+        Skipped = "skipped",
     }
 }
 

@@ -3,11 +3,12 @@
 //! others only while the targets of many accounts are slow at once.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::send::Sender;
@@ -136,10 +137,7 @@ struct Teller {
 impl Teller {
     fn work_off(&self, assigned: &Mutex<Receiver<Assignment>>, free: &Channel<Wake>) {
         loop {
-            let next = assigned
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
+            let next = assigned.lock().recv();
             let Ok(assignment) = next else { return };
             self.tell(assignment);
             if free.send(Wake::Free).is_err() {

@@ -152,7 +152,7 @@ impl House {
         for n in 0..1_000.min(keys) {
             house
                 .callers
-                .prove(&offered(n), Uuid::nil())
+                .authenticate(&offered(n), Uuid::nil())
                 .expect("a caller");
         }
         house
@@ -269,7 +269,7 @@ async fn one(
 ) {
     let account = account(account_number);
     let caller = if checked {
-        let recalled = callers.recall(&offered(key), Uuid::nil());
+        let recalled = callers.authenticate_cached(&offered(key), Uuid::nil());
         // Not long enough ago, or never asked before.
         recalled.unwrap_or_else(|| {
             callers
@@ -337,7 +337,7 @@ fn fill(url: &str, keys: u64, accounts: u64) {
     let pepper = PKey::hmac(&PEPPER).expect("a key");
     let mut hmac = Hmac::new(MessageDigest::sha256(), &pepper).expect("HMAC");
     let hash = hmac.sign_oneshot_to_vec(SECRET.as_bytes()).expect("a hash");
-    let hash = tn_authority::domain::hex::hex(&hash);
+    let hash = hex::encode(hash);
     let held = format!(
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
          VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {first}, {last}, 10000, 'block', 0, 0);"

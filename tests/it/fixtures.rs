@@ -33,9 +33,5 @@ pub fn member<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 pub fn hex(text: &str) -> Vec<u8> {
-    let digit = |b: u8| u8::try_from(char::from(b).to_digit(16).expect("hex")).expect("a nibble");
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
+    hex::decode(text).expect("hex")
 }

@@ -240,12 +240,7 @@ fn a_broken_chain_is_refused() {
 
 #[test]
 fn a_certificate_that_may_not_sign_is_refused() {
-    let malformed = |hex: &str| {
-        let der = (0..hex.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hex"));
-        Some(der.collect::<Vec<u8>>())
-    };
+    let malformed = |text: &str| Some(hex::decode(text).expect("hex"));
     let number = TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTE4MjQ").expect("a list");
     let (good, absent) = (
         wanted(),

@@ -7,13 +7,14 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -100,7 +101,7 @@ impl Jobs {
     /// # Errors
     /// What the system says if there can be no thread.
     pub fn start(&self) -> std::io::Result<()> {
-        let mut worker = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = self.work.lock();
         let Some(waiting) = worker.waiting.take() else {
             return Ok(());
         };
@@ -203,7 +204,7 @@ impl Jobs {
             file,
             _place: place,
         };
-        let worker = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let worker = self.work.lock();
         let queue = worker.queue.as_ref().ok_or_else(stopping)?;
         queue.send(work).map_err(|_| stopping())?;
         Ok(job)
@@ -221,7 +222,7 @@ impl Jobs {
     /// waited for. Takes no more jobs.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        let mut worker = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = self.work.lock();
         drop(worker.queue.take());
         if let Some(thread) = worker.thread.take() {
             let _ = thread.join();

@@ -1,7 +1,8 @@
 //! The set of policies in force, which another set replaces while decisions are made; and its traces in the audit trail.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::Policy;
@@ -27,11 +28,11 @@ impl ActivePolicySet {
     /// The set that is in force now. Waits for nobody longer than it takes to copy a pointer.
     #[must_use]
     pub fn in_force(&self) -> Arc<Policy> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     fn replace(&self, policy: Policy) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        *self.0.write() = Arc::new(policy);
     }
 }
 

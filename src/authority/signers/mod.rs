@@ -7,9 +7,11 @@ mod agreement;
 mod rotation;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
 
 use super::scope::Scope;
 use super::{Action, Authority, ChangeError};
@@ -156,7 +158,7 @@ impl Signers {
     }
 
     fn may_ask(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked.lock();
         let recently = asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
         if !recently {
             *asked = Some(Instant::now());
@@ -169,16 +171,13 @@ impl Signers {
     }
 
     fn standing(&self) -> Arc<SignerSnapshot> {
-        let standing = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.standing.read();
         Arc::clone(&standing)
     }
 
     /// Puts a new standing in the place of an older one.
     fn replace(&self, new: SignerSnapshot) {
-        let mut standing = self
-            .standing
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.standing.write();
         if standing.turn <= new.turn {
             *standing = Arc::new(new);
         }

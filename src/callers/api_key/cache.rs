@@ -1,31 +1,24 @@
 //! What was read of API keys not long ago. Only for what a transaction decides, which looks at the key again: what is stale
 //! here lets nobody do anything.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openssl::memcmp;
 use openssl::sha::sha256;
+use quick_cache::sync::Cache;
 
 use crate::store::KeptApiKey;
 
 /// How long a key is remembered. Until then whoever has a key that has ended may still be told that its request is
 /// malformed, and nothing else.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How many keys are remembered, at least; and at most twice as many. Some 300 bytes each.
-const MOST: usize = 100_000;
+/// How many keys are remembered, some 300 bytes each. When there are more, those go that were not used again.
+const MOST: usize = 200_000;
 
-/// Keys that proved somebody, by the number of their id: the recent ones, and those before them. When there are too many
-/// recent ones, those before are forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<Generations>);
-
-#[derive(Debug, Default)]
-struct Generations {
-    recent: HashMap<u64, Remembered>,
-    before: HashMap<u64, Remembered>,
-}
+/// Keys that proved somebody, by the number of their id.
+#[derive(Debug)]
+pub(super) struct Memory(Cache<u64, Remembered>);
 
 /// A key as it was read, and which of its secrets was shown then. The keyed hash of what the database has takes several
 /// times as long as this digest, of 256 random bits, which stays in memory.
@@ -62,37 +55,84 @@ impl Memory {
             digest: sha256(shown.as_bytes()),
             read: Instant::now(),
         };
-        self.lock().keep(number, remembered);
+        self.0.insert(number, remembered);
     }
 
     pub(super) fn recall(&self, number: u64) -> Option<Remembered> {
-        let mut generations = self.lock();
-        let found = if let Some(found) = generations.recent.get(&number) {
-            found.clone()
-        } else {
-            let found = generations.before.remove(&number)?;
-            generations.keep(number, found.clone());
-            found
-        };
+        let found = self.0.get(&number)?;
         (found.read.elapsed() < LONGEST).then_some(found)
     }
 
     pub(super) fn forget(&self, number: u64) {
-        let mut generations = self.lock();
-        generations.recent.remove(&number);
-        generations.before.remove(&number);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.remove(&number);
     }
 }
 
-impl Generations {
-    fn keep(&mut self, number: u64, one: Remembered) {
-        if self.recent.len() >= MOST {
-            self.before = std::mem::take(&mut self.recent);
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Cache::new(MOST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Role;
+    use crate::domain::clock::from_unix;
+    use crate::domain::credentials::api_key::{ApiKey, KeyValidity};
+
+    fn key() -> KeptApiKey {
+        KeptApiKey {
+            key: ApiKey {
+                id: "key".to_owned(),
+                role: Role::Portal,
+                accounts: Vec::new(),
+                label: String::new(),
+                created_at: from_unix(0),
+                allow_from: Vec::new(),
+                validity: KeyValidity {
+                    expires_at: None,
+                    revoked_at: None,
+                    secret: 1,
+                    previous_until: None,
+                },
+                rotated_at: None,
+                last_used_at: None,
+            },
+            secret_hash: Vec::new(),
+            previous_hash: None,
         }
-        self.recent.insert(number, one);
+    }
+
+    #[test]
+    fn a_flood_leaves_keys_in_use_where_they_are() {
+        const HOT: u64 = 50;
+        let memory = Memory::default();
+        for number in 0..HOT {
+            memory.keep(number, key(), 1, "secret");
+        }
+        for number in HOT..2 * MOST as u64 {
+            if number % 1_024 == 0 {
+                let in_use = (0..HOT).all(|number| memory.recall(number).is_some());
+                assert!(in_use, "after {number}");
+            }
+            memory.keep(number, key(), 1, "secret");
+        }
+        assert!(memory.0.len() <= MOST, "{}", memory.0.len());
+    }
+
+    #[test]
+    fn a_key_is_remembered_for_a_while() {
+        let memory = Memory::default();
+        memory.keep(7, key(), 1, "secret");
+        let mut known = memory.recall(7).expect("a key");
+        assert!(known.is_for("secret") && !known.is_for("another"));
+        assert!(memory.recall(8).is_none());
+        memory.forget(7);
+        assert!(memory.recall(7).is_none());
+
+        known.read = Instant::now().checked_sub(LONGEST).expect("uptime");
+        memory.0.insert(7, known);
+        assert!(memory.recall(7).is_none(), "it was read too long ago");
     }
 }

@@ -1,7 +1,8 @@
 //! When keys were last used: gathered in memory, and written now and then, so that a use costs no write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::{ApiKeys, ID_LENGTH};
 use crate::domain::Time;
@@ -22,7 +23,7 @@ impl Uses {
     }
 
     fn put_back(&self, uses: impl IntoIterator<Item = (u64, i64)>) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.lock();
         for (number, at) in uses {
             if noted.len() < MOST || noted.contains_key(&number) {
                 let latest = noted.entry(number).or_insert(at);
@@ -32,7 +33,7 @@ impl Uses {
     }
 
     fn take(&self) -> Vec<(u64, i64)> {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.lock();
         noted.drain().collect()
     }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::dialect::Dialect;
 use crate::domain::clock::Time;
+use crate::domain::words::words;
 
 /// Why a text is not an account's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -116,38 +117,11 @@ pub enum LifetimeMode {
     GrantHorizon,
 }
 
-impl LifetimeMode {
+words! {
     /// The word of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proof => "proof",
-            Self::GrantHorizon => "grant-horizon",
-        }
-    }
-}
-
-/// A word that is no mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected proof or grant-horizon")]
-pub struct LifetimeModeError;
-
-impl FromStr for LifetimeMode {
-    type Err = LifetimeModeError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Proof, Self::GrantHorizon]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or(LifetimeModeError)
-    }
-}
-
-impl<'de> Deserialize<'de> for LifetimeMode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+    impl FromStr, Deserialize for LifetimeMode {
+        Proof = "proof",
+        GrantHorizon = "grant-horizon",
     }
 }
 

@@ -1,11 +1,7 @@
 //! How strictly an account's requests are read. Strict by default; some older CAs, and the clients made for them, write
 //! some things in another way, and compare what they get with what they wrote.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use thiserror::Error;
+use crate::domain::words::words;
 
 /// How strictly an account's requests are read, and what its tokens may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -20,51 +16,10 @@ pub enum Dialect {
     Legacy,
 }
 
-impl Dialect {
-    /// All dialects.
-    pub const ALL: [Self; 2] = [Self::Strict, Self::Legacy];
-
+words! {
     /// The word of the API and the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Legacy => "legacy",
-        }
-    }
-}
-
-/// A word that is no dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected strict or legacy")]
-pub struct DialectError;
-
-impl FromStr for Dialect {
-    type Err = DialectError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|dialect| dialect.as_str() == text)
-            .ok_or(DialectError)
-    }
-}
-
-impl fmt::Display for Dialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Dialect {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Dialect {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+    impl Display, FromStr, Serialize, Deserialize for Dialect {
+        Strict = "strict",
+        Legacy = "legacy",
     }
 }

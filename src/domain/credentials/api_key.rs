@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::caller::Role;
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::network::cidr::Network;
+use crate::domain::words::words;
 
 /// An API key. Its id, role, accounts and networks stay as they were made: whoever needs others makes another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +52,13 @@ pub enum Ended {
     Rotated,
 }
 
-impl Ended {
+words! {
     /// The word of the log, the metrics and the audit trail. Callers are not told.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-            Self::Rotated => "rotated",
-        }
+    for Ended {
+        Unknown = "unknown",
+        Revoked = "revoked",
+        Expired = "expired",
+        Rotated = "rotated",
     }
 }
 
@@ -115,21 +112,12 @@ impl ApiKey {
     }
 }
 
-impl KeyState {
+words! {
     /// The word of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl Serialize for KeyState {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+    impl Serialize for KeyState {
+        Active = "active",
+        Expired = "expired",
+        Revoked = "revoked",
     }
 }
 

@@ -1,14 +1,14 @@
 //! Who is asking, once it is proven.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
+use crate::domain::words::{listed, words};
 
 /// What a caller may do in general; a policy decides in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,37 +29,18 @@ pub enum Role {
 
 /// A text that names no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a role is admin, provisioner, portal, account, auditor or renewer")]
+#[error("a role is {}", listed(&Role::WORDS))]
 pub struct RoleError;
 
-impl Role {
-    /// All roles.
-    pub const ALL: [Self; 6] = [
-        Self::Admin,
-        Self::Provisioner,
-        Self::Portal,
-        Self::Account,
-        Self::Auditor,
-        Self::Renewer,
-    ];
-
+words! {
     /// The word of the commands, the policies and the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Provisioner => "provisioner",
-            Self::Portal => "portal",
-            Self::Account => "account",
-            Self::Auditor => "auditor",
-            Self::Renewer => "renewer",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    impl Display, Serialize for Role {
+        Admin = "admin",
+        Provisioner = "provisioner",
+        Portal = "portal",
+        Account = "account",
+        Auditor = "auditor",
+        Renewer = "renewer",
     }
 }
 
@@ -67,8 +48,7 @@ impl FromStr for Role {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|role| role.as_str() == text).ok_or(RoleError)
+        Self::from_word(text).ok_or(RoleError)
     }
 }
 
@@ -77,12 +57,6 @@ impl<'de> Deserialize<'de> for Role {
         String::deserialize(deserializer)?
             .parse()
             .map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for Role {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -1,16 +1,16 @@
 //! The signature algorithms of access tokens (RFC 7518 §3.1, RFC 8037).
 
-use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::words::{listed, words};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 /// A text that names no algorithm that may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "an algorithm of access tokens is ES256, ES384, RS256, PS256 or EdDSA; `none` and those with a shared secret (HS256 and \
-     the like) are never taken"
+    "an algorithm of access tokens is {}; `none` and those with a shared secret (HS256 and the like) are never taken",
+    listed(&Algorithm::WORDS)
 )]
 pub struct AlgorithmError;
 
@@ -26,32 +26,14 @@ pub enum Algorithm {
     EdDsa,
 }
 
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Es256,
-        Self::Es384,
-        Self::Rs256,
-        Self::Ps256,
-        Self::EdDsa,
-    ];
-
+words! {
     /// The value of `alg`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    impl Display for Algorithm {
+        Es256 = "ES256",
+        Es384 = "ES384",
+        Rs256 = "RS256",
+        Ps256 = "PS256",
+        EdDsa = "EdDSA",
     }
 }
 
@@ -59,9 +41,7 @@ impl FromStr for Algorithm {
     type Err = AlgorithmError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|algorithm| algorithm.as_str() == text)
-            .ok_or(AlgorithmError)
+        Self::from_word(text).ok_or(AlgorithmError)
     }
 }
 

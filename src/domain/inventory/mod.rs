@@ -7,10 +7,8 @@ pub mod window;
 pub mod withdrawal;
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use uuid::Uuid;
 
 use super::accounts::account::AccountId;
@@ -18,6 +16,7 @@ use super::clock::Time;
 use super::inventory::window::Window;
 use super::numbers::number::NumberRange;
 use super::numbers::spc::Spc;
+use crate::domain::words::words;
 
 /// One version of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,11 +39,6 @@ pub struct Belief {
     pub superseded_at: Option<Time>,
 }
 
-/// A text that is none of the words that the API knows here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected one of {0}")]
-pub struct WordError(pub(crate) &'static str);
-
 /// Why the carrier holds numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,27 +53,13 @@ pub enum Basis {
     TollFree,
 }
 
-impl Basis {
+words! {
     /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Code => "code",
-            Self::PortedIn => "ported-in",
-            Self::TollFree => "toll-free",
-        }
-    }
-}
-
-impl FromStr for Basis {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Block, Self::Code, Self::PortedIn, Self::TollFree]
-            .into_iter()
-            .find(|word| word.as_str() == text)
-            .ok_or(WordError("block, code, ported-in, toll-free"))
+    impl FromStr for Basis {
+        Block = "block",
+        Code = "code",
+        PortedIn = "ported-in",
+        TollFree = "toll-free",
     }
 }
 
@@ -97,37 +77,14 @@ pub enum Reason {
     Reserved,
 }
 
-impl Reason {
+words! {
     /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PortedOut => "ported-out",
-            Self::Contaminated => "contaminated",
-            Self::Aging => "aging",
-            Self::Suspended => "suspended",
-            Self::Reserved => "reserved",
-        }
-    }
-}
-
-impl FromStr for Reason {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let words = [
-            Self::PortedOut,
-            Self::Contaminated,
-            Self::Aging,
-            Self::Suspended,
-            Self::Reserved,
-        ];
-        words
-            .into_iter()
-            .find(|word| word.as_str() == text)
-            .ok_or(WordError(
-                "ported-out, contaminated, aging, suspended, reserved",
-            ))
+    impl FromStr for Reason {
+        PortedOut = "ported-out",
+        Contaminated = "contaminated",
+        Aging = "aging",
+        Suspended = "suspended",
+        Reserved = "reserved",
     }
 }
 

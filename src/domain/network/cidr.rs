@@ -1,9 +1,10 @@
 //! Networks of the Internet Protocol: where an API key may be used from, and where proxies are.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -22,10 +23,7 @@ pub enum NetworkError {
 
 /// A network (RFC 4632 §3.1, RFC 4291 §2.3): an address whose bits behind the prefix are all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// How many networks one API key may be bound to.
@@ -35,26 +33,8 @@ impl Network {
     /// both, is an IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                masked_v4(own, self.prefix) == masked_v4(other, self.prefix)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                masked_v6(own, self.prefix) == masked_v6(other, self.prefix)
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
-}
-
-fn masked_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32)));
-    Ipv4Addr::from_bits(address.to_bits() & mask.unwrap_or(0))
-}
-
-fn masked_v6(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128)));
-    Ipv6Addr::from_bits(address.to_bits() & mask.unwrap_or(0))
 }
 
 impl FromStr for Network {
@@ -62,28 +42,19 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (address, prefix) = text.split_once('/').ok_or(NetworkError::Syntax)?;
+        // Not the parser of `ipnet`: it takes 192.0.02.0, where others read the 02 as octal.
         let address: IpAddr = address.parse().map_err(|_| NetworkError::Syntax)?;
-        let digits = prefix.bytes().all(|b| b.is_ascii_digit());
+        let length: u8 = prefix.parse().map_err(|_| NetworkError::Syntax)?;
         // `u8` also reads a sign, and `/024` is written by nobody who means 24.
-        if !digits || (prefix.len() > 1 && prefix.starts_with('0')) {
+        if length.to_string() != prefix {
             return Err(NetworkError::Syntax);
         }
-        let prefix: u8 = prefix.parse().map_err(|_| NetworkError::Syntax)?;
-        let (most, start) = match address {
-            IpAddr::V4(address) => (32, IpAddr::V4(masked_v4(address, prefix))),
-            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
-                return Err(NetworkError::Mapped);
-            }
-            IpAddr::V6(address) => (128, IpAddr::V6(masked_v6(address, prefix))),
-        };
-        if prefix > most {
-            return Err(NetworkError::Syntax);
+        if address != address.to_canonical() {
+            return Err(NetworkError::Mapped);
         }
-        let network = Self {
-            address: start,
-            prefix,
-        };
-        if start == address {
+        let written = IpNet::new(address, length).map_err(|_| NetworkError::Syntax)?;
+        let network = Self(written.trunc());
+        if network.0 == written {
             Ok(network)
         } else {
             Err(NetworkError::HostBits(network))
@@ -93,7 +64,7 @@ impl FromStr for Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

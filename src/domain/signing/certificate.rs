@@ -13,7 +13,6 @@ use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use crate::domain::clock::{Time, from_unix, rfc3339};
-use crate::domain::hex::hex;
 use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError};
 
 /// `id-pe-TNAuthList`, RFC 8226 Appendix A.
@@ -168,7 +167,7 @@ impl Certificate {
     #[must_use]
     pub fn serial(&self) -> String {
         let bytes = self.inner.tbs_certificate().serial_number().as_bytes();
-        hex(bytes)
+        hex::encode(bytes)
     }
 
     /// The first instant at which the certificate is valid.

@@ -5,6 +5,7 @@
 use crate::domain::clock::Time;
 use crate::domain::decision::denial::Denial;
 use crate::domain::numbers::spc::Spc;
+use crate::domain::words::words;
 
 /// A certificate chain that the replicas publish, and when it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,25 +42,13 @@ pub enum ChainState {
     Retired,
 }
 
-impl ChainState {
-    /// All states, in the order of a chain's life.
-    pub const ALL: [Self; 4] = [Self::Published, Self::Active, Self::Retiring, Self::Retired];
-
+words! {
     /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Active => "active",
-            Self::Retiring => "retiring",
-            Self::Retired => "retired",
-        }
-    }
-
-    /// The state of this word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    for ChainState {
+        Published = "published",
+        Active = "active",
+        Retiring = "retiring",
+        Retired = "retired",
     }
 }
 

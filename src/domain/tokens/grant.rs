@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::fingerprint::Fingerprint;
@@ -12,6 +12,7 @@ use crate::domain::accounts::dialect::Dialect;
 use crate::domain::clock::Time;
 use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::inventory::RowRef;
+use crate::domain::words::words;
 
 /// The id of a token (RFC 7519 §4.1.7): unique among all issuers but for a negligible chance.
 ///
@@ -92,24 +93,12 @@ pub enum GrantState {
     Withdrawn,
 }
 
-impl GrantState {
-    /// All states, for whoever lists them.
-    pub const ALL: [Self; 3] = [Self::Active, Self::Expired, Self::Withdrawn];
-
+words! {
     /// The word of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-}
-
-impl Serialize for GrantState {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+    impl Serialize for GrantState {
+        Active = "active",
+        Expired = "expired",
+        Withdrawn = "withdrawn",
     }
 }
 

@@ -2,10 +2,7 @@
 //!
 //! A new type is a variant of [`TkType`] and of [`Scope`]; the compiler then names every place that has to know of it.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use thiserror::Error;
 
 use super::claim_constraints::{ClaimConstraints, ClaimConstraintsError, ClaimName};
@@ -14,6 +11,7 @@ use crate::domain::accounts::dialect::Dialect;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::text::strict_encoding::{EncodingError, Spelling};
+use crate::domain::words::words;
 
 /// The token types, which are ACME identifier types too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,44 +24,11 @@ pub enum TkType {
     JwtClaimConstraints,
 }
 
-impl TkType {
-    /// All types.
-    pub const ALL: [Self; 2] = [Self::TnAuthList, Self::JwtClaimConstraints];
-
+words! {
     /// The word of the standards.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TnAuthList => "TNAuthList",
-            Self::JwtClaimConstraints => "JWTClaimConstraints",
-        }
-    }
-}
-
-/// A word that names no token type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected TNAuthList or JWTClaimConstraints")]
-pub struct TkTypeError;
-
-impl FromStr for TkType {
-    type Err = TkTypeError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|tktype| tktype.as_str() == text)
-            .ok_or(TkTypeError)
-    }
-}
-
-impl fmt::Display for TkType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for TkType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+    impl Display, FromStr, Serialize for TkType {
+        TnAuthList = "TNAuthList",
+        JwtClaimConstraints = "JWTClaimConstraints",
     }
 }
 

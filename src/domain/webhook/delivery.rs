@@ -1,15 +1,11 @@
 //! Deliveries: what one is, and how often it is tried.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::TimeDelta;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::EventKind;
 use crate::domain::clock::Time;
-use crate::domain::inventory::WordError;
+use crate::domain::words::words;
 
 /// How often a delivery is tried at most.
 const MOST_ATTEMPTS: i32 = 15;
@@ -31,32 +27,12 @@ pub enum DeliveryState {
     Dead,
 }
 
-impl DeliveryState {
+words! {
     /// The word of the API and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
-    }
-}
-
-impl FromStr for DeliveryState {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Pending, Self::Delivered, Self::Dead]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(WordError("pending, delivered, dead"))
-    }
-}
-
-impl Serialize for DeliveryState {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+    impl FromStr, Serialize for DeliveryState {
+        Pending = "pending",
+        Delivered = "delivered",
+        Dead = "dead",
     }
 }
 
@@ -106,24 +82,15 @@ pub enum DeliveryFailure {
     Protocol,
 }
 
-impl DeliveryFailure {
+words! {
     /// The word of the delivery log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RefusedAddress => "refused-address",
-            Self::NoAddress => "no-address",
-            Self::Timeout => "timeout",
-            Self::Connection => "connection",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
-impl fmt::Display for DeliveryFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    impl Display for DeliveryFailure {
+        RefusedAddress = "refused-address",
+        NoAddress = "no-address",
+        Timeout = "timeout",
+        Connection = "connection",
+        Tls = "tls",
+        Protocol = "protocol",
     }
 }
 

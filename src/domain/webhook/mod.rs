@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::accounts::account::AccountId;
 use super::clock::Time;
-use super::inventory::WordError;
+use super::web_url::{WebUrl, WebUrlError};
+use crate::domain::words::words;
 
 /// The longest URL of a target.
 const LONGEST_URL: usize = 2_048;
@@ -28,34 +29,10 @@ pub enum EventKind {
     GrantsWithdrawn,
 }
 
-impl EventKind {
-    /// All kinds.
-    pub const ALL: [Self; 1] = [Self::GrantsWithdrawn];
-
+words! {
     /// The word of the API, of the events and of the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GrantsWithdrawn => "grants.withdrawn",
-        }
-    }
-}
-
-impl FromStr for EventKind {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.as_str() == text)
-            .ok_or(WordError("grants.withdrawn"))
-    }
-}
-
-impl<'de> Deserialize<'de> for EventKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+    impl FromStr, Deserialize for EventKind {
+        GrantsWithdrawn = "grants.withdrawn",
     }
 }
 
@@ -114,30 +91,45 @@ impl FromStr for TargetUrl {
         if text.len() > LONGEST_URL || !text.bytes().all(printable) {
             return Err(TargetUrlError::Text);
         }
-        let rest = text
-            .strip_prefix("https://")
-            .ok_or(TargetUrlError::Scheme)?;
-        if rest.contains('#') {
+        let url: WebUrl = text.parse()?;
+        if !url.is_https() {
+            return Err(TargetUrlError::Scheme);
+        }
+        if url.has_fragment() {
             return Err(TargetUrlError::Fragment);
         }
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        if authority.contains('@') {
-            return Err(TargetUrlError::UserInfo);
+        if !matches!(url.port(), Some(443 | 1024..)) {
+            return Err(TargetUrlError::Port);
         }
-        let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-            let (host, port) = rest.split_once(']').ok_or(TargetUrlError::Host)?;
-            let address = host.parse().map_err(|_| TargetUrlError::Host)?;
-            (Host::Address(IpAddr::V6(address)), port)
-        } else {
-            let end = authority.find(':').unwrap_or(authority.len());
-            let (host, port) = authority.split_at(end);
-            (self::host(host)?, port)
+        // In lower case, so that the target has one name in logs and lists.
+        let is_written = |name: &str| {
+            let rest = text.strip_prefix("https://");
+            rest.is_some_and(|rest| rest.starts_with(name))
         };
-        must_be_a_port(port)?;
+        let host = match url.host() {
+            Some(url::Host::Domain(name)) if is_full_name(name) && is_written(name) => {
+                Host::Name(name.to_owned())
+            }
+            Some(url::Host::Domain(_)) | None => return Err(TargetUrlError::Host),
+            Some(url::Host::Ipv4(address)) => Host::Address(address.into()),
+            Some(url::Host::Ipv6(address)) => Host::Address(address.into()),
+        };
         Ok(Self {
             text: text.to_owned(),
             host,
         })
+    }
+}
+
+impl From<WebUrlError> for TargetUrlError {
+    fn from(error: WebUrlError) -> Self {
+        match error {
+            WebUrlError::Text => Self::Text,
+            WebUrlError::Scheme => Self::Scheme,
+            WebUrlError::UserInfo => Self::UserInfo,
+            WebUrlError::Port => Self::Port,
+            WebUrlError::Host => Self::Host,
+        }
     }
 }
 
@@ -149,38 +141,20 @@ impl<'de> Deserialize<'de> for TargetUrl {
     }
 }
 
-/// A name or an address. What other software may read as an address is no name: `2130706433`, `0x7f.1`, `127.1`.
-fn host(text: &str) -> Result<Host, TargetUrlError> {
-    let labels: Vec<&str> = text.split('.').collect();
-    let last = labels.last().copied().unwrap_or_default();
-    if last.starts_with(|c: char| c.is_ascii_digit()) {
-        let address = text.parse().map_err(|_| TargetUrlError::Host)?;
-        return Ok(Host::Address(IpAddr::V4(address)));
-    }
-    let is_label = |label: &&str| {
+/// A full name of letters, digits and hyphens (RFC 1123 §2.1), whose last label no software takes for a number.
+fn is_full_name(name: &str) -> bool {
+    let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
             && label
                 .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    if labels.len() < 2 || text.len() > 253 || !labels.iter().all(is_label) {
-        return Err(TargetUrlError::Host);
-    }
-    Ok(Host::Name(text.to_owned()))
-}
-
-fn must_be_a_port(text: &str) -> Result<(), TargetUrlError> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let digits = text.strip_prefix(':').filter(|port| !port.starts_with('0'));
-    let digits = digits.filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    match digits.and_then(|port| port.parse::<u16>().ok()) {
-        Some(443 | 1024..) => Ok(()),
-        Some(_) | None => Err(TargetUrlError::Port),
-    }
+    let last = name.rsplit_once('.').map(|(_, last)| last);
+    name.len() <= 253
+        && name.split('.').all(is_label)
+        && last.is_some_and(|last| !last.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A subscription.
@@ -231,6 +205,9 @@ mod tests {
             "https://[2606:4700::1111]:443/x",
             "https://xn--bcher-kva.example/",
             "https://127.0.0.1/",
+            "https://[::FFFF:127.0.0.1]/",
+            "https://hooks.example.com?x=@:/..",
+            "https://hooks.example.com/a/../%zz",
         ] {
             assert!(good.parse::<TargetUrl>().is_ok(), "{good}");
         }
@@ -267,7 +244,14 @@ mod tests {
             ("https://hooks.example.com./", TargetUrlError::Host),
             ("https://hooks..example.com/", TargetUrlError::Host),
             ("https://Hooks.example.com/", TargetUrlError::Host),
+            (
+                "https://Hooks.example.com/hooks.example.com",
+                TargetUrlError::Host,
+            ),
             ("https://hooks_.example.com/", TargetUrlError::Host),
+            ("https://hooks.1example/", TargetUrlError::Host),
+            ("https://hooks.example.com\u{ff0f}", TargetUrlError::Text),
+            ("https://xn--a.example/", TargetUrlError::Host),
             ("https://-a.example.com/", TargetUrlError::Host),
             ("https://%31%32%37.0.0.1/", TargetUrlError::Host),
             ("https://[::1/", TargetUrlError::Host),

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
+use parking_lot::Mutex;
 
 use super::device;
 use super::uri::KeyUri;
@@ -50,7 +51,7 @@ impl Library {
     /// The module of this path.
     pub(super) fn get(path: &Path) -> Result<Arc<Self>, HsmError> {
         static KNOWN: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-        let mut known = lock(&KNOWN);
+        let mut known = KNOWN.lock();
         if let Some(library) = known.get(path) {
             return Ok(Arc::clone(library));
         }
@@ -80,7 +81,7 @@ impl Library {
         was_there: bool,
         mut find: impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
     ) -> Result<Seat, HsmError> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let open = match self.try_open(uri, to_write, &mut find) {
             Err(HsmError::Device(_))
                 if (was_there || !state.is_used()) && self.start_anew(&mut state) =>
@@ -130,9 +131,8 @@ impl Library {
         let mut taken = Vec::new();
         for seat in &seats {
             match seat.try_lock() {
-                Ok(seat) => taken.push(seat),
-                Err(TryLockError::Poisoned(seat)) => taken.push(seat.into_inner()),
-                Err(TryLockError::WouldBlock) => return false,
+                Some(seat) => taken.push(seat),
+                None => return false,
             }
         }
         for mut seat in taken {
@@ -157,11 +157,7 @@ impl State {
     /// Whether any session is open. One that is signing is.
     fn is_used(&self) -> bool {
         let mut seats = self.seats.iter().filter_map(Weak::upgrade);
-        seats.any(|seat| match seat.try_lock() {
-            Ok(seat) => seat.is_some(),
-            Err(TryLockError::Poisoned(seat)) => seat.into_inner().is_some(),
-            Err(TryLockError::WouldBlock) => true,
-        })
+        seats.any(|seat| seat.try_lock().is_none_or(|seat| seat.is_some()))
     }
 }
 
@@ -171,7 +167,7 @@ impl Seat {
         &self,
         work: impl FnOnce(&Session, ObjectHandle) -> Result<T, HsmError>,
     ) -> Result<T, HsmError> {
-        match &*lock(&self.0) {
+        match &*self.0.lock() {
             Some(open) => work(&open.session, open.key),
             None => Err(HsmError::Device("the session was closed".to_owned())),
         }
@@ -183,8 +179,4 @@ fn initialize(context: &Pkcs11) -> Result<(), ModuleError> {
         Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
         outcome => outcome,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,8 +8,8 @@ mod uri;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -27,6 +27,7 @@ use super::key_pool::{Device, PoolSettings, PooledKey, Session};
 use super::secret::SecretSource;
 use crate::domain::Passphrase;
 use library::{Library, Seat};
+use parking_lot::Mutex;
 
 pub use uri::KeyUri;
 
@@ -127,10 +128,7 @@ impl Token {
         })?;
         let pin = source.read("PIN of the HSM");
         let pin = pin.map_err(|e| HsmError::Device(e.to_string()))?;
-        let mut refused = self
-            .refused_pin
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused_pin.lock();
         if refused.as_ref() == Some(&pin) {
             return Err(HsmError::Pin);
         }

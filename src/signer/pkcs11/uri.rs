@@ -7,6 +7,7 @@ use std::str::FromStr;
 use cryptoki::object::{Attribute, KeyType};
 use cryptoki::slot::TokenInfo;
 
+use crate::domain::percent;
 use crate::signer::error::HsmError;
 use crate::signer::secret::SecretSource;
 
@@ -160,27 +161,14 @@ fn once(seen: bool, name: &str) -> Result<(), HsmError> {
     Ok(())
 }
 
-/// RFC 3986 §2.1: `%` and two hex digits stand for a byte.
+/// A value may be any bytes, written in printable ASCII (RFC 7512 §2.3).
 fn bytes_of(value: &str) -> Result<Vec<u8>, HsmError> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            if !byte.is_ascii_graphic() {
-                return Err(wrong(
-                    "what is no printable ASCII is written as `%` and two hex digits",
-                ));
-            }
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next().unwrap_or(b'?')).to_digit(16);
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(wrong("behind `%` stand two hex digits"));
-        };
-        bytes.extend(u8::try_from(high * 16 + low));
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong(
+            "what is no printable ASCII is written as `%` and two hex digits",
+        ));
     }
-    Ok(bytes)
+    percent::decode(value.as_bytes()).ok_or_else(|| wrong("behind `%` stand two hex digits"))
 }
 
 fn text_of(value: &str) -> Result<String, HsmError> {

@@ -12,7 +12,6 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::clock::Time;
-use crate::domain::hex::hex;
 use crate::domain::tokens::grant::Jti;
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
@@ -40,7 +39,7 @@ impl Attempt {
     /// bulk may take it at once.
     #[must_use]
     pub fn part(&self, place: usize) -> Self {
-        let name = hex(&Sha256::digest(format!("{}/{place}", self.name)));
+        let name = hex::encode(Sha256::digest(format!("{}/{place}", self.name)));
         Self {
             name,
             lease_until: self.at,

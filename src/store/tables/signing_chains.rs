@@ -47,7 +47,7 @@ impl TryFrom<Row> for SigningChain {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let spcs = row.spcs.split(' ').map(str::parse);
-        let noted = ChainState::of(&row.noted);
+        let noted = ChainState::from_word(&row.noted);
         Ok(Self {
             spcs: spcs
                 .collect::<Result<_, _>>()

@@ -5,7 +5,8 @@
 //! tenant may use the whole queue while nobody else needs it, and cannot keep others out of it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A bounded queue with lanes. What was pushed and has to go again is handed back.
 #[derive(Debug)]
@@ -76,10 +77,7 @@ impl<T> FairQueue<T> {
             if state.closed {
                 return None;
             }
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.filled.wait(&mut state);
         }
         Some((0..most).map_while(|_| state.take_one()).collect())
     }
@@ -112,7 +110,7 @@ impl<T> FairQueue<T> {
     }
 
     fn state(&self) -> MutexGuard<'_, QueueState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::fs;
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tn_authority::acme::{
     AccountKey, AcmeError, AcmeSession, CertificateRequest, ChallengeMember, SessionSettings,
     Sleep, TokenWanted, redeem,
@@ -272,7 +273,7 @@ impl Bench {
     /// The tests of this file leave a carrier as it was, so they share it as long as one of them runs.
     fn shared(kind: Kind, single_use: bool) -> Arc<Self> {
         static KNOWN: Mutex<Vec<(Kind, bool, Weak<Bench>)>> = Mutex::new(Vec::new());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = KNOWN.lock();
         known.retain(|(_, _, bench)| bench.strong_count() > 0);
         let alike = known
             .iter()

@@ -9,8 +9,8 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod, SslStream};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tn_authority::domain::{Clock, TnAuthList};
@@ -217,12 +218,14 @@ impl LittleCa {
 
     /// From now on it does this wrong.
     pub fn becomes(&self, faults: Faults) {
-        *lock(&self.shared.faults) = faults;
+        *self.shared.faults.lock() = faults;
     }
 
     /// How often this was asked.
     pub fn asked(&self, name: &str) -> usize {
-        lock(&self.shared.state)
+        self.shared
+            .state
+            .lock()
             .asked
             .iter()
             .filter(|asked| *asked == name)
@@ -230,11 +233,11 @@ impl LittleCa {
     }
 
     pub fn tokens(&self) -> Vec<(String, String)> {
-        lock(&self.shared.state).tokens.clone()
+        self.shared.state.lock().tokens.clone()
     }
 
     pub fn is_canceled(&self) -> bool {
-        lock(&self.shared.state).canceled
+        self.shared.state.lock().canceled
     }
 
     /// A text in the form of a token, which names a chain.
@@ -259,10 +262,6 @@ impl Drop for LittleCa {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     fn serve(&self, mut stream: SslStream<TcpStream>) {
         let Some((path, body)) = read(&mut stream) else {
@@ -285,8 +284,8 @@ impl Shared {
     }
 
     fn answer(&self, name: &str, body: &[u8]) -> Reply {
-        let mut faults = lock(&self.faults);
-        lock(&self.state).asked.push(name.to_owned());
+        let mut faults = self.faults.lock();
+        self.state.lock().asked.push(name.to_owned());
         if let Some((_, time)) = faults.late.filter(|(path, _)| *path == name) {
             drop(faults);
             thread::sleep(time);
@@ -306,7 +305,7 @@ impl Shared {
             json[member] = value;
             reply.body = json.to_string().into_bytes();
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.given += 1;
         let nonce = if faults.one_nonce {
             "one".to_owned()

@@ -1,11 +1,12 @@
 //! Databases for tests: one each, fresh, and gone afterwards.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection as _, PgConnection};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tn_authority::store::{DatabaseUrl, Store};
 
@@ -165,7 +166,7 @@ struct Template(String);
 impl Template {
     fn get() -> Arc<Self> {
         static KNOWN: Mutex<Weak<Template>> = Mutex::new(Weak::new());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = KNOWN.lock();
         if let Some(template) = known.upgrade() {
             return template;
         }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
+use parking_lot::Mutex;
 
 /// Names the file. Without it nothing is kept.
 const FILE: &str = "TN_AUTHORITY_TEST_LOG";
@@ -44,7 +45,7 @@ impl Log for Kept {
         let mut line = format!("{} {}: {}", record.level(), record.target(), record.args());
         let _ = record.key_values().visit(&mut Pairs(&mut line));
         line.push('\n');
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         file.write_all(line.as_bytes()).expect("a line of the log");
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::authority::{Attempt, Repeated, StoreError};
 
@@ -23,7 +25,7 @@ pub(super) struct Turn {
 impl AtWork {
     /// Begins to work on a request, unless another one with its key is under way.
     pub(super) fn enter(self: &Arc<Self>, attempt: &Attempt) -> Result<Turn, StoreError> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.lock();
         if keys.len() >= MOST {
             return Err(StoreError::Busy);
         }
@@ -45,8 +47,6 @@ impl AtWork {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let keys = self.at_work.0.lock();
-        keys.unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.name);
+        self.at_work.0.lock().remove(&self.name);
     }
 }

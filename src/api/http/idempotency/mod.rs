@@ -11,13 +11,14 @@ mod answer;
 pub(super) mod in_flight;
 pub(super) mod openapi;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::rt;
 use actix_web::web::{self, Data};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -25,7 +26,6 @@ use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::authority::{Attempt, By, Repeated, StoreError};
 use crate::callers::{Seal, Seals};
-use crate::domain::hex::hex;
 use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(in crate::api) use answer::Finished;
@@ -87,7 +87,7 @@ impl Digesting {
 
     pub(in crate::api) fn done(self, request: &HttpRequest) {
         if let Some(digest) = self.0 {
-            let digest = BodyDigest(hex(&digest.finalize()));
+            let digest = BodyDigest(hex::encode(digest.finalize()));
             request.extensions_mut().insert(digest);
         }
     }
@@ -127,12 +127,12 @@ where
         let unseen = |error: &dyn ToString| StoreError::Corrupt(error.to_string());
         let answer = answer.map_err(|e| unseen(&e))?;
         let sealed = sealing.close(&answer).map_err(|e| unseen(&e))?;
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *place.lock() = Some(answer);
         Ok(Some(sealed))
     });
     let by = By::again(caller, keyed.attempt.clone(), seal);
     let outcome = verb(by).await.map_err(Into::into);
-    let answer = answered.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = answered.lock();
     match (outcome, &*answer) {
         (Ok(_), Some(answer)) => Ok(answer.response()),
         (Err(problem), Some(answer)) if problem.is_decided() => Ok(answer.response()),
@@ -257,7 +257,7 @@ fn digest(request: &HttpRequest) -> Result<String, Problem> {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    Ok(hex(&digest.finalize()))
+    Ok(hex::encode(digest.finalize()))
 }
 
 /// Encrypts answers to one request.

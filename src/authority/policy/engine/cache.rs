@@ -3,10 +3,8 @@
 //!
 //! The time is a part of each question, and never the same again. It counts only as far as some policy looks at it.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
-
 use cedar_policy::Policy;
+use quick_cache::sync::Cache;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +13,7 @@ use crate::authority::policy::Ruling;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
 
-/// How many answers are kept: some 300 bytes each.
+/// How many answers are kept: some 300 bytes each. When there are more, those go that were not asked for again.
 const MOST: usize = 65_536;
 
 /// SHA-256 of all that an answer follows from.
@@ -25,7 +23,7 @@ type Question = [u8; 32];
 #[derive(Debug)]
 pub(in crate::authority::policy) struct Decided {
     looks: Looks,
-    answers: RwLock<HashMap<Question, Ruling>>,
+    answers: Cache<Question, Ruling>,
 }
 
 impl Decided {
@@ -33,7 +31,7 @@ impl Decided {
     pub(in crate::authority::policy) fn by(looks: Looks) -> Self {
         Self {
             looks,
-            answers: RwLock::default(),
+            answers: Cache::new(MOST),
         }
     }
 
@@ -46,18 +44,12 @@ impl Decided {
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
         let question = self.question(caller, asked);
-        let known = self.answers.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ruling) = known.get(&question) {
-            return ruling.clone();
+        if let Some(ruling) = self.answers.get(&question) {
+            return ruling;
         }
-        drop(known);
         let ruling = decide();
         if !ruling.by.failed() {
-            let mut known = self.answers.write().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= MOST {
-                known.clear();
-            }
-            known.insert(question, ruling.clone());
+            self.answers.insert(question, ruling.clone());
         }
         ruling
     }
@@ -183,4 +175,91 @@ impl Looks {
 fn member(operand: &Value) -> Option<&str> {
     let context = operand.get("left")?.get("Var")?.as_str()? == "context";
     context.then(|| operand.get("attr")?.as_str()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::clock::from_unix;
+    use crate::domain::decision::policy_trace::Deciding;
+    use crate::domain::{Denial, TkType};
+
+    fn ruling(verdict: Result<(), Denial>, failed: bool) -> Ruling {
+        let by = Deciding::new(&Arc::from("set"), Vec::new(), failed);
+        Ruling { verdict, by }
+    }
+
+    fn asked(account: &AccountId, lifetime: u32, at: i64) -> MintContext<'_> {
+        MintContext {
+            account,
+            is_carrier: false,
+            token: TokenContext {
+                tktype: TkType::TnAuthList,
+                ca: false,
+                lifetime,
+                entries: 1,
+                numbers: 1,
+                largest: 1,
+                spcs: 0,
+                renewal: false,
+                at: from_unix(at),
+            },
+        }
+    }
+
+    #[test]
+    fn a_flood_leaves_what_is_asked_again_where_it_is() {
+        let decided = Decided::by(Looks::default());
+        let caller = Caller::the_service(Uuid::nil());
+        let account = "acme".parse().expect("an id");
+        let yes = ruling(Ok(()), false);
+        for lifetime in 0..50 {
+            decided.or_decide(&caller, &asked(&account, lifetime, 0), || yes.clone());
+        }
+        for n in 0..2 * MOST {
+            if n % 512 == 0 {
+                for lifetime in 0..50 {
+                    let ask = asked(&account, lifetime, 0);
+                    let again = || unreachable!("{lifetime} is forgotten after {n}");
+                    assert_eq!(decided.or_decide(&caller, &ask, again), yes);
+                }
+            }
+            let mut question = [0xff; 32];
+            question[..8].copy_from_slice(&n.to_be_bytes());
+            decided.answers.insert(question, yes.clone());
+        }
+        assert!(decided.answers.len() <= MOST);
+    }
+
+    #[test]
+    fn what_may_be_another_answer_now_is_decided_again() {
+        let caller = Caller::the_service(Uuid::nil());
+        let account = "acme".parse().expect("an id");
+        let (yes, no) = (
+            ruling(Ok(()), false),
+            ruling(Err(Denial::NotTheCallers), false),
+        );
+        let at = |decided: &Decided, second: i64, answer: &Ruling| {
+            decided.or_decide(&caller, &asked(&account, 60, second), || answer.clone())
+        };
+        // Policies that look at no clock, and those that look at the hour.
+        let decided = Decided::by(Looks::default());
+        assert_eq!(at(&decided, 0, &yes), yes);
+        assert_eq!(at(&decided, 3_600, &no), yes);
+        let decided = Decided::by(Looks {
+            hour: true,
+            ..Looks::default()
+        });
+        assert_eq!(at(&decided, 0, &yes), yes);
+        assert_eq!(at(&decided, 3_599, &no), yes);
+        assert_eq!(at(&decided, 3_600, &no), no);
+        // An evaluation that failed is not kept.
+        let failed = ruling(Err(Denial::NotTheCallers), true);
+        assert_eq!(at(&decided, 7_200, &failed), failed);
+        assert_eq!(at(&decided, 7_200, &yes), yes);
+    }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::authority::policy::error::{PolicyError, PolicyFault};
-use crate::domain::hex::hex;
 
 /// How many files of one kind are read.
 const MOST_FILES: usize = 10_000;
@@ -102,10 +101,10 @@ impl Folder {
     pub(in crate::authority::policy) fn digest(&self) -> String {
         let mut lines = Sha256::new();
         for file in &self.policies {
-            let digest = hex(&Sha256::digest(&file.text));
+            let digest = hex::encode(Sha256::digest(&file.text));
             lines.update(format!("{digest}  {}\n", file.name));
         }
-        hex(&lines.finalize())
+        hex::encode(lines.finalize())
     }
 
     /// Tells one state of the files, cases included, from another.

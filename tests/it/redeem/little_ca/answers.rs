@@ -9,7 +9,7 @@ use tn_authority::signer::FileKey;
 use tn_authority::signer::csr::request_der;
 
 use super::wire::is_bound;
-use super::{Faults, Reply, Shared, State, lock};
+use super::{Faults, Reply, Shared, State};
 
 impl Shared {
     /// What a good CA answers.
@@ -23,7 +23,7 @@ impl Shared {
             Ok(payload) => payload,
             Err(reply) => return *reply,
         };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let at = |path: &str| format!("{}/{path}", self.base);
         match name {
             "account" => {

@@ -16,7 +16,7 @@ use openssl::sign::Signer;
 use openssl::ssl::SslStream;
 use serde_json::{Value, json};
 
-use super::{EAB_KEY, Faults, Reply, Shared, lock};
+use super::{EAB_KEY, Faults, Reply, Shared};
 
 impl Shared {
     /// The payload of a request whose nonce, URL and signature are right (RFC 8555 §6).
@@ -32,7 +32,7 @@ impl Shared {
         let header: Value = serde_json::from_slice(&decoded(&jws["protected"])).expect("JSON");
         assert_eq!(header["alg"], "ES256");
         assert_eq!(header["url"], format!("{}/{name}", self.base));
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let known = state.nonces.remove(&text(&header["nonce"]));
         if !known || faults.refused_nonces > 0 {
             faults.refused_nonces = faults.refused_nonces.saturating_sub(1);
