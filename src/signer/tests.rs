@@ -1,4 +1,4 @@
-//! Tokens, checked by openssl alone. What the public interface shows is tested in `tests/it/signer.rs`.
+//! Tokens, checked by openssl alone. What the public interface shows is tested in `tests/it/signer/`.
 
 use std::future::Future as _;
 use std::task::{Context, Poll, Waker};

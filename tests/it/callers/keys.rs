@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 use tn_authority::domain::Role;
 
-use crate::fixtures::{items, member};
-use crate::service::{Api, asking};
+use crate::support::fixtures::{items, member};
+use crate::support::service::{Api, asking};
 use crate::support::wait;
 
 both!(

@@ -1,6 +1,9 @@
 //! Who may ask: API keys, and what becomes of requests whose key ends while they wait.
 
+pub mod authentication;
+pub mod client_certificates;
 mod command;
 mod keys;
+pub mod oauth;
 mod refusals;
 mod waiting;

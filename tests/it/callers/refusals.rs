@@ -10,7 +10,7 @@ use tn_authority::callers::{Credentials, NewApiKey};
 use tn_authority::domain::{Caller, Role};
 use uuid::Uuid;
 
-use crate::service::{Api, asking};
+use crate::support::service::{Api, asking};
 use crate::support::{account, wait};
 
 both!(
@@ -103,7 +103,10 @@ fn a_key_works_from_its_networks_alone(api: Api) {
         let callers = &api.service.callers;
         let proven = callers.authenticate(&offered, Uuid::nil()).is_ok();
         // What was read not long ago says the same.
-        assert_eq!(callers.authenticate_cached(&offered, Uuid::nil()).is_some(), proven);
+        assert_eq!(
+            callers.authenticate_cached(&offered, Uuid::nil()).is_some(),
+            proven
+        );
         proven
     };
     for (from, works) in [

@@ -23,7 +23,7 @@ use tn_authority::domain::{Caller, Denial, Dialect, Proof, Role};
 use tn_authority::tables::{Format, TableRequest};
 use uuid::Uuid;
 
-use crate::service::Api;
+use crate::support::service::Api;
 use crate::support::{Raw, account, at_once, numbers, request, wait};
 
 both!(

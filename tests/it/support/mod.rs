@@ -8,8 +8,11 @@
 )]
 
 mod db;
+pub mod fixtures;
 mod keys;
 mod log;
+pub mod service;
+pub mod tokens;
 mod world;
 
 use std::future::Future;

@@ -15,7 +15,7 @@ use super::house::{
     OTHER_PROCESS, PROCESS, carrier, is_signed, log, ports, round, subscribes, until,
 };
 use super::target::Target;
-use crate::fixtures::{items, member};
+use crate::support::fixtures::{items, member};
 use crate::support::{Db, Kind, Setup, World, wait};
 
 both! {

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::house::{carrier, is_signed, log, ports, round, subscribes};
 use super::target::Target;
-use crate::fixtures::{items, member};
-use crate::service::{Api, asking};
+use crate::support::fixtures::{items, member};
+use crate::support::service::{Api, asking};
 use crate::support::{Kind, account, wait};
 
 both! {

@@ -1,0 +1,22 @@
+//! The HTTP API: routes, bodies, refusals and documents, as a client meets them.
+
+mod account_jwk;
+mod audit_trail;
+mod bad_body;
+mod bulk_tokens;
+mod claim_constraints;
+mod complaints;
+mod dialects;
+mod facade;
+mod facade_client;
+mod imports;
+mod inventory;
+mod limits;
+mod policies;
+mod renewals;
+mod resellers;
+mod routes;
+mod signers;
+mod sockets;
+mod token;
+mod withdrawals;

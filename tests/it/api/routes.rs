@@ -1,0 +1,303 @@
+//! Routes, methods, failures, and the OpenAPI document.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a scenario owns the service that it drives"
+)]
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::fixtures;
+use crate::support::service::{Api, asking};
+use crate::support::{Kind, World};
+
+both!(
+    whatever_is_refused_is_a_problem,
+    everybody_sees_health_and_docs,
+    every_documented_operation_is_there,
+    a_failure_tells_strangers_nothing,
+    without_audit_there_is_no_token,
+    without_signer_nothing_is_ready,
+    operators_see_metrics_by_pattern,
+);
+
+fn whatever_is_refused_is_a_problem(api: Api) {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/at/account//token",
+        "/at/account/acme/token/",
+        "/v2/accounts",
+        "/%00",
+        "/metrics",
+    ] {
+        api.get(&api.admin, path).problem(404, "not-found");
+    }
+    for path in [
+        "/docs/nothing",
+        "/docs/../Cargo.toml",
+        "/certs/00.pem",
+        "/certs/%2e%2e%2fkey.pem",
+    ] {
+        assert_eq!(api.get("", path).status, 404, "{path}");
+    }
+    for (method, path, allow) in [
+        ("GET", "/at/account/acme/token", "POST"),
+        ("DELETE", "/v1/accounts/acme", "PUT, GET, HEAD"),
+        ("PUT", "/v1/allocations", "GET, HEAD, POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("TRACE", "/openapi.json", "GET, HEAD"),
+        ("BREW", "/v1/explain", "POST"),
+    ] {
+        let answer = api.call(method, "", path, None);
+        answer.problem(405, "method-not-allowed");
+        let listed = |text: &str| text.split(", ").map(str::to_owned).collect::<BTreeSet<_>>();
+        assert_eq!(
+            answer.header("allow").map(listed),
+            Some(listed(allow)),
+            "{method} {path}"
+        );
+    }
+    // An id is made here, not taken from outside.
+    let answer = api.send(
+        "GET",
+        "/healthz",
+        "x-request-id: 00000000-0000-0000-0000-000000000000\r\n",
+        b"",
+    );
+    assert_ne!(
+        answer.header("x-request-id"),
+        Some("00000000-0000-0000-0000-000000000000")
+    );
+    // What is no HTTP never gets as far as a problem document.
+    for wrong in [
+        "GET / HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n",
+        "GET /\u{0} HTTP/1.1\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        assert_eq!(api.send_raw(wrong.as_bytes()).status, 400, "{wrong:?}");
+    }
+    let long = format!("/at/account/{}/token", "x".repeat(60_000));
+    assert!((400..500).contains(&api.get(&api.acme, &long).status));
+}
+
+fn everybody_sees_health_and_docs(api: Api) {
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(api.get("", path).status, 200, "{path}");
+        let head = api.call("HEAD", "", path, None);
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+    }
+    assert_eq!(api.get("", "/docs").header("location"), Some("/docs/"));
+    let page = api.get("", "/docs/");
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, Some("text/html"))
+    );
+    let start = String::from_utf8(api.get("", "/docs/swagger-initializer.js").body).expect("UTF-8");
+    assert!(start.contains("/openapi.json"), "{start}");
+    // Nothing of the page comes from elsewhere.
+    let text = String::from_utf8(page.body).expect("UTF-8");
+    let elsewhere = text
+        .split(['"', '\''])
+        .find(|text| text.starts_with("http") || text.starts_with("//"));
+    assert_eq!(elsewhere, None);
+    for file in text.split('"').filter(|text| text.starts_with("./")) {
+        assert_eq!(
+            api.get("", &format!("/docs/{}", &file[2..])).status,
+            200,
+            "{file}"
+        );
+    }
+}
+
+/// The committed document is the one that the handlers make: `UPDATE=1 cargo test` writes it.
+#[test]
+fn the_openapi_document_is_fresh() {
+    let path = fixtures::path("../../deploy/openapi.json");
+    let made = tn_authority::api::openapi::openapi();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, made).expect("written");
+    }
+    let known = std::fs::read_to_string(&path).expect("deploy/openapi.json");
+    assert!(
+        known == made,
+        "deploy/openapi.json is not what the handlers say; write it with UPDATE=1"
+    );
+}
+
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let each = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").iter();
+        methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    });
+    each.collect()
+}
+
+/// Structure: references lead somewhere, parameters of paths are described, every operation has an id of its own, a
+/// summary and answers that say what they are.
+#[test]
+fn the_openapi_document_is_whole() {
+    let document: Value =
+        serde_json::from_str(tn_authority::api::openapi::openapi()).expect("JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().expect("an id");
+        assert!(ids.insert(id), "{id} twice");
+        assert!(operation["summary"].is_string(), "{id}");
+        let named: BTreeSet<&str> = path
+            .split('{')
+            .skip(1)
+            .filter_map(|part| part.split('}').next())
+            .collect();
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let described: BTreeSet<&str> = parameters
+            .filter(|parameter| parameter["in"] == "path")
+            .filter_map(|parameter| parameter["name"].as_str())
+            .collect();
+        assert_eq!(named, described, "{method} {path}");
+        // Whoever holds a token may ask how it stands.
+        let guarded = ["/v1/", "/at/", "/api/v1/account/"]
+            .iter()
+            .any(|start| path.starts_with(start))
+            && path != "/v1/grants/{jti}/status";
+        assert_eq!(operation["security"].is_array(), guarded, "{id}");
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            assert!(response["description"].is_string(), "{id} {status}");
+            if status.starts_with(['4', '5']) {
+                let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Problem", "{id} {status}");
+            } else {
+                assert!(response["content"].is_object(), "{id} {status}");
+            }
+        }
+        for status in ["401", "403", "503"] {
+            assert!(
+                !guarded || operation["responses"][status].is_object(),
+                "{id} {status}"
+            );
+        }
+    }
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 50);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("a reference within");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{reference} leads nowhere"
+        );
+    }
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
+}
+
+fn collect_references<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            into.extend(members.get("$ref").and_then(Value::as_str));
+            members
+                .values()
+                .for_each(|member| collect_references(member, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, into)),
+        _ => {}
+    }
+}
+
+fn every_documented_operation_is_there(api: Api) {
+    let document = api.get("", "/openapi.json").with(200);
+    let operations = operations(&document);
+    assert_eq!(operations.len(), 61);
+    for (path, method, _) in operations {
+        let filled = path
+            .replace("{tn}", "+12125551001")
+            .replace("{id}", "x")
+            .replace("{jti}", "x")
+            .replace("{delivery}", "x")
+            .replace("{sha256}", "0");
+        let answer = api.call(&method.to_uppercase(), "", &filled, None);
+        let expected: &[u16] = match path {
+            // The facade, which is off, and what asks for no credentials.
+            "/api/v1/auth/login"
+            | "/api/v1/account/{id}/token"
+            | "/certs/{sha256}.pem"
+            | "/v1/grants/{jti}/status" => &[404],
+            "/healthz" | "/readyz" | "/openapi.json" | "/docs/" => &[200],
+            _ => &[401],
+        };
+        assert!(
+            expected.contains(&answer.status),
+            "{method} {path}: {}",
+            answer.status
+        );
+    }
+}
+
+fn a_failure_tells_strangers_nothing(api: Api) {
+    api.world.db.execute("ALTER TABLE api_keys RENAME TO gone");
+    let answer = api.get(&api.admin, "/v1/accounts");
+    let problem = answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let members: Vec<&String> = problem.as_object().expect("an object").keys().collect();
+    assert_eq!(members, ["type", "title", "status", "code", "instance"]);
+}
+
+fn without_audit_there_is_no_token(api: Api) {
+    api.world.db.execute("DROP TABLE audit_events");
+    let answer = api.ask(&asking(&["one:12125551001"]));
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(
+        api.get(&api.auditor, "/v1/grants").with(200)["items"],
+        serde_json::json!([])
+    );
+}
+
+fn without_signer_nothing_is_ready(kind: Kind) {
+    let mut world = World::from(kind);
+    std::sync::Arc::get_mut(&mut world.authority)
+        .expect("not shared yet")
+        .signers = None;
+    let api = Api::over(world);
+    assert_eq!(api.get("", "/healthz").status, 200);
+    api.get("", "/readyz").problem(503, "unavailable");
+    api.ask(&asking(&["one:12125551001"]))
+        .problem(503, "unavailable");
+}
+
+fn operators_see_metrics_by_pattern(api: Api) {
+    let operations = api.operations();
+    let get = |path: &str| operations.get(path);
+    api.ask(&asking(&["one:12125551001"])).with(200);
+    api.ask(&asking(&["one:12125551999"])).with(403);
+    api.get("", "/secret/+12125551001")
+        .problem(404, "not-found");
+    assert_eq!((get("/healthz").status, get("/readyz").status), (200, 200));
+    get("/v1/accounts").problem(404, "not-found");
+    let metrics = get("/metrics");
+    assert_eq!(
+        metrics.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = String::from_utf8(metrics.body).expect("UTF-8");
+    for line in [
+        "tn_authority_http_requests_total{method=\"POST\",route=\"/at/account/{id}/token\",status=\"200\"} 1",
+        "tn_authority_http_requests_total{method=\"POST\",route=\"/at/account/{id}/token\",status=\"403\"} 1",
+        "tn_authority_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 2",
+        "tn_authority_tokens_total{outcome=\"granted\"} 1",
+        "tn_authority_denials_total{code=\"not-authorized\"} 1",
+    ] {
+        assert!(
+            text.lines().any(|known| known == line),
+            "{line} is missing in:\n{text}"
+        );
+    }
+    assert!(!text.contains("+1212"), "{text}");
+}

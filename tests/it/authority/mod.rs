@@ -1,0 +1,26 @@
+//! The main job and its rules, as stories that are told once for each database: a carrier holds numbers, lends some to an
+//! account, and the account gets tokens for them, and for nothing else.
+
+mod bounds;
+mod bulk;
+mod denials;
+mod history;
+pub mod idempotency;
+mod imported_reports;
+mod imported_rows;
+pub mod imports;
+mod life_cycle;
+mod main_job;
+mod outstanding;
+pub mod policies;
+mod policy_files;
+mod policy_reload;
+mod renewal_rights;
+mod renewals;
+mod reseller_reach;
+mod resellers;
+mod trail;
+mod trail_reading;
+mod windows;
+mod withdrawal_sweeps;
+mod withdrawals;

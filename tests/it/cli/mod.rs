@@ -1,0 +1,9 @@
+//! The commands, run as an operator runs them.
+
+mod audit;
+mod certificate_requests;
+mod demo;
+mod import_blocks;
+mod inspection;
+mod policy_check;
+mod policy_serve;

@@ -1,0 +1,4 @@
+//! Whatever crashes, no token is released that the ledger does not have, and no half of an import stays.
+
+pub mod kill;
+mod kill_import;

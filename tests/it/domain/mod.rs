@@ -1,0 +1,7 @@
+//! The domain by itself: published vectors, real certificates, and the rule of authority against oracles.
+
+mod certificates;
+pub mod claim_constraints;
+mod decision;
+mod delegation_chains;
+pub mod values;

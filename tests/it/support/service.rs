@@ -1,0 +1,448 @@
+//! The API on a real socket, and a client that can also send what no client should.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::web::Data;
+use actix_web::{App, Error, HttpServer, rt};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::bn::BigNum;
+use openssl::ecdsa::EcdsaSig;
+use openssl::sha::sha256;
+use openssl::x509::X509;
+use serde_json::Value;
+use tn_authority::api::{self, ConcurrencyLimit, Facade, Idempotency, Service, Uploads};
+use tn_authority::authority::import::jobs::Jobs;
+use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
+use tn_authority::domain::{Caller, Role, TnAuthList};
+use uuid::Uuid;
+
+use super::{Kind, World, account, fingerprint, wait};
+
+pub const LIMIT: usize = 262_144;
+/// Where the facade says that certificates are revoked.
+pub const CRL: &str = "http://crl.example/spc.crl";
+/// Seconds that an access token of the facade lives.
+pub const ACCESS: u32 = 900;
+/// The longest table that is taken.
+pub const UPLOAD_LIMIT: u64 = 1_048_576;
+/// Seconds that answers are kept for, and that a request may be without one.
+pub const KEEP: u32 = 86_400;
+pub const LEASE: u32 = 10;
+/// How many imports may wait.
+pub const QUEUE: usize = 3;
+
+/// A carrier that holds 1.212.555.1XXX and lends all but the last hundred of it to `acme`, behind HTTP.
+pub struct Api {
+    server: Server,
+    pub service: Data<Service>,
+    pub world: World,
+    pub admin: String,
+    pub provisioner: String,
+    pub auditor: String,
+    /// Speaks for `acme`.
+    pub acme: String,
+}
+
+impl From<Kind> for Api {
+    fn from(kind: Kind) -> Self {
+        Self::over(kind.into())
+    }
+}
+
+impl Api {
+    pub fn over(world: World) -> Self {
+        Self::trusting(world, |_| Trust::default())
+    }
+
+    /// With a facade for clients of STI-PAs.
+    pub fn with_facade(world: World) -> Self {
+        let facade = Facade::new(CRL.to_owned(), ACCESS);
+        Self::of_the_carrier(world, |_| Trust::default(), Some(facade))
+    }
+
+    /// One that is told who proves callers, besides API keys.
+    pub fn trusting(world: World, trust: impl FnOnce(&World) -> Trust) -> Self {
+        Self::of_the_carrier(world, trust, None)
+    }
+
+    fn of_the_carrier(
+        world: World,
+        trust: impl FnOnce(&World) -> Trust,
+        facade: Option<Facade>,
+    ) -> Self {
+        world.carrier_holds("1.212.555.1XXX");
+        world.lends("acme", "+12125551000+900");
+        world.knows("other");
+        world.knows("carrier");
+        let trust = trust(&world);
+        Self::serving(world, trust, facade)
+    }
+
+    /// The same over a database in which all of this stands already.
+    pub fn beside(world: World) -> Self {
+        Self::serving(world, Trust::default(), None)
+    }
+
+    fn serving(world: World, trust: Trust, facade: Option<Facade>) -> Self {
+        let pepper = Pepper::new(&[7; 32]).expect("a pepper");
+        let seals = pepper.seals().expect("seals");
+        let callers = Callers::new(
+            world.authority.store.clone(),
+            pepper,
+            world.clock.clone(),
+            world.metrics.clone(),
+        );
+        let callers = callers.trusting(trust);
+        callers.start().expect("keys");
+        let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
+        let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));
+        let (auditor, acme) = (key(Role::Auditor, &[]), key(Role::Account, &["acme"]));
+        let service = Data::new(Service {
+            authority: world.authority.clone(),
+            callers,
+            jobs: Jobs::new(world.authority.clone(), QUEUE),
+            webhooks: crate::webhooks::sender_to_nowhere(),
+            uploads: Uploads {
+                dir: world.dir.path().to_owned(),
+                max_bytes: UPLOAD_LIMIT,
+                max_ended_ppm: 100_000,
+            },
+            idempotency: Idempotency::new(seals, KEEP, LEASE),
+            under_way: ConcurrencyLimit::at_most(1_000),
+            facade,
+            max_body_bytes: LIMIT,
+            max_bulk_body_bytes: 16 * LIMIT,
+            request_timeout: std::time::Duration::from_secs(2),
+        });
+        service.jobs.start().expect("a thread");
+        let server = Server::start({
+            let service = service.clone();
+            move || api::app(service.clone())
+        });
+        Self {
+            server,
+            service,
+            world,
+            admin,
+            provisioner,
+            auditor,
+            acme,
+        }
+    }
+
+    pub fn get(&self, key: &str, path: &str) -> Answer {
+        self.call("GET", key, path, None)
+    }
+
+    pub fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
+        self.call("POST", key, path, Some(&body.to_string()))
+    }
+
+    pub fn put(&self, key: &str, path: &str, body: &Value) -> Answer {
+        self.call("PUT", key, path, Some(&body.to_string()))
+    }
+
+    /// Asks for a token, as `acme`.
+    pub fn ask(&self, body: &Value) -> Answer {
+        self.post(&self.acme, "/at/account/acme/token", body)
+    }
+
+    /// Another key, for a role and its accounts.
+    pub fn key(&self, role: Role, accounts: &[&str]) -> String {
+        new_key(&self.service.callers, role, accounts)
+    }
+
+    /// A request as it should be; without `Authorization` when the key is empty.
+    pub fn call(&self, method: &str, key: &str, path: &str, body: Option<&str>) -> Answer {
+        let proof = if key.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {key}\r\n")
+        };
+        let media_type = body.map_or("", |_| "content-type: application/json\r\n");
+        self.send(
+            method,
+            path,
+            &format!("{proof}{media_type}"),
+            body.unwrap_or_default().as_bytes(),
+        )
+    }
+
+    /// A request with these header lines, each with its end.
+    pub fn send(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
+        self.server.send(method, path, head, body)
+    }
+
+    /// A request that may come again, with this field `Idempotency-Key`.
+    pub fn once(&self, idempotency_key: &str, key: &str, path: &str, body: &Value) -> Answer {
+        let proof = if key.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {key}\r\n")
+        };
+        let head = format!(
+            "{proof}content-type: application/json\r\nidempotency-key: {idempotency_key}\r\n"
+        );
+        self.send("POST", path, &head, body.to_string().as_bytes())
+    }
+
+    /// Any bytes.
+    pub fn send_raw(&self, bytes: &[u8]) -> Answer {
+        self.server.send_raw(bytes)
+    }
+
+    /// The other listener.
+    pub fn operations(&self) -> Server {
+        let service = self.service.clone();
+        Server::start(move || api::operations(service.clone()))
+    }
+}
+
+fn new_key(callers: &Callers, role: Role, accounts: &[&str]) -> String {
+    let by = Caller::at_the_command_line(Uuid::nil());
+    let new = NewApiKey::new(role, accounts.iter().map(|id| account(id)).collect());
+    let made = wait(callers.api_keys().create(&by, new));
+    made.expect("a key").key
+}
+
+/// A body for the token endpoint, for a list of entries such as `one:12125551001`.
+pub fn asking(entries: &[&str]) -> Value {
+    let entries = entries
+        .iter()
+        .map(|text| text.parse().expect("an entry"))
+        .collect();
+    asking_tkvalue(
+        &TnAuthList::from_entries(entries)
+            .expect("a list")
+            .to_tkvalue(),
+    )
+}
+
+pub fn asking_tkvalue(tkvalue: &str) -> Value {
+    serde_json::json!({ "tktype": "TNAuthList", "tkvalue": tkvalue, "ca": false, "fingerprint": fingerprint() })
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, _) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no answer: {text}"));
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .expect("a status");
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self {
+            status: status.parse().expect("a number"),
+            headers,
+            body: bytes[head.len() + 4..].to_vec(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body, put together if it came in chunks, all of which have to be there.
+    #[track_caller]
+    pub fn unchunked(&self) -> Vec<u8> {
+        if self.header("transfer-encoding") != Some("chunked") {
+            return self.body.clone();
+        }
+        let (mut whole, mut rest) = (Vec::new(), self.body.as_slice());
+        loop {
+            let end = rest.windows(2).position(|two| two == b"\r\n");
+            let end = end.expect("the end of the size of a chunk");
+            let size = std::str::from_utf8(&rest[..end]).expect("ASCII");
+            let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+            let chunk = &rest[end + 2..];
+            if size == 0 {
+                return whole;
+            }
+            whole.extend_from_slice(&chunk[..size]);
+            rest = &chunk[size + 2..];
+        }
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The JSON of an answer with this status.
+    #[track_caller]
+    pub fn with(&self, status: u16) -> Value {
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
+        self.json()
+    }
+
+    /// The JSON of a problem document (RFC 9457) with this status and code.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.with(status);
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{problem}"
+        );
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["type"], format!("urn:tn-authority:problem:{code}"));
+        assert_eq!(problem["status"], status);
+        assert!(problem["title"].is_string());
+        let id = self.header("x-request-id").expect("an id");
+        assert_eq!(problem["instance"], format!("urn:uuid:{id}"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        problem
+    }
+
+    /// Is what was answered before, byte for byte, in an exchange of its own.
+    #[track_caller]
+    pub fn repeats(&self, first: &Self) {
+        let kept = [
+            "content-type",
+            "location",
+            "content-length",
+            "cache-control",
+        ];
+        let seen = |answer: &Self| {
+            let headers = kept.map(|name| answer.header(name).map(str::to_owned));
+            (answer.status, headers, answer.body.clone())
+        };
+        assert_eq!(seen(self), seen(first), "{}", self.text());
+        assert_eq!(self.header("idempotency-replayed"), Some("true"));
+        assert_eq!(first.header("idempotency-replayed"), None);
+        assert_ne!(self.header("x-request-id"), first.header("x-request-id"));
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// What anybody can see of it but the time and the request's id. The order of the header fields is left to chance.
+    pub fn without_id(&self) -> (u16, BTreeSet<(String, String)>, String) {
+        let id = self.header("x-request-id").expect("an id");
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "x-request-id" && name != "date");
+        let body = String::from_utf8(self.body.clone())
+            .expect("UTF-8")
+            .replace(id, "ID");
+        (self.status, headers.cloned().collect(), body)
+    }
+}
+
+/// Whether the signature of a token is that of the certificate's key, checked with openssl alone.
+pub fn openssl_accepts(token: &str, leaf: &X509) -> bool {
+    let (signed, signature) = token.rsplit_once('.').expect("a signature");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let number = |bytes| BigNum::from_slice(bytes).expect("a number");
+    let (r, s) = signature.split_at(32);
+    let signature = EcdsaSig::from_private_components(number(r), number(s)).expect("a signature");
+    let key = leaf.public_key().and_then(|key| key.ec_key());
+    signature
+        .verify(&sha256(signed.as_bytes()), &key.expect("a key"))
+        .expect("verified")
+}
+
+/// A listener on a free port.
+pub struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start<F, S>(app: F) -> Self
+    where
+        F: Fn() -> App<S> + Clone + Send + 'static,
+        S: ServiceFactory<
+                ServiceRequest,
+                Config = (),
+                Response = ServiceResponse<BoxBody>,
+                Error = Error,
+                InitError = (),
+            > + 'static,
+    {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (started, handle) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            rt::System::new().block_on(async move {
+                let server = HttpServer::new(app).workers(1).disable_signals();
+                let server = server.listen(listener).expect("a listener").run();
+                started.send(server.handle()).expect("a test");
+                server.await.expect("a server");
+            });
+        });
+        Self {
+            address,
+            handle: handle.recv().expect("a server"),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", b"")
+    }
+
+    fn send(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let start =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n");
+        let head = format!("{start}connection: close\r\n{head}\r\n");
+        self.send_raw(&[head.as_bytes(), body].concat())
+    }
+
+    fn send_raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a timeout");
+        // A server that has seen enough may close before all is sent.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Answer::read(&answer)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        wait(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

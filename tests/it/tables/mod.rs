@@ -1,0 +1,3 @@
+//! Number tables at full size.
+
+mod country_tables;

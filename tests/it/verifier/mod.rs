@@ -1,0 +1,4 @@
+//! What a CA does with a token: its form, its signature, its claims, and whom it trusts.
+
+mod tokens;
+mod trust;

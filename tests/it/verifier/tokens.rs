@@ -1,0 +1,413 @@
+//! Tokens, read as a CA reads them: the form, the signature, the claims.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::{Dialect, Fingerprint, TkType, TkValue};
+use tn_authority::verifier::{Expectations, StepOutcome, TrustList, claims, verify};
+
+use crate::support::fixtures::{self, items, member};
+use crate::support::tokens::*;
+
+fn list(tkvalue: &str) -> TkValue {
+    TkValue::read(TkType::TnAuthList, tkvalue, Dialect::Strict).expect("a list")
+}
+
+#[test]
+fn the_published_tokens_are_accepted_until_they_expire() {
+    let vectors = fixtures::json("vectors/authority_tokens.json");
+    let tokens = items(&vectors["tokens"]);
+    assert_eq!(tokens.len(), 4);
+    for vector in &tokens[..3] {
+        let token = member(vector, "token");
+        let atc = &vector["payload"]["atc"];
+        let expected = Expectations {
+            identifier: Some(list(member(atc, "tkvalue"))),
+            ca: atc["ca"].as_bool(),
+            ..expected()
+        };
+        let report = verify(token, &expected, at());
+        assert!(report.accepted(), "{report}");
+        assert_eq!(report.steps().len(), 9);
+        assert_eq!(
+            report.claims().map(|claims| json!(claims)).as_ref(),
+            Some(&vector["payload"])
+        );
+        let skipped = report
+            .steps()
+            .iter()
+            .filter(|step| step.outcome == StepOutcome::Skipped);
+        assert_eq!(skipped.map(|step| step.number).collect::<Vec<_>>(), [3]);
+
+        assert!(verify(token, &expected, from_unix(EXP - 1)).accepted());
+        for late in [EXP, EXP + 1, EXP + 100_000_000] {
+            refused_at(
+                &[7],
+                &verify(token, &expected, from_unix(late)),
+                "expired at 2022-01-01T00:00:00Z",
+            );
+        }
+    }
+}
+
+/// Its signer is not known, and its `tkvalue` is padded.
+#[test]
+fn the_token_of_an_unknown_signer_is_refused() {
+    let vectors = fixtures::json("vectors/authority_tokens.json");
+    let vector = &items(&vectors["tokens"])[3];
+    let time = from_unix(1_689_919_062);
+    for trust in [
+        pinned(&[certificate()]),
+        listed(&[certificate()]),
+        TrustList::default(),
+    ] {
+        let report = verify(member(vector, "token"), &expecting(trust), time);
+        refused_at(&[2, 4, 6, 8], &report, "nothing is fetched");
+        assert!(report.to_string().contains("padding"), "{report}");
+    }
+}
+
+#[test]
+fn a_changed_token_is_refused() {
+    let good = token(&payload());
+    assert!(verify(&good, &expected(), at()).accepted());
+    for place in 0..good.len() {
+        let mut changed = good.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).expect("ASCII");
+        let report = verify(&changed, &expected(), at());
+        assert!(!failures(&report).is_empty(), "byte {place}: {changed}");
+    }
+}
+
+#[test]
+fn what_is_not_a_strict_jwt_is_not_read() {
+    let good = token(&payload());
+    let parts: Vec<&str> = good.split('.').collect();
+    let [header, body, signature] = parts[..] else {
+        panic!("three parts");
+    };
+    let der = {
+        let signed = format!("{header}.{body}");
+        super::tokens::signature(&authority(), &signed)
+            .to_der()
+            .expect("DER")
+    };
+    let huge = "A".repeat(65_537);
+    let cases = [
+        (String::new(), "three parts"),
+        (format!("{header}.{body}"), "not 2"),
+        (format!("{good}.AAAA"), "not 4"),
+        (format!("{good}."), "not 4"),
+        (format!(".{body}.{signature}"), "header"),
+        (format!("{header}..{signature}"), "payload"),
+        (format!("{header}.{body}."), "0 bytes"),
+        (
+            format!("{header}=.{body}.{signature}"),
+            "header is not base64url",
+        ),
+        (
+            format!("{header}.{body}=.{signature}"),
+            "payload is not base64url",
+        ),
+        (
+            format!("{header}.{body}.{signature}=="),
+            "signature is not base64url",
+        ),
+        (format!("{header}.{body}.{}", b64(&der)), "not the 64"),
+        (
+            format!("{header}.{body}.{}", STANDARD.encode([0xff; 64])),
+            "signature is not base64url",
+        ),
+        (format!("{good}\n"), "signature is not base64url"),
+        (format!(" {good}"), "header is not base64url"),
+        (huge, "65537 bytes"),
+    ];
+    for (text, word) in cases {
+        refused_at(&[0], &verify(&text, &expected(), at()), word);
+    }
+    // The last of 86 characters carries four bits that are not used.
+    let respelled = format!("{}{}", &good[..good.len() - 1], next_in_alphabet(&good));
+    refused_at(&[0], &verify(&respelled, &expected(), at()), "one spelling");
+}
+
+/// The last character with an unused bit set.
+fn next_in_alphabet(token: &str) -> char {
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let last = token.chars().last().expect("a character");
+    let place = alphabet.find(last).expect("of the alphabet");
+    alphabet.chars().nth(place + 1).expect("a next one")
+}
+
+#[test]
+fn headers_that_ask_for_anything_else_are_refused() {
+    let x5u = r#""x5u":"https://authority.example.org/cert""#;
+    let cases = [
+        (format!(r#"{{"alg":"none",{x5u}}}"#), "alg"),
+        (format!(r#"{{"alg":"HS256",{x5u}}}"#), "HS256"),
+        (format!(r#"{{"alg":"es256",{x5u}}}"#), "es256"),
+        (format!(r#"{{"alg":"ES384",{x5u}}}"#), "ES384"),
+        (format!(r#"{{"alg":["ES256"],{x5u}}}"#), "alg"),
+        (format!("{{{x5u}}}"), "missing"),
+        (format!(r#"{{"alg":"ES256","typ":"JOSE",{x5u}}}"#), "typ"),
+        (format!(r#"{{"alg":"ES256","typ":1,{x5u}}}"#), "typ"),
+        (
+            format!(r#"{{"alg":"ES256","crit":["exp"],"exp":1,{x5u}}}"#),
+            "crit",
+        ),
+        (format!(r#"{{"alg":"ES256","crit":[],{x5u}}}"#), "crit"),
+        (format!(r#"{{"alg":"ES256","b64":true,{x5u}}}"#), "b64"),
+        (format!(r#"{{"alg":"none","alg":"ES256",{x5u}}}"#), "twice"),
+        (format!(r#"{{"alg":"ES256",{x5u},{x5u}}}"#), "twice"),
+        (
+            format!(r#"{{"alg":"ES256","jwk":{{"x":1,"x":2}},{x5u}}}"#),
+            "twice",
+        ),
+        (r#"["ES256"]"#.to_owned(), "not a JSON object"),
+        (
+            format!(r#"{{"alg":"ES256",{x5u}}} "#).replace("} ", "} x"),
+            "JSON",
+        ),
+        ("\u{feff}{}".to_owned(), "JSON"),
+    ];
+    for (header, word) in cases {
+        let token = token_of(&authority(), &header, payload().to_string());
+        refused_at(&[0], &verify(&token, &expected(), at()), word);
+    }
+    for header in [
+        format!(r#"{{"alg":"ES256",{x5u}}}"#),
+        format!(r#"{{"alg":"ES256","typ":"jwt",{x5u}}}"#),
+        format!(r#"{{"alg":"ES256","kid":"1","jwk":{{}},{x5u}}}"#),
+    ] {
+        let token = token_of(&authority(), &header, payload().to_string());
+        assert!(verify(&token, &expected(), at()).accepted(), "{header}");
+    }
+}
+
+#[test]
+fn payloads_are_read_strictly() {
+    let text = payload().to_string();
+    for (payload, word) in [
+        (text.replacen('{', r#"{"exp":1,"#, 1), "twice"),
+        (
+            text.replace(r#""ca":false"#, r#""ca":false,"ca":true"#),
+            "twice",
+        ),
+        (
+            text.replace(r#""ca":false"#, r#""ca":false,"c\u0061":true"#),
+            "twice",
+        ),
+        ("[]".to_owned(), "not a JSON object"),
+        (String::new(), "JSON"),
+        (format!("{text}{text}"), "JSON"),
+        ("[".repeat(40_000), "JSON"),
+    ] {
+        let token = token_of(&authority(), HEADER, payload);
+        refused_at(&[0], &verify(&token, &expected(), at()), word);
+    }
+    let token = token_of(&authority(), HEADER, b"{\"jti\":\"\xff\"}");
+    refused_at(&[0], &verify(&token, &expected(), at()), "JSON");
+}
+
+#[test]
+fn each_claim_fails_its_own_step() {
+    let one = "SHA256 00".to_owned() + &":00".repeat(31);
+    let lower = json!(account_key())
+        .as_str()
+        .map(|text| json!(text.to_lowercase()));
+    let cases = [
+        ("atc", None, vec![1], "`atc` is missing"),
+        ("atc", Some(json!("x")), vec![1], "not an object"),
+        ("atc.tktype", None, vec![1], "`tktype` is missing"),
+        ("atc.tkvalue", None, vec![1], "`tkvalue` is missing"),
+        ("atc.fingerprint", None, vec![1], "`fingerprint` is missing"),
+        (
+            "atc.fingerprint",
+            Some(json!(["x"])),
+            vec![1],
+            "not a string",
+        ),
+        ("atc.ca", Some(json!("false")), vec![1], "`true` or `false`"),
+        ("atc.ca", Some(json!(null)), vec![1], "`true` or `false`"),
+        ("atc.scope\n", Some(json!(1)), vec![1], r"scope\n"),
+        (
+            "atc.tktype",
+            Some(json!("TnAuthList")),
+            vec![5],
+            "`TnAuthList`",
+        ),
+        ("atc.tktype", Some(json!("dns")), vec![5], "`dns`"),
+        (
+            "atc.tkvalue",
+            Some(json!("MAigBhYEMTIzNA==")),
+            vec![6],
+            "padding",
+        ),
+        (
+            "atc.tkvalue",
+            Some(json!("MAA")),
+            vec![6],
+            "at least one entry",
+        ),
+        ("atc.tkvalue", Some(json!("")), vec![6], "empty"),
+        ("exp", None, vec![7], "`exp` is missing"),
+        ("exp", Some(json!(1_640_995_200.0)), vec![7], "JSON integer"),
+        ("exp", Some(json!("1640995200")), vec![7], "JSON integer"),
+        ("exp", Some(json!(-1)), vec![7], "JSON integer"),
+        ("exp", Some(json!(u64::MAX)), vec![7], "JSON integer"),
+        ("exp", Some(json!(i64::MAX)), vec![7], "JSON integer"),
+        ("exp", Some(json!(null)), vec![7], "JSON integer"),
+        ("exp", Some(json!(AT)), vec![7], "expired"),
+        (
+            "nbf",
+            Some(json!(AT + 61)),
+            vec![7],
+            "`nbf` is in the future",
+        ),
+        ("nbf", Some(json!(1.5)), vec![7], "`nbf`"),
+        (
+            "iat",
+            Some(json!(AT + 61)),
+            vec![7],
+            "`iat` is in the future",
+        ),
+        ("iat", Some(json!("now")), vec![7], "`iat`"),
+        ("iss", Some(json!(7)), vec![7], "`iss`"),
+        ("jti", None, vec![7], "`jti` is missing"),
+        ("jti", Some(json!("")), vec![7], "`jti` is empty"),
+        ("jti", Some(json!(6)), vec![7], "`jti` is not a string"),
+        (
+            "aud",
+            Some(json!("https://other.example")),
+            vec![7],
+            "https://other.example",
+        ),
+        ("aud", Some(json!([])), vec![7], "`aud`"),
+        (
+            "atc.fingerprint",
+            Some(json!(one)),
+            vec![8],
+            "bound to SHA256 00",
+        ),
+        ("atc.fingerprint", lower, vec![8], "upper-case"),
+    ];
+    for (path, value, numbers, word) in cases {
+        let token = token(&changed(path, value));
+        refused_at(&numbers, &verify(&token, &expected(), at()), word);
+    }
+}
+
+#[test]
+fn what_a_token_may_say_besides_is_ignored_or_checked() {
+    for (path, value) in [
+        ("iss", None),
+        ("atc.ca", None),
+        ("sub", Some(json!({ "any": 1.5 }))),
+        ("iat", Some(json!(AT + 60))),
+        ("nbf", Some(json!(AT + 60))),
+        ("iat", Some(json!(0))),
+        ("exp", Some(json!(AT + 1))),
+        ("exp", Some(json!(253_402_300_799_i64))),
+    ] {
+        let token = token(&changed(path, value));
+        let report = verify(&token, &expected(), at());
+        assert!(report.accepted(), "{report}");
+    }
+    let ours = Expectations {
+        audience: Some("https://ca.example".into()),
+        ..expected()
+    };
+    for aud in [
+        json!("https://ca.example"),
+        json!(["x", "https://ca.example"]),
+    ] {
+        assert!(verify(&token(&changed("aud", Some(aud))), &ours, at()).accepted());
+    }
+}
+
+#[test]
+fn the_identifier_the_account_and_the_csr_are_compared() {
+    let good = token(&payload());
+    let other = |tkvalue| Expectations {
+        identifier: Some(list(tkvalue)),
+        ..expected()
+    };
+    assert!(verify(&good, &other("MAigBhYEMTIzNA"), at()).accepted());
+    refused_at(
+        &[6],
+        &verify(&good, &other("MAigBhYEODE4SA"), at()),
+        "MAigBhYEODE4SA",
+    );
+    // The same numbers in another order are another list.
+    let one = token(&changed(
+        "atc.tkvalue",
+        Some(json!("MB6iDRYLMTIxMjU1NTE4MjSiDRYLMTIxMjU1NTE4MjY")),
+    ));
+    refused_at(
+        &[6],
+        &verify(
+            &one,
+            &other("MB6iDRYLMTIxMjU1NTE4MjaiDRYLMTIxMjU1NTE4MjQ"),
+            at(),
+        ),
+        "identifier",
+    );
+
+    let account = Expectations {
+        fingerprint: Fingerprint::from([7; 32]),
+        ..expected()
+    };
+    refused_at(&[8], &verify(&good, &account, at()), "SHA256 07:");
+
+    for (in_token, in_csr) in [(false, false), (false, true), (true, false), (true, true)] {
+        let token = token(&changed("atc.ca", Some(json!(in_token))));
+        let csr = Expectations {
+            ca: Some(in_csr),
+            ..expected()
+        };
+        let report = verify(&token, &csr, at());
+        assert_eq!(failures(&report).is_empty(), in_token == in_csr, "{report}");
+        assert_eq!(
+            outcome(&verify(&token, &expected(), at()), 9),
+            StepOutcome::Skipped
+        );
+    }
+}
+
+#[test]
+fn signatures_of_no_value_are_refused() {
+    let good = token(&payload());
+    let (signed, _) = good.rsplit_once('.').expect("a signature");
+    let order = fixtures::hex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+    for octets in [
+        [0; 64].to_vec(),
+        [0xff; 64].to_vec(),
+        [order.clone(), order].concat(),
+    ] {
+        let token = format!("{signed}.{}", b64(octets));
+        refused_at(&[4], &verify(&token, &expected(), at()), "did not make it");
+    }
+}
+
+/// The issuing side reads back what it is about to sign.
+#[test]
+fn a_payload_is_read_without_a_token() {
+    let claims = claims::parse(payload().to_string().as_bytes()).expect("a payload");
+    assert_eq!(claims.tkvalue.text(), "MAigBhYEMTIzNA");
+    assert_eq!(claims.registered.exp, from_unix(EXP));
+    assert_eq!((claims.ca, claims.fingerprint), (false, account_key()));
+    for (path, value) in [
+        ("exp", Some(json!(1.0))),
+        ("jti", None),
+        ("atc.tktype", Some(json!("x"))),
+        ("atc.tkvalue", Some(json!("MAA"))),
+        ("atc.fingerprint", Some(json!("x"))),
+        ("atc", None),
+    ] {
+        assert!(
+            claims::parse(changed(path, value).to_string().as_bytes()).is_err(),
+            "{path}"
+        );
+    }
+}
