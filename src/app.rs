@@ -23,16 +23,16 @@ use thiserror::Error;
 use crate::api::{Facade, Idempotency, Service, UnderWay, Uploads};
 use crate::authority::jobs::Jobs;
 use crate::authority::{
-    Authority, Carrier, Lifetimes, LimitClock, Limits, Patience, Policy, PolicyError, Rate,
+    Authority, Carrier, Lifetimes, LimitClock, Limits, Parts, Patience, Policy, PolicyError, Rate,
     Refused, Rotation, Signers,
 };
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{self, Config, Secret, SecretError};
-use crate::domain::{Caller, Clock, Passphrase};
+use crate::domain::{Caller, Clock, Passphrase, new_id};
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::pool::PoolSettings;
 use crate::signer::{Found, SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError, new_id};
+use crate::store::{DatabaseUrl, OpenError, Settings, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender, SenderSettings, SystemNames};
 
@@ -226,7 +226,7 @@ fn compose(
         Arc::clone(&metrics),
     );
     let callers = callers.trusting(trust);
-    let authority = Authority {
+    let authority = Authority::new(Parts {
         store,
         policy: policy.into(),
         signers,
@@ -245,7 +245,7 @@ fn compose(
         limits: limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
         metrics: Arc::clone(&metrics),
-    };
+    });
     let authority = Arc::new(authority);
     let imports = &config.imports;
     Ok(Service {

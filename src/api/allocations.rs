@@ -74,12 +74,7 @@ pub(super) async fn list_allocations(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_allocations(&page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.allocations(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AllocationView::from)))
 }
 
@@ -93,9 +88,7 @@ pub(super) async fn get_allocation(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "allocation")?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.allocation(id))).await??;
-    let found = found.ok_or_else(|| Problem::not_found("allocation"))?;
+    let found = web::block(move || service.authority.allocation(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(AllocationView::from(found)))
 }
 

@@ -23,7 +23,8 @@ use super::problem::Problem;
 use super::query::{Key, Limit, page, query};
 use super::reading::Id;
 use super::view::PageView;
-use crate::authority::{AuditEvent, EventFilter, Page, PageOf};
+use crate::authority::{EventFilter, Page, PageOf};
+use crate::domain::AuditEvent;
 use crate::domain::{AccountId, Caller};
 use crate::telemetry::carried;
 

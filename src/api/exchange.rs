@@ -15,7 +15,7 @@ use super::Service;
 use super::idempotency::Finished;
 use super::problem::Problem;
 use super::under_way::OneMore;
-use crate::authority::new_id;
+use crate::domain::new_id;
 use crate::telemetry::{self, Exchange};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -129,7 +129,7 @@ fn finish(
     if let Some(service) = request.app_data::<Data<Service>>() {
         service
             .authority
-            .metrics
+            .metrics()
             .http_request(method, route.as_deref(), status, seconds);
     }
     log::info!(

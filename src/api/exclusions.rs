@@ -71,12 +71,7 @@ pub(super) async fn list_exclusions(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_exclusions(&page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.exclusions(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, ExclusionView::from)))
 }
 
@@ -90,9 +85,7 @@ pub(super) async fn get_exclusion(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "exclusion")?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.exclusion(id))).await??;
-    let found = found.ok_or_else(|| Problem::not_found("exclusion"))?;
+    let found = web::block(move || service.authority.exclusion(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(ExclusionView::from(found)))
 }
 

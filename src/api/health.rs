@@ -32,7 +32,7 @@ pub(super) async fn ready(service: Data<Service>) -> Result<HttpResponse, Proble
 pub(super) async fn metrics(service: Data<Service>) -> Result<HttpResponse, Problem> {
     let text = service
         .authority
-        .metrics
+        .metrics()
         .render()
         .map_err(|e| Problem::internal(&e))?;
     Ok(HttpResponse::Ok()

@@ -17,7 +17,7 @@ use super::view::{
     AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
 };
 use crate::authority::{Explained, Known, Question};
-use crate::domain::decision::Standing;
+use crate::domain::decision::AccountStanding;
 use crate::domain::denial::Cause;
 use crate::domain::explanation::Part;
 use crate::domain::{NumberRange, Time, Tn};
@@ -265,9 +265,9 @@ impl From<Explained> for ExplainedView {
                 .map(|part| PartView::at(explained.at, part))
                 .collect(),
             standing: match facts.standing {
-                Standing::Unknown => "unknown",
-                Standing::Suspended => "suspended",
-                Standing::Good => "good",
+                AccountStanding::Unknown => "unknown",
+                AccountStanding::Suspended => "suspended",
+                AccountStanding::Good => "good",
             },
             allocations: facts
                 .allocations

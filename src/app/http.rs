@@ -86,7 +86,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let interval = Duration::from_secs(config.signer.poll_interval.into());
     let authority = Arc::clone(&service.authority);
     let forgetting = Forgetting::start(Arc::clone(&authority))?;
-    let signs = authority.signers.is_some();
+    let signs = authority.signs();
     let worker = Worker::start(&authority, &service.webhooks)?;
     let watcher = signs.then(|| Watcher::start(authority, interval));
     let policies = PolicyWatcher::start(&service.authority, &config.policy)?;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::block_on;
 use crate::authority::{Authority, PolicyWatch};
 use crate::config::Policy;
-use crate::domain::Caller;
-use crate::store::new_id;
+use crate::domain::{Caller, new_id};
 
 /// A running watcher. Dropping it stops the thread, which finishes what it is doing.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ impl PolicyWatcher {
         let work = move || {
             let mut watch = PolicyWatch::new(dir);
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                let caller = Caller::the_service(new_id(authority.clock.now()));
+                let caller = Caller::the_service(new_id(authority.now()));
                 block_on(watch.look(&authority, &caller));
             }
         };

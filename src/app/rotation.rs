@@ -10,8 +10,7 @@ use actix_web::rt::signal::unix::{SignalKind, signal};
 
 use super::block_on;
 use crate::authority::{Authority, Patience};
-use crate::domain::Caller;
-use crate::store::new_id;
+use crate::domain::{Caller, new_id};
 
 /// A running watcher. Dropping it stops the thread, which finishes what it is doing.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ impl Drop for Watcher {
 }
 
 fn look(authority: &Authority, patience: Patience) {
-    let caller = Caller::the_service(new_id(authority.clock.now()));
+    let caller = Caller::the_service(new_id(authority.now()));
     let agreed = authority
         .look_for_signers(patience)
         .and_then(|found| block_on(authority.agree_on_signers(&caller, found)));

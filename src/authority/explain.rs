@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::scope::Scope;
-use super::{Action, Asked, Authority, Refused, Token};
+use super::{Action, Authority, Refused};
 use crate::domain::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::deciding::Deciding;
@@ -11,6 +11,7 @@ use crate::domain::decision::Facts;
 use crate::domain::explanation::{self, Part, Row};
 use crate::domain::grant::Justification;
 use crate::domain::inventory::Held;
+use crate::domain::issuance::RuledRequest;
 use crate::domain::signing::{Candidate, SigningChain};
 use crate::domain::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
@@ -53,15 +54,9 @@ impl Authority {
             accounts: vec![question.account.clone()],
             ..caller.clone()
         };
-        let mut order = self.order(&on_behalf, question.account.clone(), request);
+        let ruled = self.ruled(&on_behalf, question.account.clone(), request, None);
         let may_ask = || {
-            let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
-            let lifetime = order.request.lifetime().unwrap_or(self.lifetimes.default);
-            let asked = Asked {
-                account: &question.account,
-                is_carrier,
-                token: Token::of(&order.request, lifetime, order.now),
-            };
+            let asked = self.asked(&ruled.account, &ruled.request, ruled.renewal, ruled.now);
             let ruling = self.policy.in_force().may_ask(caller, &asked);
             ruling.verdict.is_ok()
         };
@@ -73,17 +68,18 @@ impl Authority {
             let Some(account) = scope.account(tx, &question.account)? else {
                 return Ok(None);
             };
-            if self.signers.is_none() {
-                // At the command line, by what the service has agreed on.
-                order.chains = in_use(&tx.signing_chains()?);
-            }
-            let (decided, facts) = tx.explain(&order)?;
-            Ok::<_, StoreError>(Some((account, decided, facts)))
+            // At the command line, the certificates that the service has agreed on.
+            let chains = match self.signers {
+                Some(_) => None,
+                None => Some(in_use(&tx.signing_chains()?)),
+            };
+            let facts = tx.facts(&ruled)?;
+            Ok::<_, StoreError>(Some((account, chains, facts)))
         })?;
-        let Some((account, decided, facts)) = read else {
-            // Somebody else's account is answered as one that is not there.
+        let Some((account, chains, facts)) = read else {
+            // Another tenant's account is answered as one that is not there.
             return Ok(Explained {
-                at: order.now,
+                at: ruled.now,
                 decision: Err(Denial::NotTheCallers),
                 policies: Deciding::default(),
                 parts: Vec::new(),
@@ -91,11 +87,16 @@ impl Authority {
             });
         };
         // From here on the database is free for others.
+        let ruled = match chains {
+            Some(chains) => RuledRequest { chains, ..ruled },
+            None => ruled,
+        };
+        let decided = ruled.decide(&facts);
         let mut explained = Explained {
-            at: order.now,
-            decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
-            policies: order.policies.clone(),
-            parts: explanation::parts(&order.question(facts.lifetime), &facts),
+            at: ruled.now,
+            decision: decided.map(|decision| (decision.expires_at, decision.justified_by)),
+            parts: explanation::parts(&ruled.question(facts.lifetime), &facts),
+            policies: ruled.policies,
             facts,
         };
         if let Scope::Part(part) = &scope {

@@ -17,12 +17,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::change::event_by;
 use super::import::{self, Consent, ImportError, Imported, Progress, TableError, Wanted};
-use super::{Action, Authority, By, Event, Refused};
-use crate::domain::Caller;
+use super::{Action, Authority, By};
 use crate::domain::clock::Time;
 use crate::domain::job::{Failure, Job, JobState};
-use crate::store::{StoreError, Tx, new_id};
+use crate::domain::{Caller, new_id};
+use crate::store::{StoreError, Tx};
 
 /// How often a process says that it is alive, and looks for lost jobs.
 const BEAT: Duration = Duration::from_secs(2);
@@ -182,7 +183,7 @@ impl Jobs {
             finished_at: None,
         };
         let row = job.clone();
-        let event = Event::new(caller, now, "submit-import");
+        let event = event_by(caller, now, "submit-import");
         let submitted = event.clone();
         let queue = move |tx: &mut Tx<'_>| {
             tx.insert_job(&row)?;
@@ -190,7 +191,7 @@ impl Jobs {
                 "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
                 "dry_run": row.dry_run, "confirm": row.confirm,
             });
-            submitted.done(tx, &row.id, detail)?;
+            tx.record(&submitted.done(&row.id, detail))?;
             Ok(row.clone())
         };
         let job = self.authority.change_by(by, event, job.id, queue).await?;
@@ -266,10 +267,10 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
             .to_owned(),
     };
     let caller = Caller::the_service(new_id(now));
-    let event = Event::new(&caller, now, IMPORT);
+    let event = event_by(&caller, now, IMPORT);
     let lose = move |tx: &mut Tx<'_>| {
         for job in tx.lose_jobs(since, &failure, now)? {
-            event.refused(tx, &job, &failure.code, &failure.detail)?;
+            tx.record(&event.refused(&job, &failure.code, &failure.detail))?;
         }
         Ok(())
     };
@@ -365,10 +366,10 @@ impl Runner {
         if consent.dry_run {
             // Nothing was written, so this is a transaction of its own.
             let now = self.authority.clock.now();
-            let event = Event::new(&work.caller, now, IMPORT);
+            let event = event_by(&work.caller, now, IMPORT);
             let done = move |tx: &mut Tx<'_>| {
                 finish(tx, id, &imported, now)?;
-                Ok::<_, ImportError>(event.done(tx, &id, json!({ "dry_run": true }))?)
+                Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
             };
             runtime.block_on(self.authority.keep_track("job", done))?;
         }
@@ -386,26 +387,15 @@ impl Runner {
 
     async fn fail(&self, caller: &Caller, id: Uuid, result: Option<Value>, failure: Failure) {
         let now = self.authority.clock.now();
-        let event = Event::new(caller, now, IMPORT);
+        let event = event_by(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {
             if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {
-                event.refused(tx, &id, &failure.code, &failure.detail)?;
+                tx.record(&event.refused(&id, &failure.code, &failure.detail))?;
             }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = self.authority.keep_track("job", write).await {
             log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");
         }
-    }
-}
-
-impl Authority {
-    /// One job. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if the caller may not ask, or there is no such job.
-    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, Refused> {
-        self.read(caller, |tx| tx.job(id))?
-            .ok_or(Refused::NotFound("job"))
     }
 }

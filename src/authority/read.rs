@@ -8,24 +8,61 @@ use super::scope::Scope;
 use super::{Action, Authority, Refused};
 use crate::domain::account::Account;
 use crate::domain::grant::{Grant, Jti};
-use crate::domain::inventory::Delegation;
-use crate::domain::{AccountId, Caller};
-use crate::store::{AuditEvent, EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::job::Job;
+use crate::domain::{AccountId, AuditEvent, Caller};
+use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
 
 impl Authority {
-    /// Asks what concerns the carrier as a whole, which is nothing for a reseller. Blocks.
+    /// A page of what the carrier holds, the oldest first. Blocks.
     ///
     /// # Errors
     /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn read<T>(
-        &self,
-        caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, Refused> {
-        self.read_scoped(caller, |tx, scope| match scope {
-            Scope::Everything => Ok(questions(tx)?),
-            Scope::Part(_) => Err(Refused::Forbidden),
-        })
+    pub fn allocations(&self, caller: &Caller, page: &Page) -> Result<PageOf<Allocation>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_allocations(page))
+    }
+
+    /// The newest version of one allocation. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, Refused> {
+        self.read_of_carrier(caller, |tx| tx.allocation(id))?
+            .ok_or(Refused::NotFound("allocation"))
+    }
+
+    /// A page of the exclusions, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn exclusions(&self, caller: &Caller, page: &Page) -> Result<PageOf<Exclusion>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_exclusions(page))
+    }
+
+    /// The newest version of one exclusion. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, Refused> {
+        self.read_of_carrier(caller, |tx| tx.exclusion(id))?
+            .ok_or(Refused::NotFound("exclusion"))
+    }
+
+    /// A page of the jobs, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_jobs(page))
+    }
+
+    /// One job. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or there is no such job.
+    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, Refused> {
+        self.read_of_carrier(caller, |tx| tx.job(id))?
+            .ok_or(Refused::NotFound("job"))
     }
 
     /// A page of the accounts, in the order of their ids. Blocks.
@@ -136,6 +173,18 @@ impl Authority {
                 }
             }
             Ok(events)
+        })
+    }
+
+    /// Reads what concerns the carrier as a whole, which is nothing for a reseller.
+    fn read_of_carrier<T>(
+        &self,
+        caller: &Caller,
+        query: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, Refused> {
+        self.read_scoped(caller, |tx, scope| match scope {
+            Scope::Everything => Ok(query(tx)?),
+            Scope::Part(_) => Err(Refused::Forbidden),
         })
     }
 

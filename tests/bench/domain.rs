@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tn_authority::domain::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::decision::{Facts, Question, Standing, decide};
+use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::signing::Candidate;
 use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window, block};
@@ -42,7 +42,7 @@ fn facts() -> Facts {
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
         renewal: None,
-        standing: Standing::Good,
+        standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
         lifetime: LifetimeMode::Proof,

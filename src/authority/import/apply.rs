@@ -11,10 +11,11 @@ use super::outcome::{Imported, OutstandingTokens};
 use super::outstanding;
 use super::write::{self, Change};
 use super::{Format, Told};
-use crate::authority::{Action, Authority, Event, Refused, StoreError, jobs};
+use crate::authority::change::event_by;
+use crate::authority::{Action, Authority, Refused, StoreError, jobs};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
-use crate::store::{Acting, Tx};
+use crate::store::Tx;
 use crate::telemetry::ImportOutcome;
 
 /// One part of a share in a million.
@@ -84,7 +85,7 @@ impl Authority {
                 summary(tx, &change, told, true, now)
             });
         }
-        let event = Event::new(caller, now, "import");
+        let event = event_by(caller, now, "import");
         let subject = subject(&draft);
         let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
@@ -97,7 +98,7 @@ impl Authority {
             write::apply(tx, &done, &change, now)?;
             let imported = summary(tx, &change, told, false, now)?;
             if !imported.changes_nothing() {
-                done.done(tx, &about, detail(&imported, consent))?;
+                tx.record(&done.done(&about, detail(&imported, consent)))?;
             }
             if let Some(job) = job {
                 jobs::finish(tx, job, &imported, now)?;
@@ -107,8 +108,8 @@ impl Authority {
         match job {
             // What becomes of a job is recorded with the job.
             Some(_) => {
-                let acting = Acting::new(caller, &self.clock);
-                self.store.change(acting, "import", work).await
+                let actor = self.actor(caller);
+                self.store.change(actor, "import", work).await
             }
             None => self.change(event, subject, work).await,
         }

@@ -13,17 +13,17 @@ use super::index::Index;
 use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::{Note, holdings, loans};
+use crate::authority::Refused;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
-use crate::authority::{Event, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
 use crate::domain::range_set::gaps;
 use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
-use crate::domain::{AccountId, NumberRange, Spc, Window};
-use crate::store::{Loss, Tx, Versions, new_id};
+use crate::domain::{AccountId, Event, NumberRange, Spc, Window, new_id};
+use crate::store::{Loss, Tx, Versions};
 
 /// What an import changes.
 #[derive(Debug, Default)]
@@ -218,7 +218,7 @@ fn record_loans(tx: &mut Tx<'_>, event: &Event, added: &[Delegation]) -> Result<
     }
     for (account, loans) in by_account {
         let detail = json!({ "delegations_added": loans });
-        event.about(account).done(tx, account, detail)?;
+        tx.record(&event.about(account).done(account, detail))?;
     }
     Ok(())
 }
