@@ -2,10 +2,10 @@
 //!
 //! # The rooms, and who may import whom
 //! ```text
-//! main, commands -> app -> every room          api -> callers, authority, webhooks, domain
-//! authority -> store, signer, verifier, domain          callers -> store, outgoing, domain
+//! main, commands -> app -> every room          api -> callers, authority, tables, webhooks, domain
+//! authority -> store, signer, verifier, tables, domain          callers -> store, outgoing, domain
 //! webhooks -> authority, store, outgoing, domain
-//! store, signer, verifier -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
+//! store, signer, verifier, tables -> domain  domain -> nothing  telemetry: a leaf that every room but domain may use
 //! commands -> acme, the enterprise's side -> outgoing, signer, verifier, domain          outgoing: a leaf
 //! Only store knows diesel, only api and app know actix, only signer knows cryptoki, only outgoing and webhooks know ureq.
 //! ```
@@ -21,6 +21,7 @@ pub mod domain;
 pub mod outgoing;
 pub mod signer;
 pub mod store;
+pub mod tables;
 pub mod telemetry;
 pub mod verifier;
 pub mod webhooks;

@@ -139,7 +139,7 @@ pub enum Way {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub enum Ask<'a> {
+pub enum HttpRequest<'a> {
     Get,
     Head,
     Post { media_type: &'a str, body: &'a [u8] },
@@ -148,13 +148,13 @@ pub enum Ask<'a> {
 
 /// What came back, whatever its status.
 #[derive(Debug)]
-pub struct Reply {
+pub struct HttpReply {
     pub status: u16,
     headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl Reply {
+impl HttpReply {
     /// A header field, if it is there and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -203,10 +203,10 @@ impl Outgoing {
     pub fn send(
         &self,
         url: &HttpsUrl,
-        ask: Ask<'_>,
+        ask: HttpRequest<'_>,
         headers: &[(&str, &str)],
         within: Duration,
-    ) -> Result<Reply, OutgoingError> {
+    ) -> Result<HttpReply, OutgoingError> {
         let time = self.limits.time.min(within);
         let failed = |error: ureq::Error| Self::failure(url, &error, time);
         let mut request = http::Request::builder().uri(url.as_str());
@@ -214,10 +214,10 @@ impl Outgoing {
             request = request.header(*name, *value);
         }
         let (method, content) = match ask {
-            Ask::Get => ("GET", None),
-            Ask::Head => ("HEAD", None),
-            Ask::Post { media_type, body } => ("POST", Some((media_type, body))),
-            Ask::Put { media_type, body } => ("PUT", Some((media_type, body))),
+            HttpRequest::Get => ("GET", None),
+            HttpRequest::Head => ("HEAD", None),
+            HttpRequest::Post { media_type, body } => ("POST", Some((media_type, body))),
+            HttpRequest::Put { media_type, body } => ("PUT", Some((media_type, body))),
         };
         let request = request.method(method);
         let answer = match content {
@@ -230,7 +230,7 @@ impl Outgoing {
         let mut answer = answer.map_err(failed)?;
         let body = answer.body_mut().with_config().limit(self.limits.body);
         let body = body.read_to_vec().map_err(failed)?;
-        Ok(Reply {
+        Ok(HttpReply {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
             body,

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::pause::Stopped;
+use super::wait::Stopped;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::shown::{shown, told};
-use crate::domain::strict_json;
+use crate::domain::text::printable::{shown, told};
+use crate::domain::text::strict_json;
 use crate::outgoing::OutgoingError;
 use crate::signer::SignerError;
 use crate::verifier::LintError;

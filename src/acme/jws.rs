@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::AcmeError;
 use crate::domain::Fingerprint;
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 use crate::outgoing::HttpsUrl;
 use crate::signer::{FileKey, SigningKey as _};
 

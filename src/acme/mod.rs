@@ -9,23 +9,23 @@
 //! where it decides something: URLs, statuses, the identifier, and the certificate itself. Everything is bounded in size
 //! and in time. Knows nothing of the authority's own rooms; it is a stranger to it, who asks over HTTP.
 
-mod endpoint;
 mod error;
 mod jws;
-mod message;
 mod order;
-mod pause;
 pub mod renewal;
 mod session;
 mod star;
+mod token_endpoint;
+mod wait;
+mod wire;
 
-pub use endpoint::TokenEndpoint;
 pub use error::{AcmeError, Kind, ProblemDocument};
 pub use jws::{AccountKey, ExternalBinding};
-pub use order::{Issued, Order, Wanted, check_issued, redeem};
-pub use pause::{Pause, Sleep, Stopped};
-pub use session::{ChallengeMember, Session, Settings};
+pub use order::{CertificateRequest, IssuedCertificate, PlacedOrder, check_issued, redeem};
+pub use session::{AcmeSession, ChallengeMember, SessionSettings};
 pub use star::AutoRenewal;
+pub use token_endpoint::TokenEndpoint;
+pub use wait::{Pause, Sleep, Stopped};
 
 use crate::domain::{Fingerprint, TnAuthList};
 

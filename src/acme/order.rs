@@ -3,18 +3,18 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::message::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
-use super::session::{Session, location, status};
+use super::session::{AcmeSession, location, status};
 use super::star::AutoRenewal;
+use super::wire::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
 use super::{AcmeError, ProblemDocument, TokenWanted};
 use crate::domain::TnAuthList;
-use crate::domain::certificate::Certificate;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::shown::shown;
+use crate::domain::signing::certificate::Certificate;
+use crate::domain::text::printable::shown;
 use crate::outgoing::HttpsUrl;
 use crate::signer::SigningKey;
 use crate::signer::chain::Chain;
-use crate::signer::request::request_der;
+use crate::signer::csr::request_der;
 
 const DOWNLOAD: &str = "the request for the certificate";
 /// How far the clocks of a CA and of this machine may be apart.
@@ -22,7 +22,7 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
 /// What is wanted of a CA.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
+pub struct CertificateRequest<'a> {
     pub list: &'a TnAuthList,
     /// Whether the certificate shall issue others.
     pub ca: bool,
@@ -34,7 +34,7 @@ pub struct Wanted<'a> {
 
 /// An order that the CA has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct PlacedOrder {
     /// Names the order, also for its cancellation.
     pub url: HttpsUrl,
     tkvalue: String,
@@ -45,7 +45,7 @@ pub struct Order {
 
 /// A certificate that came of an order.
 #[derive(Debug, Clone)]
-pub struct Issued {
+pub struct IssuedCertificate {
     pub order: HttpsUrl,
     /// Where the CA publishes the next ones (RFC 8739 §3.3), if it renews.
     pub star: Option<HttpsUrl>,
@@ -59,11 +59,11 @@ pub struct Issued {
 /// # Errors
 /// [`AcmeError`] says who refuses what, or what is wrong with an answer.
 pub fn redeem(
-    session: &Session<'_>,
-    wanted: &Wanted<'_>,
+    session: &AcmeSession<'_>,
+    wanted: &CertificateRequest<'_>,
     key: &dyn SigningKey,
     token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
-) -> Result<Issued, AcmeError> {
+) -> Result<IssuedCertificate, AcmeError> {
     if key.public_key_der() == session.key().public_key_der() {
         return Err(AcmeError::SameKey);
     }
@@ -76,7 +76,7 @@ pub fn redeem(
     let (certificate, star) = session.certificate(&order)?;
     let chain = session.download(&certificate)?;
     check_issued(&chain, wanted, key, session.clock.now())?;
-    Ok(Issued {
+    Ok(IssuedCertificate {
         order: order.url,
         star,
         chain,
@@ -89,7 +89,7 @@ pub fn redeem(
 /// [`AcmeError::WrongCertificate`] says what is different.
 pub fn check_issued(
     chain: &Chain,
-    wanted: &Wanted<'_>,
+    wanted: &CertificateRequest<'_>,
     key: &dyn SigningKey,
     at: Time,
 ) -> Result<(), AcmeError> {
@@ -118,12 +118,12 @@ pub fn check_issued(
     Ok(())
 }
 
-impl Session<'_> {
+impl AcmeSession<'_> {
     /// Places an order (RFC 8555 §7.4).
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub fn order(&self, wanted: &Wanted<'_>) -> Result<Order, AcmeError> {
+    pub fn order(&self, wanted: &CertificateRequest<'_>) -> Result<PlacedOrder, AcmeError> {
         const WHAT: &str = "the order";
         let tkvalue = wanted.list.to_tkvalue();
         let mut payload = json!({ "identifiers": [{ "type": TN_AUTH_LIST, "value": tkvalue }] });
@@ -132,7 +132,7 @@ impl Session<'_> {
         }
         let reply = self.post(WHAT, &self.new_order, Some(&payload))?;
         let url = location(WHAT, &reply)?;
-        let body: OrderBody = message::read(WHAT, &reply.body)?;
+        let body: OrderBody = wire::read(WHAT, &reply.body)?;
         let malformed = |why: &str| AcmeError::Malformed {
             what: WHAT,
             why: why.to_owned(),
@@ -151,11 +151,11 @@ impl Session<'_> {
             return Err(malformed("it has no `auto-renewal`"));
         }
         let finalize = body.finalize.as_deref().unwrap_or_default();
-        Ok(Order {
+        Ok(PlacedOrder {
             url,
             tkvalue,
-            authorization: message::url("authorizations", authorization)?,
-            finalize: message::url("finalize", finalize)?,
+            authorization: wire::url("authorizations", authorization)?,
+            finalize: wire::url("finalize", finalize)?,
             star: wanted.renewal.is_some(),
         })
     }
@@ -166,8 +166,8 @@ impl Session<'_> {
     /// [`AcmeError::ProofRefused`] with the CA's reason, or another one.
     pub fn prove(
         &self,
-        order: &Order,
-        wanted: &Wanted<'_>,
+        order: &PlacedOrder,
+        wanted: &CertificateRequest<'_>,
         token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
     ) -> Result<(), AcmeError> {
         const WHAT: &str = "the answer to its challenge";
@@ -176,7 +176,7 @@ impl Session<'_> {
             "pending" => {}
             _ => return self.until_valid(order),
         }
-        let challenge = message::url("url", &challenge(&first)?.url)?;
+        let challenge = wire::url("url", &challenge(&first)?.url)?;
         let token = token(&TokenWanted {
             list: wanted.list,
             ca: wanted.ca,
@@ -185,7 +185,7 @@ impl Session<'_> {
         let mut answer = json!({});
         answer[self.member.as_str()] = json!(token);
         let reply = self.post(WHAT, &challenge, Some(&answer))?;
-        let mut answered: ChallengeBody = message::read(WHAT, &reply.body)?;
+        let mut answered: ChallengeBody = wire::read(WHAT, &reply.body)?;
         match self.until_valid(order) {
             // Some CAs give the reason here, and not with the authorization.
             Err(AcmeError::ProofRefused { problem: None }) => Err(AcmeError::ProofRefused {
@@ -199,7 +199,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`AcmeError::OrderRefused`] with the CA's reason, or another one.
-    pub fn finalize(&self, order: &Order, csr: &[u8]) -> Result<(), AcmeError> {
+    pub fn finalize(&self, order: &PlacedOrder, csr: &[u8]) -> Result<(), AcmeError> {
         use base64::Engine as _;
         const WHAT: &str = "the certificate request";
         let csr = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(csr);
@@ -212,11 +212,11 @@ impl Session<'_> {
     }
 
     /// Waits for the certificate, and says where it is; and where the next ones will be, if the CA renews.
-    fn certificate(&self, order: &Order) -> Result<(HttpsUrl, Option<HttpsUrl>), AcmeError> {
+    fn certificate(&self, order: &PlacedOrder) -> Result<(HttpsUrl, Option<HttpsUrl>), AcmeError> {
         const WHAT: &str = "a certificate";
         let body = loop {
             let reply = self.post("the question for the order", &order.url, None)?;
-            let mut body: OrderBody = message::read("the question for the order", &reply.body)?;
+            let mut body: OrderBody = wire::read("the question for the order", &reply.body)?;
             match body.status.as_str() {
                 "valid" => break body,
                 "processing" | "ready" | "pending" => {
@@ -233,11 +233,11 @@ impl Session<'_> {
         };
         if order.star {
             let star = body.star_certificate.as_deref().unwrap_or_default();
-            let star = message::url("star-certificate", star)?;
+            let star = wire::url("star-certificate", star)?;
             return Ok((star.clone(), Some(star)));
         }
         let certificate = body.certificate.as_deref().unwrap_or_default();
-        Ok((message::url("certificate", certificate)?, None))
+        Ok((wire::url("certificate", certificate)?, None))
     }
 
     /// Fetches a certificate and those of its issuers (RFC 8555 §7.4.2).
@@ -257,12 +257,12 @@ impl Session<'_> {
         Chain::from_pem(&pem).map_err(|e| malformed(e.to_string()))
     }
 
-    fn state(&self, order: &Order) -> Result<OrderBody, AcmeError> {
+    fn state(&self, order: &PlacedOrder) -> Result<OrderBody, AcmeError> {
         const WHAT: &str = "the question for the order";
         let mut waited = 0;
         loop {
             let reply = self.post(WHAT, &order.url, None)?;
-            let mut body: OrderBody = message::read(WHAT, &reply.body)?;
+            let mut body: OrderBody = wire::read(WHAT, &reply.body)?;
             match body.status.as_str() {
                 "ready" | "valid" | "processing" => return Ok(body),
                 // The authorization is valid, and some CAs need a moment to see it.
@@ -283,11 +283,11 @@ impl Session<'_> {
 
     fn authorization(
         &self,
-        order: &Order,
+        order: &PlacedOrder,
     ) -> Result<(AuthorizationBody, Option<std::time::Duration>), AcmeError> {
         const WHAT: &str = "the question for the authorization";
         let reply = self.post(WHAT, &order.authorization, None)?;
-        let body: AuthorizationBody = message::read(WHAT, &reply.body)?;
+        let body: AuthorizationBody = wire::read(WHAT, &reply.body)?;
         if !body.identifier.is(&order.tkvalue) {
             return Err(AcmeError::Malformed {
                 what: WHAT,
@@ -297,7 +297,7 @@ impl Session<'_> {
         Ok((body, self.retry_after(&reply)))
     }
 
-    fn until_valid(&self, order: &Order) -> Result<(), AcmeError> {
+    fn until_valid(&self, order: &PlacedOrder) -> Result<(), AcmeError> {
         loop {
             let (mut body, retry_after) = self.authorization(order)?;
             match body.status.as_str() {

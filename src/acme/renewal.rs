@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::AcmeError;
 use super::error::Kind;
-use super::pause::{Pause, Stopped};
+use super::wait::{Pause, Stopped};
 use crate::domain::clock::{Clock, Time, rfc3339};
 
 /// The longest single wait, so that a clock that was set is noticed.
@@ -16,12 +16,12 @@ const NAP: Duration = Duration::from_secs(60);
 
 /// From the first to the last second of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct ValidityPeriod {
     pub not_before: Time,
     pub not_after: Time,
 }
 
-impl Held {
+impl ValidityPeriod {
     fn lifetime(self) -> TimeDelta {
         (self.not_after - self.not_before).max(TimeDelta::seconds(1))
     }
@@ -38,7 +38,7 @@ impl Held {
 /// How long to wait after so many failures in a row: longer each time, and not longer than a tenth of the certificate's
 /// life, or an hour. `chance` is 0 to 1.
 #[must_use]
-pub fn backoff(failures: u32, held: Option<Held>, chance: f64) -> Duration {
+pub fn backoff(failures: u32, held: Option<ValidityPeriod>, chance: f64) -> Duration {
     let hour = Duration::from_secs(3600);
     let tenth = held.map_or(hour, |held| {
         part(held.lifetime(), 0.1).to_std().unwrap_or(hour)
@@ -53,7 +53,7 @@ pub fn backoff(failures: u32, held: Option<Held>, chance: f64) -> Duration {
 
 /// Why nothing is kept alive any more.
 #[derive(Debug)]
-pub enum Ended {
+pub enum RenewalStop {
     /// Somebody wanted it.
     Stopped,
     /// There was nothing more to do.
@@ -66,28 +66,28 @@ pub enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
     /// There is a certificate, and it will need another one.
-    Held(Held),
+    ValidityPeriod(ValidityPeriod),
     /// There is nothing more to come.
     Over,
 }
 
 /// Keeps a certificate alive with `renew`, until somebody stops it or the authority refuses.
 pub fn keep(
-    mut held: Option<Held>,
+    mut held: Option<ValidityPeriod>,
     clock: &Clock,
     pause: &dyn Pause,
     chance: &mut dyn FnMut() -> f64,
     renew: &mut dyn FnMut() -> Result<Renewed, AcmeError>,
-) -> Ended {
+) -> RenewalStop {
     let mut failures = 0;
     let mut next = held.map_or_else(|| clock.now(), |held| held.due(chance()));
     loop {
         if wait_until(next, clock, pause).is_err() {
-            return Ended::Stopped;
+            return RenewalStop::Stopped;
         }
         match renew() {
-            Ok(Renewed::Over) => return Ended::Over,
-            Ok(Renewed::Held(fresh)) => {
+            Ok(Renewed::Over) => return RenewalStop::Over,
+            Ok(Renewed::ValidityPeriod(fresh)) => {
                 failures = 0;
                 held = Some(fresh);
                 // A CA that answers with an old certificate must not be asked without end.
@@ -96,10 +96,10 @@ pub fn keep(
                 log::info!(until = until.as_str(), next = next.as_str(); "a certificate has come");
             }
             Err(error) => match error.kind() {
-                Kind::Stopped => return Ended::Stopped,
-                Kind::AuthorityRefuses => return Ended::Refused(error),
+                Kind::Stopped => return RenewalStop::Stopped,
+                Kind::AuthorityRefuses => return RenewalStop::Refused(error),
                 Kind::CaRefuses if matches!(error, AcmeError::StarEnded(_)) => {
-                    return Ended::Refused(error);
+                    return RenewalStop::Refused(error);
                 }
                 Kind::CaRefuses | Kind::Other => {
                     failures += 1;

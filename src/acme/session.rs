@@ -8,12 +8,12 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::error::ProblemDocument;
-use super::message::{self, DirectoryBody, Meta};
-use super::pause::Pause;
+use super::wait::Pause;
+use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
-use crate::domain::shown::shown;
-use crate::outgoing::{Ask, HttpsUrl, Outgoing, OutgoingError, Reply};
+use crate::domain::text::printable::shown;
+use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 
 /// How often a request is repeated when its nonce is refused; an honest CA takes the second.
 const NONCES: usize = 4;
@@ -48,7 +48,7 @@ impl ChallengeMember {
 
 /// With whom, and as whom.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SessionSettings {
     pub directory: HttpsUrl,
     /// URLs such as `mailto:numbers@example.com`.
     pub contacts: Vec<String>,
@@ -61,7 +61,7 @@ pub struct Settings {
 }
 
 /// A conversation with a CA, as an account.
-pub struct Session<'a> {
+pub struct AcmeSession<'a> {
     http: &'a Outgoing,
     key: &'a AccountKey,
     pause: &'a dyn Pause,
@@ -76,7 +76,7 @@ pub struct Session<'a> {
     ends: Instant,
 }
 
-impl fmt::Debug for Session<'_> {
+impl fmt::Debug for AcmeSession<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("account", &self.account)
@@ -84,33 +84,33 @@ impl fmt::Debug for Session<'_> {
     }
 }
 
-impl<'a> Session<'a> {
+impl<'a> AcmeSession<'a> {
     /// Reads the CA's directory, and finds the account of the key or makes it (RFC 8555 §7.3).
     ///
     /// # Errors
     /// [`AcmeError`] says what the CA asks for, or what is wrong with its answers.
     pub fn open(
-        settings: &Settings,
+        settings: &SessionSettings,
         http: &'a Outgoing,
         key: &'a AccountKey,
         clock: &'a Clock,
         pause: &'a dyn Pause,
     ) -> Result<Self, AcmeError> {
         let ends = Instant::now() + settings.timeout;
-        let reply = http.send(&settings.directory, Ask::Get, &[], settings.timeout)?;
+        let reply = http.send(&settings.directory, HttpRequest::Get, &[], settings.timeout)?;
         if reply.status != 200 {
             return Err(status("the request for its directory", &reply));
         }
-        let directory: DirectoryBody = message::read("the request for its directory", &reply.body)?;
-        let new_account = message::url("newAccount", &directory.new_account)?;
+        let directory: DirectoryBody = wire::read("the request for its directory", &reply.body)?;
+        let new_account = wire::url("newAccount", &directory.new_account)?;
         let mut session = Self {
             http,
             key,
             pause,
             clock,
             member: settings.member,
-            new_order: message::url("newOrder", &directory.new_order)?,
-            new_nonce: message::url("newNonce", &directory.new_nonce)?,
+            new_order: wire::url("newOrder", &directory.new_order)?,
+            new_nonce: wire::url("newNonce", &directory.new_nonce)?,
             meta: directory.meta,
             account: None,
             nonce: RefCell::new(None),
@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
         self.key
     }
 
-    fn account(&self, settings: &Settings, url: &HttpsUrl) -> Result<HttpsUrl, AcmeError> {
+    fn account(&self, settings: &SessionSettings, url: &HttpsUrl) -> Result<HttpsUrl, AcmeError> {
         if let Some(terms) = self.meta.terms_of_service.as_deref()
             && !settings.agrees_to_terms
         {
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
         what: &'static str,
         url: &HttpsUrl,
         payload: Option<&Value>,
-    ) -> Result<Reply, AcmeError> {
+    ) -> Result<HttpReply, AcmeError> {
         let mut nonces = 0;
         let mut retries = 0;
         loop {
@@ -183,13 +183,13 @@ impl<'a> Session<'a> {
         what: &'static str,
         url: &HttpsUrl,
         payload: Option<&Value>,
-    ) -> Result<Reply, AcmeError> {
+    ) -> Result<HttpReply, AcmeError> {
         let nonce = match self.nonce.take() {
             Some(nonce) => nonce,
             None => self.fresh_nonce(what)?,
         };
         let body = self.key.sign(url, &nonce, self.account.as_ref(), payload)?;
-        let ask = Ask::Post {
+        let ask = HttpRequest::Post {
             media_type: JOSE,
             body: &body,
         };
@@ -206,7 +206,9 @@ impl<'a> Session<'a> {
     /// RFC 8555 §7.2.
     fn fresh_nonce(&self, what: &'static str) -> Result<String, AcmeError> {
         let left = self.left(what)?;
-        let reply = self.http.send(&self.new_nonce, Ask::Head, &[], left);
+        let reply = self
+            .http
+            .send(&self.new_nonce, HttpRequest::Head, &[], left);
         let reply = reply.map_err(|error| self.failed(what, error))?;
         nonce_of(&reply).ok_or_else(|| AcmeError::Malformed {
             what: "the request for a nonce",
@@ -227,7 +229,7 @@ impl<'a> Session<'a> {
     }
 
     /// RFC 9110 §10.2.3: seconds, or a date.
-    pub(super) fn retry_after(&self, reply: &Reply) -> Option<Duration> {
+    pub(super) fn retry_after(&self, reply: &HttpReply) -> Option<Duration> {
         let text = reply.header("Retry-After")?.trim();
         if let Ok(seconds) = text.parse::<u32>() {
             return Some(Duration::from_secs(seconds.into()));
@@ -262,15 +264,15 @@ impl<'a> Session<'a> {
 }
 
 /// The URL of what a request has made.
-pub(super) fn location(what: &'static str, reply: &Reply) -> Result<HttpsUrl, AcmeError> {
+pub(super) fn location(what: &'static str, reply: &HttpReply) -> Result<HttpsUrl, AcmeError> {
     let text = reply.header("Location").ok_or(AcmeError::Malformed {
         what,
         why: "there is no `Location` in it".to_owned(),
     })?;
-    message::url("Location", text)
+    wire::url("Location", text)
 }
 
-pub(super) fn status(what: &'static str, reply: &Reply) -> AcmeError {
+pub(super) fn status(what: &'static str, reply: &HttpReply) -> AcmeError {
     AcmeError::Status {
         what,
         status: reply.status,
@@ -279,7 +281,7 @@ pub(super) fn status(what: &'static str, reply: &Reply) -> AcmeError {
 }
 
 /// RFC 8555 §6.5.1: a nonce that is not base64url is passed over.
-fn nonce_of(reply: &Reply) -> Option<String> {
+fn nonce_of(reply: &HttpReply) -> Option<String> {
     let nonce = reply.header("Replay-Nonce")?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
     let fits = !nonce.is_empty() && nonce.len() <= MAX_NONCE && nonce.bytes().all(plain);

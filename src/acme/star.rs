@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::AcmeError;
-use super::message::{self, Meta, OrderBody};
-use super::session::Session;
+use super::session::AcmeSession;
+use super::wire::{self, Meta, OrderBody};
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 use crate::outgoing::HttpsUrl;
 use crate::signer::chain::Chain;
 
@@ -39,7 +39,7 @@ impl AutoRenewal {
     }
 }
 
-impl Session<'_> {
+impl AcmeSession<'_> {
     /// Fetches the certificate that the CA has made last (§3.3).
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Session<'_> {
     pub fn cancel(&self, order: &HttpsUrl) -> Result<(), AcmeError> {
         const WHAT: &str = "the cancellation";
         let reply = self.post(WHAT, order, Some(&json!({ "status": "canceled" })))?;
-        let body: OrderBody = message::read(WHAT, &reply.body)?;
+        let body: OrderBody = wire::read(WHAT, &reply.body)?;
         if body.status == "canceled" {
             return Ok(());
         }

@@ -2,37 +2,10 @@
 //!
 //! A handler proves the caller, parses, calls one verb of `authority` and renders. Nothing is decided here.
 
-mod accounts;
-mod allocations;
-mod api_keys;
-pub mod audit;
-mod body;
-mod caller;
-mod certs;
-mod delegations;
-mod disconnects;
-pub mod docs;
-mod exchange;
-mod exclusions;
-mod facade;
-mod grants;
-mod health;
-mod idempotency;
-mod imports;
-mod instant;
-mod jobs;
-mod numbers;
+mod http;
+pub mod openapi;
 mod problem;
-mod query;
-mod reading;
-mod renewals;
-mod signers;
-mod token;
-mod tokens;
-mod under_way;
-mod view;
-mod webhooks;
-mod withdrawals;
+mod routes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,13 +20,14 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 
 use crate::authority::Authority;
-use crate::authority::jobs::Jobs;
+use crate::authority::import::jobs::Jobs;
 use crate::callers::Callers;
 use crate::webhooks::Sender;
-pub use facade::Facade;
-pub use idempotency::Idempotency;
+pub use http::concurrency::UnderWay;
+pub use http::idempotency::Idempotency;
 use problem::Problem;
-pub use under_way::UnderWay;
+pub use routes::audit::line as audit_line;
+pub use routes::facade::Facade;
 
 /// What the handlers call.
 #[derive(Debug)]
@@ -91,100 +65,101 @@ pub struct Uploads {
 fn routes(cfg: &mut ServiceConfig) {
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
-        .service(at("/at/account/{id}/token").post(token::issue_token))
-        .service(at("/v1/tokens").post(tokens::issue_tokens))
+        .service(at("/at/account/{id}/token").post(routes::token::issue_token))
+        .service(at("/v1/tokens").post(routes::bulk_tokens::issue_tokens))
         // Provisioning
-        .service(at("/v1/accounts").get(accounts::list_accounts))
+        .service(at("/v1/accounts").get(routes::accounts::list_accounts))
         .service(
             at("/v1/accounts/{id}")
-                .get(accounts::get_account)
-                .put(accounts::put_account),
+                .get(routes::accounts::get_account)
+                .put(routes::accounts::put_account),
         )
-        .service(at("/v1/accounts/{id}/suspend").post(accounts::suspend_account))
-        .service(at("/v1/accounts/{id}/resume").post(accounts::resume_account))
-        .service(at("/v1/accounts/{id}/lifetime").put(accounts::set_lifetime))
+        .service(at("/v1/accounts/{id}/suspend").post(routes::accounts::suspend_account))
+        .service(at("/v1/accounts/{id}/resume").post(routes::accounts::resume_account))
+        .service(at("/v1/accounts/{id}/lifetime").put(routes::accounts::set_lifetime))
         .service(
             at("/v1/accounts/{id}/delegations")
-                .get(delegations::list_delegations)
-                .post(delegations::create_delegation),
+                .get(routes::delegations::list_delegations)
+                .post(routes::delegations::create_delegation),
         )
-        .service(at("/v1/delegations/{id}").get(delegations::get_delegation))
-        .service(at("/v1/delegations/{id}/end").post(delegations::end_delegation))
+        .service(at("/v1/delegations/{id}").get(routes::delegations::get_delegation))
+        .service(at("/v1/delegations/{id}/end").post(routes::delegations::end_delegation))
         .service(
             at("/v1/allocations")
-                .get(allocations::list_allocations)
-                .post(allocations::create_allocation),
+                .get(routes::allocations::list_allocations)
+                .post(routes::allocations::create_allocation),
         )
-        .service(at("/v1/allocations/{id}").get(allocations::get_allocation))
-        .service(at("/v1/allocations/{id}/return").post(allocations::return_allocation))
+        .service(at("/v1/allocations/{id}").get(routes::allocations::get_allocation))
+        .service(at("/v1/allocations/{id}/return").post(routes::allocations::return_allocation))
         .service(
             at("/v1/exclusions")
-                .get(exclusions::list_exclusions)
-                .post(exclusions::create_exclusion),
+                .get(routes::exclusions::list_exclusions)
+                .post(routes::exclusions::create_exclusion),
         )
-        .service(at("/v1/exclusions/{id}").get(exclusions::get_exclusion))
-        .service(at("/v1/exclusions/{id}/end").post(exclusions::end_exclusion))
-        .service(at("/v1/disconnects").post(disconnects::create_disconnect))
-        .service(at("/v1/numbers/{tn}").get(numbers::look_up_number))
-        .service(at("/v1/explain").post(numbers::explain))
-        .service(at("/v1/grants").get(grants::list_grants))
-        .service(at("/v1/grants/{jti}").get(grants::get_grant))
-        .service(at("/v1/grants/{jti}/withdraw").post(grants::withdraw_grant))
-        .service(at("/v1/audit-events").get(audit::list_audit_events))
-        .service(at("/v1/audit-events/export").get(audit::export_audit_events))
-        .service(at("/v1/grants/{jti}/status").get(withdrawals::get_grant_status))
+        .service(at("/v1/exclusions/{id}").get(routes::exclusions::get_exclusion))
+        .service(at("/v1/exclusions/{id}/end").post(routes::exclusions::end_exclusion))
+        .service(at("/v1/disconnects").post(routes::disconnects::create_disconnect))
+        .service(at("/v1/numbers/{tn}").get(routes::numbers::look_up_number))
+        .service(at("/v1/explain").post(routes::numbers::explain))
+        .service(at("/v1/grants").get(routes::grants::list_grants))
+        .service(at("/v1/grants/{jti}").get(routes::grants::get_grant))
+        .service(at("/v1/grants/{jti}/withdraw").post(routes::grants::withdraw_grant))
+        .service(at("/v1/audit-events").get(routes::audit::list_audit_events))
+        .service(at("/v1/audit-events/export").get(routes::audit::export_audit_events))
+        .service(at("/v1/grants/{jti}/status").get(routes::withdrawals::get_grant_status))
         .service(
             at("/v1/webhooks")
-                .get(webhooks::list_webhooks)
-                .post(webhooks::create_webhook),
+                .get(routes::webhooks::list_webhooks)
+                .post(routes::webhooks::create_webhook),
         )
-        .service(at("/v1/webhooks/{id}").get(webhooks::get_webhook))
-        .service(at("/v1/webhooks/{id}/end").post(webhooks::end_webhook))
-        .service(at("/v1/webhooks/{id}/rotate").post(webhooks::rotate_webhook))
-        .service(at("/v1/webhooks/{id}/replay").post(webhooks::replay_webhook))
-        .service(at("/v1/webhooks/{id}/deliveries").get(webhooks::list_deliveries))
+        .service(at("/v1/webhooks/{id}").get(routes::webhooks::get_webhook))
+        .service(at("/v1/webhooks/{id}/end").post(routes::webhooks::end_webhook))
+        .service(at("/v1/webhooks/{id}/rotate").post(routes::webhooks::rotate_webhook))
+        .service(at("/v1/webhooks/{id}/replay").post(routes::webhooks::replay_webhook))
+        .service(at("/v1/webhooks/{id}/deliveries").get(routes::webhooks::list_deliveries))
         .service(
-            at("/v1/webhooks/{id}/deliveries/{delivery}/replay").post(webhooks::replay_delivery),
+            at("/v1/webhooks/{id}/deliveries/{delivery}/replay")
+                .post(routes::webhooks::replay_delivery),
         )
         .service(
             at("/v1/renewals")
-                .get(renewals::list_renewals)
-                .post(renewals::create_renewal),
+                .get(routes::renewals::list_renewals)
+                .post(routes::renewals::create_renewal),
         )
-        .service(at("/v1/renewals/{id}").get(renewals::get_renewal))
-        .service(at("/v1/renewals/{id}/revoke").post(renewals::revoke_renewal))
-        .service(at("/v1/renewals/{id}/token").post(renewals::renew_token))
-        .service(at("/v1/withdrawals").get(withdrawals::follow_withdrawals))
-        .service(at("/v1/imports").post(imports::start_import))
-        .service(at("/v1/jobs").get(jobs::list_jobs))
-        .service(at("/v1/jobs/{id}").get(jobs::get_job))
+        .service(at("/v1/renewals/{id}").get(routes::renewals::get_renewal))
+        .service(at("/v1/renewals/{id}/revoke").post(routes::renewals::revoke_renewal))
+        .service(at("/v1/renewals/{id}/token").post(routes::renewals::renew_token))
+        .service(at("/v1/withdrawals").get(routes::withdrawals::follow_withdrawals))
+        .service(at("/v1/imports").post(routes::imports::start_import))
+        .service(at("/v1/jobs").get(routes::jobs::list_jobs))
+        .service(at("/v1/jobs/{id}").get(routes::jobs::get_job))
         // Callers
         .service(
             at("/v1/api-keys")
-                .get(api_keys::list_api_keys)
-                .post(api_keys::create_api_key),
+                .get(routes::api_keys::list_api_keys)
+                .post(routes::api_keys::create_api_key),
         )
-        .service(at("/v1/api-keys/{id}").get(api_keys::get_api_key))
-        .service(at("/v1/api-keys/{id}/rotate").post(api_keys::rotate_api_key))
-        .service(at("/v1/api-keys/{id}/expire").post(api_keys::expire_api_key))
-        .service(at("/v1/api-keys/{id}/revoke").post(api_keys::revoke_api_key))
+        .service(at("/v1/api-keys/{id}").get(routes::api_keys::get_api_key))
+        .service(at("/v1/api-keys/{id}/rotate").post(routes::api_keys::rotate_api_key))
+        .service(at("/v1/api-keys/{id}/expire").post(routes::api_keys::expire_api_key))
+        .service(at("/v1/api-keys/{id}/revoke").post(routes::api_keys::revoke_api_key))
         // Keys and certificates
-        .service(at("/v1/signers").get(signers::list_signers))
-        .service(at("/v1/signers/reload").post(signers::reload_signers))
+        .service(at("/v1/signers").get(routes::signers::list_signers))
+        .service(at("/v1/signers/reload").post(routes::signers::reload_signers))
         // For everybody
-        .service(at("/certs/{sha256}.pem").get(certs::get_chain))
-        .service(at("/healthz").get(health::alive))
-        .service(at("/readyz").get(health::ready))
-        .service(at("/openapi.json").get(docs::document))
-        .service(at("/docs").get(docs::to_the_page))
-        .service(at("/docs/{file:.*}").get(docs::page));
+        .service(at("/certs/{sha256}.pem").get(routes::certs::get_chain))
+        .service(at("/healthz").get(routes::health::alive))
+        .service(at("/readyz").get(routes::health::ready))
+        .service(at("/openapi.json").get(openapi::document))
+        .service(at("/docs").get(openapi::to_the_page))
+        .service(at("/docs/{file:.*}").get(openapi::page));
 }
 
 /// All routes of the operations listener.
 fn operations_routes(cfg: &mut ServiceConfig) {
-    cfg.service(at("/metrics").get(health::metrics))
-        .service(at("/healthz").get(health::alive))
-        .service(at("/readyz").get(health::ready));
+    cfg.service(at("/metrics").get(routes::health::metrics))
+        .service(at("/healthz").get(routes::health::alive))
+        .service(at("/readyz").get(routes::health::ready));
 }
 
 /// The API, ready to be served.
@@ -201,7 +176,7 @@ pub fn app(
 > {
     let with_facade = |cfg: &mut ServiceConfig| {
         routes(cfg);
-        facade::routes(cfg);
+        routes::facade::routes(cfg);
     };
     let routes: fn(&mut ServiceConfig) = if service.facade.is_some() {
         with_facade
@@ -244,7 +219,7 @@ fn with(
         .default_service(web::to(|| async {
             Err::<&str, _>(Problem::no_such_route())
         }))
-        .wrap(from_fn(exchange::dress))
+        .wrap(from_fn(http::request::dress))
 }
 
 /// A path and the methods that it takes; `exchange` makes a problem of the 405 that actix answers to others.

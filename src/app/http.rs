@@ -10,7 +10,6 @@ use actix_tls::accept::openssl::TlsStream;
 use actix_web::HttpServer;
 use actix_web::dev::{Extensions, Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
-use actix_web::rt::{self, time::sleep};
 use actix_web::web::Data;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
@@ -20,16 +19,11 @@ use openssl::ssl::{
 use openssl::x509::verify::X509VerifyFlags;
 use thiserror::Error;
 
-use super::forgetting::Forgetting;
-use super::policies::PolicyWatcher;
-use super::rotation::Watcher;
+use super::background::{self, Periodic, write_api_key_uses};
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
 use crate::webhooks::Worker;
-
-/// How often it is written when API keys were last used.
-const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
 /// Why the service cannot listen. Says what to do.
 #[derive(Debug, Error)]
@@ -39,10 +33,6 @@ pub enum HttpError {
         address: SocketAddr,
         error: std::io::Error,
     },
-    #[error(
-        "{0} is not a loopback address, and there is no TLS: set server.tls_certificate and server.tls_key, or server.behind_proxy if a proxy ends TLS"
-    )]
-    PlainHttp(SocketAddr),
     #[error("`{path}` cannot be used for TLS: {error}")]
     Tls { path: PathBuf, error: ErrorStack },
     #[error("OpenSSL is not ready for TLS: {0}")]
@@ -61,10 +51,8 @@ pub struct Running {
     /// Where metrics and health are.
     pub operations: SocketAddr,
     servers: [Server; 2],
-    watcher: Option<Watcher>,
-    policies: Option<PolicyWatcher>,
-    forgetting: Forgetting,
-    worker: Worker,
+    background: Vec<Periodic>,
+    webhooks: Worker,
     service: Data<Service>,
 }
 
@@ -83,13 +71,8 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
 
     service.jobs.start()?;
-    let interval = Duration::from_secs(config.signer.poll_interval.into());
-    let authority = Arc::clone(&service.authority);
-    let forgetting = Forgetting::start(Arc::clone(&authority))?;
-    let signs = authority.signs();
-    let worker = Worker::start(&authority, &service.webhooks)?;
-    let watcher = signs.then(|| Watcher::start(authority, interval));
-    let policies = PolicyWatcher::start(&service.authority, &config.policy)?;
+    let background = background::start(&service, config)?;
+    let webhooks = Worker::start(&service.authority, &service.webhooks)?;
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))
@@ -105,13 +88,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         None => public.listen(listener)?,
     };
 
-    let (service, noting) = (data.clone(), data.clone());
-    rt::spawn(async move {
-        loop {
-            sleep(BETWEEN_NOTES).await;
-            note_uses(&noting).await;
-        }
-    });
+    let service = data.clone();
     let metrics = HttpServer::new(move || api::operations(data.clone()))
         .workers(1)
         .shutdown_timeout(1)
@@ -120,19 +97,10 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         address,
         operations,
         servers: [public.run(), metrics.run()],
-        watcher: watcher.transpose()?,
-        policies,
-        forgetting,
-        worker,
+        background,
+        webhooks,
         service,
     })
-}
-
-/// Writes when API keys were last used.
-async fn note_uses(service: &Service) {
-    if let Err(error) = service.callers.api_keys().write_uses().await {
-        log::warn!("it cannot be written when API keys were last used: {error}");
-    }
 }
 
 impl Running {
@@ -149,8 +117,8 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
-        drop((self.watcher, self.policies, self.forgetting, self.worker));
-        note_uses(&self.service).await;
+        drop((self.background, self.webhooks));
+        write_api_key_uses(&self.service).await;
         public?;
         Ok(operations?)
     }
@@ -188,8 +156,8 @@ pub fn check_listener(config: &Config) -> Result<&'static str, HttpError> {
     })
 }
 
-/// TLS 1.2 and 1.3, by Mozilla's intermediate profile. `None` if no certificate is configured, which is only right on
-/// loopback and behind a proxy: tokens travel in confidence (RFC 9447 §7).
+/// TLS 1.2 and 1.3, by Mozilla's intermediate profile. `None` if no certificate is configured, which the configuration
+/// permits only on loopback and behind a proxy.
 ///
 /// # Errors
 /// [`HttpError`] names the file that is wrong.
@@ -202,14 +170,8 @@ fn acceptor(
         .tls_certificate
         .as_deref()
         .zip(config.server.tls_key.as_deref());
-    let server = &config.server;
     let Some((certificate, key)) = files else {
-        let confidential = server.behind_proxy || server.listen.ip().is_loopback();
-        return if confidential {
-            Ok(None)
-        } else {
-            Err(HttpError::PlainHttp(server.listen))
-        };
+        return Ok(None);
     };
     let wrong = |path: &Path| {
         let path = path.to_owned();

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Refused};
-use crate::domain::account::{Account, LifetimeMode};
-use crate::domain::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
+use crate::domain::accounts::account::{Account, LifetimeMode};
+use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
 use crate::domain::{AccountId, Caller, Dialect, new_id};
 use crate::store::{Loss, Tx};
 

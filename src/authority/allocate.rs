@@ -3,13 +3,13 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Affected, outstanding, take_back};
 use super::{Action, Authority, By, Refused};
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
-use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::{NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 

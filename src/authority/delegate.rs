@@ -3,16 +3,16 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Affected, ended, loss_of, outstanding, still_held, take_back};
 use super::{Action, Authority, By, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
+use crate::domain::inventory::withdrawal::{Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
-use crate::domain::range_set::gaps;
-use crate::domain::withdrawal::{Cause, DELEGATION_ENDED, Ended};
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::delegate::{end_with_all_below, record_end};
 use super::scope::Scope;
 use super::withdraw::{Affected, ended, outstanding, still_held, take_back};

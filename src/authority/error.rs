@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::decision::MAX_ROWS;
-use crate::domain::tn_auth_list::TnAuthListError;
-use crate::domain::window::WindowError;
+use crate::domain::inventory::window::WindowError;
+use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::StoreError;
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
-use crate::domain::deciding::Deciding;
 use crate::domain::decision::Facts;
-use crate::domain::explanation::{self, Part, Row};
-use crate::domain::grant::Justification;
+use crate::domain::decision::explanation::{self, Part, Row};
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::inventory::Held;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::signing::{Candidate, SigningChain};
-use crate::domain::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
+use crate::domain::signing::chain::{Candidate, SigningChain};
+use crate::domain::tokens::grant::Justification;
+use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
 use crate::store::StoreError;
 

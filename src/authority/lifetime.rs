@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::scope::Scope;
 use super::{Action, Authority, Refused};
-use crate::domain::account::{Account, LifetimeMode};
+use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::Tx;
 

@@ -5,54 +5,52 @@
 
 mod accounts;
 mod allocate;
-mod change;
+mod audited;
 mod delegate;
-mod deliveries;
 mod disconnect;
 mod error;
 mod exclude;
 mod explain;
-mod feed;
+mod idempotency;
 pub mod import;
 mod issue;
-pub mod jobs;
 mod lifetime;
-mod limits;
-mod lookup;
-mod once;
-mod part;
+mod number_history;
 mod policy;
-mod read;
+mod queries;
+mod rate_limits;
+mod redact;
 mod renewals;
 mod scope;
 mod signers;
-mod subscribe;
+mod webhooks;
 mod withdraw;
+mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
-pub use deliveries::Assignment;
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::Refused;
 pub use exclude::NewExclusion;
 pub use explain::{Explained, Question};
-pub use feed::{Feed, GrantStatus};
+pub use idempotency::By;
 pub use issue::{IssueError, Issued};
-pub use limits::{Limit, LimitClock, Limits, Rate, TooMany};
-pub use lookup::Known;
-pub use once::By;
+pub use number_history::Known;
 pub use policy::{
     Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
 };
+pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
-pub use subscribe::NewWebhook;
+pub use webhooks::deliveries::Assignment;
+pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Affected, Outstanding};
+pub use withdrawal_feed::{Feed, GrantStatus};
 
 // What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
 pub use crate::signer::chain::Published;
-pub use crate::signer::{Patience, RefusedFile};
+pub use crate::signer::{RefusedFile, ScanMode};
 pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
 pub use crate::verifier::check_account_key;
 

@@ -4,15 +4,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::issue::Wanted;
 use super::scope::Scope;
 use super::{Action, Authority, By, IssueError, Issued, Refused};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::issuance::{KeyedRequest, RuledRequest};
-use crate::domain::range_set::gaps;
-use crate::domain::renewal::Renewal;
+use crate::domain::numbers::range_set::gaps;
+use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{
     AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
 };

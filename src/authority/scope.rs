@@ -2,8 +2,8 @@
 //! answered as if it were not there.
 
 use super::Refused;
-use crate::domain::account::{Account, Suspension};
-use crate::domain::withdrawal::Withdrawn;
+use crate::domain::accounts::account::{Account, Suspension};
+use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx, Within};
 

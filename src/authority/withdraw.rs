@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::change::event_by;
+use super::audited::event_by;
 use super::scope::Scope;
 use super::{Action, Authority, By, Refused};
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
-use crate::domain::grant::{Grant, Jti, Withdrawal};
 use crate::domain::inventory::Versioned;
-use crate::domain::withdrawal::{Ended, Exposure};
+use crate::domain::inventory::withdrawal::{Ended, Exposure};
+use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 use crate::domain::{Caller, Window, new_id};
 use crate::store::{Loss, Page, StoreError, Tx};
 
@@ -55,7 +55,7 @@ impl Authority {
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
-            let mut grant = super::read::grant(tx, &scope, &jti)?;
+            let mut grant = super::queries::grant(tx, &scope, &jti)?;
             if grant.withdrawal.as_ref().is_none_or(|known| known.at > now) {
                 let ended = Ended {
                     at: now,

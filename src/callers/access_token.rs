@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use super::Proven;
 use super::claims::{AccountsFrom, RoleFrom, is_for, seconds, subject};
+use super::jwks_source::{Current, KeySettings, KeySource, KeysError};
 use super::jwt::Jwt;
-use super::key_source::{Current, KeySettings, KeySource, KeysError};
-use super::refusal::{Refusal, TokenFault};
-use super::remembered::Remembered;
-use super::standing::{StandingError, standing};
-use crate::domain::algorithm::Algorithm;
+use super::proof_cache::Remembered;
+use super::rejection::{Refusal, TokenFault};
+use super::role_accounts::{StandingError, standing};
 use crate::domain::clock::from_unix;
+use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Proof, Time};
 use crate::telemetry::Metrics;
 

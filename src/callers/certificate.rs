@@ -13,12 +13,12 @@ use openssl::x509::store::X509Store;
 use openssl::x509::{GeneralNameRef, X509, X509ExtendedKeyUsage, X509Name, X509Ref};
 
 use super::Proven;
-use super::anchors::{Anchors, AnchorsError, MAX_CHAIN};
-use super::refusal::{CertificateFault, Refusal};
-use super::remembered::Remembered;
-use super::standing::standing;
-use crate::domain::certificate::Certificate;
+use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
+use super::proof_cache::Remembered;
+use super::rejection::{CertificateFault, Refusal};
+use super::role_accounts::standing;
 use crate::domain::hex::hex;
+use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
 
 /// Bytes of one certificate.

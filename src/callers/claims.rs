@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use openssl::sha::sha256;
 use serde_json::{Map, Value};
 
-use super::refusal::TokenFault;
-use super::standing::standing;
+use super::rejection::TokenFault;
+use super::role_accounts::standing;
 use crate::domain::hex::hex;
 use crate::domain::{AccountId, Role};
 

@@ -10,9 +10,9 @@ use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::refusal::TokenFault;
-use crate::domain::algorithm::Algorithm;
-use crate::domain::strict_json;
+use super::rejection::TokenFault;
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::text::strict_json;
 
 /// Keys of one issuer: a set has a few.
 const MAX_KEYS: usize = 64;

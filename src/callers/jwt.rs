@@ -6,9 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jws::JwsVerifier;
 use serde_json::{Map, Value};
 
-use super::refusal::TokenFault;
-use crate::domain::algorithm::Algorithm;
-use crate::domain::strict_json;
+use super::rejection::TokenFault;
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::text::strict_json;
 
 /// Header members that ask for something that is not done here: extensions, encryption, and keys that the caller brings
 /// or says where to fetch (RFC 8725 §3.10).

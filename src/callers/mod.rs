@@ -9,37 +9,37 @@
 //! Knows openssl and josekit; what a caller may do is decided elsewhere. Nothing that a caller sends says what is fetched.
 
 mod access_token;
-mod anchors;
+mod answer_seal;
 mod api_key;
 mod certificate;
 mod claims;
-mod endpoint;
+mod client_ca;
+mod forwarded;
 mod jwks;
+mod jwks_endpoint;
+mod jwks_source;
 mod jwt;
-mod key_source;
 mod pepper;
-mod proxy;
-mod refusal;
-mod remembered;
-mod sealing;
-mod standing;
+mod proof_cache;
+mod rejection;
+mod role_accounts;
 
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
-pub use anchors::AnchorsError;
+pub use answer_seal::{Seal, SealError, Seals};
 pub use api_key::{
     AccessToken, ApiKeyError, ApiKeys, By as KeyBy, LONGEST_OVERLAP, NewApiKey, ShownApiKey,
     USUAL_OVERLAP,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, Claim, RoleFrom};
-pub use endpoint::{Endpoint, EndpointError, FetchError};
+pub use client_ca::AnchorsError;
+pub use forwarded::{Behind, Proxies};
 pub use jwks::JwksError;
-pub use key_source::{KeySettings, KeysError, Origin};
+pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};
+pub use jwks_source::{KeySettings, KeysError, Origin};
 pub use pepper::{Pepper, PepperError};
-pub use proxy::{Behind, Proxies};
-pub use refusal::{CertificateFault, Refusal, TokenFault};
-pub use sealing::{Seal, SealError, Seals};
-pub use standing::StandingError;
+pub use rejection::{CertificateFault, Refusal, TokenFault};
+pub use role_accounts::StandingError;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -4,10 +4,10 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAccount;
 use tn_authority::config::Config;
-use tn_authority::domain::account::text_for_people;
+use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Dialect};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep accounts: enterprises and resellers.

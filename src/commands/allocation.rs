@@ -4,11 +4,11 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAllocation;
 use tn_authority::config::Config;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::inventory::Basis;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that the carrier holds.

@@ -7,12 +7,12 @@ use tn_authority::app;
 use tn_authority::authority::Page;
 use tn_authority::callers::{LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 use tn_authority::config::Config;
-use tn_authority::domain::account::text_for_people;
-use tn_authority::domain::api_key::ApiKey;
+use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::{parse_time, rfc3339};
+use tn_authority::domain::credentials::api_key::ApiKey;
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line};
 
 /// Keep API keys.

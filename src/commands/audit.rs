@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 use clap::Subcommand;
 use indicatif::ProgressBar;
-use tn_authority::api::audit::line;
+use tn_authority::api::audit_line;
 use tn_authority::app;
 use tn_authority::authority::{EventFilter, Page};
 use tn_authority::config::Config;
@@ -90,7 +90,7 @@ fn export(
         let page = Page::new(Page::MAX_LIMIT, after);
         let found = authority.audit_events(&caller, filter.clone(), &page)?;
         for event in found.items {
-            out.write_all(line(event).as_bytes())?;
+            out.write_all(audit_line(event).as_bytes())?;
             events += 1;
         }
         bar.set_message(format!("{} events", counted(events)));

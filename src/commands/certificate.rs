@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tn_authority::app;
 use tn_authority::config::Config;
-use tn_authority::domain::certificate::{Certificate, CertificateError};
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::hex::hex;
+use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
 use tn_authority::domain::{Clock, Spc, Time};
-use tn_authority::signer::request::{certificate_request, subject};
+use tn_authority::signer::csr::{certificate_request, subject};
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
 use super::{Exit, Outcome, file};
@@ -58,7 +58,7 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
 
 fn request(args: &RequestArgs, config: &Config) -> Outcome {
     let key: Box<dyn SigningKey> = if args.key.starts_with("pkcs11:") {
-        let (uri, pkcs11) = (args.key.parse()?, app::pkcs11(config));
+        let (uri, pkcs11) = (args.key.parse()?, app::pkcs11(&config.signer.pkcs11));
         Box::new(if args.new {
             pkcs11.generate(&uri)?
         } else {
@@ -67,7 +67,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
     } else if args.new {
         Box::new(new_key_file(Path::new(&args.key))?)
     } else {
-        let passphrase = app::passphrase(config);
+        let passphrase = app::passphrase(&config.signer);
         let passphrase = passphrase.map(|source| source.read("passphrase of the signing key"));
         Box::new(FileKey::open(
             Path::new(&args.key),

@@ -9,7 +9,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::store::Store;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome};
 
 /// The configuration itself was read before; here is what it points to. Changes nothing.
@@ -26,7 +26,11 @@ pub fn run(config: &Config) -> Outcome {
         }
         io::Result::Ok(())
     };
-    line("database and schema", database(config))?;
+    let (database, warnings) = database(config);
+    line("database and schema", database)?;
+    for warning in warnings {
+        say!("warning database: {warning}");
+    }
     line(
         "policies",
         app::open_policy(config)
@@ -52,9 +56,16 @@ pub fn run(config: &Config) -> Outcome {
     Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
 }
 
-fn database(config: &Config) -> Result<String, Box<dyn Error>> {
-    Store::check(&app::database_url(config)?)?;
-    Ok(String::new())
+/// What is wrong with the database, and what is not wrong but should be changed.
+fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
+    let url = app::database_url(config);
+    let checked = url
+        .map_err(Into::into)
+        .and_then(|url| Ok(Store::check(&url)?));
+    match checked {
+        Ok(warnings) => (Ok(String::new()), warnings),
+        Err(error) => (Err(error), Vec::new()),
+    }
 }
 
 /// A line for each chain that may sign and for each file that is refused.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use tn_authority::domain::claim_constraints::{
+use tn_authority::domain::tokens::claim_constraints::{
     ClaimConstraints, ClaimName, Constraints, PermittedValues,
 };
 

@@ -4,13 +4,13 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewDelegation;
 use tn_authority::config::Config;
-use tn_authority::domain::account::text_for_people;
-use tn_authority::domain::block::parse_numbers;
+use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::parse_time;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that accounts may get tokens for.

@@ -4,12 +4,12 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewExclusion;
 use tn_authority::config::Config;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::inventory::Reason;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Time};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Keep the numbers that may not be used, though the carrier holds them.

@@ -6,12 +6,12 @@ use clap::Args as Arguments;
 use tn_authority::app;
 use tn_authority::authority::{Explained, Question};
 use tn_authority::config::Config;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::rfc3339;
-use tn_authority::domain::denial::Cause;
+use tn_authority::domain::decision::denial::Cause;
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, numbers};
 
 /// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.

@@ -6,7 +6,7 @@ use tn_authority::acme::AccountKey;
 use tn_authority::domain::Fingerprint;
 use tn_authority::signer::FileKey;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, file};
 
 /// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request takes it.

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{self, Consent, Draft, Format, Imported, Says, Told, Wanted};
+use tn_authority::authority::import::{Consent, Imported};
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
+use tn_authority::tables::{self, Draft, Format, Says, Told, Wanted};
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, counted, numbers};
 
 /// How many ranges of a kind, lines and grants are printed.
@@ -109,7 +110,7 @@ fn read_from(
     clock: &Clock,
     bar: &ProgressBar,
 ) -> Result<Draft, Box<dyn std::error::Error>> {
-    let draft = import::read(table, wanted, clock.now(), &mut |progress| {
+    let draft = tables::read(table, wanted, clock.now(), &mut |progress| {
         bar.set_position(progress.bytes);
         true
     });

@@ -4,7 +4,7 @@ use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::store::Store;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome};
 
 pub fn run(config: &Config) -> Outcome {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tn_authority::authority::{Line, Report};
 use tn_authority::config::Config;
 
-use super::say::say;
+use super::output::say;
 use super::{Exit, Outcome, counted};
 
 /// Check the policies that say who may ask for what.

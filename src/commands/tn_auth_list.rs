@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufWriter, Write as _};
 
 use serde_json::{Value, json};
-use tn_authority::domain::tn_auth_list::TnAuthListError;
+use tn_authority::domain::tokens::tn_auth_list::TnAuthListError;
 use tn_authority::domain::{TnAuthList, TnEntry};
 
 use super::{Exit, Outcome};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
 use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
-use tn_authority::outgoing::{Ask, HostPort, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HostPort, HttpRequest, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
 use super::{Exit, Outcome, file};
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "PEM", requires = "x5u_host")]
     x5u_ca: Option<PathBuf>,
     #[command(flatten)]
-    account: Account,
+    account: AccountKeyArgs,
     /// The identifier of the ACME order, which `tkvalue` has to equal.
     #[arg(long, value_name = "TKVALUE")]
     identifier: Option<String>,
@@ -70,7 +70,7 @@ pub struct Args {
 /// Whose token it has to be.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Account {
+struct AccountKeyArgs {
     /// The ACME account's public key, a JWK in a file; its RFC 7638 thumbprint is compared.
     #[arg(long, value_name = "FILE")]
     account_jwk: Option<PathBuf>,
@@ -154,7 +154,7 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
     let roots = args.x5u_ca.as_deref().map(file::text).transpose()?;
     let reply = Outgoing::new(roots.as_deref(), X5U, Way::Environment)?.send(
         &url,
-        Ask::Get,
+        HttpRequest::Get,
         &[("Accept", "application/x-pem-file, */*;q=0.1")],
         X5U.time,
     )?;
@@ -167,7 +167,7 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         .map_err(|e| format!("`x5u` {url}: {e}"))?)
 }
 
-impl Account {
+impl AccountKeyArgs {
     fn fingerprint(&self) -> Result<Fingerprint, Box<dyn Error>> {
         match (&self.account_jwk, self.fingerprint) {
             (_, Some(fingerprint)) => Ok(fingerprint),

@@ -1,6 +1,9 @@
-//! The facade in the shape of an STI-PA.
+//! `[facade]`: the facade in the shape of an STI-PA.
 
 use serde::Deserialize;
+
+use super::ConfigError;
+use super::bounds::wrong;
 
 /// The facade for clients of STI-PAs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,21 +27,20 @@ impl Default for Facade {
 }
 
 impl Facade {
-    /// What is wrong with it: the key, and why.
-    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.access_lifetime == 0 || self.access_lifetime > 86_400 {
-            return Some(("facade.access_lifetime", "has to be 1 to 86400 seconds"));
+            return wrong("facade.access_lifetime", "has to be 1 to 86400 seconds");
         }
         match &self.crl_url {
-            None if self.enabled => Some((
+            None if self.enabled => wrong(
                 "facade.crl_url",
                 "is missing; the clients of the facade take no token without the URL of a CRL",
-            )),
-            Some(url) if !is_web_url(url) => Some((
+            ),
+            Some(url) if !is_web_url(url) => wrong(
                 "facade.crl_url",
                 "is an absolute URL with http or https, without white space",
-            )),
-            None | Some(_) => None,
+            ),
+            None | Some(_) => Ok(()),
         }
     }
 }

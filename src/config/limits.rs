@@ -1,8 +1,9 @@
-//! How often somebody may ask.
+//! `[limits]`: rate limits.
 
 use serde::Deserialize;
 
-use super::{ConfigError, validate::wrong};
+use super::ConfigError;
+use super::bounds::wrong;
 
 /// The most that can be set: a million a second, or at once.
 const MOST: u32 = 1_000_000;

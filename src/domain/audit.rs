@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::account::AccountId;
-use super::caller::Caller;
+use super::accounts::account::AccountId;
 use super::clock::Time;
+use super::credentials::caller::Caller;
 use super::ids::new_id;
 
 /// The outcome of what was done.

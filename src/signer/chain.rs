@@ -8,8 +8,8 @@ use openssl::sha::sha256;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
-use crate::domain::certificate::{Certificate, CertificateError};
 use crate::domain::hex::hex;
+use crate::domain::signing::certificate::{Certificate, CertificateError};
 use crate::domain::{Spc, Time};
 
 /// The certificate of a signing key and those of its issuers, leaf first; the root may be left out.

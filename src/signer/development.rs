@@ -24,7 +24,7 @@ use openssl::x509::extension::{
 use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509Req};
 
 use super::SignerError;
-use crate::domain::certificate::ID_PE_TN_AUTH_LIST;
+use crate::domain::signing::certificate::ID_PE_TN_AUTH_LIST;
 use crate::domain::{Spc, Time, TnAuthList, TnEntry};
 
 /// From the first to the last second of a certificate.

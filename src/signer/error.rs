@@ -8,9 +8,9 @@ use openssl::error::ErrorStack;
 use thiserror::Error;
 
 use crate::domain::Spc;
-use crate::domain::certificate::{CertificateError, SigningFault};
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::tn_auth_list::TnAuthListError;
+use crate::domain::signing::certificate::{CertificateError, SigningFault};
+use crate::domain::tokens::tn_auth_list::TnAuthListError;
 
 /// All that goes wrong in this room.
 #[derive(Debug, Error)]

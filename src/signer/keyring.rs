@@ -40,7 +40,7 @@ pub struct Sources {
 
 /// Whether somebody vouches that the files are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum ScanMode {
     /// Nobody does: a new file is taken when it looks the same twice.
     Polled,
     /// Whoever asks for it now has finished writing.
@@ -49,7 +49,7 @@ pub enum Patience {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScanResult {
     /// What can sign, each chain once.
     pub signers: Vec<Arc<Signer>>,
     pub refused: Vec<RefusedFile>,
@@ -69,12 +69,12 @@ pub struct RefusedFile {
 #[derive(Debug)]
 pub struct Keyring {
     sources: Sources,
-    memory: Mutex<Memory>,
+    memory: Mutex<FileCache>,
 }
 
 /// What does not have to be read again.
 #[derive(Debug, Default)]
-struct Memory {
+struct FileCache {
     seen: BTreeMap<PathBuf, Stamp>,
     files: BTreeMap<PathBuf, (Stamp, Content)>,
     /// Keys in modules of hardware, by their URI: each has threads and sessions.
@@ -121,9 +121,9 @@ impl Keyring {
 
     /// Looks at everything. Blocks: it reads files, and may ask a module of hardware.
     #[must_use]
-    pub fn scan(&self, at: Time, patience: Patience) -> Found {
+    pub fn scan(&self, at: Time, patience: ScanMode) -> ScanResult {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Found::default();
+        let mut found = ScanResult::default();
         let mut keys = self.sources.keys.clone();
         let mut chains = Vec::new();
         let mut uris: Vec<KeyUri> = self.sources.key_uri.iter().cloned().collect();
@@ -167,7 +167,7 @@ impl Keyring {
     }
 
     /// The files, in the order of their names.
-    fn paths(&self, found: &mut Found) -> Vec<PathBuf> {
+    fn paths(&self, found: &mut ScanResult) -> Vec<PathBuf> {
         const KNOWN: [&str; 5] = ["pem", "crt", "cer", "key", "uri"];
         let configured = [&self.sources.key_file, &self.sources.chain_file];
         let mut paths: Vec<PathBuf> = configured.into_iter().flatten().cloned().collect();
@@ -199,8 +199,8 @@ impl Keyring {
     fn content(
         &self,
         path: &Path,
-        patience: Patience,
-        memory: &mut Memory,
+        patience: ScanMode,
+        memory: &mut FileCache,
     ) -> Result<Content, SignerError> {
         let stamp = Stamp::of(path)?;
         if let Some((known, content)) = memory.files.get(path)
@@ -209,7 +209,7 @@ impl Keyring {
             return Ok(content.clone());
         }
         let before = memory.seen.insert(path.to_owned(), stamp);
-        if patience == Patience::Polled && before != Some(stamp) {
+        if patience == ScanMode::Polled && before != Some(stamp) {
             return Err(SignerError::Unsettled);
         }
         let content = self.read(path)?;
@@ -256,7 +256,7 @@ impl Keyring {
     fn hsm_key(
         &self,
         uri: &KeyUri,
-        memory: &mut Memory,
+        memory: &mut FileCache,
     ) -> Result<Arc<dyn SigningKey>, SignerError> {
         if let Some(key) = memory.hsm.get(&uri.to_string()) {
             return Ok(Arc::clone(key));
@@ -291,7 +291,7 @@ impl Keyring {
     }
 }
 
-impl Found {
+impl ScanResult {
     fn refuse(&mut self, file: impl std::fmt::Display, error: &SignerError, chain: Option<String>) {
         self.refused.push(RefusedFile {
             file: file.to_string(),
@@ -304,7 +304,7 @@ impl Found {
     ///
     /// # Errors
     /// [`SignerError::NothingSigns`].
-    pub fn something(self) -> Result<Self, SignerError> {
+    pub fn require_any(self) -> Result<Self, SignerError> {
         if !self.signers.is_empty() {
             return Ok(self);
         }

@@ -6,26 +6,26 @@
 //! domain.
 
 pub mod chain;
+pub mod csr;
 pub mod development;
 mod error;
 mod jws;
 pub mod key;
+pub mod key_pool;
 pub mod keyring;
 pub mod pkcs11;
-pub mod pool;
-pub mod request;
 pub mod secret;
 
 use std::sync::Arc;
 
-use crate::domain::certificate::Certificate;
-use crate::domain::grant::{Grant, Recorded};
+use crate::domain::signing::certificate::Certificate;
+use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Claims, Spc, Time};
 
 pub use chain::{Chain, PublishedChains};
 pub use error::{HsmError, SignerError};
 pub use key::{FileKey, Signature, Signing, SigningKey};
-pub use keyring::{Found, Keyring, Patience, RefusedFile, Sources};
+pub use keyring::{Keyring, RefusedFile, ScanMode, ScanResult, Sources};
 pub use secret::SecretSource;
 
 /// Signs authority tokens with one key, whose chain the tokens name.

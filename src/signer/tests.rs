@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::development::{DevelopmentCa, SpcCertificate};
 use super::*;
 use crate::domain::clock::from_unix;
-use crate::domain::grant::Jti;
+use crate::domain::tokens::grant::Jti;
 use crate::domain::{Dialect, Fingerprint, TnAuthList};
 
 const NOW: i64 = 1_800_000_000;
@@ -65,7 +65,7 @@ fn grant(signer: &Signer) -> Grant {
         caller: "key".to_owned(),
         request_id: Uuid::nil(),
         justified_by: Vec::new(),
-        policies: crate::domain::deciding::Deciding::default(),
+        policies: crate::domain::decision::policy_trace::Deciding::default(),
         withdrawal: None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::StoreError;
 use super::tx::Tx;
-use crate::domain::api_key::Ended;
+use crate::domain::credentials::api_key::Ended;
 use crate::domain::{Actor, Time};
 
 impl Tx<'_> {

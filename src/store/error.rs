@@ -64,22 +64,29 @@ pub(super) enum Remedy {
     Repeat,
     /// The connection is gone: a new one, and the same again.
     Reconnect,
-    /// Nothing will help.
+    /// The same again will not help; without the job that failed, others of its batch may succeed.
     GiveUp,
+    /// No job of the batch may be run again, or none could succeed: all of them fail.
+    FailBatch,
 }
 
 impl Remedy {
+    /// What helps after a failed statement; never [`Remedy::FailBatch`], which only the writer knows.
+    ///
+    /// Diesel gives no SQLSTATE, and has no kind for PostgreSQL's 40P01 (deadlock) and 57P01 (shutdown), nor for SQLite's
+    /// `SQLITE_BUSY` (<https://github.com/diesel-rs/diesel/issues/1612>). They are recognised by their messages, so the
+    /// server has to write them in English: `tn-authority check` looks at its `lc_messages`.
     pub(super) fn for_error(error: &DieselError) -> Self {
         match error {
             DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Self::Repeat,
             DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
             | DieselError::BrokenTransactionManager => Self::Reconnect,
             DieselError::DatabaseError(_, info) => match info.message() {
-                // PostgreSQL 40P01, and SQLite's SQLITE_BUSY, for which diesel has no kind.
+                // PostgreSQL 40P01 and SQLite's SQLITE_BUSY.
                 m if m.contains("deadlock detected") || m.contains("database is locked") => {
                     Self::Repeat
                 }
-                // What a server says that is being restarted.
+                // PostgreSQL 57P01 and 57P03: the server is being restarted.
                 m if m.contains("terminating connection") || m.contains("shutting down") => {
                     Self::Reconnect
                 }

@@ -8,6 +8,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::OpenError;
+use super::locks::MIGRATIONS_LOCK;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -84,7 +85,7 @@ fn locked<T>(
 ) -> Result<T, OpenError> {
     let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
     if let AnyConnection::Postgres(c) = connection {
-        c.batch_execute("SELECT pg_advisory_lock(8468773)")
+        c.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATIONS_LOCK})"))
             .map_err(failed)?;
         // The session, and the lock with it, ends when this connection is dropped.
         return work(connection);

@@ -3,49 +3,33 @@
 //! Nothing outside sees a row: what goes in and out are the types of `domain`. Reading takes a connection from a pool and
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
-mod accounts;
 mod actor;
-mod allocations;
-mod api_keys;
-mod attempts;
-mod audit;
-mod bulk;
-mod by;
-mod columns;
 mod connection;
-mod delegations;
-mod deliveries;
 mod error;
-mod exclusions;
-mod grants;
-mod inventory;
-mod jobs;
-mod lanes;
+mod locks;
 mod migrations;
 mod mint;
 mod page;
-mod renewals;
+mod requester;
 mod schema;
-mod signers;
-mod sweeps;
-mod touching;
+mod server_messages;
+mod tables;
 mod tx;
-mod webhooks;
-mod withdrawals;
 mod writer;
 
-pub use accounts::Within;
-pub use api_keys::KeptApiKey;
-pub use audit::EventFilter;
-pub use bulk::TouchedNumbers;
-pub use by::{By, Sealing};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
-pub use grants::GrantFilter;
+pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
-pub use touching::Versions;
+pub use requester::{By, Sealing};
+pub use tables::accounts::Within;
+pub use tables::api_keys::KeptApiKey;
+pub use tables::audit_events::EventFilter;
+pub use tables::grants::GrantFilter;
+pub use tables::imports::TouchedNumbers;
+pub use tables::overlap::Versions;
+pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
-pub use withdrawals::{Loss, Swept};
 pub use writer::Verdict;
 
 use std::sync::Arc;
@@ -114,16 +98,19 @@ impl Store {
     }
 
     /// Checks that the database answers, that its schema is the one of this version, and that it can be written to, without
-    /// changing it.
+    /// changing it. Returns warnings: what does not keep the service from running.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.
-    pub fn check(url: &DatabaseUrl) -> Result<(), OpenError> {
+    pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let connection = url.connect();
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)?;
         let begun = connection.begin_to_write();
-        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))
+        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
+        let warning = server_messages::warning(&mut connection);
+        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        Ok(warning.into_iter().collect())
     }
 
     /// Asks questions of one state of the database. Blocks.
@@ -190,7 +177,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let once = move |tx: &mut Tx<'_>| attempts::once(tx, &keyed, &mut work, &mut seal);
+        let once =
+            move |tx: &mut Tx<'_>| tables::idempotency_keys::once(tx, &keyed, &mut work, &mut seal);
         self.writer.change(actor, name, once).await?
     }
 

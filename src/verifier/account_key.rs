@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use thiserror::Error;
 
-use crate::domain::jwk::{AccountJwk, EcCurve};
+use crate::domain::tokens::jwk::{AccountJwk, EcCurve};
 
 /// A key that no CA takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use super::jws::{JwsError, object};
 use crate::domain::clock::from_unix;
-use crate::domain::fingerprint::FingerprintError;
-use crate::domain::shown::shown;
-use crate::domain::tkvalue::TkValueError;
+use crate::domain::text::printable::shown;
+use crate::domain::tokens::fingerprint::FingerprintError;
+use crate::domain::tokens::tkvalue::TkValueError;
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 
 /// The last second of the year 9999, the last that RFC 3339 can write.

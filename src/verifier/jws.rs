@@ -10,8 +10,8 @@ use openssl::sha::sha256;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::domain::shown::shown;
-use crate::domain::strict_json;
+use crate::domain::text::printable::shown;
+use crate::domain::text::strict_json;
 
 /// A token of the largest list that an authority would sign is far below this.
 pub const MAX_LENGTH: usize = 64 * 1024;

@@ -13,7 +13,7 @@ mod trust;
 pub use account_key::{OffCurve, check_account_key};
 pub use claims::{ClaimsError, TokenClaims};
 pub use jws::JwsError;
-pub use report::{Outcome, Report, Step};
+pub use report::{Step, StepOutcome, VerificationReport};
 pub use trust::{TrustError, TrustList};
 
 use thiserror::Error;
@@ -41,10 +41,10 @@ pub struct Expectations {
 
 /// Checks a token as it stood at `at`. Every step that can be made is made, so that the report names all that is wrong.
 #[must_use]
-pub fn verify(token: &str, expected: &Expectations, at: Time) -> Report {
+pub fn verify(token: &str, expected: &Expectations, at: Time) -> VerificationReport {
     match jws::Jws::parse(token) {
         Ok(jws) => steps::walk(&jws, expected, at),
-        Err(error) => Report::unreadable(&error),
+        Err(error) => VerificationReport::unreadable(&error),
     }
 }
 

@@ -24,14 +24,14 @@ const TITLES: [&str; 10] = [
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum StepOutcome {
     Passed,
     Failed,
     /// There was nothing to check, or nothing to check it with.
     Skipped,
 }
 
-impl Outcome {
+impl StepOutcome {
     /// The word of the report.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -49,12 +49,12 @@ pub struct Step {
     /// 1 to 9 as in the RFC; 0 if the token could not even be read.
     pub number: usize,
     pub title: &'static str,
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
     pub detail: String,
 }
 
 impl Step {
-    pub(super) fn new(number: usize, outcome: Outcome, detail: impl Into<String>) -> Self {
+    pub(super) fn new(number: usize, outcome: StepOutcome, detail: impl Into<String>) -> Self {
         Self {
             number,
             title: TITLES[number],
@@ -66,24 +66,24 @@ impl Step {
     /// A step that passed with its detail, or failed with its reason.
     pub(super) fn from_result<E: fmt::Display>(number: usize, result: Result<String, E>) -> Self {
         match result {
-            Ok(detail) => Self::new(number, Outcome::Passed, detail),
-            Err(reason) => Self::new(number, Outcome::Failed, reason.to_string()),
+            Ok(detail) => Self::new(number, StepOutcome::Passed, detail),
+            Err(reason) => Self::new(number, StepOutcome::Failed, reason.to_string()),
         }
     }
 }
 
 /// All steps that were made, and what the token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct VerificationReport {
     accepted: bool,
     steps: Vec<Step>,
     claims: Option<Map<String, Value>>,
 }
 
-impl Report {
+impl VerificationReport {
     pub(super) fn new(steps: Vec<Step>, claims: Map<String, Value>) -> Self {
-        let signed = |step: &Step| step.number == 4 && step.outcome == Outcome::Passed;
-        let sound = |step: &Step| step.outcome != Outcome::Failed;
+        let signed = |step: &Step| step.number == 4 && step.outcome == StepOutcome::Passed;
+        let sound = |step: &Step| step.outcome != StepOutcome::Failed;
         Self {
             accepted: steps.iter().all(sound) && steps.iter().any(signed),
             steps,
@@ -94,7 +94,7 @@ impl Report {
     pub(super) fn unreadable(error: &JwsError) -> Self {
         Self {
             accepted: false,
-            steps: vec![Step::new(0, Outcome::Failed, error.to_string())],
+            steps: vec![Step::new(0, StepOutcome::Failed, error.to_string())],
             claims: None,
         }
     }
@@ -115,7 +115,7 @@ impl Report {
     pub fn failures(&self) -> impl Iterator<Item = &Step> {
         self.steps
             .iter()
-            .filter(|step| step.outcome == Outcome::Failed)
+            .filter(|step| step.outcome == StepOutcome::Failed)
     }
 
     /// The payload as it was read, true only if the token was accepted.
@@ -137,7 +137,7 @@ impl fmt::Display for Step {
 }
 
 /// One line a step, then the verdict.
-impl fmt::Display for Report {
+impl fmt::Display for VerificationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             writeln!(f, "{step}")?;

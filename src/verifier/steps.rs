@@ -5,16 +5,16 @@ use chrono::TimeDelta;
 use super::Expectations;
 use super::claims::{AtcClaim, ClaimsError, RegisteredClaims};
 use super::jws::Jws;
-use super::report::{Outcome, Report, Step};
-use super::trust::{Signer, TrustError};
+use super::report::{Step, StepOutcome, VerificationReport};
+use super::trust::{TrustError, TrustedSigner};
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
-use crate::domain::shown::shown;
+use crate::domain::text::printable::shown;
 
 /// How far the clock of an authority may be ahead of ours. There is no leeway for `exp`.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
 
-pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Report {
+pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> VerificationReport {
     let atc = AtcClaim::read(jws.payload());
     let by_url = jws
         .header("x5u")
@@ -40,19 +40,19 @@ pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Report {
             ca(atc, expected),
         ]);
     } else {
-        let unread = |number| Step::new(number, Outcome::Skipped, "`atc` could not be read");
+        let unread = |number| Step::new(number, StepOutcome::Skipped, "`atc` could not be read");
         steps.extend([unread(5), unread(6), remaining, unread(8), unread(9)]);
     }
-    Report::new(steps, jws.payload().clone())
+    VerificationReport::new(steps, jws.payload().clone())
 }
 
-type Found = Result<Signer, TrustError>;
+type Found = Result<TrustedSigner, TrustError>;
 
 /// Steps 2 and 3: each of `x5u` and `x5c` that is present has to lead to a trusted authority.
 fn trusted(number: usize, found: Option<&Found>) -> Step {
     match found {
-        Some(found) => Step::from_result(number, found.as_ref().map(Signer::to_string)),
-        None => Step::new(number, Outcome::Skipped, "the header has none"),
+        Some(found) => Step::from_result(number, found.as_ref().map(TrustedSigner::to_string)),
+        None => Step::new(number, StepOutcome::Skipped, "the header has none"),
     }
 }
 
@@ -97,10 +97,10 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
                 "a {}, entries: {entries}; no identifier to compare it with",
                 value.tktype()
             );
-            Step::new(6, Outcome::Skipped, detail)
+            Step::new(6, StepOutcome::Skipped, detail)
         }
         Some(identifier) if value == *identifier => {
-            Step::new(6, Outcome::Passed, format!("equal, entries: {entries}"))
+            Step::new(6, StepOutcome::Passed, format!("equal, entries: {entries}"))
         }
         Some(identifier) => {
             let detail = format!(
@@ -108,7 +108,7 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
                 shown(&atc.tkvalue),
                 shown(&identifier.text())
             );
-            Step::new(6, Outcome::Failed, detail)
+            Step::new(6, StepOutcome::Failed, detail)
         }
     }
 }
@@ -157,12 +157,12 @@ fn ca(atc: &AtcClaim, expected: &Expectations) -> Step {
     match expected.ca {
         None => {
             let detail = format!("`ca` is {}; no CSR to compare it with", atc.ca);
-            Step::new(9, Outcome::Skipped, detail)
+            Step::new(9, StepOutcome::Skipped, detail)
         }
-        Some(ca) if ca == atc.ca => Step::new(9, Outcome::Passed, format!("both are {ca}")),
+        Some(ca) if ca == atc.ca => Step::new(9, StepOutcome::Passed, format!("both are {ca}")),
         Some(ca) => {
             let detail = format!("`ca` is {}, the CSR's `cA` is {ca}", atc.ca);
-            Step::new(9, Outcome::Failed, detail)
+            Step::new(9, StepOutcome::Failed, detail)
         }
     }
 }

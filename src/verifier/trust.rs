@@ -25,8 +25,8 @@ use thiserror::Error;
 
 use super::jws::Jws;
 use crate::domain::Time;
-use crate::domain::certificate::{Certificate, CertificateError, KeyKind};
-use crate::domain::shown::shown;
+use crate::domain::signing::certificate::{Certificate, CertificateError, KeyKind};
+use crate::domain::text::printable::shown;
 
 /// More certificates than any chain of this field has.
 const MAX_CHAIN: usize = 10;
@@ -102,10 +102,12 @@ impl TrustList {
         x5u: &Value,
         jws: &Jws<'_>,
         at: Time,
-    ) -> Result<Signer, TrustError> {
+    ) -> Result<TrustedSigner, TrustError> {
         let url = https(x5u.as_str().ok_or(TrustError::X5uKind)?)?;
         match self.chains.get(url).map(Vec::as_slice) {
-            Some([leaf, ..]) if self.certificates.is_empty() => Signer::new(leaf, Basis::Pinned),
+            Some([leaf, ..]) if self.certificates.is_empty() => {
+                TrustedSigner::new(leaf, TrustBasis::Pinned)
+            }
             Some(chain) => self.by_path(chain, at),
             None => self
                 .certificates
@@ -113,7 +115,7 @@ impl TrustList {
                 .filter(|certificate| fit_to_sign(certificate).is_ok())
                 .find(|certificate| made(certificate, jws))
                 .ok_or_else(|| TrustError::UnknownUrl(shown(url)))
-                .and_then(|certificate| Signer::new(certificate, Basis::Named)),
+                .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Named)),
         }
     }
 
@@ -121,9 +123,9 @@ impl TrustList {
     pub(super) fn by_chain(
         &self,
         x5c: &Value,
-        by_url: Option<&Signer>,
+        by_url: Option<&TrustedSigner>,
         at: Time,
-    ) -> Result<Signer, TrustError> {
+    ) -> Result<TrustedSigner, TrustError> {
         let chain = x5c_chain(x5c)?;
         match (by_url, chain.first()) {
             (Some(signer), Some(leaf)) if signer.certificate == *leaf => Ok(signer.clone()),
@@ -131,10 +133,10 @@ impl TrustList {
         }
     }
 
-    fn by_path(&self, chain: &[Certificate], at: Time) -> Result<Signer, TrustError> {
+    fn by_path(&self, chain: &[Certificate], at: Time) -> Result<TrustedSigner, TrustError> {
         let (leaf, rest) = chain.split_first().ok_or(CertificateError::None)?;
         if self.certificates.contains(leaf) {
-            return Signer::new(leaf, Basis::Listed);
+            return TrustedSigner::new(leaf, TrustBasis::Listed);
         }
         if self.certificates.is_empty() {
             return Err(TrustError::NoTrustList(subject(leaf)));
@@ -158,7 +160,7 @@ impl TrustList {
                 Ok((context.verify_cert()?, context.error()))
             })?;
         if valid {
-            Signer::new(leaf, Basis::Path)
+            TrustedSigner::new(leaf, TrustBasis::Path)
         } else {
             let subject = subject(leaf);
             Err(TrustError::Path { subject, why })
@@ -168,15 +170,15 @@ impl TrustList {
 
 /// A certificate that is trusted to sign tokens.
 #[derive(Debug, Clone)]
-pub(super) struct Signer {
+pub(super) struct TrustedSigner {
     certificate: Certificate,
     public_key: Vec<u8>,
-    basis: Basis,
+    basis: TrustBasis,
 }
 
 /// Why a signer is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Basis {
+enum TrustBasis {
     /// Handed in for the `x5u`, without a trust list.
     Pinned,
     /// In the trust list.
@@ -187,8 +189,8 @@ enum Basis {
     Path,
 }
 
-impl Signer {
-    fn new(certificate: &Certificate, basis: Basis) -> Result<Self, TrustError> {
+impl TrustedSigner {
+    fn new(certificate: &Certificate, basis: TrustBasis) -> Result<Self, TrustError> {
         fit_to_sign(certificate)?;
         Ok(Self {
             public_key: certificate.public_key_der()?,
@@ -203,16 +205,16 @@ impl Signer {
     }
 }
 
-impl fmt::Display for Signer {
+impl fmt::Display for TrustedSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&subject(&self.certificate))?;
         f.write_str(match self.basis {
-            Basis::Pinned => ", trusted directly as it was handed in; its validity period was not checked",
-            Basis::Listed => ", in the trust list; its validity period was not checked",
-            Basis::Named => {
+            TrustBasis::Pinned => ", trusted directly as it was handed in; its validity period was not checked",
+            TrustBasis::Listed => ", in the trust list; its validity period was not checked",
+            TrustBasis::Named => {
                 ", in the trust list and known by its signature; its validity period was not checked"
             }
-            Basis::Path => ", by a path to the trust list",
+            TrustBasis::Path => ", by a path to the trust list",
         })
     }
 }

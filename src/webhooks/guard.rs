@@ -15,7 +15,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::domain::Network;
-use crate::domain::public_address::is_public;
+use crate::domain::network::public_address::is_public;
 use crate::domain::webhook::Host;
 
 /// How long a name may take to be looked up.
@@ -24,7 +24,7 @@ const LOOKUP: Duration = Duration::from_secs(5);
 const MOST_ADDRESSES: usize = 16;
 
 /// Says which addresses names have.
-pub trait Names: Debug + Send + Sync + 'static {
+pub trait NameLookup: Debug + Send + Sync + 'static {
     /// The addresses of a name. Blocks.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ pub trait Names: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct SystemNames;
 
-impl Names for SystemNames {
+impl NameLookup for SystemNames {
     fn addresses(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
         Ok((name, 443)
             .to_socket_addrs()?
@@ -50,13 +50,13 @@ impl Names for SystemNames {
 pub struct Guard {
     /// Networks inside that may be told too.
     allowed: Arc<[Network]>,
-    names: Arc<dyn Names>,
+    names: Arc<dyn NameLookup>,
 }
 
 impl Guard {
     /// A guard that lets through what is public, and these networks.
     #[must_use]
-    pub fn new(allowed: Vec<Network>, names: Arc<dyn Names>) -> Self {
+    pub fn new(allowed: Vec<Network>, names: Arc<dyn NameLookup>) -> Self {
         Self {
             allowed: allowed.into(),
             names,

@@ -8,7 +8,7 @@ mod send;
 mod sign;
 mod worker;
 
-pub use guard::{Guard, Names, SystemNames};
+pub use guard::{Guard, NameLookup, SystemNames};
 pub use send::{SendError, Sender, SenderSettings};
 pub use sign::{Secrets, SignError};
 pub use worker::Worker;

@@ -10,12 +10,12 @@ use ureq::Agent;
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::guard::{Guard, Names};
+use super::guard::{Guard, NameLookup};
 use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
+use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Failure};
-use crate::domain::withdrawal::Withdrawn;
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
 
@@ -45,7 +45,7 @@ pub struct SenderSettings {
     pub ca_file: Option<PathBuf>,
     /// What secrets are derived from.
     pub key: Vec<u8>,
-    pub names: Arc<dyn Names>,
+    pub names: Arc<dyn NameLookup>,
 }
 
 /// Sends to targets.

@@ -22,7 +22,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Parts, Patience, Policy, Rotation,
+    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Parts, Policy, Rotation, ScanMode,
     Signers, Token,
 };
 use tn_authority::callers::{Callers, Offered, Pepper};
@@ -32,8 +32,8 @@ use tn_authority::domain::{
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use tn_authority::store::{DatabaseUrl, Settings, Store, Tx};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
@@ -423,7 +423,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         claim_constraints: false,
         metrics,
     });
-    let found = authority.look_for_signers(Patience::Asked);
+    let found = authority.look_for_signers(ScanMode::Asked);
     let caller = Caller::the_service(Uuid::nil());
     let agreed = authority.agree_on_signers(&caller, found.expect("signers"));
     block_on(agreed).expect("an agreement");

@@ -3,12 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, Delegation, RowRef};
-use tn_authority::domain::signing::Candidate;
-use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window, block};
+use tn_authority::domain::numbers::block;
+use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window};
 use uuid::Uuid;
 
 /// SPC 1234, 100 numbers, one number.

@@ -22,11 +22,10 @@ use tn_authority::app;
 use tn_authority::authority::{NewAllocation, NewDelegation};
 use tn_authority::callers::NewApiKey;
 use tn_authority::config::Config;
-use tn_authority::domain::certificate::Certificate;
 use tn_authority::domain::inventory::Basis;
-use tn_authority::domain::{
-    Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList, block, new_id,
-};
+use tn_authority::domain::numbers::block;
+use tn_authority::domain::signing::certificate::Certificate;
+use tn_authority::domain::{Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList, new_id};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::verifier::{self, Expectations, TrustList};
 

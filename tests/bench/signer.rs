@@ -13,13 +13,14 @@ use tn_authority::app::block_on;
 use tn_authority::authority::{
     AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts, Policy,
 };
-use tn_authority::domain::deciding::Deciding;
-use tn_authority::domain::grant::{Grant, Jti, Recorded};
+use tn_authority::domain::decision::policy_trace::Deciding;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::issuance::{MintOrder, RuledRequest};
-use tn_authority::domain::signing::Candidate;
+use tn_authority::domain::numbers::block;
+use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::tokens::grant::{Grant, Jti, Recorded};
 use tn_authority::domain::{
-    Actor, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, block, new_id,
+    Actor, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{Chain, FileKey, Signer, SigningKey as _};

@@ -10,18 +10,19 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Parts, Patience, Policy,
-    Question, Rotation, Signers,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Parts, Policy, Question,
+    Rotation, ScanMode, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
     Actor, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest,
-    Window, block, new_id,
+    Window, new_id,
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use tn_authority::store::{Settings, Store, Tx};
 use tn_authority::telemetry::Metrics;
 
@@ -57,7 +58,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         metrics,
     });
     let found = authority
-        .look_for_signers(Patience::Asked)
+        .look_for_signers(ScanMode::Asked)
         .expect("signers");
     let caller = Caller::the_service(new_id(authority.now()));
     block_on(authority.agree_on_signers(&caller, found)).expect("an agreement");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tn_authority::domain::Fingerprint;
-use tn_authority::domain::encoding::Spelling;
+use tn_authority::domain::text::strict_encoding::Spelling;
 
 use crate::dialects::{claims, grant_of};
 use crate::domain::RFC7638_RSA;

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tn_authority::authority::jobs::Jobs;
-use tn_authority::domain::job::{Job, JobState};
+use tn_authority::authority::import::jobs::Jobs;
+use tn_authority::domain::jobs::{Job, JobState};
 use uuid::Uuid;
 
 use crate::fixtures::{items, member};
@@ -364,18 +364,18 @@ fn a_job_of_a_dead_process_is_lost(world: World) {
 
 fn a_lost_job_writes_nothing(world: World) {
     use super::stories::imports::CONFIRMED;
-    use tn_authority::authority::import;
+    use tn_authority::tables;
     let id = left_behind(&world, JobState::Running);
     let jobs = Jobs::new(world.authority.clone(), 1);
     world.seconds_pass(61);
     wait(jobs.look_for_lost()).expect("a look");
-    let wanted = import::Wanted {
-        format: import::Format::NanpBlocks,
+    let wanted = tables::Wanted {
+        format: tables::Format::NanpBlocks,
         ocns: ["073H".to_owned()].into(),
         spc: Some("1234".parse().expect("a code")),
     };
     let draft =
-        import::read(TABLE.as_bytes(), &wanted, world.now(), &mut |_| true).expect("a table");
+        tables::read(TABLE.as_bytes(), &wanted, world.now(), &mut |_| true).expect("a table");
     let caller = world.provisioner();
     let done = wait(
         world
@@ -389,11 +389,11 @@ fn a_lost_job_writes_nothing(world: World) {
 }
 
 fn what_waits_when_the_service_stops_fails_with_a_reason(kind: crate::support::Kind) {
-    use tn_authority::authority::import;
+    use tn_authority::tables;
     let world = World::new(kind, Setup::default());
     let jobs = Jobs::new(world.authority.clone(), 2);
-    let wanted = import::Wanted {
-        format: import::Format::NanpBlocks,
+    let wanted = tables::Wanted {
+        format: tables::Format::NanpBlocks,
         ocns: ["073H".to_owned()].into(),
         spc: Some("1234".parse().expect("a code")),
     };
@@ -438,15 +438,15 @@ fn what_waits_when_the_service_stops_fails_with_a_reason(kind: crate::support::K
 
 fn what_runs_when_the_service_stops_is_done_or_not_there(world: World) {
     use std::io::{Seek as _, Write as _};
-    use tn_authority::authority::import;
+    use tn_authority::tables;
     let lines = "646,555,1,073H,,\n".repeat(150_000);
     let table = format!("npa,nxx,x,ocn,company,category\n{lines}");
     let mut states = Vec::new();
     for patience in [0, 20, 100, 3_000] {
         let jobs = Jobs::new(world.authority.clone(), 1);
         jobs.start().expect("a thread");
-        let wanted = import::Wanted {
-            format: import::Format::NanpBlocks,
+        let wanted = tables::Wanted {
+            format: tables::Format::NanpBlocks,
             ocns: ["073H".to_owned()].into(),
             spc: Some("1234".parse().expect("a code")),
         };

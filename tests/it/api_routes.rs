@@ -116,7 +116,7 @@ fn everybody_sees_health_and_docs(api: Api) {
 #[test]
 fn the_openapi_document_is_fresh() {
     let path = fixtures::path("../../deploy/openapi.json");
-    let made = tn_authority::api::docs::openapi();
+    let made = tn_authority::api::openapi::openapi();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, made).expect("written");
     }
@@ -140,7 +140,8 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
 /// summary and answers that say what they are.
 #[test]
 fn the_openapi_document_is_whole() {
-    let document: Value = serde_json::from_str(tn_authority::api::docs::openapi()).expect("JSON");
+    let document: Value =
+        serde_json::from_str(tn_authority::api::openapi::openapi()).expect("JSON");
     assert_eq!(document["openapi"], "3.1.0");
     assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
     let mut ids = BTreeSet::new();

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use openssl::sha::sha256;
 use serde_json::{Value, json};
-use tn_authority::domain::certificate::{
+use tn_authority::domain::signing::certificate::{
     Certificate, CertificateError, ExtensionError, KeyKind, SigningFault,
 };
 

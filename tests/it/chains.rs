@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::decision::denial::Subject;
 use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question, decide};
-use tn_authority::domain::denial::Subject;
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, CutFrom, Delegation, RowRef};
-use tn_authority::domain::signing::Candidate;
+use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::{
     AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
 };

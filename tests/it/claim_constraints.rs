@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tn_authority::domain::claim_constraints::{
+use tn_authority::domain::tokens::claim_constraints::{
     ClaimConstraints, ClaimName, Constraints, LONGEST, PermittedValues,
 };
 

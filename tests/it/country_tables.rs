@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 
-use tn_authority::authority::import::{self, Format, Holdings, Says, Told, Wanted};
 use tn_authority::domain::Tn;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::tables::{self, Format, Holdings, Says, Told, Wanted};
 
 use crate::fixtures;
 
@@ -22,7 +22,7 @@ fn read(path: &str, format: Format, ocn: &str) -> (Holdings, Told) {
     let file = fs::File::open(path).expect("a table");
     // Later than all days of the tables.
     let now = from_unix(1_900_000_000);
-    let draft = import::read(file, &wanted, now, &mut |_| true).expect("a table");
+    let draft = tables::read(file, &wanted, now, &mut |_| true).expect("a table");
     assert_eq!(draft.told.refused.count, 0, "{}", draft.told.refused);
     match draft.says {
         Says::Holdings { table, .. } => (table, draft.told),

@@ -5,17 +5,17 @@ use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
 use proptest::prelude::*;
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::decision::denial::{Cause, Subject};
 use tn_authority::domain::decision::{
     AccountStanding, Decision, Facts, MAX_ROWS, Question, decide,
 };
-use tn_authority::domain::denial::{Cause, Subject};
-use tn_authority::domain::grant::Justification;
 use tn_authority::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
-use tn_authority::domain::signing::Candidate;
+use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::tokens::grant::Justification;
 use tn_authority::domain::{
     AccountId, Denial, Dialect, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest,
     Window,

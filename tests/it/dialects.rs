@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tn_authority::domain::encoding::Spelling;
-use tn_authority::domain::fingerprint::AskedFingerprint;
+use tn_authority::domain::text::strict_encoding::Spelling;
+use tn_authority::domain::tokens::fingerprint::AskedFingerprint;
 use tn_authority::domain::{Dialect, Fingerprint, TkType, TkValue};
 use tn_authority::verifier::{LintError, lint};
 

@@ -11,7 +11,7 @@ use openssl::pkey::{PKey, Private};
 use tempfile::TempDir;
 use tn_authority::authority::{IssueError, Issued};
 use tn_authority::signer::development::SpcCertificate;
-use tn_authority::signer::pool::{Device, PoolSettings, PooledKey, Session};
+use tn_authority::signer::key_pool::{Device, PoolSettings, PooledKey, Session};
 use tn_authority::signer::{FileKey, HsmError, Signature, SignerError, SigningKey as _};
 
 use crate::support::{Db, Kind, Setup, World, at_once};

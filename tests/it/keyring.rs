@@ -10,7 +10,7 @@ use openssl::symm::Cipher;
 use tempfile::TempDir;
 use tn_authority::domain::Spc;
 use tn_authority::signer::development::{Curve, DevelopmentCa, Issued, SpcCertificate};
-use tn_authority::signer::{Found, Keyring, Patience, SecretSource, Sources};
+use tn_authority::signer::{Keyring, ScanMode, ScanResult, SecretSource, Sources};
 
 use crate::fixtures::{self, items, member};
 use crate::signer::{certificates, days, issue, now, root, sources, wanted};
@@ -35,19 +35,19 @@ impl Folder {
         self
     }
 
-    fn scan(&self) -> Found {
+    fn scan(&self) -> ScanResult {
         self.scan_with(sources())
     }
 
-    fn scan_with(&self, sources: Sources) -> Found {
+    fn scan_with(&self, sources: Sources) -> ScanResult {
         let dir = Some(self.0.path().to_owned());
-        Keyring::new(Sources { dir, ..sources }).scan(now(), Patience::Asked)
+        Keyring::new(Sources { dir, ..sources }).scan(now(), ScanMode::Asked)
     }
 }
 
 /// The one reason, without the file.
 #[track_caller]
-fn refusal(found: &Found) -> &str {
+fn refusal(found: &ScanResult) -> &str {
     assert!(found.signers.is_empty(), "{found:?}");
     match &found.refused[..] {
         [one] => &one.reason,
@@ -107,7 +107,7 @@ fn keys_of_every_form_are_found_by_their_public_key() {
             "{found:?}"
         );
         if key.contains("ENCRYPTED") {
-            let reasons = |found: Found| {
+            let reasons = |found: ScanResult| {
                 found
                     .refused
                     .into_iter()
@@ -253,7 +253,7 @@ fn each_fault_has_its_own_reason() {
         chain_file: Some(mismatch.path("a.pem")),
         ..sources()
     });
-    let found = pair.scan(now(), Patience::Asked);
+    let found = pair.scan(now(), ScanMode::Asked);
     assert!(refusal(&found).starts_with("the signing key does not belong to the certificate"));
 
     let swapped = Folder::new();
@@ -287,7 +287,7 @@ fn each_fault_has_its_own_reason() {
         dir: Some("/nonexistent".into()),
         ..sources()
     });
-    assert!(refusal(&nowhere.scan(now(), Patience::Asked)).contains("cannot be read"));
+    assert!(refusal(&nowhere.scan(now(), ScanMode::Asked)).contains("cannot be read"));
 }
 
 /// Files that are named and the folder are looked at as one: a chain of one finds its key in the other.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tn_authority::domain::grant::Jti;
+use tn_authority::domain::tokens::grant::Jti;
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::store::{Settings, Store};

@@ -1,7 +1,7 @@
 //! The main job by each of the three kinds of proof, over TLS: each mints for its account, and none for another's.
 
 use tn_authority::callers::Trust;
-use tn_authority::domain::algorithm::Algorithm;
+use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use crate::client_certificates::{Tls, acme, trust};
 use crate::fixtures::member;

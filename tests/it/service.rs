@@ -19,7 +19,7 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
 use tn_authority::api::{self, Facade, Idempotency, Service, UnderWay, Uploads};
-use tn_authority::authority::jobs::Jobs;
+use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
 use uuid::Uuid;

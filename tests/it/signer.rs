@@ -11,7 +11,7 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::{Spc, Time, TnAuthList};
 use tn_authority::signer::development::{Curve, DevelopmentCa, Issued, SpcCertificate, Validity};
 use tn_authority::signer::{
-    Chain, FileKey, Keyring, Patience, PublishedChains, Signer, SignerError, Sources,
+    Chain, FileKey, Keyring, PublishedChains, ScanMode, Signer, SignerError, Sources,
 };
 
 use crate::support::no_hsm;
@@ -102,7 +102,7 @@ fn key_and_chain_are_opened_from_files() {
         chain_file: Some(chain_file.clone()),
         ..sources()
     });
-    let look = || keyring.scan(now(), Patience::Asked).something();
+    let look = || keyring.scan(now(), ScanMode::Asked).require_any();
     let message = refusal(look());
     let unreadable = format!("cannot read the file `{}`: ", key_file.display());
     assert!(message.contains(&unreadable), "{message}");

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tn_authority::domain::certificate::Certificate;
+use tn_authority::domain::signing::certificate::Certificate;
 
 use crate::service::{Api, asking};
 use crate::signer::certificates;

@@ -17,7 +17,7 @@ use openssl::x509::{X509, X509Extension, X509Name};
 use serde_json::{Value, json};
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::{Dialect, Fingerprint, Time, TkType};
-use tn_authority::verifier::{Expectations, Outcome, Report, TrustList};
+use tn_authority::verifier::{Expectations, StepOutcome, TrustList, VerificationReport};
 
 use crate::fixtures::{self, items};
 
@@ -235,7 +235,7 @@ pub fn changed(path: &str, value: Option<Value>) -> Value {
     payload
 }
 
-pub fn failures(report: &Report) -> Vec<usize> {
+pub fn failures(report: &VerificationReport) -> Vec<usize> {
     assert_eq!(
         report.accepted(),
         report.failures().next().is_none(),
@@ -244,13 +244,13 @@ pub fn failures(report: &Report) -> Vec<usize> {
     report.failures().map(|step| step.number).collect()
 }
 
-pub fn outcome(report: &Report, number: usize) -> Outcome {
+pub fn outcome(report: &VerificationReport, number: usize) -> StepOutcome {
     let step = report.steps().iter().find(|step| step.number == number);
     step.expect("a step").outcome
 }
 
 #[track_caller]
-pub fn refused_at(numbers: &[usize], report: &Report, word: &str) {
+pub fn refused_at(numbers: &[usize], report: &VerificationReport, word: &str) {
     assert_eq!(failures(report), numbers, "{report}");
     assert!(
         report.failures().any(|step| step.detail.contains(word)),

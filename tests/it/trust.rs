@@ -6,7 +6,7 @@ use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 use serde_json::json;
-use tn_authority::verifier::{Outcome, TrustList, verify};
+use tn_authority::verifier::{StepOutcome, TrustList, verify};
 
 use crate::tokens::*;
 
@@ -229,7 +229,7 @@ fn an_x5c_leads_to_the_trust_list() {
             at(),
         );
         assert!(report.accepted(), "{report}");
-        assert_eq!(outcome(&report, 2), Outcome::Skipped);
+        assert_eq!(outcome(&report, 2), StepOutcome::Skipped);
     }
     let itself = with_x5c(&[&leaf, &root], false);
     refused_at(

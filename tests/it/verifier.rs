@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::{Dialect, Fingerprint, TkType, TkValue};
-use tn_authority::verifier::{Expectations, Outcome, TrustList, claims, verify};
+use tn_authority::verifier::{Expectations, StepOutcome, TrustList, claims, verify};
 
 use crate::fixtures::{self, items, member};
 use crate::tokens::*;
@@ -37,7 +37,7 @@ fn the_published_tokens_are_accepted_until_they_expire() {
         let skipped = report
             .steps()
             .iter()
-            .filter(|step| step.outcome == Outcome::Skipped);
+            .filter(|step| step.outcome == StepOutcome::Skipped);
         assert_eq!(skipped.map(|step| step.number).collect::<Vec<_>>(), [3]);
 
         assert!(verify(token, &expected, from_unix(EXP - 1)).accepted());
@@ -370,7 +370,7 @@ fn the_identifier_the_account_and_the_csr_are_compared() {
         assert_eq!(failures(&report).is_empty(), in_token == in_csr, "{report}");
         assert_eq!(
             outcome(&verify(&token, &expected(), at()), 9),
-            Outcome::Skipped
+            StepOutcome::Skipped
         );
     }
 }

@@ -18,8 +18,6 @@ impl From<ImportError> for Problem {
             | ImportError::Lines(_)
             | ImportError::EndsTooMuch { .. }
             | ImportError::MayBeCut { .. }
-            | ImportError::Missing { .. }
-            | ImportError::Unwanted { .. }
             | ImportError::Lost => Self::malformed(error.code(), &error),
         }
     }

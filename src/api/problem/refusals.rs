@@ -5,8 +5,8 @@ use actix_web::http::{StatusCode, header};
 use super::{IdentifierView, Problem, SubproblemView, uri};
 use crate::authority::{IssueError, Refused, TooMany};
 use crate::domain::Denial;
-use crate::domain::claims::NotStrict;
-use crate::domain::denial::{Refusal, Subject};
+use crate::domain::decision::denial::{Refusal, Subject};
+use crate::domain::tokens::claims::NotStrict;
 
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {

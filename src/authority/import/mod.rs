@@ -1,6 +1,6 @@
 //! Importing what the carrier keeps out of a table: all of it or nothing, and as often as one likes.
 //!
-//! A table is read ([`read`]) into what it says ([`Draft`]), which is then held against what is known, in one transaction
+//! A table is read by [`crate::tables`] into what it says, which is then held against what is known, in one transaction
 //! ([`Authority::import`](crate::authority::Authority::import)). The difference is what happens; a dry run only shows it.
 //!
 //! # Who speaks for what
@@ -20,350 +20,224 @@
 //!
 //! A table is a set of numbers, whatever its ranges: where the same numbers are only cut differently, nothing happens.
 //! Where a known range keeps some of its numbers, it ends and the kept part starts at the same instant.
-//!
-//! # Adding a format
-//! A file with a `Layout`, and a line in [`Format`] and in `Wanted::layout`.
 
-mod allocations;
-mod apply;
-mod arcep_majnum;
-mod clean;
-mod delegations;
-mod draft;
+mod block_diff;
+mod checks;
 mod error;
-mod exclusions;
-mod fields;
-mod holdings;
-mod index;
-mod known;
-mod lines;
-mod loans;
-mod nanp;
-mod nanp_blocks;
-mod nanpa_codes;
-mod nanpa_thousands;
+mod exposure;
+pub mod jobs;
 mod outcome;
-mod outstanding;
 mod report;
-mod rows;
+mod row_diff;
 mod write;
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::io::Read;
-use std::str::FromStr;
-
-pub use apply::Consent;
-pub use draft::{Draft, Holding, Holdings, Note, Row, Says, Scope, Told};
-pub use draft::{NewAllocation, NewDelegation, NewExclusion};
-pub use error::{ImportError, LINES_NAMED, RefusedLine, RefusedLines, TableError};
-pub use lines::Progress;
+pub use error::ImportError;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
 
-use crate::domain::Spc;
+use std::sync::Arc;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::authority::audited::event_by;
+use crate::authority::{Action, Authority, Refused, StoreError};
 use crate::domain::clock::Time;
-use crate::domain::inventory::WordError;
-use draft::Noted;
-use fields::Ocns;
-use lines::{Column, Dialect, Line};
+use crate::domain::{Caller, Spc};
+use crate::store::Tx;
+use crate::tables::{Draft, Says};
+use crate::tables::{Format, Told};
+use crate::telemetry::ImportOutcome;
+use write::Change;
 
-/// The most lines that are kept in memory, of formats that keep any.
-const MOST_ROWS: usize = 500_000;
+/// One part of a share in a million.
+const MILLION: u128 = 1_000_000;
 
-/// A format of tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    NanpBlocks,
-    NanpaThousands,
-    NanpaCodes,
-    ArcepMajnum,
-    Allocations,
-    Delegations,
-    Exclusions,
+/// What whoever imports agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consent {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// The difference is right, also if much ends.
+    pub confirm: bool,
+    /// The share of the numbers of a service provider code that may end without that, in parts of a million.
+    pub max_ended_ppm: u32,
 }
 
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NanpBlocks,
-        Self::NanpaThousands,
-        Self::NanpaCodes,
-        Self::ArcepMajnum,
-        Self::Allocations,
-        Self::Delegations,
-        Self::Exclusions,
-    ];
-
-    /// The word of the commands and of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NanpBlocks => "nanp-blocks",
-            Self::NanpaThousands => "nanpa-thousands",
-            Self::NanpaCodes => "nanpa-codes",
-            Self::ArcepMajnum => "arcep-majnum",
-            Self::Allocations => "allocations",
-            Self::Delegations => "delegations",
-            Self::Exclusions => "exclusions",
-        }
-    }
-
-    /// Whether it lists all carriers, so that the import has to say which of them are ours.
-    #[must_use]
-    pub const fn lists_everybody(self) -> bool {
-        match self {
-            Self::NanpBlocks | Self::NanpaThousands | Self::NanpaCodes | Self::ArcepMajnum => true,
-            Self::Allocations | Self::Delegations | Self::Exclusions => false,
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = WordError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.as_str() == text)
-            .ok_or(WordError(
-                "nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations, exclusions",
-            ))
-    }
-}
-
-/// What to look for in a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    pub format: Format,
-    /// The codes whose lines are the carrier's, as the table writes them.
-    pub ocns: BTreeSet<String>,
-    /// The service provider code that holds the numbers.
-    pub spc: Option<Spc>,
-}
-
-impl Wanted {
-    /// Checks that it has what its format needs.
+impl Authority {
+    /// Makes what is known what the table says. With `job`, that job is done in the same transaction. Blocks in a dry run,
+    /// which only reads.
     ///
     /// # Errors
-    /// [`ImportError`] names what is missing or too much.
-    pub fn check(&self) -> Result<(), ImportError> {
-        let format = self.format.as_str();
-        let missing = |what| Err(ImportError::Missing { format, what });
-        let unwanted = |what| Err(ImportError::Unwanted { format, what });
-        match self.format {
-            _ if !self.format.lists_everybody() && !self.ocns.is_empty() => unwanted("OCN"),
-            _ if self.ocns.iter().any(String::is_empty) => missing("OCNs that are not empty"),
-            Format::Delegations | Format::Exclusions if self.spc.is_some() => {
-                unwanted("service provider code")
+    /// [`ImportError`] if anything of it cannot be done; then nothing of it stays. In a dry run lines that are refused are
+    /// told, and no error.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        consent: Consent,
+        job: Option<Uuid>,
+    ) -> Result<Imported, ImportError> {
+        let format = draft.told.format;
+        let outcome = self.difference(caller, draft, consent, job).await;
+        let told = match &outcome {
+            Ok(_) if consent.dry_run => ImportOutcome::DryRun,
+            Ok(imported) if imported.changes_nothing() => ImportOutcome::Unchanged,
+            Ok(_) => ImportOutcome::Done,
+            Err(ImportError::Refused(Refused::Store(StoreError::ProofEnded))) => {
+                ImportOutcome::Refused
             }
-            _ if !self.format.lists_everybody() => Ok(()),
-            _ if self.ocns.is_empty() => missing("the OCNs whose lines are the carrier's"),
-            _ if self.spc.is_none() => missing("the service provider code that holds the numbers"),
-            _ => Ok(()),
+            Err(ImportError::Refused(Refused::Store(_))) => ImportOutcome::Failed,
+            Err(_) => ImportOutcome::Refused,
+        };
+        let now = self.clock.now().timestamp();
+        self.metrics.import(format, told, now);
+        outcome
+    }
+
+    async fn difference(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        consent: Consent,
+        job: Option<Uuid>,
+    ) -> Result<Imported, ImportError> {
+        self.require(caller, Action::Provision)?;
+        for spc in codes(&draft.says) {
+            self.must_hold(spc)?;
+        }
+        if !consent.dry_run && draft.told.refused.count > 0 {
+            return Err(ImportError::Lines(draft.told.refused));
+        }
+        let now = self.clock.now();
+        if consent.dry_run {
+            return self.store.read(|tx| {
+                let mut told = draft.told.clone();
+                let change = write::difference(tx, &draft.says, now, &mut told)?;
+                summary(tx, &change, told, true, now)
+            });
+        }
+        let event = event_by(caller, now, "import");
+        let subject = subject(&draft);
+        let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let mut told = draft.told.clone();
+            let change = write::difference(tx, &draft.says, now, &mut told)?;
+            if told.refused.count > 0 {
+                return Err(ImportError::Lines(told.refused));
+            }
+            may_end(tx, &change, &told, consent, now)?;
+            write::apply(tx, &done, &change, now)?;
+            let imported = summary(tx, &change, told, false, now)?;
+            if !imported.changes_nothing() {
+                tx.record(&done.done(&about, detail(&imported, consent)))?;
+            }
+            if let Some(job) = job {
+                jobs::finish(tx, job, &imported, now)?;
+            }
+            Ok(imported)
+        };
+        match job {
+            // What becomes of a job is recorded with the job.
+            Some(_) => {
+                let actor = self.actor(caller);
+                self.store.change(actor, "import", work).await
+            }
+            None => self.change(event, subject, work).await,
         }
     }
-
-    fn layout(&self, now: Time) -> Result<Box<dyn Layout>, ImportError> {
-        self.check()?;
-        let ocns = Ocns::new(self.ocns.clone());
-        Ok(match (self.format, self.spc.clone()) {
-            (Format::NanpBlocks, Some(spc)) => Box::new(nanp_blocks::NanpBlocks::new(ocns, spc)),
-            (Format::NanpaThousands, Some(spc)) => {
-                Box::new(nanpa_thousands::NanpaThousands::new(ocns, spc, now))
-            }
-            (Format::NanpaCodes, Some(spc)) => {
-                Box::new(nanpa_codes::NanpaCodes::new(ocns, spc, now))
-            }
-            (Format::ArcepMajnum, Some(spc)) => {
-                Box::new(arcep_majnum::ArcepMajnum::new(ocns, spc, now))
-            }
-            (Format::Allocations, spc) => Box::new(allocations::Allocations::new(spc)),
-            (Format::Delegations, _) => Box::new(delegations::Delegations::default()),
-            (Format::Exclusions, _) => Box::new(exclusions::Exclusions::default()),
-            (
-                Format::NanpBlocks
-                | Format::NanpaThousands
-                | Format::NanpaCodes
-                | Format::ArcepMajnum,
-                None,
-            ) => {
-                let what = "the service provider code that holds the numbers";
-                let format = self.format.as_str();
-                return Err(ImportError::Missing { format, what });
-            }
-        })
-    }
 }
 
-/// How tables of one format are read, line by line.
-trait Layout {
-    fn dialect(&self) -> Dialect;
-    /// [`Line::field`] finds fields by their place in this list.
-    fn columns(&self) -> &'static [Column];
-    /// Takes a line, or complains about it.
-    fn line(&mut self, line: &Line<'_>) -> Result<(), String>;
-    /// Says what the lines mean together.
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError>;
-}
-
-/// Reads a table. `report` is told now and then how far it is, and says whether to go on. Lines that are refused are in
-/// the draft: a dry run shows what the others say, an import takes none of them.
-///
-/// # Errors
-/// [`ImportError`] if it is not such a table, or none of its lines is of these OCNs.
-pub fn read(
-    table: impl Read,
-    wanted: &Wanted,
+/// Refuses a table that would end more than it may without a second look.
+fn may_end(
+    tx: &mut Tx<'_>,
+    change: &Change,
+    told: &Told,
+    consent: Consent,
     now: Time,
-    report: &mut dyn FnMut(Progress) -> bool,
-) -> Result<Draft, ImportError> {
-    let mut layout = wanted.layout(now)?;
-    let mut refused = RefusedLines::default();
-    let columns = layout.columns();
-    let read = lines::read(
-        table,
-        layout.dialect(),
-        columns,
-        report,
-        &mut refused,
-        &mut |line| layout.line(line),
-    )?;
-    let mut draft = Draft {
-        says: Says::Exclusions(Vec::new()),
-        told: Told {
-            format: wanted.format.as_str(),
-            sha256: read.digested.sha256,
-            bytes: read.digested.bytes,
-            lines: read.lines,
-            own: read.lines,
-            ends_with_a_line: read.digested.ends_with_a_line,
-            refused,
-            unknown_columns: read.unknown_columns,
-            notes: Vec::new(),
-        },
-    };
-    layout.finish(&mut draft)?;
-    Ok(draft)
-}
-
-/// A table without any line of the carrier is most likely the wrong one, or the code is mistyped.
-fn must_name_them(ocns: &Ocns, told: &mut Told) -> Result<(), TableError> {
-    told.own = ocns.lines;
-    told.note(ocns.without, "lines without an OCN");
-    told.note(ocns.several, "lines for several carriers (`MULT`)");
-    // What is refused says more than that nothing is left.
-    if ocns.lines == 0 && told.refused.count == 0 {
-        return Err(TableError::NoSuchOcn {
-            ocns: ocns.names(),
-            hint: ocns.hint(),
-        });
+) -> Result<(), ImportError> {
+    if consent.confirm {
+        return Ok(());
+    }
+    let ending = change.numbers_ending().iter();
+    for (spc, ending) in ending.map(|(spc, ending)| (spc.clone(), *ending)) {
+        if ending == 0 {
+            continue;
+        }
+        if !told.ends_with_a_line && told.speaks_for_others() {
+            return Err(ImportError::MayBeCut { ending });
+        }
+        let held = tx.numbers_held(&spc, now)?;
+        if u128::from(ending) * MILLION > u128::from(held) * u128::from(consent.max_ended_ppm) {
+            return Err(ImportError::EndsTooMuch { spc, ending, held });
+        }
     }
     Ok(())
 }
 
-/// Bounds the memory of formats that keep lines.
-fn must_be_few(rows: usize) -> Result<(), String> {
-    if rows <= MOST_ROWS {
-        Ok(())
-    } else {
-        Err(format!("more than {MOST_ROWS} lines; split the file"))
+impl Told {
+    /// Whether what the table does not name may end.
+    fn speaks_for_others(&self) -> bool {
+        self.format
+            .parse::<Format>()
+            .is_ok_and(Format::lists_everybody)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::from_unix;
+fn codes(says: &Says) -> Vec<&Spc> {
+    match says {
+        Says::Holdings { spc, .. } => vec![spc],
+        Says::Allocations(rows) => {
+            let mut codes: Vec<&Spc> = rows.iter().map(|row| &row.of.spc).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            codes
+        }
+        Says::Delegations(_) | Says::Exclusions(_) => Vec::new(),
+    }
+}
 
-    /// What a table says at the start of 2026, by this service provider code.
-    pub(super) fn read(format: Format, ocns: &[&str], table: &[u8]) -> Result<Draft, TableError> {
-        let wanted = Wanted {
-            format,
-            ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
-            spc: format
-                .lists_everybody()
-                .then(|| "1234".parse().expect("a code")),
-        };
-        match super::read(table, &wanted, from_unix(1_767_225_600), &mut |_| true) {
-            Ok(draft) => Ok(draft),
-            Err(ImportError::Table(error)) => Err(error),
-            Err(other) => panic!("{other}"),
+/// What the event is about: the service provider code of a table, else the format.
+fn subject(draft: &Draft) -> String {
+    match &draft.says {
+        Says::Holdings { spc, .. } => spc.to_string(),
+        Says::Allocations(_) | Says::Delegations(_) | Says::Exclusions(_) => {
+            draft.told.format.to_owned()
         }
     }
+}
 
-    pub(super) fn told(format: Format, ocns: &[&str], table: &[u8]) -> Told {
-        read(format, ocns, table).expect("a table").told
-    }
+/// What was done, or would be. What was done takes back the grants that it touches.
+fn summary(
+    tx: &mut Tx<'_>,
+    change: &Change,
+    told: Told,
+    dry_run: bool,
+    now: Time,
+) -> Result<Imported, ImportError> {
+    let losses = change.losses(now);
+    let touched = exposure::touched(tx, &losses)?;
+    let withdrawn = if dry_run {
+        0
+    } else {
+        exposure::take_back(tx, losses, &touched, now)?
+    };
+    Ok(Imported {
+        told,
+        dry_run,
+        outstanding: OutstandingTokens {
+            withdrawn,
+            ..exposure::listed(tx, &touched)?
+        },
+        ..change.amounts()
+    })
+}
 
-    pub(super) fn table(format: Format, ocns: &[&str], table: &[u8]) -> Holdings {
-        match read(format, ocns, table).expect("a table").says {
-            Says::Holdings { table, .. } => table,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn an_import_needs_what_its_format_needs() {
-        let wanted = |format, ocns: &[&str], spc: Option<&str>| {
-            let wanted = Wanted {
-                format,
-                ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
-                spc: spc.map(|spc| spc.parse().expect("a code")),
-            };
-            wanted.check().map_err(|error| error.to_string())
-        };
-        assert_eq!(wanted(Format::NanpBlocks, &["073H"], Some("073H")), Ok(()));
-        assert_eq!(wanted(Format::Allocations, &[], Some("073H")), Ok(()));
-        assert_eq!(wanted(Format::Delegations, &[], None), Ok(()));
-        for (format, ocns, spc, why) in [
-            (Format::NanpBlocks, &[][..], Some("073H"), "needs the OCNs"),
-            (
-                Format::ArcepMajnum,
-                &["FRTE"],
-                None,
-                "needs the service provider code",
-            ),
-            (Format::ArcepMajnum, &[""], Some("1"), "not empty"),
-            (Format::Delegations, &["073H"], None, "takes no OCN"),
-            (Format::Exclusions, &[], Some("073H"), "takes no service"),
-        ] {
-            let told = wanted(format, ocns, spc).expect_err(why);
-            assert!(told.contains(why), "{told}");
-        }
-    }
-
-    #[test]
-    fn a_reading_can_be_stopped() {
-        let wanted = Wanted {
-            format: Format::Exclusions,
-            ocns: BTreeSet::new(),
-            spc: None,
-        };
-        let table = format!("start,reason\n{}", "+12125551001,aging\n".repeat(20_000));
-        let mut told = Vec::new();
-        let stopped = super::read(table.as_bytes(), &wanted, from_unix(0), &mut |progress| {
-            told.push(progress.lines);
-            told.len() < 3
-        });
-        assert_eq!(stopped.expect_err("stopped").code(), "stopped");
-        assert_eq!(told, [4_096, 8_192, 12_288]);
-    }
-
-    #[test]
-    fn a_line_cannot_fill_the_memory() {
-        let open = format!("start,reason\n\"{}", "a\n".repeat(100_000));
-        let error = read(Format::Exclusions, &[], open.as_bytes()).expect_err("too long");
-        assert!(
-            error.to_string().starts_with("line 2: longer than"),
-            "{error}"
-        );
-        let wide = format!("start,reason\n{}\n", ",".repeat(300));
-        assert!(read(Format::Exclusions, &[], wide.as_bytes()).is_err());
-    }
+fn detail(imported: &Imported, consent: Consent) -> serde_json::Value {
+    json!({
+        "format": imported.told.format, "sha256": imported.told.sha256, "lines": imported.told.lines,
+        "added": imported.added.ranges, "added_numbers": imported.added.numbers,
+        "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
+        "unchanged": imported.unchanged.ranges, "confirm": consent.confirm,
+        "outstanding_grants": imported.outstanding.count, "withdrawn": imported.outstanding.withdrawn,
+    })
 }

@@ -1,9 +1,9 @@
 //! What an import did, or would do.
 
-use super::draft::Told;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
-use crate::domain::grant::Grant;
+use crate::domain::tokens::grant::Grant;
+use crate::tables::Told;
 
 /// How many ranges a difference names of each kind.
 pub(super) const RANGES_NAMED: usize = 100;

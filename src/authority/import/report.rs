@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::error::{ImportError, RefusedLines};
+use super::error::ImportError;
 use super::outcome::Imported;
 use crate::domain::clock::rfc3339;
+use crate::tables::RefusedLines;
 
 impl Imported {
     /// All of it as one object.
@@ -79,8 +80,6 @@ impl ImportError {
             Self::Table(_)
             | Self::EndsTooMuch { .. }
             | Self::MayBeCut { .. }
-            | Self::Missing { .. }
-            | Self::Unwanted { .. }
             | Self::Lost
             | Self::Refused(_) => None,
         }

@@ -5,25 +5,25 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::draft::{
-    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Row, Says, Told,
-};
 use super::error::ImportError;
-use super::index::Index;
-use super::known::{self, Plan};
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
-use super::{Note, holdings, loans};
+use super::row_diff::{self, Plan};
+use super::{block_diff, checks};
 use crate::authority::Refused;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
+use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
 };
-use crate::domain::range_set::gaps;
-use crate::domain::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
+use crate::domain::numbers::range_index::Index;
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Spc, Window, new_id};
 use crate::store::{Loss, Tx, Versions};
+use crate::tables::{
+    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Note, Row, Says, Told,
+};
 
 /// What an import changes.
 #[derive(Debug, Default)]
@@ -144,7 +144,7 @@ pub(super) fn difference(
         Says::Holdings { spc, table } => of_holdings(tx, spc, table, now),
         Says::Allocations(rows) => {
             let known = tx.allocations_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
             for (row, _) in &plan.end {
@@ -167,7 +167,7 @@ pub(super) fn difference(
         Says::Delegations(rows) => of_delegations(tx, rows, now, told),
         Says::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = known::plan(rows.clone(), known, now, &mut told.refused);
+            let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
             let mut change = Change::default();
             change.exclusions = of_plan(
@@ -250,7 +250,7 @@ fn of_holdings(
     table: &Holdings,
     now: Time,
 ) -> Result<Change, ImportError> {
-    let plan = holdings::plan(tx.blocks_of(spc, now)?, table, now);
+    let plan = block_diff::plan(tx.blocks_of(spc, now)?, table, now);
     let allocation = |numbers, basis, window| Allocation {
         row: fresh(now),
         spc: spc.clone(),
@@ -340,9 +340,9 @@ fn of_delegations(
     let mut known = tx.delegations_touching(&numbers(rows), EVER, usize::MAX)?;
     // What a reseller lends on is its own business.
     known.retain(|row| row.cut_from.is_none());
-    let mut plan = known::plan(rows.to_vec(), known, now, &mut told.refused);
-    loans::must_have_accounts(tx, &mut plan, &mut told.refused)?;
-    loans::must_be_held(tx, &mut plan, now, &mut told.refused)?;
+    let mut plan = row_diff::plan(rows.to_vec(), known, now, &mut told.refused);
+    checks::must_have_accounts(tx, &mut plan, &mut told.refused)?;
+    checks::must_be_held(tx, &mut plan, now, &mut told.refused)?;
     note_kept_ends(plan.ends_kept, told);
     let mut change = Change::default();
     change.delegations = of_plan(
@@ -363,7 +363,7 @@ fn of_delegations(
     Ok(change)
 }
 
-fn of_plan<T: known::Against>(
+fn of_plan<T: row_diff::Against>(
     plan: Plan<T>,
     unchanged: &mut Amount,
     row: impl Fn(NumberRange, T, Window) -> T::Known,

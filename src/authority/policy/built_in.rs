@@ -1,6 +1,6 @@
 //! The policies that come with the service, with their cases.
 
-use super::folder::Folder;
+use super::engine::files::Folder;
 
 const POLICIES: [(&str, &str); 3] = [
     (

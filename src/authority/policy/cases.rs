@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::engine::files::{Folder, TextFile};
 use super::error::{Fault, PolicyError};
-use super::folder::{Folder, TextFile};
 use super::{Action, Asked, Policy, Ruling, Token};
 use crate::domain::clock::parse_time;
 use crate::domain::{AccountId, Caller, Denial, TkType};

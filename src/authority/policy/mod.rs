@@ -1,41 +1,36 @@
 //! Policies in Cedar: may this caller ask this at all? Default deny; a policy allows or denies, it never modifies, and one
 //! that fails to evaluate denies. What no policy may loosen stands in `ceiling` and in `domain::decision`.
 
+mod active;
 mod built_in;
 mod cases;
 mod ceiling;
-mod check;
-mod decided;
+mod engine;
 mod error;
-mod folder;
-mod in_force;
-mod load;
-mod question;
-mod shape;
-mod slices;
-mod watch;
+mod reload;
+mod report;
 
 #[cfg(test)]
 mod tests;
 
-pub use check::{Line, Report};
+pub use active::Policies;
+pub(super) use active::log_failure;
+pub use engine::request::{Asked, Token};
 pub use error::{Fault, PolicyError};
-pub use in_force::Policies;
-pub(super) use in_force::log_failure;
-pub use question::{Asked, Token};
-pub use watch::PolicyWatch;
+pub use reload::PolicyWatch;
+pub use report::{Line, Report};
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::domain::deciding::Deciding;
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::{Caller, Denial};
-use decided::Decided;
-use folder::Folder;
-use load::Loaded;
-use question::{Names, Wish};
-use slices::{Answer, Slices};
+use engine::cache::Decided;
+use engine::files::Folder;
+use engine::index::{Answer, Slices};
+use engine::load::Loaded;
+use engine::request::{Names, Wish};
 
 /// What a caller may want to do with the service as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +92,7 @@ impl Policy {
 
     /// Loads a set, and runs its cases.
     fn tested(folder: &Folder) -> Result<Self, PolicyError> {
-        let mut policy = Self::of(folder, load::load(folder)?)?;
+        let mut policy = Self::of(folder, engine::load::load(folder)?)?;
         let cases = cases::read(folder)?;
         let differing: Vec<Fault> = cases
             .iter()

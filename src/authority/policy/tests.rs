@@ -9,9 +9,10 @@ use proptest::sample::select;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::folder::Folder;
-use super::question::{Names, Wish};
-use super::slices::{Answer, Slices};
+use super::engine::files::Folder;
+use super::engine::index::{Answer, Slices};
+use super::engine::load;
+use super::engine::request::{Names, Wish};
 use super::*;
 use crate::domain::clock::from_unix;
 use crate::domain::{AccountId, Role, TkType};

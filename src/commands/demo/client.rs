@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::commands::say::say;
+use crate::commands::output::say;
 use serde_json::Value;
-use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Reply, Way};
+use tn_authority::outgoing::{HttpReply, HttpRequest, HttpsUrl, Limits, Outgoing, Way};
 
 const LIMITS: Limits = Limits {
     body: 1024 * 1024,
@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u16,
     pub body: Value,
 }
@@ -36,24 +36,24 @@ impl Client {
         })
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
+    pub fn post(&self, path: &str, body: &Value) -> Result<HttpAnswer, Box<dyn Error>> {
         say!("   POST {path} {body}");
         let body = body.to_string();
         self.json(
             path,
-            Ask::Post {
+            HttpRequest::Post {
                 media_type: "application/json",
                 body: body.as_bytes(),
             },
         )
     }
 
-    pub fn put(&self, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
+    pub fn put(&self, path: &str, body: &Value) -> Result<HttpAnswer, Box<dyn Error>> {
         say!("   PUT {path} {body}");
         let body = body.to_string();
         self.json(
             path,
-            Ask::Put {
+            HttpRequest::Put {
                 media_type: "application/json",
                 body: body.as_bytes(),
             },
@@ -61,16 +61,16 @@ impl Client {
     }
 
     pub fn get_text(&self, path: &str) -> Result<String, Box<dyn Error>> {
-        let reply = self.send(path, Ask::Get, &[])?;
+        let reply = self.send(path, HttpRequest::Get, &[])?;
         if reply.status != 200 {
             return Err(format!("GET {path}: {}", reply.status).into());
         }
         Ok(String::from_utf8(reply.body)?)
     }
 
-    fn json(&self, path: &str, ask: Ask<'_>) -> Result<Answer, Box<dyn Error>> {
+    fn json(&self, path: &str, ask: HttpRequest<'_>) -> Result<HttpAnswer, Box<dyn Error>> {
         let reply = self.send(path, ask, &[("Authorization", &self.authorization)])?;
-        Ok(Answer {
+        Ok(HttpAnswer {
             status: reply.status,
             body: serde_json::from_slice(&reply.body)?,
         })
@@ -79,9 +79,9 @@ impl Client {
     fn send(
         &self,
         path: &str,
-        ask: Ask<'_>,
+        ask: HttpRequest<'_>,
         headers: &[(&str, &str)],
-    ) -> Result<Reply, Box<dyn Error>> {
+    ) -> Result<HttpReply, Box<dyn Error>> {
         let url: HttpsUrl = format!("{}{path}", self.url).parse()?;
         Ok(self.http.send(&url, ask, headers, Duration::MAX)?)
     }

@@ -1,8 +1,8 @@
 //! `demo`: the main job on embedded defaults, self-contained. What a carrier would do, by the commands and calls that a
 //! carrier would use: nothing here reaches around the service.
 
+mod carrier;
 mod client;
-mod house;
 
 use std::error::Error;
 use std::io;
@@ -15,9 +15,9 @@ use tn_authority::signer::development;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
 use super::{Exit, Outcome};
-use crate::commands::say::say;
-use client::{Answer, Client};
-use house::House;
+use crate::commands::output::say;
+use carrier::House;
+use client::{Client, HttpAnswer};
 
 /// Show the whole idea: a carrier lends a number, the enterprise gets a token, a CA's check accepts it, and a number
 /// outside the block is refused. Needs nothing: makes its own CA, database and TLS, and takes them away again.
@@ -173,7 +173,7 @@ fn request(list: &TnAuthList, fingerprint: Fingerprint) -> Value {
 }
 
 /// Prints an answer, which must have the status that the step is for.
-fn done(answer: Answer, expected: u16) -> Result<Value, Box<dyn Error>> {
+fn done(answer: HttpAnswer, expected: u16) -> Result<Value, Box<dyn Error>> {
     say(&format!("{} {}", answer.status, answer.body))?;
     if answer.status == expected {
         Ok(answer.body)

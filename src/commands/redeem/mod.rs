@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use serde_json::json;
-use tn_authority::acme::renewal::{Ended, keep};
+use tn_authority::acme::renewal::{RenewalStop, keep};
 use tn_authority::acme::{AcmeError, ChallengeMember, Kind, Pause, Sleep, Stopped};
 use tn_authority::app;
-use tn_authority::domain::block::parse_numbers;
 use tn_authority::domain::clock::{Time, parse_time, rfc3339};
+use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::outgoing::HttpsUrl;
-use tn_authority::signer::request::subject;
+use tn_authority::signer::csr::subject;
 use tn_authority::telemetry::{self, LogFormat};
 
 use super::{Exit, Outcome};
-use crate::commands::say::say;
-use work::{Redeemed, Work};
+use crate::commands::output::say;
+use work::{Redeemed, Redemption};
 
 /// The authority refuses: there is no right to a certificate, or none any more.
 const AUTHORITY_REFUSES: u8 = 3;
@@ -114,7 +114,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let clock = Clock::system();
-    let mut work = Work::prepare(args, &clock)?;
+    let mut work = Redemption::prepare(args, &clock)?;
     if let Some(order) = &args.star_cancel {
         return match work.cancel(order, &Sleep) {
             Ok(()) if args.json => said(&json!({ "canceled": order.as_str() })),
@@ -131,21 +131,21 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-fn run_on(work: &mut Work, clock: &Clock) -> Outcome {
+fn run_on(work: &mut Redemption, clock: &Clock) -> Outcome {
     telemetry::init(LogFormat::Auto, LevelFilter::Info)?;
     let until_told = UntilTold(app::on_termination()?);
     let held = work.held()?;
     let mut renew = || work.renew(&until_told);
     match keep(held, clock, &until_told, &mut chance, &mut renew) {
-        Ended::Stopped => {
+        RenewalStop::Stopped => {
             log::info!("stopped");
             Ok(Exit::SUCCESS)
         }
-        Ended::Over => {
+        RenewalStop::Over => {
             log::info!("the automatic renewal is over");
             Ok(Exit::SUCCESS)
         }
-        Ended::Refused(error) => {
+        RenewalStop::Refused(error) => {
             let why = error.to_string();
             log::error!(why = why.as_str(); "no more certificates are fetched");
             Ok(failed(&error))

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tn_authority::acme::renewal::{Held, Renewed};
+use tn_authority::acme::renewal::{Renewed, ValidityPeriod};
 use tn_authority::acme::{
-    AccountKey, AcmeError, AutoRenewal, ExternalBinding, Kind, Pause, Session, Settings,
-    TokenEndpoint, TokenWanted, Wanted, check_issued, redeem,
+    AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ExternalBinding, Kind,
+    Pause, SessionSettings, TokenEndpoint, TokenWanted, check_issued, redeem,
 };
 use tn_authority::domain::{Clock, Passphrase, TnAuthList, TnEntry};
 use tn_authority::outgoing::{HttpsUrl, Limits, Outgoing, Way};
@@ -33,10 +33,10 @@ pub(super) struct Redeemed {
 }
 
 /// All that is needed to redeem.
-pub(super) struct Work {
+pub(super) struct Redemption {
     clock: Clock,
     http: Outgoing,
-    settings: Settings,
+    settings: SessionSettings,
     account: AccountKey,
     goal: Option<Goal>,
     /// An order that the CA renews: itself, and where its certificates are.
@@ -55,7 +55,7 @@ struct Goal {
     out: PathBuf,
 }
 
-impl Work {
+impl Redemption {
     pub(super) fn prepare(args: &Args, clock: &Clock) -> Result<Self, Box<dyn Error>> {
         let limits = Limits {
             body: MAX_ANSWER,
@@ -76,7 +76,7 @@ impl Work {
                 format!("mailto:{contact}")
             }
         });
-        let settings = Settings {
+        let settings = SessionSettings {
             directory: args.directory.clone(),
             contacts: contacts.collect(),
             agrees_to_terms: args.agree_tos,
@@ -123,7 +123,7 @@ impl Work {
     }
 
     /// The certificate that is in its place already, if it is the one that is wanted and has not expired.
-    pub(super) fn held(&self) -> Result<Option<Held>, Box<dyn Error>> {
+    pub(super) fn held(&self) -> Result<Option<ValidityPeriod>, Box<dyn Error>> {
         let goal = self.goal()?;
         // An order that the CA renews is known to this process alone.
         if goal.renewal.is_some() {
@@ -146,7 +146,7 @@ impl Work {
             log::info!(order = redeemed.order.as_str(); "the CA renews this order; `--star-cancel` ends it");
             self.star = Some((redeemed.order, star));
         }
-        Ok(Renewed::Held(held(&redeemed.chain)))
+        Ok(Renewed::ValidityPeriod(held(&redeemed.chain)))
     }
 
     /// Nobody asks the authority when the CA renews by itself. So it is asked here for a token, which is not used: if it
@@ -180,11 +180,11 @@ impl Work {
         let chain = self.session(pause)?.next_star(url)?;
         check_issued(&chain, &goal.wanted(), &goal.key, self.clock.now())?;
         file::publish(&goal.out, &chain.pem()).map_err(AcmeError::Files)?;
-        Ok(Renewed::Held(held(&chain)))
+        Ok(Renewed::ValidityPeriod(held(&chain)))
     }
 
-    fn session<'a>(&'a self, pause: &'a dyn Pause) -> Result<Session<'a>, AcmeError> {
-        Session::open(
+    fn session<'a>(&'a self, pause: &'a dyn Pause) -> Result<AcmeSession<'a>, AcmeError> {
+        AcmeSession::open(
             &self.settings,
             &self.http,
             &self.account,
@@ -244,8 +244,8 @@ impl Goal {
         }))
     }
 
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn wanted(&self) -> CertificateRequest<'_> {
+        CertificateRequest {
             list: &self.list,
             ca: self.ca,
             subject: &self.subject,
@@ -269,8 +269,8 @@ fn api_key(args: &Args) -> Result<Passphrase, Box<dyn Error>> {
     Ok(key)
 }
 
-fn held(chain: &Chain) -> Held {
-    Held {
+fn held(chain: &Chain) -> ValidityPeriod {
+    ValidityPeriod {
         not_before: chain.leaf().not_before(),
         not_after: chain.leaf().not_after(),
     }

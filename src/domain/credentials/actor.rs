@@ -6,11 +6,11 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::domain::account::AccountId;
-use crate::domain::api_key::{Ended, KeyValidity};
+use crate::domain::accounts::account::AccountId;
 use crate::domain::audit::{AuditEvent, with_trace};
-use crate::domain::caller::{Caller, Proof, Role};
 use crate::domain::clock::{Clock, Time};
+use crate::domain::credentials::api_key::{Ended, KeyValidity};
+use crate::domain::credentials::caller::{Caller, Proof, Role};
 use crate::domain::ids::new_id;
 
 /// An authenticated caller, as a transaction needs to know it.

@@ -2,10 +2,10 @@
 
 use super::Question;
 use crate::domain::clock::Time;
-use crate::domain::denial::{Cause, Refusal, Subject};
+use crate::domain::decision::denial::{Cause, Refusal, Subject};
 use crate::domain::inventory::Held;
-use crate::domain::number::NumberRange;
-use crate::domain::range_set::gaps;
+use crate::domain::numbers::number::NumberRange;
+use crate::domain::numbers::range_set::gaps;
 
 /// Rows that cover all of some numbers, without a gap, from now until an instant.
 pub(super) struct Cover<'a, R> {

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::Facts;
-use crate::domain::account::{Account, AccountId};
+use crate::domain::accounts::account::{Account, AccountId};
+use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Delegation, Held, RowRef};
-use crate::domain::number::NumberRange;
-use crate::domain::window::Window;
+use crate::domain::numbers::number::NumberRange;
 
 /// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
 #[derive(Debug, Clone)]

@@ -6,26 +6,28 @@
 
 mod cover;
 mod delegation_chain;
+pub mod denial;
+pub mod explanation;
+pub mod policy_trace;
 mod work_bound;
 
 use std::collections::BTreeSet;
 
-use super::account::{AccountId, LifetimeMode};
-use super::claims::TokenRequest;
+use super::accounts::account::{AccountId, LifetimeMode};
+use super::accounts::dialect::Dialect;
 use super::clock::Time;
-use super::denial::{Cause, Denial, Refusal, Subject};
-use super::dialect::Dialect;
-use super::grant::Justification;
 use super::inventory::{Allocation, Delegation, Exclusion, Held};
-use super::number::{NumberRange, Tn};
-use super::renewal::Renewal;
-use super::signing::{self, Candidate};
-use super::spc::Spc;
-use super::tkvalue::TkType;
+use super::numbers::number::{NumberRange, Tn};
+use super::numbers::spc::Spc;
+use super::signing::chain::{self, Candidate};
+use super::tokens::claims::TokenRequest;
+use super::tokens::grant::Justification;
+use super::tokens::renewal::Renewal;
+use super::tokens::tkvalue::TkType;
 use cover::{Cover, covered_until, refused, unblocked_until};
 use delegation_chain::DelegationChain;
-
-pub(super) use work_bound::is_too_much;
+use denial::{Cause, Denial, Refusal, Subject};
+use work_bound::is_too_much;
 
 /// How many rows of one kind one decision may evaluate; more is refused, so that no list costs without bound.
 pub const MAX_ROWS: usize = 2_000;
@@ -129,7 +131,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         TkType::TnAuthList => signing_chain(question, evaluator.needed)?,
         // They are about no number and no code, so each of the carrier's certificates vouches for them.
         TkType::JwtClaimConstraints => {
-            signing::choose_any(question.chains, &facts.spcs, question.now)?
+            chain::choose_any(question.chains, &facts.spcs, question.now)?
         }
     };
     expires_at = expires_at.min(chain.ends);
@@ -171,7 +173,7 @@ fn signing_chain<'a>(
     let mut spcs = needed.into_iter();
     match (spcs.next(), spcs.next()) {
         (Some(one), None) => {
-            let chosen = signing::choose(question.chains, &one, question.now);
+            let chosen = chain::choose(question.chains, &one, question.now);
             chosen.ok_or(Denial::NoCertificate(one))
         }
         (one, another) => {

@@ -3,7 +3,7 @@
 use super::{Facts, MAX_ROWS, Question};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Held;
-use crate::domain::number::NumberRange;
+use crate::domain::numbers::number::NumberRange;
 
 /// How often one decision may visit a row, all ranges of the list together: a few milliseconds.
 const MAX_VISITS: usize = 2_000_000;
@@ -12,7 +12,7 @@ const FEW_ROWS: usize = 64;
 
 /// Whether the rows are more than one decision evaluates: too many of a kind, or so fragmented in numbers and in time that
 /// following them would take too long.
-pub(in crate::domain) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
+pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
     let rows = [
         facts.delegations.len(),
         facts.lent_on.len(),

@@ -1,8 +1,8 @@
 //! What becomes of an order.
 
 use super::replay::Replay;
-use crate::domain::denial::Denial;
-use crate::domain::grant::Grant;
+use crate::domain::decision::denial::Denial;
+use crate::domain::tokens::grant::Grant;
 
 /// What becomes of an order, which is recorded before it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,20 +8,20 @@ use uuid::Uuid;
 
 use super::decided::Decided;
 use super::replay::{KeyStatus, KeyedRequest, Replay};
-use crate::domain::account::{AccountId, LifetimeMode};
+use crate::domain::accounts::account::{AccountId, LifetimeMode};
+use crate::domain::accounts::dialect::Dialect;
 use crate::domain::audit::{AuditEvent, with_trace};
-use crate::domain::claims::TokenRequest;
 use crate::domain::clock::Time;
 use crate::domain::credentials::Actor;
-use crate::domain::deciding::Deciding;
+use crate::domain::decision::denial::Denial;
+use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::decision::{self, AccountStanding, Decision, Facts, Question};
-use crate::domain::denial::Denial;
-use crate::domain::dialect::Dialect;
-use crate::domain::grant::{Grant, Jti, Justification};
 use crate::domain::hex::hex;
 use crate::domain::inventory::RowRef;
-use crate::domain::signing::Candidate;
-use crate::domain::spc::Spc;
+use crate::domain::numbers::spc::Spc;
+use crate::domain::signing::chain::Candidate;
+use crate::domain::tokens::claims::TokenRequest;
+use crate::domain::tokens::grant::{Grant, Jti, Justification};
 
 /// How many characters of a refused list the audit trail keeps.
 const MAX_REFUSED: usize = 512;

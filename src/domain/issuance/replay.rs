@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::decided::Decided;
 use crate::domain::clock::Time;
-use crate::domain::denial::Denial;
-use crate::domain::grant::{Grant, GrantState, Jti};
+use crate::domain::decision::denial::Denial;
 use crate::domain::hex::hex;
+use crate::domain::tokens::grant::{Grant, GrantState, Jti};
 
 /// A request that came with an Idempotency-Key.
 #[derive(Debug, Clone, PartialEq, Eq)]

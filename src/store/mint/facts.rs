@@ -6,20 +6,20 @@ use diesel::RunQueryDsl as _;
 use uuid::Uuid;
 
 use crate::domain::AccountId;
-use crate::domain::account::Account;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{AccountStanding, Facts, MAX_ROWS};
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::issuance::RuledRequest;
-use crate::domain::renewal::Renewal;
+use crate::domain::tokens::renewal::Renewal;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, exclusions};
-use crate::store::touching::{Probes, Touching, Versions};
-use crate::store::tx::Tx;
-use crate::store::{
+use crate::store::tables::overlap::{Probes, Touching, Versions};
+use crate::store::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
+use crate::store::tx::Tx;
 
 /// How many rows of one table a batch may load before its requests are read one by one; and how many these may load before
 /// the rest is left to the next transaction.

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use super::error::StoreError;
 use super::tx::Tx;
-use crate::domain::api_key::Ended;
+use crate::domain::credentials::api_key::Ended;
 use crate::domain::decision::Facts;
-use crate::domain::grant::{Grant, Jti};
 use crate::domain::issuance::replay::decide_again;
 use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
+use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
 
 /// An order, and all that its decision depends on.

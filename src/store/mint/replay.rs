@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use super::Case;
-use crate::domain::grant::{Grant, Jti};
 use crate::domain::issuance::{Decided, KeyStatus, Replay};
-use crate::store::attempts::Claim;
+use crate::domain::tokens::grant::{Grant, Jti};
 use crate::store::error::StoreError;
+use crate::store::tables::idempotency_keys::Claim;
 use crate::store::tx::Tx;
 
 /// The grants that were recorded for these keys before, and whose tokens were not answered.

@@ -4,8 +4,8 @@ use tokio::sync::oneshot;
 
 use super::super::error::StoreError;
 use super::super::tx::Tx;
-use crate::domain::grant::{Grant, Recorded};
 use crate::domain::issuance::{Decided, MintOrder};
+use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Actor, Denial};
 
 /// What becomes of an order: a grant that is in the database, or a denial that is.

@@ -11,15 +11,16 @@ use std::io::Write as _;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
 use serde_json::json;
-use tn_authority::authority::import::{Consent, Format, ImportError, Wanted};
+use tn_authority::authority::import::{Consent, ImportError};
 use tn_authority::authority::{
     IssueError, NewAccount, NewAllocation, NewDelegation, NewDisconnect, NewExclusion, Refused,
     StoreError,
 };
 use tn_authority::callers::{ApiKeyError, NewApiKey, Offered};
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
 use tn_authority::domain::{Caller, Denial, Dialect, Proof, Role};
+use tn_authority::tables::{Format, Wanted};
 use uuid::Uuid;
 
 use crate::service::Api;
@@ -130,7 +131,7 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
     let other_key = wait(keys.create(&command_line(), new_key())).expect("a key");
     let other_key = other_key.kept.id.as_str();
     let found = authority
-        .look_for_signers(tn_authority::authority::Patience::Asked)
+        .look_for_signers(tn_authority::authority::ScanMode::Asked)
         .expect("signers");
     let one = || (account("acme"), request(&["one:12125551001"], false, None));
     let many = async { authority.issue_all(by, vec![one(), one()], None).await };
@@ -433,7 +434,7 @@ fn an_import_is_refused_when_its_key_has_ended(api: Api) {
         spc: None,
     };
     let table = "start,reason\n+12125551970,aging\n";
-    let read = tn_authority::authority::import::read;
+    let read = tn_authority::tables::read;
     let draft = read(table.as_bytes(), &wanted, now, &mut |_| true).expect("a table");
     let consent = Consent {
         dry_run: false,

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tn_authority::callers::{Proxies, Trust};
-use tn_authority::domain::proxy::CertificateEncoding;
+use tn_authority::domain::network::trusted_proxy::CertificateEncoding;
 use tn_authority::signer::development::DevelopmentCa;
 
 use super::READ;

@@ -3,9 +3,9 @@
 
 use tn_authority::authority::{IssueError, Issued, StoreError};
 use tn_authority::callers::{ApiKeyError, KeyBy, NewApiKey, ShownApiKey};
-use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::issuance::{KeyedRequest, Replay};
+use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{AccountId, Role, TokenRequest};
 use uuid::Uuid;
 

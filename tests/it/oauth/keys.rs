@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tn_authority::domain::algorithm::Algorithm;
+use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use super::endpoint::{Behaviour, Endpoint};
 use super::{

@@ -22,7 +22,7 @@ use tn_authority::callers::{
     AccountsFrom, Claim, Endpoint, Issuer, IssuerSettings, KeySettings, Origin, RoleFrom, Trust,
 };
 use tn_authority::domain::Role;
-use tn_authority::domain::algorithm::Algorithm;
+use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use crate::service::{Answer, Api};
 use crate::support::World;

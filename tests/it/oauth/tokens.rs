@@ -8,7 +8,7 @@ use openssl::sign::Signer;
 use serde_json::{Value, json};
 use tn_authority::callers::{AccountsFrom, Claim, RoleFrom};
 use tn_authority::domain::Role;
-use tn_authority::domain::algorithm::Algorithm;
+use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use super::{AUDIENCE, ISSUER, Key, claims, from_file, get, key_set, refused, settings};
 use crate::service::{Api, asking};

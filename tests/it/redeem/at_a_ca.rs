@@ -8,12 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use tn_authority::acme::{
-    AccountKey, AcmeError, ChallengeMember, Session, Settings, Sleep, TokenWanted, Wanted, redeem,
+    AccountKey, AcmeError, AcmeSession, CertificateRequest, ChallengeMember, SessionSettings,
+    Sleep, TokenWanted, redeem,
 };
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
-use tn_authority::signer::request::request_der;
+use tn_authority::signer::csr::request_der;
 
 use super::acme2certifier::{self, Ca};
 use super::carrier::{Carrier, EXECUTABLE, LIMITS, PATIENCE, list, run};
@@ -297,8 +298,8 @@ impl Bench {
         }
     }
 
-    fn session<'a>(&'a self, account: &'a AccountKey) -> Session<'a> {
-        let settings = Settings {
+    fn session<'a>(&'a self, account: &'a AccountKey) -> AcmeSession<'a> {
+        let settings = SessionSettings {
             directory: self.ca.directory().parse().expect("a URL"),
             contacts: Vec::new(),
             agrees_to_terms: false,
@@ -306,7 +307,7 @@ impl Bench {
             member: ChallengeMember::Tkauth,
             timeout: PATIENCE,
         };
-        Session::open(&settings, &self.http, account, &self.clock, &Sleep).expect("a session")
+        AcmeSession::open(&settings, &self.http, account, &self.clock, &Sleep).expect("a session")
     }
 
     /// The CA does not take this token, and says why.
@@ -339,8 +340,8 @@ impl Bench {
     }
 }
 
-fn wanted(list: &TnAuthList, ca: bool) -> Wanted<'_> {
-    Wanted {
+fn wanted(list: &TnAuthList, ca: bool) -> CertificateRequest<'_> {
+    CertificateRequest {
         list,
         ca,
         subject: "CN=12125551001",

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use serde_json::json;
 use tn_authority::acme::{
-    AccountKey, AcmeError, ChallengeMember, ExternalBinding, Issued, Session, Settings, Sleep,
-    Wanted, redeem,
+    AccountKey, AcmeError, AcmeSession, CertificateRequest, ChallengeMember, ExternalBinding,
+    IssuedCertificate, SessionSettings, Sleep, redeem,
 };
 use tn_authority::domain::Clock;
 use tn_authority::outgoing::{Outgoing, Way};
@@ -21,11 +21,11 @@ fn order(
     ca: &LittleCa,
     timeout: u64,
     binding: Option<ExternalBinding>,
-) -> Result<Issued, AcmeError> {
+) -> Result<IssuedCertificate, AcmeError> {
     let key = || FileKey::generate().expect("a key").0;
     let http = Outgoing::new(Some(&ca.root()), LIMITS, Way::Direct)?;
     let (account, clock) = (AccountKey::new(key())?, Clock::system());
-    let settings = Settings {
+    let settings = SessionSettings {
         directory: ca.directory().parse()?,
         contacts: vec!["mailto:numbers@example.com".to_owned()],
         agrees_to_terms: false,
@@ -33,9 +33,9 @@ fn order(
         member: ChallengeMember::Tkauth,
         timeout: Duration::from_secs(timeout),
     };
-    let session = Session::open(&settings, &http, &account, &clock, &Sleep)?;
+    let session = AcmeSession::open(&settings, &http, &account, &clock, &Sleep)?;
     let list = list(&["one:12125551001"]);
-    let wanted = Wanted {
+    let wanted = CertificateRequest {
         list: &list,
         ca: false,
         subject: "CN=12125551001",

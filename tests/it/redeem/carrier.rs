@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tn_authority::acme::{AcmeError, TokenEndpoint, TokenWanted};
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::outgoing::{Ask, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HttpRequest, HttpsUrl, Limits, Outgoing, Way};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
 use crate::support::{Db, Logged as _, keep_text};
@@ -122,10 +122,12 @@ impl Carrier {
         let http = Outgoing::new(Some(&roots), LIMITS, Way::Direct).expect("a client");
         let url = format!("https://{}{path}", self.address);
         let body = body.map(Value::to_string);
-        let ask = body.as_deref().map_or(Ask::Get, |body| Ask::Post {
-            media_type: "application/json",
-            body: body.as_bytes(),
-        });
+        let ask = body
+            .as_deref()
+            .map_or(HttpRequest::Get, |body| HttpRequest::Post {
+                media_type: "application/json",
+                body: body.as_bytes(),
+            });
         let bearer = format!("Bearer {key}");
         let headers = [("Authorization", bearer.as_str())];
         let reply = http.send(&url.parse().expect("a URL"), ask, &headers, PATIENCE);
@@ -165,7 +167,8 @@ fn serve(dir: &TempDir, db: &Db) -> Option<(SocketAddr, Child)> {
     let url: HttpsUrl = format!("https://{address}/healthz").parse().expect("a URL");
     let started = Instant::now();
     // Nobody else has a certificate of this root.
-    while !matches!(http.send(&url, Ask::Get, &[], PATIENCE), Ok(reply) if reply.status == 200) {
+    while !matches!(http.send(&url, HttpRequest::Get, &[], PATIENCE), Ok(reply) if reply.status == 200)
+    {
         if let Some(status) = service.try_wait().expect("a state") {
             let said = fs::read_to_string(&log).expect("a file");
             assert!(

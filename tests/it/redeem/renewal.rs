@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tn_authority::acme::renewal::{Ended, Held, Renewed, backoff, keep};
+use tn_authority::acme::renewal::{RenewalStop, Renewed, ValidityPeriod, backoff, keep};
 use tn_authority::acme::{AcmeError, Pause, Stopped};
 use tn_authority::domain::{Clock, Time};
 
@@ -36,10 +36,10 @@ fn after(seconds: i64) -> Time {
 /// Keeps hourly certificates for so many seconds; says when each try was, and how it ended.
 fn hourly(
     seconds: i64,
-    held: Option<Held>,
+    held: Option<ValidityPeriod>,
     chance: f64,
     outcome: &dyn Fn(i64) -> Result<(), AcmeError>,
-) -> (Vec<i64>, Ended) {
+) -> (Vec<i64>, RenewalStop) {
     let clock = Clock::standing_at(clock_starts());
     let pause = Moves {
         clock: clock.clone(),
@@ -52,7 +52,7 @@ fn hourly(
         tries.borrow_mut().push(at);
         outcome(at)?;
         let not_after = now + TimeDelta::seconds(3600);
-        Ok(Renewed::Held(Held {
+        Ok(Renewed::ValidityPeriod(ValidityPeriod {
             not_before: now,
             not_after,
         }))
@@ -63,7 +63,7 @@ fn hourly(
 
 #[test]
 fn the_next_one_comes_after_about_two_thirds_of_a_life() {
-    let held = Held {
+    let held = ValidityPeriod {
         not_before: after(0),
         not_after: after(90_000),
     };
@@ -72,7 +72,7 @@ fn the_next_one_comes_after_about_two_thirds_of_a_life() {
     assert_eq!(held.due(1.0), after(64_500));
     for chance in [0.0, 0.3, 1.0] {
         let (tries, ended) = hourly(86_400, None, chance, &|_| Ok(()));
-        assert!(matches!(ended, Ended::Stopped));
+        assert!(matches!(ended, RenewalStop::Stopped));
         assert!(
             tries
                 .windows(2)
@@ -87,7 +87,7 @@ fn the_next_one_comes_after_about_two_thirds_of_a_life() {
 #[test]
 fn what_is_held_is_kept_until_it_is_due() {
     let held = |from, to| {
-        Some(Held {
+        Some(ValidityPeriod {
             not_before: after(from),
             not_after: after(to),
         })
@@ -120,13 +120,13 @@ fn a_failure_is_tried_again_with_longer_and_longer_waits() {
     );
     assert!(tries.iter().any(|at| *at > 20_000), "it recovers");
 
-    let held = Held {
+    let held = ValidityPeriod {
         not_before: after(0),
         not_after: after(3600),
     };
     assert!(backoff(1, Some(held), 0.0) < backoff(1, Some(held), 1.0));
     assert_eq!(backoff(u32::MAX, None, 1.0), Duration::from_secs(3600));
-    let short = Held {
+    let short = ValidityPeriod {
         not_before: after(0),
         not_after: after(0),
     };
@@ -139,7 +139,10 @@ fn the_refusal_of_the_authority_ends_it() {
     let (tries, ended) = hourly(86_400, None, 0.5, &|at| {
         if at < 5000 { Ok(()) } else { refused() }
     });
-    assert!(matches!(ended, Ended::Refused(AcmeError::Withheld(_))));
+    assert!(matches!(
+        ended,
+        RenewalStop::Refused(AcmeError::Withheld(_))
+    ));
     assert_eq!(
         tries.iter().filter(|at| **at >= 5000).count(),
         1,
@@ -149,5 +152,5 @@ fn the_refusal_of_the_authority_ends_it() {
     let (tries, ended) = hourly(20_000, None, 0.5, &|_| {
         Err(AcmeError::ProofRefused { problem: None })
     });
-    assert!(matches!(ended, Ended::Stopped) && tries.len() > 3);
+    assert!(matches!(ended, RenewalStop::Stopped) && tries.len() > 3);
 }

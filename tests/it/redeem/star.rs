@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 use tn_authority::acme::{
-    AccountKey, AcmeError, AutoRenewal, ChallengeMember, Session, Settings, Sleep, TokenWanted,
-    Wanted, redeem,
+    AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ChallengeMember,
+    SessionSettings, Sleep, TokenWanted, redeem,
 };
 use tn_authority::domain::Clock;
 use tn_authority::outgoing::{Outgoing, Way};
@@ -30,8 +30,8 @@ impl Customer {
         }
     }
 
-    fn session(&self, ca: &LittleCa) -> Session<'_> {
-        let settings = Settings {
+    fn session(&self, ca: &LittleCa) -> AcmeSession<'_> {
+        let settings = SessionSettings {
             directory: ca.directory().parse().expect("a URL"),
             contacts: Vec::new(),
             agrees_to_terms: true,
@@ -39,7 +39,8 @@ impl Customer {
             member: ChallengeMember::Atc,
             timeout: PATIENCE,
         };
-        Session::open(&settings, &self.http, &self.account, &self.clock, &Sleep).expect("a session")
+        AcmeSession::open(&settings, &self.http, &self.account, &self.clock, &Sleep)
+            .expect("a session")
     }
 
     fn in_hours(&self, hours: i64, lifetime: u32) -> AutoRenewal {
@@ -60,7 +61,7 @@ fn an_order_is_renewed_by_the_ca_until_it_is_canceled() {
     let ca = offering();
     let customer = Customer::of(&ca);
     let (list, renewal) = (list(&["one:12125551001"]), customer.in_hours(12, 600));
-    let wanted = Wanted {
+    let wanted = CertificateRequest {
         list: &list,
         ca: false,
         subject: "CN=12125551001",
@@ -109,7 +110,7 @@ fn what_the_ca_does_not_offer_is_not_ordered() {
     ] {
         let customer = Customer::of(&ca);
         let renewal = customer.in_hours(hours, lifetime);
-        let wanted = Wanted {
+        let wanted = CertificateRequest {
             list: &list,
             ca: false,
             subject: "CN=12125551001",

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tn_authority::authority::{NewAllocation, Patience};
+use tn_authority::authority::{NewAllocation, ScanMode};
 use tn_authority::domain::Time;
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
 
 use super::{DAY, chains, lender, mint, signed_by, states};
@@ -29,7 +29,7 @@ fn two_codes(kind: Kind) -> World {
         },
     );
     world.certificate_comes("second", "583J", 5 * DAY);
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     allocate(&world, "583J", "1.212.555.2XXX", None);
     world.lends("acme", "1.212.555.2XXX");
     world
@@ -150,7 +150,7 @@ fn without_a_certificate_in_force_there_is_no_token(kind: Kind) {
         "no-certificate"
     );
     assert!(world.authority.ready().is_err());
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(world.count("spcs_without_certificate"), 2);
     assert_eq!(world.count("signing_certificate_not_after_seconds"), 0);
 }

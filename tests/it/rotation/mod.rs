@@ -6,7 +6,7 @@ mod replicas;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tn_authority::authority::{Issued, Listed, Patience};
+use tn_authority::authority::{Issued, Listed, ScanMode};
 use tn_authority::domain::{Role, Time};
 
 use crate::signer::certificates;
@@ -132,7 +132,7 @@ fn a_new_certificate_is_published_used_later_and_the_old_one_stays(kind: Kind) {
     let first = signed_by(&world, &mint(&world));
     assert_eq!(states(&world), ["active"]);
     world.certificate_comes("next", "1234", 7 * DAY);
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(states(&world), ["active", "published"]);
     let next = chains(&world)[1].1.clone();
     assert!(
@@ -146,19 +146,19 @@ fn a_new_certificate_is_published_used_later_and_the_old_one_stays(kind: Kind) {
     world.seconds_pass(1);
     // The time alone decides; nobody has to look.
     assert_eq!(signed_by(&world, &mint(&world)), next);
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!(states(&world), ["retiring", "active"]);
 
     // Published until the last token has expired, and the delay after that.
     world.seconds_pass(3600 - 2);
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!(states(&world), ["retiring", "active"]);
     world.seconds_pass(1);
     assert!(world.now() >= last.expires);
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert!(world.authority.published_chain(&first).is_some());
     world.seconds_pass(60);
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!(states(&world), ["retired", "active"]);
     assert!(world.authority.published_chain(&first).is_none());
     assert_eq!(world.count("signing_chains{state=\"retired\"}"), 1);
@@ -190,7 +190,7 @@ fn an_overwritten_pair_is_a_new_certificate(kind: Kind) {
     let file = |name: &str| world.signers.join(name);
     std::fs::rename(file("other.pem"), file("chain.pem")).expect("moved");
     std::fs::rename(file("other.key"), world.dir.path().join("late.key")).expect("moved");
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(refused(&world).len(), 1);
     assert!(
         refused(&world)[0].starts_with("no key here belongs to the certificate `CN=SHAKEN 1234")
@@ -199,7 +199,7 @@ fn an_overwritten_pair_is_a_new_certificate(kind: Kind) {
     assert_eq!(signed_by(&world, &mint(&world)), first);
 
     std::fs::rename(world.dir.path().join("late.key"), file("key.pem")).expect("moved");
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(refused(&world), Vec::<String>::new());
     assert_eq!(
         signed_by(&world, &mint(&world)),
@@ -223,7 +223,7 @@ fn bad_files_change_nothing(kind: Kind) {
     );
     write("hsm.uri", "pkcs11:objekt=x\n");
     write("passed.over.txt", "hello");
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     let reasons = refused(&world);
     assert_eq!(reasons.len(), 4, "{reasons:?}");
     for part in [
@@ -241,7 +241,7 @@ fn bad_files_change_nothing(kind: Kind) {
     assert_eq!(states(&world), ["active"]);
     assert_eq!(signed_by(&world, &mint(&world)), first);
     let trail = |name: &str| world.trail(&world.signers.join(name).display().to_string());
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     let events = trail("nothing.pem");
     assert_eq!(events.len(), 1, "told once: {events:?}");
     assert_eq!(
@@ -252,7 +252,7 @@ fn bad_files_change_nothing(kind: Kind) {
     // Even if the files of the certificate that signs are spoiled, or gone.
     write("chain.pem", "hello");
     std::fs::remove_file(world.signers.join("key.pem")).expect("gone");
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(signed_by(&world, &mint(&world)), first);
     for name in [
         "nothing.pem",
@@ -263,7 +263,7 @@ fn bad_files_change_nothing(kind: Kind) {
     ] {
         std::fs::remove_file(world.signers.join(name)).expect("gone");
     }
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(world.count("signer_refused_files"), 0);
     std::fs::remove_dir(&world.signers).unwrap_or_default();
 }
@@ -277,12 +277,12 @@ fn a_file_that_is_being_written_is_not_taken_yet(kind: Kind) {
     let leaf = whole.len() / 2;
     let leaf = &whole[..whole[..leaf + 100].rfind("-----BEGIN").unwrap_or(leaf)];
     std::fs::write(&path, leaf).expect("a file");
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!((states(&world).len(), refused(&world).len()), (1, 0));
     std::fs::write(&path, &whole).expect("a file");
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!((states(&world).len(), refused(&world).len()), (1, 0));
-    world.looks_for_signers(Patience::Polled);
+    world.looks_for_signers(ScanMode::Polled);
     assert_eq!(states(&world), ["active", "published"]);
     let name = &chains(&world)[1].1;
     let published = world.authority.published_chain(name).expect("published");
@@ -307,7 +307,7 @@ fn no_token_outlives_its_certificate(kind: Kind) {
         "ends-too-soon"
     );
     world.certificate_comes("next", "1234", 7 * DAY);
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     assert_eq!(states(&world), ["active", "published"]);
     world.seconds_pass(21);
     let next = mint(&world);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use tn_authority::authority::Patience;
+use tn_authority::authority::ScanMode;
 
 use super::{DAY, chains, lender, mint, signed_by, states};
 use crate::support::{Db, Kind, Setup, World, clock_starts};
@@ -27,7 +27,7 @@ fn replicas_agree_and_publish_for_each_other(kind: Kind) {
     assert_eq!(signed_by(&one, &mint(&two)), signed_by(&two, &mint(&one)));
 
     one.certificate_comes("next", "1234", 7 * DAY);
-    one.looks_for_signers(Patience::Asked);
+    one.looks_for_signers(ScanMode::Asked);
     let next = chains(&one)[1].1.clone();
     // The second has not looked yet, and a CA may ask it all the same.
     assert!(two.authority.published_chain(&next).is_none());
@@ -41,7 +41,7 @@ fn replicas_agree_and_publish_for_each_other(kind: Kind) {
             .chain_published_elsewhere(&"0".repeat(64))
             .is_none()
     );
-    two.looks_for_signers(Patience::Asked);
+    two.looks_for_signers(ScanMode::Asked);
     assert_eq!(chains(&one), chains(&two), "published once");
     assert_eq!(two.trail(&next).len(), 1);
     for (second, expected) in [(59, "active"), (60, "retiring")] {
@@ -70,11 +70,11 @@ fn a_replica_whose_key_is_late_stays_with_the_one_before(kind: Kind) {
     // The new files come to the first replica alone.
     let elsewhere = tempfile::tempdir().expect("a folder");
     one.certificate_comes("next", "1234", 7 * DAY);
-    one.looks_for_signers(Patience::Asked);
+    one.looks_for_signers(ScanMode::Asked);
     for name in ["next.key", "next.pem"] {
         std::fs::rename(one.signers.join(name), elsewhere.path().join(name)).expect("moved");
     }
-    two.looks_for_signers(Patience::Asked);
+    two.looks_for_signers(ScanMode::Asked);
     one.seconds_pass(61);
     two.seconds_pass(61);
     let next = signed_by(&one, &mint(&one));
@@ -88,7 +88,7 @@ fn a_replica_whose_key_is_late_stays_with_the_one_before(kind: Kind) {
     one.seconds_pass(3540);
     two.seconds_pass(3540);
     mint(&two);
-    one.looks_for_signers(Patience::Asked);
+    one.looks_for_signers(ScanMode::Asked);
     assert_eq!(
         states(&one),
         ["retiring", "active"],
@@ -97,7 +97,7 @@ fn a_replica_whose_key_is_late_stays_with_the_one_before(kind: Kind) {
     for name in ["next.key", "next.pem"] {
         std::fs::rename(elsewhere.path().join(name), one.signers.join(name)).expect("moved");
     }
-    two.looks_for_signers(Patience::Asked);
+    two.looks_for_signers(ScanMode::Asked);
     assert_eq!(signed_by(&one, &mint(&two)), next);
 }
 
@@ -105,10 +105,10 @@ fn a_certificate_that_was_given_up_is_taken_up_again(kind: Kind) {
     let db: Arc<Db> = Arc::new(kind.into());
     let world = lender(Arc::clone(&db), Setup::default());
     world.certificate_comes("next", "1234", 7 * DAY);
-    world.looks_for_signers(Patience::Asked);
+    world.looks_for_signers(ScanMode::Asked);
     for _ in 0..4 {
         world.seconds_pass(61);
-        world.looks_for_signers(Patience::Polled);
+        world.looks_for_signers(ScanMode::Polled);
     }
     assert_eq!(states(&world), ["retired", "active"]);
     let first = chains(&world)[0].1.clone();
@@ -125,7 +125,7 @@ fn a_certificate_that_was_given_up_is_taken_up_again(kind: Kind) {
         },
     );
     again.clock.set(world.now());
-    again.looks_for_signers(Patience::Asked);
+    again.looks_for_signers(ScanMode::Asked);
     again.seconds_pass(61);
     assert_eq!(signed_by(&again, &mint(&again)), first);
 }

@@ -62,7 +62,7 @@ fn race(
     worlds: &[World; 2],
     id: &str,
     number: u64,
-    take_away: impl Fn(&World) -> Vec<tn_authority::domain::grant::Grant> + Sync,
+    take_away: impl Fn(&World) -> Vec<tn_authority::domain::tokens::grant::Grant> + Sync,
 ) -> usize {
     let taken = AtomicBool::new(false);
     let entry = format!("one:{number}");

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use tn_authority::authority::IssueError;
 use tn_authority::domain::Dialect;
-use tn_authority::domain::account::{Account, LifetimeMode};
-use tn_authority::store::{Page, StoreError, Tx};
+use tn_authority::domain::accounts::account::{Account, LifetimeMode};
+use tn_authority::store::{AUTHORITY_LOCK, Page, StoreError, Tx};
 
 use crate::support::{Kind, Raw, Setup, World, account, at_once, code, wait};
 
@@ -68,7 +68,9 @@ pub(super) fn block(world: &World) -> Raw {
     let mut blocker = world.db.connect();
     match &mut blocker {
         Raw::Sqlite(c) => c.batch_execute("BEGIN IMMEDIATE"),
-        Raw::Postgres(c) => c.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(8468774)"),
+        Raw::Postgres(c) => c.batch_execute(&format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({AUTHORITY_LOCK})"
+        )),
     }
     .expect("a lock");
     blocker

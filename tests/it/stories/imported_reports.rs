@@ -1,6 +1,6 @@
 //! Importing the reports of the NANP's administrator: blocks that start on a day, and codes that are pooled.
 
-use tn_authority::authority::import::Format;
+use tn_authority::tables::Format;
 
 use super::imports::{UNCONFIRMED, counts, held, import, of_blocks};
 use crate::support::{Kind, Setup, World};

@@ -1,9 +1,10 @@
 //! Importing CSVs of the carrier's own: they add, and end what they name with an earlier end; nothing else.
 
 use tn_authority::authority::NewDelegation;
-use tn_authority::authority::import::{Format, ImportError, Imported};
+use tn_authority::authority::import::{ImportError, Imported};
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::store::Page;
+use tn_authority::tables::Format;
 
 use super::imports::{CONFIRMED, DRY_RUN, UNCONFIRMED, counts, import};
 use crate::support::{World, account, code, numbers, outside, wait};

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tn_authority::authority::import::{self, Consent, Format, ImportError, Imported, Wanted};
+use tn_authority::authority::import::{Consent, ImportError, Imported};
 use tn_authority::authority::{NewAllocation, Refused};
 use tn_authority::domain::inventory::{Allocation, Basis, Reason};
 use tn_authority::domain::{NumberRange, Role};
 use tn_authority::store::Page;
+use tn_authority::tables::{self, Format, Wanted};
 
 use crate::support::{Setup, World, at_once, code, number, numbers, outside, wait};
 
@@ -61,7 +62,7 @@ pub fn import(
             .collect::<BTreeSet<_>>(),
         spc: everybody.then(|| "1234".parse().expect("a code")),
     };
-    let draft = import::read(table.as_bytes(), &wanted, world.now(), &mut |_| true)?;
+    let draft = tables::read(table.as_bytes(), &wanted, world.now(), &mut |_| true)?;
     wait(
         world
             .authority
@@ -109,7 +110,8 @@ pub fn held(world: &World) -> Vec<String> {
     let held = rows(world)
         .into_iter()
         .filter(|row| row.window.contains(world.now()));
-    let merged = tn_authority::domain::range_set::merged(held.map(|row| row.numbers).collect());
+    let merged =
+        tn_authority::domain::numbers::range_set::merged(held.map(|row| row.numbers).collect());
     merged.iter().map(ToString::to_string).collect()
 }
 
@@ -406,7 +408,7 @@ fn only_provisioners_import(world: World) {
             spc,
             ..wanted.clone()
         };
-        let draft = import::read(table.as_bytes(), &wanted, world.now(), &mut |_| true);
+        let draft = tables::read(table.as_bytes(), &wanted, world.now(), &mut |_| true);
         let caller = world.caller(role, accounts);
         let draft = draft.expect("a table");
         let done = wait(world.authority.import(&caller, draft, UNCONFIRMED, None));

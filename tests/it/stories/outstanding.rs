@@ -1,8 +1,8 @@
 //! What can still be redeemed when authority goes, and grants that are taken back.
 
 use tn_authority::authority::{Issued, Refused};
-use tn_authority::domain::grant::{GrantState, Jti};
 use tn_authority::domain::inventory::Reason;
+use tn_authority::domain::tokens::grant::{GrantState, Jti};
 use tn_authority::store::{GrantFilter, Page};
 
 use crate::support::{World, account, numbers, wait};

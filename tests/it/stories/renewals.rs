@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use tn_authority::authority::{IssueError, Issued, NewAccount, NewRenewal, Refused};
 use tn_authority::domain::inventory::{Delegation, Reason};
-use tn_authority::domain::renewal::Renewal;
+use tn_authority::domain::tokens::renewal::Renewal;
 use tn_authority::domain::{
     Caller, Dialect, Fingerprint, Role, TkType, TkValue, TnAuthList, TokenRequest,
 };

@@ -2,7 +2,7 @@
 
 use tn_authority::authority::{Question, Refused};
 use tn_authority::domain::Caller;
-use tn_authority::domain::account::Account;
+use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::inventory::Reason;
 
 use super::resellers::{lent_down, line, loan, reseller};

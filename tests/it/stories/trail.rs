@@ -2,7 +2,7 @@
 
 use tn_authority::authority::{Action, IssueError, NewDisconnect, Refused};
 use tn_authority::callers::{ApiKeyError, Callers, NewApiKey, Pepper};
-use tn_authority::domain::account::LifetimeMode;
+use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{AuditEvent, Caller, Role};
 use tn_authority::store::{EventFilter, Page, StoreError};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tn_authority::domain::Caller;
-use tn_authority::domain::grant::{GrantState, Jti};
 use tn_authority::domain::inventory::Reason;
+use tn_authority::domain::tokens::grant::{GrantState, Jti};
 
 use super::withdrawals::{auditor, feed, state};
 use crate::support::{Db, Kind, Setup, World, at_once, wait};

@@ -2,9 +2,9 @@
 
 use tn_authority::authority::{Issued, NewDisconnect};
 use tn_authority::domain::clock::Time;
-use tn_authority::domain::grant::{GrantState, Jti};
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::withdrawal::{Cause, Withdrawn};
+use tn_authority::domain::inventory::withdrawal::{Cause, Withdrawn};
+use tn_authority::domain::tokens::grant::{GrantState, Jti};
 use tn_authority::domain::{Caller, Role};
 use tn_authority::store::{GrantFilter, Page};
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tn_authority::authority::Patience;
+use tn_authority::authority::ScanMode;
 use tn_authority::domain::Caller;
 use tn_authority::signer::development::SpcCertificate;
+use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::signer::pool::PoolSettings;
 use uuid::Uuid;
 
 use super::{World, wait};
@@ -27,7 +27,7 @@ pub fn no_hsm() -> Pkcs11 {
 
 impl World {
     /// Looks for certificates, as the service does by itself and when it is asked to.
-    pub fn looks_for_signers(&self, patience: Patience) {
+    pub fn looks_for_signers(&self, patience: ScanMode) {
         let caller = Caller::the_service(Uuid::from_u128(0x5e1f));
         let found = self.authority.look_for_signers(patience).expect("signers");
         wait(self.authority.agree_on_signers(&caller, found)).expect("an agreement");

@@ -7,18 +7,19 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, Limits,
-    NewAllocation, NewDelegation, NewExclusion, Parts, Patience, Policy, Question, Refused,
-    Rotation, Signers,
+    NewAllocation, NewDelegation, NewExclusion, Parts, Policy, Question, Refused, Rotation,
+    ScanMode, Signers,
 };
-use tn_authority::domain::account::Account;
+use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::grant::Grant;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::numbers::block;
+use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
     TokenRequest,
 };
-use tn_authority::domain::{Actor, AuditEvent, block};
+use tn_authority::domain::{Actor, AuditEvent};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
 use tn_authority::store::{EventFilter, GrantFilter, Page, Settings, Store};
@@ -183,7 +184,7 @@ impl World {
             db,
         };
         if setup.signs {
-            world.looks_for_signers(Patience::Asked);
+            world.looks_for_signers(ScanMode::Asked);
         }
         world
     }

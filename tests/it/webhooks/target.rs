@@ -16,7 +16,7 @@ use openssl::x509::X509;
 use tempfile::TempDir;
 use tn_authority::domain::Clock;
 use tn_authority::signer::development::DevelopmentCa;
-use tn_authority::webhooks::{Names, Sender, SenderSettings, SystemNames};
+use tn_authority::webhooks::{NameLookup, Sender, SenderSettings, SystemNames};
 
 /// What a target was sent.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl Fixed {
     }
 }
 
-impl Names for Fixed {
+impl NameLookup for Fixed {
     fn addresses(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
         assert_eq!(name, "hooks.example");
         let turn = self.asked.fetch_add(1, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::signer::FileKey;
-use tn_authority::signer::request::request_der;
+use tn_authority::signer::csr::request_der;
 
 use super::wire::is_bound;
 use super::{Faults, Reply, Shared, State, lock};

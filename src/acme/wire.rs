@@ -1,0 +1,126 @@
+//! The objects of RFC 8555 §7.1, as far as a client of TNAuthList orders needs them. Members that are not known are passed
+//! over, as §7.1 tells clients to.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::AcmeError;
+use super::error::ProblemDocument;
+use crate::domain::text::printable::shown;
+use crate::domain::text::strict_json;
+use crate::outgoing::HttpsUrl;
+
+/// The identifier type of RFC 9448 §3.
+pub(super) const TN_AUTH_LIST: &str = "TNAuthList";
+
+/// RFC 8555 §7.1.1.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DirectoryBody {
+    pub(super) new_nonce: String,
+    pub(super) new_account: String,
+    pub(super) new_order: String,
+    #[serde(default)]
+    pub(super) meta: Meta,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Meta {
+    pub(super) terms_of_service: Option<String>,
+    pub(super) external_account_required: bool,
+    /// RFC 8739 §3.2.
+    #[serde(rename = "auto-renewal")]
+    pub(super) auto_renewal: Option<AutoRenewalMeta>,
+}
+
+/// RFC 8739 §3.2: what the CA renews, in seconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct AutoRenewalMeta {
+    pub(super) min_lifetime: u64,
+    pub(super) max_duration: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Identifier {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) value: String,
+}
+
+impl Identifier {
+    /// Whether it is this list, byte for byte (RFC 9448 §6, step 6).
+    pub(super) fn is(&self, tkvalue: &str) -> bool {
+        self.kind == TN_AUTH_LIST && self.value == tkvalue
+    }
+}
+
+/// RFC 8555 §7.1.3, RFC 8739 §3.1.
+#[derive(Debug, Deserialize)]
+pub(super) struct OrderBody {
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) identifiers: Vec<Identifier>,
+    #[serde(default)]
+    pub(super) authorizations: Vec<String>,
+    #[serde(default)]
+    pub(super) finalize: Option<String>,
+    #[serde(default)]
+    pub(super) certificate: Option<String>,
+    #[serde(rename = "star-certificate", default)]
+    pub(super) star_certificate: Option<String>,
+    #[serde(rename = "auto-renewal", default)]
+    pub(super) auto_renewal: Option<Value>,
+    #[serde(default)]
+    pub(super) error: Option<Value>,
+}
+
+/// RFC 8555 §7.1.4.
+#[derive(Debug, Deserialize)]
+pub(super) struct AuthorizationBody {
+    pub(super) identifier: Identifier,
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) challenges: Vec<ChallengeBody>,
+}
+
+/// RFC 8555 §8, RFC 9447 §3. `token-authority` is not read: where tokens come from is known here, and no CA may say another
+/// place.
+#[derive(Debug, Deserialize)]
+pub(super) struct ChallengeBody {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) url: String,
+    #[serde(rename = "tkauth-type", default)]
+    pub(super) tkauth_type: Option<String>,
+    #[serde(default)]
+    pub(super) error: Option<Value>,
+}
+
+impl AuthorizationBody {
+    /// The reason that a challenge gives.
+    pub(super) fn problem(&mut self) -> Option<Box<ProblemDocument>> {
+        let mut errors = self.challenges.iter_mut().filter_map(|c| c.error.take());
+        errors.find_map(ProblemDocument::of)
+    }
+}
+
+/// Reads JSON without duplicate members into an object of this module.
+pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, AcmeError> {
+    let malformed = |e: serde_json::Error| AcmeError::Malformed {
+        what,
+        why: shown(&e.to_string()),
+    };
+    let value = strict_json::from_slice(body).map_err(malformed)?;
+    serde_json::from_value(value).map_err(malformed)
+}
+
+/// Reads a URL that the CA has written.
+pub(super) fn url(name: &'static str, text: &str) -> Result<HttpsUrl, AcmeError> {
+    text.parse().map_err(|_| AcmeError::Url {
+        name,
+        url: shown(text),
+    })
+}

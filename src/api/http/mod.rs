@@ -1,0 +1,10 @@
+//! What every request passes: authentication, limits, bodies, queries, idempotency.
+
+pub(super) mod authentication;
+pub(super) mod body;
+pub(super) mod concurrency;
+pub(super) mod deserialize;
+pub(super) mod idempotency;
+pub(super) mod query;
+pub(super) mod request;
+pub(super) mod time;

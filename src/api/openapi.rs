@@ -1,0 +1,233 @@
+//! The OpenAPI document, made of the handlers and views, and the page that shows it without network.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header::{self, ContentEncoding};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, path::Operation,
+};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_swagger_ui::Config;
+
+use super::http::idempotency::Keys;
+use super::http::query::name;
+use super::problem::{Problem, ProblemView};
+use super::routes::{
+    accounts, allocations, api_keys, audit, bulk_tokens, certs, delegations, disconnects,
+    exclusions, facade, grants, health, imports, jobs, numbers, renewals, signers, token, webhooks,
+    withdrawals,
+};
+
+/// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
+/// decide about them.
+#[derive(Debug, utoipa::OpenApi)]
+#[openapi(
+    info(title = "tn-authority"),
+    paths(
+        token::issue_token, bulk_tokens::issue_tokens,
+        accounts::list_accounts, accounts::get_account, accounts::put_account,
+        accounts::suspend_account, accounts::resume_account, accounts::set_lifetime,
+        delegations::list_delegations, delegations::create_delegation,
+        delegations::get_delegation, delegations::end_delegation, disconnects::create_disconnect,
+        allocations::list_allocations, allocations::create_allocation,
+        allocations::get_allocation, allocations::return_allocation,
+        exclusions::list_exclusions, exclusions::create_exclusion,
+        exclusions::get_exclusion, exclusions::end_exclusion,
+        numbers::look_up_number, numbers::explain,
+        grants::list_grants, grants::get_grant, grants::withdraw_grant,
+        audit::list_audit_events, audit::export_audit_events,
+        withdrawals::get_grant_status, withdrawals::follow_withdrawals,
+        renewals::list_renewals, renewals::create_renewal, renewals::get_renewal,
+        renewals::revoke_renewal, renewals::renew_token,
+        webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
+        webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
+        webhooks::list_deliveries, webhooks::replay_delivery,
+        imports::start_import, jobs::list_jobs, jobs::get_job,
+        api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
+        api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
+        signers::list_signers, signers::reload_signers,
+        facade::log_in, facade::issue_spc_token,
+        certs::get_chain, health::alive, health::ready, document, page,
+    ),
+    components(schemas(ProblemView)),
+    modifiers(&Proofs, &Keys, &Problems),
+)]
+struct Document;
+
+/// The document as it is served and committed.
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+/// How callers prove themselves: by one of the two, and not by both.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "An API key (`Authorization: Bearer tna_..`), or an OAuth2 access token (RFC 9068) of an issuer that the \
+                 service is configured to trust",
+            ))
+            .build();
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A client certificate that the service is configured to map to a caller, in place of `Authorization`"
+                    .to_owned(),
+            ),
+            deprecated: None,
+            extensions: None,
+        };
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("certificate", certificate);
+        let access = ApiKeyValue::with_description(
+            "Authorization",
+            "The access token of the facade's login, without a scheme",
+        );
+        let access = SecurityScheme::ApiKey(ApiKey::Header(access));
+        components.add_security_scheme("facade", access);
+        let items = openapi.paths.paths.values_mut();
+        let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]);
+        for security in operations.flatten().filter_map(|one| one.security.as_mut()) {
+            security.push(SecurityRequirement::new("certificate", [""; 0]));
+        }
+    }
+}
+
+/// The refusals and failures that operations of one kind have in common.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, openapi: &mut OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let operations = [
+                (&mut item.get, false),
+                (&mut item.put, true),
+                (&mut item.post, true),
+            ];
+            for (operation, with_body) in operations {
+                if let Some(operation) = operation {
+                    add_problems(path, operation, with_body);
+                }
+            }
+        }
+    }
+}
+
+fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
+    let guarded = operation.security.is_some();
+    let in_query = operation
+        .parameters
+        .iter()
+        .flatten()
+        .any(|parameter| match parameter {
+            RefOr::T(parameter) => {
+                parameter.parameter_in == utoipa::openapi::path::ParameterIn::Query
+            }
+            RefOr::Ref(_) => false,
+        });
+    let proves = guarded || path == "/api/v1/auth/login";
+    let fails = proves || path == "/readyz" || path.ends_with("/status");
+    let named = path.contains('{')
+        && !path.starts_with("/at/")
+        && !path.starts_with("/api/")
+        && operation.operation_id.as_deref() != Some("put_account");
+    let common = [
+        (
+            with_body || in_query || path.ends_with("{tn}"),
+            "400",
+            "The request is malformed",
+        ),
+        (guarded, "401", "No credentials were given"),
+        (
+            guarded,
+            "403",
+            "The credentials do not give access, or a rule or policy forbids it",
+        ),
+        (named, "404", "There is no such thing"),
+        (with_body, "408", "The body did not arrive in time"),
+        (with_body, "413", "The body is too large"),
+        (with_body, "415", "The body is not application/json"),
+        (
+            proves || path.ends_with("/status"),
+            "429",
+            "The caller, the account or the address asks too often; Retry-After says when to come again",
+        ),
+        (proves, "500", "The service failed"),
+        (
+            fails,
+            "503",
+            "The store or the signer is not available, or the queue is full; come again",
+        ),
+    ];
+    let responses = &mut operation.responses.responses;
+    for (_, status, description) in common.into_iter().filter(|(has, ..)| *has) {
+        responses
+            .entry(status.to_owned())
+            .or_insert_with(|| RefOr::T(problem(description)));
+    }
+    for (status, response) in responses {
+        if let RefOr::T(response) = response
+            && status.starts_with('4')
+            && response.content.is_empty()
+        {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let schema = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", schema)
+        .build()
+}
+
+/// Show this document.
+#[utoipa::path(get, path = "/openapi.json", tag = "for everybody",
+    responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "OpenAPI 3.1")))]
+pub(super) async fn document() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(openapi())
+}
+
+/// Show this document as a page.
+#[utoipa::path(get, path = "/docs/", tag = "for everybody",
+    responses((status = 200, content_type = "text/html", body = String, description = "A page")))]
+pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+    let found = utoipa_swagger_ui::serve(&name(&request)?, Arc::clone(&CONFIG))
+        .map_err(|e| Problem::internal(&e))?;
+    let file = found.ok_or_else(|| Problem::not_found("page"))?;
+    let mut response = HttpResponse::Ok();
+    if file.gzpipped {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    let own_scripts = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+    Ok(response
+        .content_type(file.content_type)
+        .insert_header((header::CONTENT_SECURITY_POLICY, own_scripts))
+        .body(file.bytes.into_owned()))
+}
+
+pub(super) async fn to_the_page() -> HttpResponse {
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, "/docs/"))
+        .finish()
+}

@@ -1,0 +1,167 @@
+//! `/v1/accounts`: who may ask for tokens.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::ToSchema;
+
+use super::views::{AccountView, AffectedView, PageView};
+use crate::api::Service;
+use crate::api::http::authentication::{Manager, Provisioner, Reader};
+use crate::api::http::body::Body;
+use crate::api::http::idempotency::change;
+use crate::api::http::query::{Key, PageQuery, name, query};
+use crate::api::problem::Problem;
+use crate::authority::By;
+use crate::authority::NewAccount;
+use crate::domain::AccountId;
+
+/// What an account is to be.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewAccount)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(in crate::api) struct NewAccountBody {
+    /// A name for people; the old one stays when none is given.
+    #[schema(example = "Acme Plumbing")]
+    name: Option<String>,
+    /// The reseller that it is a customer of; never changes.
+    parent: Option<String>,
+    /// How strictly its requests are read: strict, which is the default, or legacy; the old one stays when none is given.
+    #[schema(example = "strict")]
+    dialect: Option<String>,
+}
+
+/// How long the account's tokens are to live.
+#[derive(Debug, ToSchema)]
+#[schema(as = Lifetime)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(in crate::api) struct LifetimeBody {
+    /// proof: the default lifetime. grant-horizon: as long as the numbers are vouched for.
+    #[schema(example = "grant-horizon")]
+    mode: String,
+}
+
+/// The account of the path. What is no id is the id of no account.
+pub(in crate::api) fn account_id(request: &HttpRequest) -> Result<AccountId, Problem> {
+    name(request)?
+        .parse()
+        .map_err(|_| Problem::not_found("account"))
+}
+
+/// List the accounts, in the order of their ids.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<AccountView>, description = "A page of accounts")))]
+pub(in crate::api) async fn list_accounts(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page(Key::Account)?;
+    let found = web::block(move || service.authority.accounts(&caller, &page)).await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
+}
+
+/// Show one account.
+#[utoipa::path(get, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AccountView, description = "The account")))]
+pub(in crate::api) async fn get_account(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    let account = web::block(move || service.authority.account(&caller, &id)).await??;
+    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+}
+
+/// Make an account, or give it another name or dialect.
+#[utoipa::path(put, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "`[A-Za-z0-9._~-]{1,64}`", example = "acme")),
+    request_body = NewAccountBody,
+    responses(
+        (status = 200, body = AccountView, description = "The account was there"),
+        (status = 201, body = AccountView, description = "The account is new"),
+        (status = 409, description = "The parent cannot be this one"),
+    ))]
+pub(in crate::api) async fn put_account(
+    service: Data<Service>,
+    Manager(caller): Manager,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = name(&request)?
+        .parse()
+        .map_err(|e| Problem::malformed("malformed-path", e))?;
+    let mut body = body.read().await?;
+    let new = NewAccount {
+        name: body.text("name")?,
+        parent: body.take_if_set("parent")?,
+        dialect: body.take_if_set("dialect")?,
+    };
+    body.done()?;
+    let (account, is_new) = service.authority.put_account_as(&caller, id, new).await?;
+    let mut answer = if is_new {
+        HttpResponse::Created()
+    } else {
+        HttpResponse::Ok()
+    };
+    Ok(answer.json(AccountView::from(account)))
+}
+
+/// From now on the account gets no tokens.
+#[utoipa::path(post, path = "/v1/accounts/{id}/suspend", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AffectedView<AccountView>, description = "It is suspended")))]
+pub(in crate::api) async fn suspend_account(
+    service: Data<Service>,
+    Manager(caller): Manager,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    body.read_if_any().await?.done()?;
+    let now = service.authority.clock.now();
+    let view =
+        move |affected| HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected));
+    let verb = async |by: By<'_, _>| service.authority.suspend(by, id).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// From now on the account gets tokens again.
+#[utoipa::path(post, path = "/v1/accounts/{id}/resume", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    responses((status = 200, body = AccountView, description = "It is in good standing")))]
+pub(in crate::api) async fn resume_account(
+    service: Data<Service>,
+    Manager(caller): Manager,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    body.read_if_any().await?.done()?;
+    let view = |account| HttpResponse::Ok().json(AccountView::from(account));
+    let verb = async |by: By<'_, _>| service.authority.resume(by, id).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// Say how long the account's tokens live when a request does not say.
+#[utoipa::path(put, path = "/v1/accounts/{id}/lifetime", tag = "accounts", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The account", example = "acme")),
+    request_body = LifetimeBody,
+    responses((status = 200, body = AccountView, description = "They live so long from now on")))]
+pub(in crate::api) async fn set_lifetime(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = account_id(&request)?;
+    let mut body = body.read().await?;
+    let mode = body.need("mode")?;
+    body.done()?;
+    let account = service
+        .authority
+        .set_lifetime_mode(&caller, id, mode)
+        .await?;
+    Ok(HttpResponse::Ok().json(AccountView::from(account)))
+}

@@ -1,0 +1,105 @@
+//! `GET /certs/{sha256}.pem`: the chains behind `x5u` (RFC 7515 §4.1.5), from memory.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::api::Service;
+use crate::api::http::query::name;
+use crate::api::problem::Problem;
+
+/// Show the certificate chain of a signing key, leaf first; or, for `Accept: application/pkix-cert`, the signing
+/// certificate alone.
+#[utoipa::path(get, path = "/certs/{sha256}.pem", tag = "for everybody",
+    params(("sha256" = String, Path, description = "SHA-256 of the file, in lower-case hex")),
+    responses((status = 200, description = "What a name stands for never changes", content(
+        (String = "application/pem-certificate-chain"),
+        (Vec<u8> = "application/pkix-cert"),
+    ))))]
+pub(in crate::api) async fn get_chain(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let name = name(&request)?;
+    let chain = match service.authority.published_chain(&name) {
+        None if is_hash(&name) => {
+            let authority = service.authority.clone();
+            web::block(move || authority.chain_published_elsewhere(&name)).await?
+        }
+        known => known,
+    };
+    let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
+    // The clients of the facade ask for one certificate, and read nothing but PEM, which RFC 7515 §4.1.5 has for `x5u`.
+    let (media_type, body) = if wants_one(&request) && service.facade.is_none() {
+        (PKIX_CERT, chain.leaf_der)
+    } else {
+        (PEM_CHAIN, chain.pem)
+    };
+    Ok(HttpResponse::Ok()
+        .content_type(media_type)
+        .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .insert_header((header::VARY, "Accept"))
+        .body(body.to_vec()))
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// RFC 8555 §9.1: certificates in PEM.
+const PEM_CHAIN: &str = "application/pem-certificate-chain";
+/// RFC 2585 §4: one certificate in DER.
+const PKIX_CERT: &str = "application/pkix-cert";
+
+/// Whether one certificate is preferred to the chain (RFC 9110 §12.5.1). In doubt it is the chain, which `x5u` means.
+fn wants_one(request: &HttpRequest) -> bool {
+    let fields = request.headers().get_all(header::ACCEPT);
+    let fields: Vec<&str> = fields.filter_map(|field| field.to_str().ok()).collect();
+    let (mut one, mut chain) = (0.0, None);
+    for range in fields.iter().flat_map(|field| field.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let quality: f32 = quality.map_or(1.0, |text| text.parse().unwrap_or(0.0));
+        match kind.as_str() {
+            PKIX_CERT => one = quality,
+            PEM_CHAIN => chain = Some(quality),
+            "*/*" | "application/*" if chain.is_none() => chain = Some(quality),
+            _ => {}
+        }
+    }
+    one > 0.0 && one > chain.unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_chain_is_given_unless_one_certificate_is_preferred() {
+        for (accept, one) in [
+            ("", false),
+            ("*/*", false),
+            ("application/pem-certificate-chain", false),
+            ("text/html", false),
+            ("application/pkix-cert", true),
+            ("Application/PKIX-Cert; q=0.5", true),
+            ("application/pkix-cert, */*;q=0.1", true),
+            (
+                "application/pkix-cert, application/pem-certificate-chain",
+                false,
+            ),
+            (
+                "application/pkix-cert, application/pem-certificate-chain;q=0.9",
+                true,
+            ),
+            ("application/pkix-cert;q=0", false),
+            ("application/pkix-cert;q=x", false),
+        ] {
+            let request = TestRequest::default().insert_header((header::ACCEPT, accept));
+            assert_eq!(wants_one(&request.to_http_request()), one, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `/v1/exclusions`: numbers without authority, though the carrier holds them.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::ToSchema;
+
+use super::views::{AffectedView, ExclusionView, PageView};
+use crate::api::Service;
+use crate::api::http::authentication::{Provisioner, Reader};
+use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::idempotency::change;
+use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::problem::Problem;
+use crate::authority::{Affected, By, NewExclusion};
+use crate::domain::inventory::Exclusion;
+
+/// Numbers that are to carry no authority.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewExclusion)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(in crate::api) struct NewExclusionBody {
+    #[schema(inline)]
+    #[serde(flatten)]
+    numbers: NumbersBody,
+    /// ported-out, contaminated, aging, suspended or reserved
+    #[schema(example = "ported-out")]
+    reason: String,
+    #[serde(flatten)]
+    window: WindowBody,
+}
+
+/// Take authority from numbers, such as when they port out.
+#[utoipa::path(post, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])),
+    request_body = NewExclusionBody,
+    responses(
+        (status = 201, body = AffectedView<ExclusionView>, description = "It is recorded"),
+    ))]
+pub(in crate::api) async fn create_exclusion(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let mut body = body.read().await?;
+    let new = NewExclusion {
+        numbers: body.range()?,
+        reason: body.need("reason")?,
+        valid_from: body.time("valid_from")?,
+        valid_until: body.time("valid_until")?,
+    };
+    body.done()?;
+    let now = service.authority.clock.now();
+    let view = move |affected: Affected<Exclusion>| {
+        let id = affected.row.row.id;
+        let location = (header::LOCATION, format!("/v1/exclusions/{id}"));
+        HttpResponse::Created()
+            .insert_header(location)
+            .json(AffectedView::<ExclusionView>::at(now, affected))
+    };
+    let verb = async |by: By<'_, _>| service.authority.exclude(by, new).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// List the exclusions, oldest first.
+#[utoipa::path(get, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<ExclusionView>, description = "A page of exclusions")))]
+pub(in crate::api) async fn list_exclusions(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let found = web::block(move || service.authority.exclusions(&caller, &page)).await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, ExclusionView::from)))
+}
+
+/// Show one exclusion.
+#[utoipa::path(get, path = "/v1/exclusions/{id}", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The exclusion")),
+    responses((status = 200, body = ExclusionView, description = "Its newest version")))]
+pub(in crate::api) async fn get_exclusion(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "exclusion")?;
+    let found = web::block(move || service.authority.exclusion(&caller, id)).await??;
+    Ok(HttpResponse::Ok().json(ExclusionView::from(found)))
+}
+
+/// Give numbers their authority back.
+#[utoipa::path(post, path = "/v1/exclusions/{id}/end", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The exclusion")),
+    request_body = Option<UntilBody>,
+    responses((status = 200, body = ExclusionView, description = "It ends")))]
+pub(in crate::api) async fn end_exclusion(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "exclusion")?;
+    let mut body = body.read_if_any().await?;
+    let at = body.time("at")?;
+    body.done()?;
+    let view = |ended| HttpResponse::Ok().json(ExclusionView::from(ended));
+    let verb = async |by: By<'_, _>| service.authority.end_exclusion(by, id, at).await;
+    change(&service, &request, &caller, view, verb).await
+}

@@ -1,0 +1,126 @@
+//! `/v1/grants`: the ledger of what was signed.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::views::{GrantView, PageView};
+use crate::api::Service;
+use crate::api::http::authentication::{Manager, Reader};
+use crate::api::http::body::{Body, wrong};
+use crate::api::http::idempotency::change;
+use crate::api::http::query::{Key, Limit, name, page, query};
+use crate::api::problem::Problem;
+use crate::authority::{By, GrantFilter};
+use crate::domain::tokens::grant::{GrantState, Jti};
+use crate::domain::{AccountId, NumberRange, Time, Tn};
+
+/// Which grants.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct GrantsQuery {
+    /// Those of this account.
+    #[param(value_type = Option<String>)]
+    account: Option<AccountId>,
+    /// Those whose list has this number.
+    #[param(value_type = Option<String>, example = "+12125551001")]
+    tn: Option<Tn>,
+    /// active, expired or withdrawn
+    state: Option<String>,
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<Limit>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Why a grant is taken back.
+#[derive(Debug, ToSchema)]
+#[schema(as = WithdrawalReason)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(in crate::api) struct ReasonBody {
+    #[schema(example = "the number was ported out")]
+    reason: String,
+}
+
+/// List grants, in the order of the seconds in which they were issued.
+#[utoipa::path(get, path = "/v1/grants", tag = "ledger", security(("bearer" = [])), params(GrantsQuery),
+    responses((status = 200, body = PageView<GrantView>, description = "A page of grants")))]
+pub(in crate::api) async fn list_grants(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query: GrantsQuery = query(&request)?;
+    let now = service.authority.clock.now();
+    let filter = GrantFilter {
+        state: query
+            .state
+            .as_deref()
+            .map(|word| state(word, now))
+            .transpose()?,
+        account: query.account,
+        numbers: query.tn.map(NumberRange::from),
+        ..GrantFilter::default()
+    };
+    let page = page(query.limit, query.cursor, Key::Jti)?;
+    let found = web::block(move || service.authority.grants(&caller, filter, &page)).await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, |grant| GrantView::at(now, &grant))))
+}
+
+/// Show one grant.
+#[utoipa::path(get, path = "/v1/grants/{jti}", tag = "ledger", security(("bearer" = [])),
+    params(("jti" = String, Path, description = "The id of the token")),
+    responses((status = 200, body = GrantView, description = "The grant")))]
+pub(in crate::api) async fn get_grant(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let jti = jti(&request)?;
+    let now = service.authority.clock.now();
+    let grant = web::block(move || service.authority.grant(&caller, &jti)).await??;
+    Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
+}
+
+/// Mark a grant as withdrawn. Its token still verifies until it expires.
+#[utoipa::path(post, path = "/v1/grants/{jti}/withdraw", tag = "ledger", security(("bearer" = [])),
+    params(("jti" = String, Path, description = "The id of the token")),
+    request_body = ReasonBody,
+    responses((status = 200, body = GrantView, description = "The grant")))]
+pub(in crate::api) async fn withdraw_grant(
+    service: Data<Service>,
+    Manager(caller): Manager,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let jti = jti(&request)?;
+    let mut body = body.read().await?;
+    let reason = body.text("reason")?.filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| wrong("reason", &"says why the grant is taken back"))?;
+    body.done()?;
+    let now = service.authority.clock.now();
+    let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
+    let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// The grant of the path. What cannot be an id names no grant.
+fn jti(request: &HttpRequest) -> Result<Jti, Problem> {
+    let text = name(request)?;
+    let is_id = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_id
+        .then(|| Jti::from_text(&text))
+        .ok_or_else(|| Problem::not_found("grant"))
+}
+
+fn state(word: &str, now: Time) -> Result<(GrantState, Time), Problem> {
+    let known = GrantState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == word);
+    let unknown =
+        || Problem::malformed("malformed-query", "`state` is active, expired or withdrawn");
+    known.map(|state| (state, now)).ok_or_else(unknown)
+}

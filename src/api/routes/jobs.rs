@@ -1,0 +1,222 @@
+//! `/v1/jobs`: what becomes of work that is answered later.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::views::{PageView, RangeView};
+use crate::api::Service;
+use crate::api::http::authentication::Reader;
+use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::time::Instant;
+use crate::api::problem::Problem;
+use crate::domain::jobs::{Failure, Job, JobState};
+
+/// An import that runs by itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
+pub(in crate::api) struct JobView {
+    id: Uuid,
+    /// queued, running, done, failed or lost
+    #[schema(value_type = String, example = "done")]
+    state: JobState,
+    #[schema(example = "nanp-blocks")]
+    format: String,
+    /// The codes whose lines are the carrier's.
+    ocns: Vec<String>,
+    spc: Option<String>,
+    dry_run: bool,
+    confirm: bool,
+    progress: ProgressView,
+    /// What was done, or would be; null until then. Of a job that failed, the lines that were refused.
+    #[schema(value_type = Option<ImportResultView>)]
+    result: Option<Value>,
+    /// Why nothing of it is kept.
+    failure: Option<FailureView>,
+    /// Who asked.
+    caller: String,
+    request_id: Uuid,
+    created_at: Instant,
+    started_at: Option<Instant>,
+    finished_at: Option<Instant>,
+}
+
+/// How far it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
+struct ProgressView {
+    bytes_read: u64,
+    bytes_total: u64,
+    lines_read: u64,
+}
+
+/// Why nothing of it is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobFailure)]
+struct FailureView {
+    /// Stable.
+    #[schema(example = "refused-lines")]
+    code: String,
+    detail: String,
+}
+
+/// What an import did, or would do.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportResult)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct ImportResultView {
+    format: String,
+    /// Of the table, in hex.
+    sha256: String,
+    bytes: u64,
+    /// Lines behind the header.
+    lines: u64,
+    /// Lines of the codes that were asked for.
+    own_lines: u64,
+    dry_run: bool,
+    counts: CountsView,
+    /// The first of the lines that were refused.
+    line_errors: Vec<LineErrorView>,
+    /// What was passed over, and other things to know.
+    notes: Vec<NoteView>,
+    /// Columns of the table that this service does not know.
+    unknown_columns: Vec<String>,
+    difference: DifferenceView,
+    outstanding_grants: OutstandingView,
+    /// As far as they are counted.
+    exposure: super::views::ExposureView,
+}
+
+/// Ranges or rows, and their numbers; of refused lines, the lines.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportCounts)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct CountsView {
+    added: u64,
+    added_numbers: u64,
+    ended: u64,
+    ended_numbers: u64,
+    unchanged: u64,
+    unchanged_numbers: u64,
+    /// What is held outside of what the table speaks for, and stays.
+    elsewhere_numbers: u64,
+    refused: u64,
+}
+
+/// A line that was refused.
+#[derive(Debug, ToSchema)]
+#[schema(as = LineError)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct LineErrorView {
+    /// Counts from 1; 0 when it is about the table as a whole.
+    line: u64,
+    reason: String,
+}
+
+/// Something to know of a table.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportNote)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct NoteView {
+    count: u64,
+    what: String,
+    /// The first lines that it is about, if they matter.
+    lines: Vec<u64>,
+}
+
+/// The first ranges of the difference.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportDifference)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct DifferenceView {
+    added: Vec<RangeView>,
+    ended: Vec<RangeView>,
+    /// Whether there are more than are listed.
+    more: bool,
+}
+
+/// Tokens that can still be redeemed although authority for some of their numbers ended.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportOutstanding)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct OutstandingView {
+    count: u64,
+    /// Whether there are more than were counted.
+    more: bool,
+    grants: Vec<OutstandingGrantView>,
+}
+
+/// One of them; `GET /v1/grants/{jti}` shows all of it.
+#[derive(Debug, ToSchema)]
+#[schema(as = ImportOutstandingGrant)]
+#[expect(dead_code, reason = "describes what a job keeps")]
+struct OutstandingGrantView {
+    jti: String,
+    account: String,
+    expires_at: Instant,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            state: job.state,
+            format: job.format,
+            ocns: job.ocns,
+            spc: job.spc.map(|spc| spc.to_string()),
+            dry_run: job.dry_run,
+            confirm: job.confirm,
+            progress: ProgressView {
+                bytes_read: job.bytes_read,
+                bytes_total: job.bytes_total,
+                lines_read: job.lines_read,
+            },
+            result: job.result,
+            failure: job.failure.map(FailureView::from),
+            caller: job.caller,
+            request_id: job.request_id,
+            created_at: job.created_at.into(),
+            started_at: job.started_at.map(Instant),
+            finished_at: job.finished_at.map(Instant),
+        }
+    }
+}
+
+impl From<Failure> for FailureView {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: failure.code,
+            detail: failure.detail,
+        }
+    }
+}
+
+/// List the jobs, oldest first.
+#[utoipa::path(get, path = "/v1/jobs", tag = "inventory", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<JobView>, description = "A page of jobs")))]
+pub(in crate::api) async fn list_jobs(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let found = web::block(move || service.authority.jobs(&caller, &page)).await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, JobView::from)))
+}
+
+/// Show one job.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
+    responses((status = 200, body = JobView, description = "How it stands")))]
+pub(in crate::api) async fn get_job(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "job")?;
+    let found = web::block(move || service.authority.job(&caller, id)).await??;
+    Ok(HttpResponse::Ok().json(JobView::from(found)))
+}

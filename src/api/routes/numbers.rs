@@ -1,0 +1,289 @@
+//! `/v1/numbers/{tn}` and `/v1/explain`: what is known of numbers, and what would be decided.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::views::{
+    AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
+};
+use crate::api::Service;
+use crate::api::http::authentication::{Proven, Reader};
+use crate::api::http::body::{Body, Members, NumbersBody, wrong};
+use crate::api::http::query::{name, query};
+use crate::api::http::time::Instant;
+use crate::api::problem::{Problem, SubproblemView};
+use crate::authority::{Explained, Known, Question};
+use crate::domain::decision::AccountStanding;
+use crate::domain::decision::denial::Cause;
+use crate::domain::decision::explanation::Part;
+use crate::domain::{NumberRange, Time, Tn};
+
+/// As of when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct LookupQuery {
+    /// An instant (RFC 3339); now, if it is not said.
+    #[param(value_type = Option<String>, format = DateTime)]
+    at: Option<Instant>,
+}
+
+/// All that is and was known of one number.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KnownNumber)]
+pub(in crate::api) struct KnownView {
+    #[schema(example = "+12125551001")]
+    number: String,
+    at: Instant,
+    /// The accounts that may have a token for it at that instant.
+    accounts: Vec<String>,
+    /// All versions of all rows that touch it.
+    allocations: Vec<AllocationView>,
+    delegations: Vec<DelegationView>,
+    exclusions: Vec<ExclusionView>,
+    /// True when there are older versions than are listed.
+    more: bool,
+    /// Grants that name it.
+    grants: Vec<GrantView>,
+}
+
+/// A request for a token, as a question.
+#[derive(Debug, ToSchema)]
+#[schema(as = Question)]
+#[expect(dead_code, reason = "describes the body; `question` reads it")]
+pub(in crate::api) struct QuestionBody {
+    #[schema(example = "acme")]
+    account: String,
+    #[schema(min_items = 1)]
+    numbers: Vec<NumbersBody>,
+    #[schema(default = false)]
+    ca: Option<bool>,
+    /// Seconds.
+    lifetime: Option<u64>,
+}
+
+/// The decision that a request would get, and the rows behind it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
+pub(in crate::api) struct ExplainedView {
+    allowed: bool,
+    /// When the token would expire.
+    expires: Option<Instant>,
+    justified_by: Vec<JustificationView>,
+    /// The policies that permit it or forbid it, as far as no number is concerned.
+    #[schema(example = json!(["own-accounts"]))]
+    policies: Vec<String>,
+    /// Why not.
+    denial: Option<DenialView>,
+    /// The numbers in their order, split where the answer changes.
+    parts: Vec<PartView>,
+    /// unknown, suspended or good
+    #[schema(example = "good")]
+    standing: &'static str,
+    /// The rows that touch the numbers.
+    allocations: Vec<AllocationView>,
+    delegations: Vec<DelegationView>,
+    exclusions: Vec<ExclusionView>,
+}
+
+/// Some numbers that get one answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedPart)]
+pub(in crate::api) struct PartView {
+    #[serde(flatten)]
+    numbers: RangeView,
+    allowed: bool,
+    /// Why not; null if they are allowed, as far as the numbers go.
+    #[schema(example = "ported-out")]
+    code: Option<&'static str>,
+    /// The rows that touch them, in the order in which they are weighed.
+    rows: Vec<SayingView>,
+    /// How many more rows touch them; one explanation names 2,000 rows.
+    #[schema(minimum = 0, example = 0)]
+    rows_left_out: usize,
+}
+
+/// A row and what it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Saying)]
+pub(in crate::api) struct SayingView {
+    /// delegation, lent-on, allocation or exclusion
+    #[schema(example = "delegation")]
+    kind: &'static str,
+    id: Uuid,
+    version: i32,
+    /// Whether it says yes now.
+    yes: bool,
+    /// The same in words.
+    #[schema(example = "+12125551001 lent to acme, from 2026-01-01T00:00:00Z")]
+    words: String,
+}
+
+/// Why there would be no token.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Denial)]
+pub(in crate::api) struct DenialView {
+    #[schema(example = "not-authorized")]
+    code: String,
+    detail: String,
+    subproblems: Vec<SubproblemView>,
+}
+
+/// Show all that is and was known of one number.
+#[utoipa::path(get, path = "/v1/numbers/{tn}", tag = "inventory", security(("bearer" = [])),
+    params(("tn" = String, Path, description = "The number in E.164", example = "+12125551001"), LookupQuery),
+    responses((status = 200, body = KnownView, description = "What is known")))]
+pub(in crate::api) async fn look_up_number(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let number: Tn = name(&request)?
+        .parse()
+        .map_err(|e| Problem::malformed("malformed-path", e))?;
+    let at = query::<LookupQuery>(&request)?.at.map(|at| at.0);
+    let now = service.authority.clock.now();
+    let known = web::block(move || service.authority.look_up(&caller, number, at)).await??;
+    Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
+}
+
+/// Explain what a request for a token would be answered. No token, no grant.
+#[utoipa::path(post, path = "/v1/explain", tag = "inventory", security(("bearer" = [])),
+    request_body = QuestionBody,
+    responses((status = 200, body = ExplainedView, description = "The decision and the rows behind it")))]
+pub(in crate::api) async fn explain(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let question = question(body.read().await?)?;
+    let explained = web::block(move || service.authority.explain(&caller, &question)).await??;
+    Ok(HttpResponse::Ok().json(ExplainedView::from(explained)))
+}
+
+fn question(mut body: Members) -> Result<Question, Problem> {
+    let question = Question {
+        account: body.need("account")?,
+        numbers: body
+            .need::<Vec<Value>>("numbers")?
+            .into_iter()
+            .map(range)
+            .collect::<Result<_, _>>()?,
+        ca: body.take("ca")?.unwrap_or(false),
+        lifetime: body
+            .take::<u64>("lifetime")?
+            .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
+    };
+    body.done()?;
+    if question.numbers.is_empty() {
+        return Err(wrong("numbers", &"names no range"));
+    }
+    Ok(question)
+}
+
+fn range(value: Value) -> Result<NumberRange, Problem> {
+    let mut members = Members::of(value, "an item of `numbers`")?;
+    let range = members.range()?;
+    members.done()?;
+    Ok(range)
+}
+
+impl KnownView {
+    fn at(now: Time, known: Known) -> Self {
+        Self {
+            number: known.number.to_string(),
+            at: known.at.into(),
+            accounts: known.accounts.iter().map(ToString::to_string).collect(),
+            allocations: known
+                .allocations
+                .into_iter()
+                .map(AllocationView::from)
+                .collect(),
+            delegations: known
+                .delegations
+                .into_iter()
+                .map(DelegationView::from)
+                .collect(),
+            exclusions: known
+                .exclusions
+                .into_iter()
+                .map(ExclusionView::from)
+                .collect(),
+            more: known.more,
+            grants: known
+                .grants
+                .iter()
+                .map(|grant| GrantView::at(now, grant))
+                .collect(),
+        }
+    }
+}
+
+impl PartView {
+    fn at(now: Time, part: &Part) -> Self {
+        let rows = part.rows.iter().map(|row| SayingView {
+            kind: row.kind(),
+            id: row.held().row().id,
+            version: row.held().row().version,
+            yes: row.says_yes(now),
+            words: row.to_string(),
+        });
+        Self {
+            numbers: part.numbers.into(),
+            allowed: part.refused.is_none(),
+            code: part.refused.map(Cause::code),
+            rows: rows.collect(),
+            rows_left_out: part.left_out,
+        }
+    }
+}
+
+impl From<Explained> for ExplainedView {
+    fn from(explained: Explained) -> Self {
+        let facts = explained.facts;
+        let (expires, justified_by, denial) = match explained.decision {
+            Ok((expires, rows)) => (Some(expires), rows, None),
+            Err(denial) => (None, Vec::new(), Some(denial)),
+        };
+        Self {
+            allowed: denial.is_none(),
+            expires: expires.map(Instant),
+            justified_by: justified_by.iter().map(JustificationView::from).collect(),
+            policies: explained.policies.ids().to_vec(),
+            denial: denial.map(|denial| DenialView {
+                code: denial.code().to_owned(),
+                detail: denial.to_string(),
+                subproblems: denial.refusals().iter().map(SubproblemView::from).collect(),
+            }),
+            parts: explained
+                .parts
+                .iter()
+                .map(|part| PartView::at(explained.at, part))
+                .collect(),
+            standing: match facts.standing {
+                AccountStanding::Unknown => "unknown",
+                AccountStanding::Suspended => "suspended",
+                AccountStanding::Good => "good",
+            },
+            allocations: facts
+                .allocations
+                .into_iter()
+                .map(AllocationView::from)
+                .collect(),
+            delegations: facts
+                .delegations
+                .into_iter()
+                .map(DelegationView::from)
+                .collect(),
+            exclusions: facts
+                .exclusions
+                .into_iter()
+                .map(ExclusionView::from)
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `/v1/renewals`: standing rights to renew, and the token URL of each.
+
+use actix_web::http::header;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::token::{
+    AnyTokenBody, TokenView, fingerprint_of, forget_if_ended, list_of, token_request,
+};
+use super::views::{PageView, RangeView};
+use crate::api::Service;
+use crate::api::http::authentication::{Asking, Manager, Proven};
+use crate::api::http::body::{Body, Members, wrong};
+use crate::api::http::deserialize::Id;
+use crate::api::http::idempotency::{self, Takes, change};
+use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::time::Instant;
+use crate::api::problem::Problem;
+use crate::authority::{By, NewRenewal};
+use crate::domain::tokens::renewal::Renewal;
+
+/// A right to be given.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewRenewal)]
+#[expect(dead_code, reason = "describes the body; the handler reads it")]
+pub(in crate::api) struct NewRenewalBody {
+    #[schema(example = "acme")]
+    account: String,
+    /// A delegation of this account; the right ends with it.
+    delegation: Uuid,
+    /// The DER TNAuthList of each token, in base64url without padding: numbers of the delegation.
+    #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
+    tkvalue: String,
+    /// Of the ACME account key (RFC 7638 thumbprint).
+    #[schema(
+        pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
+        example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
+    )]
+    fingerprint: String,
+    /// How long a token lives at most, in seconds.
+    #[schema(minimum = 1, example = 3600)]
+    lifetime: u32,
+    /// From then on there are no tokens; without it, the delegation alone says so.
+    not_after: Option<Instant>,
+    /// The one caller that may use it, such as the id of an API key with role renewer; whoever may mint for the account, if
+    /// none is named.
+    #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
+    caller: Option<String>,
+}
+
+/// A standing right to renew.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Renewal)]
+pub(in crate::api) struct RenewalView {
+    id: Uuid,
+    #[schema(example = "acme")]
+    account: String,
+    delegation: Uuid,
+    tkvalue: String,
+    numbers: Vec<RangeView>,
+    fingerprint: String,
+    #[schema(example = 3600)]
+    lifetime: u32,
+    not_after: Option<Instant>,
+    caller: Option<String>,
+    /// Where its tokens are to be had: a path of this service.
+    #[schema(example = "/v1/renewals/0197a0b1-0000-7000-8000-000000000000/token")]
+    token_url: String,
+    created_at: Instant,
+    revoked_at: Option<Instant>,
+}
+
+impl From<Renewal> for RenewalView {
+    fn from(renewal: Renewal) -> Self {
+        let numbers = renewal.list.numbers().unwrap_or_default();
+        Self {
+            id: renewal.id,
+            account: renewal.account.to_string(),
+            delegation: renewal.delegation,
+            tkvalue: renewal.list.to_tkvalue(),
+            numbers: numbers.into_iter().map(RangeView::from).collect(),
+            fingerprint: renewal.fingerprint.to_string(),
+            lifetime: renewal.lifetime,
+            not_after: renewal.not_after.map(Instant),
+            caller: renewal.caller,
+            token_url: format!("/v1/renewals/{}/token", renewal.id),
+            created_at: renewal.created_at.into(),
+            revoked_at: renewal.revoked_at.map(Instant),
+        }
+    }
+}
+
+/// Give an account the right to renew: a token for these numbers and this key, again and again, until the delegation ends.
+#[utoipa::path(post, path = "/v1/renewals", tag = "tokens", security(("bearer" = [])),
+    request_body = NewRenewalBody,
+    responses(
+        (status = 201, body = RenewalView, description = "It is recorded",
+            headers(("Location" = String, description = "`/v1/renewals/{id}`"))),
+        (status = 404, description = "There is no such account, or delegation of it"),
+        (status = 409, description = "The delegation has ended or does not hold these numbers, or the account has too many rights"),
+    ))]
+pub(in crate::api) async fn create_renewal(
+    service: Data<Service>,
+    Manager(caller): Manager,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let new = new_renewal(body.read().await?)?;
+    let view = |made: Renewal| {
+        HttpResponse::Created()
+            .insert_header((header::LOCATION, format!("/v1/renewals/{}", made.id)))
+            .json(RenewalView::from(made))
+    };
+    let verb = async |by: By<'_, _>| service.authority.allow_renewal(by, new).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// List the rights to renew, oldest first; also those that were taken back.
+#[utoipa::path(get, path = "/v1/renewals", tag = "tokens", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = PageView<RenewalView>, description = "A page of rights")))]
+pub(in crate::api) async fn list_renewals(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let found = web::block(move || service.authority.renewals(&caller, &page)).await??;
+    Ok(HttpResponse::Ok().json(PageView::of(found, RenewalView::from)))
+}
+
+/// Show one right to renew.
+#[utoipa::path(get, path = "/v1/renewals/{id}", tag = "tokens", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The right")),
+    responses((status = 200, body = RenewalView, description = "How it stands")))]
+pub(in crate::api) async fn get_renewal(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "renewal")?;
+    let found = web::block(move || service.authority.renewal(&caller, id)).await??;
+    Ok(HttpResponse::Ok().json(RenewalView::from(found)))
+}
+
+/// Take a right to renew back: from now on there is no token by it.
+#[utoipa::path(post, path = "/v1/renewals/{id}/revoke", tag = "tokens", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The right")), request_body = Option<()>,
+    responses((status = 200, body = RenewalView, description = "It is taken back")))]
+pub(in crate::api) async fn revoke_renewal(
+    service: Data<Service>,
+    Proven(caller): Proven,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "renewal")?;
+    body.read_if_any().await?.done()?;
+    let view = |revoked: Renewal| HttpResponse::Ok().json(RenewalView::from(revoked));
+    let verb = async |by: By<'_, _>| service.authority.revoke_renewal(by, id).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// Issue the next token by a right to renew. Asked as at the token URL of the account, or with no body at all.
+#[utoipa::path(post, path = "/v1/renewals/{id}/token", tag = "tokens", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The right")), request_body = Option<AnyTokenBody>,
+    responses((status = 200, body = TokenView, description = "The token, which is in the ledger")))]
+pub(in crate::api) async fn renew_token(
+    service: Data<Service>,
+    Asking(caller): Asking,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let wanted = body.read_if_any().await?;
+    let wanted = if wanted.is_empty() {
+        None
+    } else {
+        Some(token_request(&service.authority, wanted)?)
+    };
+    // What is no id is the id of no right.
+    let id = id(&request, "renewal").map_err(|_| Problem::forbidden())?;
+    let (data, by) = (service.clone(), caller.clone());
+    let renew = async move |keyed| {
+        let authority = data.authority.clone();
+        let right = web::block(move || authority.renewal_to_use(id)).await??;
+        let issued = data.authority.renew(&by, (id, right), wanted, keyed);
+        let issued = issued.await;
+        let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
+        let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
+        let renewal = id.to_string();
+        log::info!(
+            jti = jti.as_str(), renewal = renewal.as_str(), request_id = request_id.as_str();
+            "renewed a token"
+        );
+        Ok(HttpResponse::Ok().json(TokenView::from(issued)))
+    };
+    idempotency::request(&service, &request, &caller, Takes::Deciding, renew).await
+}
+
+/// The body, parsed.
+fn new_renewal(mut body: Members) -> Result<NewRenewal, Problem> {
+    let new = NewRenewal {
+        account: body.need("account")?,
+        delegation: body.need::<Id>("delegation")?.0,
+        list: list_of(&body.need::<String>("tkvalue")?)?,
+        fingerprint: fingerprint_of(&body.need::<String>("fingerprint")?)?,
+        lifetime: body.need("lifetime")?,
+        not_after: body.time("not_after")?,
+        caller: body.text("caller")?,
+    };
+    if new.caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        return Err(wrong("caller", &"is empty, and so the id of nobody"));
+    }
+    body.done()?;
+    Ok(new)
+}

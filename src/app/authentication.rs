@@ -1,0 +1,218 @@
+//! How callers are authenticated, as the configuration says: access tokens, client certificates, proxies.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::callers::{
+    AccountsFrom, AnchorsError, CertificateCaller, Claim, ClientCertificates, Endpoint,
+    EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
+    RoleFrom, Trust,
+};
+use crate::config::{self, Config};
+use crate::domain::{Clock, Role};
+use crate::telemetry::{Metrics, TelemetryError};
+
+/// Why callers cannot be authenticated as the configuration says.
+#[derive(Debug, Error)]
+pub enum AuthenticationError {
+    #[error("`{path}` cannot be read: {error}")]
+    Read {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("`oauth.issuers.{name}`: {error}")]
+    Issuer { name: String, error: IssuerError },
+    #[error("`oauth.issuers.{name}.jwks_url`: {error}")]
+    Endpoint { name: String, error: EndpointError },
+    #[error("`client_certificates`: {0}")]
+    Anchors(#[from] AnchorsError),
+    #[error("`client_certificates.callers.{0}.sha256` is not 32 bytes in hex, with or without `:`")]
+    Sha256(String),
+    #[error("`{0}` gives no role")]
+    NoRole(String),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+}
+
+/// What authenticates callers, besides API keys. Reads the files of client certificates; the keys of issuers are obtained
+/// later.
+///
+/// # Errors
+/// [`AuthenticationError`] names the key that is wrong.
+pub(super) fn trust(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Trust, AuthenticationError> {
+    let issuers = config.oauth.issuers.iter();
+    let issuers = issuers.map(|(name, section)| issuer(name, section, clock, metrics));
+    Ok(Trust {
+        issuers: issuers.collect::<Result<_, _>>()?,
+        certificates: certificates(&config.client_certificates)?,
+        proxies: proxies(&config.proxy),
+    })
+}
+
+/// A line for each issuer: its keys are read, or fetched, once.
+///
+/// # Errors
+/// [`AuthenticationError`] if the configuration itself is wrong.
+pub fn check_issuers(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Vec<CheckedIssuer>, AuthenticationError> {
+    let metrics = Arc::new(Metrics::new()?);
+    let trust = trust(config, clock, &metrics)?;
+    let checked = trust.issuers.iter().map(|issuer| CheckedIssuer {
+        name: issuer.name().to_owned(),
+        keys: issuer.check(),
+    });
+    Ok(checked.collect())
+}
+
+/// What became of the keys of an issuer.
+#[derive(Debug)]
+pub struct CheckedIssuer {
+    pub name: String,
+    /// How many can be used, and what is wrong with the others.
+    pub keys: Result<(usize, Vec<String>), IssuerError>,
+}
+
+fn issuer(
+    name: &str,
+    section: &config::Issuer,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Issuer, AuthenticationError> {
+    let issuer = Issuer::new(
+        issuer_settings(name, section)?,
+        key_settings(name, section)?,
+        clock.clone(),
+        Arc::clone(metrics),
+    );
+    issuer.map_err(|error| AuthenticationError::Issuer {
+        name: name.to_owned(),
+        error,
+    })
+}
+
+fn issuer_settings(
+    name: &str,
+    section: &config::Issuer,
+) -> Result<IssuerSettings, AuthenticationError> {
+    Ok(IssuerSettings {
+        issuer: section.issuer.clone(),
+        audience: section.audience.clone(),
+        algorithms: section.algorithms.clone(),
+        token_type: section.token_type.clone(),
+        leeway: section.leeway,
+        max_lifetime: section.max_lifetime,
+        max_token_bytes: usize::try_from(section.max_token_bytes).unwrap_or(usize::MAX),
+        role: match (section.role, &section.role_claim) {
+            (Some(role), _) => RoleFrom::Fixed(role),
+            (None, Some(claim)) => RoleFrom::Claim(Claim(claim.clone()), section.roles.clone()),
+            (None, None) => {
+                return Err(AuthenticationError::NoRole(format!("oauth.issuers.{name}")));
+            }
+        },
+        accounts: match &section.accounts_claim {
+            Some(claim) => AccountsFrom::Claim(Claim(claim.clone())),
+            None => AccountsFrom::Fixed(section.accounts.clone()),
+        },
+    })
+}
+
+fn key_settings(name: &str, section: &config::Issuer) -> Result<KeySettings, AuthenticationError> {
+    Ok(KeySettings {
+        name: name.to_owned(),
+        origin: origin(name, section)?,
+        algorithms: section.algorithms.clone(),
+        refetch_interval: section.refetch_interval,
+        max_age: section.max_age,
+        max_stale: section.max_stale,
+    })
+}
+
+fn origin(name: &str, section: &config::Issuer) -> Result<Origin, AuthenticationError> {
+    let Some(url) = &section.jwks_url else {
+        return Ok(Origin::File(section.jwks_file.clone().unwrap_or_default()));
+    };
+    let roots = section.jwks_ca_file.as_ref().map(|path| {
+        fs::read_to_string(path).map_err(|error| AuthenticationError::Read {
+            path: path.clone(),
+            error,
+        })
+    });
+    let timeout = Duration::from_secs(section.fetch_timeout.into());
+    let endpoint = Endpoint::new(url, roots.transpose()?.as_deref(), timeout);
+    let endpoint = endpoint.map_err(|error| AuthenticationError::Endpoint {
+        name: name.to_owned(),
+        error,
+    });
+    Ok(Origin::Https(endpoint?))
+}
+
+fn certificates(
+    section: &config::ClientCertificates,
+) -> Result<Option<ClientCertificates>, AuthenticationError> {
+    let Some(ca_file) = &section.ca_file else {
+        return Ok(None);
+    };
+    let callers = section.callers.iter().map(|(name, caller)| {
+        Ok(CertificateCaller {
+            name: name.clone(),
+            by: by(name, caller)?,
+            role: role(name, caller)?,
+            accounts: caller.accounts.clone(),
+        })
+    });
+    let callers = callers.collect::<Result<_, AuthenticationError>>()?;
+    let certificates = ClientCertificates::new(ca_file.clone(), section.crl_file.clone(), callers);
+    Ok(Some(certificates?))
+}
+
+fn proxies(section: &config::Proxy) -> Proxies {
+    Proxies {
+        addresses: section.addresses.clone(),
+        certificate_header: section.certificate_header.clone(),
+        certificate_encoding: section.certificate_encoding,
+        address_header: section.address_header,
+    }
+}
+
+fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, AuthenticationError> {
+    if let Some(subject) = &caller.subject {
+        return Ok(Match::Subject(subject.clone()));
+    }
+    if let Some(dns) = &caller.dns {
+        return Ok(Match::Dns(dns.clone()));
+    }
+    if let Some(uri) = &caller.uri {
+        return Ok(Match::Uri(uri.clone()));
+    }
+    let digest = caller.sha256.as_deref().and_then(digest);
+    let digest = digest.ok_or_else(|| AuthenticationError::Sha256(name.to_owned()))?;
+    Ok(Match::Sha256(digest))
+}
+
+fn role(name: &str, caller: &config::CertificateCaller) -> Result<Role, AuthenticationError> {
+    let missing = || AuthenticationError::NoRole(format!("client_certificates.callers.{name}"));
+    caller.role.ok_or_else(missing)
+}
+
+/// 32 bytes in hex, as `openssl x509 -fingerprint -sha256` writes them, or without the `:`.
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let text: String = text.split(':').collect();
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}

@@ -1,0 +1,180 @@
+//! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
+//! when it stops.
+
+mod api_key_secret;
+mod authentication;
+mod background;
+mod http;
+mod settings;
+mod signals;
+
+pub use api_key_secret::check_secret;
+pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
+pub use http::{HttpError, Running, Stopper, check_listener, start};
+pub use settings::{database_url, passphrase, pkcs11};
+pub use signals::{on_hangup, on_termination};
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::api::{Idempotency, Service, UnderWay};
+use crate::authority::import::jobs::Jobs;
+use crate::authority::{Authority, Parts, Policy, PolicyError, Refused, ScanMode, Signers};
+use crate::callers::{Callers, PepperError};
+use crate::config::{Config, SecretError};
+use crate::domain::{Caller, Clock, new_id};
+use crate::signer::{ScanResult, SignerError};
+use crate::store::{OpenError, Store, StoreError};
+use crate::telemetry::{Metrics, TelemetryError};
+use crate::webhooks::{SendError, Sender};
+use api_key_secret::open_pepper;
+
+/// Why the service cannot be put together. Says what to do.
+#[derive(Debug, Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Webhooks(#[from] SendError),
+    #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
+    SecretUnreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("the secret of the API keys in `{path}` is malformed: {error}")]
+    SecretMalformed { path: PathBuf, error: SecretError },
+    #[error(
+        "no secret for the API keys: replicas on PostgreSQL share one; set api_keys.secret_file (`openssl rand -hex 32` makes a secret)"
+    )]
+    NoSecret,
+    #[error(
+        "no signing key: set signer.dir, or signer.key_file and signer.chain_file, and carrier.spcs; `tn-authority demo` \
+         runs without them"
+    )]
+    NoSigner,
+    #[error("the certificates cannot be agreed on with the other replicas: {0}")]
+    NotAgreed(Refused),
+    #[error("the policies cannot be recorded in the audit trail: {0}")]
+    NotRecorded(StoreError),
+    #[error("no service provider code: set carrier.spcs to those of the carrier")]
+    NoSpc,
+}
+
+/// Puts together what the command line needs: everything but a signer.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    compose(config, clock, None)
+}
+
+/// Puts together what issues tokens: looks for keys and chains, and agrees on them with the other replicas.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    let signers = signers(config)?;
+    let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
+    let service = compose(config, clock, Some(Arc::new(signers)))?;
+    let caller = Caller::the_service(new_id(clock.now()));
+    let agreed = block_on(service.authority.agree_on_signers(&caller, found));
+    agreed.map_err(AppError::NotAgreed)?;
+    let recorded = block_on(service.authority.record_policies(&caller));
+    recorded.map_err(AppError::NotRecorded)?;
+    Ok(service)
+}
+
+/// Looks for keys and chains that may sign for the carrier now.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong.
+pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
+    Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
+}
+
+/// Reads the policies: those of the folder that is configured, or the built-in ones.
+///
+/// # Errors
+/// [`AppError`] says which file is wrong.
+pub fn open_policy(config: &Config) -> Result<Policy, AppError> {
+    Ok(match &config.policy.dir {
+        Some(dir) => Policy::from_dir(dir)?,
+        None => Policy::built_in()?,
+    })
+}
+
+/// Runs a future to its end, for commands that are not a service.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
+}
+
+fn signers(config: &Config) -> Result<Signers, AppError> {
+    let sources = settings::signer_sources(config)?;
+    Ok(Signers::new(sources, settings::rotation(&config.signer)))
+}
+
+fn compose(
+    config: &Config,
+    clock: &Clock,
+    signers: Option<Arc<Signers>>,
+) -> Result<Service, AppError> {
+    let metrics = Arc::new(Metrics::new()?);
+    let policy = open_policy(config)?;
+    for warning in policy.warnings() {
+        log::warn!("policies: {warning}");
+    }
+    let store_settings = settings::store(config)?;
+    let store = Arc::new(Store::open(&store_settings, Arc::clone(&metrics))?);
+
+    let pepper = open_pepper(config, &store_settings.url)?;
+    let keys = &config.idempotency;
+    let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
+    let webhooks = settings::webhooks(&config.webhooks, pepper.derive("webhooks")?);
+    let trust = authentication::trust(config, clock, &metrics)?;
+    let callers = Callers::new(
+        Arc::clone(&store),
+        pepper,
+        clock.clone(),
+        Arc::clone(&metrics),
+    );
+
+    let authority = Arc::new(Authority::new(Parts {
+        store,
+        policy: policy.into(),
+        signers,
+        clock: clock.clone(),
+        carrier: settings::carrier(&config.carrier),
+        lifetimes: settings::lifetimes(&config.tokens),
+        aging: config.aging.days.clone(),
+        limits: settings::limits(&config.limits),
+        claim_constraints: config.tokens.jwt_claim_constraints,
+        metrics,
+    }));
+    Ok(Service {
+        jobs: Jobs::new(Arc::clone(&authority), config.imports.queue),
+        uploads: settings::uploads(&config.imports),
+        authority,
+        callers: callers.trusting(trust),
+        webhooks: Arc::new(Sender::new(webhooks)?),
+        idempotency,
+        under_way: UnderWay::at_most(config.server.max_requests),
+        facade: settings::facade(&config.facade),
+        max_body_bytes: config.server.max_body_bytes,
+        request_timeout: Duration::from_secs(config.server.request_timeout),
+        max_bulk_body_bytes: config.server.max_bulk_body_bytes,
+    })
+}

@@ -1,0 +1,142 @@
+//! From each section of the configuration to the settings of the module that gets it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AppError;
+use crate::api::{Facade, Uploads};
+use crate::authority::{Carrier, Lifetimes, LimitClock, Limits, Rate, Rotation};
+use crate::config::{self, Config};
+use crate::domain::Passphrase;
+use crate::signer::key_pool::PoolSettings;
+use crate::signer::pkcs11::Pkcs11;
+use crate::signer::{SecretSource, SignerError, Sources};
+use crate::store::{DatabaseUrl, Settings};
+use crate::webhooks::{SenderSettings, SystemNames};
+
+/// Where the data is.
+///
+/// # Errors
+/// [`AppError`] if the URL is none.
+pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
+    Ok(config.database.url.expose().parse()?)
+}
+
+pub(super) fn store(config: &Config) -> Result<Settings, AppError> {
+    Ok(Settings {
+        url: database_url(config)?,
+        pool_size: config.database.pool_size,
+        migrate: config.database.migrate,
+        queue: config.writer.queue,
+        batch: config.writer.batch,
+    })
+}
+
+/// Where keys and certificate chains are looked for, and for which service provider codes they may sign.
+pub(super) fn signer_sources(config: &Config) -> Result<Sources, AppError> {
+    let section = &config.signer;
+    if section.dir.is_none() && section.chain_file.is_none() {
+        return Err(AppError::NoSigner);
+    }
+    if config.carrier.spcs.is_empty() {
+        return Err(AppError::NoSpc);
+    }
+    let key_uri = section.key_uri.as_deref().map(str::parse);
+    Ok(Sources {
+        key_file: section.key_file.clone(),
+        keys: Vec::new(),
+        key_uri: key_uri.transpose().map_err(SignerError::from)?,
+        chain_file: section.chain_file.clone(),
+        dir: section.dir.clone(),
+        passphrase: passphrase(section),
+        pkcs11: pkcs11(&section.pkcs11),
+        public_url: config.server.public_url.clone(),
+        x5c: section.x5c,
+        spcs: config.carrier.spcs.clone(),
+    })
+}
+
+pub(super) fn rotation(section: &config::Signer) -> Rotation {
+    Rotation {
+        publication_delay: section.publication_delay,
+    }
+}
+
+/// How hardware security modules are reached.
+#[must_use]
+pub fn pkcs11(section: &config::Pkcs11) -> Pkcs11 {
+    Pkcs11 {
+        module: section.module.clone(),
+        pin: secret(section.pin.as_ref(), section.pin_file.as_ref()),
+        pool: PoolSettings {
+            sessions: section.sessions,
+            queue: section.queue,
+            timeout: Duration::from_secs(section.timeout),
+        },
+    }
+}
+
+/// What opens encrypted keys.
+#[must_use]
+pub fn passphrase(section: &config::Signer) -> Option<SecretSource> {
+    secret(
+        section.passphrase.as_ref(),
+        section.passphrase_file.as_ref(),
+    )
+}
+
+fn secret(given: Option<&Passphrase>, file: Option<&PathBuf>) -> Option<SecretSource> {
+    let given = given.cloned().map(SecretSource::Given);
+    given.or_else(|| file.cloned().map(SecretSource::File))
+}
+
+pub(super) fn carrier(section: &config::Carrier) -> Carrier {
+    Carrier {
+        spcs: section.spcs.clone(),
+        account: section.account.clone(),
+    }
+}
+
+pub(super) fn lifetimes(section: &config::Tokens) -> Lifetimes {
+    Lifetimes {
+        default: section.default_lifetime,
+        minimum: section.min_lifetime,
+        maximum: section.max_lifetime,
+        horizon: section.max_horizon,
+    }
+}
+
+pub(super) fn limits(section: &config::Limits) -> Limits {
+    let rate = |per_second, burst| Rate { per_second, burst };
+    Limits::new(
+        rate(section.caller_rate, section.caller_burst),
+        rate(section.account_rate, section.account_burst),
+        rate(section.unproven_rate, section.unproven_burst),
+        &LimitClock::default(),
+    )
+}
+
+pub(super) fn uploads(section: &config::Imports) -> Uploads {
+    Uploads {
+        dir: section.dir.clone().unwrap_or_else(std::env::temp_dir),
+        max_bytes: section.max_upload_bytes,
+        max_ended_ppm: section.max_ended_share.ppm(),
+    }
+}
+
+/// The facade, if it is enabled.
+pub(super) fn facade(section: &config::Facade) -> Option<Facade> {
+    let crl_url = section.crl_url.clone().filter(|_| section.enabled)?;
+    Some(Facade::new(crl_url, section.access_lifetime))
+}
+
+/// `key` is what the webhooks' secrets are derived from.
+pub(super) fn webhooks(section: &config::Webhooks, key: Vec<u8>) -> SenderSettings {
+    SenderSettings {
+        allow_private: section.allow_private.clone(),
+        ca_file: section.ca_file.clone(),
+        key,
+        names: Arc::new(SystemNames),
+    }
+}

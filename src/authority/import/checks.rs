@@ -1,0 +1,66 @@
+//! What a delegation needs: an account, and numbers that the carrier holds.
+
+use std::collections::BTreeMap;
+
+use super::error::ImportError;
+use super::row_diff::Plan;
+use crate::domain::clock::Time;
+use crate::domain::numbers::range_index::Index;
+use crate::domain::numbers::range_set::gaps;
+use crate::domain::{AccountId, NumberRange};
+use crate::store::{Tx, Versions};
+use crate::tables::NewDelegation;
+use crate::tables::RefusedLines;
+
+/// Refuses lines of accounts that there are not.
+pub(super) fn must_have_accounts(
+    tx: &mut Tx<'_>,
+    plan: &mut Plan<NewDelegation>,
+    refused: &mut RefusedLines,
+) -> Result<(), ImportError> {
+    let mut accounts: BTreeMap<AccountId, bool> = BTreeMap::new();
+    for (row, _) in &plan.add {
+        if !accounts.contains_key(&row.of.account) {
+            let known = tx.account(&row.of.account)?.is_some();
+            accounts.insert(row.of.account.clone(), known);
+        }
+    }
+    plan.add.retain(|(row, _)| {
+        let known = accounts.get(&row.of.account) == Some(&true);
+        if !known {
+            refused.add(
+                row.line,
+                format!("there is no account `{}`", row.of.account),
+            );
+        }
+        known
+    });
+    Ok(())
+}
+
+/// The carrier lends only what it holds when the loan starts.
+pub(super) fn must_be_held(
+    tx: &mut Tx<'_>,
+    plan: &mut Plan<NewDelegation>,
+    now: Time,
+    refused: &mut RefusedLines,
+) -> Result<(), ImportError> {
+    let all: Vec<NumberRange> = plan.add.iter().map(|(row, _)| row.numbers).collect();
+    let from_now = Versions::HoldingIn {
+        from: now,
+        until: None,
+    };
+    let held = tx.allocations_touching(&all, from_now, usize::MAX)?;
+    let held = Index::new(held.into_iter().map(|row| (row.numbers, row.window)));
+    plan.add.retain(|(row, window)| {
+        let start = window.from().max(now);
+        let then = held.touching(row.numbers);
+        let then = then.filter(|(_, window)| window.contains(start));
+        let missing = gaps(row.numbers, then.map(|(numbers, _)| *numbers));
+        if let Some(first) = missing.first() {
+            refused.add(row.line, format!("the carrier does not hold {first} then"));
+        }
+        missing.is_empty()
+    });
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The set of policies in force, which another set replaces while decisions are made; and its traces in the audit trail.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Value, json};
+
+use super::Policy;
+use crate::authority::Authority;
+use crate::authority::audited::event_by;
+use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::{Caller, Denial};
+use crate::store::{StoreError, Tx};
+
+/// How many ids one audit event names.
+const MOST_NAMED: usize = 1_000;
+
+/// The set in force. A decision takes it once, and keeps it to its end.
+#[derive(Debug)]
+pub struct Policies(RwLock<Arc<Policy>>);
+
+impl From<Policy> for Policies {
+    fn from(policy: Policy) -> Self {
+        Self(RwLock::new(Arc::new(policy)))
+    }
+}
+
+impl Policies {
+    /// The set that is in force now. Waits for nobody longer than it takes to copy a pointer.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, policy: Policy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+}
+
+impl Authority {
+    /// Records which policies are in force, before the service begins to answer.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be recorded; then the service must not answer.
+    pub async fn record_policies(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.record(caller, "policy-load", &self.policy.in_force(), None)
+            .await?;
+        self.show_policies();
+        Ok(())
+    }
+
+    /// Puts another set into force, once the audit trail says so.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be recorded; then the old set stays in force.
+    pub async fn change_policies(&self, caller: &Caller, policy: Policy) -> Result<(), StoreError> {
+        let old = self.policy.in_force();
+        self.record(caller, "policy-reload", &policy, Some(&old))
+            .await?;
+        log::info!(policy_set = policy.set(), policies = policy.ids().len(); "other policies are in force");
+        self.policy.replace(policy);
+        self.show_policies();
+        Ok(())
+    }
+
+    fn show_policies(&self) {
+        let policies = &self.metrics.policies;
+        policies.in_force(self.policy.in_force().set());
+    }
+
+    async fn record(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        policy: &Policy,
+        before: Option<&Policy>,
+    ) -> Result<(), StoreError> {
+        let event = event_by(caller, self.clock.now(), action);
+        let (set, detail) = (policy.set().to_owned(), detail(policy, before));
+        let work = move |tx: &mut Tx<'_>| tx.record(&event.done(&set, detail.clone()));
+        let actor = self.actor(caller);
+        self.store.change(actor, action, work).await
+    }
+}
+
+fn detail(policy: &Policy, before: Option<&Policy>) -> Value {
+    let ids = policy.ids();
+    let named = &ids[..ids.len().min(MOST_NAMED)];
+    let mut detail = json!({ "sha256": policy.set(), "policies": named });
+    if let Some(members) = detail.as_object_mut() {
+        if named.len() < ids.len() {
+            members.insert(
+                "policies_left_out".to_owned(),
+                json!(ids.len() - named.len()),
+            );
+        }
+        if let Some(before) = before {
+            members.insert("before".to_owned(), json!(before.set()));
+        }
+    }
+    detail
+}
+
+/// Told where the refusal itself says nothing: somebody has to mend the policy.
+pub(in crate::authority) fn log_failure(by: &Deciding) {
+    if by.failed() {
+        let ids = by.to_text();
+        log::error!(policies = ids.as_str(), code = Denial::POLICY_ERROR; "policies could not be evaluated, so the answer was no");
+    }
+}

@@ -1,0 +1,208 @@
+//! The files of a set of policies, read in one go and within bounds. What they say is the business of `load` and `cases`.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::authority::policy::error::{Fault, PolicyError};
+use crate::domain::hex::hex;
+
+/// How many files of one kind are read.
+const MOST_FILES: usize = 10_000;
+/// How many bytes all of them have.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// How long the name of a file may be.
+const LONGEST_NAME: usize = 64;
+/// Where the cases stand, below the policies.
+pub(in crate::authority::policy) const TESTS: &str = "tests";
+
+/// A file of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::authority::policy) struct TextFile {
+    /// As it is told, `tests/` in front where it stands there.
+    pub name: String,
+    pub text: String,
+}
+
+/// All files of a set: policies and cases, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::authority::policy) struct Folder {
+    /// What the folder is called in messages.
+    pub called: String,
+    pub policies: Vec<TextFile>,
+    pub tests: Vec<TextFile>,
+    /// Copies of the schema, which the service does not follow.
+    pub schemas: Vec<TextFile>,
+    /// Files below `tests/` that are no cases, and are not looked at.
+    pub left_out: Vec<String>,
+}
+
+impl Folder {
+    /// Files that are at hand already.
+    pub(in crate::authority::policy) fn of(
+        called: &str,
+        policies: &[(&str, &str)],
+        tests: &[(&str, &str)],
+    ) -> Self {
+        let file = |(name, text): &(&str, &str)| TextFile {
+            name: (*name).to_owned(),
+            text: (*text).to_owned(),
+        };
+        let mut folder = Self {
+            called: called.to_owned(),
+            policies: policies.iter().map(file).collect(),
+            tests: tests.iter().map(file).collect(),
+            schemas: Vec::new(),
+            left_out: Vec::new(),
+        };
+        folder.policies.sort_by(|a, b| a.name.cmp(&b.name));
+        folder.tests.sort_by(|a, b| a.name.cmp(&b.name));
+        folder
+    }
+
+    /// Reads a folder. Names that start with a dot are those of editors and are not looked at.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if a file cannot be read, is no text, or there is more than is read.
+    pub(in crate::authority::policy) fn read(dir: &Path) -> Result<Self, PolicyError> {
+        let mut reader = Reader::default();
+        let mut folder = Self {
+            called: dir.display().to_string(),
+            policies: Vec::new(),
+            tests: Vec::new(),
+            schemas: Vec::new(),
+            left_out: Vec::new(),
+        };
+        for path in entries(dir)? {
+            match extension(&path) {
+                "cedar" => folder.policies.extend(reader.read(&path, "")?),
+                "cedarschema" => folder.schemas.extend(reader.read(&path, "")?),
+                _ => {}
+            }
+        }
+        let tests = dir.join(TESTS);
+        if tests.is_dir() {
+            for path in entries(&tests)? {
+                match extension(&path) {
+                    "toml" => folder.tests.extend(reader.read(&path, "tests/")?),
+                    "md" => {}
+                    _ => folder.left_out.push(name_of(&path)),
+                }
+            }
+        }
+        if !reader.faults.is_empty() {
+            return Err(PolicyError::Faulty(reader.faults));
+        }
+        Ok(folder)
+    }
+
+    /// SHA-256 of the policies, in hex. It is what `sha256sum *.cedar | sha256sum` prints in the folder.
+    pub(in crate::authority::policy) fn digest(&self) -> String {
+        let mut lines = Sha256::new();
+        for file in &self.policies {
+            let digest = hex(&Sha256::digest(&file.text));
+            lines.update(format!("{digest}  {}\n", file.name));
+        }
+        hex(&lines.finalize())
+    }
+
+    /// Tells one state of the files, cases included, from another.
+    pub(in crate::authority::policy) fn content(&self) -> [u8; 32] {
+        let mut content = Sha256::new();
+        for file in self.policies.iter().chain(&self.tests) {
+            content.update(Sha256::digest(&file.name));
+            content.update(Sha256::digest(&file.text));
+        }
+        content.finalize().into()
+    }
+}
+
+/// Reads files until there are too many, and collects what is wrong with them.
+#[derive(Default)]
+struct Reader {
+    files: usize,
+    bytes: u64,
+    faults: Vec<Fault>,
+}
+
+impl Reader {
+    fn read(&mut self, path: &Path, below: &str) -> Result<Option<TextFile>, PolicyError> {
+        let name = format!("{below}{}", name_of(path));
+        self.files += 1;
+        if self.files > MOST_FILES {
+            return Err(PolicyError::TooMany(format!(
+                "the folder has more than {MOST_FILES} files; put several policies into one"
+            )));
+        }
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if !name_of(path).bytes().all(is_plain) || name_of(path).len() > LONGEST_NAME {
+            self.faults.push(Fault::of(
+                &name.escape_default().to_string(),
+                format_args!(
+                    "the name of a file has at most {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
+                ),
+            ));
+            return Ok(None);
+        }
+        let unreadable = |error| PolicyError::Read {
+            path: path.display().to_string(),
+            error,
+        };
+        // Asked before it is opened: to open a pipe is to wait for somebody who writes.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            self.faults.push(Fault::of(&name, "is not a file"));
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let left = MOST_BYTES.saturating_sub(self.bytes);
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(left + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        self.bytes += bytes.len() as u64;
+        if self.bytes > MOST_BYTES {
+            return Err(PolicyError::TooMany(format!(
+                "the files of the folder have more than {MOST_BYTES} bytes together"
+            )));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(TextFile { name, text })),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let sound = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+                self.faults
+                    .push(Fault::at(&name, &sound, Some(at), "is not UTF-8"));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What is in a folder, in the order of the names.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let unreadable = |error| PolicyError::Read {
+        path: dir.display().to_string(),
+        error,
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if !name_of(&path).starts_with('.') && !path.is_dir() {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn extension(path: &Path) -> &str {
+    let extension = path.extension().unwrap_or_default();
+    extension.to_str().unwrap_or_default()
+}

@@ -1,0 +1,8 @@
+//! How Cedar policies are loaded, indexed and evaluated. Read this only to change how policies run, not what they say.
+
+pub(super) mod cache;
+pub(super) mod files;
+pub(super) mod index;
+pub(super) mod load;
+pub(super) mod nesting;
+pub(super) mod request;

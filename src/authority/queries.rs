@@ -1,0 +1,209 @@
+//! Reading what is kept: lists and single rows, as far as the caller may know of them.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::scope::Scope;
+use super::{Action, Authority, Refused};
+use crate::domain::accounts::account::Account;
+use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::jobs::Job;
+use crate::domain::tokens::grant::{Grant, Jti};
+use crate::domain::{AccountId, AuditEvent, Caller};
+use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
+
+impl Authority {
+    /// A page of what the carrier holds, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn allocations(&self, caller: &Caller, page: &Page) -> Result<PageOf<Allocation>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_allocations(page))
+    }
+
+    /// The newest version of one allocation. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, Refused> {
+        self.read_of_carrier(caller, |tx| tx.allocation(id))?
+            .ok_or(Refused::NotFound("allocation"))
+    }
+
+    /// A page of the exclusions, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn exclusions(&self, caller: &Caller, page: &Page) -> Result<PageOf<Exclusion>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_exclusions(page))
+    }
+
+    /// The newest version of one exclusion. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, Refused> {
+        self.read_of_carrier(caller, |tx| tx.exclusion(id))?
+            .ok_or(Refused::NotFound("exclusion"))
+    }
+
+    /// A page of the jobs, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, Refused> {
+        self.read_of_carrier(caller, |tx| tx.list_jobs(page))
+    }
+
+    /// One job. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or there is no such job.
+    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, Refused> {
+        self.read_of_carrier(caller, |tx| tx.job(id))?
+            .ok_or(Refused::NotFound("job"))
+    }
+
+    /// A page of the accounts, in the order of their ids. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            let within = scope.within(tx)?;
+            Ok(tx.list_accounts(within.as_ref(), page)?)
+        })
+    }
+
+    /// One account. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, Refused> {
+        self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
+    }
+
+    /// A page of what one account was lent. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such account for this caller, or the store cannot answer.
+    pub fn delegations_of(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        page: &Page,
+    ) -> Result<PageOf<Delegation>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            scope.must_know(tx, account)?;
+            Ok(tx.list_delegations_of(account, page)?)
+        })
+    }
+
+    /// The newest version of one delegation. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            let not_found = || Refused::NotFound("delegation");
+            let found = tx.delegation(id)?.ok_or_else(not_found)?;
+            scope.account(tx, &found.account)?.ok_or_else(not_found)?;
+            Ok(found)
+        })
+    }
+
+    /// A page of the ledger. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn grants(
+        &self,
+        caller: &Caller,
+        mut filter: GrantFilter,
+        page: &Page,
+    ) -> Result<PageOf<Grant>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            filter.within = scope.within(tx)?;
+            let mut grants = tx.list_grants(&filter, page)?;
+            scope.show_part(tx, &mut grants.items)?;
+            Ok(grants)
+        })
+    }
+
+    /// One grant. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, Refused> {
+        self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
+    }
+
+    /// A page of the trail, the oldest first. Of an event, a reseller sees the caller only if that is one of its own.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    pub fn audit_events(
+        &self,
+        caller: &Caller,
+        mut filter: EventFilter,
+        page: &Page,
+    ) -> Result<PageOf<AuditEvent>, Refused> {
+        self.read_scoped(caller, |tx, scope| {
+            filter.within = scope.within(tx)?;
+            let mut events = tx.list_audit_events(&filter, page)?;
+            let mut known = HashMap::new();
+            for event in &mut events.items {
+                let shown = match (scope, &event.caller_account) {
+                    (Scope::Everything, _) => true,
+                    (Scope::Part(_), None) => false,
+                    (Scope::Part(_), Some(account)) => {
+                        if let Some(shown) = known.get(account) {
+                            *shown
+                        } else {
+                            let shown = scope.account(tx, account)?.is_some();
+                            known.insert(account.clone(), shown);
+                            shown
+                        }
+                    }
+                };
+                if !shown {
+                    event.caller.clear();
+                }
+            }
+            Ok(events)
+        })
+    }
+
+    /// Reads what concerns the carrier as a whole, which is nothing for a reseller.
+    fn read_of_carrier<T>(
+        &self,
+        caller: &Caller,
+        query: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, Refused> {
+        self.read_scoped(caller, |tx, scope| match scope {
+            Scope::Everything => Ok(query(tx)?),
+            Scope::Part(_) => Err(Refused::Forbidden),
+        })
+    }
+
+    fn read_scoped<T>(
+        &self,
+        caller: &Caller,
+        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        self.require(caller, Action::Read)?;
+        let scope = Scope::of(caller);
+        self.store.read(|tx| questions(tx, &scope))
+    }
+}
+
+/// The grant, which must be of an account that the caller may know of.
+pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, Refused> {
+    let not_found = || Refused::NotFound("grant");
+    let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
+    scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
+    scope.show_part(tx, std::slice::from_mut(&mut grant))?;
+    Ok(grant)
+}

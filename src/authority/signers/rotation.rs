@@ -1,0 +1,127 @@
+//! One step of the rotation, over the rows that the replicas share: what is new is published, what nobody needs any more is
+//! retired. Pure but for one question to the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, active, choose};
+use crate::domain::{Spc, Time};
+use crate::signer::{Chain, Signer};
+use crate::store::StoreError;
+
+/// What a step is made with.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// What this replica can sign with, by the name of the chain.
+    pub mine: BTreeMap<String, Arc<Signer>>,
+    /// The carrier's codes.
+    pub spcs: Vec<Spc>,
+    pub now: Time,
+    /// Between publication and first use, in seconds.
+    pub delay: u32,
+}
+
+impl Step {
+    /// Changes the rows. `last_expiry` says when the last token of a chain expires.
+    pub(super) fn take(
+        &self,
+        chains: &mut Vec<SigningChain>,
+        last_expiry: impl FnMut(&str) -> Result<Option<Time>, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.publish(chains);
+        self.retire(chains, last_expiry)
+    }
+
+    /// The chains that this replica can choose from.
+    pub(super) fn candidates(&self, chains: &[SigningChain]) -> Vec<Candidate> {
+        let usable = |chain: &&SigningChain| {
+            chain.retired_at.is_none() && self.mine.contains_key(&chain.name)
+        };
+        let all = chains.iter().filter(usable).flat_map(Candidate::of);
+        all.filter(|one| self.spcs.contains(&one.spc)).collect()
+    }
+
+    fn publish(&self, chains: &mut Vec<SigningChain>) {
+        let mut mine: Vec<&Chain> = self.mine.values().map(|signer| signer.chain()).collect();
+        mine.sort_by_key(|chain| (chain.not_before(), chain.name().to_owned()));
+        for chain in mine {
+            if chain.usable_at(self.now).is_err() {
+                continue;
+            }
+            let spcs = spcs_of(chain);
+            let own: Vec<&Spc> = spcs.iter().filter(|spc| self.spcs.contains(spc)).collect();
+            let active_from = self.first_use(chains, &own);
+            // Without anything else to sign with, a chain that was given up is taken up again.
+            let candidates = self.candidates(chains);
+            let nothing_else = own
+                .iter()
+                .any(|spc| choose(&candidates, spc, self.now).is_none());
+            match chains.iter_mut().find(|known| known.name == chain.name()) {
+                None => chains.push(SigningChain {
+                    name: chain.name().to_owned(),
+                    spcs,
+                    pem: String::from_utf8_lossy(&chain.pem()).into_owned(),
+                    not_before: chain.not_before(),
+                    not_after: chain.not_after(),
+                    published_at: self.now,
+                    active_from,
+                    retired_at: None,
+                    noted: ChainState::Published,
+                }),
+                Some(known) if known.retired_at.is_some() && nothing_else => {
+                    known.published_at = self.now;
+                    known.active_from = active_from;
+                    known.retired_at = None;
+                    known.noted = ChainState::Published;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// After the delay; earlier if what signs now ends before, and at once if nothing does.
+    fn first_use(&self, chains: &[SigningChain], own: &[&Spc]) -> Time {
+        let after_delay = self.now + TimeDelta::seconds(self.delay.into());
+        own.iter()
+            .map(|spc| active(chains, spc, self.now).map_or(self.now, |chain| chain.not_after))
+            .fold(after_delay, Time::min)
+    }
+
+    /// A chain goes in two strides, since others may still sign with it until they have learned that it goes: first no
+    /// replica begins to use it, then, a delay later and if no token of it can be redeemed, it is not published any more.
+    fn retire(
+        &self,
+        chains: &mut [SigningChain],
+        mut last_expiry: impl FnMut(&str) -> Result<Option<Time>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let candidates = self.candidates(chains);
+        let in_use_here = |name: &str| {
+            let chosen = |spc| choose(&candidates, spc, self.now);
+            let mut chosen = self.spcs.iter().filter_map(chosen);
+            chosen.any(|one| one.chain == name)
+        };
+        for at in 0..chains.len() {
+            let chain = &chains[at];
+            if chain.state(chains, self.now) != ChainState::Retiring || in_use_here(&chain.name) {
+                continue;
+            }
+            let outstanding = last_expiry(&chain.name)?.is_some_and(|last| last > self.now);
+            let retired_at = match chain.retired_at {
+                _ if outstanding => None,
+                None => Some(self.now + TimeDelta::seconds(self.delay.into())),
+                known => known,
+            };
+            chains[at].retired_at = retired_at;
+        }
+        Ok(())
+    }
+}
+
+/// The codes of a chain's certificate; a chain that may sign has some.
+fn spcs_of(chain: &Chain) -> Vec<Spc> {
+    let list = chain.leaf().tn_auth_list();
+    list.map(|list| list.spcs().cloned().collect())
+        .unwrap_or_default()
+}

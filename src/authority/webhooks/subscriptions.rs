@@ -1,0 +1,223 @@
+//! Webhooks: who subscribes, and to what.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::authority::audited::event_by;
+use crate::authority::scope::Scope;
+use crate::authority::{Action, Authority, By, Refused};
+use crate::domain::clock::Time;
+use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
+use crate::domain::{AccountId, Caller, Event, Role, new_id};
+use crate::store::{Page, PageOf, Tx};
+
+/// How many webhooks one account, or the carrier, may have in use.
+const MOST_WEBHOOKS: i64 = 20;
+
+/// What is to be told, and where.
+#[derive(Debug, Clone)]
+pub struct NewWebhook {
+    /// Of this account and all below it. Without one, of all that the caller speaks for.
+    pub account: Option<AccountId>,
+    pub url: TargetUrl,
+    pub kinds: Vec<EventKind>,
+}
+
+impl Authority {
+    /// Subscribes: from now on a target is told.
+    ///
+    /// # Errors
+    /// [`Refused`] if the caller may not, there is no such account for it, or it has as many as it may.
+    pub async fn subscribe(
+        &self,
+        by: impl Into<By<'_, Webhook>>,
+        new: NewWebhook,
+    ) -> Result<Webhook, Refused> {
+        let by = by.into();
+        let caller = by.caller();
+        self.may_subscribe(caller)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let event = event_by(caller, now, "subscribe");
+        let account = match (&new.account, &scope) {
+            (Some(account), _) => Some(account.clone()),
+            (None, Scope::Everything) => None,
+            (None, Scope::Part(part)) => match part.roots.as_slice() {
+                [one] => Some(one.clone()),
+                _ => return Err(Refused::NameTheAccount),
+            },
+        };
+        let id = new_id(now);
+        let (recorded, subject) = (event.clone(), account.clone());
+        let subject = subject.map(|account| account.to_string());
+        let work = move |tx: &mut Tx<'_>| {
+            if let Some(account) = &account {
+                scope.must_know(tx, account)?;
+            }
+            let of = account.as_ref().map(AccountId::as_str);
+            if tx.count_webhooks(of)? >= MOST_WEBHOOKS {
+                return Err(Refused::TooManyWebhooks);
+            }
+            let mut kinds = new.kinds.clone();
+            kinds.sort_unstable();
+            kinds.dedup();
+            let webhook = Webhook {
+                id,
+                account: account.clone(),
+                below: scope.reaches_below(),
+                url: new.url.clone(),
+                kinds,
+                generation: 1,
+                previous_until: None,
+                position: tx.last_sequence()?,
+                created_at: now,
+                created_by: event.caller().id.clone(),
+                ended_at: None,
+            };
+            tx.insert_webhook(&webhook)?;
+            let detail = json!({ "account": webhook.account, "url": webhook.url.as_str() });
+            tx.record(&of_its_account(&event, &webhook).done(&id, detail))?;
+            Ok(webhook)
+        };
+        self.change_by(by, recorded, subject.unwrap_or_default(), work)
+            .await
+    }
+
+    /// A page of the webhooks in use. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if the store cannot answer.
+    pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, Refused> {
+        let scope = Scope::of(caller);
+        self.store.read(|tx| {
+            let within = scope.within(tx)?;
+            Ok(tx.list_webhooks(within.as_ref(), page)?)
+        })
+    }
+
+    /// One webhook. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller.
+    pub fn webhook(&self, caller: &Caller, id: Uuid) -> Result<Webhook, Refused> {
+        let scope = Scope::of(caller);
+        self.store.read(|tx| webhook(tx, &scope, id))
+    }
+
+    /// Gives a webhook up: nothing is sent to it any more. Can be repeated.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none for this caller.
+    pub async fn end_webhook(
+        &self,
+        by: impl Into<By<'_, Webhook>>,
+        id: Uuid,
+    ) -> Result<Webhook, Refused> {
+        self.change_webhook(by.into(), id, "end-webhook", |webhook, now| {
+            webhook.ended_at.get_or_insert(now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a webhook a new secret. The one before it signs too, for a day.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none in use for this caller.
+    pub async fn rotate_webhook(
+        &self,
+        by: impl Into<By<'_, Webhook>>,
+        id: Uuid,
+    ) -> Result<Webhook, Refused> {
+        self.change_webhook(by.into(), id, "rotate-webhook", |webhook, now| {
+            webhook.generation = webhook.generation.saturating_add(1);
+            webhook.previous_until = Some(now + OVERLAP);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sends again what stands in the feed behind a place.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is none in use for this caller, or the place is one that it has not come to.
+    pub async fn replay_from(
+        &self,
+        by: impl Into<By<'_, Webhook>>,
+        id: Uuid,
+        after: i64,
+    ) -> Result<Webhook, Refused> {
+        self.change_webhook(by.into(), id, "replay-webhook", move |webhook, _| {
+            if after > webhook.position {
+                return Err(Refused::NotSentYet);
+            }
+            webhook.position = after;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_webhook(
+        &self,
+        by: By<'_, Webhook>,
+        id: Uuid,
+        name: &'static str,
+        change: impl Fn(&mut Webhook, Time) -> Result<(), Refused> + Send + 'static,
+    ) -> Result<Webhook, Refused> {
+        let caller = by.caller();
+        self.may_subscribe(caller)?;
+        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let event = event_by(caller, now, name);
+        let recorded = event.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let known = webhook(tx, &scope, id)?;
+            if known.ended_at.is_some() {
+                return match name {
+                    "end-webhook" => Ok(known),
+                    _ => Err(Refused::WebhookEnded),
+                };
+            }
+            let mut changed = known.clone();
+            change(&mut changed, now)?;
+            tx.update_webhook(&changed)?;
+            let detail = json!({
+                "generation": changed.generation, "position": changed.position, "ended": changed.ended_at,
+            });
+            tx.record(&of_its_account(&event, &changed).done(&id, detail))?;
+            Ok(changed)
+        };
+        self.change_by(by, recorded, id, work).await
+    }
+
+    /// Whoever only reads subscribes nobody; everybody else does so for what is theirs.
+    pub(in crate::authority) fn may_subscribe(&self, caller: &Caller) -> Result<(), Refused> {
+        match caller.role {
+            Role::Admin | Role::Provisioner => self.require(caller, Action::Manage),
+            Role::Portal | Role::Account => Ok(()),
+            Role::Auditor | Role::Renewer => Err(Refused::Forbidden),
+        }
+    }
+}
+
+/// The event, in the trail of the account whose webhook it is.
+pub(in crate::authority) fn of_its_account(event: &Event, webhook: &Webhook) -> Event {
+    match &webhook.account {
+        Some(account) => event.about(account),
+        None => event.clone(),
+    }
+}
+
+/// The webhook, which must be of an account that the caller may know of; those of the carrier are for its own people.
+pub(in crate::authority) fn webhook(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: Uuid,
+) -> Result<Webhook, Refused> {
+    let not_found = || Refused::NotFound("webhook");
+    let found = tx.webhook(id)?.ok_or_else(not_found)?;
+    let known = match (&found.account, scope) {
+        (_, Scope::Everything) => true,
+        (None, Scope::Part(_)) => false,
+        (Some(account), Scope::Part(_)) => scope.account(tx, account)?.is_some(),
+    };
+    known.then_some(found).ok_or_else(not_found)
+}

@@ -1,0 +1,246 @@
+//! What a request is known by when it comes again, and how its answer is kept: a copy of the database shows neither who
+//! sent which key, nor any token that was answered.
+//!
+//! All keys here are derived from the secret of the API keys, with HMAC-SHA256. Without that secret, or with another one,
+//! nothing that was kept can be found or opened.
+
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rand::rand_bytes;
+use openssl::sign::Signer;
+use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use thiserror::Error;
+
+use super::pepper::{Pepper, PepperError};
+use crate::domain::hex::hex;
+use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
+
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// Why an answer cannot be kept, or not be shown again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SealError {
+    #[error("OpenSSL does not encrypt: {0}")]
+    OpenSsl(String),
+    /// It was changed, or the secret of the API keys was.
+    #[error("a kept answer cannot be decrypted")]
+    Broken,
+}
+
+impl From<ErrorStack> for SealError {
+    fn from(error: ErrorStack) -> Self {
+        Self::OpenSsl(error.to_string())
+    }
+}
+
+/// Makes the seals of single requests.
+pub struct Seals(PKey<Private>);
+
+impl std::fmt::Debug for Seals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seals(..)")
+    }
+}
+
+/// Closes and opens the answers to one key of one tenant.
+#[derive(Clone)]
+pub struct Seal {
+    name: String,
+    secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seal")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pepper {
+    /// What seals answers.
+    ///
+    /// # Errors
+    /// [`PepperError`] if OpenSSL does not take the secret.
+    pub fn seals(&self) -> Result<Seals, PepperError> {
+        let secret = self.hash(b"tn-authority: idempotency keys and answers")?;
+        Ok(Seals(PKey::hmac(&secret)?))
+    }
+}
+
+impl Seals {
+    /// The seal of a key, in the hands of this caller's tenant.
+    ///
+    /// # Errors
+    /// [`SealError`] if OpenSSL fails.
+    pub fn seal(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Seal, SealError> {
+        let mut known_by = tenant(caller);
+        part(&mut known_by, key.as_str());
+        let derive = |what: &str| -> Result<Vec<u8>, ErrorStack> {
+            let mut text = Vec::new();
+            part(&mut text, what);
+            text.extend_from_slice(&known_by);
+            Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(&text)
+        };
+        Ok(Seal {
+            name: hex(&derive("name")?),
+            secret: derive("answer")?,
+        })
+    }
+}
+
+impl Seal {
+    /// What the key is stored as.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Encrypts an answer to a request, with AES-256-GCM: nonce, ciphertext, tag.
+    ///
+    /// # Errors
+    /// [`SealError`] if OpenSSL fails.
+    pub fn close(&self, request: &str, answer: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (mut nonce, mut tag) = ([0; NONCE], [0; TAG]);
+        rand_bytes(&mut nonce)?;
+        let closed = encrypt_aead(
+            Cipher::aes_256_gcm(),
+            &self.secret,
+            Some(&nonce),
+            &self.belongs_to(request),
+            answer,
+            &mut tag,
+        )?;
+        Ok([nonce.as_slice(), &closed, &tag].concat())
+    }
+
+    /// Decrypts the answer to a request.
+    ///
+    /// # Errors
+    /// [`SealError::Broken`] if it is not one that was closed here, for this request.
+    pub fn open(&self, request: &str, closed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let cut = closed.split_at_checked(NONCE);
+        let (nonce, rest) = cut.ok_or(SealError::Broken)?;
+        let cut = rest.len().checked_sub(TAG);
+        let (closed, tag) = rest.split_at(cut.ok_or(SealError::Broken)?);
+        let belongs_to = self.belongs_to(request);
+        decrypt_aead(
+            Cipher::aes_256_gcm(),
+            &self.secret,
+            Some(nonce),
+            &belongs_to,
+            closed,
+            tag,
+        )
+        .map_err(|_| SealError::Broken)
+    }
+
+    fn belongs_to(&self, request: &str) -> Vec<u8> {
+        let mut text = Vec::new();
+        part(&mut text, &self.name);
+        part(&mut text, request);
+        text
+    }
+}
+
+/// Whose key it is: of all who have the role and speak for the same accounts, so that it outlives the credential that it
+/// came with; of one caller alone if it speaks for none, or may be the only one that a right names. Two tenants never
+/// meet, since they speak for different accounts.
+fn tenant(caller: &Caller) -> Vec<u8> {
+    let mut accounts: Vec<&str> = caller.accounts.iter().map(AccountId::as_str).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let mut text = Vec::new();
+    part(&mut text, caller.role.as_str());
+    if accounts.is_empty() || caller.role == Role::Renewer {
+        part(&mut text, "caller");
+        part(&mut text, &caller.id);
+    } else {
+        part(&mut text, "accounts");
+        text.extend_from_slice(&(accounts.len() as u64).to_be_bytes());
+        for account in accounts {
+            part(&mut text, account);
+        }
+    }
+    text
+}
+
+/// Appends a text with its length in front, so that no two lists of texts look alike.
+fn part(to: &mut Vec<u8>, text: &str) {
+    to.extend_from_slice(&(text.len() as u64).to_be_bytes());
+    to.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::Role;
+
+    fn seal_of(id: &str, role: Role, accounts: &[&str], key: &str) -> Seal {
+        let mut caller = Caller::the_service(Uuid::nil());
+        (caller.id, caller.role) = (id.to_owned(), role);
+        caller.accounts = accounts
+            .iter()
+            .map(|id| id.parse().expect("an id"))
+            .collect();
+        let seals = Pepper::new(&[7; 32]).expect("a pepper").seals();
+        let key = key.parse().expect("a key");
+        seals.expect("seals").seal(&caller, &key).expect("a seal")
+    }
+
+    fn name(id: &str, role: Role, accounts: &[&str]) -> String {
+        seal_of(id, role, accounts, "k").name
+    }
+
+    #[test]
+    fn a_tenant_is_a_role_and_its_accounts() {
+        let of_acme = name("a", Role::Account, &["acme"]);
+        assert_eq!(
+            of_acme,
+            name("b", Role::Account, &["acme"]),
+            "another key of the same account"
+        );
+        assert_eq!(
+            name("a", Role::Portal, &["x", "y"]),
+            name("b", Role::Portal, &["y", "x", "y"])
+        );
+        let all = [
+            of_acme,
+            name("a", Role::Account, &["other"]),
+            name("a", Role::Portal, &["acme"]),
+            name("a", Role::Portal, &["acme", "other"]),
+            name("a", Role::Portal, &["acm", "eother"]),
+            name("a", Role::Provisioner, &[]),
+            name("b", Role::Provisioner, &[]),
+            name("a", Role::Admin, &[]),
+            // A right names one of them.
+            name("a", Role::Renewer, &["acme"]),
+            name("b", Role::Renewer, &["acme"]),
+            seal_of("a", Role::Account, &["acme"], "l").name,
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn only_the_same_key_opens_for_the_same_request() {
+        let seal = seal_of("a", Role::Account, &["acme"], "k");
+        let closed = seal.close("request", b"a token").expect("closed");
+        assert_eq!(seal.open("request", &closed).expect("open"), b"a token");
+        assert!(!closed.windows(7).any(|part| part == b"a token"));
+        assert_ne!(closed, seal.close("request", b"a token").expect("closed"));
+        assert_eq!(seal.open("another", &closed), Err(SealError::Broken));
+        let other = seal_of("a", Role::Account, &["acme"], "l");
+        assert_eq!(other.open("request", &closed), Err(SealError::Broken));
+        for at in 0..closed.len() {
+            let mut changed = closed.clone();
+            changed[at] ^= 1;
+            assert_eq!(seal.open("request", &changed), Err(SealError::Broken));
+            assert_eq!(seal.open("request", &closed[..at]), Err(SealError::Broken));
+        }
+    }
+}

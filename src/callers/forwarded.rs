@@ -1,0 +1,357 @@
+//! What a proxy in front of the service says of the request that it passes on: the client's address and certificate.
+//!
+//! Only proxies that the configuration names by their address are listened to. Anybody can write a header field.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::certificate::PresentedCertificate;
+use super::rejection::Refusal;
+use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+use crate::domain::signing::certificate::Certificate;
+
+/// Bytes of a header field with a certificate.
+const LONGEST: usize = 32_768;
+/// Proxies between the client and the service.
+const MAX_HOPS: usize = 32;
+
+/// Takes a header field apart, from its end: the hops that can be read, and places of those that cannot.
+type ReadHops = fn(&[u8]) -> Vec<Option<&str>>;
+
+/// The proxies that are listened to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub addresses: Vec<ProxyAddress>,
+    /// The header field with the client's certificate, in lower case.
+    pub certificate_header: Option<String>,
+    pub certificate_encoding: CertificateEncoding,
+    /// The header field with the client's address.
+    pub address_header: Option<AddressHeader>,
+}
+
+/// Who is behind the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// The client's address; none if a proxy does not say it, or not so that it can be relied on.
+    pub from: Option<IpAddr>,
+    pub certificate: Option<PresentedCertificate>,
+}
+
+impl Proxies {
+    /// Looks behind a connection. `fields` gives the values of a header field, in their order.
+    ///
+    /// # Errors
+    /// [`Refusal`] if a header field pretends to a certificate, or says nothing that can be read.
+    pub fn look_behind<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        peer: Option<IpAddr>,
+        own: Option<&PresentedCertificate>,
+        fields: impl Fn(&str) -> I,
+    ) -> Result<Behind, Refusal> {
+        let peer = peer.map(|address| address.to_canonical());
+        let mut sent = self.certificate_header.as_deref().map(&fields);
+        let mut next = || sent.as_mut().and_then(Iterator::next);
+        let (sent, another) = (next(), next());
+        if !peer.is_some_and(|peer| self.is_proxy(peer)) {
+            return match sent {
+                // Somebody who is no proxy, or a proxy that was forgotten: neither is to be passed over in silence.
+                Some(_) => Err(Refusal::Unnamed),
+                None => Ok(Behind {
+                    from: peer,
+                    certificate: own.cloned(),
+                }),
+            };
+        }
+        // A proxy's own certificate says nothing of the client.
+        let certificate = match (sent, another) {
+            (Some(_), Some(_)) => return Err(Refusal::HeaderTwice),
+            (Some(value), None) if !value.is_empty() => Some(self.certificate(value)?),
+            (Some(_) | None, _) => None,
+        };
+        Ok(Behind {
+            from: self.client(&fields),
+            certificate,
+        })
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|network| network.contains(address))
+    }
+
+    fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Refusal> {
+        if value.len() > LONGEST {
+            return Err(Refusal::HeaderMalformed);
+        }
+        let der = match self.certificate_encoding {
+            CertificateEncoding::Rfc9440 => byte_sequence(value),
+            CertificateEncoding::EscapedPem => escaped_pem(value),
+        };
+        der.map(PresentedCertificate::alone)
+            .ok_or(Refusal::HeaderMalformed)
+    }
+
+    /// The last address of the list that is no proxy's: whatever stands before it was written by the client.
+    fn client<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        fields: impl Fn(&str) -> I,
+    ) -> Option<IpAddr> {
+        let (name, read): (_, ReadHops) = match self.address_header? {
+            AddressHeader::Forwarded => ("forwarded", forwarded),
+            AddressHeader::XForwardedFor => ("x-forwarded-for", x_forwarded_for),
+        };
+        let fields: Vec<&[u8]> = fields(name).collect();
+        // From the end, so that what the client wrote is not even looked at.
+        let mut hops = fields.into_iter().rev().flat_map(read);
+        let mut client = None;
+        for hop in hops.by_ref().take(MAX_HOPS) {
+            let address = address(hop?)?;
+            client = Some(address);
+            if !self.is_proxy(address) {
+                return client;
+            }
+        }
+        // All of them proxies: a request that the first of them made itself.
+        client.filter(|_| hops.next().is_none())
+    }
+}
+
+/// RFC 9440 §2.1: a byte sequence (RFC 8941 §3.3.5) of the certificate's DER.
+fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
+    let text = value.strip_prefix(b":")?.strip_suffix(b":")?;
+    let der = STANDARD.decode(text).ok()?;
+    (!der.is_empty()).then_some(der)
+}
+
+/// One certificate in PEM, with `%XX` for whatever a header field cannot have.
+fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
+    let mut pem = Vec::with_capacity(value.len());
+    let mut bytes = value.iter();
+    while let Some(byte) = bytes.next() {
+        let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+        pem.push(match byte {
+            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
+            other => *other,
+        });
+    }
+    let chain = Certificate::chain_from_pem(std::str::from_utf8(&pem).ok()?).ok()?;
+    match &chain[..] {
+        [one] => Some(one.as_der().to_vec()),
+        _ => None,
+    }
+}
+
+fn x_forwarded_for(field: &[u8]) -> Vec<Option<&str>> {
+    let hops = field.rsplit(|byte| *byte == b',');
+    hops.map(|hop| std::str::from_utf8(hop).ok()).collect()
+}
+
+/// The values of `for` (RFC 7239 §4), from the last to the first.
+fn forwarded(field: &[u8]) -> Vec<Option<&str>> {
+    let mut elements = Vec::new();
+    let (mut end, mut quoted) = (field.len(), false);
+    for (at, byte) in field.iter().enumerate().rev() {
+        quoted ^= *byte == b'"';
+        if *byte == b',' && !quoted {
+            elements.push(&field[at + 1..end]);
+            end = at;
+        }
+    }
+    elements.push(&field[..end]);
+    let read = |element| forwarded_for(std::str::from_utf8(element).ok()?);
+    elements.into_iter().map(read).collect()
+}
+
+/// Whom one hop forwards for, if it says so, and says it once.
+fn forwarded_for(element: &str) -> Option<&str> {
+    let mut of = pairs(element)?.into_iter().filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("for")
+            .then_some(value.trim())
+    });
+    match (of.next(), of.next()) {
+        (Some(value), None) => match value.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"'),
+            None => Some(value),
+        },
+        _ => None,
+    }
+}
+
+/// Splits where a `;` is outside of quotes. None if a quote does not end.
+fn pairs(element: &str) -> Option<Vec<&str>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in element.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ';' if !quoted => {
+                parts.push(&element[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&element[start..]);
+    (!quoted).then_some(parts)
+}
+
+/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `[2001:db8::1]:4711`, `2001:db8::1`.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let alone = bare.unwrap_or(hop).parse::<IpAddr>();
+    let address = alone.or_else(|_| hop.parse::<SocketAddr>().map(|both| both.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(header: AddressHeader) -> Proxies {
+        Proxies {
+            addresses: vec![
+                "10.0.0.0/8".parse().expect("one"),
+                "2001:db8::/32".parse().expect("one"),
+            ],
+            address_header: Some(header),
+            ..Proxies::default()
+        }
+    }
+
+    fn client(proxies: &Proxies, peer: &str, values: &[&str]) -> Option<String> {
+        let fields = |_: &str| values.iter().map(|value| value.as_bytes());
+        let behind = proxies.look_behind(peer.parse().ok(), None, fields);
+        behind
+            .expect("no certificate")
+            .from
+            .map(|from| from.to_string())
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_no_proxy() {
+        let proxies = proxies(AddressHeader::XForwardedFor);
+        for (peer, values, from) in [
+            ("10.0.0.1", &["192.0.2.1"][..], Some("192.0.2.1")),
+            ("::ffff:10.0.0.1", &["192.0.2.1"], Some("192.0.2.1")),
+            // What the client wrote stands in front.
+            ("10.0.0.1", &["198.51.100.9, 192.0.2.1"], Some("192.0.2.1")),
+            (
+                "10.0.0.1",
+                &["198.51.100.9", "192.0.2.1, 10.9.9.9"],
+                Some("192.0.2.1"),
+            ),
+            ("10.0.0.1", &["10.1.1.1, 10.2.2.2"], Some("10.1.1.1")),
+            ("10.0.0.1", &["192.0.2.1:4711"], Some("192.0.2.1")),
+            ("10.0.0.1", &["[2001:db9::1]:4711"], Some("2001:db9::1")),
+            ("10.0.0.1", &["::ffff:192.0.2.1"], Some("192.0.2.1")),
+            ("10.0.0.1", &["192.0.2.1, unknown"], None),
+            ("10.0.0.1", &["192.0.2.1,"], None),
+            ("10.0.0.1", &[], None),
+            // Somebody else's header is not looked at.
+            ("192.0.2.77", &["192.0.2.1"], Some("192.0.2.77")),
+            ("2001:db9::2", &["192.0.2.1"], Some("2001:db9::2")),
+        ] {
+            assert_eq!(
+                client(&proxies, peer, values).as_deref(),
+                from,
+                "{peer} {values:?}"
+            );
+        }
+        // Whatever the client wrote.
+        let fields = |_: &str| [&b"\xff, 192.0.2.1"[..]].into_iter();
+        let behind = proxies.look_behind("10.0.0.1".parse().ok(), None, fields);
+        let from = behind.expect("no certificate").from;
+        assert_eq!(from, "192.0.2.1".parse().ok());
+        let many = vec!["10.1.1.1"; MAX_HOPS + 1].join(",");
+        assert_eq!(client(&proxies, "10.0.0.1", &[&many]), None);
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_writes_it() {
+        let proxies = proxies(AddressHeader::Forwarded);
+        for (value, from) in [
+            ("for=192.0.2.1", Some("192.0.2.1")),
+            ("For=\"[2001:db9::17]:4711\"", Some("2001:db9::17")),
+            (
+                "for=198.51.100.9, for=192.0.2.1;proto=https;by=10.0.0.1",
+                Some("192.0.2.1"),
+            ),
+            ("by=\"a,b;for=192.0.2.9\";for=192.0.2.1", Some("192.0.2.1")),
+            ("for=192.0.2.1, for=\"10.0.0.2:80\"", Some("192.0.2.1")),
+            ("for=192.0.2.1;for=192.0.2.2", None),
+            ("for=192.0.2.1, proto=https", None),
+            // Whatever the client wrote.
+            ("proto=https, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=\"198.51.100.9, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=198.51.100.9;for=a, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=_hidden", None),
+            ("for=unknown", None),
+            ("for=\"192.0.2.1", None),
+            ("for=", None),
+        ] {
+            assert_eq!(
+                client(&proxies, "10.0.0.1", &[value]).as_deref(),
+                from,
+                "{value}"
+            );
+        }
+        // A proxy that is named, but was not said to tell whom it forwards for.
+        let silent = Proxies {
+            address_header: None,
+            ..proxies
+        };
+        assert_eq!(client(&silent, "10.0.0.1", &["for=192.0.2.1"]), None);
+    }
+
+    #[test]
+    fn a_byte_sequence_has_one_spelling() {
+        assert_eq!(byte_sequence(b":AQID:"), Some(vec![1, 2, 3]));
+        for wrong in [
+            &b""[..],
+            b":",
+            b"::",
+            b"AQID",
+            b":AQID",
+            b":AQI:",
+            b":AQIDBA:",
+            b":AQ ID:",
+            b":AQID:;a=1",
+            b":AQID:, :AQID:",
+            b":-_-_:",
+            b" :AQID:",
+            b":\xff\xff\xff\xff:",
+        ] {
+            assert_eq!(
+                byte_sequence(wrong),
+                None,
+                "{}",
+                String::from_utf8_lossy(wrong)
+            );
+        }
+        for wrong in [
+            &b"%"[..],
+            b"%4",
+            b"%zz",
+            b"%ff",
+            b"-----BEGIN CERTIFICATE-----",
+            b"none",
+        ] {
+            assert_eq!(
+                escaped_pem(wrong),
+                None,
+                "{}",
+                String::from_utf8_lossy(wrong)
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `[client_certificates]`: the CAs of client certificates, and the callers that certificates name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::bounds::{check_name, wrong};
+use super::lists::{list, named};
+use crate::domain::{AccountId, Role};
+
+/// Why a key that is about client certificates cannot be used.
+pub(super) const NEEDS_CA: &str =
+    "needs `client_certificates.ca_file`, which says who vouches for clients";
+
+/// Client certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientCertificates {
+    /// The CAs that vouch for clients; no client certificate is taken when absent.
+    pub ca_file: Option<PathBuf>,
+    pub crl_file: Option<PathBuf>,
+    /// Whether the TLS handshake fails without one.
+    pub require: bool,
+    /// Whom certificates name, by a name that stands in the audit trail.
+    pub callers: BTreeMap<String, CertificateCaller>,
+}
+
+/// A caller with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificateCaller {
+    pub subject: Option<String>,
+    pub dns: Option<String>,
+    pub uri: Option<String>,
+    pub sha256: Option<String>,
+    #[serde(deserialize_with = "named")]
+    pub role: Option<Role>,
+    #[serde(deserialize_with = "list")]
+    pub accounts: Vec<AccountId>,
+}
+
+impl ClientCertificates {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (name, caller) in &self.callers {
+            check_name(name, "client_certificates.callers")?;
+            caller.validate(name)?;
+        }
+        let needs_ca = [
+            (self.require, "client_certificates.require"),
+            (self.crl_file.is_some(), "client_certificates.crl_file"),
+            (!self.callers.is_empty(), "client_certificates.callers"),
+        ];
+        match needs_ca.into_iter().find(|(is_set, _)| *is_set) {
+            Some((_, key)) if self.ca_file.is_none() => wrong(key, NEEDS_CA),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CertificateCaller {
+    fn validate(&self, name: &str) -> Result<(), ConfigError> {
+        let key = |key: &str| format!("client_certificates.callers.{name}.{key}");
+        let by = [
+            ("subject", &self.subject),
+            ("dns", &self.dns),
+            ("uri", &self.uri),
+            ("sha256", &self.sha256),
+        ];
+        let mut set = by
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        match (set.next(), set.next()) {
+            (Some((_, text)), None) if !text.is_empty() => {}
+            _ => {
+                return wrong(
+                    key("subject"),
+                    "or exactly one of `dns`, `uri` and `sha256` says which certificates are meant",
+                );
+            }
+        }
+        if self.dns.as_ref().is_some_and(|dns| dns.contains('*')) {
+            return wrong(key("dns"), "has a `*`, which would stand for nothing");
+        }
+        if self.role.is_none() {
+            return wrong(key("role"), "is missing");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The configuration: TOML and environment, plain data. What a section means is the business of the module that gets it.
+//!
+//! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. An unknown key is
+//! an error: a mistyped one would otherwise be a default that nobody chose.
+//!
+//! Each section has a file of its own with its keys, their defaults and their bounds.
+
+mod aging;
+mod api_keys;
+mod bounds;
+mod carrier;
+mod client_certificates;
+mod database;
+mod facade;
+mod fraction;
+mod idempotency;
+mod imports;
+mod limits;
+mod lists;
+mod log;
+mod oauth;
+mod operations;
+mod pkcs11;
+mod policy;
+mod proxy;
+mod secret;
+mod server;
+mod signer;
+mod tokens;
+mod validate;
+mod webhooks;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use config::{Environment, File, FileFormat};
+use serde::Deserialize;
+use thiserror::Error;
+
+pub use aging::Aging;
+pub use api_keys::ApiKeys;
+pub use carrier::Carrier;
+pub use client_certificates::{CertificateCaller, ClientCertificates};
+pub use database::Database;
+pub use facade::Facade;
+pub use fraction::Fraction;
+pub use idempotency::Idempotency;
+pub use imports::Imports;
+pub use limits::Limits;
+pub use log::Log;
+pub use oauth::{Issuer, OAuth};
+pub use operations::Operations;
+pub use pkcs11::Pkcs11;
+pub use policy::Policy;
+pub use proxy::Proxy;
+pub use secret::{DatabaseUrl, Secret, SecretError};
+pub use server::Server;
+pub use signer::Signer;
+pub use tokens::Tokens;
+pub use webhooks::Webhooks;
+pub use writer::Writer;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("the configuration cannot be read: {0}")]
+    Read(#[from] config::ConfigError),
+    #[error("the configuration is wrong: `{key}` {why}")]
+    Wrong { key: String, why: String },
+}
+
+/// All sections.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub carrier: Carrier,
+    pub server: Server,
+    pub operations: Operations,
+    pub database: Database,
+    pub writer: Writer,
+    pub signer: Signer,
+    pub tokens: Tokens,
+    pub aging: Aging,
+    pub policy: Policy,
+    pub imports: Imports,
+    pub limits: Limits,
+    pub api_keys: ApiKeys,
+    pub oauth: OAuth,
+    pub client_certificates: ClientCertificates,
+    pub proxy: Proxy,
+    pub idempotency: Idempotency,
+    pub facade: Facade,
+    pub webhooks: Webhooks,
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads the file, if one is given, and the environment, which wins: `TN_AUTHORITY__SECTION__KEY`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that is unknown or wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(file, None)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        environment: Option<HashMap<String, String>>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources = config::Config::builder();
+        if let Some(path) = file {
+            sources = sources.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        // Values stay text until the type of their key reads them: an account `007` is not the number 7.
+        let environment = Environment::with_prefix("TN_AUTHORITY")
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(environment);
+        let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! `[oauth]`: the issuers of access tokens (RFC 9068).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::bounds::{check_name, within, wrong};
+use super::lists::{list, named, table};
+use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::{AccountId, Role};
+
+/// Who issues access tokens (RFC 9068).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OAuth {
+    /// By a name, which stands in the audit trail and in metrics.
+    pub issuers: BTreeMap<String, Issuer>,
+}
+
+/// One issuer, and how its tokens are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Issuer {
+    /// `iss`, byte for byte.
+    pub issuer: String,
+    /// What `aud` has to name.
+    pub audience: String,
+    pub jwks_file: Option<PathBuf>,
+    pub jwks_url: Option<String>,
+    /// The CAs that vouch for the endpoint; those of the system when absent.
+    pub jwks_ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "list")]
+    pub algorithms: Vec<Algorithm>,
+    /// `typ`, without `application/`.
+    pub token_type: String,
+    /// Seconds by which clocks may differ.
+    pub leeway: u32,
+    /// The longest time from `iat` to `exp`, in seconds.
+    pub max_lifetime: u32,
+    pub max_token_bytes: u32,
+    /// The role of every token.
+    #[serde(deserialize_with = "named")]
+    pub role: Option<Role>,
+    /// The claim that gives the role: a name, or a JSON pointer.
+    pub role_claim: Option<String>,
+    /// The values of that claim, each with its role.
+    #[serde(deserialize_with = "table")]
+    pub roles: BTreeMap<String, Role>,
+    /// The accounts of every token.
+    #[serde(deserialize_with = "list")]
+    pub accounts: Vec<AccountId>,
+    /// The claim that names the accounts.
+    pub accounts_claim: Option<String>,
+    /// Seconds between two fetches at least.
+    pub refetch_interval: u32,
+    /// Seconds after which keys are fetched again.
+    pub max_age: u32,
+    /// Seconds after which fetched keys are used no more.
+    pub max_stale: u32,
+    /// Seconds that a fetch may take.
+    pub fetch_timeout: u32,
+}
+
+impl Default for Issuer {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: String::new(),
+            jwks_file: None,
+            jwks_url: None,
+            jwks_ca_file: None,
+            algorithms: Algorithm::ALL.to_vec(),
+            token_type: "at+jwt".to_owned(),
+            leeway: 30,
+            max_lifetime: 86_400,
+            max_token_bytes: 8_192,
+            role: None,
+            role_claim: None,
+            roles: BTreeMap::new(),
+            accounts: Vec::new(),
+            accounts_claim: None,
+            refetch_interval: 30,
+            max_age: 600,
+            max_stale: 86_400,
+            fetch_timeout: 5,
+        }
+    }
+}
+
+impl OAuth {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (name, issuer) in &self.issuers {
+            let key = |key: &str| format!("oauth.issuers.{name}.{key}");
+            check_name(name, "oauth.issuers")?;
+            issuer.validate(&key)?;
+            let same = |other: &&Issuer| other.issuer == issuer.issuer;
+            if self.issuers.values().filter(same).count() > 1 {
+                return wrong(key("issuer"), "is the one of another issuer too");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Issuer {
+    fn validate(&self, key: &impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        for (name, text) in [
+            ("issuer", &self.issuer),
+            ("audience", &self.audience),
+            ("token_type", &self.token_type),
+        ] {
+            if text.is_empty() {
+                return wrong(key(name), "is missing");
+            }
+        }
+        match (&self.jwks_file, &self.jwks_url) {
+            (Some(_), None) => {}
+            (None, Some(url)) if is_https(url) => {}
+            (None, Some(_)) => {
+                return wrong(
+                    key("jwks_url"),
+                    "is `https://host/path`: keys that anybody on the way could replace prove nothing",
+                );
+            }
+            (None, None) => return wrong(key("jwks_file"), "or `jwks_url` is missing"),
+            (Some(_), Some(_)) => {
+                return wrong(
+                    key("jwks_file"),
+                    "and `jwks_url` exclude each other; remove one",
+                );
+            }
+        }
+        if self.jwks_ca_file.is_some() && self.jwks_url.is_none() {
+            return wrong(key("jwks_ca_file"), "needs `jwks_url`");
+        }
+        if self.algorithms.is_empty() {
+            return wrong(
+                key("algorithms"),
+                "is empty, so that no token could be taken",
+            );
+        }
+        self.validate_claims(key)?;
+        if self.leeway > 300 {
+            return wrong(key("leeway"), format!("is {}, more than 300", self.leeway));
+        }
+        for (name, value, most) in [
+            ("max_lifetime", self.max_lifetime, 604_800),
+            ("max_token_bytes", self.max_token_bytes, 65_536),
+            ("refetch_interval", self.refetch_interval, 3_600),
+            ("max_age", self.max_age, 86_400),
+            ("max_stale", self.max_stale, 604_800),
+            ("fetch_timeout", self.fetch_timeout, 30),
+        ] {
+            within(key(name), value.into(), most)?;
+        }
+        if self.max_stale < self.max_age {
+            return wrong(key("max_stale"), "is less than `max_age`");
+        }
+        Ok(())
+    }
+
+    fn validate_claims(&self, key: &impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        match (&self.role, &self.role_claim) {
+            (Some(_), None) if self.roles.is_empty() => {}
+            (None, Some(claim)) if !claim.is_empty() && !self.roles.is_empty() => {}
+            _ => {
+                return wrong(
+                    key("role"),
+                    "is the one role of all tokens, or `role_claim` and `roles` say how a token gives one; set either",
+                );
+            }
+        }
+        if self.accounts_claim.as_ref().is_some_and(String::is_empty) {
+            return wrong(key("accounts_claim"), "is empty");
+        }
+        if self.accounts_claim.is_some() && !self.accounts.is_empty() {
+            return wrong(
+                key("accounts"),
+                "and `accounts_claim` exclude each other; remove one",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn is_https(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").unwrap_or_default();
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    !host.is_empty()
+        && !host.contains('@')
+        && !rest.contains('#')
+        && rest.bytes().all(|b| b.is_ascii_graphic())
+}

@@ -1,0 +1,50 @@
+//! `[proxy]`: proxies in front of the service.
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::bounds::wrong;
+use super::lists::list;
+use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
+
+/// Proxies in front of the service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proxy {
+    /// Where they are. Only they are listened to.
+    #[serde(deserialize_with = "list")]
+    pub addresses: Vec<ProxyAddress>,
+    /// The header field with the client's certificate.
+    pub certificate_header: Option<String>,
+    pub certificate_encoding: CertificateEncoding,
+    /// The header field with the client's address.
+    pub address_header: Option<AddressHeader>,
+}
+
+impl Proxy {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let any_header = self.certificate_header.is_some() || self.address_header.is_some();
+        if any_header && self.addresses.is_empty() {
+            return wrong(
+                "proxy.addresses",
+                "is empty, so that no proxy could be listened to",
+            );
+        }
+        if let Some(name) = &self.certificate_header {
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            if name.is_empty() || !name.bytes().all(plain) {
+                return wrong(
+                    "proxy.certificate_header",
+                    "is a name of lower-case letters, digits and `-`, such as `client-cert`",
+                );
+            }
+            if matches!(
+                name.as_str(),
+                "authorization" | "forwarded" | "x-forwarded-for"
+            ) {
+                return wrong("proxy.certificate_header", "has another meaning already");
+            }
+        }
+        Ok(())
+    }
+}

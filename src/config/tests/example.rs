@@ -1,0 +1,104 @@
+//! The example file shows every key and its default.
+
+use config::{File, FileFormat};
+
+use super::from_toml;
+use crate::config::{Config, Issuer};
+
+const EXAMPLE: &str = include_str!("../../../deploy/config.example.toml");
+
+#[test]
+fn the_example_shows_the_defaults() {
+    assert_eq!(from_toml(EXAMPLE).expect("example"), Config::default());
+}
+
+/// Keys without a default stand in the example behind `#`, with a value that could be theirs.
+#[test]
+fn the_example_shows_every_key() {
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let sources =
+        config::Config::builder().add_source(File::from_str(&uncommented, FileFormat::Toml));
+    let config: Config = sources
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .expect("example");
+    assert!(!config.carrier.spcs.is_empty() && config.carrier.account.is_some());
+    assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
+    assert!(config.server.workers.is_some());
+    assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
+    assert!(config.policy.dir.is_some());
+    assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
+    let signer = &config.signer;
+    assert!(signer.dir.is_some() && signer.key_uri.is_some());
+    assert!(signer.passphrase.is_some() && signer.passphrase_file.is_some());
+    let pkcs11 = &signer.pkcs11;
+    assert!(pkcs11.module.is_some() && pkcs11.pin.is_some() && pkcs11.pin_file.is_some());
+    let issuer = config.oauth.issuers.get("corporate").expect("an issuer");
+    let defaults = Issuer::default();
+    assert_eq!(
+        (issuer.leeway, issuer.max_lifetime),
+        (defaults.leeway, defaults.max_lifetime)
+    );
+    assert_eq!(
+        (issuer.max_age, issuer.max_stale),
+        (defaults.max_age, defaults.max_stale)
+    );
+    assert_eq!(
+        (&issuer.algorithms, &issuer.token_type),
+        (&defaults.algorithms, &defaults.token_type)
+    );
+    assert_eq!(issuer.max_token_bytes, defaults.max_token_bytes);
+    assert_eq!(issuer.refetch_interval, defaults.refetch_interval);
+    assert_eq!(issuer.fetch_timeout, defaults.fetch_timeout);
+    assert!(
+        issuer.jwks_file.is_some() && issuer.jwks_url.is_some() && issuer.jwks_ca_file.is_some()
+    );
+    assert!(issuer.role.is_some() && issuer.role_claim.is_some() && issuer.roles.len() == 2);
+    assert!(!issuer.accounts.is_empty() && issuer.accounts_claim.is_some());
+    let clients = &config.client_certificates;
+    assert!(clients.ca_file.is_some() && clients.crl_file.is_some());
+    let caller = clients.callers.get("provisioning").expect("a caller");
+    assert!(caller.subject.is_some() && caller.dns.is_some() && caller.uri.is_some());
+    assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
+    assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
+    for key in [
+        "require",
+        "addresses",
+        "certificate_encoding",
+        "x5c",
+        "poll_interval",
+        "publication_delay",
+        "sessions",
+        "timeout",
+        "max_lifetime",
+        "max_horizon",
+        "listen = \"127.0.0.1:8443\"",
+        "public_url",
+        "behind_proxy",
+        "max_body_bytes",
+        "request_timeout",
+        "shutdown_timeout",
+        "listen = \"127.0.0.1:9090\"",
+        "url",
+        "pool_size",
+        "migrate",
+        "queue",
+        "batch",
+        "default_lifetime",
+        "min_lifetime",
+        "keep",
+        "lease",
+        "format",
+    ] {
+        assert!(
+            EXAMPLE.lines().any(|line| line.starts_with(key)),
+            "{key} is missing"
+        );
+    }
+}

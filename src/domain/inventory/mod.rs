@@ -1,0 +1,239 @@
+//! The carrier's inventory: what it holds, what it has lent to whom, and what it may not use now.
+//!
+//! Rows are never edited. To end one is to supersede it by a version with an end, so that what was believed at any past
+//! instant can still be read.
+
+pub mod window;
+pub mod withdrawal;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::accounts::account::AccountId;
+use super::clock::Time;
+use super::inventory::window::Window;
+use super::numbers::number::NumberRange;
+use super::numbers::spc::Spc;
+
+/// One version of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowRef {
+    pub id: Uuid,
+    /// Counts from 1.
+    pub version: i32,
+}
+
+impl fmt::Display for RowRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.id, self.version)
+    }
+}
+
+/// When a version was believed: `[recorded_at, superseded_at)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Belief {
+    pub recorded_at: Time,
+    pub superseded_at: Option<Time>,
+}
+
+/// A text that is none of the words that the API knows here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("expected one of {0}")]
+pub struct WordError(pub(crate) &'static str);
+
+/// Why the carrier holds numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// A thousands-block, or a block of another width.
+    Block,
+    /// A whole code, such as an NPA-NXX without pooling.
+    Code,
+    /// A number that was ported in from another carrier's block.
+    PortedIn,
+    /// A toll-free number, held as its RespOrg.
+    TollFree,
+}
+
+impl Basis {
+    /// The word of the API and of the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Code => "code",
+            Self::PortedIn => "ported-in",
+            Self::TollFree => "toll-free",
+        }
+    }
+}
+
+impl FromStr for Basis {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Block, Self::Code, Self::PortedIn, Self::TollFree]
+            .into_iter()
+            .find(|word| word.as_str() == text)
+            .ok_or(WordError("block, code, ported-in, toll-free"))
+    }
+}
+
+/// Why numbers inside an allocation carry no authority now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Another carrier serves the number now.
+    PortedOut,
+    /// The number stayed with the donor of a pooled block.
+    Contaminated,
+    /// Disconnected, and not yet to be assigned again (47 CFR 52.15(f)).
+    Aging,
+    Suspended,
+    Reserved,
+}
+
+impl Reason {
+    /// The word of the API and of the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PortedOut => "ported-out",
+            Self::Contaminated => "contaminated",
+            Self::Aging => "aging",
+            Self::Suspended => "suspended",
+            Self::Reserved => "reserved",
+        }
+    }
+}
+
+impl FromStr for Reason {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = [
+            Self::PortedOut,
+            Self::Contaminated,
+            Self::Aging,
+            Self::Suspended,
+            Self::Reserved,
+        ];
+        words
+            .into_iter()
+            .find(|word| word.as_str() == text)
+            .ok_or(WordError(
+                "ported-out, contaminated, aging, suspended, reserved",
+            ))
+    }
+}
+
+/// Numbers that the carrier holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allocation {
+    pub row: RowRef,
+    pub spc: Spc,
+    pub numbers: NumberRange,
+    pub basis: Basis,
+    pub window: Window,
+    pub belief: Belief,
+}
+
+/// Numbers lent to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegation {
+    pub row: RowRef,
+    pub account: AccountId,
+    /// The loan of a reseller that this one is cut from; `None` when the carrier itself lends.
+    pub cut_from: Option<CutFrom>,
+    pub numbers: NumberRange,
+    /// Whether tokens for CA certificates are allowed (RFC 9447 §4, `ca`).
+    pub ca: bool,
+    /// Whether the account may lend the numbers on to customers of its own (RFC 9060 §4).
+    pub lend_on: bool,
+    /// The carrier's own order or contract.
+    pub reference: Option<String>,
+    pub window: Window,
+    pub belief: Belief,
+}
+
+/// The loan that another one is cut from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutFrom {
+    /// The delegation; it holds all numbers of what is cut from it.
+    pub parent: Uuid,
+    /// The reseller who was lent that one, and lends this one.
+    pub lender: AccountId,
+    /// Whether the lender may still get tokens for the numbers itself.
+    pub lender_keeps: bool,
+}
+
+/// Numbers without authority now, though an allocation holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    pub row: RowRef,
+    pub numbers: NumberRange,
+    pub reason: Reason,
+    pub window: Window,
+    pub belief: Belief,
+}
+
+/// What every row of the inventory has: numbers, and when it holds for them.
+pub trait Held {
+    /// The row and its version.
+    fn row(&self) -> RowRef;
+    /// The numbers it speaks of.
+    fn numbers(&self) -> NumberRange;
+    /// When it holds.
+    fn window(&self) -> Window;
+}
+
+/// A row of which versions are kept: it is superseded, never edited.
+pub trait Versioned: Held + Sized {
+    /// When this version was believed.
+    fn belief(&self) -> Belief;
+
+    /// The version that takes the place of this one from `now` on, with another window; or, without one, this version as
+    /// nothing that holds any more.
+    #[must_use]
+    fn next_version(&self, window: Option<Window>, now: Time) -> Self;
+}
+
+macro_rules! held {
+    ($($row:ty),+) => {$(
+        impl Held for $row {
+            fn row(&self) -> RowRef {
+                self.row
+            }
+            fn numbers(&self) -> NumberRange {
+                self.numbers
+            }
+            fn window(&self) -> Window {
+                self.window
+            }
+        }
+
+        impl Versioned for $row {
+            fn belief(&self) -> Belief {
+                self.belief
+            }
+            fn next_version(&self, window: Option<Window>, now: Time) -> Self {
+                let mut next = self.clone();
+                match window {
+                    Some(window) => {
+                        next.row.version = next.row.version.saturating_add(1);
+                        next.window = window;
+                        next.belief = Belief { recorded_at: now, superseded_at: None };
+                    }
+                    None => next.belief.superseded_at = Some(now),
+                }
+                next
+            }
+        }
+    )+};
+}
+
+held!(Allocation, Delegation, Exclusion);

@@ -1,0 +1,74 @@
+//! Validity windows: half-open, `[from, until)`, to the second.
+
+use thiserror::Error;
+
+use crate::domain::clock::{Time, rfc3339};
+
+/// Why two instants are not a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the window ends at {}, not after it starts at {}", rfc3339(.until), rfc3339(.from))]
+pub struct WindowError {
+    from: Time,
+    until: Time,
+}
+
+/// When something holds: from an instant on, until just before another, or without a known end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    from: Time,
+    until: Option<Time>,
+}
+
+impl Window {
+    /// The window `[from, until)`; without a known end when `until` is `None`.
+    ///
+    /// # Errors
+    /// [`WindowError`] if it would end before, or just when, it starts.
+    pub fn new(from: Time, until: Option<Time>) -> Result<Self, WindowError> {
+        match until {
+            Some(until) if until <= from => Err(WindowError { from, until }),
+            _ => Ok(Self { from, until }),
+        }
+    }
+
+    /// The first instant at which it holds.
+    #[must_use]
+    pub const fn from(self) -> Time {
+        self.from
+    }
+
+    /// The first instant at which it no longer holds, if one is known.
+    #[must_use]
+    pub const fn until(self) -> Option<Time> {
+        self.until
+    }
+
+    /// Whether it holds at `time`.
+    #[must_use]
+    pub fn contains(self, time: Time) -> bool {
+        self.from <= time && self.until.is_none_or(|until| time < until)
+    }
+
+    /// When both hold, if they ever do.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        let until = match (self.until, other.until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (until, None) | (None, until) => until,
+        };
+        Self::new(self.from.max(other.from), until).ok()
+    }
+
+    /// Whether all of `other` lies in this window.
+    #[must_use]
+    pub fn encloses(self, other: Self) -> bool {
+        self.intersection(other) == Some(other)
+    }
+
+    /// Whether there is an instant at which both hold.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.until.is_none_or(|until| other.from < until)
+            && other.until.is_none_or(|until| self.from < until)
+    }
+}

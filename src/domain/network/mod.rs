@@ -1,0 +1,5 @@
+//! IP networks, trusted proxies, and which addresses are public.
+
+pub mod cidr;
+pub mod public_address;
+pub mod trusted_proxy;

@@ -1,0 +1,86 @@
+//! Proxies that stand in front of the service: where they are, and how they tell of those behind them.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::cidr::{Network, NetworkError};
+
+/// Where proxies are: one address, or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProxyAddress(Network);
+
+impl ProxyAddress {
+    /// Whether an address is that of such a proxy.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(address)
+    }
+}
+
+impl FromStr for ProxyAddress {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(one)) => format!("{one}/32").parse().map(Self),
+            Ok(IpAddr::V6(one)) => format!("{one}/128").parse().map(Self),
+            Err(_) => text.parse().map(Self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ProxyAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The header field in which a proxy says whose request it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressHeader {
+    /// RFC 7239.
+    Forwarded,
+    XForwardedFor,
+}
+
+/// How a proxy writes a client certificate into a header field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateEncoding {
+    /// RFC 9440: `:`, the DER in base64, `:`.
+    #[default]
+    Rfc9440,
+    /// PEM, URL-encoded, as `$ssl_client_escaped_cert` of nginx is.
+    EscapedPem,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_has_one_address_or_those_of_a_network() {
+        for (text, inside, outside) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "::ffff:192.0.2.8"),
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("::1", "::1", "::2"),
+        ] {
+            let proxy: ProxyAddress = text.parse().expect(text);
+            let contains = |address: &str| proxy.contains(address.parse().expect("one"));
+            assert!(contains(inside), "{text} {inside}");
+            assert!(!contains(outside), "{text} {outside}");
+        }
+        let wrong = |text: &str| text.parse::<ProxyAddress>().expect_err(text);
+        for text in ["", "localhost", "192.0.2", "192.0.2.0/"] {
+            assert_eq!(wrong(text), NetworkError::Syntax, "{text}");
+        }
+        for text in ["::ffff:192.0.2.7", "::ffff:192.0.2.0/120"] {
+            assert_eq!(wrong(text), NetworkError::Mapped, "{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Telephone numbers as intervals: numbers, ranges, blocks and service provider codes.
+
+pub mod block;
+pub mod number;
+pub mod range_index;
+pub mod range_set;
+pub mod spc;

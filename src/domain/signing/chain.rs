@@ -1,0 +1,242 @@
+//! Which certificate chain signs, at any instant: what the replicas have agreed on, and the rule that chooses from it.
+//!
+//! Each replica computes the answer from the same rows and the same second, so that none has to ask another.
+
+use crate::domain::clock::Time;
+use crate::domain::decision::denial::Denial;
+use crate::domain::numbers::spc::Spc;
+
+/// A certificate chain that the replicas publish, and when it signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningChain {
+    /// SHA-256 of the published bytes, in hex, as `x5u` names it.
+    pub name: String,
+    /// The codes that its certificate names, in the order of the certificate.
+    pub spcs: Vec<Spc>,
+    /// What is published: PEM, leaf first.
+    pub pem: String,
+    /// From when on all of its certificates are valid.
+    pub not_before: Time,
+    /// The last second at which all of them are.
+    pub not_after: Time,
+    pub published_at: Time,
+    /// From when on it signs, unless a later one does. After `published_at`, so that every replica knows it by then.
+    pub active_from: Time,
+    /// From when on it is not published any more; no replica begins to sign with it once this is set.
+    pub retired_at: Option<Time>,
+    /// The last state that the audit trail tells of.
+    pub noted: ChainState,
+}
+
+/// Where a chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChainState {
+    /// Whoever looks for it finds it, and nothing is signed with it yet.
+    Published,
+    /// Signs.
+    Active,
+    /// Signs no more; published until the last token that it signed has expired.
+    Retiring,
+    /// Not published any more.
+    Retired,
+}
+
+impl ChainState {
+    /// All states, in the order of a chain's life.
+    pub const ALL: [Self; 4] = [Self::Published, Self::Active, Self::Retiring, Self::Retired];
+
+    /// The word of the API and of the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// The state of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl SigningChain {
+    /// Whether all of its certificates are valid at `at`.
+    #[must_use]
+    pub fn in_force(&self, at: Time) -> bool {
+        (self.not_before..=self.not_after).contains(&at)
+    }
+
+    /// Where it stands among all chains.
+    #[must_use]
+    pub fn state(&self, all: &[Self], at: Time) -> ChainState {
+        if self.retired_at.is_some_and(|retired| retired <= at) {
+            return ChainState::Retired;
+        }
+        if self.active_from > at {
+            return ChainState::Published;
+        }
+        let signs = |spc: &Spc| active(all, spc, at).is_some_and(|active| active.name == self.name);
+        if self.spcs.iter().any(signs) {
+            ChainState::Active
+        } else {
+            ChainState::Retiring
+        }
+    }
+}
+
+/// The chain that signs for a code at an instant, as far as the agreement goes.
+#[must_use]
+pub fn active<'a>(all: &'a [SigningChain], spc: &Spc, at: Time) -> Option<&'a SigningChain> {
+    all.iter()
+        .filter(|chain| chain.spcs.contains(spc) && chain.retired_at.is_none())
+        .filter(|chain| chain.active_from <= at && chain.in_force(at))
+        .max_by(|a, b| rank(a).cmp(&rank(b)))
+}
+
+/// The newest; of two that began together, the one whose certificates are younger.
+fn rank(chain: &SigningChain) -> (Time, Time, &str) {
+    (chain.active_from, chain.not_before, &chain.name)
+}
+
+/// A chain that this process could sign with, for one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub spc: Spc,
+    /// The chain's name.
+    pub chain: String,
+    pub active_from: Time,
+    pub not_before: Time,
+    /// The last second at which the chain is valid: no token's `exp` is later.
+    pub ends: Time,
+}
+
+impl Candidate {
+    /// One for each code of a chain.
+    pub fn of(chain: &SigningChain) -> impl Iterator<Item = Self> {
+        chain.spcs.iter().map(|spc| Self {
+            spc: spc.clone(),
+            chain: chain.name.clone(),
+            active_from: chain.active_from,
+            not_before: chain.not_before,
+            ends: chain.not_after,
+        })
+    }
+}
+
+/// Chooses what signs for a code now: by the rule of [`active`], among the chains that this process has a key for. A
+/// replica whose key is late goes on with the chain before, which is valid and published for as long as it is listed.
+#[must_use]
+pub fn choose<'a>(candidates: &'a [Candidate], spc: &Spc, now: Time) -> Option<&'a Candidate> {
+    candidates
+        .iter()
+        .filter(|one| one.spc == *spc && one.active_from <= now)
+        .filter(|one| (one.not_before..=one.ends).contains(&now))
+        .max_by(|a, b| {
+            let rank = |one: &'a Candidate| (one.active_from, one.not_before, &one.chain);
+            rank(a).cmp(&rank(b))
+        })
+}
+
+/// Chooses what signs what is about none of the codes: the chain of the first code that has one in force.
+///
+/// # Errors
+/// [`Denial::NoCertificate`] if there is none.
+pub fn choose_any<'a>(
+    candidates: &'a [Candidate],
+    spcs: &[Spc],
+    now: Time,
+) -> Result<&'a Candidate, Denial> {
+    let none = || match spcs.first() {
+        Some(first) => Denial::NoCertificate(first.clone()),
+        // A service that signs has a code.
+        None => Denial::SeveralSpcs(Vec::new()),
+    };
+    let mut chosen = spcs.iter().filter_map(|spc| choose(candidates, spc, now));
+    chosen.next().ok_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::from_unix;
+
+    fn chain(name: &str, spcs: &[&str], active_from: i64, not_after: i64) -> SigningChain {
+        SigningChain {
+            name: name.to_owned(),
+            spcs: spcs
+                .iter()
+                .map(|spc| spc.parse().expect("a code"))
+                .collect(),
+            pem: String::new(),
+            not_before: from_unix(0),
+            not_after: from_unix(not_after),
+            published_at: from_unix(active_from - 10),
+            active_from: from_unix(active_from),
+            retired_at: None,
+            noted: ChainState::Published,
+        }
+    }
+
+    fn states(all: &[SigningChain], at: i64) -> Vec<ChainState> {
+        all.iter()
+            .map(|chain| chain.state(all, from_unix(at)))
+            .collect()
+    }
+
+    #[test]
+    fn the_newest_that_is_in_force_signs() {
+        use ChainState::{Active, Published, Retired, Retiring};
+        let mut all = [
+            chain("a", &["1234"], 100, 1_000),
+            chain("b", &["1234", "5678"], 200, 500),
+            chain("c", &["5678"], 300, 1_000),
+        ];
+        assert_eq!(states(&all, 99), [Published, Published, Published]);
+        assert_eq!(states(&all, 199), [Active, Published, Published]);
+        assert_eq!(states(&all, 200), [Retiring, Active, Published]);
+        // One of its codes is enough.
+        assert_eq!(states(&all, 300), [Retiring, Active, Active]);
+        assert_eq!(states(&all, 500), [Retiring, Active, Active]);
+        // An expired chain signs nothing: the one before it does again.
+        assert_eq!(states(&all, 501), [Active, Retiring, Active]);
+        all[0].retired_at = Some(from_unix(600));
+        assert_eq!(states(&all, 599), [Retiring, Retiring, Active]);
+        assert_eq!(states(&all, 600), [Retired, Retiring, Active]);
+        let spc = "1234".parse().expect("a code");
+        assert_eq!(
+            active(&all, &spc, from_unix(599)),
+            None,
+            "none begins to use it"
+        );
+    }
+
+    #[test]
+    fn a_replica_without_the_newest_key_stays_with_the_one_before() {
+        let all = [
+            chain("a", &["1234"], 100, 1_000),
+            chain("b", &["1234"], 200, 1_000),
+        ];
+        let candidates: Vec<_> = all.iter().flat_map(Candidate::of).collect();
+        let spc = "1234".parse().expect("a code");
+        let chosen = |candidates: &[Candidate], at| {
+            choose(candidates, &spc, from_unix(at)).map(|one| one.chain.clone())
+        };
+        assert_eq!(chosen(&candidates, 99), None);
+        assert_eq!(chosen(&candidates, 199).as_deref(), Some("a"));
+        assert_eq!(chosen(&candidates, 200).as_deref(), Some("b"));
+        assert_eq!(chosen(&candidates[..1], 200).as_deref(), Some("a"));
+        assert_eq!(chosen(&candidates, 1_001), None);
+        assert_eq!(
+            choose(
+                &candidates,
+                &"1235".parse().expect("a code"),
+                from_unix(200)
+            ),
+            None
+        );
+    }
+}

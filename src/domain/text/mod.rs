@@ -1,0 +1,5 @@
+//! Reading untrusted text strictly, and showing it safely.
+
+pub mod printable;
+pub mod strict_encoding;
+pub mod strict_json;

@@ -1,0 +1,195 @@
+//! Fingerprints of ACME account keys (RFC 9448 §5.4): `SHA256 56:3E:CF:...`.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::domain::text::strict_json;
+
+/// Why a text is not a fingerprint, or why a key has none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FingerprintError {
+    #[error("a fingerprint is `SHA256 ` and 32 bytes in upper-case hex, separated by `:`")]
+    Grammar,
+    #[error("not a JWK: {0}")]
+    Json(String),
+    #[error("a JWK has a member `{0}`, a base64url text")]
+    Member(&'static str),
+    #[error("only keys of type EC, RSA and OKP have a thumbprint here")]
+    KeyType,
+}
+
+/// The SHA-256 fingerprint that binds a token to an ACME account key. The authority copies what it was given
+/// (RFC 9447 §3.3: it has no duty to verify it); the CA compares it with the account's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The RFC 7638 thumbprint (SHA-256) of a JWK, the reading of RFC 9448 §5.4 and RFC 8555 §8.1.
+    ///
+    /// # Errors
+    /// [`FingerprintError`] if the text is no JWK, or one without the members that RFC 7638 §3.2 requires.
+    pub fn of_jwk(jwk: &str) -> Result<Self, FingerprintError> {
+        let jwk = strict_json::from_slice(jwk.as_bytes())
+            .map_err(|e| FingerprintError::Json(e.to_string()))?;
+        Self::of_members(jwk.as_object().unwrap_or(&Map::new()))
+    }
+
+    /// The same of the members of a JWK. What else is in it, and whether it is a key at all, is not looked at.
+    pub(in crate::domain) fn of_members(
+        jwk: &Map<String, Value>,
+    ) -> Result<Self, FingerprintError> {
+        // RFC 7638 §3.2: the required members alone, in lexicographic order.
+        let required: &[&'static str] = match jwk.get("kty").and_then(Value::as_str) {
+            Some("EC") => &["crv", "kty", "x", "y"],
+            Some("OKP") => &["crv", "kty", "x"],
+            Some("RSA") => &["e", "kty", "n"],
+            _ => return Err(FingerprintError::KeyType),
+        };
+        let mut canonical = String::new();
+        for (name, separator) in required
+            .iter()
+            .zip(std::iter::once('{').chain(std::iter::repeat(',')))
+        {
+            let value = jwk.get(*name).and_then(Value::as_str);
+            // Nothing that would need escaping in JSON, so the canonical form is the plain one.
+            let value = value
+                .filter(|v| {
+                    !v.is_empty()
+                        && v.bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+                })
+                .ok_or(FingerprintError::Member(name))?;
+            let _ = write!(canonical, "{separator}\"{name}\":\"{value}\"");
+        }
+        canonical.push('}');
+        Ok(Self(Sha256::digest(canonical).into()))
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A fingerprint as a client wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedFingerprint {
+    fingerprint: Fingerprint,
+    canonical: bool,
+}
+
+impl AskedFingerprint {
+    /// The fingerprint, which has one canonical form.
+    #[must_use]
+    pub const fn get(self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether a strict account could have written it.
+    ///
+    /// # Errors
+    /// [`FingerprintError`] if it was not in the canonical form.
+    pub const fn is_strict(self) -> Result<(), FingerprintError> {
+        if self.canonical {
+            Ok(())
+        } else {
+            Err(FingerprintError::Grammar)
+        }
+    }
+}
+
+impl From<Fingerprint> for AskedFingerprint {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self {
+            fingerprint,
+            canonical: true,
+        }
+    }
+}
+
+/// The canonical form, or the same with lower-case hex in it.
+impl FromStr for AskedFingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let canonical = match text.split_once(' ') {
+            Some((name, hex)) => format!("{name} {}", hex.to_ascii_uppercase()),
+            None => text.to_owned(),
+        };
+        Ok(Self {
+            fingerprint: canonical.parse()?,
+            canonical: canonical == text,
+        })
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SHA256")?;
+        for (byte, separator) in self
+            .0
+            .iter()
+            .zip(std::iter::once(' ').chain(std::iter::repeat(':')))
+        {
+            write!(f, "{separator}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$`, so that what is written back is what was read.
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = text
+            .strip_prefix("SHA256 ")
+            .ok_or(FingerprintError::Grammar)?;
+        let nibble = |b: u8| match b {
+            b'0'..=b'9' => Some(b - b'0'),
+            b'A'..=b'F' => Some(b - b'A' + 10),
+            _ => None,
+        };
+        let mut digest = [0; 32];
+        let mut pairs = hex.split(':');
+        for byte in &mut digest {
+            *byte = match pairs.next().map(str::as_bytes) {
+                Some([high, low]) => nibble(*high)
+                    .zip(nibble(*low))
+                    .map(|(high, low)| high << 4 | low)
+                    .ok_or(FingerprintError::Grammar)?,
+                _ => return Err(FingerprintError::Grammar),
+            };
+        }
+        match pairs.next() {
+            None => Ok(Self(digest)),
+            Some(_) => Err(FingerprintError::Grammar),
+        }
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,133 @@
+//! The TNAuthList of RFC 8226 §9 and its strict DER, in both directions.
+//!
+//! ```asn1
+//! TNAuthorizationList ::= SEQUENCE SIZE (1..MAX) OF TNEntry       -- EXPLICIT TAGS
+//! TNEntry ::= CHOICE { spc [0] ServiceProviderCode, range [1] TelephoneNumberRange, one [2] TelephoneNumber }
+//! ServiceProviderCode  ::= IA5String
+//! TelephoneNumberRange ::= SEQUENCE { start TelephoneNumber, count INTEGER (2..MAX), ... }
+//! TelephoneNumber ::= IA5String (SIZE (1..15)) (FROM ("0123456789#*"))
+//! ```
+//! A CA compares `tkvalue` with the ACME identifier byte by byte (RFC 9448 §6), so a list keeps the bytes that it was
+//! read from, its order included, and two spellings of one list are never both accepted.
+
+mod der;
+mod entry;
+mod error;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+use crate::domain::numbers::number::NumberRange;
+use crate::domain::numbers::spc::Spc;
+use crate::domain::text::strict_encoding::{EncodingError, Spelling};
+use error::Reason;
+
+pub use entry::{TelephoneNumber, TelephoneNumberRange, TnEntry};
+pub use error::TnAuthListError;
+
+/// A list of at least one entry, with the exact bytes of its DER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TnAuthList {
+    der: Vec<u8>,
+    entries: Vec<TnEntry>,
+}
+
+impl TnAuthList {
+    /// Reads DER, strictly: exactly what RFC 8226 allows, in its only DER spelling.
+    ///
+    /// # Errors
+    /// [`TnAuthListError`] names the entry and what is wrong with it.
+    pub fn from_der(der: &[u8]) -> Result<Self, TnAuthListError> {
+        if der.is_empty() {
+            return Err(EncodingError::Nothing.into());
+        }
+        let entries = der::read_list(der)?;
+        if entries.is_empty() {
+            return Err(Reason::EmptyList.into());
+        }
+        Ok(Self {
+            der: der.to_vec(),
+            entries,
+        })
+    }
+
+    /// Reads a `tkvalue`: base64url without padding (RFC 7515 §2, RFC 9448 §3) of the DER.
+    ///
+    /// # Errors
+    /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
+    pub fn from_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
+        Self::from_der(&Spelling::Url.decode(text)?)
+    }
+
+    /// Reads the legacy spelling that some older authorities use: padded standard base64.
+    ///
+    /// # Errors
+    /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
+    pub fn from_legacy_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
+        Self::from_der(&Spelling::Padded.decode(text)?)
+    }
+
+    /// Makes the list of these entries, in this order.
+    ///
+    /// # Errors
+    /// [`TnAuthListError`] if there is none.
+    pub fn from_entries(entries: Vec<TnEntry>) -> Result<Self, TnAuthListError> {
+        if entries.is_empty() {
+            return Err(Reason::EmptyList.into());
+        }
+        let der = der::write_list(&entries).map_err(EncodingError::from)?;
+        Ok(Self { der, entries })
+    }
+
+    /// The entries, in the order of the list.
+    #[must_use]
+    pub fn entries(&self) -> &[TnEntry] {
+        &self.entries
+    }
+
+    /// The DER, byte for byte what was read.
+    #[must_use]
+    pub fn as_der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The `tkvalue`: base64url of the DER, without padding.
+    #[must_use]
+    pub fn to_tkvalue(&self) -> String {
+        Spelling::Url.encode(&self.der)
+    }
+
+    /// The numbers that the entries name, in their order; an `spc` entry names none by itself.
+    ///
+    /// # Errors
+    /// [`TnAuthListError`] if an entry is no E.164 number: one with `#` or `*`, or with a leading 0 (RFC 8224 §8.3).
+    pub fn numbers(&self) -> Result<Vec<NumberRange>, TnAuthListError> {
+        let numbered = self.entries.iter().zip(1..);
+        numbered
+            .filter_map(|(entry, number)| {
+                let range = entry.numbers()?;
+                Some(range.map_err(|reason| TnAuthListError {
+                    entry: Some(number),
+                    reason,
+                }))
+            })
+            .collect()
+    }
+
+    /// The service provider codes that the entries name, in their order.
+    pub fn spcs(&self) -> impl Iterator<Item = &Spc> {
+        self.entries.iter().filter_map(|entry| match entry {
+            TnEntry::Spc(spc) => Some(spc),
+            TnEntry::Range(_) | TnEntry::One(_) => None,
+        })
+    }
+}
+
+/// `{"entries":[{"spc":..},{"range":{"start":..,"count":..}},{"one":..}]}`
+impl Serialize for TnAuthList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(1))?;
+        object.serialize_entry("entries", &self.entries)?;
+        object.end()
+    }
+}

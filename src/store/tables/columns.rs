@@ -1,0 +1,34 @@
+//! What several tables have in common: how numbers, times and versions stand in columns.
+
+use uuid::Uuid;
+
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::inventory::{Belief, RowRef};
+use crate::domain::{NumberRange, Tn, Window};
+use crate::store::error::StoreError;
+
+pub(in crate::store) fn row_ref(id: &str, version: i32) -> Result<RowRef, StoreError> {
+    let id = Uuid::parse_str(id).map_err(StoreError::corrupt)?;
+    Ok(RowRef { id, version })
+}
+
+pub(in crate::store) fn numbers(first: i64, last: i64) -> Result<NumberRange, StoreError> {
+    Tn::from_position(first)
+        .and_then(|first| NumberRange::between(first, Tn::from_position(last)?))
+        .map_err(StoreError::corrupt)
+}
+
+pub(in crate::store) fn window(from: i64, until: Option<i64>) -> Result<Window, StoreError> {
+    Window::new(from_unix(from), until.map(from_unix)).map_err(StoreError::corrupt)
+}
+
+pub(in crate::store) fn belief(recorded_at: i64, superseded_at: Option<i64>) -> Belief {
+    Belief {
+        recorded_at: from_unix(recorded_at),
+        superseded_at: superseded_at.map(from_unix),
+    }
+}
+
+pub(in crate::store) fn seconds(time: Option<Time>) -> Option<i64> {
+    time.map(|time| time.timestamp())
+}

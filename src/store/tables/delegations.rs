@@ -1,0 +1,199 @@
+//! Delegations: what an account may get tokens for.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::columns;
+use super::overlap::{Probes, Touching, Versions};
+use super::versioned::{ROWS_PER_INSERT, versioned_table};
+use crate::domain::clock::Time;
+use crate::domain::inventory::{CutFrom, Delegation};
+use crate::domain::{AccountId, NumberRange};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::delegations;
+use crate::store::tx::Tx;
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = delegations)]
+pub(in crate::store) struct Row {
+    id: String,
+    version: i32,
+    account_id: String,
+    parent_id: Option<String>,
+    lender_id: Option<String>,
+    first_position: i64,
+    last_position: i64,
+    span: i64,
+    ca: bool,
+    lend_on: bool,
+    lender_keeps: bool,
+    reference: Option<String>,
+    valid_from: i64,
+    valid_until: Option<i64>,
+    recorded_at: i64,
+    superseded_at: Option<i64>,
+}
+
+impl Row {
+    /// Whether this account may have customers of its own who were lent some of the numbers.
+    pub(in crate::store) fn may_be_lent_on_by(&self, account: &AccountId) -> bool {
+        self.lend_on && self.account_id == account.as_str()
+    }
+}
+
+impl From<&Delegation> for Row {
+    fn from(delegation: &Delegation) -> Self {
+        let cut_from = delegation.cut_from.as_ref();
+        Self {
+            id: delegation.row.id.to_string(),
+            version: delegation.row.version,
+            account_id: delegation.account.to_string(),
+            parent_id: cut_from.map(|from| from.parent.to_string()),
+            lender_id: cut_from.map(|from| from.lender.to_string()),
+            first_position: delegation.numbers.first().position(),
+            last_position: delegation.numbers.last().position(),
+            span: delegation.numbers.span(),
+            ca: delegation.ca,
+            lend_on: delegation.lend_on,
+            lender_keeps: cut_from.is_some_and(|from| from.lender_keeps),
+            reference: delegation.reference.clone(),
+            valid_from: delegation.window.from().timestamp(),
+            valid_until: columns::seconds(delegation.window.until()),
+            recorded_at: delegation.belief.recorded_at.timestamp(),
+            superseded_at: columns::seconds(delegation.belief.superseded_at),
+        }
+    }
+}
+
+impl TryFrom<Row> for Delegation {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let cut_from = row.parent_id.as_deref().zip(row.lender_id.as_deref());
+        let cut_from = cut_from.map(|(parent, lender)| {
+            Ok::<_, StoreError>(CutFrom {
+                parent: Uuid::parse_str(parent).map_err(StoreError::corrupt)?,
+                lender: lender.parse().map_err(StoreError::corrupt)?,
+                lender_keeps: row.lender_keeps,
+            })
+        });
+        Ok(Self {
+            row: columns::row_ref(&row.id, row.version)?,
+            account: row.account_id.parse().map_err(StoreError::corrupt)?,
+            cut_from: cut_from.transpose()?,
+            numbers: columns::numbers(row.first_position, row.last_position)?,
+            ca: row.ca,
+            lend_on: row.lend_on,
+            reference: row.reference,
+            window: columns::window(row.valid_from, row.valid_until)?,
+            belief: columns::belief(row.recorded_at, row.superseded_at),
+        })
+    }
+}
+
+versioned_table! {
+    table: delegations, name: "delegations", domain: Delegation,
+    insert: insert_delegations, find: delegation, list: list_delegations, supersede: supersede_delegation,
+    touching: delegations_touching,
+}
+
+impl Tx<'_> {
+    /// Whom each of these loans was made to, which is the same in all versions.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn accounts_of_delegations(
+        &mut self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, AccountId>, StoreError> {
+        let mut accounts = HashMap::new();
+        for chunk in ids.chunks(super::imports::IDS_PER_STATEMENT) {
+            let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
+            let rows = self.run(|connection| {
+                on_either!(connection, c => delegations::table
+                    .filter(delegations::id.eq_any(&ids))
+                    .filter(delegations::version.eq(1))
+                    .select((delegations::id, delegations::account_id))
+                    .load::<(String, String)>(c))
+            })?;
+            for (id, account) in rows {
+                let id = Uuid::parse_str(&id).map_err(StoreError::corrupt)?;
+                accounts.insert(id, account.parse().map_err(StoreError::corrupt)?);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// The loans of one lender, the one that lent `beside`, that touch these numbers: its siblings.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn delegations_beside(
+        &mut self,
+        beside: &Delegation,
+        versions: Versions,
+        limit: usize,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        let parent = beside.cut_from.as_ref().map(|from| from.parent);
+        let query = Touching::<delegations::table>::new(
+            "delegations",
+            Probes::of(&[beside.numbers]),
+            versions,
+            limit,
+        )
+        .cut_from(parent);
+        let found =
+            self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
+        found.into_iter().map(|(_, row)| row.try_into()).collect()
+    }
+
+    /// The newest versions of all that is cut from these delegations, one step down.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn delegations_cut_from(
+        &mut self,
+        parents: &[Uuid],
+    ) -> Result<Vec<Delegation>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in parents.chunks(ROWS_PER_INSERT) {
+            let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
+            let rows = self.run(|connection| {
+                on_either!(connection, c => delegations::table
+                    .filter(delegations::superseded_at.is_null())
+                    .filter(delegations::parent_id.is_not_null())
+                    .filter(delegations::parent_id.eq_any(&ids))
+                    .load::<Row>(c))
+            })?;
+            for row in rows {
+                found.push(row.try_into()?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A page of what one account was lent: the newest version of each delegation, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_delegations_of(
+        &mut self,
+        account: &AccountId,
+        page: &Page,
+    ) -> Result<PageOf<Delegation>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => delegations::table
+                .filter(delegations::superseded_at.is_null())
+                .filter(delegations::account_id.eq(account.as_str()))
+                .filter(delegations::id.gt(page.after()))
+                .order(delegations::id)
+                .limit(page.fetch())
+                .load::<Row>(c))
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+}

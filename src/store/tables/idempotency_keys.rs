@@ -1,0 +1,307 @@
+//! Requests that may come again: each key of a tenant has one row, and one request at a time holds it.
+//!
+//! Whoever holds a key may answer, and nobody else: the answer is written only while the holder is the same. A holder that
+//! is not heard of until its lease is over is taken for gone, and the next request with the key takes its place. What it
+//! finds then is the grant that was recorded, if there is one. So there is one grant for a key, whoever crashes when.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use crate::domain::clock::Time;
+use crate::domain::issuance::{KeyStatus, KeyedRequest, Replay};
+use crate::domain::tokens::grant::Jti;
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::error::StoreError;
+use crate::store::schema::idempotency_keys as keys;
+use crate::store::tx::Tx;
+
+/// A key that is taken, with what is known already.
+pub(in crate::store) struct Claim<'a> {
+    pub(in crate::store) keyed: &'a KeyedRequest,
+    pub(in crate::store) status: &'a KeyStatus,
+    pub(in crate::store) jti: Option<&'a Jti>,
+    pub(in crate::store) answer: Option<&'a [u8]>,
+}
+
+#[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = keys, treat_none_as_null = true)]
+struct Row {
+    name: String,
+    request: String,
+    holder: String,
+    jti: Option<String>,
+    answer: Option<Vec<u8>>,
+    lease_until: i64,
+    keep_until: i64,
+}
+
+impl From<&Claim<'_>> for Row {
+    fn from(claim: &Claim<'_>) -> Self {
+        let keyed = claim.keyed;
+        Self {
+            name: keyed.name.clone(),
+            request: keyed.request.clone(),
+            holder: keyed.holder.to_string(),
+            jti: claim.jti.map(ToString::to_string),
+            answer: claim.answer.map(<[u8]>::to_vec),
+            lease_until: keyed.lease_until.timestamp(),
+            keep_until: keyed.keep_until.timestamp(),
+        }
+    }
+}
+
+impl Row {
+    fn status_for(self, keyed: &KeyedRequest) -> KeyStatus {
+        let now = keyed.at.timestamp();
+        if self.keep_until <= now {
+            // Forgotten, though it still stands there.
+            return KeyStatus::Abandoned {
+                holder: self.holder,
+                jti: None,
+            };
+        }
+        if self.request != keyed.request {
+            return KeyStatus::Used(Replay::OtherRequest);
+        }
+        match self.answer {
+            Some(answer) => KeyStatus::Used(Replay::Answered(answer)),
+            None if self.lease_until > now && self.holder != keyed.holder.to_string() => {
+                KeyStatus::Used(Replay::InFlight)
+            }
+            None => KeyStatus::Abandoned {
+                holder: self.holder,
+                jti: self.jti.as_deref().map(Jti::from_text),
+            },
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// What is known of these requests, in their order: one query, and none if no request has a key. Of two with one key,
+    /// the second is told that the first is at work.
+    pub(in crate::store) fn key_statuses(
+        &mut self,
+        requests: &[Option<&KeyedRequest>],
+    ) -> Result<Vec<KeyStatus>, StoreError> {
+        let keyed = || requests.iter().filter_map(|keyed| *keyed);
+        let names: Vec<&str> = keyed().map(|keyed| keyed.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(vec![KeyStatus::New; requests.len()]);
+        }
+        let rows = self.run(|connection| rows_of(connection, &names))?;
+        let mut rows: HashMap<String, Row> = rows
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
+        let mut firsts: HashMap<&str, &KeyedRequest> = HashMap::new();
+        let mut statuses = Vec::with_capacity(requests.len());
+        for keyed in requests {
+            statuses.push(match *keyed {
+                None => KeyStatus::New,
+                Some(keyed) => match firsts.insert(&keyed.name, keyed) {
+                    None => rows
+                        .remove(&keyed.name)
+                        .map_or(KeyStatus::New, |row| row.status_for(keyed)),
+                    Some(first) if first.request == keyed.request => {
+                        KeyStatus::Used(Replay::InFlight)
+                    }
+                    Some(_) => KeyStatus::Used(Replay::OtherRequest),
+                },
+            });
+        }
+        Ok(statuses)
+    }
+
+    /// What is known of one request.
+    fn key_status(&mut self, keyed: &KeyedRequest) -> Result<KeyStatus, StoreError> {
+        let status = self.key_statuses(&[Some(keyed)])?.pop();
+        status.ok_or_else(|| StoreError::corrupt("a key was not looked up"))
+    }
+
+    /// Takes these keys: one statement for all that are new. Says for each whether it was to be had: another replica may
+    /// have taken it in the meantime.
+    pub(in crate::store) fn claim(
+        &mut self,
+        claims: &[Claim<'_>],
+    ) -> Result<Vec<bool>, StoreError> {
+        let mut rows: Vec<Row> = claims
+            .iter()
+            .filter(|claim| *claim.status == KeyStatus::New)
+            .map(Row::from)
+            .collect();
+        // In one order on all replicas, so that no two wait for each other.
+        rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut taken: Option<HashMap<String, String>> = None;
+        if !rows.is_empty() && self.run(|connection| insert(connection, &rows))? < rows.len() {
+            let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+            let now = self.run(|connection| rows_of(connection, &names))?;
+            taken = Some(now.into_iter().map(|row| (row.name, row.holder)).collect());
+        }
+        claims
+            .iter()
+            .map(|claim| match claim.status {
+                KeyStatus::Used(_) => Ok(false),
+                KeyStatus::New => Ok(taken.as_ref().is_none_or(|taken| {
+                    let holder = taken.get(&claim.keyed.name);
+                    holder.is_some_and(|holder| *holder == claim.keyed.holder.to_string())
+                })),
+                KeyStatus::Abandoned { holder, .. } => self.replace(holder, &claim.into()),
+            })
+            .collect()
+    }
+
+    /// Puts a row in the place of one that a holder has left. Says whether it was still there.
+    fn replace(&mut self, holder: &str, row: &Row) -> Result<bool, StoreError> {
+        let replaced = self.run(|connection| {
+            on_either!(connection, c => diesel::update(keys::table
+                .find(&row.name)
+                .filter(keys::holder.eq(holder)))
+                .set(row)
+                .execute(c))
+        })?;
+        Ok(replaced == 1)
+    }
+
+    /// What answers a request in place of doing it, if its key was used before.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn replay(&mut self, keyed: &KeyedRequest) -> Result<Option<Replay>, StoreError> {
+        Ok(match self.key_status(keyed)? {
+            KeyStatus::Used(replay) => Some(replay),
+            KeyStatus::New | KeyStatus::Abandoned { .. } => None,
+        })
+    }
+
+    /// Takes the key of a request that is done outside of this transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Replay`] if it is not to be done.
+    pub fn take_key(&mut self, keyed: &KeyedRequest) -> Result<(), StoreError> {
+        match self.key_status(keyed)? {
+            KeyStatus::Used(replay) => Err(replay.into()),
+            status @ (KeyStatus::New | KeyStatus::Abandoned { .. }) => {
+                take(self, keyed, &status, None)
+            }
+        }
+    }
+
+    /// Keeps the answer of a request that holds its key. Says whether it still does: if not, the answer must not be given.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it; then the answer must not be given either.
+    pub fn keep_answer(&mut self, keyed: &KeyedRequest, answer: &[u8]) -> Result<bool, StoreError> {
+        let kept = self.run(|connection| {
+            on_either!(connection, c => diesel::update(keys::table
+                .find(&keyed.name)
+                .filter(keys::holder.eq(keyed.holder.to_string()))
+                .filter(keys::answer.is_null()))
+                .set(keys::answer.eq(answer))
+                .execute(c))
+        })?;
+        Ok(kept == 1)
+    }
+
+    /// Lets go of a key without an answer, so that the next request with it need not wait. With `forget`, a key that no
+    /// grant was recorded for is free for any request.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn let_go_of_key(&mut self, keyed: &KeyedRequest, forget: bool) -> Result<(), StoreError> {
+        if forget {
+            self.run(|connection| {
+                on_either!(connection, c => diesel::delete(keys::table
+                    .find(&keyed.name)
+                    .filter(keys::holder.eq(keyed.holder.to_string()))
+                    .filter(keys::jti.is_null())
+                    .filter(keys::answer.is_null()))
+                    .execute(c))
+            })?;
+        }
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(keys::table
+                .find(&keyed.name)
+                .filter(keys::holder.eq(keyed.holder.to_string()))
+                .filter(keys::answer.is_null()))
+                .set(keys::lease_until.eq(keyed.at.timestamp()))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Forgets keys whose time is over, at most so many at once. Says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn forget_keys(&mut self, now: Time, most: u32) -> Result<usize, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => {
+                let over: Vec<String> = keys::table
+                    .filter(keys::keep_until.le(now.timestamp()))
+                    .order(keys::keep_until)
+                    .limit(most.into())
+                    .select(keys::name)
+                    .load(c)?;
+                diesel::delete(keys::table
+                    .filter(keys::name.eq_any(over))
+                    .filter(keys::keep_until.le(now.timestamp())))
+                    .execute(c)
+            })
+        })
+    }
+}
+
+/// Does a change and keeps what is made of its outcome. The outcome is an answer too if the change is refused; `work` undoes
+/// what it refuses itself, and may leave a record of that.
+pub(in crate::store) fn once<T, E: From<StoreError>>(
+    tx: &mut Tx<'_>,
+    keyed: &KeyedRequest,
+    work: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
+    seal: &mut impl FnMut(&Result<T, E>) -> Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Result<T, E>, StoreError> {
+    let status = tx.key_status(keyed)?;
+    if let KeyStatus::Used(replay) = status {
+        return Err(replay.into());
+    }
+    let outcome = work(tx);
+    let Some(answer) = seal(&outcome)? else {
+        return Ok(outcome);
+    };
+    take(tx, keyed, &status, Some(&answer))?;
+    Ok(outcome)
+}
+
+fn take(
+    tx: &mut Tx<'_>,
+    keyed: &KeyedRequest,
+    status: &KeyStatus,
+    answer: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let claim = Claim {
+        keyed,
+        status,
+        jti: None,
+        answer,
+    };
+    match tx.claim(&[claim])?.as_slice() {
+        [true] => Ok(()),
+        _ => Err(Replay::InFlight.into()),
+    }
+}
+
+fn rows_of(connection: &mut AnyConnection, names: &[&str]) -> QueryResult<Vec<Row>> {
+    on_either!(connection, c => keys::table.filter(keys::name.eq_any(names)).load::<Row>(c))
+}
+
+/// Writes rows. On PostgreSQL it waits for another replica that has just written one of them, and leaves that one out.
+/// SQLite has one writer, who has looked already.
+fn insert(connection: &mut AnyConnection, rows: &Vec<Row>) -> QueryResult<usize> {
+    match connection {
+        AnyConnection::Sqlite(c) => diesel::insert_into(keys::table).values(rows).execute(c),
+        AnyConnection::Postgres(c) => diesel::insert_into(keys::table)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .execute(c),
+    }
+}

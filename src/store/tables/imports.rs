@@ -1,0 +1,155 @@
+//! What an import asks that no single verb does: many rows at once, and sums.
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use uuid::Uuid;
+
+use super::columns;
+use super::grants;
+use super::overlap::{Probes, Touching, Versions};
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::inventory::{Allocation, Basis};
+use crate::domain::tokens::grant::{Grant, Jti};
+use crate::domain::{NumberRange, Spc};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{allocations, delegations, exclusions, grant_numbers};
+use crate::store::tx::Tx;
+
+/// How many ids one statement names.
+pub(in crate::store) const IDS_PER_STATEMENT: usize = 2_000;
+
+/// Ends the belief in many rows of a table of versions.
+macro_rules! supersede_many {
+    ($name:ident, $table:ident) => {
+        impl Tx<'_> {
+            /// Ends the belief in the newest versions of these rows. What takes their place is inserted.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot take it.
+            pub fn $name(&mut self, ids: &[Uuid], at: Time) -> Result<(), StoreError> {
+                for chunk in ids.chunks(IDS_PER_STATEMENT) {
+                    let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
+                    self.run(|connection| {
+                        on_either!(connection, c => diesel::update($table::table
+                            .filter($table::id.eq_any(&ids))
+                            .filter($table::superseded_at.is_null()))
+                            .set($table::superseded_at.eq(at.timestamp()))
+                            .execute(c))
+                    })?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+supersede_many!(supersede_allocations, allocations);
+supersede_many!(supersede_delegations, delegations);
+supersede_many!(supersede_exclusions, exclusions);
+
+/// A row of `grant_numbers`, in the order of its columns.
+type NumbersRow = (String, i32, i64, i64, i64, i64);
+
+/// Numbers of a grant that touch what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TouchedNumbers {
+    pub jti: Jti,
+    pub numbers: NumberRange,
+    /// Of the grant.
+    pub expires_at: Time,
+}
+
+impl Tx<'_> {
+    /// What a service provider code holds as a block or a code, now or later.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn blocks_of(&mut self, spc: &Spc, now: Time) -> Result<Vec<Allocation>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => allocations::table
+                .filter(allocations::superseded_at.is_null())
+                .filter(allocations::spc.eq(spc.as_str()))
+                .filter(allocations::basis.eq_any([Basis::Block.as_str(), Basis::Code.as_str()]))
+                .filter(allocations::valid_until.is_null().or(allocations::valid_until.gt(now.timestamp())))
+                .load::<super::allocations::Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// How many numbers a service provider code holds now, on whatever basis.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn numbers_held(&mut self, spc: &Spc, now: Time) -> Result<u64, StoreError> {
+        let held: i64 = self.run(|connection| {
+            on_either!(connection, c => allocations::table
+                .filter(allocations::superseded_at.is_null())
+                .filter(allocations::spc.eq(spc.as_str()))
+                .filter(allocations::valid_from.le(now.timestamp()))
+                .filter(allocations::valid_until.is_null().or(allocations::valid_until.gt(now.timestamp())))
+                .select(sql::<BigInt>(
+                    "CAST(COALESCE(SUM(last_position - first_position + 1), 0) AS BIGINT)",
+                ))
+                .first(c))
+        })?;
+        u64::try_from(held).map_err(StoreError::corrupt)
+    }
+
+    /// The grants that touch any of these numbers and whose tokens expire after an instant, withdrawn or not, each with the
+    /// numbers of its list that touch. At most `limit` of these are looked at; the second part of the answer says whether
+    /// there are more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn grants_touching(
+        &mut self,
+        numbers: &[NumberRange],
+        expiring_after: Time,
+        limit: usize,
+    ) -> Result<(Vec<TouchedNumbers>, bool), StoreError> {
+        let probes = Probes::of(numbers);
+        if probes.is_empty() {
+            return Ok((Vec::new(), false));
+        }
+        let query = Touching::<grant_numbers::table>::new(
+            "grant_numbers",
+            probes,
+            Versions::All,
+            limit.saturating_add(1),
+        )
+        .expiring_after(expiring_after);
+        let mut found =
+            self.run(|connection| on_either!(connection, c => query.load::<(i32, NumbersRow)>(c)))?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let found = found
+            .into_iter()
+            .map(|(_, (jti, _, first, last, _, expires))| {
+                Ok(TouchedNumbers {
+                    jti: Jti::from_text(&jti),
+                    numbers: columns::numbers(first, last)?,
+                    expires_at: from_unix(expires),
+                })
+            });
+        Ok((found.collect::<Result<_, StoreError>>()?, more))
+    }
+
+    /// These grants, in the order in which they were issued.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn grants_of(&mut self, ids: &[Jti]) -> Result<Vec<Grant>, StoreError> {
+        let mut all = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let ids: Vec<&str> = chunk.iter().map(Jti::as_str).collect();
+            let rows = self.run(|connection| grants::of_ids(connection, &ids))?;
+            for row in rows {
+                all.push(Grant::try_from(row)?);
+            }
+        }
+        all.sort_unstable_by(|a, b| a.jti.as_str().cmp(b.jti.as_str()));
+        Ok(all)
+    }
+}

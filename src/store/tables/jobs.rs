@@ -1,0 +1,269 @@
+//! Jobs: work that is answered later. A row follows its work; it is not part of the history of the inventory.
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::columns;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::jobs::{Failure, Job, JobState};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::jobs;
+use crate::store::tx::Tx;
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = jobs)]
+struct Row {
+    id: String,
+    state: String,
+    format: String,
+    ocns: String,
+    spc: Option<String>,
+    dry_run: bool,
+    confirm: bool,
+    caller: String,
+    request_id: String,
+    runner: String,
+    bytes_total: i64,
+    bytes_read: i64,
+    lines_read: i64,
+    result: Option<String>,
+    failure_code: Option<String>,
+    failure: Option<String>,
+    created_at: i64,
+    started_at: Option<i64>,
+    heartbeat_at: i64,
+    finished_at: Option<i64>,
+}
+
+impl From<&Job> for Row {
+    fn from(job: &Job) -> Self {
+        Self {
+            id: job.id.to_string(),
+            state: job.state.as_str().to_owned(),
+            format: job.format.clone(),
+            ocns: job.ocns.join(","),
+            spc: job.spc.as_ref().map(ToString::to_string),
+            dry_run: job.dry_run,
+            confirm: job.confirm,
+            caller: job.caller.clone(),
+            request_id: job.request_id.to_string(),
+            runner: job.runner.to_string(),
+            bytes_total: amount(job.bytes_total),
+            bytes_read: amount(job.bytes_read),
+            lines_read: amount(job.lines_read),
+            result: job.result.as_ref().map(ToString::to_string),
+            failure_code: job.failure.as_ref().map(|failure| failure.code.clone()),
+            failure: job.failure.as_ref().map(|failure| failure.detail.clone()),
+            created_at: job.created_at.timestamp(),
+            started_at: columns::seconds(job.started_at),
+            heartbeat_at: job.heartbeat_at.timestamp(),
+            finished_at: columns::seconds(job.finished_at),
+        }
+    }
+}
+
+impl TryFrom<Row> for Job {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let uuid = |text: &str| Uuid::parse_str(text).map_err(StoreError::corrupt);
+        let amount = |value: i64| u64::try_from(value).map_err(StoreError::corrupt);
+        let ocns = row.ocns.split(',').filter(|ocn| !ocn.is_empty());
+        let spc = row.spc.as_deref().map(str::parse);
+        let result = row.result.as_deref().map(serde_json::from_str);
+        let failure = row.failure_code.map(|code| Failure {
+            code,
+            detail: row.failure.unwrap_or_default(),
+        });
+        Ok(Self {
+            id: uuid(&row.id)?,
+            state: row.state.parse().map_err(StoreError::corrupt)?,
+            format: row.format,
+            ocns: ocns.map(str::to_owned).collect(),
+            spc: spc.transpose().map_err(StoreError::corrupt)?,
+            dry_run: row.dry_run,
+            confirm: row.confirm,
+            caller: row.caller,
+            request_id: uuid(&row.request_id)?,
+            runner: uuid(&row.runner)?,
+            bytes_total: amount(row.bytes_total)?,
+            bytes_read: amount(row.bytes_read)?,
+            lines_read: amount(row.lines_read)?,
+            result: result.transpose().map_err(StoreError::corrupt)?,
+            failure,
+            created_at: from_unix(row.created_at),
+            started_at: row.started_at.map(from_unix),
+            heartbeat_at: from_unix(row.heartbeat_at),
+            finished_at: row.finished_at.map(from_unix),
+        })
+    }
+}
+
+impl Tx<'_> {
+    /// Writes a new job.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_job(&mut self, job: &Job) -> Result<(), StoreError> {
+        let row = Row::from(job);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(jobs::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn job(&mut self, id: Uuid) -> Result<Option<Job>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => jobs::table.find(id.to_string()).first::<Row>(c).optional())
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// A page of the jobs, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_jobs(&mut self, page: &Page) -> Result<PageOf<Job>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => jobs::table
+                .filter(jobs::id.gt(page.after()))
+                .order(jobs::id)
+                .limit(page.fetch())
+                .load::<Row>(c))
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+
+    /// Lets a queued job begin. Says whether it was still to be done.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn start_job(&mut self, id: Uuid, now: Time) -> Result<bool, StoreError> {
+        let started = self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table
+                .find(id.to_string())
+                .filter(jobs::state.eq(JobState::Queued.as_str())))
+                .set((
+                    jobs::state.eq(JobState::Running.as_str()),
+                    jobs::started_at.eq(now.timestamp()),
+                    jobs::heartbeat_at.eq(now.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(started == 1)
+    }
+
+    /// Says how far a job is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn job_is_at(&mut self, id: Uuid, bytes: u64, lines: u64) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table.find(id.to_string()))
+                .set((jobs::bytes_read.eq(amount(bytes)), jobs::lines_read.eq(amount(lines))))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Says that a process is alive, for all of its jobs that are not finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn jobs_are_alive(&mut self, runner: Uuid, now: Time) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table
+                .filter(jobs::finished_at.is_null())
+                .filter(jobs::runner.eq(runner.to_string())))
+                .set(jobs::heartbeat_at.eq(now.timestamp()))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Ends a job. Says whether it was still to be ended: one that was taken for lost is not.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn finish_job(
+        &mut self,
+        id: Uuid,
+        state: JobState,
+        result: Option<&serde_json::Value>,
+        failure: Option<&Failure>,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        let finished = self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table
+                .find(id.to_string())
+                .filter(jobs::finished_at.is_null()))
+                .set((
+                    jobs::state.eq(state.as_str()),
+                    jobs::result.eq(result.map(ToString::to_string)),
+                    jobs::failure_code.eq(failure.map(|failure| failure.code.as_str())),
+                    jobs::failure.eq(failure.map(|failure| failure.detail.as_str())),
+                    jobs::finished_at.eq(now.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(finished == 1)
+    }
+
+    /// How many unfinished jobs have not been heard of since an instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn silent_jobs(&mut self, since: Time) -> Result<u64, StoreError> {
+        let count: i64 = self.run(|connection| {
+            on_either!(connection, c => jobs::table
+                .filter(jobs::finished_at.is_null())
+                .filter(jobs::heartbeat_at.lt(since.timestamp()))
+                .count()
+                .get_result(c))
+        })?;
+        u64::try_from(count).map_err(StoreError::corrupt)
+    }
+
+    /// Takes for lost the unfinished jobs that have not been heard of since an instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn lose_jobs(
+        &mut self,
+        since: Time,
+        failure: &Failure,
+        now: Time,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let silent: Vec<String> = self.run(|connection| {
+            on_either!(connection, c => jobs::table
+                .filter(jobs::finished_at.is_null())
+                .filter(jobs::heartbeat_at.lt(since.timestamp()))
+                .select(jobs::id)
+                .load(c))
+        })?;
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table
+                .filter(jobs::id.eq_any(&silent)))
+                .set((
+                    jobs::state.eq(JobState::Lost.as_str()),
+                    jobs::failure_code.eq(&failure.code),
+                    jobs::failure.eq(&failure.detail),
+                    jobs::finished_at.eq(now.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        let ids = silent.iter().map(|id| Uuid::parse_str(id));
+        ids.collect::<Result<_, _>>().map_err(StoreError::corrupt)
+    }
+}
+
+/// What a column of counts holds.
+fn amount(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,21 @@
+//! The tables: one file a table, each with its private row type and its queries.
+
+pub(super) mod accounts;
+pub(super) mod allocations;
+pub(super) mod api_keys;
+pub(super) mod audit_events;
+pub(super) mod columns;
+pub(super) mod delegations;
+pub(super) mod exclusions;
+pub(super) mod grants;
+pub(super) mod idempotency_keys;
+pub(super) mod imports;
+pub(super) mod jobs;
+pub(super) mod overlap;
+pub(super) mod renewals;
+pub(super) mod signing_chains;
+pub(super) mod versioned;
+pub(super) mod webhook_deliveries;
+pub(super) mod webhooks;
+pub(super) mod withdrawal_sweeps;
+pub(super) mod withdrawals;

@@ -1,0 +1,132 @@
+//! Certificate chains of signing keys: what the replicas have agreed on.
+
+use diesel::prelude::*;
+
+use super::columns;
+use crate::domain::Spc;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::signing::chain::{ChainState, SigningChain};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{grants, signing_chains};
+use crate::store::tx::Tx;
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = signing_chains)]
+struct Row {
+    name: String,
+    spcs: String,
+    pem: String,
+    not_before: i64,
+    not_after: i64,
+    published_at: i64,
+    active_from: i64,
+    retired_at: Option<i64>,
+    noted: String,
+}
+
+impl From<&SigningChain> for Row {
+    fn from(chain: &SigningChain) -> Self {
+        let spcs: Vec<&str> = chain.spcs.iter().map(Spc::as_str).collect();
+        Self {
+            name: chain.name.clone(),
+            spcs: spcs.join(" "),
+            pem: chain.pem.clone(),
+            not_before: chain.not_before.timestamp(),
+            not_after: chain.not_after.timestamp(),
+            published_at: chain.published_at.timestamp(),
+            active_from: chain.active_from.timestamp(),
+            retired_at: columns::seconds(chain.retired_at),
+            noted: chain.noted.as_str().to_owned(),
+        }
+    }
+}
+
+impl TryFrom<Row> for SigningChain {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let spcs = row.spcs.split(' ').map(str::parse);
+        let noted = ChainState::of(&row.noted);
+        Ok(Self {
+            spcs: spcs
+                .collect::<Result<_, _>>()
+                .map_err(StoreError::corrupt)?,
+            pem: row.pem,
+            not_before: from_unix(row.not_before),
+            not_after: from_unix(row.not_after),
+            published_at: from_unix(row.published_at),
+            active_from: from_unix(row.active_from),
+            retired_at: row.retired_at.map(from_unix),
+            noted: noted
+                .ok_or_else(|| StoreError::corrupt(format!("state of chain {}", row.name)))?,
+            name: row.name,
+        })
+    }
+}
+
+impl Tx<'_> {
+    /// All chains, in the order in which they were published.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn signing_chains(&mut self) -> Result<Vec<SigningChain>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => signing_chains::table
+                .order((
+                    signing_chains::published_at,
+                    signing_chains::active_from,
+                    signing_chains::name,
+                ))
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Writes a new chain.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_signing_chain(&mut self, chain: &SigningChain) -> Result<(), StoreError> {
+        let row = Row::from(chain);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(signing_chains::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Changes when a chain is used; what it is stays.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn update_signing_chain(&mut self, chain: &SigningChain) -> Result<(), StoreError> {
+        let row = Row::from(chain);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(signing_chains::table.find(&row.name))
+                .set((
+                    signing_chains::published_at.eq(row.published_at),
+                    signing_chains::active_from.eq(row.active_from),
+                    signing_chains::retired_at.eq(row.retired_at),
+                    signing_chains::noted.eq(&row.noted),
+                ))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// When the last token that was signed with a chain expires; `None` if there never was one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn last_expiry_of(&mut self, chain: &str) -> Result<Option<Time>, StoreError> {
+        let last = self.run(|connection| {
+            on_either!(connection, c => grants::table
+                .filter(grants::chain.eq(chain))
+                .order(grants::expires_at.desc())
+                .select(grants::expires_at)
+                .first::<i64>(c)
+                .optional())
+        })?;
+        Ok(last.map(from_unix))
+    }
+}

@@ -1,0 +1,97 @@
+//! What the three tables of the inventory can all be asked. A macro, since diesel's types would make a generic function
+//! longer than what it saves.
+
+/// How many rows one statement writes; PostgreSQL takes at most 65,535 parameters, SQLite 32,766.
+pub(in crate::store) const ROWS_PER_INSERT: usize = 2_000;
+
+/// The methods of [`crate::store::tx::Tx`] for one table of versioned rows.
+macro_rules! versioned_table {
+    (
+        table: $table:ident, name: $name:literal, domain: $domain:ty,
+        insert: $insert:ident, find: $find:ident, list: $list:ident, supersede: $supersede:ident,
+        touching: $touching:ident,
+    ) => {
+        impl Tx<'_> {
+            /// Writes these versions.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot take them.
+            pub fn $insert(&mut self, items: &[$domain]) -> Result<(), StoreError> {
+                for chunk in items.chunks($crate::store::tables::versioned::ROWS_PER_INSERT) {
+                    let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
+                    self.run(|connection| {
+                        on_either!(connection, c => diesel::insert_into($table::table).values(&rows).execute(c))
+                    })?;
+                }
+                Ok(())
+            }
+
+            /// The newest version of one row, also of one that was cancelled.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot answer.
+            pub fn $find(&mut self, id: Uuid) -> Result<Option<$domain>, StoreError> {
+                let row = self.run(|connection| {
+                    on_either!(connection, c => $table::table
+                        .filter($table::id.eq(id.to_string()))
+                        .order($table::version.desc())
+                        .first::<Row>(c)
+                        .optional())
+                })?;
+                row.map(TryInto::try_into).transpose()
+            }
+
+            /// A page of the newest versions, in the order of their ids.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot answer.
+            pub fn $list(&mut self, page: &Page) -> Result<PageOf<$domain>, StoreError> {
+                let rows = self.run(|connection| {
+                    on_either!(connection, c => $table::table
+                        .filter($table::superseded_at.is_null())
+                        .filter($table::id.gt(page.after()))
+                        .order($table::id)
+                        .limit(page.fetch())
+                        .load::<Row>(c))
+                })?;
+                page.of(rows, |row| row.id.clone())
+            }
+
+            /// Ends the belief in the newest version of a row, and writes the one that takes its place, if any does.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot take it.
+            pub fn $supersede(&mut self, id: Uuid, at: Time, by: Option<&$domain>) -> Result<(), StoreError> {
+                self.run(|connection| {
+                    on_either!(connection, c => diesel::update($table::table
+                        .filter($table::id.eq(id.to_string()))
+                        .filter($table::superseded_at.is_null()))
+                        .set($table::superseded_at.eq(at.timestamp()))
+                        .execute(c))
+                })?;
+                self.$insert(by.map(std::slice::from_ref).unwrap_or_default())
+            }
+
+            /// The rows that touch any of these numbers, at most `limit` of them.
+            ///
+            /// # Errors
+            /// [`StoreError`] if the store cannot answer.
+            pub fn $touching(
+                &mut self,
+                numbers: &[NumberRange],
+                versions: Versions,
+                limit: usize,
+            ) -> Result<Vec<$domain>, StoreError> {
+                let query = Touching::<$table::table>::new($name, Probes::of(numbers), versions, limit);
+                let found = self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
+                let mut items = found
+                    .into_iter()
+                    .map(|(_, row)| row.try_into())
+                    .collect::<Result<Vec<$domain>, _>>()?;
+                items.sort_unstable_by_key(|item| item.row);
+                Ok(items)
+            }
+        }
+    };
+}
+pub(in crate::store) use versioned_table;

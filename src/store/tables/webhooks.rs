@@ -1,0 +1,262 @@
+//! Webhooks. Several replicas work on them: a webhook is leased to one at a time.
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::accounts::Within;
+use super::columns;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::webhook::{EventKind, Webhook};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::{webhook_deliveries, webhooks};
+use crate::store::tx::Tx;
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = webhooks)]
+struct Row {
+    id: String,
+    account_id: Option<String>,
+    below: bool,
+    url: String,
+    kinds: String,
+    generation: i32,
+    previous_until: Option<i64>,
+    position: i64,
+    next_attempt_at: i64,
+    leased_by: Option<String>,
+    leased_until: Option<i64>,
+    created_at: i64,
+    created_by: String,
+    ended_at: Option<i64>,
+}
+
+impl TryFrom<Row> for Webhook {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let account = row.account_id.as_deref().map(str::parse).transpose();
+        let kinds = row.kinds.split(' ').map(str::parse);
+        Ok(Self {
+            id: Uuid::parse_str(&row.id).map_err(StoreError::corrupt)?,
+            account: account.map_err(StoreError::corrupt)?,
+            below: row.below,
+            url: row.url.parse().map_err(StoreError::corrupt)?,
+            kinds: kinds
+                .collect::<Result<_, _>>()
+                .map_err(StoreError::corrupt)?,
+            generation: row.generation,
+            previous_until: row.previous_until.map(from_unix),
+            position: row.position,
+            created_at: from_unix(row.created_at),
+            created_by: row.created_by,
+            ended_at: row.ended_at.map(from_unix),
+        })
+    }
+}
+
+impl Tx<'_> {
+    /// Writes a new webhook, which is due at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn insert_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
+        let kinds: Vec<&str> = webhook
+            .kinds
+            .iter()
+            .map(|kind| EventKind::as_str(*kind))
+            .collect();
+        let row = Row {
+            id: webhook.id.to_string(),
+            account_id: webhook.account.as_ref().map(ToString::to_string),
+            below: webhook.below,
+            url: webhook.url.as_str().to_owned(),
+            kinds: kinds.join(" "),
+            generation: webhook.generation,
+            previous_until: columns::seconds(webhook.previous_until),
+            position: webhook.position,
+            next_attempt_at: webhook.created_at.timestamp(),
+            leased_by: None,
+            leased_until: None,
+            created_at: webhook.created_at.timestamp(),
+            created_by: webhook.created_by.clone(),
+            ended_at: columns::seconds(webhook.ended_at),
+        };
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(webhooks::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// One webhook, also one that was given up.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn webhook(&mut self, id: Uuid) -> Result<Option<Webhook>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .find(id.to_string())
+                .first::<Row>(c)
+                .optional())
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// A page of the webhooks in use, in the order of their ids; with `within`, only those of
+    /// accounts that are in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn list_webhooks(
+        &mut self,
+        within: Option<&Within>,
+        page: &Page,
+    ) -> Result<PageOf<Webhook>, StoreError> {
+        use super::accounts::{path, within};
+        let rows = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = webhooks::table
+                    .filter(webhooks::ended_at.is_null())
+                    .filter(webhooks::id.gt(page.after()))
+                    .order(webhooks::id)
+                    .limit(page.fetch())
+                    .into_boxed();
+                if let Some(within) = within {
+                    query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(within)));
+                }
+                query.load::<Row>(c)
+            })
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+
+    /// How many webhooks of one account, or of the carrier, are in use.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn count_webhooks(&mut self, account: Option<&str>) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => {
+                let query = webhooks::table.filter(webhooks::ended_at.is_null()).count().into_boxed();
+                match account {
+                    Some(account) => query.filter(webhooks::account_id.eq(account)),
+                    None => query.filter(webhooks::account_id.is_null()),
+                }
+                .get_result::<i64>(c)
+            })
+        })
+    }
+
+    /// Writes what of a webhook changes: its secrets, its place in the feed, its end.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn update_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table.find(webhook.id.to_string()))
+                .set((
+                    webhooks::generation.eq(webhook.generation),
+                    webhooks::previous_until.eq(columns::seconds(webhook.previous_until)),
+                    webhooks::position.eq(webhook.position),
+                    webhooks::ended_at.eq(columns::seconds(webhook.ended_at)),
+                ))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Whose webhooks are lent to processes now, one item for each webhook: the id of an account, or nothing for the carrier.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn leased_webhooks(&mut self, now: Time) -> Result<Vec<Option<String>>, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .filter(webhooks::ended_at.is_null())
+                .filter(webhooks::leased_until.gt(now.timestamp()))
+                .select(webhooks::account_id)
+                .load(c))
+        })
+    }
+
+    /// The webhook that something is due to be sent to for the longest time, of those that no process is sending to; none of
+    /// these owners, which are said as by [`Tx::leased_webhooks`]. `last` is the last sequence of the feed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn due_webhook(
+        &mut self,
+        now: Time,
+        last: i64,
+        but_not_of: &[Option<String>],
+    ) -> Result<Option<Webhook>, StoreError> {
+        let now = now.timestamp();
+        let accounts: Vec<&String> = but_not_of.iter().flatten().collect();
+        let row = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = webhooks::table
+                    .filter(webhooks::ended_at.is_null())
+                    .filter(webhooks::next_attempt_at.le(now))
+                    .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
+                    .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
+                        webhook_deliveries::table
+                            .filter(webhook_deliveries::finished_at.is_null())
+                            .select(webhook_deliveries::webhook_id),
+                    )))
+                    .order((webhooks::next_attempt_at, webhooks::id))
+                    .into_boxed();
+                if !accounts.is_empty() {
+                    query = query.filter(
+                        webhooks::account_id.is_null().or(webhooks::account_id.ne_all(&accounts)),
+                    );
+                }
+                if but_not_of.contains(&None) {
+                    query = query.filter(webhooks::account_id.is_not_null());
+                }
+                query.first::<Row>(c).optional()
+            })
+        })?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// Lends a webhook to a process until an instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn lease_webhook(&mut self, id: Uuid, to: Uuid, until: Time) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table.find(id.to_string()))
+                .set((
+                    webhooks::leased_by.eq(to.to_string()),
+                    webhooks::leased_until.eq(until.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Takes a webhook back from a process, which may send to it again from an instant on. Says whether it was lent to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn release_webhook(
+        &mut self,
+        id: Uuid,
+        from: Uuid,
+        next: Time,
+    ) -> Result<bool, StoreError> {
+        let released = self.run(|connection| {
+            on_either!(connection, c => diesel::update(webhooks::table
+                .find(id.to_string())
+                .filter(webhooks::leased_by.eq(from.to_string())))
+                .set((
+                    webhooks::leased_by.eq(None::<String>),
+                    webhooks::leased_until.eq(None::<i64>),
+                    webhooks::next_attempt_at.eq(next.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(released > 0)
+    }
+}

@@ -1,0 +1,347 @@
+//! Withdrawals: grants that are taken back, and the feed that tells of them.
+//!
+//! The feed is written in the transaction that takes authority away. Such a transaction runs alone, on all replicas, until
+//! it has committed (see `writer`), so a place in the feed that a reader can see has no earlier one behind it that will
+//! still come.
+
+use diesel::dsl::{count_star, max};
+use diesel::prelude::*;
+
+use super::accounts::Within;
+use super::grants::{GrantFilter, not_withdrawn, passing, touching};
+use crate::domain::accounts::account::Account;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::inventory::withdrawal::{Ended, Exposure, Withdrawn};
+use crate::domain::tokens::grant::Jti;
+use crate::domain::{NumberRange, TkValue};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{grants, withdrawals};
+use crate::store::tx::Tx;
+
+/// How many grants one statement marks.
+const PER_STATEMENT: usize = 2_000;
+
+/// Authority that ends: for whom, for which numbers, from when on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// This account and all below it; everybody, if it is not said.
+    pub of: Option<Account>,
+    /// Whatever numbers, if it is not said.
+    pub numbers: Option<NumberRange>,
+    pub ended: Ended,
+}
+
+impl Loss {
+    /// The grants whose tokens can be redeemed beyond it.
+    #[must_use]
+    pub fn touched(&self) -> GrantFilter {
+        GrantFilter {
+            within: self.of.clone().map(|account| Within {
+                roots: vec![account],
+                below: true,
+            }),
+            numbers: self.numbers,
+            ..GrantFilter::outstanding(self.ended.at)
+        }
+    }
+}
+
+/// How far the grants of a loss are taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    pub count: usize,
+    /// The last one, if there are more behind it.
+    pub more_after: Option<Jti>,
+}
+
+#[derive(Debug, Insertable)]
+#[diesel(table_name = withdrawals)]
+struct NewRow<'a> {
+    sequence: i64,
+    jti: &'a str,
+    account_id: &'a str,
+    at: i64,
+    expires_at: i64,
+    reason: &'a str,
+    cause: Option<String>,
+    recorded_at: i64,
+}
+
+type Row = (i64, String, String, i64, i64, String, Option<String>, i64);
+
+/// A grant that is to be marked: its jti, its account, its expiry.
+type Touched = (String, String, i64);
+
+impl Tx<'_> {
+    /// How much can be redeemed of what passes a filter, and the last grant of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn exposure(
+        &mut self,
+        filter: &GrantFilter,
+    ) -> Result<(Exposure, Option<Jti>), StoreError> {
+        let (tokens, until, last) = self.run(|connection| {
+            on_either!(connection, c => passing!(filter)
+                .select((count_star(), max(grants::expires_at), max(grants::jti)))
+                .first::<(i64, Option<i64>, Option<String>)>(c))
+        })?;
+        let exposure = Exposure {
+            tokens: u64::try_from(tokens).map_err(StoreError::corrupt)?,
+            until: until.map(from_unix),
+        };
+        Ok((exposure, last.map(|jti| Jti::from_text(&jti))))
+    }
+
+    /// Tokens that can be redeemed at an instant although their grants are withdrawn then.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn exposure_at(&mut self, time: Time) -> Result<Exposure, StoreError> {
+        let at = time.timestamp();
+        let (tokens, until) = self.run(|connection| {
+            on_either!(connection, c => withdrawals::table
+                .filter(withdrawals::expires_at.gt(at))
+                .filter(withdrawals::at.le(at))
+                .select((
+                    diesel::dsl::count(withdrawals::jti).aggregate_distinct(),
+                    max(withdrawals::expires_at),
+                ))
+                .first::<(i64, Option<i64>)>(c))
+        })?;
+        Ok(Exposure {
+            tokens: u64::try_from(tokens).map_err(StoreError::corrupt)?,
+            until: until.map(from_unix),
+        })
+    }
+
+    /// Takes back the grants of a loss that are not taken back by then: those behind `after` up to `last`, at most `limit`
+    /// of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn withdraw_touched(
+        &mut self,
+        loss: &Loss,
+        (after, last): (&str, &Jti),
+        limit: usize,
+        now: Time,
+    ) -> Result<Swept, StoreError> {
+        let (ids, more) = match loss.numbers {
+            None => self.ids_of(loss, (after, last), limit)?,
+            Some(numbers) => self.ids_touching(numbers, loss.ended.at, (after, last), limit)?,
+        };
+        let at = loss.ended.at;
+        let filter = GrantFilter {
+            numbers: None,
+            ..loss.touched()
+        };
+        let mut count = 0;
+        for chunk in ids.chunks(PER_STATEMENT) {
+            let found = self.run(|connection| {
+                on_either!(connection, c => passing!(filter)
+                    .filter(grants::jti.eq_any(chunk))
+                    .filter(not_withdrawn!(at))
+                    .order(grants::jti)
+                    .select((grants::jti, grants::account_id, grants::expires_at))
+                    .load::<Touched>(c))
+            })?;
+            self.mark(&found, &loss.ended, now)?;
+            count += found.len();
+        }
+        let more_after = ids.last().filter(|_| more).map(|jti| Jti::from_text(jti));
+        Ok(Swept { count, more_after })
+    }
+
+    /// The ids of the next grants of a loss, and whether there are more, where it is a matter of whose they are.
+    fn ids_of(
+        &mut self,
+        loss: &Loss,
+        (after, last): (&str, &Jti),
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), StoreError> {
+        let (filter, at) = (loss.touched(), loss.ended.at);
+        let ids = self.run(|connection| {
+            on_either!(connection, c => passing!(filter)
+                .filter(not_withdrawn!(at))
+                .filter(grants::jti.gt(after))
+                .filter(grants::jti.le(last.as_str()))
+                .order(grants::jti)
+                .limit(fetch(limit))
+                .select(grants::jti)
+                .load::<String>(c))
+        })?;
+        Ok(cut(ids, limit))
+    }
+
+    /// The same, where it is a matter of numbers. Asks the index of numbers alone: with the grants in the same question, a
+    /// planner without fresh statistics compares each with each.
+    fn ids_touching(
+        &mut self,
+        numbers: NumberRange,
+        at: Time,
+        (after, last): (&str, &Jti),
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), StoreError> {
+        use crate::domain::numbers::number::MAX_DIGITS;
+        use crate::store::schema::grant_numbers;
+        let ids = self.run(|connection| {
+            on_either!(connection, c => touching!(numbers, at.timestamp())
+                .filter(grant_numbers::jti.gt(after))
+                .filter(grant_numbers::jti.le(last.as_str()))
+                .distinct()
+                .order(grant_numbers::jti)
+                .limit(fetch(limit))
+                .load::<String>(c))
+        })?;
+        Ok(cut(ids, limit))
+    }
+
+    /// Takes back those of these grants that are not taken back by then. Says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it.
+    pub fn withdraw_grants(
+        &mut self,
+        ids: &[&Jti],
+        ended: &Ended,
+        now: Time,
+    ) -> Result<usize, StoreError> {
+        let mut count = 0;
+        for chunk in ids.chunks(PER_STATEMENT) {
+            let ids: Vec<&str> = chunk.iter().map(|jti| jti.as_str()).collect();
+            let at = ended.at;
+            let found = self.run(|connection| {
+                on_either!(connection, c => grants::table
+                    .filter(grants::jti.eq_any(&ids))
+                    .filter(not_withdrawn!(at))
+                    .order(grants::jti)
+                    .select((grants::jti, grants::account_id, grants::expires_at))
+                    .load::<Touched>(c))
+            })?;
+            self.mark(&found, ended, now)?;
+            count += found.len();
+        }
+        Ok(count)
+    }
+
+    fn mark(&mut self, found: &[Touched], ended: &Ended, now: Time) -> Result<(), StoreError> {
+        let at = ended.at.timestamp();
+        let mut sequence = self
+            .last_sequence()?
+            .max(now.timestamp().saturating_mul(1_000_000));
+        for chunk in found.chunks(PER_STATEMENT) {
+            let rows = chunk.iter().map(|(jti, account_id, expires_at)| {
+                sequence += 1;
+                NewRow {
+                    sequence,
+                    jti,
+                    account_id,
+                    at,
+                    expires_at: *expires_at,
+                    reason: &ended.reason,
+                    cause: ended.cause.map(|cause| cause.to_string()),
+                    recorded_at: now.timestamp(),
+                }
+            });
+            let rows: Vec<NewRow<'_>> = rows.collect();
+            let ids: Vec<&str> = chunk.iter().map(|(jti, ..)| jti.as_str()).collect();
+            self.run(|connection| {
+                on_either!(connection, c => diesel::insert_into(withdrawals::table).values(&rows).execute(c))
+            })?;
+            self.run(|connection| {
+                on_either!(connection, c => diesel::update(grants::table.filter(grants::jti.eq_any(&ids)))
+                    .set((
+                        grants::withdrawn_at.eq(at),
+                        grants::withdrawal_reason.eq(&ended.reason),
+                    ))
+                    .execute(c))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The last place of the feed; 0 when it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn last_sequence(&mut self) -> Result<i64, StoreError> {
+        let last = self.run(|connection| {
+            on_either!(connection, c => withdrawals::table
+                .select(max(withdrawals::sequence))
+                .first::<Option<i64>>(c))
+        })?;
+        Ok(last.unwrap_or_default())
+    }
+
+    /// The next entries of the feed behind a place, in their order; with `within` only those of
+    /// accounts that are in it, with `until` none behind that one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn withdrawals_after(
+        &mut self,
+        within: Option<&Within>,
+        (after, until): (i64, Option<i64>),
+        limit: u16,
+    ) -> Result<Vec<Withdrawn>, StoreError> {
+        use super::accounts::{path, within};
+        let rows = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = withdrawals::table
+                    .inner_join(grants::table.on(grants::jti.eq(withdrawals::jti)))
+                    .filter(withdrawals::sequence.gt(after))
+                    .filter(withdrawals::sequence.le(until.unwrap_or(i64::MAX)))
+                    .order(withdrawals::sequence)
+                    .limit(limit.into())
+                    .select((
+                        withdrawals::all_columns,
+                        (grants::tktype, grants::tkvalue, grants::dialect),
+                    ))
+                    .into_boxed();
+                if let Some(within) = within {
+                    query = query.filter(withdrawals::account_id.eq_any(within!(within)));
+                }
+                query.load::<(Row, Asked)>(c)
+            })
+        })?;
+        rows.into_iter().map(entry).collect()
+    }
+}
+
+/// One more than wanted, to know whether there are more.
+fn fetch(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn cut(mut ids: Vec<String>, limit: usize) -> (Vec<String>, bool) {
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    (ids, more)
+}
+
+/// What a grant is for, as it was asked: `tktype`, `tkvalue`, `dialect`.
+type Asked = (String, String, String);
+
+fn entry((row, asked): (Row, Asked)) -> Result<Withdrawn, StoreError> {
+    let (sequence, jti, account, at, expires_at, reason, cause, recorded_at) = row;
+    let (tktype, tkvalue, dialect) = asked;
+    let tktype = tktype.parse().map_err(StoreError::corrupt)?;
+    let dialect = dialect.parse().map_err(StoreError::corrupt)?;
+    let tkvalue = TkValue::read(tktype, &tkvalue, dialect).map_err(StoreError::corrupt)?;
+    let cause = cause.as_deref().map(str::parse).transpose();
+    Ok(Withdrawn {
+        sequence,
+        jti: Jti::from_text(&jti),
+        account: account.parse().map_err(StoreError::corrupt)?,
+        numbers: tkvalue.numbers().map_err(StoreError::corrupt)?,
+        ended: Ended {
+            at: from_unix(at),
+            reason,
+            cause: cause.map_err(StoreError::corrupt)?,
+        },
+        expires_at: from_unix(expires_at),
+        recorded_at: from_unix(recorded_at),
+    })
+}

@@ -1,0 +1,358 @@
+//! The fields of tables: what they mean, and what spreadsheets make of them. Nothing is guessed: a field that may have
+//! lost something is refused, with a hint.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{NaiveDate, NaiveTime};
+
+use crate::domain::clock::{Time, parse_time};
+use crate::domain::numbers::block;
+use crate::domain::{NumberRange, Tn};
+
+/// Characters of an OCN (ATIS-0300251).
+const OCN_LENGTH: usize = 4;
+
+/// A few characters of a field, harmless in a terminal.
+pub fn shown(text: &str) -> String {
+    let mut out: String = text.chars().take(20).collect();
+    if text.chars().nth(20).is_some() {
+        out.push_str("..");
+    }
+    out.escape_debug().to_string()
+}
+
+/// Who holds a line, as far as these OCNs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// One of the OCNs that were asked for.
+    Own,
+    Other,
+    /// `MULT`: several carriers share a code.
+    Several,
+    Nobody,
+}
+
+/// The codes of the carrier, and what a spreadsheet would have made of them.
+#[derive(Debug)]
+pub struct Ocns {
+    own: BTreeSet<String>,
+    /// A mangled spelling, and the code that it may have been.
+    mangled: HashMap<String, String>,
+    /// How often another spelling was met, for the hint when nothing else was.
+    similar: BTreeSet<String>,
+    pub lines: u64,
+    pub without: u64,
+    pub several: u64,
+}
+
+impl Ocns {
+    pub fn new(own: BTreeSet<String>) -> Self {
+        let mut mangled = HashMap::new();
+        for code in &own {
+            let short = code.trim_start_matches('0');
+            if short.len() < code.len() && !short.is_empty() {
+                mangled.insert(short.to_owned(), code.clone());
+            }
+        }
+        // What is itself asked for is not a mangled form of another.
+        mangled.retain(|short, _| !own.contains(short));
+        Self {
+            own,
+            mangled,
+            similar: BTreeSet::new(),
+            lines: 0,
+            without: 0,
+            several: 0,
+        }
+    }
+
+    /// Whose line this is.
+    ///
+    /// # Errors
+    /// A complaint if a spreadsheet may have changed the code, and it may have been ours.
+    pub fn holder(&mut self, ocn: &str) -> Result<Holder, String> {
+        if self.own.contains(ocn) {
+            self.lines += 1;
+            return Ok(Holder::Own);
+        }
+        if ocn.is_empty() {
+            self.without += 1;
+            return Ok(Holder::Nobody);
+        }
+        if ocn == "MULT" {
+            self.several += 1;
+            return Ok(Holder::Several);
+        }
+        if let Some(whole) = self.mangled.get(ocn) {
+            return Err(format!(
+                "OCN `{ocn}` may be `{whole}` without its leading zeros, which a spreadsheet takes away; \
+                 export the column as text"
+            ));
+        }
+        if is_scientific(ocn) {
+            return Err(format!(
+                "OCN `{}` is a number in scientific form, which a spreadsheet makes of a code such as `369E`; \
+                 export the column as text",
+                shown(ocn)
+            ));
+        }
+        if ocn.len() <= OCN_LENGTH + 1 && self.similar.len() < 10 && self.is_similar(ocn) {
+            self.similar.insert(ocn.to_owned());
+        }
+        Ok(Holder::Other)
+    }
+
+    /// The codes that were asked for, for a message.
+    pub fn names(&self) -> String {
+        self.own.iter().cloned().collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the table names that is nearly what was asked for.
+    pub fn hint(&self) -> String {
+        if self.similar.is_empty() {
+            return String::new();
+        }
+        let found: Vec<String> = self
+            .similar
+            .iter()
+            .map(|code| format!("`{code}`"))
+            .collect();
+        format!("; it does name {}", found.join(", "))
+    }
+
+    fn is_similar(&self, ocn: &str) -> bool {
+        let bare = |code: &str| code.trim_start_matches('0').to_ascii_uppercase();
+        self.own.iter().any(|own| {
+            own.eq_ignore_ascii_case(ocn) || (own.len() < OCN_LENGTH && bare(own) == bare(ocn))
+        })
+    }
+}
+
+/// `3.69E+02`: what a spreadsheet writes for a long number, or for what it takes for one.
+pub fn is_scientific(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else {
+        return false;
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let signed = exponent.strip_prefix(['+', '-']);
+    let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
+    // Without a sign or a point it may be a code: `12E4` is one.
+    let told = signed.is_some() || mantissa.contains(['.', ',']);
+    told && digits(whole) && digits(fraction) && digits(signed.unwrap_or(exponent))
+}
+
+/// A day as the tables write it: `10/05/2022` (month first) or `2022-10-05`. It starts at 00:00 UTC.
+///
+/// # Errors
+/// A complaint if it is none.
+pub fn american_day(name: &str, text: &str) -> Result<Time, String> {
+    day(name, text, "%m/%d/%Y", "MM/DD/YYYY")
+}
+
+/// A day as `22/09/2025` (day first) or `2025-09-22`. It starts at 00:00 UTC.
+///
+/// # Errors
+/// A complaint if it is none.
+pub fn european_day(name: &str, text: &str) -> Result<Time, String> {
+    day(name, text, "%d/%m/%Y", "DD/MM/YYYY")
+}
+
+fn day(name: &str, text: &str, format: &str, shape: &str) -> Result<Time, String> {
+    let day = NaiveDate::parse_from_str(text, format)
+        .or_else(|_| NaiveDate::parse_from_str(text, "%Y-%m-%d"))
+        .ok()
+        // `%Y` takes any number of digits.
+        .filter(|_| text.len() == 10);
+    day.map(|day| day.and_time(NaiveTime::MIN).and_utc())
+        .ok_or_else(|| format!("{name} is a day as {shape}, not `{}`", shown(text)))
+}
+
+/// A field of the carrier's own CSV, where one apostrophe in front keeps a spreadsheet from taking it for a formula.
+pub fn harmless(text: &str) -> &str {
+    match text.strip_prefix('\'') {
+        Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
+        _ => text,
+    }
+}
+
+/// A time of the carrier's own CSV; `None` if it is empty.
+///
+/// # Errors
+/// A complaint if it is no time.
+pub fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error| format!("{name}: {error}, not `{}`", shown(text));
+    parse_time(text).map(Some).map_err(wrong)
+}
+
+/// Yes or no; no if it is empty.
+///
+/// # Errors
+/// A complaint if it is neither.
+pub fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "1" => Ok(true),
+        "" | "false" | "no" | "n" | "0" => Ok(false),
+        _ => Err(format!("{name} is true or false, not `{}`", shown(text))),
+    }
+}
+
+/// One number of the carrier's own CSV, with its `+`.
+///
+/// # Errors
+/// A complaint, with a hint where a spreadsheet may have been at work.
+pub fn number(name: &str, text: &str) -> Result<Tn, String> {
+    if is_scientific(text) {
+        return Err(format!(
+            "{name} `{}` is in scientific form, which a spreadsheet makes of a long number, and digits of it are lost; \
+             export the column as text",
+            shown(text)
+        ));
+    }
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!(
+            "{name} `{}` lacks its `+`, which a spreadsheet may have taken away; if it starts with its country code, \
+             write `+{}`",
+            shown(text),
+            shown(text)
+        ));
+    }
+    text.parse()
+        .map_err(|error| format!("{name} `{}`: {error}", shown(text)))
+}
+
+/// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone, which is one number.
+///
+/// # Errors
+/// A complaint that names the field.
+pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
+    match (start, end, count, block) {
+        ("", "", "", "") => Err("no numbers: neither start nor block".to_owned()),
+        ("", "", "", block) => {
+            block::parse(block).map_err(|error| format!("block `{}`: {error}", shown(block)))
+        }
+        (_, _, _, block) if !block.is_empty() => {
+            Err("block stands in place of start, end and count, not beside them".to_owned())
+        }
+        ("", ..) => Err("no start".to_owned()),
+        (start, "", "", _) => Ok(number("start", start)?.into()),
+        (start, end, "", _) => {
+            let (start, end) = (number("start", start)?, number("end", end)?);
+            NumberRange::between(start, end).map_err(|error| error.to_string())
+        }
+        (start, "", count, _) => {
+            let start = number("start", start)?;
+            let wrong = |error| format!("count `{}`: {error}", shown(count));
+            NumberRange::new(start, block::parse_count(count).map_err(wrong)?).map_err(wrong)
+        }
+        _ => Err("end and count exclude each other".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ocns(codes: &[&str]) -> Ocns {
+        Ocns::new(codes.iter().map(|code| (*code).to_owned()).collect())
+    }
+
+    #[test]
+    fn codes_are_compared_letter_by_letter() {
+        let mut ocns = ocns(&["073H", "0042"]);
+        for (text, holder) in [
+            ("073H", Holder::Own),
+            ("073h", Holder::Other),
+            ("9206", Holder::Other),
+            ("12E4", Holder::Other),
+            ("369E", Holder::Other),
+            ("MULT", Holder::Several),
+            ("", Holder::Nobody),
+        ] {
+            assert_eq!(ocns.holder(text), Ok(holder), "{text}");
+        }
+        assert_eq!((ocns.lines, ocns.several, ocns.without), (1, 1, 1));
+        assert_eq!(ocns.hint(), "; it does name `073h`");
+    }
+
+    #[test]
+    fn what_a_spreadsheet_made_of_a_code_is_refused_with_a_hint() {
+        let mut ocns = ocns(&["073H", "0042"]);
+        for (text, hint) in [
+            ("73H", "may be `073H` without its leading zeros"),
+            ("42", "may be `0042`"),
+            ("3.69E+02", "such as `369E`"),
+            ("1.2E5", "scientific"),
+            ("5E+10", "scientific"),
+        ] {
+            let why = ocns.holder(text).expect_err(text);
+            assert!(why.contains(hint), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_asked_for_without_its_zeros_gets_a_hint() {
+        let mut ocns = ocns(&["73H"]);
+        assert_eq!(ocns.holder("073H"), Ok(Holder::Other));
+        assert_eq!(ocns.hint(), "; it does name `073H`");
+    }
+
+    #[test]
+    fn numbers_are_e164_or_refused_with_a_hint() {
+        let counted =
+            |start, end, count, block| numbers(start, end, count, block).map(NumberRange::count);
+        assert_eq!(counted("+12125551001", "", "", ""), Ok(1));
+        assert_eq!(counted("+12125551000", "+12125551999", "", ""), Ok(1000));
+        assert_eq!(counted("+12125551000", "", "50", ""), Ok(50));
+        assert_eq!(counted("", "", "", "1.212.555.1XXX"), Ok(1000));
+        for (fields, hint) in [
+            (["12125551001", "", "", ""], "lacks its `+`"),
+            (["1.21256E+10", "", "", ""], "scientific"),
+            (["+12125551000", "", "1E+3", ""], "not a digit"),
+            (["+12125551000", "+12125550999", "", ""], "before it starts"),
+            (["+4930123", "+49301234", "", ""], "same number of digits"),
+            (
+                ["+12125551000", "+12125551001", "2", ""],
+                "exclude each other",
+            ),
+            (["+12125551000", "", "", "1.212.555.1XXX"], "in place of"),
+            (["", "", "", ""], "no numbers"),
+            (["", "+12125551000", "", ""], "no start"),
+            (["+12125551000", "", "0", ""], "at least one"),
+            (["", "", "", "12125551000"], "ends with one or more"),
+        ] {
+            let [start, end, count, block] = fields;
+            let why = numbers(start, end, count, block).expect_err(hint);
+            assert!(why.contains(hint), "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn days_have_their_own_order() {
+        let us = american_day("day", "10/05/2022").expect("a day");
+        let fr = european_day("day", "05/10/2022").expect("a day");
+        assert_eq!(us, fr);
+        assert_eq!(american_day("day", "2022-10-05"), Ok(us));
+        for wrong in [
+            "",
+            "13/13/2022",
+            "1/5/2022",
+            "10/05/22",
+            "2022-10-5",
+            "10-05-2022",
+            "10/05/20222",
+        ] {
+            assert!(american_day("day", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_apostrophe_keeps_a_formula_harmless() {
+        assert_eq!(harmless("'+12125551001"), "+12125551001");
+        assert_eq!(harmless("'tis"), "'tis");
+        assert_eq!(harmless("''+1"), "''+1");
+    }
+}

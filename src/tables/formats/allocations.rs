@@ -1,0 +1,67 @@
+//! `allocations`: a CSV of the carrier's own, a line an allocation. `basis`, and `spc` unless one is given with the import.
+
+use crate::domain::Spc;
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewAllocation, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::shown;
+use crate::tables::lines::{Column, CsvDialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+
+const COLUMNS: &[Column] = &[
+    START,
+    END,
+    COUNT,
+    BLOCK,
+    FROM,
+    UNTIL,
+    Column::optional(&["spc"]),
+    Column::needed(&["basis"]),
+];
+
+pub struct Allocations {
+    /// Of lines that name none.
+    spc: Option<Spc>,
+    rows: Vec<Row<NewAllocation>>,
+}
+
+impl Allocations {
+    pub fn new(spc: Option<Spc>) -> Self {
+        let rows = Vec::new();
+        Self { spc, rows }
+    }
+}
+
+impl Layout for Allocations {
+    fn dialect(&self) -> CsvDialect {
+        DIALECT
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let spc = match (rows::field(line, OWN)?, &self.spc) {
+            ("", Some(spc)) => spc.clone(),
+            (text, _) => text
+                .parse()
+                .map_err(|error| format!("spc `{}`: {error}", shown(text)))?,
+        };
+        if self.spc.as_ref().is_some_and(|given| *given != spc) {
+            return Err(format!("spc `{spc}` is not the one that the import is for"));
+        }
+        let basis = rows::field(line, OWN + 1)?;
+        let basis = basis
+            .parse()
+            .map_err(|error| format!("basis `{}`: {error}", shown(basis)))?;
+        self.rows
+            .push(rows::row(line, NewAllocation { spc, basis })?);
+        crate::tables::must_be_few(self.rows.len())
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        draft.says = Says::Allocations(self.rows);
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! `delegations`: a CSV of the carrier's own, a line a delegation by the carrier itself. `account`, and if need be `ca`,
+//! `lend_on` and `reference`.
+
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewDelegation, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::{shown, yes_or_no};
+use crate::tables::lines::{Column, CsvDialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+
+const COLUMNS: &[Column] = &[
+    START,
+    END,
+    COUNT,
+    BLOCK,
+    FROM,
+    UNTIL,
+    Column::needed(&["account", "account_id"]),
+    Column::optional(&["ca"]),
+    Column::optional(&["reference", "order"]),
+    Column::optional(&["lend_on"]),
+];
+
+#[derive(Default)]
+pub struct Delegations {
+    rows: Vec<Row<NewDelegation>>,
+}
+
+impl Layout for Delegations {
+    fn dialect(&self) -> CsvDialect {
+        DIALECT
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let account = rows::field(line, OWN)?;
+        let new = NewDelegation {
+            account: account
+                .parse()
+                .map_err(|error| format!("account `{}`: {error}", shown(account)))?,
+            ca: yes_or_no("ca", rows::field(line, OWN + 1)?)?,
+            lend_on: yes_or_no("lend_on", rows::field(line, OWN + 3)?)?,
+            reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
+        };
+        self.rows.push(rows::row(line, new)?);
+        crate::tables::must_be_few(self.rows.len())
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        draft.says = Says::Delegations(self.rows);
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
+
+use crate::tables::Layout;
+use crate::tables::draft::{Draft, NewExclusion, Row, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::shown;
+use crate::tables::lines::{Column, CsvDialect, Line};
+use crate::tables::rows::{self, BLOCK, COUNT, DIALECT, END, FROM, OWN, START, UNTIL};
+
+const COLUMNS: &[Column] = &[
+    START,
+    END,
+    COUNT,
+    BLOCK,
+    FROM,
+    UNTIL,
+    Column::needed(&["reason"]),
+];
+
+#[derive(Default)]
+pub struct Exclusions {
+    rows: Vec<Row<NewExclusion>>,
+}
+
+impl Layout for Exclusions {
+    fn dialect(&self) -> CsvDialect {
+        DIALECT
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let reason = rows::field(line, OWN)?;
+        let reason = reason
+            .parse()
+            .map_err(|error| format!("reason `{}`: {error}", shown(reason)))?;
+        self.rows.push(rows::row(line, NewExclusion { reason })?);
+        crate::tables::must_be_few(self.rows.len())
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        draft.says = Says::Exclusions(self.rows);
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! `nanpa-codes`: the central-office code report of the NANP's administrator, with tabs and padding. A line a code.
+//!
+//! Only assigned codes (`Use` is `AS`) that are not pooled grant, from their effective date on: the blocks of a pooled code
+//! have holders of their own, whom the thousands-block report lists. A code that does not say that it is not pooled grants
+//! nothing. The report speaks for the NPAs that it has a line of, but for their pooled codes.
+
+use super::nanp::{Blocks, CodeOrBlock, code};
+use crate::domain::Spc;
+use crate::domain::clock::Time;
+use crate::domain::numbers::range_set::gaps;
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::Noted;
+use crate::tables::draft::{Draft, Holdings, Says, Scope};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Holder, Ocns, american_day, shown};
+use crate::tables::lines::{Column, CsvDialect, Line};
+
+const COLUMNS: &[Column] = &[
+    Column::needed(&["NPA-NXX", "NPANXX", "Code"]),
+    Column::needed(&["OCN"]),
+    Column::needed(&["EffectiveDate", "Effective Date"]),
+    Column::needed(&["Use", "Status"]),
+    Column::needed(&["Pooled Code", "Pooled"]),
+    Column::optional(&["State", "ST"]),
+    Column::optional(&["Company"]),
+    Column::optional(&["RateCenter", "Rate Center"]),
+    Column::optional(&["AssignDate", "Assign Date"]),
+    Column::optional(&["Initial/Growth"]),
+    Column::optional(&["In Service"]),
+];
+
+pub struct NanpaCodes {
+    ocns: Ocns,
+    spc: Spc,
+    now: Time,
+    blocks: Blocks,
+    own_pooled: u64,
+    unclear: Noted,
+    not_assigned: u64,
+}
+
+impl NanpaCodes {
+    pub fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
+        Self {
+            ocns,
+            spc,
+            now,
+            blocks: Blocks::default(),
+            own_pooled: 0,
+            unclear: Noted::default(),
+            not_assigned: 0,
+        }
+    }
+}
+
+impl Layout for NanpaCodes {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
+            delimiter: b'\t',
+            quoted: false,
+            encoding: Encoding::Utf8,
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let field = line.field(0)?;
+        let (npa, nxx) = field
+            .split_once('-')
+            .ok_or_else(|| format!("NPA-NXX is written as 201-330, not `{}`", shown(field)))?;
+        let code = code(npa, nxx)?;
+        let pooled = match line.field(4)?.to_ascii_uppercase().as_str() {
+            "N" | "NO" => false,
+            "" => {
+                // Whoever holds it, its blocks may be others'.
+                if self.ocns.holder(line.field(1)?)? == Holder::Own {
+                    self.unclear.add(line.number);
+                }
+                self.blocks.list_as_pooled(code);
+                return Ok(());
+            }
+            "Y" | "YES" | "P" => true,
+            other => return Err(format!("Pooled Code is Y or N, not `{}`", shown(other))),
+        };
+        if pooled {
+            self.blocks.list_as_pooled(code);
+        }
+        if !line.field(3)?.eq_ignore_ascii_case("AS") {
+            self.not_assigned += 1;
+            self.blocks.list(CodeOrBlock::Code(code));
+            return Ok(());
+        }
+        let holder = self.ocns.holder(line.field(1)?)?;
+        if pooled {
+            self.own_pooled += u64::from(holder == Holder::Own);
+            return Ok(());
+        }
+        let day = line.field(2)?;
+        let starts = match (holder, day) {
+            (Holder::Own, day) if !day.is_empty() => Some(american_day("EffectiveDate", day)?),
+            _ => None,
+        };
+        let starts = starts.filter(|starts| *starts > self.now);
+        self.blocks.add(CodeOrBlock::Code(code), holder, starts);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
+        self.blocks
+            .refuse_what_is_claimed_twice(&mut draft.told.refused);
+        draft
+            .told
+            .note(self.not_assigned, "lines whose use is not AS");
+        draft.told.note(
+            self.own_pooled,
+            "own codes that are pooled: their blocks are in the thousands-block report",
+        );
+        draft.told.note_lines(
+            std::mem::take(&mut self.unclear),
+            "own codes that do not say whether they are pooled, so they grant nothing",
+        );
+        let (held, _) = self.blocks.settle();
+        let pooled = self.blocks.pooled_codes();
+        let spoken_for = self.blocks.npas();
+        let spoken_for = spoken_for.ranges().iter();
+        let scope = spoken_for.flat_map(|npas| gaps(*npas, pooled.ranges().iter().copied()));
+        let table = Holdings {
+            held,
+            scope: Scope::new(scope.collect()),
+            dated: true,
+        };
+        draft.says = Says::Holdings {
+            spc: self.spc,
+            table,
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tables::Format;
+    use crate::tables::tests::{table, told};
+
+    const TABLE: &str = "State\tNPA-NXX\tOCN\tCompany\tRateCenter\tEffectiveDate\tUse\tAssignDate\tInitial/Growth\tPooled Code\tIn Service\n\
+        NJ \t201-330\t073H \tTELNYX \"LLC       \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tN \tY \n\
+        NJ \t201-331\t073H \tTELNYX LLC       \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tY \tY \n\
+        NJ \t201-332\t073H \tTELNYX LLC       \tJERSEYCITY\t          \tAS\t09/01/2022\tI \t  \tY \n\
+        NJ \t201-333\t073H \tTELNYX LLC       \tJERSEYCITY\t01/31/2099\tAS\t09/01/2022\tI \tN \tN \n\
+        NJ \t201-334\t     \t                 \t          \t          \tUA\t          \t  \tN \tN \n\
+        NJ \t201-335\t9999 \tOTHER            \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tN \tY \n";
+
+    #[test]
+    fn assigned_codes_that_are_not_pooled_grant() {
+        let found = table(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
+        let held: Vec<_> = found
+            .held
+            .iter()
+            .map(|h| (h.numbers.to_string(), h.valid_from.is_some()))
+            .collect();
+        let expected = [
+            ("+12013300000 to +12013309999".to_owned(), false),
+            ("+12013330000 to +12013339999".to_owned(), true),
+        ];
+        assert_eq!(held, expected);
+        let scope: Vec<_> = found
+            .scope
+            .ranges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let expected = [
+            "+12010000000 to +12013309999",
+            "+12013330000 to +12019999999",
+        ];
+        assert_eq!(scope, expected, "all of the NPA but its pooled codes");
+        let told = told(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
+        assert_eq!((told.lines, told.own, told.refused.count), (6, 4, 0));
+        let unclear = told.notes.iter().find(|n| n.what.contains("do not say"));
+        assert_eq!(unclear.expect("a note").lines, [4]);
+    }
+
+    #[test]
+    fn a_code_is_written_in_one_way() {
+        let text = TABLE
+            .replace("201-330", "201330")
+            .replace("201-335", "201-35");
+        let told = told(Format::NanpaCodes, &["073H"], text.as_bytes());
+        assert_eq!(told.refused.count, 2);
+        assert!(
+            told.refused
+                .to_string()
+                .contains("line 2: NPA-NXX is written as 201-330")
+        );
+    }
+}

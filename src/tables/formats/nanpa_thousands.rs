@@ -1,0 +1,191 @@
+//! `nanpa-thousands`: the thousands-block report of the NANP's administrator, with commas. A line a block of a pooled code.
+//!
+//! Only assigned blocks (`STATUS` is `AS`) grant, from their effective date on. The report speaks for the codes that it
+//! has a line of. `Contaminated` says that some numbers of a block stayed with its donor, and not which: that list comes
+//! from the carrier, as `exclusions`.
+
+use super::nanp::{Blocks, CodeOrBlock, code, thousands};
+use crate::domain::Spc;
+use crate::domain::clock::Time;
+use crate::tables::Layout;
+use crate::tables::decode::Encoding;
+use crate::tables::draft::Noted;
+use crate::tables::draft::{Draft, Holdings, Says};
+use crate::tables::error::TableError;
+use crate::tables::fields::{Holder, Ocns, american_day, shown, yes_or_no};
+use crate::tables::lines::{Column, CsvDialect, Line};
+
+const COLUMNS: &[Column] = &[
+    Column::needed(&["NPA"]),
+    Column::needed(&["NXX"]),
+    Column::needed(&["X", "Block", "Thousands Block"]),
+    Column::needed(&["STATUS", "Block Status"]),
+    Column::needed(&["OCN", "Block Holder OCN"]),
+    Column::needed(&[
+        "Contaminated",
+        "Contaminated (Y or N)",
+        "Contaminated (Y/N)",
+    ]),
+    Column::needed(&["Block Effective Date", "Effective Date"]),
+    Column::optional(&["Region"]),
+    Column::optional(&["State"]),
+    Column::optional(&["Code Holder"]),
+    Column::optional(&[
+        "Contaminated TNs not Available for Assignment",
+        "Contaminated TNs",
+    ]),
+    Column::optional(&["Rate Center"]),
+    Column::optional(&["Block Available Date", "Available Date"]),
+    Column::optional(&["Assigned To", "Block Holder", "Company"]),
+    Column::optional(&["Date Assigned", "Assignment Date"]),
+];
+
+pub struct NanpaThousands {
+    ocns: Ocns,
+    spc: Spc,
+    now: Time,
+    blocks: Blocks,
+    not_assigned: u64,
+    contaminated: Noted,
+}
+
+impl NanpaThousands {
+    pub fn new(ocns: Ocns, spc: Spc, now: Time) -> Self {
+        Self {
+            ocns,
+            spc,
+            now,
+            blocks: Blocks::default(),
+            not_assigned: 0,
+            contaminated: Noted::default(),
+        }
+    }
+}
+
+impl Layout for NanpaThousands {
+    fn dialect(&self) -> CsvDialect {
+        CsvDialect {
+            delimiter: b',',
+            quoted: true,
+            encoding: Encoding::Utf8,
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let code = code(line.field(0)?, line.field(1)?)?;
+        let x = line.field(2)?;
+        let digit = thousands(x).ok_or_else(|| format!("X is a digit, not `{}`", shown(x)))?;
+        let place = CodeOrBlock::Block(code * 10 + digit);
+        if !line.field(3)?.eq_ignore_ascii_case("AS") {
+            self.not_assigned += 1;
+            self.blocks.list(place);
+            return Ok(());
+        }
+        let holder = self.ocns.holder(line.field(4)?)?;
+        let mut starts = None;
+        if holder == Holder::Own {
+            let day = line.field(6)?;
+            if !day.is_empty() {
+                starts = Some(american_day("Block Effective Date", day)?);
+            }
+            if yes_or_no("Contaminated", line.field(5)?)? {
+                self.contaminated.add(line.number);
+            }
+        }
+        let starts = starts.filter(|starts| *starts > self.now);
+        self.blocks.add(place, holder, starts);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
+        self.blocks
+            .refuse_what_is_claimed_twice(&mut draft.told.refused);
+        draft
+            .told
+            .note(self.not_assigned, "lines whose status is not AS");
+        draft.told.note_lines(
+            self.contaminated,
+            "own blocks with contaminated numbers: import their list with --format exclusions",
+        );
+        let (held, _) = self.blocks.settle();
+        let table = Holdings {
+            held,
+            scope: self.blocks.listed_codes(),
+            dated: true,
+        };
+        draft.says = Says::Holdings {
+            spc: self.spc,
+            table,
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tables::Format;
+    use crate::tables::tests::{table, told};
+
+    const HEADER: &str = "Region,State,NPA,NXX,X,STATUS,Code Holder,Contaminated (Y or N),\
+        Contaminated TNs not Available for Assignment,Rate Center,Block Effective Date,Block Available Date,\
+        Assigned To,OCN,Date Assigned\n";
+    const LINES: &str = "1,NJ,201,330,0,AV,9206,N,,JERSEYCITY,,,,,\n\
+        1,NJ,201,330,1,AS,9206,N,,JERSEYCITY,10/05/2022,,TELNYX,073H,09/01/2022\n\
+        1,NJ,201,330,2,AS,9206,Y,12,JERSEYCITY,10/05/2022,,TELNYX,073H,09/01/2022\n\
+        1,NJ,201,330,3,AS,9206,N,,JERSEYCITY,01/31/2099,,TELNYX,073H,09/01/2022\n\
+        1,NJ,201,330,4,AS,9206,N,,JERSEYCITY,10/05/2022,,OTHER,9999,09/01/2022\n\
+        1,NJ,201,331,5,RT,9206,N,,JERSEYCITY,,,TELNYX,073H,\n";
+
+    #[test]
+    fn assigned_blocks_grant_from_their_day_on() {
+        let text = format!("{HEADER}{LINES}");
+        let table = table(Format::NanpaThousands, &["073H"], text.as_bytes());
+        let found: Vec<_> = table
+            .held
+            .iter()
+            .map(|h| (h.numbers.to_string(), h.valid_from.map(|t| t.to_string())))
+            .collect();
+        let later = Some("2099-01-31 00:00:00 UTC".to_owned());
+        let expected = [
+            ("+12013301000 to +12013302999".to_owned(), None),
+            ("+12013303000 to +12013303999".to_owned(), later),
+        ];
+        assert_eq!(found, expected);
+        let scope: Vec<_> = table
+            .scope
+            .ranges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            scope,
+            ["+12013300000 to +12013319999"],
+            "the codes of its lines, no more"
+        );
+        let told = told(Format::NanpaThousands, &["073H"], text.as_bytes());
+        assert_eq!((told.lines, told.own), (6, 3));
+        let contaminated = told.notes.iter().find(|n| n.what.contains("contaminated"));
+        assert_eq!(contaminated.expect("a note").lines, [4]);
+    }
+
+    #[test]
+    fn names_of_columns_drift() {
+        let header = HEADER
+            .replace("Contaminated (Y or N)", "contaminated")
+            .replace("Block Effective Date", "BLOCK_EFFECTIVE_DATE")
+            .replace("Region", "Extra");
+        let text = format!("\u{feff}{header}{}", LINES.replace('\n', "\r"));
+        let told = told(
+            Format::NanpaThousands,
+            &["073H"],
+            text.replace('\n', "\r\n").as_bytes(),
+        );
+        assert_eq!((told.own, told.refused.count), (3, 0), "{}", told.refused);
+        assert_eq!(told.unknown_columns, ["Extra"]);
+    }
+}
