@@ -147,6 +147,46 @@ impl Refused {
             Self::Store(_) => "unavailable",
         }
     }
+
+    /// The numbers that it is about, as far as it names any.
+    #[must_use]
+    pub fn ranges(&self) -> &[NumberRange] {
+        match self {
+            Self::Overlap { numbers, .. } | Self::Twice(numbers) => std::slice::from_ref(numbers),
+            Self::NotHeld(ranges)
+            | Self::NotTheLenders(ranges)
+            | Self::NotOfTheDelegation(ranges) => ranges,
+            Self::Forbidden
+            | Self::UnknownAccount(_)
+            | Self::NotFound(_)
+            | Self::ParentChange
+            | Self::OwnParent
+            | Self::TooDeep
+            | Self::NoParent
+            | Self::OwnAccount
+            | Self::SuspendedAbove
+            | Self::NotACustomer { .. }
+            | Self::NotToBeLentOn(_)
+            | Self::OutsideTheLenders(_)
+            | Self::CaNotLent
+            | Self::SpcNotHeld(_)
+            | Self::Window(_)
+            | Self::UnknownClass(_)
+            | Self::Over(_)
+            | Self::TooFragmented
+            | Self::NameTheAccount
+            | Self::TooManyWebhooks
+            | Self::TooManyDeliveries
+            | Self::NotSentYet
+            | Self::WebhookEnded
+            | Self::DelegationEnded
+            | Self::TooManyRenewals
+            | Self::SpcNotRenewed(_)
+            | Self::RenewalLifetime(_)
+            | Self::List(_)
+            | Self::Store(_) => &[],
+        }
+    }
 }
 
 fn listed(ranges: &[NumberRange]) -> String {

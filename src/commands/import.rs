@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{Consent, Imported};
+use tn_authority::authority::import::{Consent, ImportResult, Imported};
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::tables::{self, Draft, Format, Says, Told, Wanted};
@@ -66,7 +66,8 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     let import = service.authority.import(&caller, draft, consent, None);
     let imported = app::block_on(import)?;
     if args.json {
-        writeln!(std::io::stdout(), "{}", imported.to_json())?;
+        let result = serde_json::to_string(&ImportResult::from(&imported))?;
+        writeln!(std::io::stdout(), "{result}")?;
     } else {
         print_difference(&imported)?;
     }

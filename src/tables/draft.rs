@@ -1,5 +1,8 @@
 //! What a table says, before it is held against what is known.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::error::RefusedLines;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Basis, Reason};
@@ -51,11 +54,14 @@ pub struct Told {
     pub notes: Vec<Note>,
 }
 
-/// Something to know, with the numbers of the first lines that it is about, if those matter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Something to know of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ImportNote)]
 pub struct Note {
     pub count: u64,
+    #[schema(value_type = String)]
     pub what: &'static str,
+    /// The first lines that it is about, if they matter.
     pub lines: Vec<u64>,
 }
 

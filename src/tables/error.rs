@@ -1,6 +1,8 @@
 //! Why a table cannot be read, and which lines of it are refused.
 
+use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 /// How many refused lines are named; all of them are counted.
 pub const LINES_NAMED: usize = 100;
@@ -48,9 +50,11 @@ pub enum TableError {
     Stopped,
 }
 
-/// A line that cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A line that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = LineError)]
 pub struct RefusedLine {
+    /// Counts from 1; 0 when it is about the table as a whole.
     pub line: u64,
     pub reason: String,
 }

@@ -44,6 +44,7 @@ mod domain;
 mod facade;
 mod facade_api;
 mod fixtures;
+mod guide;
 mod hsm;
 mod idempotency;
 mod inspection;

@@ -69,32 +69,6 @@ fn the_built_in_policies_are_those_of_the_folder() {
     assert!(all_sound, "{built_in}");
 }
 
-/// What `policies/README.md` shows is what happens.
-#[test]
-fn the_readme_is_true() {
-    let readme = fs::read_to_string(Path::new(POLICIES).join("README.md")).expect("a README");
-    let (_, rest) = readme.split_once("```sh\n").expect("commands");
-    let (commands, rest) = rest.split_once("```\n```\n").expect("an end");
-    let (shown, _) = rest.split_once("```").expect("an end");
-    let dir = TempDir::new().expect("a folder");
-    let commands = commands.replace("/tmp/policies", &dir.path().display().to_string());
-    let executable = Path::new(env!("CARGO_BIN_EXE_tn-authority"));
-    let bin = executable.parent().expect("a folder").display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("bash")
-        .args(["-euc", &commands])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", format!("{bin}:{path}"))
-        .output()
-        .expect("bash");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{output:?}");
-    for line in shown.lines().filter(|line| *line != "..") {
-        let start = line.trim_end_matches("..");
-        assert!(told.lines().any(|l| l.starts_with(start)), "{line}: {told}");
-    }
-}
-
 #[test]
 fn the_example_is_taken_into_a_folder_of_ones_own() {
     let dir = TempDir::new().expect("a folder");

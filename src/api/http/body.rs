@@ -1,5 +1,6 @@
-//! Bodies: strict JSON, read member by member, so that each complaint names the member that it is about.
+//! Bodies: strict JSON, and the parts that several of them have.
 
+use std::fmt::Display;
 use std::future::{Ready, ready};
 use std::time::Duration;
 
@@ -8,45 +9,50 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de};
+use serde_json::Value;
 use serde_json::error::Category;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use super::deserialize::{self, Id};
+use super::deserialize::{self, Fault, FromMembers, Members};
 use super::idempotency::Digesting;
 use super::time::Instant;
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::domain::accounts::account::text_for_people;
 use crate::domain::numbers::block;
 use crate::domain::text::strict_json;
 use crate::domain::{NumberRange, Time, Tn};
+
+/// What a body is called that is no object.
+const THE_BODY: &str = "the body";
 
 /// Numbers: either `block`, or `start` and `count`.
 #[derive(Debug, ToSchema)]
 #[schema(as = Numbers)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "describes a body; `Members::range` reads it")]
 pub(in crate::api) enum NumbersBody {
-    Block {
-        /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more `X`.
-        #[schema(example = "1.212.555.1XXX")]
-        block: String,
-    },
-    Range {
-        #[schema(example = "+12125551000")]
-        start: String,
-        #[schema(minimum = 1, example = 1000)]
-        count: u64,
-    },
+    Block(#[schema(inline)] BlockBody),
+    Range(#[schema(inline)] RangeBody),
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::api) struct BlockBody {
+    /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more `X`.
+    #[schema(example = "1.212.555.1XXX")]
+    block: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::api) struct RangeBody {
+    #[schema(value_type = String, example = "+12125551000")]
+    start: Tn,
+    #[schema(minimum = 1, example = 1000)]
+    count: u64,
 }
 
 /// When a row is to hold.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWindow)]
-#[expect(dead_code, reason = "describes a body; `Members::time` reads it")]
 pub(in crate::api) struct WindowBody {
     /// Now, if it is not said.
     valid_from: Option<Instant>,
@@ -55,13 +61,58 @@ pub(in crate::api) struct WindowBody {
 }
 
 /// When a row is to end.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = End)]
-#[expect(dead_code, reason = "describes a body; `Members::time` reads it")]
 pub(in crate::api) struct UntilBody {
     /// Now, if it is not said.
     at: Option<Instant>,
 }
+
+impl FromMembers for NumbersBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        if !members.contains_key("block") {
+            return RangeBody::take_from(members).map(Self::Range);
+        }
+        if members.contains_key("start") || members.contains_key("count") {
+            let both = "`block` stands in place of `start` and `count`, not beside them";
+            return Err(de::Error::custom(both));
+        }
+        BlockBody::take_from(members).map(Self::Block)
+    }
+}
+
+impl NumbersBody {
+    pub(in crate::api) fn range(&self) -> Result<NumberRange, Fault> {
+        match self {
+            Self::Block(BlockBody { block }) => {
+                block::parse(block).map_err(|e| Fault::malformed("block", e))
+            }
+            Self::Range(RangeBody { start, count }) => {
+                NumberRange::new(*start, *count).map_err(|e| Fault::malformed("count", e))
+            }
+        }
+    }
+}
+
+impl WindowBody {
+    pub(in crate::api) fn valid_from(&self) -> Option<Time> {
+        self.valid_from.map(|from| from.0)
+    }
+
+    pub(in crate::api) fn valid_until(&self) -> Option<Time> {
+        self.valid_until.map(|until| until.0)
+    }
+}
+
+impl UntilBody {
+    pub(in crate::api) fn at(&self) -> Option<Time> {
+        self.at.map(|at| at.0)
+    }
+}
+
+/// An object without members.
+#[derive(Debug, Deserialize)]
+struct Nothing {}
 
 /// A body that is not read yet: who is asking is proven first.
 pub(in crate::api) struct Body {
@@ -88,37 +139,52 @@ impl FromRequest for Body {
 
 impl Body {
     /// One JSON object.
-    pub(in crate::api) async fn read(self) -> Result<Members, Problem> {
+    pub(in crate::api) async fn read<T: FromMembers>(self) -> Result<T, Problem> {
         let limit = self.limit(|service| service.max_body_bytes);
         self.read_up_to(limit).await
     }
 
     /// One JSON object with many requests in it, which may be longer.
-    pub(in crate::api) async fn read_bulk(self) -> Result<Members, Problem> {
+    pub(in crate::api) async fn read_bulk<T: FromMembers>(self) -> Result<T, Problem> {
         let limit = self.limit(|service| service.max_bulk_body_bytes);
         self.read_up_to(limit).await
     }
 
-    async fn read_up_to(self, limit: usize) -> Result<Members, Problem> {
+    /// One JSON object; none if there is nothing at all, or an object without members.
+    pub(in crate::api) async fn read_if_any<T: FromMembers>(self) -> Result<Option<T>, Problem> {
+        match self.value_if_any().await? {
+            Some(value) => Ok(Some(deserialize::object(value, THE_BODY)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Nothing at all, or an object without members.
+    pub(in crate::api) async fn read_nothing(self) -> Result<(), Problem> {
+        self.read_if_any::<Nothing>().await.map(|_| ())
+    }
+
+    async fn read_up_to<T: FromMembers>(self, limit: usize) -> Result<T, Problem> {
         must_be_json(self.request.headers())?;
-        members(&self.bytes(limit).await?)
+        let value = json(&self.bytes(limit).await?)?;
+        Ok(deserialize::object(value, THE_BODY)?)
+    }
+
+    async fn value_if_any(self) -> Result<Option<Value>, Problem> {
+        let typed = must_be_json(self.request.headers());
+        let limit = self.limit(|service| service.max_body_bytes);
+        let bytes = self.bytes(limit).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        typed?;
+        let value = json(&bytes)?;
+        let no_members = value.as_object().is_some_and(Members::is_empty);
+        Ok((!no_members).then_some(value))
     }
 
     fn limit(&self, of: impl Fn(&Service) -> usize) -> usize {
         let service = self.request.app_data::<Data<Service>>();
         service.map_or(0, |service| of(service))
-    }
-
-    /// One JSON object, or nothing at all, which is an object without members.
-    pub(in crate::api) async fn read_if_any(self) -> Result<Members, Problem> {
-        let typed = must_be_json(self.request.headers());
-        let limit = self.limit(|service| service.max_body_bytes);
-        let bytes = self.bytes(limit).await?;
-        if bytes.is_empty() {
-            return Ok(Members(Map::new()));
-        }
-        typed?;
-        members(&bytes)
     }
 
     async fn bytes(self, limit: usize) -> Result<web::Bytes, Problem> {
@@ -171,10 +237,8 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn members(bytes: &[u8]) -> Result<Members, Problem> {
-    let value = strict_json::from_slice(bytes)
-        .map_err(|e| Problem::malformed("malformed-json", no_json(&e)))?;
-    Members::of(value, "the body")
+fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    strict_json::from_slice(bytes).map_err(|e| Problem::malformed("malformed-json", no_json(&e)))
 }
 
 /// Where a body is no JSON, without the words of the library, which are made for those who write programs with it.
@@ -190,112 +254,19 @@ fn no_json(error: &serde_json::Error) -> String {
     }
 }
 
-/// The members of an object that are not taken yet.
-#[derive(Debug)]
-pub(in crate::api) struct Members(Map<String, Value>);
-
-impl Members {
-    /// The members of `value`, which is called `what` if it has none.
-    pub(in crate::api) fn of(value: Value, what: &str) -> Result<Self, Problem> {
-        match value {
-            Value::Object(members) => Ok(Self(members)),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Err(Problem::malformed(
-                "malformed-member",
-                format_args!("{what} is not a JSON object"),
-            )),
-        }
-    }
-
-    pub(in crate::api) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(in crate::api) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// The member, if it is there.
-    pub(in crate::api) fn take<T: DeserializeOwned>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<T>, Problem> {
-        let value = self.0.shift_remove(name);
-        let parsed = value.map(|value| deserialize::json(value).map_err(|e| wrong(name, &e)));
-        parsed.transpose()
-    }
-
-    /// The member, if it is there and not null.
-    pub(in crate::api) fn take_if_set<T: DeserializeOwned>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<T>, Problem> {
-        Ok(self.take::<Option<T>>(name)?.flatten())
-    }
-
-    /// The member, which must be there.
-    pub(in crate::api) fn need<T: DeserializeOwned>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<T, Problem> {
-        let missing = || {
-            Problem::malformed(
-                "missing-member",
-                format_args!("the member `{name}` is missing"),
-            )
-        };
-        self.take(name)?.ok_or_else(missing)
-    }
-
-    /// A text for people, if it is there and not null.
-    pub(in crate::api) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
-        let text = self.take_if_set::<String>(name)?;
-        let taken = text.map(|text| text_for_people(&text).map_err(|e| wrong(name, &e)));
-        taken.transpose()
-    }
-
-    /// An instant, if it is there and not null.
-    pub(in crate::api) fn time(&mut self, name: &'static str) -> Result<Option<Time>, Problem> {
-        Ok(self.take_if_set::<Instant>(name)?.map(|instant| instant.0))
-    }
-
-    /// The id of a row, if it is there and not null.
-    pub(in crate::api) fn id(&mut self, name: &'static str) -> Result<Option<Uuid>, Problem> {
-        Ok(self.take_if_set::<Id>(name)?.map(|id| id.0))
-    }
-
-    /// Numbers: `{"start","count"}` or `{"block"}`.
-    pub(in crate::api) fn range(&mut self) -> Result<NumberRange, Problem> {
-        if !self.has("block") {
-            let start: Tn = self.need("start")?;
-            return NumberRange::new(start, self.need("count")?).map_err(|e| wrong("count", &e));
-        }
-        if self.has("start") || self.has("count") {
-            let both = "`block` stands in place of `start` and `count`, not beside them";
-            return Err(Problem::malformed("malformed-member", both));
-        }
-        block::parse(&self.need::<String>("block")?).map_err(|e| wrong("block", &e))
-    }
-
-    /// Refuses whatever was not taken.
-    pub(in crate::api) fn done(self) -> Result<(), Problem> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(name) => {
-                let shown: String = name.chars().take(40).collect();
-                Err(Problem::malformed(
-                    "unknown-member",
-                    format_args!("the member `{shown}` is not known here"),
-                ))
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let code = fault.code();
+        match &fault {
+            Fault::Missing(_) | Fault::Unknown(_) => {
+                Self::malformed(code, format_args!("the member {fault}"))
             }
+            Fault::Malformed { .. } => Self::malformed(code, fault),
         }
     }
 }
 
 /// A complaint about one member.
-pub(in crate::api) fn wrong(name: &str, why: &dyn std::fmt::Display) -> Problem {
-    Problem::malformed("malformed-member", format_args!("`{name}`: {why}"))
+pub(in crate::api) fn wrong(name: &str, why: impl Display) -> Problem {
+    Fault::malformed(name, why).into()
 }

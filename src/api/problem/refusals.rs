@@ -105,44 +105,7 @@ impl From<Refused> for Problem {
             Refused::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
             Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
-        let named = match &refused {
-            Refused::Overlap { numbers, .. } | Refused::Twice(numbers) => {
-                std::slice::from_ref(numbers)
-            }
-            Refused::NotHeld(ranges)
-            | Refused::NotTheLenders(ranges)
-            | Refused::NotOfTheDelegation(ranges) => ranges,
-            Refused::Forbidden
-            | Refused::UnknownAccount(_)
-            | Refused::NotFound(_)
-            | Refused::ParentChange
-            | Refused::OwnParent
-            | Refused::TooDeep
-            | Refused::NoParent
-            | Refused::OwnAccount
-            | Refused::SuspendedAbove
-            | Refused::NotACustomer { .. }
-            | Refused::NotToBeLentOn(_)
-            | Refused::OutsideTheLenders(_)
-            | Refused::CaNotLent
-            | Refused::SpcNotHeld(_)
-            | Refused::Window(_)
-            | Refused::UnknownClass(_)
-            | Refused::Over(_)
-            | Refused::TooFragmented
-            | Refused::NameTheAccount
-            | Refused::TooManyWebhooks
-            | Refused::TooManyDeliveries
-            | Refused::NotSentYet
-            | Refused::WebhookEnded
-            | Refused::DelegationEnded
-            | Refused::TooManyRenewals
-            | Refused::SpcNotRenewed(_)
-            | Refused::RenewalLifetime(_)
-            | Refused::List(_)
-            | Refused::Store(_) => &[],
-        };
-        let named = named.iter().map(|numbers| SubproblemView {
+        let named = refused.ranges().iter().map(|numbers| SubproblemView {
             kind: uri(refused.code()),
             code: refused.code(),
             detail: title.to_ascii_lowercase(),

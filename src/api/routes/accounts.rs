@@ -2,42 +2,45 @@
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::views::{AccountView, AffectedView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Provisioner, Reader};
 use crate::api::http::body::Body;
+use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, name, query};
 use crate::api::problem::Problem;
 use crate::authority::By;
 use crate::authority::NewAccount;
-use crate::domain::AccountId;
+use crate::domain::accounts::account::LifetimeMode;
+use crate::domain::{AccountId, Dialect};
 
 /// What an account is to be.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewAccount)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewAccountBody {
     /// A name for people; the old one stays when none is given.
     #[schema(example = "Acme Plumbing")]
+    #[serde(default, deserialize_with = "deserialize::text")]
     name: Option<String>,
     /// The reseller that it is a customer of; never changes.
-    parent: Option<String>,
+    #[schema(value_type = Option<String>)]
+    parent: Option<AccountId>,
     /// How strictly its requests are read: strict, which is the default, or legacy; the old one stays when none is given.
-    #[schema(example = "strict")]
-    dialect: Option<String>,
+    #[schema(value_type = Option<String>, example = "strict")]
+    dialect: Option<Dialect>,
 }
 
 /// How long the account's tokens are to live.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Lifetime)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct LifetimeBody {
     /// proof: the default lifetime. grant-horizon: as long as the numbers are vouched for.
-    #[schema(example = "grant-horizon")]
-    mode: String,
+    #[schema(value_type = String, example = "grant-horizon")]
+    mode: LifetimeMode,
 }
 
 /// The account of the path. What is no id is the id of no account.
@@ -92,13 +95,12 @@ pub(in crate::api) async fn put_account(
     let id = name(&request)?
         .parse()
         .map_err(|e| Problem::malformed("malformed-path", e))?;
-    let mut body = body.read().await?;
+    let body: NewAccountBody = body.read().await?;
     let new = NewAccount {
-        name: body.text("name")?,
-        parent: body.take_if_set("parent")?,
-        dialect: body.take_if_set("dialect")?,
+        name: body.name,
+        parent: body.parent,
+        dialect: body.dialect,
     };
-    body.done()?;
     let (account, is_new) = service.authority.put_account_as(&caller, id, new).await?;
     let mut answer = if is_new {
         HttpResponse::Created()
@@ -119,7 +121,7 @@ pub(in crate::api) async fn suspend_account(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let now = service.authority.clock.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected));
@@ -138,7 +140,7 @@ pub(in crate::api) async fn resume_account(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let view = |account| HttpResponse::Ok().json(AccountView::from(account));
     let verb = async |by: By<'_, _>| service.authority.resume(by, id).await;
     change(&service, &request, &caller, view, verb).await
@@ -156,9 +158,7 @@ pub(in crate::api) async fn set_lifetime(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
-    let mut body = body.read().await?;
-    let mode = body.need("mode")?;
-    body.done()?;
+    let LifetimeBody { mode } = body.read().await?;
     let account = service
         .authority
         .set_lifetime_mode(&caller, id, mode)

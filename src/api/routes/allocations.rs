@@ -3,34 +3,53 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::views::{AffectedView, AllocationView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{By, NewAllocation};
-use crate::domain::inventory::Allocation;
+use crate::domain::Spc;
+use crate::domain::inventory::{Allocation, Basis};
 
 /// Numbers that the carrier says it holds.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewAllocation)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewAllocationBody {
-    /// One of the carrier's service provider codes.
-    #[schema(example = "1234")]
-    spc: String,
     #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
-    /// block, code, ported-in or toll-free
-    #[schema(example = "block")]
-    basis: String,
     #[serde(flatten)]
     window: WindowBody,
+    #[schema(inline)]
+    #[serde(flatten)]
+    details: AllocationDetails,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct AllocationDetails {
+    /// One of the carrier's service provider codes.
+    #[schema(value_type = String, example = "1234")]
+    spc: Spc,
+    /// block, code, ported-in or toll-free
+    #[schema(value_type = String, example = "block")]
+    basis: Basis,
+}
+
+impl FromMembers for NewAllocationBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        Ok(Self {
+            numbers: FromMembers::take_from(members)?,
+            window: FromMembers::take_from(members)?,
+            details: FromMembers::take_from(members)?,
+        })
+    }
 }
 
 /// Record that the carrier holds numbers.
@@ -46,15 +65,14 @@ pub(in crate::api) async fn create_allocation(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = body.read().await?;
+    let body: NewAllocationBody = body.read().await?;
     let new = NewAllocation {
-        spc: body.need("spc")?,
-        numbers: body.range()?,
-        basis: body.need("basis")?,
-        valid_from: body.time("valid_from")?,
-        valid_until: body.time("valid_until")?,
+        numbers: body.numbers.range()?,
+        spc: body.details.spc,
+        basis: body.details.basis,
+        valid_from: body.window.valid_from(),
+        valid_until: body.window.valid_until(),
     };
-    body.done()?;
     let view = |made: Allocation| {
         let location = (header::LOCATION, format!("/v1/allocations/{}", made.row.id));
         HttpResponse::Created()
@@ -104,9 +122,8 @@ pub(in crate::api) async fn return_allocation(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "allocation")?;
-    let mut body = body.read_if_any().await?;
-    let at = body.time("at")?;
-    body.done()?;
+    let end = body.read_if_any::<UntilBody>().await?;
+    let at = end.and_then(|end| end.at());
     let now = service.authority.clock.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));

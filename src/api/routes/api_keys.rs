@@ -3,13 +3,14 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Administrator;
-use crate::api::http::body::{Body, wrong};
+use crate::api::http::body::Body;
+use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, name, query};
 use crate::api::http::time::Instant;
@@ -19,31 +20,30 @@ use crate::domain::credentials::api_key::{ApiKey, KeyState};
 use crate::domain::{AccountId, Network, Role, Time};
 
 /// A key to be made.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKey)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewApiKeyBody {
     /// admin, provisioner, portal, account, auditor or renewer
-    #[schema(example = "account")]
-    role: String,
+    #[schema(value_type = String, example = "account")]
+    role: Role,
     /// The account of a key with role account or renewer; the accounts that a portal may mint for; the reseller that a provisioner or an
     /// auditor is confined to.
-    #[schema(max_items = 1000, example = json!(["acme"]))]
-    accounts: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, max_items = 1000, example = json!(["acme"]))]
+    accounts: Option<Vec<AccountId>>,
     /// What the key is for.
     #[schema(example = "order system of Acme")]
+    #[serde(default, deserialize_with = "deserialize::text")]
     label: Option<String>,
     /// When it stops working; it works without an end, if it is not said.
     expires_at: Option<Instant>,
     /// The networks that it works from; from anywhere, if none is named.
-    #[schema(max_items = 32, example = json!(["192.0.2.0/24", "2001:db8::/32"]))]
-    allow_from: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, max_items = 32, example = json!(["192.0.2.0/24", "2001:db8::/32"]))]
+    allow_from: Option<Vec<Network>>,
 }
 
 /// How to rotate.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Rotation)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct RotationBody {
     /// For how many seconds the old secret works beside the new one; 0 ends it at once.
     #[schema(minimum = 0, maximum = 2_592_000, default = 86400)]
@@ -51,9 +51,8 @@ pub(in crate::api) struct RotationBody {
 }
 
 /// When a key is to end.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = KeyEnd)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct KeyEndBody {
     at: Instant,
 }
@@ -145,16 +144,14 @@ pub(in crate::api) async fn create_api_key(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = body.read().await?;
-    let role = body.need::<String>("role")?;
+    let body: NewApiKeyBody = body.read().await?;
     let new = NewApiKey {
-        role: role.parse().map_err(|e| wrong("role", &e))?,
-        accounts: body.take_if_set("accounts")?.unwrap_or_default(),
-        label: body.text("label")?.unwrap_or_default(),
-        expires_at: body.time("expires_at")?,
-        allow_from: body.take_if_set("allow_from")?.unwrap_or_default(),
+        role: body.role,
+        accounts: body.accounts.unwrap_or_default(),
+        label: body.label.unwrap_or_default(),
+        expires_at: body.expires_at.map(|at| at.0),
+        allow_from: body.allow_from.unwrap_or_default(),
     };
-    body.done()?;
     let now = service.authority.clock.now();
     let view = move |made: ShownApiKey| {
         let location = format!("/v1/api-keys/{}", made.kept.id);
@@ -210,9 +207,9 @@ pub(in crate::api) async fn rotate_api_key(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = key_id(&request)?;
-    let mut body = body.read_if_any().await?;
-    let overlap = body.take_if_set("overlap")?.unwrap_or(USUAL_OVERLAP);
-    body.done()?;
+    let rotation = body.read_if_any::<RotationBody>().await?;
+    let overlap = rotation.and_then(|rotation| rotation.overlap);
+    let overlap = overlap.unwrap_or(USUAL_OVERLAP);
     let now = service.authority.clock.now();
     let view = move |made| HttpResponse::Ok().json(ShownApiKeyView::at(now, made));
     let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().rotate(by, &id, overlap).await;
@@ -234,9 +231,7 @@ pub(in crate::api) async fn expire_api_key(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = key_id(&request)?;
-    let mut body = body.read().await?;
-    let at = body.need::<Instant>("at")?;
-    body.done()?;
+    let KeyEndBody { at } = body.read().await?;
     let view = changed(&service);
     let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().expire(by, &id, at.0).await;
     change(&service, &request, &caller, view, verb).await
@@ -254,7 +249,7 @@ pub(in crate::api) async fn revoke_api_key(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = key_id(&request)?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let view = changed(&service);
     let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().revoke(by, &id).await;
     change(&service, &request, &caller, view, verb).await

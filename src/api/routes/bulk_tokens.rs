@@ -2,15 +2,16 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::token::{TokenView, forget_if_ended, token_request};
+use super::token::{AnyTokenBody, TokenView, forget_if_ended, token_request};
 use crate::api::Service;
 use crate::api::http::authentication::Asking;
-use crate::api::http::body::{Body, Members, wrong};
+use crate::api::http::body::{Body, wrong};
+use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{self, Takes};
 use crate::api::problem::{Problem, ProblemView};
 use crate::authority::{Authority, IssueError};
@@ -21,24 +22,38 @@ use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 const MOST: usize = 1_000;
 
 /// Many requests.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = BulkRequest)]
-#[expect(dead_code, reason = "describes the body; `requests` reads it")]
 pub(in crate::api) struct BulkBody {
     /// Each as at the token endpoint, with the account.
-    #[schema(min_items = 1, max_items = 1000)]
-    requests: Vec<BulkItemBody>,
+    #[schema(value_type = Vec<BulkItemBody>, min_items = 1, max_items = 1000)]
+    requests: Vec<Value>,
 }
 
 /// One of them.
 #[derive(Debug, ToSchema)]
 #[schema(as = BulkItem)]
-#[expect(dead_code, reason = "describes the body; `requests` reads it")]
 pub(in crate::api) struct BulkItemBody {
+    #[serde(flatten)]
+    request: AnyTokenBody,
+    #[schema(inline)]
+    #[serde(flatten)]
+    whose: BulkItemAccount,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct BulkItemAccount {
     #[schema(example = "acme")]
     account: String,
-    #[serde(flatten)]
-    request: super::token::AnyTokenBody,
+}
+
+impl FromMembers for BulkItemBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        Ok(Self {
+            whose: FromMembers::take_from(members)?,
+            request: FromMembers::take_from(members)?,
+        })
+    }
 }
 
 /// The answers, in the order of the requests.
@@ -121,19 +136,21 @@ async fn issue(
 type Parsed = Result<(AccountId, TokenRequest), Problem>;
 
 /// Each request, parsed or refused for itself.
-fn requests(authority: &Authority, mut body: Members) -> Result<Vec<Parsed>, Problem> {
-    let items: Vec<Value> = body.need("requests")?;
-    body.done()?;
+fn requests(authority: &Authority, body: BulkBody) -> Result<Vec<Parsed>, Problem> {
+    let items = body.requests;
     if !(1..=MOST).contains(&items.len()) {
         let why = format!("has 1 to {MOST} items, and not {}", items.len());
-        return Err(wrong("requests", &why));
+        return Err(wrong("requests", why));
     }
     let one = |item| {
-        let mut item = Members::of(item, "an item of `requests`")?;
-        let account: String = item.need("account")?;
-        let wanted = token_request(authority, item)?;
+        let item: BulkItemBody = deserialize::object(item, "an item of `requests`")?;
+        let wanted = token_request(authority, item.request.into())?;
         // What is no id is the id of no account.
-        let account = account.parse().map_err(|_| Problem::forbidden())?;
+        let account = item
+            .whose
+            .account
+            .parse()
+            .map_err(|_| Problem::forbidden())?;
         Ok((account, wanted))
     };
     Ok(items.into_iter().map(one).collect())

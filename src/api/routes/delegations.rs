@@ -3,6 +3,7 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::accounts::account_id;
@@ -10,6 +11,7 @@ use super::views::{AffectedView, DelegationView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::deserialize::{self, Fault, FromMembers, Id, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::problem::Problem;
@@ -19,28 +21,49 @@ use crate::domain::inventory::Delegation;
 /// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDelegation)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewDelegationBody {
     #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
+    #[serde(flatten)]
+    window: WindowBody,
+    #[schema(inline)]
+    #[serde(flatten)]
+    details: DelegationDetails,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct DelegationDetails {
     /// Whether tokens for CA certificates are allowed.
     #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// The delegation of a reseller that the numbers are cut from. A reseller need not name it. Without one, the carrier
     /// lends.
-    parent: Option<uuid::Uuid>,
+    #[schema(value_type = Option<uuid::Uuid>)]
+    parent: Option<Id>,
     /// Whether the account may lend the numbers on to customers of its own.
     #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     lend_on: Option<bool>,
     /// Whether the reseller who lends may still get tokens for the numbers itself.
     #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     lender_keeps: Option<bool>,
-    #[serde(flatten)]
-    window: WindowBody,
     /// The carrier's own order or contract.
     #[schema(example = "order 4711")]
+    #[serde(default, deserialize_with = "deserialize::text")]
     reference: Option<String>,
+}
+
+impl FromMembers for NewDelegationBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        Ok(Self {
+            numbers: FromMembers::take_from(members)?,
+            window: FromMembers::take_from(members)?,
+            details: FromMembers::take_from(members)?,
+        })
+    }
 }
 
 /// Lend numbers to an account.
@@ -58,19 +81,19 @@ pub(in crate::api) async fn create_delegation(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
-    let mut body = body.read().await?;
+    let body: NewDelegationBody = body.read().await?;
+    let details = body.details;
     let new = NewDelegation {
         account,
-        numbers: body.range()?,
-        ca: body.take("ca")?.unwrap_or(false),
-        parent: body.id("parent")?,
-        lend_on: body.take("lend_on")?.unwrap_or(false),
-        lender_keeps: body.take("lender_keeps")?.unwrap_or(false),
-        valid_from: body.time("valid_from")?,
-        valid_until: body.time("valid_until")?,
-        reference: body.text("reference")?,
+        numbers: body.numbers.range()?,
+        ca: details.ca.unwrap_or(false),
+        parent: details.parent.map(|id| id.0),
+        lend_on: details.lend_on.unwrap_or(false),
+        lender_keeps: details.lender_keeps.unwrap_or(false),
+        valid_from: body.window.valid_from(),
+        valid_until: body.window.valid_until(),
+        reference: details.reference,
     };
-    body.done()?;
     let view = |made: Delegation| {
         let location = (header::LOCATION, format!("/v1/delegations/{}", made.row.id));
         HttpResponse::Created()
@@ -123,9 +146,8 @@ pub(in crate::api) async fn end_delegation(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "delegation")?;
-    let mut body = body.read_if_any().await?;
-    let at = body.time("at")?;
-    body.done()?;
+    let end = body.read_if_any::<UntilBody>().await?;
+    let at = end.and_then(|end| end.at());
     let now = service.authority.clock.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected));

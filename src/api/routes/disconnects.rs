@@ -3,13 +3,14 @@
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::views::{AffectedView, AllocationView, DelegationView, ExclusionView};
 use crate::api::Service;
 use crate::api::http::authentication::Provisioner;
 use crate::api::http::body::{Body, NumbersBody};
+use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -18,16 +19,31 @@ use crate::authority::{Affected, By, Disconnected, NewDisconnect};
 /// Numbers that are no longer in service.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDisconnect)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewDisconnectBody {
     #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
+    #[schema(inline)]
+    #[serde(flatten)]
+    details: DisconnectDetails,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct DisconnectDetails {
     /// One of the configured classes of aging.
     #[schema(example = "residential")]
     class: String,
     /// Now, if it is not said.
     at: Option<Instant>,
+}
+
+impl FromMembers for NewDisconnectBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        Ok(Self {
+            numbers: FromMembers::take_from(members)?,
+            details: FromMembers::take_from(members)?,
+        })
+    }
 }
 
 /// What a disconnect did.
@@ -57,13 +73,12 @@ pub(in crate::api) async fn create_disconnect(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = body.read().await?;
+    let body: NewDisconnectBody = body.read().await?;
     let new = NewDisconnect {
-        numbers: body.range()?,
-        class: body.need("class")?,
-        at: body.time("at")?,
+        numbers: body.numbers.range()?,
+        class: body.details.class,
+        at: body.details.at.map(|at| at.0),
     };
-    body.done()?;
     let now = service.authority.clock.now();
     let view = move |affected: Affected<Disconnected>| {
         let aging = affected.row.aging.row.id;

@@ -3,31 +3,49 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::views::{AffectedView, ExclusionView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{Affected, By, NewExclusion};
-use crate::domain::inventory::Exclusion;
+use crate::domain::inventory::{Exclusion, Reason};
 
 /// Numbers that are to carry no authority.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewExclusion)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewExclusionBody {
     #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
-    /// ported-out, contaminated, aging, suspended or reserved
-    #[schema(example = "ported-out")]
-    reason: String,
     #[serde(flatten)]
     window: WindowBody,
+    #[schema(inline)]
+    #[serde(flatten)]
+    details: ExclusionDetails,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct ExclusionDetails {
+    /// ported-out, contaminated, aging, suspended or reserved
+    #[schema(value_type = String, example = "ported-out")]
+    reason: Reason,
+}
+
+impl FromMembers for NewExclusionBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        Ok(Self {
+            numbers: FromMembers::take_from(members)?,
+            window: FromMembers::take_from(members)?,
+            details: FromMembers::take_from(members)?,
+        })
+    }
 }
 
 /// Take authority from numbers, such as when they port out.
@@ -42,14 +60,13 @@ pub(in crate::api) async fn create_exclusion(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = body.read().await?;
+    let body: NewExclusionBody = body.read().await?;
     let new = NewExclusion {
-        numbers: body.range()?,
-        reason: body.need("reason")?,
-        valid_from: body.time("valid_from")?,
-        valid_until: body.time("valid_until")?,
+        numbers: body.numbers.range()?,
+        reason: body.details.reason,
+        valid_from: body.window.valid_from(),
+        valid_until: body.window.valid_until(),
     };
-    body.done()?;
     let now = service.authority.clock.now();
     let view = move |affected: Affected<Exclusion>| {
         let id = affected.row.row.id;
@@ -101,9 +118,8 @@ pub(in crate::api) async fn end_exclusion(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "exclusion")?;
-    let mut body = body.read_if_any().await?;
-    let at = body.time("at")?;
-    body.done()?;
+    let end = body.read_if_any::<UntilBody>().await?;
+    let at = end.and_then(|end| end.at());
     let view = |ended| HttpResponse::Ok().json(ExclusionView::from(ended));
     let verb = async |by: By<'_, _>| service.authority.end_exclusion(by, id, at).await;
     change(&service, &request, &caller, view, verb).await

@@ -5,7 +5,7 @@
 
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::token::{AtcTokenBody, issue, token_request};
@@ -43,9 +43,8 @@ pub(in crate::api) fn routes(cfg: &mut ServiceConfig) {
 }
 
 /// Who logs in.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FacadeLogin)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct LoginBody {
     /// The id of an API key: its middle part.
     #[serde(rename = "userId")]
@@ -96,12 +95,9 @@ pub(in crate::api) async fn log_in(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let seconds = facade(&service)?.access_lifetime;
-    let mut body = body.read().await?;
-    let (user, password): (String, String) = (body.need("userId")?, body.need("password")?);
-    body.done()?;
-
+    let LoginBody { user_id, password } = body.read().await?;
     let log_in = move |callers: &Callers, offered: &_, id| {
-        callers.log_in(offered, (&user, &password), seconds, id)
+        callers.log_in(offered, (&user_id, &password), seconds, id)
     };
     let (caller, access) = proof(&request, log_in).await?;
     counted(&service, caller)?;
@@ -130,12 +126,8 @@ pub(in crate::api) async fn issue_spc_token(
 ) -> Result<HttpResponse, Problem> {
     let facade = facade(&service)?;
     let caller = counted(&service, proof(&request, Callers::prove_access).await?)?;
-    let body = body.read().await?;
-    if !body.has("atc") {
-        let missing = "the member `atc` is missing, under which the request stands here";
-        return Err(Problem::malformed("missing-member", missing));
-    }
-    let wanted = token_request(&service.authority, body)?;
+    let AtcTokenBody { atc } = body.read().await?;
+    let wanted = token_request(&service.authority, atc)?;
     let crl = facade.crl_url.clone();
     let view = |issued: Issued| {
         HttpResponse::Ok().json(SpcTokenView {

@@ -9,6 +9,7 @@ use super::views::{GrantView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, Limit, name, page, query};
 use crate::api::problem::Problem;
@@ -37,12 +38,12 @@ pub(in crate::api) struct GrantsQuery {
 }
 
 /// Why a grant is taken back.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WithdrawalReason)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct ReasonBody {
-    #[schema(example = "the number was ported out")]
-    reason: String,
+    #[schema(value_type = String, required = true, example = "the number was ported out")]
+    #[serde(default, deserialize_with = "deserialize::text")]
+    reason: Option<String>,
 }
 
 /// List grants, in the order of the seconds in which they were issued.
@@ -97,10 +98,9 @@ pub(in crate::api) async fn withdraw_grant(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let jti = jti(&request)?;
-    let mut body = body.read().await?;
-    let reason = body.text("reason")?.filter(|reason| !reason.is_empty());
-    let reason = reason.ok_or_else(|| wrong("reason", &"says why the grant is taken back"))?;
-    body.done()?;
+    let ReasonBody { reason } = body.read().await?;
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| wrong("reason", "says why the grant is taken back"))?;
     let now = service.authority.clock.now();
     let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
     let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;

@@ -7,12 +7,13 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::views::{PageView, RangeView};
+use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Reader;
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
+use crate::authority::import::ImportResult;
 use crate::domain::jobs::{Failure, Job, JobState};
 
 /// An import that runs by itself.
@@ -32,7 +33,7 @@ pub(in crate::api) struct JobView {
     confirm: bool,
     progress: ProgressView,
     /// What was done, or would be; null until then. Of a job that failed, the lines that were refused.
-    #[schema(value_type = Option<ImportResultView>)]
+    #[schema(value_type = Option<ImportResult>)]
     result: Option<Value>,
     /// Why nothing of it is kept.
     failure: Option<FailureView>,
@@ -61,102 +62,6 @@ struct FailureView {
     #[schema(example = "refused-lines")]
     code: String,
     detail: String,
-}
-
-/// What an import did, or would do.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportResult)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct ImportResultView {
-    format: String,
-    /// Of the table, in hex.
-    sha256: String,
-    bytes: u64,
-    /// Lines behind the header.
-    lines: u64,
-    /// Lines of the codes that were asked for.
-    own_lines: u64,
-    dry_run: bool,
-    counts: CountsView,
-    /// The first of the lines that were refused.
-    line_errors: Vec<LineErrorView>,
-    /// What was passed over, and other things to know.
-    notes: Vec<NoteView>,
-    /// Columns of the table that this service does not know.
-    unknown_columns: Vec<String>,
-    difference: DifferenceView,
-    outstanding_grants: OutstandingView,
-    /// As far as they are counted.
-    exposure: super::views::ExposureView,
-}
-
-/// Ranges or rows, and their numbers; of refused lines, the lines.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportCounts)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct CountsView {
-    added: u64,
-    added_numbers: u64,
-    ended: u64,
-    ended_numbers: u64,
-    unchanged: u64,
-    unchanged_numbers: u64,
-    /// What is held outside of what the table speaks for, and stays.
-    elsewhere_numbers: u64,
-    refused: u64,
-}
-
-/// A line that was refused.
-#[derive(Debug, ToSchema)]
-#[schema(as = LineError)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct LineErrorView {
-    /// Counts from 1; 0 when it is about the table as a whole.
-    line: u64,
-    reason: String,
-}
-
-/// Something to know of a table.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportNote)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct NoteView {
-    count: u64,
-    what: String,
-    /// The first lines that it is about, if they matter.
-    lines: Vec<u64>,
-}
-
-/// The first ranges of the difference.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportDifference)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct DifferenceView {
-    added: Vec<RangeView>,
-    ended: Vec<RangeView>,
-    /// Whether there are more than are listed.
-    more: bool,
-}
-
-/// Tokens that can still be redeemed although authority for some of their numbers ended.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportOutstanding)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct OutstandingView {
-    count: u64,
-    /// Whether there are more than were counted.
-    more: bool,
-    grants: Vec<OutstandingGrantView>,
-}
-
-/// One of them; `GET /v1/grants/{jti}` shows all of it.
-#[derive(Debug, ToSchema)]
-#[schema(as = ImportOutstandingGrant)]
-#[expect(dead_code, reason = "describes what a job keeps")]
-struct OutstandingGrantView {
-    jti: String,
-    account: String,
-    expires_at: Instant,
 }
 
 impl From<Job> for JobView {

@@ -7,12 +7,14 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::token::seconds;
 use super::views::{
     AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
 };
 use crate::api::Service;
 use crate::api::http::authentication::{Proven, Reader};
-use crate::api::http::body::{Body, Members, NumbersBody, wrong};
+use crate::api::http::body::{Body, NumbersBody, wrong};
+use crate::api::http::deserialize::{self, Fault};
 use crate::api::http::query::{name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::{Problem, SubproblemView};
@@ -20,7 +22,7 @@ use crate::authority::{Explained, Known, Question};
 use crate::domain::decision::AccountStanding;
 use crate::domain::decision::denial::Cause;
 use crate::domain::decision::explanation::Part;
-use crate::domain::{NumberRange, Time, Tn};
+use crate::domain::{AccountId, NumberRange, Time, Tn};
 
 /// As of when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -52,17 +54,18 @@ pub(in crate::api) struct KnownView {
 }
 
 /// A request for a token, as a question.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Question)]
-#[expect(dead_code, reason = "describes the body; `question` reads it")]
 pub(in crate::api) struct QuestionBody {
-    #[schema(example = "acme")]
-    account: String,
-    #[schema(min_items = 1)]
-    numbers: Vec<NumbersBody>,
+    #[schema(value_type = String, example = "acme")]
+    account: AccountId,
+    #[schema(value_type = Vec<NumbersBody>, min_items = 1)]
+    numbers: Vec<Value>,
     #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// Seconds.
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }
 
@@ -165,31 +168,21 @@ pub(in crate::api) async fn explain(
     Ok(HttpResponse::Ok().json(ExplainedView::from(explained)))
 }
 
-fn question(mut body: Members) -> Result<Question, Problem> {
-    let question = Question {
-        account: body.need("account")?,
-        numbers: body
-            .need::<Vec<Value>>("numbers")?
-            .into_iter()
-            .map(range)
-            .collect::<Result<_, _>>()?,
-        ca: body.take("ca")?.unwrap_or(false),
-        lifetime: body
-            .take::<u64>("lifetime")?
-            .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
-    };
-    body.done()?;
-    if question.numbers.is_empty() {
-        return Err(wrong("numbers", &"names no range"));
+fn question(body: QuestionBody) -> Result<Question, Problem> {
+    if body.numbers.is_empty() {
+        return Err(wrong("numbers", "names no range"));
     }
-    Ok(question)
+    let numbers = body.numbers.into_iter().map(range);
+    Ok(Question {
+        account: body.account,
+        numbers: numbers.collect::<Result<_, _>>()?,
+        ca: body.ca.unwrap_or(false),
+        lifetime: body.lifetime.map(seconds),
+    })
 }
 
-fn range(value: Value) -> Result<NumberRange, Problem> {
-    let mut members = Members::of(value, "an item of `numbers`")?;
-    let range = members.range()?;
-    members.done()?;
-    Ok(range)
+fn range(value: Value) -> Result<NumberRange, Fault> {
+    deserialize::object::<NumbersBody>(value, "an item of `numbers`")?.range()
 }
 
 impl KnownView {

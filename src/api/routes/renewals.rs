@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,24 +13,25 @@ use super::token::{
 use super::views::{PageView, RangeView};
 use crate::api::Service;
 use crate::api::http::authentication::{Asking, Manager, Proven};
-use crate::api::http::body::{Body, Members, wrong};
-use crate::api::http::deserialize::Id;
+use crate::api::http::body::{Body, wrong};
+use crate::api::http::deserialize::{self, Id};
 use crate::api::http::idempotency::{self, Takes, change};
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{By, NewRenewal};
+use crate::domain::AccountId;
 use crate::domain::tokens::renewal::Renewal;
 
 /// A right to be given.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewRenewal)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewRenewalBody {
-    #[schema(example = "acme")]
-    account: String,
+    #[schema(value_type = String, example = "acme")]
+    account: AccountId,
     /// A delegation of this account; the right ends with it.
-    delegation: Uuid,
+    #[schema(value_type = Uuid)]
+    delegation: Id,
     /// The DER TNAuthList of each token, in base64url without padding: numbers of the delegation.
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
@@ -48,6 +49,7 @@ pub(in crate::api) struct NewRenewalBody {
     /// The one caller that may use it, such as the id of an API key with role renewer; whoever may mint for the account, if
     /// none is named.
     #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
+    #[serde(default, deserialize_with = "deserialize::text")]
     caller: Option<String>,
 }
 
@@ -156,7 +158,7 @@ pub(in crate::api) async fn revoke_renewal(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "renewal")?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let view = |revoked: Renewal| HttpResponse::Ok().json(RenewalView::from(revoked));
     let verb = async |by: By<'_, _>| service.authority.revoke_renewal(by, id).await;
     change(&service, &request, &caller, view, verb).await
@@ -172,12 +174,9 @@ pub(in crate::api) async fn renew_token(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = body.read_if_any().await?;
-    let wanted = if wanted.is_empty() {
-        None
-    } else {
-        Some(token_request(&service.authority, wanted)?)
-    };
+    let wanted = body.read_if_any::<AnyTokenBody>().await?;
+    let wanted = wanted.map(|wanted| token_request(&service.authority, wanted.into()));
+    let wanted = wanted.transpose()?;
     // What is no id is the id of no right.
     let id = id(&request, "renewal").map_err(|_| Problem::forbidden())?;
     let (data, by) = (service.clone(), caller.clone());
@@ -198,20 +197,18 @@ pub(in crate::api) async fn renew_token(
     idempotency::request(&service, &request, &caller, Takes::Deciding, renew).await
 }
 
-/// The body, parsed.
-fn new_renewal(mut body: Members) -> Result<NewRenewal, Problem> {
-    let new = NewRenewal {
-        account: body.need("account")?,
-        delegation: body.need::<Id>("delegation")?.0,
-        list: list_of(&body.need::<String>("tkvalue")?)?,
-        fingerprint: fingerprint_of(&body.need::<String>("fingerprint")?)?,
-        lifetime: body.need("lifetime")?,
-        not_after: body.time("not_after")?,
-        caller: body.text("caller")?,
-    };
-    if new.caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
-        return Err(wrong("caller", &"is empty, and so the id of nobody"));
+fn new_renewal(body: NewRenewalBody) -> Result<NewRenewal, Problem> {
+    let caller = body.caller;
+    if caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        return Err(wrong("caller", "is empty, and so the id of nobody"));
     }
-    body.done()?;
-    Ok(new)
+    Ok(NewRenewal {
+        account: body.account,
+        delegation: body.delegation.0,
+        list: list_of(&body.tkvalue)?,
+        fingerprint: fingerprint_of(&body.fingerprint)?,
+        lifetime: body.lifetime,
+        not_after: body.not_after.map(|at| at.0),
+        caller,
+    })
 }

@@ -134,7 +134,7 @@ pub(in crate::api) async fn reload_signers(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let (data, by) = (service.clone(), caller.clone());
     // What is answered is what this replica has in memory afterwards; done once more, it changes nothing.
     let reload = async move |_| {

@@ -5,13 +5,14 @@ use std::str::FromStr;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::Service;
 use crate::api::http::authentication::Asking;
-use crate::api::http::body::{Body, Members};
+use crate::api::http::body::Body;
+use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{self, Takes};
 use crate::api::http::query::name;
 use crate::api::http::time::Instant;
@@ -25,9 +26,8 @@ use crate::domain::{
 };
 
 /// The claim values that the token is to have; bare, or under one member `atc`.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = TokenRequest)]
-#[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(in crate::api) struct TokenBody {
     /// TNAuthList; or JWTClaimConstraints, where such tokens are switched on.
     #[schema(pattern = "^(TNAuthList|JWTClaimConstraints)$", example = "TNAuthList")]
@@ -38,6 +38,7 @@ pub(in crate::api) struct TokenBody {
     tkvalue: String,
     /// Whether the token is for a CA certificate.
     #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// Of the ACME account key (RFC 7638 thumbprint). Of an account in the legacy dialect also that of the
     /// SubjectPublicKeyInfo, and in lower-case hex, which is put into upper case.
@@ -45,31 +46,50 @@ pub(in crate::api) struct TokenBody {
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     fingerprint: Option<String>,
     /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, whose point is on its curve, RSA or OKP.
     #[schema(value_type = Option<Object>)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     jwk: Option<Map<String, Value>>,
     /// Seconds; policy has the last word.
     #[schema(minimum = 1, example = 3600)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }
 
 /// The same under one member.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AtcTokenRequest)]
-#[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(in crate::api) struct AtcTokenBody {
-    atc: TokenBody,
+    pub(in crate::api) atc: TokenBody,
 }
 
 /// Either form.
 #[derive(Debug, ToSchema)]
 #[schema(as = AnyTokenRequest)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(in crate::api) enum AnyTokenBody {
     Bare(TokenBody),
     UnderAtc(AtcTokenBody),
+}
+
+impl FromMembers for AnyTokenBody {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        if members.contains_key("atc") {
+            return AtcTokenBody::take_from(members).map(Self::UnderAtc);
+        }
+        TokenBody::take_from(members).map(Self::Bare)
+    }
+}
+
+impl From<AnyTokenBody> for TokenBody {
+    fn from(body: AnyTokenBody) -> Self {
+        match body {
+            AnyTokenBody::Bare(body) => body,
+            AnyTokenBody::UnderAtc(under) => under.atc,
+        }
+    }
 }
 
 /// A token.
@@ -106,7 +126,8 @@ pub(in crate::api) async fn issue_token(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = token_request(&service.authority, body.read().await?)?;
+    let wanted: AnyTokenBody = body.read().await?;
+    let wanted = token_request(&service.authority, wanted.into())?;
     let view = |issued| HttpResponse::Ok().json(TokenView::from(issued));
     issue(&service, &request, caller, wanted, view).await
 }
@@ -152,45 +173,41 @@ pub(in crate::api) fn forget_if_ended(service: &Service, caller: &Caller, error:
 /// only the legacy dialect has is refused when the request is decided.
 pub(in crate::api) fn token_request(
     authority: &Authority,
-    mut body: Members,
+    body: TokenBody,
 ) -> Result<TokenRequest, Problem> {
-    let mut atc = match body.take::<Value>("atc")? {
-        None => body,
-        Some(atc) => {
-            body.done()?;
-            Members::of(atc, "`atc`")?
-        }
-    };
-    let tktype = authority.tktype(&atc.need::<String>("tktype")?);
+    let tktype = authority.tktype(&body.tktype);
     let tktype = tktype.ok_or_else(|| {
         Problem::malformed(
             "unsupported-tktype",
             "`tktype`: not a type that is issued here",
         )
     })?;
-    let tkvalue = TkValue::read(tktype, &atc.need::<String>("tkvalue")?, Dialect::Legacy)
-        .map_err(|e| malformed_value(&e))?;
-    let fingerprint = asked_fingerprint(&mut atc)?;
-    let ca = atc.take("ca")?.unwrap_or(false);
-    // What is more than a `u32` is too long for any policy.
-    let lifetime = atc
-        .take::<u64>("lifetime")?
-        .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
-    atc.done()?;
+    let tkvalue =
+        TkValue::read(tktype, &body.tkvalue, Dialect::Legacy).map_err(|e| malformed_value(&e))?;
+    let fingerprint = asked_fingerprint(body.fingerprint, body.jwk)?;
+    let (ca, lifetime) = (body.ca.unwrap_or(false), body.lifetime.map(seconds));
     TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_value(&e))
 }
 
+/// A lifetime as it stands in a body. What is more than a `u32` is too long for any policy.
+pub(in crate::api) fn seconds(asked: u64) -> u32 {
+    u32::try_from(asked).unwrap_or(u32::MAX)
+}
+
 /// What binds the token to the ACME account: its fingerprint, or the key itself.
-fn asked_fingerprint(atc: &mut Members) -> Result<AskedFingerprint, Problem> {
-    if !atc.has("jwk") {
-        return read_fingerprint(&atc.need::<String>("fingerprint")?);
-    }
-    if atc.has("fingerprint") {
-        let both = "`jwk` stands in place of `fingerprint`, not beside it";
-        return Err(Problem::malformed("malformed-member", both));
-    }
-    let key = AccountJwk::read(&atc.need::<Map<String, Value>>("jwk")?);
-    let key = key.map_err(|e| malformed_jwk(&e))?;
+fn asked_fingerprint(
+    fingerprint: Option<String>,
+    jwk: Option<Map<String, Value>>,
+) -> Result<AskedFingerprint, Problem> {
+    let key = match (fingerprint, jwk) {
+        (None, None) => return Err(Fault::Missing("fingerprint").into()),
+        (Some(text), None) => return read_fingerprint(&text),
+        (Some(_), Some(_)) => {
+            let both = "`jwk` stands in place of `fingerprint`, not beside it";
+            return Err(Problem::malformed("malformed-member", both));
+        }
+        (None, Some(jwk)) => AccountJwk::read(&jwk).map_err(|e| malformed_jwk(&e))?,
+    };
     check_account_key(&key).map_err(|e| malformed_jwk(&e))?;
     Ok(key.fingerprint().into())
 }

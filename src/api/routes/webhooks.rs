@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{self, Data, Path};
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,33 +13,35 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Proven;
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{Key, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{By, NewWebhook};
+use crate::domain::AccountId;
 use crate::domain::webhook::{Delivery, DeliveryState, EventKind, TargetUrl, Webhook};
 use crate::webhooks::Sender;
 
 /// Where to tell what.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWebhook)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct NewWebhookBody {
     /// https, a full name or a public address, port 443 or 1024 and above.
-    #[schema(example = "https://hooks.example.com/tn-authority")]
-    url: String,
+    #[schema(value_type = String, example = "https://hooks.example.com/tn-authority")]
+    url: TargetUrl,
     /// grants.withdrawn, which is also meant when nothing is said
-    #[schema(example = json!(["grants.withdrawn"]))]
-    kinds: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, example = json!(["grants.withdrawn"]))]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
+    kinds: Option<Vec<EventKind>>,
     /// It is told of this account and its customers; of all that the caller speaks for, if it is not said.
-    account: Option<String>,
+    #[schema(value_type = Option<String>)]
+    account: Option<AccountId>,
 }
 
 /// From where on to send again.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Replay)]
-#[expect(dead_code, reason = "describes the body; the handler reads it")]
 pub(in crate::api) struct ReplayBody {
     /// A place of the feed: what stands behind it is sent again.
     #[schema(minimum = 0)]
@@ -169,24 +171,20 @@ pub(in crate::api) async fn create_webhook(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = body.read().await?;
-    let url: TargetUrl = body.need("url")?;
-    if !service.webhooks.guard().may_be_told(url.host()) {
-        return Err(wrong("url", &"has an address that is not public"));
+    let body: NewWebhookBody = body.read().await?;
+    if !service.webhooks.guard().may_be_told(body.url.host()) {
+        return Err(wrong("url", "has an address that is not public"));
     }
-    let kinds = body.take::<Vec<EventKind>>("kinds")?;
-    let kinds = kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
+    let kinds = body.kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
     if kinds.is_empty() || kinds.len() > EventKind::ALL.len() {
         return Err(wrong(
             "kinds",
-            &"names each kind of event once, and at least one",
+            "names each kind of event once, and at least one",
         ));
     }
-    let account = body.take_if_set("account")?;
-    body.done()?;
     let new = NewWebhook {
-        account,
-        url,
+        account: body.account,
+        url: body.url,
         kinds,
     };
     let sender = Arc::clone(&service.webhooks);
@@ -225,7 +223,7 @@ pub(in crate::api) async fn end_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let verb = async |by: By<'_, _>| service.authority.end_webhook(by, id).await;
     change(&service, &request, &caller, plain, verb).await
 }
@@ -244,7 +242,7 @@ pub(in crate::api) async fn rotate_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let sender = Arc::clone(&service.webhooks);
     let view = move |rotated: Webhook| shown(&sender, HttpResponse::Ok(), rotated);
     let verb = async |by: By<'_, _>| service.authority.rotate_webhook(by, id).await;
@@ -265,11 +263,9 @@ pub(in crate::api) async fn replay_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    let mut body = body.read().await?;
-    let after: i64 = body.need("after")?;
-    body.done()?;
+    let ReplayBody { after } = body.read().await?;
     if after < 0 {
-        return Err(wrong("after", &"is not negative"));
+        return Err(wrong("after", "is not negative"));
     }
     let verb = async |by: By<'_, _>| service.authority.replay_from(by, id, after).await;
     change(&service, &request, &caller, plain, verb).await
@@ -312,7 +308,7 @@ pub(in crate::api) async fn replay_delivery(
     let (id, delivery) = ids
         .map_err(|_| Problem::not_found("delivery"))?
         .into_inner();
-    body.read_if_any().await?.done()?;
+    body.read_nothing().await?;
     let view = |again: Delivery| HttpResponse::Created().json(DeliveryView::from(again));
     let verb = async |by: By<'_, _>| service.authority.replay_delivery(by, id, delivery).await;
     change(&service, &request, &caller, view, verb).await

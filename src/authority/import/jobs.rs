@@ -14,10 +14,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Consent, ImportError, Imported};
+use super::{Consent, ImportError, ImportResult, Imported, RefusedResult};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, By};
 use crate::domain::clock::Time;
@@ -247,7 +247,7 @@ pub(in crate::authority) fn finish(
     imported: &Imported,
     now: Time,
 ) -> Result<(), ImportError> {
-    let result = imported.to_json();
+    let result = ImportResult::from(imported);
     if tx.finish_job(job, JobState::Done, Some(&result), None, now)? {
         Ok(())
     } else {
@@ -310,7 +310,7 @@ impl Runner {
                         let code = error.code().to_owned();
                         let detail = error.to_string();
                         let failure = Failure { code, detail };
-                        runtime.block_on(self.fail(&caller, id, error.to_json(), failure));
+                        runtime.block_on(self.fail(&caller, id, error.result(), failure));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -386,7 +386,13 @@ impl Runner {
         self.authority.keep_track("job", write).await
     }
 
-    async fn fail(&self, caller: &Caller, id: Uuid, result: Option<Value>, failure: Failure) {
+    async fn fail(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        result: Option<RefusedResult>,
+        failure: Failure,
+    ) {
         let now = self.authority.clock.now();
         let event = event_by(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {

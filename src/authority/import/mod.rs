@@ -33,6 +33,7 @@ mod write;
 
 pub use error::ImportError;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
+pub use report::{ImportResult, RefusedResult};
 
 use std::sync::Arc;
 

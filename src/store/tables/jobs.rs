@@ -1,6 +1,7 @@
 //! Jobs: work that is answered later. A row follows its work; it is not part of the history of the inventory.
 
 use diesel::prelude::*;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::columns;
@@ -195,17 +196,19 @@ impl Tx<'_> {
         &mut self,
         id: Uuid,
         state: JobState,
-        result: Option<&serde_json::Value>,
+        result: Option<&impl Serialize>,
         failure: Option<&Failure>,
         now: Time,
     ) -> Result<bool, StoreError> {
+        let result = result.map(serde_json::to_string).transpose();
+        let result = result.map_err(StoreError::corrupt)?;
         let finished = self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table
                 .find(id.to_string())
                 .filter(jobs::finished_at.is_null()))
                 .set((
                     jobs::state.eq(state.as_str()),
-                    jobs::result.eq(result.map(ToString::to_string)),
+                    jobs::result.eq(&result),
                     jobs::failure_code.eq(failure.map(|failure| failure.code.as_str())),
                     jobs::failure.eq(failure.map(|failure| failure.detail.as_str())),
                     jobs::finished_at.eq(now.timestamp()),

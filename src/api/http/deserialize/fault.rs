@@ -1,0 +1,116 @@
+//! What is wrong with a request that cannot be read, in words of this service.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+/// Characters of a name that somebody made up, in a complaint about it.
+const LONGEST_NAME: usize = 40;
+
+/// Why a request cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum Fault {
+    Missing(&'static str),
+    /// Its name, which is cut off if it is long.
+    Unknown(String),
+    Malformed {
+        /// The innermost member or parameter that it is about, as far as it has a name.
+        name: Option<String>,
+        why: String,
+    },
+}
+
+impl Fault {
+    pub(in crate::api) fn malformed(name: &str, why: impl fmt::Display) -> Self {
+        Self::Malformed {
+            name: Some(name.to_owned()),
+            why: why.to_string(),
+        }
+    }
+
+    /// The stable code of the API, where it is about a body.
+    pub(in crate::api) const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing-member",
+            Self::Unknown(_) => "unknown-member",
+            Self::Malformed { .. } => "malformed-member",
+        }
+    }
+
+    /// The same as a complaint about what has this name, unless it is about something within.
+    pub(super) fn within(self, outer: &str) -> Self {
+        match self {
+            Self::Malformed { name: None, why } => Self::malformed(outer, why),
+            Self::Missing(_) | Self::Unknown(_) | Self::Malformed { .. } => self,
+        }
+    }
+
+    pub(super) fn expected(expected: &dyn Expected) -> Self {
+        let word = expected.to_string();
+        let range = |first: &dyn fmt::Display, last: &dyn fmt::Display| {
+            format!("expected a whole number from {first} to {last}")
+        };
+        de::Error::custom(match word.as_str() {
+            "u8" => range(&u8::MIN, &u8::MAX),
+            "u16" => range(&u16::MIN, &u16::MAX),
+            "u32" => range(&u32::MIN, &u32::MAX),
+            "u64" => range(&u64::MIN, &u64::MAX),
+            "i64" => format!("expected a whole number of at most {}", i64::MAX),
+            "a string" => "expected a text".to_owned(),
+            "a boolean" => "expected true or false".to_owned(),
+            "a sequence" => "expected a list".to_owned(),
+            "a map" => "expected an object".to_owned(),
+            other => format!("expected {other}"),
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "`{name}` is missing"),
+            Self::Unknown(name) => write!(f, "`{name}` is not known here"),
+            Self::Malformed {
+                name: Some(name),
+                why,
+            } => write!(f, "`{name}`: {why}"),
+            Self::Malformed { name: None, why } => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    /// What types of this service say of themselves.
+    fn custom<T: fmt::Display>(why: T) -> Self {
+        Self::Malformed {
+            name: None,
+            why: why.to_string(),
+        }
+    }
+
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("expected one of {}", known.join(", ")))
+    }
+
+    fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
+        Self::Unknown(name.chars().take(LONGEST_NAME).collect())
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::Missing(name)
+    }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        Self::custom(format_args!("`{name}` is given twice"))
+    }
+}

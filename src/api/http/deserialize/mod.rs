@@ -1,0 +1,371 @@
+//! Bodies and parameters of requests, read with serde. What is wrong with one is said in words of this service; those of a
+//! library would tell callers about types that they do not know.
+//!
+//! An object has no members but those that are read from it, so no struct needs `deny_unknown_fields`.
+
+mod fault;
+
+use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
+};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub(in crate::api) use fault::Fault;
+
+use crate::domain::accounts::account::text_for_people;
+
+/// The members of an object that nothing was read from yet.
+pub(in crate::api) type Members = Map<String, Value>;
+
+/// What is read from some of the members of an object. It takes its own and leaves the others, so several can be read from
+/// one object: `serde(flatten)` would read past members that are not known.
+pub(in crate::api) trait FromMembers: Sized {
+    fn take_from(members: &mut Members) -> Result<Self, Fault>;
+}
+
+impl<T: DeserializeOwned> FromMembers for T {
+    fn take_from(members: &mut Members) -> Result<Self, Fault> {
+        T::deserialize(Object(members))
+    }
+}
+
+/// Reads an object, all of it. What is no object is called `what`.
+pub(in crate::api) fn object<T: FromMembers>(value: Value, what: &str) -> Result<T, Fault> {
+    let Value::Object(mut members) = value else {
+        return Err(de::Error::custom(format_args!(
+            "{what} is not a JSON object"
+        )));
+    };
+    let read = T::take_from(&mut members)?;
+    nothing_left(&members)?;
+    Ok(read)
+}
+
+/// Refuses the first member that nobody has read.
+fn nothing_left(members: &Members) -> Result<(), Fault> {
+    match members.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(de::Error::unknown_field(name, &[])),
+    }
+}
+
+/// Reads parameters, each of which has a name.
+pub(in crate::api) fn parameters<T: DeserializeOwned>(
+    pairs: Vec<(String, String)>,
+) -> Result<T, Fault> {
+    let pairs = pairs.into_iter().map(|(name, value)| (name, Text(value)));
+    T::deserialize(MapAccessDeserializer::new(Named::new(pairs)))
+}
+
+/// For `deserialize_with`: a member that may be left out, but is not null.
+pub(in crate::api) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// For `deserialize_with`: a text for people, if it is not null.
+pub(in crate::api) fn text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let checked = text.map(|text| text_for_people(&text).map_err(de::Error::custom));
+    checked.transpose()
+}
+
+/// The id of a row.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::api) struct Id(pub(in crate::api) Uuid);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(deserializer)?.parse().map(Self);
+        id.map_err(|_| de::Error::custom("expected a UUID"))
+    }
+}
+
+/// An object that more than one value is read from.
+struct Object<'a>(&'a mut Members);
+
+impl<'de> Deserializer<'de> for Object<'_> {
+    type Error = Fault;
+
+    /// All that is left.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let members = std::mem::take(self.0).into_iter();
+        visitor.visit_map(Named::new(members.map(|(name, value)| (name, Json(value)))))
+    }
+
+    /// The members that are fields of the struct.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let members = fields
+            .iter()
+            .filter_map(|name| self.0.shift_remove_entry(*name));
+        visitor.visit_map(Named::new(members.map(|(name, value)| (name, Json(value)))))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// One value, of any kind.
+struct Json(Value);
+
+impl<'de> Deserializer<'de> for Json {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Number(value) => match (value.as_u64(), value.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (None, Some(value)) => visitor.visit_i64(value),
+                (None, None) => visitor.visit_f64(value.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(value) => visitor.visit_string(value),
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Json)))
+            }
+            Value::Object(_) => self.deserialize_map(visitor),
+        }
+    }
+
+    /// An object and nothing else: serde would take null for an empty one.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.0 {
+            Value::Object(mut members) => Object(&mut members).deserialize_any(visitor),
+            _ => Err(Fault::expected(&"a map")),
+        }
+    }
+
+    /// An object and nothing else: serde would take a list of the values in their order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let Value::Object(mut members) = self.0 else {
+            return Err(Fault::expected(&"a map"));
+        };
+        let read = Object(&mut members).deserialize_struct(name, fields, visitor)?;
+        nothing_left(&members)?;
+        Ok(read)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.0 {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.0 {
+            Value::String(word) => visitor.visit_enum(word.into_deserializer()),
+            _ => Err(de::Error::unknown_variant("", known)),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, Fault> for Json {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Values with their names. A complaint about a value names it.
+struct Named<I, D> {
+    rest: I,
+    current: Option<(String, D)>,
+}
+
+impl<I: Iterator<Item = (String, D)>, D> Named<I, D> {
+    const fn new(rest: I) -> Self {
+        Self {
+            rest,
+            current: None,
+        }
+    }
+}
+
+impl<'de, I, D> MapAccess<'de> for Named<I, D>
+where
+    I: Iterator<Item = (String, D)>,
+    D: Deserializer<'de, Error = Fault>,
+{
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        self.current = self.rest.next();
+        let name = self.current.as_ref().map(|(name, _)| name.as_str());
+        name.map(|name| seed.deserialize(name.into_deserializer()))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let named = self.current.take();
+        let (name, value) = named.ok_or_else(|| Fault::expected(&"a name"))?;
+        let read = seed.deserialize(value);
+        read.map_err(|fault| fault.within(&name))
+    }
+}
+
+/// A value that is a text until it is known what it has to be.
+struct Text(String);
+
+impl Text {
+    /// Reads what has to be of a type that texts can be.
+    fn parsed<'de, T: std::str::FromStr, V: Visitor<'de>>(
+        self,
+        visitor: V,
+        visit: impl FnOnce(V, T) -> Result<V::Value, Fault>,
+    ) -> Result<V::Value, Fault> {
+        match self.0.parse() {
+            Ok(value) => visit(visitor, value),
+            Err(_) => Err(Fault::expected(&visitor)),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Text {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.parsed(visitor, V::visit_bool)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.parsed(visitor, V::visit_u16)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.parsed(visitor, V::visit_i64)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Outer {
+        inner: Inner,
+        #[serde(default, deserialize_with = "not_null")]
+        flag: Option<bool>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        count: u8,
+    }
+
+    #[derive(Debug)]
+    struct Both(Outer, Inner);
+
+    impl FromMembers for Both {
+        fn take_from(members: &mut Members) -> Result<Self, Fault> {
+            Ok(Self(
+                FromMembers::take_from(members)?,
+                FromMembers::take_from(members)?,
+            ))
+        }
+    }
+
+    fn fault<T: FromMembers + std::fmt::Debug>(value: Value) -> String {
+        let fault = object::<T>(value, "it").expect_err("a fault");
+        format!("{}: {fault}", fault.code())
+    }
+
+    #[test]
+    fn several_values_are_read_from_one_object() {
+        let value = json!({ "count": 2, "inner": { "count": 1 } });
+        let Both(outer, inner) = object(value, "it").expect("an object");
+        assert_eq!((outer.inner.count, outer.flag, inner.count), (1, None, 2));
+        let more = json!({ "count": 2, "inner": { "count": 1 }, "more": 3 });
+        assert_eq!(
+            fault::<Both>(more),
+            "unknown-member: `more` is not known here"
+        );
+    }
+
+    #[test]
+    fn a_fault_names_the_innermost_member() {
+        for (value, expected) in [
+            (json!([]), "malformed-member: it is not a JSON object"),
+            (json!({}), "missing-member: `inner` is missing"),
+            (json!({ "inner": {} }), "missing-member: `count` is missing"),
+            (
+                json!({ "inner": null }),
+                "malformed-member: `inner`: expected an object",
+            ),
+            (
+                json!({ "inner": [1] }),
+                "malformed-member: `inner`: expected an object",
+            ),
+            (
+                json!({ "inner": { "count": 256 } }),
+                "malformed-member: `count`: expected a whole number from 0 to 255",
+            ),
+            (
+                json!({ "inner": { "count": 1, "more": 1 } }),
+                "unknown-member: `more` is not known here",
+            ),
+            (
+                json!({ "inner": { "count": 1 }, "flag": null }),
+                "malformed-member: `flag`: expected true or false",
+            ),
+        ] {
+            assert_eq!(fault::<Outer>(value), expected);
+        }
+    }
+}
