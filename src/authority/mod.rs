@@ -108,7 +108,7 @@ pub struct Authority {
     store: Arc<Store>,
     policy: Policies,
     signers: Option<Arc<Signers>>,
-    pub(crate) clock: Clock,
+    clock: Clock,
     carrier: Carrier,
     lifetimes: Lifetimes,
     aging: AgingDays,

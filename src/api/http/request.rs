@@ -43,9 +43,7 @@ pub(in crate::api) async fn dress(
     let start = Instant::now();
     let id = request
         .app_data::<Data<Service>>()
-        .map_or_else(Uuid::new_v4, |service| {
-            new_id(service.authority.clock.now())
-        });
+        .map_or_else(Uuid::new_v4, |service| new_id(service.authority.now()));
     let exchange = Exchange {
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),

@@ -124,7 +124,7 @@ pub(in crate::api) async fn return_allocation(
     let id = id(&request, "allocation")?;
     let end = body.read_if_any::<UntilBody>().await?;
     let at = end.and_then(|end| end.at());
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));
     let verb = async |by: By<'_, _>| service.authority.return_allocation(by, id, at).await;

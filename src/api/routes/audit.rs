@@ -173,7 +173,7 @@ pub(in crate::api) async fn export_audit_events(
 ) -> Result<HttpResponse, Problem> {
     let query: ExportQuery = query(&request)?;
     // It ends, also while new events come in.
-    let soon = service.authority.clock.now() + TimeDelta::seconds(1);
+    let soon = service.authority.now() + TimeDelta::seconds(1);
     let filter = EventFilter {
         account: query.account,
         from: query.from.map(|from| from.0),

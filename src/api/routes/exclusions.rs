@@ -67,7 +67,7 @@ pub(in crate::api) async fn create_exclusion(
         valid_from: body.window.valid_from(),
         valid_until: body.window.valid_until(),
     };
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |affected: Affected<Exclusion>| {
         let id = affected.row.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{id}"));

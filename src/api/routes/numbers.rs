@@ -149,7 +149,7 @@ pub(in crate::api) async fn look_up_number(
         .parse()
         .map_err(|e| Problem::malformed("malformed-path", e))?;
     let at = query::<LookupQuery>(&request)?.at.map(|at| at.0);
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let known = web::block(move || service.authority.look_up(&caller, number, at)).await??;
     Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
 }

@@ -83,7 +83,7 @@ impl Jobs {
     pub fn new(authority: Arc<Authority>, most: usize) -> Self {
         let (queue, waiting) = channel();
         Self {
-            runner: new_id(authority.clock.now()),
+            runner: new_id(authority.now()),
             authority,
             most,
             taken: Arc::default(),
@@ -161,7 +161,7 @@ impl Jobs {
         let by = by.into();
         let caller = by.caller();
         self.check(caller, &wanted)?;
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let job = Job {
             id: new_id(now),
             state: JobState::Queued,
@@ -256,7 +256,7 @@ pub(in crate::authority) fn finish(
 }
 
 async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
-    let now = authority.clock.now();
+    let now = authority.now();
     let since = now - TimeDelta::seconds(SILENCE);
     // Only writing makes others wait.
     if authority.store.read(|tx| tx.silent_jobs(since))? == 0 {
@@ -331,7 +331,7 @@ impl Runner {
 
     fn run(&self, runtime: &tokio::runtime::Runtime, work: Work) -> Result<(), ImportError> {
         let (id, authority) = (work.job.id, &self.authority);
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
         if !runtime.block_on(authority.keep_track("job", start))? {
             // Somebody took it for lost.
@@ -366,7 +366,7 @@ impl Runner {
         let imported = runtime.block_on(import)?;
         if consent.dry_run {
             // Nothing was written, so this is a transaction of its own.
-            let now = self.authority.clock.now();
+            let now = self.authority.now();
             let event = event_by(&work.caller, now, IMPORT);
             let done = move |tx: &mut Tx<'_>| {
                 finish(tx, id, &imported, now)?;
@@ -378,7 +378,7 @@ impl Runner {
     }
 
     async fn is_at(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
-        let (runner, now) = (self.id, self.authority.clock.now());
+        let (runner, now) = (self.id, self.authority.now());
         let write = move |tx: &mut Tx<'_>| {
             tx.job_is_at(id, progress.bytes, progress.lines)?;
             tx.jobs_are_alive(runner, now)
@@ -393,7 +393,7 @@ impl Runner {
         result: Option<RefusedResult>,
         failure: Failure,
     ) {
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let event = event_by(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {
             if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {

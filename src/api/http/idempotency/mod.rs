@@ -202,7 +202,7 @@ async fn begin(
     };
     let idempotency = &service.idempotency;
     let seal = idempotency.seals.seal(caller, &key)?;
-    let at = service.authority.clock.now();
+    let at = service.authority.now();
     let key = KeyedRequest {
         name: seal.name().to_owned(),
         request: digest(request)?,
