@@ -31,7 +31,7 @@ enum Command {
     #[command(flatten)]
     Tool(Tool),
     #[command(flatten)]
-    Service(Service),
+    ServiceCommand(ServiceCommand),
 }
 
 /// What needs no configuration.
@@ -53,7 +53,7 @@ enum Tool {
 
 /// What works with the configuration, and mostly with the database.
 #[derive(Debug, Subcommand)]
-enum Service {
+enum ServiceCommand {
     /// Run the service until SIGTERM.
     Serve,
     /// Bring the database's schema up to date.
@@ -80,7 +80,7 @@ fn main() {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Tool(tool) => run_tool(tool, cli.config.as_deref()),
-        Command::Service(service) => configured(cli.config.as_deref(), service),
+        Command::ServiceCommand(service) => configured(cli.config.as_deref(), service),
     };
     let exit = outcome.unwrap_or_else(|error| commands::report(&*error));
     exit.leave()
@@ -99,26 +99,26 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
     }
 }
 
-fn configured(file: Option<&Path>, service: Service) -> commands::Outcome {
+fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome {
     let config = Config::load(file)?;
     // A command speaks on standard output; a service has nothing but its log.
-    let level = if matches!(service, Service::Serve) {
+    let level = if matches!(service, ServiceCommand::Serve) {
         LevelFilter::Info
     } else {
         LevelFilter::Warn
     };
     telemetry::init(config.log.format, level)?;
     match service {
-        Service::Serve => serve::run(&config),
-        Service::Migrate => migrate::run(&config),
-        Service::Check => check::run(&config),
-        Service::Account(command) => account::run(command, &config),
-        Service::ApiKey(command) => api_key::run(command, &config),
-        Service::Allocation(command) => allocation::run(command, &config),
-        Service::Delegation(command) => delegation::run(command, &config),
-        Service::Exclusion(command) => exclusion::run(&command, &config),
-        Service::Explain(args) => explain::run(args, &config),
-        Service::Import(args) => import::run(args, &config),
-        Service::Audit(command) => audit::run(command, &config),
+        ServiceCommand::Serve => serve::run(&config),
+        ServiceCommand::Migrate => migrate::run(&config),
+        ServiceCommand::Check => check::run(&config),
+        ServiceCommand::Account(command) => account::run(command, &config),
+        ServiceCommand::ApiKey(command) => api_key::run(command, &config),
+        ServiceCommand::Allocation(command) => allocation::run(command, &config),
+        ServiceCommand::Delegation(command) => delegation::run(command, &config),
+        ServiceCommand::Exclusion(command) => exclusion::run(&command, &config),
+        ServiceCommand::Explain(args) => explain::run(args, &config),
+        ServiceCommand::Import(args) => import::run(args, &config),
+        ServiceCommand::Audit(command) => audit::run(command, &config),
     }
 }

@@ -23,7 +23,7 @@ use crate::authority::Authority;
 use crate::authority::import::jobs::Jobs;
 use crate::callers::Callers;
 use crate::webhooks::Sender;
-pub use http::concurrency::UnderWay;
+pub use http::concurrency::ConcurrencyLimit;
 pub use http::idempotency::Idempotency;
 use problem::Problem;
 pub use routes::audit::line as audit_line;
@@ -39,7 +39,7 @@ pub struct Service {
     pub uploads: Uploads,
     /// What requests are kept with that may come again.
     pub idempotency: Idempotency,
-    pub under_way: UnderWay,
+    pub under_way: ConcurrencyLimit,
     /// For clients of STI-PAs; `None` if it is off.
     pub facade: Option<Facade>,
     /// A longer body is answered 413.

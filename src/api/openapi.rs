@@ -54,7 +54,7 @@ use super::routes::{
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
-    modifiers(&Proofs, &Keys, &Problems),
+    modifiers(&SecuritySchemes, &Keys, &Problems),
 )]
 struct Document;
 
@@ -69,9 +69,9 @@ pub fn openapi() -> &'static str {
 }
 
 /// How callers prove themselves: by one of the two, and not by both.
-struct Proofs;
+struct SecuritySchemes;
 
-impl Modify for Proofs {
+impl Modify for SecuritySchemes {
     fn modify(&self, openapi: &mut OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::callers::{
-    AccountsFrom, AnchorsError, CertificateCaller, Claim, ClientCertificates, Endpoint,
+    AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, Endpoint,
     EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
     RoleFrom, Trust,
 };
@@ -114,13 +114,15 @@ fn issuer_settings(
         max_token_bytes: usize::try_from(section.max_token_bytes).unwrap_or(usize::MAX),
         role: match (section.role, &section.role_claim) {
             (Some(role), _) => RoleFrom::Fixed(role),
-            (None, Some(claim)) => RoleFrom::Claim(Claim(claim.clone()), section.roles.clone()),
+            (None, Some(claim)) => {
+                RoleFrom::ClaimPath(ClaimPath(claim.clone()), section.roles.clone())
+            }
             (None, None) => {
                 return Err(AuthenticationError::NoRole(format!("oauth.issuers.{name}")));
             }
         },
         accounts: match &section.accounts_claim {
-            Some(claim) => AccountsFrom::Claim(Claim(claim.clone())),
+            Some(claim) => AccountsFrom::ClaimPath(ClaimPath(claim.clone())),
             None => AccountsFrom::Fixed(section.accounts.clone()),
         },
     })

@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::api::{Idempotency, Service, UnderWay};
+use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{Authority, Parts, Policy, PolicyError, Refused, ScanMode, Signers};
+use crate::authority::{Authority, ChangeError, Parts, Policy, PolicyError, ScanMode, Signers};
 use crate::callers::{Callers, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
@@ -67,7 +67,7 @@ pub enum AppError {
     )]
     NoSigner,
     #[error("the certificates cannot be agreed on with the other replicas: {0}")]
-    NotAgreed(Refused),
+    NotAgreed(ChangeError),
     #[error("the policies cannot be recorded in the audit trail: {0}")]
     NotRecorded(StoreError),
     #[error("no service provider code: set carrier.spcs to those of the carrier")]
@@ -171,7 +171,7 @@ fn compose(
         callers: callers.trusting(trust),
         webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
-        under_way: UnderWay::at_most(config.server.max_requests),
+        under_way: ConcurrencyLimit::at_most(config.server.max_requests),
         facade: settings::facade(&config.facade),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding, take_back};
-use super::{Action, Authority, By, Refused};
+use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
 use crate::domain::{AccountId, Caller, Dialect, new_id};
@@ -31,7 +31,7 @@ impl Authority {
         id: AccountId,
         name: Option<String>,
         parent: Option<AccountId>,
-    ) -> Result<(Account, bool), Refused> {
+    ) -> Result<(Account, bool), ChangeError> {
         let new = NewAccount {
             name,
             parent,
@@ -50,7 +50,7 @@ impl Authority {
         caller: &Caller,
         id: AccountId,
         new: NewAccount,
-    ) -> Result<(Account, bool), Refused> {
+    ) -> Result<(Account, bool), ChangeError> {
         let NewAccount {
             name,
             parent,
@@ -63,14 +63,14 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
             if parent.as_ref() == Some(&id) {
-                return Err(Refused::OwnParent);
+                return Err(ChangeError::OwnParent);
             }
             let known = tx.account(&id)?;
             // A name is one carrier-wide: that it is somebody else's cannot be hidden from who wants to take it. But only
             // who would get it if it were free is told, and nothing else of whose it is.
             if known.as_ref().is_some_and(|known| !scope.holds(known)) {
                 above(tx, &scope, parent.as_ref())?;
-                return Err(Refused::ParentChange);
+                return Err(ChangeError::ParentChange);
             }
             if let Some(known) = &known {
                 scope.must_be_above(known)?;
@@ -78,7 +78,7 @@ impl Authority {
             let account = match &known {
                 // Parents never change, so accounts cannot come to stand in a circle.
                 Some(known) if parent.is_some() && known.parent() != parent.as_ref() => {
-                    return Err(Refused::ParentChange);
+                    return Err(ChangeError::ParentChange);
                 }
                 Some(known) => Account {
                     name: name.clone().unwrap_or_else(|| known.name.clone()),
@@ -120,9 +120,9 @@ impl Authority {
     /// [`Refused`] if there is no such account.
     pub async fn suspend(
         &self,
-        by: impl Into<By<'_, Affected<Account>>>,
+        by: impl Into<By<'_, Withdrawing<Account>>>,
         id: AccountId,
-    ) -> Result<Affected<Account>, Refused> {
+    ) -> Result<Withdrawing<Account>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
@@ -158,7 +158,7 @@ impl Authority {
                 tx.record(&event.about(&id).done(&id, detail))?;
             }
             let outstanding_grants = outstanding(tx, &scope, &loss)?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row: account,
                 outstanding_grants,
             })
@@ -175,7 +175,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Account>>,
         id: AccountId,
-    ) -> Result<Account, Refused> {
+    ) -> Result<Account, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
@@ -187,7 +187,7 @@ impl Authority {
             if let Some(suspension) = tx.suspension(&id)?
                 && !scope.may_lift(&account, &suspension)
             {
-                return Err(Refused::SuspendedAbove);
+                return Err(ChangeError::SuspendedAbove);
             }
             if account.suspended_since.take().is_some() {
                 tx.resume_account(&id, now)?;
@@ -204,16 +204,16 @@ fn above(
     tx: &mut Tx<'_>,
     scope: &Scope,
     parent: Option<&AccountId>,
-) -> Result<Vec<AccountId>, Refused> {
+) -> Result<Vec<AccountId>, ChangeError> {
     let Some(parent) = parent else {
         return match scope {
             Scope::Everything => Ok(Vec::new()),
-            Scope::Part(_) => Err(Refused::NoParent),
+            Scope::Part(_) => Err(ChangeError::NoParent),
         };
     };
     let parent = scope.must_know(tx, parent)?;
     if parent.above.len() >= Account::MOST_ABOVE {
-        return Err(Refused::TooDeep);
+        return Err(ChangeError::TooDeep);
     }
     Ok(std::iter::once(parent.id).chain(parent.above).collect())
 }

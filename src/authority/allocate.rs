@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding, take_back};
-use super::{Action, Authority, By, Refused};
+use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
@@ -33,7 +33,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Allocation>>,
         new: NewAllocation,
-    ) -> Result<Allocation, Refused> {
+    ) -> Result<Allocation, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -74,10 +74,10 @@ impl Authority {
     /// [`Refused`] if there is no such allocation.
     pub async fn return_allocation(
         &self,
-        by: impl Into<By<'_, Affected<Allocation>>>,
+        by: impl Into<By<'_, Withdrawing<Allocation>>>,
         id: Uuid,
         at: Option<Time>,
-    ) -> Result<Affected<Allocation>, Refused> {
+    ) -> Result<Withdrawing<Allocation>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -86,7 +86,9 @@ impl Authority {
         let event = event_by(caller, now, "return");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let known = tx.allocation(id)?.ok_or(Refused::NotFound("allocation"))?;
+            let known = tx
+                .allocation(id)?
+                .ok_or(ChangeError::NotFound("allocation"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
             let why = Ended {
                 at: end,
@@ -100,7 +102,7 @@ impl Authority {
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }
             let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row: ended,
                 outstanding_grants,
             })
@@ -109,17 +111,17 @@ impl Authority {
     }
 
     /// Refuses a code that is not one of the carrier's.
-    pub(super) fn must_hold(&self, spc: &Spc) -> Result<(), Refused> {
+    pub(super) fn must_hold(&self, spc: &Spc) -> Result<(), ChangeError> {
         if self.carrier.spcs.is_empty() || self.carrier.spcs.contains(spc) {
             Ok(())
         } else {
-            Err(Refused::SpcNotHeld(spc.clone()))
+            Err(ChangeError::SpcNotHeld(spc.clone()))
         }
     }
 }
 
 /// Allocations of the carrier do not overlap at one instant, neither with what is known nor with each other. All of `new` must have one window.
-pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), Refused> {
+pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), ChangeError> {
     let Some(first) = new.first() else {
         return Ok(());
     };
@@ -129,7 +131,7 @@ pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), Re
         .windows(2)
         .find_map(|pair| pair[0].intersection(pair[1]))
     {
-        return Err(Refused::Twice(twice));
+        return Err(ChangeError::Twice(twice));
     }
     let versions = Versions::HoldingIn {
         from: first.window.from(),
@@ -137,7 +139,7 @@ pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), Re
     };
     match tx.allocations_touching(&numbers, versions, 1)?.pop() {
         None => Ok(()),
-        Some(other) => Err(Refused::Overlap {
+        Some(other) => Err(ChangeError::Overlap {
             numbers: other.numbers,
             kind: "allocation",
             id: other.row.id,

@@ -1,7 +1,7 @@
 //! Changing what is kept: in one transaction with its event, in the lane of who asks; a refusal leaves an event too.
 
 use super::import::ImportError;
-use super::{Action, Authority, By, Refused};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::{Actor, Caller, Event, Time};
 use crate::store::{StoreError, Tx};
 use crate::telemetry;
@@ -12,7 +12,7 @@ pub(super) trait Refusal: From<StoreError> + ToString + Send + 'static {
     fn decided(&self) -> Option<&'static str>;
 }
 
-impl Refusal for Refused {
+impl Refusal for ChangeError {
     fn decided(&self) -> Option<&'static str> {
         match self {
             Self::Store(_) => None,
@@ -66,8 +66,8 @@ impl Authority {
         by: By<'_, T>,
         event: Event,
         subject: impl ToString,
-        work: impl FnMut(&mut Tx<'_>) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<T, Refused> {
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, ChangeError> {
         let Some((keyed, mut seal)) = by.into_again() else {
             return self.change(event, subject, work).await;
         };
@@ -75,7 +75,7 @@ impl Authority {
         let name = event.action();
         let mut recorded = recording(event, subject.to_string(), work);
         let once = move |tx: &mut Tx<'_>| recorded(tx).unwrap_or_else(Err);
-        let seal = move |outcome: &Result<T, Refused>| seal(outcome.as_ref());
+        let seal = move |outcome: &Result<T, ChangeError>| seal(outcome.as_ref());
         let done = self.store.change_once(actor, name, keyed, once, seal);
         done.await
     }
@@ -83,20 +83,20 @@ impl Authority {
     /// Records that a caller's role does not allow what it wanted to change, and says so.
     ///
     /// # Errors
-    /// [`Refused::Forbidden`], or that it could not be recorded.
+    /// [`ChangeError::Forbidden`], or that it could not be recorded.
     pub async fn forbid(
         &self,
         caller: &Caller,
         action: Action,
         what: String,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ChangeError> {
         let name = match action {
             Action::Read => "read",
             Action::Manage => "manage",
             Action::Provision => "provision",
         };
         let event = event_by(caller, self.clock.now(), name);
-        let work = |_: &mut Tx<'_>| Err(Refused::Forbidden);
+        let work = |_: &mut Tx<'_>| Err(ChangeError::Forbidden);
         self.change(event, what, work).await
     }
 }

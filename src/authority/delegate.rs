@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::withdraw::{Affected, ended, loss_of, outstanding, still_held, take_back};
-use super::{Action, Authority, By, Refused};
+use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, take_back};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
@@ -51,7 +51,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Delegation>>,
         new: NewDelegation,
-    ) -> Result<Delegation, Refused> {
+    ) -> Result<Delegation, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
@@ -83,10 +83,10 @@ impl Authority {
     /// [`Refused`] if there is no such delegation.
     pub async fn end_delegation(
         &self,
-        by: impl Into<By<'_, Affected<Delegation>>>,
+        by: impl Into<By<'_, Withdrawing<Delegation>>>,
         id: Uuid,
         at: Option<Time>,
-    ) -> Result<Affected<Delegation>, Refused> {
+    ) -> Result<Withdrawing<Delegation>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
@@ -95,7 +95,7 @@ impl Authority {
         let event = event_by(caller, now, "end-delegation");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let not_found = Refused::NotFound("delegation");
+            let not_found = ChangeError::NotFound("delegation");
             let known = tx.delegation(id)?.ok_or_else(|| not_found.clone())?;
             let account = scope.account(tx, &known.account)?.ok_or(not_found)?;
             // What a reseller was lent is its lender's to end, though it may know of it.
@@ -115,7 +115,7 @@ impl Authority {
                 tx.record(&event.done(&id, detail))?;
             }
             let outstanding_grants = outstanding(tx, &scope, &loss)?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row,
                 outstanding_grants,
             })
@@ -131,7 +131,7 @@ pub(super) fn lend(
     new: &NewDelegation,
     id: Uuid,
     now: Time,
-) -> Result<Delegation, Refused> {
+) -> Result<Delegation, ChangeError> {
     let account = scope.must_manage(tx, &new.account)?;
     let window = super::window(new.valid_from, new.valid_until, now)?;
     let parent = match (new.parent, scope) {
@@ -192,7 +192,7 @@ pub(super) fn end_with_all_below(
     known: &Delegation,
     end: Time,
     now: Time,
-) -> Result<(Delegation, Option<usize>), Refused> {
+) -> Result<(Delegation, Option<usize>), ChangeError> {
     let (row, changed) = ended(known, end, now);
     if !changed {
         return Ok((row, None));
@@ -239,12 +239,12 @@ fn named_origin(
     scope: &Scope,
     account: &Account,
     parent: Uuid,
-) -> Result<Delegation, Refused> {
-    let not_found = Refused::NotFound("delegation");
+) -> Result<Delegation, ChangeError> {
+    let not_found = ChangeError::NotFound("delegation");
     let parent = tx.delegation(parent)?.ok_or_else(|| not_found.clone())?;
     scope.account(tx, &parent.account)?.ok_or(not_found)?;
     if account.parent() != Some(&parent.account) {
-        return Err(Refused::NotACustomer {
+        return Err(ChangeError::NotACustomer {
             account: account.id.clone(),
             lender: parent.account,
         });
@@ -258,8 +258,8 @@ fn origin(
     account: &Account,
     new: &NewDelegation,
     window: Window,
-) -> Result<Delegation, Refused> {
-    let not_held = || Refused::NotTheLenders(vec![new.numbers]);
+) -> Result<Delegation, ChangeError> {
+    let not_held = || ChangeError::NotTheLenders(vec![new.numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_once(window.from());
     let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
@@ -271,39 +271,43 @@ fn origin(
 }
 
 /// What is lent on is a part of what was lent, in numbers, in time and in rights (RFC 9060 §4: encompassed).
-fn must_be_cut_from(new: &Delegation, parent: &Delegation) -> Result<(), Refused> {
+fn must_be_cut_from(new: &Delegation, parent: &Delegation) -> Result<(), ChangeError> {
     if parent.belief.superseded_at.is_some() || !parent.lend_on {
-        return Err(Refused::NotToBeLentOn(parent.row.id));
+        return Err(ChangeError::NotToBeLentOn(parent.row.id));
     }
     let missing = gaps(new.numbers, [parent.numbers]);
     if !missing.is_empty() {
-        return Err(Refused::NotTheLenders(missing));
+        return Err(ChangeError::NotTheLenders(missing));
     }
     if !parent.window.encloses(new.window) {
-        return Err(Refused::OutsideTheLenders(parent.window));
+        return Err(ChangeError::OutsideTheLenders(parent.window));
     }
     if new.ca && !parent.ca {
-        return Err(Refused::CaNotLent);
+        return Err(ChangeError::CaNotLent);
     }
     Ok(())
 }
 
 /// The carrier lends only what it holds when the loan starts. That it also holds it later is asked at each mint.
-pub(super) fn must_be_held(tx: &mut Tx<'_>, numbers: NumberRange, at: Time) -> Result<(), Refused> {
+pub(super) fn must_be_held(
+    tx: &mut Tx<'_>,
+    numbers: NumberRange,
+    at: Time,
+) -> Result<(), ChangeError> {
     let held = tx.allocations_touching(&[numbers], at_once(at), MAX_ROWS + 1)?;
     if held.len() > MAX_ROWS {
-        return Err(Refused::TooFragmented);
+        return Err(ChangeError::TooFragmented);
     }
     let missing = gaps(numbers, held.iter().map(|allocation| allocation.numbers));
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Refused::NotHeld(missing))
+        Err(ChangeError::NotHeld(missing))
     }
 }
 
 /// Siblings, which are cut from one loan, or which the carrier itself lends, do not overlap at one instant.
-fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), Refused> {
+fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), ChangeError> {
     let versions = Versions::HoldingIn {
         from: new.window.from(),
         until: new.window.until(),
@@ -314,11 +318,11 @@ fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), 
     };
     // Who lends one number to many in turn would fill what every decision on it has to weigh.
     if tx.delegations_beside(new, to_come, MOST_BESIDE)?.len() == MOST_BESIDE {
-        return Err(Refused::TooFragmented);
+        return Err(ChangeError::TooFragmented);
     }
     match tx.delegations_beside(new, versions, 1)?.pop() {
         None => Ok(()),
-        Some(other) => Err(Refused::Overlap {
+        Some(other) => Err(ChangeError::Overlap {
             numbers: other.numbers,
             kind: "delegation",
             id: other.row.id,

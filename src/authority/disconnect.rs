@@ -9,8 +9,8 @@ use serde_json::json;
 use super::audited::event_by;
 use super::delegate::{end_with_all_below, record_end};
 use super::scope::Scope;
-use super::withdraw::{Affected, ended, outstanding, still_held, take_back};
-use super::{Action, Authority, By, Refused};
+use super::withdraw::{Withdrawing, ended, outstanding, still_held, take_back};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
@@ -54,20 +54,20 @@ impl Authority {
     /// [`Refused`] if the class is not configured, the instant is past, or the carrier does not hold the numbers then.
     pub async fn disconnect(
         &self,
-        by: impl Into<By<'_, Affected<Disconnected>>>,
+        by: impl Into<By<'_, Withdrawing<Disconnected>>>,
         new: NewDisconnect,
-    ) -> Result<Affected<Disconnected>, Refused> {
+    ) -> Result<Withdrawing<Disconnected>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let days = *self.aging.get(&new.class).ok_or_else(|| {
             let known = self.aging.keys().cloned().collect::<Vec<_>>();
-            Refused::UnknownClass(known.join(", "))
+            ChangeError::UnknownClass(known.join(", "))
         })?;
         let now = self.clock.now();
         let at = new.at.unwrap_or(now);
         if at < now {
-            return Err(Refused::Over(at));
+            return Err(ChangeError::Over(at));
         }
         let aged = at
             .checked_add_signed(TimeDelta::days(days.into()))
@@ -80,7 +80,7 @@ impl Authority {
             },
             numbers: new.numbers,
             reason: Reason::Aging,
-            window: Window::new(at, Some(aged.ok_or(Refused::Over(at))?))?,
+            window: Window::new(at, Some(aged.ok_or(ChangeError::Over(at))?))?,
             belief: Belief {
                 recorded_at: now,
                 superseded_at: None,
@@ -100,7 +100,7 @@ impl Authority {
                 "withdrawn": withdrawn,
             });
             tx.record(&event.done(&aging.row.id, detail))?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row: done,
                 outstanding_grants: outstanding(tx, &Scope::Everything, &loss)?,
             })
@@ -114,7 +114,7 @@ fn disconnect(
     event: &Event,
     aging: &Exclusion,
     now: Time,
-) -> Result<Disconnected, Refused> {
+) -> Result<Disconnected, ChangeError> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
     let aged = aging.window.until().unwrap_or(at);
     super::delegate::must_be_held(tx, numbers, at)?;
@@ -125,7 +125,7 @@ fn disconnect(
     let lent = tx.delegations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
     let held = tx.allocations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
     if lent.len().max(held.len()) > MOST_ROWS {
-        return Err(Refused::TooFragmented);
+        return Err(ChangeError::TooFragmented);
     }
 
     let lies_within = |row: &dyn Held| row.numbers().intersection(numbers) == Some(row.numbers());

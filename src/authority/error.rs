@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 /// Why a verb was not done; nothing of it stays.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refused {
+pub enum ChangeError {
     /// The caller's role does not allow it.
     #[error("the caller's role does not allow this")]
     Forbidden,
@@ -107,7 +107,7 @@ pub enum Refused {
     Store(#[from] StoreError),
 }
 
-impl Refused {
+impl ChangeError {
     /// The stable code of the API.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::withdraw::{Affected, outstanding, take_back};
-use super::{Action, Authority, By, Refused};
+use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{Cause, Ended};
 use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
@@ -31,9 +31,9 @@ impl Authority {
     /// [`Refused`] if the window is none, or over.
     pub async fn exclude(
         &self,
-        by: impl Into<By<'_, Affected<Exclusion>>>,
+        by: impl Into<By<'_, Withdrawing<Exclusion>>>,
         new: NewExclusion,
-    ) -> Result<Affected<Exclusion>, Refused> {
+    ) -> Result<Withdrawing<Exclusion>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -64,7 +64,7 @@ impl Authority {
             });
             tx.record(&event.done(&exclusion.row.id, detail))?;
             let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
-            Ok(Affected {
+            Ok(Withdrawing {
                 row: exclusion.clone(),
                 outstanding_grants,
             })
@@ -82,7 +82,7 @@ impl Authority {
         by: impl Into<By<'_, Exclusion>>,
         id: Uuid,
         at: Option<Time>,
-    ) -> Result<Exclusion, Refused> {
+    ) -> Result<Exclusion, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -91,7 +91,9 @@ impl Authority {
         let event = event_by(caller, now, "end-exclusion");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let known = tx.exclusion(id)?.ok_or(Refused::NotFound("exclusion"))?;
+            let known = tx
+                .exclusion(id)?
+                .ok_or(ChangeError::NotFound("exclusion"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
             if changed {
                 tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;

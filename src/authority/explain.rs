@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::Facts;
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 
 /// What would be asked.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct ExplainRequest {
     pub account: AccountId,
     pub numbers: Vec<NumberRange>,
     pub ca: bool,
@@ -46,8 +46,12 @@ impl Authority {
     /// its customers alone, and who may ask for tokens of an account is told of that one. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not know, the numbers are no list, or the store cannot answer.
-    pub fn explain(&self, caller: &Caller, question: &Question) -> Result<Explained, Refused> {
+    /// [`ChangeError`] if the caller may not know, the numbers are no list, or the store cannot answer.
+    pub fn explain(
+        &self,
+        caller: &Caller,
+        question: &ExplainRequest,
+    ) -> Result<Explained, ChangeError> {
         let request = request(question)?;
         let on_behalf = Caller {
             role: Role::Account,
@@ -61,7 +65,7 @@ impl Authority {
             ruling.verdict.is_ok()
         };
         if self.require(caller, Action::Read).is_err() && !may_ask() {
-            return Err(Refused::Forbidden);
+            return Err(ChangeError::Forbidden);
         }
         let scope = Scope::of(caller);
         let read = self.store.read(|tx| {
@@ -144,7 +148,7 @@ fn in_use(chains: &[SigningChain]) -> Arc<[Candidate]> {
 }
 
 /// The request that would ask for these numbers; whose key it is bound to makes no difference to the decision.
-fn request(question: &Question) -> Result<TokenRequest, TnAuthListError> {
+fn request(question: &ExplainRequest) -> Result<TokenRequest, TnAuthListError> {
     let entries = question
         .numbers
         .iter()

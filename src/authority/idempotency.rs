@@ -3,7 +3,7 @@
 //! What an answer looks like is not known here. Whoever asks hands in what makes and encrypts it, and it is kept in the
 //! transaction that does what was asked; or, where it needs a signature, after that one, and before anybody gets it.
 
-use super::{Authority, Refused};
+use super::{Authority, ChangeError};
 use crate::domain::issuance::{KeyedRequest, Replay};
 use crate::store::{StoreError, Tx};
 
@@ -11,7 +11,7 @@ use crate::store::{StoreError, Tx};
 const FORGOTTEN_AT_ONCE: u32 = 500;
 
 /// By whom something is asked, of the authority if nothing else is said.
-pub type By<'a, T, E = Refused> = crate::store::By<'a, T, E>;
+pub type By<'a, T, E = ChangeError> = crate::store::By<'a, T, E>;
 
 impl Authority {
     /// What answers a request in place of doing it, as far as it is known already. Blocks.

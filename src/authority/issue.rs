@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::policy::{self, Asked, Token};
+use super::policy::{self, MintContext, TokenContext};
 use super::{Authority, Lifetimes, Signers, TooMany};
 use crate::domain::clock::Time;
 use crate::domain::decision::policy_trace::Deciding;
@@ -237,13 +237,13 @@ impl Authority {
         request: &TokenRequest,
         renewal: Option<Uuid>,
         now: Time,
-    ) -> Asked<'a> {
-        Asked {
+    ) -> MintContext<'a> {
+        MintContext {
             account,
             is_carrier: self.carrier.account.as_ref() == Some(account),
-            token: Token {
+            token: TokenContext {
                 renewal: renewal.is_some(),
-                ..Token::of(request, self.lifetime_of(request), now)
+                ..TokenContext::of(request, self.lifetime_of(request), now)
             },
         }
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::Tx;
@@ -19,7 +19,7 @@ impl Authority {
         caller: &Caller,
         id: AccountId,
         mode: LifetimeMode,
-    ) -> Result<Account, Refused> {
+    ) -> Result<Account, ChangeError> {
         self.require(caller, Action::Provision)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let (event, subject) = (event_by(caller, now, "set-lifetime"), id.clone());

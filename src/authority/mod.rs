@@ -31,21 +31,22 @@ pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
-pub use error::Refused;
+pub use error::ChangeError;
 pub use exclude::NewExclusion;
-pub use explain::{Explained, Question};
+pub use explain::{ExplainRequest, Explained};
 pub use idempotency::By;
 pub use issue::{IssueError, Issued};
-pub use number_history::Known;
+pub use number_history::NumberHistory;
 pub use policy::{
-    Action, Asked, Fault, Line, Policies, Policy, PolicyError, PolicyWatch, Report, Ruling, Token,
+    Action, ActivePolicySet, MintContext, Policy, PolicyError, PolicyFault, PolicyReport,
+    PolicyWatch, ReportLine, Ruling, TokenContext,
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
-pub use withdraw::{Affected, Outstanding};
+pub use withdraw::{Outstanding, Withdrawing};
 pub use withdrawal_feed::{Feed, GrantStatus};
 
 // What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
@@ -89,7 +90,7 @@ pub struct Lifetimes {
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
-    pub policy: Policies,
+    pub policy: ActivePolicySet,
     /// What signs; without it, as at the command line, nothing is issued.
     pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
@@ -106,7 +107,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Authority {
     store: Arc<Store>,
-    policy: Policies,
+    policy: ActivePolicySet,
     signers: Option<Arc<Signers>>,
     clock: Clock,
     carrier: Carrier,
@@ -143,7 +144,7 @@ impl Authority {
 
     /// The policies that decide.
     #[must_use]
-    pub const fn policies(&self) -> &Policies {
+    pub const fn policies(&self) -> &ActivePolicySet {
         &self.policy
     }
 
@@ -200,7 +201,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused::Forbidden`].
-    pub fn require(&self, caller: &Caller, action: Action) -> Result<(), Refused> {
+    pub fn require(&self, caller: &Caller, action: Action) -> Result<(), ChangeError> {
         let in_scope = match action {
             Action::Read | Action::Manage => true,
             Action::Provision => Scope::of(caller) == Scope::Everything,
@@ -210,7 +211,7 @@ impl Authority {
         if in_scope && ruling.verdict.is_ok() {
             Ok(())
         } else {
-            Err(Refused::Forbidden)
+            Err(ChangeError::Forbidden)
         }
     }
 
@@ -230,10 +231,10 @@ impl Authority {
 }
 
 /// The window that a request means: from now on unless it says otherwise, and not over yet.
-fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, Refused> {
+fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, ChangeError> {
     let window = Window::new(from.unwrap_or(now), until)?;
     match window.until() {
-        Some(until) if until <= now => Err(Refused::Over(until)),
+        Some(until) if until <= now => Err(ChangeError::Over(until)),
         _ => Ok(window),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, AccountStanding, Facts, MAX_ROWS};
@@ -14,7 +14,7 @@ use crate::store::{GrantFilter, StoreError, Tx, Versions};
 
 /// All that is and was known of one number.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct NumberHistory {
     pub number: Tn,
     pub at: Time,
     /// All versions of all rows that touch the number, oldest first.
@@ -35,7 +35,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the caller may not read, or the store cannot answer.
-    pub fn look_up(&self, caller: &Caller, number: Tn, at: Option<Time>) -> Result<Known, Refused> {
+    pub fn look_up(
+        &self,
+        caller: &Caller,
+        number: Tn,
+        at: Option<Time>,
+    ) -> Result<NumberHistory, ChangeError> {
         self.require(caller, Action::Read)?;
         let now = self.clock.now();
         let at = at.unwrap_or(now);
@@ -74,7 +79,7 @@ impl Authority {
             }
             let accounts = accounts.into_iter().filter(|account| scope.holds(account));
             let accounts = accounts.map(|account| account.id).collect();
-            Ok(Known {
+            Ok(NumberHistory {
                 number,
                 at,
                 allocations,

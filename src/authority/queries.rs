@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::jobs::Job;
@@ -17,59 +17,67 @@ impl Authority {
     /// A page of what the carrier holds, the oldest first. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn allocations(&self, caller: &Caller, page: &Page) -> Result<PageOf<Allocation>, Refused> {
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn allocations(
+        &self,
+        caller: &Caller,
+        page: &Page,
+    ) -> Result<PageOf<Allocation>, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.list_allocations(page))
     }
 
     /// The newest version of one allocation. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
-    pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, Refused> {
+    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.allocation(id))?
-            .ok_or(Refused::NotFound("allocation"))
+            .ok_or(ChangeError::NotFound("allocation"))
     }
 
     /// A page of the exclusions, the oldest first. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn exclusions(&self, caller: &Caller, page: &Page) -> Result<PageOf<Exclusion>, Refused> {
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn exclusions(
+        &self,
+        caller: &Caller,
+        page: &Page,
+    ) -> Result<PageOf<Exclusion>, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.list_exclusions(page))
     }
 
     /// The newest version of one exclusion. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, there is none, or the store cannot answer.
-    pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, Refused> {
+    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.exclusion(id))?
-            .ok_or(Refused::NotFound("exclusion"))
+            .ok_or(ChangeError::NotFound("exclusion"))
     }
 
     /// A page of the jobs, the oldest first. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, Refused> {
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.list_jobs(page))
     }
 
     /// One job. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or there is no such job.
-    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, Refused> {
+    /// [`ChangeError`] if the caller may not ask, or there is no such job.
+    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.job(id))?
-            .ok_or(Refused::NotFound("job"))
+            .ok_or(ChangeError::NotFound("job"))
     }
 
     /// A page of the accounts, in the order of their ids. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, Refused> {
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let within = scope.within(tx)?;
             Ok(tx.list_accounts(within.as_ref(), page)?)
@@ -79,21 +87,21 @@ impl Authority {
     /// One account. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, Refused> {
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
+    pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, ChangeError> {
         self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
     }
 
     /// A page of what one account was lent. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account for this caller, or the store cannot answer.
+    /// [`ChangeError`] if there is no such account for this caller, or the store cannot answer.
     pub fn delegations_of(
         &self,
         caller: &Caller,
         account: &AccountId,
         page: &Page,
-    ) -> Result<PageOf<Delegation>, Refused> {
+    ) -> Result<PageOf<Delegation>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             scope.must_know(tx, account)?;
             Ok(tx.list_delegations_of(account, page)?)
@@ -103,10 +111,10 @@ impl Authority {
     /// The newest version of one delegation. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, Refused> {
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
+    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
-            let not_found = || Refused::NotFound("delegation");
+            let not_found = || ChangeError::NotFound("delegation");
             let found = tx.delegation(id)?.ok_or_else(not_found)?;
             scope.account(tx, &found.account)?.ok_or_else(not_found)?;
             Ok(found)
@@ -116,13 +124,13 @@ impl Authority {
     /// A page of the ledger. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
     pub fn grants(
         &self,
         caller: &Caller,
         mut filter: GrantFilter,
         page: &Page,
-    ) -> Result<PageOf<Grant>, Refused> {
+    ) -> Result<PageOf<Grant>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.within(tx)?;
             let mut grants = tx.list_grants(&filter, page)?;
@@ -134,8 +142,8 @@ impl Authority {
     /// One grant. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
-    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, Refused> {
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
+    pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, ChangeError> {
         self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
     }
 
@@ -143,13 +151,13 @@ impl Authority {
     /// Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
     pub fn audit_events(
         &self,
         caller: &Caller,
         mut filter: EventFilter,
         page: &Page,
-    ) -> Result<PageOf<AuditEvent>, Refused> {
+    ) -> Result<PageOf<AuditEvent>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.within(tx)?;
             let mut events = tx.list_audit_events(&filter, page)?;
@@ -181,18 +189,18 @@ impl Authority {
         &self,
         caller: &Caller,
         query: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, ChangeError> {
         self.read_scoped(caller, |tx, scope| match scope {
             Scope::Everything => Ok(query(tx)?),
-            Scope::Part(_) => Err(Refused::Forbidden),
+            Scope::Part(_) => Err(ChangeError::Forbidden),
         })
     }
 
     fn read_scoped<T>(
         &self,
         caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, Refused>,
-    ) -> Result<T, Refused> {
+        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
         self.require(caller, Action::Read)?;
         let scope = Scope::of(caller);
         self.store.read(|tx| questions(tx, &scope))
@@ -200,8 +208,8 @@ impl Authority {
 }
 
 /// The grant, which must be of an account that the caller may know of.
-pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, Refused> {
-    let not_found = || Refused::NotFound("grant");
+pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, ChangeError> {
+    let not_found = || ChangeError::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
     scope.show_part(tx, std::slice::from_mut(&mut grant))?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::audited::event_by;
 use super::issue::Wanted;
 use super::scope::Scope;
-use super::{Action, Authority, By, IssueError, Issued, Refused};
+use super::{Action, Authority, By, ChangeError, IssueError, Issued};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::issuance::{KeyedRequest, RuledRequest};
@@ -37,20 +37,20 @@ impl Authority {
     /// Gives an account the right to renew.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
+    /// [`ChangeError`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
     /// tokens are to name.
     pub async fn allow_renewal(
         &self,
         by: impl Into<By<'_, Renewal>>,
         new: NewRenewal,
-    ) -> Result<Renewal, Refused> {
+    ) -> Result<Renewal, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let lifetimes = self.lifetimes.minimum..=self.lifetimes.maximum;
         if !lifetimes.contains(&new.lifetime) {
-            return Err(Refused::RenewalLifetime(lifetimes));
+            return Err(ChangeError::RenewalLifetime(lifetimes));
         }
         let event = event_by(caller, now, "allow-renewal").about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
@@ -73,12 +73,12 @@ impl Authority {
     /// repeated. The account itself may give its own up.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller.
+    /// [`ChangeError`] if there is none for this caller.
     pub async fn revoke_renewal(
         &self,
         by: impl Into<By<'_, Renewal>>,
         id: Uuid,
-    ) -> Result<Renewal, Refused> {
+    ) -> Result<Renewal, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         match caller.role {
@@ -106,8 +106,8 @@ impl Authority {
     /// A page of the rights of those whom the caller may know of. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the store cannot answer.
-    pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, Refused> {
+    /// [`ChangeError`] if the store cannot answer.
+    pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
@@ -118,8 +118,8 @@ impl Authority {
     /// One right. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller.
-    pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, Refused> {
+    /// [`ChangeError`] if there is none for this caller.
+    pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| renewal(tx, &scope, id))
     }
@@ -177,9 +177,11 @@ impl Authority {
     /// Records that a right was asked for which is not the caller's, if it is there at all.
     async fn no_such_right(&self, caller: &Caller, id: Uuid) -> IssueError {
         let event = event_by(caller, self.clock.now(), "renew");
-        let work = |_: &mut Tx<'_>| Err::<(), _>(Refused::Forbidden);
+        let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
         match self.change(event, id, work).await {
-            Err(Refused::Store(error)) if !matches!(error, StoreError::ProofEnded) => error.into(),
+            Err(ChangeError::Store(error)) if !matches!(error, StoreError::ProofEnded) => {
+                error.into()
+            }
             Ok(()) | Err(_) => Denial::NotTheCallers.into(),
         }
     }
@@ -203,8 +205,8 @@ fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequ
 }
 
 /// The right, of an account that the caller may know of.
-fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, Refused> {
-    let not_found = || Refused::NotFound("renewal");
+fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, ChangeError> {
+    let not_found = || ChangeError::NotFound("renewal");
     let found = tx.renewal(id)?.ok_or_else(not_found)?;
     scope
         .account(tx, &found.account)?
@@ -219,17 +221,17 @@ fn given(
     new: &NewRenewal,
     (id, now): (Uuid, Time),
     by: &Caller,
-) -> Result<Renewal, Refused> {
+) -> Result<Renewal, ChangeError> {
     let account = scope.must_manage(tx, &new.account)?;
     let loan = tx.delegation(new.delegation)?;
     let loan = loan.filter(|loan| loan.account == account.id);
-    let loan = loan.ok_or(Refused::NotFound("delegation"))?;
+    let loan = loan.ok_or(ChangeError::NotFound("delegation"))?;
     must_hold(&loan, &new.list, now)?;
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
-        return Err(Refused::Over(end));
+        return Err(ChangeError::Over(end));
     }
     if tx.count_renewals(&account.id, now)? >= MOST_RENEWALS {
-        return Err(Refused::TooManyRenewals);
+        return Err(ChangeError::TooManyRenewals);
     }
     Ok(Renewal {
         id,
@@ -247,13 +249,13 @@ fn given(
 }
 
 /// A loan ends a right, so it must not have ended; and it must hold all numbers, since no other loan will be looked at.
-fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refused> {
+fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), ChangeError> {
     let is_over = loan.window.until().is_some_and(|end| end <= now);
     if is_over || loan.belief.superseded_at.is_some() {
-        return Err(Refused::DelegationEnded);
+        return Err(ChangeError::DelegationEnded);
     }
     if let Some(spc) = list.spcs().next() {
-        return Err(Refused::SpcNotRenewed(spc.clone()));
+        return Err(ChangeError::SpcNotRenewed(spc.clone()));
     }
     let numbers = list.numbers()?;
     let missing = numbers
@@ -263,6 +265,6 @@ fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Refu
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Refused::NotOfTheDelegation(missing))
+        Err(ChangeError::NotOfTheDelegation(missing))
     }
 }

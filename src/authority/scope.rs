@@ -1,7 +1,7 @@
 //! Whose rows a caller may see and change: all of them, or those of a reseller and its customers. What lies outside is
 //! answered as if it were not there.
 
-use super::Refused;
+use super::ChangeError;
 use crate::domain::accounts::account::{Account, Suspension};
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
@@ -68,21 +68,29 @@ impl Scope {
     }
 
     /// The account, which must be there and in it.
-    pub(super) fn must_know(&self, tx: &mut Tx<'_>, id: &AccountId) -> Result<Account, Refused> {
+    pub(super) fn must_know(
+        &self,
+        tx: &mut Tx<'_>,
+        id: &AccountId,
+    ) -> Result<Account, ChangeError> {
         self.account(tx, id)?
-            .ok_or_else(|| Refused::UnknownAccount(id.clone()))
+            .ok_or_else(|| ChangeError::UnknownAccount(id.clone()))
     }
 
     /// Refuses what a reseller may know of and not change: itself.
-    pub(super) fn must_be_above(&self, account: &Account) -> Result<(), Refused> {
+    pub(super) fn must_be_above(&self, account: &Account) -> Result<(), ChangeError> {
         match self {
-            Self::Part(part) if !part.is_above(account) => Err(Refused::OwnAccount),
+            Self::Part(part) if !part.is_above(account) => Err(ChangeError::OwnAccount),
             Self::Everything | Self::Part(_) => Ok(()),
         }
     }
 
     /// The account, which is to be changed: it must be there, and below a reseller who asks, who is in good standing.
-    pub(super) fn must_manage(&self, tx: &mut Tx<'_>, id: &AccountId) -> Result<Account, Refused> {
+    pub(super) fn must_manage(
+        &self,
+        tx: &mut Tx<'_>,
+        id: &AccountId,
+    ) -> Result<Account, ChangeError> {
         let account = self.must_know(tx, id)?;
         self.must_be_above(&account)?;
         self.must_be_in_good_standing(tx)?;
@@ -90,7 +98,7 @@ impl Scope {
     }
 
     /// Refuses a reseller that is suspended, or that somebody above it is.
-    pub(super) fn must_be_in_good_standing(&self, tx: &mut Tx<'_>) -> Result<(), Refused> {
+    pub(super) fn must_be_in_good_standing(&self, tx: &mut Tx<'_>) -> Result<(), ChangeError> {
         let roots = self
             .within(tx)?
             .map_or_else(Vec::new, |within| within.roots);
@@ -102,7 +110,7 @@ impl Scope {
         };
         let mut all = roots.iter().chain(&above);
         if all.any(|account| account.suspended_since.is_some()) {
-            return Err(Refused::Forbidden);
+            return Err(ChangeError::Forbidden);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::audited::event_by;
 use super::scope::Scope;
-use super::{Action, Authority, By, Refused};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Versioned;
@@ -19,7 +19,7 @@ pub(super) const MOST_AT_ONCE: usize = 10_000;
 
 /// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Affected<T> {
+pub struct Withdrawing<T> {
     pub row: T,
     pub outstanding_grants: Outstanding,
 }
@@ -46,7 +46,7 @@ impl Authority {
         by: impl Into<By<'_, Grant>>,
         jti: Jti,
         reason: String,
-    ) -> Result<Grant, Refused> {
+    ) -> Result<Grant, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::scope::Scope;
-use super::{Authority, Refused};
+use super::{Authority, ChangeError};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{Exposure, Withdrawn};
@@ -36,7 +36,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the store cannot answer.
-    pub fn withdrawals(&self, caller: &Caller, after: i64, limit: u16) -> Result<Feed, Refused> {
+    pub fn withdrawals(
+        &self,
+        caller: &Caller,
+        after: i64,
+        limit: u16,
+    ) -> Result<Feed, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
@@ -60,10 +65,10 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is no such grant.
-    pub fn grant_status(&self, jti: &Jti) -> Result<GrantStatus, Refused> {
+    pub fn grant_status(&self, jti: &Jti) -> Result<GrantStatus, ChangeError> {
         let now = self.clock.now();
         let grant = self.store.read(|tx| tx.grant(jti))?;
-        let grant = grant.ok_or(Refused::NotFound("grant"))?;
+        let grant = grant.ok_or(ChangeError::NotFound("grant"))?;
         Ok(GrantStatus {
             state: grant.state(now),
             at: grant.withdrawal.map(|withdrawal| withdrawal.at),

@@ -9,12 +9,12 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::Proven;
+use super::Identity;
 use super::claims::{AccountsFrom, RoleFrom, is_for, seconds, subject};
 use super::jwks_source::{Current, KeySettings, KeySource, KeysError};
 use super::jwt::Jwt;
 use super::proof_cache::Remembered;
-use super::rejection::{Refusal, TokenFault};
+use super::rejection::{Rejection, TokenFault};
 use super::role_accounts::{StandingError, standing};
 use crate::domain::clock::from_unix;
 use crate::domain::credentials::jws_algorithm::Algorithm;
@@ -61,7 +61,7 @@ pub struct Issuer {
 /// What a token proved.
 #[derive(Debug, Clone)]
 struct Kept {
-    proven: Arc<Proven>,
+    proven: Arc<Identity>,
     from: Time,
     until: Time,
     /// Of the keys that verified it.
@@ -114,14 +114,14 @@ impl Issuer {
         &self.name
     }
 
-    fn prove(&self, text: &str, jwt: &Jwt<'_>, now: Time) -> Result<Proven, Refusal> {
+    fn authenticate(&self, text: &str, jwt: &Jwt<'_>, now: Time) -> Result<Identity, Rejection> {
         let settings = &self.settings;
         if text.len() > settings.max_token_bytes {
             return Err(TokenFault::Long.into());
         }
         let algorithm = jwt.algorithm(&settings.algorithms)?;
         jwt.check_type(&settings.token_type)?;
-        let current = self.keys.current(now).ok_or(Refusal::NoKeys)?;
+        let current = self.keys.current(now).ok_or(Rejection::NoKeys)?;
         if let Some(kept) = self.remember(text, &current, now) {
             return Ok(kept);
         }
@@ -136,7 +136,7 @@ impl Issuer {
         }
         let role = settings.role.of(claims)?;
         let accounts = settings.accounts.of(claims, role)?;
-        let proven = Proven {
+        let proven = Identity {
             id: format!("oauth:{}:{}", self.name, subject(claims)?),
             proof: Proof::AccessToken,
             role,
@@ -155,7 +155,7 @@ impl Issuer {
     }
 
     /// A signature is verified once for each token, as long as the keys stay what they are.
-    fn remember(&self, text: &str, current: &Current, now: Time) -> Option<Proven> {
+    fn remember(&self, text: &str, current: &Current, now: Time) -> Option<Identity> {
         let holds = |kept: &Kept| {
             kept.generation == current.generation && kept.from <= now && now < kept.until
         };
@@ -206,7 +206,11 @@ impl Issuer {
 }
 
 /// Proves by an access token of one of these issuers.
-pub(super) fn prove(issuers: &[Issuer], text: &str, now: Time) -> Result<Proven, Refusal> {
+pub(super) fn authenticate(
+    issuers: &[Issuer],
+    text: &str,
+    now: Time,
+) -> Result<Identity, Rejection> {
     let longest = issuers.iter().map(|one| one.settings.max_token_bytes).max();
     if longest.is_none_or(|longest| text.len() > longest) {
         return Err(TokenFault::Long.into());
@@ -217,5 +221,7 @@ pub(super) fn prove(issuers: &[Issuer], text: &str, now: Time) -> Result<Proven,
     let issuer = issuers
         .iter()
         .find(|issuer| Some(issuer.settings.issuer.as_str()) == claimed);
-    issuer.ok_or(TokenFault::Issuer)?.prove(text, &jwt, now)
+    issuer
+        .ok_or(TokenFault::Issuer)?
+        .authenticate(text, &jwt, now)
 }

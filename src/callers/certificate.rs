@@ -12,10 +12,10 @@ use openssl::stack::Stack;
 use openssl::x509::store::X509Store;
 use openssl::x509::{GeneralNameRef, X509, X509ExtendedKeyUsage, X509Name, X509Ref};
 
-use super::Proven;
+use super::Identity;
 use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
 use super::proof_cache::Remembered;
-use super::rejection::{CertificateFault, Refusal};
+use super::rejection::{CertificateFault, Rejection};
 use super::role_accounts::standing;
 use crate::domain::hex::hex;
 use crate::domain::signing::certificate::Certificate;
@@ -92,7 +92,7 @@ pub struct ClientCertificates {
 /// Whom a certificate that was checked names, if anybody.
 #[derive(Debug, Clone)]
 struct Kept {
-    named: Result<Arc<Proven>, Refusal>,
+    named: Result<Arc<Identity>, Rejection>,
     checked: Time,
     /// The first second at which it and all that vouch for it are valid, and the first at which they are not any more.
     valid: (Time, Time),
@@ -144,11 +144,11 @@ impl ClientCertificates {
     }
 
     /// Whom a certificate names, now.
-    pub(super) fn prove(
+    pub(super) fn authenticate(
         &self,
         presented: &PresentedCertificate,
         now: Time,
-    ) -> Result<Proven, Refusal> {
+    ) -> Result<Identity, Rejection> {
         let generation = self.anchors.generation();
         let holds = |kept: &Kept| kept.holds(now, generation);
         let kept = match self.remembered.get(&presented.leaf, holds) {
@@ -164,11 +164,11 @@ impl ClientCertificates {
         presented: &PresentedCertificate,
         generation: u64,
         now: Time,
-    ) -> Result<Kept, Refusal> {
+    ) -> Result<Kept, Rejection> {
         if presented.leaf.len() > LONGEST {
             return Err(CertificateFault::Unreadable.into());
         }
-        let unreadable = |_: ErrorStack| Refusal::from(CertificateFault::Unreadable);
+        let unreadable = |_: ErrorStack| Rejection::from(CertificateFault::Unreadable);
         let leaf = X509::from_der(&presented.leaf).map_err(unreadable)?;
         let certificate =
             Certificate::from_der(&presented.leaf).map_err(|_| CertificateFault::Unreadable)?;
@@ -200,7 +200,7 @@ impl ClientCertificates {
         leaf: &X509Ref,
         certificate: &Certificate,
         ends: Time,
-    ) -> Result<Arc<Proven>, Refusal> {
+    ) -> Result<Arc<Identity>, Rejection> {
         let digest = sha256(certificate.as_der());
         let subject = certificate.subject();
         let names = leaf.subject_alt_names();
@@ -216,9 +216,9 @@ impl ClientCertificates {
             Match::Sha256(wanted) => *wanted == digest,
         });
         match (matching.next(), matching.next()) {
-            (None, _) => Err(Refusal::Unmapped(hex(&digest))),
+            (None, _) => Err(Rejection::Unmapped(hex(&digest))),
             (Some(_), Some(_)) => Err(CertificateFault::Ambiguous.into()),
-            (Some(caller), None) => Ok(Arc::new(Proven {
+            (Some(caller), None) => Ok(Arc::new(Identity {
                 id: format!("certificate:{}", caller.name),
                 proof: Proof::Certificate,
                 role: caller.role,

@@ -19,7 +19,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A claim: the name of a member, or a JSON pointer (RFC 6901), which starts with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim(pub String);
+pub struct ClaimPath(pub String);
 
 /// Which role a token gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum RoleFrom {
     /// Every token of the issuer has this one.
     Fixed(Role),
     /// The values of a claim, each with its role. What is not among them gives none.
-    Claim(Claim, BTreeMap<String, Role>),
+    ClaimPath(ClaimPath, BTreeMap<String, Role>),
 }
 
 /// Which accounts a token speaks for.
@@ -35,14 +35,14 @@ pub enum RoleFrom {
 pub enum AccountsFrom {
     Fixed(Vec<AccountId>),
     /// A text, or a list of texts. It must be there, also if it is empty, for every role but `admin`.
-    Claim(Claim),
+    ClaimPath(ClaimPath),
 }
 
 impl RoleFrom {
     pub(super) fn of(&self, claims: &Map<String, Value>) -> Result<Role, TokenFault> {
         let (claim, roles) = match self {
             Self::Fixed(role) => return Ok(*role),
-            Self::Claim(claim, roles) => (claim, roles),
+            Self::ClaimPath(claim, roles) => (claim, roles),
         };
         let value = claim.of(claims).ok_or(TokenFault::Role)?;
         let values: Vec<&str> = match value {
@@ -78,7 +78,7 @@ impl AccountsFrom {
     ) -> Result<Vec<AccountId>, TokenFault> {
         let accounts = match self {
             Self::Fixed(accounts) => accounts.clone(),
-            Self::Claim(claim) => match claim.of(claims) {
+            Self::ClaimPath(claim) => match claim.of(claims) {
                 // Elsewhere a claim that was forgotten would widen what the token is confined to.
                 None if role == Role::Admin => Vec::new(),
                 Some(Value::String(one)) => vec![account(one)?],
@@ -93,7 +93,7 @@ impl AccountsFrom {
     }
 }
 
-impl Claim {
+impl ClaimPath {
     fn of<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
         let Some(pointer) = self.0.strip_prefix('/') else {
             return claims.get(&self.0);
@@ -177,7 +177,7 @@ mod tests {
             ("/", None),
             ("b", None),
         ] {
-            let claim = Claim(claim.to_owned());
+            let claim = ClaimPath(claim.to_owned());
             assert_eq!(claim.of(&claims), value.as_ref(), "{claim:?}");
         }
     }

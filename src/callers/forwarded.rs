@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::certificate::PresentedCertificate;
-use super::rejection::Refusal;
+use super::rejection::Rejection;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
 use crate::domain::signing::certificate::Certificate;
 
@@ -33,7 +33,7 @@ pub struct Proxies {
 
 /// Who is behind the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Behind {
+pub struct ClientInfo {
     /// The client's address; none if a proxy does not say it, or not so that it can be relied on.
     pub from: Option<IpAddr>,
     pub certificate: Option<PresentedCertificate>,
@@ -44,12 +44,12 @@ impl Proxies {
     ///
     /// # Errors
     /// [`Refusal`] if a header field pretends to a certificate, or says nothing that can be read.
-    pub fn look_behind<'a, I: Iterator<Item = &'a [u8]>>(
+    pub fn resolve_client<'a, I: Iterator<Item = &'a [u8]>>(
         &self,
         peer: Option<IpAddr>,
         own: Option<&PresentedCertificate>,
         fields: impl Fn(&str) -> I,
-    ) -> Result<Behind, Refusal> {
+    ) -> Result<ClientInfo, Rejection> {
         let peer = peer.map(|address| address.to_canonical());
         let mut sent = self.certificate_header.as_deref().map(&fields);
         let mut next = || sent.as_mut().and_then(Iterator::next);
@@ -57,8 +57,8 @@ impl Proxies {
         if !peer.is_some_and(|peer| self.is_proxy(peer)) {
             return match sent {
                 // Somebody who is no proxy, or a proxy that was forgotten: neither is to be passed over in silence.
-                Some(_) => Err(Refusal::Unnamed),
-                None => Ok(Behind {
+                Some(_) => Err(Rejection::Unnamed),
+                None => Ok(ClientInfo {
                     from: peer,
                     certificate: own.cloned(),
                 }),
@@ -66,11 +66,11 @@ impl Proxies {
         }
         // A proxy's own certificate says nothing of the client.
         let certificate = match (sent, another) {
-            (Some(_), Some(_)) => return Err(Refusal::HeaderTwice),
+            (Some(_), Some(_)) => return Err(Rejection::HeaderTwice),
             (Some(value), None) if !value.is_empty() => Some(self.certificate(value)?),
             (Some(_) | None, _) => None,
         };
-        Ok(Behind {
+        Ok(ClientInfo {
             from: self.client(&fields),
             certificate,
         })
@@ -82,16 +82,16 @@ impl Proxies {
             .any(|network| network.contains(address))
     }
 
-    fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Refusal> {
+    fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Rejection> {
         if value.len() > LONGEST {
-            return Err(Refusal::HeaderMalformed);
+            return Err(Rejection::HeaderMalformed);
         }
         let der = match self.certificate_encoding {
             CertificateEncoding::Rfc9440 => byte_sequence(value),
             CertificateEncoding::EscapedPem => escaped_pem(value),
         };
         der.map(PresentedCertificate::alone)
-            .ok_or(Refusal::HeaderMalformed)
+            .ok_or(Rejection::HeaderMalformed)
     }
 
     /// The last address of the list that is no proxy's: whatever stands before it was written by the client.
@@ -230,7 +230,7 @@ mod tests {
 
     fn client(proxies: &Proxies, peer: &str, values: &[&str]) -> Option<String> {
         let fields = |_: &str| values.iter().map(|value| value.as_bytes());
-        let behind = proxies.look_behind(peer.parse().ok(), None, fields);
+        let behind = proxies.resolve_client(peer.parse().ok(), None, fields);
         behind
             .expect("no certificate")
             .from
@@ -269,7 +269,7 @@ mod tests {
         }
         // Whatever the client wrote.
         let fields = |_: &str| [&b"\xff, 192.0.2.1"[..]].into_iter();
-        let behind = proxies.look_behind("10.0.0.1".parse().ok(), None, fields);
+        let behind = proxies.resolve_client("10.0.0.1".parse().ok(), None, fields);
         let from = behind.expect("no certificate").from;
         assert_eq!(from, "192.0.2.1".parse().ok());
         let many = vec!["10.1.1.1"; MAX_HOPS + 1].join(",");

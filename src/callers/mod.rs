@@ -27,18 +27,18 @@ mod role_accounts;
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use answer_seal::{Seal, SealError, Seals};
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, By as KeyBy, LONGEST_OVERLAP, NewApiKey, ShownApiKey,
-    USUAL_OVERLAP,
+    AccessToken, ApiKeyError, ApiKeys, KeyRequester as KeyBy, LONGEST_OVERLAP, NewApiKey,
+    ShownApiKey, USUAL_OVERLAP,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
-pub use claims::{AccountsFrom, Claim, RoleFrom};
+pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
-pub use forwarded::{Behind, Proxies};
+pub use forwarded::{ClientInfo, Proxies};
 pub use jwks::JwksError;
 pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};
 pub use jwks_source::{KeySettings, KeysError, Origin};
 pub use pepper::{Pepper, PepperError};
-pub use rejection::{CertificateFault, Refusal, TokenFault};
+pub use rejection::{CertificateFault, Rejection, TokenFault};
 pub use role_accounts::StandingError;
 
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ use jwt::Jwt;
 
 /// Why nobody is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unproven {
+pub enum AuthError {
     /// Nothing was offered: 401, with a challenge (RFC 9110 §15.5.2).
     #[error("no credentials were given")]
     Missing,
@@ -71,7 +71,7 @@ pub enum Unproven {
 
 /// What a request offers as proof.
 #[derive(Debug, Clone)]
-pub struct Offered {
+pub struct Credentials {
     /// The value of its one `Authorization` field.
     pub authorization: Option<String>,
     /// The client's address: the other end of the connection, or what a proxy says that is listened to. Nothing if it
@@ -91,7 +91,7 @@ pub struct Trust {
 
 /// Somebody who is proven, in whatever request.
 #[derive(Debug, Clone)]
-struct Proven {
+struct Identity {
     id: String,
     proof: Proof,
     role: Role,
@@ -99,7 +99,7 @@ struct Proven {
     expires: Option<Time>,
 }
 
-impl Proven {
+impl Identity {
     fn caller(self, request_id: Uuid) -> Caller {
         Caller {
             id: self.id,
@@ -112,7 +112,7 @@ impl Proven {
     }
 }
 
-impl Unproven {
+impl AuthError {
     /// Whether whoever asks has shown nothing or something wrong, and not the service failed.
     #[must_use]
     pub const fn blames_the_asker(&self) -> bool {
@@ -168,8 +168,12 @@ impl Callers {
     /// Blocks.
     ///
     /// # Errors
-    /// [`Unproven`] if nobody is.
-    pub fn prove(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
+    /// [`AuthError`] if nobody is.
+    pub fn authenticate(
+        &self,
+        offered: &Credentials,
+        request_id: Uuid,
+    ) -> Result<Caller, AuthError> {
         let now = self.clock.now();
         let by_authorization = |text: &str| self.by_authorization(text, offered.from, now);
         match self.who(offered, by_authorization) {
@@ -179,7 +183,7 @@ impl Callers {
     }
 
     /// Counts and logs why nobody is proven. What is returned says less.
-    pub fn refused(&self, refusal: Refusal, request_id: Uuid) -> Unproven {
+    pub fn refused(&self, refusal: Rejection, request_id: Uuid) -> AuthError {
         let [proof, reason] = refusal.labels();
         self.metrics.unproven(proof, reason);
         let request_id = request_id.to_string();
@@ -191,22 +195,22 @@ impl Callers {
     /// stand beside an `Authorization` field: whoever runs the network may want both. One that is wrong may not.
     fn who(
         &self,
-        offered: &Offered,
-        by_authorization: impl FnOnce(&str) -> Result<Proven, Refusal>,
-    ) -> Result<Proven, Refusal> {
+        offered: &Credentials,
+        by_authorization: impl FnOnce(&str) -> Result<Identity, Rejection>,
+    ) -> Result<Identity, Rejection> {
         let now = self.clock.now();
         let by_certificate = offered.certificate.as_ref().map(|certificate| {
             let taken = self.trust.certificates.as_ref();
             let taken = taken.ok_or(CertificateFault::NotTaken)?;
-            taken.prove(certificate, now)
+            taken.authenticate(certificate, now)
         });
         match (&offered.authorization, by_certificate) {
-            (None, None) => Err(Refusal::Missing),
+            (None, None) => Err(Rejection::Missing),
             (None, Some(proven)) => proven,
-            (Some(authorization), None | Some(Err(Refusal::Unmapped(_)))) => {
+            (Some(authorization), None | Some(Err(Rejection::Unmapped(_)))) => {
                 by_authorization(authorization)
             }
-            (Some(_), Some(Ok(_))) => Err(Refusal::TwoProofs),
+            (Some(_), Some(Ok(_))) => Err(Rejection::TwoProofs),
             (Some(_), Some(Err(wrong))) => Err(wrong),
         }
     }
@@ -216,25 +220,25 @@ impl Callers {
         authorization: &str,
         from: Option<IpAddr>,
         now: Time,
-    ) -> Result<Proven, Refusal> {
-        let credentials = bearer(authorization).ok_or(Refusal::Scheme)?;
+    ) -> Result<Identity, Rejection> {
+        let credentials = bearer(authorization).ok_or(Rejection::Scheme)?;
         if Jwt::looks_like(credentials) {
-            return access_token::prove(&self.trust.issuers, credentials, now);
+            return access_token::authenticate(&self.trust.issuers, credentials, now);
         }
-        let key = PresentedKey::parse(credentials).ok_or(Refusal::Scheme)?;
-        self.api_keys.prove(&key, from)
+        let key = PresentedKey::parse(credentials).ok_or(Rejection::Scheme)?;
+        self.api_keys.authenticate(&key, from)
     }
 
     /// Proves who sent a request, by what was read not long ago, without a look into the database; `None` if memory does
     /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `domain::Actor`.
     #[must_use]
-    pub fn recall(&self, offered: &Offered, request_id: Uuid) -> Option<Caller> {
+    pub fn authenticate_cached(&self, offered: &Credentials, request_id: Uuid) -> Option<Caller> {
         if offered.certificate.is_some() {
             // Two proofs need a closer look.
             return None;
         }
         let key = PresentedKey::parse(bearer(offered.authorization.as_deref()?)?)?;
-        let proven = self.api_keys.recall(&key, offered.from)?;
+        let proven = self.api_keys.authenticate_cached(&key, offered.from)?;
         Some(proven.caller(request_id))
     }
 

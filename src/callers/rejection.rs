@@ -3,13 +3,13 @@
 
 use thiserror::Error;
 
-use super::Unproven;
+use super::AuthError;
 use crate::domain::credentials::api_key::Ended;
 use crate::store::StoreError;
 
 /// Why nobody is proven, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum Rejection {
     #[error("nothing was offered")]
     Missing,
     #[error("the request has two Authorization fields")]
@@ -136,7 +136,7 @@ pub enum CertificateFault {
     Ambiguous,
 }
 
-impl Refusal {
+impl Rejection {
     /// The kind of proof that failed and why, each one word of a fixed set.
     pub(super) const fn labels(&self) -> [&'static str; 2] {
         match self {
@@ -159,42 +159,42 @@ impl Refusal {
     }
 }
 
-impl From<TokenFault> for Refusal {
+impl From<TokenFault> for Rejection {
     fn from(fault: TokenFault) -> Self {
         Self::Token(fault)
     }
 }
 
-impl From<SessionFault> for Refusal {
+impl From<SessionFault> for Rejection {
     fn from(fault: SessionFault) -> Self {
         Self::Session(fault)
     }
 }
 
-impl From<CertificateFault> for Refusal {
+impl From<CertificateFault> for Rejection {
     fn from(fault: CertificateFault) -> Self {
         Self::Certificate(fault)
     }
 }
 
-impl From<Refusal> for Unproven {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for AuthError {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::Missing => Self::Missing,
-            Refusal::NoKeys => Self::NoKeys,
-            Refusal::Store(error) => Self::Store(error),
-            Refusal::TwoFields
-            | Refusal::Scheme
-            | Refusal::TwoProofs
-            | Refusal::ApiKey { .. }
-            | Refusal::Login
-            | Refusal::Session(_)
-            | Refusal::Token(_)
-            | Refusal::Certificate(_)
-            | Refusal::Unmapped(_)
-            | Refusal::Unnamed
-            | Refusal::HeaderTwice
-            | Refusal::HeaderMalformed => Self::Invalid,
+            Rejection::Missing => Self::Missing,
+            Rejection::NoKeys => Self::NoKeys,
+            Rejection::Store(error) => Self::Store(error),
+            Rejection::TwoFields
+            | Rejection::Scheme
+            | Rejection::TwoProofs
+            | Rejection::ApiKey { .. }
+            | Rejection::Login
+            | Rejection::Session(_)
+            | Rejection::Token(_)
+            | Rejection::Certificate(_)
+            | Rejection::Unmapped(_)
+            | Rejection::Unnamed
+            | Rejection::HeaderTwice
+            | Rejection::HeaderMalformed => Self::Invalid,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args as Arguments;
 use tn_authority::app;
-use tn_authority::authority::{Explained, Question};
+use tn_authority::authority::{ExplainRequest, Explained};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::decision::denial::Cause;
@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: Args, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
-    let question = Question {
+    let question = ExplainRequest {
         account: args.account,
         numbers: args.numbers,
         ca: args.ca,

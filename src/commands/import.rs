@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{Consent, ImportResult, Imported};
+use tn_authority::authority::import::{ImportOptions, ImportResult, Imported};
 use tn_authority::config::Config;
 use tn_authority::domain::{Clock, NumberRange, Spc};
-use tn_authority::tables::{self, Draft, Format, Says, Told, Wanted};
+use tn_authority::tables::{self, Format, ParsedTable, TableContent, TableRequest, TableSummary};
 
 use super::output::say;
 use super::{Exit, Outcome, at_the_command_line, counted, numbers};
@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
-    let wanted = Wanted {
+    let wanted = TableRequest {
         format: args.format,
         ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
         spc: args.spc,
@@ -57,7 +57,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         print_table(&draft, &wanted)?;
     }
     let service = app::open(config, &clock)?;
-    let consent = Consent {
+    let consent = ImportOptions {
         dry_run: args.dry_run,
         confirm: args.confirm,
         max_ended_ppm: config.imports.max_ended_share.ppm(),
@@ -78,7 +78,11 @@ pub fn run(args: Args, config: &Config) -> Outcome {
 }
 
 /// Reads the table. One that changes meanwhile is neither what it was nor what it will be.
-fn read(path: &Path, wanted: &Wanted, clock: &Clock) -> Result<Draft, Box<dyn std::error::Error>> {
+fn read(
+    path: &Path,
+    wanted: &TableRequest,
+    clock: &Clock,
+) -> Result<ParsedTable, Box<dyn std::error::Error>> {
     if path.as_os_str() == "-" {
         return read_from(
             std::io::stdin().lock(),
@@ -107,10 +111,10 @@ fn read(path: &Path, wanted: &Wanted, clock: &Clock) -> Result<Draft, Box<dyn st
 
 fn read_from(
     table: impl Read,
-    wanted: &Wanted,
+    wanted: &TableRequest,
     clock: &Clock,
     bar: &ProgressBar,
-) -> Result<Draft, Box<dyn std::error::Error>> {
+) -> Result<ParsedTable, Box<dyn std::error::Error>> {
     let draft = tables::read(table, wanted, clock.now(), &mut |progress| {
         bar.set_position(progress.bytes);
         true
@@ -123,7 +127,7 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
     before.len() != after.len() || times.is_some_and(|(before, after)| before != after)
 }
 
-fn print_table(draft: &Draft, wanted: &Wanted) -> std::io::Result<()> {
+fn print_table(draft: &ParsedTable, wanted: &TableRequest) -> std::io::Result<()> {
     let told = &draft.told;
     let ocns: Vec<&str> = wanted.ocns.iter().map(String::as_str).collect();
     if ocns.is_empty() {
@@ -138,10 +142,10 @@ fn print_table(draft: &Draft, wanted: &Wanted) -> std::io::Result<()> {
     }
     print_notes(told)?;
     let (ranges, count) = match &draft.says {
-        Says::Holdings { table, .. } => (table.held.len(), table.numbers()),
-        Says::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
-        Says::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
-        Says::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        TableContent::Holdings { table, .. } => (table.held.len(), table.numbers()),
+        TableContent::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        TableContent::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
+        TableContent::Exclusions(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
     };
     let noun = if ranges == 1 { "range" } else { "ranges" };
     say!("{} {noun} and {}", counted(ranges as u64), numbers(count));
@@ -152,7 +156,7 @@ fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {
     ranges.map(NumberRange::count).sum()
 }
 
-fn print_notes(told: &Told) -> std::io::Result<()> {
+fn print_notes(told: &TableSummary) -> std::io::Result<()> {
     for note in &told.notes {
         let lines: Vec<String> = note
             .lines

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tn_authority::authority::{Line, Report};
+use tn_authority::authority::{PolicyReport, ReportLine};
 use tn_authority::config::Config;
 
 use super::output::say;
@@ -54,12 +54,12 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
         Some(dir) => Some(dir.clone()),
         None => Config::load(config)?.policy.dir,
     };
-    let report = Report::on(dir.as_deref());
+    let report = PolicyReport::on(dir.as_deref());
     for line in &report.lines {
         match line {
-            Line::Sound(text) => say!("ok      {text}"),
-            Line::Warning(text) => say!("warning {text}"),
-            Line::Failed(text) => say!("FAILED  {text}"),
+            ReportLine::Sound(text) => say!("ok      {text}"),
+            ReportLine::Warning(text) => say!("warning {text}"),
+            ReportLine::Failed(text) => say!("FAILED  {text}"),
         }
     }
     if let Some(set) = report.set.as_ref().filter(|_| report.policies > 0) {

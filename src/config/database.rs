@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::bounds::within;
-use super::{ConfigError, DatabaseUrl};
+use super::{ConfigError, SecretUrl};
 
 /// Where everything is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://..`
-    pub url: DatabaseUrl,
+    pub url: SecretUrl,
     pub pool_size: u32,
     /// Whether `serve` applies migrations when it starts.
     pub migrate: bool,

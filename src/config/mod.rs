@@ -54,7 +54,7 @@ pub use operations::Operations;
 pub use pkcs11::Pkcs11;
 pub use policy::Policy;
 pub use proxy::Proxy;
-pub use secret::{DatabaseUrl, Secret, SecretError};
+pub use secret::{Secret, SecretError, SecretUrl};
 pub use server::Server;
 pub use signer::Signer;
 pub use tokens::Tokens;

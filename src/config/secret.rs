@@ -71,9 +71,9 @@ impl<'de> Deserialize<'de> for Secret {
 /// The URL of a database, which may hold a password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct DatabaseUrl(String);
+pub struct SecretUrl(String);
 
-impl DatabaseUrl {
+impl SecretUrl {
     /// The URL itself.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -81,14 +81,14 @@ impl DatabaseUrl {
     }
 }
 
-impl From<&str> for DatabaseUrl {
+impl From<&str> for SecretUrl {
     fn from(url: &str) -> Self {
         Self(url.to_owned())
     }
 }
 
 /// The URL if it is a file's; of another one the scheme alone, since a password can stand in more than one place of it.
-impl fmt::Debug for DatabaseUrl {
+impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.split_once(':') {
             Some(("sqlite", _)) => write!(f, "{:?}", self.0),

@@ -14,28 +14,28 @@ const LINES_OF_A_NOTE: usize = 100;
 
 /// A table that was read: what it says, and what is to be said of it.
 #[derive(Debug, Clone)]
-pub struct Draft {
-    pub says: Says,
-    pub told: Told,
+pub struct ParsedTable {
+    pub says: TableContent,
+    pub told: TableSummary,
 }
 
 /// What a table says.
 #[derive(Debug, Clone)]
-pub enum Says {
+pub enum TableContent {
     /// All that a carrier holds of some numbers; what it does not name of them is not the carrier's.
     Holdings {
         spc: Spc,
         table: Holdings,
     },
     /// Rows to be added, or to be ended. Of what they do not name they say nothing.
-    Allocations(Vec<Row<NewAllocation>>),
-    Delegations(Vec<Row<NewDelegation>>),
-    Exclusions(Vec<Row<NewExclusion>>),
+    Allocations(Vec<Row<AllocationRow>>),
+    Delegations(Vec<Row<DelegationRow>>),
+    Exclusions(Vec<Row<ExclusionRow>>),
 }
 
 /// What people want to know of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct TableSummary {
     /// The word of the format.
     pub format: &'static str,
     /// Of the file, in hex.
@@ -65,7 +65,7 @@ pub struct Note {
     pub lines: Vec<u64>,
 }
 
-impl Told {
+impl TableSummary {
     /// Notes something that was met more than never.
     pub fn note(&mut self, count: u64, what: &'static str) {
         if count > 0 {
@@ -112,7 +112,7 @@ pub struct Holding {
 pub struct Holdings {
     /// Sorted, and without overlaps.
     pub held: Vec<Holding>,
-    pub scope: Scope,
+    pub scope: Coverage,
     /// Whether the table says when blocks start. One that does not leaves known starts as they are.
     pub dated: bool,
 }
@@ -127,9 +127,9 @@ impl Holdings {
 
 /// The numbers that a table speaks for: what it does not give there, it denies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scope(Vec<NumberRange>);
+pub struct Coverage(Vec<NumberRange>);
 
-impl Scope {
+impl Coverage {
     /// These numbers.
     #[must_use]
     pub fn new(ranges: Vec<NumberRange>) -> Self {
@@ -154,13 +154,13 @@ pub struct Row<T> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NewAllocation {
+pub struct AllocationRow {
     pub spc: Spc,
     pub basis: Basis,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NewDelegation {
+pub struct DelegationRow {
     pub account: AccountId,
     pub ca: bool,
     /// Whether the account may lend the numbers on.
@@ -169,6 +169,6 @@ pub struct NewDelegation {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NewExclusion {
+pub struct ExclusionRow {
     pub reason: Reason,
 }

@@ -2,7 +2,7 @@
 //! by format, into what they say ([`Draft`]).
 //!
 //! # Adding a format
-//! A file in `formats` with a `Layout`, and a line in [`Format`] and in `Wanted::layout`.
+//! A file in `formats` with a `Layout`, and a line in [`Format`] and in `TableRequest::layout`.
 
 mod decode;
 mod draft;
@@ -17,8 +17,8 @@ use std::fmt;
 use std::io::Read;
 use std::str::FromStr;
 
-pub use draft::{Draft, Holding, Holdings, Note, Row, Says, Scope, Told};
-pub use draft::{NewAllocation, NewDelegation, NewExclusion};
+pub use draft::{AllocationRow, DelegationRow, ExclusionRow};
+pub use draft::{Coverage, Holding, Holdings, Note, ParsedTable, Row, TableContent, TableSummary};
 pub use error::{LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;
 
@@ -103,7 +103,7 @@ impl FromStr for Format {
 
 /// What to look for in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct TableRequest {
     pub format: Format,
     /// The codes whose lines are the carrier's, as the table writes them.
     pub ocns: BTreeSet<String>,
@@ -111,7 +111,7 @@ pub struct Wanted {
     pub spc: Option<Spc>,
 }
 
-impl Wanted {
+impl TableRequest {
     /// Checks that it has what its format needs.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ pub trait Layout {
     /// Takes a line, or complains about it.
     fn line(&mut self, line: &Line<'_>) -> Result<(), String>;
     /// Says what the lines mean together.
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError>;
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError>;
 }
 
 /// Reads a table. `report` is told now and then how far it is, and says whether to go on. Lines that are refused are in
@@ -183,10 +183,10 @@ pub trait Layout {
 /// [`TableError`] if it is not such a table, or none of its lines is of these OCNs.
 pub fn read(
     table: impl Read,
-    wanted: &Wanted,
+    wanted: &TableRequest,
     now: Time,
     report: &mut dyn FnMut(Progress) -> bool,
-) -> Result<Draft, TableError> {
+) -> Result<ParsedTable, TableError> {
     let mut layout = wanted.layout(now)?;
     let mut refused = RefusedLines::default();
     let columns = layout.columns();
@@ -198,9 +198,9 @@ pub fn read(
         &mut refused,
         &mut |line| layout.line(line),
     )?;
-    let mut draft = Draft {
-        says: Says::Exclusions(Vec::new()),
-        told: Told {
+    let mut draft = ParsedTable {
+        says: TableContent::Exclusions(Vec::new()),
+        told: TableSummary {
             format: wanted.format.as_str(),
             sha256: read.digested.sha256,
             bytes: read.digested.bytes,
@@ -217,7 +217,7 @@ pub fn read(
 }
 
 /// A table without any line of the carrier is most likely the wrong one, or the code is mistyped.
-pub fn must_name_them(ocns: &Ocns, told: &mut Told) -> Result<(), TableError> {
+pub fn must_name_them(ocns: &Ocns, told: &mut TableSummary) -> Result<(), TableError> {
     told.own = ocns.lines;
     told.note(ocns.without, "lines without an OCN");
     told.note(ocns.several, "lines for several carriers (`MULT`)");
@@ -246,8 +246,12 @@ mod tests {
     use crate::domain::clock::from_unix;
 
     /// What a table says at the start of 2026, by this service provider code.
-    pub(super) fn read(format: Format, ocns: &[&str], table: &[u8]) -> Result<Draft, TableError> {
-        let wanted = Wanted {
+    pub(super) fn read(
+        format: Format,
+        ocns: &[&str],
+        table: &[u8],
+    ) -> Result<ParsedTable, TableError> {
+        let wanted = TableRequest {
             format,
             ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
             spc: format
@@ -257,13 +261,13 @@ mod tests {
         super::read(table, &wanted, from_unix(1_767_225_600), &mut |_| true)
     }
 
-    pub(super) fn told(format: Format, ocns: &[&str], table: &[u8]) -> Told {
+    pub(super) fn told(format: Format, ocns: &[&str], table: &[u8]) -> TableSummary {
         read(format, ocns, table).expect("a table").told
     }
 
     pub(super) fn table(format: Format, ocns: &[&str], table: &[u8]) -> Holdings {
         match read(format, ocns, table).expect("a table").says {
-            Says::Holdings { table, .. } => table,
+            TableContent::Holdings { table, .. } => table,
             other => panic!("{other:?}"),
         }
     }
@@ -271,7 +275,7 @@ mod tests {
     #[test]
     fn an_import_needs_what_its_format_needs() {
         let wanted = |format, ocns: &[&str], spc: Option<&str>| {
-            let wanted = Wanted {
+            let wanted = TableRequest {
                 format,
                 ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
                 spc: spc.map(|spc| spc.parse().expect("a code")),
@@ -300,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_reading_can_be_stopped() {
-        let wanted = Wanted {
+        let wanted = TableRequest {
             format: Format::Exclusions,
             ocns: BTreeSet::new(),
             spc: None,

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub use metrics::{ImportOutcome, Metrics, Outcome, method_label};
 pub use policies::PolicyMetrics;
-pub use request_context::{Exchange, carried, trace_id};
+pub use request_context::{RequestContext, carried, trace_id};
 pub use traceparent::trace_id_of;
 pub use withdrawals::{AuthorityEnds, DeliveryOutcome};
 

@@ -9,16 +9,16 @@ use serde_json::Value;
 
 /// What names an exchange in log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
+pub struct RequestContext {
     pub request_id: String,
     pub trace_id: Option<String>,
 }
 
 tokio::task_local! {
-    static EXCHANGE: Exchange;
+    static EXCHANGE: RequestContext;
 }
 
-impl Exchange {
+impl RequestContext {
     /// Does work of this exchange: its log lines name it.
     pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
         EXCHANGE.scope(self, work)
@@ -39,7 +39,7 @@ pub fn carried<T>(work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() ->
 where
     T: 'static,
 {
-    let exchange = EXCHANGE.try_with(Exchange::clone).ok();
+    let exchange = EXCHANGE.try_with(RequestContext::clone).ok();
     move || match exchange {
         Some(exchange) => EXCHANGE.sync_scope(exchange, work),
         None => work(),
@@ -67,8 +67,8 @@ pub(super) fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
 mod tests {
     use super::*;
 
-    fn exchange() -> Exchange {
-        Exchange {
+    fn exchange() -> RequestContext {
+        RequestContext {
             request_id: "r-1".to_owned(),
             trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
         }

@@ -15,7 +15,7 @@ use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
 use crate::domain::inventory::withdrawal::Withdrawn;
-use crate::domain::webhook::{Answer, Failure};
+use crate::domain::webhook::{Answer, DeliveryFailure};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
 
@@ -153,16 +153,18 @@ fn item(withdrawn: &Withdrawn) -> Value {
 }
 
 /// One word for what went wrong. What a target says is neither kept nor logged.
-fn failure(error: &ureq::Error) -> Failure {
+fn failure(error: &ureq::Error) -> DeliveryFailure {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::RefusedAddress
+            DeliveryFailure::RefusedAddress
         }
-        ureq::Error::HostNotFound => Failure::NoAddress,
-        ureq::Error::Timeout(_) => Failure::Timeout,
-        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) | ureq::Error::TlsRequired => Failure::Tls,
-        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => Failure::Connection,
-        _ => Failure::Protocol,
+        ureq::Error::HostNotFound => DeliveryFailure::NoAddress,
+        ureq::Error::Timeout(_) => DeliveryFailure::Timeout,
+        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) | ureq::Error::TlsRequired => {
+            DeliveryFailure::Tls
+        }
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => DeliveryFailure::Connection,
+        _ => DeliveryFailure::Protocol,
     }
 }
 

@@ -22,10 +22,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Asked, Authority, Carrier, Lifetimes, Limits, Parts, Policy, Rotation, ScanMode,
-    Signers, Token,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Parts, Policy, Rotation,
+    ScanMode, Signers, TokenContext,
 };
-use tn_authority::callers::{Callers, Offered, Pepper};
+use tn_authority::callers::{Callers, Credentials, Pepper};
 use tn_authority::domain::{
     AccountId, Actor, AuditEvent, Caller, Clock, Fingerprint, Proof, Spc, TnAuthList, TokenRequest,
     new_id,
@@ -153,7 +153,7 @@ impl House {
         for n in 0..1_000.min(keys) {
             house
                 .callers
-                .prove(&offered(n), Uuid::nil())
+                .authenticate(&offered(n), Uuid::nil())
                 .expect("a caller");
         }
         house
@@ -203,10 +203,10 @@ impl House {
         };
         let wanted = wanted(0);
         let policy = self.authority.policies().in_force();
-        let asked = Asked {
+        let asked = MintContext {
             account: &account,
             is_carrier: false,
-            token: Token::of(&wanted, 3600, self.authority.now()),
+            token: TokenContext::of(&wanted, 3600, self.authority.now()),
         };
         let callers: Vec<Caller> = (0..1_000).map(caller).collect();
         cpu_each(1_000, || {
@@ -254,7 +254,7 @@ impl House {
         let offered = offered(0);
         cpu_each(200, || {
             for _ in 0..200 {
-                let proven = self.callers.prove(black_box(&offered), Uuid::nil());
+                let proven = self.callers.authenticate(black_box(&offered), Uuid::nil());
                 assert!(proven.is_ok());
             }
         })
@@ -270,9 +270,13 @@ async fn one(
 ) {
     let account = account(account_number);
     let caller = if checked {
-        let recalled = callers.recall(&offered(key), Uuid::nil());
+        let recalled = callers.authenticate_cached(&offered(key), Uuid::nil());
         // Not long enough ago, or never asked before.
-        recalled.unwrap_or_else(|| callers.prove(&offered(key), Uuid::nil()).expect("a caller"))
+        recalled.unwrap_or_else(|| {
+            callers
+                .authenticate(&offered(key), Uuid::nil())
+                .expect("a caller")
+        })
     } else {
         Caller {
             id: format!("{key:016x}"),
@@ -298,8 +302,8 @@ fn wanted(account: u64) -> TokenRequest {
     TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request")
 }
 
-fn offered(key: u64) -> Offered {
-    Offered {
+fn offered(key: u64) -> Credentials {
+    Credentials {
         authorization: Some(format!("Bearer tna_{key:016x}_{SECRET}")),
         from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         certificate: None,

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tn_authority::authority::{Asked, Policy, Token};
+use tn_authority::authority::{MintContext, Policy, TokenContext};
 use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType, new_id};
 
 const ROUNDS: usize = 41;
@@ -30,7 +30,7 @@ fn main() {
         accounts: vec![acme.clone()],
         ..Caller::the_service(new_id(now))
     };
-    let token = Token {
+    let token = TokenContext {
         tktype: TkType::TnAuthList,
         ca: false,
         lifetime: 3600,
@@ -41,10 +41,10 @@ fn main() {
         renewal: false,
         at: now,
     };
-    let asked = |account, lifetime| Asked {
+    let asked = |account, lifetime| MintContext {
         account,
         is_carrier: false,
-        token: Token { lifetime, ..token },
+        token: TokenContext { lifetime, ..token },
     };
     let granted = asked(&acme, 3600);
     let refused = asked(&acme, 90_000);
@@ -104,7 +104,7 @@ fn tenants(count: usize) -> Policy {
 }
 
 /// Microseconds of one decision: the first one for a caller, or one that was made before.
-fn timed(policy: &Policy, caller: &Caller, asked: &Asked<'_>, again: bool) -> f64 {
+fn timed(policy: &Policy, caller: &Caller, asked: &MintContext<'_>, again: bool) -> f64 {
     let name = |n| if again { "again".to_owned() } else { new(n) };
     let callers: Vec<Caller> = (0..DECISIONS)
         .map(|n| Caller {

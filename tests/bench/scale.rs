@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, Parts, Policy, Question,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Parts, Policy,
 };
 use tn_authority::domain::{Caller, Clock, NumberRange, Tn, new_id};
 use tn_authority::store::{DatabaseUrl, Settings, Store};
@@ -81,12 +81,12 @@ fn compare(database: &str, few: &str, many: &str, ranges: u64) {
 /// The mean time of a decision in one turn.
 fn decisions(authority: &Authority, ranges: u64, turn: usize) -> Duration {
     let caller = Caller::at_the_command_line(new_id(authority.now()));
-    let questions: Vec<Question> = (0..TURN)
+    let questions: Vec<ExplainRequest> = (0..TURN)
         .map(|n| {
             // Multiplied by a large prime, the numbers spread over the whole table.
             let place = (turn as u64 * TURN + n).wrapping_mul(2_654_435_761) % ranges;
             let number = FIRST + 2 * place;
-            Question {
+            ExplainRequest {
                 account: format!("bench-{}", place % ACCOUNTS)
                     .parse()
                     .expect("an id"),

@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, Parts, Policy, Question,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts, Policy,
     Rotation, ScanMode, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
@@ -131,7 +131,7 @@ fn decisions(c: &mut Criterion) {
             let account = format!("bench-{size}");
             lend(&authority, &account, area, size);
             let numbers = block::parse(&format!("1.{area}.XXXXXXX")).expect("a block");
-            let question = Question {
+            let question = ExplainRequest {
                 account: account.parse().expect("an id"),
                 numbers: vec![nth(numbers, size)],
                 ca: false,

@@ -369,7 +369,7 @@ fn a_lost_job_writes_nothing(world: World) {
     let jobs = Jobs::new(world.authority.clone(), 1);
     world.seconds_pass(61);
     wait(jobs.look_for_lost()).expect("a look");
-    let wanted = tables::Wanted {
+    let wanted = tables::TableRequest {
         format: tables::Format::NanpBlocks,
         ocns: ["073H".to_owned()].into(),
         spc: Some("1234".parse().expect("a code")),
@@ -392,7 +392,7 @@ fn what_waits_when_the_service_stops_fails_with_a_reason(kind: crate::support::K
     use tn_authority::tables;
     let world = World::new(kind, Setup::default());
     let jobs = Jobs::new(world.authority.clone(), 2);
-    let wanted = tables::Wanted {
+    let wanted = tables::TableRequest {
         format: tables::Format::NanpBlocks,
         ocns: ["073H".to_owned()].into(),
         spc: Some("1234".parse().expect("a code")),
@@ -445,7 +445,7 @@ fn what_runs_when_the_service_stops_is_done_or_not_there(world: World) {
     for patience in [0, 20, 100, 3_000] {
         let jobs = Jobs::new(world.authority.clone(), 1);
         jobs.start().expect("a thread");
-        let wanted = tables::Wanted {
+        let wanted = tables::TableRequest {
             format: tables::Format::NanpBlocks,
             ocns: ["073H".to_owned()].into(),
             spc: Some("1234".parse().expect("a code")),

@@ -7,14 +7,14 @@ use std::io::{BufRead as _, BufReader};
 
 use tn_authority::domain::Tn;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::tables::{self, Format, Holdings, Says, Told, Wanted};
+use tn_authority::tables::{self, Format, Holdings, TableContent, TableRequest, TableSummary};
 
 use crate::fixtures;
 
 const NUMBERS: usize = 100_000;
 
-fn read(path: &str, format: Format, ocn: &str) -> (Holdings, Told) {
-    let wanted = Wanted {
+fn read(path: &str, format: Format, ocn: &str) -> (Holdings, TableSummary) {
+    let wanted = TableRequest {
         format,
         ocns: BTreeSet::from([ocn.to_owned()]),
         spc: Some("1234".parse().expect("a code")),
@@ -25,7 +25,7 @@ fn read(path: &str, format: Format, ocn: &str) -> (Holdings, Told) {
     let draft = tables::read(file, &wanted, now, &mut |_| true).expect("a table");
     assert_eq!(draft.told.refused.count, 0, "{}", draft.told.refused);
     match draft.says {
-        Says::Holdings { table, .. } => (table, draft.told),
+        TableContent::Holdings { table, .. } => (table, draft.told),
         other => panic!("{other:?}"),
     }
 }
@@ -135,7 +135,7 @@ fn french(path: &str, operator: &str) -> Vec<(u64, u64)> {
     blocks
 }
 
-fn agrees_with_each_line(path: &str, operator: &str) -> Told {
+fn agrees_with_each_line(path: &str, operator: &str) -> TableSummary {
     let (table, told) = read(path, Format::ArcepMajnum, operator);
     let blocks = french(path, operator);
     let count: u64 = blocks.iter().map(|(first, last)| last - first + 1).sum();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use governor::clock::FakeRelativeClock;
 use serde_json::{Value, json};
 use tn_authority::authority::{IssueError, LimitClock, Limits, Rate};
-use tn_authority::callers::Offered;
+use tn_authority::callers::Credentials;
 use tn_authority::domain::{Denial, Proof, Role};
 use uuid::Uuid;
 
@@ -361,15 +361,15 @@ fn an_access_token_works_from_where_its_key_does(kind: Kind) {
     log_in(&api, parts(&elsewhere).0, &elsewhere).problem(403, "forbidden");
     let token = access(&api, &here);
     ask(&api, &token, TOKEN, &spc()).with(200);
-    let from = |address: &str| Offered {
+    let from = |address: &str| Credentials {
         authorization: Some(token.clone()),
         from: Some(address.parse().expect("an address")),
         certificate: None,
     };
     let callers = &api.service.callers;
-    let proven = callers.prove_access(&from("127.0.0.9"), Uuid::nil());
+    let proven = callers.authenticate_access_token(&from("127.0.0.9"), Uuid::nil());
     assert_eq!(proven.expect("a caller").id, parts(&here).0);
-    let moved = callers.prove_access(&from("192.0.2.1"), Uuid::nil());
+    let moved = callers.authenticate_access_token(&from("192.0.2.1"), Uuid::nil());
     moved.expect_err("from another network");
 }
 
@@ -377,12 +377,15 @@ fn an_access_token_works_from_where_its_key_does(kind: Kind) {
 fn an_access_token_that_ends_while_a_request_waits_gets_nothing(kind: Kind) {
     let api = with_facade(kind);
     let proven = |key: &str| {
-        let offered = Offered {
+        let offered = Credentials {
             authorization: Some(access(&api, key)),
             from: None,
             certificate: None,
         };
-        let proven = api.service.callers.prove_access(&offered, Uuid::nil());
+        let proven = api
+            .service
+            .callers
+            .authenticate_access_token(&offered, Uuid::nil());
         proven.expect("a caller")
     };
     let key = api.key(Role::Account, &["acme"]);

@@ -18,7 +18,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
-use tn_authority::api::{self, Facade, Idempotency, Service, UnderWay, Uploads};
+use tn_authority::api::{self, ConcurrencyLimit, Facade, Idempotency, Service, Uploads};
 use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
@@ -116,7 +116,7 @@ impl Api {
                 max_ended_ppm: 100_000,
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),
-            under_way: UnderWay::at_most(1_000),
+            under_way: ConcurrencyLimit::at_most(1_000),
             facade,
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,

@@ -13,8 +13,10 @@ use uuid::Uuid;
 use super::request::RequestId;
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::authority::{Action, Refused, TooMany};
-use crate::callers::{Behind, Callers, Offered, PresentedCertificate, Refusal, Unproven};
+use crate::authority::{Action, ChangeError, TooMany};
+use crate::callers::{
+    AuthError, Callers, ClientInfo, Credentials, PresentedCertificate, Rejection,
+};
 use crate::domain::{Caller, Role};
 use crate::telemetry::carried;
 
@@ -36,12 +38,12 @@ pub(in crate::api) struct Provisioner(pub(in crate::api) Caller);
 
 /// A caller who may keep the credentials of others.
 #[derive(Debug)]
-pub(in crate::api) struct Administrator(pub(in crate::api) Caller);
+pub(in crate::api) struct Admin(pub(in crate::api) Caller);
 
 /// A caller of any role, who wants something that a transaction decides: it looks at the proof again, so what was read of
 /// it not long ago will do.
 #[derive(Debug)]
-pub(in crate::api) struct Asking(pub(in crate::api) Caller);
+pub(in crate::api) struct TokenRequester(pub(in crate::api) Caller);
 
 type Proving<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
@@ -85,7 +87,7 @@ impl FromRequest for Provisioner {
     }
 }
 
-impl FromRequest for Administrator {
+impl FromRequest for Admin {
     type Error = Problem;
     type Future = Proving<Self>;
 
@@ -105,7 +107,7 @@ impl FromRequest for Administrator {
     }
 }
 
-impl FromRequest for Asking {
+impl FromRequest for TokenRequester {
     type Error = Problem;
     type Future = Proving<Self>;
 
@@ -115,8 +117,8 @@ impl FromRequest for Asking {
             let service = service(&request)?;
             let callers = &service.callers;
             let offered = offered(callers, &request).ok();
-            let recalled =
-                offered.and_then(|offered| callers.recall(&offered, RequestId::of(&request)));
+            let recalled = offered
+                .and_then(|offered| callers.authenticate_cached(&offered, RequestId::of(&request)));
             match recalled {
                 Some(caller) => counted(&service, caller).map(Self),
                 None => prove(&request).await.map(Self),
@@ -130,7 +132,7 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
     let caller = prove(request).await?;
     let authority = &service(request)?.authority;
     match (authority.require(&caller, action), action) {
-        (Err(Refused::Forbidden), Action::Manage | Action::Provision) => {
+        (Err(ChangeError::Forbidden), Action::Manage | Action::Provision) => {
             let route = request.match_pattern().unwrap_or_default();
             let what = format!("{} {route}", request.method());
             authority.forbid(&caller, action, what).await?;
@@ -142,7 +144,7 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
 
 /// Proves the caller, and counts it.
 async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
-    let caller = proof(request, Callers::prove).await?;
+    let caller = proof(request, Callers::authenticate).await?;
     let service = service(request)?;
     counted(&service, caller)
 }
@@ -150,7 +152,7 @@ async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
 /// Looks in some way at what proves the caller; or counts an address from which nobody was proven.
 pub(in crate::api) async fn proof<T: Send + 'static>(
     request: &HttpRequest,
-    prove: impl FnOnce(&Callers, &Offered, Uuid) -> Result<T, Unproven> + Send + 'static,
+    prove: impl FnOnce(&Callers, &Credentials, Uuid) -> Result<T, AuthError> + Send + 'static,
 ) -> Result<T, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
@@ -212,16 +214,16 @@ fn refused(service: &Service, too_many: TooMany) -> Problem {
     too_many.into()
 }
 
-fn offered(callers: &Callers, request: &HttpRequest) -> Result<Offered, Refusal> {
+fn offered(callers: &Callers, request: &HttpRequest) -> Result<Credentials, Rejection> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION);
     let authorization = match (fields.next(), fields.next()) {
         (None, _) => None,
         // Two proofs prove nothing (RFC 9110 §11.6.2 knows one field).
-        (Some(_), Some(_)) => return Err(Refusal::TwoFields),
-        (Some(one), None) => Some(one.to_str().map_err(|_| Refusal::Scheme)?.to_owned()),
+        (Some(_), Some(_)) => return Err(Rejection::TwoFields),
+        (Some(one), None) => Some(one.to_str().map_err(|_| Rejection::Scheme)?.to_owned()),
     };
     let behind = behind(callers, request)?;
-    Ok(Offered {
+    Ok(Credentials {
         authorization,
         from: behind.from,
         certificate: behind.certificate,
@@ -229,11 +231,11 @@ fn offered(callers: &Callers, request: &HttpRequest) -> Result<Offered, Refusal>
 }
 
 /// Who stands behind the other end of the connection.
-fn behind(callers: &Callers, request: &HttpRequest) -> Result<Behind, Refusal> {
+fn behind(callers: &Callers, request: &HttpRequest) -> Result<ClientInfo, Rejection> {
     let own = request.conn_data::<PresentedCertificate>();
     let all = |name: &str| request.headers().get_all(name).map(HeaderValue::as_bytes);
     let proxies = &callers.trust().proxies;
-    proxies.look_behind(peer(request), own, all)
+    proxies.resolve_client(peer(request), own, all)
 }
 
 fn peer(request: &HttpRequest) -> Option<IpAddr> {

@@ -50,21 +50,21 @@ fn malformed(why: impl fmt::Display) -> Problem {
 
 /// How many items at most.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::api) struct Limit(u16);
+pub(in crate::api) struct PageLimit(u16);
 
-impl Limit {
+impl PageLimit {
     pub(in crate::api) const fn get(self) -> u16 {
         self.0
     }
 }
 
-impl Default for Limit {
+impl Default for PageLimit {
     fn default() -> Self {
         Self(DEFAULT_LIMIT)
     }
 }
 
-impl<'de> Deserialize<'de> for Limit {
+impl<'de> Deserialize<'de> for PageLimit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let limit = u16::deserialize(deserializer).ok();
         let limit = limit.filter(|limit| (1..=Page::MAX_LIMIT).contains(limit));
@@ -80,14 +80,14 @@ impl<'de> Deserialize<'de> for Limit {
 pub(in crate::api) struct PageQuery {
     /// How many items at most.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 impl PageQuery {
     /// The page that is asked for of a list whose items have such keys.
-    pub(in crate::api) fn page(self, key: Key) -> Result<Page, Problem> {
+    pub(in crate::api) fn page(self, key: CursorKey) -> Result<Page, Problem> {
         page(self.limit, self.cursor, key)
     }
 }
@@ -95,7 +95,7 @@ impl PageQuery {
 /// What items of a list are found by, and so what its cursors look like. One that looks otherwise was damaged on its way;
 /// taken for what it is, it would hide items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::api) enum Key {
+pub(in crate::api) enum CursorKey {
     Account,
     /// The id of an API key.
     Caller,
@@ -105,7 +105,7 @@ pub(in crate::api) enum Key {
     Uuid,
 }
 
-impl Key {
+impl CursorKey {
     fn is(self, text: &str) -> bool {
         let all = |is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
         match self {
@@ -120,9 +120,9 @@ impl Key {
 
 /// The page that these two ask for.
 pub(in crate::api) fn page(
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
     cursor: Option<String>,
-    key: Key,
+    key: CursorKey,
 ) -> Result<Page, Problem> {
     let limit = limit.unwrap_or_default().get();
     match cursor {

@@ -11,12 +11,12 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use uuid::Uuid;
 
-use super::concurrency::OneMore;
+use super::concurrency::Permit;
 use super::idempotency::Finished;
 use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::new_id;
-use crate::telemetry::{self, Exchange};
+use crate::telemetry::{self, RequestContext};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -44,7 +44,7 @@ pub(in crate::api) async fn dress(
     let id = request
         .app_data::<Data<Service>>()
         .map_or_else(Uuid::new_v4, |service| new_id(service.authority.now()));
-    let exchange = Exchange {
+    let exchange = RequestContext {
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),
     };
@@ -81,7 +81,7 @@ async fn dressed(
 }
 
 /// A place among the requests that are worked on. Whether the service lives is answered always.
-fn enter(request: &ServiceRequest) -> Result<Option<OneMore>, Problem> {
+fn enter(request: &ServiceRequest) -> Result<Option<Permit>, Problem> {
     let service = request.app_data::<Data<Service>>();
     match (request.path(), service) {
         ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Ok(None),

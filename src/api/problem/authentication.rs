@@ -4,22 +4,22 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 
 use super::{CHALLENGE, Problem};
-use crate::callers::{ApiKeyError, Unproven};
+use crate::callers::{ApiKeyError, AuthError};
 
 /// Seconds after which somebody may come again whose issuer has no keys: they are asked for now and then, whoever comes.
 const RETRY_AFTER_NO_KEYS: HeaderValue = HeaderValue::from_static("10");
 
-impl From<Unproven> for Problem {
-    fn from(error: Unproven) -> Self {
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
         match error {
-            Unproven::Missing => {
+            AuthError::Missing => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
-                    .saying(Unproven::Missing)
+                    .saying(AuthError::Missing)
                     .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
             }
-            Unproven::Invalid => Self::forbidden(),
-            Unproven::NoKeys => Self::unavailable_for(&error, RETRY_AFTER_NO_KEYS),
-            Unproven::Store(error) => error.into(),
+            AuthError::Invalid => Self::forbidden(),
+            AuthError::NoKeys => Self::unavailable_for(&error, RETRY_AFTER_NO_KEYS),
+            AuthError::Store(error) => error.into(),
         }
     }
 }

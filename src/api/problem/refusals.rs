@@ -3,7 +3,7 @@
 use actix_web::http::{StatusCode, header};
 
 use super::{IdentifierView, Problem, SubproblemView, uri};
-use crate::authority::{IssueError, Refused, TooMany};
+use crate::authority::{ChangeError, IssueError, TooMany};
 use crate::domain::Denial;
 use crate::domain::decision::denial::{Refusal, Subject};
 use crate::domain::tokens::claims::NotStrict;
@@ -61,49 +61,55 @@ impl From<Denial> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<ChangeError> for Problem {
+    fn from(refused: ChangeError) -> Self {
         let (status, title) = match &refused {
-            Refused::Forbidden => return Self::forbidden(),
-            Refused::Store(error) => return error.clone().into(),
-            Refused::UnknownAccount(_) | Refused::NotFound(_) => {
+            ChangeError::Forbidden => return Self::forbidden(),
+            ChangeError::Store(error) => return error.clone().into(),
+            ChangeError::UnknownAccount(_) | ChangeError::NotFound(_) => {
                 (StatusCode::NOT_FOUND, "Not found")
             }
-            Refused::ParentChange | Refused::OwnParent | Refused::TooDeep => {
+            ChangeError::ParentChange | ChangeError::OwnParent | ChangeError::TooDeep => {
                 (StatusCode::CONFLICT, "Not a possible parent")
             }
-            Refused::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
-            Refused::OwnAccount | Refused::SuspendedAbove => {
+            ChangeError::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
+            ChangeError::OwnAccount | ChangeError::SuspendedAbove => {
                 (StatusCode::FORBIDDEN, "Not the reseller's to change")
             }
-            Refused::NotACustomer { .. } => (StatusCode::CONFLICT, "Not a customer of the lender"),
-            Refused::NotToBeLentOn(_)
-            | Refused::NotTheLenders(_)
-            | Refused::OutsideTheLenders(_)
-            | Refused::CaNotLent => (StatusCode::CONFLICT, "Not the reseller's to lend"),
-            Refused::Overlap { .. } => (StatusCode::CONFLICT, "The numbers are taken"),
-            Refused::NotHeld(_) => (
+            ChangeError::NotACustomer { .. } => {
+                (StatusCode::CONFLICT, "Not a customer of the lender")
+            }
+            ChangeError::NotToBeLentOn(_)
+            | ChangeError::NotTheLenders(_)
+            | ChangeError::OutsideTheLenders(_)
+            | ChangeError::CaNotLent => (StatusCode::CONFLICT, "Not the reseller's to lend"),
+            ChangeError::Overlap { .. } => (StatusCode::CONFLICT, "The numbers are taken"),
+            ChangeError::NotHeld(_) => (
                 StatusCode::CONFLICT,
                 "The carrier does not hold the numbers",
             ),
-            Refused::SpcNotHeld(_) => (StatusCode::BAD_REQUEST, "Not a code of the carrier"),
-            Refused::Window(_) | Refused::Over(_) => {
+            ChangeError::SpcNotHeld(_) => (StatusCode::BAD_REQUEST, "Not a code of the carrier"),
+            ChangeError::Window(_) | ChangeError::Over(_) => {
                 (StatusCode::BAD_REQUEST, "Not a possible window")
             }
-            Refused::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
-            Refused::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
-            Refused::TooFragmented => (StatusCode::BAD_REQUEST, "Too many rows of the inventory"),
-            Refused::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
-            Refused::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
-            Refused::TooManyDeliveries => (StatusCode::CONFLICT, "Too many deliveries"),
-            Refused::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
-            Refused::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
-            Refused::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
-            Refused::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
-            Refused::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
-            Refused::RenewalLifetime(_) => (StatusCode::BAD_REQUEST, "Not a lifetime of tokens"),
-            Refused::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
-            Refused::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
+            ChangeError::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
+            ChangeError::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
+            ChangeError::TooFragmented => {
+                (StatusCode::BAD_REQUEST, "Too many rows of the inventory")
+            }
+            ChangeError::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
+            ChangeError::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
+            ChangeError::TooManyDeliveries => (StatusCode::CONFLICT, "Too many deliveries"),
+            ChangeError::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
+            ChangeError::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
+            ChangeError::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
+            ChangeError::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
+            ChangeError::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
+            ChangeError::RenewalLifetime(_) => {
+                (StatusCode::BAD_REQUEST, "Not a lifetime of tokens")
+            }
+            ChangeError::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
+            ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let named = refused.ranges().iter().map(|numbers| SubproblemView {
             kind: uri(refused.code()),

@@ -11,7 +11,7 @@ use crate::api::http::authentication::{Manager, Provisioner, Reader};
 use crate::api::http::body::Body;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, name, query};
+use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::problem::Problem;
 use crate::authority::By;
 use crate::authority::NewAccount;
@@ -58,7 +58,7 @@ pub(in crate::api) async fn list_accounts(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Account)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Account)?;
     let found = web::block(move || service.authority.accounts(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
 }

@@ -12,7 +12,7 @@ use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{By, NewAllocation};
 use crate::domain::Spc;
@@ -91,7 +91,7 @@ pub(in crate::api) async fn list_allocations(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.allocations(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AllocationView::from)))
 }

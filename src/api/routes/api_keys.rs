@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::views::PageView;
 use crate::api::Service;
-use crate::api::http::authentication::Administrator;
+use crate::api::http::authentication::Admin;
 use crate::api::http::body::Body;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, name, query};
+use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::callers::{KeyBy, NewApiKey, ShownApiKey, USUAL_OVERLAP};
@@ -140,7 +140,7 @@ impl ShownApiKeyView {
     ))]
 pub(in crate::api) async fn create_api_key(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -168,10 +168,10 @@ pub(in crate::api) async fn create_api_key(
     responses((status = 200, body = PageView<ApiKeyView>, description = "A page of keys")))]
 pub(in crate::api) async fn list_api_keys(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Caller)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Caller)?;
     let now = service.authority.now();
     let found = web::block(move || service.callers.api_keys().list(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |key| ApiKeyView::at(now, key))))
@@ -183,7 +183,7 @@ pub(in crate::api) async fn list_api_keys(
     responses((status = 200, body = ApiKeyView, description = "The key")))]
 pub(in crate::api) async fn get_api_key(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (id, now) = (key_id(&request)?, service.authority.now());
@@ -202,7 +202,7 @@ pub(in crate::api) async fn get_api_key(
     ))]
 pub(in crate::api) async fn rotate_api_key(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -226,7 +226,7 @@ pub(in crate::api) async fn rotate_api_key(
     ))]
 pub(in crate::api) async fn expire_api_key(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -244,7 +244,7 @@ pub(in crate::api) async fn expire_api_key(
     responses((status = 200, body = ApiKeyView, description = "It is revoked")))]
 pub(in crate::api) async fn revoke_api_key(
     service: Data<Service>,
-    Administrator(caller): Administrator,
+    Admin(caller): Admin,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

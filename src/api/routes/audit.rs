@@ -20,7 +20,7 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Reader;
 use crate::api::http::deserialize::Id;
-use crate::api::http::query::{Key, Limit, page, query};
+use crate::api::http::query::{CursorKey, PageLimit, page, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{EventFilter, Page, PageOf};
@@ -60,7 +60,7 @@ pub(in crate::api) struct EventsQuery {
     until: Option<Instant>,
     /// How many items at most.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
@@ -145,7 +145,7 @@ pub(in crate::api) async fn list_audit_events(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: EventsQuery = query(&request)?;
-    let page = page(query.limit, query.cursor, Key::Uuid)?;
+    let page = page(query.limit, query.cursor, CursorKey::Uuid)?;
     let filter = EventFilter {
         account: query.account,
         subject: query.subject,

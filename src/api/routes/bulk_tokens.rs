@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::token::{AnyTokenBody, TokenView, forget_if_ended, token_request};
 use crate::api::Service;
-use crate::api::http::authentication::Asking;
+use crate::api::http::authentication::TokenRequester;
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{self, Takes};
@@ -86,7 +86,7 @@ pub(in crate::api) enum AnswerView {
 )]
 pub(in crate::api) async fn issue_tokens(
     service: Data<Service>,
-    Asking(caller): Asking,
+    TokenRequester(caller): TokenRequester,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

@@ -13,7 +13,7 @@ use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Id, Members};
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{By, NewDelegation};
 use crate::domain::inventory::Delegation;
@@ -114,7 +114,7 @@ pub(in crate::api) async fn list_delegations(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found =
         web::block(move || service.authority.delegations_of(&caller, &account, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DelegationView::from)))

@@ -14,7 +14,7 @@ use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{Affected, By, Disconnected, NewDisconnect};
+use crate::authority::{By, Disconnected, NewDisconnect, Withdrawing};
 
 /// Numbers that are no longer in service.
 #[derive(Debug, ToSchema)]
@@ -80,7 +80,7 @@ pub(in crate::api) async fn create_disconnect(
         at: body.details.at.map(|at| at.0),
     };
     let now = service.authority.now();
-    let view = move |affected: Affected<Disconnected>| {
+    let view = move |affected: Withdrawing<Disconnected>| {
         let aging = affected.row.aging.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{aging}"));
         HttpResponse::Created()

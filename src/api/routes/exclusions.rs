@@ -12,9 +12,9 @@ use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
-use crate::authority::{Affected, By, NewExclusion};
+use crate::authority::{By, NewExclusion, Withdrawing};
 use crate::domain::inventory::{Exclusion, Reason};
 
 /// Numbers that are to carry no authority.
@@ -68,7 +68,7 @@ pub(in crate::api) async fn create_exclusion(
         valid_until: body.window.valid_until(),
     };
     let now = service.authority.now();
-    let view = move |affected: Affected<Exclusion>| {
+    let view = move |affected: Withdrawing<Exclusion>| {
         let id = affected.row.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{id}"));
         HttpResponse::Created()
@@ -87,7 +87,7 @@ pub(in crate::api) async fn list_exclusions(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.exclusions(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, ExclusionView::from)))
 }

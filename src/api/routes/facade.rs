@@ -125,7 +125,10 @@ pub(in crate::api) async fn issue_spc_token(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let facade = facade(&service)?;
-    let caller = counted(&service, proof(&request, Callers::prove_access).await?)?;
+    let caller = counted(
+        &service,
+        proof(&request, Callers::authenticate_access_token).await?,
+    )?;
     let AtcTokenBody { atc } = body.read().await?;
     let wanted = token_request(&service.authority, atc)?;
     let crl = facade.crl_url.clone();

@@ -11,7 +11,7 @@ use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, Limit, name, page, query};
+use crate::api::http::query::{CursorKey, PageLimit, name, page, query};
 use crate::api::problem::Problem;
 use crate::authority::{By, GrantFilter};
 use crate::domain::tokens::grant::{GrantState, Jti};
@@ -32,7 +32,7 @@ pub(in crate::api) struct GrantsQuery {
     state: Option<String>,
     /// How many items at most.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(in crate::api) async fn list_grants(
         numbers: query.tn.map(NumberRange::from),
         ..GrantFilter::default()
     };
-    let page = page(query.limit, query.cursor, Key::Jti)?;
+    let page = page(query.limit, query.cursor, CursorKey::Jti)?;
     let found = web::block(move || service.authority.grants(&caller, filter, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |grant| GrantView::at(now, &grant))))
 }

@@ -19,9 +19,9 @@ use crate::api::http::idempotency::{Digesting, change};
 use crate::api::http::query::query;
 use crate::api::problem::Problem;
 use crate::authority::By;
-use crate::authority::import::Consent;
+use crate::authority::import::ImportOptions;
 use crate::domain::jobs::Job;
-use crate::tables::Wanted;
+use crate::tables::TableRequest;
 
 /// How much is gathered before it goes to the disk.
 const PIECE: usize = 1 << 20;
@@ -83,7 +83,7 @@ pub(in crate::api) async fn start_import(
     must_not_announce_more(request.headers(), uploads.max_bytes)?;
     let place = service.jobs.place()?;
     let file = take(body, &request, &service).await?;
-    let consent = Consent {
+    let consent = ImportOptions {
         dry_run: asked.dry_run.unwrap_or_default(),
         confirm: asked.confirm.unwrap_or_default(),
         max_ended_ppm: uploads.max_ended_ppm,
@@ -99,13 +99,13 @@ pub(in crate::api) async fn start_import(
 }
 
 impl ImportQuery {
-    fn wanted(&self) -> Result<Wanted, Problem> {
+    fn wanted(&self) -> Result<TableRequest, Problem> {
         let wrong = |name: &str, error: &dyn std::fmt::Display| {
             Problem::malformed("malformed-query", format_args!("`{name}`: {error}"))
         };
         let ocns = self.ocn.iter().flat_map(|ocns| ocns.split(','));
         let spc = self.spc.as_deref().map(str::parse).transpose();
-        Ok(Wanted {
+        Ok(TableRequest {
             format: self.format.parse().map_err(|e| wrong("format", &e))?,
             ocns: ocns.map(str::to_owned).collect(),
             spc: spc.map_err(|e| wrong("spc", &e))?,

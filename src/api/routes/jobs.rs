@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Reader;
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::import::ImportResult;
@@ -107,7 +107,7 @@ pub(in crate::api) async fn list_jobs(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.jobs(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, JobView::from)))
 }

@@ -18,7 +18,7 @@ use crate::api::http::deserialize::{self, Fault};
 use crate::api::http::query::{name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::{Problem, SubproblemView};
-use crate::authority::{Explained, Known, Question};
+use crate::authority::{ExplainRequest, Explained, NumberHistory};
 use crate::domain::decision::AccountStanding;
 use crate::domain::decision::denial::Cause;
 use crate::domain::decision::explanation::Part;
@@ -168,12 +168,12 @@ pub(in crate::api) async fn explain(
     Ok(HttpResponse::Ok().json(ExplainedView::from(explained)))
 }
 
-fn question(body: QuestionBody) -> Result<Question, Problem> {
+fn question(body: QuestionBody) -> Result<ExplainRequest, Problem> {
     if body.numbers.is_empty() {
         return Err(wrong("numbers", "names no range"));
     }
     let numbers = body.numbers.into_iter().map(range);
-    Ok(Question {
+    Ok(ExplainRequest {
         account: body.account,
         numbers: numbers.collect::<Result<_, _>>()?,
         ca: body.ca.unwrap_or(false),
@@ -186,7 +186,7 @@ fn range(value: Value) -> Result<NumberRange, Fault> {
 }
 
 impl KnownView {
-    fn at(now: Time, known: Known) -> Self {
+    fn at(now: Time, known: NumberHistory) -> Self {
         Self {
             number: known.number.to_string(),
             at: known.at.into(),

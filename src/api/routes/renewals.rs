@@ -12,11 +12,11 @@ use super::token::{
 };
 use super::views::{PageView, RangeView};
 use crate::api::Service;
-use crate::api::http::authentication::{Asking, Manager, Proven};
+use crate::api::http::authentication::{Manager, Proven, TokenRequester};
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Id};
 use crate::api::http::idempotency::{self, Takes, change};
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{By, NewRenewal};
@@ -128,7 +128,7 @@ pub(in crate::api) async fn list_renewals(
     Proven(caller): Proven,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.renewals(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, RenewalView::from)))
 }
@@ -170,7 +170,7 @@ pub(in crate::api) async fn revoke_renewal(
     responses((status = 200, body = TokenView, description = "The token, which is in the ledger")))]
 pub(in crate::api) async fn renew_token(
     service: Data<Service>,
-    Asking(caller): Asking,
+    TokenRequester(caller): TokenRequester,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

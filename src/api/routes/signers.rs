@@ -10,7 +10,7 @@ use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::Body;
 use crate::api::http::idempotency::{self, Takes};
-use crate::api::http::query::{Key, PageQuery, query};
+use crate::api::http::query::{CursorKey, PageQuery, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{Listed, ListedChain, PageOf, RefusedFile, ScanMode};
@@ -116,7 +116,7 @@ pub(in crate::api) async fn list_signers(
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Place)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Place)?;
     let listed = service.authority.list_signers(&caller)?;
     let numbered = listed.into_iter().enumerate().collect();
     let page = page.of_all(numbered, |(place, _)| format!("{place:08}"));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::http::authentication::Asking;
+use crate::api::http::authentication::TokenRequester;
 use crate::api::http::body::Body;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{self, Takes};
@@ -122,7 +122,7 @@ impl From<Issued> for TokenView {
 )]
 pub(in crate::api) async fn issue_token(
     service: Data<Service>,
-    Asking(caller): Asking,
+    TokenRequester(caller): TokenRequester,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::http::time::Instant;
-use crate::authority::{Affected, PageOf};
+use crate::authority::{PageOf, Withdrawing};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
@@ -378,7 +378,7 @@ impl From<Exposure> for ExposureView {
 }
 
 impl<T> AffectedView<T> {
-    pub(in crate::api) fn at<R: Into<T>>(now: Time, affected: Affected<R>) -> Self {
+    pub(in crate::api) fn at<R: Into<T>>(now: Time, affected: Withdrawing<R>) -> Self {
         let outstanding = affected.outstanding_grants;
         Self {
             row: affected.row.into(),

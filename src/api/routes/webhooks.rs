@@ -15,7 +15,7 @@ use crate::api::http::authentication::Proven;
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
-use crate::api::http::query::{Key, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{By, NewWebhook};
@@ -152,7 +152,7 @@ pub(in crate::api) async fn list_webhooks(
     Proven(caller): Proven,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.webhooks(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, WebhookView::from)))
 }
@@ -281,7 +281,7 @@ pub(in crate::api) async fn list_deliveries(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    let page = query::<PageQuery>(&request)?.page(Key::Uuid)?;
+    let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found = web::block(move || service.authority.deliveries(&caller, id, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DeliveryView::from)))
 }

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::views::RangeView;
 use crate::api::Service;
 use crate::api::http::authentication::{Proven, count_failed_proof};
-use crate::api::http::query::{Limit, name, query};
+use crate::api::http::query::{PageLimit, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{Feed, GrantStatus, Refused};
+use crate::authority::{ChangeError, Feed, GrantStatus};
 use crate::domain::inventory::withdrawal::{Cause, Withdrawn};
 use crate::domain::tokens::grant::{GrantState, Jti};
 
@@ -30,7 +30,7 @@ pub(in crate::api) struct FeedQuery {
     after: Option<i64>,
     /// How many items at most.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
 }
 
 /// A page of the feed.
@@ -172,7 +172,7 @@ pub(in crate::api) async fn get_grant_status(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let found = match Jti::parse(&name(&request)?) {
-        None => Err(Refused::NotFound("grant")),
+        None => Err(ChangeError::NotFound("grant")),
         Some(jti) => {
             let data = service.clone();
             web::block(move || data.authority.grant_status(&jti)).await?
@@ -181,7 +181,7 @@ pub(in crate::api) async fn get_grant_status(
     let status = match found {
         Ok(status) => status,
         // Whoever has no token guesses, and has proven nothing.
-        Err(Refused::NotFound(_)) => {
+        Err(ChangeError::NotFound(_)) => {
             count_failed_proof(&service, &request)?;
             return Err(Problem::not_found("grant"));
         }

@@ -9,11 +9,11 @@ use crate::tables::{Holding, Holdings};
 
 /// What is to be done so that what is known is what the table says.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct BlockPlan {
     /// Known rows that end now, whole or in part.
     pub(super) end: Vec<Allocation>,
     /// Parts of them that go on, without a second in between.
-    pub(super) keep: Vec<Kept>,
+    pub(super) keep: Vec<KeptPart>,
     /// What the carrier no longer holds.
     pub(super) ended: Vec<NumberRange>,
     pub(super) new: Vec<Holding>,
@@ -24,15 +24,15 @@ pub(super) struct Plan {
 
 /// A part of a known row, as a row of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct KeptPart {
     pub(super) numbers: NumberRange,
     pub(super) basis: Basis,
     pub(super) window: Window,
 }
 
 /// Holds the table against `known`: the blocks and codes of the service provider code that hold now or later.
-pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> BlockPlan {
+    let mut plan = BlockPlan::default();
     let mut covered: Vec<Vec<NumberRange>> = vec![Vec::new(); table.held.len()];
     for row in known {
         let inside = parts(row.numbers, table.scope.ranges(), |range| *range);
@@ -64,7 +64,7 @@ pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> Plan 
         let from = row.window.from().max(now);
         if let Ok(window) = Window::new(from, row.window.until()) {
             let rest = gaps(row.numbers, leaves).into_iter();
-            plan.keep.extend(rest.map(|numbers| Kept {
+            plan.keep.extend(rest.map(|numbers| KeptPart {
                 numbers,
                 basis: row.basis,
                 window,
@@ -113,7 +113,7 @@ mod tests {
     use crate::domain::clock::from_unix;
     use crate::domain::inventory::{Belief, RowRef};
     use crate::domain::numbers::range_set::merged;
-    use crate::tables::Scope;
+    use crate::tables::Coverage;
 
     const NOW: i64 = 1_000;
 
@@ -170,7 +170,7 @@ mod tests {
             let held_later = free(within(held_later), &held);
             let known: Vec<Allocation> = now.iter().map(|r| row(*r, 0))
                 .chain(later.iter().map(|r| row(*r, NOW + 50))).collect();
-            let mut table = Holdings { held: Vec::new(), scope: Scope::new(scope.clone()), dated };
+            let mut table = Holdings { held: Vec::new(), scope: Coverage::new(scope.clone()), dated };
             let holding = |numbers, valid_from| Holding { numbers, basis: Basis::Block, valid_from };
             table.held.extend(held.iter().map(|r| holding(*r, None)));
             table.held.extend(held_later.iter().map(|r| holding(*r, Some(from_unix(NOW + 90)))));
@@ -210,7 +210,7 @@ mod tests {
             let known: Vec<Allocation> = known.iter().map(|r| row(*r, 0)).collect();
             let all = NumberRange::new(Tn::from_digits("100").expect("a number"), 900).expect("a range");
             let holding = |numbers: &NumberRange| Holding { numbers: *numbers, basis: Basis::Block, valid_from: None };
-            let table = Holdings { held: held.iter().map(holding).collect(), scope: Scope::new(vec![all]), dated: true };
+            let table = Holdings { held: held.iter().map(holding).collect(), scope: Coverage::new(vec![all]), dated: true };
             let first = plan(known.clone(), &table, from_unix(NOW));
             let goes_on = known.into_iter().filter(|k| !first.end.contains(k));
             let after = goes_on

@@ -9,13 +9,13 @@ use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, NumberRange};
 use crate::store::{Tx, Versions};
-use crate::tables::NewDelegation;
+use crate::tables::DelegationRow;
 use crate::tables::RefusedLines;
 
 /// Refuses lines of accounts that there are not.
 pub(super) fn must_have_accounts(
     tx: &mut Tx<'_>,
-    plan: &mut Plan<NewDelegation>,
+    plan: &mut Plan<DelegationRow>,
     refused: &mut RefusedLines,
 ) -> Result<(), ImportError> {
     let mut accounts: BTreeMap<AccountId, bool> = BTreeMap::new();
@@ -41,7 +41,7 @@ pub(super) fn must_have_accounts(
 /// The carrier lends only what it holds when the loan starts.
 pub(super) fn must_be_held(
     tx: &mut Tx<'_>,
-    plan: &mut Plan<NewDelegation>,
+    plan: &mut Plan<DelegationRow>,
     now: Time,
     refused: &mut RefusedLines,
 ) -> Result<(), ImportError> {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::authority::Refused;
+use crate::authority::ChangeError;
 use crate::domain::Spc;
 use crate::store::StoreError;
 use crate::tables::{RefusedLines, TableError};
@@ -28,7 +28,7 @@ pub enum ImportError {
     #[error("the job was taken for lost meanwhile, so nothing of it is kept; send the table again")]
     Lost,
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] ChangeError),
 }
 
 impl From<StoreError> for ImportError {

@@ -14,16 +14,16 @@ use crate::store::{GrantFilter, Loss, StoreError, Tx};
 
 /// What some losses touch: each grant with the loss that comes first, and when its token expires.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(super) struct ExposedGrants {
     grants: BTreeMap<Jti, (Ended, Time)>,
     /// Whether there are more than were looked at.
     more: bool,
 }
 
 /// Finds what these losses touch, as far as it is counted.
-pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<Touched, StoreError> {
+pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants, StoreError> {
     let Some(first) = losses.iter().map(|loss| loss.ended.at).min() else {
-        return Ok(Touched::default());
+        return Ok(ExposedGrants::default());
     };
     let of = |loss: &Loss| Some((loss.numbers?, loss.ended.clone()));
     let lost: Vec<(NumberRange, Ended)> = losses.iter().filter_map(of).collect();
@@ -41,14 +41,14 @@ pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<Touched, Store
             grants.insert(row.jti, (ended.clone(), row.expires_at));
         }
     }
-    Ok(Touched { grants, more })
+    Ok(ExposedGrants { grants, more })
 }
 
 /// Takes back what these losses touch. Where that is more than one transaction takes, it is left to sweeps.
 pub(super) fn take_back(
     tx: &mut Tx<'_>,
     losses: Vec<Loss>,
-    touched: &Touched,
+    touched: &ExposedGrants,
     now: Time,
 ) -> Result<u64, StoreError> {
     if touched.more || touched.grants.len() > MOST_AT_ONCE {
@@ -71,7 +71,10 @@ pub(super) fn take_back(
 }
 
 /// Counts and lists what is touched.
-pub(super) fn listed(tx: &mut Tx<'_>, touched: &Touched) -> Result<OutstandingTokens, StoreError> {
+pub(super) fn listed(
+    tx: &mut Tx<'_>,
+    touched: &ExposedGrants,
+) -> Result<OutstandingTokens, StoreError> {
     let first: Vec<Jti> = touched.grants.keys().take(GRANTS_LISTED).cloned().collect();
     Ok(OutstandingTokens {
         count: touched.grants.len() as u64,

@@ -17,14 +17,14 @@ use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Consent, ImportError, ImportResult, Imported, RefusedResult};
+use super::{ImportError, ImportOptions, ImportResult, Imported, RefusedResult};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, By};
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Failure, Job, JobState};
 use crate::domain::{Caller, new_id};
 use crate::store::{StoreError, Tx};
-use crate::tables::{Progress, TableError, Wanted};
+use crate::tables::{Progress, TableError, TableRequest};
 
 /// How often a process says that it is alive, and looks for lost jobs.
 const BEAT: Duration = Duration::from_secs(2);
@@ -45,36 +45,36 @@ pub struct Jobs {
     most: usize,
     taken: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
-    work: Mutex<Worker>,
+    work: Mutex<ImportThread>,
 }
 
 #[derive(Debug)]
-struct Worker {
-    queue: Option<Sender<Work>>,
+struct ImportThread {
+    queue: Option<Sender<QueuedImport>>,
     /// Until the thread has it.
-    waiting: Option<Receiver<Work>>,
+    waiting: Option<Receiver<QueuedImport>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// A place in the queue. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct QueueSlot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[derive(Debug)]
-struct Work {
+struct QueuedImport {
     job: Job,
     caller: Caller,
-    wanted: Wanted,
-    consent: Consent,
+    wanted: TableRequest,
+    consent: ImportOptions,
     file: File,
     /// Held until the job is finished.
-    _place: Place,
+    _place: QueueSlot,
 }
 
 impl Jobs {
@@ -88,7 +88,7 @@ impl Jobs {
             most,
             taken: Arc::default(),
             stopping: Arc::default(),
-            work: Mutex::new(Worker {
+            work: Mutex::new(ImportThread {
                 queue: Some(queue),
                 waiting: Some(waiting),
                 thread: None,
@@ -119,7 +119,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`ImportError`] if the caller may not import, or the import lacks something.
-    pub fn check(&self, caller: &Caller, wanted: &Wanted) -> Result<(), ImportError> {
+    pub fn check(&self, caller: &Caller, wanted: &TableRequest) -> Result<(), ImportError> {
         self.authority.require(caller, Action::Provision)?;
         wanted.check()?;
         match &wanted.spc {
@@ -132,7 +132,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError::Busy`] if there is none, [`StoreError::Unavailable`] if the service is stopping.
-    pub fn place(&self) -> Result<Place, StoreError> {
+    pub fn place(&self) -> Result<QueueSlot, StoreError> {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(stopping());
         }
@@ -141,7 +141,7 @@ impl Jobs {
             .taken
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         match taken {
-            Ok(_) => Ok(Place(Arc::clone(&self.taken))),
+            Ok(_) => Ok(QueueSlot(Arc::clone(&self.taken))),
             Err(_) => Err(StoreError::Busy),
         }
     }
@@ -153,10 +153,10 @@ impl Jobs {
     pub async fn submit(
         &self,
         by: impl Into<By<'_, Job>>,
-        wanted: Wanted,
-        consent: Consent,
+        wanted: TableRequest,
+        consent: ImportOptions,
         (file, bytes): (File, u64),
-        place: Place,
+        place: QueueSlot,
     ) -> Result<Job, ImportError> {
         let by = by.into();
         let caller = by.caller();
@@ -196,7 +196,7 @@ impl Jobs {
             Ok(row.clone())
         };
         let job = self.authority.change_by(by, event, job.id, queue).await?;
-        let work = Work {
+        let work = QueuedImport {
             job: job.clone(),
             caller: caller.clone(),
             wanted,
@@ -287,7 +287,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn work_off(&self, queue: &Receiver<Work>) {
+    fn work_off(&self, queue: &Receiver<QueuedImport>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -329,7 +329,11 @@ impl Runner {
         }
     }
 
-    fn run(&self, runtime: &tokio::runtime::Runtime, work: Work) -> Result<(), ImportError> {
+    fn run(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        work: QueuedImport,
+    ) -> Result<(), ImportError> {
         let (id, authority) = (work.job.id, &self.authority);
         let now = self.authority.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);

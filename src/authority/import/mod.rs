@@ -41,21 +41,20 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
-use crate::authority::{Action, Authority, Refused, StoreError};
+use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
 use crate::store::Tx;
-use crate::tables::{Draft, Says};
-use crate::tables::{Format, Told};
+use crate::tables::{Format, ParsedTable, TableContent, TableSummary};
 use crate::telemetry::ImportOutcome;
-use write::Change;
+use write::ImportChange;
 
 /// One part of a share in a million.
 const MILLION: u128 = 1_000_000;
 
 /// What whoever imports agrees to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Consent {
+pub struct ImportOptions {
     /// Only say what would be done.
     pub dry_run: bool,
     /// The difference is right, also if much ends.
@@ -74,8 +73,8 @@ impl Authority {
     pub async fn import(
         &self,
         caller: &Caller,
-        draft: Draft,
-        consent: Consent,
+        draft: ParsedTable,
+        consent: ImportOptions,
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
         let format = draft.told.format;
@@ -84,10 +83,10 @@ impl Authority {
             Ok(_) if consent.dry_run => ImportOutcome::DryRun,
             Ok(imported) if imported.changes_nothing() => ImportOutcome::Unchanged,
             Ok(_) => ImportOutcome::Done,
-            Err(ImportError::Refused(Refused::Store(StoreError::ProofEnded))) => {
+            Err(ImportError::Refused(ChangeError::Store(StoreError::ProofEnded))) => {
                 ImportOutcome::Refused
             }
-            Err(ImportError::Refused(Refused::Store(_))) => ImportOutcome::Failed,
+            Err(ImportError::Refused(ChangeError::Store(_))) => ImportOutcome::Failed,
             Err(_) => ImportOutcome::Refused,
         };
         let now = self.clock.now().timestamp();
@@ -98,8 +97,8 @@ impl Authority {
     async fn difference(
         &self,
         caller: &Caller,
-        draft: Draft,
-        consent: Consent,
+        draft: ParsedTable,
+        consent: ImportOptions,
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
         self.require(caller, Action::Provision)?;
@@ -151,9 +150,9 @@ impl Authority {
 /// Refuses a table that would end more than it may without a second look.
 fn may_end(
     tx: &mut Tx<'_>,
-    change: &Change,
-    told: &Told,
-    consent: Consent,
+    change: &ImportChange,
+    told: &TableSummary,
+    consent: ImportOptions,
     now: Time,
 ) -> Result<(), ImportError> {
     if consent.confirm {
@@ -175,7 +174,7 @@ fn may_end(
     Ok(())
 }
 
-impl Told {
+impl TableSummary {
     /// Whether what the table does not name may end.
     fn speaks_for_others(&self) -> bool {
         self.format
@@ -184,34 +183,34 @@ impl Told {
     }
 }
 
-fn codes(says: &Says) -> Vec<&Spc> {
+fn codes(says: &TableContent) -> Vec<&Spc> {
     match says {
-        Says::Holdings { spc, .. } => vec![spc],
-        Says::Allocations(rows) => {
+        TableContent::Holdings { spc, .. } => vec![spc],
+        TableContent::Allocations(rows) => {
             let mut codes: Vec<&Spc> = rows.iter().map(|row| &row.of.spc).collect();
             codes.sort_unstable();
             codes.dedup();
             codes
         }
-        Says::Delegations(_) | Says::Exclusions(_) => Vec::new(),
+        TableContent::Delegations(_) | TableContent::Exclusions(_) => Vec::new(),
     }
 }
 
 /// What the event is about: the service provider code of a table, else the format.
-fn subject(draft: &Draft) -> String {
+fn subject(draft: &ParsedTable) -> String {
     match &draft.says {
-        Says::Holdings { spc, .. } => spc.to_string(),
-        Says::Allocations(_) | Says::Delegations(_) | Says::Exclusions(_) => {
-            draft.told.format.to_owned()
-        }
+        TableContent::Holdings { spc, .. } => spc.to_string(),
+        TableContent::Allocations(_)
+        | TableContent::Delegations(_)
+        | TableContent::Exclusions(_) => draft.told.format.to_owned(),
     }
 }
 
 /// What was done, or would be. What was done takes back the grants that it touches.
 fn summary(
     tx: &mut Tx<'_>,
-    change: &Change,
-    told: Told,
+    change: &ImportChange,
+    told: TableSummary,
     dry_run: bool,
     now: Time,
 ) -> Result<Imported, ImportError> {
@@ -233,7 +232,7 @@ fn summary(
     })
 }
 
-fn detail(imported: &Imported, consent: Consent) -> serde_json::Value {
+fn detail(imported: &Imported, consent: ImportOptions) -> serde_json::Value {
     json!({
         "format": imported.told.format, "sha256": imported.told.sha256, "lines": imported.told.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,

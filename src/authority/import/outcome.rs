@@ -3,7 +3,7 @@
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::tokens::grant::Grant;
-use crate::tables::Told;
+use crate::tables::TableSummary;
 
 /// How many ranges a difference names of each kind.
 pub(super) const RANGES_NAMED: usize = 100;
@@ -55,7 +55,7 @@ pub struct OutstandingTokens {
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
-    pub told: Told,
+    pub told: TableSummary,
     /// Whether it was only asked what would be done.
     pub dry_run: bool,
     pub added: Amount,

@@ -13,13 +13,13 @@ use crate::domain::inventory::{Allocation, Delegation, Exclusion, Held, Versione
 use crate::domain::numbers::range_index::Index;
 use crate::domain::{NumberRange, Window};
 use crate::tables::RefusedLines;
-use crate::tables::{NewAllocation, NewDelegation, NewExclusion, Row};
+use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, Row};
 
 /// So many rows with the same numbers are looked at; more are an error.
 const MOST_ALIKE: usize = 1_000;
 
 /// What a line of a CSV is held against.
-pub(super) trait Against {
+pub(super) trait Reconcile {
     type Known: Versioned + Clone;
     /// What the known rows are called.
     const KIND: &'static str;
@@ -31,7 +31,7 @@ pub(super) trait Against {
     fn excludes_line(&self, other: &Self) -> bool;
 }
 
-impl Against for NewAllocation {
+impl Reconcile for AllocationRow {
     type Known = Allocation;
     const KIND: &'static str = "allocation";
 
@@ -48,7 +48,7 @@ impl Against for NewAllocation {
     }
 }
 
-impl Against for NewDelegation {
+impl Reconcile for DelegationRow {
     type Known = Delegation;
     const KIND: &'static str = "delegation";
 
@@ -68,7 +68,7 @@ impl Against for NewDelegation {
     }
 }
 
-impl Against for NewExclusion {
+impl Reconcile for ExclusionRow {
     type Known = Exclusion;
     const KIND: &'static str = "exclusion";
 
@@ -88,7 +88,7 @@ impl Against for NewExclusion {
 
 /// What is to be done with the lines of a CSV.
 #[derive(Debug)]
-pub(super) struct Plan<T: Against> {
+pub(super) struct Plan<T: Reconcile> {
     pub(super) add: Vec<(Row<T>, Window)>,
     /// Known rows, and when they end.
     pub(super) end: Vec<(T::Known, Time)>,
@@ -98,7 +98,7 @@ pub(super) struct Plan<T: Against> {
 }
 
 /// Holds lines against `known`: the newest versions of all rows that touch their numbers, over or not.
-pub(super) fn plan<T: Against>(
+pub(super) fn plan<T: Reconcile>(
     rows: Vec<Row<T>>,
     known: Vec<T::Known>,
     now: Time,
@@ -171,7 +171,7 @@ pub(super) fn plan<T: Against>(
 }
 
 /// The known row that a line means.
-fn known_as<'a, T: Against>(
+fn known_as<'a, T: Reconcile>(
     row: &Row<T>,
     known: &'a Index<T::Known>,
     now: Time,
@@ -195,7 +195,7 @@ fn window<T>(row: &Row<T>, now: Time) -> Result<Window, String> {
 }
 
 /// Lines of one file that touch each other at one instant: the later one is refused.
-fn refuse_what_stands_twice<T: Against>(
+fn refuse_what_stands_twice<T: Reconcile>(
     rows: &mut Vec<(Row<T>, Window)>,
     refused: &mut RefusedLines,
 ) {

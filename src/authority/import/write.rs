@@ -9,7 +9,7 @@ use super::error::ImportError;
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::row_diff::{self, Plan};
 use super::{block_diff, checks};
-use crate::authority::Refused;
+use crate::authority::ChangeError;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
@@ -22,15 +22,16 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Spc, Window, new_id};
 use crate::store::{Loss, Tx, Versions};
 use crate::tables::{
-    Holding, Holdings, NewAllocation, NewDelegation, NewExclusion, Note, Row, Says, Told,
+    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Note, Row, TableContent,
+    TableSummary,
 };
 
 /// What an import changes.
 #[derive(Debug, Default)]
-pub(super) struct Change {
-    allocations: Of<Allocation>,
-    delegations: Of<Delegation>,
-    exclusions: Of<Exclusion>,
+pub(super) struct ImportChange {
+    allocations: TableChange<Allocation>,
+    delegations: TableChange<Delegation>,
+    exclusions: TableChange<Exclusion>,
     ending: BTreeMap<Spc, u64>,
     unchanged: Amount,
     elsewhere: u64,
@@ -38,7 +39,7 @@ pub(super) struct Change {
 
 /// What changes in one table.
 #[derive(Debug)]
-struct Of<R> {
+struct TableChange<R> {
     add: Vec<R>,
     /// Parts of rows that end, as rows of their own.
     keep: Vec<R>,
@@ -48,7 +49,7 @@ struct Of<R> {
     ended: Vec<NumberRange>,
 }
 
-impl<R> Default for Of<R> {
+impl<R> Default for TableChange<R> {
     fn default() -> Self {
         Self {
             add: Vec::new(),
@@ -59,7 +60,7 @@ impl<R> Default for Of<R> {
     }
 }
 
-impl Change {
+impl ImportChange {
     /// How many numbers end, by who holds them.
     pub(super) const fn numbers_ending(&self) -> &BTreeMap<Spc, u64> {
         &self.ending
@@ -136,24 +137,24 @@ impl Change {
 /// Holds what a table says against what is known. Lines that cannot be are told; nothing is written.
 pub(super) fn difference(
     tx: &mut Tx<'_>,
-    says: &Says,
+    says: &TableContent,
     now: Time,
-    told: &mut Told,
-) -> Result<Change, ImportError> {
+    told: &mut TableSummary,
+) -> Result<ImportChange, ImportError> {
     match says {
-        Says::Holdings { spc, table } => of_holdings(tx, spc, table, now),
-        Says::Allocations(rows) => {
+        TableContent::Holdings { spc, table } => of_holdings(tx, spc, table, now),
+        TableContent::Allocations(rows) => {
             let known = tx.allocations_touching(&numbers(rows), EVER, usize::MAX)?;
             let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
-            let mut change = Change::default();
+            let mut change = ImportChange::default();
             for (row, _) in &plan.end {
                 *change.ending.entry(row.spc.clone()).or_default() += row.numbers.count();
             }
             change.allocations = of_plan(
                 plan,
                 &mut change.unchanged,
-                |numbers, of: NewAllocation, window| Allocation {
+                |numbers, of: AllocationRow, window| Allocation {
                     row: fresh(now),
                     spc: of.spc,
                     numbers,
@@ -164,16 +165,16 @@ pub(super) fn difference(
             );
             Ok(change)
         }
-        Says::Delegations(rows) => of_delegations(tx, rows, now, told),
-        Says::Exclusions(rows) => {
+        TableContent::Delegations(rows) => of_delegations(tx, rows, now, told),
+        TableContent::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
             let plan = row_diff::plan(rows.clone(), known, now, &mut told.refused);
             note_kept_ends(plan.ends_kept, told);
-            let mut change = Change::default();
+            let mut change = ImportChange::default();
             change.exclusions = of_plan(
                 plan,
                 &mut change.unchanged,
-                |numbers, of: NewExclusion, window| Exclusion {
+                |numbers, of: ExclusionRow, window| Exclusion {
                     row: fresh(now),
                     numbers,
                     reason: of.reason,
@@ -190,7 +191,7 @@ pub(super) fn difference(
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     event: &Event,
-    change: &Change,
+    change: &ImportChange,
     now: Time,
 ) -> Result<(), ImportError> {
     let (ids, rows) = next_versions(&change.allocations, now);
@@ -224,7 +225,7 @@ fn record_loans(tx: &mut Tx<'_>, event: &Event, added: &[Delegation]) -> Result<
 }
 
 /// Which rows are superseded, and all that is written.
-fn next_versions<R: Versioned + Clone>(of: &Of<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
+fn next_versions<R: Versioned + Clone>(of: &TableChange<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
     let mut ids = Vec::with_capacity(of.end.len());
     let mut rows = Vec::with_capacity(of.end.len() + of.keep.len() + of.add.len());
     for (row, end) in &of.end {
@@ -249,7 +250,7 @@ fn of_holdings(
     spc: &Spc,
     table: &Holdings,
     now: Time,
-) -> Result<Change, ImportError> {
+) -> Result<ImportChange, ImportError> {
     let plan = block_diff::plan(tx.blocks_of(spc, now)?, table, now);
     let allocation = |numbers, basis, window| Allocation {
         row: fresh(now),
@@ -261,14 +262,15 @@ fn of_holdings(
     };
     let ending: HashSet<Uuid> = plan.end.iter().map(|row| row.row.id).collect();
     let new = free_of_others(tx, spc, &plan.new, &ending, now)?;
-    let mut change = Change {
+    let mut change = ImportChange {
         unchanged: plan.unchanged,
         elsewhere: plan.elsewhere,
-        ..Change::default()
+        ..ImportChange::default()
     };
     let lacking: u64 = plan.new.iter().map(|n| n.numbers.count()).sum();
     for held in new {
-        let window = Window::new(held.valid_from.unwrap_or(now), None).map_err(Refused::from)?;
+        let window =
+            Window::new(held.valid_from.unwrap_or(now), None).map_err(ChangeError::from)?;
         let row = allocation(held.numbers, held.basis, window);
         change.allocations.add.push(row);
     }
@@ -312,7 +314,8 @@ fn free_of_others(
     let others = Index::new(others.map(|row| (row.numbers, row)));
     let mut out = Vec::with_capacity(new.len());
     for held in new {
-        let window = Window::new(held.valid_from.unwrap_or(now), None).map_err(Refused::from)?;
+        let window =
+            Window::new(held.valid_from.unwrap_or(now), None).map_err(ChangeError::from)?;
         let mut own = Vec::new();
         for (numbers, other) in others.touching(held.numbers) {
             if !other.window.overlaps(window) {
@@ -321,7 +324,7 @@ fn free_of_others(
             if other.spc != *spc || matches!(other.basis, Basis::Block | Basis::Code) {
                 let id = other.row.id;
                 let (numbers, kind) = (*numbers, "allocation");
-                return Err(Refused::Overlap { numbers, kind, id }.into());
+                return Err(ChangeError::Overlap { numbers, kind, id }.into());
             }
             own.push(*numbers);
         }
@@ -333,10 +336,10 @@ fn free_of_others(
 
 fn of_delegations(
     tx: &mut Tx<'_>,
-    rows: &[Row<NewDelegation>],
+    rows: &[Row<DelegationRow>],
     now: Time,
-    told: &mut Told,
-) -> Result<Change, ImportError> {
+    told: &mut TableSummary,
+) -> Result<ImportChange, ImportError> {
     let mut known = tx.delegations_touching(&numbers(rows), EVER, usize::MAX)?;
     // What a reseller lends on is its own business.
     known.retain(|row| row.cut_from.is_none());
@@ -344,11 +347,11 @@ fn of_delegations(
     checks::must_have_accounts(tx, &mut plan, &mut told.refused)?;
     checks::must_be_held(tx, &mut plan, now, &mut told.refused)?;
     note_kept_ends(plan.ends_kept, told);
-    let mut change = Change::default();
+    let mut change = ImportChange::default();
     change.delegations = of_plan(
         plan,
         &mut change.unchanged,
-        |numbers, of: NewDelegation, window| Delegation {
+        |numbers, of: DelegationRow, window| Delegation {
             row: fresh(now),
             account: of.account,
             cut_from: None,
@@ -363,13 +366,13 @@ fn of_delegations(
     Ok(change)
 }
 
-fn of_plan<T: row_diff::Against>(
+fn of_plan<T: row_diff::Reconcile>(
     plan: Plan<T>,
     unchanged: &mut Amount,
     row: impl Fn(NumberRange, T, Window) -> T::Known,
-) -> Of<T::Known> {
+) -> TableChange<T::Known> {
     *unchanged = plan.unchanged;
-    Of {
+    TableChange {
         add: plan
             .add
             .into_iter()
@@ -381,7 +384,7 @@ fn of_plan<T: row_diff::Against>(
     }
 }
 
-fn note_kept_ends(count: u64, told: &mut Told) {
+fn note_kept_ends(count: u64, told: &mut TableSummary) {
     if count > 0 {
         told.notes.push(Note {
             count,

@@ -16,15 +16,15 @@ const MOST_NAMED: usize = 1_000;
 
 /// The set in force. A decision takes it once, and keeps it to its end.
 #[derive(Debug)]
-pub struct Policies(RwLock<Arc<Policy>>);
+pub struct ActivePolicySet(RwLock<Arc<Policy>>);
 
-impl From<Policy> for Policies {
+impl From<Policy> for ActivePolicySet {
     fn from(policy: Policy) -> Self {
         Self(RwLock::new(Arc::new(policy)))
     }
 }
 
-impl Policies {
+impl ActivePolicySet {
     /// The set that is in force now. Waits for nobody longer than it takes to copy a pointer.
     #[must_use]
     pub fn in_force(&self) -> Arc<Policy> {

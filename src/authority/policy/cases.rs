@@ -7,8 +7,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::engine::files::{Folder, TextFile};
-use super::error::{Fault, PolicyError};
-use super::{Action, Asked, Policy, Ruling, Token};
+use super::error::{PolicyError, PolicyFault};
+use super::{Action, MintContext, Policy, Ruling, TokenContext};
 use crate::domain::clock::parse_time;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
@@ -37,7 +37,7 @@ enum Wish {
 struct Account {
     id: AccountId,
     is_carrier: bool,
-    token: Token,
+    token: TokenContext,
 }
 
 #[derive(Debug)]
@@ -157,8 +157,8 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<Case>, PolicyError> {
     }
 }
 
-fn read_file(file: &TextFile) -> Result<Vec<Case>, Vec<Fault>> {
-    let at = |byte, why: &dyn std::fmt::Display| Fault::at(&file.name, &file.text, byte, why);
+fn read_file(file: &TextFile) -> Result<Vec<Case>, Vec<PolicyFault>> {
+    let at = |byte, why: &dyn std::fmt::Display| PolicyFault::at(&file.name, &file.text, byte, why);
     let text: FileText = toml::from_str(&file.text)
         .map_err(|e| vec![at(e.span().map(|span| span.start), &e.message())])?;
     let (mut cases, mut faults) = (Vec::new(), Vec::new());
@@ -248,7 +248,7 @@ impl CaseText {
 }
 
 impl TokenText {
-    fn parse(self, tktype: TkType, at: Option<&str>) -> Result<Token, String> {
+    fn parse(self, tktype: TkType, at: Option<&str>) -> Result<TokenContext, String> {
         let largest = self.largest.unwrap_or(self.numbers);
         if largest > self.numbers || self.spcs > self.entries {
             return Err(
@@ -256,7 +256,7 @@ impl TokenText {
                     .to_owned(),
             );
         }
-        Ok(Token {
+        Ok(TokenContext {
             tktype,
             ca: self.ca,
             lifetime: self.lifetime,
@@ -278,7 +278,7 @@ fn account(id: &str) -> Result<AccountId, String> {
 
 impl Case {
     /// Asks the policies, and compares; what differs is said in words.
-    pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), Fault>) {
+    pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), PolicyFault>) {
         let ruling = match &self.wish {
             Wish::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
             Wish::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
@@ -301,15 +301,15 @@ impl Case {
                 "`{}`: expected {expected}, and the answer is {given}",
                 self.name
             );
-            Err(Fault::of(&self.file, why))
+            Err(PolicyFault::of(&self.file, why))
         };
         (ruling, outcome)
     }
 }
 
 impl Account {
-    fn asked(&self) -> Asked<'_> {
-        Asked {
+    fn asked(&self) -> MintContext<'_> {
+        MintContext {
             account: &self.id,
             is_carrier: self.is_carrier,
             token: self.token,

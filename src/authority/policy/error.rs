@@ -19,10 +19,10 @@ pub enum PolicyError {
     TooMany(String),
     /// Files that are no policies, or do not fit the schema; at least one.
     #[error("the policies are faulty: {}", listed(.0))]
-    Faulty(Vec<Fault>),
+    Faulty(Vec<PolicyFault>),
     /// Cases whose answer is not the expected one; at least one.
     #[error("the policies do not answer as their cases expect: {}", listed(.0))]
-    Differing(Vec<Fault>),
+    Differing(Vec<PolicyFault>),
     /// What the service itself brings does not fit together.
     #[error("the schema of the policies is malformed: {0}")]
     Schema(String),
@@ -31,7 +31,7 @@ pub enum PolicyError {
 impl PolicyError {
     /// The faults, file by file; none if the fault is no file's.
     #[must_use]
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[PolicyFault] {
         match self {
             Self::Faulty(faults) | Self::Differing(faults) => faults,
             Self::Read { .. } | Self::None(_) | Self::TooMany(_) | Self::Schema(_) => &[],
@@ -41,7 +41,7 @@ impl PolicyError {
 
 /// Something that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct PolicyFault {
     /// Its name below the folder.
     pub file: String,
     /// Line and column, both from 1, where they are known.
@@ -49,7 +49,7 @@ pub struct Fault {
     pub why: String,
 }
 
-impl Fault {
+impl PolicyFault {
     /// Something is wrong with the file as a whole.
     pub(super) fn of(file: &str, why: impl fmt::Display) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PolicyFault {
     /// As compilers write it: `mint.cedar:3:5: why`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
@@ -83,7 +83,7 @@ impl fmt::Display for Fault {
     }
 }
 
-fn listed(faults: &[Fault]) -> String {
+fn listed(faults: &[PolicyFault]) -> String {
     let named = faults.iter().take(MOST_NAMED).map(ToString::to_string);
     let mut text = named.collect::<Vec<_>>().join("; ");
     if faults.len() > MOST_NAMED {

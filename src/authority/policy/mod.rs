@@ -13,12 +13,12 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use active::Policies;
+pub use active::ActivePolicySet;
 pub(super) use active::log_failure;
-pub use engine::request::{Asked, Token};
-pub use error::{Fault, PolicyError};
+pub use engine::request::{MintContext, TokenContext};
+pub use error::{PolicyError, PolicyFault};
 pub use reload::PolicyWatch;
-pub use report::{Line, Report};
+pub use report::{PolicyReport, ReportLine};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,9 +28,9 @@ use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::{Caller, Denial};
 use engine::cache::Decided;
 use engine::files::Folder;
-use engine::index::{Answer, Slices};
+use engine::index::{Evaluation, Slices};
 use engine::load::Loaded;
-use engine::request::{Names, Wish};
+use engine::request::{EntityNames, PolicyRequest};
 
 /// What a caller may want to do with the service as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub enum Action {
 pub struct Policy {
     slices: Slices,
     decided: Decided,
-    names: Names,
+    names: EntityNames,
     /// What the policies that forbid say, by their ids.
     words: HashMap<String, Words>,
     ids: Vec<String>,
     set: Arc<str>,
-    warnings: Vec<Fault>,
+    warnings: Vec<PolicyFault>,
 }
 
 /// What a refusal says.
@@ -94,7 +94,7 @@ impl Policy {
     fn tested(folder: &Folder) -> Result<Self, PolicyError> {
         let mut policy = Self::of(folder, engine::load::load(folder)?)?;
         let cases = cases::read(folder)?;
-        let differing: Vec<Fault> = cases
+        let differing: Vec<PolicyFault> = cases
             .iter()
             .filter_map(|case| case.run(&policy).1.err())
             .collect();
@@ -103,13 +103,13 @@ impl Policy {
         }
         if cases.is_empty() {
             let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";
-            policy.warnings.push(Fault::of(&folder.called, why));
+            policy.warnings.push(PolicyFault::of(&folder.called, why));
         }
         Ok(policy)
     }
 
     fn of(folder: &Folder, loaded: Loaded) -> Result<Self, PolicyError> {
-        let names = Names::new().map_err(PolicyError::Schema)?;
+        let names = EntityNames::new().map_err(PolicyError::Schema)?;
         names.fit(&loaded.schema).map_err(PolicyError::Schema)?;
         let slices = Slices::new(&loaded.policies, &names.actions());
         let slices = slices.map_err(|e| PolicyError::Schema(e.to_string()))?;
@@ -149,7 +149,7 @@ impl Policy {
 
     /// What is no fault, and somebody should look at.
     #[must_use]
-    pub fn warnings(&self) -> &[Fault] {
+    pub fn warnings(&self) -> &[PolicyFault] {
         &self.warnings
     }
 
@@ -158,21 +158,21 @@ impl Policy {
     /// The refusal is [`Denial::NotTheCallers`] if it may not even ask; else [`Denial::Policy`], with the code of the
     /// policy that forbids.
     #[must_use]
-    pub fn may_mint(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
+    pub fn may_mint(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
         if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
-            return self.uniform(Answer::default());
+            return self.uniform(Evaluation::default());
         }
         let decide = || self.decide_mint(caller, asked);
         self.decided.or_decide(caller, asked, decide)
     }
 
-    fn decide_mint(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
-        let mint = self.ask(caller, Wish::Mint(asked));
+    fn decide_mint(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
+        let mint = self.ask(caller, PolicyRequest::Mint(asked));
         if mint.allowed {
             return self.allow(mint);
         }
         // Whoever may not ask must not learn why else the answer would be no. The trail does.
-        let ask = self.ask(caller, Wish::Ask(asked));
+        let ask = self.ask(caller, PolicyRequest::Ask(asked));
         if ask.allowed {
             self.deny(mint)
         } else {
@@ -182,31 +182,31 @@ impl Policy {
 
     /// Whether the caller may ask for tokens of this account at all, and so may know why there would be none.
     #[must_use]
-    pub fn may_ask(&self, caller: &Caller, asked: &Asked<'_>) -> Ruling {
+    pub fn may_ask(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
         if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
-            return self.uniform(Answer::default());
+            return self.uniform(Evaluation::default());
         }
-        self.yes_or_uniform(self.ask(caller, Wish::Ask(asked)))
+        self.yes_or_uniform(self.ask(caller, PolicyRequest::Ask(asked)))
     }
 
     /// Whether the caller may do this with the service as a whole.
     #[must_use]
     pub fn may(&self, caller: &Caller, action: Action) -> Ruling {
         if !ceiling::may(caller, action) {
-            return self.uniform(Answer::default());
+            return self.uniform(Evaluation::default());
         }
-        self.yes_or_uniform(self.ask(caller, Wish::Do(action)))
+        self.yes_or_uniform(self.ask(caller, PolicyRequest::Do(action)))
     }
 
     /// What cannot be asked is denied.
-    fn ask(&self, caller: &Caller, wish: Wish<'_>) -> Answer {
+    fn ask(&self, caller: &Caller, wish: PolicyRequest<'_>) -> Evaluation {
         let question = self.names.question(caller, wish);
-        question.map_or_else(Answer::default, |(request, entities)| {
+        question.map_or_else(Evaluation::default, |(request, entities)| {
             self.slices.decide(&request, &entities)
         })
     }
 
-    fn yes_or_uniform(&self, answer: Answer) -> Ruling {
+    fn yes_or_uniform(&self, answer: Evaluation) -> Ruling {
         if answer.allowed {
             self.allow(answer)
         } else {
@@ -214,7 +214,7 @@ impl Policy {
         }
     }
 
-    fn allow(&self, answer: Answer) -> Ruling {
+    fn allow(&self, answer: Evaluation) -> Ruling {
         Ruling {
             verdict: Ok(()),
             by: self.deciding(answer),
@@ -222,7 +222,7 @@ impl Policy {
     }
 
     /// A refusal that says nothing.
-    fn uniform(&self, answer: Answer) -> Ruling {
+    fn uniform(&self, answer: Evaluation) -> Ruling {
         Ruling {
             verdict: Err(Denial::NotTheCallers),
             by: self.deciding(answer),
@@ -230,7 +230,7 @@ impl Policy {
     }
 
     /// A refusal in the words of the first policy that forbids, by its id, so that the same question gets the same answer.
-    fn deny(&self, answer: Answer) -> Ruling {
+    fn deny(&self, answer: Evaluation) -> Ruling {
         let words = answer.ids.first().and_then(|id| self.words.get(id));
         let code = words.and_then(|words| words.code.clone());
         let message = words.and_then(|words| words.message.clone());
@@ -257,7 +257,7 @@ impl Policy {
         }
     }
 
-    fn deciding(&self, answer: Answer) -> Deciding {
+    fn deciding(&self, answer: Evaluation) -> Deciding {
         Deciding::new(&self.set, answer.ids, answer.failed)
     }
 }

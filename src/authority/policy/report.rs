@@ -5,13 +5,13 @@ use std::path::Path;
 
 use super::engine::files::Folder;
 use super::engine::{index, load};
-use super::error::{Fault, PolicyError};
+use super::error::{PolicyError, PolicyFault};
 use super::{Policy, built_in, cases};
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Report {
-    pub lines: Vec<Line>,
+pub struct PolicyReport {
+    pub lines: Vec<ReportLine>,
     /// Policies that are sound.
     pub policies: usize,
     /// Cases that were run.
@@ -22,7 +22,7 @@ pub struct Report {
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ReportLine {
     Sound(String),
     /// Nothing is wrong, and somebody should look.
     Warning(String),
@@ -30,7 +30,7 @@ pub enum Line {
     Failed(String),
 }
 
-impl Report {
+impl PolicyReport {
     /// Looks at a folder, or at the built-in policies.
     #[must_use]
     pub fn on(dir: Option<&Path>) -> Self {
@@ -39,7 +39,7 @@ impl Report {
         match folder.and_then(|folder| report.look(&folder)) {
             Ok(()) => {}
             Err(error) if error.faults().is_empty() => {
-                report.lines.push(Line::Failed(error.to_string()));
+                report.lines.push(ReportLine::Failed(error.to_string()));
             }
             Err(error) => report.fail(error.faults()),
         }
@@ -52,12 +52,12 @@ impl Report {
         !self
             .lines
             .iter()
-            .any(|line| matches!(line, Line::Failed(_)))
+            .any(|line| matches!(line, ReportLine::Failed(_)))
     }
 
-    fn fail(&mut self, faults: &[Fault]) {
+    fn fail(&mut self, faults: &[PolicyFault]) {
         let faults = faults.iter();
-        let faults = faults.map(|fault| Line::Failed(fault.to_string()));
+        let faults = faults.map(|fault| ReportLine::Failed(fault.to_string()));
         self.lines.extend(faults);
     }
 
@@ -66,24 +66,24 @@ impl Report {
         let loaded = load::load(folder)?;
         for (file, count) in &loaded.counts {
             self.lines
-                .push(Line::Sound(format!("{file}: {}", policies(*count))));
+                .push(ReportLine::Sound(format!("{file}: {}", policies(*count))));
         }
         self.policies = loaded.policies.len();
         let everywhere = loaded.policies.iter();
         let everywhere = everywhere.filter(|policy| index::holds_everywhere(policy));
         let everywhere = everywhere.count();
         if everywhere < self.policies {
-            self.lines.push(Line::Sound(format!(
+            self.lines.push(ReportLine::Sound(format!(
                 "{} for one account or caller, {everywhere} for all",
                 policies(self.policies - everywhere)
             )));
         }
         let warnings = loaded.warnings.iter();
         self.lines
-            .extend(warnings.map(|fault| Line::Warning(fault.to_string())));
+            .extend(warnings.map(|fault| ReportLine::Warning(fault.to_string())));
         let left_out = folder.left_out.iter();
         self.lines.extend(left_out.map(|name| {
-            Line::Warning(format!(
+            ReportLine::Warning(format!(
                 "tests/{name}: is no `*.toml`, and is not looked at"
             ))
         }));
@@ -96,7 +96,7 @@ impl Report {
         self.cases = cases.len();
         if cases.is_empty() {
             let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";
-            self.lines.push(Line::Warning(why.to_owned()));
+            self.lines.push(ReportLine::Warning(why.to_owned()));
             return;
         }
         let mut decided: HashSet<String> = HashSet::new();
@@ -104,13 +104,13 @@ impl Report {
             let (ruling, outcome) = case.run(policy);
             decided.extend(ruling.by.ids().iter().cloned());
             self.lines.push(match outcome {
-                Ok(()) => Line::Sound(format!("{}: {}", case.file, case.name)),
-                Err(fault) => Line::Failed(fault.to_string()),
+                Ok(()) => ReportLine::Sound(format!("{}: {}", case.file, case.name)),
+                Err(fault) => ReportLine::Failed(fault.to_string()),
             });
         }
         let unseen = policy.ids().iter().filter(|id| !decided.contains(*id));
         self.lines
-            .extend(unseen.map(|id| Line::Warning(format!("`{id}` decides in no case"))));
+            .extend(unseen.map(|id| ReportLine::Warning(format!("`{id}` decides in no case"))));
     }
 }
 

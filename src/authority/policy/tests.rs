@@ -10,19 +10,21 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::engine::files::Folder;
-use super::engine::index::{Answer, Slices};
+use super::engine::index::{Evaluation, Slices};
 use super::engine::load;
-use super::engine::request::{Names, Wish};
+use super::engine::request::{EntityNames, PolicyRequest};
 use super::*;
 use crate::domain::clock::from_unix;
 use crate::domain::{AccountId, Role, TkType};
 
 #[test]
 fn the_built_in_policies_are_sound_and_their_cases_cover_them() {
-    let report = Report::on(None);
+    let report = PolicyReport::on(None);
     let odd = report.lines.iter();
-    let odd: Vec<&Line> = odd.filter(|line| !matches!(line, Line::Sound(_))).collect();
-    assert_eq!(odd, Vec::<&Line>::new());
+    let odd: Vec<&ReportLine> = odd
+        .filter(|line| !matches!(line, ReportLine::Sound(_)))
+        .collect();
+    assert_eq!(odd, Vec::<&ReportLine>::new());
     assert!(report.policies >= 9 && report.cases >= 25, "{report:?}");
     let policy = Policy::built_in().expect("the built-in policies");
     assert_eq!(Some(policy.set()), report.set.as_deref());
@@ -38,11 +40,11 @@ fn caller(role: Role, accounts: &[&str]) -> Caller {
     }
 }
 
-fn asked(account: &AccountId) -> Asked<'_> {
-    Asked {
+fn asked(account: &AccountId) -> MintContext<'_> {
+    MintContext {
         account,
         is_carrier: false,
-        token: Token {
+        token: TokenContext {
             tktype: TkType::TnAuthList,
             ca: false,
             lifetime: 3600,
@@ -184,7 +186,7 @@ proptest! {
         let text = policies.join("\n");
         let folder = Folder::of("random", &[("random.cedar", &text)], &[]);
         let loaded = load::load(&folder).expect(&text);
-        let names = Names::new().expect("names");
+        let names = EntityNames::new().expect("names");
         let slices = Slices::new(&loaded.policies, &names.actions()).expect("slices");
         let whole = PolicySet::from_policies(loaded.policies.iter().cloned()).expect("a set");
 
@@ -193,8 +195,8 @@ proptest! {
         let account = account.parse().expect("an id");
         let mut asked = asked(&account);
         asked.is_carrier = is_carrier;
-        asked.token = Token { lifetime, numbers, ..asked.token };
-        let wish = if mints { Wish::Mint(&asked) } else { Wish::Ask(&asked) };
+        asked.token = TokenContext { lifetime, numbers, ..asked.token };
+        let wish = if mints { PolicyRequest::Mint(&asked) } else { PolicyRequest::Ask(&asked) };
         let (request, entities) = names.question(&caller, wish).expect("a question");
 
         let response = Authorizer::new().is_authorized(&request, &whole, &entities);
@@ -206,7 +208,7 @@ proptest! {
         let reasons: BTreeSet<String> =
             response.diagnostics().reason().map(ToString::to_string).collect();
         let ids = if failed.is_empty() { &reasons } else { &failed };
-        let expected = Answer {
+        let expected = Evaluation {
             allowed: response.decision() == Decision::Allow && failed.is_empty(),
             failed: !failed.is_empty(),
             ids: ids.iter().cloned().collect(),
@@ -216,9 +218,9 @@ proptest! {
 }
 
 /// Questions that differ in everything that a policy may look at, among them several instants.
-fn differing_questions(account: &AccountId) -> Vec<(Caller, Asked<'_>)> {
+fn differing_questions(account: &AccountId) -> Vec<(Caller, MintContext<'_>)> {
     let first = asked(account);
-    let with = |change: &dyn Fn(&mut Asked<'_>)| {
+    let with = |change: &dyn Fn(&mut MintContext<'_>)| {
         let mut other = first;
         change(&mut other);
         (caller(Role::Portal, &["acme", "zeta"]), other)

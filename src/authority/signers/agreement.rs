@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::rotation::Step;
-use super::{Listed, Signers, Standing};
+use super::rotation::RotationStep;
+use super::{Listed, SignerSnapshot, Signers};
 use crate::authority::audited::event_by;
-use crate::authority::{Action, Authority, Refused};
+use crate::authority::{Action, Authority, ChangeError};
 use crate::domain::signing::chain::{ChainState, SigningChain};
 use crate::domain::{AuditEvent, Caller, Time, new_id};
 use crate::signer::{PublishedChains, RefusedFile, ScanResult};
@@ -24,7 +24,7 @@ impl Authority {
         &self,
         caller: &Caller,
         found: ScanResult,
-    ) -> Result<Vec<Listed>, Refused> {
+    ) -> Result<Vec<Listed>, ChangeError> {
         self.require(caller, Action::Provision)?;
         self.agree_on_signers(caller, found).await?;
         self.list_signers(caller)
@@ -38,8 +38,11 @@ impl Authority {
         &self,
         caller: &Caller,
         found: ScanResult,
-    ) -> Result<(), Refused> {
-        let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
+    ) -> Result<(), ChangeError> {
+        let signers = self
+            .signers
+            .as_ref()
+            .ok_or(ChangeError::NotFound("signer"))?;
         let (now, turn) = (self.clock.now(), signers.next_turn());
         let asked_at = Instant::now();
         let before = signers.standing();
@@ -51,7 +54,7 @@ impl Authority {
                 .into_iter()
                 .map(|signer| (signer.chain().name().to_owned(), signer)),
         );
-        let step = Step {
+        let step = RotationStep {
             mine,
             spcs: signers.keyring.spcs().to_vec(),
             now,
@@ -106,13 +109,13 @@ impl Authority {
 
 /// What this replica knows from now on.
 fn standing(
-    before: &Standing,
-    step: Step,
+    before: &SignerSnapshot,
+    step: RotationStep,
     chains: Vec<SigningChain>,
     refused: Vec<RefusedFile>,
     asked_at: Instant,
     turn: u64,
-) -> Standing {
+) -> SignerSnapshot {
     let mut published = PublishedChains::default();
     let is_gone = |chain: &&SigningChain| chain.retired_at.is_some_and(|at| at <= step.now);
     for chain in chains.iter().filter(|chain| !is_gone(chain)) {
@@ -126,7 +129,7 @@ fn standing(
     let candidates = step.candidates(&chains);
     let mut signers = step.mine;
     signers.retain(|name, _| published.get(name).is_some());
-    Standing {
+    SignerSnapshot {
         candidates: candidates.into(),
         chains,
         signers,
@@ -138,7 +141,11 @@ fn standing(
 }
 
 /// Reads the rows, takes the step, and writes what has changed. May run more than once.
-fn agree(tx: &mut Tx<'_>, step: &Step, caller: &Caller) -> Result<Vec<SigningChain>, StoreError> {
+fn agree(
+    tx: &mut Tx<'_>,
+    step: &RotationStep,
+    caller: &Caller,
+) -> Result<Vec<SigningChain>, StoreError> {
     let mut chains = tx.signing_chains()?;
     let known: BTreeMap<String, SigningChain> = chains
         .iter()

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::scope::Scope;
-use super::{Action, Authority, Refused};
+use super::{Action, Authority, ChangeError};
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, choose};
 use crate::domain::{Caller, Spc, Time};
@@ -35,7 +35,7 @@ pub struct Rotation {
 pub struct Signers {
     keyring: Keyring,
     rotation: Rotation,
-    standing: RwLock<Arc<Standing>>,
+    standing: RwLock<Arc<SignerSnapshot>>,
     turns: AtomicU64,
     /// When the database was last asked for a chain that is not in memory.
     asked: Mutex<Option<Instant>>,
@@ -43,7 +43,7 @@ pub struct Signers {
 
 /// What there is at one time.
 #[derive(Debug, Default)]
-struct Standing {
+struct SignerSnapshot {
     /// What the replicas have agreed on.
     chains: Vec<SigningChain>,
     /// What this one has a key for, by the name of its chain.
@@ -168,13 +168,13 @@ impl Signers {
         self.standing().published.get(name)
     }
 
-    fn standing(&self) -> Arc<Standing> {
+    fn standing(&self) -> Arc<SignerSnapshot> {
         let standing = self.standing.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&standing)
     }
 
     /// Puts a new standing in the place of an older one.
-    fn replace(&self, new: Standing) {
+    fn replace(&self, new: SignerSnapshot) {
         let mut standing = self
             .standing
             .write()
@@ -194,8 +194,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if nothing signs here.
-    pub fn look_for_signers(&self, patience: ScanMode) -> Result<ScanResult, Refused> {
-        let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
+    pub fn look_for_signers(&self, patience: ScanMode) -> Result<ScanResult, ChangeError> {
+        let signers = self
+            .signers
+            .as_ref()
+            .ok_or(ChangeError::NotFound("signer"))?;
         Ok(signers.look(self.clock.now(), patience))
     }
 
@@ -229,12 +232,15 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the caller may not read.
-    pub fn list_signers(&self, caller: &Caller) -> Result<Vec<Listed>, Refused> {
+    pub fn list_signers(&self, caller: &Caller) -> Result<Vec<Listed>, ChangeError> {
         self.require(caller, Action::Read)?;
         if Scope::of(caller) != Scope::Everything {
-            return Err(Refused::Forbidden);
+            return Err(ChangeError::Forbidden);
         }
-        let signers = self.signers.as_ref().ok_or(Refused::NotFound("signer"))?;
+        let signers = self
+            .signers
+            .as_ref()
+            .ok_or(ChangeError::NotFound("signer"))?;
         let (standing, now) = (signers.standing(), self.clock.now());
         let url = signers.keyring.public_url();
         let chains = standing.chains.iter().map(|chain| {

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// What a step is made with.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
+pub(super) struct RotationStep {
     /// What this replica can sign with, by the name of the chain.
     pub mine: BTreeMap<String, Arc<Signer>>,
     /// The carrier's codes.
@@ -23,7 +23,7 @@ pub(super) struct Step {
     pub delay: u32,
 }
 
-impl Step {
+impl RotationStep {
     /// Changes the rows. `last_expiry` says when the last token of a chain expires.
     pub(super) fn take(
         &self,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::subscriptions::{of_its_account, webhook};
 use crate::authority::audited::event_by;
 use crate::authority::scope::Scope;
-use crate::authority::{Authority, By, Refused};
+use crate::authority::{Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Delivery, DeliveryState, Webhook};
@@ -48,7 +48,7 @@ impl Authority {
         caller: &Caller,
         id: Uuid,
         page: &Page,
-    ) -> Result<PageOf<Delivery>, Refused> {
+    ) -> Result<PageOf<Delivery>, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
             webhook(tx, &scope, id)?;
@@ -65,7 +65,7 @@ impl Authority {
         by: impl Into<By<'_, Delivery>>,
         id: Uuid,
         delivery: Uuid,
-    ) -> Result<Delivery, Refused> {
+    ) -> Result<Delivery, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.may_subscribe(caller)?;
@@ -75,12 +75,12 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             let webhook = webhook(tx, &scope, id)?;
             let known = tx.delivery(id, delivery)?;
-            let known = known.ok_or(Refused::NotFound("delivery"))?;
+            let known = known.ok_or(ChangeError::NotFound("delivery"))?;
             if webhook.ended_at.is_some() {
-                return Err(Refused::WebhookEnded);
+                return Err(ChangeError::WebhookEnded);
             }
             if tx.count_pending_deliveries(id)? >= MOST_WAITING {
-                return Err(Refused::TooManyDeliveries);
+                return Err(ChangeError::TooManyDeliveries);
             }
             let again = Delivery {
                 replay_of: Some(known.id),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::authority::audited::event_by;
 use crate::authority::scope::Scope;
-use crate::authority::{Action, Authority, By, Refused};
+use crate::authority::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
 use crate::domain::{AccountId, Caller, Event, Role, new_id};
@@ -32,7 +32,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Webhook>>,
         new: NewWebhook,
-    ) -> Result<Webhook, Refused> {
+    ) -> Result<Webhook, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.may_subscribe(caller)?;
@@ -43,7 +43,7 @@ impl Authority {
             (None, Scope::Everything) => None,
             (None, Scope::Part(part)) => match part.roots.as_slice() {
                 [one] => Some(one.clone()),
-                _ => return Err(Refused::NameTheAccount),
+                _ => return Err(ChangeError::NameTheAccount),
             },
         };
         let id = new_id(now);
@@ -55,7 +55,7 @@ impl Authority {
             }
             let of = account.as_ref().map(AccountId::as_str);
             if tx.count_webhooks(of)? >= MOST_WEBHOOKS {
-                return Err(Refused::TooManyWebhooks);
+                return Err(ChangeError::TooManyWebhooks);
             }
             let mut kinds = new.kinds.clone();
             kinds.sort_unstable();
@@ -86,7 +86,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if the store cannot answer.
-    pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, Refused> {
+    pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
@@ -98,7 +98,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refused`] if there is none for this caller.
-    pub fn webhook(&self, caller: &Caller, id: Uuid) -> Result<Webhook, Refused> {
+    pub fn webhook(&self, caller: &Caller, id: Uuid) -> Result<Webhook, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| webhook(tx, &scope, id))
     }
@@ -111,7 +111,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Webhook>>,
         id: Uuid,
-    ) -> Result<Webhook, Refused> {
+    ) -> Result<Webhook, ChangeError> {
         self.change_webhook(by.into(), id, "end-webhook", |webhook, now| {
             webhook.ended_at.get_or_insert(now);
             Ok(())
@@ -127,7 +127,7 @@ impl Authority {
         &self,
         by: impl Into<By<'_, Webhook>>,
         id: Uuid,
-    ) -> Result<Webhook, Refused> {
+    ) -> Result<Webhook, ChangeError> {
         self.change_webhook(by.into(), id, "rotate-webhook", |webhook, now| {
             webhook.generation = webhook.generation.saturating_add(1);
             webhook.previous_until = Some(now + OVERLAP);
@@ -145,10 +145,10 @@ impl Authority {
         by: impl Into<By<'_, Webhook>>,
         id: Uuid,
         after: i64,
-    ) -> Result<Webhook, Refused> {
+    ) -> Result<Webhook, ChangeError> {
         self.change_webhook(by.into(), id, "replay-webhook", move |webhook, _| {
             if after > webhook.position {
-                return Err(Refused::NotSentYet);
+                return Err(ChangeError::NotSentYet);
             }
             webhook.position = after;
             Ok(())
@@ -161,8 +161,8 @@ impl Authority {
         by: By<'_, Webhook>,
         id: Uuid,
         name: &'static str,
-        change: impl Fn(&mut Webhook, Time) -> Result<(), Refused> + Send + 'static,
-    ) -> Result<Webhook, Refused> {
+        change: impl Fn(&mut Webhook, Time) -> Result<(), ChangeError> + Send + 'static,
+    ) -> Result<Webhook, ChangeError> {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
@@ -173,7 +173,7 @@ impl Authority {
             if known.ended_at.is_some() {
                 return match name {
                     "end-webhook" => Ok(known),
-                    _ => Err(Refused::WebhookEnded),
+                    _ => Err(ChangeError::WebhookEnded),
                 };
             }
             let mut changed = known.clone();
@@ -189,11 +189,11 @@ impl Authority {
     }
 
     /// Whoever only reads subscribes nobody; everybody else does so for what is theirs.
-    pub(in crate::authority) fn may_subscribe(&self, caller: &Caller) -> Result<(), Refused> {
+    pub(in crate::authority) fn may_subscribe(&self, caller: &Caller) -> Result<(), ChangeError> {
         match caller.role {
             Role::Admin | Role::Provisioner => self.require(caller, Action::Manage),
             Role::Portal | Role::Account => Ok(()),
-            Role::Auditor | Role::Renewer => Err(Refused::Forbidden),
+            Role::Auditor | Role::Renewer => Err(ChangeError::Forbidden),
         }
     }
 }
@@ -211,8 +211,8 @@ pub(in crate::authority) fn webhook(
     tx: &mut Tx<'_>,
     scope: &Scope,
     id: Uuid,
-) -> Result<Webhook, Refused> {
-    let not_found = || Refused::NotFound("webhook");
+) -> Result<Webhook, ChangeError> {
+    let not_found = || ChangeError::NotFound("webhook");
     let found = tx.webhook(id)?.ok_or_else(not_found)?;
     let known = match (&found.account, scope) {
         (_, Scope::Everything) => true,

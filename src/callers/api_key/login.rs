@@ -10,9 +10,11 @@ use chrono::TimeDelta;
 use openssl::error::ErrorStack;
 use uuid::Uuid;
 
-use super::{ApiKeys, KeyFault, PREFIX, PresentedKey, Proven, Refusal, are_equal, number, works};
+use super::{
+    ApiKeys, Identity, KeyFault, PREFIX, PresentedKey, Rejection, are_equal, number, works,
+};
 use crate::callers::rejection::SessionFault;
-use crate::callers::{Callers, Offered, Unproven};
+use crate::callers::{AuthError, Callers, Credentials};
 use crate::domain::Caller;
 use crate::domain::clock::{Time, from_unix};
 
@@ -44,11 +46,11 @@ impl Callers {
     /// [`Unproven`], the same whether there is such a user or not.
     pub fn log_in(
         &self,
-        offered: &Offered,
+        offered: &Credentials,
         (user, password): (&str, &str),
         seconds: u32,
         request_id: Uuid,
-    ) -> Result<(Caller, AccessToken), Unproven> {
+    ) -> Result<(Caller, AccessToken), AuthError> {
         let key = if password.starts_with(PREFIX) {
             password.to_owned()
         } else {
@@ -56,13 +58,13 @@ impl Callers {
         };
         let logged_in = PresentedKey::parse(&key)
             .filter(|key| key.id == user)
-            .ok_or(Refusal::Login)
+            .ok_or(Rejection::Login)
             .and_then(|presented| {
-                let offered = Offered {
+                let offered = Credentials {
                     authorization: Some(key.clone()),
                     ..offered.clone()
                 };
-                let by_key = |_: &str| self.api_keys.prove(&presented, offered.from);
+                let by_key = |_: &str| self.api_keys.authenticate(&presented, offered.from);
                 let proven = self.who(&offered, by_key)?;
                 let access = self.api_keys.access_token(&presented, seconds)?;
                 Ok((proven.caller(request_id), access))
@@ -74,8 +76,12 @@ impl Callers {
     ///
     /// # Errors
     /// [`Unproven`] if nobody is proven.
-    pub fn prove_access(&self, offered: &Offered, request_id: Uuid) -> Result<Caller, Unproven> {
-        let by_access = |access: &str| self.api_keys.prove_access(access, offered);
+    pub fn authenticate_access_token(
+        &self,
+        offered: &Credentials,
+        request_id: Uuid,
+    ) -> Result<Caller, AuthError> {
+        let by_access = |access: &str| self.api_keys.authenticate_access_token(access, offered);
         match self.who(offered, by_access) {
             Ok(proven) => Ok(proven.caller(request_id)),
             Err(refusal) => Err(self.refused(refusal, request_id)),
@@ -85,13 +91,13 @@ impl Callers {
 
 impl ApiKeys {
     /// An access token of whoever has shown this key.
-    fn access_token(&self, key: &PresentedKey<'_>, seconds: u32) -> Result<AccessToken, Refusal> {
+    fn access_token(&self, key: &PresentedKey<'_>, seconds: u32) -> Result<AccessToken, Rejection> {
         let expires = self.clock.now() + TimeDelta::seconds(seconds.into());
         let proof = self
             .pepper
             .hash(key.secret.as_bytes())
             .and_then(|hash| self.access_proof(key.id, expires, &hash));
-        let proof = proof.map_err(|_| Refusal::ApiKey {
+        let proof = proof.map_err(|_| Rejection::ApiKey {
             key: key.id.to_owned(),
             fault: KeyFault::Secret,
         })?;
@@ -103,13 +109,17 @@ impl ApiKeys {
     }
 
     /// Proves a caller by what the database says now of the key that logged in.
-    fn prove_access(&self, access: &str, offered: &Offered) -> Result<Proven, Refusal> {
+    fn authenticate_access_token(
+        &self,
+        access: &str,
+        offered: &Credentials,
+    ) -> Result<Identity, Rejection> {
         let presented = PresentedAccess::parse(access).ok_or(SessionFault::Form)?;
         let now = self.clock.now();
         if presented.expires <= now {
             return Err(SessionFault::Expired.into());
         }
-        let refusal = |fault| Refusal::ApiKey {
+        let refusal = |fault| Rejection::ApiKey {
             key: presented.id.to_owned(),
             fault,
         };
@@ -130,7 +140,7 @@ impl ApiKeys {
         };
         works(&known.key, secret, offered.from, now).map_err(refusal)?;
         self.uses.note(presented.number, now);
-        Ok(Proven {
+        Ok(Identity {
             expires: Some(presented.expires),
             ..super::proven(&known.key, secret)
         })

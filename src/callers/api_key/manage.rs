@@ -71,7 +71,7 @@ impl std::fmt::Debug for ShownApiKey {
 }
 
 /// By whom something is asked of the keys.
-pub type By<'a, T> = crate::store::By<'a, T, ApiKeyError>;
+pub type KeyRequester<'a, T> = crate::store::By<'a, T, ApiKeyError>;
 
 /// Why a key is not made or changed.
 #[derive(Debug, Clone, Error)]
@@ -108,7 +108,7 @@ impl ApiKeys {
     /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
     pub async fn create(
         &self,
-        by: impl Into<By<'_, ShownApiKey>>,
+        by: impl Into<KeyRequester<'_, ShownApiKey>>,
         new: NewApiKey,
     ) -> Result<ShownApiKey, ApiKeyError> {
         let by = by.into();
@@ -168,7 +168,7 @@ impl ApiKeys {
     /// [`ApiKeyError`] if there is no such key, or it has ended.
     pub async fn rotate(
         &self,
-        by: impl Into<By<'_, ShownApiKey>>,
+        by: impl Into<KeyRequester<'_, ShownApiKey>>,
         id: &str,
         overlap: u32,
     ) -> Result<ShownApiKey, ApiKeyError> {
@@ -200,7 +200,7 @@ impl ApiKeys {
     /// [`ApiKeyError`] if there is no such key, it has ended already, or the instant is past.
     pub async fn expire(
         &self,
-        by: impl Into<By<'_, ApiKey>>,
+        by: impl Into<KeyRequester<'_, ApiKey>>,
         id: &str,
         at: Time,
     ) -> Result<ApiKey, ApiKeyError> {
@@ -222,7 +222,7 @@ impl ApiKeys {
     /// [`ApiKeyError`] if there is no such key.
     pub async fn revoke(
         &self,
-        by: impl Into<By<'_, ApiKey>>,
+        by: impl Into<KeyRequester<'_, ApiKey>>,
         id: &str,
     ) -> Result<ApiKey, ApiKeyError> {
         let revoke = |kept: &mut KeptApiKey, now: Time| {
@@ -257,7 +257,7 @@ impl ApiKeys {
     /// shown.
     async fn change<T: Send + 'static>(
         &self,
-        by: By<'_, T>,
+        by: KeyRequester<'_, T>,
         id: &str,
         action: &'static str,
         (mut change, show): (
@@ -283,7 +283,7 @@ impl ApiKeys {
     /// Does `work` in a transaction, and once, if whoever asks may come again.
     async fn write<T: Send + 'static>(
         &self,
-        by: By<'_, T>,
+        by: KeyRequester<'_, T>,
         name: &'static str,
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, ApiKeyError> + Send + 'static,
     ) -> Result<T, ApiKeyError> {

@@ -7,7 +7,9 @@ mod login;
 mod manage;
 
 pub use login::AccessToken;
-pub use manage::{ApiKeyError, By, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+pub use manage::{
+    ApiKeyError, KeyRequester, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
+};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,9 +18,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::memcmp;
 
-use super::Proven;
+use super::Identity;
 use super::pepper::Pepper;
-use super::rejection::{KeyFault, Refusal};
+use super::rejection::{KeyFault, Rejection};
 use crate::domain::credentials::api_key::ApiKey;
 use crate::domain::{Clock, Proof, Time};
 use crate::store::{KeptApiKey, Store};
@@ -53,12 +55,12 @@ impl ApiKeys {
     }
 
     /// Proves a caller by what the database says now. Blocks.
-    pub(super) fn prove(
+    pub(super) fn authenticate(
         &self,
         presented: &PresentedKey<'_>,
         from: Option<IpAddr>,
-    ) -> Result<Proven, Refusal> {
-        let refusal = |fault| Refusal::ApiKey {
+    ) -> Result<Identity, Rejection> {
+        let refusal = |fault| Rejection::ApiKey {
             key: presented.id.to_owned(),
             fault,
         };
@@ -77,11 +79,11 @@ impl ApiKeys {
     }
 
     /// Proves a caller by what was read not long ago, if that proves anybody.
-    pub(super) fn recall(
+    pub(super) fn authenticate_cached(
         &self,
         presented: &PresentedKey<'_>,
         from: Option<IpAddr>,
-    ) -> Option<Proven> {
+    ) -> Option<Identity> {
         let known = self.memory.recall(presented.number)?;
         let now = self.clock.now();
         let secret = if known.is_for(presented.secret) {
@@ -139,8 +141,8 @@ fn works(key: &ApiKey, secret: i32, from: Option<IpAddr>, now: Time) -> Result<(
     }
 }
 
-fn proven(key: &ApiKey, secret: i32) -> Proven {
-    Proven {
+fn proven(key: &ApiKey, secret: i32) -> Identity {
+    Identity {
         id: key.id.clone(),
         proof: Proof::ApiKey { secret },
         role: key.role,

@@ -88,12 +88,12 @@ pub enum Answer {
     /// With this status.
     Status(u16),
     /// Without one; why in one word.
-    Nothing(Failure),
+    Nothing(DeliveryFailure),
 }
 
 /// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// Its address is not one that may be told anything.
     RefusedAddress,
     /// Its name has no address.
@@ -106,7 +106,7 @@ pub enum Failure {
     Protocol,
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// The word of the delivery log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -121,7 +121,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for DeliveryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -215,7 +215,11 @@ mod tests {
         let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), from_unix(0));
         let waits = [0, 255].map(|jitter| {
             fresh()
-                .after(Answer::Nothing(Failure::Timeout), jitter, from_unix(0))
+                .after(
+                    Answer::Nothing(DeliveryFailure::Timeout),
+                    jitter,
+                    from_unix(0),
+                )
                 .1
         });
         assert_eq!(waits, [Some(from_unix(10)), Some(from_unix(12))]);

@@ -2,7 +2,7 @@
 
 mod delivery;
 
-pub use delivery::{Answer, Delivery, DeliveryState, Failure};
+pub use delivery::{Answer, Delivery, DeliveryFailure, DeliveryState};
 
 use std::net::IpAddr;
 use std::str::FromStr;

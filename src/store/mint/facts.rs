@@ -15,7 +15,7 @@ use crate::domain::tokens::renewal::Renewal;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, exclusions};
-use crate::store::tables::overlap::{Probes, Touching, Versions};
+use crate::store::tables::overlap::{OverlapQuery, RangeProbes, Versions};
 use crate::store::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
@@ -114,21 +114,25 @@ fn read(
         return Ok(Extent::Within);
     };
 
-    let delegations = Touching::new("delegations", probes.of_accounts, versions, limit);
+    let delegations = OverlapQuery::new("delegations", probes.of_accounts, versions, limit);
     let delegations = read_delegations(tx, delegations.of_the_account())?;
     // Most accounts are no resellers, and spare this query.
     let delegated_on = if delegations.iter().any(|row| may_be_delegated_on(row, open)) {
-        let query = Touching::new("delegations", probes.of_all.clone(), versions, limit);
+        let query = OverlapQuery::new("delegations", probes.of_all.clone(), versions, limit);
         read_delegations(tx, query.lent_on_by_the_account())?
     } else {
         Vec::new()
     };
-    let allocations =
-        Touching::<allocations::table>::new("allocations", probes.of_all.clone(), versions, limit);
+    let allocations = OverlapQuery::<allocations::table>::new(
+        "allocations",
+        probes.of_all.clone(),
+        versions,
+        limit,
+    );
     let allocations: Found<allocation_rows::Row> =
         tx.run(|connection| on_either!(connection, c => allocations.load(c)))?;
     let exclusions =
-        Touching::<exclusions::table>::new("exclusions", probes.of_all, versions, limit);
+        OverlapQuery::<exclusions::table>::new("exclusions", probes.of_all, versions, limit);
     let exclusions: Found<exclusion_rows::Row> =
         tx.run(|connection| on_either!(connection, c => exclusions.load(c)))?;
 
@@ -157,9 +161,9 @@ fn read(
 #[derive(Default)]
 struct BatchProbes {
     /// Whose delegations are looked for: those of the accounts, and of the resellers above each.
-    of_accounts: Probes,
+    of_accounts: RangeProbes,
     /// The ranges themselves, whoever holds them.
-    of_all: Probes,
+    of_all: RangeProbes,
 }
 
 /// Notes in the facts what is known of each account, and collects the ranges of those that may ask.
@@ -241,7 +245,7 @@ fn versions(open: &[Open<'_>], facts: &[Facts]) -> Option<Versions> {
 
 fn read_delegations(
     tx: &mut Tx<'_>,
-    query: Touching<delegations::table>,
+    query: OverlapQuery<delegations::table>,
 ) -> Result<Found<delegation_rows::Row>, StoreError> {
     tx.run(|connection| on_either!(connection, c => query.load(c)))
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{Probes, Touching, Versions};
+use super::overlap::{OverlapQuery, RangeProbes, Versions};
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{CutFrom, Delegation};
@@ -139,9 +139,9 @@ impl Tx<'_> {
         limit: usize,
     ) -> Result<Vec<Delegation>, StoreError> {
         let parent = beside.cut_from.as_ref().map(|from| from.parent);
-        let query = Touching::<delegations::table>::new(
+        let query = OverlapQuery::<delegations::table>::new(
             "delegations",
-            Probes::of(&[beside.numbers]),
+            RangeProbes::of(&[beside.numbers]),
             versions,
             limit,
         )

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{Probes, Touching, Versions};
+use super::overlap::{OverlapQuery, RangeProbes, Versions};
 use super::versioned::versioned_table;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;

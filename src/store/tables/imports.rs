@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::columns;
 use super::grants;
-use super::overlap::{Probes, Touching, Versions};
+use super::overlap::{OverlapQuery, RangeProbes, Versions};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::tokens::grant::{Grant, Jti};
@@ -109,11 +109,11 @@ impl Tx<'_> {
         expiring_after: Time,
         limit: usize,
     ) -> Result<(Vec<TouchedNumbers>, bool), StoreError> {
-        let probes = Probes::of(numbers);
+        let probes = RangeProbes::of(numbers);
         if probes.is_empty() {
             return Ok((Vec::new(), false));
         }
-        let query = Touching::<grant_numbers::table>::new(
+        let query = OverlapQuery::<grant_numbers::table>::new(
             "grant_numbers",
             probes,
             Versions::All,

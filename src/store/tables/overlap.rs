@@ -21,14 +21,14 @@ use crate::domain::{AccountId, NumberRange};
 
 /// Numbers to look for, each on behalf of the `asker`-th question of a batch.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Probes {
+pub(in crate::store) struct RangeProbes {
     askers: Vec<i32>,
     firsts: Vec<i64>,
     lasts: Vec<i64>,
     accounts: Vec<String>,
 }
 
-impl Probes {
+impl RangeProbes {
     /// The probes of a single question, which has no account.
     pub(in crate::store) fn of(numbers: &[NumberRange]) -> Self {
         let mut probes = Self::default();
@@ -78,7 +78,7 @@ pub enum Versions {
 
 /// Which versions are believed.
 #[derive(Debug, Clone, Copy)]
-enum Belief {
+enum VersionFilter {
     Any,
     Newest,
     Then(i64),
@@ -86,7 +86,7 @@ enum Belief {
 
 /// Whose rows are wanted.
 #[derive(Debug, Clone)]
-enum Whose {
+enum OwnedBy {
     Anybodys,
     OfTheAccount,
     LentOnByTheAccount,
@@ -94,29 +94,29 @@ enum Whose {
 }
 
 /// Finds the rows of table `T` that touch the probes; each comes once, with the number of its asker. At most `limit` rows.
-pub(in crate::store) struct Touching<T> {
+pub(in crate::store) struct OverlapQuery<T> {
     table: &'static str,
-    whose: Whose,
-    probes: Probes,
+    whose: OwnedBy,
+    probes: RangeProbes,
     json: String,
     period: Option<(i64, i64)>,
-    belief: Belief,
+    belief: VersionFilter,
     /// Of rows that have `expires_at`: only those whose is later.
     expiring_after: Option<i64>,
     limit: i64,
     row: PhantomData<T>,
 }
 
-impl<T> Touching<T> {
+impl<T> OverlapQuery<T> {
     pub(in crate::store) fn new(
         table: &'static str,
-        probes: Probes,
+        probes: RangeProbes,
         versions: Versions,
         limit: usize,
     ) -> Self {
         Self {
             table,
-            whose: Whose::Anybodys,
+            whose: OwnedBy::Anybodys,
             json: probes.to_json(),
             probes,
             period: match versions {
@@ -131,9 +131,9 @@ impl<T> Touching<T> {
                 }
             },
             belief: match versions {
-                Versions::All => Belief::Any,
-                Versions::HoldingIn { .. } => Belief::Newest,
-                Versions::HeldAt { believed, .. } => Belief::Then(believed.timestamp()),
+                Versions::All => VersionFilter::Any,
+                Versions::HoldingIn { .. } => VersionFilter::Newest,
+                Versions::HeldAt { believed, .. } => VersionFilter::Then(believed.timestamp()),
             },
             expiring_after: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -149,27 +149,27 @@ impl<T> Touching<T> {
 
     /// Only the rows of the account that each probe names.
     pub(in crate::store) fn of_the_account(mut self) -> Self {
-        self.whose = Whose::OfTheAccount;
+        self.whose = OwnedBy::OfTheAccount;
         self
     }
 
     /// Only what the account that each probe names has lent on without keeping its own right.
     pub(in crate::store) fn lent_on_by_the_account(mut self) -> Self {
-        self.whose = Whose::LentOnByTheAccount;
+        self.whose = OwnedBy::LentOnByTheAccount;
         self
     }
 
     /// Only what is cut from this delegation, or, without one, what the carrier itself lends.
     pub(in crate::store) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
-        self.whose = Whose::CutFrom(parent.map(|id| id.to_string()));
+        self.whose = OwnedBy::CutFrom(parent.map(|id| id.to_string()));
         self
     }
 
     /// Where history is cut off, it is the oldest that is left out; of `grant_numbers` there are no versions.
     fn order(&self) -> &'static str {
         match self.belief {
-            Belief::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
-            Belief::Any | Belief::Newest | Belief::Then(_) => "",
+            VersionFilter::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
+            VersionFilter::Any | VersionFilter::Newest | VersionFilter::Then(_) => "",
         }
     }
 
@@ -192,16 +192,16 @@ impl<T> Touching<T> {
              AND t.first_position <= p.last_position AND t.last_position >= p.first_position",
         );
         match &self.whose {
-            Whose::Anybodys | Whose::CutFrom(Some(_)) => {}
-            Whose::OfTheAccount => sql.push_str(" AND t.account_id = p.account_id"),
-            Whose::LentOnByTheAccount => {
+            OwnedBy::Anybodys | OwnedBy::CutFrom(Some(_)) => {}
+            OwnedBy::OfTheAccount => sql.push_str(" AND t.account_id = p.account_id"),
+            OwnedBy::LentOnByTheAccount => {
                 sql.push_str(" AND t.lender_id = p.account_id AND NOT t.lender_keeps");
             }
-            Whose::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
+            OwnedBy::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
         }
         match self.belief {
-            Belief::Any | Belief::Then(_) => {}
-            Belief::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
+            VersionFilter::Any | VersionFilter::Then(_) => {}
+            VersionFilter::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
         }
         sql
     }
@@ -210,11 +210,11 @@ impl<T> Touching<T> {
 /// The conditions with values, which end those of both databases; a macro, since the bounds of a function would be longer.
 macro_rules! write_values {
     ($self:ident, $out:ident) => {
-        if let Whose::CutFrom(Some(parent)) = &$self.whose {
+        if let OwnedBy::CutFrom(Some(parent)) = &$self.whose {
             $out.push_sql(" AND t.parent_id = ");
             $out.push_bind_param::<Text, String>(parent)?;
         }
-        if let Belief::Then(at) = &$self.belief {
+        if let VersionFilter::Then(at) = &$self.belief {
             $out.push_sql(" AND t.recorded_at <= ");
             $out.push_bind_param::<BigInt, i64>(at)?;
             $out.push_sql(" AND (t.superseded_at IS NULL OR t.superseded_at > ");
@@ -235,7 +235,7 @@ macro_rules! write_values {
     };
 }
 
-impl<T> QueryFragment<Pg> for Touching<T> {
+impl<T> QueryFragment<Pg> for OverlapQuery<T> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(&self.before_probes());
         out.push_sql("unnest(");
@@ -264,7 +264,7 @@ impl<T> QueryFragment<Pg> for Touching<T> {
     }
 }
 
-impl<T> QueryFragment<Sqlite> for Touching<T> {
+impl<T> QueryFragment<Sqlite> for OverlapQuery<T> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(&self.before_probes());
         out.push_sql(
@@ -285,16 +285,16 @@ impl<T> QueryFragment<Sqlite> for Touching<T> {
     }
 }
 
-impl<T: Table + AsQuery> Query for Touching<T> {
+impl<T: Table + AsQuery> Query for OverlapQuery<T> {
     type SqlType = (Integer, T::SqlType);
 }
 
-impl<T> QueryId for Touching<T> {
+impl<T> QueryId for OverlapQuery<T> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<T, C> RunQueryDsl<C> for Touching<T> {}
+impl<T, C> RunQueryDsl<C> for OverlapQuery<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     /// How SQLite would search. It has no statistics, so the plan is the same for any size.
-    fn plan<T>(query: &Touching<T>) -> Vec<String> {
+    fn plan<T>(query: &OverlapQuery<T>) -> Vec<String> {
         let dir = tempfile::TempDir::new().expect("a folder");
         let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
         Store::migrate(&url).expect("migrations");
@@ -341,31 +341,36 @@ mod tests {
             from: from_unix(0),
             until: None,
         };
-        let probes = Probes::of(&numbers);
+        let probes = RangeProbes::of(&numbers);
         let plans = [
             plan(
-                &Touching::<delegations::table>::new("delegations", probes.clone(), versions, 1)
-                    .of_the_account(),
+                &OverlapQuery::<delegations::table>::new(
+                    "delegations",
+                    probes.clone(),
+                    versions,
+                    1,
+                )
+                .of_the_account(),
             ),
-            plan(&Touching::<delegations::table>::new(
+            plan(&OverlapQuery::<delegations::table>::new(
                 "delegations",
                 probes.clone(),
                 versions,
                 1,
             )),
-            plan(&Touching::<allocations::table>::new(
+            plan(&OverlapQuery::<allocations::table>::new(
                 "allocations",
                 probes.clone(),
                 versions,
                 1,
             )),
-            plan(&Touching::<allocations::table>::new(
+            plan(&OverlapQuery::<allocations::table>::new(
                 "allocations",
                 probes.clone(),
                 Versions::All,
                 1,
             )),
-            plan(&Touching::<exclusions::table>::new(
+            plan(&OverlapQuery::<exclusions::table>::new(
                 "exclusions",
                 probes,
                 versions,
@@ -403,9 +408,9 @@ mod tests {
                 at: from_unix(at),
                 believed: from_unix(at),
             };
-            let query = Touching::<delegations::table>::new(
+            let query = OverlapQuery::<delegations::table>::new(
                 "delegations",
-                Probes::of(&numbers),
+                RangeProbes::of(&numbers),
                 versions,
                 1,
             )

@@ -82,7 +82,7 @@ macro_rules! versioned_table {
                 versions: Versions,
                 limit: usize,
             ) -> Result<Vec<$domain>, StoreError> {
-                let query = Touching::<$table::table>::new($name, Probes::of(numbers), versions, limit);
+                let query = OverlapQuery::<$table::table>::new($name, RangeProbes::of(numbers), versions, limit);
                 let found = self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
                 let mut items = found
                     .into_iter()

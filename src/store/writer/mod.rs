@@ -30,7 +30,7 @@ use crate::domain::Actor;
 use crate::domain::issuance::MintOrder;
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, Job};
-use queue::{Lanes, Pushed};
+use queue::{FairQueue, Pushed};
 
 pub use job::Verdict;
 
@@ -46,7 +46,7 @@ const LONG_ENOUGH: Duration = Duration::from_millis(100);
 /// The way to the thread that writes. Dropping it lets the thread finish what waits.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Arc<Lanes<Job>>,
+    queue: Arc<FairQueue<Job>>,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
 }
@@ -59,7 +59,7 @@ impl Writer {
         batch: usize,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
-        let queue = Arc::new(Lanes::new(queue));
+        let queue = Arc::new(FairQueue::new(queue));
         let mut worker = Worker {
             url,
             connection: Some(connection),
@@ -70,7 +70,7 @@ impl Writer {
             .name("writer".to_owned())
             .spawn(move || {
                 // Whatever ends the thread, nobody may go on to wait for it.
-                let _closes = Closes(&jobs);
+                let _closes = CloseOnDrop(&jobs);
                 worker.serve(&jobs, batch.max(1));
             })?;
         Ok(Self {
@@ -166,7 +166,7 @@ impl Writer {
         self.metrics.writer_queue_length.inc();
         let (sent, unsent) = match self.queue.push(lane, job) {
             Pushed::Taken => return Ok(()),
-            Pushed::Displaced(other) => {
+            Pushed::Evicted(other) => {
                 // It was not begun, so it can come again.
                 other.answer(Err(StoreError::Busy));
                 self.metrics.writer_displaced.inc();
@@ -191,9 +191,9 @@ impl Drop for Writer {
 }
 
 /// Closes the queue and lets go of what waits in it.
-struct Closes<'a>(&'a Lanes<Job>);
+struct CloseOnDrop<'a>(&'a FairQueue<Job>);
 
-impl Drop for Closes<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close();
         while self.0.take(usize::MAX).is_some() {}
@@ -217,7 +217,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn serve(&mut self, jobs: &Lanes<Job>, batch: usize) {
+    fn serve(&mut self, jobs: &FairQueue<Job>, batch: usize) {
         while let Some(taken) = jobs.take(batch) {
             let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));

@@ -9,15 +9,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A bounded queue with lanes. What was pushed and has to go again is handed back.
 #[derive(Debug)]
-pub(in crate::store) struct Lanes<T> {
-    state: Mutex<State<T>>,
+pub(in crate::store) struct FairQueue<T> {
+    state: Mutex<QueueState<T>>,
     filled: Condvar,
     /// How many may wait, in all lanes together.
     most: usize,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     /// None of them is empty.
     lanes: HashMap<String, VecDeque<T>>,
     /// The lanes, in the order of their turns.
@@ -31,17 +31,17 @@ struct State<T> {
 pub(in crate::store) enum Pushed<T> {
     Taken,
     /// It was taken, and this one of the longest lane had to go.
-    Displaced(T),
+    Evicted(T),
     /// There is no place for it.
     Full(T),
     /// Nothing is taken any more.
     Closed(T),
 }
 
-impl<T> Lanes<T> {
+impl<T> FairQueue<T> {
     pub(in crate::store) fn new(most: usize) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 lanes: HashMap::new(),
                 turns: VecDeque::new(),
                 waiting: 0,
@@ -66,7 +66,7 @@ impl<T> Lanes<T> {
         }
         state.add(lane, item);
         self.filled.notify_one();
-        displaced.map_or(Pushed::Taken, Pushed::Displaced)
+        displaced.map_or(Pushed::Taken, Pushed::Evicted)
     }
 
     /// Takes up to `most`, one of each lane in turn; waits until there is one. `None` when it is closed and empty.
@@ -111,12 +111,12 @@ impl<T> Lanes<T> {
         self.state().waiting
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, QueueState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn add(&mut self, lane: &str, item: T) {
         self.waiting += 1;
         if let Some(items) = self.lanes.get_mut(lane) {
@@ -153,14 +153,14 @@ impl<T> State<T> {
 mod tests {
     use super::*;
 
-    fn taken(lanes: &Lanes<u32>, most: usize) -> Vec<u32> {
+    fn taken(lanes: &FairQueue<u32>, most: usize) -> Vec<u32> {
         let taken = lanes.take(most).expect("something waits");
         taken.into_iter().map(|(_, item)| item).collect()
     }
 
     #[test]
     fn each_lane_has_its_turn() {
-        let lanes = Lanes::new(100);
+        let lanes = FairQueue::new(100);
         for n in 0..50 {
             assert_eq!(lanes.push("flood", n), Pushed::Taken);
         }
@@ -174,23 +174,23 @@ mod tests {
 
     #[test]
     fn who_floods_a_full_queue_makes_place_for_others() {
-        let lanes = Lanes::new(4);
+        let lanes = FairQueue::new(4);
         for n in 0..4 {
             assert_eq!(lanes.push("flood", n), Pushed::Taken);
         }
         assert_eq!(lanes.push("flood", 4), Pushed::Full(4));
-        assert_eq!(lanes.push("one", 100), Pushed::Displaced(3));
+        assert_eq!(lanes.push("one", 100), Pushed::Evicted(3));
         // Equal shares are left as they are.
-        assert_eq!(lanes.push("one", 101), Pushed::Displaced(2));
+        assert_eq!(lanes.push("one", 101), Pushed::Evicted(2));
         assert_eq!(lanes.push("one", 102), Pushed::Full(102));
         assert_eq!(lanes.push("flood", 5), Pushed::Full(5));
-        assert!(matches!(lanes.push("two", 200), Pushed::Displaced(1 | 101)));
+        assert!(matches!(lanes.push("two", 200), Pushed::Evicted(1 | 101)));
         assert_eq!(lanes.waiting(), 4);
     }
 
     #[test]
     fn what_is_put_back_comes_first() {
-        let lanes = Lanes::new(10);
+        let lanes = FairQueue::new(10);
         for n in 0..3 {
             assert_eq!(lanes.push("a", n), Pushed::Taken);
             assert_eq!(lanes.push("b", 10 + n), Pushed::Taken);

@@ -2,7 +2,7 @@
 
 use crate::domain::Spc;
 use crate::tables::Layout;
-use crate::tables::draft::{Draft, NewAllocation, Row, Says};
+use crate::tables::draft::{AllocationRow, ParsedTable, Row, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 pub struct Allocations {
     /// Of lines that name none.
     spc: Option<Spc>,
-    rows: Vec<Row<NewAllocation>>,
+    rows: Vec<Row<AllocationRow>>,
 }
 
 impl Allocations {
@@ -56,12 +56,12 @@ impl Layout for Allocations {
             .parse()
             .map_err(|error| format!("basis `{}`: {error}", shown(basis)))?;
         self.rows
-            .push(rows::row(line, NewAllocation { spc, basis })?);
+            .push(rows::row(line, AllocationRow { spc, basis })?);
         crate::tables::must_be_few(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        draft.says = Says::Allocations(self.rows);
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
+        draft.says = TableContent::Allocations(self.rows);
         Ok(())
     }
 }

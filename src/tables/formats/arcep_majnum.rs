@@ -13,7 +13,7 @@ use crate::domain::{NumberRange, Spc, Tn};
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
 use crate::tables::draft::Noted;
-use crate::tables::draft::{Draft, Holding, Holdings, Says, Scope};
+use crate::tables::draft::{Coverage, Holding, Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, european_day, shown};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -136,7 +136,7 @@ impl Layout for ArcepMajnum {
         crate::tables::must_be_few(self.blocks.len())
     }
 
-    fn finish(mut self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+    fn finish(mut self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         draft
             .told
@@ -168,10 +168,10 @@ impl Layout for ArcepMajnum {
         let scope = self.codes.iter().flat_map(|code| all_of(code)).collect();
         let table = Holdings {
             held: joined(&self.blocks),
-            scope: Scope::new(scope),
+            scope: Coverage::new(scope),
             dated: true,
         };
-        draft.says = Says::Holdings {
+        draft.says = TableContent::Holdings {
             spc: self.spc,
             table,
         };

@@ -2,7 +2,7 @@
 //! `lend_on` and `reference`.
 
 use crate::tables::Layout;
-use crate::tables::draft::{Draft, NewDelegation, Row, Says};
+use crate::tables::draft::{DelegationRow, ParsedTable, Row, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{shown, yes_or_no};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Default)]
 pub struct Delegations {
-    rows: Vec<Row<NewDelegation>>,
+    rows: Vec<Row<DelegationRow>>,
 }
 
 impl Layout for Delegations {
@@ -37,7 +37,7 @@ impl Layout for Delegations {
 
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         let account = rows::field(line, OWN)?;
-        let new = NewDelegation {
+        let new = DelegationRow {
             account: account
                 .parse()
                 .map_err(|error| format!("account `{}`: {error}", shown(account)))?,
@@ -49,8 +49,8 @@ impl Layout for Delegations {
         crate::tables::must_be_few(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        draft.says = Says::Delegations(self.rows);
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
+        draft.says = TableContent::Delegations(self.rows);
         Ok(())
     }
 }

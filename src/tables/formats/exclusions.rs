@@ -1,7 +1,7 @@
 //! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
 
 use crate::tables::Layout;
-use crate::tables::draft::{Draft, NewExclusion, Row, Says};
+use crate::tables::draft::{ExclusionRow, ParsedTable, Row, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -19,7 +19,7 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Default)]
 pub struct Exclusions {
-    rows: Vec<Row<NewExclusion>>,
+    rows: Vec<Row<ExclusionRow>>,
 }
 
 impl Layout for Exclusions {
@@ -36,12 +36,12 @@ impl Layout for Exclusions {
         let reason = reason
             .parse()
             .map_err(|error| format!("reason `{}`: {error}", shown(reason)))?;
-        self.rows.push(rows::row(line, NewExclusion { reason })?);
+        self.rows.push(rows::row(line, ExclusionRow { reason })?);
         crate::tables::must_be_few(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
-        draft.says = Says::Exclusions(self.rows);
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
+        draft.says = TableContent::Exclusions(self.rows);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Tn};
-use crate::tables::draft::{Holding, Scope};
+use crate::tables::draft::{Coverage, Holding};
 use crate::tables::error::RefusedLines;
 use crate::tables::fields::{Holder, shown};
 
@@ -131,7 +131,7 @@ impl Blocks {
     }
 
     /// The NPAs that the table has a line of.
-    pub fn npas(&self) -> Scope {
+    pub fn npas(&self) -> Coverage {
         let mut npas = vec![false; 1_000];
         for code in marked(&self.codes, LISTED) {
             npas[code / 1_000] = true;
@@ -141,19 +141,19 @@ impl Blocks {
         }
         let npas = npas.iter().enumerate().filter(|(_, listed)| **listed);
         let ranges = npas.filter_map(|(npa, _)| range(&format!("1{npa:03}0000000"), 10_000_000));
-        Scope::new(ranges.collect())
+        Coverage::new(ranges.collect())
     }
 
     /// The codes that are listed as pooled.
-    pub fn pooled_codes(&self) -> Scope {
-        Scope::new(marked(&self.codes, POOLED).filter_map(code_range).collect())
+    pub fn pooled_codes(&self) -> Coverage {
+        Coverage::new(marked(&self.codes, POOLED).filter_map(code_range).collect())
     }
 
     /// The codes that the table has a line of, for them or for a block in them.
-    pub fn listed_codes(&self) -> Scope {
+    pub fn listed_codes(&self) -> Coverage {
         let mut codes: Vec<usize> = marked(&self.thousands, LISTED).map(|b| b / 10).collect();
         codes.extend(marked(&self.codes, LISTED));
-        Scope::new(codes.into_iter().filter_map(code_range).collect())
+        Coverage::new(codes.into_iter().filter_map(code_range).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
-use crate::tables::draft::{Draft, Holdings, Says};
+use crate::tables::draft::{Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Ocns, shown};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -62,7 +62,7 @@ impl Layout for NanpBlocks {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
@@ -76,7 +76,7 @@ impl Layout for NanpBlocks {
             scope,
             dated: false,
         };
-        draft.says = Says::Holdings {
+        draft.says = TableContent::Holdings {
             spc: self.spc,
             table,
         };

@@ -11,7 +11,7 @@ use crate::domain::numbers::range_set::gaps;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
 use crate::tables::draft::Noted;
-use crate::tables::draft::{Draft, Holdings, Says, Scope};
+use crate::tables::draft::{Coverage, Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -109,7 +109,7 @@ impl Layout for NanpaCodes {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+    fn finish(mut self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
@@ -131,10 +131,10 @@ impl Layout for NanpaCodes {
         let scope = spoken_for.flat_map(|npas| gaps(*npas, pooled.ranges().iter().copied()));
         let table = Holdings {
             held,
-            scope: Scope::new(scope.collect()),
+            scope: Coverage::new(scope.collect()),
             dated: true,
         };
-        draft.says = Says::Holdings {
+        draft.says = TableContent::Holdings {
             spc: self.spc,
             table,
         };

@@ -10,7 +10,7 @@ use crate::domain::clock::Time;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
 use crate::tables::draft::Noted;
-use crate::tables::draft::{Draft, Holdings, Says};
+use crate::tables::draft::{Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown, yes_or_no};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -101,7 +101,7 @@ impl Layout for NanpaThousands {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, draft: &mut Draft) -> Result<(), TableError> {
+    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
         self.blocks
             .refuse_what_is_claimed_twice(&mut draft.told.refused);
@@ -118,7 +118,7 @@ impl Layout for NanpaThousands {
             scope: self.blocks.listed_codes(),
             dated: true,
         };
-        draft.says = Says::Holdings {
+        draft.says = TableContent::Holdings {
             spc: self.spc,
             table,
         };

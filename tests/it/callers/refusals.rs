@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use tn_authority::callers::{NewApiKey, Offered};
+use tn_authority::callers::{Credentials, NewApiKey};
 use tn_authority::domain::{Caller, Role};
 use uuid::Uuid;
 
@@ -95,15 +95,18 @@ fn a_key_works_from_its_networks_alone(api: Api) {
     let proves = |key: &str, from: Option<&str>| {
         let from = from.map(|ip| ip.parse::<IpAddr>().expect("an address"));
         let authorization = Some(format!("bearer {key}"));
-        let offered = Offered {
+        let offered = Credentials {
             authorization,
             from,
             certificate: None,
         };
         let callers = &api.service.callers;
-        let proven = callers.prove(&offered, Uuid::nil()).is_ok();
+        let proven = callers.authenticate(&offered, Uuid::nil()).is_ok();
         // What was read not long ago says the same.
-        assert_eq!(callers.recall(&offered, Uuid::nil()).is_some(), proven);
+        assert_eq!(
+            callers.authenticate_cached(&offered, Uuid::nil()).is_some(),
+            proven
+        );
         proven
     };
     for (from, works) in [

@@ -11,16 +11,16 @@ use std::io::Write as _;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
 use serde_json::json;
-use tn_authority::authority::import::{Consent, ImportError};
+use tn_authority::authority::import::{ImportError, ImportOptions};
 use tn_authority::authority::{
-    IssueError, NewAccount, NewAllocation, NewDelegation, NewDisconnect, NewExclusion, Refused,
+    ChangeError, IssueError, NewAccount, NewAllocation, NewDelegation, NewDisconnect, NewExclusion,
     StoreError,
 };
-use tn_authority::callers::{ApiKeyError, NewApiKey, Offered};
+use tn_authority::callers::{ApiKeyError, Credentials, NewApiKey};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::{Basis, Reason};
 use tn_authority::domain::{Caller, Denial, Dialect, Proof, Role};
-use tn_authority::tables::{Format, Wanted};
+use tn_authority::tables::{Format, TableRequest};
 use uuid::Uuid;
 
 use crate::service::Api;
@@ -46,12 +46,15 @@ fn proven(api: &Api, role: Role, accounts: &[&str]) -> Caller {
 }
 
 fn by_key(api: &Api, key: &str) -> Caller {
-    let offered = Offered {
+    let offered = Credentials {
         authorization: Some(format!("Bearer {key}")),
         from: None,
         certificate: None,
     };
-    let proven = api.service.callers.prove(&offered, Uuid::from_u128(7));
+    let proven = api
+        .service
+        .callers
+        .authenticate(&offered, Uuid::from_u128(7));
     let caller = proven.expect("a caller");
     assert!(matches!(caller.proof, Proof::ApiKey { secret: 1 }));
     caller
@@ -70,10 +73,10 @@ trait Tells {
     fn told(self) -> Told;
 }
 
-impl<T> Tells for Result<T, Refused> {
+impl<T> Tells for Result<T, ChangeError> {
     fn told(self) -> Told {
         match self {
-            Err(Refused::Store(StoreError::ProofEnded)) => Told::Ended,
+            Err(ChangeError::Store(StoreError::ProofEnded)) => Told::Ended,
             Err(other) => Told::Other(other.to_string()),
             Ok(_) => Told::Done,
         }
@@ -251,12 +254,12 @@ fn submit(api: &Api, by: &Caller, table: &str) -> Result<Uuid, ImportError> {
     file.write_all(table.as_bytes()).expect("written");
     std::io::Seek::rewind(&mut file).expect("at its start");
     let jobs = &api.service.jobs;
-    let wanted = Wanted {
+    let wanted = TableRequest {
         format: Format::Exclusions,
         ocns: std::collections::BTreeSet::new(),
         spc: None,
     };
-    let consent = Consent {
+    let consent = ImportOptions {
         dry_run: false,
         confirm: false,
         max_ended_ppm: 100_000,
@@ -428,7 +431,7 @@ fn neighbours_in_a_batch_are_told_apart(api: Api) {
 fn an_import_is_refused_when_its_key_has_ended(api: Api) {
     let by = proven(&api, Role::Provisioner, &[]);
     let (keys, now) = (api.service.callers.api_keys(), api.world.now());
-    let wanted = Wanted {
+    let wanted = TableRequest {
         format: Format::Exclusions,
         ocns: std::collections::BTreeSet::new(),
         spc: None,
@@ -436,7 +439,7 @@ fn an_import_is_refused_when_its_key_has_ended(api: Api) {
     let table = "start,reason\n+12125551970,aging\n";
     let read = tn_authority::tables::read;
     let draft = read(table.as_bytes(), &wanted, now, &mut |_| true).expect("a table");
-    let consent = Consent {
+    let consent = ImportOptions {
         dry_run: false,
         confirm: false,
         max_ended_ppm: 100_000,

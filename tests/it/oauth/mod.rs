@@ -19,7 +19,7 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 use tn_authority::callers::{
-    AccountsFrom, Claim, Endpoint, Issuer, IssuerSettings, KeySettings, Origin, RoleFrom, Trust,
+    AccountsFrom, ClaimPath, Endpoint, Issuer, IssuerSettings, KeySettings, Origin, RoleFrom, Trust,
 };
 use tn_authority::domain::Role;
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
@@ -149,8 +149,8 @@ pub fn settings() -> IssuerSettings {
         leeway: 30,
         max_lifetime: 86_400,
         max_token_bytes: 8_192,
-        role: RoleFrom::Claim(Claim("roles".to_owned()), roles.into()),
-        accounts: AccountsFrom::Claim(Claim("tn_accounts".to_owned())),
+        role: RoleFrom::ClaimPath(ClaimPath("roles".to_owned()), roles.into()),
+        accounts: AccountsFrom::ClaimPath(ClaimPath("tn_accounts".to_owned())),
     }
 }
 

@@ -6,7 +6,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 use serde_json::{Value, json};
-use tn_authority::callers::{AccountsFrom, Claim, RoleFrom};
+use tn_authority::callers::{AccountsFrom, ClaimPath, RoleFrom};
 use tn_authority::domain::Role;
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
@@ -338,8 +338,8 @@ fn claims_are_mapped_as_configured(world: World) {
     let key = Key::new("k1", Algorithm::EdDsa);
     let mut settings = settings();
     let roles = [("tn:mint".to_owned(), Role::Account)];
-    settings.role = RoleFrom::Claim(Claim("scope".to_owned()), roles.into());
-    settings.accounts = AccountsFrom::Claim(Claim("/resource/tn~1accounts".to_owned()));
+    settings.role = RoleFrom::ClaimPath(ClaimPath("scope".to_owned()), roles.into());
+    settings.accounts = AccountsFrom::ClaimPath(ClaimPath("/resource/tn~1accounts".to_owned()));
     settings.token_type = String::from("JWT");
     settings.algorithms = vec![Algorithm::EdDsa];
     let api = Api::trusting(world, |world| from_file(world, settings, &key_set(&[&key])));

@@ -1,6 +1,6 @@
 //! Bounds: what is cut up too much in numbers or in time is refused, and hides and holds up nobody.
 
-use tn_authority::authority::{Question, Refused};
+use tn_authority::authority::{ChangeError, ExplainRequest};
 use tn_authority::domain::Role;
 
 use super::resellers::loan;
@@ -27,7 +27,7 @@ fn many_loans_in_turn_hide_nobody(world: World) {
             break;
         }
     }
-    assert_eq!(refused, Some((1_000, Refused::TooFragmented)));
+    assert_eq!(refused, Some((1_000, ChangeError::TooFragmented)));
     let known = world.looks_up("+12125551002", Some(world.in_seconds(1_000_500)));
     assert_eq!(
         (known.accounts, known.more),
@@ -69,7 +69,7 @@ fn a_list_that_is_too_much_to_weigh_is_refused_at_once(world: World) {
 fn an_explanation_says_what_is_known_where_a_policy_says_no(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     world.lends("acme", "+12125551001");
-    let question = Question {
+    let question = ExplainRequest {
         account: account("acme"),
         numbers: vec![numbers("+12125551001")],
         ca: false,

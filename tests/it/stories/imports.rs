@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tn_authority::authority::import::{Consent, ImportError, Imported};
-use tn_authority::authority::{NewAllocation, Refused};
+use tn_authority::authority::import::{ImportError, ImportOptions, Imported};
+use tn_authority::authority::{ChangeError, NewAllocation};
 use tn_authority::domain::inventory::{Allocation, Basis, Reason};
 use tn_authority::domain::{NumberRange, Role};
 use tn_authority::store::Page;
-use tn_authority::tables::{self, Format, Wanted};
+use tn_authority::tables::{self, Format, TableRequest};
 
 use crate::support::{Setup, World, at_once, code, number, numbers, outside, wait};
 
@@ -29,18 +29,18 @@ both! {
 }
 
 /// Anything may end.
-pub const CONFIRMED: Consent = Consent {
+pub const CONFIRMED: ImportOptions = ImportOptions {
     dry_run: false,
     confirm: true,
     max_ended_ppm: 0,
 };
 /// A tenth may end.
-pub const UNCONFIRMED: Consent = Consent {
+pub const UNCONFIRMED: ImportOptions = ImportOptions {
     dry_run: false,
     confirm: false,
     max_ended_ppm: 100_000,
 };
-pub const DRY_RUN: Consent = Consent {
+pub const DRY_RUN: ImportOptions = ImportOptions {
     dry_run: true,
     confirm: false,
     max_ended_ppm: 100_000,
@@ -51,10 +51,10 @@ pub fn import(
     world: &World,
     format: Format,
     table: &str,
-    consent: Consent,
+    consent: ImportOptions,
 ) -> Result<Imported, ImportError> {
     let everybody = format.lists_everybody();
-    let wanted = Wanted {
+    let wanted = TableRequest {
         format,
         ocns: everybody
             .then(|| "073H".to_owned())
@@ -82,7 +82,11 @@ fn blocks(lines: &[&str]) -> String {
     )
 }
 
-pub fn of_blocks(world: &World, lines: &[&str], consent: Consent) -> Result<Imported, ImportError> {
+pub fn of_blocks(
+    world: &World,
+    lines: &[&str],
+    consent: ImportOptions,
+) -> Result<Imported, ImportError> {
     import(world, Format::NanpBlocks, &blocks(lines), consent)
 }
 
@@ -336,7 +340,7 @@ fn an_overlap_leaves_nothing_of_the_import(kind: crate::support::Kind) {
         })
         .expect("an allocation");
     let refused = of_blocks(&world, &["646-555-A 073H", "212-555-A 073H"], CONFIRMED);
-    let overlap = Refused::Overlap {
+    let overlap = ChangeError::Overlap {
         numbers: known.numbers,
         kind: "allocation",
         id: known.row.id,
@@ -390,7 +394,7 @@ fn two_imports_at_once_are_serial(world: World) {
 
 fn only_provisioners_import(world: World) {
     let table = blocks(&["212-555-1 073H"]);
-    let wanted = Wanted {
+    let wanted = TableRequest {
         format: Format::NanpBlocks,
         ocns: BTreeSet::from(["073H".to_owned()]),
         spc: Some("1234".parse().expect("a code")),
@@ -404,7 +408,7 @@ fn only_provisioners_import(world: World) {
         (Role::Provisioner, &[], "1234", None),
     ] {
         let spc = Some(spc.parse().expect("a code"));
-        let wanted = Wanted {
+        let wanted = TableRequest {
             spc,
             ..wanted.clone()
         };

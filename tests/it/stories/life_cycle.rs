@@ -1,7 +1,7 @@
 //! The life of a number: ported in and out, disconnected and aging, contaminated, returned.
 
 use tn_authority::authority::{
-    Affected, Disconnected, NewAllocation, NewDisconnect, NewExclusion, Refused,
+    ChangeError, Disconnected, NewAllocation, NewDisconnect, NewExclusion, Withdrawing,
 };
 use tn_authority::domain::inventory::{Basis, Reason};
 use tn_authority::domain::{Role, Time};
@@ -28,7 +28,7 @@ fn disconnects(
     text: &str,
     class: &str,
     at: Option<Time>,
-) -> Result<Affected<Disconnected>, Refused> {
+) -> Result<Withdrawing<Disconnected>, ChangeError> {
     let new = NewDisconnect {
         numbers: numbers(text),
         class: class.to_owned(),
@@ -71,7 +71,7 @@ fn a_port_with_a_due_date_ends_the_tokens_at_that_second(world: World) {
 fn ported_in(
     world: &World,
     text: &str,
-) -> Result<tn_authority::domain::inventory::Allocation, Refused> {
+) -> Result<tn_authority::domain::inventory::Allocation, ChangeError> {
     world.allocates(NewAllocation {
         spc: "1234".parse().expect("a code"),
         numbers: numbers(text),
@@ -86,7 +86,10 @@ fn a_ported_in_number_belongs_to_a_block_of_somebody_else(world: World) {
     world.lends("acme", "+13125550123");
     assert!(world.mints("acme", &["one:13125550123"]).is_ok());
     let beside = world.delegates(world.loan("acme", "+13125550124"));
-    assert_eq!(beside, Err(Refused::NotHeld(vec![numbers("+13125550124")])));
+    assert_eq!(
+        beside,
+        Err(ChangeError::NotHeld(vec![numbers("+13125550124")]))
+    );
     assert_eq!(
         ported_in(&world, "+13125550123").map_err(|e| e.code()),
         Err("overlap")
@@ -246,7 +249,7 @@ fn what_cannot_be_disconnected(world: World) {
     let account = world.caller(Role::Account, &["acme"]);
     assert_eq!(
         wait(world.authority.disconnect(&account, new)).map(drop),
-        Err(Refused::Forbidden)
+        Err(ChangeError::Forbidden)
     );
 }
 
@@ -271,7 +274,10 @@ fn german_numbers_of_several_lengths_do_not_leak(world: World) {
     world.carrier_holds("+4930123");
     world.lends("alt", "+4930123");
     let longer = world.delegates(world.loan("alt", "+49301234"));
-    assert_eq!(longer, Err(Refused::NotHeld(vec![numbers("+49301234")])));
+    assert_eq!(
+        longer,
+        Err(ChangeError::NotHeld(vec![numbers("+49301234")]))
+    );
     assert_eq!(
         outside(&world.mints("alt", &["one:49301234"])),
         [("+49301234".into(), "not-delegated".into())]

@@ -1,6 +1,6 @@
 //! Holding, lending, minting, and what is recorded of it.
 
-use tn_authority::authority::{NewAllocation, Refused};
+use tn_authority::authority::{ChangeError, NewAllocation};
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::{NumberRange, Role};
 
@@ -160,7 +160,7 @@ fn numbers_of_another_length_are_other_numbers(world: World) {
     }
     assert!(matches!(
         world.delegates(world.loan("acme", "+49301234")),
-        Err(Refused::NotHeld(_))
+        Err(ChangeError::NotHeld(_))
     ));
     world.lends("umbrella", "+49301245");
     assert_eq!(
@@ -190,7 +190,7 @@ fn allocations_do_not_overlap_now_or_later(world: World) {
         "+12125550999+2",
     ] {
         let refused = world.allocates(held(&world, text)).expect_err(text);
-        let named = Refused::Overlap {
+        let named = ChangeError::Overlap {
             numbers: block.numbers,
             kind: "allocation",
             id: block.row.id,
@@ -207,7 +207,7 @@ fn allocations_do_not_overlap_now_or_later(world: World) {
         ..held(&world, "1.646.555.1XXX")
     };
     let later = world.allocates(later).expect("an allocation to come");
-    let overlap = Refused::Overlap {
+    let overlap = ChangeError::Overlap {
         numbers: later.numbers,
         kind: "allocation",
         id: later.row.id,
@@ -238,7 +238,7 @@ fn allocations_do_not_overlap_now_or_later(world: World) {
 fn delegations_do_not_overlap_now_or_later(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     let loan = world.lends("acme", "1.212.555.10XX");
-    let overlap = Refused::Overlap {
+    let overlap = ChangeError::Overlap {
         numbers: loan.numbers,
         kind: "delegation",
         id: loan.row.id,
@@ -270,7 +270,7 @@ fn nothing_is_lent_that_is_not_held(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     let not_held = |text: &str| world.delegates(world.loan("acme", text)).expect_err(text);
     let missing = |texts: &[&str]| {
-        Refused::NotHeld(
+        ChangeError::NotHeld(
             texts
                 .iter()
                 .map(|text| numbers(text))
@@ -288,7 +288,7 @@ fn nothing_is_lent_that_is_not_held(world: World) {
     to_nobody.account = account("nobody");
     assert_eq!(
         world.delegates(to_nobody),
-        Err(Refused::UnknownAccount(account("nobody")))
+        Err(ChangeError::UnknownAccount(account("nobody")))
     );
     let foreign = NewAllocation {
         spc: "9999".parse().expect("a code"),
@@ -308,14 +308,14 @@ fn who_may_not_provision_changes_nothing(world: World) {
                 .authority
                 .allocate(&caller, held(&world, "1.212.555.1XXX")),
         );
-        assert_eq!(refused, Err(Refused::Forbidden));
+        assert_eq!(refused, Err(ChangeError::Forbidden));
     }
     for role in [Role::Account, Role::Portal] {
         let number = "+12125551001".parse().expect("a number");
         let refused = world
             .authority
             .look_up(&world.caller(role, &["acme"]), number, None);
-        assert_eq!(refused.expect_err("no reader"), Refused::Forbidden);
+        assert_eq!(refused.expect_err("no reader"), ChangeError::Forbidden);
     }
     world.carrier_holds("1.212.555.1XXX");
     world.lends("acme", "+12125551001");

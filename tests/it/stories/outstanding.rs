@@ -1,6 +1,6 @@
 //! What can still be redeemed when authority goes, and grants that are taken back.
 
-use tn_authority::authority::{Issued, Refused};
+use tn_authority::authority::{ChangeError, Issued};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::tokens::grant::{GrantState, Jti};
 use tn_authority::store::{GrantFilter, Page};
@@ -152,7 +152,7 @@ fn a_grant_is_withdrawn_once(world: World) {
         Jti::from_text("unknown"),
         String::new(),
     ));
-    assert_eq!(unknown, Err(Refused::NotFound("grant")));
+    assert_eq!(unknown, Err(ChangeError::NotFound("grant")));
 }
 
 fn the_ledger_is_searched_by_account_number_and_state(world: World) {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tn_authority::authority::{IssueError, Issued, Policy, Question};
+use tn_authority::authority::{ExplainRequest, IssueError, Issued, Policy};
 use tn_authority::domain::{Caller, Role};
 
 use crate::support::{Kind, Setup, World, account, code, numbers, request, wait};
@@ -197,7 +197,7 @@ fn the_policies_that_decide_are_kept(kind: Kind) {
         ("not-authorized", &json!(grant.policies.ids()))
     );
 
-    let question = Question {
+    let question = ExplainRequest {
         account: account("acme"),
         numbers: vec![numbers("+12125551001")],
         ca: false,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tn_authority::authority::{Asked, Policy, PolicyError, Token};
+use tn_authority::authority::{MintContext, Policy, PolicyError, TokenContext};
 use tn_authority::domain::Caller;
 
 use super::policies::{OWN, folder};
@@ -182,10 +182,10 @@ fn policies_without_end_are_refused() {
         // What Cedar says of it, it says without falling over.
         if let Ok(policy) = Policy::from_dir(folder(&[("deep.cedar", &text)]).path()) {
             let acme = account("acme");
-            let asked = Asked {
+            let asked = MintContext {
                 account: &acme,
                 is_carrier: false,
-                token: Token::of(
+                token: TokenContext::of(
                     &request(&["one:12125551001"], false, None),
                     3600,
                     clock_starts(),

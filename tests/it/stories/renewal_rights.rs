@@ -1,6 +1,6 @@
 //! Rights to renew: whose they are, what they may be for, and where they are named.
 
-use tn_authority::authority::{NewRenewal, Refused};
+use tn_authority::authority::{ChangeError, NewRenewal};
 use tn_authority::domain::clock::Time;
 use tn_authority::domain::{Caller, Role};
 use tn_authority::store::Page;
@@ -37,7 +37,7 @@ fn somebody_elses_right_is_none(world: World) {
             assert_eq!(event.caller, caller.id);
         }
     }
-    let not_found = Err(Refused::NotFound("renewal"));
+    let not_found = Err(ChangeError::NotFound("renewal"));
     assert_eq!(world.authority.renewal(&other, right.id), not_found);
     let revoked = wait(world.authority.revoke_renewal(&other, right.id));
     assert_eq!(revoked, not_found);

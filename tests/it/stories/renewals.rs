@@ -1,7 +1,7 @@
 //! Standing rights to renew: short tokens until the delegation ends, and not a second longer.
 
 use chrono::TimeDelta;
-use tn_authority::authority::{IssueError, Issued, NewAccount, NewRenewal, Refused};
+use tn_authority::authority::{ChangeError, IssueError, Issued, NewAccount, NewRenewal};
 use tn_authority::domain::inventory::{Delegation, Reason};
 use tn_authority::domain::tokens::renewal::Renewal;
 use tn_authority::domain::{
@@ -48,7 +48,7 @@ pub fn wanted(loan: &Delegation) -> NewRenewal {
     }
 }
 
-pub fn gives(world: &World, new: NewRenewal) -> Result<Renewal, Refused> {
+pub fn gives(world: &World, new: NewRenewal) -> Result<Renewal, ChangeError> {
     wait(world.authority.allow_renewal(&world.provisioner(), new))
 }
 
@@ -319,9 +319,9 @@ fn whoever_renews_alone_does_nothing_else(world: World) {
         []
     );
     let shown = world.authority.renewal(&agent, own.id);
-    assert_eq!(shown, Err(Refused::NotFound("renewal")));
+    assert_eq!(shown, Err(ChangeError::NotFound("renewal")));
     let revoked = wait(world.authority.revoke_renewal(&agent, own.id));
-    assert_eq!(revoked, Err(Refused::Forbidden));
+    assert_eq!(revoked, Err(ChangeError::Forbidden));
     let feed = world.authority.withdrawals(&agent, 0, 10).expect("a feed");
     assert_eq!(feed.items, []);
     world.ends(&loan, None);

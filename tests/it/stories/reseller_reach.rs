@@ -1,6 +1,6 @@
 //! What a reseller sees and may change, and what it may not.
 
-use tn_authority::authority::{Question, Refused};
+use tn_authority::authority::{ChangeError, ExplainRequest};
 use tn_authority::domain::Caller;
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::inventory::Reason;
@@ -31,7 +31,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
     let seen: Vec<String> = seen.iter().map(|account| account.id.to_string()).collect();
     assert_eq!(seen, ["agency", "cpaas", "shop"]);
     for id in ["wholesale", "rival", "nobody"] {
-        let unknown = Err(Refused::UnknownAccount(account(id)));
+        let unknown = Err(ChangeError::UnknownAccount(account(id)));
         assert_eq!(
             authority.account(&cpaas, &account(id)),
             unknown.clone(),
@@ -51,7 +51,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
             wait(authority.resume(&cpaas, account(id))).map(drop),
             unknown.map(drop)
         );
-        let question = Question {
+        let question = ExplainRequest {
             account: account(id),
             numbers: vec![numbers("+12125551001")],
             ca: false,
@@ -63,14 +63,14 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
         );
     }
     let hidden = authority.delegation(&cpaas, chain[0].row.id);
-    assert_eq!(hidden, Err(Refused::NotFound("delegation")));
+    assert_eq!(hidden, Err(ChangeError::NotFound("delegation")));
     assert!(authority.delegation(&cpaas, chain[1].row.id).is_ok());
     assert_eq!(
         authority.grant(&cpaas, &rivals.jti),
-        Err(Refused::NotFound("grant"))
+        Err(ChangeError::NotFound("grant"))
     );
     let refused = wait(authority.withdraw(&cpaas, rivals.jti, "mine".into()));
-    assert_eq!(refused, Err(Refused::NotFound("grant")));
+    assert_eq!(refused, Err(ChangeError::NotFound("grant")));
     let issued = world.mints("shop", &["one:12125551001"]).expect("a token");
     let ledger = authority
         .grants(&cpaas, tn_authority::store::GrantFilter::default(), &page)
@@ -104,7 +104,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
     // What is the carrier's is closed, whatever the role says.
     assert_eq!(
         authority.allocations(&cpaas, &page).map(drop),
-        Err(Refused::Forbidden)
+        Err(ChangeError::Forbidden)
     );
     let exclusion = tn_authority::authority::NewExclusion {
         numbers: numbers("+12125551001"),
@@ -114,7 +114,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
     };
     assert_eq!(
         wait(authority.exclude(&cpaas, exclusion)).map(drop),
-        Err(Refused::Forbidden)
+        Err(ChangeError::Forbidden)
     );
 }
 
@@ -142,7 +142,7 @@ fn a_reseller_finds_the_loan_that_it_cuts_from(world: World) {
     );
     assert_eq!(
         too_much,
-        Err(Refused::NotTheLenders(vec![numbers("1.212.555.XXXX")]))
+        Err(ChangeError::NotTheLenders(vec![numbers("1.212.555.XXXX")]))
     );
     // A customer of a customer gets its numbers from its own reseller, who has lent none yet.
     let skipping = wait(
@@ -168,13 +168,16 @@ fn a_reseller_finds_the_loan_that_it_cuts_from(world: World) {
         put("new", Some("wholesale")),
         Ok(vec![account("wholesale")])
     );
-    assert_eq!(put("free", None), Err(Refused::NoParent));
+    assert_eq!(put("free", None), Err(ChangeError::NoParent));
     world.knows("rival");
     assert_eq!(
         put("spy", Some("rival")),
-        Err(Refused::UnknownAccount(account("rival")))
+        Err(ChangeError::UnknownAccount(account("rival")))
     );
-    assert_eq!(put("rival", Some("wholesale")), Err(Refused::ParentChange));
+    assert_eq!(
+        put("rival", Some("wholesale")),
+        Err(ChangeError::ParentChange)
+    );
 }
 
 fn a_reseller_cannot_change_what_it_was_lent(world: World) {
@@ -182,18 +185,18 @@ fn a_reseller_cannot_change_what_it_was_lent(world: World) {
     let cpaas = reseller(&world, "cpaas");
     let authority = &world.authority;
     let own = wait(authority.end_delegation(&cpaas, chain[1].row.id, None));
-    assert_eq!(own.map(drop), Err(Refused::OwnAccount));
+    assert_eq!(own.map(drop), Err(ChangeError::OwnAccount));
     assert_eq!(
         wait(authority.suspend(&cpaas, account("cpaas"))).map(drop),
-        Err(Refused::OwnAccount)
+        Err(ChangeError::OwnAccount)
     );
     let more = wait(authority.delegate(&cpaas, loan("cpaas", "+12125551900", None)));
-    assert_eq!(more, Err(Refused::OwnAccount));
+    assert_eq!(more, Err(ChangeError::OwnAccount));
     let foreign = wait(authority.end_delegation(&cpaas, chain[0].row.id, None));
-    assert_eq!(foreign.map(drop), Err(Refused::NotFound("delegation")));
+    assert_eq!(foreign.map(drop), Err(ChangeError::NotFound("delegation")));
     let from_above =
         wait(authority.delegate(&cpaas, loan("agency", "+12125551900", Some(&chain[0]))));
-    assert_eq!(from_above, Err(Refused::NotFound("delegation")));
+    assert_eq!(from_above, Err(ChangeError::NotFound("delegation")));
     assert!(wait(authority.end_delegation(&cpaas, chain[2].row.id, None)).is_ok());
 }
 
@@ -213,11 +216,11 @@ fn accounts_do_not_stand_deeper_than_they_may(world: World) {
         assert_eq!(put(id.clone(), above), Ok(()));
         above = Some(id);
     }
-    assert_eq!(put("one-more".to_owned(), above), Err(Refused::TooDeep));
+    assert_eq!(put("one-more".to_owned(), above), Err(ChangeError::TooDeep));
     // A circle cannot be made: parents never change.
     assert_eq!(
         put("a0".to_owned(), Some("a3".to_owned())),
-        Err(Refused::ParentChange)
+        Err(ChangeError::ParentChange)
     );
 }
 
@@ -245,7 +248,7 @@ fn a_reseller_does_not_lift_what_was_suspended_above_it(world: World) {
     wait(authority.suspend(&cpaas, account("shop"))).expect("suspended");
     world.suspends("shop");
     wait(authority.suspend(&cpaas, account("shop"))).expect("suspended already");
-    assert_eq!(resume(&cpaas, "shop"), Err(Refused::SuspendedAbove));
+    assert_eq!(resume(&cpaas, "shop"), Err(ChangeError::SuspendedAbove));
     assert_eq!(
         code(&world.mints("shop", &["one:12125551001"])),
         "forbidden"
@@ -254,7 +257,7 @@ fn a_reseller_does_not_lift_what_was_suspended_above_it(world: World) {
     world.resumes("shop");
     let wholesale = reseller(&world, "wholesale");
     wait(authority.suspend(&wholesale, account("shop"))).expect("suspended");
-    assert_eq!(resume(&cpaas, "shop"), Err(Refused::SuspendedAbove));
+    assert_eq!(resume(&cpaas, "shop"), Err(ChangeError::SuspendedAbove));
     assert_eq!(resume(&wholesale, "shop"), Ok(None));
 }
 
@@ -266,12 +269,12 @@ fn a_suspended_reseller_changes_nothing(world: World) {
     let new = loan("agency", "+12125551050", None);
     assert_eq!(
         wait(authority.delegate(&cpaas, new)),
-        Err(Refused::Forbidden)
+        Err(ChangeError::Forbidden)
     );
     let made = authority.put_account(&cpaas, account("new"), None, Some(account("cpaas")));
-    assert_eq!(wait(made).map(drop), Err(Refused::Forbidden));
+    assert_eq!(wait(made).map(drop), Err(ChangeError::Forbidden));
     let resumed = wait(authority.resume(&cpaas, account("shop")));
-    assert_eq!(resumed.map(drop), Err(Refused::Forbidden));
+    assert_eq!(resumed.map(drop), Err(ChangeError::Forbidden));
     let ended = wait(authority.end_delegation(&cpaas, chain[2].row.id, None));
-    assert_eq!(ended.map(drop), Err(Refused::Forbidden));
+    assert_eq!(ended.map(drop), Err(ChangeError::Forbidden));
 }

@@ -1,6 +1,6 @@
 //! Resellers lend on what they were lent: in parts, to customers of their own, and not beyond what they have themselves.
 
-use tn_authority::authority::{NewDelegation, Refused};
+use tn_authority::authority::{ChangeError, NewDelegation};
 use tn_authority::domain::inventory::Delegation;
 use tn_authority::domain::{Caller, Role};
 
@@ -133,7 +133,7 @@ fn what_is_lent_on_is_a_part_of_what_was_lent(world: World) {
     last.lend_on = false;
     let last = world.delegates(last).expect("a loan");
     let refused = world.delegates(loan("cpaas", "+12125551900", Some(&last)));
-    assert_eq!(refused, Err(Refused::NotToBeLentOn(last.row.id)));
+    assert_eq!(refused, Err(ChangeError::NotToBeLentOn(last.row.id)));
 }
 
 fn the_lender_keeps_its_right_only_where_the_loan_says_so(world: World) {
@@ -207,7 +207,7 @@ fn ending_a_loan_lists_the_tokens_of_those_below(world: World) {
         .mints("wholesale", &["one:12125551900"])
         .expect("a token")
         .jti;
-    let listed = |affected: tn_authority::authority::Affected<Delegation>| {
+    let listed = |affected: tn_authority::authority::Withdrawing<Delegation>| {
         let grants = affected.outstanding_grants.grants;
         grants
             .into_iter()
@@ -269,7 +269,7 @@ fn siblings_do_not_overlap_and_generations_do(world: World) {
     .expect("an account");
     let taken = world.delegates(loan("other", "1.212.555.105X", Some(&chain[0])));
     assert!(
-        matches!(&taken, Err(Refused::Overlap { id, kind: "delegation", .. }) if *id == chain[1].row.id),
+        matches!(&taken, Err(ChangeError::Overlap { id, kind: "delegation", .. }) if *id == chain[1].row.id),
         "{taken:?}"
     );
     assert!(
@@ -278,5 +278,8 @@ fn siblings_do_not_overlap_and_generations_do(world: World) {
             .is_ok()
     );
     let again = world.delegates(loan("other", "+12125551999", None));
-    assert!(matches!(again, Err(Refused::Overlap { .. })), "{again:?}");
+    assert!(
+        matches!(again, Err(ChangeError::Overlap { .. })),
+        "{again:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! The trail: every decision and every change leaves an event about its account, and without the event it does not happen.
 
-use tn_authority::authority::{Action, IssueError, NewDisconnect, Refused};
+use tn_authority::authority::{Action, ChangeError, IssueError, NewDisconnect};
 use tn_authority::callers::{ApiKeyError, Callers, NewApiKey, Pepper};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::Reason;
@@ -123,14 +123,14 @@ fn what_is_refused_leaves_an_event_that_only_its_caller_sees(world: World) {
     // A reseller suspends somebody else's account, and asks for a token of it.
     let reseller = world.caller(Role::Provisioner, &["other"]);
     let foreign = wait(world.authority.suspend(&reseller, account("acme")));
-    assert!(matches!(foreign, Err(Refused::UnknownAccount(_))));
+    assert!(matches!(foreign, Err(ChangeError::UnknownAccount(_))));
     let mallory = world.caller(Role::Account, &["other"]);
     let foreign = world.mints_as(&mallory, "acme", request(&["one:12125551001"], false, None));
     assert_eq!(crate::support::code(&foreign), "forbidden");
     // Somebody whose role does not do it.
     let what = "POST /v1/allocations".to_owned();
     let refused = world.authority.forbid(&reseller, Action::Provision, what);
-    assert_eq!(wait(refused), Err(Refused::Forbidden));
+    assert_eq!(wait(refused), Err(ChangeError::Forbidden));
     let events = all(&world, &auditor(&world), EventFilter::default());
     let news = &events[before..];
     assert_eq!(
@@ -247,9 +247,9 @@ fn without_its_event_nothing_is_done(world: World) {
     let put = world
         .authority
         .put_account(&provisioner, account("new"), None, None);
-    assert!(matches!(wait(put), Err(Refused::Store(_))));
+    assert!(matches!(wait(put), Err(ChangeError::Store(_))));
     let suspended = wait(world.authority.suspend(&provisioner, account("acme")));
-    assert!(matches!(suspended, Err(Refused::Store(_))));
+    assert!(matches!(suspended, Err(ChangeError::Store(_))));
     let made = wait(keys.create(&admin, new_key(Role::Admin, &[])));
     assert!(matches!(made, Err(ApiKeyError::Store(_))));
     assert!(wait(keys.revoke(&admin, &key.kept.id)).is_err());
@@ -261,7 +261,7 @@ fn without_its_event_nothing_is_done(world: World) {
     assert_eq!(world.grants().len(), grants);
     let reader = auditor(&world);
     let unknown = world.authority.account(&reader, &account("new"));
-    assert!(matches!(unknown, Err(Refused::UnknownAccount(_))));
+    assert!(matches!(unknown, Err(ChangeError::UnknownAccount(_))));
     assert!(world.mints("acme", &["one:12125551001"]).is_ok());
     let revoked = wait(keys.revoke(&admin, &key.kept.id)).expect("a revocation");
     assert!(revoked.validity.revoked_at.is_some());

@@ -1,6 +1,6 @@
 //! Reading the trail: filters, pages, and who sees what.
 
-use tn_authority::authority::Refused;
+use tn_authority::authority::ChangeError;
 use tn_authority::domain::Role;
 use tn_authority::store::{EventFilter, Page};
 use uuid::Uuid;
@@ -226,7 +226,7 @@ fn a_reseller_sees_what_is_about_its_own(world: World) {
         let refused = world
             .authority
             .audit_events(&caller, EventFilter::default(), &page);
-        assert_eq!(refused, Err(Refused::Forbidden));
+        assert_eq!(refused, Err(ChangeError::Forbidden));
     }
 }
 

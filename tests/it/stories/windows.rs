@@ -1,6 +1,6 @@
 //! Time: what starts, ends, and follows on something else.
 
-use tn_authority::authority::Refused;
+use tn_authority::authority::ChangeError;
 use tn_authority::domain::inventory::Reason;
 
 use crate::support::{World, code, outside};
@@ -248,7 +248,7 @@ fn what_is_over_is_not_recorded(world: World) {
     loan.valid_until = Some(world.now());
     assert_eq!(
         world.delegates(loan.clone()),
-        Err(Refused::Over(world.now()))
+        Err(ChangeError::Over(world.now()))
     );
     loan.valid_until = Some(world.in_seconds(-100));
     assert_eq!(

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
-    Affected, Authority, Carrier, Explained, IssueError, Issued, Known, Lifetimes, Limits,
-    NewAllocation, NewDelegation, NewExclusion, Parts, Policy, Question, Refused, Rotation,
-    ScanMode, Signers,
+    Authority, Carrier, ChangeError, ExplainRequest, Explained, IssueError, Issued, Lifetimes,
+    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Parts, Policy, Rotation,
+    ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
@@ -234,7 +234,7 @@ impl World {
         .0
     }
 
-    pub fn allocates(&self, new: NewAllocation) -> Result<Allocation, Refused> {
+    pub fn allocates(&self, new: NewAllocation) -> Result<Allocation, ChangeError> {
         wait(self.authority.allocate(&self.provisioner(), new))
     }
 
@@ -250,7 +250,7 @@ impl World {
         .expect("an allocation")
     }
 
-    pub fn delegates(&self, new: NewDelegation) -> Result<Delegation, Refused> {
+    pub fn delegates(&self, new: NewDelegation) -> Result<Delegation, ChangeError> {
         wait(self.authority.delegate(&self.provisioner(), new))
     }
 
@@ -275,7 +275,7 @@ impl World {
         self.delegates(self.loan(to, text)).expect("a delegation")
     }
 
-    pub fn ends(&self, delegation: &Delegation, at: Option<Time>) -> Affected<Delegation> {
+    pub fn ends(&self, delegation: &Delegation, at: Option<Time>) -> Withdrawing<Delegation> {
         wait(
             self.authority
                 .end_delegation(&self.provisioner(), delegation.row.id, at),
@@ -283,7 +283,7 @@ impl World {
         .expect("an ended delegation")
     }
 
-    pub fn returns(&self, allocation: &Allocation, at: Option<Time>) -> Affected<Allocation> {
+    pub fn returns(&self, allocation: &Allocation, at: Option<Time>) -> Withdrawing<Allocation> {
         wait(
             self.authority
                 .return_allocation(&self.provisioner(), allocation.row.id, at),
@@ -297,7 +297,7 @@ impl World {
         text: &str,
         reason: Reason,
         valid_from: Option<Time>,
-    ) -> Affected<Exclusion> {
+    ) -> Withdrawing<Exclusion> {
         let new = NewExclusion {
             numbers: numbers(text),
             reason,
@@ -315,7 +315,7 @@ impl World {
         .expect("an ended exclusion")
     }
 
-    pub fn suspends(&self, id: &str) -> Affected<Account> {
+    pub fn suspends(&self, id: &str) -> Withdrawing<Account> {
         wait(self.authority.suspend(&self.provisioner(), account(id))).expect("a suspended account")
     }
 
@@ -364,7 +364,7 @@ impl World {
 
     /// What would be decided for the account.
     pub fn explains(&self, id: &str, texts: &[&str], ca: bool) -> Explained {
-        let question = Question {
+        let question = ExplainRequest {
             account: account(id),
             numbers: texts.iter().map(|text| numbers(text)).collect(),
             ca,
@@ -375,7 +375,7 @@ impl World {
             .expect("an explanation")
     }
 
-    pub fn looks_up(&self, text: &str, at: Option<Time>) -> Known {
+    pub fn looks_up(&self, text: &str, at: Option<Time>) -> NumberHistory {
         let number = text.parse().expect("a number");
         self.authority
             .look_up(&self.caller(Role::Auditor, &[]), number, at)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tn_authority::authority::{Assignment, Refused};
+use tn_authority::authority::{Assignment, ChangeError};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::webhook::{Answer, DeliveryState};
 use tn_authority::domain::{Caller, Role};
@@ -239,7 +239,7 @@ fn what_cannot_be_told_is_given_up_and_can_be_replayed(kind: Kind) {
                 .replay_from(&world.provisioner(), webhook.id, after),
         )
     };
-    assert_eq!(replay(next.last + 1), Err(Refused::NotSentYet));
+    assert_eq!(replay(next.last + 1), Err(ChangeError::NotSentYet));
     replay(0).expect("a webhook");
     let all = round(&world, &sender).pop().expect("a delivery");
     assert_eq!((all.items, all.first, all.last), (2, dead.first, next.last));
@@ -268,7 +268,7 @@ fn a_target_that_is_gone_is_told_no_more(kind: Kind) {
             .authority
             .rotate_webhook(&world.provisioner(), webhook.id),
     );
-    assert_eq!(rotated, Err(Refused::WebhookEnded));
+    assert_eq!(rotated, Err(ChangeError::WebhookEnded));
 }
 
 fn a_target_that_never_answers_holds_up_nobody(kind: Kind) {
@@ -350,7 +350,7 @@ fn only_so_many_deliveries_wait_to_be_sent_again(kind: Kind) {
     for _ in 0..100 {
         again().expect("a delivery");
     }
-    assert_eq!(again(), Err(Refused::TooManyDeliveries));
+    assert_eq!(again(), Err(ChangeError::TooManyDeliveries));
     assert_eq!(round(&world, &sender).len(), 1);
     again().expect("a delivery");
 }

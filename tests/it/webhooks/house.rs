@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
-use tn_authority::authority::{NewWebhook, Refused};
+use tn_authority::authority::{ChangeError, NewWebhook};
 use tn_authority::domain::Caller;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::webhook::{Delivery, EventKind, Webhook};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::target::Received;
 use crate::support::{Kind, World, wait};
 
-pub fn subscribes(world: &World, caller: &Caller, url: &str) -> Result<Webhook, Refused> {
+pub fn subscribes(world: &World, caller: &Caller, url: &str) -> Result<Webhook, ChangeError> {
     let new = NewWebhook {
         account: None,
         url: url.parse().expect("a URL"),

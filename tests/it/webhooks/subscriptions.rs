@@ -1,7 +1,7 @@
 //! Who may be told what.
 
 use serde_json::json;
-use tn_authority::authority::{NewWebhook, Refused};
+use tn_authority::authority::{ChangeError, NewWebhook};
 use tn_authority::domain::Role;
 use tn_authority::domain::webhook::EventKind;
 use tn_authority::store::Page;
@@ -71,7 +71,7 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
     );
     assert_eq!(log(&world, &of_umbrella), []);
     // What is somebody else's is not there.
-    let not_found = Err(Refused::NotFound("webhook"));
+    let not_found = Err(ChangeError::NotFound("webhook"));
     assert_eq!(world.authority.webhook(&umbrella, of_acme.id), not_found);
     assert_eq!(
         wait(world.authority.end_webhook(&umbrella, of_acme.id)),
@@ -86,7 +86,7 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
             .authority
             .replay_delivery(&umbrella, of_umbrella.id, done[0].id),
     );
-    assert_eq!(replayed, Err(Refused::NotFound("delivery")));
+    assert_eq!(replayed, Err(ChangeError::NotFound("delivery")));
     let page = Page::new(10, None);
     let listed = world
         .authority
@@ -100,17 +100,20 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
         kinds: vec![EventKind::GrantsWithdrawn],
     };
     let others = wait(world.authority.subscribe(&acme, new("umbrella")));
-    assert_eq!(others, Err(Refused::UnknownAccount(account("umbrella"))));
+    assert_eq!(
+        others,
+        Err(ChangeError::UnknownAccount(account("umbrella")))
+    );
     let portal = world.caller(Role::Portal, &["acme", "umbrella"]);
     assert_eq!(
         subscribes(&world, &portal, &target.url()),
-        Err(Refused::NameTheAccount)
+        Err(ChangeError::NameTheAccount)
     );
     wait(world.authority.subscribe(&portal, new("umbrella"))).expect("a webhook");
     let auditor = world.caller(Role::Auditor, &[]);
     assert_eq!(
         subscribes(&world, &auditor, &target.url()),
-        Err(Refused::Forbidden)
+        Err(ChangeError::Forbidden)
     );
     // Nobody fills the database with them.
     for _ in 0..19 {
@@ -118,7 +121,7 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
     }
     assert_eq!(
         subscribes(&world, &acme, &target.url()),
-        Err(Refused::TooManyWebhooks)
+        Err(ChangeError::TooManyWebhooks)
     );
     wait(world.authority.end_webhook(&acme, of_acme.id)).expect("a webhook");
     subscribes(&world, &acme, &target.url()).expect("a webhook");

@@ -10,7 +10,7 @@ use cedar_policy::Policy;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::request::{Asked, Token, hour_of, weekday_of};
+use super::request::{MintContext, TokenContext, hour_of, weekday_of};
 use crate::authority::policy::Ruling;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
@@ -42,7 +42,7 @@ impl Decided {
     pub(in crate::authority::policy) fn or_decide(
         &self,
         caller: &Caller,
-        asked: &Asked<'_>,
+        asked: &MintContext<'_>,
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
         let question = self.question(caller, asked);
@@ -63,7 +63,7 @@ impl Decided {
     }
 
     /// Exhaustive, so that whatever policies are told of one day is a part of the question.
-    fn question(&self, caller: &Caller, asked: &Asked<'_>) -> Question {
+    fn question(&self, caller: &Caller, asked: &MintContext<'_>) -> Question {
         let Caller {
             id,
             role,
@@ -72,12 +72,12 @@ impl Decided {
             expires: _,
             request_id: _,
         } = caller;
-        let Asked {
+        let MintContext {
             account,
             is_carrier,
             token,
         } = asked;
-        let Token {
+        let TokenContext {
             tktype,
             ca,
             lifetime,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::authority::policy::error::{Fault, PolicyError};
+use crate::authority::policy::error::{PolicyError, PolicyFault};
 use crate::domain::hex::hex;
 
 /// How many files of one kind are read.
@@ -67,7 +67,7 @@ impl Folder {
     /// # Errors
     /// [`PolicyError`] if a file cannot be read, is no text, or there is more than is read.
     pub(in crate::authority::policy) fn read(dir: &Path) -> Result<Self, PolicyError> {
-        let mut reader = Reader::default();
+        let mut reader = FileReader::default();
         let mut folder = Self {
             called: dir.display().to_string(),
             policies: Vec::new(),
@@ -121,13 +121,13 @@ impl Folder {
 
 /// Reads files until there are too many, and collects what is wrong with them.
 #[derive(Default)]
-struct Reader {
+struct FileReader {
     files: usize,
     bytes: u64,
-    faults: Vec<Fault>,
+    faults: Vec<PolicyFault>,
 }
 
-impl Reader {
+impl FileReader {
     fn read(&mut self, path: &Path, below: &str) -> Result<Option<TextFile>, PolicyError> {
         let name = format!("{below}{}", name_of(path));
         self.files += 1;
@@ -138,7 +138,7 @@ impl Reader {
         }
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         if !name_of(path).bytes().all(is_plain) || name_of(path).len() > LONGEST_NAME {
-            self.faults.push(Fault::of(
+            self.faults.push(PolicyFault::of(
                 &name.escape_default().to_string(),
                 format_args!(
                     "the name of a file has at most {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
@@ -152,7 +152,7 @@ impl Reader {
         };
         // Asked before it is opened: to open a pipe is to wait for somebody who writes.
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            self.faults.push(Fault::of(&name, "is not a file"));
+            self.faults.push(PolicyFault::of(&name, "is not a file"));
             return Ok(None);
         }
         let mut bytes = Vec::new();
@@ -173,7 +173,7 @@ impl Reader {
                 let at = error.utf8_error().valid_up_to();
                 let sound = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
                 self.faults
-                    .push(Fault::at(&name, &sound, Some(at), "is not UTF-8"));
+                    .push(PolicyFault::at(&name, &sound, Some(at), "is not UTF-8"));
                 Ok(None)
             }
         }

@@ -34,7 +34,7 @@ struct Slice {
 /// What the policies say. Each id names one that decided: those that failed, or else those that forbid, or else those that
 /// permit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::authority::policy) struct Answer {
+pub(in crate::authority::policy) struct Evaluation {
     pub allowed: bool,
     pub failed: bool,
     pub ids: Vec<String>,
@@ -70,13 +70,13 @@ impl Slices {
         &self,
         request: &Request,
         entities: &Entities,
-    ) -> Answer {
+    ) -> Evaluation {
         let names = (request.principal(), request.action(), request.resource());
         let (Some(principal), Some(action), Some(resource)) = names else {
-            return Answer::default();
+            return Evaluation::default();
         };
         let Some(slice) = self.0.get(action) else {
-            return Answer::default();
+            return Evaluation::default();
         };
         let everywhere = Some(&slice.everywhere).filter(|set| !set.is_empty());
         let sets = [
@@ -84,7 +84,7 @@ impl Slices {
             slice.of_resource.get(resource),
             slice.of_principal.get(principal),
         ];
-        let mut said = Said::default();
+        let mut said = Verdicts::default();
         for set in sets.into_iter().flatten() {
             said.listen(request, set, entities);
         }
@@ -94,13 +94,13 @@ impl Slices {
 
 /// What some sets say, one after the other.
 #[derive(Debug, Default)]
-struct Said {
+struct Verdicts {
     permits: Vec<String>,
     forbids: Vec<String>,
     errors: Vec<String>,
 }
 
-impl Said {
+impl Verdicts {
     fn listen(&mut self, request: &Request, set: &PolicySet, entities: &Entities) {
         let response = Authorizer::new().is_authorized(request, set, entities);
         let reasons = response.diagnostics().reason();
@@ -116,7 +116,7 @@ impl Said {
         }
     }
 
-    fn sum_up(self) -> Answer {
+    fn sum_up(self) -> Evaluation {
         let allowed = self.errors.is_empty() && self.forbids.is_empty() && !self.permits.is_empty();
         let failed = !self.errors.is_empty();
         let mut ids = if failed {
@@ -127,7 +127,7 @@ impl Said {
             self.forbids
         };
         ids.sort_unstable();
-        Answer {
+        Evaluation {
             allowed,
             failed,
             ids,

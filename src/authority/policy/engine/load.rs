@@ -13,7 +13,7 @@ use miette::Diagnostic;
 use super::cache::Looks;
 use super::files::{Folder, TextFile};
 use super::nesting;
-use crate::authority::policy::error::{Fault, PolicyError};
+use crate::authority::policy::error::{PolicyError, PolicyFault};
 use crate::domain::Denial;
 
 /// How many policies a set may have: as many as are loaded in seconds.
@@ -38,7 +38,7 @@ pub(in crate::authority::policy) struct Loaded {
     pub schema: Schema,
     pub looks: Looks,
     /// What is no fault and should be looked at.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<PolicyFault>,
 }
 
 /// Reads the policies of a folder.
@@ -73,7 +73,7 @@ fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
     reading.validate(folder, &schema)?;
     let copies = folder.schemas.iter().filter(|copy| copy.text != SCHEMA);
     reading.warnings.extend(copies.map(|copy| {
-        Fault::of(
+        PolicyFault::of(
             &copy.name,
             "differs from the service's own schema, which is the one that counts",
         )
@@ -93,8 +93,8 @@ struct Reading {
     counts: Vec<(String, usize)>,
     /// Where each id was found.
     files: HashMap<String, String>,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
+    faults: Vec<PolicyFault>,
+    warnings: Vec<PolicyFault>,
 }
 
 impl Reading {
@@ -115,7 +115,8 @@ impl Reading {
             let why = "templates are not used here (`?principal`, `?resource`)";
             let at = file.text.find("?principal");
             let at = at.or_else(|| file.text.find("?resource"));
-            self.faults.push(Fault::at(&file.name, &file.text, at, why));
+            self.faults
+                .push(PolicyFault::at(&file.name, &file.text, at, why));
         }
         let count = parsed.num_of_policies();
         if self.policies.len() + count > MOST_POLICIES {
@@ -139,7 +140,7 @@ impl Reading {
     }
 
     fn policy(&mut self, file: &TextFile, place: usize, policy: &Policy) {
-        let fault = |why: String| Fault::of(&file.name, why);
+        let fault = |why: String| PolicyFault::of(&file.name, why);
         let id = match policy.annotation("id") {
             Some(id) if is_word(id, b"._-") => id.to_owned(),
             Some(id) => {
@@ -170,7 +171,7 @@ impl Reading {
 
     /// Checks the code and the message, which are shown to callers.
     fn words(&mut self, file: &TextFile, id: &str, policy: &Policy) {
-        let fault = |why: String| Fault::of(&file.name, format_args!("`{id}`: {why}"));
+        let fault = |why: String| PolicyFault::of(&file.name, format_args!("`{id}`: {why}"));
         let (code, message) = (policy.annotation("code"), policy.annotation("message"));
         if let Some(code) = code {
             let is_kebab = is_word(code, b"-")
@@ -211,9 +212,9 @@ impl Reading {
         };
         let found = |id: &PolicyId, error: &dyn Diagnostic| match file_of(id) {
             Some(file) => located(file, error),
-            None => Fault::of(&folder.called, error),
+            None => PolicyFault::of(&folder.called, error),
         };
-        let mut faults: Vec<Fault> = result
+        let mut faults: Vec<PolicyFault> = result
             .validation_errors()
             .map(|error| found(error.policy_id(), error))
             .collect();
@@ -235,13 +236,13 @@ impl Reading {
 }
 
 /// What Cedar says, and where it says so.
-fn located(file: &TextFile, error: &(impl Diagnostic + ?Sized)) -> Fault {
+fn located(file: &TextFile, error: &(impl Diagnostic + ?Sized)) -> PolicyFault {
     let label = error.labels().and_then(|mut labels| labels.next());
     let mut why = error.to_string().replace('\n', " ");
     if let Some(help) = error.help() {
         let _ = write!(why, " ({})", help.to_string().replace('\n', " "));
     }
-    Fault::at(
+    PolicyFault::at(
         &file.name,
         &file.text,
         label.map(|label| label.offset()),

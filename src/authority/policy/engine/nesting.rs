@@ -2,7 +2,7 @@
 //! looked at before anything reads a policy.
 
 use super::files::TextFile;
-use crate::authority::policy::error::Fault;
+use crate::authority::policy::error::PolicyFault;
 
 /// How many brackets may be open at once.
 const DEEPEST: usize = 50;
@@ -13,7 +13,7 @@ const MOST_JOINTS: usize = 2_000;
 const WORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
 
 /// Refuses a file with a policy that is too deep.
-pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), Fault> {
+pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), PolicyFault> {
     let (mut open, mut joints) = (0_usize, 0_usize);
     let bytes = file.text.as_bytes();
     let mut at = 0;
@@ -49,7 +49,7 @@ pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), Fault> {
             let why = format!(
                 "a policy has at most {DEEPEST} open brackets, and {MOST_JOINTS} operators and brackets; make several of it"
             );
-            return Err(Fault::at(&file.name, &file.text, Some(at), why));
+            return Err(PolicyFault::at(&file.name, &file.text, Some(at), why));
         }
         at += length;
     }
@@ -75,7 +75,7 @@ fn text(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn look_at(text: &str) -> Result<(), Fault> {
+    fn look_at(text: &str) -> Result<(), PolicyFault> {
         look(&TextFile {
             name: "a.cedar".to_owned(),
             text: text.to_owned(),

@@ -1,6 +1,6 @@
 //! A decision as Cedar is asked for it: who, what, on what, and what a token would say.
 //!
-//! The shapes of these are the schema's. [`Names::fit`] holds them against it when policies are loaded, and so no decision
+//! The shapes of these are the schema's. [`EntityNames::fit`] holds them against it when policies are loaded, and so no decision
 //! has to do so again: only values differ from one decision to the next.
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +18,7 @@ use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
 /// What a token would say, as policies see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Token {
+pub struct TokenContext {
     /// Each type has an action of its own, so that no policy permits one that it was not written for.
     pub tktype: TkType,
     pub ca: bool,
@@ -38,7 +38,7 @@ pub struct Token {
     pub at: Time,
 }
 
-impl Token {
+impl TokenContext {
     /// What the token of a request would say, were it to live so long.
     #[must_use]
     pub fn of(request: &TokenRequest, lifetime: u32, at: Time) -> Self {
@@ -86,27 +86,27 @@ pub(in crate::authority::policy) fn weekday_of(at: Time) -> u32 {
 
 /// What a caller wants to do.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::authority::policy) enum Wish<'a> {
+pub(in crate::authority::policy) enum PolicyRequest<'a> {
     /// Address the account at all.
-    Ask(&'a Asked<'a>),
+    Ask(&'a MintContext<'a>),
     /// Get a token.
-    Mint(&'a Asked<'a>),
+    Mint(&'a MintContext<'a>),
     /// Do something with the service as a whole.
     Do(Action),
 }
 
 /// A token for an account.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct MintContext<'a> {
     pub account: &'a AccountId,
     /// Whether it is the carrier's own.
     pub is_carrier: bool,
-    pub token: Token,
+    pub token: TokenContext,
 }
 
 /// Names that each question needs, parsed once.
 #[derive(Debug)]
-pub(in crate::authority::policy) struct Names {
+pub(in crate::authority::policy) struct EntityNames {
     caller: EntityTypeName,
     account: EntityTypeName,
     service: EntityUid,
@@ -118,7 +118,7 @@ pub(in crate::authority::policy) struct Names {
     provision: EntityUid,
 }
 
-impl Names {
+impl EntityNames {
     pub(in crate::authority::policy) fn new() -> Result<Self, String> {
         let kind = |text: &str| EntityTypeName::from_str(text).map_err(|e| e.to_string());
         let uid = |text: &str| EntityUid::from_str(text).map_err(|e| e.to_string());
@@ -151,7 +151,7 @@ impl Names {
     pub(in crate::authority::policy) fn question(
         &self,
         caller: &Caller,
-        wish: Wish<'_>,
+        wish: PolicyRequest<'_>,
     ) -> Option<(Request, Entities)> {
         self.checked_question(caller, wish, None)
     }
@@ -165,10 +165,10 @@ impl Names {
             accounts: vec![account.clone()],
             ..Caller::the_service(uuid::Uuid::nil())
         };
-        let asked = |tktype| Asked {
+        let asked = |tktype| MintContext {
             account: &account,
             is_carrier: true,
-            token: Token {
+            token: TokenContext {
                 tktype,
                 ca: true,
                 lifetime: 1,
@@ -182,12 +182,12 @@ impl Names {
         };
         let [list, constraints] = TkType::ALL.map(asked);
         let all = [
-            Wish::Ask(&list),
-            Wish::Mint(&list),
-            Wish::Mint(&constraints),
-            Wish::Do(Action::Read),
-            Wish::Do(Action::Manage),
-            Wish::Do(Action::Provision),
+            PolicyRequest::Ask(&list),
+            PolicyRequest::Mint(&list),
+            PolicyRequest::Mint(&constraints),
+            PolicyRequest::Do(Action::Read),
+            PolicyRequest::Do(Action::Manage),
+            PolicyRequest::Do(Action::Provision),
         ];
         for wish in all {
             self.checked_question(&caller, wish, Some(schema))
@@ -199,13 +199,13 @@ impl Names {
     fn checked_question(
         &self,
         caller: &Caller,
-        wish: Wish<'_>,
+        wish: PolicyRequest<'_>,
         schema: Option<&Schema>,
     ) -> Option<(Request, Entities)> {
         let (action, resource, context, account) = match wish {
-            Wish::Ask(asked) | Wish::Mint(asked) => {
+            PolicyRequest::Ask(asked) | PolicyRequest::Mint(asked) => {
                 let action = match (wish, asked.token.tktype) {
-                    (Wish::Ask(_), _) => &self.ask,
+                    (PolicyRequest::Ask(_), _) => &self.ask,
                     (_, TkType::TnAuthList) => &self.mint,
                     (_, TkType::JwtClaimConstraints) => &self.mint_claim_constraints,
                 };
@@ -213,7 +213,7 @@ impl Names {
                 let context = asked.token.context()?;
                 (action, account.clone(), context, Some((account, asked)))
             }
-            Wish::Do(action) => {
+            PolicyRequest::Do(action) => {
                 let action = match action {
                     Action::Read => &self.read,
                     Action::Manage => &self.manage,

@@ -4,7 +4,7 @@ use der::asn1::AnyRef;
 use der::{Encode as _, Reader as _, SliceReader, Tag};
 
 use super::entry::{TelephoneNumber, TelephoneNumberRange, TnEntry};
-use super::error::{Reason, TnAuthListError};
+use super::error::{MalformedReason, TnAuthListError};
 use crate::domain::numbers::spc::SpcError;
 use crate::domain::text::strict_encoding::{
     EncodingError, explicit, next_value, only_value, tlv, value_of,
@@ -12,12 +12,13 @@ use crate::domain::text::strict_encoding::{
 
 /// Reads the entries of a list.
 pub(super) fn read_list(der: &[u8]) -> Result<Vec<TnEntry>, TnAuthListError> {
-    let list = only_value(der, Tag::Sequence, "a SEQUENCE", "the list").map_err(Reason::from)?;
+    let list =
+        only_value(der, Tag::Sequence, "a SEQUENCE", "the list").map_err(MalformedReason::from)?;
     let mut reader = SliceReader::new(list).map_err(encoding)?;
     let mut entries = Vec::new();
     while !reader.is_finished() {
         let entry = next_value(&mut reader)
-            .map_err(Reason::from)
+            .map_err(MalformedReason::from)
             .and_then(read_entry);
         let number = entries.len() + 1;
         entries.push(entry.map_err(|reason| TnAuthListError {
@@ -46,7 +47,7 @@ pub(super) fn write_list(entries: &[TnEntry]) -> Result<Vec<u8>, der::Error> {
     tlv(Tag::Sequence, &list)
 }
 
-fn read_entry(entry: AnyRef<'_>) -> Result<TnEntry, Reason> {
+fn read_entry(entry: AnyRef<'_>) -> Result<TnEntry, MalformedReason> {
     let tag = entry.header().tag();
     if tag == explicit(0) {
         let text = only_value(entry.value(), Tag::Ia5String, "an IA5String", "the spc")?;
@@ -67,31 +68,33 @@ fn read_entry(entry: AnyRef<'_>) -> Result<TnEntry, Reason> {
     }
 }
 
-fn read_range(fields: &[u8]) -> Result<TelephoneNumberRange, Reason> {
+fn read_range(fields: &[u8]) -> Result<TelephoneNumberRange, MalformedReason> {
     let mut reader = SliceReader::new(fields).map_err(encoding)?;
     let start = next_value(&mut reader)?;
     let start = TelephoneNumber::new(value_of(start, Tag::Ia5String, "an IA5String")?)?;
     let count = next_value(&mut reader)?;
     let count = read_count(value_of(count, Tag::Integer, "an INTEGER")?, start)?;
     if !reader.is_finished() {
-        return Err(Reason::RangeExtension);
+        return Err(MalformedReason::RangeExtension);
     }
     TelephoneNumberRange::new(start, count)
 }
 
 /// Reads the octets of an INTEGER without arithmetic that a hostile length could overflow.
-fn read_count(octets: &[u8], start: TelephoneNumber) -> Result<u64, Reason> {
+fn read_count(octets: &[u8], start: TelephoneNumber) -> Result<u64, MalformedReason> {
     let digits = start.as_str().len();
     match octets {
         [] | [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => {
             Err(EncodingError::NotMinimal.into())
         }
-        [0x80..=0xff, ..] => Err(Reason::CountTooSmall("a negative number".to_owned())),
-        [..] if octets.len() > 8 => Err(Reason::CountTooLarge { digits }),
+        [0x80..=0xff, ..] => Err(MalformedReason::CountTooSmall(
+            "a negative number".to_owned(),
+        )),
+        [..] if octets.len() > 8 => Err(MalformedReason::CountTooLarge { digits }),
         [..] => Ok(octets.iter().fold(0, |sum, b| sum << 8 | u64::from(*b))),
     }
 }
 
-fn encoding(error: der::Error) -> Reason {
+fn encoding(error: der::Error) -> MalformedReason {
     EncodingError::from(error).into()
 }

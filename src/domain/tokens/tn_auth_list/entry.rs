@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::error::{Reason, TnAuthListError};
+use super::error::{MalformedReason, TnAuthListError};
 use crate::domain::numbers::block::parse_count;
 use crate::domain::numbers::number::{MAX_DIGITS, NumberRange, Tn};
 use crate::domain::numbers::spc::Spc;
@@ -19,14 +19,14 @@ pub struct TelephoneNumber {
 }
 
 impl TelephoneNumber {
-    pub(super) fn new(text: &[u8]) -> Result<Self, Reason> {
+    pub(super) fn new(text: &[u8]) -> Result<Self, MalformedReason> {
         let length = u8::try_from(text.len())
             .ok()
             .filter(|n| (1..=MAX_DIGITS).contains(n))
-            .ok_or(Reason::NumberLength(text.len()))?;
+            .ok_or(MalformedReason::NumberLength(text.len()))?;
         let foreign = |b: &&u8| !(b.is_ascii_digit() || matches!(b, b'#' | b'*'));
         if let Some(byte) = text.iter().find(foreign) {
-            return Err(Reason::NumberCharacter(*byte));
+            return Err(MalformedReason::NumberCharacter(*byte));
         }
         let mut bytes = [0; MAX_DIGITS as usize];
         bytes[..text.len()].copy_from_slice(text);
@@ -61,13 +61,13 @@ pub struct TelephoneNumberRange {
 
 impl TelephoneNumberRange {
     /// RFC 8226 §9: digits alone, `count` at least 2, and start + count below 10^D for D digits of start.
-    pub(super) fn new(start: TelephoneNumber, count: u64) -> Result<Self, Reason> {
+    pub(super) fn new(start: TelephoneNumber, count: u64) -> Result<Self, MalformedReason> {
         let digits = start.as_str().len();
         if !start.as_str().bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Reason::RangeStart);
+            return Err(MalformedReason::RangeStart);
         }
         if count < 2 {
-            return Err(Reason::CountTooSmall(count.to_string()));
+            return Err(MalformedReason::CountTooSmall(count.to_string()));
         }
         let limit = 10_u64.pow(u32::from(start.length));
         let first = start
@@ -76,7 +76,7 @@ impl TelephoneNumberRange {
             .fold(0_u64, |sum, b| sum * 10 + u64::from(b - b'0'));
         match first.checked_add(count) {
             Some(end) if end < limit => Ok(Self { start, count }),
-            _ => Err(Reason::CountTooLarge { digits }),
+            _ => Err(MalformedReason::CountTooLarge { digits }),
         }
     }
 
@@ -119,7 +119,7 @@ impl Serialize for TnEntry {
 
 impl TnEntry {
     /// The numbers that the entry names; an `spc` entry names none by itself.
-    pub(super) fn numbers(&self) -> Option<Result<NumberRange, Reason>> {
+    pub(super) fn numbers(&self) -> Option<Result<NumberRange, MalformedReason>> {
         match self {
             Self::Spc(_) => None,
             Self::Range(range) => Some(e164(range.start, range.count)),
@@ -152,10 +152,10 @@ impl FromStr for TnEntry {
     type Err = TnAuthListError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let syntax = || Reason::EntrySyntax(text.escape_debug().to_string());
+        let syntax = || MalformedReason::EntrySyntax(text.escape_debug().to_string());
         let (kind, value) = text.split_once(':').ok_or_else(syntax)?;
         let entry = match kind {
-            "spc" => Self::Spc(value.parse().map_err(Reason::from)?),
+            "spc" => Self::Spc(value.parse().map_err(MalformedReason::from)?),
             "one" => Self::One(TelephoneNumber::new(value.as_bytes())?),
             "range" => {
                 let (start, count) = value.split_once('+').ok_or_else(syntax)?;
@@ -169,8 +169,8 @@ impl FromStr for TnEntry {
     }
 }
 
-fn e164(start: TelephoneNumber, count: u64) -> Result<NumberRange, Reason> {
+fn e164(start: TelephoneNumber, count: u64) -> Result<NumberRange, MalformedReason> {
     Tn::from_digits(start.as_str())
         .and_then(|tn| NumberRange::new(tn, count))
-        .map_err(|why| Reason::NotE164 { number: start, why })
+        .map_err(|why| MalformedReason::NotE164 { number: start, why })
 }

@@ -12,11 +12,11 @@ use crate::domain::text::strict_encoding::EncodingError;
 #[error("{}{reason}", .entry.map(|n| format!("entry {n}: ")).unwrap_or_default())]
 pub struct TnAuthListError {
     pub(super) entry: Option<usize>,
-    pub(super) reason: Reason,
+    pub(super) reason: MalformedReason,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Reason {
+pub(super) enum MalformedReason {
     #[error(transparent)]
     Encoding(#[from] EncodingError),
     #[error("a list has at least one entry, SIZE (1..MAX)")]
@@ -46,8 +46,8 @@ pub(super) enum Reason {
     },
 }
 
-impl From<Reason> for TnAuthListError {
-    fn from(reason: Reason) -> Self {
+impl From<MalformedReason> for TnAuthListError {
+    fn from(reason: MalformedReason) -> Self {
         Self {
             entry: None,
             reason,
@@ -57,6 +57,6 @@ impl From<Reason> for TnAuthListError {
 
 impl From<EncodingError> for TnAuthListError {
     fn from(error: EncodingError) -> Self {
-        Reason::from(error).into()
+        MalformedReason::from(error).into()
     }
 }

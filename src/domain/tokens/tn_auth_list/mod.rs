@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::text::strict_encoding::{EncodingError, Spelling};
-use error::Reason;
+use error::MalformedReason;
 
 pub use entry::{TelephoneNumber, TelephoneNumberRange, TnEntry};
 pub use error::TnAuthListError;
@@ -43,7 +43,7 @@ impl TnAuthList {
         }
         let entries = der::read_list(der)?;
         if entries.is_empty() {
-            return Err(Reason::EmptyList.into());
+            return Err(MalformedReason::EmptyList.into());
         }
         Ok(Self {
             der: der.to_vec(),
@@ -73,7 +73,7 @@ impl TnAuthList {
     /// [`TnAuthListError`] if there is none.
     pub fn from_entries(entries: Vec<TnEntry>) -> Result<Self, TnAuthListError> {
         if entries.is_empty() {
-            return Err(Reason::EmptyList.into());
+            return Err(MalformedReason::EmptyList.into());
         }
         let der = der::write_list(&entries).map_err(EncodingError::from)?;
         Ok(Self { der, entries })
