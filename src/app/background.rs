@@ -13,8 +13,7 @@ use super::block_on;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ScanMode};
 use crate::config::Config;
-use crate::domain::Caller;
-use crate::store::new_id;
+use crate::domain::{Caller, new_id};
 
 /// How often expired idempotency keys are deleted.
 const EXPIRE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,7 +47,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         },
     )?);
 
-    if service.authority.signers.is_some() {
+    if service.authority.signs() {
         let authority = Arc::clone(&service.authority);
         let interval = Duration::from_secs(config.signer.poll_interval.into());
         let signers = Periodic::start("signers", interval, move |trigger| {
@@ -64,7 +63,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         let interval = Duration::from_secs(config.policy.poll_interval.into());
         let mut watch = PolicyWatch::new(dir);
         all.push(Periodic::start("policies", interval, move |_| {
-            let caller = Caller::the_service(new_id(authority.clock.now()));
+            let caller = Caller::the_service(new_id(authority.now()));
             block_on(watch.look(&authority, &caller));
             Progress::Done
         })?);
@@ -100,7 +99,7 @@ fn reload_signers(authority: &Authority, trigger: Trigger) {
             ScanMode::Asked
         }
     };
-    let caller = Caller::the_service(new_id(authority.clock.now()));
+    let caller = Caller::the_service(new_id(authority.now()));
     let agreed = authority
         .look_for_signers(patience)
         .and_then(|found| block_on(authority.agree_on_signers(&caller, found)));

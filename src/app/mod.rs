@@ -23,12 +23,12 @@ use thiserror::Error;
 
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{Authority, ChangeError, Policy, PolicyError, ScanMode, Signers};
+use crate::authority::{Authority, ChangeError, Parts, Policy, PolicyError, ScanMode, Signers};
 use crate::callers::{Callers, PepperError};
 use crate::config::{Config, SecretError};
-use crate::domain::{Caller, Clock};
+use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
-use crate::store::{OpenError, Store, StoreError, new_id};
+use crate::store::{OpenError, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
 use api_key_secret::open_pepper;
@@ -152,7 +152,7 @@ fn compose(
         Arc::clone(&metrics),
     );
 
-    let authority = Arc::new(Authority {
+    let authority = Arc::new(Authority::new(Parts {
         store,
         policy: policy.into(),
         signers,
@@ -163,7 +163,7 @@ fn compose(
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
         metrics,
-    });
+    }));
     Ok(Service {
         jobs: Jobs::new(Arc::clone(&authority), config.imports.queue),
         uploads: settings::uploads(&config.imports),

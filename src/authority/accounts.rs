@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError, Event};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
-use crate::domain::{AccountId, Caller, Dialect};
-use crate::store::{Loss, Tx, new_id};
+use crate::domain::{AccountId, Caller, Dialect, new_id};
+use crate::store::{Loss, Tx};
 
 /// What an account is to be; what is left out stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +58,7 @@ impl Authority {
         } = new;
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let (event, subject) = (Event::new(caller, now, "put-account"), id.clone());
+        let (event, subject) = (event_by(caller, now, "put-account"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
@@ -106,7 +107,7 @@ impl Authority {
             let detail = json!({
                 "name": account.name, "parent": account.parent(), "dialect": account.dialect,
             });
-            event.about(&id).done(tx, &id, detail)?;
+            tx.record(&event.about(&id).done(&id, detail))?;
             Ok((account, known.is_none()))
         };
         self.change(recorded, subject, work).await
@@ -126,7 +127,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let (event, subject) = (Event::new(caller, now, "suspend"), id.clone());
+        let (event, subject) = (event_by(caller, now, "suspend"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
@@ -154,7 +155,7 @@ impl Authority {
                 account.suspended_since = Some(now);
                 let withdrawn = take_back(tx, &loss, now)?;
                 let detail = json!({ "by": by, "withdrawn": withdrawn });
-                event.about(&id).done(tx, &id, detail)?;
+                tx.record(&event.about(&id).done(&id, detail))?;
             }
             let outstanding_grants = outstanding(tx, &scope, &loss)?;
             Ok(Withdrawing {
@@ -179,7 +180,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let (event, subject) = (Event::new(caller, now, "resume"), id.clone());
+        let (event, subject) = (event_by(caller, now, "resume"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
@@ -190,7 +191,7 @@ impl Authority {
             }
             if account.suspended_since.take().is_some() {
                 tx.resume_account(&id, now)?;
-                event.about(&id).done(tx, &id, json!({}))?;
+                tx.record(&event.about(&id).done(&id, json!({})))?;
             }
             Ok(account)
         };

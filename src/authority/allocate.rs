@@ -3,14 +3,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError, Event};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
 use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
-use crate::domain::{NumberRange, Spc};
-use crate::store::{Tx, Versions, new_id};
+use crate::domain::{NumberRange, Spc, new_id};
+use crate::store::{Tx, Versions};
 
 /// Numbers that the carrier says it holds.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         self.must_hold(&new.spc)?;
         let now = self.clock.now();
-        let (event, subject) = (Event::new(caller, now, "allocate"), new.numbers);
+        let (event, subject) = (event_by(caller, now, "allocate"), new.numbers);
         let allocation = Allocation {
             row: RowRef {
                 id: new_id(now),
@@ -61,7 +62,7 @@ impl Authority {
                 "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
                 "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
             });
-            event.done(tx, &allocation.row.id, detail)?;
+            tx.record(&event.done(&allocation.row.id, detail))?;
             Ok(allocation.clone())
         };
         self.change_by(by, recorded, subject, work).await
@@ -82,7 +83,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = Event::new(caller, now, "return");
+        let event = event_by(caller, now, "return");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx
@@ -98,7 +99,7 @@ impl Authority {
             if changed {
                 tx.supersede_allocation(id, now, super::withdraw::still_held(&ended))?;
                 let withdrawn = take_back(tx, &loss, now)?;
-                event.done(tx, &id, json!({ "at": end, "withdrawn": withdrawn }))?;
+                tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }
             let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
             Ok(Withdrawing {

@@ -1,9 +1,10 @@
 //! Changing what is kept: in one transaction with its event, in the lane of who asks; a refusal leaves an event too.
 
 use super::import::ImportError;
-use super::{Action, Authority, By, ChangeError, Event};
-use crate::domain::Caller;
-use crate::store::{Acting, StoreError, Tx};
+use super::{Action, Authority, By, ChangeError};
+use crate::domain::{Actor, Caller, Event, Time};
+use crate::store::{StoreError, Tx};
+use crate::telemetry;
 
 /// Why a change is not made, if it is a decision and not a failure.
 pub(super) trait Refusal: From<StoreError> + ToString + Send + 'static {
@@ -29,7 +30,17 @@ impl Refusal for ImportError {
     }
 }
 
+/// The event of what a caller does, in the exchange that goes on now.
+pub(super) fn event_by(caller: &Caller, at: Time, action: &'static str) -> Event {
+    Event::new(caller, at, action).in_trace(telemetry::trace_id())
+}
+
 impl Authority {
+    /// The identity that a transaction runs for, in the exchange that goes on now.
+    pub(super) fn actor(&self, caller: &Caller) -> Actor {
+        Actor::new(caller, &self.clock).in_trace(telemetry::trace_id())
+    }
+
     /// Does `work` in a transaction that has the name of the event, for a caller who must still be proven when that happens.
     /// `work` writes the event when something is done; what it refuses is undone, and recorded here, about a subject as the
     /// caller named it.
@@ -43,10 +54,10 @@ impl Authority {
         T: Send + 'static,
         E: Refusal,
     {
-        let acting = Acting::new(event.caller(), &self.clock);
+        let actor = self.actor(event.caller());
         let name = event.action();
         let recorded = recording(event, subject.to_string(), work);
-        self.store.change(acting, name, recorded).await?
+        self.store.change(actor, name, recorded).await?
     }
 
     /// The same, and once, if whoever asks may come again.
@@ -57,22 +68,22 @@ impl Authority {
         subject: impl ToString,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, ChangeError> {
-        let Some((attempt, mut seal)) = by.into_again() else {
+        let Some((keyed, mut seal)) = by.into_again() else {
             return self.change(event, subject, work).await;
         };
-        let acting = Acting::new(event.caller(), &self.clock);
+        let actor = self.actor(event.caller());
         let name = event.action();
         let mut recorded = recording(event, subject.to_string(), work);
         let once = move |tx: &mut Tx<'_>| recorded(tx).unwrap_or_else(Err);
         let seal = move |outcome: &Result<T, ChangeError>| seal(outcome.as_ref());
-        let done = self.store.change_once(acting, name, attempt, once, seal);
+        let done = self.store.change_once(actor, name, keyed, once, seal);
         done.await
     }
 
     /// Records that a caller's role does not allow what it wanted to change, and says so.
     ///
     /// # Errors
-    /// [`Refused::Forbidden`], or that it could not be recorded.
+    /// [`ChangeError::Forbidden`], or that it could not be recorded.
     pub async fn forbid(
         &self,
         caller: &Caller,
@@ -84,7 +95,7 @@ impl Authority {
             Action::Manage => "manage",
             Action::Provision => "provision",
         };
-        let event = Event::new(caller, self.clock.now(), name);
+        let event = event_by(caller, self.clock.now(), name);
         let work = |_: &mut Tx<'_>| Err(ChangeError::Forbidden);
         self.change(event, what, work).await
     }
@@ -104,7 +115,7 @@ fn recording<T, E: Refusal>(
         let Some(code) = refused.decided() else {
             return outcome.map(Ok);
         };
-        event.refused(tx, &subject, code, refused)?;
+        tx.record(&event.refused(&subject, code, refused))?;
         Ok(outcome)
     }
 }

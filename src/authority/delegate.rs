@@ -3,17 +3,18 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, take_back};
-use super::{Action, Authority, By, ChangeError, Event};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::withdrawal::{Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, NumberRange, Window};
-use crate::store::{StoreError, Tx, Versions, new_id};
+use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
+use crate::store::{StoreError, Tx, Versions};
 
 /// How many loans of one lender, now and to come, may touch the numbers of a new one.
 const MOST_BESIDE: usize = 1_000;
@@ -55,7 +56,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "delegate").about(&new.account);
+        let event = event_by(caller, now, "delegate").about(&new.account);
         let subject = new.account.clone();
         let id = new_id(now);
         let recorded = event.clone();
@@ -69,7 +70,7 @@ impl Authority {
                 "reference": delegation.reference,
                 "valid_from": delegation.window.from(), "valid_until": delegation.window.until(),
             });
-            event.done(tx, &delegation.row.id, detail)?;
+            tx.record(&event.done(&delegation.row.id, detail))?;
             Ok(delegation)
         };
         self.change_by(by, recorded, subject, work).await
@@ -91,7 +92,7 @@ impl Authority {
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
         let end = at.unwrap_or(now);
-        let event = Event::new(caller, now, "end-delegation");
+        let event = event_by(caller, now, "end-delegation");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let not_found = ChangeError::NotFound("delegation");
@@ -111,7 +112,7 @@ impl Authority {
                 let withdrawn = take_back(tx, &loss, now)?;
                 let event = event.about(&row.account);
                 let detail = json!({ "at": end, "ended_below": below, "withdrawn": withdrawn });
-                event.done(tx, &id, detail)?;
+                tx.record(&event.done(&id, detail))?;
             }
             let outstanding_grants = outstanding(tx, &scope, &loss)?;
             Ok(Withdrawing {
@@ -180,7 +181,7 @@ pub(super) fn record_end(
 ) -> Result<(), StoreError> {
     let event = event.of("end-delegation").about(&loan.account);
     let detail = json!({ "at": at, "ended_below": below });
-    event.done(tx, &loan.row.id, detail)
+    tx.record(&event.done(&loan.row.id, detail))
 }
 
 /// Ends a loan at an instant, and at the same one all that hangs below it, which is recorded. Returns the loan as it is now and, if anything
@@ -220,7 +221,7 @@ fn end_all_below(
             let (below, changed) = ended(&below, end, now);
             if changed {
                 let event = event.of("end-delegation").about(&below.account);
-                event.done(tx, &below.row.id, json!({ "at": end, "with": loan.row.id }))?;
+                tx.record(&event.done(&below.row.id, json!({ "at": end, "with": loan.row.id })))?;
                 superseded.push(below.row.id);
                 written.extend(still_held(&below).cloned());
             }

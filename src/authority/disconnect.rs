@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::audited::event_by;
 use super::delegate::{end_with_all_below, record_end};
 use super::scope::Scope;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, take_back};
-use super::{Action, Authority, By, ChangeError, Event};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
-use crate::domain::{NumberRange, Window};
-use crate::store::{Tx, Versions, new_id};
+use crate::domain::{Event, NumberRange, Window, new_id};
+use crate::store::{Tx, Versions};
 
 /// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
 const MOST_ROWS: usize = 20_000;
@@ -71,7 +72,7 @@ impl Authority {
         let aged = at
             .checked_add_signed(TimeDelta::days(days.into()))
             .filter(is_written);
-        let (event, subject) = (Event::new(caller, now, "disconnect"), new.numbers);
+        let (event, subject) = (event_by(caller, now, "disconnect"), new.numbers);
         let aging = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -98,7 +99,7 @@ impl Authority {
                 "returned_allocations": done.returned_allocations.iter().map(|a| a.row.id).collect::<Vec<_>>(),
                 "withdrawn": withdrawn,
             });
-            event.done(tx, &aging.row.id, detail)?;
+            tx.record(&event.done(&aging.row.id, detail))?;
             Ok(Withdrawing {
                 row: done,
                 outstanding_grants: outstanding(tx, &Scope::Everything, &loss)?,

@@ -3,14 +3,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audited::event_by;
 use super::scope::Scope;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError, Event};
-use crate::domain::NumberRange;
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{Cause, Ended};
 use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
-use crate::store::{Loss, Tx, new_id};
+use crate::domain::{NumberRange, new_id};
+use crate::store::{Loss, Tx};
 
 /// Numbers that are to carry no authority.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let (event, subject) = (Event::new(caller, now, "exclude"), new.numbers);
+        let (event, subject) = (event_by(caller, now, "exclude"), new.numbers);
         let exclusion = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -61,7 +62,7 @@ impl Authority {
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
                 "withdrawn": withdrawn,
             });
-            event.done(tx, &exclusion.row.id, detail)?;
+            tx.record(&event.done(&exclusion.row.id, detail))?;
             let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
             Ok(Withdrawing {
                 row: exclusion.clone(),
@@ -87,7 +88,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = Event::new(caller, now, "end-exclusion");
+        let event = event_by(caller, now, "end-exclusion");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx
@@ -96,7 +97,7 @@ impl Authority {
             let (ended, changed) = super::withdraw::ended(&known, end, now);
             if changed {
                 tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;
-                event.done(tx, &id, json!({ "at": end }))?;
+                tx.record(&event.done(&id, json!({ "at": end })))?;
             }
             Ok(ended)
         };

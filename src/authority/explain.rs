@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::scope::Scope;
-use super::{Action, Authority, ChangeError, MintContext, TokenContext};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::Facts;
 use crate::domain::decision::explanation::{self, Part, Row};
 use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::inventory::Held;
+use crate::domain::issuance::RuledRequest;
 use crate::domain::signing::chain::{Candidate, SigningChain};
 use crate::domain::tokens::grant::Justification;
 use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
@@ -45,7 +46,7 @@ impl Authority {
     /// its customers alone, and who may ask for tokens of an account is told of that one. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not know, the numbers are no list, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not know, the numbers are no list, or the store cannot answer.
     pub fn explain(
         &self,
         caller: &Caller,
@@ -57,15 +58,9 @@ impl Authority {
             accounts: vec![question.account.clone()],
             ..caller.clone()
         };
-        let mut order = self.order(&on_behalf, question.account.clone(), request);
+        let ruled = self.ruled(&on_behalf, question.account.clone(), request, None);
         let may_ask = || {
-            let is_carrier = self.carrier.account.as_ref() == Some(&question.account);
-            let lifetime = order.request.lifetime().unwrap_or(self.lifetimes.default);
-            let asked = MintContext {
-                account: &question.account,
-                is_carrier,
-                token: TokenContext::of(&order.request, lifetime, order.now),
-            };
+            let asked = self.asked(&ruled.account, &ruled.request, ruled.renewal, ruled.now);
             let ruling = self.policy.in_force().may_ask(caller, &asked);
             ruling.verdict.is_ok()
         };
@@ -77,17 +72,18 @@ impl Authority {
             let Some(account) = scope.account(tx, &question.account)? else {
                 return Ok(None);
             };
-            if self.signers.is_none() {
-                // At the command line, by what the service has agreed on.
-                order.chains = in_use(&tx.signing_chains()?);
-            }
-            let (decided, facts) = tx.explain(&order)?;
-            Ok::<_, StoreError>(Some((account, decided, facts)))
+            // At the command line, the certificates that the service has agreed on.
+            let chains = match self.signers {
+                Some(_) => None,
+                None => Some(in_use(&tx.signing_chains()?)),
+            };
+            let facts = tx.facts(&ruled)?;
+            Ok::<_, StoreError>(Some((account, chains, facts)))
         })?;
-        let Some((account, decided, facts)) = read else {
-            // Somebody else's account is answered as one that is not there.
+        let Some((account, chains, facts)) = read else {
+            // Another tenant's account is answered as one that is not there.
             return Ok(Explained {
-                at: order.now,
+                at: ruled.now,
                 decision: Err(Denial::NotTheCallers),
                 policies: Deciding::default(),
                 parts: Vec::new(),
@@ -95,11 +91,16 @@ impl Authority {
             });
         };
         // From here on the database is free for others.
+        let ruled = match chains {
+            Some(chains) => RuledRequest { chains, ..ruled },
+            None => ruled,
+        };
+        let decided = ruled.decide(&facts);
         let mut explained = Explained {
-            at: order.now,
-            decision: decided.map(|grant| (grant.expires_at, grant.justified_by)),
-            policies: order.policies.clone(),
-            parts: explanation::parts(&order.question(facts.lifetime), &facts),
+            at: ruled.now,
+            decision: decided.map(|decision| (decision.expires_at, decision.justified_by)),
+            parts: explanation::parts(&ruled.question(facts.lifetime), &facts),
+            policies: ruled.policies,
             facts,
         };
         if let Scope::Part(part) = &scope {

@@ -4,7 +4,8 @@
 //! transaction that does what was asked; or, where it needs a signature, after that one, and before anybody gets it.
 
 use super::{Authority, ChangeError};
-use crate::store::{Attempt, Repeated, StoreError, Tx};
+use crate::domain::issuance::{KeyedRequest, Replay};
+use crate::store::{StoreError, Tx};
 
 /// How many keys are forgotten in one transaction: so few that nobody waits for it.
 const FORGOTTEN_AT_ONCE: u32 = 500;
@@ -13,33 +14,37 @@ const FORGOTTEN_AT_ONCE: u32 = 500;
 pub type By<'a, T, E = ChangeError> = crate::store::By<'a, T, E>;
 
 impl Authority {
-    /// What a request is to be told without being done, as far as it is known already. Blocks.
+    /// What answers a request in place of doing it, as far as it is known already. Blocks.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    pub fn repeated(&self, attempt: &Attempt) -> Result<Option<Repeated>, StoreError> {
-        self.store.read(|tx| tx.repeated(attempt))
+    pub fn replay(&self, keyed: &KeyedRequest) -> Result<Option<Replay>, StoreError> {
+        self.store.read(|tx| tx.replay(keyed))
     }
 
     /// Takes the key of a request whose answer does not come out of one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Repeated`] if the request is not to be done.
-    pub async fn take_key(&self, attempt: Attempt) -> Result<(), StoreError> {
-        let take = move |tx: &mut Tx<'_>| tx.take_key(&attempt);
+    /// [`StoreError::Replay`] if the request is not to be done.
+    pub async fn take_key(&self, keyed: KeyedRequest) -> Result<(), StoreError> {
+        let take = move |tx: &mut Tx<'_>| tx.take_key(&keyed);
         self.store.note("take-key", take).await
     }
 
     /// Keeps the answer of a request that holds its key. Without that, the answer must not be given.
     ///
     /// # Errors
-    /// [`StoreError::Repeated`] if another request has taken the key in the meantime.
-    pub async fn keep_answer(&self, attempt: Attempt, answer: Vec<u8>) -> Result<(), StoreError> {
+    /// [`StoreError::Replay`] if another request has taken the key in the meantime.
+    pub async fn keep_answer(
+        &self,
+        keyed: KeyedRequest,
+        answer: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let keep = move |tx: &mut Tx<'_>| {
-            if tx.keep_answer(&attempt, &answer)? {
+            if tx.keep_answer(&keyed, &answer)? {
                 Ok(())
             } else {
-                Err(Repeated::InFlight.into())
+                Err(Replay::InFlight.into())
             }
         };
         self.store.note("keep-answer", keep).await
@@ -50,8 +55,8 @@ impl Authority {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it; then the next one waits until the lease is over.
-    pub async fn let_go_of_key(&self, attempt: Attempt, forget: bool) -> Result<(), StoreError> {
-        let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&attempt, forget);
+    pub async fn let_go_of_key(&self, keyed: KeyedRequest, forget: bool) -> Result<(), StoreError> {
+        let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&keyed, forget);
         self.store.note("let-go-of-key", let_go).await
     }
 

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::audited::event_by;
 use super::scope::Scope;
-use super::{Action, Authority, ChangeError, Event};
+use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
 use crate::store::Tx;
@@ -21,16 +22,14 @@ impl Authority {
     ) -> Result<Account, ChangeError> {
         self.require(caller, Action::Provision)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let (event, subject) = (Event::new(caller, now, "set-lifetime"), id.clone());
+        let (event, subject) = (event_by(caller, now, "set-lifetime"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_know(tx, &id)?;
             if account.lifetime != mode {
                 tx.set_lifetime_mode(&id, mode, now)?;
                 account.lifetime = mode;
-                event
-                    .about(&id)
-                    .done(tx, &id, json!({ "mode": mode.as_str() }))?;
+                tx.record(&event.about(&id).done(&id, json!({ "mode": mode.as_str() })))?;
             }
             Ok(account)
         };

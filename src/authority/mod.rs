@@ -52,16 +52,14 @@ pub use withdrawal_feed::{Feed, GrantStatus};
 // What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
-pub use crate::store::{
-    Attempt, AuditEvent, EventFilter, GrantFilter, Page, PageOf, Repeated, StoreError, new_id,
-};
+pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
 pub use crate::verifier::check_account_key;
 
 use std::sync::Arc;
 
 use crate::domain::clock::Time;
-use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window};
-use crate::store::{Acting, Event, Store, Tx};
+use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window, new_id};
+use crate::store::{Store, Tx};
 use crate::telemetry::Metrics;
 use scope::Scope;
 
@@ -88,9 +86,9 @@ pub struct Lifetimes {
     pub horizon: u32,
 }
 
-/// Decides what is granted and keeps what is known.
+/// What an [`Authority`] is put together from.
 #[derive(Debug)]
-pub struct Authority {
+pub struct Parts {
     pub store: Arc<Store>,
     pub policy: ActivePolicySet,
     /// What signs; without it, as at the command line, nothing is issued.
@@ -100,12 +98,86 @@ pub struct Authority {
     pub lifetimes: Lifetimes,
     pub aging: AgingDays,
     pub limits: Limits,
-    /// Whether tokens for JWTClaimConstraints can be had at all.
+    /// Whether tokens for JWTClaimConstraints are issued at all.
     pub claim_constraints: bool,
     pub metrics: Arc<Metrics>,
 }
 
+/// Decides what is granted and keeps what is known.
+#[derive(Debug)]
+pub struct Authority {
+    store: Arc<Store>,
+    policy: ActivePolicySet,
+    signers: Option<Arc<Signers>>,
+    clock: Clock,
+    carrier: Carrier,
+    lifetimes: Lifetimes,
+    aging: AgingDays,
+    limits: Limits,
+    claim_constraints: bool,
+    metrics: Arc<Metrics>,
+}
+
 impl Authority {
+    /// Puts an authority together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            policy: parts.policy,
+            signers: parts.signers,
+            clock: parts.clock,
+            carrier: parts.carrier,
+            lifetimes: parts.lifetimes,
+            aging: parts.aging,
+            limits: parts.limits,
+            claim_constraints: parts.claim_constraints,
+            metrics: parts.metrics,
+        }
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The policies that decide.
+    #[must_use]
+    pub const fn policies(&self) -> &ActivePolicySet {
+        &self.policy
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The carrier that runs the service.
+    #[must_use]
+    pub const fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// How often who may ask.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whether there is anything to sign with. At the command line there is not.
+    #[must_use]
+    pub const fn signs(&self) -> bool {
+        self.signers.is_some()
+    }
+
     /// Checks that a token could be issued now. Blocks.
     ///
     /// # Errors
@@ -154,8 +226,7 @@ impl Authority {
         E: From<StoreError> + Send + 'static,
     {
         let service = Caller::the_service(new_id(self.clock.now()));
-        let acting = Acting::new(&service, &self.clock);
-        self.store.change(acting, name, work).await
+        self.store.change(self.actor(&service), name, work).await
     }
 }
 

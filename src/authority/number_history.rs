@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
-use crate::domain::decision::{self, Facts, MAX_ROWS, Standing};
+use crate::domain::decision::{self, AccountStanding, Facts, MAX_ROWS};
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Versioned};
 use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
@@ -50,7 +50,7 @@ impl Authority {
         self.store.read(|tx| {
             let held_at = Versions::HeldAt { at, believed: then };
             let believed = Facts {
-                standing: Standing::Good,
+                standing: AccountStanding::Good,
                 delegations: tx.delegations_touching(&numbers, held_at, MAX_ROWS)?,
                 allocations: tx.allocations_touching(&numbers, held_at, MAX_ROWS)?,
                 exclusions: tx.exclusions_touching(&numbers, held_at, MAX_ROWS)?,

@@ -7,31 +7,76 @@ use uuid::Uuid;
 use super::scope::Scope;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
-use crate::domain::inventory::Delegation;
+use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::jobs::Job;
 use crate::domain::tokens::grant::{Grant, Jti};
-use crate::domain::{AccountId, Caller};
-use crate::store::{AuditEvent, EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
+use crate::domain::{AccountId, AuditEvent, Caller};
+use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
 
 impl Authority {
-    /// Asks what concerns the carrier as a whole, which is nothing for a reseller. Blocks.
+    /// A page of what the carrier holds, the oldest first. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
-    pub fn read<T>(
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn allocations(
         &self,
         caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, ChangeError> {
-        self.read_scoped(caller, |tx, scope| match scope {
-            Scope::Everything => Ok(questions(tx)?),
-            Scope::Part(_) => Err(ChangeError::Forbidden),
-        })
+        page: &Page,
+    ) -> Result<PageOf<Allocation>, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.list_allocations(page))
+    }
+
+    /// The newest version of one allocation. Blocks.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.allocation(id))?
+            .ok_or(ChangeError::NotFound("allocation"))
+    }
+
+    /// A page of the exclusions, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn exclusions(
+        &self,
+        caller: &Caller,
+        page: &Page,
+    ) -> Result<PageOf<Exclusion>, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.list_exclusions(page))
+    }
+
+    /// The newest version of one exclusion. Blocks.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.exclusion(id))?
+            .ok_or(ChangeError::NotFound("exclusion"))
+    }
+
+    /// A page of the jobs, the oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.list_jobs(page))
+    }
+
+    /// One job. Blocks.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the caller may not ask, or there is no such job.
+    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, ChangeError> {
+        self.read_of_carrier(caller, |tx| tx.job(id))?
+            .ok_or(ChangeError::NotFound("job"))
     }
 
     /// A page of the accounts, in the order of their ids. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
     pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let within = scope.within(tx)?;
@@ -42,7 +87,7 @@ impl Authority {
     /// One account. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
     pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, ChangeError> {
         self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
     }
@@ -50,7 +95,7 @@ impl Authority {
     /// A page of what one account was lent. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account for this caller, or the store cannot answer.
+    /// [`ChangeError`] if there is no such account for this caller, or the store cannot answer.
     pub fn delegations_of(
         &self,
         caller: &Caller,
@@ -66,7 +111,7 @@ impl Authority {
     /// The newest version of one delegation. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
     pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let not_found = || ChangeError::NotFound("delegation");
@@ -79,7 +124,7 @@ impl Authority {
     /// A page of the ledger. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
     pub fn grants(
         &self,
         caller: &Caller,
@@ -97,7 +142,7 @@ impl Authority {
     /// One grant. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller, or the store cannot answer.
+    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
     pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, ChangeError> {
         self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
     }
@@ -106,7 +151,7 @@ impl Authority {
     /// Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not ask, or the store cannot answer.
+    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
     pub fn audit_events(
         &self,
         caller: &Caller,
@@ -136,6 +181,18 @@ impl Authority {
                 }
             }
             Ok(events)
+        })
+    }
+
+    /// Reads what concerns the carrier as a whole, which is nothing for a reseller.
+    fn read_of_carrier<T>(
+        &self,
+        caller: &Caller,
+        query: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, ChangeError> {
+        self.read_scoped(caller, |tx, scope| match scope {
+            Scope::Everything => Ok(query(tx)?),
+            Scope::Part(_) => Err(ChangeError::Forbidden),
         })
     }
 

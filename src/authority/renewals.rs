@@ -4,14 +4,19 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audited::event_by;
+use super::issue::Wanted;
 use super::scope::Scope;
-use super::{Action, Authority, By, ChangeError, Event, IssueError, Issued};
+use super::{Action, Authority, By, ChangeError, IssueError, Issued};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
+use crate::domain::issuance::{KeyedRequest, RuledRequest};
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::{AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest};
-use crate::store::{Attempt, Page, PageOf, StoreError, Tx, new_id};
+use crate::domain::{
+    AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
+};
+use crate::store::{Page, PageOf, StoreError, Tx};
 
 /// How many rights one account may have in use.
 const MOST_RENEWALS: i64 = 1_000;
@@ -32,7 +37,7 @@ impl Authority {
     /// Gives an account the right to renew.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
+    /// [`ChangeError`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
     /// tokens are to name.
     pub async fn allow_renewal(
         &self,
@@ -47,7 +52,7 @@ impl Authority {
         if !lifetimes.contains(&new.lifetime) {
             return Err(ChangeError::RenewalLifetime(lifetimes));
         }
-        let event = Event::new(caller, now, "allow-renewal").about(&new.account);
+        let event = event_by(caller, now, "allow-renewal").about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -58,7 +63,7 @@ impl Authority {
                 "tkvalue": renewal.list.to_tkvalue(), "fingerprint": renewal.fingerprint.to_string(),
                 "lifetime": renewal.lifetime, "not_after": renewal.not_after, "for": renewal.caller,
             });
-            event.done(tx, &id, detail)?;
+            tx.record(&event.done(&id, detail))?;
             Ok(renewal)
         };
         self.change_by(by, recorded, subject, work).await
@@ -68,7 +73,7 @@ impl Authority {
     /// repeated. The account itself may give its own up.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller.
+    /// [`ChangeError`] if there is none for this caller.
     pub async fn revoke_renewal(
         &self,
         by: impl Into<By<'_, Renewal>>,
@@ -83,7 +88,7 @@ impl Authority {
             }
         }
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "revoke-renewal");
+        let event = event_by(caller, now, "revoke-renewal");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut renewal = renewal(tx, &scope, id)?;
@@ -91,7 +96,7 @@ impl Authority {
                 tx.revoke_renewal(id, now)?;
                 renewal.revoked_at = Some(now);
                 let event = event.about(&renewal.account);
-                event.done(tx, &id, json!({ "account": renewal.account }))?;
+                tx.record(&event.done(&id, json!({ "account": renewal.account })))?;
             }
             Ok(renewal)
         };
@@ -101,7 +106,7 @@ impl Authority {
     /// A page of the rights of those whom the caller may know of. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if the store cannot answer.
+    /// [`ChangeError`] if the store cannot answer.
     pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| {
@@ -113,7 +118,7 @@ impl Authority {
     /// One right. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller.
+    /// [`ChangeError`] if there is none for this caller.
     pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, ChangeError> {
         let scope = Scope::of(caller);
         self.store.read(|tx| renewal(tx, &scope, id))
@@ -127,8 +132,8 @@ impl Authority {
         self.store.read(|tx| tx.renewal(id))
     }
 
-    /// Issues the next token by a right, in the way of every token: policy, decision, record, signature. `wanted` is what
-    /// was asked in so many words, and must be what the right is for.
+    /// Issues the next token by a right, by the same cycle as every token. `wanted` is the explicit request, if there is one;
+    /// it must be what the right is for.
     ///
     /// # Errors
     /// [`IssueError`]; the uniform denial for a right that is not there, or not the caller's to use.
@@ -137,33 +142,65 @@ impl Authority {
         caller: &Caller,
         (id, right): (Uuid, Option<Renewal>),
         wanted: Option<TokenRequest>,
-        attempt: Option<Attempt>,
+        keyed: Option<KeyedRequest>,
     ) -> Result<Issued, IssueError> {
-        let known = right.filter(|right| right.is_for(caller));
-        let order = known.map(|right| self.order_by_right(caller, &right, wanted));
-        let mut order = match order.transpose()? {
-            Some(order) if order.policy != Err(Denial::NotTheCallers) => order,
-            // Of somebody else's right not even the account is told, also not in the asker's own trail.
-            Some(_) | None => return Err(self.no_such_right(caller, id).await),
+        let Some(right) = right.filter(|right| right.is_for(caller)) else {
+            let error = self.no_such_right(caller, id).await;
+            self.count_failure(&error);
+            return Err(error);
         };
-        order.attempt = attempt;
-        let outcome = self.record_and_sign(caller, order).await;
-        self.count(&outcome);
-        outcome
+        let wanted = Wanted {
+            request: request_by(&right, wanted)?,
+            account: right.account,
+            renewal: Some(id),
+            keyed,
+        };
+        self.issue_one(caller, wanted).await
     }
 
+    /// Refuses a request by a right of an account that the caller may not ask for. The account does not learn of it, not
+    /// even from the caller's own audit trail.
+    ///
+    /// # Errors
+    /// The uniform denial, or that it could not be recorded.
+    pub(super) async fn must_know_right(
+        &self,
+        caller: &Caller,
+        ruled: &RuledRequest,
+    ) -> Result<(), IssueError> {
+        match (ruled.renewal, &ruled.policy) {
+            (Some(id), Err(Denial::NotTheCallers)) => Err(self.no_such_right(caller, id).await),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Records that a right was asked for which is not the caller's, if it is there at all.
     async fn no_such_right(&self, caller: &Caller, id: Uuid) -> IssueError {
-        let event = Event::new(caller, self.clock.now(), "renew");
+        let event = event_by(caller, self.clock.now(), "renew");
         let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
-        let outcome = match self.change(event, id, work).await {
+        match self.change(event, id, work).await {
             Err(ChangeError::Store(error)) if !matches!(error, StoreError::ProofEnded) => {
                 error.into()
             }
-            Ok(()) | Err(_) => IssueError::Denied(Denial::NotTheCallers),
-        };
-        let outcome = Err(outcome);
-        self.count(&outcome);
-        outcome.err().unwrap_or(Denial::NotTheCallers.into())
+            Ok(()) | Err(_) => Denial::NotTheCallers.into(),
+        }
+    }
+}
+
+/// What is asked by a right: what is wanted, or else what the right itself pins.
+fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequest, StoreError> {
+    match wanted {
+        // Perhaps in another spelling than that of the right, which the token repeats.
+        Some(same) if right.covers(&same).is_ok() => {
+            let lifetime = same.lifetime().unwrap_or(right.lifetime);
+            Ok(same.living(lifetime))
+        }
+        // Anything else is refused when it is decided, and is in the audit trail as it was asked.
+        Some(other) => Ok(other),
+        None => {
+            let pinned = right.request();
+            pinned.map_err(|e| StoreError::Corrupt(e.to_string()))
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 use serde_json::json;
 
+use super::audited::event_by;
 use super::scope::Scope;
-use super::{Action, Authority, By, ChangeError, Event};
+use super::{Action, Authority, By, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Versioned;
 use crate::domain::inventory::withdrawal::{Ended, Exposure};
 use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
-use crate::domain::{Caller, Window};
-use crate::store::{Acting, Loss, Page, StoreError, Tx, new_id};
+use crate::domain::{Caller, Window, new_id};
+use crate::store::{Loss, Page, StoreError, Tx};
 
 /// How many grants one transaction takes back: a second or so of the writer's time. What is touched beyond that is left to
 /// a sweep.
@@ -50,7 +51,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let (event, subject) = (Event::new(caller, now, "withdraw"), jti.clone());
+        let (event, subject) = (event_by(caller, now, "withdraw"), jti.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
@@ -63,7 +64,7 @@ impl Authority {
                 };
                 tx.withdraw_grants(&[&jti], &ended, now)?;
                 let detail = json!({ "account": grant.account, "reason": reason });
-                event.about(&grant.account).done(tx, &jti, detail)?;
+                tx.record(&event.about(&grant.account).done(&jti, detail))?;
                 grant.withdrawal = Some(Withdrawal {
                     at: now,
                     reason: reason.clone(),
@@ -84,21 +85,20 @@ impl Authority {
             return Ok(false);
         }
         let now = self.clock.now();
-        let event = Event::new(caller, now, "sweep");
+        let event = event_by(caller, now, "sweep");
         let work = move |tx: &mut Tx<'_>| {
             let Some((loss, count)) = tx.sweep(MOST_AT_ONCE, now)? else {
                 return Ok(false);
             };
             let subject = loss.ended.cause.map(|cause| cause.id().to_string());
-            event.done(
-                tx,
+            tx.record(&event.done(
                 &subject.unwrap_or_default(),
                 json!({ "withdrawn": count, "reason": loss.ended.reason, "at": loss.ended.at }),
-            )?;
+            ))?;
             Ok(true)
         };
-        let acting = Acting::new(caller, &self.clock);
-        self.store.change(acting, "sweep", work).await
+        let actor = self.actor(caller);
+        self.store.change(actor, "sweep", work).await
     }
 }
 

@@ -230,7 +230,7 @@ impl Callers {
     }
 
     /// Proves who sent a request, by what was read not long ago, without a look into the database; `None` if memory does
-    /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `store::Acting`.
+    /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `domain::Actor`.
     #[must_use]
     pub fn authenticate_cached(&self, offered: &Credentials, request_id: Uuid) -> Option<Caller> {
         if offered.certificate.is_some() {

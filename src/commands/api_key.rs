@@ -82,7 +82,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             show(&app::block_on(keys.create(&by, new))?)?;
         }
         Command::List => {
-            let (now, mut next) = (service.authority.clock.now(), None);
+            let (now, mut next) = (service.authority.now(), None);
             loop {
                 let page = keys.list(&by, &Page::new(Page::MAX_LIMIT, next))?;
                 for key in &page.items {

@@ -25,8 +25,7 @@ pub mod verify;
 
 use std::error::Error;
 
-use tn_authority::domain::{Caller, Clock};
-use tn_authority::store::new_id;
+use tn_authority::domain::{Caller, Clock, new_id};
 
 pub use exit::Exit;
 

@@ -4,10 +4,13 @@
 //! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
 
 pub mod accounts;
+pub mod audit;
 pub mod clock;
 pub mod credentials;
 pub mod decision;
+pub mod ids;
 pub mod inventory;
+pub mod issuance;
 pub mod jobs;
 pub mod network;
 pub mod numbers;
@@ -21,11 +24,14 @@ pub mod words;
 
 pub use accounts::account::AccountId;
 pub use accounts::dialect::Dialect;
+pub use audit::{AuditEvent, Event};
 pub use clock::{Clock, Time};
+pub use credentials::Actor;
 pub use credentials::caller::{Caller, Proof, Role};
 pub use credentials::idempotency::IdempotencyKey;
 pub use credentials::passphrase::Passphrase;
 pub use decision::denial::Denial;
+pub use ids::new_id;
 pub use inventory::window::Window;
 pub use network::cidr::Network;
 pub use numbers::number::{NumberRange, Tn};

@@ -3,7 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
 
-use super::tables::idempotency_keys::Repeated;
+use crate::domain::issuance::Replay;
 
 /// Why the store cannot be opened. Says what to do.
 #[derive(Debug, Error)]
@@ -41,9 +41,9 @@ pub enum StoreError {
     /// A row that this service did not write, or that somebody has changed.
     #[error("the database holds a row that cannot be understood: {0}")]
     Corrupt(String),
-    /// The request came before, with the same key.
+    /// The idempotency key of the request was used before.
     #[error(transparent)]
-    Repeated(#[from] Repeated),
+    Replay(#[from] Replay),
 }
 
 impl StoreError {

@@ -4,13 +4,11 @@
 //! blocks; writing goes through one thread with group commit and answers after COMMIT.
 
 mod actor;
-mod again;
 mod connection;
 mod error;
-mod facts;
-mod issue;
 mod locks;
 mod migrations;
+mod mint;
 mod page;
 mod requester;
 mod schema;
@@ -19,18 +17,15 @@ mod tables;
 mod tx;
 mod writer;
 
-pub use actor::{Acting, lane_of};
 pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
-pub use issue::Order;
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{By, Sealing};
 pub use tables::accounts::Within;
 pub use tables::api_keys::KeptApiKey;
-pub use tables::audit_events::{AuditEvent, Event, EventFilter};
+pub use tables::audit_events::EventFilter;
 pub use tables::grants::GrantFilter;
-pub use tables::idempotency_keys::{Attempt, Repeated};
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::withdrawals::{Loss, Swept};
@@ -40,10 +35,8 @@ pub use writer::Verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::timestamp::context::ContextV7;
-use uuid::{Timestamp, Uuid};
-
-use crate::domain::clock::{Time, within_second};
+use crate::domain::Actor;
+use crate::domain::issuance::{KeyedRequest, MintOrder};
 use crate::telemetry::Metrics;
 use writer::Writer;
 
@@ -136,23 +129,13 @@ impl Store {
         outcome
     }
 
-    /// Decides an order and records what was decided, in one transaction. It waits in the lane of a tenant, which is any
-    /// name: lanes take turns. Answers after COMMIT.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that could not be done; then there is no token.
-    pub async fn issue(&self, lane: &str, order: Order) -> Result<Verdict, StoreError> {
-        let verdict = self.writer.issue(lane, vec![order]).await.pop();
-        let lost = || StoreError::Unavailable("the order was not answered".to_owned());
-        verdict.ok_or_else(lost)?
-    }
-
-    /// Decides many orders, each for itself, and records what was decided, in as few transactions as may be. Each answer
-    /// comes after COMMIT; they are in the order of the orders.
-    pub async fn issue_all(
+    /// Decides orders, each for itself, and records what was decided, in as few transactions as possible. They wait in the
+    /// lane of a tenant, which is any name: lanes take turns. Each verdict comes after COMMIT; they are in the order of the
+    /// orders. Where there is an error in place of a verdict, there is no token.
+    pub async fn issue(
         &self,
         lane: &str,
-        orders: Vec<Order>,
+        orders: Vec<MintOrder>,
     ) -> Vec<Result<Verdict, StoreError>> {
         self.writer.issue(lane, orders).await
     }
@@ -165,7 +148,7 @@ impl Store {
     /// [`StoreError`] if that could not be done, or whatever `work` returns.
     pub async fn change<T, E>(
         &self,
-        acting: Acting,
+        actor: Actor,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -173,20 +156,20 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.change(acting, name, work).await
+        self.writer.change(actor, name, work).await
     }
 
     /// The same for a request that may come again: it is done once, and what `seal` makes of the outcome is kept in the
     /// same transaction. What `seal` makes nothing of is not kept, and can be tried again.
     ///
     /// # Errors
-    /// [`StoreError::Repeated`] if the request was here before; [`StoreError`] if that could not be done, or whatever
+    /// [`StoreError::Replay`] if the request was here before; [`StoreError`] if that could not be done, or whatever
     /// `work` returns.
     pub async fn change_once<T, E>(
         &self,
-        acting: Acting,
+        actor: Actor,
         name: &'static str,
-        attempt: Attempt,
+        keyed: KeyedRequest,
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         mut seal: impl FnMut(&Result<T, E>) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
     ) -> Result<T, E>
@@ -194,10 +177,9 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let once = move |tx: &mut Tx<'_>| {
-            tables::idempotency_keys::once(tx, &attempt, &mut work, &mut seal)
-        };
-        self.writer.change(acting, name, once).await?
+        let once =
+            move |tx: &mut Tx<'_>| tables::idempotency_keys::once(tx, &keyed, &mut work, &mut seal);
+        self.writer.change(actor, name, once).await?
     }
 
     /// Changes what no decision looks at, in a transaction of this name, so that minting goes on beside it.
@@ -224,15 +206,6 @@ impl Store {
         }
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
     }
-}
-
-/// Makes an id for a new row. Ids of one process grow, also within one second; those of several processes are in the order
-/// of their milliseconds.
-#[must_use]
-pub fn new_id(now: Time) -> Uuid {
-    static CONTEXT: std::sync::Mutex<ContextV7> = std::sync::Mutex::new(ContextV7::new());
-    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, within_second(now)))
 }
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! By whom something is asked, and whether it may be asked again.
 
 use super::error::StoreError;
-use super::tables::idempotency_keys::Attempt;
 use crate::domain::Caller;
+use crate::domain::issuance::KeyedRequest;
 
 /// Makes what is kept of an outcome; of one that decides nothing, nothing.
 pub type Sealing<T, E> =
@@ -13,7 +13,7 @@ pub type Sealing<T, E> =
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct By<'a, T, E> {
     caller: &'a Caller,
-    again: Option<(Attempt, Sealing<T, E>)>,
+    again: Option<(KeyedRequest, Sealing<T, E>)>,
 }
 
 impl<'a, T, E> From<&'a Caller> for By<'a, T, E> {
@@ -28,10 +28,10 @@ impl<'a, T, E> From<&'a Caller> for By<'a, T, E> {
 impl<'a, T, E> By<'a, T, E> {
     /// Somebody who may come again with the same request.
     #[must_use]
-    pub fn again(caller: &'a Caller, attempt: Attempt, seal: Sealing<T, E>) -> Self {
+    pub fn again(caller: &'a Caller, keyed: KeyedRequest, seal: Sealing<T, E>) -> Self {
         Self {
             caller,
-            again: Some((attempt, seal)),
+            again: Some((keyed, seal)),
         }
     }
 
@@ -42,7 +42,7 @@ impl<'a, T, E> By<'a, T, E> {
 
     /// The request that may come again, and what is kept of its outcome.
     #[must_use]
-    pub fn into_again(self) -> Option<(Attempt, Sealing<T, E>)> {
+    pub fn into_again(self) -> Option<(KeyedRequest, Sealing<T, E>)> {
         self.again
     }
 }

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::send::Sender;
 use crate::authority::{Assignment, Authority};
-use crate::domain::Caller;
 use crate::domain::webhook::DeliveryState;
-use crate::store::{StoreError, new_id};
+use crate::domain::{Caller, new_id};
+use crate::store::StoreError;
 
 /// How many targets are told at one time. Those who tell them do nothing but wait most of the time.
 const SENDERS: u16 = 32;
@@ -47,7 +47,7 @@ impl Worker {
         let (wake, woken) = channel();
         let (assign, assigned) = channel();
         let assigned = Arc::new(Mutex::new(assigned));
-        let process = new_id(authority.clock.now());
+        let process = new_id(authority.now());
         let mut threads = Vec::new();
         for _ in 0..SENDERS {
             let teller = Teller {
@@ -101,7 +101,7 @@ impl Follower {
                     self.authority.measure_exposure(),
                 );
             }
-            let caller = Caller::the_service(new_id(self.authority.clock.now()));
+            let caller = Caller::the_service(new_id(self.authority.now()));
             let swept = wait(self.authority.sweep(&caller)).unwrap_or(Ok(false));
             let swept = note("grants are not taken back yet", swept).unwrap_or(false);
             self.hand_out();
@@ -148,7 +148,7 @@ impl Teller {
 
     /// One attempt, and its record. Without the record the lease runs out, and it is sent once more.
     fn tell(&self, assignment: Assignment) {
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let answer = match self.sender.send(&assignment, now) {
             Ok(answer) => answer,
             Err(error) => return log::error!("a webhook is not told: {error}"),

@@ -22,18 +22,19 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Policy, Rotation, ScanMode,
-    Signers, TokenContext,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Parts, Policy, Rotation,
+    ScanMode, Signers, TokenContext,
 };
 use tn_authority::callers::{Callers, Credentials, Pepper};
 use tn_authority::domain::{
-    AccountId, Caller, Clock, Fingerprint, Proof, Spc, TnAuthList, TokenRequest,
+    AccountId, Actor, AuditEvent, Caller, Clock, Fingerprint, Proof, Spc, TnAuthList, TokenRequest,
+    new_id,
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{Acting, AuditEvent, DatabaseUrl, Settings, Store, Tx, new_id};
+use tn_authority::store::{DatabaseUrl, Settings, Store, Tx};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -138,10 +139,10 @@ impl House {
         let authority = Arc::new(authority(url, dir));
         let pepper = Pepper::new(&PEPPER).expect("a pepper");
         let callers = Callers::new(
-            Arc::clone(&authority.store),
+            Arc::clone(authority.store()),
             pepper,
             Clock::system(),
-            Arc::clone(&authority.metrics),
+            Arc::clone(authority.metrics()),
         );
         let house = Self {
             authority,
@@ -201,11 +202,11 @@ impl House {
             ..Caller::at_the_command_line(Uuid::nil())
         };
         let wanted = wanted(0);
-        let policy = self.authority.policy.in_force();
+        let policy = self.authority.policies().in_force();
         let asked = MintContext {
             account: &account,
             is_carrier: false,
-            token: TokenContext::of(&wanted, 3600, self.authority.clock.now()),
+            token: TokenContext::of(&wanted, 3600, self.authority.now()),
         };
         let callers: Vec<Caller> = (0..1_000).map(caller).collect();
         cpu_each(1_000, || {
@@ -219,7 +220,7 @@ impl House {
     /// CPU time of an audit event, in a transaction with as many others as a batch has.
     fn events(&self) -> Micros {
         let authority = &self.authority;
-        let now = authority.clock.now();
+        let now = authority.now();
         let caller = Caller::the_service(Uuid::nil());
         let change = |count: u64| {
             let event = |_| AuditEvent {
@@ -234,14 +235,14 @@ impl House {
                 account: Some(account(0)),
                 caller_account: Some(account(0)),
             };
-            let acting = Acting::new(&caller, &authority.clock);
+            let acting = Actor::new(&caller, &Clock::system());
             cpu_each(AT_ONCE, || {
                 let events: Vec<AuditEvent> = (0..count).map(event).collect();
                 let work = move |tx: &mut Tx<'_>| match events.as_slice() {
                     [] => Ok(()),
                     events => tx.insert_audit_events(events),
                 };
-                block_on(authority.store.change(acting.clone(), "bench", work)).expect("events");
+                block_on(authority.store().change(acting.clone(), "bench", work)).expect("events");
             })
         };
         let (empty, full) = (change(0), change(AT_ONCE));
@@ -285,7 +286,7 @@ async fn one(
             ..Caller::the_service(Uuid::nil())
         }
     };
-    let issued = authority.issue(&caller, account, wanted(account_number));
+    let issued = authority.issue(&caller, account, wanted(account_number), None);
     issued.await.expect("a token");
 }
 
@@ -409,7 +410,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         queue: 1024,
         batch: 256,
     };
-    let authority = Authority {
+    let authority = Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
         policy: Policy::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
@@ -425,7 +426,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         limits: Limits::none(),
         claim_constraints: false,
         metrics,
-    };
+    });
     let found = authority.look_for_signers(ScanMode::Asked);
     let caller = Caller::the_service(Uuid::nil());
     let agreed = authority.agree_on_signers(&caller, found.expect("signers"));

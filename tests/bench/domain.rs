@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::decision::{Facts, Question, Standing, decide};
+use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::chain::Candidate;
@@ -43,7 +43,7 @@ fn facts() -> Facts {
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
         renewal: None,
-        standing: Standing::Good,
+        standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
         lifetime: LifetimeMode::Proof,

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tn_authority::authority::{MintContext, Policy, TokenContext};
-use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType};
-use tn_authority::store::new_id;
+use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType, new_id};
 
 const ROUNDS: usize = 41;
 const DECISIONS: u32 = 2_000;

@@ -25,9 +25,8 @@ use tn_authority::config::Config;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::certificate::Certificate;
-use tn_authority::domain::{Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList};
+use tn_authority::domain::{Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList, new_id};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::store::new_id;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
 const CLIENTS: usize = 3;
@@ -130,7 +129,7 @@ fn report(seen: &[Seen], elapsed: Duration) -> ExitCode {
 /// An account with a block, and a key for it.
 async fn furnish(service: &tn_authority::api::Service) -> String {
     let authority = &service.authority;
-    let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
+    let caller = Caller::at_the_command_line(new_id(authority.now()));
     let account: tn_authority::domain::AccountId = "acme".parse().expect("an id");
     let numbers = block::parse("1.212.555.1XXX").expect("a block");
     let put = authority.put_account(&caller, account.clone(), None, None);

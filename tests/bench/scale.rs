@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Policy,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Parts, Policy,
 };
-use tn_authority::domain::{Caller, Clock, NumberRange, Tn};
-use tn_authority::store::{DatabaseUrl, Settings, Store, new_id};
+use tn_authority::domain::{Caller, Clock, NumberRange, Tn, new_id};
+use tn_authority::store::{DatabaseUrl, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 const FEW: u64 = 10_000;
@@ -80,7 +80,7 @@ fn compare(database: &str, few: &str, many: &str, ranges: u64) {
 
 /// The mean time of a decision in one turn.
 fn decisions(authority: &Authority, ranges: u64, turn: usize) -> Duration {
-    let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
+    let caller = Caller::at_the_command_line(new_id(authority.now()));
     let questions: Vec<ExplainRequest> = (0..TURN)
         .map(|n| {
             // Multiplied by a large prime, the numbers spread over the whole table.
@@ -185,7 +185,7 @@ fn authority(url: &str) -> Authority {
         queue: 16,
         batch: 16,
     };
-    Authority {
+    Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
         policy: Policy::built_in().expect("policies").into(),
         signers: None,
@@ -201,5 +201,5 @@ fn authority(url: &str) -> Authority {
         limits: Limits::none(),
         claim_constraints: false,
         metrics,
-    }
+    })
 }

@@ -11,17 +11,20 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Policy,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts, Policy,
 };
 use tn_authority::domain::decision::policy_trace::Deciding;
 use tn_authority::domain::inventory::Basis;
+use tn_authority::domain::issuance::{MintOrder, RuledRequest};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::tokens::grant::{Grant, Jti, Recorded};
-use tn_authority::domain::{Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest};
+use tn_authority::domain::{
+    Actor, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,
+};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{Chain, FileKey, Signer, SigningKey as _};
-use tn_authority::store::{Acting, Order, Settings, Store, new_id};
+use tn_authority::store::{Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 const ROUNDS: usize = 41;
@@ -114,7 +117,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
         batch: 8,
     };
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store"));
-    let authority = Authority {
+    let authority = Authority::new(Parts {
         store: Arc::clone(&store),
         policy: Policy::built_in().expect("policies").into(),
         signers: None,
@@ -130,8 +133,8 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
         limits: Limits::none(),
         claim_constraints: false,
         metrics,
-    };
-    let now = authority.clock.now();
+    });
+    let now = authority.now();
     let caller = Caller::at_the_command_line(new_id(now));
     let account: tn_authority::domain::AccountId = "acme".parse().expect("an id");
     let numbers = block::parse("1.212.555.1XXX").expect("a block");
@@ -173,28 +176,33 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             ends: signer.authority_ends(),
         };
         let until = now + TimeDelta::hours(1);
-        let order = Order {
+        let ruled = RuledRequest {
             account,
             request: TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
                 .expect("a request"),
-            jti: Jti::new(now, [7; 16]),
             now,
             until,
             horizon: until,
             minimum: 300,
             chains: Arc::new([candidate]),
             spcs: vec![spc],
-            acting: Acting::new(&caller, &Clock::system()),
-            audit_id: new_id(now),
+            actor: Actor::new(&caller, &Clock::system()),
             policy: Ok(()),
             policies: Deciding::default(),
-            attempt: None,
             renewal: None,
         };
+        let order = MintOrder {
+            ruled,
+            jti: Jti::new(now, [7; 16]),
+            audit_id: new_id(now),
+            keyed: None,
+        };
         store
-            .issue("bench", order)
+            .issue("bench", vec![order])
             .await
+            .pop()
             .expect("an answer")
+            .expect("a verdict")
             .expect("a grant")
     })
 }

@@ -10,19 +10,20 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Policy,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts, Policy,
     Rotation, ScanMode, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
-    Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest, Window,
+    Actor, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest,
+    Window, new_id,
 };
 use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{Acting, Settings, Store, Tx, new_id};
+use tn_authority::store::{Settings, Store, Tx};
 use tn_authority::telemetry::Metrics;
 
 const SIZES: [u64; 2] = [10, 10_000];
@@ -39,7 +40,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         queue: 1024,
         batch: 256,
     };
-    let authority = Authority {
+    let authority = Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
         policy: Policy::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
@@ -55,18 +56,18 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
         limits: Limits::none(),
         claim_constraints: false,
         metrics,
-    };
+    });
     let found = authority
         .look_for_signers(ScanMode::Asked)
         .expect("signers");
-    let caller = Caller::the_service(new_id(authority.clock.now()));
+    let caller = Caller::the_service(new_id(authority.now()));
     block_on(authority.agree_on_signers(&caller, found)).expect("an agreement");
     authority
 }
 
 /// Lends `count` single numbers to one account, every other one of a block, so that none touches the next.
 fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
-    let now = authority.clock.now();
+    let now = authority.now();
     let caller = Caller::at_the_command_line(new_id(now));
     let account = account.parse().expect("an id");
     let numbers = block::parse(&format!("1.{area}.XXXXXXX")).expect("a block");
@@ -108,8 +109,8 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
             .collect();
         let work = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);
         authority
-            .store
-            .change(Acting::new(&caller, &authority.clock), "load", work)
+            .store()
+            .change(Actor::new(&caller, &Clock::system()), "load", work)
             .await
             .expect("delegations");
     });
@@ -125,7 +126,7 @@ fn decisions(c: &mut Criterion) {
     let mut group = c.benchmark_group("decide one number");
     for (database, url) in databases(&dir) {
         let authority = authority(&url, &dir);
-        let caller = Caller::at_the_command_line(new_id(authority.clock.now()));
+        let caller = Caller::at_the_command_line(new_id(authority.now()));
         for (size, area) in SIZES.into_iter().zip(["201", "202"]) {
             let account = format!("bench-{size}");
             lend(&authority, &account, area, size);
@@ -166,7 +167,7 @@ fn mints(c: &mut Criterion) {
         let caller = Caller {
             role: Role::Account,
             accounts: vec!["minter".parse().expect("an id")],
-            ..Caller::at_the_command_line(new_id(authority.clock.now()))
+            ..Caller::at_the_command_line(new_id(authority.now()))
         };
         for at_once in [1_u64, 256] {
             group.throughput(Throughput::Elements(at_once));
@@ -195,7 +196,7 @@ fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
                     let request = TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
                         .expect("a request");
                     authority
-                        .issue(&caller, caller.accounts[0].clone(), request)
+                        .issue(&caller, caller.accounts[0].clone(), request, None)
                         .await
                 })
             })
@@ -211,7 +212,7 @@ fn mint_in_bulk(authority: &Authority, caller: &Caller) {
     let request =
         TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request");
     let requests = (0..BULK).map(|_| (caller.accounts[0].clone(), request.clone()));
-    let tokens = block_on(authority.issue_all(caller, requests.collect())).expect("answers");
+    let tokens = block_on(authority.issue_all(caller, requests.collect(), None)).expect("answers");
     assert!(tokens.iter().all(Result::is_ok));
 }
 

@@ -87,11 +87,21 @@ const KNOWN_TO_FEW: [(&str, &[&str]); 11] = [
     // A token without its row cannot be: only the writer says that something is committed.
     (
         "after_commit",
-        &["store/writer/job.rs", "domain/grant.rs", "signer/tests.rs"],
+        &[
+            "store/writer/job.rs",
+            "domain/tokens/grant.rs",
+            "signer/tests.rs",
+        ],
     ),
     // Time comes in as an argument everywhere else.
     ("Utc::now", &["domain/clock.rs"]),
 ];
+
+/// Who holds no transaction of the store, not even in a closure whose argument has an inferred type: questions have names, as
+/// methods of `authority`.
+const WITHOUT_TRANSACTIONS: [&str; 2] = ["api", "console"];
+/// What a transaction and its type are called everywhere.
+const TRANSACTION: [&str; 2] = ["tx", "Tx"];
 
 #[test]
 fn every_room_imports_only_what_it_may() {
@@ -167,7 +177,7 @@ fn a_forbidden_import_is_found() {
             "`authority` knows `after_commit`",
         ),
         (
-            "store/issue.rs",
+            "store/mint/mod.rs",
             "let r = Recorded :: after_commit(grant);",
             "`store` knows `after_commit`",
         ),
@@ -190,6 +200,21 @@ fn a_forbidden_import_is_found() {
             "unheard_of/mod.rs",
             "use crate::domain::Tn;",
             "`unheard_of` is no room",
+        ),
+        (
+            "api/routes/jobs.rs",
+            "service.authority.read(&caller, |tx| list(tx, &page))",
+            "`api` holds a transaction, `tx`",
+        ),
+        (
+            "api/routes/jobs.rs",
+            "let found = move |caller, tx| tx.list_jobs(&page);",
+            "`api` holds a transaction, `tx`",
+        ),
+        (
+            "api/routes/jobs.rs",
+            "use crate::authority::Tx; fn f() {}",
+            "`api` holds a transaction, `Tx`",
         ),
     ] {
         let found = faults(file, source);
@@ -215,6 +240,14 @@ fn a_forbidden_import_is_found() {
         (
             "domain/number.rs",
             "const QUOTE: char = '\"'; fn f<'a>(x: &'a str) {} use crate::domain::Tn;",
+        ),
+        (
+            "api/routes/jobs.rs",
+            "// As |tx| tx.list_jobs(&page) does.\nlet found = service.authority.jobs(&caller, &page);",
+        ),
+        (
+            "authority/queries.rs",
+            "use crate::store::Tx; self.store.read(|tx| tx.list_jobs(page))",
         ),
         (
             "signer/key.rs",
@@ -270,7 +303,12 @@ fn faults(file: &str, source: &str) -> Vec<String> {
             .any(|allowed| *allowed == room || *allowed == file)
     });
     let known = known.map(|(path, _)| format!("src/{file}: `{room}` knows `{path}`"));
-    imported.chain(known).collect()
+    let transactions = TRANSACTION
+        .into_iter()
+        .filter(|word| WITHOUT_TRANSACTIONS.contains(&room) && words.contains(word));
+    let transactions =
+        transactions.map(|word| format!("src/{file}: `{room}` holds a transaction, `{word}`"));
+    imported.chain(known).chain(transactions).collect()
 }
 
 /// The rooms that are named behind `crate::`, `tn_authority::` or `super::`, one by one or in braces.

@@ -197,19 +197,19 @@ fn count_from(
     let Some(from) = from.or_else(|| peer(request)) else {
         return Ok(());
     };
-    let limited = service.authority.limits.failed_proof(from);
+    let limited = service.authority.limits().failed_proof(from);
     limited.map_err(|too_many| refused(service, too_many))
 }
 
 /// The caller, unless it asks too often.
 pub(in crate::api) fn counted(service: &Service, caller: Caller) -> Result<Caller, Problem> {
-    let limited = service.authority.limits.caller(&caller);
+    let limited = service.authority.limits().caller(&caller);
     limited.map_err(|too_many| refused(service, too_many))?;
     Ok(caller)
 }
 
 fn refused(service: &Service, too_many: TooMany) -> Problem {
-    let metrics = &service.authority.metrics;
+    let metrics = service.authority.metrics();
     metrics.limited(too_many.limit.as_str());
     too_many.into()
 }

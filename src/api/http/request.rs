@@ -15,7 +15,7 @@ use super::concurrency::Permit;
 use super::idempotency::Finished;
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::authority::new_id;
+use crate::domain::new_id;
 use crate::telemetry::{self, RequestContext};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,9 +43,7 @@ pub(in crate::api) async fn dress(
     let start = Instant::now();
     let id = request
         .app_data::<Data<Service>>()
-        .map_or_else(Uuid::new_v4, |service| {
-            new_id(service.authority.clock.now())
-        });
+        .map_or_else(Uuid::new_v4, |service| new_id(service.authority.now()));
     let exchange = RequestContext {
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),
@@ -129,7 +127,7 @@ fn finish(
     if let Some(service) = request.app_data::<Data<Service>>() {
         service
             .authority
-            .metrics
+            .metrics()
             .http_request(method, route.as_deref(), status, seconds);
     }
     log::info!(

@@ -4,9 +4,10 @@ use actix_web::error::BlockingError;
 use actix_web::http::{StatusCode, header};
 
 use super::{Problem, RETRY_AFTER};
+use crate::authority::StoreError;
 use crate::authority::import::ImportError;
-use crate::authority::{Repeated, StoreError};
 use crate::callers::SealError;
+use crate::domain::issuance::Replay;
 
 /// Of the start of an import: what becomes of it later stands in its job.
 impl From<ImportError> for Problem {
@@ -28,32 +29,32 @@ impl From<StoreError> for Problem {
             StoreError::ProofEnded => Self::forbidden(),
             StoreError::Busy | StoreError::Unavailable(_) => Self::unavailable(&error),
             StoreError::Corrupt(_) => Self::internal(&error),
-            StoreError::Repeated(repeated) => repeated.into(),
+            StoreError::Replay(replay) => replay.into(),
         }
     }
 }
 
-impl From<Repeated> for Problem {
-    fn from(repeated: Repeated) -> Self {
-        let problem = match &repeated {
+impl From<Replay> for Problem {
+    fn from(replay: Replay) -> Self {
+        let problem = match &replay {
             // Whoever has the key puts that answer in the place of this one.
-            Repeated::Answered(_) | Repeated::InFlight => Self::new(
+            Replay::Answered(_) | Replay::InFlight => Self::new(
                 StatusCode::CONFLICT,
                 "idempotency-key-in-flight",
                 "The request is still at work",
             )
             .with_header(header::RETRY_AFTER, RETRY_AFTER),
-            Repeated::OtherRequest => Self::new(
+            Replay::OtherRequest => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The key came with another request",
             ),
-            Repeated::GrantEnded => {
+            Replay::GrantEnded => {
                 Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")
             }
         };
-        let mut problem = problem.saying(&repeated);
-        problem.0.repeated = Some(repeated);
+        let mut problem = problem.saying(&replay);
+        problem.0.replay = Some(replay);
         problem
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::authority::Repeated;
+use crate::domain::issuance::Replay;
 
 use super::routes::views::RangeView;
 
@@ -41,7 +41,7 @@ struct Parts {
     /// What really happened, for the log.
     cause: Option<String>,
     /// What a request is told whose key was used before.
-    repeated: Option<Repeated>,
+    replay: Option<Replay>,
 }
 
 /// A problem document (RFC 9457).
@@ -119,7 +119,7 @@ impl Problem {
             policies: Vec::new(),
             headers: Vec::new(),
             cause: None,
-            repeated: None,
+            replay: None,
         }))
     }
 
@@ -259,16 +259,13 @@ impl Problem {
 
     /// Whether the same request may be answered in another way soon.
     pub(super) fn is_passing(&self) -> bool {
-        let repeated = matches!(
-            self.0.repeated,
-            Some(Repeated::Answered(_) | Repeated::InFlight)
-        );
+        let repeated = matches!(self.0.replay, Some(Replay::Answered(_) | Replay::InFlight));
         self.0.status.is_server_error() || repeated
     }
 
     /// What is told of a key that was used before, if it is about that.
-    pub(super) fn repeated(&self) -> Option<&Repeated> {
-        self.0.repeated.as_ref()
+    pub(super) fn replay(&self) -> Option<&Replay> {
+        self.0.replay.as_ref()
     }
 
     /// Whether it refuses what was understood and weighed, so that the same request is refused again. What is malformed can
@@ -279,7 +276,7 @@ impl Problem {
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT
         );
         let access = self.0.code == "forbidden";
-        decides && !access && matches!(self.0.repeated, None | Some(Repeated::GrantEnded))
+        decides && !access && matches!(self.0.replay, None | Some(Replay::GrantEnded))
     }
 
     /// The answer, and the log line of a failure.

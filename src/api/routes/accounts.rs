@@ -122,7 +122,7 @@ pub(in crate::api) async fn suspend_account(
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
     body.read_nothing().await?;
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected));
     let verb = async |by: By<'_, _>| service.authority.suspend(by, id).await;

@@ -92,12 +92,7 @@ pub(in crate::api) async fn list_allocations(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_allocations(&page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.allocations(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AllocationView::from)))
 }
 
@@ -111,9 +106,7 @@ pub(in crate::api) async fn get_allocation(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "allocation")?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.allocation(id))).await??;
-    let found = found.ok_or_else(|| Problem::not_found("allocation"))?;
+    let found = web::block(move || service.authority.allocation(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(AllocationView::from(found)))
 }
 
@@ -131,7 +124,7 @@ pub(in crate::api) async fn return_allocation(
     let id = id(&request, "allocation")?;
     let end = body.read_if_any::<UntilBody>().await?;
     let at = end.and_then(|end| end.at());
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));
     let verb = async |by: By<'_, _>| service.authority.return_allocation(by, id, at).await;

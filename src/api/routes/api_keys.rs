@@ -152,7 +152,7 @@ pub(in crate::api) async fn create_api_key(
         expires_at: body.expires_at.map(|at| at.0),
         allow_from: body.allow_from.unwrap_or_default(),
     };
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |made: ShownApiKey| {
         let location = format!("/v1/api-keys/{}", made.kept.id);
         HttpResponse::Created()
@@ -172,7 +172,7 @@ pub(in crate::api) async fn list_api_keys(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Caller)?;
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let found = web::block(move || service.callers.api_keys().list(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |key| ApiKeyView::at(now, key))))
 }
@@ -186,7 +186,7 @@ pub(in crate::api) async fn get_api_key(
     Admin(caller): Admin,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let (id, now) = (key_id(&request)?, service.authority.clock.now());
+    let (id, now) = (key_id(&request)?, service.authority.now());
     let found = web::block(move || service.callers.api_keys().get(&caller, &id)).await??;
     Ok(HttpResponse::Ok().json(ApiKeyView::at(now, found)))
 }
@@ -210,7 +210,7 @@ pub(in crate::api) async fn rotate_api_key(
     let rotation = body.read_if_any::<RotationBody>().await?;
     let overlap = rotation.and_then(|rotation| rotation.overlap);
     let overlap = overlap.unwrap_or(USUAL_OVERLAP);
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |made| HttpResponse::Ok().json(ShownApiKeyView::at(now, made));
     let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().rotate(by, &id, overlap).await;
     change(&service, &request, &caller, view, verb).await
@@ -257,7 +257,7 @@ pub(in crate::api) async fn revoke_api_key(
 
 /// Shows a key that was changed now.
 fn changed(service: &Service) -> impl Fn(ApiKey) -> HttpResponse + Send + 'static {
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     move |key| HttpResponse::Ok().json(ApiKeyView::at(now, key))
 }
 

@@ -23,7 +23,8 @@ use crate::api::http::deserialize::Id;
 use crate::api::http::query::{CursorKey, PageLimit, page, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{AuditEvent, EventFilter, Page, PageOf};
+use crate::authority::{EventFilter, Page, PageOf};
+use crate::domain::AuditEvent;
 use crate::domain::{AccountId, Caller};
 use crate::telemetry::carried;
 
@@ -172,7 +173,7 @@ pub(in crate::api) async fn export_audit_events(
 ) -> Result<HttpResponse, Problem> {
     let query: ExportQuery = query(&request)?;
     // It ends, also while new events come in.
-    let soon = service.authority.clock.now() + TimeDelta::seconds(1);
+    let soon = service.authority.now() + TimeDelta::seconds(1);
     let filter = EventFilter {
         account: query.account,
         from: query.from.map(|from| from.0),

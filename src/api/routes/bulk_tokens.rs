@@ -14,7 +14,8 @@ use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{self, Takes};
 use crate::api::problem::{Problem, ProblemView};
-use crate::authority::{Attempt, Authority, IssueError};
+use crate::authority::{Authority, IssueError};
+use crate::domain::issuance::KeyedRequest;
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
 /// The most requests in one bulk.
@@ -91,7 +92,7 @@ pub(in crate::api) async fn issue_tokens(
 ) -> Result<HttpResponse, Problem> {
     let requests = requests(&service.authority, body.read_bulk().await?)?;
     let (data, by) = (service.clone(), caller.clone());
-    let issue = async move |attempt| issue(&data, &by, requests, attempt).await;
+    let issue = async move |keyed| issue(&data, &by, requests, keyed).await;
     idempotency::request(&service, &request, &caller, Takes::First, issue).await
 }
 
@@ -99,15 +100,12 @@ async fn issue(
     service: &Service,
     caller: &Caller,
     requests: Vec<Parsed>,
-    attempt: Option<Attempt>,
+    keyed: Option<KeyedRequest>,
 ) -> Result<HttpResponse, Problem> {
     let count = requests.len();
     let (wanted, places) = well_formed(&requests);
     let authority = &service.authority;
-    let signed = match &attempt {
-        None => authority.issue_all(caller, wanted).await?,
-        Some(attempt) => authority.issue_all_once(caller, wanted, attempt).await?,
-    };
+    let signed = authority.issue_all(caller, wanted, keyed.as_ref()).await?;
 
     let mut answers: Vec<Result<TokenView, Problem>> = requests
         .into_iter()
@@ -122,7 +120,7 @@ async fn issue(
         answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
     }
     log_bulk(caller, count, &answers);
-    if attempt.is_some() {
+    if keyed.is_some() {
         // What is kept is kept for long. No token was given yet, so the same bulk goes on where this one has failed.
         let mut refused = answers.iter().filter_map(|answer| answer.as_ref().err());
         if let Some(problem) = refused.find(|problem| problem.is_passing()) {

@@ -148,7 +148,7 @@ pub(in crate::api) async fn end_delegation(
     let id = id(&request, "delegation")?;
     let end = body.read_if_any::<UntilBody>().await?;
     let at = end.and_then(|end| end.at());
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected));
     let verb = async |by: By<'_, _>| service.authority.end_delegation(by, id, at).await;

@@ -79,7 +79,7 @@ pub(in crate::api) async fn create_disconnect(
         class: body.details.class,
         at: body.details.at.map(|at| at.0),
     };
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |affected: Withdrawing<Disconnected>| {
         let aging = affected.row.aging.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{aging}"));

@@ -67,7 +67,7 @@ pub(in crate::api) async fn create_exclusion(
         valid_from: body.window.valid_from(),
         valid_until: body.window.valid_until(),
     };
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |affected: Withdrawing<Exclusion>| {
         let id = affected.row.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{id}"));
@@ -88,12 +88,7 @@ pub(in crate::api) async fn list_exclusions(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || {
-        service
-            .authority
-            .read(&caller, |tx| tx.list_exclusions(&page))
-    })
-    .await??;
+    let found = web::block(move || service.authority.exclusions(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, ExclusionView::from)))
 }
 
@@ -107,9 +102,7 @@ pub(in crate::api) async fn get_exclusion(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "exclusion")?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.exclusion(id))).await??;
-    let found = found.ok_or_else(|| Problem::not_found("exclusion"))?;
+    let found = web::block(move || service.authority.exclusion(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(ExclusionView::from(found)))
 }
 

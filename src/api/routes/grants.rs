@@ -55,7 +55,7 @@ pub(in crate::api) async fn list_grants(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: GrantsQuery = query(&request)?;
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let filter = GrantFilter {
         state: query
             .state
@@ -81,7 +81,7 @@ pub(in crate::api) async fn get_grant(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let jti = jti(&request)?;
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let grant = web::block(move || service.authority.grant(&caller, &jti)).await??;
     Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
 }
@@ -101,7 +101,7 @@ pub(in crate::api) async fn withdraw_grant(
     let ReasonBody { reason } = body.read().await?;
     let reason = reason.filter(|reason| !reason.is_empty());
     let reason = reason.ok_or_else(|| wrong("reason", "says why the grant is taken back"))?;
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
     let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;
     change(&service, &request, &caller, view, verb).await

@@ -32,7 +32,7 @@ pub(in crate::api) async fn ready(service: Data<Service>) -> Result<HttpResponse
 pub(in crate::api) async fn metrics(service: Data<Service>) -> Result<HttpResponse, Problem> {
     let text = service
         .authority
-        .metrics
+        .metrics()
         .render()
         .map_err(|e| Problem::internal(&e))?;
     Ok(HttpResponse::Ok()

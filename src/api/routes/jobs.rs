@@ -108,8 +108,7 @@ pub(in crate::api) async fn list_jobs(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found =
-        web::block(move || service.authority.read(&caller, |tx| tx.list_jobs(&page))).await??;
+    let found = web::block(move || service.authority.jobs(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, JobView::from)))
 }
 

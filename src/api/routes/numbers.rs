@@ -19,7 +19,7 @@ use crate::api::http::query::{name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::{Problem, SubproblemView};
 use crate::authority::{ExplainRequest, Explained, NumberHistory};
-use crate::domain::decision::Standing;
+use crate::domain::decision::AccountStanding;
 use crate::domain::decision::denial::Cause;
 use crate::domain::decision::explanation::Part;
 use crate::domain::{AccountId, NumberRange, Time, Tn};
@@ -149,7 +149,7 @@ pub(in crate::api) async fn look_up_number(
         .parse()
         .map_err(|e| Problem::malformed("malformed-path", e))?;
     let at = query::<LookupQuery>(&request)?.at.map(|at| at.0);
-    let now = service.authority.clock.now();
+    let now = service.authority.now();
     let known = web::block(move || service.authority.look_up(&caller, number, at)).await??;
     Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
 }
@@ -258,9 +258,9 @@ impl From<Explained> for ExplainedView {
                 .map(|part| PartView::at(explained.at, part))
                 .collect(),
             standing: match facts.standing {
-                Standing::Unknown => "unknown",
-                Standing::Suspended => "suspended",
-                Standing::Good => "good",
+                AccountStanding::Unknown => "unknown",
+                AccountStanding::Suspended => "suspended",
+                AccountStanding::Good => "good",
             },
             allocations: facts
                 .allocations

@@ -180,10 +180,10 @@ pub(in crate::api) async fn renew_token(
     // What is no id is the id of no right.
     let id = id(&request, "renewal").map_err(|_| Problem::forbidden())?;
     let (data, by) = (service.clone(), caller.clone());
-    let renew = async move |attempt| {
+    let renew = async move |keyed| {
         let authority = data.authority.clone();
         let right = web::block(move || authority.renewal_to_use(id)).await??;
-        let issued = data.authority.renew(&by, (id, right), wanted, attempt);
+        let issued = data.authority.renew(&by, (id, right), wanted, keyed);
         let issued = issued.await;
         let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
         let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());

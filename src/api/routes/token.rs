@@ -148,12 +148,9 @@ pub(in crate::api) async fn issue(
         .fold(0, |sum: u64, range| sum.saturating_add(range.count()));
 
     let (data, by) = (service.clone(), caller.clone());
-    let issue = async move |attempt| {
-        let (authority, id) = (&data.authority, account.clone());
-        let issued = match attempt {
-            None => authority.issue(&by, id, wanted).await,
-            Some(attempt) => authority.issue_once(&by, id, wanted, attempt).await,
-        };
+    let issue = async move |keyed| {
+        let issued = data.authority.issue(&by, account.clone(), wanted, keyed);
+        let issued = issued.await;
         let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
         let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
         log::info!(

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use super::outcome::{GRANTS_COUNTED, GRANTS_LISTED, OutstandingTokens};
 use crate::authority::withdraw::MOST_AT_ONCE;
-use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Ended;
 use crate::domain::numbers::range_index::Index;
 use crate::domain::tokens::grant::Jti;
-use crate::store::{GrantFilter, Loss, StoreError, Tx, new_id};
+use crate::domain::{NumberRange, new_id};
+use crate::store::{GrantFilter, Loss, StoreError, Tx};
 
 /// What some losses touch: each grant with the loss that comes first, and when its token expires.
 #[derive(Debug, Default)]

@@ -19,11 +19,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{ImportError, ImportOptions, ImportResult, Imported, RefusedResult};
-use crate::authority::{Action, Authority, By, ChangeError, Event};
-use crate::domain::Caller;
+use crate::authority::audited::event_by;
+use crate::authority::{Action, Authority, By};
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Failure, Job, JobState};
-use crate::store::{StoreError, Tx, new_id};
+use crate::domain::{Caller, new_id};
+use crate::store::{StoreError, Tx};
 use crate::tables::{Progress, TableError, TableRequest};
 
 /// How often a process says that it is alive, and looks for lost jobs.
@@ -83,7 +84,7 @@ impl Jobs {
     pub fn new(authority: Arc<Authority>, most: usize) -> Self {
         let (queue, waiting) = channel();
         Self {
-            runner: new_id(authority.clock.now()),
+            runner: new_id(authority.now()),
             authority,
             most,
             taken: Arc::default(),
@@ -161,7 +162,7 @@ impl Jobs {
         let by = by.into();
         let caller = by.caller();
         self.check(caller, &wanted)?;
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let job = Job {
             id: new_id(now),
             state: JobState::Queued,
@@ -184,7 +185,7 @@ impl Jobs {
             finished_at: None,
         };
         let row = job.clone();
-        let event = Event::new(caller, now, "submit-import");
+        let event = event_by(caller, now, "submit-import");
         let submitted = event.clone();
         let queue = move |tx: &mut Tx<'_>| {
             tx.insert_job(&row)?;
@@ -192,7 +193,7 @@ impl Jobs {
                 "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
                 "dry_run": row.dry_run, "confirm": row.confirm,
             });
-            submitted.done(tx, &row.id, detail)?;
+            tx.record(&submitted.done(&row.id, detail))?;
             Ok(row.clone())
         };
         let job = self.authority.change_by(by, event, job.id, queue).await?;
@@ -256,7 +257,7 @@ pub(in crate::authority) fn finish(
 }
 
 async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
-    let now = authority.clock.now();
+    let now = authority.now();
     let since = now - TimeDelta::seconds(SILENCE);
     // Only writing makes others wait.
     if authority.store.read(|tx| tx.silent_jobs(since))? == 0 {
@@ -268,10 +269,10 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
             .to_owned(),
     };
     let caller = Caller::the_service(new_id(now));
-    let event = Event::new(&caller, now, IMPORT);
+    let event = event_by(&caller, now, IMPORT);
     let lose = move |tx: &mut Tx<'_>| {
         for job in tx.lose_jobs(since, &failure, now)? {
-            event.refused(tx, &job, &failure.code, &failure.detail)?;
+            tx.record(&event.refused(&job, &failure.code, &failure.detail))?;
         }
         Ok(())
     };
@@ -335,7 +336,7 @@ impl Runner {
         work: QueuedImport,
     ) -> Result<(), ImportError> {
         let (id, authority) = (work.job.id, &self.authority);
-        let now = self.authority.clock.now();
+        let now = self.authority.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
         if !runtime.block_on(authority.keep_track("job", start))? {
             // Somebody took it for lost.
@@ -370,11 +371,11 @@ impl Runner {
         let imported = runtime.block_on(import)?;
         if consent.dry_run {
             // Nothing was written, so this is a transaction of its own.
-            let now = self.authority.clock.now();
-            let event = Event::new(&work.caller, now, IMPORT);
+            let now = self.authority.now();
+            let event = event_by(&work.caller, now, IMPORT);
             let done = move |tx: &mut Tx<'_>| {
                 finish(tx, id, &imported, now)?;
-                Ok::<_, ImportError>(event.done(tx, &id, json!({ "dry_run": true }))?)
+                Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
             };
             runtime.block_on(self.authority.keep_track("job", done))?;
         }
@@ -382,7 +383,7 @@ impl Runner {
     }
 
     async fn is_at(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
-        let (runner, now) = (self.id, self.authority.clock.now());
+        let (runner, now) = (self.id, self.authority.now());
         let write = move |tx: &mut Tx<'_>| {
             tx.job_is_at(id, progress.bytes, progress.lines)?;
             tx.jobs_are_alive(runner, now)
@@ -397,27 +398,16 @@ impl Runner {
         result: Option<RefusedResult>,
         failure: Failure,
     ) {
-        let now = self.authority.clock.now();
-        let event = Event::new(caller, now, IMPORT);
+        let now = self.authority.now();
+        let event = event_by(caller, now, IMPORT);
         let write = move |tx: &mut Tx<'_>| {
             if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {
-                event.refused(tx, &id, &failure.code, &failure.detail)?;
+                tx.record(&event.refused(&id, &failure.code, &failure.detail))?;
             }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = self.authority.keep_track("job", write).await {
             log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");
         }
-    }
-}
-
-impl Authority {
-    /// One job. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if the caller may not ask, or there is no such job.
-    pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, ChangeError> {
-        self.read(caller, |tx| tx.job(id))?
-            .ok_or(ChangeError::NotFound("job"))
     }
 }

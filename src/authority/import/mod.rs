@@ -40,12 +40,12 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::authority::{Action, Authority, ChangeError, Event, StoreError};
+use crate::authority::audited::event_by;
+use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
-use crate::store::{Acting, Tx};
-use crate::tables::{Format, TableSummary};
-use crate::tables::{ParsedTable, TableContent};
+use crate::store::Tx;
+use crate::tables::{Format, ParsedTable, TableContent, TableSummary};
 use crate::telemetry::ImportOutcome;
 use write::ImportChange;
 
@@ -116,7 +116,7 @@ impl Authority {
                 summary(tx, &change, told, true, now)
             });
         }
-        let event = Event::new(caller, now, "import");
+        let event = event_by(caller, now, "import");
         let subject = subject(&draft);
         let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
@@ -129,7 +129,7 @@ impl Authority {
             write::apply(tx, &done, &change, now)?;
             let imported = summary(tx, &change, told, false, now)?;
             if !imported.changes_nothing() {
-                done.done(tx, &about, detail(&imported, consent))?;
+                tx.record(&done.done(&about, detail(&imported, consent)))?;
             }
             if let Some(job) = job {
                 jobs::finish(tx, job, &imported, now)?;
@@ -139,8 +139,8 @@ impl Authority {
         match job {
             // What becomes of a job is recorded with the job.
             Some(_) => {
-                let acting = Acting::new(caller, &self.clock);
-                self.store.change(acting, "import", work).await
+                let actor = self.actor(caller);
+                self.store.change(actor, "import", work).await
             }
             None => self.change(event, subject, work).await,
         }

@@ -9,9 +9,9 @@ use super::error::ImportError;
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::row_diff::{self, Plan};
 use super::{block_diff, checks};
+use crate::authority::ChangeError;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
-use crate::authority::{ChangeError, Event};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{
@@ -19,11 +19,11 @@ use crate::domain::inventory::{
 };
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, NumberRange, Spc, Window};
-use crate::store::{Loss, Tx, Versions, new_id};
-use crate::tables::Note;
+use crate::domain::{AccountId, Event, NumberRange, Spc, Window, new_id};
+use crate::store::{Loss, Tx, Versions};
 use crate::tables::{
-    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Row, TableContent, TableSummary,
+    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Note, Row, TableContent,
+    TableSummary,
 };
 
 /// What an import changes.
@@ -219,7 +219,7 @@ fn record_loans(tx: &mut Tx<'_>, event: &Event, added: &[Delegation]) -> Result<
     }
     for (account, loans) in by_account {
         let detail = json!({ "delegations_added": loans });
-        event.about(account).done(tx, account, detail)?;
+        tx.record(&event.about(account).done(account, detail))?;
     }
     Ok(())
 }

@@ -6,10 +6,11 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::Policy;
-use crate::authority::{Authority, Event};
+use crate::authority::Authority;
+use crate::authority::audited::event_by;
 use crate::domain::decision::policy_trace::Deciding;
 use crate::domain::{Caller, Denial};
-use crate::store::{Acting, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// How many ids one audit event names.
 const MOST_NAMED: usize = 1_000;
@@ -74,11 +75,11 @@ impl Authority {
         policy: &Policy,
         before: Option<&Policy>,
     ) -> Result<(), StoreError> {
-        let event = Event::new(caller, self.clock.now(), action);
+        let event = event_by(caller, self.clock.now(), action);
         let (set, detail) = (policy.set().to_owned(), detail(policy, before));
-        let work = move |tx: &mut Tx<'_>| event.done(tx, &set, detail.clone());
-        let acting = Acting::new(caller, &self.clock);
-        self.store.change(acting, action, work).await
+        let work = move |tx: &mut Tx<'_>| tx.record(&event.done(&set, detail.clone()));
+        let actor = self.actor(caller);
+        self.store.change(actor, action, work).await
     }
 }
 

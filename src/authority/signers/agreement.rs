@@ -8,11 +8,12 @@ use serde_json::json;
 
 use super::rotation::RotationStep;
 use super::{Listed, SignerSnapshot, Signers};
-use crate::authority::{Action, Authority, ChangeError, Event};
+use crate::authority::audited::event_by;
+use crate::authority::{Action, Authority, ChangeError};
 use crate::domain::signing::chain::{ChainState, SigningChain};
-use crate::domain::{Caller, Time};
+use crate::domain::{AuditEvent, Caller, Time, new_id};
 use crate::signer::{PublishedChains, RefusedFile, ScanResult};
-use crate::store::{Acting, AuditEvent, StoreError, Tx, new_id};
+use crate::store::{StoreError, Tx};
 
 impl Authority {
     /// Takes what was found into use: by order of somebody, who may change what the carrier keeps. Answers with all.
@@ -60,7 +61,7 @@ impl Authority {
             delay: signers.rotation.publication_delay,
         };
         let (refused, known) = (found.refused, before.refused.clone());
-        let acting = Acting::new(caller, &self.clock);
+        let actor = self.actor(caller);
         let (work_step, caller) = (step.clone(), caller.clone());
         let work = move |tx: &mut Tx<'_>| {
             let chains = agree(tx, &work_step, &caller)?;
@@ -72,7 +73,7 @@ impl Authority {
             }
             Ok::<_, StoreError>((chains, refused))
         };
-        let (chains, refused) = self.store.change(acting, "agree-on-signers", work).await?;
+        let (chains, refused) = self.store.change(actor, "agree-on-signers", work).await?;
 
         for one in refused.iter().filter(|one| !before.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "refused for signing: {}", one.reason);
@@ -193,7 +194,7 @@ fn event(
         "spcs": chain.spcs, "not_before": chain.not_before, "not_after": chain.not_after,
         "active_from": chain.active_from,
     });
-    Event::new(caller, now, action).done(tx, &chain.name, detail)
+    tx.record(&event_by(caller, now, action).done(&chain.name, detail))
 }
 
 fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {

@@ -8,13 +8,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::subscriptions::{of_its_account, webhook};
+use crate::authority::audited::event_by;
 use crate::authority::scope::Scope;
-use crate::authority::{Authority, By, ChangeError, Event};
-use crate::domain::Caller;
+use crate::authority::{Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Answer, Delivery, DeliveryState, Webhook};
-use crate::store::{Acting, Page, PageOf, StoreError, Tx, Within, new_id};
+use crate::domain::{Caller, new_id};
+use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
 
 /// How many withdrawals one delivery tells of.
@@ -69,7 +70,7 @@ impl Authority {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "replay-delivery");
+        let event = event_by(caller, now, "replay-delivery");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let webhook = webhook(tx, &scope, id)?;
@@ -87,7 +88,7 @@ impl Authority {
             };
             tx.insert_delivery(&again)?;
             let detail = json!({ "delivery": known.id, "again": again.id });
-            of_its_account(&event, &webhook).done(tx, &id, detail)?;
+            tx.record(&of_its_account(&event, &webhook).done(&id, detail))?;
             Ok(again)
         };
         self.change_by(by, recorded, id, work).await
@@ -147,8 +148,8 @@ impl Authority {
             Ok(taken)
         };
         // Alone: a place of the feed is passed only when nothing can be put in before it.
-        let acting = Acting::new(&Caller::the_service(process), &self.clock);
-        self.store.change(acting, "take-deliveries", work).await
+        let actor = self.actor(&Caller::the_service(process));
+        self.store.change(actor, "take-deliveries", work).await
     }
 
     /// Records how an attempt ended. What another process has taken over meanwhile is left to it.
@@ -163,8 +164,8 @@ impl Authority {
         (answer, jitter): (Answer, u8),
     ) -> Result<Option<Delivery>, StoreError> {
         let now = self.clock.now();
-        let event = Event::new(caller, now, "give-up-delivery");
-        let acting = Acting::new(caller, &self.clock);
+        let event = event_by(caller, now, "give-up-delivery");
+        let actor = self.actor(caller);
         let Assignment {
             webhook, delivery, ..
         } = assignment;
@@ -185,11 +186,11 @@ impl Authority {
                     "delivery": delivery.id, "attempts": delivery.attempts, "ended": gone,
                     "failure": delivery.last_failure, "status": delivery.last_status,
                 });
-                of_its_account(&event, &webhook).done(tx, &webhook.id, detail)?;
+                tx.record(&of_its_account(&event, &webhook).done(&webhook.id, detail))?;
             }
             Ok(Some(delivery))
         };
-        let recorded: Result<_, StoreError> = self.store.change(acting, "attempt", work).await;
+        let recorded: Result<_, StoreError> = self.store.change(actor, "attempt", work).await;
         let recorded = recorded?;
         if let Some(delivery) = &recorded {
             self.metrics.authority_ends.attempt(match delivery.state {

@@ -3,12 +3,13 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::authority::audited::event_by;
 use crate::authority::scope::Scope;
-use crate::authority::{Action, Authority, By, ChangeError, Event};
+use crate::authority::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
-use crate::domain::{AccountId, Caller, Role};
-use crate::store::{Page, PageOf, Tx, new_id};
+use crate::domain::{AccountId, Caller, Event, Role, new_id};
+use crate::store::{Page, PageOf, Tx};
 
 /// How many webhooks one account, or the carrier, may have in use.
 const MOST_WEBHOOKS: i64 = 20;
@@ -36,7 +37,7 @@ impl Authority {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, "subscribe");
+        let event = event_by(caller, now, "subscribe");
         let account = match (&new.account, &scope) {
             (Some(account), _) => Some(account.clone()),
             (None, Scope::Everything) => None,
@@ -74,7 +75,7 @@ impl Authority {
             };
             tx.insert_webhook(&webhook)?;
             let detail = json!({ "account": webhook.account, "url": webhook.url.as_str() });
-            of_its_account(&event, &webhook).done(tx, &id, detail)?;
+            tx.record(&of_its_account(&event, &webhook).done(&id, detail))?;
             Ok(webhook)
         };
         self.change_by(by, recorded, subject.unwrap_or_default(), work)
@@ -165,7 +166,7 @@ impl Authority {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Scope::of(caller));
-        let event = Event::new(caller, now, name);
+        let event = event_by(caller, now, name);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = webhook(tx, &scope, id)?;
@@ -181,7 +182,7 @@ impl Authority {
             let detail = json!({
                 "generation": changed.generation, "position": changed.position, "ended": changed.ended_at,
             });
-            of_its_account(&event, &changed).done(tx, &id, detail)?;
+            tx.record(&of_its_account(&event, &changed).done(&id, detail))?;
             Ok(changed)
         };
         self.change_by(by, recorded, id, work).await

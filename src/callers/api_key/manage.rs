@@ -15,8 +15,9 @@ use super::{ApiKeys, ID_LENGTH, PREFIX, SECRET_BYTES};
 use crate::callers::role_accounts::{StandingError, standing};
 use crate::domain::clock::rfc3339;
 use crate::domain::credentials::api_key::{ApiKey, KeyState, KeyValidity};
-use crate::domain::{AccountId, Caller, Network, Role, Time};
-use crate::store::{Acting, Event, KeptApiKey, Page, PageOf, StoreError, Tx};
+use crate::domain::{AccountId, Actor, Caller, Event, Network, Role, Time};
+use crate::store::{KeptApiKey, Page, PageOf, StoreError, Tx};
+use crate::telemetry;
 
 /// How long the old secret works after a rotation, in seconds, if nothing is said: a day.
 pub const USUAL_OVERLAP: u32 = 86_400;
@@ -286,14 +287,14 @@ impl ApiKeys {
         name: &'static str,
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, ApiKeyError> + Send + 'static,
     ) -> Result<T, ApiKeyError> {
-        let acting = Acting::new(by.caller(), &self.clock);
-        let Some((attempt, mut seal)) = by.into_again() else {
-            return self.store.change(acting, name, work).await;
+        let actor = Actor::new(by.caller(), &self.clock).in_trace(telemetry::trace_id());
+        let Some((keyed, mut seal)) = by.into_again() else {
+            return self.store.change(actor, name, work).await;
         };
         // What is refused is undone, and kept as an answer.
         let once = move |tx: &mut Tx<'_>| tx.savepoint(&mut work);
         let seal = move |outcome: &Result<T, ApiKeyError>| seal(outcome.as_ref());
-        let done = self.store.change_once(acting, name, attempt, once, seal);
+        let done = self.store.change_once(actor, name, keyed, once, seal);
         done.await
     }
 }
@@ -353,11 +354,11 @@ fn record(
     detail: Value,
 ) -> Result<(), StoreError> {
     let (id, accounts) = (&key.id, key.accounts.as_slice());
-    let event = Event::new(by, now, action);
+    let event = Event::new(by, now, action).in_trace(telemetry::trace_id());
     // About the account that the key speaks for, if that is one.
     let event = match accounts {
         [only] => event.about(only),
         _ => event,
     };
-    event.done(tx, &id, detail)
+    tx.record(&event.done(&id, detail))
 }

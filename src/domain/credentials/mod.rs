@@ -1,7 +1,10 @@
 //! What identifies a caller: API keys, roles, idempotency keys, and the signature algorithms of access tokens.
 
+pub mod actor;
 pub mod api_key;
 pub mod caller;
 pub mod idempotency;
 pub mod jws_algorithm;
 pub mod passphrase;
+
+pub use actor::Actor;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::denial::{Cause, Subject};
-use super::{Facts, Question, Scales, is_too_much};
+use super::{Facts, Question, RangeEvaluator, is_too_much};
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Held};
@@ -115,11 +115,11 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
     if is_too_much(question, facts) {
         return Vec::new();
     }
-    let scales = Scales::new(question, facts);
+    let evaluator = RangeEvaluator::new(question, facts);
     let mut parts = Vec::new();
     let mut rows_left = MOST_ROWS_NAMED;
     for numbers in question.request.numbers() {
-        let mut of_range = answers(*numbers, &scales);
+        let mut of_range = answers(*numbers, &evaluator);
         of_range.sort_unstable_by_key(|(numbers, _)| *numbers);
         for (numbers, refused) in of_range {
             let (rows, left_out) = rows(numbers, facts, rows_left);
@@ -137,10 +137,13 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
 
 /// The parts of one range that get one answer. One look names the first cause that applies to any of it; what that leaves
 /// open may be refused for the next one.
-fn answers(numbers: NumberRange, scales: &Scales<'_>) -> Vec<(NumberRange, Option<Cause>)> {
+fn answers(
+    numbers: NumberRange,
+    evaluator: &RangeEvaluator<'_>,
+) -> Vec<(NumberRange, Option<Cause>)> {
     let (mut open, mut found) = (vec![numbers], Vec::new());
     while let Some(numbers) = open.pop() {
-        let refusals = scales.weigh(numbers).err().unwrap_or_default();
+        let refusals = evaluator.evaluate(numbers).err().unwrap_or_default();
         let refused: Vec<(NumberRange, Cause)> = refusals
             .into_iter()
             .filter_map(|refusal| match refusal.subject {

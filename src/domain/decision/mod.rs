@@ -1,39 +1,36 @@
 //! The rule of authority, as one pure function over the facts that the store has read.
 //!
 //! An account may have a token for a number at an instant when the number is in the account's delegations and in those that
-//! they are cut from, the account has not lent it on for good, the carrier's allocations hold it and no exclusion touches
-//! it; all of it for the whole of `[now, exp)`. A known end shortens `exp`.
+//! they are cut from, the account has not delegated it further without keeping its own right, the carrier's allocations
+//! hold it and no exclusion overlaps it; all of it for the whole of `[now, exp)`. A known end shortens `exp`.
 
+mod cover;
+mod delegation_chain;
 pub mod denial;
 pub mod explanation;
 pub mod policy_trace;
+mod work_bound;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use uuid::Uuid;
-
-use super::accounts::account::{Account, AccountId, LifetimeMode};
+use super::accounts::account::{AccountId, LifetimeMode};
 use super::accounts::dialect::Dialect;
 use super::clock::Time;
-use super::decision::denial::{Cause, Denial, Refusal, Subject};
-use super::inventory::window::Window;
-use super::inventory::{Allocation, Delegation, Exclusion, Held, RowRef};
+use super::inventory::{Allocation, Delegation, Exclusion, Held};
 use super::numbers::number::{NumberRange, Tn};
-use super::numbers::range_set::gaps;
 use super::numbers::spc::Spc;
 use super::signing::chain::{self, Candidate};
 use super::tokens::claims::TokenRequest;
 use super::tokens::grant::Justification;
 use super::tokens::renewal::Renewal;
 use super::tokens::tkvalue::TkType;
+use cover::{Cover, covered_until, refused, unblocked_until};
+use delegation_chain::DelegationChain;
+use denial::{Cause, Denial, Refusal, Subject};
+use work_bound::is_too_much;
 
-/// How many rows of one kind one decision may weigh; more is refused, so that no list costs without bound.
+/// How many rows of one kind one decision may evaluate; more is refused, so that no list costs without bound.
 pub const MAX_ROWS: usize = 2_000;
-
-/// How often one decision may look at a row, all ranges of the list together: a few milliseconds.
-const MOST_WORK: usize = 2_000_000;
-/// So few rows are never too much, whatever a list of a thousand entries asks of them.
-const FEW_ROWS: usize = 64;
 
 /// What is asked, and when.
 #[derive(Debug, Clone)]
@@ -49,12 +46,12 @@ pub struct Question<'a> {
     pub chains: &'a [Candidate],
 }
 
-/// What the store knows, read in the transaction that will record the answer: every row of these kinds that touches the
+/// What the store knows, read in the transaction that will record the answer: every row of these kinds that overlaps the
 /// numbers of the request and holds at some instant of `[now, until)`.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    pub standing: Standing,
-    /// The resellers above the account that are suspended: nothing that hangs below their loans holds.
+    pub standing: AccountStanding,
+    /// The resellers above the account that are suspended: nothing that is cut from their delegations holds.
     pub suspended_above: Vec<AccountId>,
     /// How long the account's tokens live.
     pub lifetime: LifetimeMode,
@@ -62,9 +59,10 @@ pub struct Facts {
     pub dialect: Dialect,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
-    /// What the account was lent, and what the resellers above it were, so that each loan can be followed to the carrier.
+    /// What was delegated to the account, and to the resellers above it, so that each delegation can be followed to the
+    /// carrier.
     pub delegations: Vec<Delegation>,
-    /// What the account itself has lent on without keeping its own right.
+    /// What the account itself has delegated further without keeping its own right.
     pub lent_on: Vec<Delegation>,
     pub allocations: Vec<Allocation>,
     pub exclusions: Vec<Exclusion>,
@@ -74,7 +72,7 @@ pub struct Facts {
 
 /// Whether the account may ask at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Standing {
+pub enum AccountStanding {
     #[default]
     Unknown,
     Suspended,
@@ -96,15 +94,15 @@ pub struct Decision {
 /// A [`Denial`] that names each refused part of the list.
 pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial> {
     match facts.standing {
-        Standing::Good => {}
-        Standing::Unknown | Standing::Suspended => return Err(Denial::NotTheCallers),
+        AccountStanding::Good => {}
+        AccountStanding::Unknown | AccountStanding::Suspended => return Err(Denial::NotTheCallers),
     }
     let in_dialect = question.request.is_in(facts.dialect);
     in_dialect.map_err(Denial::NotStrict)?;
     if is_too_much(question, facts) {
         return Err(Denial::TooFragmented { limit: MAX_ROWS });
     }
-    let scales = Scales::new(question, facts);
+    let evaluator = RangeEvaluator::new(question, facts);
     let mut expires_at = question.until;
     let mut justified_by = BTreeSet::new();
     let mut refusals: Vec<Refusal> = question
@@ -118,7 +116,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         })
         .collect();
     for numbers in question.request.numbers() {
-        match scales.weigh(*numbers) {
+        match evaluator.evaluate(*numbers) {
             Ok((until, rows)) => {
                 expires_at = expires_at.min(until);
                 justified_by.extend(rows);
@@ -130,7 +128,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         return Err(Denial::NotAuthorized(refusals));
     }
     let chain = match question.request.tkvalue().tktype() {
-        TkType::TnAuthList => signing_chain(question, scales.needed)?,
+        TkType::TnAuthList => signing_chain(question, evaluator.needed)?,
         // They are about no number and no code, so each of the carrier's certificates vouches for them.
         TkType::JwtClaimConstraints => {
             chain::choose_any(question.chains, &facts.spcs, question.now)?
@@ -148,46 +146,6 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         justified_by: justified_by.into_iter().collect(),
         chain: chain.chain.clone(),
     })
-}
-
-/// Whether the rows are more than one decision weighs: too many of a kind, or so cut up in numbers and in time that
-/// following them would hold up everybody else.
-pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
-    let rows = [
-        facts.delegations.len(),
-        facts.lent_on.len(),
-        facts.allocations.len(),
-        facts.exclusions.len(),
-    ];
-    let all: usize = rows.iter().sum();
-    let ranges = question.request.numbers();
-    if rows.into_iter().any(|n| n > MAX_ROWS) || all.saturating_mul(ranges.len()) > MOST_WORK {
-        return true;
-    }
-    if all <= FEW_ROWS {
-        return false;
-    }
-    let looks = ranges.iter().map(|range| {
-        looks(*range, &facts.delegations, question.until).saturating_add(looks(
-            *range,
-            &facts.allocations,
-            question.until,
-        ))
-    });
-    looks.fold(0, usize::saturating_add) > MOST_WORK
-}
-
-/// How often rows are looked at to follow one range: each end of a row is a step, and each step looks at all that touch.
-fn looks<R: Held>(range: NumberRange, rows: &[R], until: Time) -> usize {
-    let touching = rows
-        .iter()
-        .filter(|row| row.numbers().intersection(range).is_some());
-    let (mut all, mut steps) = (0_usize, 1_usize);
-    for row in touching {
-        all += 1;
-        steps += usize::from(row.window().until().is_some_and(|end| end < until));
-    }
-    all.saturating_mul(steps)
 }
 
 /// The codes whose certificate could sign: those of the list, and those of the allocations that hold its numbers now.
@@ -237,7 +195,7 @@ pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
     if !held.any(|row| at_once(row, number, at)) || excluded.any(|row| at_once(row, number, at)) {
         return Vec::new();
     }
-    let lent_on = |account: &AccountId| {
+    let delegated_on = |account: &AccountId| {
         facts.delegations.iter().any(|row| {
             let from = row.cut_from.as_ref();
             from.is_some_and(|from| from.lender == *account && !from.lender_keeps)
@@ -246,217 +204,111 @@ pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
     };
     let accounts: BTreeSet<&AccountId> = facts.delegations.iter().map(|row| &row.account).collect();
     let holders = accounts.into_iter().filter(|account| {
-        let mut loans = loans(account, facts).into_iter();
-        loans.any(|loan| !loan.lender_suspended && at_once(&loan, number, at)) && !lent_on(account)
+        let mut chains = DelegationChain::all_of(account, facts).into_iter();
+        chains.any(|chain| !chain.lender_suspended && at_once(&chain, number, at))
+            && !delegated_on(account)
     });
     holders.cloned().collect()
 }
 
-/// What one question is weighed with, put together once for all ranges of the list.
-pub(super) struct Scales<'a> {
+/// Evaluates the ranges of one request, with what is put together once for all of them.
+pub(super) struct RangeEvaluator<'a> {
     question: &'a Question<'a>,
     facts: &'a Facts,
-    loans: Vec<Loan>,
+    chains: Vec<DelegationChain>,
     /// The codes whose certificate could sign.
     needed: BTreeSet<Spc>,
 }
 
-impl<'a> Scales<'a> {
+impl<'a> RangeEvaluator<'a> {
     pub(super) fn new(question: &'a Question<'a>, facts: &'a Facts) -> Self {
         Self {
             question,
             facts,
-            loans: loans(question.account, facts),
+            chains: DelegationChain::all_of(question.account, facts),
             needed: needed_spcs(question, facts),
         }
     }
 
     /// Until when one range of the list would be granted, and because of which rows; or what of it is refused. The first
-    /// cause that applies is named, and what the account was never lent is refused before anything else is looked at, so
-    /// that nobody learns of other people's numbers.
-    pub(super) fn weigh(
+    /// cause that applies is named, and what was never delegated to the account is refused before anything else is
+    /// considered, so that no one learns of other tenants' numbers.
+    pub(super) fn evaluate(
         &self,
         numbers: NumberRange,
     ) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
-        let (question, facts) = (self.question, self.facts);
-        let refuse = |cause| move |parts: Vec<NumberRange>| refused(parts, cause);
-        let cover = |wanted: &dyn Fn(&Loan) -> bool, cause| {
-            let wanted = self.loans.iter().filter(|loan| wanted(loan));
-            held_until(numbers, wanted, question).map_err(refuse(cause))
+        let delegated = self.delegated(numbers)?;
+        let kept_until = self.not_delegated_on(numbers)?;
+        let allocated = self.allocated(numbers)?;
+        let unexcluded_until = self.not_excluded(numbers)?;
+        let ends = [
+            delegated.until,
+            kept_until,
+            allocated.until,
+            unexcluded_until,
+        ];
+        Ok((
+            ends.into_iter().fold(self.question.until, Time::min),
+            justified_by(&delegated, &allocated),
+        ))
+    }
+
+    /// The delegations of the account cover the range, and those that they are cut from.
+    fn delegated(&self, numbers: NumberRange) -> Result<Cover<'_, DelegationChain>, Vec<Refusal>> {
+        let cover = |wanted: &dyn Fn(&DelegationChain) -> bool, cause| {
+            let chains = self.chains.iter().filter(|chain| wanted(chain));
+            self.covered(numbers, chains, cause)
         };
-        let mut lent = cover(&|_| true, Cause::NotDelegated)?;
-        // Asked again only where it can make a difference.
-        if self.loans.iter().any(|loan| loan.lender_suspended) {
-            lent = cover(&|loan| !loan.lender_suspended, Cause::LenderSuspended)?;
+        let mut covered = cover(&|_| true, Cause::NotDelegated)?;
+        // Only where it can make a difference is it evaluated again.
+        if self.chains.iter().any(|chain| chain.lender_suspended) {
+            covered = cover(&|chain| !chain.lender_suspended, Cause::LenderSuspended)?;
         }
-        if question.request.ca() {
-            let with_ca = |loan: &Loan| loan.ca && !loan.lender_suspended;
-            lent = cover(&with_ca, Cause::CaNotDelegated)?;
+        if self.question.request.ca() {
+            let with_ca = |chain: &DelegationChain| chain.ca && !chain.lender_suspended;
+            covered = cover(&with_ca, Cause::CaNotDelegated)?;
         }
-        let kept_until = free_until(numbers, &facts.lent_on, |_| Cause::LentOn, question)?;
-        // When the numbers pass to another code of the carrier, this one's certificate vouches for them no longer.
-        let allocations = facts.allocations.iter();
+        Ok(covered)
+    }
+
+    /// The account has not delegated any of it further without keeping its own right.
+    fn not_delegated_on(&self, numbers: NumberRange) -> Result<Time, Vec<Refusal>> {
+        let delegated_on = &self.facts.lent_on;
+        unblocked_until(numbers, delegated_on, |_| Cause::LentOn, self.question)
+    }
+
+    /// The carrier holds the range. When the numbers pass to another code of the carrier, the certificate of this one
+    /// vouches for them no longer.
+    fn allocated(&self, numbers: NumberRange) -> Result<Cover<'_, Allocation>, Vec<Refusal>> {
+        let allocations = self.facts.allocations.iter();
         let allocations = allocations.filter(|row| self.needed.contains(&row.spc));
-        let held =
-            held_until(numbers, allocations, question).map_err(refuse(Cause::NotAllocated))?;
-        let excluded = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
-        let free_until = free_until(numbers, &facts.exclusions, excluded, question)?;
+        self.covered(numbers, allocations, Cause::NotAllocated)
+    }
 
-        let rows = lent.rows.iter().flat_map(|loan| &loan.rows);
-        let rows = rows.map(|row| Justification::Delegation(*row)).chain(
-            held.rows
-                .iter()
-                .map(|row| Justification::Allocation(row.row())),
-        );
-        let ends = [lent.until, kept_until, held.until, free_until];
-        let until = ends.into_iter().fold(question.until, Time::min);
-        Ok((until, rows.collect()))
+    /// No exclusion overlaps the range.
+    fn not_excluded(&self, numbers: NumberRange) -> Result<Time, Vec<Refusal>> {
+        let cause = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
+        unblocked_until(numbers, &self.facts.exclusions, cause, self.question)
+    }
+
+    fn covered<'r, R: Held>(
+        &self,
+        numbers: NumberRange,
+        rows: impl Iterator<Item = &'r R>,
+        cause: Cause,
+    ) -> Result<Cover<'r, R>, Vec<Refusal>> {
+        covered_until(numbers, rows, self.question).map_err(|missing| refused(missing, cause))
     }
 }
 
-/// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
-#[derive(Debug, Clone)]
-struct Loan {
-    /// The delegation itself, then the one that it is cut from, and so on.
-    rows: Vec<RowRef>,
-    numbers: NumberRange,
-    window: Window,
-    /// Whether all of them allow CA certificates.
-    ca: bool,
-    lender_suspended: bool,
-}
-
-impl Held for Loan {
-    fn row(&self) -> RowRef {
-        self.rows[0]
-    }
-    fn numbers(&self) -> NumberRange {
-        self.numbers
-    }
-    fn window(&self) -> Window {
-        self.window
-    }
-}
-
-/// What an account was lent, each with what it is cut from. A loan whose origin is not among the facts does not count.
-fn loans(account: &AccountId, facts: &Facts) -> Vec<Loan> {
-    let cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
-    let origins: HashMap<Uuid, &Delegation> = facts
-        .delegations
-        .iter()
-        .filter(|_| cut)
-        .map(|row| (row.row.id, row))
-        .collect();
-    let own = facts
-        .delegations
-        .iter()
-        .filter(|row| row.account == *account);
-    own.filter_map(|own| {
-        let mut loan = Loan {
-            rows: vec![own.row],
-            numbers: own.numbers,
-            window: own.window,
-            ca: own.ca,
-            lender_suspended: false,
-        };
-        let mut below = own;
-        while let Some(from) = &below.cut_from {
-            let parent = *origins.get(&from.parent)?;
-            // Chains are short; a circle, which no verb can make, is not followed.
-            if loan.rows.len() > Account::MOST_ABOVE {
-                return None;
-            }
-            loan.rows.push(parent.row);
-            loan.numbers = loan.numbers.intersection(parent.numbers)?;
-            loan.window = loan.window.intersection(parent.window)?;
-            loan.ca &= parent.ca;
-            loan.lender_suspended |= facts.suspended_above.contains(&parent.account);
-            below = parent;
-        }
-        Some(loan)
-    })
-    .collect()
-}
-
-/// Rows that hold all of some numbers, without a gap, from now until an instant.
-struct Cover<'a, R> {
-    until: Time,
-    rows: Vec<&'a R>,
-}
-
-/// Follows the rows from now on: as long as what holds at each instant leaves no gap, step to the next known end.
-fn held_until<'a, R: Held>(
-    numbers: NumberRange,
-    rows: impl Iterator<Item = &'a R>,
-    question: &Question<'_>,
-) -> Result<Cover<'a, R>, Vec<NumberRange>> {
-    let touching: Vec<&'a R> = rows
-        .filter(|row| row.numbers().intersection(numbers).is_some())
-        .collect();
-    let mut used: Vec<&'a R> = Vec::new();
-    let mut instant = question.now;
-    loop {
-        let live: Vec<&'a R> = touching
-            .iter()
-            .filter(|row| row.window().contains(instant))
-            .copied()
-            .collect();
-        let missing = gaps(numbers, live.iter().map(|row| row.numbers()));
-        if !missing.is_empty() && instant == question.now {
-            return Err(missing);
-        }
-        if !missing.is_empty() {
-            return Ok(Cover {
-                until: instant,
-                rows: used,
-            });
-        }
-        let next_end = live.iter().filter_map(|row| row.window().until()).min();
-        used.extend(live);
-        match next_end {
-            Some(end) if end < question.until => instant = end,
-            _ => {
-                return Ok(Cover {
-                    until: question.until,
-                    rows: used,
-                });
-            }
-        }
-    }
-}
-
-/// Until when none of these rows touches the numbers; refuses those that one touches now.
-fn free_until<R: Held>(
-    numbers: NumberRange,
-    rows: &[R],
-    cause: impl Fn(&R) -> Cause,
-    question: &Question<'_>,
-) -> Result<Time, Vec<Refusal>> {
-    let touching = rows.iter().filter_map(|row| {
-        let part = row.numbers().intersection(numbers)?;
-        Some((part, row))
-    });
-    let (mut until, mut refusals) = (question.until, Vec::new());
-    for (part, row) in touching {
-        if row.window().contains(question.now) {
-            refusals.extend(refused(vec![part], cause(row)));
-        } else if row.window().from() > question.now {
-            until = until.min(row.window().from());
-        }
-    }
-    if refusals.is_empty() {
-        Ok(until)
-    } else {
-        Err(refusals)
-    }
-}
-
-fn refused(parts: Vec<NumberRange>, cause: Cause) -> Vec<Refusal> {
-    parts
-        .into_iter()
-        .map(|numbers| Refusal {
-            subject: Subject::Numbers(numbers),
-            cause,
-        })
+fn justified_by(
+    delegated: &Cover<'_, DelegationChain>,
+    allocated: &Cover<'_, Allocation>,
+) -> Vec<Justification> {
+    let delegations = delegated.rows.iter().flat_map(|chain| chain.rows());
+    let delegations = delegations.map(|row| Justification::Delegation(*row));
+    let allocations = allocated.rows.iter();
+    delegations
+        .chain(allocations.map(|row| Justification::Allocation(row.row())))
         .collect()
 }

@@ -1,52 +1,17 @@
-//! Audit events: what was done and what was refused. Only ever added to.
-//!
-//! The types stand here, beside the table, because `authority` and `callers` both write events.
+//! Audit events: what was done and what was refused. Rows are only ever added.
 
 use diesel::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use uuid::{Builder, Uuid};
 
 use super::accounts::{Within, path, within};
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::{AccountId, Caller};
+use crate::domain::{AccountId, AuditEvent};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::new_id;
 use crate::store::page::{Page, PageOf};
 use crate::store::schema::audit_events;
 use crate::store::tx::Tx;
-use crate::telemetry;
-
-/// The outcome of what was done.
-const DONE: &str = "done";
-
-/// One event of the trail.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuditEvent {
-    pub id: Uuid,
-    pub at: Time,
-    pub caller: String,
-    pub action: String,
-    pub subject: String,
-    /// `done`, or the code of the denial.
-    pub outcome: String,
-    pub detail: Value,
-    pub request_id: Uuid,
-    /// The account that it is about; none if it is about none or several, or about one that is not the caller's.
-    pub account: Option<AccountId>,
-    /// The account that the caller is confined to; none for the carrier's people.
-    pub caller_account: Option<AccountId>,
-}
-
-/// An event to be written: who does what, and about which account.
-#[derive(Debug, Clone)]
-pub struct Event {
-    caller: Caller,
-    at: Time,
-    action: &'static str,
-    account: Option<AccountId>,
-    trace: Option<String>,
-}
 
 /// Which events are wanted; all, if nothing is said.
 #[derive(Debug, Clone, Default)]
@@ -63,106 +28,6 @@ pub struct EventFilter {
     pub from: Option<Time>,
     /// Only events before then.
     pub until: Option<Time>,
-}
-
-impl Event {
-    /// Of a caller, in the exchange that goes on now.
-    #[must_use]
-    pub fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
-        Self {
-            caller: caller.clone(),
-            at,
-            action,
-            account: None,
-            trace: telemetry::trace_id(),
-        }
-    }
-
-    /// About one account, which the caller may know of.
-    #[must_use]
-    pub fn about(&self, account: &AccountId) -> Self {
-        Self {
-            account: Some(account.clone()),
-            ..self.clone()
-        }
-    }
-
-    /// The same with another verb, for what is done on the way.
-    #[must_use]
-    pub fn of(&self, action: &'static str) -> Self {
-        Self {
-            action,
-            ..self.clone()
-        }
-    }
-
-    /// Who does it.
-    #[must_use]
-    pub const fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    /// The verb.
-    #[must_use]
-    pub const fn action(&self) -> &'static str {
-        self.action
-    }
-
-    /// Records that it was done, in the transaction that does it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it; then it must not be done.
-    pub fn done(
-        &self,
-        tx: &mut Tx<'_>,
-        subject: &dyn ToString,
-        detail: Value,
-    ) -> Result<(), StoreError> {
-        tx.insert_audit_events(&[self.row(subject, DONE, detail)])
-    }
-
-    /// Records that it was refused, with the code of the refusal. Such an event is about the caller's own account, if there
-    /// is one: what else was named may be somebody else's.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn refused(
-        &self,
-        tx: &mut Tx<'_>,
-        subject: &dyn ToString,
-        code: &str,
-        reason: &dyn ToString,
-    ) -> Result<(), StoreError> {
-        let refused = Self {
-            account: self.caller.confined_to().cloned(),
-            ..self.clone()
-        };
-        let detail = json!({ "reason": reason.to_string() });
-        tx.insert_audit_events(&[refused.row(subject, code, detail)])
-    }
-
-    fn row(&self, subject: &dyn ToString, outcome: &str, detail: Value) -> AuditEvent {
-        AuditEvent {
-            id: new_id(self.at),
-            at: self.at,
-            caller: self.caller.id.clone(),
-            action: self.action.to_owned(),
-            subject: subject.to_string(),
-            outcome: outcome.to_owned(),
-            detail: with_trace(detail, self.trace.as_deref()),
-            request_id: self.caller.request_id,
-            account: self.account.clone(),
-            caller_account: self.caller.confined_to().cloned(),
-        }
-    }
-}
-
-/// A detail with the trace that its request is a part of.
-pub(in crate::store) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
-    if let (Value::Object(members), Some(trace)) = (&mut detail, trace) {
-        members.insert("trace_id".to_owned(), trace.into());
-    }
-    detail
 }
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -264,6 +129,14 @@ macro_rules! passing {
 }
 
 impl Tx<'_> {
+    /// Writes one event.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot take it; then what it tells of must not happen either.
+    pub fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.insert_audit_events(std::slice::from_ref(event))
+    }
+
     /// Writes these events.
     ///
     /// # Errors

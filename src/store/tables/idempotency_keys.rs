@@ -7,90 +7,19 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use sha2::{Digest as _, Sha256};
-use thiserror::Error;
-use uuid::Uuid;
 
 use crate::domain::clock::Time;
+use crate::domain::issuance::{KeyStatus, KeyedRequest, Replay};
 use crate::domain::tokens::grant::Jti;
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::schema::idempotency_keys as keys;
 use crate::store::tx::Tx;
 
-/// A request that came with an Idempotency-Key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// What the key is stored as; two tenants never have the same.
-    pub name: String,
-    /// Digest of all that the request says.
-    pub request: String,
-    /// Names this one among all requests with the key.
-    pub holder: Uuid,
-    pub at: Time,
-    /// Until when others wait for its answer.
-    pub lease_until: Time,
-    /// Until when the key is known.
-    pub keep_until: Time,
-}
-
-impl Attempt {
-    /// One of the requests of a bulk, which has a row of its own: it is decided for itself. Whoever holds the key of the
-    /// bulk may take it at once.
-    #[must_use]
-    pub fn part(&self, place: usize) -> Self {
-        let name = hex::encode(Sha256::digest(format!("{}/{place}", self.name)));
-        Self {
-            name,
-            lease_until: self.at,
-            ..self.clone()
-        }
-    }
-}
-
-/// What a request is told whose key was used before.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Repeated {
-    /// This, encrypted by whoever asked.
-    #[error("the request was answered before")]
-    Answered(Vec<u8>),
-    #[error("the first request with this key is still at work; come again")]
-    InFlight,
-    #[error("the key came with another request before; a new request needs a new key")]
-    OtherRequest,
-    /// The service stopped between the record of the grant and the answer, and the grant may not be signed any more.
-    #[error(
-        "the grant that was recorded for this key was withdrawn, has expired or would not be given any more, before its token \
-         was answered; ask with a new key"
-    )]
-    GrantEnded,
-}
-
-/// What is known of a key when a request with it comes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) enum Met {
-    /// Nothing; or the request has no key.
-    New,
-    /// A holder that is gone, or whose time is over; with the grant that was recorded for it.
-    Old { holder: String, jti: Option<Jti> },
-    /// The request is not to be done.
-    Before(Repeated),
-}
-
-impl Met {
-    /// The grant that was recorded before.
-    pub(in crate::store) fn recorded(&self) -> Option<&Jti> {
-        match self {
-            Self::Old { jti, .. } => jti.as_ref(),
-            Self::New | Self::Before(_) => None,
-        }
-    }
-}
-
 /// A key that is taken, with what is known already.
 pub(in crate::store) struct Claim<'a> {
-    pub(in crate::store) attempt: &'a Attempt,
-    pub(in crate::store) met: &'a Met,
+    pub(in crate::store) keyed: &'a KeyedRequest,
+    pub(in crate::store) status: &'a KeyStatus,
     pub(in crate::store) jti: Option<&'a Jti>,
     pub(in crate::store) answer: Option<&'a [u8]>,
 }
@@ -109,38 +38,38 @@ struct Row {
 
 impl From<&Claim<'_>> for Row {
     fn from(claim: &Claim<'_>) -> Self {
-        let attempt = claim.attempt;
+        let keyed = claim.keyed;
         Self {
-            name: attempt.name.clone(),
-            request: attempt.request.clone(),
-            holder: attempt.holder.to_string(),
+            name: keyed.name.clone(),
+            request: keyed.request.clone(),
+            holder: keyed.holder.to_string(),
             jti: claim.jti.map(ToString::to_string),
             answer: claim.answer.map(<[u8]>::to_vec),
-            lease_until: attempt.lease_until.timestamp(),
-            keep_until: attempt.keep_until.timestamp(),
+            lease_until: keyed.lease_until.timestamp(),
+            keep_until: keyed.keep_until.timestamp(),
         }
     }
 }
 
 impl Row {
-    fn met_by(self, attempt: &Attempt) -> Met {
-        let now = attempt.at.timestamp();
+    fn status_for(self, keyed: &KeyedRequest) -> KeyStatus {
+        let now = keyed.at.timestamp();
         if self.keep_until <= now {
             // Forgotten, though it still stands there.
-            return Met::Old {
+            return KeyStatus::Abandoned {
                 holder: self.holder,
                 jti: None,
             };
         }
-        if self.request != attempt.request {
-            return Met::Before(Repeated::OtherRequest);
+        if self.request != keyed.request {
+            return KeyStatus::Used(Replay::OtherRequest);
         }
         match self.answer {
-            Some(answer) => Met::Before(Repeated::Answered(answer)),
-            None if self.lease_until > now && self.holder != attempt.holder.to_string() => {
-                Met::Before(Repeated::InFlight)
+            Some(answer) => KeyStatus::Used(Replay::Answered(answer)),
+            None if self.lease_until > now && self.holder != keyed.holder.to_string() => {
+                KeyStatus::Used(Replay::InFlight)
             }
-            None => Met::Old {
+            None => KeyStatus::Abandoned {
                 holder: self.holder,
                 jti: self.jti.as_deref().map(Jti::from_text),
             },
@@ -151,37 +80,43 @@ impl Row {
 impl Tx<'_> {
     /// What is known of these requests, in their order: one query, and none if no request has a key. Of two with one key,
     /// the second is told that the first is at work.
-    pub(in crate::store) fn met(
+    pub(in crate::store) fn key_statuses(
         &mut self,
-        attempts: &[Option<&Attempt>],
-    ) -> Result<Vec<Met>, StoreError> {
-        let keyed = || attempts.iter().filter_map(|attempt| *attempt);
-        let names: Vec<&str> = keyed().map(|attempt| attempt.name.as_str()).collect();
+        requests: &[Option<&KeyedRequest>],
+    ) -> Result<Vec<KeyStatus>, StoreError> {
+        let keyed = || requests.iter().filter_map(|keyed| *keyed);
+        let names: Vec<&str> = keyed().map(|keyed| keyed.name.as_str()).collect();
         if names.is_empty() {
-            return Ok(vec![Met::New; attempts.len()]);
+            return Ok(vec![KeyStatus::New; requests.len()]);
         }
         let rows = self.run(|connection| rows_of(connection, &names))?;
         let mut rows: HashMap<String, Row> = rows
             .into_iter()
             .map(|row| (row.name.clone(), row))
             .collect();
-        let mut firsts: HashMap<&str, &Attempt> = HashMap::new();
-        let mut met = Vec::with_capacity(attempts.len());
-        for attempt in attempts {
-            met.push(match *attempt {
-                None => Met::New,
-                Some(attempt) => match firsts.insert(&attempt.name, attempt) {
+        let mut firsts: HashMap<&str, &KeyedRequest> = HashMap::new();
+        let mut statuses = Vec::with_capacity(requests.len());
+        for keyed in requests {
+            statuses.push(match *keyed {
+                None => KeyStatus::New,
+                Some(keyed) => match firsts.insert(&keyed.name, keyed) {
                     None => rows
-                        .remove(&attempt.name)
-                        .map_or(Met::New, |row| row.met_by(attempt)),
-                    Some(first) if first.request == attempt.request => {
-                        Met::Before(Repeated::InFlight)
+                        .remove(&keyed.name)
+                        .map_or(KeyStatus::New, |row| row.status_for(keyed)),
+                    Some(first) if first.request == keyed.request => {
+                        KeyStatus::Used(Replay::InFlight)
                     }
-                    Some(_) => Met::Before(Repeated::OtherRequest),
+                    Some(_) => KeyStatus::Used(Replay::OtherRequest),
                 },
             });
         }
-        Ok(met)
+        Ok(statuses)
+    }
+
+    /// What is known of one request.
+    fn key_status(&mut self, keyed: &KeyedRequest) -> Result<KeyStatus, StoreError> {
+        let status = self.key_statuses(&[Some(keyed)])?.pop();
+        status.ok_or_else(|| StoreError::corrupt("a key was not looked up"))
     }
 
     /// Takes these keys: one statement for all that are new. Says for each whether it was to be had: another replica may
@@ -192,7 +127,7 @@ impl Tx<'_> {
     ) -> Result<Vec<bool>, StoreError> {
         let mut rows: Vec<Row> = claims
             .iter()
-            .filter(|claim| *claim.met == Met::New)
+            .filter(|claim| *claim.status == KeyStatus::New)
             .map(Row::from)
             .collect();
         // In one order on all replicas, so that no two wait for each other.
@@ -205,13 +140,13 @@ impl Tx<'_> {
         }
         claims
             .iter()
-            .map(|claim| match claim.met {
-                Met::Before(_) => Ok(false),
-                Met::New => Ok(taken.as_ref().is_none_or(|taken| {
-                    let holder = taken.get(&claim.attempt.name);
-                    holder.is_some_and(|holder| *holder == claim.attempt.holder.to_string())
+            .map(|claim| match claim.status {
+                KeyStatus::Used(_) => Ok(false),
+                KeyStatus::New => Ok(taken.as_ref().is_none_or(|taken| {
+                    let holder = taken.get(&claim.keyed.name);
+                    holder.is_some_and(|holder| *holder == claim.keyed.holder.to_string())
                 })),
-                Met::Old { holder, .. } => self.replace(holder, &claim.into()),
+                KeyStatus::Abandoned { holder, .. } => self.replace(holder, &claim.into()),
             })
             .collect()
     }
@@ -228,25 +163,27 @@ impl Tx<'_> {
         Ok(replaced == 1)
     }
 
-    /// What a request would be told now, if anything is known of its key that keeps it from being done.
+    /// What answers a request in place of doing it, if its key was used before.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    pub fn repeated(&mut self, attempt: &Attempt) -> Result<Option<Repeated>, StoreError> {
-        Ok(match self.met(&[Some(attempt)])?.pop() {
-            Some(Met::Before(repeated)) => Some(repeated),
-            Some(Met::New | Met::Old { .. }) | None => None,
+    pub fn replay(&mut self, keyed: &KeyedRequest) -> Result<Option<Replay>, StoreError> {
+        Ok(match self.key_status(keyed)? {
+            KeyStatus::Used(replay) => Some(replay),
+            KeyStatus::New | KeyStatus::Abandoned { .. } => None,
         })
     }
 
     /// Takes the key of a request that is done outside of this transaction.
     ///
     /// # Errors
-    /// [`StoreError::Repeated`] if it is not to be done.
-    pub fn take_key(&mut self, attempt: &Attempt) -> Result<(), StoreError> {
-        match self.met(&[Some(attempt)])?.pop().unwrap_or(Met::New) {
-            Met::Before(repeated) => Err(repeated.into()),
-            met @ (Met::New | Met::Old { .. }) => take(self, attempt, &met, None),
+    /// [`StoreError::Replay`] if it is not to be done.
+    pub fn take_key(&mut self, keyed: &KeyedRequest) -> Result<(), StoreError> {
+        match self.key_status(keyed)? {
+            KeyStatus::Used(replay) => Err(replay.into()),
+            status @ (KeyStatus::New | KeyStatus::Abandoned { .. }) => {
+                take(self, keyed, &status, None)
+            }
         }
     }
 
@@ -254,11 +191,11 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it; then the answer must not be given either.
-    pub fn keep_answer(&mut self, attempt: &Attempt, answer: &[u8]) -> Result<bool, StoreError> {
+    pub fn keep_answer(&mut self, keyed: &KeyedRequest, answer: &[u8]) -> Result<bool, StoreError> {
         let kept = self.run(|connection| {
             on_either!(connection, c => diesel::update(keys::table
-                .find(&attempt.name)
-                .filter(keys::holder.eq(attempt.holder.to_string()))
+                .find(&keyed.name)
+                .filter(keys::holder.eq(keyed.holder.to_string()))
                 .filter(keys::answer.is_null()))
                 .set(keys::answer.eq(answer))
                 .execute(c))
@@ -271,12 +208,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot take it.
-    pub fn let_go_of_key(&mut self, attempt: &Attempt, forget: bool) -> Result<(), StoreError> {
+    pub fn let_go_of_key(&mut self, keyed: &KeyedRequest, forget: bool) -> Result<(), StoreError> {
         if forget {
             self.run(|connection| {
                 on_either!(connection, c => diesel::delete(keys::table
-                    .find(&attempt.name)
-                    .filter(keys::holder.eq(attempt.holder.to_string()))
+                    .find(&keyed.name)
+                    .filter(keys::holder.eq(keyed.holder.to_string()))
                     .filter(keys::jti.is_null())
                     .filter(keys::answer.is_null()))
                     .execute(c))
@@ -284,10 +221,10 @@ impl Tx<'_> {
         }
         self.run(|connection| {
             on_either!(connection, c => diesel::update(keys::table
-                .find(&attempt.name)
-                .filter(keys::holder.eq(attempt.holder.to_string()))
+                .find(&keyed.name)
+                .filter(keys::holder.eq(keyed.holder.to_string()))
                 .filter(keys::answer.is_null()))
-                .set(keys::lease_until.eq(attempt.at.timestamp()))
+                .set(keys::lease_until.eq(keyed.at.timestamp()))
                 .execute(c))
         })?;
         Ok(())
@@ -319,37 +256,37 @@ impl Tx<'_> {
 /// what it refuses itself, and may leave a record of that.
 pub(in crate::store) fn once<T, E: From<StoreError>>(
     tx: &mut Tx<'_>,
-    attempt: &Attempt,
+    keyed: &KeyedRequest,
     work: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
     seal: &mut impl FnMut(&Result<T, E>) -> Result<Option<Vec<u8>>, StoreError>,
 ) -> Result<Result<T, E>, StoreError> {
-    let met = tx.met(&[Some(attempt)])?.pop().unwrap_or(Met::New);
-    if let Met::Before(repeated) = met {
-        return Err(repeated.into());
+    let status = tx.key_status(keyed)?;
+    if let KeyStatus::Used(replay) = status {
+        return Err(replay.into());
     }
     let outcome = work(tx);
     let Some(answer) = seal(&outcome)? else {
         return Ok(outcome);
     };
-    take(tx, attempt, &met, Some(&answer))?;
+    take(tx, keyed, &status, Some(&answer))?;
     Ok(outcome)
 }
 
 fn take(
     tx: &mut Tx<'_>,
-    attempt: &Attempt,
-    met: &Met,
+    keyed: &KeyedRequest,
+    status: &KeyStatus,
     answer: Option<&[u8]>,
 ) -> Result<(), StoreError> {
     let claim = Claim {
-        attempt,
-        met,
+        keyed,
+        status,
         jti: None,
         answer,
     };
     match tx.claim(&[claim])?.as_slice() {
         [true] => Ok(()),
-        _ => Err(Repeated::InFlight.into()),
+        _ => Err(Replay::InFlight.into()),
     }
 }
 

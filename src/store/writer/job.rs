@@ -3,11 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::super::error::StoreError;
-use super::super::issue::{Order, Outcome};
 use super::super::tx::Tx;
-use crate::domain::Denial;
+use crate::domain::issuance::{Decided, MintOrder};
 use crate::domain::tokens::grant::{Grant, Recorded};
-use crate::store::actor::Acting;
+use crate::domain::{Actor, Denial};
 
 /// What becomes of an order: a grant that is in the database, or a denial that is.
 pub type Verdict = Result<Recorded<Grant>, Denial>;
@@ -24,10 +23,10 @@ impl std::fmt::Debug for Job {
     }
 }
 
-/// An order, its outcome once it is decided, and who waits for it.
+/// An order, what was decided of it, and who waits for it.
 pub(super) struct IssueJob {
-    pub(super) order: Order,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) order: MintOrder,
+    pub(super) decided: Option<Decided>,
     pub(super) reply: oneshot::Sender<Result<Verdict, StoreError>>,
 }
 
@@ -42,7 +41,7 @@ pub(super) trait Change: Send {
 
 pub(super) struct ChangeOf<F, T, E> {
     /// Who must still be proven; nobody, for what the service notes for itself.
-    pub(super) acting: Option<Acting>,
+    pub(super) actor: Option<Actor>,
     pub(super) name: &'static str,
     pub(super) alone: bool,
     pub(super) work: F,
@@ -65,19 +64,19 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) {
-        let (acting, work, mut ended) = (&self.acting, &mut self.work, None);
+        let (actor, work, mut ended) = (&self.actor, &mut self.work, None);
         let mut outcome = tx.savepoint(|tx| {
-            if let Some(acting) = acting {
-                ended = tx.ended(&[acting])?.pop().flatten();
+            if let Some(actor) = actor {
+                ended = tx.ended_of(actor)?;
             }
             match ended {
                 None => work(tx),
                 Some(_) => Err(StoreError::ProofEnded.into()),
             }
         });
-        if let (Some(acting), Some(ended)) = (acting, ended) {
-            let refusal = acting.refusal(self.name, ended);
-            if let Err(error) = tx.savepoint(|tx| tx.insert_audit_events(&[refusal])) {
+        if let (Some(actor), Some(ended)) = (actor, ended) {
+            let refusal = actor.refusal(self.name, ended, actor.now());
+            if let Err(error) = tx.savepoint(|tx| tx.record(&refusal)) {
                 outcome = Err(error.into());
             }
         }
@@ -116,9 +115,12 @@ impl Job {
         match self {
             Self::Change(change) => change.answer(committed),
             Self::Issue(job) => {
-                let verdict = match (committed, job.outcome) {
-                    (Ok(()), Some(Ok(decided))) => Ok(decided.map(Recorded::after_commit)),
-                    (Ok(()), Some(Err(repeated))) => Err(repeated.into()),
+                let verdict = match (committed, job.decided) {
+                    (Ok(()), Some(Decided::Granted(grant))) => {
+                        Ok(Ok(Recorded::after_commit(grant)))
+                    }
+                    (Ok(()), Some(Decided::Denied(denial))) => Ok(Err(denial)),
+                    (Ok(()), Some(Decided::Replayed(replay))) => Err(replay.into()),
                     (Ok(()), None) => Err(StoreError::Unavailable(
                         "the order was not decided".to_owned(),
                     )),

@@ -21,12 +21,13 @@ use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
-use super::actor::Acting;
 use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
-use super::issue::{self, Order};
 use super::locks::AUTHORITY_LOCK;
+use super::mint;
 use super::tx::Tx;
+use crate::domain::Actor;
+use crate::domain::issuance::MintOrder;
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, Job};
 use queue::{FairQueue, Pushed};
@@ -90,13 +91,13 @@ impl Writer {
     pub(super) async fn issue(
         &self,
         lane: &str,
-        orders: Vec<Order>,
+        orders: Vec<MintOrder>,
     ) -> Vec<Result<Verdict, StoreError>> {
         let ask = |order| {
             let (reply, answer) = oneshot::channel();
             let job = Job::Issue(Box::new(IssueJob {
                 order,
-                outcome: None,
+                decided: None,
                 reply,
             }));
             self.send(lane, job).map(|()| answer)
@@ -116,7 +117,7 @@ impl Writer {
     /// before, runs alone, and may run more than once; if it fails, nothing of it stays.
     pub(super) async fn change<T, E>(
         &self,
-        acting: Acting,
+        actor: Actor,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -124,7 +125,7 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run(Some(acting), name, true, work).await
+        self.run(Some(actor), name, true, work).await
     }
 
     /// Changes what no decision looks at; others may mint beside it.
@@ -138,7 +139,7 @@ impl Writer {
 
     async fn run<T, E>(
         &self,
-        acting: Option<Acting>,
+        actor: Option<Actor>,
         name: &'static str,
         alone: bool,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -147,10 +148,10 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let lane = acting.as_ref().map_or(OWN_LANE.to_owned(), Acting::lane);
+        let lane = actor.as_ref().map_or(OWN_LANE.to_owned(), Actor::lane);
         let (reply, answer) = oneshot::channel();
         let job = Job::Change(Box::new(ChangeOf {
-            acting,
+            actor,
             name,
             alone,
             work,
@@ -343,18 +344,18 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError
             }
         };
     }
-    let orders: Vec<&Order> = segment
+    let orders: Vec<&MintOrder> = segment
         .iter()
         .filter_map(|job| match job {
             Job::Issue(job) => Some(&job.order),
             Job::Change(_) => None,
         })
         .collect();
-    let outcomes = issue::decide_and_record(tx, &orders)?;
-    let done = outcomes.len();
-    for (job, outcome) in segment.iter_mut().zip(outcomes) {
+    let all = mint::decide_and_record(tx, &orders)?;
+    let done = all.len();
+    for (job, decided) in segment.iter_mut().zip(all) {
         if let Job::Issue(job) = job {
-            job.outcome = Some(outcome);
+            job.decided = Some(decided);
         }
     }
     Ok(done)

@@ -308,7 +308,7 @@ fn a_full_queue_is_told_to_come_again(api: Api) {
 
 /// A job as another process left it.
 fn left_behind(world: &World, state: JobState) -> Uuid {
-    let id = tn_authority::store::new_id(world.now());
+    let id = tn_authority::domain::new_id(world.now());
     let job = Job {
         id,
         state,
@@ -333,7 +333,7 @@ fn left_behind(world: &World, state: JobState) -> Uuid {
     wait(
         world
             .authority
-            .store
+            .store()
             .change(world.acting(), "job", move |tx| tx.insert_job(&job)),
     )
     .expect("a job");

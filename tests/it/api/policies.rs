@@ -17,7 +17,7 @@ fn the_policies_stand_in_grants_refusals_and_explanations(api: Api) {
     let path = format!("/v1/grants/{}", issued["jti"].as_str().expect("an id"));
     let grant = api.get(&api.auditor, &path).with(200);
     assert_eq!(grant["policies"], json!(["own-accounts"]));
-    let set = api.world.authority.policy.in_force().set().to_owned();
+    let set = api.world.authority.policies().in_force().set().to_owned();
     assert_eq!(grant["policy_set"], json!(set));
     assert_eq!(grant.get("policies_left_out"), None);
 

@@ -191,7 +191,7 @@ fn a_right_whose_loan_has_ended_is_not_in_use(api: Api) {
     let in_use = || {
         let acme = "acme".parse().expect("an id");
         let now = api.world.now();
-        let store = &api.world.authority.store;
+        let store = &api.world.authority.store();
         store
             .read(|tx| tx.count_renewals(&acme, now))
             .expect("a count")

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::fixtures;
 use crate::support::service::{Api, asking};
-use crate::support::{Kind, World};
+use crate::support::{Kind, Setup, World};
 
 both!(
     whatever_is_refused_is_a_problem,
@@ -261,11 +261,11 @@ fn without_audit_there_is_no_token(api: Api) {
 }
 
 fn without_signer_nothing_is_ready(kind: Kind) {
-    let mut world = World::from(kind);
-    std::sync::Arc::get_mut(&mut world.authority)
-        .expect("not shared yet")
-        .signers = None;
-    let api = Api::over(world);
+    let setup = Setup {
+        signs: false,
+        ..Setup::default()
+    };
+    let api = Api::over(World::new(kind, setup));
     assert_eq!(api.get("", "/healthz").status, 200);
     api.get("", "/readyz").problem(503, "unavailable");
     api.ask(&asking(&["one:12125551001"]))

@@ -21,7 +21,7 @@ fn each_request_is_decided_for_itself(world: World) {
         ("other", "one:12125551101"),
     ];
     let wanted = wanted.map(|(id, entry)| (account(id), request(&[entry], false, None)));
-    let answers = wait(world.authority.issue_all(&portal, wanted.into())).expect("answers");
+    let answers = wait(world.authority.issue_all(&portal, wanted.into(), None)).expect("answers");
     assert_eq!(answers.len(), 4);
     assert_eq!(code(&answers[1]), "not-authorized");
     assert_eq!(code(&answers[2]), "forbidden");
@@ -42,7 +42,8 @@ fn a_thousand_tokens_are_a_few_commits(world: World) {
         (account("acme"), request(&[&entry], false, None))
     });
     let caller = world.caller(Role::Account, &["acme"]);
-    let answers = wait(world.authority.issue_all(&caller, wanted.collect())).expect("answers");
+    let answers =
+        wait(world.authority.issue_all(&caller, wanted.collect(), None)).expect("answers");
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(world.grants().len(), 1000);
     assert!(world.metric("writer_batch_size_count") - before < 9.0);

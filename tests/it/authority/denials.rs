@@ -265,7 +265,8 @@ fn exclude_every_other(world: &World, first: u64, count: u64) {
     use crate::support::{numbers, wait};
     use tn_authority::domain::Window;
     use tn_authority::domain::inventory::{Belief, Exclusion, RowRef};
-    use tn_authority::store::{StoreError, Tx, new_id};
+    use tn_authority::domain::new_id;
+    use tn_authority::store::{StoreError, Tx};
 
     let now = world.now();
     let rows: Vec<Exclusion> = (0..count)
@@ -284,5 +285,11 @@ fn exclude_every_other(world: &World, first: u64, count: u64) {
         })
         .collect();
     let insert = move |tx: &mut Tx<'_>| -> Result<(), StoreError> { tx.insert_exclusions(&rows) };
-    wait(world.authority.store.change(world.acting(), "test", insert)).expect("exclusions");
+    wait(
+        world
+            .authority
+            .store()
+            .change(world.acting(), "test", insert),
+    )
+    .expect("exclusions");
 }

@@ -134,7 +134,7 @@ fn exclusions_take_authority_away(world: World) {
     let page = Page::new(10, None);
     let rows = world
         .authority
-        .store
+        .store()
         .read(|tx| tx.list_exclusions(&page))
         .expect("exclusions");
     assert_eq!(rows.items.len(), 3);
@@ -238,7 +238,7 @@ fn lines_that_cannot_be_are_named(world: World) {
     let page = Page::new(10, None);
     let rows = world
         .authority
-        .store
+        .store()
         .read(|tx| tx.list_exclusions(&page))
         .expect("exclusions");
     assert!(rows.items.is_empty());

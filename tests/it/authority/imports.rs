@@ -102,7 +102,10 @@ pub fn counts(imported: &Imported) -> (u64, u64, u64) {
 /// The newest versions of all allocations.
 fn rows(world: &World) -> Vec<Allocation> {
     let page = Page::new(Page::MAX_LIMIT, None);
-    let page = world.authority.store.read(|tx| tx.list_allocations(&page));
+    let page = world
+        .authority
+        .store()
+        .read(|tx| tx.list_allocations(&page));
     page.expect("allocations").items
 }
 

@@ -172,7 +172,7 @@ fn numbers_of_another_length_are_other_numbers(world: World) {
 
 fn held(world: &World, text: &str) -> NewAllocation {
     NewAllocation {
-        spc: world.authority.carrier.spcs[0].clone(),
+        spc: world.authority.carrier().spcs[0].clone(),
         numbers: numbers(text),
         basis: Basis::Block,
         valid_from: None,

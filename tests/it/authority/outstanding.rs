@@ -179,7 +179,7 @@ fn the_ledger_is_searched_by_account_number_and_state(world: World) {
     let find = |filter: GrantFilter| -> Vec<Jti> {
         let page = world
             .authority
-            .store
+            .store()
             .read(|tx| tx.list_grants(&filter, &Page::new(10, None)))
             .expect("grants");
         page.items.into_iter().map(|grant| grant.jti).collect()

@@ -165,7 +165,7 @@ fn the_policies_that_decide_are_kept(kind: Kind) {
             when {{ context.ca }};"#
         ),
     );
-    let set = world.authority.policy.in_force().set().to_owned();
+    let set = world.authority.policies().in_force().set().to_owned();
     let issued = world.mints("acme", &["one:12125551001"]).expect("a token");
     let grant = world.grant_of(&issued);
     assert_eq!(grant.policies.ids().len(), 16);

@@ -82,7 +82,7 @@ impl Watched {
     }
 
     fn set(&self) -> String {
-        self.world.authority.policy.in_force().set().to_owned()
+        self.world.authority.policies().in_force().set().to_owned()
     }
 
     /// What asking for two hours is answered.

@@ -103,9 +103,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
 
     // What is the carrier's is closed, whatever the role says.
     assert_eq!(
-        authority
-            .read(&cpaas, |tx| tx.list_allocations(&page))
-            .map(drop),
+        authority.allocations(&cpaas, &page).map(drop),
         Err(ChangeError::Forbidden)
     );
     let exclusion = tn_authority::authority::NewExclusion {

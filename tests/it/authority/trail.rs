@@ -4,8 +4,8 @@ use tn_authority::authority::{Action, ChangeError, IssueError, NewDisconnect};
 use tn_authority::callers::{ApiKeyError, Callers, NewApiKey, Pepper};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::{Caller, Role};
-use tn_authority::store::{AuditEvent, EventFilter, Page, StoreError};
+use tn_authority::domain::{AuditEvent, Caller, Role};
+use tn_authority::store::{EventFilter, Page, StoreError};
 
 use crate::support::{Kind, World, account, numbers, request, wait};
 
@@ -45,7 +45,7 @@ pub fn told(events: &[AuditEvent]) -> Vec<(&str, &str, &str)> {
 fn callers(world: &World) -> Callers {
     let pepper = Pepper::new(&[7; 32]).expect("a pepper");
     let (clock, metrics) = (world.clock.clone(), world.metrics.clone());
-    Callers::new(world.authority.store.clone(), pepper, clock, metrics)
+    Callers::new(world.authority.store().clone(), pepper, clock, metrics)
 }
 
 fn new_key(role: Role, accounts: &[&str]) -> NewApiKey {

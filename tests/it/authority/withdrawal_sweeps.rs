@@ -129,7 +129,7 @@ fn more_than_one_transaction_takes_is_swept(world: World) {
     assert_eq!((turns, marked()), (2, 25_000));
     let entries = world
         .authority
-        .store
+        .store()
         .read(|tx| tx.withdrawals_after(None, (0, None), 30_000));
     let entries = entries.expect("a feed");
     assert_eq!(entries.len(), 25_000);

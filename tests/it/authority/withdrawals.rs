@@ -155,7 +155,7 @@ fn an_end_to_come_takes_them_back_from_then_on(world: World) {
         let page = Page::new(10, None);
         let found = world
             .authority
-            .store
+            .store()
             .read(|tx| tx.list_grants(&filter, &page));
         let found = found
             .expect("grants")

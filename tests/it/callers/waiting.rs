@@ -137,7 +137,7 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
         .look_for_signers(tn_authority::authority::ScanMode::Asked)
         .expect("signers");
     let one = || (account("acme"), request(&["one:12125551001"], false, None));
-    let many = async { authority.issue_all(by, vec![one(), one()]).await };
+    let many = async { authority.issue_all(by, vec![one(), one()], None).await };
     let bulk = wait(many).expect("answers").into_iter().map(Tells::told);
     let bulk: Vec<_> = bulk.map(|told| ("issue", told)).collect();
     let mut told = vec![
@@ -233,7 +233,10 @@ fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static str, Told)> {
             "submit-import",
             submit(api, by, "start,reason\n+12125551970,aging\n").told(),
         ),
-        ("issue", wait(authority.issue(by, one().0, one().1)).told()),
+        (
+            "issue",
+            wait(authority.issue(by, one().0, one().1, None)).told(),
+        ),
         ("create-api-key", wait(keys.create(by, new_key())).told()),
         ("rotate-api-key", wait(keys.rotate(by, other_key, 9)).told()),
         (
@@ -415,7 +418,7 @@ fn neighbours_in_a_batch_are_told_apart(api: Api) {
     let outcomes = at_once(24, |n| {
         let by = [&ended, &fine][n % 2];
         let wanted = request(&["one:12125551001"], false, None);
-        wait(api.world.authority.issue(by, account("acme"), wanted)).told()
+        wait(api.world.authority.issue(by, account("acme"), wanted, None)).told()
     });
     for (n, told) in outcomes.into_iter().enumerate() {
         let expected = [Told::Ended, Told::Done].into_iter().nth(n % 2);

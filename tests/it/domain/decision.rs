@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::denial::{Cause, Subject};
-use tn_authority::domain::decision::{Decision, Facts, MAX_ROWS, Question, Standing, decide};
+use tn_authority::domain::decision::{
+    AccountStanding, Decision, Facts, MAX_ROWS, Question, decide,
+};
 use tn_authority::domain::inventory::{
     Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
 };
@@ -138,7 +140,7 @@ fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts 
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
         renewal: None,
-        standing: Standing::Good,
+        standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
         lifetime: LifetimeMode::Proof,
@@ -369,7 +371,7 @@ fn the_first_cause_is_named_and_nothing_is_said_of_foreign_numbers() {
 #[test]
 fn an_account_that_is_unknown_or_suspended_gets_one_answer() {
     let request = request(&[(100, 1)], false);
-    for standing in [Standing::Unknown, Standing::Suspended] {
+    for standing in [AccountStanding::Unknown, AccountStanding::Suspended] {
         let facts = Facts {
             standing,
             ..facts(&[always(100, 5)], &[always(100, 5)], &[])

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::denial::Subject;
-use tn_authority::domain::decision::{Decision, Facts, Question, Standing, decide};
+use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Belief, CutFrom, Delegation, RowRef};
 use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::{
@@ -94,7 +94,7 @@ fn facts(asker: usize, loans: &[Loan], suspended: [bool; 3]) -> Facts {
             .map(|(place, loan)| (loan, loan.row(place)))
     };
     Facts {
-        standing: Standing::Good,
+        standing: AccountStanding::Good,
         suspended_above: (0..asker)
             .filter(|above| suspended[*above])
             .map(id)

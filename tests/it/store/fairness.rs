@@ -75,12 +75,16 @@ fn who_floods_the_writer_waits_behind_itself(kind: Kind) {
     let flood: Vec<_> = (0..40)
         .filter_map(|_| {
             let one = (account("flood"), request(&["one:12125551001"], false, None));
-            begun(world.authority.issue_all(&flooding, vec![one; 250]))
+            begun(world.authority.issue_all(&flooding, vec![one; 250], None))
         })
         .collect();
     let caller = world.caller(Role::Account, &["calm"]);
     let wanted = request(&["one:12125551101"], false, None);
-    let calm = begun(world.authority.issue(&caller, account("calm"), wanted));
+    let calm = begun(
+        world
+            .authority
+            .issue(&caller, account("calm"), wanted, None),
+    );
     release(&mut blocker);
     assert!(wait(calm.expect("a place")).is_ok());
     let served: usize = flood
@@ -107,7 +111,7 @@ fn many_requests_that_touch_very_many_rows_do_not_hold_up_others(world: World) {
         })
         .collect();
     let lend = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);
-    wait(world.authority.store.change(world.acting(), "test", lend)).expect("delegations");
+    wait(world.authority.store().change(world.acting(), "test", lend)).expect("delegations");
     let caller = world.caller(Role::Account, &["umbrella"]);
     let mut blocker = block(&world);
     let before = transactions(&world);
@@ -115,10 +119,14 @@ fn many_requests_that_touch_very_many_rows_do_not_hold_up_others(world: World) {
         account("umbrella"),
         request(&["range:12125550000+2000"], false, None),
     );
-    let bulk = begun(world.authority.issue_all(&caller, vec![heavy; 60]));
+    let bulk = begun(world.authority.issue_all(&caller, vec![heavy; 60], None));
     let caller = world.caller(Role::Account, &["calm"]);
     let wanted = request(&["one:12125559001"], false, None);
-    let calm = begun(world.authority.issue(&caller, account("calm"), wanted));
+    let calm = begun(
+        world
+            .authority
+            .issue(&caller, account("calm"), wanted, None),
+    );
     release(&mut blocker);
     assert!(wait(calm.expect("a place")).is_ok());
     let answers = wait(bulk.expect("a place")).expect("answers");
@@ -140,7 +148,8 @@ fn a_bulk_waits_for_its_turn(kind: Kind) {
         let entry = format!("one:{}", 12_125_551_000_u64 + n);
         (account("acme"), request(&[&entry], false, None))
     });
-    let answers = wait(world.authority.issue_all(&caller, wanted.collect())).expect("answers");
+    let answers =
+        wait(world.authority.issue_all(&caller, wanted.collect(), None)).expect("answers");
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(world.grants().len(), 1_000);
 
@@ -153,7 +162,7 @@ fn a_bulk_waits_for_its_turn(kind: Kind) {
     world.lends("acme", "1.212.555.1XXX");
     let mut blocker = block(&world);
     let wanted = vec![(account("acme"), request(&["one:12125551001"], false, None)); 100];
-    let bulk = begun(world.authority.issue_all(&caller, wanted));
+    let bulk = begun(world.authority.issue_all(&caller, wanted, None));
     release(&mut blocker);
     let answers = wait(bulk.expect("a place")).expect("answers");
     let busy = |answer: &&Result<_, IssueError>| {

@@ -15,9 +15,9 @@ fn the_writer_and_the_readers_survive_the_end_of_their_sessions() {
             .mints("acme", &["one:12125551001"])
             .expect("a token over a new connection");
         // A reader that is found broken is thrown away.
-        let read = (0..8).any(|_| world.authority.store.ready().is_ok());
+        let read = (0..8).any(|_| world.authority.store().ready().is_ok());
         assert!(read, "no reader comes back");
-        assert!(world.authority.store.ready().is_ok());
+        assert!(world.authority.store().ready().is_ok());
         assert_eq!(world.grants().len(), round);
     }
 }
@@ -35,7 +35,7 @@ fn while_the_database_is_away_there_are_no_tokens() {
         let refused = world.mints("acme", &["one:12125551001"]);
         assert!(matches!(refused, Err(IssueError::Store(_))), "{refused:?}");
     }
-    assert!(world.authority.store.ready().is_err());
+    assert!(world.authority.store().ready().is_err());
     world.db.let_in(true);
 
     // The ledger is in the order of seconds, and within one second in none.

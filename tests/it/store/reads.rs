@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
-use tn_authority::domain::Window;
 use tn_authority::domain::inventory::{Belief, Delegation, Exclusion, Reason, RowRef};
-use tn_authority::store::{StoreError, Tx, new_id};
+use tn_authority::domain::{Window, new_id};
+use tn_authority::store::{StoreError, Tx};
 
 use crate::support::{Db, Kind, Raw, Setup, World, account, numbers, wait};
 
@@ -128,7 +128,13 @@ fn fill(world: &World, loans: u64) {
         tx.insert_delegations(&delegations)?;
         tx.insert_exclusions(&exclusions)
     };
-    wait(world.authority.store.change(world.acting(), "test", insert)).expect("an inventory");
+    wait(
+        world
+            .authority
+            .store()
+            .change(world.acting(), "test", insert),
+    )
+    .expect("an inventory");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
                 tx.insert_account(&new)?;
                 Err(StoreError::Busy)
             };
-            wait(world.authority.store.change(world.acting(), "test", work))
+            wait(world.authority.store().change(world.acting(), "test", work))
                 .map_err(|e| e.to_string())
         }
         // Writes something, and then what the database refuses.
@@ -167,7 +167,7 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
                 tx.insert_account(&new)?;
                 tx.insert_account(&known)
             };
-            wait(world.authority.store.change(world.acting(), "test", work))
+            wait(world.authority.store().change(world.acting(), "test", work))
                 .map_err(|e| e.to_string())
         }
     });
@@ -177,7 +177,7 @@ fn a_change_that_fails_leaves_nothing_and_its_neighbours_stay(world: World) {
     assert_eq!(world.grants().len(), 3);
     let accounts = world
         .authority
-        .store
+        .store()
         .read(|tx| tx.list_accounts(None, &Page::new(100, None)))
         .expect("accounts");
     assert_eq!(

@@ -95,7 +95,7 @@ impl Api {
         let pepper = Pepper::new(&[7; 32]).expect("a pepper");
         let seals = pepper.seals().expect("seals");
         let callers = Callers::new(
-            world.authority.store.clone(),
+            world.authority.store().clone(),
             pepper,
             world.clock.clone(),
             world.metrics.clone(),

@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ExplainRequest, Explained, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Policy, Rotation, ScanMode,
-    Signers, Withdrawing,
+    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Parts, Policy, Rotation,
+    ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
@@ -19,9 +19,10 @@ use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
     TokenRequest,
 };
+use tn_authority::domain::{Actor, AuditEvent};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Acting, AuditEvent, EventFilter, GrantFilter, Page, Settings, Store};
+use tn_authority::store::{EventFilter, GrantFilter, Page, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -48,6 +49,8 @@ pub struct Setup {
     pub signers: Option<PathBuf>,
     /// Keys that are at hand already.
     pub keys: Vec<Arc<dyn SigningKey>>,
+    /// Whether the authority has anything to sign with.
+    pub signs: bool,
     pub limits: Limits,
 }
 
@@ -65,6 +68,7 @@ impl Default for Setup {
             claim_constraints: false,
             signers: None,
             keys: Vec::new(),
+            signs: true,
             limits: Limits::none(),
         }
     }
@@ -148,10 +152,12 @@ impl World {
             batch: setup.batch,
         };
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
-        let authority = Arc::new(Authority {
+        let authority = Arc::new(Authority::new(Parts {
             store: Arc::new(store),
             policy: setup.policy.into(),
-            signers: Some(Arc::new(Signers::new(sources, rotation))),
+            signers: setup
+                .signs
+                .then(|| Arc::new(Signers::new(sources, rotation))),
             clock: clock.clone(),
             carrier: Carrier {
                 spcs,
@@ -167,7 +173,7 @@ impl World {
             aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
             claim_constraints: setup.claim_constraints,
             metrics: Arc::clone(&metrics),
-        });
+        }));
         let world = Self {
             authority,
             clock,
@@ -177,7 +183,9 @@ impl World {
             signers,
             db,
         };
-        world.looks_for_signers(ScanMode::Asked);
+        if setup.signs {
+            world.looks_for_signers(ScanMode::Asked);
+        }
         world
     }
 
@@ -209,8 +217,8 @@ impl World {
     }
 
     /// Whoever changes something behind the back of the authority.
-    pub fn acting(&self) -> Acting {
-        Acting::new(&self.provisioner(), &self.clock)
+    pub fn acting(&self) -> Actor {
+        Actor::new(&self.provisioner(), &self.clock)
     }
 
     pub fn provisioner(&self) -> Caller {
@@ -233,7 +241,7 @@ impl World {
     /// The carrier holds a block, from now on.
     pub fn carrier_holds(&self, text: &str) -> Allocation {
         self.allocates(NewAllocation {
-            spc: self.authority.carrier.spcs[0].clone(),
+            spc: self.authority.carrier().spcs[0].clone(),
             numbers: numbers(text),
             basis: Basis::Block,
             valid_from: None,
@@ -351,7 +359,7 @@ impl World {
         id: &str,
         request: TokenRequest,
     ) -> Result<Issued, IssueError> {
-        wait(self.authority.issue(caller, account(id), request))
+        wait(self.authority.issue(caller, account(id), request, None))
     }
 
     /// What would be decided for the account.
@@ -378,7 +386,7 @@ impl World {
     pub fn grants(&self) -> Vec<Grant> {
         let all = |page: &Page| {
             self.authority
-                .store
+                .store()
                 .read(|tx| tx.list_grants(&GrantFilter::default(), page))
         };
         let (mut grants, mut cursor) = (Vec::new(), None);
@@ -395,7 +403,7 @@ impl World {
     pub fn grant_of(&self, issued: &Issued) -> Grant {
         let grant = self
             .authority
-            .store
+            .store()
             .read(|tx| tx.grant(&issued.jti))
             .expect("the ledger");
         grant.expect("a grant for each token")
@@ -409,7 +417,7 @@ impl World {
             ..EventFilter::default()
         };
         self.authority
-            .store
+            .store()
             .read(|tx| tx.list_audit_events(&filter, &page))
             .expect("the trail")
             .items

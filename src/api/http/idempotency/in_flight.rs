@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::authority::{Attempt, Repeated, StoreError};
+use crate::authority::StoreError;
+use crate::domain::issuance::{KeyedRequest, Replay};
 
 /// How many requests with a key may be under way.
 const MOST: usize = 10_000;
@@ -24,23 +25,21 @@ pub(super) struct Turn {
 
 impl AtWork {
     /// Begins to work on a request, unless another one with its key is under way.
-    pub(super) fn enter(self: &Arc<Self>, attempt: &Attempt) -> Result<Turn, StoreError> {
+    pub(super) fn enter(self: &Arc<Self>, keyed: &KeyedRequest) -> Result<Turn, StoreError> {
         let mut keys = self.0.lock();
         if keys.len() >= MOST {
             return Err(StoreError::Busy);
         }
-        match keys.entry(attempt.name.clone()) {
+        match keys.entry(keyed.name.clone()) {
             Entry::Vacant(place) => {
-                place.insert(attempt.request.clone());
+                place.insert(keyed.request.clone());
                 Ok(Turn {
                     at_work: Arc::clone(self),
-                    name: attempt.name.clone(),
+                    name: keyed.name.clone(),
                 })
             }
-            Entry::Occupied(first) if *first.get() == attempt.request => {
-                Err(Repeated::InFlight.into())
-            }
-            Entry::Occupied(_) => Err(Repeated::OtherRequest.into()),
+            Entry::Occupied(first) if *first.get() == keyed.request => Err(Replay::InFlight.into()),
+            Entry::Occupied(_) => Err(Replay::OtherRequest.into()),
         }
     }
 }

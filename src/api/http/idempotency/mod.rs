@@ -24,8 +24,9 @@ use uuid::Uuid;
 
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::authority::{Attempt, By, Repeated, StoreError};
+use crate::authority::{By, StoreError};
 use crate::callers::{Seal, Seals};
+use crate::domain::issuance::{KeyedRequest, Replay};
 use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(in crate::api) use answer::Finished;
@@ -130,7 +131,7 @@ where
         *place.lock() = Some(answer);
         Ok(Some(sealed))
     });
-    let by = By::again(caller, keyed.attempt.clone(), seal);
+    let by = By::again(caller, keyed.key.clone(), seal);
     let outcome = verb(by).await.map_err(Into::into);
     let answer = answered.lock();
     match (outcome, &*answer) {
@@ -151,7 +152,7 @@ pub(in crate::api) async fn request<F>(
     work: F,
 ) -> Result<HttpResponse, Problem>
 where
-    F: AsyncFnOnce(Option<Attempt>) -> Result<HttpResponse, Problem> + 'static,
+    F: AsyncFnOnce(Option<KeyedRequest>) -> Result<HttpResponse, Problem> + 'static,
 {
     let keyed = match begin(service, request, caller).await? {
         Begun::Unkeyed => return work(None).await,
@@ -161,12 +162,12 @@ where
     let service = service.clone();
     let to_its_end = async move {
         if takes == Takes::First {
-            let took = service.authority.take_key(keyed.attempt.clone()).await;
+            let took = service.authority.take_key(keyed.key.clone()).await;
             if let Err(error) = took {
                 return keyed.settle(error.into());
             }
         }
-        let outcome = work(Some(keyed.attempt.clone())).await;
+        let outcome = work(Some(keyed.key.clone())).await;
         keyed.finish(&service, takes, outcome).await
     };
     let done = rt::spawn(to_its_end).await;
@@ -185,7 +186,7 @@ enum Begun {
 
 /// A request with a key that is to be done.
 struct Keyed {
-    attempt: Attempt,
+    key: KeyedRequest,
     seal: Seal,
     request_id: Uuid,
     _turn: Turn,
@@ -201,8 +202,8 @@ async fn begin(
     };
     let idempotency = &service.idempotency;
     let seal = idempotency.seals.seal(caller, &key)?;
-    let at = service.authority.clock.now();
-    let attempt = Attempt {
+    let at = service.authority.now();
+    let key = KeyedRequest {
         name: seal.name().to_owned(),
         request: digest(request)?,
         holder: Uuid::new_v4(),
@@ -210,17 +211,17 @@ async fn begin(
         lease_until: at + idempotency.lease,
         keep_until: at + idempotency.keep,
     };
-    let turn = idempotency.at_work.enter(&attempt)?;
+    let turn = idempotency.at_work.enter(&key)?;
     let keyed = Keyed {
-        attempt,
+        key,
         seal,
         request_id: caller.request_id,
         _turn: turn,
     };
-    let (authority, attempt) = (Arc::clone(&service.authority), keyed.attempt.clone());
+    let (authority, key) = (Arc::clone(&service.authority), keyed.key.clone());
     // Most that come again were answered, and need no writer.
-    match web::block(move || authority.repeated(&attempt)).await?? {
-        Some(repeated) => keyed.settle(repeated.into()).map(Begun::Before),
+    match web::block(move || authority.replay(&key)).await?? {
+        Some(replay) => keyed.settle(replay.into()).map(Begun::Before),
         None => Ok(Begun::First(keyed)),
     }
 }
@@ -277,19 +278,19 @@ impl Keyed {
     fn sealing(&self) -> Sealing {
         Sealing {
             seal: self.seal.clone(),
-            request: self.attempt.request.clone(),
+            request: self.key.request.clone(),
             request_id: self.request_id,
         }
     }
 
     /// The answer of before, if that is what the problem is about.
     fn settle(&self, problem: Problem) -> Result<HttpResponse, Problem> {
-        match problem.repeated() {
-            Some(Repeated::Answered(sealed)) => {
-                let bytes = self.seal.open(&self.attempt.request, sealed)?;
+        match problem.replay() {
+            Some(Replay::Answered(sealed)) => {
+                let bytes = self.seal.open(&self.key.request, sealed)?;
                 Ok(Answer::from_bytes(&bytes)?.response_again())
             }
-            Some(Repeated::InFlight | Repeated::OtherRequest | Repeated::GrantEnded) | None => {
+            Some(Replay::InFlight | Replay::OtherRequest | Replay::GrantEnded) | None => {
                 Err(problem)
             }
         }
@@ -306,19 +307,19 @@ impl Keyed {
             Ok(response) => response,
             Err(problem) if problem.is_decided() => problem.render(self.request_id),
             Err(problem) => {
-                if problem.repeated().is_none() {
+                if problem.replay().is_none() {
                     // What takes its key first may have done a part of its work.
                     let forget = takes == Takes::Deciding;
-                    let attempt = self.attempt.clone();
+                    let key = self.key.clone();
                     // Without that, the next one waits until the lease is over.
-                    let _ = service.authority.let_go_of_key(attempt, forget).await;
+                    let _ = service.authority.let_go_of_key(key, forget).await;
                 }
                 return self.settle(problem);
             }
         };
         let answer = Answer::of(response)?;
         let sealed = self.sealing().close(&answer)?;
-        let kept = service.authority.keep_answer(self.attempt.clone(), sealed);
+        let kept = service.authority.keep_answer(self.key.clone(), sealed);
         match kept.await {
             Ok(()) => Ok(answer.response()),
             Err(error) => self.settle(error.into()),

@@ -1,9 +1,10 @@
 //! A process that is gone between the record of a grant and the answer, as the next one finds it. `kill` does the same with
 //! real processes.
 
-use tn_authority::authority::{Attempt, IssueError, Issued, Repeated, StoreError};
+use tn_authority::authority::{IssueError, Issued, StoreError};
 use tn_authority::callers::{ApiKeyError, KeyBy, NewApiKey, ShownApiKey};
 use tn_authority::domain::inventory::Reason;
+use tn_authority::domain::issuance::{KeyedRequest, Replay};
 use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{AccountId, Role, TokenRequest};
 use uuid::Uuid;
@@ -23,8 +24,8 @@ both! {
 const LEASE: i64 = 10;
 
 /// An attempt, now, with a key of its own name.
-fn attempt(world: &World, name: &str) -> Attempt {
-    Attempt {
+fn attempt(world: &World, name: &str) -> KeyedRequest {
+    KeyedRequest {
         name: name.to_owned(),
         request: "the same".to_owned(),
         holder: Uuid::new_v4(),
@@ -34,19 +35,19 @@ fn attempt(world: &World, name: &str) -> Attempt {
     }
 }
 
-fn mint(world: &World, attempt: &Attempt, entry: &str) -> Result<Issued, IssueError> {
+fn mint(world: &World, attempt: &KeyedRequest, entry: &str) -> Result<Issued, IssueError> {
     let caller = world.caller(Role::Account, &["acme"]);
     let wanted = request(&[entry], false, None);
     wait(
         world
             .authority
-            .issue_once(&caller, account("acme"), wanted, attempt.clone()),
+            .issue(&caller, account("acme"), wanted, Some(attempt.clone())),
     )
 }
 
-fn repeated(outcome: &Result<Issued, IssueError>) -> &Repeated {
+fn repeated(outcome: &Result<Issued, IssueError>) -> &Replay {
     match outcome {
-        Err(IssueError::Store(StoreError::Repeated(repeated))) => repeated,
+        Err(IssueError::Store(StoreError::Replay(repeated))) => repeated,
         other => panic!("expected that it came before, got {other:?}"),
     }
 }
@@ -62,7 +63,7 @@ fn the_next_one_signs_what_was_recorded(world: World) {
     let lost = mint(&world, &attempt(&world, "k"), "one:12125551001").expect("a token");
     world.seconds_pass(LEASE - 1);
     let early = mint(&world, &attempt(&world, "k"), "one:12125551001");
-    assert_eq!(repeated(&early), &Repeated::InFlight);
+    assert_eq!(repeated(&early), &Replay::InFlight);
     world.seconds_pass(1);
     let before = world.grants();
     let signed = mint(&world, &attempt(&world, "k"), "one:12125551001").expect("a token");
@@ -78,7 +79,7 @@ fn the_next_one_signs_what_was_recorded(world: World) {
 
 fn only_the_holder_may_answer(world: World) {
     lender(&world);
-    let keep = |attempt: &Attempt, answer: &[u8]| {
+    let keep = |attempt: &KeyedRequest, answer: &[u8]| {
         wait(
             world
                 .authority
@@ -92,17 +93,17 @@ fn only_the_holder_may_answer(world: World) {
     mint(&world, &next, "one:12125551001").expect("a token");
     // The first was only slow. Its token must not get out beside the other.
     let late = keep(&slow, b"late");
-    assert_eq!(late, Err(StoreError::Repeated(Repeated::InFlight)));
+    assert_eq!(late, Err(StoreError::Replay(Replay::InFlight)));
     keep(&next, b"answer").expect("kept");
     assert!(keep(&next, b"another").is_err(), "an answer stays");
     let again = mint(&world, &attempt(&world, "k"), "one:12125551001");
-    assert_eq!(repeated(&again), &Repeated::Answered(b"answer".to_vec()));
-    let other = Attempt {
+    assert_eq!(repeated(&again), &Replay::Answered(b"answer".to_vec()));
+    let other = KeyedRequest {
         request: "another".to_owned(),
         ..attempt(&world, "k")
     };
     let other = mint(&world, &other, "one:12125551001");
-    assert_eq!(repeated(&other), &Repeated::OtherRequest);
+    assert_eq!(repeated(&other), &Replay::OtherRequest);
     assert_eq!(world.grants().len(), 1);
 
     // Who lets go lets the next one in at once.
@@ -142,7 +143,7 @@ fn what_would_not_be_granted_any_more_is_not_signed(world: World) {
     for (name, number) in [("withdrawn", 12_125_551_001), ("ported", 12_125_551_002)] {
         assert_eq!(
             repeated(&again(name, number)),
-            &Repeated::GrantEnded,
+            &Replay::GrantEnded,
             "{name}"
         );
     }
@@ -156,13 +157,13 @@ fn what_would_not_be_granted_any_more_is_not_signed(world: World) {
     assert_eq!(last.outcome, "grant-ended");
     world.seconds_pass(3600);
     let expired = again("expired", 12_125_551_003);
-    assert_eq!(repeated(&expired), &Repeated::GrantEnded);
+    assert_eq!(repeated(&expired), &Replay::GrantEnded);
     // Whoever is suspended gets nothing either.
     lose("suspended", 12_125_551_005);
     world.suspends("acme");
     world.seconds_pass(LEASE);
     let suspended = again("suspended", 12_125_551_005);
-    assert_eq!(repeated(&suspended), &Repeated::GrantEnded);
+    assert_eq!(repeated(&suspended), &Replay::GrantEnded);
     assert_eq!(world.grants().len(), 5);
 }
 
@@ -174,7 +175,7 @@ fn two_with_one_key_in_one_batch_are_one_grant(world: World) {
         });
         let (granted, rest): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
         for one in &rest {
-            assert_eq!(repeated(one), &Repeated::InFlight);
+            assert_eq!(repeated(one), &Replay::InFlight);
         }
         granted.len()
     };
@@ -186,7 +187,7 @@ fn two_with_one_key_in_one_batch_are_one_grant(world: World) {
     let caller = world.caller(Role::Account, &["acme"]);
     let bulk = attempt(&world, "bulk");
     let wanted = vec![(account("acme"), request(&["one:12125551001"], false, None)); 3];
-    let answers = wait(world.authority.issue_all_once(&caller, wanted, &bulk)).expect("answers");
+    let answers = wait(world.authority.issue_all(&caller, wanted, Some(&bulk))).expect("answers");
     assert!(
         answers.iter().all(Result::is_ok),
         "each has a key of its own"
@@ -203,24 +204,24 @@ fn a_bulk_is_recorded_once(world: World) {
         })
         .collect();
     let caller = world.caller(Role::Account, &["acme"]);
-    let mint_all = |attempt: &Attempt| -> Vec<Option<Issued>> {
+    let mint_all = |attempt: &KeyedRequest| -> Vec<Option<Issued>> {
         let bulk = world
             .authority
-            .issue_all_once(&caller, wanted.clone(), attempt);
+            .issue_all(&caller, wanted.clone(), Some(attempt));
         wait(bulk)
             .expect("answers")
             .into_iter()
             .map(Result::ok)
             .collect()
     };
-    let take = |attempt: &Attempt| wait(world.authority.take_key(attempt.clone()));
+    let take = |attempt: &KeyedRequest| wait(world.authority.take_key(attempt.clone()));
     let first = attempt(&world, "bulk");
     take(&first).expect("the key");
     let lost = mint_all(&first);
     let recorded: Vec<Grant> = world.grants();
     assert_eq!(recorded.len(), 100);
     let early = take(&attempt(&world, "bulk"));
-    assert_eq!(early, Err(StoreError::Repeated(Repeated::InFlight)));
+    assert_eq!(early, Err(StoreError::Replay(Replay::InFlight)));
     world.seconds_pass(LEASE);
     let next = attempt(&world, "bulk");
     take(&next).expect("the key");
@@ -237,7 +238,7 @@ fn a_secret_that_nobody_was_shown_is_the_answer(api: Api) {
     let admin = api.world.caller(Role::Admin, &[]);
     let made = NewApiKey::new(Role::Auditor, Vec::new());
     let made = wait(keys.create(&admin, made)).expect("a key");
-    let rotate = |attempt: Attempt| {
+    let rotate = |attempt: KeyedRequest| {
         let seal = |outcome: Result<&ShownApiKey, &ApiKeyError>| {
             Ok(outcome.ok().map(|shown| shown.key.clone().into_bytes()))
         };
@@ -248,7 +249,7 @@ fn a_secret_that_nobody_was_shown_is_the_answer(api: Api) {
     let lost = rotate(attempt(&api.world, "k")).expect("a secret");
     api.world.seconds_pass(LEASE);
     let again = rotate(attempt(&api.world, "k"));
-    let Err(ApiKeyError::Store(StoreError::Repeated(Repeated::Answered(answer)))) = again else {
+    let Err(ApiKeyError::Store(StoreError::Replay(Replay::Answered(answer)))) = again else {
         panic!("expected that it came before, got {again:?}")
     };
     assert_eq!(answer, lost.key.as_bytes());

@@ -1,0 +1,95 @@
+//! Until when rows cover a range without a gap, and until when none of them blocks it.
+
+use super::Question;
+use crate::domain::clock::Time;
+use crate::domain::decision::denial::{Cause, Refusal, Subject};
+use crate::domain::inventory::Held;
+use crate::domain::numbers::number::NumberRange;
+use crate::domain::numbers::range_set::gaps;
+
+/// Rows that cover all of some numbers, without a gap, from now until an instant.
+pub(super) struct Cover<'a, R> {
+    pub(super) until: Time,
+    pub(super) rows: Vec<&'a R>,
+}
+
+/// Follows the rows from now on: as long as those in force at each instant leave no gap, step to the next known end.
+///
+/// # Errors
+/// The numbers that no row covers now.
+pub(super) fn covered_until<'a, R: Held>(
+    numbers: NumberRange,
+    rows: impl Iterator<Item = &'a R>,
+    question: &Question<'_>,
+) -> Result<Cover<'a, R>, Vec<NumberRange>> {
+    let overlapping: Vec<&'a R> = rows
+        .filter(|row| row.numbers().intersection(numbers).is_some())
+        .collect();
+    let mut used: Vec<&'a R> = Vec::new();
+    let mut instant = question.now;
+    loop {
+        let live: Vec<&'a R> = overlapping
+            .iter()
+            .filter(|row| row.window().contains(instant))
+            .copied()
+            .collect();
+        let missing = gaps(numbers, live.iter().map(|row| row.numbers()));
+        if !missing.is_empty() && instant == question.now {
+            return Err(missing);
+        }
+        if !missing.is_empty() {
+            return Ok(Cover {
+                until: instant,
+                rows: used,
+            });
+        }
+        let next_end = live.iter().filter_map(|row| row.window().until()).min();
+        used.extend(live);
+        match next_end {
+            Some(end) if end < question.until => instant = end,
+            _ => {
+                return Ok(Cover {
+                    until: question.until,
+                    rows: used,
+                });
+            }
+        }
+    }
+}
+
+/// Until when none of these rows overlaps the numbers; refuses those that one overlaps now.
+pub(super) fn unblocked_until<R: Held>(
+    numbers: NumberRange,
+    rows: &[R],
+    cause: impl Fn(&R) -> Cause,
+    question: &Question<'_>,
+) -> Result<Time, Vec<Refusal>> {
+    let overlapping = rows.iter().filter_map(|row| {
+        let part = row.numbers().intersection(numbers)?;
+        Some((part, row))
+    });
+    let (mut until, mut refusals) = (question.until, Vec::new());
+    for (part, row) in overlapping {
+        if row.window().contains(question.now) {
+            refusals.extend(refused(vec![part], cause(row)));
+        } else if row.window().from() > question.now {
+            until = until.min(row.window().from());
+        }
+    }
+    if refusals.is_empty() {
+        Ok(until)
+    } else {
+        Err(refusals)
+    }
+}
+
+/// These numbers, refused for one cause.
+pub(super) fn refused(parts: Vec<NumberRange>, cause: Cause) -> Vec<Refusal> {
+    parts
+        .into_iter()
+        .map(|numbers| Refusal {
+            subject: Subject::Numbers(numbers),
+            cause,
+        })
+        .collect()
+}

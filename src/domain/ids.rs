@@ -1,0 +1,17 @@
+//! Ids of new rows.
+
+use std::sync::Mutex;
+
+use uuid::timestamp::context::ContextV7;
+use uuid::{Timestamp, Uuid};
+
+use super::clock::{Time, within_second};
+
+/// Makes an id for a new row (UUID version 7, RFC 9562 §5.7). Ids of one process grow, also within one second; those of
+/// several processes are in the order of their milliseconds.
+#[must_use]
+pub fn new_id(now: Time) -> Uuid {
+    static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, within_second(now)))
+}

@@ -1,0 +1,278 @@
+//! The facts that a batch of requests is decided on: one query a table, whatever the number of requests.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::RunQueryDsl as _;
+use uuid::Uuid;
+
+use crate::domain::AccountId;
+use crate::domain::accounts::account::Account;
+use crate::domain::clock::Time;
+use crate::domain::decision::{AccountStanding, Facts, MAX_ROWS};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::issuance::RuledRequest;
+use crate::domain::tokens::renewal::Renewal;
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::{allocations, delegations, exclusions};
+use crate::store::tables::overlap::{OverlapQuery, RangeProbes, Versions};
+use crate::store::tables::{
+    allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
+};
+use crate::store::tx::Tx;
+
+/// How many rows of one table a batch may load before its requests are read one by one; and how many these may load before
+/// the rest is left to the next transaction.
+const MAX_BATCH_ROWS: usize = 50_000;
+
+/// A request whose decision needs facts, and its index in the batch.
+type Open<'a> = (usize, &'a RuledRequest);
+
+/// Rows, each with the index of the request that it concerns.
+type Found<R> = Vec<(i32, R)>;
+
+/// Reads the facts of all requests that policy has not settled; of the first ones alone, if all of them are too much.
+pub(super) fn load(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
+    if let [only] = requests {
+        return Ok(vec![load_unsettled(tx, only)?]);
+    }
+    let mut facts: Vec<Facts> = requests.iter().map(|one| of_the_carrier(one)).collect();
+    let open: Vec<Open<'_>> = (0..)
+        .zip(requests.iter().copied())
+        .filter(|(_, request)| !request.is_settled())
+        .collect();
+    match read(tx, &open, MAX_BATCH_ROWS, &mut facts)? {
+        Extent::Within => Ok(facts),
+        // One of them needs more than fits; alone, each gets its own answer to that.
+        Extent::AtLimit => one_by_one(tx, requests),
+    }
+}
+
+/// Reads the facts of one request, whatever policy says of it.
+pub(super) fn load_one(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
+    let mut facts = [of_the_carrier(request)];
+    // A row too many is enough for the decision to refuse it.
+    read(tx, &[(0, request)], MAX_ROWS + 1, &mut facts)?;
+    let [facts] = facts;
+    Ok(facts)
+}
+
+fn load_unsettled(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
+    if request.is_settled() {
+        Ok(of_the_carrier(request))
+    } else {
+        load_one(tx, request)
+    }
+}
+
+/// Reads the facts of requests one by one, until it is enough for one transaction.
+fn one_by_one(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
+    let (mut all, mut rows) = (Vec::new(), 0);
+    for request in requests {
+        if rows >= MAX_BATCH_ROWS {
+            break;
+        }
+        let facts = load_unsettled(tx, request)?;
+        rows += facts.delegations.len()
+            + facts.lent_on.len()
+            + facts.allocations.len()
+            + facts.exclusions.len();
+        all.push(facts);
+    }
+    Ok(all)
+}
+
+/// What is known before anything is read.
+fn of_the_carrier(request: &RuledRequest) -> Facts {
+    Facts {
+        spcs: request.spcs.clone(),
+        ..Facts::default()
+    }
+}
+
+/// Whether a query returned as many rows as it may, so that there may be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Within,
+    AtLimit,
+}
+
+/// Reads the facts of the open requests, at most so many rows of each table for all of them together. In a batch that
+/// reaches the limit, no request gets any rows.
+fn read(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    limit: usize,
+    facts: &mut [Facts],
+) -> Result<Extent, StoreError> {
+    if open.is_empty() {
+        return Ok(Extent::Within);
+    }
+    let probes = read_accounts(tx, open, facts)?;
+    read_renewals(tx, open, facts)?;
+    let Some(versions) = versions(open, facts).filter(|_| !probes.of_all.is_empty()) else {
+        return Ok(Extent::Within);
+    };
+
+    let delegations = OverlapQuery::new("delegations", probes.of_accounts, versions, limit);
+    let delegations = read_delegations(tx, delegations.of_the_account())?;
+    // Most accounts are no resellers, and spare this query.
+    let delegated_on = if delegations.iter().any(|row| may_be_delegated_on(row, open)) {
+        let query = OverlapQuery::new("delegations", probes.of_all.clone(), versions, limit);
+        read_delegations(tx, query.lent_on_by_the_account())?
+    } else {
+        Vec::new()
+    };
+    let allocations = OverlapQuery::<allocations::table>::new(
+        "allocations",
+        probes.of_all.clone(),
+        versions,
+        limit,
+    );
+    let allocations: Found<allocation_rows::Row> =
+        tx.run(|connection| on_either!(connection, c => allocations.load(c)))?;
+    let exclusions =
+        OverlapQuery::<exclusions::table>::new("exclusions", probes.of_all, versions, limit);
+    let exclusions: Found<exclusion_rows::Row> =
+        tx.run(|connection| on_either!(connection, c => exclusions.load(c)))?;
+
+    let rows = [
+        delegations.len(),
+        delegated_on.len(),
+        allocations.len(),
+        exclusions.len(),
+    ];
+    let extent = if rows.into_iter().any(|rows| rows >= limit) {
+        Extent::AtLimit
+    } else {
+        Extent::Within
+    };
+    if extent == Extent::AtLimit && facts.len() > 1 {
+        return Ok(extent);
+    }
+    distribute::<_, Delegation>(facts, delegations, |facts| &mut facts.delegations)?;
+    distribute::<_, Delegation>(facts, delegated_on, |facts| &mut facts.lent_on)?;
+    distribute::<_, Allocation>(facts, allocations, |facts| &mut facts.allocations)?;
+    distribute::<_, Exclusion>(facts, exclusions, |facts| &mut facts.exclusions)?;
+    Ok(extent)
+}
+
+/// The ranges of a batch.
+#[derive(Default)]
+struct BatchProbes {
+    /// Whose delegations are looked for: those of the accounts, and of the resellers above each.
+    of_accounts: RangeProbes,
+    /// The ranges themselves, whoever holds them.
+    of_all: RangeProbes,
+}
+
+/// Notes in the facts what is known of each account, and collects the ranges of those that may ask.
+fn read_accounts(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    facts: &mut [Facts],
+) -> Result<BatchProbes, StoreError> {
+    let ids: HashSet<&AccountId> = open.iter().map(|(_, request)| &request.account).collect();
+    let accounts: HashMap<AccountId, Account> = tx
+        .accounts(&ids.into_iter().collect::<Vec<_>>())?
+        .into_iter()
+        .map(|account| (account.id.clone(), account))
+        .collect();
+    let suspended_above = suspended_above(tx, accounts.values())?;
+    let mut probes = BatchProbes::default();
+    for (index, request) in open {
+        let (facts, numbers) = (&mut facts[*index], request.request.numbers());
+        let Some(account) = accounts.get(&request.account) else {
+            continue;
+        };
+        if account.suspended_since.is_some() {
+            facts.standing = AccountStanding::Suspended;
+            continue;
+        }
+        facts.standing = AccountStanding::Good;
+        facts.lifetime = account.lifetime;
+        facts.dialect = account.dialect;
+        probes.of_all.add(*index, Some(&account.id), numbers);
+        probes.of_accounts.add(*index, Some(&account.id), numbers);
+        for above in &account.above {
+            probes.of_accounts.add(*index, Some(above), numbers);
+            if suspended_above.contains(above) {
+                facts.suspended_above.push(above.clone());
+            }
+        }
+    }
+    Ok(probes)
+}
+
+/// Which of the resellers above these accounts are suspended.
+fn suspended_above<'a>(
+    tx: &mut Tx<'_>,
+    accounts: impl Iterator<Item = &'a Account>,
+) -> Result<HashSet<AccountId>, StoreError> {
+    let above: HashSet<&AccountId> = accounts.flat_map(|account| &account.above).collect();
+    if above.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let above = tx.accounts(&above.into_iter().collect::<Vec<_>>())?;
+    let suspended = above.into_iter().filter(|a| a.suspended_since.is_some());
+    Ok(suspended.map(|account| account.id).collect())
+}
+
+/// Notes in the facts by which right each request is made. Most are made by none, and spare the query.
+fn read_renewals(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    facts: &mut [Facts],
+) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = open.iter().filter_map(|(_, one)| one.renewal).collect();
+    let known = tx.renewals_of(&ids)?;
+    for (index, request) in open {
+        let of_this = |right: &&Renewal| Some(right.id) == request.renewal;
+        facts[*index].renewal = known.iter().find(of_this).cloned();
+    }
+    Ok(())
+}
+
+/// The versions that hold at some instant for which one of these tokens could be valid.
+fn versions(open: &[Open<'_>], facts: &[Facts]) -> Option<Versions> {
+    let latest =
+        |(index, request): &Open<'_>| -> Time { request.latest_expiry(facts[*index].lifetime) };
+    Some(Versions::HoldingIn {
+        from: open.iter().map(|(_, request)| request.now).min()?,
+        until: Some(open.iter().map(latest).max()?),
+    })
+}
+
+fn read_delegations(
+    tx: &mut Tx<'_>,
+    query: OverlapQuery<delegations::table>,
+) -> Result<Found<delegation_rows::Row>, StoreError> {
+    tx.run(|connection| on_either!(connection, c => query.load(c)))
+}
+
+/// Whether a delegation is one that the account of its request may delegate further.
+fn may_be_delegated_on((index, row): &(i32, delegation_rows::Row), open: &[Open<'_>]) -> bool {
+    let index = usize::try_from(*index).ok();
+    let request = index.and_then(|index| open.binary_search_by_key(&index, |(at, _)| *at).ok());
+    request.is_some_and(|at| row.may_be_lent_on_by(&open[at].1.account))
+}
+
+/// Gives each request its rows.
+fn distribute<R, T>(
+    facts: &mut [Facts],
+    found: Found<R>,
+    list: impl Fn(&mut Facts) -> &mut Vec<T>,
+) -> Result<(), StoreError>
+where
+    T: TryFrom<R, Error = StoreError>,
+{
+    for (index, row) in found {
+        let index = usize::try_from(index).map_err(StoreError::corrupt)?;
+        // A row that is lost could be an exclusion, so there is no decision without it.
+        let facts = facts
+            .get_mut(index)
+            .ok_or_else(|| StoreError::corrupt("a row came for a request that is not there"))?;
+        list(facts).push(row.try_into()?);
+    }
+    Ok(())
+}

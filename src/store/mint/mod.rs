@@ -1,0 +1,112 @@
+//! Minting as data: a batch of orders is three steps. Load the facts of all of them, one query a table; decide each, which
+//! is pure; write what was granted and every audit event, one statement a table.
+
+mod facts;
+mod replay;
+
+use std::collections::HashMap;
+
+use super::error::StoreError;
+use super::tx::Tx;
+use crate::domain::credentials::api_key::Ended;
+use crate::domain::decision::Facts;
+use crate::domain::issuance::replay::decide_again;
+use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
+use crate::domain::tokens::grant::{Grant, Jti};
+use crate::domain::{Actor, AuditEvent, Denial};
+
+/// An order, and all that its decision depends on.
+struct Case<'a> {
+    order: &'a MintOrder,
+    facts: &'a Facts,
+    key_status: &'a KeyStatus,
+    /// Why the caller's credential is valid no longer.
+    ended: Option<Ended>,
+}
+
+/// Decides and records a batch of orders; one answer each, in their order. Orders that need very many rows may be left over
+/// at the end, for which there are no answers; never the first.
+pub(super) fn decide_and_record(
+    tx: &mut Tx<'_>,
+    orders: &[&MintOrder],
+) -> Result<Vec<Decided>, StoreError> {
+    // 1. Load.
+    let requests: Vec<&RuledRequest> = orders.iter().map(|order| &order.ruled).collect();
+    let facts = facts::load(tx, &requests)?;
+    // The rest is decided in another transaction.
+    let orders = &orders[..facts.len().min(orders.len())];
+    let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
+    let ended = tx.ended(&actors)?;
+    let keyed: Vec<_> = orders.iter().map(|order| order.keyed.as_ref()).collect();
+    let keys = tx.key_statuses(&keyed)?;
+    let recorded = replay::recorded_before(tx, &keys)?;
+    let cases = cases(orders, &facts, &keys, ended)?;
+
+    // 2. Decide.
+    let mut decided: Vec<Decided> = cases.iter().map(|case| case.decide(&recorded)).collect();
+
+    // 3. Write: the keys first, since an order whose key is lost is not granted.
+    replay::take_keys(tx, &cases, &mut decided)?;
+    let outcomes = || cases.iter().zip(&decided);
+    let granted: Vec<&Grant> = outcomes()
+        .filter(|(case, _)| case.key_status.recorded().is_none())
+        .filter_map(|(_, decided)| decided.granted())
+        .collect();
+    if !granted.is_empty() {
+        tx.insert_grants(&granted)?;
+    }
+    let events: Vec<AuditEvent> = outcomes()
+        .filter_map(|(case, decided)| case.order.event(case.key_status, decided))
+        .collect();
+    if !events.is_empty() {
+        tx.insert_audit_events(&events)?;
+    }
+    Ok(decided)
+}
+
+fn cases<'a>(
+    orders: &[&'a MintOrder],
+    facts: &'a [Facts],
+    keys: &'a [KeyStatus],
+    ended: Vec<Option<Ended>>,
+) -> Result<Vec<Case<'a>>, StoreError> {
+    if [facts.len(), keys.len(), ended.len()] != [orders.len(); 3] {
+        // Nothing may be decided on the facts of another order.
+        return Err(StoreError::corrupt("a batch was not loaded completely"));
+    }
+    let known = orders.iter().zip(facts).zip(keys.iter().zip(ended));
+    let cases = known.map(|((order, facts), (key_status, ended))| Case {
+        order,
+        facts,
+        key_status,
+        ended,
+    });
+    Ok(cases.collect())
+}
+
+impl Case<'_> {
+    fn decide(&self, recorded: &HashMap<Jti, Grant>) -> Decided {
+        if let Some(ended) = self.ended {
+            // Before anything else, so that the caller learns no more than that.
+            return Decided::Denied(Denial::ProofEnded(ended));
+        }
+        let decide_now = || self.order.decide(self.facts);
+        match self.key_status {
+            KeyStatus::New | KeyStatus::Abandoned { jti: None, .. } => decide_now().into(),
+            KeyStatus::Abandoned { jti: Some(jti), .. } => {
+                decide_again(recorded.get(jti), self.order.ruled.now, decide_now)
+            }
+            KeyStatus::Used(replay) => Decided::Replayed(replay.clone()),
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// The facts that a request would be decided on, also if policy has settled it. Records nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {
+        facts::load_one(self, request)
+    }
+}
