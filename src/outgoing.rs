@@ -128,7 +128,7 @@ impl FromStr for HostPort {
 
 /// How much is waited for and read.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ReplyLimits {
     /// Bytes of an answer's body.
     pub body: u64,
     /// From the resolution of the name to the last byte.
@@ -173,7 +173,7 @@ impl HttpReply {
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     agent: Agent,
-    limits: Limits,
+    limits: ReplyLimits,
 }
 
 impl Outgoing {
@@ -181,7 +181,11 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`OutgoingError::Roots`] if the text holds no certificate.
-    pub fn new(roots_pem: Option<&str>, limits: Limits, way: Way) -> Result<Self, OutgoingError> {
+    pub fn new(
+        roots_pem: Option<&str>,
+        limits: ReplyLimits,
+        way: Way,
+    ) -> Result<Self, OutgoingError> {
         let config = Agent::config_builder()
             .tls_config(tls(roots_pem)?)
             .https_only(true)

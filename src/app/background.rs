@@ -43,7 +43,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         WRITE_KEY_USES_INTERVAL,
         move |_| {
             block_on(write_api_key_uses(&shared));
-            Progress::Done
+            PollProgress::Done
         },
     )?);
 
@@ -52,7 +52,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         let interval = Duration::from_secs(config.signer.poll_interval.into());
         let signers = Periodic::start("signers", interval, move |trigger| {
             reload_signers(&authority, trigger);
-            Progress::Done
+            PollProgress::Done
         })?;
         signers.run_at_hangups()?;
         all.push(signers);
@@ -65,20 +65,20 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         all.push(Periodic::start("policies", interval, move |_| {
             let caller = Caller::the_service(new_id(authority.now()));
             block_on(watch.look(&authority, &caller));
-            Progress::Done
+            PollProgress::Done
         })?);
     }
     Ok(all)
 }
 
 /// Deletes a bounded number of the idempotency keys that have expired.
-fn expire_idempotency_keys(authority: &Authority) -> Progress {
+fn expire_idempotency_keys(authority: &Authority) -> PollProgress {
     match block_on(authority.forget_keys()) {
-        Ok(true) => Progress::Unfinished,
-        Ok(false) => Progress::Done,
+        Ok(true) => PollProgress::Unfinished,
+        Ok(false) => PollProgress::Done,
         Err(error) => {
             log::warn!("old idempotency keys stay for now: {error}");
-            Progress::Done
+            PollProgress::Done
         }
     }
 }
@@ -124,7 +124,7 @@ enum Trigger {
 
 /// Whether a run has done all there was to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum PollProgress {
     Done,
     /// There is more: the next run comes after a short pause.
     Unfinished,
@@ -141,7 +141,7 @@ impl Periodic {
     fn start(
         name: &str,
         interval: Duration,
-        mut work: impl FnMut(Trigger) -> Progress + Send + 'static,
+        mut work: impl FnMut(Trigger) -> PollProgress + Send + 'static,
     ) -> io::Result<Self> {
         let (messages, received) = channel();
         let repeat = move || {
@@ -153,8 +153,8 @@ impl Periodic {
                     Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 };
                 wait = match work(trigger) {
-                    Progress::Done => interval,
-                    Progress::Unfinished => PAUSE,
+                    PollProgress::Done => interval,
+                    PollProgress::Unfinished => PAUSE,
                 };
             }
         };
@@ -203,7 +203,7 @@ mod tests {
         let (ran, runs) = channel();
         let work = move |trigger| {
             let _ = ran.send(trigger);
-            Progress::Done
+            PollProgress::Done
         };
         let periodic = Periodic::start("test", Duration::from_millis(1), work).expect("a thread");
         for _ in 0..3 {
@@ -222,8 +222,8 @@ mod tests {
             left -= 1;
             let _ = ran.send(trigger);
             match left {
-                0 => Progress::Done,
-                _ => Progress::Unfinished,
+                0 => PollProgress::Done,
+                _ => PollProgress::Unfinished,
             }
         };
         let periodic = Periodic::start("test", LONG, work).expect("a thread");

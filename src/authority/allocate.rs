@@ -9,7 +9,7 @@ use super::withdraw::{Withdrawing, outstanding, take_back};
 use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
-use crate::domain::inventory::{Allocation, Basis, Belief, RowRef};
+use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 
@@ -49,7 +49,7 @@ impl Authority {
             numbers: new.numbers,
             basis: new.basis,
             window: super::window(new.valid_from, new.valid_until, now)?,
-            belief: Belief {
+            belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
             },

@@ -11,7 +11,7 @@ use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::withdrawal::{Cause, DELEGATION_ENDED, Ended};
-use crate::domain::inventory::{Belief, CutFrom, Delegation, RowRef};
+use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
@@ -157,7 +157,7 @@ pub(super) fn lend(
             lender: parent.account.clone(),
             lender_keeps: new.lender_keeps,
         }),
-        belief: Belief {
+        belief: RecordedPeriod {
             recorded_at: now,
             superseded_at: None,
         },

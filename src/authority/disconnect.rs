@@ -13,7 +13,7 @@ use super::withdraw::{Withdrawing, ended, outstanding, still_held, take_back};
 use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
-    Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
+    Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
 use crate::domain::{Event, NumberRange, Window, new_id};
 use crate::store::{Tx, Versions};
@@ -81,7 +81,7 @@ impl Authority {
             numbers: new.numbers,
             reason: Reason::Aging,
             window: Window::new(at, Some(aged.ok_or(ChangeError::Over(at))?))?,
-            belief: Belief {
+            belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
             },
@@ -128,7 +128,8 @@ fn disconnect(
         return Err(ChangeError::TooFragmented);
     }
 
-    let lies_within = |row: &dyn Held| row.numbers().intersection(numbers) == Some(row.numbers());
+    let lies_within =
+        |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
     let (to_end, kept_delegations): (Vec<_>, Vec<_>) =
         lent.into_iter().partition(|row| lies_within(row));
     let mut ended_delegations = Vec::with_capacity(to_end.len());

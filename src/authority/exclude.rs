@@ -9,7 +9,7 @@ use super::withdraw::{Withdrawing, outstanding, take_back};
 use super::{Action, Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{Cause, Ended};
-use crate::domain::inventory::{Belief, Exclusion, Reason, RowRef};
+use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, new_id};
 use crate::store::{Loss, Tx};
 
@@ -47,7 +47,7 @@ impl Authority {
             numbers: new.numbers,
             reason: new.reason,
             window: super::window(new.valid_from, new.valid_until, now)?,
-            belief: Belief {
+            belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
             },

@@ -7,9 +7,9 @@ use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::Facts;
-use crate::domain::decision::explanation::{self, Part, Row};
-use crate::domain::decision::policy_trace::Deciding;
-use crate::domain::inventory::Held;
+use crate::domain::decision::explanation::{self, ExplainedPart, ExplainedRow};
+use crate::domain::decision::policy_trace::PolicyTrace;
+use crate::domain::inventory::InventoryRow;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::signing::chain::{Candidate, SigningChain};
 use crate::domain::tokens::grant::Justification;
@@ -34,9 +34,9 @@ pub struct Explained {
     /// The expiry and the rows that justify it, or why not.
     pub decision: Result<(Time, Vec<Justification>), Denial>,
     /// The policies that permit it or forbid it, as far as no number is concerned.
-    pub policies: Deciding,
+    pub policies: PolicyTrace,
     /// The numbers in their order, split where the answer changes, each with the rows that say so.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ExplainedPart>,
     /// Every row that touches the numbers now and that the caller may know of.
     pub facts: Facts,
 }
@@ -85,7 +85,7 @@ impl Authority {
             return Ok(Explained {
                 at: ruled.now,
                 decision: Err(Denial::NotTheCallers),
-                policies: Deciding::default(),
+                policies: PolicyTrace::default(),
                 parts: Vec::new(),
                 facts: Facts::default(),
             });
@@ -118,7 +118,12 @@ impl Explained {
         let top = line.iter().rposition(|id| roots.contains(id)).unwrap_or(0);
         let knows = |id: &AccountId| line[..=top].contains(&id);
         self.facts.delegations.retain(|row| knows(&row.account));
-        let lent: Vec<NumberRange> = self.facts.delegations.iter().map(Held::numbers).collect();
+        let lent: Vec<NumberRange> = self
+            .facts
+            .delegations
+            .iter()
+            .map(InventoryRow::numbers)
+            .collect();
         let is_lent = |numbers: NumberRange| lent.iter().any(|l| l.intersection(numbers).is_some());
         self.facts.allocations.retain(|row| is_lent(row.numbers));
         self.facts.exclusions.retain(|row| is_lent(row.numbers));
@@ -132,10 +137,10 @@ impl Explained {
         }
         for part in &mut self.parts {
             part.rows.retain(|said| match said {
-                Row::Delegation(row) => knows(&row.account),
-                Row::LentOn(_) => true,
-                Row::Allocation(row) => is_lent(row.numbers),
-                Row::Exclusion(row) => is_lent(row.numbers),
+                ExplainedRow::Delegation(row) => knows(&row.account),
+                ExplainedRow::LentOn(_) => true,
+                ExplainedRow::Allocation(row) => is_lent(row.numbers),
+                ExplainedRow::Exclusion(row) => is_lent(row.numbers),
             });
         }
     }

@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::policy::{self, MintContext, TokenContext};
 use super::{Authority, Lifetimes, Signers, TooMany};
 use crate::domain::clock::Time;
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest, new_id};
 use crate::signer::SignerError;
 use crate::store::{StoreError, Verdict};
-use crate::telemetry::Outcome;
+use crate::telemetry::MintOutcome;
 use crate::verifier;
 
 /// How many tokens of a bulk are signed before other tasks get their turn.
@@ -267,7 +267,7 @@ impl Authority {
         Err(Denial::Policy {
             code: "lifetime-not-allowed".to_owned(),
             detail,
-            by: Deciding::default(),
+            by: PolicyTrace::default(),
         })
     }
 
@@ -293,7 +293,7 @@ impl Authority {
 
     fn counted(&self, outcome: Result<Issued, IssueError>) -> Result<Issued, IssueError> {
         match &outcome {
-            Ok(_) => self.metrics.token(Outcome::Granted),
+            Ok(_) => self.metrics.token(MintOutcome::Granted),
             Err(error) => self.count_failure(error),
         }
         outcome
@@ -303,17 +303,17 @@ impl Authority {
     pub(super) fn count_failure(&self, error: &IssueError) {
         match error {
             IssueError::Denied(denial) => {
-                self.metrics.token(Outcome::Denied);
+                self.metrics.token(MintOutcome::Denied);
                 self.metrics.denial(denial.code());
             }
             // Counted when it was answered.
             IssueError::Store(StoreError::Replay(_)) => {}
             IssueError::TooMany(too_many) => {
-                self.metrics.token(Outcome::Denied);
+                self.metrics.token(MintOutcome::Denied);
                 self.metrics.limited(too_many.limit.as_str());
             }
             IssueError::Signer(error) => {
-                self.metrics.token(Outcome::Error);
+                self.metrics.token(MintOutcome::Error);
                 self.metrics.signature_failed(error.kind());
             }
             IssueError::Store(
@@ -324,7 +324,7 @@ impl Authority {
             )
             | IssueError::NoSigner
             | IssueError::Random(_)
-            | IssueError::Lint(_) => self.metrics.token(Outcome::Error),
+            | IssueError::Lint(_) => self.metrics.token(MintOutcome::Error),
         }
     }
 }

@@ -55,12 +55,12 @@ pub struct Issuer {
     name: String,
     settings: IssuerSettings,
     keys: KeySource,
-    remembered: Remembered<Kept>,
+    remembered: Remembered<CachedToken>,
 }
 
 /// What a token proved.
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedToken {
     proven: Arc<Identity>,
     from: Time,
     until: Time,
@@ -143,7 +143,7 @@ impl Issuer {
             accounts,
             expires: Some(until),
         };
-        let kept = Kept {
+        let kept = CachedToken {
             proven: Arc::new(proven.clone()),
             from,
             until,
@@ -155,7 +155,7 @@ impl Issuer {
 
     /// A signature is verified once for each token, as long as the keys stay what they are.
     fn remember(&self, text: &str, current: &Current, now: Time) -> Option<Identity> {
-        let holds = |kept: &Kept| {
+        let holds = |kept: &CachedToken| {
             kept.generation == current.generation && kept.from <= now && now < kept.until
         };
         let kept = self.remembered.get(text.as_bytes(), holds)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::outgoing::{HttpRequest, HttpsUrl, Limits, Outgoing, OutgoingError, Way};
+use crate::outgoing::{HttpRequest, HttpsUrl, Outgoing, OutgoingError, ReplyLimits, Way};
 
 /// A key set has a few kilobytes.
 pub(super) const MAX_BYTES: usize = 262_144;
@@ -46,7 +46,7 @@ impl Endpoint {
         roots_pem: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, EndpointError> {
-        let limits = Limits {
+        let limits = ReplyLimits {
             body: MAX_BYTES as u64,
             time: timeout,
         };

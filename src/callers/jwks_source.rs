@@ -81,13 +81,13 @@ struct Shared {
     settings: KeySettings,
     clock: Clock,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<SourceState>,
     /// A fetch has ended.
     fetched: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SourceState {
     current: Option<Current>,
     /// The SHA-256 of the text of the current keys.
     digest: [u8; 32],
@@ -154,7 +154,7 @@ impl KeySource {
     pub(super) fn newer_than(&self, old: &Current, now: Time) -> Option<Current> {
         let shared = &self.0;
         let mut state = shared.lock();
-        let is_newer = |state: &State| {
+        let is_newer = |state: &SourceState| {
             let current = shared.usable(state, now)?;
             (current.generation != old.generation).then_some(current)
         };
@@ -168,17 +168,17 @@ impl KeySource {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SourceState> {
         self.state.lock()
     }
 
-    fn usable(&self, state: &State, now: Time) -> Option<Current> {
+    fn usable(&self, state: &SourceState, now: Time) -> Option<Current> {
         let local = matches!(self.settings.origin, Origin::File(_));
         let usable = local || self.is_younger(state, now, self.settings.max_stale);
         state.current.clone().filter(|_| usable)
     }
 
-    fn is_younger(&self, state: &State, now: Time, seconds: u32) -> bool {
+    fn is_younger(&self, state: &SourceState, now: Time, seconds: u32) -> bool {
         let limit = match self.settings.origin {
             Origin::File(_) => seconds.min(self.settings.refetch_interval),
             Origin::Https(_) => seconds,
@@ -188,7 +188,7 @@ impl Shared {
     }
 
     /// Asks for the keys, unless that is going on or was done a moment ago.
-    fn refresh(self: &Arc<Self>, state: &mut State, now: Time) {
+    fn refresh(self: &Arc<Self>, state: &mut SourceState, now: Time) {
         let interval = TimeDelta::seconds(self.settings.refetch_interval.into());
         let asked = state.asked.map(|then| now.signed_duration_since(then));
         // A clock that was put back does not stop the fetches.
@@ -221,14 +221,14 @@ impl Shared {
     /// Runs on a thread of its own.
     fn fetch(self: &Arc<Self>, now: Time) {
         /// Whatever happens, the fetch has ended.
-        struct Ended<'a>(&'a Shared);
-        impl Drop for Ended<'_> {
+        struct FetchGuard<'a>(&'a Shared);
+        impl Drop for FetchGuard<'_> {
             fn drop(&mut self) {
                 self.0.lock().fetching = false;
                 self.0.fetched.notify_all();
             }
         }
-        let ended = Ended(self);
+        let ended = FetchGuard(self);
         let read = self.settings.origin.read();
         let taken = read.and_then(|text| self.take(&mut self.lock(), &text, now));
         if let Err(error) = taken {
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     /// Takes what was read, as of when it was asked for.
-    fn take(&self, state: &mut State, text: &[u8], now: Time) -> Result<(), KeysError> {
+    fn take(&self, state: &mut SourceState, text: &[u8], now: Time) -> Result<(), KeysError> {
         let (name, digest) = (self.settings.name.as_str(), sha256(text));
         if state.current.is_some() && state.digest == digest {
             state.confirmed = Some(now);
@@ -270,7 +270,7 @@ impl Shared {
     }
 
     /// Waits for the fetch that is going on, if there is one, but not for long.
-    fn wait(&self, state: &mut MutexGuard<'_, State>) {
+    fn wait(&self, state: &mut MutexGuard<'_, SourceState>) {
         if !state.fetching || state.waiting >= MAX_WAITING {
             return;
         }

@@ -7,7 +7,7 @@ use tn_authority::app;
 use tn_authority::authority::{ExplainRequest, Explained};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
-use tn_authority::domain::decision::denial::Cause;
+use tn_authority::domain::decision::denial::RefusalCause;
 use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
@@ -61,7 +61,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
 
 fn print_parts(explained: &Explained) -> io::Result<()> {
     for part in &explained.parts {
-        let answer = part.refused.map_or("yes", Cause::code);
+        let answer = part.refused.map_or("yes", RefusalCause::code);
         let count = numbers(part.numbers.count());
         say!("{} ({count}): {answer}", part.numbers);
         for row in &part.rows {

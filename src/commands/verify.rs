@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
 use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
-use tn_authority::outgoing::{HostPort, HttpRequest, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HostPort, HttpRequest, HttpsUrl, Outgoing, ReplyLimits, Way};
 use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
 use super::{Exit, Outcome, file};
@@ -15,7 +15,7 @@ use super::{Exit, Outcome, file};
 /// Exit code of a check that could not be made; 1 says that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
 /// A chain has a handful of certificates, and who waits for it holds up an order.
-const X5U: Limits = Limits {
+const X5U: ReplyLimits = ReplyLimits {
     body: 64 * 1024,
     time: Duration::from_secs(5),
 };

@@ -54,7 +54,7 @@ pub struct Job {
     pub lines_read: u64,
     /// What was done, or would be.
     pub result: Option<Value>,
-    pub failure: Option<Failure>,
+    pub failure: Option<JobFailure>,
     pub created_at: Time,
     pub started_at: Option<Time>,
     /// When its process last said that it is alive.
@@ -64,7 +64,7 @@ pub struct Job {
 
 /// Why nothing of a job is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct JobFailure {
     pub code: String,
     pub detail: String,
 }

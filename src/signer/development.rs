@@ -68,7 +68,7 @@ impl SpcCertificate {
 
 /// A new key and the chain of its certificate, both in PEM.
 #[derive(Clone)]
-pub struct Issued {
+pub struct IssuedChain {
     /// The private key, PKCS #8.
     pub key_pem: String,
     /// The certificate, then those of its issuers.
@@ -76,7 +76,7 @@ pub struct Issued {
 }
 
 /// The chain alone.
-impl fmt::Debug for Issued {
+impl fmt::Debug for IssuedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issued")
             .field("chain_pem", &self.chain_pem)
@@ -147,7 +147,10 @@ impl DevelopmentCa {
     ///
     /// # Errors
     /// [`SignerError`] if openssl fails.
-    pub fn issue_spc_certificate(&self, wanted: &SpcCertificate) -> Result<Issued, SignerError> {
+    pub fn issue_spc_certificate(
+        &self,
+        wanted: &SpcCertificate,
+    ) -> Result<IssuedChain, SignerError> {
         let key = new_key(wanted.curve)?;
         let name = subject(
             "tn-authority development",
@@ -181,7 +184,7 @@ impl DevelopmentCa {
         &self,
         names: &[&str],
         validity: &Validity,
-    ) -> Result<Issued, SignerError> {
+    ) -> Result<IssuedChain, SignerError> {
         let key = new_key(Curve::P256)?;
         let common_name = names.first().copied().unwrap_or("localhost");
         let name = subject("tn-authority development", common_name)?;
@@ -258,12 +261,12 @@ impl DevelopmentCa {
         )
     }
 
-    fn issued(&self, key: &PKey<Private>, certificate: &X509) -> Result<Issued, SignerError> {
+    fn issued(&self, key: &PKey<Private>, certificate: &X509) -> Result<IssuedChain, SignerError> {
         let mut chain = certificate.to_pem()?;
         for issuer in &self.chain {
             chain.extend(issuer.to_pem()?);
         }
-        Ok(Issued {
+        Ok(IssuedChain {
             key_pem: pem(&key.private_key_to_pem_pkcs8()?),
             chain_pem: pem(&chain),
         })

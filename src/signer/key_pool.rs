@@ -28,7 +28,7 @@ pub trait Device: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`HsmError`] if the device is out of reach or the key is not in it.
-    fn open(&self) -> Result<Box<dyn Session>, HsmError>;
+    fn open(&self) -> Result<Box<dyn KeySession>, HsmError>;
 
     /// The word for this kind of key.
     fn kind(&self) -> &'static str {
@@ -37,7 +37,7 @@ pub trait Device: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A way to the key that one thread has for itself.
-pub trait Session: Send {
+pub trait KeySession: Send {
     /// Signs a SHA-256 digest: R, then S.
     ///
     /// # Errors
@@ -62,20 +62,20 @@ pub struct PoolSettings {
 /// A key behind a pool of sessions.
 pub struct PooledKey {
     public_key_der: Vec<u8>,
-    queue: SyncSender<Job>,
+    queue: SyncSender<SignJob>,
     watch: Arc<Watch>,
     timeout: Duration,
     kind: &'static str,
 }
 
-struct Job {
+struct SignJob {
     message: Vec<u8>,
     deadline: Instant,
-    reply: Arc<Reply>,
+    reply: Arc<ReplySlot>,
 }
 
 /// Where the answer goes; whoever takes it answers, and nobody does twice.
-struct Reply(Mutex<Option<oneshot::Sender<Result<Signature, SignerError>>>>);
+struct ReplySlot(Mutex<Option<oneshot::Sender<Result<Signature, SignerError>>>>);
 
 /// Those who wait, in the order of their deadlines.
 #[derive(Default)]
@@ -86,7 +86,7 @@ struct Watch {
 
 #[derive(Default)]
 struct Waiting {
-    replies: VecDeque<(Instant, Arc<Reply>)>,
+    replies: VecDeque<(Instant, Arc<ReplySlot>)>,
     closed: bool,
 }
 
@@ -125,8 +125,8 @@ impl PooledKey {
 impl SigningKey for PooledKey {
     fn sign(&self, message: &[u8]) -> Signing {
         let (sender, answer) = oneshot::channel();
-        let reply = Arc::new(Reply(Mutex::new(Some(sender))));
-        let job = Job {
+        let reply = Arc::new(ReplySlot(Mutex::new(Some(sender))));
+        let job = SignJob {
             message: message.to_vec(),
             deadline: Instant::now() + self.timeout,
             reply: Arc::clone(&reply),
@@ -170,11 +170,11 @@ impl Drop for PooledKey {
 struct Worker {
     device: Arc<dyn Device>,
     verifying: EcKey<Public>,
-    session: Option<Box<dyn Session>>,
+    session: Option<Box<dyn KeySession>>,
 }
 
 impl Worker {
-    fn serve(&mut self, jobs: &Mutex<Receiver<Job>>) {
+    fn serve(&mut self, jobs: &Mutex<Receiver<SignJob>>) {
         loop {
             // The lock is held while waiting: another thread that waits for a job may as well wait for the lock.
             let job = jobs.lock().recv();
@@ -226,7 +226,7 @@ impl Worker {
     }
 }
 
-impl Reply {
+impl ReplySlot {
     fn is_answered(&self) -> bool {
         // Whoever asked may also have gone away.
         self.0
@@ -243,7 +243,7 @@ impl Reply {
 }
 
 impl Watch {
-    fn add(&self, deadline: Instant, reply: Arc<Reply>) {
+    fn add(&self, deadline: Instant, reply: Arc<ReplySlot>) {
         self.waiting.lock().replies.push_back((deadline, reply));
         self.changed.notify_one();
     }

@@ -65,7 +65,7 @@ fn grant(signer: &Signer) -> Grant {
         caller: "key".to_owned(),
         request_id: Uuid::nil(),
         justified_by: Vec::new(),
-        policies: crate::domain::decision::policy_trace::Deciding::default(),
+        policies: crate::domain::decision::policy_trace::PolicyTrace::default(),
         withdrawal: None,
     }
 }

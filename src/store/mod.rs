@@ -21,7 +21,7 @@ pub use connection::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
-pub use requester::{By, Sealing};
+pub use requester::{Requester, Sealing};
 pub use tables::accounts::Within;
 pub use tables::api_keys::KeptApiKey;
 pub use tables::audit_events::EventFilter;

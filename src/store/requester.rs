@@ -11,12 +11,12 @@ pub type Sealing<T, E> =
 /// By whom something is asked that is answered with a `T` or refused with an `E`, and whether it may be asked again. A caller
 /// alone asks once.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
-pub struct By<'a, T, E> {
+pub struct Requester<'a, T, E> {
     caller: &'a Caller,
     again: Option<(KeyedRequest, Sealing<T, E>)>,
 }
 
-impl<'a, T, E> From<&'a Caller> for By<'a, T, E> {
+impl<'a, T, E> From<&'a Caller> for Requester<'a, T, E> {
     fn from(caller: &'a Caller) -> Self {
         Self {
             caller,
@@ -25,7 +25,7 @@ impl<'a, T, E> From<&'a Caller> for By<'a, T, E> {
     }
 }
 
-impl<'a, T, E> By<'a, T, E> {
+impl<'a, T, E> Requester<'a, T, E> {
     /// Somebody who may come again with the same request.
     #[must_use]
     pub fn again(caller: &'a Caller, keyed: KeyedRequest, seal: Sealing<T, E>) -> Self {

@@ -15,7 +15,7 @@ use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
 use crate::domain::inventory::withdrawal::Withdrawn;
-use crate::domain::webhook::{Answer, DeliveryFailure};
+use crate::domain::webhook::{DeliveryFailure, TargetAnswer};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
 
@@ -102,7 +102,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`SignError`] if it cannot be signed; then nothing was sent.
-    pub fn send(&self, assignment: &Assignment, now: Time) -> Result<Answer, SignError> {
+    pub fn send(&self, assignment: &Assignment, now: Time) -> Result<TargetAnswer, SignError> {
         let (webhook, delivery) = (&assignment.webhook, &assignment.delivery);
         let body = message(assignment).to_string();
         let timestamp = now.timestamp();
@@ -119,8 +119,8 @@ impl Sender {
             .header("webhook-signature", signature)
             .send(&body);
         Ok(match sent {
-            Ok(answer) => Answer::Status(answer.status().as_u16()),
-            Err(error) => Answer::Nothing(failure(&error)),
+            Ok(answer) => TargetAnswer::Status(answer.status().as_u16()),
+            Err(error) => TargetAnswer::Nothing(failure(&error)),
         })
     }
 }

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
-use tn_authority::domain::inventory::{Allocation, Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::inventory::{Allocation, Basis, Delegation, RecordedPeriod, RowRef};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window};
@@ -31,7 +31,7 @@ fn lists(c: &mut Criterion) {
 
 /// The facts of one number: one delegation, one allocation.
 fn facts() -> Facts {
-    let belief = Belief {
+    let belief = RecordedPeriod {
         recorded_at: from_unix(0),
         superseded_at: None,
     };

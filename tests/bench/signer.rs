@@ -13,7 +13,7 @@ use tn_authority::app::block_on;
 use tn_authority::authority::{
     AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts, Policy,
 };
-use tn_authority::domain::decision::policy_trace::Deciding;
+use tn_authority::domain::decision::policy_trace::PolicyTrace;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::issuance::{MintOrder, RuledRequest};
 use tn_authority::domain::numbers::block;
@@ -188,7 +188,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             spcs: vec![spc],
             actor: Actor::new(&caller, &Clock::system()),
             policy: Ok(()),
-            policies: Deciding::default(),
+            policies: PolicyTrace::default(),
             renewal: None,
         };
         let order = MintOrder {

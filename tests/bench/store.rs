@@ -13,7 +13,7 @@ use tn_authority::authority::{
     AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts, Policy,
     Rotation, ScanMode, Signers,
 };
-use tn_authority::domain::inventory::{Basis, Belief, Delegation, RowRef};
+use tn_authority::domain::inventory::{Basis, Delegation, RecordedPeriod, RowRef};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
     Actor, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest,
@@ -101,7 +101,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                 lend_on: false,
                 reference: None,
                 window,
-                belief: Belief {
+                belief: RecordedPeriod {
                     recorded_at: now,
                     superseded_at: None,
                 },

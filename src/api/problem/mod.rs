@@ -26,10 +26,10 @@ const LONGEST_DETAIL: usize = 300;
 
 /// An answer that is a refusal or a failure.
 #[derive(Debug, Clone)]
-pub(super) struct Problem(Box<Parts>);
+pub(super) struct Problem(Box<ProblemParts>);
 
 #[derive(Debug, Clone)]
-struct Parts {
+struct ProblemParts {
     status: StatusCode,
     code: Cow<'static, str>,
     title: &'static str,
@@ -110,7 +110,7 @@ pub(super) enum IdentifierView {
 
 impl Problem {
     fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, title: &'static str) -> Self {
-        Self(Box::new(Parts {
+        Self(Box::new(ProblemParts {
             status,
             code: code.into(),
             title,

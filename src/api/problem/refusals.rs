@@ -5,7 +5,7 @@ use actix_web::http::{StatusCode, header};
 use super::{IdentifierView, Problem, SubproblemView, uri};
 use crate::authority::{ChangeError, IssueError, TooMany};
 use crate::domain::Denial;
-use crate::domain::decision::denial::{Refusal, Subject};
+use crate::domain::decision::denial::{RefusedPart, Subject};
 use crate::domain::tokens::claims::NotStrict;
 
 impl From<IssueError> for Problem {
@@ -123,8 +123,8 @@ impl From<ChangeError> for Problem {
     }
 }
 
-impl From<&Refusal> for SubproblemView {
-    fn from(refusal: &Refusal) -> Self {
+impl From<&RefusedPart> for SubproblemView {
+    fn from(refusal: &RefusedPart) -> Self {
         Self {
             kind: uri(refusal.cause.code()),
             code: refusal.cause.code(),

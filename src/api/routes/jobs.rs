@@ -14,7 +14,7 @@ use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::import::ImportResult;
-use crate::domain::jobs::{Failure, Job, JobState};
+use crate::domain::jobs::{Job, JobFailure, JobState};
 
 /// An import that runs by itself.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,8 +90,8 @@ impl From<Job> for JobView {
     }
 }
 
-impl From<Failure> for FailureView {
-    fn from(failure: Failure) -> Self {
+impl From<JobFailure> for FailureView {
+    fn from(failure: JobFailure) -> Self {
         Self {
             code: failure.code,
             detail: failure.detail,

@@ -20,8 +20,8 @@ use crate::api::http::time::Instant;
 use crate::api::problem::{Problem, SubproblemView};
 use crate::authority::{ExplainRequest, Explained, NumberHistory};
 use crate::domain::decision::AccountStanding;
-use crate::domain::decision::denial::Cause;
-use crate::domain::decision::explanation::Part;
+use crate::domain::decision::denial::RefusalCause;
+use crate::domain::decision::explanation::ExplainedPart;
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
 /// As of when.
@@ -217,7 +217,7 @@ impl KnownView {
 }
 
 impl PartView {
-    fn at(now: Time, part: &Part) -> Self {
+    fn at(now: Time, part: &ExplainedPart) -> Self {
         let rows = part.rows.iter().map(|row| SayingView {
             kind: row.kind(),
             id: row.held().row().id,
@@ -228,7 +228,7 @@ impl PartView {
         Self {
             numbers: part.numbers.into(),
             allowed: part.refused.is_none(),
-            code: part.refused.map(Cause::code),
+            code: part.refused.map(RefusalCause::code),
             rows: rows.collect(),
             rows_left_out: part.left_out,
         }

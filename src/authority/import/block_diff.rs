@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::domain::Tn;
     use crate::domain::clock::from_unix;
-    use crate::domain::inventory::{Belief, RowRef};
+    use crate::domain::inventory::{RecordedPeriod, RowRef};
     use crate::domain::numbers::range_set::merged;
     use crate::tables::Coverage;
 
@@ -136,7 +136,7 @@ mod tests {
             numbers,
             basis: Basis::Block,
             window: Window::new(from_unix(from), None).expect("a window"),
-            belief: Belief {
+            belief: RecordedPeriod {
                 recorded_at: from_unix(0),
                 superseded_at: None,
             },

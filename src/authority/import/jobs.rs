@@ -22,7 +22,7 @@ use super::{ImportError, ImportOptions, ImportResult, Imported, RefusedResult};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, By};
 use crate::domain::clock::Time;
-use crate::domain::jobs::{Failure, Job, JobState};
+use crate::domain::jobs::{Job, JobFailure, JobState};
 use crate::domain::{Caller, new_id};
 use crate::store::{StoreError, Tx};
 use crate::tables::{Progress, TableError, TableRequest};
@@ -263,7 +263,7 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
     if authority.store.read(|tx| tx.silent_jobs(since))? == 0 {
         return Ok(());
     }
-    let failure = Failure {
+    let failure = JobFailure {
         code: "lost".to_owned(),
         detail: "the process that had it is gone; nothing of it is kept; send the table again"
             .to_owned(),
@@ -301,7 +301,7 @@ impl Runner {
                     let code = "stopped".to_owned();
                     let detail = "the service stopped before it began; send the table again";
                     let detail = detail.to_owned();
-                    let failure = Failure { code, detail };
+                    let failure = JobFailure { code, detail };
                     runtime.block_on(self.fail(&work.caller, work.job.id, None, failure));
                 }
                 Ok(work) => {
@@ -310,7 +310,7 @@ impl Runner {
                         log::warn!(job:% = id; "a job failed: {error}");
                         let code = error.code().to_owned();
                         let detail = error.to_string();
-                        let failure = Failure { code, detail };
+                        let failure = JobFailure { code, detail };
                         runtime.block_on(self.fail(&caller, id, error.result(), failure));
                     }
                 }
@@ -396,7 +396,7 @@ impl Runner {
         caller: &Caller,
         id: Uuid,
         result: Option<RefusedResult>,
-        failure: Failure,
+        failure: JobFailure,
     ) {
         let now = self.authority.now();
         let event = event_by(caller, now, IMPORT);

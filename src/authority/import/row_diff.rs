@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::outcome::Amount;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::inventory::{Allocation, Delegation, Exclusion, Held, Versioned};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow, Versioned};
 use crate::domain::numbers::range_index::Index;
 use crate::domain::{NumberRange, Window};
 use crate::tables::RefusedLines;

@@ -15,7 +15,7 @@ use crate::authority::withdraw;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
 use crate::domain::inventory::{
-    Allocation, Basis, Belief, Delegation, Exclusion, Held, RowRef, Versioned,
+    Allocation, Basis, Delegation, Exclusion, InventoryRow, RecordedPeriod, RowRef, Versioned,
 };
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
@@ -405,8 +405,8 @@ fn fresh(now: Time) -> RowRef {
     }
 }
 
-fn believed(now: Time) -> Belief {
-    Belief {
+fn believed(now: Time) -> RecordedPeriod {
+    RecordedPeriod {
         recorded_at: now,
         superseded_at: None,
     }

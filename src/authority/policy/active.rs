@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Policy;
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::{Caller, Denial};
 use crate::store::{StoreError, Tx};
 
@@ -102,7 +102,7 @@ fn detail(policy: &Policy, before: Option<&Policy>) -> Value {
 }
 
 /// Told where the refusal itself says nothing: somebody has to mend the policy.
-pub(in crate::authority) fn log_failure(by: &Deciding) {
+pub(in crate::authority) fn log_failure(by: &PolicyTrace) {
     if by.failed() {
         let ids = by.to_text();
         log::error!(policies = ids.as_str(), code = Denial::POLICY_ERROR; "policies could not be evaluated, so the answer was no");

@@ -17,7 +17,7 @@ const MOST_CASES: usize = 10_000;
 
 /// One case.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(super) struct PolicyCase {
     /// The file that it stands in.
     pub file: String,
     pub name: String,
@@ -28,13 +28,13 @@ pub(super) struct Case {
 
 #[derive(Debug)]
 enum Wish {
-    Ask(Account),
-    Mint(Account),
+    Ask(CaseAccount),
+    Mint(CaseAccount),
     Do(Action),
 }
 
 #[derive(Debug)]
-struct Account {
+struct CaseAccount {
     id: AccountId,
     is_carrier: bool,
     token: TokenContext,
@@ -137,7 +137,7 @@ fn somebody() -> String {
 ///
 /// # Errors
 /// [`PolicyError`] with all faults of all files.
-pub(super) fn read(folder: &Folder) -> Result<Vec<Case>, PolicyError> {
+pub(super) fn read(folder: &Folder) -> Result<Vec<PolicyCase>, PolicyError> {
     let (mut cases, mut faults) = (Vec::new(), Vec::new());
     for file in &folder.tests {
         match read_file(file) {
@@ -157,7 +157,7 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<Case>, PolicyError> {
     }
 }
 
-fn read_file(file: &TextFile) -> Result<Vec<Case>, Vec<PolicyFault>> {
+fn read_file(file: &TextFile) -> Result<Vec<PolicyCase>, Vec<PolicyFault>> {
     let at = |byte, why: &dyn std::fmt::Display| PolicyFault::at(&file.name, &file.text, byte, why);
     let text: FileText = toml::from_str(&file.text)
         .map_err(|e| vec![at(e.span().map(|span| span.start), &e.message())])?;
@@ -185,7 +185,7 @@ fn read_file(file: &TextFile) -> Result<Vec<Case>, Vec<PolicyFault>> {
 }
 
 impl CaseText {
-    fn parse(self, file: &str) -> Result<Case, String> {
+    fn parse(self, file: &str) -> Result<PolicyCase, String> {
         if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
             return Err("`name` says what the case shows, in one line".to_owned());
         }
@@ -214,7 +214,7 @@ impl CaseText {
         };
         let asked = || {
             let id = self.account.as_deref().ok_or("`account` is missing")?;
-            Ok::<_, String>(Account {
+            Ok::<_, String>(CaseAccount {
                 id: account(id)?,
                 is_carrier: self.carrier,
                 token: self
@@ -234,7 +234,7 @@ impl CaseText {
             let why = "`account`, `carrier`, `token` and `at` go with `ask`, `mint` and `mint-claim-constraints`";
             return Err(why.to_owned());
         }
-        Ok(Case {
+        Ok(PolicyCase {
             file: file.to_owned(),
             name: self.name,
             caller,
@@ -276,7 +276,7 @@ fn account(id: &str) -> Result<AccountId, String> {
         .map_err(|e| format!("`{}`: {e}", id.escape_debug()))
 }
 
-impl Case {
+impl PolicyCase {
     /// Asks the policies, and compares; what differs is said in words.
     pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), PolicyFault>) {
         let ruling = match &self.wish {
@@ -307,7 +307,7 @@ impl Case {
     }
 }
 
-impl Account {
+impl CaseAccount {
     fn asked(&self) -> MintContext<'_> {
         MintContext {
             account: &self.id,

@@ -24,9 +24,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::{Caller, Denial};
-use engine::cache::Decided;
+use engine::cache::RulingCache;
 use engine::files::Folder;
 use engine::index::{Evaluation, Slices};
 use engine::load::Loaded;
@@ -47,7 +47,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Policy {
     slices: Slices,
-    decided: Decided,
+    decided: RulingCache,
     names: EntityNames,
     /// What the policies that forbid say, by their ids.
     words: HashMap<String, Words>,
@@ -69,7 +69,7 @@ pub struct Ruling {
     /// The refusal is for the asker, and tells it no more than it may know.
     pub verdict: Result<(), Denial>,
     /// For the grant and the audit trail.
-    pub by: Deciding,
+    pub by: PolicyTrace,
 }
 
 impl Policy {
@@ -127,7 +127,7 @@ impl Policy {
         Ok(Self {
             words: words.collect(),
             slices,
-            decided: Decided::by(loaded.looks),
+            decided: RulingCache::by(loaded.looks),
             names,
             ids,
             set: folder.digest().into(),
@@ -257,7 +257,7 @@ impl Policy {
         }
     }
 
-    fn deciding(&self, answer: Evaluation) -> Deciding {
-        Deciding::new(&self.set, answer.ids, answer.failed)
+    fn deciding(&self, answer: Evaluation) -> PolicyTrace {
+        PolicyTrace::new(&self.set, answer.ids, answer.failed)
     }
 }

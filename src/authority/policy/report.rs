@@ -92,7 +92,7 @@ impl PolicyReport {
         Ok(())
     }
 
-    fn run(&mut self, policy: &Policy, cases: Vec<cases::Case>) {
+    fn run(&mut self, policy: &Policy, cases: Vec<cases::PolicyCase>) {
         self.cases = cases.len();
         if cases.is_empty() {
             let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";

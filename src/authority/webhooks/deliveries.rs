@@ -13,7 +13,7 @@ use crate::authority::scope::Scope;
 use crate::authority::{Authority, By, ChangeError};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
-use crate::domain::webhook::{Answer, Delivery, DeliveryState, Webhook};
+use crate::domain::webhook::{Delivery, DeliveryState, TargetAnswer, Webhook};
 use crate::domain::{Caller, new_id};
 use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
@@ -161,7 +161,7 @@ impl Authority {
         caller: &Caller,
         process: Uuid,
         assignment: Assignment,
-        (answer, jitter): (Answer, u8),
+        (answer, jitter): (TargetAnswer, u8),
     ) -> Result<Option<Delivery>, StoreError> {
         let now = self.clock.now();
         let event = event_by(caller, now, "give-up-delivery");
@@ -177,7 +177,7 @@ impl Authority {
             }
             tx.update_delivery(&delivery)?;
             if delivery.state == DeliveryState::Dead {
-                let gone = answer == Answer::Status(410);
+                let gone = answer == TargetAnswer::Status(410);
                 if gone && let Some(mut newest) = tx.webhook(webhook.id)? {
                     newest.ended_at.get_or_insert(now);
                     tx.update_webhook(&newest)?;

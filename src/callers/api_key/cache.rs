@@ -18,12 +18,12 @@ const MOST: usize = 200_000;
 
 /// Keys that proved somebody, by the number of their id.
 #[derive(Debug)]
-pub(super) struct Memory(Cache<u64, Remembered>);
+pub(super) struct KeyCache(Cache<u64, CachedKey>);
 
 /// A key as it was read, and which of its secrets was shown then. The keyed hash of what the database has takes several
 /// times as long as this digest, of 256 random bits, which stays in memory.
 #[derive(Clone)]
-pub(super) struct Remembered {
+pub(super) struct CachedKey {
     pub(super) key: Arc<KeptApiKey>,
     /// The number of the secret.
     pub(super) secret: i32,
@@ -31,14 +31,14 @@ pub(super) struct Remembered {
     read: Instant,
 }
 
-impl Remembered {
+impl CachedKey {
     /// Whether this is the secret that was shown.
     pub(super) fn is_for(&self, secret: &str) -> bool {
         memcmp::eq(&self.digest, &sha256(secret.as_bytes()))
     }
 }
 
-impl std::fmt::Debug for Remembered {
+impl std::fmt::Debug for CachedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Remembered")
             .field("key", &self.key)
@@ -46,10 +46,10 @@ impl std::fmt::Debug for Remembered {
     }
 }
 
-impl Memory {
+impl KeyCache {
     /// Keeps a key that was proven by the secret of this number.
     pub(super) fn keep(&self, number: u64, key: KeptApiKey, secret: i32, shown: &str) {
-        let remembered = Remembered {
+        let remembered = CachedKey {
             key: Arc::new(key),
             secret,
             digest: sha256(shown.as_bytes()),
@@ -58,7 +58,7 @@ impl Memory {
         self.0.insert(number, remembered);
     }
 
-    pub(super) fn recall(&self, number: u64) -> Option<Remembered> {
+    pub(super) fn recall(&self, number: u64) -> Option<CachedKey> {
         let found = self.0.get(&number)?;
         (found.read.elapsed() < LONGEST).then_some(found)
     }
@@ -68,7 +68,7 @@ impl Memory {
     }
 }
 
-impl Default for Memory {
+impl Default for KeyCache {
     fn default() -> Self {
         Self(Cache::new(MOST))
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_flood_leaves_keys_in_use_where_they_are() {
         const HOT: u64 = 50;
-        let memory = Memory::default();
+        let memory = KeyCache::default();
         for number in 0..HOT {
             memory.keep(number, key(), 1, "secret");
         }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_key_is_remembered_for_a_while() {
-        let memory = Memory::default();
+        let memory = KeyCache::default();
         memory.keep(7, key(), 1, "secret");
         let mut known = memory.recall(7).expect("a key");
         assert!(known.is_for("secret") && !known.is_for("another"));

@@ -71,7 +71,7 @@ impl std::fmt::Debug for ShownApiKey {
 }
 
 /// By whom something is asked of the keys.
-pub type KeyRequester<'a, T> = crate::store::By<'a, T, ApiKeyError>;
+pub type KeyRequester<'a, T> = crate::store::Requester<'a, T, ApiKeyError>;
 
 /// Why a key is not made or changed.
 #[derive(Debug, Clone, Error)]

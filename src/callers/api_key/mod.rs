@@ -24,7 +24,7 @@ use super::rejection::{KeyFault, Rejection};
 use crate::domain::credentials::api_key::ApiKey;
 use crate::domain::{Clock, Proof, Time};
 use crate::store::{KeptApiKey, Store};
-use cache::Memory;
+use cache::KeyCache;
 use last_used::Uses;
 
 /// So that a key is known for what it is, also by scanners for leaked secrets.
@@ -39,7 +39,7 @@ pub struct ApiKeys {
     store: Arc<Store>,
     pepper: Pepper,
     clock: Clock,
-    memory: Memory,
+    memory: KeyCache,
     uses: Uses,
 }
 
@@ -49,7 +49,7 @@ impl ApiKeys {
             store,
             pepper,
             clock,
-            memory: Memory::default(),
+            memory: KeyCache::default(),
             uses: Uses::default(),
         }
     }

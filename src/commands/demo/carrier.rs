@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
-use tn_authority::signer::development::{DevelopmentCa, Issued, SpcCertificate};
+use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate};
 
 /// The carrier's folder.
 pub struct House {
@@ -148,7 +148,12 @@ impl House {
         Ok(())
     }
 
-    fn furnish(&self, spc: &Issued, tls: &Issued, port: u16) -> Result<(), Box<dyn Error>> {
+    fn furnish(
+        &self,
+        spc: &IssuedChain,
+        tls: &IssuedChain,
+        port: u16,
+    ) -> Result<(), Box<dyn Error>> {
         let write = |name: &str, text: &str| fs::write(self.dir.join(name), text);
         write("ca.pem", &self.ca_pem)?;
         write_private(&self.dir.join("signing-key.pem"), &spc.key_pem)?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::commands::output::say;
 use serde_json::Value;
-use tn_authority::outgoing::{HttpReply, HttpRequest, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, ReplyLimits, Way};
 
-const LIMITS: Limits = Limits {
+const LIMITS: ReplyLimits = ReplyLimits {
     body: 1024 * 1024,
     time: Duration::from_secs(60),
 };

@@ -10,7 +10,7 @@ use tn_authority::acme::{
     Pause, SessionSettings, TokenEndpoint, TokenWanted, check_issued, redeem,
 };
 use tn_authority::domain::{Clock, Passphrase, TnAuthList, TnEntry};
-use tn_authority::outgoing::{HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HttpsUrl, Outgoing, ReplyLimits, Way};
 use tn_authority::signer::{Chain, FileKey};
 
 use super::Args;
@@ -57,7 +57,7 @@ struct Goal {
 
 impl Redemption {
     pub(super) fn prepare(args: &Args, clock: &Clock) -> Result<Self, Box<dyn Error>> {
-        let limits = Limits {
+        let limits = ReplyLimits {
             body: MAX_ANSWER,
             time: LONGEST_ANSWER,
         };

@@ -2,8 +2,8 @@
 
 use super::Question;
 use crate::domain::clock::Time;
-use crate::domain::decision::denial::{Cause, Refusal, Subject};
-use crate::domain::inventory::Held;
+use crate::domain::decision::denial::{RefusalCause, RefusedPart, Subject};
+use crate::domain::inventory::InventoryRow;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
@@ -17,7 +17,7 @@ pub(super) struct Cover<'a, R> {
 ///
 /// # Errors
 /// The numbers that no row covers now.
-pub(super) fn covered_until<'a, R: Held>(
+pub(super) fn covered_until<'a, R: InventoryRow>(
     numbers: NumberRange,
     rows: impl Iterator<Item = &'a R>,
     question: &Question<'_>,
@@ -58,12 +58,12 @@ pub(super) fn covered_until<'a, R: Held>(
 }
 
 /// Until when none of these rows overlaps the numbers; refuses those that one overlaps now.
-pub(super) fn unblocked_until<R: Held>(
+pub(super) fn unblocked_until<R: InventoryRow>(
     numbers: NumberRange,
     rows: &[R],
-    cause: impl Fn(&R) -> Cause,
+    cause: impl Fn(&R) -> RefusalCause,
     question: &Question<'_>,
-) -> Result<Time, Vec<Refusal>> {
+) -> Result<Time, Vec<RefusedPart>> {
     let overlapping = rows.iter().filter_map(|row| {
         let part = row.numbers().intersection(numbers)?;
         Some((part, row))
@@ -84,10 +84,10 @@ pub(super) fn unblocked_until<R: Held>(
 }
 
 /// These numbers, refused for one cause.
-pub(super) fn refused(parts: Vec<NumberRange>, cause: Cause) -> Vec<Refusal> {
+pub(super) fn refused(parts: Vec<NumberRange>, cause: RefusalCause) -> Vec<RefusedPart> {
     parts
         .into_iter()
-        .map(|numbers| Refusal {
+        .map(|numbers| RefusedPart {
             subject: Subject::Numbers(numbers),
             cause,
         })

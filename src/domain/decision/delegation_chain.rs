@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Facts;
 use crate::domain::accounts::account::{Account, AccountId};
 use crate::domain::inventory::window::Window;
-use crate::domain::inventory::{Delegation, Held, RowRef};
+use crate::domain::inventory::{Delegation, InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
 
 /// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
@@ -23,7 +23,7 @@ pub(super) struct DelegationChain {
     pub(super) lender_suspended: bool,
 }
 
-impl Held for DelegationChain {
+impl InventoryRow for DelegationChain {
     fn row(&self) -> RowRef {
         self.own
     }

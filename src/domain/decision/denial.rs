@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use super::policy_trace::Deciding;
+use super::policy_trace::PolicyTrace;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::credentials::api_key::Ended;
 use crate::domain::inventory::Reason;
@@ -28,11 +28,11 @@ pub enum Denial {
     Policy {
         code: String,
         detail: String,
-        by: Deciding,
+        by: PolicyTrace,
     },
     /// Entries that the account has no authority for (RFC 9448 §5.6); at least one.
     #[error("the account has no authority for {}", listed(.0))]
-    NotAuthorized(Vec<Refusal>),
+    NotAuthorized(Vec<RefusedPart>),
     /// Less is left than the shortest lifetime of a token.
     #[error("the authority ends at {}, too soon for a token of {minimum} seconds", rfc3339(.until))]
     EndsTooSoon { until: Time, minimum: u32 },
@@ -119,7 +119,7 @@ impl Denial {
 
     /// The entries that were refused, if the denial is about entries.
     #[must_use]
-    pub fn refusals(&self) -> &[Refusal] {
+    pub fn refusals(&self) -> &[RefusedPart] {
         match self {
             Self::NotAuthorized(refusals) => refusals,
             Self::NotTheCallers
@@ -158,9 +158,9 @@ impl fmt::Display for Beyond {
 
 /// One part of a list that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedPart {
     pub subject: Subject,
-    pub cause: Cause,
+    pub cause: RefusalCause,
 }
 
 /// What was refused.
@@ -172,7 +172,7 @@ pub enum Subject {
 
 /// Why it was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum RefusalCause {
     /// The account was lent no such number, or not now.
     NotDelegated,
     /// It was lent such a number by a reseller that is suspended, or whose own lender is.
@@ -189,7 +189,7 @@ pub enum Cause {
     SpcNotHeld,
 }
 
-impl Cause {
+impl RefusalCause {
     /// The stable code of the API.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -205,7 +205,7 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RefusalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotDelegated => f.write_str("not lent to the account now"),
@@ -229,7 +229,7 @@ impl fmt::Display for Subject {
 }
 
 /// The first few, since a message is for people and the list is in `refusals`.
-fn listed(refusals: &[Refusal]) -> String {
+fn listed(refusals: &[RefusedPart]) -> String {
     let named = refusals.iter().take(3);
     let mut text = named
         .map(|r| format!("{} ({})", r.subject, r.cause))

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::denial::{Cause, Subject};
+use super::denial::{RefusalCause, Subject};
 use super::{Facts, Question, RangeEvaluator, is_too_much};
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::inventory::window::Window;
-use crate::domain::inventory::{Allocation, Delegation, Exclusion, Held};
+use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
@@ -15,19 +15,19 @@ const MOST_ROWS_NAMED: usize = 2_000;
 
 /// Some numbers that get one answer, because of the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct ExplainedPart {
     pub numbers: NumberRange,
     /// Why not; `None` is a yes, as far as the numbers go.
-    pub refused: Option<Cause>,
+    pub refused: Option<RefusalCause>,
     /// The rows that touch them, in the order in which they are weighed.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ExplainedRow>,
     /// How many more there are; an explanation names a bounded number of rows.
     pub left_out: usize,
 }
 
 /// A row that has a say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row {
+pub enum ExplainedRow {
     /// Of the account, or of a reseller above it.
     Delegation(Delegation),
     /// What the account has lent on without keeping its own right.
@@ -36,7 +36,7 @@ pub enum Row {
     Exclusion(Exclusion),
 }
 
-impl Row {
+impl ExplainedRow {
     /// Whether it says yes to its numbers at an instant.
     #[must_use]
     pub fn says_yes(&self, at: Time) -> bool {
@@ -61,7 +61,7 @@ impl Row {
 
     /// The row itself.
     #[must_use]
-    pub fn held(&self) -> &dyn Held {
+    pub fn held(&self) -> &dyn InventoryRow {
         match self {
             Self::Delegation(row) | Self::LentOn(row) => row,
             Self::Allocation(row) => row,
@@ -70,7 +70,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for ExplainedRow {
     /// In the words of the field.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -111,7 +111,7 @@ fn holding(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
 
 /// Splits the numbers of a question where the answer changes. Says nothing where the rows are too many to be weighed.
 #[must_use]
-pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
+pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<ExplainedPart> {
     if is_too_much(question, facts) {
         return Vec::new();
     }
@@ -124,7 +124,7 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
         for (numbers, refused) in of_range {
             let (rows, left_out) = rows(numbers, facts, rows_left);
             rows_left -= rows.len();
-            parts.push(Part {
+            parts.push(ExplainedPart {
                 numbers,
                 refused,
                 rows,
@@ -140,11 +140,11 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<Part> {
 fn answers(
     numbers: NumberRange,
     evaluator: &RangeEvaluator<'_>,
-) -> Vec<(NumberRange, Option<Cause>)> {
+) -> Vec<(NumberRange, Option<RefusalCause>)> {
     let (mut open, mut found) = (vec![numbers], Vec::new());
     while let Some(numbers) = open.pop() {
         let refusals = evaluator.evaluate(numbers).err().unwrap_or_default();
-        let refused: Vec<(NumberRange, Cause)> = refusals
+        let refused: Vec<(NumberRange, RefusalCause)> = refusals
             .into_iter()
             .filter_map(|refusal| match refusal.subject {
                 Subject::Numbers(numbers) => Some((numbers, refusal.cause)),
@@ -162,9 +162,9 @@ fn answers(
 }
 
 /// The rows that touch the numbers, at most so many of them, and how many more there are.
-fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<Row>, usize) {
+fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<ExplainedRow>, usize) {
     let (mut rows, mut left_out) = (Vec::new(), 0);
-    let mut add = |of: NumberRange, row: &dyn Fn() -> Row| {
+    let mut add = |of: NumberRange, row: &dyn Fn() -> ExplainedRow| {
         if of.intersection(numbers).is_none() {
             return;
         }
@@ -175,16 +175,16 @@ fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<Row>, usize) {
         }
     };
     for row in &facts.delegations {
-        add(row.numbers, &|| Row::Delegation(row.clone()));
+        add(row.numbers, &|| ExplainedRow::Delegation(row.clone()));
     }
     for row in &facts.lent_on {
-        add(row.numbers, &|| Row::LentOn(row.clone()));
+        add(row.numbers, &|| ExplainedRow::LentOn(row.clone()));
     }
     for row in &facts.allocations {
-        add(row.numbers, &|| Row::Allocation(row.clone()));
+        add(row.numbers, &|| ExplainedRow::Allocation(row.clone()));
     }
     for row in &facts.exclusions {
-        add(row.numbers, &|| Row::Exclusion(row.clone()));
+        add(row.numbers, &|| ExplainedRow::Exclusion(row.clone()));
     }
     (rows, left_out)
 }

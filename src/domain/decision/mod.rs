@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use super::accounts::account::{AccountId, LifetimeMode};
 use super::accounts::dialect::Dialect;
 use super::clock::Time;
-use super::inventory::{Allocation, Delegation, Exclusion, Held};
+use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
 use super::numbers::number::{NumberRange, Tn};
 use super::numbers::spc::Spc;
 use super::signing::chain::{self, Candidate};
@@ -26,7 +26,7 @@ use super::tokens::renewal::Renewal;
 use super::tokens::tkvalue::TkType;
 use cover::{Cover, covered_until, refused, unblocked_until};
 use delegation_chain::DelegationChain;
-use denial::{Cause, Denial, Refusal, Subject};
+use denial::{Denial, RefusalCause, RefusedPart, Subject};
 use work_bound::is_too_much;
 
 /// How many rows of one kind one decision may evaluate; more is refused, so that no list costs without bound.
@@ -105,14 +105,14 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     let evaluator = RangeEvaluator::new(question, facts);
     let mut expires_at = question.until;
     let mut justified_by = BTreeSet::new();
-    let mut refusals: Vec<Refusal> = question
+    let mut refusals: Vec<RefusedPart> = question
         .request
         .tkvalue()
         .spcs()
         .filter(|spc| !facts.spcs.contains(spc))
-        .map(|spc| Refusal {
+        .map(|spc| RefusedPart {
             subject: Subject::Spc(spc.clone()),
-            cause: Cause::SpcNotHeld,
+            cause: RefusalCause::SpcNotHeld,
         })
         .collect();
     for numbers in question.request.numbers() {
@@ -187,7 +187,7 @@ fn signing_chain<'a>(
 /// `delegations` are those of everybody.
 #[must_use]
 pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
-    fn at_once<R: Held>(row: &R, number: Tn, at: Time) -> bool {
+    fn at_once<R: InventoryRow>(row: &R, number: Tn, at: Time) -> bool {
         row.numbers().contains(number) && row.window().contains(at)
     }
     let mut held = facts.allocations.iter();
@@ -236,7 +236,7 @@ impl<'a> RangeEvaluator<'a> {
     pub(super) fn evaluate(
         &self,
         numbers: NumberRange,
-    ) -> Result<(Time, Vec<Justification>), Vec<Refusal>> {
+    ) -> Result<(Time, Vec<Justification>), Vec<RefusedPart>> {
         let delegated = self.delegated(numbers)?;
         let kept_until = self.not_delegated_on(numbers)?;
         let allocated = self.allocated(numbers)?;
@@ -254,49 +254,60 @@ impl<'a> RangeEvaluator<'a> {
     }
 
     /// The delegations of the account cover the range, and those that they are cut from.
-    fn delegated(&self, numbers: NumberRange) -> Result<Cover<'_, DelegationChain>, Vec<Refusal>> {
+    fn delegated(
+        &self,
+        numbers: NumberRange,
+    ) -> Result<Cover<'_, DelegationChain>, Vec<RefusedPart>> {
         let cover = |wanted: &dyn Fn(&DelegationChain) -> bool, cause| {
             let chains = self.chains.iter().filter(|chain| wanted(chain));
             self.covered(numbers, chains, cause)
         };
-        let mut covered = cover(&|_| true, Cause::NotDelegated)?;
+        let mut covered = cover(&|_| true, RefusalCause::NotDelegated)?;
         // Only where it can make a difference is it evaluated again.
         if self.chains.iter().any(|chain| chain.lender_suspended) {
-            covered = cover(&|chain| !chain.lender_suspended, Cause::LenderSuspended)?;
+            covered = cover(
+                &|chain| !chain.lender_suspended,
+                RefusalCause::LenderSuspended,
+            )?;
         }
         if self.question.request.ca() {
             let with_ca = |chain: &DelegationChain| chain.ca && !chain.lender_suspended;
-            covered = cover(&with_ca, Cause::CaNotDelegated)?;
+            covered = cover(&with_ca, RefusalCause::CaNotDelegated)?;
         }
         Ok(covered)
     }
 
     /// The account has not delegated any of it further without keeping its own right.
-    fn not_delegated_on(&self, numbers: NumberRange) -> Result<Time, Vec<Refusal>> {
+    fn not_delegated_on(&self, numbers: NumberRange) -> Result<Time, Vec<RefusedPart>> {
         let delegated_on = &self.facts.lent_on;
-        unblocked_until(numbers, delegated_on, |_| Cause::LentOn, self.question)
+        unblocked_until(
+            numbers,
+            delegated_on,
+            |_| RefusalCause::LentOn,
+            self.question,
+        )
     }
 
     /// The carrier holds the range. When the numbers pass to another code of the carrier, the certificate of this one
     /// vouches for them no longer.
-    fn allocated(&self, numbers: NumberRange) -> Result<Cover<'_, Allocation>, Vec<Refusal>> {
+    fn allocated(&self, numbers: NumberRange) -> Result<Cover<'_, Allocation>, Vec<RefusedPart>> {
         let allocations = self.facts.allocations.iter();
         let allocations = allocations.filter(|row| self.needed.contains(&row.spc));
-        self.covered(numbers, allocations, Cause::NotAllocated)
+        self.covered(numbers, allocations, RefusalCause::NotAllocated)
     }
 
     /// No exclusion overlaps the range.
-    fn not_excluded(&self, numbers: NumberRange) -> Result<Time, Vec<Refusal>> {
-        let cause = |exclusion: &Exclusion| Cause::Excluded(exclusion.reason);
+    fn not_excluded(&self, numbers: NumberRange) -> Result<Time, Vec<RefusedPart>> {
+        let cause = |exclusion: &Exclusion| RefusalCause::Excluded(exclusion.reason);
         unblocked_until(numbers, &self.facts.exclusions, cause, self.question)
     }
 
-    fn covered<'r, R: Held>(
+    fn covered<'r, R: InventoryRow>(
         &self,
         numbers: NumberRange,
         rows: impl Iterator<Item = &'r R>,
-        cause: Cause,
-    ) -> Result<Cover<'r, R>, Vec<Refusal>> {
+        cause: RefusalCause,
+    ) -> Result<Cover<'r, R>, Vec<RefusedPart>> {
         covered_until(numbers, rows, self.question).map_err(|missing| refused(missing, cause))
     }
 }

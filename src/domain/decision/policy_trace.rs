@@ -11,14 +11,14 @@ const MOST_IDS: usize = 16;
 /// The ids of the policies that decided, and the set that they are of. What is kept is bounded: `MOST_IDS` ids, and an id
 /// is bounded where policies are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Deciding {
+pub struct PolicyTrace {
     ids: Vec<String>,
     left_out: usize,
     set: Option<Arc<str>>,
     failed: bool,
 }
 
-impl Deciding {
+impl PolicyTrace {
     /// These policies of a set decided; or, if they failed, made it a refusal by an error in them.
     #[must_use]
     pub fn new(set: &Arc<str>, mut ids: Vec<String>, failed: bool) -> Self {
@@ -108,16 +108,16 @@ mod tests {
     fn ids_are_sorted_bounded_and_read_back() {
         let set: Arc<str> = "5e".repeat(32).into();
         let ids: Vec<String> = (0..40).rev().map(|n| format!("p{n:02}")).collect();
-        let many = Deciding::new(&set, ids, false);
+        let many = PolicyTrace::new(&set, ids, false);
         assert_eq!(
             (many.ids().len(), many.ids()[0].as_str(), many.left_out()),
             (16, "p00", 24)
         );
         assert_eq!(
-            Deciding::from_text(&many.to_text(), many.set()),
+            PolicyTrace::from_text(&many.to_text(), many.set()),
             many.clone()
         );
-        let two = Deciding::new(&set, vec!["b".into(), "a".into(), "b".into()], true);
+        let two = PolicyTrace::new(&set, vec!["b".into(), "a".into(), "b".into()], true);
         assert_eq!(two.to_text(), "a b");
         let mut detail = json!({ "reason": "x" });
         two.tell(&mut detail);
@@ -125,6 +125,6 @@ mod tests {
             detail,
             json!({ "reason": "x", "policies": ["a", "b"], "policies_failed": true, "policy_set": *set })
         );
-        assert_eq!(Deciding::from_text("", None), Deciding::default());
+        assert_eq!(PolicyTrace::from_text("", None), PolicyTrace::default());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Facts, MAX_ROWS, Question};
 use crate::domain::clock::Time;
-use crate::domain::inventory::Held;
+use crate::domain::inventory::InventoryRow;
 use crate::domain::numbers::number::NumberRange;
 
 /// How often one decision may visit a row, all ranges of the list together: a few milliseconds.
@@ -35,7 +35,7 @@ pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
 }
 
 /// How often rows are visited to follow one range: each end of a row is a step, and each step visits all that overlap.
-fn visits<R: Held>(range: NumberRange, rows: &[R], until: Time) -> usize {
+fn visits<R: InventoryRow>(range: NumberRange, rows: &[R], until: Time) -> usize {
     let overlapping = rows
         .iter()
         .filter(|row| row.numbers().intersection(range).is_some());

@@ -34,7 +34,7 @@ impl fmt::Display for RowRef {
 
 /// When a version was believed: `[recorded_at, superseded_at)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Belief {
+pub struct RecordedPeriod {
     pub recorded_at: Time,
     pub superseded_at: Option<Time>,
 }
@@ -96,7 +96,7 @@ pub struct Allocation {
     pub numbers: NumberRange,
     pub basis: Basis,
     pub window: Window,
-    pub belief: Belief,
+    pub belief: RecordedPeriod,
 }
 
 /// Numbers lent to an account.
@@ -114,7 +114,7 @@ pub struct Delegation {
     /// The carrier's own order or contract.
     pub reference: Option<String>,
     pub window: Window,
-    pub belief: Belief,
+    pub belief: RecordedPeriod,
 }
 
 /// The loan that another one is cut from.
@@ -135,11 +135,11 @@ pub struct Exclusion {
     pub numbers: NumberRange,
     pub reason: Reason,
     pub window: Window,
-    pub belief: Belief,
+    pub belief: RecordedPeriod,
 }
 
 /// What every row of the inventory has: numbers, and when it holds for them.
-pub trait Held {
+pub trait InventoryRow {
     /// The row and its version.
     fn row(&self) -> RowRef;
     /// The numbers it speaks of.
@@ -149,9 +149,9 @@ pub trait Held {
 }
 
 /// A row of which versions are kept: it is superseded, never edited.
-pub trait Versioned: Held + Sized {
+pub trait Versioned: InventoryRow + Sized {
     /// When this version was believed.
-    fn belief(&self) -> Belief;
+    fn belief(&self) -> RecordedPeriod;
 
     /// The version that takes the place of this one from `now` on, with another window; or, without one, this version as
     /// nothing that holds any more.
@@ -161,7 +161,7 @@ pub trait Versioned: Held + Sized {
 
 macro_rules! held {
     ($($row:ty),+) => {$(
-        impl Held for $row {
+        impl InventoryRow for $row {
             fn row(&self) -> RowRef {
                 self.row
             }
@@ -174,7 +174,7 @@ macro_rules! held {
         }
 
         impl Versioned for $row {
-            fn belief(&self) -> Belief {
+            fn belief(&self) -> RecordedPeriod {
                 self.belief
             }
             fn next_version(&self, window: Option<Window>, now: Time) -> Self {
@@ -183,7 +183,7 @@ macro_rules! held {
                     Some(window) => {
                         next.row.version = next.row.version.saturating_add(1);
                         next.window = window;
-                        next.belief = Belief { recorded_at: now, superseded_at: None };
+                        next.belief = RecordedPeriod { recorded_at: now, superseded_at: None };
                     }
                     None => next.belief.superseded_at = Some(now),
                 }

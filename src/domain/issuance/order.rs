@@ -14,7 +14,7 @@ use crate::domain::audit::{AuditEvent, with_trace};
 use crate::domain::clock::Time;
 use crate::domain::credentials::Actor;
 use crate::domain::decision::denial::Denial;
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::decision::{self, AccountStanding, Decision, Facts, Question};
 use crate::domain::inventory::RowRef;
 use crate::domain::numbers::spc::Spc;
@@ -46,7 +46,7 @@ pub struct RuledRequest {
     /// What policy says; a denial is only recorded.
     pub policy: Result<(), Denial>,
     /// Which policies say so.
-    pub policies: Deciding,
+    pub policies: PolicyTrace,
     /// The right to renew that it is asked by, which must still be in force when this is decided.
     pub renewal: Option<Uuid>,
 }

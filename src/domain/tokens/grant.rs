@@ -10,7 +10,7 @@ use super::tkvalue::TkValue;
 use crate::domain::accounts::account::AccountId;
 use crate::domain::accounts::dialect::Dialect;
 use crate::domain::clock::Time;
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
 use crate::domain::words::words;
 
@@ -129,7 +129,7 @@ pub struct Grant {
     pub request_id: Uuid,
     pub justified_by: Vec<Justification>,
     /// The policies that permitted it.
-    pub policies: Deciding,
+    pub policies: PolicyTrace,
     pub withdrawal: Option<Withdrawal>,
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::claims::TokenRequest;
 use super::fingerprint::Fingerprint;
-use super::tkvalue::Scope;
+use super::tkvalue::TkContent;
 use super::tn_auth_list::{TnAuthList, TnAuthListError};
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
@@ -61,8 +61,8 @@ impl Renewal {
     pub fn covers(&self, request: &TokenRequest) -> Result<(), Denial> {
         // In whatever spelling; which of them the account may write is decided elsewhere.
         let is_of_the_list = match request.tkvalue().scope() {
-            Scope::TnAuthList(list) => *list == self.list,
-            Scope::JwtClaimConstraints(_) => false,
+            TkContent::TnAuthList(list) => *list == self.list,
+            TkContent::JwtClaimConstraints(_) => false,
         };
         let beyond = if !is_of_the_list {
             Beyond::List

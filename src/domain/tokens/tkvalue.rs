@@ -1,6 +1,6 @@
 //! What a token is about: the registry of token types (RFC 9447 §4: `tktype` and `tkvalue`).
 //!
-//! A new type is a variant of [`TkType`] and of [`Scope`]; the compiler then names every place that has to know of it.
+//! A new type is a variant of [`TkType`] and of [`TkContent`]; the compiler then names every place that has to know of it.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -46,7 +46,7 @@ pub enum TkValueError {
 /// A value of one of the types. Its JSON is that of the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Scope {
+pub enum TkContent {
     TnAuthList(TnAuthList),
     JwtClaimConstraints(ClaimConstraints),
 }
@@ -54,7 +54,7 @@ pub enum Scope {
 /// A value of one of the types, and how it was spelled: what is written back is what was read, character for character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TkValue {
-    scope: Scope,
+    scope: TkContent,
     spelling: Spelling,
 }
 
@@ -76,9 +76,9 @@ impl TkValue {
         let url = Spelling::Url.decode(text).map(|der| (Spelling::Url, der));
         let (spelling, der) = url.or_else(padded)?;
         let scope = match tktype {
-            TkType::TnAuthList => Scope::TnAuthList(TnAuthList::from_der(&der)?),
+            TkType::TnAuthList => TkContent::TnAuthList(TnAuthList::from_der(&der)?),
             TkType::JwtClaimConstraints => {
-                Scope::JwtClaimConstraints(ClaimConstraints::from_der(&der)?)
+                TkContent::JwtClaimConstraints(ClaimConstraints::from_der(&der)?)
             }
         };
         Ok(Self { scope, spelling })
@@ -101,14 +101,14 @@ impl TkValue {
     #[must_use]
     pub const fn tktype(&self) -> TkType {
         match self.scope {
-            Scope::TnAuthList(_) => TkType::TnAuthList,
-            Scope::JwtClaimConstraints(_) => TkType::JwtClaimConstraints,
+            TkContent::TnAuthList(_) => TkType::TnAuthList,
+            TkContent::JwtClaimConstraints(_) => TkType::JwtClaimConstraints,
         }
     }
 
     /// The value itself.
     #[must_use]
-    pub const fn scope(&self) -> &Scope {
+    pub const fn scope(&self) -> &TkContent {
         &self.scope
     }
 
@@ -116,8 +116,8 @@ impl TkValue {
     #[must_use]
     pub fn text(&self) -> String {
         self.spelling.encode(match &self.scope {
-            Scope::TnAuthList(list) => list.as_der(),
-            Scope::JwtClaimConstraints(constraints) => constraints.as_der(),
+            TkContent::TnAuthList(list) => list.as_der(),
+            TkContent::JwtClaimConstraints(constraints) => constraints.as_der(),
         })
     }
 
@@ -127,16 +127,16 @@ impl TkValue {
     /// [`TnAuthListError`] if an entry is no E.164 number.
     pub fn numbers(&self) -> Result<Vec<NumberRange>, TnAuthListError> {
         match &self.scope {
-            Scope::TnAuthList(list) => list.numbers(),
-            Scope::JwtClaimConstraints(_) => Ok(Vec::new()),
+            TkContent::TnAuthList(list) => list.numbers(),
+            TkContent::JwtClaimConstraints(_) => Ok(Vec::new()),
         }
     }
 
     /// The service provider codes that a list names.
     pub fn spcs(&self) -> impl Iterator<Item = &Spc> {
         let list = match &self.scope {
-            Scope::TnAuthList(list) => Some(list),
-            Scope::JwtClaimConstraints(_) => None,
+            TkContent::TnAuthList(list) => Some(list),
+            TkContent::JwtClaimConstraints(_) => None,
         };
         list.into_iter().flat_map(TnAuthList::spcs)
     }
@@ -144,8 +144,8 @@ impl TkValue {
     /// The names of the claims that constraints speak of.
     pub fn claims(&self) -> impl Iterator<Item = &ClaimName> {
         let constraints = match &self.scope {
-            Scope::TnAuthList(_) => None,
-            Scope::JwtClaimConstraints(constraints) => Some(constraints),
+            TkContent::TnAuthList(_) => None,
+            TkContent::JwtClaimConstraints(constraints) => Some(constraints),
         };
         constraints.into_iter().flat_map(ClaimConstraints::claims)
     }
@@ -154,8 +154,8 @@ impl TkValue {
     #[must_use]
     pub fn entries(&self) -> usize {
         match &self.scope {
-            Scope::TnAuthList(list) => list.entries().len(),
-            Scope::JwtClaimConstraints(constraints) => constraints.claims().count(),
+            TkContent::TnAuthList(list) => list.entries().len(),
+            TkContent::JwtClaimConstraints(constraints) => constraints.claims().count(),
         }
     }
 }
@@ -168,7 +168,7 @@ fn is_meant_as_padded(text: &str) -> bool {
 impl From<TnAuthList> for TkValue {
     fn from(list: TnAuthList) -> Self {
         Self {
-            scope: Scope::TnAuthList(list),
+            scope: TkContent::TnAuthList(list),
             spelling: Spelling::Url,
         }
     }
@@ -177,7 +177,7 @@ impl From<TnAuthList> for TkValue {
 impl From<ClaimConstraints> for TkValue {
     fn from(constraints: ClaimConstraints) -> Self {
         Self {
-            scope: Scope::JwtClaimConstraints(constraints),
+            scope: TkContent::JwtClaimConstraints(constraints),
             spelling: Spelling::Url,
         }
     }

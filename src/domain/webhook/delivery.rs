@@ -60,7 +60,7 @@ pub struct Delivery {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum TargetAnswer {
     /// With this status.
     Status(u16),
     /// Without one; why in one word.
@@ -120,22 +120,24 @@ impl Delivery {
     /// The delivery after an attempt, and, if it is to be sent again, when. `jitter` is a chance number: waits differ, so that
     /// targets that failed together are not asked together.
     #[must_use]
-    pub fn after(mut self, answer: Answer, jitter: u8, now: Time) -> (Self, Option<Time>) {
+    pub fn after(mut self, answer: TargetAnswer, jitter: u8, now: Time) -> (Self, Option<Time>) {
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt_at = Some(now);
         (self.last_status, self.last_failure) = match answer {
-            Answer::Status(status @ 200..300) => (Some(status.into()), None),
-            Answer::Status(status @ 300..400) => (Some(status.into()), Some("redirect".to_owned())),
-            Answer::Status(status) => (Some(status.into()), Some("status".to_owned())),
-            Answer::Nothing(failure) => (None, Some(failure.to_string())),
+            TargetAnswer::Status(status @ 200..300) => (Some(status.into()), None),
+            TargetAnswer::Status(status @ 300..400) => {
+                (Some(status.into()), Some("redirect".to_owned()))
+            }
+            TargetAnswer::Status(status) => (Some(status.into()), Some("status".to_owned())),
+            TargetAnswer::Nothing(failure) => (None, Some(failure.to_string())),
         };
         let again = now + self.wait(jitter);
         self.state = match answer {
-            Answer::Status(200..300) => DeliveryState::Delivered,
+            TargetAnswer::Status(200..300) => DeliveryState::Delivered,
             // Gone: whoever was there wants no more of it.
-            Answer::Status(410) => DeliveryState::Dead,
+            TargetAnswer::Status(410) => DeliveryState::Dead,
             _ if self.attempts >= MOST_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
-            Answer::Status(_) | Answer::Nothing(_) => DeliveryState::Pending,
+            TargetAnswer::Status(_) | TargetAnswer::Nothing(_) => DeliveryState::Pending,
         };
         match self.state {
             DeliveryState::Pending => (self, Some(again)),
@@ -165,7 +167,7 @@ mod tests {
         let mut delivery = Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), now);
         let mut waits = Vec::new();
         loop {
-            let (next, again) = delivery.after(Answer::Status(500), 0, now);
+            let (next, again) = delivery.after(TargetAnswer::Status(500), 0, now);
             delivery = next;
             let Some(again) = again else { break };
             waits.push((again - now).num_seconds());
@@ -183,7 +185,7 @@ mod tests {
         let waits = [0, 255].map(|jitter| {
             fresh()
                 .after(
-                    Answer::Nothing(DeliveryFailure::Timeout),
+                    TargetAnswer::Nothing(DeliveryFailure::Timeout),
                     jitter,
                     from_unix(0),
                 )
@@ -191,14 +193,20 @@ mod tests {
         });
         assert_eq!(waits, [Some(from_unix(10)), Some(from_unix(12))]);
         assert_eq!(
-            fresh().after(Answer::Status(410), 0, from_unix(0)).0.state,
+            fresh()
+                .after(TargetAnswer::Status(410), 0, from_unix(0))
+                .0
+                .state,
             DeliveryState::Dead
         );
         assert_eq!(
-            fresh().after(Answer::Status(204), 0, from_unix(0)).0.state,
+            fresh()
+                .after(TargetAnswer::Status(204), 0, from_unix(0))
+                .0
+                .state,
             DeliveryState::Delivered
         );
-        let redirected = fresh().after(Answer::Status(302), 0, from_unix(0)).0;
+        let redirected = fresh().after(TargetAnswer::Status(302), 0, from_unix(0)).0;
         assert_eq!(redirected.last_failure.as_deref(), Some("redirect"));
     }
 }

@@ -2,7 +2,7 @@
 
 mod delivery;
 
-pub use delivery::{Answer, Delivery, DeliveryFailure, DeliveryState};
+pub use delivery::{Delivery, DeliveryFailure, DeliveryState, TargetAnswer};
 
 use std::net::IpAddr;
 use std::str::FromStr;

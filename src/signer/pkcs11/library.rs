@@ -28,18 +28,18 @@ pub(super) struct Library {
 
 #[derive(Default)]
 struct State {
-    seats: Vec<Weak<Mutex<Option<Open>>>>,
+    seats: Vec<Weak<Mutex<Option<OpenLibrary>>>>,
     started_anew: Option<Instant>,
 }
 
 /// An open session, with the key that it was opened for.
-struct Open {
+struct OpenLibrary {
     session: Session,
     key: ObjectHandle,
 }
 
 /// A session's place. It is empty when the module was started anew in the meantime.
-pub(super) struct Seat(Arc<Mutex<Option<Open>>>);
+pub(super) struct Seat(Arc<Mutex<Option<OpenLibrary>>>);
 
 impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +101,7 @@ impl Library {
         uri: &KeyUri,
         to_write: bool,
         find: &mut impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
-    ) -> Result<Open, HsmError> {
+    ) -> Result<OpenLibrary, HsmError> {
         let slots = self.context.get_slots_with_token();
         for slot in slots.map_err(|e| device(&e))? {
             let Ok(token) = self.context.get_token_info(slot) else {
@@ -117,7 +117,7 @@ impl Library {
             };
             let session = session.map_err(|e| device(&e))?;
             let key = find(&session)?;
-            return Ok(Open { session, key });
+            return Ok(OpenLibrary { session, key });
         }
         Err(HsmError::Device(format!("there is no token for `{uri}`")))
     }

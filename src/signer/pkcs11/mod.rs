@@ -23,7 +23,7 @@ use openssl::pkey::PKey;
 
 use super::error::{HsmError, SignerError};
 use super::key::Signature;
-use super::key_pool::{Device, PoolSettings, PooledKey, Session};
+use super::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use super::secret::SecretSource;
 use crate::domain::Passphrase;
 use library::{Library, Seat};
@@ -63,7 +63,7 @@ impl Pkcs11 {
         self.open(uri)
     }
 
-    fn device(&self, uri: &KeyUri) -> Result<Token, SignerError> {
+    fn device(&self, uri: &KeyUri) -> Result<TokenKey, SignerError> {
         let module = uri.module_path().or(self.module.as_deref());
         let module = module.ok_or_else(|| {
             HsmError::Device(
@@ -71,7 +71,7 @@ impl Pkcs11 {
                     .to_owned(),
             )
         })?;
-        Ok(Token {
+        Ok(TokenKey {
             library: Library::get(module)?,
             pin: uri.pin_source().or_else(|| self.pin.clone()),
             uri: uri.clone(),
@@ -82,7 +82,7 @@ impl Pkcs11 {
 }
 
 /// A key in a token.
-struct Token {
+struct TokenKey {
     library: Arc<Library>,
     uri: KeyUri,
     pin: Option<SecretSource>,
@@ -93,7 +93,7 @@ struct Token {
 }
 
 /// Without the PIN.
-impl fmt::Debug for Token {
+impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("uri", &self.uri.to_string())
@@ -101,8 +101,8 @@ impl fmt::Debug for Token {
     }
 }
 
-impl Device for Token {
-    fn open(&self) -> Result<Box<dyn Session>, HsmError> {
+impl Device for TokenKey {
+    fn open(&self) -> Result<Box<dyn KeySession>, HsmError> {
         let mut public_key_der = Vec::new();
         let was_there = self.was_there.load(Ordering::SeqCst);
         let seat = self.library.open(&self.uri, false, was_there, |session| {
@@ -119,7 +119,7 @@ impl Device for Token {
     }
 }
 
-impl Token {
+impl TokenKey {
     fn log_in(&self, session: &ModuleSession) -> Result<(), HsmError> {
         let source = self.pin.as_ref().ok_or_else(|| {
             HsmError::Device(
@@ -275,7 +275,7 @@ struct Seated {
     public_key_der: Vec<u8>,
 }
 
-impl Session for Seated {
+impl KeySession for Seated {
     fn sign(&mut self, digest: &[u8; 32]) -> Result<Signature, HsmError> {
         let signature = self.seat.with(|session, key| {
             session

@@ -29,7 +29,7 @@ const MAX_BATCH_ROWS: usize = 50_000;
 type Open<'a> = (usize, &'a RuledRequest);
 
 /// Rows, each with the index of the request that it concerns.
-type Found<R> = Vec<(i32, R)>;
+type FoundRows<R> = Vec<(i32, R)>;
 
 /// Reads the facts of all requests that policy has not settled; of the first ones alone, if all of them are too much.
 pub(super) fn load(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
@@ -129,11 +129,11 @@ fn read(
         versions,
         limit,
     );
-    let allocations: Found<allocation_rows::Row> =
+    let allocations: FoundRows<allocation_rows::Row> =
         tx.run(|connection| on_either!(connection, c => allocations.load(c)))?;
     let exclusions =
         OverlapQuery::<exclusions::table>::new("exclusions", probes.of_all, versions, limit);
-    let exclusions: Found<exclusion_rows::Row> =
+    let exclusions: FoundRows<exclusion_rows::Row> =
         tx.run(|connection| on_either!(connection, c => exclusions.load(c)))?;
 
     let rows = [
@@ -246,7 +246,7 @@ fn versions(open: &[Open<'_>], facts: &[Facts]) -> Option<Versions> {
 fn read_delegations(
     tx: &mut Tx<'_>,
     query: OverlapQuery<delegations::table>,
-) -> Result<Found<delegation_rows::Row>, StoreError> {
+) -> Result<FoundRows<delegation_rows::Row>, StoreError> {
     tx.run(|connection| on_either!(connection, c => query.load(c)))
 }
 
@@ -260,7 +260,7 @@ fn may_be_delegated_on((index, row): &(i32, delegation_rows::Row), open: &[Open<
 /// Gives each request its rows.
 fn distribute<R, T>(
     facts: &mut [Facts],
-    found: Found<R>,
+    found: FoundRows<R>,
     list: impl Fn(&mut Facts) -> &mut Vec<T>,
 ) -> Result<(), StoreError>
 where

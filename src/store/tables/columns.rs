@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::inventory::{Belief, RowRef};
+use crate::domain::inventory::{RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, Tn, Window};
 use crate::store::error::StoreError;
 
@@ -22,8 +22,8 @@ pub(in crate::store) fn window(from: i64, until: Option<i64>) -> Result<Window, 
     Window::new(from_unix(from), until.map(from_unix)).map_err(StoreError::corrupt)
 }
 
-pub(in crate::store) fn belief(recorded_at: i64, superseded_at: Option<i64>) -> Belief {
-    Belief {
+pub(in crate::store) fn belief(recorded_at: i64, superseded_at: Option<i64>) -> RecordedPeriod {
+    RecordedPeriod {
         recorded_at: from_unix(recorded_at),
         superseded_at: superseded_at.map(from_unix),
     }

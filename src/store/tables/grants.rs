@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::accounts::Within;
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::decision::policy_trace::Deciding;
+use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
 use crate::domain::tokens::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::{AccountId, NumberRange, TkValue};
@@ -125,7 +125,7 @@ impl TryFrom<Row> for Grant {
             caller: row.caller,
             request_id: Uuid::parse_str(&row.request_id).map_err(StoreError::corrupt)?,
             justified_by: justified_by.collect::<Result<_, _>>()?,
-            policies: Deciding::from_text(&row.policies, row.policy_set.as_deref()),
+            policies: PolicyTrace::from_text(&row.policies, row.policy_set.as_deref()),
             withdrawal,
         })
     }

@@ -50,7 +50,7 @@ supersede_many!(supersede_delegations, delegations);
 supersede_many!(supersede_exclusions, exclusions);
 
 /// A row of `grant_numbers`, in the order of its columns.
-type NumbersRow = (String, i32, i64, i64, i64, i64);
+type GrantNumbersRow = (String, i32, i64, i64, i64, i64);
 
 /// Numbers of a grant that touch what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +120,9 @@ impl Tx<'_> {
             limit.saturating_add(1),
         )
         .expiring_after(expiring_after);
-        let mut found =
-            self.run(|connection| on_either!(connection, c => query.load::<(i32, NumbersRow)>(c)))?;
+        let mut found = self.run(
+            |connection| on_either!(connection, c => query.load::<(i32, GrantNumbersRow)>(c)),
+        )?;
         let more = found.len() > limit;
         found.truncate(limit);
         let found = found

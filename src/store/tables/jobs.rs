@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::jobs::{Failure, Job, JobState};
+use crate::domain::jobs::{Job, JobFailure, JobState};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::page::{Page, PageOf};
@@ -74,7 +74,7 @@ impl TryFrom<Row> for Job {
         let ocns = row.ocns.split(',').filter(|ocn| !ocn.is_empty());
         let spc = row.spc.as_deref().map(str::parse);
         let result = row.result.as_deref().map(serde_json::from_str);
-        let failure = row.failure_code.map(|code| Failure {
+        let failure = row.failure_code.map(|code| JobFailure {
             code,
             detail: row.failure.unwrap_or_default(),
         });
@@ -197,7 +197,7 @@ impl Tx<'_> {
         id: Uuid,
         state: JobState,
         result: Option<&impl Serialize>,
-        failure: Option<&Failure>,
+        failure: Option<&JobFailure>,
         now: Time,
     ) -> Result<bool, StoreError> {
         let result = result.map(serde_json::to_string).transpose();
@@ -240,7 +240,7 @@ impl Tx<'_> {
     pub fn lose_jobs(
         &mut self,
         since: Time,
-        failure: &Failure,
+        failure: &JobFailure,
         now: Time,
     ) -> Result<Vec<Uuid>, StoreError> {
         let silent: Vec<String> = self.run(|connection| {

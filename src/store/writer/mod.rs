@@ -60,7 +60,7 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let queue = Arc::new(FairQueue::new(queue));
-        let mut worker = Worker {
+        let mut worker = WriterThread {
             url,
             connection: Some(connection),
             metrics: Arc::clone(&metrics),
@@ -210,13 +210,13 @@ struct Failure {
     error: StoreError,
 }
 
-struct Worker {
+struct WriterThread {
     url: DatabaseUrl,
     connection: Option<AnyConnection>,
     metrics: Arc<Metrics>,
 }
 
-impl Worker {
+impl WriterThread {
     fn serve(&mut self, jobs: &FairQueue<Job>, batch: usize) {
         while let Some(taken) = jobs.take(batch) {
             let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();

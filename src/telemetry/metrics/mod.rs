@@ -26,7 +26,7 @@ const NO_ROUTE: &str = "unmatched";
 
 /// How a request for a token ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MintOutcome {
     Granted,
     Denied,
     /// The service failed, or the request was malformed.
@@ -191,14 +191,18 @@ impl Metrics {
             registry,
         };
         // A rate needs a zero to start from.
-        for outcome in [Outcome::Granted, Outcome::Denied, Outcome::Error] {
+        for outcome in [
+            MintOutcome::Granted,
+            MintOutcome::Denied,
+            MintOutcome::Error,
+        ] {
             metrics.tokens.with_label_values(&[outcome.label()]);
         }
         Ok(metrics)
     }
 
     /// Counts a request for a token.
-    pub fn token(&self, outcome: Outcome) {
+    pub fn token(&self, outcome: MintOutcome) {
         self.tokens.with_label_values(&[outcome.label()]).inc();
     }
 
@@ -276,7 +280,7 @@ impl ImportOutcome {
     }
 }
 
-impl Outcome {
+impl MintOutcome {
     const fn label(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -369,7 +373,7 @@ mod tests {
     #[test]
     fn every_metric_is_written_with_its_labels() {
         let metrics = Metrics::new().expect("metrics");
-        metrics.token(Outcome::Denied);
+        metrics.token(MintOutcome::Denied);
         metrics.denial("not-authorized");
         metrics.import("nanp-blocks", ImportOutcome::Done, 1_800_000_000);
         metrics.import("nanp-blocks", ImportOutcome::Refused, 1_900_000_000);

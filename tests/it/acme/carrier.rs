@@ -12,13 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tn_authority::acme::{AcmeError, TokenEndpoint, TokenWanted};
 use tn_authority::domain::{Clock, TnAuthList};
-use tn_authority::outgoing::{HttpRequest, HttpsUrl, Limits, Outgoing, Way};
+use tn_authority::outgoing::{HttpRequest, HttpsUrl, Outgoing, ReplyLimits, Way};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
 use crate::support::{Db, Logged as _, keep_text};
 
 pub const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: ReplyLimits = ReplyLimits {
     body: 256 * 1024,
     time: Duration::from_secs(30),
 };

@@ -264,7 +264,7 @@ fn two_thousand_rows_and_not_one_more_are_weighed(world: World) {
 fn exclude_every_other(world: &World, first: u64, count: u64) {
     use crate::support::{numbers, wait};
     use tn_authority::domain::Window;
-    use tn_authority::domain::inventory::{Belief, Exclusion, RowRef};
+    use tn_authority::domain::inventory::{Exclusion, RecordedPeriod, RowRef};
     use tn_authority::domain::new_id;
     use tn_authority::store::{StoreError, Tx};
 
@@ -278,7 +278,7 @@ fn exclude_every_other(world: &World, first: u64, count: u64) {
             numbers: numbers(&format!("+{}", first + 2 * n)),
             reason: Reason::Aging,
             window: Window::new(now, None).expect("a window"),
-            belief: Belief {
+            belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
             },

@@ -1,6 +1,6 @@
 //! Rows are ended, not edited: what was known, and since when, can be read afterwards.
 
-use tn_authority::domain::inventory::{Belief, Reason};
+use tn_authority::domain::inventory::{Reason, RecordedPeriod};
 
 use crate::support::{World, account};
 
@@ -23,11 +23,11 @@ fn both_versions_of_an_ended_row_can_be_read(world: World) {
 
     let known = world.looks_up("+12125551001", None);
     let beliefs = [
-        Belief {
+        RecordedPeriod {
             recorded_at: start,
             superseded_at: Some(world.now()),
         },
-        Belief {
+        RecordedPeriod {
             recorded_at: world.now(),
             superseded_at: None,
         },

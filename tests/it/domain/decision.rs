@@ -7,12 +7,12 @@ use std::sync::{LazyLock, OnceLock};
 use proptest::prelude::*;
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
-use tn_authority::domain::decision::denial::{Cause, Subject};
+use tn_authority::domain::decision::denial::{RefusalCause, Subject};
 use tn_authority::domain::decision::{
     AccountStanding, Decision, Facts, MAX_ROWS, Question, decide,
 };
 use tn_authority::domain::inventory::{
-    Allocation, Basis, Belief, Delegation, Exclusion, Held, Reason, RowRef,
+    Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
 use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::tokens::grant::Justification;
@@ -88,7 +88,7 @@ fn row_ref(index: usize) -> RowRef {
     }
 }
 
-const BELIEF: Belief = Belief {
+const BELIEF: RecordedPeriod = RecordedPeriod {
     recorded_at: Time::UNIX_EPOCH,
     superseded_at: None,
 };
@@ -167,7 +167,7 @@ fn always(first: u64, count: u64) -> Row {
 
 /// The oracle: what is wrong with one number at one second; the first cause in the order of the rule.
 fn fault(number: u64, second: i64, ca: bool, facts: &Facts) -> Option<&'static str> {
-    fn holds<R: Held>(row: &R, number: u64, second: i64) -> bool {
+    fn holds<R: InventoryRow>(row: &R, number: u64, second: i64) -> bool {
         row.numbers().contains(tn(number)) && row.window().contains(at(second))
     }
     let lent = |with_ca: bool| {
@@ -220,7 +220,7 @@ fn refused(denial: &Denial) -> BTreeSet<(u64, &'static str)> {
         };
         let first: u64 = range.first().to_digits().parse().expect("digits");
         let cause = match refusal.cause {
-            Cause::Excluded(_) => "excluded",
+            RefusalCause::Excluded(_) => "excluded",
             other => other.code(),
         };
         (first..first + range.count()).map(move |number| (number, cause))
@@ -399,7 +399,7 @@ fn codes_are_the_carriers_byte_for_byte() {
         let decision = decide(&question(&request, 1), &facts);
         assert_eq!(decision.is_ok(), held, "{spc}");
         if let Err(denial) = decision {
-            assert_eq!(denial.refusals()[0].cause, Cause::SpcNotHeld);
+            assert_eq!(denial.refusals()[0].cause, RefusalCause::SpcNotHeld);
         }
     }
 }

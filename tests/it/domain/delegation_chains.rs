@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::denial::Subject;
 use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question, decide};
-use tn_authority::domain::inventory::{Allocation, Basis, Belief, CutFrom, Delegation, RowRef};
+use tn_authority::domain::inventory::{
+    Allocation, Basis, CutFrom, Delegation, RecordedPeriod, RowRef,
+};
 use tn_authority::domain::signing::chain::Candidate;
 use tn_authority::domain::{
     AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
@@ -34,7 +36,7 @@ fn id(account: usize) -> AccountId {
     LINE[account].parse().expect("an id")
 }
 
-const BELIEF: Belief = Belief {
+const BELIEF: RecordedPeriod = RecordedPeriod {
     recorded_at: Time::UNIX_EPOCH,
     superseded_at: None,
 };

@@ -11,7 +11,7 @@ use openssl::pkey::{PKey, Private};
 use tempfile::TempDir;
 use tn_authority::authority::{IssueError, Issued};
 use tn_authority::signer::development::SpcCertificate;
-use tn_authority::signer::key_pool::{Device, PoolSettings, PooledKey, Session};
+use tn_authority::signer::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use tn_authority::signer::{FileKey, HsmError, Signature, SignerError, SigningKey as _};
 
 use crate::support::{Db, Kind, Setup, World, at_once};
@@ -78,7 +78,7 @@ struct Opened {
 }
 
 impl Device for Plugged {
-    fn open(&self) -> Result<Box<dyn Session>, HsmError> {
+    fn open(&self) -> Result<Box<dyn KeySession>, HsmError> {
         let (mood, since) = *self.0.mood.lock().expect("a mood");
         if mood == Mood::Unplugged {
             return Err(HsmError::Device("CKR_TOKEN_NOT_PRESENT".to_owned()));
@@ -93,7 +93,7 @@ impl Device for Plugged {
     }
 }
 
-impl Session for Opened {
+impl KeySession for Opened {
     fn sign(&mut self, digest: &[u8; 32]) -> Result<Signature, HsmError> {
         let mut digest = *digest;
         let mood = self.fake.mood.lock().expect("a mood");

@@ -9,7 +9,7 @@ use openssl::pkey::PKey;
 use openssl::symm::Cipher;
 use tempfile::TempDir;
 use tn_authority::domain::Spc;
-use tn_authority::signer::development::{Curve, DevelopmentCa, Issued, SpcCertificate};
+use tn_authority::signer::development::{Curve, DevelopmentCa, IssuedChain, SpcCertificate};
 use tn_authority::signer::{Keyring, ScanMode, ScanResult, SecretSource, Sources};
 
 use super::sources::{certificates, days, issue, now, root, sources, wanted};
@@ -153,7 +153,7 @@ fn a_renewed_certificate_of_the_same_key_needs_no_other_file() {
 }
 
 /// The same key and subject, another serial number and other dates.
-fn renew(ca: &DevelopmentCa, issued: &Issued) -> String {
+fn renew(ca: &DevelopmentCa, issued: &IssuedChain) -> String {
     let dir = TempDir::new().expect("a folder");
     let (key, csr) = (dir.path().join("key.pem"), dir.path().join("csr.pem"));
     write_private(&key, &issued.key_pem);

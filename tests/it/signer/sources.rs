@@ -9,7 +9,9 @@ use openssl::sha::sha256;
 use openssl::x509::X509;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::{Spc, Time, TnAuthList};
-use tn_authority::signer::development::{Curve, DevelopmentCa, Issued, SpcCertificate, Validity};
+use tn_authority::signer::development::{
+    Curve, DevelopmentCa, IssuedChain, SpcCertificate, Validity,
+};
 use tn_authority::signer::{
     Chain, FileKey, Keyring, PublishedChains, ScanMode, Signer, SignerError, Sources,
 };
@@ -40,11 +42,11 @@ fn spc(code: &str) -> Spc {
     code.parse().expect("a code")
 }
 
-pub fn issue(wanted: &SpcCertificate) -> Issued {
+pub fn issue(wanted: &SpcCertificate) -> IssuedChain {
     root().issue_spc_certificate(wanted).expect("a certificate")
 }
 
-fn open(issued: &Issued) -> Result<Signer, SignerError> {
+fn open(issued: &IssuedChain) -> Result<Signer, SignerError> {
     let key = FileKey::from_pem(issued.key_pem.as_bytes())?;
     let chain = Chain::from_pem(&issued.chain_pem)?;
     Signer::new(
@@ -189,7 +191,7 @@ fn a_chain_with_an_intermediate_leaves_the_root_out() {
     let full = Chain::from_pem(&format!("{}{trusted}", issued.chain_pem)).expect("with the root");
     assert_eq!(full.not_after(), *days(0, 3).end());
     assert!(
-        open(&Issued {
+        open(&IssuedChain {
             chain_pem: pem_of(&[&certificates(&issued.chain_pem)[0]]),
             ..issued
         })
@@ -322,7 +324,7 @@ fn all_faults_are_named_at_once() {
 
 #[test]
 fn a_certificate_of_somebody_else_is_refused() {
-    let other_key = Issued {
+    let other_key = IssuedChain {
         key_pem: issue(&wanted()).key_pem,
         ..issue(&wanted())
     };

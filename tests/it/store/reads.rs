@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
-use tn_authority::domain::inventory::{Belief, Delegation, Exclusion, Reason, RowRef};
+use tn_authority::domain::inventory::{Delegation, Exclusion, Reason, RecordedPeriod, RowRef};
 use tn_authority::domain::{Window, new_id};
 use tn_authority::store::{StoreError, Tx};
 
@@ -89,7 +89,7 @@ fn fill(world: &World, loans: u64) {
             id: new_id(now),
             version: 1,
         },
-        Belief {
+        RecordedPeriod {
             recorded_at: now,
             superseded_at: None,
         },

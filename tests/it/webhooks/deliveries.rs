@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tn_authority::authority::{Assignment, ChangeError};
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::webhook::{Answer, DeliveryState};
+use tn_authority::domain::webhook::{DeliveryState, TargetAnswer};
 use tn_authority::domain::{Caller, Role};
 use tn_authority::webhooks::Worker;
 use uuid::Uuid;
@@ -164,9 +164,12 @@ fn a_crash_between_commit_and_delivery_loses_nothing(kind: Kind) {
         (lost.delivery.id, &lost.items)
     );
     let service = Caller::the_service(Uuid::from_u128(9));
-    let late = world
-        .authority
-        .attempted(&service, OTHER_PROCESS, lost, (Answer::Status(500), 0));
+    let late = world.authority.attempted(
+        &service,
+        OTHER_PROCESS,
+        lost,
+        (TargetAnswer::Status(500), 0),
+    );
     assert_eq!(wait(late).expect("no record"), None);
     let answer = sender.send(&again, world.now()).expect("a signature");
     let done = world
@@ -327,7 +330,7 @@ fn one_account_does_not_keep_all_senders_busy(kind: Kind) {
         &service,
         PROCESS,
         first.swap_remove(0),
-        (Answer::Status(204), 0),
+        (TargetAnswer::Status(204), 0),
     );
     wait(done).expect("a record").expect("its own delivery");
     assert_eq!(told(&take(OTHER_PROCESS)), [of_acme[2]]);

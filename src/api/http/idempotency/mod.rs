@@ -262,21 +262,21 @@ fn digest(request: &HttpRequest) -> Result<String, Problem> {
 }
 
 /// Encrypts answers to one request.
-struct Sealing {
+struct AnswerSealing {
     seal: Seal,
     request: String,
     request_id: Uuid,
 }
 
-impl Sealing {
+impl AnswerSealing {
     fn close(&self, answer: &Answer) -> Result<Vec<u8>, Problem> {
         Ok(self.seal.close(&self.request, &answer.to_bytes()?)?)
     }
 }
 
 impl Keyed {
-    fn sealing(&self) -> Sealing {
-        Sealing {
+    fn sealing(&self) -> AnswerSealing {
+        AnswerSealing {
             seal: self.seal.clone(),
             request: self.key.request.clone(),
             request_id: self.request_id,

@@ -17,18 +17,18 @@ use crate::domain::{AccountId, Caller};
 const MOST: usize = 65_536;
 
 /// SHA-256 of all that an answer follows from.
-type Question = [u8; 32];
+type CacheKey = [u8; 32];
 
 /// Answers of one set of policies to those who want a token.
 #[derive(Debug)]
-pub(in crate::authority::policy) struct Decided {
-    looks: Looks,
-    answers: Cache<Question, Ruling>,
+pub(in crate::authority::policy) struct RulingCache {
+    looks: TimeInputs,
+    answers: Cache<CacheKey, Ruling>,
 }
 
-impl Decided {
+impl RulingCache {
     /// Nothing is decided yet by policies that look at this.
-    pub(in crate::authority::policy) fn by(looks: Looks) -> Self {
+    pub(in crate::authority::policy) fn by(looks: TimeInputs) -> Self {
         Self {
             looks,
             answers: Cache::new(MOST),
@@ -55,7 +55,7 @@ impl Decided {
     }
 
     /// Exhaustive, so that whatever policies are told of one day is a part of the question.
-    fn question(&self, caller: &Caller, asked: &MintContext<'_>) -> Question {
+    fn question(&self, caller: &Caller, asked: &MintContext<'_>) -> CacheKey {
         let Caller {
             id,
             role,
@@ -103,13 +103,13 @@ impl Decided {
 
 /// Which parts of the time some policy looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::authority::policy) struct Looks {
+pub(in crate::authority::policy) struct TimeInputs {
     time: bool,
     hour: bool,
     weekday: bool,
 }
 
-impl Looks {
+impl TimeInputs {
     const AT_ALL: Self = Self {
         time: true,
         hour: true,
@@ -185,11 +185,11 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::from_unix;
-    use crate::domain::decision::policy_trace::Deciding;
+    use crate::domain::decision::policy_trace::PolicyTrace;
     use crate::domain::{Denial, TkType};
 
     fn ruling(verdict: Result<(), Denial>, failed: bool) -> Ruling {
-        let by = Deciding::new(&Arc::from("set"), Vec::new(), failed);
+        let by = PolicyTrace::new(&Arc::from("set"), Vec::new(), failed);
         Ruling { verdict, by }
     }
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_flood_leaves_what_is_asked_again_where_it_is() {
-        let decided = Decided::by(Looks::default());
+        let decided = RulingCache::by(TimeInputs::default());
         let caller = Caller::the_service(Uuid::nil());
         let account = "acme".parse().expect("an id");
         let yes = ruling(Ok(()), false);
@@ -243,16 +243,16 @@ mod tests {
             ruling(Ok(()), false),
             ruling(Err(Denial::NotTheCallers), false),
         );
-        let at = |decided: &Decided, second: i64, answer: &Ruling| {
+        let at = |decided: &RulingCache, second: i64, answer: &Ruling| {
             decided.or_decide(&caller, &asked(&account, 60, second), || answer.clone())
         };
         // Policies that look at no clock, and those that look at the hour.
-        let decided = Decided::by(Looks::default());
+        let decided = RulingCache::by(TimeInputs::default());
         assert_eq!(at(&decided, 0, &yes), yes);
         assert_eq!(at(&decided, 3_600, &no), yes);
-        let decided = Decided::by(Looks {
+        let decided = RulingCache::by(TimeInputs {
             hour: true,
-            ..Looks::default()
+            ..TimeInputs::default()
         });
         assert_eq!(at(&decided, 0, &yes), yes);
         assert_eq!(at(&decided, 3_599, &no), yes);

@@ -10,7 +10,7 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
-use super::cache::Looks;
+use super::cache::TimeInputs;
 use super::files::{Folder, TextFile};
 use super::nesting;
 use crate::authority::policy::error::{PolicyError, PolicyFault};
@@ -36,7 +36,7 @@ pub(in crate::authority::policy) struct Loaded {
     /// How many policies each file has.
     pub counts: Vec<(String, usize)>,
     pub schema: Schema,
-    pub looks: Looks,
+    pub looks: TimeInputs,
     /// What is no fault and should be looked at.
     pub warnings: Vec<PolicyFault>,
 }
@@ -79,7 +79,7 @@ fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
         )
     }));
     Ok(Loaded {
-        looks: Looks::of(&reading.policies),
+        looks: TimeInputs::of(&reading.policies),
         policies: reading.policies,
         counts: reading.counts,
         schema,
