@@ -223,13 +223,13 @@ fn with(
 }
 
 /// A path and the methods that it takes; `exchange` makes a problem of the 405 that actix answers to others.
-struct Place(Resource);
+struct Route(Resource);
 
-fn at(path: &str) -> Place {
-    Place(web::resource(path))
+fn at(path: &str) -> Route {
+    Route(web::resource(path))
 }
 
-impl Place {
+impl Route {
     /// HEAD too (RFC 9110 §9.3.2), where actix leaves the body out.
     fn get<F, Args>(self, handler: F) -> Self
     where
@@ -260,7 +260,7 @@ impl Place {
     }
 }
 
-impl HttpServiceFactory for Place {
+impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
         self.0.register(config);
     }

@@ -23,7 +23,7 @@ use super::background::{self, Periodic, write_api_key_uses};
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
-use crate::webhooks::Worker;
+use crate::webhooks::SenderThreads;
 
 /// Why the service cannot listen. Says what to do.
 #[derive(Debug, Error)]
@@ -52,7 +52,7 @@ pub struct Running {
     pub operations: SocketAddr,
     servers: [Server; 2],
     background: Vec<Periodic>,
-    webhooks: Worker,
+    webhooks: SenderThreads,
     service: Data<Service>,
 }
 
@@ -72,7 +72,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
 
     service.jobs.start()?;
     let background = background::start(&service, config)?;
-    let webhooks = Worker::start(&service.authority, &service.webhooks)?;
+    let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let data = Data::from(service);
     let shared = data.clone();
     let public = HttpServer::new(move || api::app(shared.clone()))

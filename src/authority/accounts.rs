@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::audited::event_by;
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::{Account, LifetimeMode};
-use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, Cause, Ended};
+use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, AuthorityEnd, EndingRow};
 use crate::domain::{AccountId, Caller, Dialect, new_id};
 use crate::store::{Loss, Tx};
 
@@ -57,7 +57,7 @@ impl Authority {
             dialect,
         } = new;
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let (event, subject) = (event_by(caller, now, "put-account"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -120,13 +120,13 @@ impl Authority {
     /// [`Refused`] if there is no such account.
     pub async fn suspend(
         &self,
-        by: impl Into<By<'_, Withdrawing<Account>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Account>>>,
         id: AccountId,
     ) -> Result<Withdrawing<Account>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let (event, subject) = (event_by(caller, now, "suspend"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -144,10 +144,10 @@ impl Authority {
             let loss = Loss {
                 of: Some(account.clone()),
                 numbers: None,
-                ended: Ended {
+                ended: AuthorityEnd {
                     at: now,
                     reason: ACCOUNT_SUSPENDED.to_owned(),
-                    cause: Some(Cause::Suspension(row)),
+                    cause: Some(EndingRow::Suspension(row)),
                 },
             };
             if known.is_none() || lifted {
@@ -173,13 +173,13 @@ impl Authority {
     /// [`Refused`] if there is no such account, or somebody above the caller has suspended it.
     pub async fn resume(
         &self,
-        by: impl Into<By<'_, Account>>,
+        by: impl Into<ChangeRequester<'_, Account>>,
         id: AccountId,
     ) -> Result<Account, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let (event, subject) = (event_by(caller, now, "resume"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -202,13 +202,13 @@ impl Authority {
 /// Who stands above a new account: its parent, and who stands above that one.
 fn above(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     parent: Option<&AccountId>,
 ) -> Result<Vec<AccountId>, ChangeError> {
     let Some(parent) = parent else {
         return match scope {
-            Scope::Everything => Ok(Vec::new()),
-            Scope::Part(_) => Err(ChangeError::NoParent),
+            Visibility::Everything => Ok(Vec::new()),
+            Visibility::AccountSubset(_) => Err(ChangeError::NoParent),
         };
     };
     let parent = scope.must_know(tx, parent)?;

@@ -4,11 +4,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
-use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, Ended};
+use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
@@ -31,7 +31,7 @@ impl Authority {
     /// [`Refused`] if the code is not the carrier's, or another allocation holds some of the numbers at the same time.
     pub async fn allocate(
         &self,
-        by: impl Into<By<'_, Allocation>>,
+        by: impl Into<ChangeRequester<'_, Allocation>>,
         new: NewAllocation,
     ) -> Result<Allocation, ChangeError> {
         let by = by.into();
@@ -74,7 +74,7 @@ impl Authority {
     /// [`Refused`] if there is no such allocation.
     pub async fn return_allocation(
         &self,
-        by: impl Into<By<'_, Withdrawing<Allocation>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Allocation>>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Withdrawing<Allocation>, ChangeError> {
@@ -90,10 +90,10 @@ impl Authority {
                 .allocation(id)?
                 .ok_or(ChangeError::NotFound("allocation"))?;
             let (ended, changed) = super::withdraw::ended(&known, end, now);
-            let why = Ended {
+            let why = AuthorityEnd {
                 at: end,
                 reason: ALLOCATION_RETURNED.to_owned(),
-                cause: Some(Cause::Allocation(id)),
+                cause: Some(EndingRow::Allocation(id)),
             };
             let loss = super::withdraw::loss_of(&known, None, (end, now), why);
             if changed {
@@ -101,7 +101,7 @@ impl Authority {
                 let withdrawn = take_back(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }
-            let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
+            let outstanding_grants = outstanding(tx, &Visibility::Everything, &loss)?;
             Ok(Withdrawing {
                 row: ended,
                 outstanding_grants,

@@ -1,18 +1,18 @@
 //! Changing what is kept: in one transaction with its event, in the lane of who asks; a refusal leaves an event too.
 
 use super::import::ImportError;
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::{Actor, Caller, Event, Time};
 use crate::store::{StoreError, Tx};
 use crate::telemetry;
 
 /// Why a change is not made, if it is a decision and not a failure.
-pub(super) trait Refusal: From<StoreError> + ToString + Send + 'static {
+pub(super) trait AuditedError: From<StoreError> + ToString + Send + 'static {
     /// The stable code, unless nothing could be decided.
     fn decided(&self) -> Option<&'static str>;
 }
 
-impl Refusal for ChangeError {
+impl AuditedError for ChangeError {
     fn decided(&self) -> Option<&'static str> {
         match self {
             Self::Store(_) => None,
@@ -21,7 +21,7 @@ impl Refusal for ChangeError {
     }
 }
 
-impl Refusal for ImportError {
+impl AuditedError for ImportError {
     fn decided(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refused) => refused.decided(),
@@ -52,7 +52,7 @@ impl Authority {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: Refusal,
+        E: AuditedError,
     {
         let actor = self.actor(event.caller());
         let name = event.action();
@@ -63,7 +63,7 @@ impl Authority {
     /// The same, and once, if whoever asks may come again.
     pub(super) async fn change_by<T: Send + 'static>(
         &self,
-        by: By<'_, T>,
+        by: ChangeRequester<'_, T>,
         event: Event,
         subject: impl ToString,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, ChangeError> + Send + 'static,
@@ -102,7 +102,7 @@ impl Authority {
 }
 
 /// Runs `work` so that what it refuses is undone, and recorded. The outer error is a failure, in which nothing is decided.
-fn recording<T, E: Refusal>(
+fn recording<T, E: AuditedError>(
     event: Event,
     subject: String,
     mut work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,

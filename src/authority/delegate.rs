@@ -4,13 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, take_back};
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
-use crate::domain::inventory::withdrawal::{Cause, DELEGATION_ENDED, Ended};
+use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
@@ -49,13 +49,13 @@ impl Authority {
     /// starts, or some of them are lent already at the same time.
     pub async fn delegate(
         &self,
-        by: impl Into<By<'_, Delegation>>,
+        by: impl Into<ChangeRequester<'_, Delegation>>,
         new: NewDelegation,
     ) -> Result<Delegation, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let event = event_by(caller, now, "delegate").about(&new.account);
         let subject = new.account.clone();
         let id = new_id(now);
@@ -83,14 +83,14 @@ impl Authority {
     /// [`Refused`] if there is no such delegation.
     pub async fn end_delegation(
         &self,
-        by: impl Into<By<'_, Withdrawing<Delegation>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Delegation>>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Withdrawing<Delegation>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let end = at.unwrap_or(now);
         let event = event_by(caller, now, "end-delegation");
         let recorded = event.clone();
@@ -102,10 +102,10 @@ impl Authority {
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
             let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
-            let why = Ended {
+            let why = AuthorityEnd {
                 at: end,
                 reason: DELEGATION_ENDED.to_owned(),
-                cause: Some(Cause::Delegation(id)),
+                cause: Some(EndingRow::Delegation(id)),
             };
             let loss = loss_of(&known, Some(&account), (end, now), why);
             if let Some(below) = below {
@@ -127,7 +127,7 @@ impl Authority {
 /// Writes a loan, in a transaction of the caller's.
 pub(super) fn lend(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     new: &NewDelegation,
     id: Uuid,
     now: Time,
@@ -136,8 +136,8 @@ pub(super) fn lend(
     let window = super::window(new.valid_from, new.valid_until, now)?;
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_origin(tx, scope, &account, parent)?),
-        (None, Scope::Everything) => None,
-        (None, Scope::Part(_)) => Some(origin(tx, &account, new, window)?),
+        (None, Visibility::Everything) => None,
+        (None, Visibility::AccountSubset(_)) => Some(origin(tx, &account, new, window)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
@@ -236,7 +236,7 @@ fn end_all_below(
 /// The loan that a request names as the one to cut from: of the account's own reseller, who may lend it on.
 fn named_origin(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     account: &Account,
     parent: Uuid,
 ) -> Result<Delegation, ChangeError> {

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::audited::event_by;
 use super::delegate::{end_with_all_below, record_end};
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, take_back};
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
@@ -54,7 +54,7 @@ impl Authority {
     /// [`Refused`] if the class is not configured, the instant is past, or the carrier does not hold the numbers then.
     pub async fn disconnect(
         &self,
-        by: impl Into<By<'_, Withdrawing<Disconnected>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Disconnected>>>,
         new: NewDisconnect,
     ) -> Result<Withdrawing<Disconnected>, ChangeError> {
         let by = by.into();
@@ -102,7 +102,7 @@ impl Authority {
             tx.record(&event.done(&aging.row.id, detail))?;
             Ok(Withdrawing {
                 row: done,
-                outstanding_grants: outstanding(tx, &Scope::Everything, &loss)?,
+                outstanding_grants: outstanding(tx, &Visibility::Everything, &loss)?,
             })
         };
         self.change_by(by, recorded, subject, work).await

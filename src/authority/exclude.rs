@@ -4,11 +4,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, take_back};
-use super::{Action, Authority, By, ChangeError};
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
-use crate::domain::inventory::withdrawal::{Cause, Ended};
+use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, new_id};
 use crate::store::{Loss, Tx};
@@ -31,7 +31,7 @@ impl Authority {
     /// [`Refused`] if the window is none, or over.
     pub async fn exclude(
         &self,
-        by: impl Into<By<'_, Withdrawing<Exclusion>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Exclusion>>>,
         new: NewExclusion,
     ) -> Result<Withdrawing<Exclusion>, ChangeError> {
         let by = by.into();
@@ -63,7 +63,7 @@ impl Authority {
                 "withdrawn": withdrawn,
             });
             tx.record(&event.done(&exclusion.row.id, detail))?;
-            let outstanding_grants = outstanding(tx, &Scope::Everything, &loss)?;
+            let outstanding_grants = outstanding(tx, &Visibility::Everything, &loss)?;
             Ok(Withdrawing {
                 row: exclusion.clone(),
                 outstanding_grants,
@@ -79,7 +79,7 @@ impl Authority {
     /// [`Refused`] if there is no such exclusion.
     pub async fn end_exclusion(
         &self,
-        by: impl Into<By<'_, Exclusion>>,
+        by: impl Into<ChangeRequester<'_, Exclusion>>,
         id: Uuid,
         at: Option<Time>,
     ) -> Result<Exclusion, ChangeError> {
@@ -110,10 +110,10 @@ pub(super) fn loss_of(exclusion: &Exclusion, now: Time) -> Loss {
     Loss {
         of: None,
         numbers: Some(exclusion.numbers),
-        ended: Ended {
+        ended: AuthorityEnd {
             at: exclusion.window.from().max(now),
             reason: exclusion.reason.as_str().to_owned(),
-            cause: Some(Cause::Exclusion(exclusion.row.id)),
+            cause: Some(EndingRow::Exclusion(exclusion.row.id)),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
@@ -67,7 +67,7 @@ impl Authority {
         if self.require(caller, Action::Read).is_err() && !may_ask() {
             return Err(ChangeError::Forbidden);
         }
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         let read = self.store.read(|tx| {
             let Some(account) = scope.account(tx, &question.account)? else {
                 return Ok(None);
@@ -103,7 +103,7 @@ impl Authority {
             policies: ruled.policies,
             facts,
         };
-        if let Scope::Part(part) = &scope {
+        if let Visibility::AccountSubset(part) = &scope {
             explained.hide_from(&part.roots, &account);
         }
         Ok(explained)

@@ -11,7 +11,7 @@ use crate::store::{StoreError, Tx};
 const FORGOTTEN_AT_ONCE: u32 = 500;
 
 /// By whom something is asked, of the authority if nothing else is said.
-pub type By<'a, T, E = ChangeError> = crate::store::Requester<'a, T, E>;
+pub type ChangeRequester<'a, T, E = ChangeError> = crate::store::Requester<'a, T, E>;
 
 impl Authority {
     /// What answers a request in place of doing it, as far as it is known already. Blocks.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::audited::event_by;
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::{AccountId, Caller};
@@ -21,7 +21,7 @@ impl Authority {
         mode: LifetimeMode,
     ) -> Result<Account, ChangeError> {
         self.require(caller, Action::Provision)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let (event, subject) = (event_by(caller, now, "set-lifetime"), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {

@@ -34,7 +34,7 @@ pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::ChangeError;
 pub use exclude::NewExclusion;
 pub use explain::{ExplainRequest, Explained};
-pub use idempotency::By;
+pub use idempotency::ChangeRequester;
 pub use issue::{IssueError, Issued};
 pub use number_history::NumberHistory;
 pub use policy::{
@@ -61,7 +61,7 @@ use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window, new_id};
 use crate::store::{Store, Tx};
 use crate::telemetry::Metrics;
-use scope::Scope;
+use scope::Visibility;
 
 /// The carrier that runs the service.
 #[derive(Debug, Clone, Default)]
@@ -204,7 +204,7 @@ impl Authority {
     pub fn require(&self, caller: &Caller, action: Action) -> Result<(), ChangeError> {
         let in_scope = match action {
             Action::Read | Action::Manage => true,
-            Action::Provision => Scope::of(caller) == Scope::Everything,
+            Action::Provision => Visibility::of(caller) == Visibility::Everything,
         };
         let ruling = self.policy.in_force().may(caller, action);
         policy::log_failure(&ruling.by);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
@@ -46,7 +46,7 @@ impl Authority {
         let at = at.unwrap_or(now);
         // Of the past, what was believed then: that is what a request would have been decided on.
         let then = at.min(now);
-        let (numbers, scope) = ([NumberRange::from(number)], Scope::of(caller));
+        let (numbers, scope) = ([NumberRange::from(number)], Visibility::of(caller));
         self.store.read(|tx| {
             let held_at = Versions::HeldAt { at, believed: then };
             let believed = Facts {
@@ -68,7 +68,7 @@ impl Authority {
             };
             let mut grants = tx.newest_grants(&filter, 100)?;
             scope.show_part(tx, &mut grants)?;
-            if let Scope::Part(_) = &scope {
+            if let Visibility::AccountSubset(_) = &scope {
                 let lent_to = accounts_of(tx, &delegations)?;
                 let is_visible =
                     |id: &AccountId| lent_to.iter().any(|a| a.id == *id && scope.holds(a));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
@@ -164,9 +164,9 @@ impl Authority {
             let mut known = HashMap::new();
             for event in &mut events.items {
                 let shown = match (scope, &event.caller_account) {
-                    (Scope::Everything, _) => true,
-                    (Scope::Part(_), None) => false,
-                    (Scope::Part(_), Some(account)) => {
+                    (Visibility::Everything, _) => true,
+                    (Visibility::AccountSubset(_), None) => false,
+                    (Visibility::AccountSubset(_), Some(account)) => {
                         if let Some(shown) = known.get(account) {
                             *shown
                         } else {
@@ -191,24 +191,24 @@ impl Authority {
         query: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, ChangeError> {
         self.read_scoped(caller, |tx, scope| match scope {
-            Scope::Everything => Ok(query(tx)?),
-            Scope::Part(_) => Err(ChangeError::Forbidden),
+            Visibility::Everything => Ok(query(tx)?),
+            Visibility::AccountSubset(_) => Err(ChangeError::Forbidden),
         })
     }
 
     fn read_scoped<T>(
         &self,
         caller: &Caller,
-        questions: impl FnOnce(&mut Tx<'_>, &Scope) -> Result<T, ChangeError>,
+        questions: impl FnOnce(&mut Tx<'_>, &Visibility) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
         self.require(caller, Action::Read)?;
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| questions(tx, &scope))
     }
 }
 
 /// The grant, which must be of an account that the caller may know of.
-pub(super) fn grant(tx: &mut Tx<'_>, scope: &Scope, jti: &Jti) -> Result<Grant, ChangeError> {
+pub(super) fn grant(tx: &mut Tx<'_>, scope: &Visibility, jti: &Jti) -> Result<Grant, ChangeError> {
     let not_found = || ChangeError::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;

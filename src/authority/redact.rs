@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use crate::domain::AccountId;
 use crate::domain::tokens::grant::{Grant, Justification};
 use crate::store::{StoreError, Tx};
 
-impl Scope {
+impl Visibility {
     /// Takes out of grants what the caller may not know.
     pub(super) fn show_part(
         &self,

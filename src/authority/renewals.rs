@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::issue::Wanted;
-use super::scope::Scope;
-use super::{Action, Authority, By, ChangeError, IssueError, Issued};
+use super::scope::Visibility;
+use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::issuance::{KeyedRequest, RuledRequest};
@@ -41,13 +41,13 @@ impl Authority {
     /// tokens are to name.
     pub async fn allow_renewal(
         &self,
-        by: impl Into<By<'_, Renewal>>,
+        by: impl Into<ChangeRequester<'_, Renewal>>,
         new: NewRenewal,
     ) -> Result<Renewal, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let lifetimes = self.lifetimes.minimum..=self.lifetimes.maximum;
         if !lifetimes.contains(&new.lifetime) {
             return Err(ChangeError::RenewalLifetime(lifetimes));
@@ -76,7 +76,7 @@ impl Authority {
     /// [`ChangeError`] if there is none for this caller.
     pub async fn revoke_renewal(
         &self,
-        by: impl Into<By<'_, Renewal>>,
+        by: impl Into<ChangeRequester<'_, Renewal>>,
         id: Uuid,
     ) -> Result<Renewal, ChangeError> {
         let by = by.into();
@@ -87,7 +87,7 @@ impl Authority {
                 self.require(caller, Action::Manage)?;
             }
         }
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let event = event_by(caller, now, "revoke-renewal");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -108,7 +108,7 @@ impl Authority {
     /// # Errors
     /// [`ChangeError`] if the store cannot answer.
     pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
             Ok(tx.list_renewals(within.as_ref(), page)?)
@@ -120,7 +120,7 @@ impl Authority {
     /// # Errors
     /// [`ChangeError`] if there is none for this caller.
     pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| renewal(tx, &scope, id))
     }
 
@@ -205,7 +205,7 @@ fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequ
 }
 
 /// The right, of an account that the caller may know of.
-fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, ChangeError> {
+fn renewal(tx: &mut Tx<'_>, scope: &Visibility, id: Uuid) -> Result<Renewal, ChangeError> {
     let not_found = || ChangeError::NotFound("renewal");
     let found = tx.renewal(id)?.ok_or_else(not_found)?;
     scope
@@ -217,7 +217,7 @@ fn renewal(tx: &mut Tx<'_>, scope: &Scope, id: Uuid) -> Result<Renewal, ChangeEr
 /// The right to be written, if it may be given.
 fn given(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     new: &NewRenewal,
     (id, now): (Uuid, Time),
     by: &Caller,

@@ -9,22 +9,22 @@ use crate::store::{StoreError, Tx, Within};
 
 /// What a caller may know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum Visibility {
     /// The carrier's own people.
     Everything,
     /// Some accounts.
-    Part(Part),
+    AccountSubset(AccountSubset),
 }
 
 /// A part of the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct AccountSubset {
     pub roots: Vec<AccountId>,
     /// Whether all that is below them is in it too.
     pub below: bool,
 }
 
-impl Scope {
+impl Visibility {
     pub(super) fn of(caller: &Caller) -> Self {
         match caller.role {
             Role::Admin => Self::Everything,
@@ -38,14 +38,14 @@ impl Scope {
     }
 
     const fn part(roots: Vec<AccountId>, below: bool) -> Self {
-        Self::Part(Part { roots, below })
+        Self::AccountSubset(AccountSubset { roots, below })
     }
 
     /// Whether it has customers of its accounts in it too.
     pub(super) const fn reaches_below(&self) -> bool {
         match self {
             Self::Everything => true,
-            Self::Part(part) => part.below,
+            Self::AccountSubset(part) => part.below,
         }
     }
 
@@ -53,8 +53,8 @@ impl Scope {
     pub(super) fn holds(&self, account: &Account) -> bool {
         match self {
             Self::Everything => true,
-            Self::Part(part) if part.below => account.is_within(&part.roots),
-            Self::Part(part) => part.roots.contains(&account.id),
+            Self::AccountSubset(part) if part.below => account.is_within(&part.roots),
+            Self::AccountSubset(part) => part.roots.contains(&account.id),
         }
     }
 
@@ -80,8 +80,8 @@ impl Scope {
     /// Refuses what a reseller may know of and not change: itself.
     pub(super) fn must_be_above(&self, account: &Account) -> Result<(), ChangeError> {
         match self {
-            Self::Part(part) if !part.is_above(account) => Err(ChangeError::OwnAccount),
-            Self::Everything | Self::Part(_) => Ok(()),
+            Self::AccountSubset(part) if !part.is_above(account) => Err(ChangeError::OwnAccount),
+            Self::Everything | Self::AccountSubset(_) => Ok(()),
         }
     }
 
@@ -119,7 +119,7 @@ impl Scope {
     pub(super) fn suspends_as(&self, account: &Account) -> Option<AccountId> {
         match self {
             Self::Everything => None,
-            Self::Part(part) => {
+            Self::AccountSubset(part) => {
                 let mut above = account.above.iter();
                 above.find(|id| part.roots.contains(id)).cloned()
             }
@@ -130,8 +130,8 @@ impl Scope {
     pub(super) fn may_lift(&self, account: &Account, suspension: &Suspension) -> bool {
         match (self, &suspension.by) {
             (Self::Everything, _) => true,
-            (Self::Part(_), None) => false,
-            (Self::Part(part), Some(by)) => {
+            (Self::AccountSubset(_), None) => false,
+            (Self::AccountSubset(part), Some(by)) => {
                 let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
                 part.below && from_there_up.any(|id| part.roots.contains(id))
             }
@@ -142,7 +142,7 @@ impl Scope {
     pub(super) fn hide_cause(&self, withdrawn: &mut Withdrawn) {
         match self {
             Self::Everything => {}
-            Self::Part(_) => withdrawn.ended.cause = None,
+            Self::AccountSubset(_) => withdrawn.ended.cause = None,
         }
     }
 
@@ -150,7 +150,7 @@ impl Scope {
     pub(super) fn within(&self, tx: &mut Tx<'_>) -> Result<Option<Within>, StoreError> {
         match self {
             Self::Everything => Ok(None),
-            Self::Part(Part { roots, below }) => Ok(Some(Within {
+            Self::AccountSubset(AccountSubset { roots, below }) => Ok(Some(Within {
                 roots: tx.accounts(&roots.iter().collect::<Vec<_>>())?,
                 below: *below,
             })),
@@ -158,7 +158,7 @@ impl Scope {
     }
 }
 
-impl Part {
+impl AccountSubset {
     /// Whether an account is below it.
     fn is_above(&self, account: &Account) -> bool {
         let is_above = |root| account.above.contains(root);

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::audited::event_by;
-use super::scope::Scope;
-use super::{Action, Authority, By, ChangeError};
+use super::scope::Visibility;
+use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Versioned;
-use crate::domain::inventory::withdrawal::{Ended, Exposure};
+use crate::domain::inventory::withdrawal::{AuthorityEnd, Exposure};
 use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 use crate::domain::{Caller, Window, new_id};
 use crate::store::{Loss, Page, StoreError, Tx};
@@ -43,21 +43,21 @@ impl Authority {
     /// [`Refused`] if there is no such grant.
     pub async fn withdraw(
         &self,
-        by: impl Into<By<'_, Grant>>,
+        by: impl Into<ChangeRequester<'_, Grant>>,
         jti: Jti,
         reason: String,
     ) -> Result<Grant, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let (event, subject) = (event_by(caller, now, "withdraw"), jti.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
             let mut grant = super::queries::grant(tx, &scope, &jti)?;
             if grant.withdrawal.as_ref().is_none_or(|known| known.at > now) {
-                let ended = Ended {
+                let ended = AuthorityEnd {
                     at: now,
                     reason: reason.clone(),
                     cause: None,
@@ -119,7 +119,7 @@ pub(super) fn take_back(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, 
 /// What can still be redeemed beyond a loss, as much of it as one answer holds, and as the caller may know it.
 pub(super) fn outstanding(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     loss: &Loss,
 ) -> Result<Outstanding, StoreError> {
     let filter = loss.touched();
@@ -138,13 +138,13 @@ pub(super) fn loss_of<R: Versioned>(
     known: &R,
     of: Option<&Account>,
     (end, now): (Time, Time),
-    ended: Ended,
+    ended: AuthorityEnd,
 ) -> Loss {
     let end = known.window().until().map_or(end, |until| until.min(end));
     Loss {
         of: of.cloned(),
         numbers: Some(known.numbers()),
-        ended: Ended {
+        ended: AuthorityEnd {
             at: end.max(now).max(known.window().from()),
             ..ended
         },

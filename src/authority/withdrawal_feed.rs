@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Authority, ChangeError};
 use crate::domain::Caller;
 use crate::domain::clock::Time;
@@ -42,7 +42,7 @@ impl Authority {
         after: i64,
         limit: u16,
     ) -> Result<Feed, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
             let fetch = limit.saturating_add(1);

@@ -13,7 +13,7 @@ use super::Identity;
 use super::claims::{AccountsFrom, RoleFrom, is_for, seconds, subject};
 use super::jwks_source::{Current, KeySettings, KeySource, KeysError};
 use super::jwt::Jwt;
-use super::proof_cache::Remembered;
+use super::proof_cache::ProofCache;
 use super::rejection::{Rejection, TokenFault};
 use super::role_accounts::{StandingError, standing};
 use crate::domain::clock::from_unix;
@@ -55,7 +55,7 @@ pub struct Issuer {
     name: String,
     settings: IssuerSettings,
     keys: KeySource,
-    remembered: Remembered<CachedToken>,
+    remembered: ProofCache<CachedToken>,
 }
 
 /// What a token proved.
@@ -88,7 +88,7 @@ impl Issuer {
             name: keys.name.clone(),
             settings,
             keys: KeySource::new(keys, clock, metrics),
-            remembered: Remembered::new(),
+            remembered: ProofCache::new(),
         })
     }
 

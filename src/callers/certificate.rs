@@ -14,7 +14,7 @@ use openssl::x509::{GeneralNameRef, X509, X509ExtendedKeyUsage, X509Name, X509Re
 
 use super::Identity;
 use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
-use super::proof_cache::Remembered;
+use super::proof_cache::ProofCache;
 use super::rejection::{CertificateFault, Rejection};
 use super::role_accounts::standing;
 use crate::domain::signing::certificate::Certificate;
@@ -85,12 +85,12 @@ pub struct CertificateCaller {
 pub struct ClientCertificates {
     anchors: Anchors,
     callers: Vec<CertificateCaller>,
-    remembered: Remembered<Kept>,
+    remembered: ProofCache<CachedCertificate>,
 }
 
 /// Whom a certificate that was checked names, if anybody.
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedCertificate {
     named: Result<Arc<Identity>, Rejection>,
     checked: Time,
     /// The first second at which it and all that vouch for it are valid, and the first at which they are not any more.
@@ -98,7 +98,7 @@ struct Kept {
     generation: u64,
 }
 
-impl Kept {
+impl CachedCertificate {
     fn holds(&self, now: Time, generation: u64) -> bool {
         let (from, until) = self.valid;
         let fresh = TimeDelta::zero()..TimeDelta::seconds(CHECKED_AGAIN);
@@ -130,7 +130,7 @@ impl ClientCertificates {
         Ok(Self {
             anchors,
             callers,
-            remembered: Remembered::new(),
+            remembered: ProofCache::new(),
         })
     }
 
@@ -149,7 +149,7 @@ impl ClientCertificates {
         now: Time,
     ) -> Result<Identity, Rejection> {
         let generation = self.anchors.generation();
-        let holds = |kept: &Kept| kept.holds(now, generation);
+        let holds = |kept: &CachedCertificate| kept.holds(now, generation);
         let kept = match self.remembered.get(&presented.leaf, holds) {
             Some(kept) => kept,
             None => self.check(presented, generation, now)?,
@@ -163,7 +163,7 @@ impl ClientCertificates {
         presented: &PresentedCertificate,
         generation: u64,
         now: Time,
-    ) -> Result<Kept, Rejection> {
+    ) -> Result<CachedCertificate, Rejection> {
         if presented.leaf.len() > LONGEST {
             return Err(CertificateFault::Unreadable.into());
         }
@@ -182,7 +182,7 @@ impl ClientCertificates {
         if !usage.is_some_and(|usage| usage.contains(X509ExtendedKeyUsage::SSL_CLIENT)) {
             return Err(CertificateFault::Usage.into());
         }
-        let kept = Kept {
+        let kept = CachedCertificate {
             named: self.named(&leaf, &certificate, valid.1),
             checked: now,
             valid,

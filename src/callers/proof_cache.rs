@@ -11,9 +11,9 @@ const CAPACITY: usize = 4_096;
 
 /// Proofs that hold, by the SHA-256 of what was offered. When there are too many, those go that were not used again: a
 /// flood of tokens that are used once leaves those of busy callers where they are.
-pub(super) struct Remembered<T>(Cache<[u8; 32], T>);
+pub(super) struct ProofCache<T>(Cache<[u8; 32], T>);
 
-impl<T: Clone> Remembered<T> {
+impl<T: Clone> ProofCache<T> {
     pub(super) fn new() -> Self {
         Self(Cache::new(CAPACITY))
     }
@@ -29,7 +29,7 @@ impl<T: Clone> Remembered<T> {
     }
 }
 
-impl<T> fmt::Debug for Remembered<T> {
+impl<T> fmt::Debug for ProofCache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Remembered(..)")
     }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_flood_leaves_what_is_used_where_it_is() {
-        let remembered = Remembered::new();
+        let remembered = ProofCache::new();
         let hot = |n: usize| format!("hot {n}").into_bytes();
         // What is missing is verified and kept once more.
         let use_all = |all: std::ops::Range<usize>| {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_holds_no_more_is_not_returned() {
-        let remembered = Remembered::new();
+        let remembered = ProofCache::new();
         remembered.keep(b"a token", 1);
         assert_eq!(remembered.get(b"a token", |_| false), None);
         assert_eq!(remembered.get(b"a token", |_| true), Some(1));

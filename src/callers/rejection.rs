@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use super::AuthError;
-use crate::domain::credentials::api_key::Ended;
+use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::words::words;
 use crate::store::StoreError;
 
@@ -62,7 +62,7 @@ pub enum KeyFault {
     #[error("presented with a wrong secret")]
     Secret,
     #[error("not valid any more: {0}")]
-    Ended(Ended),
+    Ended(CredentialEnd),
     #[error("presented from an address that it does not work from")]
     Address,
 }

@@ -101,7 +101,7 @@ impl PooledKey {
         let (queue, jobs) = sync_channel(settings.queue.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..settings.sessions.max(1) {
-            let mut worker = Worker {
+            let mut worker = SigningThread {
                 device: Arc::clone(device),
                 verifying: verifying.clone(),
                 session: None,
@@ -167,13 +167,13 @@ impl Drop for PooledKey {
 }
 
 /// One thread and its session.
-struct Worker {
+struct SigningThread {
     device: Arc<dyn Device>,
     verifying: EcKey<Public>,
     session: Option<Box<dyn KeySession>>,
 }
 
-impl Worker {
+impl SigningThread {
     fn serve(&mut self, jobs: &Mutex<Receiver<SignJob>>) {
         loop {
             // The lock is held while waiting: another thread that waits for a job may as well wait for the lock.

@@ -28,9 +28,9 @@ pub enum TableContent {
         table: Holdings,
     },
     /// Rows to be added, or to be ended. Of what they do not name they say nothing.
-    Allocations(Vec<Row<AllocationRow>>),
-    Delegations(Vec<Row<DelegationRow>>),
-    Exclusions(Vec<Row<ExclusionRow>>),
+    Allocations(Vec<TableRow<AllocationRow>>),
+    Delegations(Vec<TableRow<DelegationRow>>),
+    Exclusions(Vec<TableRow<ExclusionRow>>),
 }
 
 /// What people want to know of a table.
@@ -145,7 +145,7 @@ impl Coverage {
 
 /// One line of a CSV of the carrier's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row<T> {
+pub struct TableRow<T> {
     pub line: u64,
     pub numbers: NumberRange,
     pub valid_from: Option<Time>,

@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 pub use draft::{AllocationRow, DelegationRow, ExclusionRow};
-pub use draft::{Coverage, Holding, Holdings, Note, ParsedTable, Row, TableContent, TableSummary};
+pub use draft::{
+    Coverage, Holding, Holdings, Note, ParsedTable, TableContent, TableRow, TableSummary,
+};
 pub use error::{LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;
 

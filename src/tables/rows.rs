@@ -4,7 +4,7 @@
 //! line with an apostrophe in front of what a spreadsheet takes for a formula, is read as it is meant.
 
 use super::decode::Encoding;
-use super::draft::Row;
+use super::draft::TableRow;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, CsvDialect, Line};
 use crate::domain::Window;
@@ -42,9 +42,9 @@ pub fn field<'a>(line: &Line<'a>, column: usize) -> Result<&'a str, String> {
 ///
 /// # Errors
 /// A complaint that names the field.
-pub fn row<T>(line: &Line<'_>, of: T) -> Result<Row<T>, String> {
+pub fn row<T>(line: &Line<'_>, of: T) -> Result<TableRow<T>, String> {
     let field = |column| field(line, column);
-    let row = Row {
+    let row = TableRow {
         line: line.number,
         numbers: numbers(field(0)?, field(1)?, field(2)?, field(3)?)?,
         valid_from: time("valid_from", field(4)?)?,

@@ -11,4 +11,4 @@ mod worker;
 pub use guard::{Guard, NameLookup, SystemNames};
 pub use send::{SendError, Sender, SenderSettings};
 pub use sign::{Secrets, SignError};
-pub use worker::Worker;
+pub use worker::SenderThreads;

@@ -26,7 +26,7 @@ const MEASURE: Duration = Duration::from_secs(15);
 
 /// A running worker. Dropping it stops the threads, which finish what they are doing.
 #[derive(Debug)]
-pub struct Worker {
+pub struct SenderThreads {
     wake: Channel<Wake>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -38,7 +38,7 @@ enum Wake {
     Stop,
 }
 
-impl Worker {
+impl SenderThreads {
     /// Starts the threads.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for SenderThreads {
     fn drop(&mut self) {
         let _ = self.wake.send(Wake::Stop);
         for thread in self.threads.drain(..) {

@@ -13,7 +13,7 @@ use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::problem::Problem;
-use crate::authority::By;
+use crate::authority::ChangeRequester;
 use crate::authority::NewAccount;
 use crate::domain::accounts::account::LifetimeMode;
 use crate::domain::{AccountId, Dialect};
@@ -125,7 +125,7 @@ pub(in crate::api) async fn suspend_account(
     let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AccountView>::at(now, affected));
-    let verb = async |by: By<'_, _>| service.authority.suspend(by, id).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.suspend(by, id).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -142,7 +142,7 @@ pub(in crate::api) async fn resume_account(
     let id = account_id(&request)?;
     body.read_nothing().await?;
     let view = |account| HttpResponse::Ok().json(AccountView::from(account));
-    let verb = async |by: By<'_, _>| service.authority.resume(by, id).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.resume(by, id).await;
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -14,7 +14,7 @@ use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
-use crate::authority::{By, NewAllocation};
+use crate::authority::{ChangeRequester, NewAllocation};
 use crate::domain::Spc;
 use crate::domain::inventory::{Allocation, Basis};
 
@@ -79,7 +79,7 @@ pub(in crate::api) async fn create_allocation(
             .insert_header(location)
             .json(AllocationView::from(made))
     };
-    let verb = async |by: By<'_, _>| service.authority.allocate(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.allocate(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -127,6 +127,7 @@ pub(in crate::api) async fn return_allocation(
     let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));
-    let verb = async |by: By<'_, _>| service.authority.return_allocation(by, id, at).await;
+    let verb =
+        async |by: ChangeRequester<'_, _>| service.authority.return_allocation(by, id, at).await;
     change(&service, &request, &caller, view, verb).await
 }

@@ -15,7 +15,7 @@ use crate::api::http::deserialize::{self, Fault, FromMembers, Id, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
-use crate::authority::{By, NewDelegation};
+use crate::authority::{ChangeRequester, NewDelegation};
 use crate::domain::inventory::Delegation;
 
 /// Numbers that the carrier lends, or that a reseller lends on.
@@ -100,7 +100,7 @@ pub(in crate::api) async fn create_delegation(
             .insert_header(location)
             .json(DelegationView::from(made))
     };
-    let verb = async |by: By<'_, _>| service.authority.delegate(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.delegate(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -151,6 +151,7 @@ pub(in crate::api) async fn end_delegation(
     let now = service.authority.now();
     let view =
         move |affected| HttpResponse::Ok().json(AffectedView::<DelegationView>::at(now, affected));
-    let verb = async |by: By<'_, _>| service.authority.end_delegation(by, id, at).await;
+    let verb =
+        async |by: ChangeRequester<'_, _>| service.authority.end_delegation(by, id, at).await;
     change(&service, &request, &caller, view, verb).await
 }

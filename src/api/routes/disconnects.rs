@@ -14,7 +14,7 @@ use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{By, Disconnected, NewDisconnect, Withdrawing};
+use crate::authority::{ChangeRequester, Disconnected, NewDisconnect, Withdrawing};
 
 /// Numbers that are no longer in service.
 #[derive(Debug, ToSchema)]
@@ -87,7 +87,7 @@ pub(in crate::api) async fn create_disconnect(
             .insert_header(location)
             .json(AffectedView::<DisconnectView>::at(now, affected))
     };
-    let verb = async |by: By<'_, _>| service.authority.disconnect(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.disconnect(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -14,7 +14,7 @@ use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
-use crate::authority::{By, NewExclusion, Withdrawing};
+use crate::authority::{ChangeRequester, NewExclusion, Withdrawing};
 use crate::domain::inventory::{Exclusion, Reason};
 
 /// Numbers that are to carry no authority.
@@ -75,7 +75,7 @@ pub(in crate::api) async fn create_exclusion(
             .insert_header(location)
             .json(AffectedView::<ExclusionView>::at(now, affected))
     };
-    let verb = async |by: By<'_, _>| service.authority.exclude(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.exclude(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -121,6 +121,6 @@ pub(in crate::api) async fn end_exclusion(
     let end = body.read_if_any::<UntilBody>().await?;
     let at = end.and_then(|end| end.at());
     let view = |ended| HttpResponse::Ok().json(ExclusionView::from(ended));
-    let verb = async |by: By<'_, _>| service.authority.end_exclusion(by, id, at).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.end_exclusion(by, id, at).await;
     change(&service, &request, &caller, view, verb).await
 }

@@ -13,7 +13,7 @@ use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageLimit, name, page, query};
 use crate::api::problem::Problem;
-use crate::authority::{By, GrantFilter};
+use crate::authority::{ChangeRequester, GrantFilter};
 use crate::domain::tokens::grant::{GrantState, Jti};
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
@@ -103,7 +103,7 @@ pub(in crate::api) async fn withdraw_grant(
     let reason = reason.ok_or_else(|| wrong("reason", "says why the grant is taken back"))?;
     let now = service.authority.now();
     let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
-    let verb = async |by: By<'_, _>| service.authority.withdraw(by, jti, reason).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.withdraw(by, jti, reason).await;
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -18,7 +18,7 @@ use crate::api::http::authentication::Provisioner;
 use crate::api::http::idempotency::{Digesting, change};
 use crate::api::http::query::query;
 use crate::api::problem::Problem;
-use crate::authority::By;
+use crate::authority::ChangeRequester;
 use crate::authority::import::ImportOptions;
 use crate::domain::jobs::Job;
 use crate::tables::TableRequest;
@@ -94,7 +94,9 @@ pub(in crate::api) async fn start_import(
             .insert_header(location)
             .json(JobView::from(job))
     };
-    let verb = async |by: By<'_, _>| service.jobs.submit(by, wanted, consent, file, place).await;
+    let verb = async |by: ChangeRequester<'_, _>| {
+        service.jobs.submit(by, wanted, consent, file, place).await
+    };
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -19,7 +19,7 @@ use crate::api::http::idempotency::{self, Takes, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{By, NewRenewal};
+use crate::authority::{ChangeRequester, NewRenewal};
 use crate::domain::AccountId;
 use crate::domain::tokens::renewal::Renewal;
 
@@ -116,7 +116,7 @@ pub(in crate::api) async fn create_renewal(
             .insert_header((header::LOCATION, format!("/v1/renewals/{}", made.id)))
             .json(RenewalView::from(made))
     };
-    let verb = async |by: By<'_, _>| service.authority.allow_renewal(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.allow_renewal(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -160,7 +160,7 @@ pub(in crate::api) async fn revoke_renewal(
     let id = id(&request, "renewal")?;
     body.read_nothing().await?;
     let view = |revoked: Renewal| HttpResponse::Ok().json(RenewalView::from(revoked));
-    let verb = async |by: By<'_, _>| service.authority.revoke_renewal(by, id).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.revoke_renewal(by, id).await;
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -18,7 +18,7 @@ use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{By, NewWebhook};
+use crate::authority::{ChangeRequester, NewWebhook};
 use crate::domain::AccountId;
 use crate::domain::webhook::{Delivery, DeliveryState, EventKind, TargetUrl, Webhook};
 use crate::webhooks::Sender;
@@ -194,7 +194,7 @@ pub(in crate::api) async fn create_webhook(
         response.insert_header(location);
         shown(&sender, response, made)
     };
-    let verb = async |by: By<'_, _>| service.authority.subscribe(by, new).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.subscribe(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -224,7 +224,7 @@ pub(in crate::api) async fn end_webhook(
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
     body.read_nothing().await?;
-    let verb = async |by: By<'_, _>| service.authority.end_webhook(by, id).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.end_webhook(by, id).await;
     change(&service, &request, &caller, plain, verb).await
 }
 
@@ -245,7 +245,7 @@ pub(in crate::api) async fn rotate_webhook(
     body.read_nothing().await?;
     let sender = Arc::clone(&service.webhooks);
     let view = move |rotated: Webhook| shown(&sender, HttpResponse::Ok(), rotated);
-    let verb = async |by: By<'_, _>| service.authority.rotate_webhook(by, id).await;
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.rotate_webhook(by, id).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -267,7 +267,8 @@ pub(in crate::api) async fn replay_webhook(
     if after < 0 {
         return Err(wrong("after", "is not negative"));
     }
-    let verb = async |by: By<'_, _>| service.authority.replay_from(by, id, after).await;
+    let verb =
+        async |by: ChangeRequester<'_, _>| service.authority.replay_from(by, id, after).await;
     change(&service, &request, &caller, plain, verb).await
 }
 
@@ -310,7 +311,9 @@ pub(in crate::api) async fn replay_delivery(
         .into_inner();
     body.read_nothing().await?;
     let view = |again: Delivery| HttpResponse::Created().json(DeliveryView::from(again));
-    let verb = async |by: By<'_, _>| service.authority.replay_delivery(by, id, delivery).await;
+    let verb = async |by: ChangeRequester<'_, _>| {
+        service.authority.replay_delivery(by, id, delivery).await
+    };
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -14,7 +14,7 @@ use crate::api::http::query::{PageLimit, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeError, Feed, GrantStatus};
-use crate::domain::inventory::withdrawal::{Cause, Withdrawn};
+use crate::domain::inventory::withdrawal::{EndingRow, Withdrawn};
 use crate::domain::tokens::grant::{GrantState, Jti};
 
 /// Seconds that an answer about a grant may be kept.
@@ -119,8 +119,8 @@ impl From<Withdrawn> for WithdrawnView {
     }
 }
 
-impl From<Cause> for CauseView {
-    fn from(cause: Cause) -> Self {
+impl From<EndingRow> for CauseView {
+    fn from(cause: EndingRow) -> Self {
         Self {
             kind: cause.kind(),
             id: cause.id(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::outcome::{GRANTS_COUNTED, GRANTS_LISTED, OutstandingTokens};
 use crate::authority::withdraw::MOST_AT_ONCE;
 use crate::domain::clock::Time;
-use crate::domain::inventory::withdrawal::Ended;
+use crate::domain::inventory::withdrawal::AuthorityEnd;
 use crate::domain::numbers::range_index::Index;
 use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, new_id};
@@ -15,7 +15,7 @@ use crate::store::{GrantFilter, Loss, StoreError, Tx};
 /// What some losses touch: each grant with the loss that comes first, and when its token expires.
 #[derive(Debug, Default)]
 pub(super) struct ExposedGrants {
-    grants: BTreeMap<Jti, (Ended, Time)>,
+    grants: BTreeMap<Jti, (AuthorityEnd, Time)>,
     /// Whether there are more than were looked at.
     more: bool,
 }
@@ -26,11 +26,11 @@ pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants,
         return Ok(ExposedGrants::default());
     };
     let of = |loss: &Loss| Some((loss.numbers?, loss.ended.clone()));
-    let lost: Vec<(NumberRange, Ended)> = losses.iter().filter_map(of).collect();
+    let lost: Vec<(NumberRange, AuthorityEnd)> = losses.iter().filter_map(of).collect();
     let numbers: Vec<NumberRange> = lost.iter().map(|(numbers, _)| *numbers).collect();
     let (found, more) = tx.grants_touching(&numbers, first, GRANTS_COUNTED)?;
     let lost = Index::new(lost.into_iter());
-    let mut grants: BTreeMap<Jti, (Ended, Time)> = BTreeMap::new();
+    let mut grants: BTreeMap<Jti, (AuthorityEnd, Time)> = BTreeMap::new();
     for row in found {
         let ends = lost.touching(row.numbers).map(|(_, ended)| ended);
         let Some(ended) = ends.filter(|ended| row.expires_at > ended.at).min() else {
@@ -59,7 +59,7 @@ pub(super) fn take_back(
         }
         return Ok(touched.grants.len() as u64);
     }
-    let mut by_loss: BTreeMap<&Ended, Vec<&Jti>> = BTreeMap::new();
+    let mut by_loss: BTreeMap<&AuthorityEnd, Vec<&Jti>> = BTreeMap::new();
     for (jti, (ended, _)) in &touched.grants {
         by_loss.entry(ended).or_default().push(jti);
     }

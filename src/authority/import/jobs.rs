@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{ImportError, ImportOptions, ImportResult, Imported, RefusedResult};
 use crate::authority::audited::event_by;
-use crate::authority::{Action, Authority, By};
+use crate::authority::{Action, Authority, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Job, JobFailure, JobState};
 use crate::domain::{Caller, new_id};
@@ -153,7 +153,7 @@ impl Jobs {
     /// [`ImportError`] if the job cannot be recorded; then it is not done.
     pub async fn submit(
         &self,
-        by: impl Into<By<'_, Job>>,
+        by: impl Into<ChangeRequester<'_, Job>>,
         wanted: TableRequest,
         consent: ImportOptions,
         (file, bytes): (File, u64),

@@ -13,7 +13,7 @@ use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow, 
 use crate::domain::numbers::range_index::Index;
 use crate::domain::{NumberRange, Window};
 use crate::tables::RefusedLines;
-use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, Row};
+use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, TableRow};
 
 /// So many rows with the same numbers are looked at; more are an error.
 const MOST_ALIKE: usize = 1_000;
@@ -89,7 +89,7 @@ impl Reconcile for ExclusionRow {
 /// What is to be done with the lines of a CSV.
 #[derive(Debug)]
 pub(super) struct Plan<T: Reconcile> {
-    pub(super) add: Vec<(Row<T>, Window)>,
+    pub(super) add: Vec<(TableRow<T>, Window)>,
     /// Known rows, and when they end.
     pub(super) end: Vec<(T::Known, Time)>,
     pub(super) unchanged: Amount,
@@ -99,7 +99,7 @@ pub(super) struct Plan<T: Reconcile> {
 
 /// Holds lines against `known`: the newest versions of all rows that touch their numbers, over or not.
 pub(super) fn plan<T: Reconcile>(
-    rows: Vec<Row<T>>,
+    rows: Vec<TableRow<T>>,
     known: Vec<T::Known>,
     now: Time,
     refused: &mut RefusedLines,
@@ -145,7 +145,7 @@ pub(super) fn plan<T: Reconcile>(
             }
         }
     }
-    let taken = |row: &Row<T>, window: Window| -> Option<String> {
+    let taken = |row: &TableRow<T>, window: Window| -> Option<String> {
         let mut touching = known.touching(row.numbers).map(|(_, known)| known);
         let other = touching.find(|known| {
             let until = ends.get(&known.row().id).copied();
@@ -172,7 +172,7 @@ pub(super) fn plan<T: Reconcile>(
 
 /// The known row that a line means.
 fn known_as<'a, T: Reconcile>(
-    row: &Row<T>,
+    row: &TableRow<T>,
     known: &'a Index<T::Known>,
     now: Time,
 ) -> Option<&'a T::Known> {
@@ -187,7 +187,7 @@ fn known_as<'a, T: Reconcile>(
     })
 }
 
-fn window<T>(row: &Row<T>, now: Time) -> Result<Window, String> {
+fn window<T>(row: &TableRow<T>, now: Time) -> Result<Window, String> {
     match row.valid_until {
         Some(until) if until <= now => Err(format!("the window was over at {}", rfc3339(&until))),
         until => Window::new(row.valid_from.unwrap_or(now), until).map_err(|e| e.to_string()),
@@ -196,14 +196,14 @@ fn window<T>(row: &Row<T>, now: Time) -> Result<Window, String> {
 
 /// Lines of one file that touch each other at one instant: the later one is refused.
 fn refuse_what_stands_twice<T: Reconcile>(
-    rows: &mut Vec<(Row<T>, Window)>,
+    rows: &mut Vec<(TableRow<T>, Window)>,
     refused: &mut RefusedLines,
 ) {
     let index = Index::new(
         rows.iter()
             .map(|(row, window)| (row.numbers, (row, *window))),
     );
-    let clash = |row: &Row<T>, window: Window| -> Option<String> {
+    let clash = |row: &TableRow<T>, window: Window| -> Option<String> {
         let mut looked_at = 0;
         let mut before: Option<(u64, NumberRange)> = None;
         for (numbers, (other, theirs)) in index.touching(row.numbers) {

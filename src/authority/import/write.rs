@@ -13,7 +13,9 @@ use crate::authority::ChangeError;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
-use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, Cause, DELEGATION_ENDED, Ended};
+use crate::domain::inventory::withdrawal::{
+    ALLOCATION_RETURNED, AuthorityEnd, DELEGATION_ENDED, EndingRow,
+};
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, RecordedPeriod, RowRef, Versioned,
 };
@@ -22,7 +24,7 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Spc, Window, new_id};
 use crate::store::{Loss, Tx, Versions};
 use crate::tables::{
-    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Note, Row, TableContent,
+    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow,
     TableSummary,
 };
 
@@ -72,7 +74,7 @@ impl ImportChange {
             // Also of those whom an account lent them on to.
             of: None,
             numbers: Some(numbers),
-            ended: Ended {
+            ended: AuthorityEnd {
                 at: at.max(now),
                 reason: reason.to_owned(),
                 cause: Some(cause),
@@ -91,7 +93,7 @@ impl ImportChange {
                     numbers,
                     *end,
                     ALLOCATION_RETURNED,
-                    Cause::Allocation(*id),
+                    EndingRow::Allocation(*id),
                 ))
             }));
         }
@@ -101,11 +103,11 @@ impl ImportChange {
                 row.numbers,
                 end,
                 DELEGATION_ENDED,
-                Cause::Delegation(row.row.id),
+                EndingRow::Delegation(row.row.id),
             )
         }));
         out.extend(self.exclusions.add.iter().map(|row| {
-            let (from, cause) = (row.window.from(), Cause::Exclusion(row.row.id));
+            let (from, cause) = (row.window.from(), EndingRow::Exclusion(row.row.id));
             loss(row.numbers, from, row.reason.as_str(), cause)
         }));
         out
@@ -336,7 +338,7 @@ fn free_of_others(
 
 fn of_delegations(
     tx: &mut Tx<'_>,
-    rows: &[Row<DelegationRow>],
+    rows: &[TableRow<DelegationRow>],
     now: Time,
     told: &mut TableSummary,
 ) -> Result<ImportChange, ImportError> {
@@ -394,7 +396,7 @@ fn note_kept_ends(count: u64, told: &mut TableSummary) {
     }
 }
 
-fn numbers<T>(rows: &[Row<T>]) -> Vec<NumberRange> {
+fn numbers<T>(rows: &[TableRow<T>]) -> Vec<NumberRange> {
     rows.iter().map(|row| row.numbers).collect()
 }
 

@@ -22,12 +22,12 @@ pub(super) struct PolicyCase {
     pub file: String,
     pub name: String,
     caller: Caller,
-    wish: Wish,
+    wish: CaseRequest,
     expected: Expected,
 }
 
 #[derive(Debug)]
-enum Wish {
+enum CaseRequest {
     Ask(CaseAccount),
     Mint(CaseAccount),
     Do(Action),
@@ -224,13 +224,13 @@ impl CaseText {
             })
         };
         let wish = match self.action {
-            ActionText::Ask => Wish::Ask(asked()?),
-            ActionText::Mint | ActionText::MintClaimConstraints => Wish::Mint(asked()?),
-            ActionText::Read => Wish::Do(Action::Read),
-            ActionText::Manage => Wish::Do(Action::Manage),
-            ActionText::Provision => Wish::Do(Action::Provision),
+            ActionText::Ask => CaseRequest::Ask(asked()?),
+            ActionText::Mint | ActionText::MintClaimConstraints => CaseRequest::Mint(asked()?),
+            ActionText::Read => CaseRequest::Do(Action::Read),
+            ActionText::Manage => CaseRequest::Do(Action::Manage),
+            ActionText::Provision => CaseRequest::Do(Action::Provision),
         };
-        if says_of_a_token && matches!(wish, Wish::Do(_)) {
+        if says_of_a_token && matches!(wish, CaseRequest::Do(_)) {
             let why = "`account`, `carrier`, `token` and `at` go with `ask`, `mint` and `mint-claim-constraints`";
             return Err(why.to_owned());
         }
@@ -280,9 +280,9 @@ impl PolicyCase {
     /// Asks the policies, and compares; what differs is said in words.
     pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), PolicyFault>) {
         let ruling = match &self.wish {
-            Wish::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
-            Wish::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
-            Wish::Do(action) => policy.may(&self.caller, *action),
+            CaseRequest::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
+            CaseRequest::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
+            CaseRequest::Do(action) => policy.may(&self.caller, *action),
         };
         let code = ruling.verdict.as_ref().err().map(Denial::code);
         let by = self.expected.by.as_ref().map(|by| {

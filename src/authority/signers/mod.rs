@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::scope::Scope;
+use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, choose};
@@ -233,7 +233,7 @@ impl Authority {
     /// [`Refused`] if the caller may not read.
     pub fn list_signers(&self, caller: &Caller) -> Result<Vec<Listed>, ChangeError> {
         self.require(caller, Action::Read)?;
-        if Scope::of(caller) != Scope::Everything {
+        if Visibility::of(caller) != Visibility::Everything {
             return Err(ChangeError::Forbidden);
         }
         let signers = self

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::subscriptions::{of_its_account, webhook};
 use crate::authority::audited::event_by;
-use crate::authority::scope::Scope;
-use crate::authority::{Authority, By, ChangeError};
+use crate::authority::scope::Visibility;
+use crate::authority::{Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Delivery, DeliveryState, TargetAnswer, Webhook};
@@ -49,7 +49,7 @@ impl Authority {
         id: Uuid,
         page: &Page,
     ) -> Result<PageOf<Delivery>, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| {
             webhook(tx, &scope, id)?;
             Ok(tx.list_deliveries(id, page)?)
@@ -62,14 +62,14 @@ impl Authority {
     /// [`Refused`] if there is none for this caller.
     pub async fn replay_delivery(
         &self,
-        by: impl Into<By<'_, Delivery>>,
+        by: impl Into<ChangeRequester<'_, Delivery>>,
         id: Uuid,
         delivery: Uuid,
     ) -> Result<Delivery, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.may_subscribe(caller)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let event = event_by(caller, now, "replay-delivery");
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {

@@ -4,8 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
-use crate::authority::scope::Scope;
-use crate::authority::{Action, Authority, By, ChangeError};
+use crate::authority::scope::Visibility;
+use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
 use crate::domain::{AccountId, Caller, Event, Role, new_id};
@@ -30,18 +30,18 @@ impl Authority {
     /// [`Refused`] if the caller may not, there is no such account for it, or it has as many as it may.
     pub async fn subscribe(
         &self,
-        by: impl Into<By<'_, Webhook>>,
+        by: impl Into<ChangeRequester<'_, Webhook>>,
         new: NewWebhook,
     ) -> Result<Webhook, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.may_subscribe(caller)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let event = event_by(caller, now, "subscribe");
         let account = match (&new.account, &scope) {
             (Some(account), _) => Some(account.clone()),
-            (None, Scope::Everything) => None,
-            (None, Scope::Part(part)) => match part.roots.as_slice() {
+            (None, Visibility::Everything) => None,
+            (None, Visibility::AccountSubset(part)) => match part.roots.as_slice() {
                 [one] => Some(one.clone()),
                 _ => return Err(ChangeError::NameTheAccount),
             },
@@ -87,7 +87,7 @@ impl Authority {
     /// # Errors
     /// [`Refused`] if the store cannot answer.
     pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| {
             let within = scope.within(tx)?;
             Ok(tx.list_webhooks(within.as_ref(), page)?)
@@ -99,7 +99,7 @@ impl Authority {
     /// # Errors
     /// [`Refused`] if there is none for this caller.
     pub fn webhook(&self, caller: &Caller, id: Uuid) -> Result<Webhook, ChangeError> {
-        let scope = Scope::of(caller);
+        let scope = Visibility::of(caller);
         self.store.read(|tx| webhook(tx, &scope, id))
     }
 
@@ -109,7 +109,7 @@ impl Authority {
     /// [`Refused`] if there is none for this caller.
     pub async fn end_webhook(
         &self,
-        by: impl Into<By<'_, Webhook>>,
+        by: impl Into<ChangeRequester<'_, Webhook>>,
         id: Uuid,
     ) -> Result<Webhook, ChangeError> {
         self.change_webhook(by.into(), id, "end-webhook", |webhook, now| {
@@ -125,7 +125,7 @@ impl Authority {
     /// [`Refused`] if there is none in use for this caller.
     pub async fn rotate_webhook(
         &self,
-        by: impl Into<By<'_, Webhook>>,
+        by: impl Into<ChangeRequester<'_, Webhook>>,
         id: Uuid,
     ) -> Result<Webhook, ChangeError> {
         self.change_webhook(by.into(), id, "rotate-webhook", |webhook, now| {
@@ -142,7 +142,7 @@ impl Authority {
     /// [`Refused`] if there is none in use for this caller, or the place is one that it has not come to.
     pub async fn replay_from(
         &self,
-        by: impl Into<By<'_, Webhook>>,
+        by: impl Into<ChangeRequester<'_, Webhook>>,
         id: Uuid,
         after: i64,
     ) -> Result<Webhook, ChangeError> {
@@ -158,14 +158,14 @@ impl Authority {
 
     async fn change_webhook(
         &self,
-        by: By<'_, Webhook>,
+        by: ChangeRequester<'_, Webhook>,
         id: Uuid,
         name: &'static str,
         change: impl Fn(&mut Webhook, Time) -> Result<(), ChangeError> + Send + 'static,
     ) -> Result<Webhook, ChangeError> {
         let caller = by.caller();
         self.may_subscribe(caller)?;
-        let (now, scope) = (self.clock.now(), Scope::of(caller));
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let event = event_by(caller, now, name);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -209,15 +209,15 @@ pub(in crate::authority) fn of_its_account(event: &Event, webhook: &Webhook) -> 
 /// The webhook, which must be of an account that the caller may know of; those of the carrier are for its own people.
 pub(in crate::authority) fn webhook(
     tx: &mut Tx<'_>,
-    scope: &Scope,
+    scope: &Visibility,
     id: Uuid,
 ) -> Result<Webhook, ChangeError> {
     let not_found = || ChangeError::NotFound("webhook");
     let found = tx.webhook(id)?.ok_or_else(not_found)?;
     let known = match (&found.account, scope) {
-        (_, Scope::Everything) => true,
-        (None, Scope::Part(_)) => false,
-        (Some(account), Scope::Part(_)) => scope.account(tx, account)?.is_some(),
+        (_, Visibility::Everything) => true,
+        (None, Visibility::AccountSubset(_)) => false,
+        (Some(account), Visibility::AccountSubset(_)) => scope.account(tx, account)?.is_some(),
     };
     known.then_some(found).ok_or_else(not_found)
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::accounts::account::AccountId;
 use crate::domain::audit::{AuditEvent, with_trace};
 use crate::domain::clock::{Clock, Time};
-use crate::domain::credentials::api_key::{Ended, KeyValidity};
+use crate::domain::credentials::api_key::{CredentialEnd, KeyValidity};
 use crate::domain::credentials::caller::{Caller, Proof, Role};
 use crate::domain::ids::new_id;
 
@@ -117,20 +117,20 @@ impl Actor {
 
     /// Why the credential is valid no longer; `None` if it is. `validity` is what is known of its API key, if it is one.
     #[must_use]
-    pub fn ended(&self, validity: Option<&KeyValidity>, now: Time) -> Option<Ended> {
+    pub fn ended(&self, validity: Option<&KeyValidity>, now: Time) -> Option<CredentialEnd> {
         if self.expires.is_some_and(|end| end <= now) {
-            return Some(Ended::Expired);
+            return Some(CredentialEnd::Expired);
         }
         match (self.proof, validity) {
             (Proof::ApiKey { secret }, Some(validity)) => validity.ended_for(secret, now),
-            (Proof::ApiKey { .. }, None) => Some(Ended::Unknown),
+            (Proof::ApiKey { .. }, None) => Some(CredentialEnd::Unknown),
             (Proof::Presence | Proof::AccessToken | Proof::Certificate, _) => None,
         }
     }
 
     /// The event of a change that was refused because the credential has ended.
     #[must_use]
-    pub fn refusal(&self, action: &str, ended: Ended, at: Time) -> AuditEvent {
+    pub fn refusal(&self, action: &str, ended: CredentialEnd, at: Time) -> AuditEvent {
         AuditEvent {
             id: new_id(at),
             at,

@@ -41,7 +41,7 @@ pub struct KeyValidity {
 
 /// Why credentials that proved somebody prove nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
-pub enum Ended {
+pub enum CredentialEnd {
     #[error("they are not known any more")]
     Unknown,
     #[error("they were revoked")]
@@ -54,7 +54,7 @@ pub enum Ended {
 
 words! {
     /// The word of the log, the metrics and the audit trail. Callers are not told.
-    for Ended {
+    for CredentialEnd {
         Unknown = "unknown",
         Revoked = "revoked",
         Expired = "expired",
@@ -65,22 +65,22 @@ words! {
 impl KeyValidity {
     /// Why the key proves nobody at an instant, whatever its secret; `None` if it does.
     #[must_use]
-    pub fn ended(&self, now: Time) -> Option<Ended> {
+    pub fn ended(&self, now: Time) -> Option<CredentialEnd> {
         if self.revoked_at.is_some() {
             // Whatever the clocks of the replicas say: it was revoked before this was read.
-            return Some(Ended::Revoked);
+            return Some(CredentialEnd::Revoked);
         }
         let is_over = self.expires_at.is_some_and(|end| end <= now);
-        is_over.then_some(Ended::Expired)
+        is_over.then_some(CredentialEnd::Expired)
     }
 
     /// The same for whoever has the secret of this number.
     #[must_use]
-    pub fn ended_for(&self, secret: i32, now: Time) -> Option<Ended> {
+    pub fn ended_for(&self, secret: i32, now: Time) -> Option<CredentialEnd> {
         let is_previous = secret.checked_add(1) == Some(self.secret);
         let still_works = self.previous_until.is_some_and(|end| now < end);
         let rotated = secret != self.secret && !(is_previous && still_works);
-        let rotated = rotated.then_some(Ended::Rotated);
+        let rotated = rotated.then_some(CredentialEnd::Rotated);
         self.ended(now).or(rotated)
     }
 }
@@ -99,8 +99,8 @@ impl ApiKey {
     pub fn state(&self, now: Time) -> KeyState {
         match self.validity.ended(now) {
             None => KeyState::Active,
-            Some(Ended::Expired | Ended::Rotated) => KeyState::Expired,
-            Some(Ended::Revoked | Ended::Unknown) => KeyState::Revoked,
+            Some(CredentialEnd::Expired | CredentialEnd::Rotated) => KeyState::Expired,
+            Some(CredentialEnd::Revoked | CredentialEnd::Unknown) => KeyState::Revoked,
         }
     }
 
@@ -138,13 +138,13 @@ mod tests {
         for (secret, now, ended) in [
             (3, 0, None),
             (3, 99, None),
-            (3, 100, Some(Ended::Expired)),
+            (3, 100, Some(CredentialEnd::Expired)),
             (2, 49, None),
-            (2, 50, Some(Ended::Rotated)),
-            (2, 100, Some(Ended::Expired)),
-            (1, 0, Some(Ended::Rotated)),
-            (4, 0, Some(Ended::Rotated)),
-            (i32::MAX, 0, Some(Ended::Rotated)),
+            (2, 50, Some(CredentialEnd::Rotated)),
+            (2, 100, Some(CredentialEnd::Expired)),
+            (1, 0, Some(CredentialEnd::Rotated)),
+            (4, 0, Some(CredentialEnd::Rotated)),
+            (i32::MAX, 0, Some(CredentialEnd::Rotated)),
         ] {
             assert_eq!(key.ended_for(secret, at(now)), ended, "{secret} at {now}");
         }
@@ -152,6 +152,6 @@ mod tests {
             revoked_at: Some(at(1_000)),
             ..key
         };
-        assert_eq!(revoked.ended_for(3, at(0)), Some(Ended::Revoked));
+        assert_eq!(revoked.ended_for(3, at(0)), Some(CredentialEnd::Revoked));
     }
 }

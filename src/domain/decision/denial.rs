@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::policy_trace::PolicyTrace;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::credentials::api_key::Ended;
+use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::inventory::Reason;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
@@ -21,7 +21,7 @@ pub enum Denial {
     NotTheCallers,
     /// What proved the caller has ended before the request was decided. Answered as the one before.
     #[error("the credentials ended while the request waited: {0}")]
-    ProofEnded(Ended),
+    ProofEnded(CredentialEnd),
     /// A policy forbids it, or none permits it; the code is the policy's own. Or the configuration does, and then no policy
     /// is named.
     #[error("{detail}")]

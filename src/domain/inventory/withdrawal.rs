@@ -20,7 +20,7 @@ pub const ACCOUNT_SUSPENDED: &str = "account-suspended";
 
 /// The row by which authority ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
+pub enum EndingRow {
     Exclusion(Uuid),
     Delegation(Uuid),
     Allocation(Uuid),
@@ -28,7 +28,7 @@ pub enum Cause {
     Suspension(Uuid),
 }
 
-impl Cause {
+impl EndingRow {
     /// The word of the API and of the database.
     #[must_use]
     pub const fn kind(self) -> &'static str {
@@ -52,7 +52,7 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for EndingRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind(), self.id())
     }
@@ -63,7 +63,7 @@ impl fmt::Display for Cause {
 #[error("expected exclusion, delegation, allocation or suspension, and an id behind a colon")]
 pub struct CauseError;
 
-impl FromStr for Cause {
+impl FromStr for EndingRow {
     type Err = CauseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -81,13 +81,13 @@ impl FromStr for Cause {
 
 /// From when on authority ended, and why: the same for all grants that it takes with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ended {
+pub struct AuthorityEnd {
     /// May lie ahead: a port is often known in advance.
     pub at: Time,
     /// A word of the service, or the words of a person.
     pub reason: String,
     /// `None` when a person took back one grant.
-    pub cause: Option<Cause>,
+    pub cause: Option<EndingRow>,
 }
 
 /// One entry of the feed of withdrawals.
@@ -99,7 +99,7 @@ pub struct Withdrawn {
     pub account: AccountId,
     /// The numbers of its list.
     pub numbers: Vec<NumberRange>,
-    pub ended: Ended,
+    pub ended: AuthorityEnd,
     pub expires_at: Time,
     pub recorded_at: Time,
 }
@@ -120,10 +120,10 @@ mod tests {
     fn a_cause_is_read_as_it_is_written() {
         let id = Uuid::from_u128(7);
         for cause in [
-            Cause::Exclusion(id),
-            Cause::Delegation(id),
-            Cause::Allocation(id),
-            Cause::Suspension(id),
+            EndingRow::Exclusion(id),
+            EndingRow::Delegation(id),
+            EndingRow::Allocation(id),
+            EndingRow::Suspension(id),
         ] {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
@@ -134,7 +134,7 @@ mod tests {
             "exclusion:7",
             "grant:00000000-0000-0000-0000-000000000007",
         ] {
-            assert_eq!(wrong.parse::<Cause>(), Err(CauseError), "{wrong}");
+            assert_eq!(wrong.parse::<EndingRow>(), Err(CauseError), "{wrong}");
         }
     }
 }

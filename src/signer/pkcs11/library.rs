@@ -23,11 +23,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A module.
 pub(super) struct Library {
     context: Pkcs11,
-    state: Mutex<State>,
+    state: Mutex<LibraryState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LibraryState {
     seats: Vec<Weak<Mutex<Option<OpenLibrary>>>>,
     started_anew: Option<Instant>,
 }
@@ -123,7 +123,7 @@ impl Library {
     }
 
     /// Closes all sessions and starts the module again, unless one is signing, or it was done just now.
-    fn start_anew(&self, state: &mut State) -> bool {
+    fn start_anew(&self, state: &mut LibraryState) -> bool {
         if state.started_anew.is_some_and(|at| at.elapsed() < PAUSE) {
             return false;
         }
@@ -153,7 +153,7 @@ impl Library {
     }
 }
 
-impl State {
+impl LibraryState {
     /// Whether any session is open. One that is signing is.
     fn is_used(&self) -> bool {
         let mut seats = self.seats.iter().filter_map(Weak::upgrade);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::error::StoreError;
 use super::tx::Tx;
-use crate::domain::credentials::api_key::Ended;
+use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::Facts;
 use crate::domain::issuance::replay::decide_again;
 use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
@@ -21,7 +21,7 @@ struct Case<'a> {
     facts: &'a Facts,
     key_status: &'a KeyStatus,
     /// Why the caller's credential is valid no longer.
-    ended: Option<Ended>,
+    ended: Option<CredentialEnd>,
 }
 
 /// Decides and records a batch of orders; one answer each, in their order. Orders that need very many rows may be left over
@@ -68,7 +68,7 @@ fn cases<'a>(
     orders: &[&'a MintOrder],
     facts: &'a [Facts],
     keys: &'a [KeyStatus],
-    ended: Vec<Option<Ended>>,
+    ended: Vec<Option<CredentialEnd>>,
 ) -> Result<Vec<Case<'a>>, StoreError> {
     if [facts.len(), keys.len(), ended.len()] != [orders.len(); 3] {
         // Nothing may be decided on the facts of another order.

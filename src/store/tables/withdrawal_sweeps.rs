@@ -11,7 +11,7 @@ use super::columns;
 use super::versioned::ROWS_PER_INSERT;
 use super::withdrawals::Loss;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::inventory::withdrawal::Ended;
+use crate::domain::inventory::withdrawal::AuthorityEnd;
 use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -166,7 +166,7 @@ impl Tx<'_> {
         Ok(Loss {
             of,
             numbers: numbers.transpose()?,
-            ended: Ended {
+            ended: AuthorityEnd {
                 at: from_unix(row.at),
                 reason: row.reason.clone(),
                 cause: cause.map_err(StoreError::corrupt)?,

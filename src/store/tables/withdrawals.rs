@@ -11,7 +11,7 @@ use super::accounts::Within;
 use super::grants::{GrantFilter, not_withdrawn, passing, touching};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::inventory::withdrawal::{Ended, Exposure, Withdrawn};
+use crate::domain::inventory::withdrawal::{AuthorityEnd, Exposure, Withdrawn};
 use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, TkValue};
 use crate::store::connection::on_either;
@@ -29,7 +29,7 @@ pub struct Loss {
     pub of: Option<Account>,
     /// Whatever numbers, if it is not said.
     pub numbers: Option<NumberRange>,
-    pub ended: Ended,
+    pub ended: AuthorityEnd,
 }
 
 impl Loss {
@@ -205,7 +205,7 @@ impl Tx<'_> {
     pub fn withdraw_grants(
         &mut self,
         ids: &[&Jti],
-        ended: &Ended,
+        ended: &AuthorityEnd,
         now: Time,
     ) -> Result<usize, StoreError> {
         let mut count = 0;
@@ -226,7 +226,12 @@ impl Tx<'_> {
         Ok(count)
     }
 
-    fn mark(&mut self, found: &[Touched], ended: &Ended, now: Time) -> Result<(), StoreError> {
+    fn mark(
+        &mut self,
+        found: &[Touched],
+        ended: &AuthorityEnd,
+        now: Time,
+    ) -> Result<(), StoreError> {
         let at = ended.at.timestamp();
         let mut sequence = self
             .last_sequence()?
@@ -336,7 +341,7 @@ fn entry((row, asked): (Row, Asked)) -> Result<Withdrawn, StoreError> {
         jti: Jti::from_text(&jti),
         account: account.parse().map_err(StoreError::corrupt)?,
         numbers: tkvalue.numbers().map_err(StoreError::corrupt)?,
-        ended: Ended {
+        ended: AuthorityEnd {
             at: from_unix(at),
             reason,
             cause: cause.map_err(StoreError::corrupt)?,

@@ -12,12 +12,12 @@ use crate::domain::{Actor, Denial};
 pub type Verdict = Result<Recorded<Grant>, Denial>;
 
 /// Something to be written, and the place for its outcome until COMMIT.
-pub(in crate::store) enum Job {
+pub(in crate::store) enum WriteJob {
     Issue(Box<IssueJob>),
     Change(Box<dyn Change>),
 }
 
-impl std::fmt::Debug for Job {
+impl std::fmt::Debug for WriteJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Job").field(&self.name()).finish()
     }
@@ -96,7 +96,7 @@ where
     }
 }
 
-impl Job {
+impl WriteJob {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Issue(_) => "issue",

@@ -29,7 +29,7 @@ use super::tx::Tx;
 use crate::domain::Actor;
 use crate::domain::issuance::MintOrder;
 use crate::telemetry::Metrics;
-use job::{ChangeOf, IssueJob, Job};
+use job::{ChangeOf, IssueJob, WriteJob};
 use queue::{FairQueue, Pushed};
 
 pub use job::Verdict;
@@ -46,7 +46,7 @@ const LONG_ENOUGH: Duration = Duration::from_millis(100);
 /// The way to the thread that writes. Dropping it lets the thread finish what waits.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Arc<FairQueue<Job>>,
+    queue: Arc<FairQueue<WriteJob>>,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
 }
@@ -95,7 +95,7 @@ impl Writer {
     ) -> Vec<Result<Verdict, StoreError>> {
         let ask = |order| {
             let (reply, answer) = oneshot::channel();
-            let job = Job::Issue(Box::new(IssueJob {
+            let job = WriteJob::Issue(Box::new(IssueJob {
                 order,
                 decided: None,
                 reply,
@@ -150,7 +150,7 @@ impl Writer {
     {
         let lane = actor.as_ref().map_or(OWN_LANE.to_owned(), Actor::lane);
         let (reply, answer) = oneshot::channel();
-        let job = Job::Change(Box::new(ChangeOf {
+        let job = WriteJob::Change(Box::new(ChangeOf {
             actor,
             name,
             alone,
@@ -162,7 +162,7 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
-    fn send(&self, lane: &str, job: Job) -> Result<(), StoreError> {
+    fn send(&self, lane: &str, job: WriteJob) -> Result<(), StoreError> {
         self.metrics.writer_queue_length.inc();
         let (sent, unsent) = match self.queue.push(lane, job) {
             Pushed::Taken => return Ok(()),
@@ -191,7 +191,7 @@ impl Drop for Writer {
 }
 
 /// Closes the queue and lets go of what waits in it.
-struct CloseOnDrop<'a>(&'a FairQueue<Job>);
+struct CloseOnDrop<'a>(&'a FairQueue<WriteJob>);
 
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
@@ -205,7 +205,7 @@ fn gone() -> StoreError {
 }
 
 /// Why a transaction was not committed, and what helps.
-struct Failure {
+struct BatchFailure {
     remedy: Remedy,
     error: StoreError,
 }
@@ -217,9 +217,9 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn serve(&mut self, jobs: &FairQueue<Job>, batch: usize) {
+    fn serve(&mut self, jobs: &FairQueue<WriteJob>, batch: usize) {
         while let Some(taken) = jobs.take(batch) {
-            let (lanes, taken): (Vec<String>, Vec<Job>) = taken.into_iter().unzip();
+            let (lanes, taken): (Vec<String>, Vec<WriteJob>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));
             self.metrics.writer_queue_length.sub(count(taken.len()));
             let left = self.commit_batch(taken);
@@ -231,7 +231,7 @@ impl WriterThread {
 
     /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own. Returns those at the
     /// end that were too much for one transaction.
-    fn commit_batch(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
+    fn commit_batch(&mut self, mut jobs: Vec<WriteJob>) -> Vec<WriteJob> {
         let name = match jobs.as_slice() {
             [only] => only.name(),
             [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
@@ -277,11 +277,11 @@ impl WriterThread {
     }
 
     /// Runs one transaction. Says how many of the jobs it did.
-    fn try_commit(&mut self, jobs: &mut [Job]) -> Result<usize, Failure> {
+    fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             // Without a database, trying each job alone would make all of them wait in vain.
-            None => self.url.connect().map_err(|error| Failure {
+            None => self.url.connect().map_err(|error| BatchFailure {
                 remedy: Remedy::FailBatch,
                 error: StoreError::Unavailable(error.to_string()),
             })?,
@@ -299,18 +299,20 @@ impl WriterThread {
 }
 
 /// Runs the jobs in a transaction and commits it. Says how many of the jobs are done.
-fn run_batch(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, Failure> {
-    let failed = |error: diesel::result::Error| Failure {
+fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
+    let failed = |error: diesel::result::Error| BatchFailure {
         remedy: Remedy::for_error(&error),
         error: StoreError::Unavailable(error.to_string()),
     };
     begin_writing(connection).map_err(failed)?;
-    let alone = jobs.iter().any(Job::alone);
+    let alone = jobs.iter().any(WriteJob::alone);
     take_turn(connection, alone).map_err(failed)?;
 
     let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
-    for segment in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Issue(_), Job::Issue(_)))) {
-        let some = run_segment(&mut tx, segment).map_err(|error| Failure {
+    for segment in
+        jobs.chunk_by_mut(|a, b| matches!((a, b), (WriteJob::Issue(_), WriteJob::Issue(_))))
+    {
+        let some = run_segment(&mut tx, segment).map_err(|error| BatchFailure {
             remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
             error,
         })?;
@@ -319,7 +321,7 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, 
             break;
         }
     }
-    commit(connection).map_err(|error| Failure {
+    commit(connection).map_err(|error| BatchFailure {
         remedy: match Remedy::for_error(&error) {
             Remedy::Repeat => Remedy::Repeat,
             // Only of a conflict is it certain that nothing was kept. Otherwise the transaction may be there: it must not
@@ -332,8 +334,8 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [Job]) -> Result<usize, 
 }
 
 /// Runs one change, or neighbouring orders as one batch. Says how many of the jobs are done: at least the first.
-fn run_segment(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError> {
-    if let [Job::Change(change)] = segment {
+fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, StoreError> {
+    if let [WriteJob::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
             // Its savepoint is undone, and its own answer says why.
@@ -347,14 +349,14 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [Job]) -> Result<usize, StoreError
     let orders: Vec<&MintOrder> = segment
         .iter()
         .filter_map(|job| match job {
-            Job::Issue(job) => Some(&job.order),
-            Job::Change(_) => None,
+            WriteJob::Issue(job) => Some(&job.order),
+            WriteJob::Change(_) => None,
         })
         .collect();
     let all = mint::decide_and_record(tx, &orders)?;
     let done = all.len();
     for (job, decided) in segment.iter_mut().zip(all) {
-        if let Job::Issue(job) = job {
+        if let WriteJob::Issue(job) = job {
             job.decided = Some(decided);
         }
     }

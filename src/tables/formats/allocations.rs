@@ -2,7 +2,7 @@
 
 use crate::domain::Spc;
 use crate::tables::Layout;
-use crate::tables::draft::{AllocationRow, ParsedTable, Row, TableContent};
+use crate::tables::draft::{AllocationRow, ParsedTable, TableContent, TableRow};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 pub struct Allocations {
     /// Of lines that name none.
     spc: Option<Spc>,
-    rows: Vec<Row<AllocationRow>>,
+    rows: Vec<TableRow<AllocationRow>>,
 }
 
 impl Allocations {

@@ -2,7 +2,7 @@
 //! `lend_on` and `reference`.
 
 use crate::tables::Layout;
-use crate::tables::draft::{DelegationRow, ParsedTable, Row, TableContent};
+use crate::tables::draft::{DelegationRow, ParsedTable, TableContent, TableRow};
 use crate::tables::error::TableError;
 use crate::tables::fields::{shown, yes_or_no};
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Default)]
 pub struct Delegations {
-    rows: Vec<Row<DelegationRow>>,
+    rows: Vec<TableRow<DelegationRow>>,
 }
 
 impl Layout for Delegations {

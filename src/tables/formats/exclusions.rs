@@ -1,7 +1,7 @@
 //! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
 
 use crate::tables::Layout;
-use crate::tables::draft::{ExclusionRow, ParsedTable, Row, TableContent};
+use crate::tables::draft::{ExclusionRow, ParsedTable, TableContent, TableRow};
 use crate::tables::error::TableError;
 use crate::tables::fields::shown;
 use crate::tables::lines::{Column, CsvDialect, Line};
@@ -19,7 +19,7 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Default)]
 pub struct Exclusions {
-    rows: Vec<Row<ExclusionRow>>,
+    rows: Vec<TableRow<ExclusionRow>>,
 }
 
 impl Layout for Exclusions {

@@ -3,7 +3,7 @@
 use tn_authority::authority::{Issued, NewDisconnect};
 use tn_authority::domain::clock::Time;
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::inventory::withdrawal::{Cause, Withdrawn};
+use tn_authority::domain::inventory::withdrawal::{EndingRow, Withdrawn};
 use tn_authority::domain::tokens::grant::{GrantState, Jti};
 use tn_authority::domain::{Caller, Role};
 use tn_authority::store::{GrantFilter, Page};
@@ -40,7 +40,7 @@ pub fn auditor(world: &World) -> Caller {
 }
 
 /// What the feed tells of a token: why, by what, from when on.
-pub fn told(world: &World, issued: &Issued) -> Vec<(String, Option<Cause>, Time)> {
+pub fn told(world: &World, issued: &Issued) -> Vec<(String, Option<EndingRow>, Time)> {
     let all = feed(world, &auditor(world)).into_iter();
     all.filter(|entry| entry.jti == issued.jti)
         .map(|entry| (entry.ended.reason, entry.ended.cause, entry.ended.at))
@@ -68,7 +68,7 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
     let now = world.now();
 
     let exclusion = world.excludes("+12125551001", Reason::PortedOut, None).row;
-    let cause = Some(Cause::Exclusion(exclusion.row.id));
+    let cause = Some(EndingRow::Exclusion(exclusion.row.id));
     assert_eq!(
         told(&world, &ported),
         [("ported-out".to_owned(), cause, now)]
@@ -76,7 +76,7 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
     assert_eq!(state(&world, &ended), GrantState::Active);
 
     world.ends(&acme, None);
-    let cause = Some(Cause::Delegation(acme.row.id));
+    let cause = Some(EndingRow::Delegation(acme.row.id));
     assert_eq!(
         told(&world, &ended),
         [("delegation-ended".to_owned(), cause, now)]
@@ -88,7 +88,7 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
     let of_umbrella = told(&world, &suspended);
     assert_eq!(of_umbrella.len(), 1);
     assert_eq!(of_umbrella[0].0, "account-suspended");
-    assert!(matches!(of_umbrella[0].1, Some(Cause::Suspension(_))));
+    assert!(matches!(of_umbrella[0].1, Some(EndingRow::Suspension(_))));
 
     let given_up = NewDisconnect {
         numbers: numbers("+12125551201"),
@@ -96,7 +96,7 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
         at: None,
     };
     let done = wait(world.authority.disconnect(&world.provisioner(), given_up));
-    let cause = Some(Cause::Exclusion(
+    let cause = Some(EndingRow::Exclusion(
         done.expect("a disconnect").row.aging.row.id,
     ));
     assert_eq!(
@@ -105,7 +105,7 @@ fn whatever_takes_authority_away_takes_its_grants_back(world: World) {
     );
 
     world.returns(&block, None);
-    let cause = Some(Cause::Allocation(block.row.id));
+    let cause = Some(EndingRow::Allocation(block.row.id));
     assert_eq!(
         told(&world, &returned),
         [("allocation-returned".to_owned(), cause, now)]

@@ -8,7 +8,7 @@ use tn_authority::authority::{Assignment, ChangeError};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::webhook::{DeliveryState, TargetAnswer};
 use tn_authority::domain::{Caller, Role};
-use tn_authority::webhooks::Worker;
+use tn_authority::webhooks::SenderThreads;
 use uuid::Uuid;
 
 use super::house::{
@@ -284,7 +284,7 @@ fn a_target_that_never_answers_holds_up_nobody(kind: Kind) {
     for url in [silent.url(), target.url()] {
         subscribes(&world, &world.provisioner(), &url).expect("a webhook");
     }
-    let worker = Worker::start(&world.authority, &sender).expect("a worker");
+    let worker = SenderThreads::start(&world.authority, &sender).expect("a worker");
     let mut slowest = Duration::ZERO;
     for n in 1..=3 {
         ports(&world, &format!("+1212555100{n}"));
@@ -366,7 +366,8 @@ fn two_replicas_tell_each_thing_once(kind: Kind) {
     let sender = target.sender();
     let webhook =
         subscribes(&worlds[0], &worlds[0].provisioner(), &target.url()).expect("a webhook");
-    let workers = [0, 1].map(|n| Worker::start(&worlds[n].authority, &sender).expect("a worker"));
+    let workers =
+        [0, 1].map(|n| SenderThreads::start(&worlds[n].authority, &sender).expect("a worker"));
     let mut told: Vec<String> = (0..20)
         .map(|n| ports(&worlds[n % 2], &format!("+121255510{n:02}")))
         .collect();

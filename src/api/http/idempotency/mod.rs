@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::authority::{By, StoreError};
+use crate::authority::{ChangeRequester, StoreError};
 use crate::callers::{Seal, Seals};
 use crate::domain::issuance::{KeyedRequest, Replay};
 use crate::domain::{Caller, IdempotencyKey};
@@ -100,7 +100,7 @@ pub(in crate::api) async fn change<T, R, E>(
     request: &HttpRequest,
     caller: &Caller,
     view: impl Fn(T) -> HttpResponse + Send + 'static,
-    verb: impl AsyncFnOnce(By<'_, T, R>) -> Result<T, E>,
+    verb: impl AsyncFnOnce(ChangeRequester<'_, T, R>) -> Result<T, E>,
 ) -> Result<HttpResponse, Problem>
 where
     T: Clone,
@@ -131,7 +131,7 @@ where
         *place.lock() = Some(answer);
         Ok(Some(sealed))
     });
-    let by = By::again(caller, keyed.key.clone(), seal);
+    let by = ChangeRequester::again(caller, keyed.key.clone(), seal);
     let outcome = verb(by).await.map_err(Into::into);
     let answer = answered.lock();
     match (outcome, &*answer) {
