@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::wait::Stopped;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::text::printable::{shown, told};
+use crate::domain::text::printable::{printable, printable_long};
 use crate::domain::text::strict_json;
 use crate::outgoing::OutgoingError;
 use crate::signer::SignerError;
@@ -160,9 +160,14 @@ impl fmt::Display for ProblemDocument {
         } else {
             &self.code
         };
-        write!(f, "{}: {}", shown(name), told(&self.detail))?;
+        write!(f, "{}: {}", printable(name), printable_long(&self.detail))?;
         for each in self.subproblems.iter().take(10) {
-            write!(f, "; {}: {}", shown(&each.code), told(&each.detail))?;
+            write!(
+                f,
+                "; {}: {}",
+                printable(&each.code),
+                printable_long(&each.detail)
+            )?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::AcmeError;
 use crate::domain::Fingerprint;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::{FileKey, SigningKey as _};
 
@@ -136,7 +136,7 @@ impl ExternalBinding {
 /// The identifier alone.
 impl fmt::Debug for ExternalBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ExternalBinding({})", shown(&self.kid))
+        write!(f, "ExternalBinding({})", printable(&self.kid))
     }
 }
 

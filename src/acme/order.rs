@@ -10,7 +10,7 @@ use super::{AcmeError, ProblemDocument, TokenWanted};
 use crate::domain::TnAuthList;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::signing::certificate::Certificate;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::SigningKey;
 use crate::signer::chain::Chain;
@@ -100,7 +100,12 @@ pub fn check_issued(
     }
     match leaf.tn_auth_list() {
         Ok(list) if list == *wanted.list => {}
-        Ok(list) => return wrong(format!("its TNAuthList is `{}`", shown(&list.to_tkvalue()))),
+        Ok(list) => {
+            return wrong(format!(
+                "its TNAuthList is `{}`",
+                printable(&list.to_tkvalue())
+            ));
+        }
         Err(error) => return wrong(error.to_string()),
     }
     if leaf.is_ca() != wanted.ca {
@@ -225,7 +230,7 @@ impl AcmeSession<'_> {
                 }
                 other => {
                     return Err(AcmeError::OrderRefused {
-                        status: shown(other),
+                        status: printable(other),
                         problem: body.error.take().and_then(ProblemDocument::of),
                     });
                 }
@@ -273,7 +278,7 @@ impl AcmeSession<'_> {
                 }
                 other => {
                     return Err(AcmeError::OrderRefused {
-                        status: shown(other),
+                        status: printable(other),
                         problem: body.error.take().and_then(ProblemDocument::of),
                     });
                 }

@@ -12,7 +12,7 @@ use super::wait::Pause;
 use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::domain::words::words;
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 
@@ -129,7 +129,7 @@ impl<'a> AcmeSession<'a> {
         if let Some(terms) = self.meta.terms_of_service.as_deref()
             && !settings.agrees_to_terms
         {
-            return Err(AcmeError::Terms(shown(terms)));
+            return Err(AcmeError::Terms(printable(terms)));
         }
         let mut account = json!({ "contact": settings.contacts });
         if settings.agrees_to_terms {

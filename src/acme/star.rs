@@ -7,7 +7,7 @@ use super::AcmeError;
 use super::session::AcmeSession;
 use super::wire::{self, Meta, OrderBody};
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::chain::Chain;
 
@@ -61,7 +61,7 @@ impl AcmeSession<'_> {
         }
         Err(AcmeError::Malformed {
             what: WHAT,
-            why: format!("the order is `{}`", shown(&body.status)),
+            why: format!("the order is `{}`", printable(&body.status)),
         })
     }
 }

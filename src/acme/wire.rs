@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::AcmeError;
 use super::error::ProblemDocument;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::domain::text::strict_json;
 use crate::outgoing::HttpsUrl;
 
@@ -111,7 +111,7 @@ impl AuthorizationBody {
 pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, AcmeError> {
     let malformed = |e: serde_json::Error| AcmeError::Malformed {
         what,
-        why: shown(&e.to_string()),
+        why: printable(&e.to_string()),
     };
     let value = strict_json::from_slice(body).map_err(malformed)?;
     serde_json::from_value(value).map_err(malformed)
@@ -121,6 +121,6 @@ pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Resu
 pub(super) fn url(name: &'static str, text: &str) -> Result<HttpsUrl, AcmeError> {
     text.parse().map_err(|_| AcmeError::Url {
         name,
-        url: shown(text),
+        url: printable(text),
     })
 }

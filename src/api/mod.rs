@@ -219,7 +219,7 @@ fn with(
         .default_service(web::to(|| async {
             Err::<&str, _>(Problem::no_such_route())
         }))
-        .wrap(from_fn(http::request::dress))
+        .wrap(from_fn(http::request::handle))
 }
 
 /// A path and the methods that it takes; `exchange` makes a problem of the 405 that actix answers to others.

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{Authority, ChangeError, Parts, Policy, PolicyError, ScanMode, Signers};
+use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
 use crate::callers::{Callers, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
@@ -110,10 +110,10 @@ pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<ScanResult, Ap
 ///
 /// # Errors
 /// [`AppError`] says which file is wrong.
-pub fn open_policy(config: &Config) -> Result<Policy, AppError> {
+pub fn open_policy(config: &Config) -> Result<PolicySet, AppError> {
     Ok(match &config.policy.dir {
-        Some(dir) => Policy::from_dir(dir)?,
-        None => Policy::built_in()?,
+        Some(dir) => PolicySet::from_dir(dir)?,
+        None => PolicySet::built_in()?,
     })
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::audited::event_by;
 use super::scope::Visibility;
-use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, AuthorityEnd, EndingRow};
@@ -153,7 +153,7 @@ impl Authority {
             if known.is_none() || lifted {
                 tx.suspend_account(&id, by.as_ref(), row, now)?;
                 account.suspended_since = Some(now);
-                let withdrawn = take_back(tx, &loss, now)?;
+                let withdrawn = withdraw_for(tx, &loss, now)?;
                 let detail = json!({ "by": by, "withdrawn": withdrawn });
                 tx.record(&event.about(&id).done(&id, detail))?;
             }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Visibility;
-use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
@@ -98,7 +98,7 @@ impl Authority {
             let loss = super::withdraw::loss_of(&known, None, (end, now), why);
             if changed {
                 tx.supersede_allocation(id, now, super::withdraw::still_held(&ended))?;
-                let withdrawn = take_back(tx, &loss, now)?;
+                let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }
             let outstanding_grants = outstanding(tx, &Visibility::Everything, &loss)?;

@@ -68,7 +68,7 @@ impl Authority {
         subject: impl ToString,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, ChangeError> {
-        let Some((keyed, mut seal)) = by.into_again() else {
+        let Some((keyed, mut seal)) = by.into_keyed() else {
             return self.change(event, subject, work).await;
         };
         let actor = self.actor(event.caller());

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Visibility;
-use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, take_back};
+use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
@@ -109,7 +109,7 @@ impl Authority {
             };
             let loss = loss_of(&known, Some(&account), (end, now), why);
             if let Some(below) = below {
-                let withdrawn = take_back(tx, &loss, now)?;
+                let withdrawn = withdraw_for(tx, &loss, now)?;
                 let event = event.about(&row.account);
                 let detail = json!({ "at": end, "ended_below": below, "withdrawn": withdrawn });
                 tx.record(&event.done(&id, detail))?;

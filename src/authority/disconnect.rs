@@ -9,7 +9,7 @@ use serde_json::json;
 use super::audited::event_by;
 use super::delegate::{end_with_all_below, record_end};
 use super::scope::Visibility;
-use super::withdraw::{Withdrawing, ended, outstanding, still_held, take_back};
+use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
@@ -90,7 +90,7 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             let done = disconnect(tx, &event, &aging, now)?;
             let loss = super::exclude::loss_of(&aging, now);
-            let withdrawn = take_back(tx, &loss, now)?;
+            let withdrawn = withdraw_for(tx, &loss, now)?;
             let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
             let detail = json!({
                 "numbers": aging.numbers, "class": new.class,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::audited::event_by;
 use super::scope::Visibility;
-use super::withdraw::{Withdrawing, outstanding, take_back};
+use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
@@ -56,7 +56,7 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
             let loss = loss_of(&exclusion, now);
-            let withdrawn = take_back(tx, &loss, now)?;
+            let withdrawn = withdraw_for(tx, &loss, now)?;
             let detail = json!({
                 "numbers": exclusion.numbers, "reason": exclusion.reason,
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),

@@ -28,7 +28,7 @@ impl Authority {
     /// [`StoreError::Replay`] if the request is not to be done.
     pub async fn take_key(&self, keyed: KeyedRequest) -> Result<(), StoreError> {
         let take = move |tx: &mut Tx<'_>| tx.take_key(&keyed);
-        self.store.note("take-key", take).await
+        self.store.write_alongside("take-key", take).await
     }
 
     /// Keeps the answer of a request that holds its key. Without that, the answer must not be given.
@@ -47,7 +47,7 @@ impl Authority {
                 Err(Replay::InFlight.into())
             }
         };
-        self.store.note("keep-answer", keep).await
+        self.store.write_alongside("keep-answer", keep).await
     }
 
     /// Lets go of a key that is not to be answered, so that the next request with it need not wait; with `forget`, also one
@@ -57,7 +57,7 @@ impl Authority {
     /// [`StoreError`] if the store cannot take it; then the next one waits until the lease is over.
     pub async fn let_go_of_key(&self, keyed: KeyedRequest, forget: bool) -> Result<(), StoreError> {
         let let_go = move |tx: &mut Tx<'_>| tx.let_go_of_key(&keyed, forget);
-        self.store.note("let-go-of-key", let_go).await
+        self.store.write_alongside("let-go-of-key", let_go).await
     }
 
     /// Forgets some of the keys whose time is over. Says whether there may be more.
@@ -67,7 +67,7 @@ impl Authority {
     pub async fn forget_keys(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let forget = move |tx: &mut Tx<'_>| tx.forget_keys(now, FORGOTTEN_AT_ONCE);
-        let forgotten = self.store.note("forget-keys", forget).await?;
+        let forgotten = self.store.write_alongside("forget-keys", forget).await?;
         Ok(forgotten >= FORGOTTEN_AT_ONCE as usize)
     }
 }

@@ -38,7 +38,7 @@ pub use idempotency::ChangeRequester;
 pub use issue::{IssueError, Issued};
 pub use number_history::NumberHistory;
 pub use policy::{
-    Action, ActivePolicySet, MintContext, Policy, PolicyError, PolicyFault, PolicyReport,
+    Action, ActivePolicySet, MintContext, PolicyError, PolicyFault, PolicyReport, PolicySet,
     PolicyWatch, ReportLine, Ruling, TokenContext,
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
@@ -216,7 +216,7 @@ impl Authority {
     }
 
     /// Changes what the service itself keeps track of.
-    async fn keep_track<T, E>(
+    async fn change_as_service<T, E>(
         &self,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,

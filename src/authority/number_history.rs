@@ -67,7 +67,7 @@ impl Authority {
                 ..GrantFilter::default()
             };
             let mut grants = tx.newest_grants(&filter, 100)?;
-            scope.show_part(tx, &mut grants)?;
+            scope.redact(tx, &mut grants)?;
             if let Visibility::AccountSubset(_) = &scope {
                 let lent_to = accounts_of(tx, &delegations)?;
                 let is_visible =

@@ -134,7 +134,7 @@ impl Authority {
         self.read_scoped(caller, |tx, scope| {
             filter.within = scope.within(tx)?;
             let mut grants = tx.list_grants(&filter, page)?;
-            scope.show_part(tx, &mut grants.items)?;
+            scope.redact(tx, &mut grants.items)?;
             Ok(grants)
         })
     }
@@ -212,6 +212,6 @@ pub(super) fn grant(tx: &mut Tx<'_>, scope: &Visibility, jti: &Jti) -> Result<Gr
     let not_found = || ChangeError::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;
     scope.account(tx, &grant.account)?.ok_or_else(not_found)?;
-    scope.show_part(tx, std::slice::from_mut(&mut grant))?;
+    scope.redact(tx, std::slice::from_mut(&mut grant))?;
     Ok(grant)
 }

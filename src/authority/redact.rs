@@ -10,11 +10,7 @@ use crate::store::{StoreError, Tx};
 
 impl Visibility {
     /// Takes out of grants what the caller may not know.
-    pub(super) fn show_part(
-        &self,
-        tx: &mut Tx<'_>,
-        grants: &mut [Grant],
-    ) -> Result<(), StoreError> {
+    pub(super) fn redact(&self, tx: &mut Tx<'_>, grants: &mut [Grant]) -> Result<(), StoreError> {
         if *self == Self::Everything || grants.is_empty() {
             return Ok(());
         }

@@ -104,7 +104,7 @@ impl Authority {
 
 /// Takes back what a loss of authority touches, in the transaction of the loss, and says how many grants that were. What is
 /// more than one transaction takes is left to a sweep.
-pub(super) fn take_back(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, StoreError> {
+pub(super) fn withdraw_for(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, StoreError> {
     let (exposure, last) = tx.exposure(&loss.touched())?;
     let Some(last) = last else { return Ok(0) };
     let swept = tx.withdraw_touched(loss, ("", &last), MOST_AT_ONCE, now)?;
@@ -124,7 +124,7 @@ pub(super) fn outstanding(
 ) -> Result<Outstanding, StoreError> {
     let filter = loss.touched();
     let mut page = tx.list_grants(&filter, &Page::new(Page::MAX_LIMIT, None))?;
-    scope.show_part(tx, &mut page.items)?;
+    scope.redact(tx, &mut page.items)?;
     let (exposure, _) = tx.exposure(&filter)?;
     Ok(Outstanding {
         grants: page.items,

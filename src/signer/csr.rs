@@ -17,7 +17,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use super::SignerError;
 use super::key::{SIGNATURE_LENGTH, Signature, SigningKey};
 use crate::domain::signing::certificate::ID_PE_TN_AUTH_LIST;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::domain::{Spc, TnAuthList, TnEntry};
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -48,7 +48,8 @@ pub fn subject(text: &str) -> Result<String, SignerError> {
 }
 
 fn name(text: &str) -> Result<Name, SignerError> {
-    text.parse().map_err(|_| SignerError::Subject(shown(text)))
+    text.parse()
+        .map_err(|_| SignerError::Subject(printable(text)))
 }
 
 /// Writes a request for a list, in DER, and signs it with its key. With `ca` it asks for a certificate that may issue

@@ -186,12 +186,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if that could not be done.
-    pub async fn note<T: Send + 'static>(
+    pub async fn write_alongside<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.note(name, work).await
+        self.writer.write_alongside(name, work).await
     }
 
     /// Checks that the store can read and write now. Blocks.

@@ -13,14 +13,14 @@ pub type Sealing<T, E> =
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Requester<'a, T, E> {
     caller: &'a Caller,
-    again: Option<(KeyedRequest, Sealing<T, E>)>,
+    keyed: Option<(KeyedRequest, Sealing<T, E>)>,
 }
 
 impl<'a, T, E> From<&'a Caller> for Requester<'a, T, E> {
     fn from(caller: &'a Caller) -> Self {
         Self {
             caller,
-            again: None,
+            keyed: None,
         }
     }
 }
@@ -28,10 +28,10 @@ impl<'a, T, E> From<&'a Caller> for Requester<'a, T, E> {
 impl<'a, T, E> Requester<'a, T, E> {
     /// Somebody who may come again with the same request.
     #[must_use]
-    pub fn again(caller: &'a Caller, keyed: KeyedRequest, seal: Sealing<T, E>) -> Self {
+    pub fn with_key(caller: &'a Caller, keyed: KeyedRequest, seal: Sealing<T, E>) -> Self {
         Self {
             caller,
-            again: Some((keyed, seal)),
+            keyed: Some((keyed, seal)),
         }
     }
 
@@ -42,7 +42,7 @@ impl<'a, T, E> Requester<'a, T, E> {
 
     /// The request that may come again, and what is kept of its outcome.
     #[must_use]
-    pub fn into_again(self) -> Option<(KeyedRequest, Sealing<T, E>)> {
-        self.again
+    pub fn into_keyed(self) -> Option<(KeyedRequest, Sealing<T, E>)> {
+        self.keyed
     }
 }

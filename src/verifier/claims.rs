@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::jws::{JwsError, object};
 use crate::domain::clock::from_unix;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::domain::tokens::fingerprint::FingerprintError;
 use crate::domain::tokens::tkvalue::TkValueError;
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
@@ -134,7 +134,7 @@ impl AtcClaim {
         let known = ["tktype", "tkvalue", "ca", "fingerprint"];
         // Scope that is not understood must not be certified, so `atc` has no members to ignore.
         if let Some(name) = atc.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(ClaimsError::UnknownMember(shown(name)));
+            return Err(ClaimsError::UnknownMember(printable(name)));
         }
         let required = |name| text(atc, name)?.ok_or(ClaimsError::Missing(name));
         Ok(Self {
@@ -155,7 +155,7 @@ impl AtcClaim {
     }
 
     pub(super) fn tktype(&self) -> Result<TkType, ClaimsError> {
-        let unknown = |_| ClaimsError::UnknownTkType(shown(&self.tktype));
+        let unknown = |_| ClaimsError::UnknownTkType(printable(&self.tktype));
         self.tktype.parse().map_err(unknown)
     }
 

@@ -10,7 +10,7 @@ use openssl::sha::sha256;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 use crate::domain::text::strict_json;
 
 /// A token of the largest list that an authority would sign is far below this.
@@ -138,6 +138,6 @@ pub(super) fn object(text: &[u8], part: &'static str) -> Result<Map<String, Valu
 fn described(value: Option<&Value>) -> String {
     value.map_or_else(
         || "missing".to_owned(),
-        |value| format!("`{}`", shown(&value.to_string())),
+        |value| format!("`{}`", printable(&value.to_string())),
     )
 }

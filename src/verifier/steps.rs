@@ -9,7 +9,7 @@ use super::report::{Step, StepOutcome, VerificationReport};
 use super::trust::{TrustError, TrustedSigner};
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 
 /// How far the clock of an authority may be ahead of ours. There is no leeway for `exp`.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
@@ -105,8 +105,8 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
         Some(identifier) => {
             let detail = format!(
                 "`tkvalue` is `{}`, the identifier is `{}`",
-                shown(&atc.tkvalue),
-                shown(&identifier.text())
+                printable(&atc.tkvalue),
+                printable(&identifier.text())
             );
             Step::new(6, StepOutcome::Failed, detail)
         }
@@ -129,13 +129,13 @@ fn remaining(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Result<String,
     if !claims.aud.is_empty() && !claims.aud.iter().any(is_ours) {
         return Err(format!(
             "the token is made out to `{}`",
-            shown(&claims.aud.join("`, `"))
+            printable(&claims.aud.join("`, `"))
         ));
     }
     Ok(format!(
         "`exp` {}, `jti` `{}`",
         rfc3339(&claims.exp),
-        shown(&claims.jti)
+        printable(&claims.jti)
     ))
 }
 

@@ -26,7 +26,7 @@ use thiserror::Error;
 use super::jws::Jws;
 use crate::domain::Time;
 use crate::domain::signing::certificate::{Certificate, CertificateError, KeyKind};
-use crate::domain::text::printable::shown;
+use crate::domain::text::printable::printable;
 
 /// More certificates than any chain of this field has.
 const MAX_CHAIN: usize = 10;
@@ -114,7 +114,7 @@ impl TrustList {
                 .iter()
                 .filter(|certificate| fit_to_sign(certificate).is_ok())
                 .find(|certificate| made(certificate, jws))
-                .ok_or_else(|| TrustError::UnknownUrl(shown(url)))
+                .ok_or_else(|| TrustError::UnknownUrl(printable(url)))
                 .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Named)),
         }
     }
@@ -237,7 +237,7 @@ fn made(certificate: &Certificate, jws: &Jws<'_>) -> bool {
 }
 
 fn subject(certificate: &Certificate) -> String {
-    format!("`{}`", shown(&certificate.subject()))
+    format!("`{}`", printable(&certificate.subject()))
 }
 
 /// An absolute https URL with a host, no user and no fragment; a URL is compared byte for byte.
@@ -251,7 +251,7 @@ fn https(url: &str) -> Result<&str, TrustError> {
     if is_url {
         Ok(url)
     } else {
-        Err(TrustError::NotHttps(shown(url)))
+        Err(TrustError::NotHttps(printable(url)))
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Parts, Policy, Rotation,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Parts, PolicySet, Rotation,
     ScanMode, Signers, TokenContext,
 };
 use tn_authority::callers::{Callers, Credentials, Pepper};
@@ -412,7 +412,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
     };
     let authority = Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies").into(),
+        policy: PolicySet::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
         clock: Clock::system(),
         carrier: Carrier::default(),

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tn_authority::authority::{MintContext, Policy, TokenContext};
+use tn_authority::authority::{MintContext, PolicySet, TokenContext};
 use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType, new_id};
 
 const ROUNDS: usize = 41;
@@ -83,7 +83,7 @@ fn main() {
 }
 
 /// The built-in policies and one of each of so many tenants, as a carrier would write them.
-fn tenants(count: usize) -> Policy {
+fn tenants(count: usize) -> PolicySet {
     let dir = TempDir::new().expect("a folder");
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
     for file in BUILT_IN {
@@ -100,11 +100,11 @@ fn tenants(count: usize) -> Policy {
         .expect("a text");
     }
     fs::write(dir.path().join("tenants.cedar"), text).expect("a file");
-    Policy::from_dir(dir.path()).expect("policies")
+    PolicySet::from_dir(dir.path()).expect("policies")
 }
 
 /// Microseconds of one decision: the first one for a caller, or one that was made before.
-fn timed(policy: &Policy, caller: &Caller, asked: &MintContext<'_>, again: bool) -> f64 {
+fn timed(policy: &PolicySet, caller: &Caller, asked: &MintContext<'_>, again: bool) -> f64 {
     let name = |n| if again { "again".to_owned() } else { new(n) };
     let callers: Vec<Caller> = (0..DECISIONS)
         .map(|n| Caller {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Parts, Policy,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Parts, PolicySet,
 };
 use tn_authority::domain::{Caller, Clock, NumberRange, Tn, new_id};
 use tn_authority::store::{DatabaseUrl, Settings, Store};
@@ -187,7 +187,7 @@ fn authority(url: &str) -> Authority {
     };
     Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies").into(),
+        policy: PolicySet::built_in().expect("policies").into(),
         signers: None,
         clock: Clock::system(),
         carrier: Carrier::default(),

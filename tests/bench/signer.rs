@@ -11,7 +11,8 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts, Policy,
+    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts,
+    PolicySet,
 };
 use tn_authority::domain::decision::policy_trace::PolicyTrace;
 use tn_authority::domain::inventory::Basis;
@@ -119,7 +120,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
     let store = Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store"));
     let authority = Authority::new(Parts {
         store: Arc::clone(&store),
-        policy: Policy::built_in().expect("policies").into(),
+        policy: PolicySet::built_in().expect("policies").into(),
         signers: None,
         clock: Clock::system(),
         carrier: Carrier::default(),

@@ -10,8 +10,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts, Policy,
-    Rotation, ScanMode, Signers,
+    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts,
+    PolicySet, Rotation, ScanMode, Signers,
 };
 use tn_authority::domain::inventory::{Basis, Delegation, RecordedPeriod, RowRef};
 use tn_authority::domain::numbers::block;
@@ -42,7 +42,7 @@ fn authority(url: &str, dir: &TempDir) -> Authority {
     };
     let authority = Authority::new(Parts {
         store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: Policy::built_in().expect("policies").into(),
+        policy: PolicySet::built_in().expect("policies").into(),
         signers: Some(Arc::new(signers(dir))),
         clock: Clock::system(),
         carrier: Carrier::default(),

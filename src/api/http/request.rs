@@ -36,7 +36,7 @@ impl RequestId {
 }
 
 /// The middleware around everything. Log lines of the exchange name it, and its trace if it is a part of one.
-pub(in crate::api) async fn dress(
+pub(in crate::api) async fn handle(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -48,7 +48,7 @@ pub(in crate::api) async fn dress(
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),
     };
-    exchange.scope(dressed(request, next, start, id)).await
+    exchange.scope(handle_inner(request, next, start, id)).await
 }
 
 /// The trace that the request is a part of. Two that are named are none.
@@ -60,7 +60,7 @@ fn trace_id(request: &ServiceRequest) -> Option<&str> {
     }
 }
 
-async fn dressed(
+async fn handle_inner(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     start: Instant,

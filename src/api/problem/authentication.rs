@@ -14,7 +14,7 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Missing => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
-                    .saying(AuthError::Missing)
+                    .with_detail(AuthError::Missing)
                     .with_header(header::WWW_AUTHENTICATE, CHALLENGE)
             }
             AuthError::Invalid => Self::forbidden(),
@@ -51,6 +51,6 @@ impl From<ApiKeyError> for Problem {
             }
             ApiKeyError::Ended(_) => (StatusCode::CONFLICT, "key-ended", "The key has ended"),
         };
-        Self::new(status, code, title).saying(&error)
+        Self::new(status, code, title).with_detail(&error)
     }
 }

@@ -53,7 +53,7 @@ impl From<Replay> for Problem {
                 Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")
             }
         };
-        let mut problem = problem.saying(&replay);
+        let mut problem = problem.with_detail(&replay);
         problem.0.replay = Some(replay);
         problem
     }

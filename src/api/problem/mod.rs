@@ -125,25 +125,25 @@ impl Problem {
 
     /// A request that cannot be understood.
     pub(super) fn malformed(code: &'static str, detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, "Malformed request").saying(detail)
+        Self::new(StatusCode::BAD_REQUEST, code, "Malformed request").with_detail(detail)
     }
 
     /// The one answer for credentials that prove nothing or too little, and for an account that is unknown, suspended
     /// or somebody else's (RFC 9448 §5.5): nobody can tell them apart.
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden")
-            .saying("the credentials do not give access to this")
+            .with_detail("the credentials do not give access to this")
     }
 
     pub(super) fn no_such_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .saying("nothing is here; see /docs/")
+            .with_detail("nothing is here; see /docs/")
     }
 
     /// A row, grant or chain that is not there.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .saying(format_args!("there is no {what} with this name"))
+            .with_detail(format_args!("there is no {what} with this name"))
     }
 
     pub(super) fn media_type(detail: &str) -> Self {
@@ -152,7 +152,7 @@ impl Problem {
             "unsupported-media-type",
             "Unsupported media type",
         )
-        .saying(detail)
+        .with_detail(detail)
     }
 
     pub(super) fn too_large(limit: impl fmt::Display) -> Self {
@@ -161,7 +161,7 @@ impl Problem {
             "body-too-large",
             "Body too large",
         )
-        .saying(format_args!("a body has at most {limit} bytes"))
+        .with_detail(format_args!("a body has at most {limit} bytes"))
     }
 
     pub(super) fn too_slow() -> Self {
@@ -170,7 +170,7 @@ impl Problem {
             "body-too-slow",
             "Body too slow",
         )
-        .saying("the body did not arrive in time")
+        .with_detail("the body did not arrive in time")
     }
 
     /// The service lacks something that it will have again.
@@ -184,7 +184,7 @@ impl Problem {
             "unavailable",
             "Service unavailable",
         )
-        .because(cause)
+        .with_cause(cause)
         .with_header(header::RETRY_AFTER, retry_after)
     }
 
@@ -205,7 +205,7 @@ impl Problem {
             "internal",
             "Internal error",
         )
-        .because(cause)
+        .with_cause(cause)
     }
 
     /// What actix refused by itself.
@@ -213,7 +213,7 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or("Error");
         let problem = Self::new(status, title.to_ascii_lowercase().replace(' ', "-"), title);
         if status.is_server_error() {
-            problem.because(&status)
+            problem.with_cause(&status)
         } else {
             problem
         }
@@ -225,7 +225,7 @@ impl Problem {
     }
 
     /// Parts of what callers sent may stand in a detail, so it is cut and its control characters are spelled out.
-    fn saying(mut self, detail: impl fmt::Display) -> Self {
+    fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         let mut text = String::new();
         for c in detail.to_string().chars() {
             if text.len() >= LONGEST_DETAIL {
@@ -242,12 +242,12 @@ impl Problem {
         self
     }
 
-    fn because(mut self, cause: &dyn fmt::Display) -> Self {
+    fn with_cause(mut self, cause: &dyn fmt::Display) -> Self {
         self.0.cause = Some(cause.to_string());
         self
     }
 
-    fn naming(mut self, subproblems: Vec<SubproblemView>) -> Self {
+    fn with_subproblems(mut self, subproblems: Vec<SubproblemView>) -> Self {
         self.0.subproblems = subproblems;
         self
     }
@@ -258,7 +258,7 @@ impl Problem {
     }
 
     /// Whether the same request may be answered in another way soon.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         let repeated = matches!(self.0.replay, Some(Replay::Answered(_) | Replay::InFlight));
         self.0.status.is_server_error() || repeated
     }
@@ -270,7 +270,7 @@ impl Problem {
 
     /// Whether it refuses what was understood and weighed, so that the same request is refused again. What is malformed can
     /// be mended, access can be given, and what fails can be tried again.
-    pub(super) fn is_decided(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         let decides = matches!(
             self.0.status,
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT

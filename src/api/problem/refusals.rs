@@ -29,7 +29,7 @@ impl From<TooMany> for Problem {
             "too-many-requests",
             "Too many requests",
         )
-        .saying(too_many)
+        .with_detail(too_many)
         .with_header(header::RETRY_AFTER, too_many.seconds.into())
     }
 }
@@ -55,8 +55,8 @@ impl From<Denial> for Problem {
         };
         let subproblems = denial.refusals().iter().map(SubproblemView::from).collect();
         Self::new(StatusCode::FORBIDDEN, denial.code().to_owned(), title)
-            .saying(&denial)
-            .naming(subproblems)
+            .with_detail(&denial)
+            .with_subproblems(subproblems)
             .by(denial.policies())
     }
 }
@@ -118,8 +118,8 @@ impl From<ChangeError> for Problem {
             identifier: IdentifierView::Numbers((*numbers).into()),
         });
         Self::new(status, refused.code(), title)
-            .saying(&refused)
-            .naming(named.collect())
+            .with_detail(&refused)
+            .with_subproblems(named.collect())
     }
 }
 

@@ -123,7 +123,7 @@ async fn issue(
     if keyed.is_some() {
         // What is kept is kept for long. No token was given yet, so the same bulk goes on where this one has failed.
         let mut refused = answers.iter().filter_map(|answer| answer.as_ref().err());
-        if let Some(problem) = refused.find(|problem| problem.is_passing()) {
+        if let Some(problem) = refused.find(|problem| problem.is_transient()) {
             return Err(problem.clone());
         }
     }

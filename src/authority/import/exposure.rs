@@ -45,7 +45,7 @@ pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants,
 }
 
 /// Takes back what these losses touch. Where that is more than one transaction takes, it is left to sweeps.
-pub(super) fn take_back(
+pub(super) fn withdraw_for(
     tx: &mut Tx<'_>,
     losses: Vec<Loss>,
     touched: &ExposedGrants,

@@ -276,7 +276,7 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
         }
         Ok(())
     };
-    authority.keep_track("job", lose).await
+    authority.change_as_service("job", lose).await
 }
 
 /// The thread's side.
@@ -338,7 +338,7 @@ impl Runner {
         let (id, authority) = (work.job.id, &self.authority);
         let now = self.authority.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
-        if !runtime.block_on(authority.keep_track("job", start))? {
+        if !runtime.block_on(authority.change_as_service("job", start))? {
             // Somebody took it for lost.
             return Ok(());
         }
@@ -377,7 +377,7 @@ impl Runner {
                 finish(tx, id, &imported, now)?;
                 Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
             };
-            runtime.block_on(self.authority.keep_track("job", done))?;
+            runtime.block_on(self.authority.change_as_service("job", done))?;
         }
         Ok(())
     }
@@ -388,7 +388,7 @@ impl Runner {
             tx.job_is_at(id, progress.bytes, progress.lines)?;
             tx.jobs_are_alive(runner, now)
         };
-        self.authority.keep_track("job", write).await
+        self.authority.change_as_service("job", write).await
     }
 
     async fn fail(
@@ -406,7 +406,7 @@ impl Runner {
             }
             Ok::<_, StoreError>(())
         };
-        if let Err(error) = self.authority.keep_track("job", write).await {
+        if let Err(error) = self.authority.change_as_service("job", write).await {
             log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");
         }
     }

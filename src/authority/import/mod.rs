@@ -219,7 +219,7 @@ fn summary(
     let withdrawn = if dry_run {
         0
     } else {
-        exposure::take_back(tx, losses, &touched, now)?
+        exposure::withdraw_for(tx, losses, &touched, now)?
     };
     Ok(Imported {
         told,

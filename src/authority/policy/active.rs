@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
-use super::Policy;
+use super::PolicySet;
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
 use crate::domain::decision::policy_trace::PolicyTrace;
@@ -17,10 +17,10 @@ const MOST_NAMED: usize = 1_000;
 
 /// The set in force. A decision takes it once, and keeps it to its end.
 #[derive(Debug)]
-pub struct ActivePolicySet(RwLock<Arc<Policy>>);
+pub struct ActivePolicySet(RwLock<Arc<PolicySet>>);
 
-impl From<Policy> for ActivePolicySet {
-    fn from(policy: Policy) -> Self {
+impl From<PolicySet> for ActivePolicySet {
+    fn from(policy: PolicySet) -> Self {
         Self(RwLock::new(Arc::new(policy)))
     }
 }
@@ -28,11 +28,11 @@ impl From<Policy> for ActivePolicySet {
 impl ActivePolicySet {
     /// The set that is in force now. Waits for nobody longer than it takes to copy a pointer.
     #[must_use]
-    pub fn in_force(&self) -> Arc<Policy> {
+    pub fn in_force(&self) -> Arc<PolicySet> {
         Arc::clone(&self.0.read())
     }
 
-    fn replace(&self, policy: Policy) {
+    fn replace(&self, policy: PolicySet) {
         *self.0.write() = Arc::new(policy);
     }
 }
@@ -53,7 +53,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be recorded; then the old set stays in force.
-    pub async fn change_policies(&self, caller: &Caller, policy: Policy) -> Result<(), StoreError> {
+    pub async fn change_policies(
+        &self,
+        caller: &Caller,
+        policy: PolicySet,
+    ) -> Result<(), StoreError> {
         let old = self.policy.in_force();
         self.record(caller, "policy-reload", &policy, Some(&old))
             .await?;
@@ -72,8 +76,8 @@ impl Authority {
         &self,
         caller: &Caller,
         action: &'static str,
-        policy: &Policy,
-        before: Option<&Policy>,
+        policy: &PolicySet,
+        before: Option<&PolicySet>,
     ) -> Result<(), StoreError> {
         let event = event_by(caller, self.clock.now(), action);
         let (set, detail) = (policy.set().to_owned(), detail(policy, before));
@@ -83,7 +87,7 @@ impl Authority {
     }
 }
 
-fn detail(policy: &Policy, before: Option<&Policy>) -> Value {
+fn detail(policy: &PolicySet, before: Option<&PolicySet>) -> Value {
     let ids = policy.ids();
     let named = &ids[..ids.len().min(MOST_NAMED)];
     let mut detail = json!({ "sha256": policy.set(), "policies": named });

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::engine::files::{Folder, TextFile};
 use super::error::{PolicyError, PolicyFault};
-use super::{Action, MintContext, Policy, Ruling, TokenContext};
+use super::{Action, MintContext, PolicySet, Ruling, TokenContext};
 use crate::domain::clock::parse_time;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
@@ -278,7 +278,7 @@ fn account(id: &str) -> Result<AccountId, String> {
 
 impl PolicyCase {
     /// Asks the policies, and compares; what differs is said in words.
-    pub(super) fn run(&self, policy: &Policy) -> (Ruling, Result<(), PolicyFault>) {
+    pub(super) fn run(&self, policy: &PolicySet) -> (Ruling, Result<(), PolicyFault>) {
         let ruling = match &self.wish {
             CaseRequest::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
             CaseRequest::Mint(account) => policy.may_mint(&self.caller, &account.asked()),

@@ -45,7 +45,7 @@ pub enum Action {
 
 /// A set of policies. It never changes; another set takes its place.
 #[derive(Debug)]
-pub struct Policy {
+pub struct PolicySet {
     slices: Slices,
     decided: RulingCache,
     names: EntityNames,
@@ -72,7 +72,7 @@ pub struct Ruling {
     pub by: PolicyTrace,
 }
 
-impl Policy {
+impl PolicySet {
     /// The policies that come with the service.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Policy;
+use super::PolicySet;
 use super::engine::files::Folder;
 use crate::authority::Authority;
 use crate::domain::Caller;
@@ -77,7 +77,7 @@ impl PolicyWatch {
             self.seen = content;
             return self.fault.clone();
         }
-        let fault = match Policy::tested(folder) {
+        let fault = match PolicySet::tested(folder) {
             Ok(policy) => {
                 if let Err(error) = self.change(authority, caller, policy).await {
                     // The files are as good as they were: the next look tries again.
@@ -96,7 +96,7 @@ impl PolicyWatch {
         &self,
         authority: &Authority,
         caller: &Caller,
-        policy: Policy,
+        policy: PolicySet,
     ) -> Result<(), StoreError> {
         if policy.set() == authority.policy.in_force().set() {
             return Ok(());

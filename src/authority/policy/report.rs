@@ -6,7 +6,7 @@ use std::path::Path;
 use super::engine::files::Folder;
 use super::engine::{index, load};
 use super::error::{PolicyError, PolicyFault};
-use super::{Policy, built_in, cases};
+use super::{PolicySet, built_in, cases};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -87,12 +87,12 @@ impl PolicyReport {
                 "tests/{name}: is no `*.toml`, and is not looked at"
             ))
         }));
-        let policy = Policy::of(folder, loaded)?;
+        let policy = PolicySet::of(folder, loaded)?;
         self.run(&policy, cases::read(folder)?);
         Ok(())
     }
 
-    fn run(&mut self, policy: &Policy, cases: Vec<cases::PolicyCase>) {
+    fn run(&mut self, policy: &PolicySet, cases: Vec<cases::PolicyCase>) {
         self.cases = cases.len();
         if cases.is_empty() {
             let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use cedar_policy::{AuthorizationError, Authorizer, Decision, PolicySet};
+use cedar_policy::{AuthorizationError, Authorizer, Decision};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ fn the_built_in_policies_are_sound_and_their_cases_cover_them() {
         .collect();
     assert_eq!(odd, Vec::<&ReportLine>::new());
     assert!(report.policies >= 9 && report.cases >= 25, "{report:?}");
-    let policy = Policy::built_in().expect("the built-in policies");
+    let policy = PolicySet::built_in().expect("the built-in policies");
     assert_eq!(Some(policy.set()), report.set.as_deref());
 }
 
@@ -68,7 +68,7 @@ fn no_permit_widens_what_a_role_is_for() {
         )],
         &[],
     );
-    let policy = Policy::tested(&folder).expect("a policy");
+    let policy = PolicySet::tested(&folder).expect("a policy");
     let (acme, other) = (
         "acme".parse().expect("an id"),
         "other".parse().expect("an id"),
@@ -188,7 +188,7 @@ proptest! {
         let loaded = load::load(&folder).expect(&text);
         let names = EntityNames::new().expect("names");
         let slices = Slices::new(&loaded.policies, &names.actions()).expect("slices");
-        let whole = PolicySet::from_policies(loaded.policies.iter().cloned()).expect("a set");
+        let whole = cedar_policy::PolicySet::from_policies(loaded.policies.iter().cloned()).expect("a set");
 
         let mut caller = caller(role, &own);
         caller.id = id.to_owned();
@@ -276,7 +276,7 @@ proptest! {
             .map(|condition| format!("forbid (principal, action == Action::\"mint\", resource) when {{ {condition} }};"))
             .collect();
         let text = format!("permit (principal, action, resource);\n{}", forbids.join("\n"));
-        let policy = Policy::tested(&Folder::of("time", &[("time.cedar", &text)], &[])).expect(&text);
+        let policy = PolicySet::tested(&Folder::of("time", &[("time.cedar", &text)], &[])).expect(&text);
         let account = "acme".parse().expect("an id");
         let questions = differing_questions(&account);
         for question in order {
@@ -301,7 +301,7 @@ fn other_tenants_policies_are_not_looked_at() {
         text.join("\n")
     );
     let folder = Folder::of("tenants", &[("tenants.cedar", &text)], &[]);
-    let policy = Policy::tested(&folder).expect("policies");
+    let policy = PolicySet::tested(&folder).expect("policies");
     let admin = caller(Role::Admin, &[]);
     let free = "acme".parse().expect("an id");
     assert_eq!(policy.may_mint(&admin, &asked(&free)).by.ids(), ["all"]);

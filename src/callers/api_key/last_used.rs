@@ -50,7 +50,7 @@ impl ApiKeys {
             let named = chunk.iter().map(|(number, at)| (id(*number), *at));
             let named: BTreeMap<String, i64> = named.collect();
             let write = move |tx: &mut Tx<'_>| tx.note_api_key_uses(&named);
-            let written = self.store.note("api-key-uses", write).await;
+            let written = self.store.write_alongside("api-key-uses", write).await;
             if let Err(error) = written {
                 self.uses.put_back(all[place * IN_ONE_GO..].iter().copied());
                 return Err(error);

@@ -288,7 +288,7 @@ impl ApiKeys {
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, ApiKeyError> + Send + 'static,
     ) -> Result<T, ApiKeyError> {
         let actor = Actor::new(by.caller(), &self.clock).in_trace(telemetry::trace_id());
-        let Some((keyed, mut seal)) = by.into_again() else {
+        let Some((keyed, mut seal)) = by.into_keyed() else {
             return self.store.change(actor, name, work).await;
         };
         // What is refused is undone, and kept as an answer.

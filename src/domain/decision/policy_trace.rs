@@ -85,7 +85,7 @@ impl PolicyTrace {
     }
 
     /// Adds what is known to the detail of an audit event, which is an object.
-    pub fn tell(&self, detail: &mut Value) {
+    pub fn add_to(&self, detail: &mut Value) {
         let (Some(set), Some(members)) = (self.set(), detail.as_object_mut()) else {
             return;
         };
@@ -120,7 +120,7 @@ mod tests {
         let two = PolicyTrace::new(&set, vec!["b".into(), "a".into(), "b".into()], true);
         assert_eq!(two.to_text(), "a b");
         let mut detail = json!({ "reason": "x" });
-        two.tell(&mut detail);
+        two.add_to(&mut detail);
         assert_eq!(
             detail,
             json!({ "reason": "x", "policies": ["a", "b"], "policies_failed": true, "policy_set": *set })

@@ -183,7 +183,7 @@ impl MintOrder {
                 return None;
             }
         };
-        ruled.policies.tell(&mut detail);
+        ruled.policies.add_to(&mut detail);
         if let (Some(right), Some(members)) = (ruled.renewal, detail.as_object_mut()) {
             members.insert("renewal".to_owned(), json!(right));
         }

@@ -5,13 +5,13 @@ const LONGEST: usize = 120;
 
 /// The text, short, on one line, and with nothing in it that a terminal would obey.
 #[must_use]
-pub fn shown(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     shortened(text, LONGEST)
 }
 
-/// As [`shown`], for texts that explain something: up to 500 characters.
+/// As [`printable`], for texts that explain something: up to 500 characters.
 #[must_use]
-pub fn told(text: &str) -> String {
+pub fn printable_long(text: &str) -> String {
     shortened(text, 500)
 }
 
@@ -33,8 +33,11 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
-        assert_eq!(shown("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
-        assert_eq!(shown(&"x".repeat(121)), format!("{}..", "x".repeat(120)));
-        assert_eq!(shown(&"x".repeat(120)), "x".repeat(120));
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(
+            printable(&"x".repeat(121)),
+            format!("{}..", "x".repeat(120))
+        );
+        assert_eq!(printable(&"x".repeat(120)), "x".repeat(120));
     }
 }

@@ -129,7 +129,7 @@ impl Writer {
     }
 
     /// Changes what no decision looks at; others may mint beside it.
-    pub(super) async fn note<T: Send + 'static>(
+    pub(super) async fn write_alongside<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,

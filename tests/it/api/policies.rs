@@ -1,7 +1,7 @@
 //! The policies that decided, as callers see them over HTTP.
 
 use serde_json::json;
-use tn_authority::authority::Policy;
+use tn_authority::authority::PolicySet;
 
 use crate::authority::policies::folder;
 use crate::support::service::{Api, asking};
@@ -71,7 +71,7 @@ fn the_uniform_refusal_names_none(kind: Kind) {
         @id("nobody-asks") @code("x") forbid (principal, action in [Action::"ask", Action::"mint"], resource == Account::"acme");
         @id("fails") forbid (principal, action in [Action::"ask", Action::"mint"], resource == Account::"other")
         when { context.lifetime * 9223372036854775807 > 0 };"#;
-    let policy = Policy::from_dir(folder(&[("own.cedar", policies)]).path()).expect("policies");
+    let policy = PolicySet::from_dir(folder(&[("own.cedar", policies)]).path()).expect("policies");
     let setup = Setup {
         policy,
         ..Setup::default()

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tn_authority::authority::{ExplainRequest, IssueError, Issued, Policy};
+use tn_authority::authority::{ExplainRequest, IssueError, Issued, PolicySet};
 use tn_authority::domain::{Caller, Role};
 
 use crate::support::{Kind, Setup, World, account, code, numbers, request, wait};
@@ -35,7 +35,7 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
 
 fn world_of(kind: Kind, policies: &str) -> World {
     let text = format!("{PROVISIONING}\n{policies}");
-    let policy = Policy::from_dir(folder(&[("own.cedar", &text)]).path()).expect("policies");
+    let policy = PolicySet::from_dir(folder(&[("own.cedar", &text)]).path()).expect("policies");
     let world = World::new(
         kind,
         Setup {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use tn_authority::authority::{MintContext, Policy, PolicyError, TokenContext};
+use tn_authority::authority::{MintContext, PolicyError, PolicySet, TokenContext};
 use tn_authority::domain::Caller;
 
 use super::policies::{OWN, folder};
 use crate::support::{account, clock_starts, request};
 
 fn refused(files: &[(&str, &str)]) -> String {
-    Policy::from_dir(folder(files).path())
+    PolicySet::from_dir(folder(files).path())
         .expect_err("refused policies")
         .to_string()
 }
@@ -57,11 +57,11 @@ fn policies_that_do_not_fit_are_refused_at_the_start() {
 fn a_folder_without_policies_is_refused() {
     let none = folder(&[("readme.txt", "nothing")]);
     assert!(matches!(
-        Policy::from_dir(none.path()),
+        PolicySet::from_dir(none.path()),
         Err(PolicyError::None(_))
     ));
     assert!(matches!(
-        Policy::from_dir(Path::new("/nowhere")),
+        PolicySet::from_dir(Path::new("/nowhere")),
         Err(PolicyError::Read { .. })
     ));
 }
@@ -97,7 +97,7 @@ fn ids_codes_and_messages_are_words() {
         assert!(refused.contains(why), "{annotation}: {refused}");
         assert!(!refused.contains('\u{1b}'), "{refused}");
     }
-    let nameless = Policy::from_dir(folder(&[("a.cedar", OWN)]).path()).expect("policies");
+    let nameless = PolicySet::from_dir(folder(&[("a.cedar", OWN)]).path()).expect("policies");
     assert_eq!(nameless.ids(), ["a.cedar:1"]);
     let warnings: Vec<String> = nameless
         .warnings()
@@ -112,7 +112,7 @@ fn ids_codes_and_messages_are_words() {
 fn files_that_are_none_are_refused() {
     let dir = folder(&[("a.cedar", OWN)]);
     fs::write(dir.path().join("b.cedar"), b"// caf\xe9\n").expect("a file");
-    let told = Policy::from_dir(dir.path())
+    let told = PolicySet::from_dir(dir.path())
         .expect_err("refused")
         .to_string();
     assert!(told.contains("b.cedar:1:7: is not UTF-8"), "{told}");
@@ -122,7 +122,7 @@ fn files_that_are_none_are_refused() {
     let pipe = dir.path().join("c.cedar");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
-    let told = Policy::from_dir(dir.path())
+    let told = PolicySet::from_dir(dir.path())
         .expect_err("refused")
         .to_string();
     assert!(told.contains("c.cedar: is not a file"), "{told}");
@@ -130,7 +130,7 @@ fn files_that_are_none_are_refused() {
 
     let odd = dir.path().join("d e.cedar");
     fs::write(&odd, OWN).expect("a file");
-    let told = Policy::from_dir(dir.path())
+    let told = PolicySet::from_dir(dir.path())
         .expect_err("refused")
         .to_string();
     assert!(told.contains("the name of a file has at most"), "{told}");
@@ -138,7 +138,7 @@ fn files_that_are_none_are_refused() {
 
     std::os::unix::fs::symlink("/nowhere", dir.path().join("e.cedar")).expect("a link");
     assert!(matches!(
-        Policy::from_dir(dir.path()),
+        PolicySet::from_dir(dir.path()),
         Err(PolicyError::Read { .. })
     ));
     fs::remove_file(dir.path().join("e.cedar")).expect("a file");
@@ -146,7 +146,7 @@ fn files_that_are_none_are_refused() {
     // What editors leave behind is not looked at.
     fs::write(dir.path().join(".a.cedar.swp"), "x").expect("a file");
     fs::write(dir.path().join(".#a.cedar"), "x").expect("a file");
-    assert!(Policy::from_dir(dir.path()).is_ok());
+    assert!(PolicySet::from_dir(dir.path()).is_ok());
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn policies_without_end_are_refused() {
             joint.repeat(levels)
         );
         // What Cedar says of it, it says without falling over.
-        if let Ok(policy) = Policy::from_dir(folder(&[("deep.cedar", &text)]).path()) {
+        if let Ok(policy) = PolicySet::from_dir(folder(&[("deep.cedar", &text)]).path()) {
             let acme = account("acme");
             let asked = MintContext {
                 account: &acme,
@@ -199,11 +199,11 @@ fn policies_without_end_are_refused() {
         "(".repeat(49),
         ")".repeat(49)
     );
-    assert!(Policy::from_dir(folder(&[("deep.cedar", &brackets)]).path()).is_ok());
+    assert!(PolicySet::from_dir(folder(&[("deep.cedar", &brackets)]).path()).is_ok());
     let dir = folder(&[("a.cedar", OWN)]);
     let large = format!("// {}\n", "x".repeat(17 * 1024 * 1024));
     fs::write(dir.path().join("large.cedar"), large).expect("a file");
-    let told = Policy::from_dir(dir.path())
+    let told = PolicySet::from_dir(dir.path())
         .expect_err("refused")
         .to_string();
     assert!(told.contains("more than 16777216 bytes"), "{told}");
@@ -223,6 +223,6 @@ fn ten_thousand_policies_are_the_most() {
         "{refused}"
     );
     let (last, _) = text.trim_end().rsplit_once('\n').expect("lines");
-    let most = Policy::from_dir(folder(&[("a.cedar", last)]).path()).expect("policies");
+    let most = PolicySet::from_dir(folder(&[("a.cedar", last)]).path()).expect("policies");
     assert_eq!(most.ids().len(), 10_000);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tn_authority::authority::{Policy, PolicyWatch};
+use tn_authority::authority::{PolicySet, PolicyWatch};
 use tn_authority::domain::Caller;
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ impl Watched {
             ("short.cedar", SHORT),
             ("tests/short.toml", CASE),
         ]);
-        let policy = Policy::from_dir(dir.path()).expect("policies");
+        let policy = PolicySet::from_dir(dir.path()).expect("policies");
         let world = World::new(
             kind,
             Setup {

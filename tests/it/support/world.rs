@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ExplainRequest, Explained, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Parts, Policy, Rotation,
+    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Parts, PolicySet, Rotation,
     ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::accounts::account::Account;
@@ -31,7 +31,7 @@ use super::{Db, Kind, wait};
 
 /// What a world is made with, where it is not the usual.
 pub struct Setup {
-    pub policy: Policy,
+    pub policy: PolicySet,
     pub spcs: Vec<&'static str>,
     /// Seconds from the start until the signing certificate ends.
     pub certificate_lasts: i64,
@@ -57,7 +57,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            policy: Policy::built_in().expect("the built-in policies"),
+            policy: PolicySet::built_in().expect("the built-in policies"),
             spcs: vec!["1234"],
             certificate_lasts: 7 * 86_400,
             queue: 1024,

@@ -119,7 +119,7 @@ where
             Ok(done) => Answer::of(view(done.clone())),
             Err(refused) => {
                 let problem: Problem = refused.clone().into();
-                if !problem.is_decided() {
+                if !problem.is_final() {
                     return Ok(None);
                 }
                 Answer::of(problem.render(sealing.request_id))
@@ -131,12 +131,12 @@ where
         *place.lock() = Some(answer);
         Ok(Some(sealed))
     });
-    let by = ChangeRequester::again(caller, keyed.key.clone(), seal);
+    let by = ChangeRequester::with_key(caller, keyed.key.clone(), seal);
     let outcome = verb(by).await.map_err(Into::into);
     let answer = answered.lock();
     match (outcome, &*answer) {
         (Ok(_), Some(answer)) => Ok(answer.response()),
-        (Err(problem), Some(answer)) if problem.is_decided() => Ok(answer.response()),
+        (Err(problem), Some(answer)) if problem.is_final() => Ok(answer.response()),
         (Ok(_), None) => Err(Problem::internal(&"a change was done without its answer")),
         (Err(problem), _) => keyed.settle(problem),
     }
@@ -305,7 +305,7 @@ impl Keyed {
     ) -> Result<HttpResponse, Problem> {
         let response = match outcome {
             Ok(response) => response,
-            Err(problem) if problem.is_decided() => problem.render(self.request_id),
+            Err(problem) if problem.is_final() => problem.render(self.request_id),
             Err(problem) => {
                 if problem.replay().is_none() {
                     // What takes its key first may have done a part of its work.

@@ -242,7 +242,7 @@ fn a_secret_that_nobody_was_shown_is_the_answer(api: Api) {
         let seal = |outcome: Result<&ShownApiKey, &ApiKeyError>| {
             Ok(outcome.ok().map(|shown| shown.key.clone().into_bytes()))
         };
-        let by = KeyBy::again(&admin, attempt, Box::new(seal));
+        let by = KeyBy::with_key(&admin, attempt, Box::new(seal));
         wait(keys.rotate(by, &made.kept.id, 60))
     };
     // Its process is gone before it can answer.
