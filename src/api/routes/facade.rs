@@ -3,7 +3,7 @@
 //! It decides nothing by itself: what is asked here is issued as at the token endpoint. Off by default; then none of it is
 //! there.
 
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,12 +34,6 @@ impl Facade {
             access_lifetime,
         }
     }
-}
-
-/// The routes, where the facade is switched on.
-pub(in crate::api) fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(crate::api::at("/api/v1/auth/login").post(log_in))
-        .service(crate::api::at("/api/v1/account/{id}/token").post(issue_spc_token));
 }
 
 /// Who logs in.
