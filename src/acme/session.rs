@@ -21,8 +21,8 @@ const NONCES: usize = 4;
 /// How often a request is repeated when the CA cannot answer now.
 const RETRIES: u32 = 3;
 /// The longest and the shortest that a CA can make the client wait between two requests.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-const SHORTEST_WAIT: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_secs(60);
+const MIN_WAIT: Duration = Duration::from_millis(250);
 const MAX_NONCE: usize = 512;
 const JOSE: &str = "application/jose+json";
 
@@ -219,7 +219,7 @@ impl<'a> AcmeSession<'a> {
 
     /// Waits, but not beyond the end of the conversation.
     pub(super) fn wait(&self, what: &'static str, time: Duration) -> Result<(), AcmeError> {
-        let time = time.clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        let time = time.clamp(MIN_WAIT, MAX_WAIT);
         if time >= self.left(what)? {
             return Err(self.late(what));
         }
@@ -233,7 +233,7 @@ impl<'a> AcmeSession<'a> {
             return Some(Duration::from_secs(seconds.into()));
         }
         let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-        Some((date - self.clock.now()).to_std().unwrap_or(SHORTEST_WAIT))
+        Some((date - self.clock.now()).to_std().unwrap_or(MIN_WAIT))
     }
 
     fn left(&self, what: &'static str) -> Result<Duration, AcmeError> {

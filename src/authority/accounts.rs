@@ -212,7 +212,7 @@ fn above(
         };
     };
     let parent = scope.must_know(tx, parent)?;
-    if parent.above.len() >= Account::MOST_ABOVE {
+    if parent.above.len() >= Account::MAX_DEPTH {
         return Err(ChangeError::TooDeep);
     }
     Ok(std::iter::once(parent.id).chain(parent.above).collect())

@@ -17,7 +17,7 @@ use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// How many loans of one lender, now and to come, may touch the numbers of a new one.
-const MOST_BESIDE: usize = 1_000;
+const MAX_BESIDE: usize = 1_000;
 
 /// Numbers that the carrier lends, or that a reseller lends on.
 #[derive(Debug, Clone)]
@@ -317,7 +317,7 @@ fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), 
         until: None,
     };
     // Who lends one number to many in turn would fill what every decision on it has to weigh.
-    if tx.delegations_beside(new, to_come, MOST_BESIDE)?.len() == MOST_BESIDE {
+    if tx.delegations_beside(new, to_come, MAX_BESIDE)?.len() == MAX_BESIDE {
         return Err(ChangeError::TooFragmented);
     }
     match tx.delegations_beside(new, versions, 1)?.pop() {

@@ -19,7 +19,7 @@ use crate::domain::{Event, NumberRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
 /// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
-const MOST_ROWS: usize = 20_000;
+const MAX_ROWS: usize = 20_000;
 
 /// How long numbers age, in days, by the class of whoever had them, such as `residential`.
 pub type AgingDays = BTreeMap<String, u32>;
@@ -122,9 +122,9 @@ fn disconnect(
         from: at,
         until: None,
     };
-    let lent = tx.delegations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
-    let held = tx.allocations_touching(&[numbers], from_then_on, MOST_ROWS + 1)?;
-    if lent.len().max(held.len()) > MOST_ROWS {
+    let lent = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    let held = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    if lent.len().max(held.len()) > MAX_ROWS {
         return Err(ChangeError::TooFragmented);
     }
 

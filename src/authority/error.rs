@@ -28,7 +28,7 @@ pub enum ChangeError {
     ParentChange,
     #[error("an account cannot be its own parent")]
     OwnParent,
-    #[error("at most {} resellers may stand above an account", Account::MOST_ABOVE)]
+    #[error("at most {} resellers may stand above an account", Account::MAX_DEPTH)]
     TooDeep,
     #[error(
         "a reseller makes customers of its own; name the parent, which is the reseller or one of its customers"

@@ -18,7 +18,7 @@ use crate::domain::words::words;
 use crate::domain::{AccountId, Caller};
 
 /// The most keys of one kind that are counted at one time.
-const MOST_KEYS: usize = 100_000;
+const MAX_KEYS: usize = 100_000;
 /// After so many questions the keys that have been idle are dropped.
 const SWEEP: u32 = 10_000;
 
@@ -183,11 +183,11 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             return Ok(());
         };
         if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
-            || limiter.len() >= MOST_KEYS
+            || limiter.len() >= MAX_KEYS
         {
             limiter.retain_recent();
         }
-        if limiter.len() >= MOST_KEYS {
+        if limiter.len() >= MAX_KEYS {
             return self.overflowing();
         }
         limiter.check_key(key).map_err(|until| TooMany {
@@ -277,12 +277,12 @@ mod tests {
     fn idle_keys_are_dropped_and_their_number_is_bounded() {
         let (limits, clock) = of_peers(1, 1);
         let nth = |n: u128| IpAddr::from(Ipv6Addr::from_bits(n << 64));
-        for n in 0..MOST_KEYS as u128 {
+        for n in 0..MAX_KEYS as u128 {
             assert!(limits.failed_proof(nth(n)).is_ok());
         }
         assert!(limits.failed_proof(nth(1 << 40)).is_err());
         let keys = || limits.proofs.limiter.as_ref().map_or(0, RateLimiter::len);
-        assert_eq!(keys(), MOST_KEYS);
+        assert_eq!(keys(), MAX_KEYS);
         clock.advance(Duration::from_secs(2));
         assert!(limits.failed_proof(nth(1 << 40)).is_ok());
         assert_eq!(keys(), 1);

@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::store::{Page, PageOf, StoreError, Tx};
 
 /// How many rights one account may have in use.
-const MOST_RENEWALS: i64 = 1_000;
+const MAX_RENEWALS: i64 = 1_000;
 
 /// A right to be given.
 #[derive(Debug, Clone)]
@@ -230,7 +230,7 @@ fn given(
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
         return Err(ChangeError::Over(end));
     }
-    if tx.count_renewals(&account.id, now)? >= MOST_RENEWALS {
+    if tx.count_renewals(&account.id, now)? >= MAX_RENEWALS {
         return Err(ChangeError::TooManyRenewals);
     }
     Ok(Renewal {

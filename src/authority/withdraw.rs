@@ -15,7 +15,7 @@ use crate::store::{Loss, Page, StoreError, Tx};
 
 /// How many grants one transaction takes back: a second or so of the writer's time. What is touched beyond that is left to
 /// a sweep.
-pub(super) const MOST_AT_ONCE: usize = 10_000;
+pub(super) const MAX_AT_ONCE: usize = 10_000;
 
 /// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Authority {
         let now = self.clock.now();
         let event = event_by(caller, now, "sweep");
         let work = move |tx: &mut Tx<'_>| {
-            let Some((loss, count)) = tx.sweep(MOST_AT_ONCE, now)? else {
+            let Some((loss, count)) = tx.sweep(MAX_AT_ONCE, now)? else {
                 return Ok(false);
             };
             let subject = loss.ended.cause.map(|cause| cause.id().to_string());
@@ -107,7 +107,7 @@ impl Authority {
 pub(super) fn withdraw_for(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, StoreError> {
     let (exposure, last) = tx.exposure(&loss.touched())?;
     let Some(last) = last else { return Ok(0) };
-    let swept = tx.withdraw_touched(loss, ("", &last), MOST_AT_ONCE, now)?;
+    let swept = tx.withdraw_touched(loss, ("", &last), MAX_AT_ONCE, now)?;
     if let Some(after) = swept.more_after {
         let left = [(new_id(now), loss.clone())];
         tx.insert_sweeps(&left, (after.as_str(), &last), now)?;

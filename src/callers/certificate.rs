@@ -21,7 +21,7 @@ use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
 
 /// Bytes of one certificate.
-const LONGEST: usize = 65_536;
+const MAX_LENGTH: usize = 65_536;
 /// Seconds after which a certificate is checked again from the start, so that a CRL that has ended is noticed.
 const CHECKED_AGAIN: i64 = 60;
 
@@ -164,7 +164,7 @@ impl ClientCertificates {
         generation: u64,
         now: Time,
     ) -> Result<CachedCertificate, Rejection> {
-        if presented.leaf.len() > LONGEST {
+        if presented.leaf.len() > MAX_LENGTH {
             return Err(CertificateFault::Unreadable.into());
         }
         let unreadable = |_: ErrorStack| Rejection::from(CertificateFault::Unreadable);

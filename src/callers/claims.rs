@@ -12,7 +12,7 @@ use crate::domain::{AccountId, Role};
 /// Accounts that a token may name.
 const MAX_ACCOUNTS: usize = 256;
 /// Characters of a subject that names a caller as it is.
-const LONGEST_SUBJECT: usize = 96;
+const MAX_SUBJECT: usize = 96;
 /// The last second that RFC 3339 can write.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -143,7 +143,7 @@ pub(super) fn subject(claims: &Map<String, Value>) -> Result<String, TokenFault>
     let subject = subject.ok_or(TokenFault::Subject)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-@+=/:|".contains(&b);
     Ok(
-        if subject.len() <= LONGEST_SUBJECT && subject.bytes().all(plain) {
+        if subject.len() <= MAX_SUBJECT && subject.bytes().all(plain) {
             subject.to_owned()
         } else {
             format!("#{}", hex::encode(sha256(subject.as_bytes())))
@@ -188,7 +188,7 @@ mod tests {
             name("auth0|5f7c@clients").as_deref(),
             Ok("auth0|5f7c@clients")
         );
-        let long = "x".repeat(LONGEST_SUBJECT + 1);
+        let long = "x".repeat(MAX_SUBJECT + 1);
         let names = ["a b", "a\nb", "a\u{1b}b", "ä", "#", &long].map(|sub| name(sub).expect(sub));
         for one in &names {
             assert!(one.len() == 65 && one.starts_with('#'), "{one}");

@@ -14,7 +14,7 @@ use crate::domain::percent;
 use crate::domain::signing::certificate::Certificate;
 
 /// Bytes of a header field with a certificate.
-const LONGEST: usize = 32_768;
+const MAX_LENGTH: usize = 32_768;
 /// Proxies between the client and the service.
 const MAX_HOPS: usize = 32;
 
@@ -84,7 +84,7 @@ impl Proxies {
     }
 
     fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Rejection> {
-        if value.len() > LONGEST {
+        if value.len() > MAX_LENGTH {
             return Err(Rejection::HeaderMalformed);
         }
         let der = match self.certificate_encoding {

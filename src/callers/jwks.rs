@@ -17,7 +17,7 @@ use crate::domain::text::strict_json;
 /// Keys of one issuer: a set has a few.
 const MAX_KEYS: usize = 64;
 /// Characters of a `kid`.
-const LONGEST_KID: usize = 256;
+const MAX_KID: usize = 256;
 /// Bits of an RSA modulus: shorter is broken (RFC 7518 §3.3), longer takes too long to verify.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
@@ -127,7 +127,7 @@ impl Key {
         let kid = member(members, "kid")?.map(str::to_owned);
         if kid
             .as_ref()
-            .is_some_and(|kid| kid.is_empty() || kid.len() > LONGEST_KID)
+            .is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID)
         {
             return Err("has an empty or a very long kid");
         }

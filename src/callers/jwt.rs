@@ -14,7 +14,7 @@ use crate::domain::text::strict_json;
 /// or says where to fetch (RFC 8725 §3.10).
 const NOT_TAKEN: [&str; 8] = ["crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"];
 /// A signature of RSA with the longest key.
-const LONGEST_SIGNATURE: usize = 1_024;
+const MAX_SIGNATURE: usize = 1_024;
 
 /// A token that was read.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl<'a> Jwt<'a> {
             return Err(TokenFault::Header);
         }
         let signature = decoded(signature)?;
-        if signature.is_empty() || signature.len() > LONGEST_SIGNATURE {
+        if signature.is_empty() || signature.len() > MAX_SIGNATURE {
             return Err(TokenFault::Form);
         }
         Ok(Self {

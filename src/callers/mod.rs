@@ -27,8 +27,8 @@ mod role_accounts;
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use answer_seal::{Seal, SealError, Seals};
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, KeyRequester as KeyBy, LONGEST_OVERLAP, NewApiKey,
-    ShownApiKey, USUAL_OVERLAP,
+    AccessToken, ApiKeyError, ApiKeys, KeyRequester as KeyBy, MAX_OVERLAP, NewApiKey, ShownApiKey,
+    USUAL_OVERLAP,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};

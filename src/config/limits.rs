@@ -6,7 +6,7 @@ use super::ConfigError;
 use super::bounds::wrong;
 
 /// The most that can be set: a million a second, or at once.
-const MOST: u32 = 1_000_000;
+const MAX_RATE: u32 = 1_000_000;
 
 /// Token buckets, in each process: how many a second, and how many at once. A rate of 0 is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -43,8 +43,8 @@ impl Limits {
             ("limits.account_rate", self.account_rate),
             ("limits.unproven_rate", self.unproven_rate),
         ] {
-            if rate > MOST {
-                return wrong(key, format!("is {rate}, more than {MOST} a second"));
+            if rate > MAX_RATE {
+                return wrong(key, format!("is {rate}, more than {MAX_RATE} a second"));
             }
         }
         for (key, burst, rate) in [
@@ -60,8 +60,11 @@ impl Limits {
                 self.unproven_rate,
             ),
         ] {
-            if rate > 0 && !(1..=MOST).contains(&burst) {
-                return wrong(key, format!("is {burst}; it is 1 to {MOST} beside a rate"));
+            if rate > 0 && !(1..=MAX_RATE).contains(&burst) {
+                return wrong(
+                    key,
+                    format!("is {burst}; it is 1 to {MAX_RATE} beside a rate"),
+                );
             }
         }
         Ok(())

@@ -10,9 +10,9 @@ use super::decode::{Clean, Digested, Encoding};
 use super::error::{RefusedLines, TableError};
 
 /// The longest line, in bytes.
-const LONGEST_LINE: usize = 64 * 1024;
+const MAX_LINE: usize = 64 * 1024;
 /// The most fields of a line.
-const MOST_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 /// After how many lines whoever waits is told how far it is.
 const LINES_A_REPORT: u64 = 4_096;
 
@@ -269,8 +269,8 @@ impl<R: Read> Records<R> {
             quoted: dialect.quoted,
             pending: Vec::new(),
             at: 0,
-            output: vec![0; LONGEST_LINE],
-            ends: vec![0; MOST_FIELDS],
+            output: vec![0; MAX_LINE],
+            ends: vec![0; MAX_FIELDS],
             line: 1,
             unclosed: None,
             over: false,
@@ -285,8 +285,8 @@ impl<R: Read> Records<R> {
         let (mut written, mut ended, mut marks) = (0, 0, 0_usize);
         let too_long = TableError::TooLong {
             line: start,
-            limit: LONGEST_LINE,
-            fields: MOST_FIELDS,
+            limit: MAX_LINE,
+            fields: MAX_FIELDS,
         };
         loop {
             if self.at == self.pending.len() {

@@ -32,7 +32,7 @@ use formats::{
 use lines::{Column, CsvDialect, Line};
 
 /// The most lines that are kept in memory, of formats that keep any.
-const MOST_ROWS: usize = 500_000;
+const MAX_ROWS: usize = 500_000;
 
 /// A format of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,10 +202,10 @@ pub fn must_name_them(ocns: &Ocns, told: &mut TableSummary) -> Result<(), TableE
 
 /// Bounds the memory of formats that keep lines.
 pub fn must_be_few(rows: usize) -> Result<(), String> {
-    if rows <= MOST_ROWS {
+    if rows <= MAX_ROWS {
         Ok(())
     } else {
-        Err(format!("more than {MOST_ROWS} lines; split the file"))
+        Err(format!("more than {MAX_ROWS} lines; split the file"))
     }
 }
 

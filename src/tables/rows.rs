@@ -22,7 +22,7 @@ pub const UNTIL: Column = Column::optional(&["valid_until", "until", "ends_at"])
 pub const OWN: usize = 6;
 
 /// Characters of a reference.
-const LONGEST_TEXT: usize = 256;
+const MAX_TEXT: usize = 256;
 
 pub const DIALECT: CsvDialect = CsvDialect {
     delimiter: b',',
@@ -71,8 +71,8 @@ pub fn row<T>(line: &Line<'_>, of: T) -> Result<TableRow<T>, String> {
 /// # Errors
 /// A complaint if it is too long or has control characters.
 pub fn text(name: &str, text: &str) -> Result<Option<String>, String> {
-    if text.chars().count() > LONGEST_TEXT {
-        return Err(format!("{name} has more than {LONGEST_TEXT} characters"));
+    if text.chars().count() > MAX_TEXT {
+        return Err(format!("{name} has more than {MAX_TEXT} characters"));
     }
     if text.chars().any(steers) {
         return Err(format!("{name} has a control character: `{}`", shown(text)));

@@ -21,7 +21,7 @@ use crate::domain::webhook::Host;
 /// How long a name may take to be looked up.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// So many addresses of one name are tried at most; ureq takes no more.
-const MOST_ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// Says which addresses names have.
 pub trait NameLookup: Debug + Send + Sync + 'static {
@@ -124,7 +124,7 @@ impl Resolver for Guard {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(443);
         let mut addresses = self.empty();
-        for address in self.checked(host)?.into_iter().take(MOST_ADDRESSES) {
+        for address in self.checked(host)?.into_iter().take(MAX_ADDRESSES) {
             addresses.push(SocketAddr::new(address, port));
         }
         Ok(addresses)

@@ -23,7 +23,7 @@ use crate::outgoing::{self, OutgoingError};
 const PATIENCE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest head of an answer.
-const LONGEST_HEAD: usize = 16_384;
+const MAX_HEAD: usize = 16_384;
 
 /// Why nothing can be sent at all. Says what to do.
 #[derive(Debug, Error)]
@@ -73,7 +73,7 @@ impl Sender {
             .proxy(None)
             // Each attempt looks its name up again, and is checked again.
             .max_idle_connections(0)
-            .max_response_header_size(LONGEST_HEAD)
+            .max_response_header_size(MAX_HEAD)
             .timeout_global(Some(PATIENCE))
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))

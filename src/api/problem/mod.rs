@@ -22,7 +22,7 @@ use super::routes::views::RangeView;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tn-authority\"");
 /// Characters of a detail: it names what is wrong, it does not repeat what was sent.
-const LONGEST_DETAIL: usize = 300;
+const MAX_DETAIL: usize = 300;
 
 /// An answer that is a refusal or a failure.
 #[derive(Debug, Clone)]
@@ -228,7 +228,7 @@ impl Problem {
     fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         let mut text = String::new();
         for c in detail.to_string().chars() {
-            if text.len() >= LONGEST_DETAIL {
+            if text.len() >= MAX_DETAIL {
                 text.push_str("...");
                 break;
             }

@@ -19,7 +19,7 @@ use crate::domain::issuance::KeyedRequest;
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
 /// The most requests in one bulk.
-const MOST: usize = 1_000;
+const MAX_REQUESTS: usize = 1_000;
 
 /// Many requests.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -138,8 +138,8 @@ type Parsed = Result<(AccountId, TokenRequest), Problem>;
 /// Each request, parsed or refused for itself.
 fn requests(authority: &Authority, body: BulkBody) -> Result<Vec<Parsed>, Problem> {
     let items = body.requests;
-    if !(1..=MOST).contains(&items.len()) {
-        let why = format!("has 1 to {MOST} items, and not {}", items.len());
+    if !(1..=MAX_REQUESTS).contains(&items.len()) {
+        let why = format!("has 1 to {MAX_REQUESTS} items, and not {}", items.len());
         return Err(wrong("requests", why));
     }
     let one = |item| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::outcome::{GRANTS_COUNTED, GRANTS_LISTED, OutstandingTokens};
-use crate::authority::withdraw::MOST_AT_ONCE;
+use crate::authority::withdraw::MAX_AT_ONCE;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::AuthorityEnd;
 use crate::domain::numbers::range_index::Index;
@@ -51,7 +51,7 @@ pub(super) fn withdraw_for(
     touched: &ExposedGrants,
     now: Time,
 ) -> Result<u64, StoreError> {
-    if touched.more || touched.grants.len() > MOST_AT_ONCE {
+    if touched.more || touched.grants.len() > MAX_AT_ONCE {
         let (_, last) = tx.exposure(&GrantFilter::outstanding(now))?;
         let losses: Vec<_> = losses.into_iter().map(|loss| (new_id(now), loss)).collect();
         if let Some(last) = last {

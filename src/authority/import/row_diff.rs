@@ -16,7 +16,7 @@ use crate::tables::RefusedLines;
 use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, TableRow};
 
 /// So many rows with the same numbers are looked at; more are an error.
-const MOST_ALIKE: usize = 1_000;
+const MAX_ALIKE: usize = 1_000;
 
 /// What a line of a CSV is held against.
 pub(super) trait Reconcile {
@@ -208,8 +208,8 @@ fn refuse_what_stands_twice<T: Reconcile>(
         let mut before: Option<(u64, NumberRange)> = None;
         for (numbers, (other, theirs)) in index.touching(row.numbers) {
             looked_at += 1;
-            if looked_at > MOST_ALIKE {
-                return Some(format!("more than {MOST_ALIKE} lines name its numbers"));
+            if looked_at > MAX_ALIKE {
+                return Some(format!("more than {MAX_ALIKE} lines name its numbers"));
             }
             let clashes =
                 other.line < row.line && theirs.overlaps(window) && row.of.excludes_line(&other.of);

@@ -13,7 +13,7 @@ use crate::domain::{Caller, Denial};
 use crate::store::{StoreError, Tx};
 
 /// How many ids one audit event names.
-const MOST_NAMED: usize = 1_000;
+const MAX_NAMED: usize = 1_000;
 
 /// The set in force. A decision takes it once, and keeps it to its end.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Authority {
 
 fn detail(policy: &PolicySet, before: Option<&PolicySet>) -> Value {
     let ids = policy.ids();
-    let named = &ids[..ids.len().min(MOST_NAMED)];
+    let named = &ids[..ids.len().min(MAX_NAMED)];
     let mut detail = json!({ "sha256": policy.set(), "policies": named });
     if let Some(members) = detail.as_object_mut() {
         if named.len() < ids.len() {

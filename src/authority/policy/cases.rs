@@ -13,7 +13,7 @@ use crate::domain::clock::parse_time;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
 /// How many cases a set may have.
-const MOST_CASES: usize = 10_000;
+const MAX_CASES: usize = 10_000;
 
 /// One case.
 #[derive(Debug)]
@@ -144,9 +144,9 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<PolicyCase>, PolicyError> {
             Ok(found) => cases.extend(found),
             Err(found) => faults.extend(found),
         }
-        if cases.len() > MOST_CASES {
+        if cases.len() > MAX_CASES {
             return Err(PolicyError::TooMany(format!(
-                "there are more than {MOST_CASES} cases"
+                "there are more than {MAX_CASES} cases"
             )));
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use thiserror::Error;
 
 /// How many faults one message names.
-const MOST_NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Why the policies cannot be used. The service does not start with such policies, and does not change to them.
 #[derive(Debug, Error)]
@@ -84,10 +84,10 @@ impl fmt::Display for PolicyFault {
 }
 
 fn listed(faults: &[PolicyFault]) -> String {
-    let named = faults.iter().take(MOST_NAMED).map(ToString::to_string);
+    let named = faults.iter().take(MAX_NAMED).map(ToString::to_string);
     let mut text = named.collect::<Vec<_>>().join("; ");
-    if faults.len() > MOST_NAMED {
-        let _ = write!(text, "; and {} more", faults.len() - MOST_NAMED);
+    if faults.len() > MAX_NAMED {
+        let _ = write!(text, "; and {} more", faults.len() - MAX_NAMED);
     }
     text
 }

@@ -19,14 +19,14 @@ use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
 
 /// How many withdrawals one delivery tells of.
-const MOST_ITEMS: u16 = 100;
+const MAX_ITEMS: u16 = 100;
 /// How many webhooks of one account, or of the carrier, are told at one time: few enough that targets which never answer hold
 /// up those of their own account, and not all senders.
-const MOST_AT_ONCE: usize = 2;
+const MAX_AT_ONCE: usize = 2;
 /// How many webhooks are looked at in one transaction, also if most of them turn out to be told nothing.
-const MOST_LOOKS: u16 = 100;
+const MAX_POLLS: u16 = 100;
 /// How many deliveries may wait for one webhook when one is asked for again.
-const MOST_WAITING: i64 = 100;
+const MAX_WAITING: i64 = 100;
 /// For how long a process may send before another one may take its place: longer than any attempt takes.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
@@ -79,7 +79,7 @@ impl Authority {
             if webhook.ended_at.is_some() {
                 return Err(ChangeError::WebhookEnded);
             }
-            if tx.count_pending_deliveries(id)? >= MOST_WAITING {
+            if tx.count_pending_deliveries(id)? >= MAX_WAITING {
                 return Err(ChangeError::TooManyDeliveries);
             }
             let again = Delivery {
@@ -118,7 +118,7 @@ impl Authority {
             let mut leased = tx.leased_webhooks(now)?;
             // Nothing is put in meanwhile.
             let last = tx.last_sequence()?;
-            for _ in 0..MOST_LOOKS {
+            for _ in 0..MAX_POLLS {
                 if taken.len() >= usize::from(most) {
                     break;
                 }
@@ -209,7 +209,7 @@ fn busy(leased: &[Option<String>]) -> Vec<Option<String>> {
     for owner in leased {
         *of.entry(owner).or_default() += 1;
     }
-    of.retain(|_, count| *count >= MOST_AT_ONCE);
+    of.retain(|_, count| *count >= MAX_AT_ONCE);
     of.into_keys().cloned().collect()
 }
 
@@ -229,14 +229,14 @@ fn next_of(
     let within = within.as_ref();
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
         let part = (delivery.first - 1, Some(delivery.last));
-        let items = tx.withdrawals_after(within, part, MOST_ITEMS)?;
+        let items = tx.withdrawals_after(within, part, MAX_ITEMS)?;
         return Ok(Some(Assignment {
             webhook,
             delivery,
             items,
         }));
     }
-    let items = tx.withdrawals_after(within, (webhook.position, None), MOST_ITEMS)?;
+    let items = tx.withdrawals_after(within, (webhook.position, None), MAX_ITEMS)?;
     let (Some(first), Some(last)) = (items.first(), items.last()) else {
         // What there is concerns others.
         webhook.position = tx.last_sequence()?;

@@ -12,7 +12,7 @@ use crate::domain::{AccountId, Caller, Event, Role, new_id};
 use crate::store::{Page, PageOf, Tx};
 
 /// How many webhooks one account, or the carrier, may have in use.
-const MOST_WEBHOOKS: i64 = 20;
+const MAX_WEBHOOKS: i64 = 20;
 
 /// What is to be told, and where.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl Authority {
                 scope.must_know(tx, account)?;
             }
             let of = account.as_ref().map(AccountId::as_str);
-            if tx.count_webhooks(of)? >= MOST_WEBHOOKS {
+            if tx.count_webhooks(of)? >= MAX_WEBHOOKS {
                 return Err(ChangeError::TooManyWebhooks);
             }
             let mut kinds = new.kinds.clone();

@@ -12,9 +12,9 @@ use crate::store::KeptApiKey;
 
 /// How long a key is remembered. Until then whoever has a key that has ended may still be told that its request is
 /// malformed, and nothing else.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_LENGTH: Duration = Duration::from_secs(60);
 /// How many keys are remembered, some 300 bytes each. When there are more, those go that were not used again.
-const MOST: usize = 200_000;
+const MAX_CACHED: usize = 200_000;
 
 /// Keys that proved somebody, by the number of their id.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl KeyCache {
 
     pub(super) fn recall(&self, number: u64) -> Option<CachedKey> {
         let found = self.0.get(&number)?;
-        (found.read.elapsed() < LONGEST).then_some(found)
+        (found.read.elapsed() < MAX_LENGTH).then_some(found)
     }
 
     pub(super) fn forget(&self, number: u64) {
@@ -70,7 +70,7 @@ impl KeyCache {
 
 impl Default for KeyCache {
     fn default() -> Self {
-        Self(Cache::new(MOST))
+        Self(Cache::new(MAX_CACHED))
     }
 }
 
@@ -111,14 +111,14 @@ mod tests {
         for number in 0..HOT {
             memory.keep(number, key(), 1, "secret");
         }
-        for number in HOT..2 * MOST as u64 {
+        for number in HOT..2 * MAX_CACHED as u64 {
             if number % 1_024 == 0 {
                 let in_use = (0..HOT).all(|number| memory.recall(number).is_some());
                 assert!(in_use, "after {number}");
             }
             memory.keep(number, key(), 1, "secret");
         }
-        assert!(memory.0.len() <= MOST, "{}", memory.0.len());
+        assert!(memory.0.len() <= MAX_CACHED, "{}", memory.0.len());
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         memory.forget(7);
         assert!(memory.recall(7).is_none());
 
-        known.read = Instant::now().checked_sub(LONGEST).expect("uptime");
+        known.read = Instant::now().checked_sub(MAX_LENGTH).expect("uptime");
         memory.0.insert(7, known);
         assert!(memory.recall(7).is_none(), "it was read too long ago");
     }

@@ -9,7 +9,7 @@ use crate::domain::Time;
 use crate::store::{StoreError, Tx};
 
 /// How many keys are gathered at most; others are noted when these are written.
-const MOST: usize = 100_000;
+const MAX_NOTED: usize = 100_000;
 /// How many of them one statement writes.
 const IN_ONE_GO: usize = 5_000;
 
@@ -25,7 +25,7 @@ impl Uses {
     fn put_back(&self, uses: impl IntoIterator<Item = (u64, i64)>) {
         let mut noted = self.0.lock();
         for (number, at) in uses {
-            if noted.len() < MOST || noted.contains_key(&number) {
+            if noted.len() < MAX_NOTED || noted.contains_key(&number) {
                 let latest = noted.entry(number).or_insert(at);
                 *latest = at.max(*latest);
             }

@@ -22,9 +22,9 @@ use crate::telemetry;
 /// How long the old secret works after a rotation, in seconds, if nothing is said: a day.
 pub const USUAL_OVERLAP: u32 = 86_400;
 /// The longest that it may: 30 days.
-pub const LONGEST_OVERLAP: u32 = 2_592_000;
+pub const MAX_OVERLAP: u32 = 2_592_000;
 /// How many accounts a portal may be given.
-const MOST_ACCOUNTS: usize = 1_000;
+const MAX_ACCOUNTS: usize = 1_000;
 
 /// A key to be made.
 #[derive(Debug, Clone)]
@@ -82,15 +82,15 @@ pub enum ApiKeyError {
     NotFound,
     #[error(transparent)]
     Standing(#[from] StandingError),
-    #[error("a key speaks for at most {MOST_ACCOUNTS} accounts")]
+    #[error("a key speaks for at most {MAX_ACCOUNTS} accounts")]
     ManyAccounts,
-    #[error("a key is bound to at most {} networks", Network::MOST)]
+    #[error("a key is bound to at most {} networks", Network::MAX)]
     ManyNetworks,
     #[error("there is no account `{0}`; make it first")]
     UnknownAccount(AccountId),
     #[error("{} is past", rfc3339(.0))]
     Past(Time),
-    #[error("the old secret may work for at most {LONGEST_OVERLAP} seconds more")]
+    #[error("the old secret may work for at most {MAX_OVERLAP} seconds more")]
     LongOverlap,
     /// It has ended, and stays so.
     #[error("the key is {}; make another one", .0.as_str())]
@@ -172,7 +172,7 @@ impl ApiKeys {
         id: &str,
         overlap: u32,
     ) -> Result<ShownApiKey, ApiKeyError> {
-        if overlap > LONGEST_OVERLAP {
+        if overlap > MAX_OVERLAP {
             return Err(ApiKeyError::LongOverlap);
         }
         let secret = secret()?;
@@ -315,10 +315,10 @@ fn must_be_admin(by: &Caller) -> Result<(), ApiKeyError> {
 }
 
 fn must_be_possible(new: &NewApiKey, now: Time) -> Result<(), ApiKeyError> {
-    if new.accounts.len() > MOST_ACCOUNTS {
+    if new.accounts.len() > MAX_ACCOUNTS {
         return Err(ApiKeyError::ManyAccounts);
     }
-    if new.allow_from.len() > Network::MOST {
+    if new.allow_from.len() > Network::MAX {
         return Err(ApiKeyError::ManyNetworks);
     }
     match new.expires_at {

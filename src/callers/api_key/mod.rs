@@ -7,9 +7,7 @@ mod login;
 mod manage;
 
 pub use login::AccessToken;
-pub use manage::{
-    ApiKeyError, KeyRequester, LONGEST_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP,
-};
+pub use manage::{ApiKeyError, KeyRequester, MAX_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
 
 use std::net::IpAddr;
 use std::sync::Arc;

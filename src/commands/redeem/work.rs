@@ -21,7 +21,7 @@ use crate::commands::file;
 const API_KEY: &str = "TN_AUTHORITY_API_KEY";
 /// More than any answer of RFC 8555 with a chain of this field in it.
 const MAX_ANSWER: u64 = 256 * 1024;
-const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+const MAX_ANSWER_BYTES: Duration = Duration::from_secs(30);
 
 /// A certificate in its file.
 pub(super) struct Redeemed {
@@ -59,7 +59,7 @@ impl Redemption {
     pub(super) fn prepare(args: &Args, clock: &Clock) -> Result<Self, Box<dyn Error>> {
         let limits = ReplyLimits {
             body: MAX_ANSWER,
-            time: LONGEST_ANSWER,
+            time: MAX_ANSWER_BYTES,
         };
         let roots = args.ca_file.as_deref().map(file::text).transpose()?;
         let http = Outgoing::new(roots.as_deref(), limits, Way::Environment)?;

@@ -57,21 +57,21 @@ impl<'de> Deserialize<'de> for AccountId {
 /// Why a text is not a name, a reference or a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TextError {
-    #[error("has more than {LONGEST_TEXT} characters")]
+    #[error("has more than {MAX_TEXT} characters")]
     Long,
     #[error("has a control character, or one that turns the writing direction")]
     Control,
 }
 
 /// Characters of a text for people.
-pub const LONGEST_TEXT: usize = 256;
+pub const MAX_TEXT: usize = 256;
 
 /// Takes a text for people: a name, a reference or a reason.
 ///
 /// # Errors
 /// [`TextError`] if it is long, or has what a database cannot keep or a terminal would obey.
 pub fn text_for_people(text: &str) -> Result<String, TextError> {
-    if text.chars().count() > LONGEST_TEXT {
+    if text.chars().count() > MAX_TEXT {
         return Err(TextError::Long);
     }
     if text.chars().any(steers) {
@@ -134,7 +134,7 @@ pub struct Suspension {
 
 impl Account {
     /// How many resellers may stand above an account: chains of loans are as long.
-    pub const MOST_ABOVE: usize = 8;
+    pub const MAX_DEPTH: usize = 8;
 
     /// The reseller that this account is a customer of; the carrier itself when there is none.
     #[must_use]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// The longest key.
-const MOST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
 /// A key: 1 to 255 visible ASCII characters.
 ///
@@ -17,7 +17,7 @@ pub struct IdempotencyKey(String);
 /// Why a text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdempotencyKeyError {
-    #[error("an Idempotency-Key has 1 to {MOST} characters")]
+    #[error("an Idempotency-Key has 1 to {MAX_LENGTH} characters")]
     Length,
     #[error("an Idempotency-Key has visible ASCII characters only, and no blank")]
     Character,
@@ -47,7 +47,7 @@ impl FromStr for IdempotencyKey {
         if !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(IdempotencyKeyError::Character);
         }
-        if !(1..=MOST).contains(&key.len()) {
+        if !(1..=MAX_LENGTH).contains(&key.len()) {
             return Err(IdempotencyKeyError::Length);
         }
         Ok(Self(key))

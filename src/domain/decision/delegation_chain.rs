@@ -69,7 +69,7 @@ impl DelegationChain {
         while let Some(from) = &below.cut_from {
             let parent = *origins.get(&from.parent)?;
             // Chains are short; a circle, which no change can make, is not followed.
-            if chain.rows.len() > Account::MOST_ABOVE {
+            if chain.rows.len() > Account::MAX_DEPTH {
                 return None;
             }
             chain.rows.push(parent.row);

@@ -11,7 +11,7 @@ use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
 /// How many rows one explanation names, all parts together.
-const MOST_ROWS_NAMED: usize = 2_000;
+const MAX_ROWS_NAMED: usize = 2_000;
 
 /// Some numbers that get one answer, because of the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<ExplainedPart> {
     }
     let evaluator = RangeEvaluator::new(question, facts);
     let mut parts = Vec::new();
-    let mut rows_left = MOST_ROWS_NAMED;
+    let mut rows_left = MAX_ROWS_NAMED;
     for numbers in question.request.numbers() {
         let mut of_range = answers(*numbers, &evaluator);
         of_range.sort_unstable_by_key(|(numbers, _)| *numbers);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 /// How many ids are kept of one decision. Others are counted.
-const MOST_IDS: usize = 16;
+const MAX_IDS: usize = 16;
 
-/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: `MOST_IDS` ids, and an id
+/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: `MAX_IDS` ids, and an id
 /// is bounded where policies are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyTrace {
@@ -24,8 +24,8 @@ impl PolicyTrace {
     pub fn new(set: &Arc<str>, mut ids: Vec<String>, failed: bool) -> Self {
         ids.sort_unstable();
         ids.dedup();
-        let left_out = ids.len().saturating_sub(MOST_IDS);
-        ids.truncate(MOST_IDS);
+        let left_out = ids.len().saturating_sub(MAX_IDS);
+        ids.truncate(MAX_IDS);
         Self {
             ids,
             left_out,
@@ -34,7 +34,7 @@ impl PolicyTrace {
         }
     }
 
-    /// The ids in their order, `MOST_IDS` at most. None if no policy spoke, which is a refusal, or a hard rule did.
+    /// The ids in their order, `MAX_IDS` at most. None if no policy spoke, which is a refusal, or a hard rule did.
     #[must_use]
     pub fn ids(&self) -> &[String] {
         &self.ids

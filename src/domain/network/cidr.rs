@@ -27,7 +27,7 @@ pub struct Network(IpNet);
 
 impl Network {
     /// How many networks one API key may be bound to.
-    pub const MOST: usize = 32;
+    pub const MAX: usize = 32;
 
     /// Whether an address lies in it. An IPv4 address that arrives inside an IPv6 address, as it does on a listener for
     /// both, is an IPv4 address.

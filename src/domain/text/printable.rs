@@ -1,12 +1,12 @@
 //! A stranger's text, made safe to print.
 
 /// Characters of a stranger's text that are shown.
-const LONGEST: usize = 120;
+const MAX_LENGTH: usize = 120;
 
 /// The text, short, on one line, and with nothing in it that a terminal would obey.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    shortened(text, LONGEST)
+    shortened(text, MAX_LENGTH)
 }
 
 /// As [`printable`], for texts that explain something: up to 500 characters.

@@ -26,7 +26,7 @@ use crate::domain::text::strict_encoding::{
 };
 
 /// Bytes of the DER: far more than a certificate has, and little enough that the token can be read (64 KiB).
-pub const LONGEST: usize = 16 * 1024;
+pub const MAX_LENGTH: usize = 16 * 1024;
 
 /// Claims that every PASSporT has (RFC 8225 §5), so that RFC 9118 §3 forbids to exclude them.
 const ALWAYS_THERE: [&str; 3] = ["iat", "orig", "dest"];
@@ -36,7 +36,7 @@ const ALWAYS_THERE: [&str; 3] = ["iat", "orig", "dest"];
 pub enum ClaimConstraintsError {
     #[error(transparent)]
     Encoding(#[from] EncodingError),
-    #[error("has {0} bytes, more than the {LONGEST} that are taken")]
+    #[error("has {0} bytes, more than the {MAX_LENGTH} that are taken")]
     TooLong(usize),
     #[error("says nothing: one of mustInclude, permittedValues and mustExclude has to be there")]
     NothingSaid,
@@ -122,7 +122,7 @@ impl ClaimConstraints {
         if der.is_empty() {
             return Err(EncodingError::Nothing.into());
         }
-        if der.len() > LONGEST {
+        if der.len() > MAX_LENGTH {
             return Err(ClaimConstraintsError::TooLong(der.len()));
         }
         let says = read(der)?;
@@ -140,7 +140,7 @@ impl ClaimConstraints {
     pub fn new(says: Constraints) -> Result<Self, ClaimConstraintsError> {
         says.check()?;
         let der = write(&says).map_err(EncodingError::from)?;
-        if der.len() > LONGEST {
+        if der.len() > MAX_LENGTH {
             return Err(ClaimConstraintsError::TooLong(der.len()));
         }
         Ok(Self { der, says })

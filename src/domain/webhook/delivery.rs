@@ -8,13 +8,13 @@ use crate::domain::clock::Time;
 use crate::domain::words::words;
 
 /// How often a delivery is tried at most.
-const MOST_ATTEMPTS: i32 = 15;
+const MAX_ATTEMPTS: i32 = 15;
 /// For how long.
 const PATIENCE: TimeDelta = TimeDelta::hours(48);
 /// Seconds until the second attempt; each further one waits twice as long.
 const FIRST_WAIT: i64 = 10;
 /// The longest wait, in seconds.
-const LONGEST_WAIT: i64 = 4 * 3_600;
+const MAX_WAIT: i64 = 4 * 3_600;
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Delivery {
             TargetAnswer::Status(200..300) => DeliveryState::Delivered,
             // Gone: whoever was there wants no more of it.
             TargetAnswer::Status(410) => DeliveryState::Dead,
-            _ if self.attempts >= MOST_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
+            _ if self.attempts >= MAX_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
             TargetAnswer::Status(_) | TargetAnswer::Nothing(_) => DeliveryState::Pending,
         };
         match self.state {
@@ -150,7 +150,7 @@ impl Delivery {
 
     fn wait(&self, jitter: u8) -> TimeDelta {
         let doubled = u32::try_from(self.attempts - 1).unwrap_or(0).min(16);
-        let wait = FIRST_WAIT.saturating_mul(1 << doubled).min(LONGEST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << doubled).min(MAX_WAIT);
         // Up to a quarter more.
         TimeDelta::seconds(wait + wait * i64::from(jitter) / 1_024)
     }
@@ -174,8 +174,8 @@ mod tests {
             now = again;
         }
         assert_eq!(waits[..4], [10, 20, 40, 80]);
-        assert_eq!(waits.iter().max(), Some(&LONGEST_WAIT));
-        assert_eq!(delivery.attempts, MOST_ATTEMPTS);
+        assert_eq!(waits.iter().max(), Some(&MAX_WAIT));
+        assert_eq!(delivery.attempts, MAX_ATTEMPTS);
         assert_eq!(
             (delivery.state, delivery.finished_at),
             (DeliveryState::Dead, Some(now))

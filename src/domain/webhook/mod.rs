@@ -18,7 +18,7 @@ use super::web_url::{WebUrl, WebUrlError};
 use crate::domain::words::words;
 
 /// The longest URL of a target.
-const LONGEST_URL: usize = 2_048;
+const MAX_URL: usize = 2_048;
 /// How long the secret before the newest one signs too.
 pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
@@ -53,7 +53,7 @@ pub enum Host {
 /// Why a text is no URL of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TargetUrlError {
-    #[error("is no URL of at most {LONGEST_URL} printable ASCII characters")]
+    #[error("is no URL of at most {MAX_URL} printable ASCII characters")]
     Text,
     #[error("does not start with https://")]
     Scheme,
@@ -88,7 +88,7 @@ impl FromStr for TargetUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let printable = |b: u8| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b);
-        if text.len() > LONGEST_URL || !text.bytes().all(printable) {
+        if text.len() > MAX_URL || !text.bytes().all(printable) {
             return Err(TargetUrlError::Text);
         }
         let url: WebUrl = text.parse()?;
@@ -269,7 +269,7 @@ mod tests {
         ] {
             assert_eq!(wrong.parse::<TargetUrl>(), Err(why), "{wrong}");
         }
-        let long = format!("https://hooks.example.com/{}", "x".repeat(LONGEST_URL));
+        let long = format!("https://hooks.example.com/{}", "x".repeat(MAX_URL));
         assert_eq!(long.parse::<TargetUrl>(), Err(TargetUrlError::Text));
     }
 }

@@ -211,7 +211,7 @@ fn accounts_do_not_stand_deeper_than_they_may(world: World) {
         .map(drop)
     };
     let mut above = None;
-    for depth in 0..=Account::MOST_ABOVE {
+    for depth in 0..=Account::MAX_DEPTH {
         let id = format!("a{depth}");
         assert_eq!(put(id.clone(), above), Ok(()));
         above = Some(id);

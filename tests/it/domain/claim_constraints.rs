@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tn_authority::domain::tokens::claim_constraints::{
-    ClaimConstraints, ClaimName, Constraints, LONGEST, PermittedValues,
+    ClaimConstraints, ClaimName, Constraints, MAX_LENGTH, PermittedValues,
 };
 
 use crate::support::fixtures::{self, hex};
@@ -124,7 +124,7 @@ fn malformed_der_is_told_what_is_wrong() {
     let long = Constraints {
         permitted_values: vec![PermittedValues {
             claim: "rcd".parse().expect("a name"),
-            values: vec!["x".repeat(LONGEST)],
+            values: vec!["x".repeat(MAX_LENGTH)],
         }],
         ..Constraints::default()
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Expected, Unexpected};
 
 /// Characters of a name that somebody made up, in a complaint about it.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME: usize = 40;
 
 /// Why a request cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
-        Self::Unknown(name.chars().take(LONGEST_NAME).collect())
+        Self::Unknown(name.chars().take(MAX_NAME).collect())
     }
 
     fn missing_field(name: &'static str) -> Self {

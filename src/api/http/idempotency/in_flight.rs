@@ -10,7 +10,7 @@ use crate::authority::StoreError;
 use crate::domain::issuance::{KeyedRequest, Replay};
 
 /// How many requests with a key may be under way.
-const MOST: usize = 10_000;
+const MAX_IN_FLIGHT: usize = 10_000;
 
 /// The keys, with the request of each.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl AtWork {
     /// Begins to work on a request, unless another one with its key is under way.
     pub(super) fn enter(self: &Arc<Self>, keyed: &KeyedRequest) -> Result<Turn, StoreError> {
         let mut keys = self.0.lock();
-        if keys.len() >= MOST {
+        if keys.len() >= MAX_IN_FLIGHT {
             return Err(StoreError::Busy);
         }
         match keys.entry(keyed.name.clone()) {

@@ -14,7 +14,7 @@ use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
 
 /// How many answers are kept: some 300 bytes each. When there are more, those go that were not asked for again.
-const MOST: usize = 65_536;
+const MAX_CACHED: usize = 65_536;
 
 /// SHA-256 of all that an answer follows from.
 type CacheKey = [u8; 32];
@@ -31,7 +31,7 @@ impl RulingCache {
     pub(in crate::authority::policy) fn by(looks: TimeInputs) -> Self {
         Self {
             looks,
-            answers: Cache::new(MOST),
+            answers: Cache::new(MAX_CACHED),
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
         for lifetime in 0..50 {
             decided.or_decide(&caller, &asked(&account, lifetime, 0), || yes.clone());
         }
-        for n in 0..2 * MOST {
+        for n in 0..2 * MAX_CACHED {
             if n % 512 == 0 {
                 for lifetime in 0..50 {
                     let ask = asked(&account, lifetime, 0);
@@ -232,7 +232,7 @@ mod tests {
             question[..8].copy_from_slice(&n.to_be_bytes());
             decided.answers.insert(question, yes.clone());
         }
-        assert!(decided.answers.len() <= MOST);
+        assert!(decided.answers.len() <= MAX_CACHED);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use sha2::{Digest as _, Sha256};
 use crate::authority::policy::error::{PolicyError, PolicyFault};
 
 /// How many files of one kind are read.
-const MOST_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// How many bytes all of them have.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// How long the name of a file may be.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME: usize = 64;
 /// Where the cases stand, below the policies.
 pub(in crate::authority::policy) const TESTS: &str = "tests";
 
@@ -130,17 +130,17 @@ impl FileReader {
     fn read(&mut self, path: &Path, below: &str) -> Result<Option<TextFile>, PolicyError> {
         let name = format!("{below}{}", name_of(path));
         self.files += 1;
-        if self.files > MOST_FILES {
+        if self.files > MAX_FILES {
             return Err(PolicyError::TooMany(format!(
-                "the folder has more than {MOST_FILES} files; put several policies into one"
+                "the folder has more than {MAX_FILES} files; put several policies into one"
             )));
         }
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if !name_of(path).bytes().all(is_plain) || name_of(path).len() > LONGEST_NAME {
+        if !name_of(path).bytes().all(is_plain) || name_of(path).len() > MAX_NAME {
             self.faults.push(PolicyFault::of(
                 &name.escape_default().to_string(),
                 format_args!(
-                    "the name of a file has at most {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
+                    "the name of a file has at most {MAX_NAME} letters, digits, `.`, `_` and `-`"
                 ),
             ));
             return Ok(None);
@@ -155,15 +155,15 @@ impl FileReader {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        let left = MOST_BYTES.saturating_sub(self.bytes);
+        let left = MAX_BYTES.saturating_sub(self.bytes);
         let file = File::open(path).map_err(unreadable)?;
         file.take(left + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
         self.bytes += bytes.len() as u64;
-        if self.bytes > MOST_BYTES {
+        if self.bytes > MAX_BYTES {
             return Err(PolicyError::TooMany(format!(
-                "the files of the folder have more than {MOST_BYTES} bytes together"
+                "the files of the folder have more than {MAX_BYTES} bytes together"
             )));
         }
         match String::from_utf8(bytes) {

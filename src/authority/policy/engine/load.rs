@@ -17,13 +17,13 @@ use crate::authority::policy::error::{PolicyError, PolicyFault};
 use crate::domain::Denial;
 
 /// How many policies a set may have: as many as are loaded in seconds.
-const MOST_POLICIES: usize = 10_000;
+const MAX_POLICIES: usize = 10_000;
 /// The stack of the thread that reads them: enough for the deepest policy that `shape` lets through.
 const STACK: usize = 128 * 1024 * 1024;
 /// How long an id and a code may be.
-const LONGEST_WORD: usize = 64;
+const MAX_WORD: usize = 64;
 /// How long a message may be.
-const LONGEST_MESSAGE: usize = 300;
+const MAX_MESSAGE: usize = 300;
 
 pub(in crate::authority::policy) const SCHEMA: &str =
     include_str!("../../../../policies/tn-authority.cedarschema");
@@ -119,9 +119,9 @@ impl Reading {
                 .push(PolicyFault::at(&file.name, &file.text, at, why));
         }
         let count = parsed.num_of_policies();
-        if self.policies.len() + count > MOST_POLICIES {
+        if self.policies.len() + count > MAX_POLICIES {
             return Err(PolicyError::TooMany(format!(
-                "a set has at most {MOST_POLICIES} policies, and with `{}` there are {}",
+                "a set has at most {MAX_POLICIES} policies, and with `{}` there are {}",
                 file.name,
                 self.policies.len() + count
             )));
@@ -145,7 +145,7 @@ impl Reading {
             Some(id) if is_word(id, b"._-") => id.to_owned(),
             Some(id) => {
                 self.faults.push(fault(format!(
-                    "`@id(\"{}\")` is not 1 to {LONGEST_WORD} letters, digits, `.`, `_` and `-`",
+                    "`@id(\"{}\")` is not 1 to {MAX_WORD} letters, digits, `.`, `_` and `-`",
                     id.escape_debug()
                 )));
                 return;
@@ -179,7 +179,7 @@ impl Reading {
                 && !code.starts_with('-');
             if !is_kebab {
                 self.faults.push(fault(format!(
-                    "the `@code` is not 1 to {LONGEST_WORD} small letters, digits and `-`"
+                    "the `@code` is not 1 to {MAX_WORD} small letters, digits and `-`"
                 )));
             } else if Denial::CODES_OF_RULES.contains(&code) {
                 self.faults.push(fault(format!(
@@ -190,9 +190,9 @@ impl Reading {
         let is_shown = |text: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
         };
-        if message.is_some_and(|text| text.len() > LONGEST_MESSAGE || !is_shown(text)) {
+        if message.is_some_and(|text| text.len() > MAX_MESSAGE || !is_shown(text)) {
             self.faults.push(fault(format!(
-                "the `@message` is not 1 to {LONGEST_MESSAGE} printable ASCII characters"
+                "the `@message` is not 1 to {MAX_MESSAGE} printable ASCII characters"
             )));
         }
         if policy.effect() == Effect::Permit && (code.is_some() || message.is_some()) {
@@ -259,5 +259,5 @@ fn place(policy: &Policy) -> usize {
 
 fn is_word(text: &str, signs: &[u8]) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || signs.contains(&b);
-    (1..=LONGEST_WORD).contains(&text.len()) && text.bytes().all(plain)
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(plain)
 }

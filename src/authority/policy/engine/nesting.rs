@@ -5,10 +5,10 @@ use super::files::TextFile;
 use crate::authority::policy::error::PolicyFault;
 
 /// How many brackets may be open at once.
-const DEEPEST: usize = 50;
+const MAX_DEPTH: usize = 50;
 /// How many operators, brackets and words such as `if` one policy may have. Each can make it one level deeper. Commas cannot,
 /// so that lists may be long.
-const MOST_JOINTS: usize = 2_000;
+const MAX_JOINTS: usize = 2_000;
 /// Words that join what stands beside them.
 const WORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
 
@@ -45,9 +45,9 @@ pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), PolicyFa
                 1
             }
         };
-        if open > DEEPEST || joints > MOST_JOINTS {
+        if open > MAX_DEPTH || joints > MAX_JOINTS {
             let why = format!(
-                "a policy has at most {DEEPEST} open brackets, and {MOST_JOINTS} operators and brackets; make several of it"
+                "a policy has at most {MAX_DEPTH} open brackets, and {MAX_JOINTS} operators and brackets; make several of it"
             );
             return Err(PolicyFault::at(&file.name, &file.text, Some(at), why));
         }
