@@ -1,11 +1,12 @@
-//! Who may import whom: the rule of `src/lib.rs`, held against the sources.
+//! Which module may import which: the rule of ARCHITECTURE.md, checked against the sources.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-/// Each room, and the rooms that it may import. What starts a process may import every room.
-const ROOMS: [(&str, &[&str]); 16] = [
+use super::rust::{is_name, words};
+use super::sources;
+
+/// Each top-level module, and the modules that it may import. What starts a process may import every module.
+const MODULES: [(&str, &[&str]); 16] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
@@ -65,8 +66,8 @@ const EVERY: &[&str] = &[
     "domain",
 ];
 
-/// What is known to few: a path, the files that may name it, and those that are left out because they are tests.
-const KNOWN_TO_FEW: [(&str, &[&str]); 11] = [
+/// Libraries and functions that few modules may name: the path, and the modules or files that may.
+const RESTRICTED: [(&str, &[&str]); 11] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
@@ -78,13 +79,13 @@ const KNOWN_TO_FEW: [(&str, &[&str]); 11] = [
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),
     ("actix_tls", &["app"]),
-    // Nothing that a caller says is fetched: one file asks others, and who uses it says what the configuration names.
-    // Webhooks are told, behind their guard, and nothing of their answers is read.
+    // No URL from a caller is ever fetched: `outgoing` requests only what the configuration names. Webhooks go through
+    // their guard, and their answers are not read.
     (
         "ureq",
         &["outgoing", "webhooks/guard.rs", "webhooks/send.rs"],
     ),
-    // A token without its row cannot be: only the writer says that something is committed.
+    // Only the writer may say that a grant is committed, so that no token exists without its row.
     (
         "after_commit",
         &[
@@ -93,27 +94,21 @@ const KNOWN_TO_FEW: [(&str, &[&str]); 11] = [
             "signer/tests.rs",
         ],
     ),
-    // Time comes in as an argument everywhere else.
+    // Everywhere else, time is an argument.
     ("Utc::now", &["domain/clock.rs"]),
 ];
 
-/// Who holds no transaction of the store, not even in a closure whose argument has an inferred type: questions have names, as
-/// methods of `authority`.
+/// Modules that never hold a transaction of the store, not even in a closure with an inferred argument type: they call named
+/// queries of `authority`.
 const WITHOUT_TRANSACTIONS: [&str; 2] = ["api", "console"];
-/// What a transaction and its type are called everywhere.
+/// The names of a transaction and of its type, everywhere.
 const TRANSACTION: [&str; 2] = ["tx", "Tx"];
 
 #[test]
-fn every_room_imports_only_what_it_may() {
-    let mut files = Vec::new();
-    collect(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut files,
-    );
-    assert!(files.len() > 50, "only {} sources were found", files.len());
-    let faults: Vec<String> = files
+fn every_module_imports_only_what_it_may() {
+    let faults: Vec<String> = sources("src")
         .iter()
-        .flat_map(|(name, path)| faults(name, &fs::read_to_string(path).expect(name)))
+        .flat_map(|(file, source)| faults(file, source))
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -199,7 +194,7 @@ fn a_forbidden_import_is_found() {
         (
             "unheard_of/mod.rs",
             "use crate::domain::Tn;",
-            "`unheard_of` is no room",
+            "`unheard_of` is not a module",
         ),
         (
             "api/routes/jobs.rs",
@@ -231,7 +226,7 @@ fn a_forbidden_import_is_found() {
         ),
         (
             "domain/number.rs",
-            "//! Unlike crate::store, this room knows no diesel::Connection.\n/* crate::api */",
+            "//! Unlike crate::store, this module knows no diesel::Connection.\n/* crate::api */",
         ),
         (
             "domain/number.rs",
@@ -249,6 +244,8 @@ fn a_forbidden_import_is_found() {
             "authority/queries.rs",
             "use crate::store::Tx; self.store.read(|tx| tx.list_jobs(page))",
         ),
+        ("store/mint/mod.rs", "use super::super::tables::grants;"),
+        ("store/tx.rs", "use super::tables::grants;"),
         (
             "signer/key.rs",
             "use openssl::ec::EcKey; use crate::domain::{Tn, clock::Time};",
@@ -258,66 +255,49 @@ fn a_forbidden_import_is_found() {
     }
 }
 
-/// All `*.rs` of a folder, with their names below `src`.
-fn collect(folder: &Path, files: &mut Vec<(String, PathBuf)>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let (_, name) = path
-                .to_str()
-                .expect("UTF-8")
-                .rsplit_once("/src/")
-                .expect("below src");
-            files.push((name.to_owned(), path));
-        }
-    }
-}
-
-/// What a source does that it may not.
+/// What a source imports or names although it must not.
 fn faults(file: &str, source: &str) -> Vec<String> {
-    let room = file
+    let module = file
         .split('/')
         .next()
         .unwrap_or(file)
         .trim_end_matches(".rs");
-    if room == "lib" {
+    if module == "lib" {
         return Vec::new();
     }
-    let may = match ROOMS.iter().find(|(name, _)| *name == room) {
+    let may = match MODULES.iter().find(|(name, _)| *name == module) {
         Some((_, may)) => *may,
-        None if room == "domain" => &[],
-        None => return vec![format!("src/{file}: `{room}` is no room of src/lib.rs")],
+        None if module == "domain" => &[],
+        None => return vec![format!("src/{file}: `{module}` is not a module of ARCHITECTURE.md")],
     };
     let words = words(source);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let imported = imported(&words)
+    let imported = imported(file, &words)
         .into_iter()
-        .filter(|other| other != room && !may.contains(&other.as_str()));
-    let imported = imported.map(|other| format!("src/{file}: `{room}` imports `{other}`"));
-    let known = KNOWN_TO_FEW.iter().filter(|(path, _)| names(&words, path));
+        .filter(|other| other != module && !may.contains(&other.as_str()));
+    let imported = imported.map(|other| format!("src/{file}: `{module}` imports `{other}`"));
+    let known = RESTRICTED.iter().filter(|(path, _)| names(&words, path));
     let known = known.filter(|(_, files)| {
         !files
             .iter()
-            .any(|allowed| *allowed == room || *allowed == file)
+            .any(|allowed| *allowed == module || *allowed == file)
     });
-    let known = known.map(|(path, _)| format!("src/{file}: `{room}` knows `{path}`"));
+    let known = known.map(|(path, _)| format!("src/{file}: `{module}` knows `{path}`"));
     let transactions = TRANSACTION
         .into_iter()
-        .filter(|word| WITHOUT_TRANSACTIONS.contains(&room) && words.contains(word));
+        .filter(|word| WITHOUT_TRANSACTIONS.contains(&module) && words.contains(word));
     let transactions =
-        transactions.map(|word| format!("src/{file}: `{room}` holds a transaction, `{word}`"));
+        transactions.map(|word| format!("src/{file}: `{module}` holds a transaction, `{word}`"));
     imported.chain(known).chain(transactions).collect()
 }
 
-/// The rooms that are named behind `crate::`, `tn_authority::` or `super::`, one by one or in braces.
-fn imported(words: &[&str]) -> BTreeSet<String> {
-    let is_room = |word: &&str| EVERY.contains(word);
-    let mut rooms = BTreeSet::new();
+/// The top-level modules that are named after `crate::`, `tn_authority::` or as many `super::` as lead to the root of the
+/// crate, one by one or in braces.
+fn imported(file: &str, words: &[&str]) -> BTreeSet<String> {
+    let is_module = |word: &&str| EVERY.contains(word);
+    let mut modules = BTreeSet::new();
     for (at, word) in words.iter().enumerate() {
-        if !matches!(*word, "crate" | "tn_authority" | "super") || words.get(at + 1) != Some(&"::")
-        {
+        if words.get(at + 1) != Some(&"::") || !leads_to_the_root(file, words, at, word) {
             continue;
         }
         match words.get(at + 2) {
@@ -332,21 +312,36 @@ fn imported(words: &[&str]) -> BTreeSet<String> {
                     if depth == 0 {
                         break;
                     }
-                    if depth == 1 && matches!(pair[0], "{" | ",") && is_room(&pair[1]) {
-                        rooms.insert(pair[1].to_owned());
+                    if depth == 1 && matches!(pair[0], "{" | ",") && is_module(&pair[1]) {
+                        modules.insert(pair[1].to_owned());
                     }
                 }
             }
-            Some(next) if is_room(next) => {
-                rooms.insert((*next).to_owned());
+            Some(next) if is_module(next) => {
+                modules.insert((*next).to_owned());
             }
             _ => {}
         }
     }
-    rooms
+    modules
 }
 
-/// Whether a path is named: a library as the start of one, anything else wherever it stands.
+/// Whether a path up to this word is the root of the crate. `super` counts the folders of the file: in `store/tx.rs`,
+/// `super::tables` is a sub-module of `store` and not the module `tables`.
+fn leads_to_the_root(file: &str, words: &[&str], at: usize, word: &str) -> bool {
+    match word {
+        "crate" | "tn_authority" => true,
+        "super" => {
+            let before = words[..at].rchunks(2);
+            let supers = 1 + before.take_while(|pair| *pair == ["super", "::"]).count();
+            let module = file.trim_end_matches(".rs").trim_end_matches("/mod");
+            supers >= module.split('/').count()
+        }
+        _ => false,
+    }
+}
+
+/// Whether a path is named: a library at the start of a path, anything else anywhere.
 fn names(words: &[&str], path: &str) -> bool {
     let parts: Vec<&str> = path
         .split("::")
@@ -366,69 +361,4 @@ fn names(words: &[&str], path: &str) -> bool {
             || matches!(before, Some(&("use" | "crate" | "::")));
         named && (!is_library || (!within && starts_a_path))
     })
-}
-
-fn is_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// The words and signs of a source, without its comments and texts.
-fn words(source: &str) -> Vec<String> {
-    let (mut words, mut rest) = (Vec::new(), source);
-    while let Some(c) = rest.chars().next() {
-        let skip = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(hashes) = raw_text(rest) {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let start = hashes + 2;
-            rest[start..]
-                .find(&end)
-                .map_or(rest.len(), |found| start + found + end.len())
-        } else if c == '"' {
-            let mut escaped = false;
-            let end = rest[1..].find(|c| {
-                let ends = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                ends
-            });
-            end.map_or(rest.len(), |end| end + 2)
-        } else if c == '\'' {
-            character(rest)
-        } else if is_name(c) {
-            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-            words.push(rest[..end].to_owned());
-            end
-        } else if rest.starts_with("::") {
-            words.push("::".to_owned());
-            2
-        } else {
-            if !c.is_whitespace() {
-                words.push(c.to_string());
-            }
-            c.len_utf8()
-        };
-        rest = &rest[skip..];
-    }
-    words
-}
-
-/// How many `#` a raw text starts with, if one starts here.
-fn raw_text(rest: &str) -> Option<usize> {
-    let behind = rest.strip_prefix('r')?;
-    let hashes = behind.len() - behind.trim_start_matches('#').len();
-    behind[hashes..].starts_with('"').then_some(hashes)
-}
-
-/// How long a character is, or the mark of a lifetime.
-fn character(rest: &str) -> usize {
-    let mut inside = rest[1..].char_indices();
-    match inside.next() {
-        Some((_, '\\')) => rest[3..].find('\'').map_or(rest.len(), |end| end + 4),
-        _ => match inside.next() {
-            Some((at, '\'')) => at + 2,
-            _ => 1,
-        },
-    }
 }
