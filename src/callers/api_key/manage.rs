@@ -119,7 +119,7 @@ impl ApiKeys {
         rand_bytes(&mut id)?;
         let id = format!("{:0ID_LENGTH$x}", u64::from_be_bytes(id));
         let secret = secret()?;
-        let kept = KeptApiKey {
+        let stored = KeptApiKey {
             secret_hash: self.pepper.hash(secret.as_bytes())?,
             previous_hash: None,
             key: ApiKey {
@@ -141,13 +141,13 @@ impl ApiKeys {
         };
         let caller = by.caller().clone();
         let work = move |tx: &mut Tx<'_>| {
-            let key = &kept.key;
+            let key = &stored.key;
             let known = tx.accounts(&key.accounts.iter().collect::<Vec<_>>())?;
             let is_known = |id: &&AccountId| known.iter().any(|account| account.id == **id);
             if let Some(unknown) = key.accounts.iter().find(|id| !is_known(id)) {
                 return Err(ApiKeyError::UnknownAccount(unknown.clone()));
             }
-            tx.insert_api_key(&kept)?;
+            tx.insert_api_key(&stored)?;
             let detail = json!({
                 "role": key.role, "accounts": key.accounts, "label": key.label,
                 "expires_at": key.validity.expires_at, "allow_from": key.allow_from,
@@ -171,12 +171,12 @@ impl ApiKeys {
         }
         let secret = secret()?;
         let hash = self.pepper.hash(secret.as_bytes())?;
-        let rotate = move |kept: &mut KeptApiKey, now: Time| {
-            must_not_have_ended(kept, now)?;
+        let rotate = move |stored: &mut KeptApiKey, now: Time| {
+            must_not_have_ended(stored, now)?;
             let until = now + TimeDelta::seconds(overlap.into());
-            let old = std::mem::replace(&mut kept.secret_hash, hash.clone());
-            kept.previous_hash = (overlap > 0).then_some(old);
-            let key = &mut kept.key;
+            let old = std::mem::replace(&mut stored.secret_hash, hash.clone());
+            stored.previous_hash = (overlap > 0).then_some(old);
+            let key = &mut stored.key;
             key.validity.previous_until = (overlap > 0).then_some(until);
             key.validity.secret += 1;
             key.rotated_at = Some(now);
@@ -195,12 +195,12 @@ impl ApiKeys {
         id: &str,
         at: Time,
     ) -> Result<ApiKey, ApiKeyError> {
-        let expire = move |kept: &mut KeptApiKey, now: Time| {
-            must_not_have_ended(kept, now)?;
+        let expire = move |stored: &mut KeptApiKey, now: Time| {
+            must_not_have_ended(stored, now)?;
             if at < now {
                 return Err(ApiKeyError::Past(at));
             }
-            let changed = kept.key.validity.expires_at.replace(at) != Some(at);
+            let changed = stored.key.validity.expires_at.replace(at) != Some(at);
             Ok(changed.then(|| json!({ "expires_at": at })))
         };
         self.change(by.into(), id, "expire-api-key", (expire, |key| key))
@@ -213,8 +213,8 @@ impl ApiKeys {
         by: impl Into<KeyRequester<'_, ApiKey>>,
         id: &str,
     ) -> Result<ApiKey, ApiKeyError> {
-        let revoke = |kept: &mut KeptApiKey, now: Time| {
-            let validity = &mut kept.key.validity;
+        let revoke = |stored: &mut KeptApiKey, now: Time| {
+            let validity = &mut stored.key.validity;
             let changed = validity.revoked_at.is_none();
             validity.revoked_at.get_or_insert(now);
             Ok(changed.then(|| json!({})))
@@ -250,12 +250,12 @@ impl ApiKeys {
         must_be_admin(by.caller())?;
         let (now, caller, key) = (self.clock.now(), by.caller().clone(), id.to_owned());
         let work = move |tx: &mut Tx<'_>| {
-            let mut kept = find(tx, &key)?;
-            if let Some(detail) = change(&mut kept, now)? {
-                tx.update_api_key(&kept)?;
-                record(tx, &caller, now, action, &kept.key, detail)?;
+            let mut stored = find(tx, &key)?;
+            if let Some(detail) = change(&mut stored, now)? {
+                tx.update_api_key(&stored)?;
+                record(tx, &caller, now, action, &stored.key, detail)?;
             }
-            Ok(show(kept.key))
+            Ok(show(stored.key))
         };
         let changed = self.write(by, action, work).await?;
         self.forget(id);
@@ -282,9 +282,9 @@ impl ApiKeys {
 }
 
 fn find(tx: &mut Tx<'_>, id: &str) -> Result<KeptApiKey, ApiKeyError> {
-    let mut kept = tx.api_key(id)?.ok_or(ApiKeyError::NotFound)?;
-    kept.key.last_used_at = tx.api_key_last_used(id)?;
-    Ok(kept)
+    let mut stored = tx.api_key(id)?.ok_or(ApiKeyError::NotFound)?;
+    stored.key.last_used_at = tx.api_key_last_used(id)?;
+    Ok(stored)
 }
 
 fn must_be_admin(by: &Caller) -> Result<(), ApiKeyError> {
@@ -309,8 +309,8 @@ fn must_be_valid(new: &NewApiKey, now: Time) -> Result<(), ApiKeyError> {
     }
 }
 
-fn must_not_have_ended(kept: &KeptApiKey, now: Time) -> Result<(), ApiKeyError> {
-    match kept.key.state(now) {
+fn must_not_have_ended(stored: &KeptApiKey, now: Time) -> Result<(), ApiKeyError> {
+    match stored.key.state(now) {
         KeyState::Active => Ok(()),
         state @ (KeyState::Expired | KeyState::Revoked) => Err(ApiKeyError::Ended(state)),
     }
@@ -322,9 +322,9 @@ fn secret() -> Result<String, ErrorStack> {
     Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 
-fn shown(kept: ApiKey, secret: &str) -> ShownApiKey {
-    let key = format!("{PREFIX}{}_{secret}", kept.id);
-    ShownApiKey { kept, key }
+fn shown(stored: ApiKey, secret: &str) -> ShownApiKey {
+    let key = format!("{PREFIX}{}_{secret}", stored.id);
+    ShownApiKey { kept: stored, key }
 }
 
 fn record(

@@ -246,7 +246,7 @@ where
     }
 }
 
-/// The value of a query parameter, parsed as the type that is asked for.
+/// The value of a query parameter, parsed as the requested type.
 struct Text(String);
 
 impl Text {

@@ -115,7 +115,7 @@ where
         Begun::Replayed(response) => return Ok(response),
         Begun::First(keyed) => keyed,
     };
-    // The transaction may run twice, so the answer of its last run counts.
+    // The transaction can run twice, so the answer of its last run counts.
     let answered = Arc::new(Mutex::new(None));
     let (slot, sealing) = (Arc::clone(&answered), keyed.sealing());
     let seal = Box::new(move |outcome: Result<&T, &R>| {
