@@ -47,8 +47,14 @@ fn a_bad_parameter_is_named_with_what_is_expected(api: Api) {
         ("grants?account=a%20b", "`account`: "),
         ("grants?tn=2125551001", "`tn`: "),
         ("grants?state=x", "`state`"),
-        ("audit-events?subject=%00", "a control character"),
-        ("accounts?after=a%1bb", "a control character"),
+        (
+            "audit-events?subject=%00",
+            "the query string contains a control character",
+        ),
+        (
+            "accounts?after=a%1bb",
+            "the query string contains a control character",
+        ),
     ] {
         let said = detail(
             &api.get(&api.auditor, &format!("/v1/{path}")),
