@@ -13,7 +13,7 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi as _};
 use utoipa_swagger_ui::Config;
 
-use super::http::idempotency::Keys;
+use super::http::idempotency::IdempotencyKeys;
 use super::http::query::name;
 use super::problem::{Problem, ProblemView};
 use super::routes::{
@@ -54,7 +54,7 @@ use super::routes::{
         certs::get_chain, health::alive, health::ready, document, page,
     ),
     components(schemas(ProblemView)),
-    modifiers(&SecuritySchemes, &Keys, &Problems),
+    modifiers(&SecuritySchemes, &IdempotencyKeys, &Problems),
 )]
 struct Document;
 

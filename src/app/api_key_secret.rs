@@ -26,7 +26,7 @@ pub(super) fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, 
         (None, DatabaseUrl::Sqlite(path)) => {
             let mut name = path.clone().into_os_string();
             name.push(".api-key-secret");
-            Ok(Pepper::beside_the_database(&PathBuf::from(name))?)
+            Ok(Pepper::load_or_create(&PathBuf::from(name))?)
         }
         (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
     }

@@ -168,7 +168,7 @@ fn compose(
         jobs: Jobs::new(Arc::clone(&authority), config.imports.queue),
         uploads: settings::uploads(&config.imports),
         authority,
-        callers: callers.trusting(trust),
+        callers: callers.with_trust(trust),
         webhooks: Arc::new(Sender::new(webhooks)?),
         idempotency,
         under_way: ConcurrencyLimit::at_most(config.server.max_requests),

@@ -1,7 +1,8 @@
-//! `OAuth2` access tokens (RFC 9068): who issued one, whether it is for us and holds now, and whom its claims name.
+//! Verifies `OAuth2` access tokens (RFC 9068): issuer, signature, audience, validity, and the
+//! caller that the claims name.
 //!
-//! The rules are those of RFC 8725. A token proves a caller only if everything about it is as its issuer's configuration
-//! says; there is no default for a claim that is missing.
+//! The rules are those of RFC 8725. A token is accepted only if all of it matches the configuration
+//! of its issuer; a missing claim has no default.
 
 use std::sync::Arc;
 
@@ -15,23 +16,23 @@ use super::jwks_source::{Current, KeySettings, KeySource, KeysError};
 use super::jwt::Jwt;
 use super::proof_cache::ProofCache;
 use super::rejection::{Rejection, TokenFault};
-use super::role_accounts::{StandingError, standing};
+use super::role_accounts::{RoleAccountsError, role_accounts};
 use crate::domain::clock::from_unix;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Proof, Time};
 use crate::telemetry::Metrics;
 
-/// How the tokens of an issuer are taken.
+/// How the tokens of an issuer are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerSettings {
     /// `iss`, byte for byte.
     pub issuer: String,
-    /// What `aud` has to name.
+    /// The value that `aud` must contain.
     pub audience: String,
     pub algorithms: Vec<Algorithm>,
     /// `typ`, without `application/`.
     pub token_type: String,
-    /// Seconds by which the clocks of the issuer and of the service may differ.
+    /// Seconds by which the clocks of the issuer and the service can differ.
     pub leeway: u32,
     /// The longest time from `iat` to `exp`, in seconds.
     pub max_lifetime: u32,
@@ -40,39 +41,37 @@ pub struct IssuerSettings {
     pub accounts: AccountsFrom,
 }
 
-/// Why an issuer cannot be configured like this.
+/// Why the configuration of an issuer is invalid.
 #[derive(Debug, Error)]
 pub enum IssuerError {
     #[error(transparent)]
-    Standing(#[from] StandingError),
+    RoleAccounts(#[from] RoleAccountsError),
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
 
-/// An issuer that is trusted.
+/// A trusted issuer.
 #[derive(Debug)]
 pub struct Issuer {
     name: String,
     settings: IssuerSettings,
     keys: KeySource,
-    remembered: ProofCache<CachedToken>,
+    cache: ProofCache<CachedToken>,
 }
 
-/// What a token proved.
+/// The identity that a token authenticates.
 #[derive(Debug, Clone)]
 struct CachedToken {
-    proven: Arc<Identity>,
+    identity: Arc<Identity>,
     from: Time,
     until: Time,
-    /// Of the keys that verified it.
+    /// The generation of the keys that verified it.
     generation: u64,
 }
 
 impl Issuer {
-    /// Trusts an issuer.
-    ///
     /// # Errors
-    /// [`IssuerError`] if a fixed role and fixed accounts do not go together.
+    /// [`IssuerError`] if a fixed role does not allow the fixed accounts.
     pub fn new(
         settings: IssuerSettings,
         keys: KeySettings,
@@ -82,17 +81,17 @@ impl Issuer {
         if let (RoleFrom::Fixed(role), AccountsFrom::Fixed(accounts)) =
             (&settings.role, &settings.accounts)
         {
-            standing(*role, accounts.clone())?;
+            role_accounts(*role, accounts.clone())?;
         }
         Ok(Self {
             name: keys.name.clone(),
             settings,
             keys: KeySource::new(keys, clock, metrics),
-            remembered: ProofCache::new(),
+            cache: ProofCache::new(),
         })
     }
 
-    /// Asks for the issuer's keys now, and not when the first token comes. An endpoint is not waited for.
+    /// Loads the issuer's keys before the first token arrives. Does not wait for an endpoint.
     ///
     /// # Errors
     /// [`IssuerError`] if a file with keys cannot be used.
@@ -100,10 +99,8 @@ impl Issuer {
         Ok(self.keys.start()?)
     }
 
-    /// Reads or fetches the keys once: how many can be used, and what is wrong with the others. Blocks.
-    ///
-    /// # Errors
-    /// [`IssuerError`] if there are none.
+    /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the
+    /// others. Blocks.
     pub fn check(&self) -> Result<(usize, Vec<String>), IssuerError> {
         Ok(self.keys.check()?)
     }
@@ -122,44 +119,45 @@ impl Issuer {
         let algorithm = jwt.algorithm(&settings.algorithms)?;
         jwt.check_type(&settings.token_type)?;
         let current = self.keys.current(now).ok_or(Rejection::NoKeys)?;
-        if let Some(kept) = self.remember(text, &current, now) {
-            return Ok(kept);
+        if let Some(cached) = self.cached(text, &current, now) {
+            return Ok(cached);
         }
         let generation = self.verify(jwt, algorithm, current, now)?;
         let claims = jwt.claims();
         if !is_for(claims, &settings.audience) {
             return Err(TokenFault::Audience.into());
         }
-        let (from, until) = self.holds(claims, now)?;
+        let (from, until) = self.validity(claims, now)?;
+        // A sender-constrained token (RFC 7800) must not pass as a bearer token.
         if claims.contains_key("cnf") {
             return Err(TokenFault::Bound.into());
         }
         let role = settings.role.of(claims)?;
         let accounts = settings.accounts.of(claims, role)?;
-        let proven = Identity {
+        let identity = Identity {
             id: format!("oauth:{}:{}", self.name, subject(claims)?),
             proof: Proof::AccessToken,
             role,
             accounts,
             expires: Some(until),
         };
-        let kept = CachedToken {
-            proven: Arc::new(proven.clone()),
+        let cached = CachedToken {
+            identity: Arc::new(identity.clone()),
             from,
             until,
             generation,
         };
-        self.remembered.keep(text.as_bytes(), kept);
-        Ok(proven)
+        self.cache.keep(text.as_bytes(), cached);
+        Ok(identity)
     }
 
-    /// A signature is verified once for each token, as long as the keys stay what they are.
-    fn remember(&self, text: &str, current: &Current, now: Time) -> Option<Identity> {
-        let holds = |kept: &CachedToken| {
-            kept.generation == current.generation && kept.from <= now && now < kept.until
+    /// The identity of a token that was verified before with the current keys.
+    fn cached(&self, text: &str, current: &Current, now: Time) -> Option<Identity> {
+        let is_valid = |token: &CachedToken| {
+            token.generation == current.generation && token.from <= now && now < token.until
         };
-        let kept = self.remembered.get(text.as_bytes(), holds)?;
-        Some((*kept.proven).clone())
+        let token = self.cache.get(text.as_bytes(), is_valid)?;
+        Some((*token.identity).clone())
     }
 
     fn verify(
@@ -180,8 +178,9 @@ impl Issuer {
         Ok(current.generation)
     }
 
-    /// From when until when the token holds, the leeway included, if it holds now.
-    fn holds(&self, claims: &Map<String, Value>, now: Time) -> Result<(Time, Time), TokenFault> {
+    /// The period in which the token is valid, including the leeway. An error if it is not valid
+    /// now.
+    fn validity(&self, claims: &Map<String, Value>, now: Time) -> Result<(Time, Time), TokenFault> {
         let settings = &self.settings;
         let leeway = TimeDelta::seconds(settings.leeway.into());
         let expires = seconds(claims, "exp")?.ok_or(TokenFault::Times)?;
@@ -204,7 +203,7 @@ impl Issuer {
     }
 }
 
-/// Proves by an access token of one of these issuers.
+/// Authenticates by an access token of one of these issuers.
 pub(super) fn authenticate(
     issuers: &[Issuer],
     text: &str,
@@ -215,7 +214,7 @@ pub(super) fn authenticate(
         return Err(TokenFault::Long.into());
     }
     let jwt = Jwt::parse(text)?;
-    // The claim is not to be believed yet: it says whose keys would have to verify it (RFC 8725 §3.8).
+    // Not verified yet: it only selects the issuer whose keys have to verify it (RFC 8725 §3.8).
     let claimed = jwt.claims().get("iss").and_then(Value::as_str);
     let issuer = issuers
         .iter()

@@ -1,8 +1,8 @@
-//! What a request is known by when it comes again, and how its answer is kept: a copy of the database shows neither who
-//! sent which key, nor any token that was answered.
+//! Encrypts the stored answers of requests with an idempotency key, and derives the names under
+//! which they are stored. A copy of the database reveals neither who sent which key, nor any token.
 //!
-//! All keys here are derived from the secret of the API keys, with HMAC-SHA256. Without that secret, or with another one,
-//! nothing that was kept can be found or opened.
+//! All secrets here are derived from the secret of the API keys, with HMAC-SHA256. Without that
+//! secret, or with another one, no stored answer can be found or decrypted.
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -18,13 +18,13 @@ use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// Why an answer cannot be kept, or not be shown again.
+/// Why an answer cannot be encrypted or decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SealError {
-    #[error("OpenSSL does not encrypt: {0}")]
+    #[error("OpenSSL cannot encrypt: {0}")]
     OpenSsl(String),
-    /// It was changed, or the secret of the API keys was.
-    #[error("a kept answer cannot be decrypted")]
+    /// The answer was altered, or the secret of the API keys was changed.
+    #[error("a stored answer cannot be decrypted")]
     Broken,
 }
 
@@ -34,7 +34,7 @@ impl From<ErrorStack> for SealError {
     }
 }
 
-/// Makes the seals of single requests.
+/// Derives the [`Seal`] of each request.
 pub struct Seals(PKey<Private>);
 
 impl std::fmt::Debug for Seals {
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Seals {
     }
 }
 
-/// Closes and opens the answers to one key of one tenant.
+/// Encrypts and decrypts the answers for one idempotency key of one tenant.
 #[derive(Clone)]
 pub struct Seal {
     name: String,
@@ -59,10 +59,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Pepper {
-    /// What seals answers.
-    ///
-    /// # Errors
-    /// [`PepperError`] if OpenSSL does not take the secret.
+    /// The derived secret that seals answers.
     pub fn seals(&self) -> Result<Seals, PepperError> {
         let secret = self.hash(b"tn-authority: idempotency keys and answers")?;
         Ok(Seals(PKey::hmac(&secret)?))
@@ -70,17 +67,14 @@ impl Pepper {
 }
 
 impl Seals {
-    /// The seal of a key, in the hands of this caller's tenant.
-    ///
-    /// # Errors
-    /// [`SealError`] if OpenSSL fails.
+    /// The seal for a key of this caller's tenant.
     pub fn seal(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Seal, SealError> {
-        let mut known_by = tenant(caller);
-        part(&mut known_by, key.as_str());
+        let mut context = tenant(caller);
+        part(&mut context, key.as_str());
         let derive = |what: &str| -> Result<Vec<u8>, ErrorStack> {
             let mut text = Vec::new();
             part(&mut text, what);
-            text.extend_from_slice(&known_by);
+            text.extend_from_slice(&context);
             Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(&text)
         };
         Ok(Seal {
@@ -91,16 +85,13 @@ impl Seals {
 }
 
 impl Seal {
-    /// What the key is stored as.
+    /// The name under which the key is stored.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Encrypts an answer to a request, with AES-256-GCM: nonce, ciphertext, tag.
-    ///
-    /// # Errors
-    /// [`SealError`] if OpenSSL fails.
+    /// Encrypts an answer to a request with AES-256-GCM. Returns nonce, ciphertext and tag.
     pub fn close(&self, request: &str, answer: &[u8]) -> Result<Vec<u8>, SealError> {
         let (mut nonce, mut tag) = ([0; NONCE], [0; TAG]);
         rand_bytes(&mut nonce)?;
@@ -108,7 +99,7 @@ impl Seal {
             Cipher::aes_256_gcm(),
             &self.secret,
             Some(&nonce),
-            &self.belongs_to(request),
+            &self.associated_data(request),
             answer,
             &mut tag,
         )?;
@@ -118,25 +109,26 @@ impl Seal {
     /// Decrypts the answer to a request.
     ///
     /// # Errors
-    /// [`SealError::Broken`] if it is not one that was closed here, for this request.
+    /// [`SealError::Broken`] if it was not encrypted by this seal, for this request.
     pub fn open(&self, request: &str, closed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let cut = closed.split_at_checked(NONCE);
-        let (nonce, rest) = cut.ok_or(SealError::Broken)?;
-        let cut = rest.len().checked_sub(TAG);
-        let (closed, tag) = rest.split_at(cut.ok_or(SealError::Broken)?);
-        let belongs_to = self.belongs_to(request);
+        let split = closed.split_at_checked(NONCE);
+        let (nonce, rest) = split.ok_or(SealError::Broken)?;
+        let length = rest.len().checked_sub(TAG);
+        let (closed, tag) = rest.split_at(length.ok_or(SealError::Broken)?);
+        let associated_data = self.associated_data(request);
         decrypt_aead(
             Cipher::aes_256_gcm(),
             &self.secret,
             Some(nonce),
-            &belongs_to,
+            &associated_data,
             closed,
             tag,
         )
         .map_err(|_| SealError::Broken)
     }
 
-    fn belongs_to(&self, request: &str) -> Vec<u8> {
+    /// Binds an answer to its key and request, so that it cannot be moved to another row.
+    fn associated_data(&self, request: &str) -> Vec<u8> {
         let mut text = Vec::new();
         part(&mut text, &self.name);
         part(&mut text, request);
@@ -144,9 +136,10 @@ impl Seal {
     }
 }
 
-/// Whose key it is: of all who have the role and speak for the same accounts, so that it outlives the credential that it
-/// came with; of one caller alone if it speaks for none, or may be the only one that a right names. Two tenants never
-/// meet, since they speak for different accounts.
+/// Encodes the tenant that owns a key. Callers with the same role and the same accounts share their
+/// keys, so that a key outlives the credential it was sent with. A caller without accounts has its
+/// own, and so has a renewer, because a right to renew can name a single caller. Two tenants never
+/// share keys, because they have different accounts.
 fn tenant(caller: &Caller) -> Vec<u8> {
     let mut accounts: Vec<&str> = caller.accounts.iter().map(AccountId::as_str).collect();
     accounts.sort_unstable();
@@ -166,7 +159,7 @@ fn tenant(caller: &Caller) -> Vec<u8> {
     text
 }
 
-/// Appends a text with its length in front, so that no two lists of texts look alike.
+/// Appends a text, preceded by its length, so that two different lists are never encoded alike.
 fn part(to: &mut Vec<u8>, text: &str) {
     to.extend_from_slice(&(text.len() as u64).to_be_bytes());
     to.extend_from_slice(text.as_bytes());
@@ -216,7 +209,7 @@ mod tests {
             name("a", Role::Provisioner, &[]),
             name("b", Role::Provisioner, &[]),
             name("a", Role::Admin, &[]),
-            // A right names one of them.
+            // A right to renew can name one of them.
             name("a", Role::Renewer, &["acme"]),
             name("b", Role::Renewer, &["acme"]),
             seal_of("a", Role::Account, &["acme"], "l").name,

@@ -1,5 +1,6 @@
-//! Client certificates: whom one names. It comes from the TLS handshake, or from a proxy that ended TLS; either way it is
-//! checked here again, since a connection can outlive its certificate, and a proxy is believed what it saw and no more.
+//! Authenticates by client certificate, from the TLS handshake or from a proxy that terminates TLS.
+//! In both cases the path is verified here again: a connection can outlive its certificate, and a
+//! proxy is trusted to pass on the certificate, not to have verified it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use super::Identity;
 use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
 use super::proof_cache::ProofCache;
 use super::rejection::{CertificateFault, Rejection};
-use super::role_accounts::standing;
+use super::role_accounts::role_accounts;
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
 
 /// Bytes of one certificate.
 const MAX_LENGTH: usize = 65_536;
-/// Seconds after which a certificate is checked again from the start, so that a CRL that has ended is noticed.
-const CHECKED_AGAIN: i64 = 60;
+/// Seconds after which a certificate is verified again, so that an expired CRL is noticed.
+const RECHECK_SECONDS: i64 = 60;
 
-/// A client certificate that was presented, with what was sent to vouch for it.
+/// A client certificate as presented, with the intermediate certificates that came with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedCertificate {
     /// DER.
@@ -48,7 +49,7 @@ impl PresentedCertificate {
         })
     }
 
-    /// A certificate that came alone, in DER.
+    /// A certificate without intermediates, in DER.
     pub(super) fn alone(leaf: Vec<u8>) -> Self {
         Self {
             leaf,
@@ -57,12 +58,12 @@ impl PresentedCertificate {
     }
 }
 
-/// What a certificate has to have to name a caller.
+/// How a certificate is matched to a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
-    /// The subject as a whole, as `tn-authority certificate inspect` shows it (RFC 4514).
+    /// The whole subject, as `tn-authority certificate inspect` prints it (RFC 4514).
     Subject(String),
-    /// One of its DNS names; case does not matter, wildcards stand for nothing.
+    /// One of its DNS names; case-insensitive. Wildcards are not expanded.
     Dns(String),
     /// One of its URIs, byte for byte.
     Uri(String),
@@ -70,7 +71,7 @@ pub enum Match {
     Sha256([u8; 32]),
 }
 
-/// A caller that a certificate names.
+/// A caller that authenticates by certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateCaller {
     /// Its name in the configuration, and in the audit trail.
@@ -80,28 +81,28 @@ pub struct CertificateCaller {
     pub accounts: Vec<AccountId>,
 }
 
-/// Who vouches for client certificates, and whom they name.
+/// The CAs of client certificates, and the callers that the certificates are mapped to.
 #[derive(Debug)]
 pub struct ClientCertificates {
     anchors: Anchors,
     callers: Vec<CertificateCaller>,
-    remembered: ProofCache<CachedCertificate>,
+    cache: ProofCache<CachedCertificate>,
 }
 
-/// Whom a certificate that was checked names, if anybody.
+/// A verified certificate, and the caller it is mapped to or why there is none.
 #[derive(Debug, Clone)]
 struct CachedCertificate {
-    named: Result<Arc<Identity>, Rejection>,
+    identity: Result<Arc<Identity>, Rejection>,
     checked: Time,
-    /// The first second at which it and all that vouch for it are valid, and the first at which they are not any more.
+    /// When the whole path becomes valid, and when it no longer is.
     valid: (Time, Time),
     generation: u64,
 }
 
 impl CachedCertificate {
-    fn holds(&self, now: Time, generation: u64) -> bool {
+    fn is_valid(&self, now: Time, generation: u64) -> bool {
         let (from, until) = self.valid;
-        let fresh = TimeDelta::zero()..TimeDelta::seconds(CHECKED_AGAIN);
+        let fresh = TimeDelta::zero()..TimeDelta::seconds(RECHECK_SECONDS);
         self.generation == generation
             && (from..until).contains(&now)
             && fresh.contains(&now.signed_duration_since(self.checked))
@@ -109,7 +110,7 @@ impl CachedCertificate {
 }
 
 impl ClientCertificates {
-    /// Trusts each CA of a PEM file, and takes no certificate that a CRL of another one names.
+    /// Trusts each CA of a PEM file, and refuses the certificates that the CRL revokes.
     ///
     /// # Errors
     /// [`AnchorsError`] says which file or caller is wrong.
@@ -121,41 +122,39 @@ impl ClientCertificates {
         let anchors = Anchors::read(ca_file, crl)?;
         for caller in &mut callers {
             let accounts = std::mem::take(&mut caller.accounts);
-            caller.accounts =
-                standing(caller.role, accounts).map_err(|error| AnchorsError::Standing {
+            caller.accounts = role_accounts(caller.role, accounts).map_err(|error| {
+                AnchorsError::RoleAccounts {
                     name: caller.name.clone(),
                     error,
-                })?;
+                }
+            })?;
         }
         Ok(Self {
             anchors,
             callers,
-            remembered: ProofCache::new(),
+            cache: ProofCache::new(),
         })
     }
 
-    /// For the TLS handshake: who vouches for clients.
-    ///
-    /// # Errors
-    /// [`ErrorStack`] if OpenSSL fails.
+    /// The trust anchors and their names, for the TLS handshake.
     pub fn for_handshakes(&self) -> Result<(X509Store, Stack<X509Name>), ErrorStack> {
         self.anchors.for_handshakes()
     }
 
-    /// Whom a certificate names, now.
+    /// Authenticates the caller that the certificate is mapped to.
     pub(super) fn authenticate(
         &self,
         presented: &PresentedCertificate,
         now: Time,
     ) -> Result<Identity, Rejection> {
         let generation = self.anchors.generation();
-        let holds = |kept: &CachedCertificate| kept.holds(now, generation);
-        let kept = match self.remembered.get(&presented.leaf, holds) {
-            Some(kept) => kept,
+        let is_valid = |cached: &CachedCertificate| cached.is_valid(now, generation);
+        let verified = match self.cache.get(&presented.leaf, is_valid) {
+            Some(cached) => cached,
             None => self.check(presented, generation, now)?,
         };
-        let proven = kept.named?;
-        Ok((*proven).clone())
+        let identity = verified.identity?;
+        Ok((*identity).clone())
     }
 
     fn check(
@@ -177,22 +176,23 @@ impl ClientCertificates {
             chain.push(one).map_err(unreadable)?;
         }
         let valid = self.anchors.path(&leaf, &chain, now)?;
-        // Without the extension a certificate may be for anything; whoever issues it for clients says so.
+        // A certificate without the extension is valid for any purpose. Require CAs to be explicit.
         let usage = leaf.extended_key_usage();
         if !usage.is_some_and(|usage| usage.contains(X509ExtendedKeyUsage::SSL_CLIENT)) {
             return Err(CertificateFault::Usage.into());
         }
-        let kept = CachedCertificate {
-            named: self.named(&leaf, &certificate, valid.1),
+        let verified = CachedCertificate {
+            identity: self.identity(&leaf, &certificate, valid.1),
             checked: now,
             valid,
             generation,
         };
-        self.remembered.keep(&presented.leaf, kept.clone());
-        Ok(kept)
+        self.cache.keep(&presented.leaf, verified.clone());
+        Ok(verified)
     }
 
-    fn named(
+    /// The one caller that the certificate matches.
+    fn identity(
         &self,
         leaf: &X509Ref,
         certificate: &Certificate,
@@ -202,15 +202,15 @@ impl ClientCertificates {
         let subject = certificate.subject();
         let names = leaf.subject_alt_names();
         let alternative =
-            |is_it: &dyn Fn(&GeneralNameRef) -> bool| names.iter().flatten().any(is_it);
+            |matches: &dyn Fn(&GeneralNameRef) -> bool| names.iter().flatten().any(matches);
         let mut matching = self.callers.iter().filter(|caller| match &caller.by {
-            Match::Subject(wanted) => *wanted == subject,
-            Match::Dns(wanted) => alternative(&|name| {
+            Match::Subject(expected) => *expected == subject,
+            Match::Dns(expected) => alternative(&|name| {
                 name.dnsname()
-                    .is_some_and(|own| own.eq_ignore_ascii_case(wanted))
+                    .is_some_and(|own| own.eq_ignore_ascii_case(expected))
             }),
-            Match::Uri(wanted) => alternative(&|name| name.uri() == Some(wanted)),
-            Match::Sha256(wanted) => *wanted == digest,
+            Match::Uri(expected) => alternative(&|name| name.uri() == Some(expected)),
+            Match::Sha256(expected) => *expected == digest,
         });
         match (matching.next(), matching.next()) {
             (None, _) => Err(Rejection::Unmapped(hex::encode(digest))),

@@ -1,4 +1,4 @@
-//! What the claims of a verified token say: whom it is for, when it holds, and which role and accounts it gives.
+//! Reads the claims of a verified token: audience, validity, subject, role and accounts.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,35 @@ use openssl::sha::sha256;
 use serde_json::{Map, Value};
 
 use super::rejection::TokenFault;
-use super::role_accounts::standing;
+use super::role_accounts::role_accounts;
 use crate::domain::{AccountId, Role};
 
-/// Accounts that a token may name.
+/// Accounts that a token can name.
 const MAX_ACCOUNTS: usize = 256;
-/// Characters of a subject that names a caller as it is.
+/// Characters of a subject that is used as it is. A longer one is hashed.
 const MAX_SUBJECT: usize = 96;
-/// The last second that RFC 3339 can write.
+/// The last second that RFC 3339 can express.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A claim: the name of a member, or a JSON pointer (RFC 6901), which starts with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimPath(pub String);
 
-/// Which role a token gives.
+/// How a token determines the role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoleFrom {
     /// Every token of the issuer has this one.
     Fixed(Role),
-    /// The values of a claim, each with its role. What is not among them gives none.
+    /// A claim, and the role for each of its values. Other values give no role.
     ClaimPath(ClaimPath, BTreeMap<String, Role>),
 }
 
-/// Which accounts a token speaks for.
+/// How a token determines the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountsFrom {
     Fixed(Vec<AccountId>),
-    /// A text, or a list of texts. It must be there, also if it is empty, for every role but `admin`.
+    /// A claim that is a string or an array of strings. It is required for every role but `admin`,
+    /// even if it is empty.
     ClaimPath(ClaimPath),
 }
 
@@ -45,8 +46,8 @@ impl RoleFrom {
         };
         let value = claim.of(claims).ok_or(TokenFault::Role)?;
         let values: Vec<&str> = match value {
-            // RFC 8693 §4.2: scopes are words with a space between them.
-            Value::String(words) if claim.0 == "scope" => words.split(' ').collect(),
+            // RFC 8693 §4.2: scopes are separated by spaces.
+            Value::String(scopes) if claim.0 == "scope" => scopes.split(' ').collect(),
             Value::String(one) => vec![one],
             Value::Array(items) => items
                 .iter()
@@ -61,7 +62,7 @@ impl RoleFrom {
             .collect();
         given.dedup();
         match given[..] {
-            // Which of several would be meant is left to nobody's guess.
+            // With several roles, it is ambiguous which one is meant.
             [role] => Ok(role),
             _ => Err(TokenFault::Role),
         }
@@ -69,7 +70,7 @@ impl RoleFrom {
 }
 
 impl AccountsFrom {
-    /// The accounts, if the role can speak for them.
+    /// The accounts, if the role allows them.
     pub(super) fn of(
         &self,
         claims: &Map<String, Value>,
@@ -78,7 +79,8 @@ impl AccountsFrom {
         let accounts = match self {
             Self::Fixed(accounts) => accounts.clone(),
             Self::ClaimPath(claim) => match claim.of(claims) {
-                // Elsewhere a claim that was forgotten would widen what the token is confined to.
+                // For other roles, no accounts can mean all of them, so a missing claim would widen
+                // the access.
                 None if role == Role::Admin => Vec::new(),
                 Some(Value::String(one)) => vec![account(one)?],
                 Some(Value::Array(items)) if items.len() <= MAX_ACCOUNTS => items
@@ -88,7 +90,7 @@ impl AccountsFrom {
                 None | Some(_) => return Err(TokenFault::Accounts),
             },
         };
-        standing(role, accounts).map_err(|_| TokenFault::Accounts)
+        role_accounts(role, accounts).map_err(|_| TokenFault::Accounts)
     }
 }
 
@@ -103,12 +105,12 @@ impl ClaimPath {
     }
 }
 
-/// RFC 6901 §4. An array has no members by name, so that no step leads into one.
+/// RFC 6901 §4. Array indices are not supported.
 fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-/// RFC 7519 §4.1.3: a text, or a list of texts.
+/// Whether `aud` contains the audience (RFC 7519 §4.1.3): a string, or an array of strings.
 pub(super) fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
     match claims.get("aud") {
         Some(Value::String(one)) => one == audience,
@@ -119,8 +121,8 @@ pub(super) fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
     }
 }
 
-/// A `NumericDate`. RFC 7519 lets it have a fraction; whole seconds are all that issuers write, and one reading is safer
-/// than two.
+/// A `NumericDate`. RFC 7519 allows a fraction, but issuers write whole seconds, and rounding would
+/// be ambiguous.
 pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenFault> {
     match claims.get(name) {
         None => Ok(None),
@@ -135,8 +137,8 @@ fn account(text: &str) -> Result<AccountId, TokenFault> {
     text.parse().map_err(|_| TokenFault::Accounts)
 }
 
-/// The subject as the audit trail names it: as it is, if it is a plain word, else `#` and its SHA-256. `#` is in no plain
-/// word, so two subjects never have one name.
+/// The subject as the audit trail names it: unchanged if it is short and plain, else `#` and its
+/// SHA-256. A plain subject has no `#`, so two subjects never have the same name.
 pub(super) fn subject(claims: &Map<String, Value>) -> Result<String, TokenFault> {
     let subject = claims.get("sub").and_then(Value::as_str);
     let subject = subject.filter(|subject| !subject.is_empty());
@@ -160,7 +162,7 @@ mod tests {
     fn claims(value: Value) -> Map<String, Value> {
         match value {
             Value::Object(members) => members,
-            other => panic!("{other} is no object"),
+            other => panic!("{other} is not an object"),
         }
     }
 
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn two_subjects_never_have_one_name() {
+    fn two_subjects_never_have_the_same_name() {
         let name = |sub: &str| subject(&claims(json!({ "sub": sub })));
         assert_eq!(
             name("auth0|5f7c@clients").as_deref(),

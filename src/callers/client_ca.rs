@@ -1,4 +1,4 @@
-//! Who vouches for client certificates: CAs, and the CRLs in which they take it back.
+//! The CAs that client certificates are verified with, and their CRL.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::rejection::CertificateFault;
-use super::role_accounts::StandingError;
+use super::role_accounts::RoleAccountsError;
 use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
 
-/// Certificates between a client's and an anchor.
+/// Intermediate certificates between a client's and an anchor.
 pub(super) const MAX_CHAIN: u8 = 8;
-/// 112 bits: RSA from 2048 bits on, no SHA-1.
+/// OpenSSL's level for 112 bits: RSA keys of at least 2048 bits, no SHA-1.
 const SECURITY_LEVEL: i32 = 2;
 
-/// Why client certificates cannot be taken.
+/// Why client certificates cannot be configured like this.
 #[derive(Debug, Error)]
 pub enum AnchorsError {
     #[error("`{path}` cannot be read: {error}")]
@@ -40,17 +40,20 @@ pub enum AnchorsError {
         path: PathBuf,
         error: CertificateError,
     },
-    #[error("`{path}`: `{subject}` is no certificate of a CA, and only those vouch for others")]
+    #[error("`{path}`: `{subject}` is not a CA certificate; list CA certificates only")]
     NotACa { path: PathBuf, subject: String },
-    #[error("`{path}` holds no CRL in PEM: {error}")]
+    #[error("`{path}` is not a CRL in PEM: {error}")]
     Crl { path: PathBuf, error: ErrorStack },
     #[error("`client_certificates.callers.{name}`: {error}")]
-    Standing { name: String, error: StandingError },
+    RoleAccounts {
+        name: String,
+        error: RoleAccountsError,
+    },
     #[error("OpenSSL cannot use the certificates: {0}")]
     OpenSsl(#[from] ErrorStack),
 }
 
-/// The CAs, each of them an anchor, with or without its root.
+/// The CAs. Each is a trust anchor, whether or not its root is listed, too.
 #[derive(Debug)]
 pub(super) struct Anchors {
     certificates: Vec<X509>,
@@ -58,13 +61,14 @@ pub(super) struct Anchors {
     rules: Mutex<Rules>,
 }
 
-/// What certificates are checked by, made anew for each second in which one has to be checked.
+/// The OpenSSL store for verification. It contains the time, so it is rebuilt for each second in
+/// which a certificate is verified.
 #[derive(Default)]
 struct Rules {
     store: Option<(Time, Arc<X509Store>)>,
-    /// Of the CRL's file.
+    /// Modification time and size of the CRL's file.
     stamp: Option<(SystemTime, u64)>,
-    /// Another one for each CRL.
+    /// Increases with each new CRL.
     generation: u64,
 }
 
@@ -77,7 +81,7 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Anchors {
-    /// Reads the CAs of a PEM file, and looks whether there is a CRL where one shall be.
+    /// Reads the CAs of a PEM file, and checks that the configured CRL can be loaded.
     pub(super) fn read(ca_file: PathBuf, crl: Option<PathBuf>) -> Result<Self, AnchorsError> {
         let read = |error| AnchorsError::Read {
             path: ca_file.clone(),
@@ -105,7 +109,7 @@ impl Anchors {
         Ok(anchors)
     }
 
-    /// For the TLS handshake, which has a clock of its own: the anchors, and their names.
+    /// The anchors and their names, for the TLS handshake, which uses its own clock and no CRL.
     pub(super) fn for_handshakes(&self) -> Result<(X509Store, Stack<X509Name>), ErrorStack> {
         let (mut store, mut names) = (X509StoreBuilder::new()?, Stack::new()?);
         for anchor in &self.certificates {
@@ -116,7 +120,7 @@ impl Anchors {
         Ok((store.build(), names))
     }
 
-    /// Another number whenever the file of the CRL is another one.
+    /// A number that changes whenever the CRL's file does.
     pub(super) fn generation(&self) -> u64 {
         let mut rules = self.rules.lock();
         let stamp = stamp(self.crl.as_ref());
@@ -128,9 +132,9 @@ impl Anchors {
         rules.generation
     }
 
-    /// A path from the certificate to an anchor (RFC 5280 §6), for TLS clients and now: from when until when
-    /// all of it is valid. The last second of a certificate is one of validity in RFC 5280 §4.1.2.5, but not to OpenSSL, and
-    /// the stricter reading counts.
+    /// Finds a path from the certificate to an anchor that is valid now, for TLS clients (RFC 5280
+    /// §6). Returns the period in which all of it is valid. RFC 5280 §4.1.2.5 includes the last
+    /// second of a certificate, but OpenSSL does not; so it is excluded here, too.
     pub(super) fn path(
         &self,
         leaf: &X509Ref,
@@ -138,7 +142,7 @@ impl Anchors {
         now: Time,
     ) -> Result<(Time, Time), CertificateFault> {
         let store = self.store(now).map_err(|error| {
-            log::warn!("client certificates cannot be checked: {error}");
+            log::warn!("client certificates cannot be verified: {error}");
             CertificateFault::Path("the CRL cannot be read")
         })?;
         let verify = |context: &mut X509StoreContextRef| {

@@ -1,6 +1,7 @@
-//! What a proxy in front of the service says of the request that it passes on: the client's address and certificate.
+//! The client's address and certificate, as a proxy in front of the service forwards them.
 //!
-//! Only proxies that the configuration names by their address are listened to. Anybody can write a header field.
+//! Only proxies whose address is configured are trusted, because any client can send these header
+//! fields.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,13 +16,13 @@ use crate::domain::signing::certificate::Certificate;
 
 /// Bytes of a header field with a certificate.
 const MAX_LENGTH: usize = 32_768;
-/// Proxies between the client and the service.
+/// Trusted proxies between the client and the service.
 const MAX_HOPS: usize = 32;
 
-/// Takes a header field apart, from its end: the hops that can be read, and places of those that cannot.
+/// Splits a header field into hops, from last to first. `None` is an unreadable hop.
 type ReadHops = fn(&[u8]) -> Vec<Option<&str>>;
 
-/// The proxies that are listened to.
+/// The trusted proxies, and the header fields that they set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     pub addresses: Vec<ProxyAddress>,
@@ -32,19 +33,21 @@ pub struct Proxies {
     pub address_header: Option<AddressHeader>,
 }
 
-/// Who is behind the connection.
+/// The client of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The client's address; none if a proxy does not say it, or not so that it can be relied on.
+    /// The client's address; `None` if a proxy does not state it reliably.
     pub from: Option<IpAddr>,
     pub certificate: Option<PresentedCertificate>,
 }
 
 impl Proxies {
-    /// Looks behind a connection. `fields` gives the values of a header field, in their order.
+    /// Determines the client of a request. `own` is the certificate of the connection; `fields`
+    /// returns the values of a header field in order.
     ///
     /// # Errors
-    /// [`Refusal`] if a header field pretends to a certificate, or says nothing that can be read.
+    /// [`Rejection`] if the header field with the certificate is malformed, or not from a trusted
+    /// proxy.
     pub fn resolve_client<'a, I: Iterator<Item = &'a [u8]>>(
         &self,
         peer: Option<IpAddr>,
@@ -52,12 +55,13 @@ impl Proxies {
         fields: impl Fn(&str) -> I,
     ) -> Result<ClientInfo, Rejection> {
         let peer = peer.map(|address| address.to_canonical());
-        let mut sent = self.certificate_header.as_deref().map(&fields);
-        let mut next = || sent.as_mut().and_then(Iterator::next);
+        let mut values = self.certificate_header.as_deref().map(&fields);
+        let mut next = || values.as_mut().and_then(Iterator::next);
         let (sent, another) = (next(), next());
         if !peer.is_some_and(|peer| self.is_proxy(peer)) {
             return match sent {
-                // Somebody who is no proxy, or a proxy that was forgotten: neither is to be passed over in silence.
+                // A forged certificate, or a proxy missing in the configuration. Ignoring the field
+                // would hide both.
                 Some(_) => Err(Rejection::Unnamed),
                 None => Ok(ClientInfo {
                     from: peer,
@@ -65,7 +69,7 @@ impl Proxies {
                 }),
             };
         }
-        // A proxy's own certificate says nothing of the client.
+        // The proxy's own certificate does not identify the client.
         let certificate = match (sent, another) {
             (Some(_), Some(_)) => return Err(Rejection::HeaderTwice),
             (Some(value), None) if !value.is_empty() => Some(self.certificate(value)?),
@@ -95,7 +99,8 @@ impl Proxies {
             .ok_or(Rejection::HeaderMalformed)
     }
 
-    /// The last address of the list that is no proxy's: whatever stands before it was written by the client.
+    /// The last address in the list that is not a trusted proxy's. The client can forge those
+    /// before it.
     fn client<'a, I: Iterator<Item = &'a [u8]>>(
         &self,
         fields: impl Fn(&str) -> I,
@@ -105,7 +110,7 @@ impl Proxies {
             AddressHeader::XForwardedFor => ("x-forwarded-for", x_forwarded_for),
         };
         let fields: Vec<&[u8]> = fields(name).collect();
-        // From the end, so that what the client wrote is not even looked at.
+        // From the end, so that the part that the client can forge is not even parsed.
         let mut hops = fields.into_iter().rev().flat_map(read);
         let mut client = None;
         for hop in hops.by_ref().take(MAX_HOPS) {
@@ -115,19 +120,19 @@ impl Proxies {
                 return client;
             }
         }
-        // All of them proxies: a request that the first of them made itself.
+        // Only trusted proxies: the first of them made the request itself.
         client.filter(|_| hops.next().is_none())
     }
 }
 
-/// RFC 9440 §2.1: a byte sequence (RFC 8941 §3.3.5) of the certificate's DER.
+/// The certificate's DER as a byte sequence (RFC 9440 §2.1, RFC 8941 §3.3.5).
 fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
     let text = value.strip_prefix(b":")?.strip_suffix(b":")?;
     let der = STANDARD.decode(text).ok()?;
     (!der.is_empty()).then_some(der)
 }
 
-/// One certificate in PEM, with `%XX` for whatever a header field cannot have.
+/// One certificate in PEM, percent-encoded.
 fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
     let pem = percent::decode(value)?;
     let chain = Certificate::chain_from_pem(std::str::from_utf8(&pem).ok()?).ok()?;
@@ -158,7 +163,7 @@ fn forwarded(field: &[u8]) -> Vec<Option<&str>> {
     elements.into_iter().map(read).collect()
 }
 
-/// Whom one hop forwards for, if it says so, and says it once.
+/// The `for` of one hop, if there is exactly one.
 fn forwarded_for(element: &str) -> Option<&str> {
     let mut of = pairs(element)?.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -175,7 +180,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
     }
 }
 
-/// Splits where a `;` is outside of quotes. None if a quote does not end.
+/// Splits at each `;` outside of quotes. `None` if a quote is not closed.
 fn pairs(element: &str) -> Option<Vec<&str>> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
@@ -195,7 +200,8 @@ fn pairs(element: &str) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `[2001:db8::1]:4711`, `2001:db8::1`.
+/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `[2001:db8::1]:4711`,
+/// `2001:db8::1`.
 fn address(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     let bare = hop
@@ -223,20 +229,20 @@ mod tests {
 
     fn client(proxies: &Proxies, peer: &str, values: &[&str]) -> Option<String> {
         let fields = |_: &str| values.iter().map(|value| value.as_bytes());
-        let behind = proxies.resolve_client(peer.parse().ok(), None, fields);
-        behind
+        let client = proxies.resolve_client(peer.parse().ok(), None, fields);
+        client
             .expect("no certificate")
             .from
             .map(|from| from.to_string())
     }
 
     #[test]
-    fn the_client_is_the_last_address_that_is_no_proxy() {
+    fn the_client_is_the_last_address_that_is_not_a_proxy() {
         let proxies = proxies(AddressHeader::XForwardedFor);
         for (peer, values, from) in [
             ("10.0.0.1", &["192.0.2.1"][..], Some("192.0.2.1")),
             ("::ffff:10.0.0.1", &["192.0.2.1"], Some("192.0.2.1")),
-            // What the client wrote stands in front.
+            // The client wrote the first part.
             ("10.0.0.1", &["198.51.100.9, 192.0.2.1"], Some("192.0.2.1")),
             (
                 "10.0.0.1",
@@ -250,7 +256,7 @@ mod tests {
             ("10.0.0.1", &["192.0.2.1, unknown"], None),
             ("10.0.0.1", &["192.0.2.1,"], None),
             ("10.0.0.1", &[], None),
-            // Somebody else's header is not looked at.
+            // The header of an untrusted peer is ignored.
             ("192.0.2.77", &["192.0.2.1"], Some("192.0.2.77")),
             ("2001:db9::2", &["192.0.2.1"], Some("2001:db9::2")),
         ] {
@@ -260,17 +266,17 @@ mod tests {
                 "{peer} {values:?}"
             );
         }
-        // Whatever the client wrote.
+        // The client's part does not have to be readable.
         let fields = |_: &str| [&b"\xff, 192.0.2.1"[..]].into_iter();
-        let behind = proxies.resolve_client("10.0.0.1".parse().ok(), None, fields);
-        let from = behind.expect("no certificate").from;
+        let info = proxies.resolve_client("10.0.0.1".parse().ok(), None, fields);
+        let from = info.expect("no certificate").from;
         assert_eq!(from, "192.0.2.1".parse().ok());
         let many = vec!["10.1.1.1"; MAX_HOPS + 1].join(",");
         assert_eq!(client(&proxies, "10.0.0.1", &[&many]), None);
     }
 
     #[test]
-    fn forwarded_is_read_as_rfc_7239_writes_it() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         let proxies = proxies(AddressHeader::Forwarded);
         for (value, from) in [
             ("for=192.0.2.1", Some("192.0.2.1")),
@@ -283,7 +289,7 @@ mod tests {
             ("for=192.0.2.1, for=\"10.0.0.2:80\"", Some("192.0.2.1")),
             ("for=192.0.2.1;for=192.0.2.2", None),
             ("for=192.0.2.1, proto=https", None),
-            // Whatever the client wrote.
+            // The client's part does not have to be readable.
             ("proto=https, for=192.0.2.1", Some("192.0.2.1")),
             ("for=\"198.51.100.9, for=192.0.2.1", Some("192.0.2.1")),
             ("for=198.51.100.9;for=a, for=192.0.2.1", Some("192.0.2.1")),
@@ -298,7 +304,7 @@ mod tests {
                 "{value}"
             );
         }
-        // A proxy that is named, but was not said to tell whom it forwards for.
+        // A trusted proxy without a configured address header.
         let silent = Proxies {
             address_header: None,
             ..proxies

@@ -1,7 +1,7 @@
-//! The keys that an issuer publishes (RFC 7517), and which of them may verify what.
+//! Parses the key set of an issuer (RFC 7517), and finds the key that verifies a token.
 //!
-//! A key is read for each algorithm that it can serve, once; a token then finds it by `kid` and `alg`. A key that cannot
-//! be relied on is left out, and does not spoil the others.
+//! A verifier is built once for each algorithm that a key can be used with; a token finds it by
+//! `kid` and `alg`. An unusable key is skipped, and does not affect the others.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,31 +14,32 @@ use super::rejection::TokenFault;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::strict_json;
 
-/// Keys of one issuer: a set has a few.
+/// Keys of one issuer. Usually there are a few.
 const MAX_KEYS: usize = 64;
 /// Characters of a `kid`.
 const MAX_KID: usize = 256;
-/// Bits of an RSA modulus: shorter is broken (RFC 7518 §3.3), longer takes too long to verify.
+/// Bits of an RSA modulus: shorter keys are insecure (RFC 7518 §3.3), longer ones are slow to
+/// verify.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
-/// Why there are no keys in a text.
+/// Why a key set is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JwksError {
-    #[error("it is not JSON without duplicate members")]
+    #[error("it is not JSON, or has duplicate members")]
     Json,
     #[error("it is not an object with an array `keys` (RFC 7517 §5)")]
     Form,
-    #[error("it has {0} keys, more than {MAX_KEYS}")]
+    #[error("it has {0} keys; at most {MAX_KEYS} are supported")]
     TooMany(usize),
-    #[error("none of its keys can be used: {0}")]
+    #[error("none of its keys is usable: {0}")]
     None(String),
 }
 
-/// The keys that can be used.
+/// The usable keys of a set.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
-    /// A line for each key that was left out.
+    /// A line for each key that was skipped.
     pub(super) faults: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ impl KeySet {
         let (mut keys, mut faults) = (Vec::<Key>::new(), Vec::new());
         for (item, number) in items.iter().zip(1..) {
             match Key::read(item, algorithms) {
-                // Which of two would be meant is left to nobody's guess.
+                // A `kid` must be unambiguous.
                 Ok(key) if key.kid.is_some() && keys.iter().any(|known| known.kid == key.kid) => {
                     faults.push(format!("key {number} has the kid of an earlier one"));
                 }
@@ -70,7 +71,7 @@ impl KeySet {
         }
         if keys.is_empty() {
             let why = if faults.is_empty() {
-                "there is none".to_owned()
+                "it has no keys".to_owned()
             } else {
                 faults.join("; ")
             };
@@ -79,12 +80,13 @@ impl KeySet {
         Ok(Self { keys, faults })
     }
 
-    /// How many keys can be used.
+    /// The number of usable keys.
     pub(super) const fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The key that a token names. Without a name it has to be clear which one is meant.
+    /// The key that a token names. Without a `kid`, exactly one key must be usable with the
+    /// algorithm.
     pub(super) fn find(
         &self,
         kid: Option<&str>,
@@ -110,19 +112,19 @@ impl Key {
     fn read(item: &Value, algorithms: &[Algorithm]) -> Result<Self, &'static str> {
         let members = item.as_object().ok_or("is not an object")?;
         if members.contains_key("k") || member(members, "kty")? == Some("oct") {
-            return Err("is symmetric: whoever reads it can sign");
+            return Err("is symmetric, so anyone who reads it can sign");
         }
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"]
             .iter()
             .any(|private| members.contains_key(*private))
         {
-            return Err("is private, and known to everybody now: the issuer has to replace it");
+            return Err("is a private key, which is now public: the issuer must replace it");
         }
         if !matches!(member(members, "use")?, None | Some("sig")) {
             return Err("is not for signatures (use)");
         }
         if !may_verify(members)? {
-            return Err("is not for verifying (key_ops)");
+            return Err("is not for verification (key_ops)");
         }
         let kid = member(members, "kid")?.map(str::to_owned);
         if kid
@@ -158,7 +160,7 @@ impl Key {
     }
 }
 
-/// What a key of this type can verify (RFC 8725 §3.1: a key is for one purpose).
+/// The algorithms that a key of this type can be used with (RFC 8725 §3.1).
 fn suited(members: &Map<String, Value>) -> Result<&'static [Algorithm], &'static str> {
     Ok(match (member(members, "kty")?, member(members, "crv")?) {
         (Some("EC"), Some("P-256")) => &[Algorithm::Es256],
@@ -168,7 +170,7 @@ fn suited(members: &Map<String, Value>) -> Result<&'static [Algorithm], &'static
             check_rsa(members)?;
             &[Algorithm::Rs256, Algorithm::Ps256]
         }
-        _ => return Err("is of a type or on a curve that is not used here"),
+        _ => return Err("has a type or curve that is not supported"),
     })
 }
 
@@ -210,7 +212,7 @@ fn member<'a>(
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err("has a member of another type than a text"),
+        Some(_) => Err("has a member that must be a string and is not"),
     }
 }
 

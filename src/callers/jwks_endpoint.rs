@@ -1,5 +1,5 @@
-//! An HTTPS endpoint that publishes keys, named by the configuration. No redirect is followed, no proxy is asked, and an
-//! answer has a limit of size and time.
+//! Fetches keys from a configured HTTPS endpoint, without redirects or proxies, and with limits on
+//! size and time.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use thiserror::Error;
 
 use crate::outgoing::{HttpRequest, HttpsUrl, Outgoing, OutgoingError, ReplyLimits, Way};
 
-/// A key set has a few kilobytes.
+/// Bytes of a key set, which usually has a few thousand.
 pub(super) const MAX_BYTES: usize = 262_144;
 
-/// Why nothing was fetched.
+/// Why a key set was not fetched.
 #[derive(Debug, Error)]
 pub enum FetchError {
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),
-    #[error("`{url}` answers with status {status}; redirects are not followed")]
+    #[error("`{url}` answered with status {status}; expected 200 (redirects are not followed)")]
     Status { url: HttpsUrl, status: u16 },
 }
 
-/// Why there is no endpoint.
+/// Why an endpoint cannot be configured like this.
 #[derive(Debug, Error)]
 pub enum EndpointError {
     #[error("`{url}`: {error}")]
@@ -28,7 +28,7 @@ pub enum EndpointError {
     Roots(OutgoingError),
 }
 
-/// An endpoint, and whom it may be vouched for by.
+/// An endpoint, and the client that fetches from it.
 #[derive(Debug)]
 pub struct Endpoint {
     url: HttpsUrl,
@@ -37,7 +37,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Trusts the CAs of a PEM text, or those of the system without one. A fetch may take so long, all in all.
+    /// Trusts the CAs in `roots_pem`, or by default those of the system. `timeout` is for a whole
+    /// fetch.
     ///
     /// # Errors
     /// [`EndpointError`] if the URL is not https or there is no certificate in the text.
@@ -61,7 +62,7 @@ impl Endpoint {
         })
     }
 
-    /// What the endpoint answers. Blocks, at most as long as it was said.
+    /// Fetches the key set. Blocks until the timeout at most.
     pub(super) fn fetch(&self) -> Result<Vec<u8>, FetchError> {
         let accept = [("Accept", "application/jwk-set+json, application/json")];
         let reply = self

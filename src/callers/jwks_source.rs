@@ -1,8 +1,9 @@
-//! Where an issuer's keys come from: a file, or an HTTPS endpoint of the configuration.
+//! Loads and refreshes the keys of an issuer, from a configured file or HTTPS endpoint.
 //!
-//! Nothing that a caller sends says what is fetched. A token with an unknown `kid` may hasten a fetch, and no more than
-//! that: one at a time, and one in `refetch_interval`, whoever asks. A fetch has a thread of its own. Requests wait for it
-//! only if they cannot go on without it, a few of them, and not for long; what is known goes on working meanwhile.
+//! Nothing in a request determines what is fetched. A token with an unknown `kid` can trigger a
+//! fetch, but there is only one at a time, and one per `refetch_interval`. A fetch runs on its own
+//! thread. Only requests that need its result wait for it: a limited number, for a limited time.
+//! Meanwhile the current keys stay in use.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,11 +23,12 @@ use crate::domain::{Clock, Time};
 use crate::telemetry::Metrics;
 
 /// How long a request waits for a fetch.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Requests that wait for the fetch of one issuer: the others are refused at once, so that a flood holds no more threads.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Requests that wait for the fetch of one issuer. Further ones are refused immediately, so that a
+/// flood does not block all threads.
 const MAX_WAITING: usize = 8;
 
-/// Why there are no keys now.
+/// Why keys could not be loaded.
 #[derive(Debug, Error)]
 pub enum KeysError {
     #[error("`{path}` cannot be read: {error}")]
@@ -38,30 +40,30 @@ pub enum KeysError {
     Long(PathBuf),
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("no key set: {0}")]
+    #[error("the key set is unusable: {0}")]
     Jwks(#[from] JwksError),
 }
 
-/// Where keys are.
+/// Where the keys come from.
 #[derive(Debug)]
 pub enum Origin {
-    /// It is read again when `refetch_interval` has passed.
+    /// Read again after `refetch_interval`.
     File(PathBuf),
     Https(Endpoint),
 }
 
-/// How an issuer's keys are had.
+/// How an issuer's keys are loaded and refreshed.
 #[derive(Debug)]
 pub struct KeySettings {
     /// The issuer's name in the configuration.
     pub name: String,
     pub origin: Origin,
     pub algorithms: Vec<Algorithm>,
-    /// Seconds between two fetches at least.
+    /// The minimum number of seconds between two fetches.
     pub refetch_interval: u32,
-    /// Seconds after which keys are fetched again, used meanwhile.
+    /// Seconds after which keys are fetched again. They stay in use meanwhile.
     pub max_age: u32,
-    /// Seconds after which fetched keys are used no more.
+    /// Seconds after which fetched keys are no longer used.
     pub max_stale: u32,
 }
 
@@ -69,7 +71,7 @@ pub struct KeySettings {
 #[derive(Debug, Clone)]
 pub(super) struct KeySource(Arc<Shared>);
 
-/// Keys, and a number that is another one whenever they change.
+/// Keys, and a number that changes whenever they do.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     pub(super) keys: Arc<KeySet>,
@@ -82,7 +84,7 @@ struct Shared {
     clock: Clock,
     metrics: Arc<Metrics>,
     state: Mutex<SourceState>,
-    /// A fetch has ended.
+    /// Notified when a fetch has ended.
     fetched: Condvar,
 }
 
@@ -91,16 +93,16 @@ struct SourceState {
     current: Option<Current>,
     /// The SHA-256 of the text of the current keys.
     digest: [u8; 32],
-    /// When the keys were last seen to be the issuer's.
+    /// When the keys were last loaded, or found unchanged.
     confirmed: Option<Time>,
-    /// When they were last asked for.
-    asked: Option<Time>,
+    /// When a load was last attempted.
+    attempted: Option<Time>,
     fetching: bool,
     waiting: usize,
 }
 
 impl KeySource {
-    /// Keys that are had when they are first needed.
+    /// Loads the keys when they are first needed.
     pub(super) fn new(settings: KeySettings, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Shared {
             settings,
@@ -111,7 +113,7 @@ impl KeySource {
         }))
     }
 
-    /// Asks for the keys now. Those of a file have to be there; those of an endpoint come when they come.
+    /// Loads the keys now: those of a file at once, those of an endpoint in the background.
     ///
     /// # Errors
     /// [`KeysError`] if the file cannot be used.
@@ -120,23 +122,21 @@ impl KeySource {
         let now = shared.clock.now();
         if let Origin::File(_) = shared.settings.origin {
             let text = shared.settings.origin.read()?;
-            return shared.take(&mut shared.lock(), &text, now);
+            return shared.replace(&mut shared.lock(), &text, now);
         }
         shared.refresh(&mut shared.lock(), now);
         Ok(())
     }
 
-    /// Reads or fetches the keys once, and says how many can be used and what is wrong with the others. For `check`.
-    ///
-    /// # Errors
-    /// [`KeysError`] if there are none.
+    /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the
+    /// others. For `tn-authority check`.
     pub(super) fn check(&self) -> Result<(usize, Vec<String>), KeysError> {
         let settings = &self.0.settings;
         let keys = KeySet::parse(&settings.origin.read()?, &settings.algorithms)?;
         Ok((keys.len(), keys.faults))
     }
 
-    /// The keys, unless there are none or they are too old to be relied on.
+    /// The current keys, unless there are none or they are older than `max_stale`.
     pub(super) fn current(&self, now: Time) -> Option<Current> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -150,7 +150,7 @@ impl KeySource {
         shared.usable(&state, now)
     }
 
-    /// Keys that came after these, if there are any.
+    /// Keys that are newer than these, if there are any.
     pub(super) fn newer_than(&self, old: &Current, now: Time) -> Option<Current> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -187,22 +187,23 @@ impl Shared {
         age.is_some_and(|age| age < TimeDelta::seconds(limit.into()))
     }
 
-    /// Asks for the keys, unless that is going on or was done a moment ago.
+    /// Starts to load the keys, unless a fetch is in progress or was attempted within
+    /// `refetch_interval`.
     fn refresh(self: &Arc<Self>, state: &mut SourceState, now: Time) {
         let interval = TimeDelta::seconds(self.settings.refetch_interval.into());
-        let asked = state.asked.map(|then| now.signed_duration_since(then));
-        // A clock that was put back does not stop the fetches.
-        let recently = asked.is_some_and(|age| age >= TimeDelta::zero() && age < interval);
+        let since = state.attempted.map(|then| now.signed_duration_since(then));
+        // A negative age means that the clock was set back, which must not stop the fetches.
+        let recently = since.is_some_and(|age| age >= TimeDelta::zero() && age < interval);
         if state.fetching || recently {
             return;
         }
-        state.asked = Some(now);
+        state.attempted = Some(now);
         match self.settings.origin {
             Origin::File(_) => {
                 let read = self.settings.origin.read();
-                let taken = read.and_then(|text| self.take(state, &text, now));
-                if let Err(error) = taken {
-                    self.keep(&error);
+                let loaded = read.and_then(|text| self.replace(state, &text, now));
+                if let Err(error) = loaded {
+                    self.report(&error);
                 }
             }
             Origin::Https(_) => {
@@ -212,15 +213,15 @@ impl Shared {
                 let started = thread::Builder::new().name("jwks".to_owned()).spawn(work);
                 if let Err(error) = started {
                     state.fetching = false;
-                    log::warn!("a key set cannot be fetched: {error}");
+                    log::warn!("the thread that fetches a key set cannot be started: {error}");
                 }
             }
         }
     }
 
-    /// Runs on a thread of its own.
+    /// Runs on its own thread.
     fn fetch(self: &Arc<Self>, now: Time) {
-        /// Whatever happens, the fetch has ended.
+        /// Ends the fetch even if it panics, so that requests do not wait in vain.
         struct FetchGuard<'a>(&'a Shared);
         impl Drop for FetchGuard<'_> {
             fn drop(&mut self) {
@@ -228,17 +229,18 @@ impl Shared {
                 self.0.fetched.notify_all();
             }
         }
-        let ended = FetchGuard(self);
+        let guard = FetchGuard(self);
         let read = self.settings.origin.read();
-        let taken = read.and_then(|text| self.take(&mut self.lock(), &text, now));
-        if let Err(error) = taken {
-            self.keep(&error);
+        let loaded = read.and_then(|text| self.replace(&mut self.lock(), &text, now));
+        if let Err(error) = loaded {
+            self.report(&error);
         }
-        drop(ended);
+        drop(guard);
     }
 
-    /// Takes what was read, as of when it was asked for.
-    fn take(&self, state: &mut SourceState, text: &[u8], now: Time) -> Result<(), KeysError> {
+    /// Replaces the keys by those of `text`, unless they are the same. `now` is when the load
+    /// began.
+    fn replace(&self, state: &mut SourceState, text: &[u8], now: Time) -> Result<(), KeysError> {
         let (name, digest) = (self.settings.name.as_str(), sha256(text));
         if state.current.is_some() && state.digest == digest {
             state.confirmed = Some(now);
@@ -247,9 +249,9 @@ impl Shared {
         }
         let keys = KeySet::parse(text, &self.settings.algorithms)?;
         for fault in &keys.faults {
-            log::warn!(issuer = name; "a key of an issuer is left out: {fault}");
+            log::warn!(issuer = name; "a key of the issuer is skipped: {fault}");
         }
-        log::info!(issuer = name, keys = keys.len(); "the keys of an issuer are new");
+        log::info!(issuer = name, keys = keys.len(); "loaded new keys of the issuer");
         self.metrics.key_set(name, "new");
         self.metrics.issuer_keys(name, keys.len());
         let generation = state.current.as_ref().map_or(0, |old| old.generation + 1);
@@ -262,21 +264,21 @@ impl Shared {
         Ok(())
     }
 
-    /// What is known stays, for a while.
-    fn keep(&self, error: &KeysError) {
+    /// Reports a failed load. The current keys stay in use until `max_stale`.
+    fn report(&self, error: &KeysError) {
         let name = self.settings.name.as_str();
         self.metrics.key_set(name, "failed");
-        log::warn!(issuer = name; "the keys of an issuer cannot be had and stay as they are: {error}");
+        log::warn!(issuer = name; "the keys of the issuer cannot be loaded, and stay as they are: {error}");
     }
 
-    /// Waits for the fetch that is going on, if there is one, but not for long.
+    /// Waits for the fetch in progress, if there is one, up to [`MAX_WAIT`].
     fn wait(&self, state: &mut MutexGuard<'_, SourceState>) {
         if !state.fetching || state.waiting >= MAX_WAITING {
             return;
         }
         state.waiting += 1;
         self.fetched
-            .wait_while_for(state, |state| state.fetching, PATIENCE);
+            .wait_while_for(state, |state| state.fetching, MAX_WAIT);
         state.waiting -= 1;
     }
 }

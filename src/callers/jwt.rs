@@ -1,5 +1,5 @@
-//! An access token as a text (RFC 7515 §7.1, RFC 9068 §2.1): read strictly, and not one spelling more. Nothing of it is
-//! true before its signature is verified.
+//! Strictly parses an access token (RFC 7515 §7.1, RFC 9068 §2.1). Nothing in it can be trusted
+//! before its signature is verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,13 +10,13 @@ use super::rejection::TokenFault;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::strict_json;
 
-/// Header members that ask for something that is not done here: extensions, encryption, and keys that the caller brings
-/// or says where to fetch (RFC 8725 §3.10).
-const NOT_TAKEN: [&str; 8] = ["crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"];
-/// A signature of RSA with the longest key.
+/// Header members that are refused: extensions, encryption, and keys that the caller supplies or
+/// says where to fetch (RFC 8725 §3.10).
+const FORBIDDEN: [&str; 8] = ["crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"];
+/// Bytes of a signature by an RSA key of 8192 bits.
 const MAX_SIGNATURE: usize = 1_024;
 
-/// A token that was read.
+/// A parsed token.
 #[derive(Debug)]
 pub(super) struct Jwt<'a> {
     signed: &'a str,
@@ -26,7 +26,7 @@ pub(super) struct Jwt<'a> {
 }
 
 impl<'a> Jwt<'a> {
-    /// Whether a text could be a token, whoever's.
+    /// Whether a text could be a JWT, which an API key is not.
     pub(super) fn looks_like(text: &str) -> bool {
         text.contains('.')
     }
@@ -36,7 +36,7 @@ impl<'a> Jwt<'a> {
         // An encrypted token (JWE) has five parts.
         let (header, claims) = signed.split_once('.').ok_or(TokenFault::Form)?;
         let (header, claims) = (object(header)?, object(claims)?);
-        if NOT_TAKEN.iter().any(|name| header.contains_key(*name)) {
+        if FORBIDDEN.iter().any(|name| header.contains_key(*name)) {
             return Err(TokenFault::Header);
         }
         let signature = decoded(signature)?;
@@ -51,21 +51,21 @@ impl<'a> Jwt<'a> {
         })
     }
 
-    /// What the issuer claims, if the signature is verified.
+    /// The claims, which are unverified until [`Self::verify`] succeeds.
     pub(super) const fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
 
-    /// The algorithm, if it is one of these.
+    /// The algorithm, if it is allowed.
     pub(super) fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, TokenFault> {
-        let named = self.header.get("alg").and_then(Value::as_str);
-        let algorithm = named.and_then(|name| name.parse().ok());
+        let name = self.header.get("alg").and_then(Value::as_str);
+        let algorithm = name.and_then(|name| name.parse().ok());
         let algorithm = algorithm.filter(|algorithm| allowed.contains(algorithm));
         algorithm.ok_or(TokenFault::Algorithm)
     }
 
-    /// Checks `typ` (RFC 8725 §3.11), which may have `application/` in front of it (RFC 7515 §4.1.9).
-    pub(super) fn check_type(&self, wanted: &str) -> Result<(), TokenFault> {
+    /// Checks `typ` (RFC 8725 §3.11), which can have the prefix `application/` (RFC 7515 §4.1.9).
+    pub(super) fn check_type(&self, expected: &str) -> Result<(), TokenFault> {
         const PREFIX: &str = "application/";
         let own = self.header.get("typ").and_then(Value::as_str);
         let own = own.ok_or(TokenFault::Type)?;
@@ -73,14 +73,14 @@ impl<'a> Jwt<'a> {
             Some(front) if front.eq_ignore_ascii_case(PREFIX) => &own[PREFIX.len()..],
             _ => own,
         };
-        if own.eq_ignore_ascii_case(wanted) {
+        if own.eq_ignore_ascii_case(expected) {
             Ok(())
         } else {
             Err(TokenFault::Type)
         }
     }
 
-    /// The name of the key, if it has one.
+    /// The id of the key, if there is one.
     pub(super) fn kid(&self) -> Result<Option<&str>, TokenFault> {
         match self.header.get("kid") {
             None => Ok(None),
@@ -89,7 +89,7 @@ impl<'a> Jwt<'a> {
         }
     }
 
-    /// Whether the key made the signature.
+    /// Verifies the signature.
     pub(super) fn verify(&self, key: &dyn JwsVerifier) -> Result<(), TokenFault> {
         key.verify(self.signed.as_bytes(), &self.signature)
             .map_err(|_| TokenFault::Signature)

@@ -1,12 +1,14 @@
-//! Who is asking: proofs in, one [`Caller`] out.
+//! Authenticates callers: credentials in, a [`Caller`] out.
 //!
-//! - API keys. A key is `tna_ID_SECRET`: the id finds its row, the secret is 256 random bits, and what is stored is
-//!   HMAC-SHA256 of the secret under a key that is not in the database.
-//! - `OAuth2` access tokens (RFC 9068) of issuers that the configuration names, verified with the keys that these publish.
-//! - Access tokens of the facade, which a login with an API key gives, and which prove what that key proves.
-//! - Client certificates, of the TLS connection or as a proxy hands them on.
+//! - API keys, `tna_ID_SECRET`. The id finds the row; the secret is 256 random bits. The row has
+//!   the HMAC-SHA256 of the secret, under a key that is not in the database.
+//! - `OAuth2` access tokens (RFC 9068) of configured issuers, verified with the keys that they
+//!   publish.
+//! - Access tokens of the facade, which a login with an API key returns, and which stand for that
+//!   key.
+//! - Client certificates, from the TLS connection or forwarded by a proxy.
 //!
-//! Knows openssl and josekit; what a caller may do is decided elsewhere. Nothing that a caller sends says what is fetched.
+//! What a caller may do is decided elsewhere. Nothing in a request determines what is fetched.
 
 mod access_token;
 mod answer_seal;
@@ -27,8 +29,8 @@ mod role_accounts;
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use answer_seal::{Seal, SealError, Seals};
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, KeyRequester as KeyBy, MAX_OVERLAP, NewApiKey, ShownApiKey,
-    USUAL_OVERLAP,
+    AccessToken, ApiKeyError, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey,
+    ShownApiKey,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
@@ -39,7 +41,7 @@ pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};
 pub use jwks_source::{KeySettings, KeysError, Origin};
 pub use pepper::{Pepper, PepperError};
 pub use rejection::{CertificateFault, Rejection, TokenFault};
-pub use role_accounts::StandingError;
+pub use role_accounts::RoleAccountsError;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,35 +55,35 @@ use crate::telemetry::Metrics;
 use api_key::PresentedKey;
 use jwt::Jwt;
 
-/// Why nobody is proven.
+/// Why a request is not authenticated, as far as the caller learns.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthError {
-    /// Nothing was offered: 401, with a challenge (RFC 9110 §15.5.2).
-    #[error("no credentials were given")]
+    /// 401, with a challenge (RFC 9110 §15.5.2).
+    #[error("the request has no credentials")]
     Missing,
-    /// Something was offered that proves nothing: 403 (RFC 9448 §5.5). Why it does not is nobody's business.
+    /// 403 (RFC 9448 §5.5). The reason is only logged.
     #[error("the credentials are not valid")]
     Invalid,
-    /// An access token was offered, and the keys of its issuer cannot be had: 503.
-    #[error("the keys that would verify the credentials cannot be had")]
+    /// 503: the keys of an access token's issuer are not available.
+    #[error("the keys that verify the credentials are not available")]
     NoKeys,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a request offers as proof.
+/// The credentials of a request.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The value of its one `Authorization` field.
     pub authorization: Option<String>,
-    /// The client's address: the other end of the connection, or what a proxy says that is listened to. Nothing if it
-    /// cannot be relied on.
+    /// The client's address, from the connection or from a trusted proxy; `None` if it is not
+    /// reliable.
     pub from: Option<IpAddr>,
-    /// The client's certificate, of the connection or as such a proxy hands it on.
+    /// The client's certificate, from the connection or from a trusted proxy.
     pub certificate: Option<PresentedCertificate>,
 }
 
-/// Who is trusted to prove callers, besides API keys.
+/// What is trusted to authenticate callers, besides API keys.
 #[derive(Debug, Default)]
 pub struct Trust {
     pub issuers: Vec<Issuer>,
@@ -89,7 +91,7 @@ pub struct Trust {
     pub proxies: Proxies,
 }
 
-/// Somebody who is proven, in whatever request.
+/// An authenticated identity, independent of the request.
 #[derive(Debug, Clone)]
 struct Identity {
     id: String,
@@ -113,9 +115,9 @@ impl Identity {
 }
 
 impl AuthError {
-    /// Whether whoever asks has shown nothing or something wrong, and not the service failed.
+    /// Whether the credentials are missing or wrong, rather than the service failing.
     #[must_use]
-    pub const fn blames_the_asker(&self) -> bool {
+    pub const fn is_callers_fault(&self) -> bool {
         match self {
             Self::Missing | Self::Invalid => true,
             Self::NoKeys | Self::Store(_) => false,
@@ -123,7 +125,7 @@ impl AuthError {
     }
 }
 
-/// Proves callers, and makes the keys that prove them.
+/// Authenticates callers, and manages API keys.
 #[derive(Debug)]
 pub struct Callers {
     api_keys: ApiKeys,
@@ -133,7 +135,7 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Proves callers by the keys of this store.
+    /// Authenticates by the API keys of this store.
     #[must_use]
     pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -144,74 +146,73 @@ impl Callers {
         }
     }
 
-    /// Proves callers by these too.
+    /// Authenticates by these, too.
     #[must_use]
-    pub fn trusting(self, trust: Trust) -> Self {
+    pub fn with_trust(self, trust: Trust) -> Self {
         Self { trust, ..self }
     }
 
-    /// Who is trusted.
     #[must_use]
     pub const fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// Asks for the keys of all issuers, before the first token comes.
+    /// Loads the keys of all issuers, before the first token arrives.
     ///
     /// # Errors
-    /// [`IssuerError`] if a file with keys cannot be used. An endpoint may be down: API keys go on working.
+    /// [`IssuerError`] if a file with keys is unusable. An endpoint that is down is not an error,
+    /// because API keys still work.
     pub fn start(&self) -> Result<(), IssuerError> {
         self.trust.issuers.iter().try_for_each(Issuer::start)
     }
 
-    /// Proves who sent a request, by what the database says now: whoever reads must not see more than is allowed now.
-    /// Blocks.
-    ///
-    /// # Errors
-    /// [`AuthError`] if nobody is.
+    /// Authenticates a request by the current state of the database, so that a reader never sees
+    /// more than is allowed now. Blocks.
     pub fn authenticate(
         &self,
-        offered: &Credentials,
+        credentials: &Credentials,
         request_id: Uuid,
     ) -> Result<Caller, AuthError> {
         let now = self.clock.now();
-        let by_authorization = |text: &str| self.by_authorization(text, offered.from, now);
-        match self.who(offered, by_authorization) {
-            Ok(proven) => Ok(proven.caller(request_id)),
-            Err(refusal) => Err(self.refused(refusal, request_id)),
+        let by_authorization = |text: &str| self.by_authorization(text, credentials.from, now);
+        match self.identify(credentials, by_authorization) {
+            Ok(identity) => Ok(identity.caller(request_id)),
+            Err(rejection) => Err(self.reject(rejection, request_id)),
         }
     }
 
-    /// Counts and logs why nobody is proven. What is returned says less.
-    pub fn refused(&self, refusal: Rejection, request_id: Uuid) -> AuthError {
-        let [proof, reason] = refusal.labels();
+    /// Counts and logs why authentication failed. The returned error reveals less.
+    pub fn reject(&self, rejection: Rejection, request_id: Uuid) -> AuthError {
+        let [proof, reason] = rejection.labels();
         self.metrics.unproven(proof, reason);
         let request_id = request_id.to_string();
-        log::info!(request_id = request_id.as_str(), proof = proof, reason = reason; "nobody is proven: {refusal}");
-        refusal.into()
+        log::info!(request_id = request_id.as_str(), proof = proof, reason = reason; "authentication failed: {rejection}");
+        rejection.into()
     }
 
-    /// A certificate that is mapped to somebody is a proof, and two proofs prove nothing. One that is mapped to nobody may
-    /// stand beside an `Authorization` field: whoever runs the network may want both. One that is wrong may not.
-    fn who(
+    /// Authenticates by the one credential of the request. A certificate that is mapped to a caller
+    /// excludes an `Authorization` field, since two credentials are ambiguous. An unmapped
+    /// certificate is allowed beside it, because a network can require one of every client. An
+    /// invalid one is not.
+    fn identify(
         &self,
-        offered: &Credentials,
+        credentials: &Credentials,
         by_authorization: impl FnOnce(&str) -> Result<Identity, Rejection>,
     ) -> Result<Identity, Rejection> {
         let now = self.clock.now();
-        let by_certificate = offered.certificate.as_ref().map(|certificate| {
-            let taken = self.trust.certificates.as_ref();
-            let taken = taken.ok_or(CertificateFault::NotTaken)?;
-            taken.authenticate(certificate, now)
+        let by_certificate = credentials.certificate.as_ref().map(|certificate| {
+            let trusted = self.trust.certificates.as_ref();
+            let trusted = trusted.ok_or(CertificateFault::NotTaken)?;
+            trusted.authenticate(certificate, now)
         });
-        match (&offered.authorization, by_certificate) {
+        match (&credentials.authorization, by_certificate) {
             (None, None) => Err(Rejection::Missing),
-            (None, Some(proven)) => proven,
+            (None, Some(identity)) => identity,
             (Some(authorization), None | Some(Err(Rejection::Unmapped(_)))) => {
                 by_authorization(authorization)
             }
-            (Some(_), Some(Ok(_))) => Err(Rejection::TwoProofs),
-            (Some(_), Some(Err(wrong))) => Err(wrong),
+            (Some(_), Some(Ok(_))) => Err(Rejection::TwoCredentials),
+            (Some(_), Some(Err(rejection))) => Err(rejection),
         }
     }
 
@@ -221,40 +222,45 @@ impl Callers {
         from: Option<IpAddr>,
         now: Time,
     ) -> Result<Identity, Rejection> {
-        let credentials = bearer(authorization).ok_or(Rejection::Scheme)?;
-        if Jwt::looks_like(credentials) {
-            return access_token::authenticate(&self.trust.issuers, credentials, now);
+        let token = bearer(authorization).ok_or(Rejection::Scheme)?;
+        if Jwt::looks_like(token) {
+            return access_token::authenticate(&self.trust.issuers, token, now);
         }
-        let key = PresentedKey::parse(credentials).ok_or(Rejection::Scheme)?;
+        let key = PresentedKey::parse(token).ok_or(Rejection::Scheme)?;
         self.api_keys.authenticate(&key, from)
     }
 
-    /// Proves who sent a request, by what was read not long ago, without a look into the database; `None` if memory does
-    /// not prove anybody. Right for what is done in a transaction alone, which looks again: see `domain::Actor`.
+    /// Authenticates a request by the cache, without the database; `None` if that does not succeed.
+    /// Only for work in a transaction, which checks the credential again: see `domain::Actor`.
     #[must_use]
-    pub fn authenticate_cached(&self, offered: &Credentials, request_id: Uuid) -> Option<Caller> {
-        if offered.certificate.is_some() {
-            // Two proofs need a closer look.
+    pub fn authenticate_cached(
+        &self,
+        credentials: &Credentials,
+        request_id: Uuid,
+    ) -> Option<Caller> {
+        if credentials.certificate.is_some() {
+            // Left to `identify`, which decides about two credentials.
             return None;
         }
-        let key = PresentedKey::parse(bearer(offered.authorization.as_deref()?)?)?;
-        let proven = self.api_keys.authenticate_cached(&key, offered.from)?;
-        Some(proven.caller(request_id))
+        let key = PresentedKey::parse(bearer(credentials.authorization.as_deref()?)?)?;
+        let identity = self.api_keys.authenticate_cached(&key, credentials.from)?;
+        Some(identity.caller(request_id))
     }
 
-    /// Forgets what was read of a caller, when a transaction has found that its proof has ended.
+    /// Removes a caller from the cache, after a transaction found that its credential has ended.
     pub fn forget(&self, caller: &Caller) {
         self.api_keys.forget(&caller.id);
     }
 
-    /// The API keys, to be kept by whoever may.
+    /// The API keys, for managing them.
     #[must_use]
     pub const fn api_keys(&self) -> &ApiKeys {
         &self.api_keys
     }
 }
 
-/// The token of an `Authorization` field with the scheme Bearer, whose name is case-insensitive (RFC 9110 §11.1).
+/// The token of an `Authorization` field with the scheme `Bearer`, case-insensitive (RFC 9110
+/// §11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     match authorization.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),

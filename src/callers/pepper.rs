@@ -1,5 +1,5 @@
-//! The key of the keyed hash: a secret of the service that is not in its database, so that a copy of the database proves
-//! nobody.
+//! The secret of the API keys: the key of the keyed hash under which their secrets are stored. It
+//! is not in the database, so a copy of the database authenticates no one.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -15,20 +15,20 @@ use thiserror::Error;
 
 const LENGTH: usize = 32;
 
-/// Why there is no key for the keyed hash.
+/// Why the secret of the API keys is not available.
 #[derive(Debug, Error)]
 pub enum PepperError {
-    #[error("the secret of the API keys has {0} bytes; it needs at least {LENGTH}")]
+    #[error("the secret of the API keys has {0} bytes; at least {LENGTH} are required")]
     TooShort(usize),
     #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
     Read { path: String, error: std::io::Error },
-    #[error("the secret of the API keys cannot be kept in `{path}`: {error}")]
+    #[error("the secret of the API keys cannot be written to `{path}`: {error}")]
     Write { path: String, error: std::io::Error },
-    #[error("OpenSSL does not take the secret of the API keys: {0}")]
+    #[error("OpenSSL cannot use the secret of the API keys: {0}")]
     OpenSsl(#[from] ErrorStack),
 }
 
-/// The key of the keyed hash.
+/// The secret of the API keys.
 pub struct Pepper(PKey<Private>);
 
 impl std::fmt::Debug for Pepper {
@@ -38,10 +38,8 @@ impl std::fmt::Debug for Pepper {
 }
 
 impl Pepper {
-    /// Takes a secret of at least 32 bytes.
-    ///
     /// # Errors
-    /// [`PepperError`] if it is shorter.
+    /// [`PepperError`] if the secret has fewer than 32 bytes.
     pub fn new(secret: &[u8]) -> Result<Self, PepperError> {
         if secret.len() < LENGTH {
             return Err(PepperError::TooShort(secret.len()));
@@ -49,49 +47,43 @@ impl Pepper {
         Ok(Self(PKey::hmac(secret)?))
     }
 
-    /// Reads the secret from a file, or makes both when there is none. For an embedded database, which no other replica
-    /// shares.
-    ///
-    /// # Errors
-    /// [`PepperError`] if the file can be neither read nor made.
-    pub fn beside_the_database(path: &Path) -> Result<Self, PepperError> {
-        let shown = || path.display().to_string();
-        let mut fresh = vec![0; LENGTH];
-        rand_bytes(&mut fresh)?;
-        let made = fs::OpenOptions::new()
+    /// Reads the secret from a file. If there is no file, generates a secret and writes it. For an
+    /// embedded database, which is not shared with other replicas.
+    pub fn load_or_create(path: &Path) -> Result<Self, PepperError> {
+        let path_text = || path.display().to_string();
+        let mut new = vec![0; LENGTH];
+        rand_bytes(&mut new)?;
+        let created = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path);
-        match made {
+        match created {
             Ok(mut file) => {
-                let written = file.write_all(&fresh).and_then(|()| file.sync_all());
+                let written = file.write_all(&new).and_then(|()| file.sync_all());
                 written.map_err(|error| PepperError::Write {
-                    path: shown(),
+                    path: path_text(),
                     error,
                 })?;
-                Self::new(&fresh)
+                Self::new(&new)
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let known = fs::read(path).map_err(|error| PepperError::Read {
-                    path: shown(),
+                let secret = fs::read(path).map_err(|error| PepperError::Read {
+                    path: path_text(),
                     error,
                 })?;
-                Self::new(&known)
+                Self::new(&secret)
             }
             Err(error) => Err(PepperError::Write {
-                path: shown(),
+                path: path_text(),
                 error,
             }),
         }
     }
 
-    /// A key for another purpose, which tells nothing of this one.
-    ///
-    /// # Errors
-    /// [`PepperError`] if OpenSSL cannot make it.
+    /// Derives a key for another purpose, which reveals nothing about this one.
     pub fn derive(&self, purpose: &str) -> Result<Vec<u8>, PepperError> {
-        // No secret part of an API key has a space in it.
+        // The secret of an API key has no space, so this input differs from all of those.
         Ok(self.hash(format!("derived key: {purpose}").as_bytes())?)
     }
 

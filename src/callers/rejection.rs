@@ -1,5 +1,5 @@
-//! Why what a request offers proves nobody. Callers are told nothing of it: it goes into the log and, as one word, into a
-//! metric. Nothing here repeats what was offered.
+//! Why authentication failed, for the operator: the text is logged, and a label of it counted.
+//! Callers do not learn it. Nothing here contains a secret or a token.
 
 use thiserror::Error;
 
@@ -8,46 +8,46 @@ use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::words::words;
 use crate::store::StoreError;
 
-/// Why nobody is proven, for the operator.
+/// Why authentication failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejection {
-    #[error("nothing was offered")]
+    #[error("the request has no credentials")]
     Missing,
     #[error("the request has two Authorization fields")]
     TwoFields,
-    #[error("the Authorization field is not `Bearer` and a key or token")]
+    #[error("the Authorization field is not `Bearer` with an API key or access token")]
     Scheme,
     #[error(
-        "a client certificate that is mapped to a caller and an Authorization field: two proofs prove nothing"
+        "the request has two credentials: an Authorization field, and a client certificate that is mapped to a caller"
     )]
-    TwoProofs,
+    TwoCredentials,
 
     #[error("the API key `{key}` is {fault}")]
     ApiKey { key: String, fault: KeyFault },
 
-    #[error("who logs in at the facade has shown no API key, or that of another user")]
+    #[error("the login at the facade has no API key, or that of another user")]
     Login,
     #[error("the access token of the facade is {0}")]
     Session(SessionFault),
 
     #[error("the token is {0}")]
     Token(TokenFault),
-    #[error("the keys of the token's issuer cannot be had")]
+    #[error("the keys of the token's issuer are not available")]
     NoKeys,
 
     #[error("the certificate is {0}")]
     Certificate(CertificateFault),
-    /// The fingerprint helps to write the mapping that is missing.
-    #[error("the certificate with the SHA-256 fingerprint {0} is mapped to no caller")]
+    /// The fingerprint helps the operator to add the missing mapping.
+    #[error("the certificate with the SHA-256 fingerprint {0} is not mapped to a caller")]
     Unmapped(String),
 
     #[error(
-        "the header field with a client certificate comes from a peer that is not in proxy.addresses"
+        "the header field with a client certificate comes from a peer that is not in `proxy.addresses`"
     )]
     Unnamed,
     #[error("the proxy sent the header field with a client certificate twice")]
     HeaderTwice,
-    #[error("the proxy's header field holds no client certificate in the configured encoding")]
+    #[error("the proxy's header field is not a client certificate in the configured encoding")]
     HeaderMalformed,
 
     #[error(transparent)]
@@ -61,90 +61,92 @@ pub enum KeyFault {
     Unknown,
     #[error("presented with a wrong secret")]
     Secret,
-    #[error("not valid any more: {0}")]
+    #[error("no longer valid: {0}")]
     Ended(CredentialEnd),
-    #[error("presented from an address that it does not work from")]
+    #[error("presented from an address that it does not allow")]
     Address,
 }
 
 /// What is wrong with an access token of the facade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SessionFault {
-    #[error("none")]
+    #[error("malformed")]
     Form,
     #[error("expired")]
     Expired,
-    #[error("not one of a secret that the API key has now")]
-    Proof,
+    #[error("not made with a current secret of the API key")]
+    Mac,
 }
 
 /// What is wrong with an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenFault {
-    #[error("longer than oauth.issuers.*.max_token_bytes")]
+    #[error("longer than `oauth.issuers.*.max_token_bytes`")]
     Long,
-    #[error("no JWS of three parts in base64url")]
+    #[error("not a JWS of three base64url parts")]
     Form,
-    #[error("not made of JSON objects without duplicate members")]
+    #[error("malformed: its header and claims must be JSON objects without duplicate members")]
     Json,
-    #[error("of an issuer that is not configured")]
+    #[error("from an issuer that is not configured")]
     Issuer,
-    #[error("signed by an algorithm that is not allowed for its issuer")]
+    #[error("signed with an algorithm that is not allowed for its issuer")]
     Algorithm,
-    #[error("of another type than oauth.issuers.*.token_type")]
+    #[error("not of the type in `oauth.issuers.*.token_type`")]
     Type,
-    #[error("one that asks for an extension, brings its own key or says where to fetch one")]
+    #[error(
+        "not acceptable: its header requires an extension, contains a key, or says where to fetch one"
+    )]
     Header,
-    #[error("signed by a key that its issuer does not publish")]
+    #[error("signed with a key that its issuer does not publish")]
     UnknownKey,
-    #[error("signed by a key that its issuer publishes for other uses or algorithms")]
+    #[error("signed with a key that its issuer publishes for another use or algorithm")]
     UnsuitedKey,
-    #[error("not signed by the key that it names")]
+    #[error("not signed with the key that it names")]
     Signature,
     #[error("meant for another audience")]
     Audience,
-    #[error("one whose exp, iat or nbf is missing or no whole number of seconds")]
+    #[error("malformed: its `exp`, `iat` or `nbf` is missing or not a whole number of seconds")]
     Times,
     #[error("expired")]
     Expired,
     #[error("not valid yet")]
     NotYetValid,
-    #[error("one that lives longer than oauth.issuers.*.max_lifetime")]
+    #[error("valid for longer than `oauth.issuers.*.max_lifetime`")]
     Lifetime,
-    #[error("one without a subject that can be named")]
+    #[error("without a usable subject (`sub`)")]
     Subject,
-    #[error("bound to a key (cnf), which is not checked here")]
+    #[error("bound to a key (`cnf`), which is not supported")]
     Bound,
-    #[error("one whose claims give no role, or more than one")]
+    #[error("not usable: its claims give no role, or more than one")]
     Role,
-    #[error("one whose claims give accounts that its role cannot speak for")]
+    #[error("not usable: its claims give accounts that its role does not allow")]
     Accounts,
 }
 
 /// What is wrong with a client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CertificateFault {
-    #[error("not taken here, since client_certificates.ca_file is not set")]
+    #[error("not accepted, because `client_certificates.ca_file` is not set")]
     NotTaken,
-    #[error("none that OpenSSL can read")]
+    #[error("not readable by OpenSSL")]
     Unreadable,
-    /// In the words of OpenSSL.
-    #[error("not vouched for by client_certificates.ca_file: {0}")]
+    /// With the message of OpenSSL.
+    #[error("not trusted by `client_certificates.ca_file`: {0}")]
     Path(&'static str),
-    #[error("not for TLS clients: its extended key usage does not name clientAuth")]
+    #[error("not for TLS clients: its extended key usage lacks clientAuth")]
     Usage,
     #[error("mapped to more than one caller")]
     Ambiguous,
 }
 
 impl Rejection {
-    /// The kind of proof that failed and why, each one word of a fixed set.
+    /// The kind of credential and the reason, as labels of the metric.
     pub(super) const fn labels(&self) -> [&'static str; 2] {
         match self {
             Self::Missing => ["none", "missing"],
             Self::TwoFields => ["authorization", "two-fields"],
             Self::Scheme => ["authorization", "scheme"],
-            Self::TwoProofs => ["authorization", "two-proofs"],
+            Self::TwoCredentials => ["authorization", "two-proofs"],
             Self::ApiKey { fault, .. } => ["api-key", fault.label()],
             Self::Login => ["login", "form"],
             Self::Session(fault) => ["login", fault.as_str()],
@@ -179,14 +181,14 @@ impl From<CertificateFault> for Rejection {
 }
 
 impl From<Rejection> for AuthError {
-    fn from(refusal: Rejection) -> Self {
-        match refusal {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
             Rejection::Missing => Self::Missing,
             Rejection::NoKeys => Self::NoKeys,
             Rejection::Store(error) => Self::Store(error),
             Rejection::TwoFields
             | Rejection::Scheme
-            | Rejection::TwoProofs
+            | Rejection::TwoCredentials
             | Rejection::ApiKey { .. }
             | Rejection::Login
             | Rejection::Session(_)
@@ -216,7 +218,7 @@ words! {
     for SessionFault {
         Form = "session-form",
         Expired = "session-expired",
-        Proof = "session-proof",
+        Mac = "session-proof",
     }
 }
 

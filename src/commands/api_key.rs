@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::Page;
-use tn_authority::callers::{MAX_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+use tn_authority::callers::{DEFAULT_OVERLAP, MAX_OVERLAP, NewApiKey, ShownApiKey};
 use tn_authority::config::Config;
 use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::{parse_time, rfc3339};
@@ -27,7 +27,7 @@ pub enum Command {
         /// The id of the key: the part behind `tna_`.
         id: String,
         /// For how many seconds the old secret works beside the new one; 0 ends it at once.
-        #[arg(long, default_value_t = USUAL_OVERLAP, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_OVERLAP)))]
+        #[arg(long, default_value_t = DEFAULT_OVERLAP, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_OVERLAP)))]
         overlap: u32,
     },
     /// Say when a key ends.

@@ -1,4 +1,4 @@
-//! Who is asking, before anything else of a request is looked at.
+//! Extractors that authenticate the caller, before anything else of a request is read.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,79 +22,84 @@ use crate::telemetry::carried;
 
 /// A caller of any role.
 #[derive(Debug)]
-pub(in crate::api) struct Proven(pub(in crate::api) Caller);
+pub(in crate::api) struct AnyCaller(pub(in crate::api) Caller);
 
-/// A caller who may read what the carrier keeps.
+/// A caller who may read the carrier's records.
 #[derive(Debug)]
 pub(in crate::api) struct Reader(pub(in crate::api) Caller);
 
-/// A caller who may keep accounts and what they are lent: the carrier's people, and resellers for their customers.
+/// A caller who may manage accounts and their delegations: the carrier's staff, and resellers for
+/// their customers.
 #[derive(Debug)]
 pub(in crate::api) struct Manager(pub(in crate::api) Caller);
 
-/// A caller who may change what the carrier as a whole holds.
+/// A caller who may change what belongs to the carrier as a whole, such as its allocations.
 #[derive(Debug)]
 pub(in crate::api) struct Provisioner(pub(in crate::api) Caller);
 
-/// A caller who may keep the credentials of others.
+/// A caller who may manage the credentials of others.
 #[derive(Debug)]
 pub(in crate::api) struct Admin(pub(in crate::api) Caller);
 
-/// A caller of any role, who wants something that a transaction decides: it looks at the proof again, so what was read of
-/// it not long ago will do.
+/// A caller of any role, possibly authenticated from the cache. Only for requests that a
+/// transaction decides, because the transaction checks the credential again.
 #[derive(Debug)]
 pub(in crate::api) struct TokenRequester(pub(in crate::api) Caller);
 
-type Proving<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+type Authenticating<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
-impl FromRequest for Proven {
+impl FromRequest for AnyCaller {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { prove(&request).await.map(Self) })
+        Box::pin(async move { authenticate(&request).await.map(Self) })
     }
 }
 
 impl FromRequest for Reader {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { prove_for(&request, Action::Read).await.map(Self) })
+        Box::pin(async move { authenticate_for(&request, Action::Read).await.map(Self) })
     }
 }
 
 impl FromRequest for Manager {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { prove_for(&request, Action::Manage).await.map(Self) })
+        Box::pin(async move { authenticate_for(&request, Action::Manage).await.map(Self) })
     }
 }
 
 impl FromRequest for Provisioner {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { prove_for(&request, Action::Provision).await.map(Self) })
+        Box::pin(async move {
+            authenticate_for(&request, Action::Provision)
+                .await
+                .map(Self)
+        })
     }
 }
 
 impl FromRequest for Admin {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let caller = prove_for(&request, Action::Provision).await?;
+            let caller = authenticate_for(&request, Action::Provision).await?;
             match caller.role {
                 Role::Admin => Ok(Self(caller)),
                 Role::Provisioner
@@ -109,27 +114,28 @@ impl FromRequest for Admin {
 
 impl FromRequest for TokenRequester {
     type Error = Problem;
-    type Future = Proving<Self>;
+    type Future = Authenticating<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
             let service = service(&request)?;
             let callers = &service.callers;
-            let offered = offered(callers, &request).ok();
-            let recalled = offered
-                .and_then(|offered| callers.authenticate_cached(&offered, RequestId::of(&request)));
-            match recalled {
-                Some(caller) => counted(&service, caller).map(Self),
-                None => prove(&request).await.map(Self),
+            let cached = credentials(callers, &request).ok().and_then(|credentials| {
+                callers.authenticate_cached(&credentials, RequestId::of(&request))
+            });
+            match cached {
+                Some(caller) => rate_limited(&service, caller).map(Self),
+                None => authenticate(&request).await.map(Self),
             }
         })
     }
 }
 
-/// The verbs ask this too. Asked here, it keeps those who may not from learning what a well-formed request is answered.
-async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Problem> {
-    let caller = prove(request).await?;
+/// Checks the role, too. The verbs of `authority` repeat the check; doing it before the body is
+/// read gives a caller without the role no answer that depends on the body.
+async fn authenticate_for(request: &HttpRequest, action: Action) -> Result<Caller, Problem> {
+    let caller = authenticate(request).await?;
     let authority = &service(request)?.authority;
     match (authority.require(&caller, action), action) {
         (Err(ChangeError::Forbidden), Action::Manage | Action::Provision) => {
@@ -142,53 +148,55 @@ async fn prove_for(request: &HttpRequest, action: Action) -> Result<Caller, Prob
     Ok(caller)
 }
 
-/// Proves the caller, and counts it.
-async fn prove(request: &HttpRequest) -> Result<Caller, Problem> {
-    let caller = proof(request, Callers::authenticate).await?;
+/// Authenticates the caller, and applies its rate limit.
+async fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
+    let caller = authenticate_with(request, Callers::authenticate).await?;
     let service = service(request)?;
-    counted(&service, caller)
+    rate_limited(&service, caller)
 }
 
-/// Looks in some way at what proves the caller; or counts an address from which nobody was proven.
-pub(in crate::api) async fn proof<T: Send + 'static>(
+/// Authenticates with `verify`. A failure that is the caller's fault counts against the rate limit
+/// of its address.
+pub(in crate::api) async fn authenticate_with<T: Send + 'static>(
     request: &HttpRequest,
-    prove: impl FnOnce(&Callers, &Credentials, Uuid) -> Result<T, AuthError> + Send + 'static,
+    verify: impl FnOnce(&Callers, &Credentials, Uuid) -> Result<T, AuthError> + Send + 'static,
 ) -> Result<T, Problem> {
     let service = service(request)?;
     let id = RequestId::of(request);
-    let offered = match offered(&service.callers, request) {
-        Ok(offered) => offered,
-        Err(refusal) => {
-            let unproven = service.callers.refused(refusal, id);
-            count_failed_proof(&service, request)?;
-            return Err(unproven.into());
+    let credentials = match credentials(&service.callers, request) {
+        Ok(credentials) => credentials,
+        Err(rejection) => {
+            let error = service.callers.reject(rejection, id);
+            count_failed_authentication(&service, request)?;
+            return Err(error.into());
         }
     };
-    let from = offered.from;
+    let from = credentials.from;
     let data = service.clone();
-    let prove = carried(move || prove(&data.callers, &offered, id));
-    match web::block(prove).await? {
-        Ok(proven) => Ok(proven),
-        Err(unproven) => {
-            // Whoever has valid credentials is not held up by others behind the same address.
-            if unproven.blames_the_asker() {
+    let verify = carried(move || verify(&data.callers, &credentials, id));
+    match web::block(verify).await? {
+        Ok(authenticated) => Ok(authenticated),
+        Err(error) => {
+            // Only failures count, so that a client with valid credentials is not slowed down by
+            // others at the same address.
+            if error.is_callers_fault() {
                 count_from(&service, request, from)?;
             }
-            Err(unproven.into())
+            Err(error.into())
         }
     }
 }
 
-/// Counts an address from which something was tried as a proof that is none.
-pub(in crate::api) fn count_failed_proof(
+/// Counts a failed authentication against the rate limit of the client's address.
+pub(in crate::api) fn count_failed_authentication(
     service: &Service,
     request: &HttpRequest,
 ) -> Result<(), Problem> {
-    let behind = behind(&service.callers, request);
-    count_from(service, request, behind.ok().and_then(|behind| behind.from))
+    let client = client(&service.callers, request);
+    count_from(service, request, client.ok().and_then(|client| client.from))
 }
 
-/// A proxy that does not say for whom it asks, or not so that it can be read, is counted itself.
+/// If a proxy does not name the client's address, or not readably, the proxy's own address counts.
 fn count_from(
     service: &Service,
     request: &HttpRequest,
@@ -198,40 +206,40 @@ fn count_from(
         return Ok(());
     };
     let limited = service.authority.limits().failed_proof(from);
-    limited.map_err(|too_many| refused(service, too_many))
+    limited.map_err(|too_many| limit_exceeded(service, too_many))
 }
 
-/// The caller, unless it asks too often.
-pub(in crate::api) fn counted(service: &Service, caller: Caller) -> Result<Caller, Problem> {
+/// Returns the caller unless it exceeds its rate limit.
+pub(in crate::api) fn rate_limited(service: &Service, caller: Caller) -> Result<Caller, Problem> {
     let limited = service.authority.limits().caller(&caller);
-    limited.map_err(|too_many| refused(service, too_many))?;
+    limited.map_err(|too_many| limit_exceeded(service, too_many))?;
     Ok(caller)
 }
 
-fn refused(service: &Service, too_many: TooMany) -> Problem {
+fn limit_exceeded(service: &Service, too_many: TooMany) -> Problem {
     let metrics = service.authority.metrics();
     metrics.limited(too_many.limit.as_str());
     too_many.into()
 }
 
-fn offered(callers: &Callers, request: &HttpRequest) -> Result<Credentials, Rejection> {
+fn credentials(callers: &Callers, request: &HttpRequest) -> Result<Credentials, Rejection> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION);
     let authorization = match (fields.next(), fields.next()) {
         (None, _) => None,
-        // Two proofs prove nothing (RFC 9110 §11.6.2 knows one field).
+        // RFC 9110 §11.6.2 defines one field; which of two would count is ambiguous.
         (Some(_), Some(_)) => return Err(Rejection::TwoFields),
         (Some(one), None) => Some(one.to_str().map_err(|_| Rejection::Scheme)?.to_owned()),
     };
-    let behind = behind(callers, request)?;
+    let client = client(callers, request)?;
     Ok(Credentials {
         authorization,
-        from: behind.from,
-        certificate: behind.certificate,
+        from: client.from,
+        certificate: client.certificate,
     })
 }
 
-/// Who stands behind the other end of the connection.
-fn behind(callers: &Callers, request: &HttpRequest) -> Result<ClientInfo, Rejection> {
+/// The client of the connection, or the one for which a trusted proxy forwards.
+fn client(callers: &Callers, request: &HttpRequest) -> Result<ClientInfo, Rejection> {
     let own = request.conn_data::<PresentedCertificate>();
     let all = |name: &str| request.headers().get_all(name).map(HeaderValue::as_bytes);
     let proxies = &callers.trust().proxies;

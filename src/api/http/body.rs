@@ -1,4 +1,4 @@
-//! Bodies: strict JSON, and the parts that several of them have.
+//! Request bodies: strict JSON, and the parts that several bodies have in common.
 
 use std::fmt::Display;
 use std::future::{Ready, ready};
@@ -23,7 +23,7 @@ use crate::domain::numbers::block;
 use crate::domain::text::strict_json;
 use crate::domain::{NumberRange, Time, Tn};
 
-/// What a body is called that is no object.
+/// How an error calls the body as a whole.
 const THE_BODY: &str = "the body";
 
 /// Numbers: either `block`, or `start` and `count`.
@@ -37,7 +37,8 @@ pub(in crate::api) enum NumbersBody {
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::api) struct BlockBody {
-    /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more `X`.
+    /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more
+    /// `X`.
     #[schema(example = "1.212.555.1XXX")]
     block: String,
 }
@@ -50,21 +51,21 @@ pub(in crate::api) struct RangeBody {
     count: u64,
 }
 
-/// When a row is to hold.
+/// When a row is valid.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWindow)]
 pub(in crate::api) struct WindowBody {
-    /// Now, if it is not said.
+    /// The default is now.
     valid_from: Option<Instant>,
-    /// Without a known end, if it is not said.
+    /// Without it, the row has no planned end.
     valid_until: Option<Instant>,
 }
 
-/// When a row is to end.
+/// When a row ends.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = End)]
 pub(in crate::api) struct UntilBody {
-    /// Now, if it is not said.
+    /// The default is now.
     at: Option<Instant>,
 }
 
@@ -74,7 +75,7 @@ impl FromMembers for NumbersBody {
             return RangeBody::take_from(members).map(Self::Range);
         }
         if members.contains_key("start") || members.contains_key("count") {
-            let both = "`block` stands in place of `start` and `count`, not beside them";
+            let both = "`block` replaces `start` and `count`; give one or the other";
             return Err(de::Error::custom(both));
         }
         BlockBody::take_from(members).map(Self::Block)
@@ -110,11 +111,11 @@ impl UntilBody {
     }
 }
 
-/// An object without members.
+/// An empty object.
 #[derive(Debug, Deserialize)]
 struct Nothing {}
 
-/// A body that is not read yet: who is asking is proven first.
+/// A body that is not read yet, because the caller is authenticated first.
 pub(in crate::api) struct Body {
     request: HttpRequest,
     payload: web::Payload,
@@ -144,13 +145,13 @@ impl Body {
         self.read_up_to(limit).await
     }
 
-    /// One JSON object with many requests in it, which may be longer.
+    /// One JSON object with many requests, for which the limit is higher.
     pub(in crate::api) async fn read_bulk<T: FromMembers>(self) -> Result<T, Problem> {
         let limit = self.limit(|service| service.max_bulk_body_bytes);
         self.read_up_to(limit).await
     }
 
-    /// One JSON object; none if there is nothing at all, or an object without members.
+    /// One JSON object; `None` if the body or the object is empty.
     pub(in crate::api) async fn read_if_any<T: FromMembers>(self) -> Result<Option<T>, Problem> {
         match self.value_if_any().await? {
             Some(value) => Ok(Some(deserialize::object(value, THE_BODY)?)),
@@ -158,7 +159,7 @@ impl Body {
         }
     }
 
-    /// Nothing at all, or an object without members.
+    /// No body, or an empty object.
     pub(in crate::api) async fn read_nothing(self) -> Result<(), Problem> {
         self.read_if_any::<Nothing>().await.map(|_| ())
     }
@@ -205,19 +206,19 @@ impl Body {
             }
             Ok(Err(_)) => Err(Problem::malformed(
                 "malformed-body",
-                "the body broke off, or is not in the transfer coding that it announces",
+                "the body is truncated, or does not match its Transfer-Encoding",
             )),
             Err(_) => Err(Problem::too_large(limit)),
         }
     }
 }
 
-/// `application/json`, with any parameters (RFC 8259 §11 defines none), and as it is.
+/// `application/json` with any parameters (RFC 8259 §11 defines none), and not compressed.
 fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
     let mut types = headers.get_all(header::CONTENT_TYPE);
     let (Some(one), None) = (types.next(), types.next()) else {
         return Err(Problem::media_type(
-            "a body is application/json, and its Content-Type says so",
+            "send the body as JSON, with `Content-Type: application/json`",
         ));
     };
     let essence = one
@@ -228,26 +229,28 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
         .unwrap_or_default();
     if !essence.trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::media_type(
-            "a body is application/json, and its Content-Type says so",
+            "send the body as JSON, with `Content-Type: application/json`",
         ));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Problem::media_type("a body is not compressed"));
+        return Err(Problem::media_type(
+            "send the body uncompressed, without `Content-Encoding`",
+        ));
     }
     Ok(())
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Problem> {
-    strict_json::from_slice(bytes).map_err(|e| Problem::malformed("malformed-json", no_json(&e)))
+    strict_json::from_slice(bytes).map_err(|e| Problem::malformed("malformed-json", json_error(&e)))
 }
 
-/// Where a body is no JSON, without the words of the library, which are made for those who write programs with it.
-fn no_json(error: &serde_json::Error) -> String {
+/// Says where a body is not JSON. The messages of the library are for Rust programmers.
+fn json_error(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     match error.classify() {
-        // What `strict_json` says itself.
+        // The message is from `strict_json`.
         Category::Data => error.to_string(),
-        Category::Eof => "the body ends where its JSON does not".to_owned(),
+        Category::Eof => "the body ends before its JSON does".to_owned(),
         Category::Syntax | Category::Io => {
             format!("the body is not JSON: see line {line}, column {column}")
         }
@@ -266,7 +269,7 @@ impl From<Fault> for Problem {
     }
 }
 
-/// A complaint about one member.
+/// A problem with one member.
 pub(in crate::api) fn wrong(name: &str, why: impl Display) -> Problem {
     Fault::malformed(name, why).into()
 }

@@ -1,33 +1,33 @@
-//! How many requests are worked on at one time.
+//! Limits how many requests are processed at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Requests under way, and how many there may be.
+/// The number of requests in progress, and its limit.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
-    most: usize,
-    now: Arc<AtomicUsize>,
+    max: usize,
+    current: Arc<AtomicUsize>,
 }
 
-/// One of them, until it is dropped.
+/// Counts as one request until it is dropped.
 #[derive(Debug)]
 pub(in crate::api) struct Permit(Arc<AtomicUsize>);
 
 impl ConcurrencyLimit {
-    /// At most so many.
     #[must_use]
-    pub fn at_most(most: usize) -> Self {
+    pub fn at_most(max: usize) -> Self {
         Self {
-            most,
-            now: Arc::default(),
+            max,
+            current: Arc::default(),
         }
     }
 
-    /// Counts one more, unless there are too many.
+    /// Counts a request, unless the limit is reached.
     pub(in crate::api) fn enter(&self) -> Option<Permit> {
-        let one = Permit(Arc::clone(&self.now));
-        (self.now.fetch_add(1, Ordering::SeqCst) < self.most).then_some(one)
+        // Created first, so that dropping it undoes the addition if the limit is reached.
+        let permit = Permit(Arc::clone(&self.current));
+        (self.current.fetch_add(1, Ordering::SeqCst) < self.max).then_some(permit)
     }
 }
 
@@ -42,13 +42,13 @@ mod tests {
     use super::ConcurrencyLimit;
 
     #[test]
-    fn a_place_is_free_again_when_its_request_ends() {
-        let under_way = ConcurrencyLimit::at_most(2);
-        let (one, two) = (under_way.enter(), under_way.enter());
+    fn a_permit_is_available_again_when_its_request_ends() {
+        let limit = ConcurrencyLimit::at_most(2);
+        let (one, two) = (limit.enter(), limit.enter());
         assert!(one.is_some() && two.is_some());
-        assert!(under_way.enter().is_none() && under_way.enter().is_none());
+        assert!(limit.enter().is_none() && limit.enter().is_none());
         drop(one);
-        let three = under_way.enter();
-        assert!(three.is_some() && under_way.enter().is_none());
+        let three = limit.enter();
+        assert!(three.is_some() && limit.enter().is_none());
     }
 }

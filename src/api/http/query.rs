@@ -1,4 +1,4 @@
-//! What stands in the address: names in the path, questions behind the `?`.
+//! Parameters in the URL: path parameters, query parameters, and pagination.
 
 use std::fmt;
 
@@ -16,30 +16,31 @@ use crate::domain::tokens::grant::Jti;
 
 const DEFAULT_LIMIT: u16 = 100;
 
-/// The one name that stands in the path, decoded.
+/// The only path parameter, decoded.
 pub(in crate::api) fn name(request: &HttpRequest) -> Result<String, Problem> {
     let name = Path::<String>::extract(request).into_inner();
     name.map(Path::into_inner)
         .map_err(|_| Problem::no_such_route())
 }
 
-/// A row's id in the path. What is no id names no row.
+/// A row's id in the path. A malformed id names no row, so it is answered with 404.
 pub(in crate::api) fn id(request: &HttpRequest, what: &str) -> Result<uuid::Uuid, Problem> {
     name(request)?.parse().map_err(|_| Problem::not_found(what))
 }
 
-/// The questions, of which none is unknown and none is put twice. A `+` is a `+`: no value here has a space.
+/// Parses the query parameters; an unknown or repeated one is an error. A `+` means itself and not
+/// a space, because timestamps and numbers have a `+` and no value has a space.
 pub(in crate::api) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     let text = request.query_string().replace('+', "%2B");
     let pairs = Query::<Vec<(String, String)>>::from_query(&text);
-    let pairs = pairs.map_err(|_| malformed("what stands behind the `?` cannot be read"))?;
+    let pairs = pairs.map_err(|_| malformed("the query string is malformed"))?;
     let pairs = pairs.into_inner();
-    // No parameter has any; PostgreSQL cannot even store one of them, which would look like a failure of its own.
+    // No value has one, and PostgreSQL cannot store U+0000, which would look like its failure.
     if pairs
         .iter()
         .any(|(_, value)| value.contains(char::is_control))
     {
-        return Err(malformed("a control character stands behind the `?`"));
+        return Err(malformed("the query string contains a control character"));
     }
     deserialize::parameters(pairs).map_err(malformed)
 }
@@ -48,7 +49,7 @@ fn malformed(why: impl fmt::Display) -> Problem {
     Problem::malformed("malformed-query", why)
 }
 
-/// How many items at most.
+/// The maximum number of items on a page.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct PageLimit(u16);
 
@@ -73,41 +74,41 @@ impl<'de> Deserialize<'de> for PageLimit {
     }
 }
 
-/// Which page of a list.
+/// Selects a page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct PageQuery {
-    /// How many items at most.
+    /// The maximum number of items.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
     limit: Option<PageLimit>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 impl PageQuery {
-    /// The page that is asked for of a list whose items have such keys.
+    /// The requested page of a list whose items have keys of this kind.
     pub(in crate::api) fn page(self, key: CursorKey) -> Result<Page, Problem> {
         page(self.limit, self.cursor, key)
     }
 }
 
-/// What items of a list are found by, and so what its cursors look like. One that looks otherwise was damaged on its way;
-/// taken for what it is, it would hide items.
+/// The kind of key that a list is sorted by, which determines the form of its cursors. A cursor of
+/// another form was damaged on the way, and using it would skip items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum CursorKey {
     Account,
     /// The id of an API key.
     Caller,
     Jti,
-    /// A place in a list, eight digits.
+    /// An index into a list, eight digits.
     Place,
     Uuid,
 }
 
 impl CursorKey {
-    fn is(self, text: &str) -> bool {
-        let all = |is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
+    fn matches(self, text: &str) -> bool {
+        let all = |test: fn(&u8) -> bool| text.as_bytes().iter().all(test);
         match self {
             Self::Account => text.parse::<AccountId>().is_ok(),
             Self::Caller => text.len() == 16 && all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
@@ -118,7 +119,7 @@ impl CursorKey {
     }
 }
 
-/// The page that these two ask for.
+/// The page that these parameters select.
 pub(in crate::api) fn page(
     limit: Option<PageLimit>,
     cursor: Option<String>,
@@ -126,8 +127,8 @@ pub(in crate::api) fn page(
 ) -> Result<Page, Problem> {
     let limit = limit.unwrap_or_default().get();
     match cursor {
-        Some(cursor) if !key.is(&cursor) => {
-            Err(malformed("`cursor` is not one that this service gave"))
+        Some(cursor) if !key.matches(&cursor) => {
+            Err(malformed("`cursor` is not a `next_cursor` of this list"))
         }
         cursor => Ok(Page::new(limit, cursor)),
     }

@@ -1,5 +1,5 @@
-//! What every exchange has, whatever it is about: an id, a log line, a metric, security headers, and a problem document
-//! for each refusal, those of actix included.
+//! The middleware around every request: its id, log line, metric and security headers, and a
+//! problem document for each refusal, including those of actix.
 
 use std::time::Instant;
 
@@ -21,8 +21,9 @@ use crate::telemetry::{self, RequestContext};
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Names the exchange in the log, the audit trail and the answer. Made here; one that a caller sends is not looked at. In
-/// order of time, so that the index of the trail grows at its end.
+/// Identifies the request in the log, the audit trail and the answer. Always generated here: an id
+/// that a client sends is ignored. It is a time-ordered UUID, so that the index of the trail grows
+/// at its end.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct RequestId(pub(in crate::api) Uuid);
 
@@ -35,7 +36,8 @@ impl RequestId {
     }
 }
 
-/// The middleware around everything. Log lines of the exchange name it, and its trace if it is a part of one.
+/// The outermost middleware. It adds the request id, and the trace id if there is one, to all log
+/// lines of the request.
 pub(in crate::api) async fn handle(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -44,17 +46,18 @@ pub(in crate::api) async fn handle(
     let id = request
         .app_data::<Data<Service>>()
         .map_or_else(Uuid::new_v4, |service| new_id(service.authority.now()));
-    let exchange = RequestContext {
+    let context = RequestContext {
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),
     };
-    exchange.scope(handle_inner(request, next, start, id)).await
+    context.scope(handle_inner(request, next, start, id)).await
 }
 
-/// The trace that the request is a part of. Two that are named are none.
+/// The trace that the request belongs to. Two `traceparent` fields are ambiguous, so both are
+/// ignored.
 fn trace_id(request: &ServiceRequest) -> Option<&str> {
-    let mut named = request.headers().get_all(TRACEPARENT);
-    match (named.next(), named.next()) {
+    let mut fields = request.headers().get_all(TRACEPARENT);
+    match (fields.next(), fields.next()) {
         (Some(one), None) => telemetry::trace_id_of(one.to_str().ok()?),
         (Some(_), Some(_)) | (None, _) => None,
     }
@@ -69,8 +72,8 @@ async fn handle_inner(
     let secure = request.app_config().secure();
     request.extensions_mut().insert(RequestId(id));
 
-    let _one_more = match enter(&request) {
-        Ok(one_more) => one_more,
+    let _permit = match enter(&request) {
+        Ok(permit) => permit,
         Err(busy) => {
             let response = request.into_response(busy.error_response());
             return Ok(finish(response, start, id, secure));
@@ -80,19 +83,19 @@ async fn handle_inner(
     Ok(finish(response, start, id, secure))
 }
 
-/// A place among the requests that are worked on. Whether the service lives is answered always.
+/// Counts the request against the concurrency limit. Health checks and metrics are exempt.
 fn enter(request: &ServiceRequest) -> Result<Option<Permit>, Problem> {
     let service = request.app_data::<Data<Service>>();
     match (request.path(), service) {
         ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Ok(None),
         (_, Some(service)) => match service.under_way.enter() {
             None => Err(Problem::too_busy()),
-            one_more => Ok(one_more),
+            permit => Ok(permit),
         },
     }
 }
 
-/// Dresses the answer, counts it, and logs it.
+/// Adds the headers of the answer, counts it, and logs it.
 fn finish(
     response: ServiceResponse<BoxBody>,
     start: Instant,
@@ -101,9 +104,9 @@ fn finish(
 ) -> ServiceResponse<BoxBody> {
     let (request, response) = response.into_parts();
     let mut response = with_problem(response, id);
-    let shown = id.to_string();
+    let request_id = id.to_string();
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(&shown) {
+    if let Ok(value) = HeaderValue::try_from(&request_id) {
         headers.insert(X_REQUEST_ID, value);
     }
     let mut add = |name, value| {
@@ -112,7 +115,7 @@ fn finish(
         }
     };
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // Who wants an answer to be kept says so.
+    // A handler whose answer can be cached has set its own value.
     add(header::CACHE_CONTROL, "no-store");
     add(
         header::CONTENT_SECURITY_POLICY,
@@ -132,13 +135,13 @@ fn finish(
     }
     log::info!(
         method = telemetry::method_label(method), route = route.as_deref().unwrap_or("unmatched"), status = status, seconds = seconds,
-        request_id = shown.as_str();
+        request_id = request_id.as_str();
         "answered"
     );
     ServiceResponse::new(request, response)
 }
 
-/// Renders the problem of an answer. An error without one is a refusal of actix itself.
+/// Renders the problem attached to an answer. An error without one is a refusal by actix.
 fn with_problem(mut response: HttpResponse, id: Uuid) -> HttpResponse {
     let problem = response.extensions_mut().remove::<Problem>();
     let status = response.status();

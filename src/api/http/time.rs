@@ -1,4 +1,4 @@
-//! Instants as callers write and read them.
+//! Timestamps in bodies and parameters.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::Time;
 use crate::domain::clock::{parse_time, rfc3339};
 
-/// An instant (RFC 3339), a whole second; answers are in UTC.
+/// A time (RFC 3339), in whole seconds. Answers are in UTC.
 #[derive(Debug, Clone, Copy, ToSchema)]
 #[schema(as = Time, value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
 pub(in crate::api) struct Instant(pub(in crate::api) Time);

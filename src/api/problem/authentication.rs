@@ -1,4 +1,4 @@
-//! Errors about who asks, and about what proves them.
+//! Errors of authentication, and of managing API keys.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -6,7 +6,8 @@ use actix_web::http::header::{self, HeaderValue};
 use super::{CHALLENGE, Problem};
 use crate::callers::{ApiKeyError, AuthError};
 
-/// Seconds after which somebody may come again whose issuer has no keys: they are asked for now and then, whoever comes.
+/// `Retry-After` in seconds, while the keys of an issuer are not available. Longer than for other
+/// failures, because keys are fetched at intervals, however often clients retry.
 const RETRY_AFTER_NO_KEYS: HeaderValue = HeaderValue::from_static("10");
 
 impl From<AuthError> for Problem {
@@ -31,10 +32,10 @@ impl From<ApiKeyError> for Problem {
             ApiKeyError::NotFound => return Self::not_found("API key"),
             ApiKeyError::Store(error) => return error.into(),
             ApiKeyError::OpenSsl(_) => return Self::unavailable(&error),
-            ApiKeyError::Standing(_) | ApiKeyError::ManyAccounts => (
+            ApiKeyError::RoleAccounts(_) | ApiKeyError::ManyAccounts => (
                 StatusCode::BAD_REQUEST,
                 "role-and-accounts",
-                "Role and accounts do not go together",
+                "Role and accounts do not match",
             ),
             ApiKeyError::ManyNetworks | ApiKeyError::LongOverlap => (
                 StatusCode::BAD_REQUEST,
@@ -44,12 +45,12 @@ impl From<ApiKeyError> for Problem {
             ApiKeyError::Past(_) => (
                 StatusCode::BAD_REQUEST,
                 "window-over",
-                "Not a possible window",
+                "Invalid time window",
             ),
             ApiKeyError::UnknownAccount(_) => {
                 (StatusCode::CONFLICT, "unknown-account", "No such account")
             }
-            ApiKeyError::Ended(_) => (StatusCode::CONFLICT, "key-ended", "The key has ended"),
+            ApiKeyError::Ended(_) => (StatusCode::CONFLICT, "key-ended", "The API key has ended"),
         };
         Self::new(status, code, title).with_detail(&error)
     }

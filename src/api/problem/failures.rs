@@ -1,4 +1,4 @@
-//! What cannot be done, and requests that were here before.
+//! Failures of the service, and requests that repeat an idempotency key.
 
 use actix_web::error::BlockingError;
 use actix_web::http::{StatusCode, header};
@@ -9,7 +9,7 @@ use crate::authority::import::ImportError;
 use crate::callers::SealError;
 use crate::domain::issuance::Replay;
 
-/// Of the start of an import: what becomes of it later stands in its job.
+/// For an import that does not start. Once it has started, its job reports the errors.
 impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
@@ -37,17 +37,17 @@ impl From<StoreError> for Problem {
 impl From<Replay> for Problem {
     fn from(replay: Replay) -> Self {
         let problem = match &replay {
-            // Whoever has the key puts that answer in the place of this one.
+            // `http::idempotency` sends the stored answer instead of this one, if there is one.
             Replay::Answered(_) | Replay::InFlight => Self::new(
                 StatusCode::CONFLICT,
                 "idempotency-key-in-flight",
-                "The request is still at work",
+                "The request is still in progress",
             )
             .with_header(header::RETRY_AFTER, RETRY_AFTER),
             Replay::OtherRequest => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
-                "The key came with another request",
+                "The key was used for another request",
             ),
             Replay::GrantEnded => {
                 Self::new(StatusCode::CONFLICT, "grant-ended", "The grant has ended")

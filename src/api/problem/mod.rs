@@ -1,4 +1,6 @@
-//! Errors become answers here: one table without `_`, RFC 9457 documents, and one place that logs.
+//! Turns errors into RFC 9457 problem documents, and logs failures. Nothing else does either.
+//!
+//! The matches have no `_`, so that the compiler finds every place that a new error needs.
 
 mod authentication;
 mod failures;
@@ -18,13 +20,13 @@ use crate::domain::issuance::Replay;
 
 use super::routes::views::RangeView;
 
-/// Seconds after which an answer 503 invites to come again.
+/// `Retry-After` in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tn-authority\"");
-/// Characters of a detail: it names what is wrong, it does not repeat what was sent.
+/// Characters of a detail, which names what is wrong and need not repeat the whole input.
 const MAX_DETAIL: usize = 300;
 
-/// An answer that is a refusal or a failure.
+/// An error answer: a refusal or a failure.
 #[derive(Debug, Clone)]
 pub(super) struct Problem(Box<ProblemParts>);
 
@@ -33,14 +35,14 @@ struct ProblemParts {
     status: StatusCode,
     code: Cow<'static, str>,
     title: &'static str,
-    /// Never that of a failure, which tells strangers about the inside.
+    /// `None` for a failure, because its text would reveal internals.
     detail: Option<String>,
     subproblems: Vec<SubproblemView>,
     policies: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// What really happened, for the log.
+    /// What happened, for the log only.
     cause: Option<String>,
-    /// What a request is told whose key was used before.
+    /// Set if the idempotency key of the request was used before.
     replay: Option<Replay>,
 }
 
@@ -48,41 +50,41 @@ struct ProblemParts {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemView {
-    /// Names the kind of problem.
+    /// The kind of problem.
     #[serde(rename = "type")]
     #[schema(format = "uri", example = "urn:tn-authority:problem:not-authorized")]
     kind: String,
-    /// The kind in words.
+    /// The kind of problem, for people.
     #[schema(example = "Not authorized for these numbers")]
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 403)]
     status: u16,
-    /// The last part of `type`, stable.
+    /// The last part of `type`. Stable: programs can rely on it.
     #[schema(example = "not-authorized")]
     code: String,
-    /// What is wrong this time; left out of failures of the service.
+    /// What is wrong with this request. Absent if the service failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
         example = "the account has no authority for +12125559000 (not lent to the account now)"
     )]
     detail: Option<String>,
-    /// Names the request, as the header `X-Request-Id` does.
+    /// The id of the request, as in the header `X-Request-Id`.
     #[schema(
         format = "uri",
         example = "urn:uuid:5f2b1c2e-7a7e-4a0e-9d0c-0d6d2d5e0a11"
     )]
     instance: String,
-    /// Each part of the request that was refused.
+    /// The parts of the request that were refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subproblems: Vec<SubproblemView>,
-    /// The policies that forbid it, or that could not be evaluated.
+    /// The ids of the policies that forbid the request, or that could not be evaluated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, example = json!(["longest-lifetime"]))]
     policies: Vec<String>,
 }
 
-/// One part of a request that was refused, in the manner of RFC 8555 §6.7.1.
+/// A part of a request that was refused, as in RFC 8555 §6.7.1.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Subproblem)]
 pub(super) struct SubproblemView {
@@ -96,7 +98,7 @@ pub(super) struct SubproblemView {
     identifier: IdentifierView,
 }
 
-/// What was refused.
+/// The numbers or the service provider code that was refused.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Identifier)]
 #[serde(untagged)]
@@ -123,13 +125,14 @@ impl Problem {
         }))
     }
 
-    /// A request that cannot be understood.
+    /// A request that cannot be parsed.
     pub(super) fn malformed(code: &'static str, detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, "Malformed request").with_detail(detail)
     }
 
-    /// The one answer for credentials that prove nothing or too little, and for an account that is unknown, suspended
-    /// or somebody else's (RFC 9448 §5.5): nobody can tell them apart.
+    /// The same answer for credentials that are invalid or insufficient, and for an account that is
+    /// unknown, suspended or another tenant's (RFC 9448 §5.5), so that a caller cannot tell them
+    /// apart.
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden")
             .with_detail("the credentials do not give access to this")
@@ -137,13 +140,12 @@ impl Problem {
 
     pub(super) fn no_such_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .with_detail("nothing is here; see /docs/")
+            .with_detail("there is no such path; see `/docs/`")
     }
 
-    /// A row, grant or chain that is not there.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .with_detail(format_args!("there is no {what} with this name"))
+            .with_detail(format_args!("there is no such {what}"))
     }
 
     pub(super) fn media_type(detail: &str) -> Self {
@@ -161,7 +163,7 @@ impl Problem {
             "body-too-large",
             "Body too large",
         )
-        .with_detail(format_args!("a body has at most {limit} bytes"))
+        .with_detail(format_args!("the body is larger than {limit} bytes"))
     }
 
     pub(super) fn too_slow() -> Self {
@@ -170,10 +172,10 @@ impl Problem {
             "body-too-slow",
             "Body too slow",
         )
-        .with_detail("the body did not arrive in time")
+        .with_detail("the body did not arrive before the timeout; send it again")
     }
 
-    /// The service lacks something that it will have again.
+    /// A failure that is expected to pass: the client should retry.
     pub(super) fn unavailable(cause: &dyn fmt::Display) -> Self {
         Self::unavailable_for(cause, RETRY_AFTER)
     }
@@ -188,17 +190,17 @@ impl Problem {
         .with_header(header::RETRY_AFTER, retry_after)
     }
 
-    /// As many requests are worked on as may be.
+    /// The limit of concurrent requests is reached.
     pub(super) fn too_busy() -> Self {
-        Self::unavailable(&"too many requests at one time")
+        Self::unavailable(&"too many concurrent requests")
     }
 
-    /// A part of a request that was given no answer, which does not happen.
+    /// A request of a bulk was left without an answer, which is a bug.
     pub(super) fn unanswered() -> Self {
         Self::internal(&"a request of a bulk was not answered")
     }
 
-    /// The service is broken.
+    /// A failure that retrying does not fix.
     pub(super) fn internal(cause: &dyn fmt::Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -208,7 +210,7 @@ impl Problem {
         .with_cause(cause)
     }
 
-    /// What actix refused by itself.
+    /// For a refusal by actix, which has a status only.
     pub(super) fn bare(status: StatusCode) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         let problem = Self::new(status, title.to_ascii_lowercase().replace(' ', "-"), title);
@@ -224,7 +226,8 @@ impl Problem {
         self
     }
 
-    /// Parts of what callers sent may stand in a detail, so it is cut and its control characters are spelled out.
+    /// A detail can quote what the caller sent, so it is truncated and control characters are
+    /// escaped.
     fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         let mut text = String::new();
         for c in detail.to_string().chars() {
@@ -252,24 +255,25 @@ impl Problem {
         self
     }
 
-    fn by(mut self, policies: &[String]) -> Self {
+    fn with_policies(mut self, policies: &[String]) -> Self {
         self.0.policies = policies.to_vec();
         self
     }
 
-    /// Whether the same request may be answered in another way soon.
+    /// Whether a retry of the same request can soon have another result.
     pub(super) fn is_transient(&self) -> bool {
-        let repeated = matches!(self.0.replay, Some(Replay::Answered(_) | Replay::InFlight));
-        self.0.status.is_server_error() || repeated
+        let is_retry = matches!(self.0.replay, Some(Replay::Answered(_) | Replay::InFlight));
+        self.0.status.is_server_error() || is_retry
     }
 
-    /// What is told of a key that was used before, if it is about that.
+    /// How the idempotency key was used before, if that is the problem.
     pub(super) fn replay(&self) -> Option<&Replay> {
         self.0.replay.as_ref()
     }
 
-    /// Whether it refuses what was understood and weighed, so that the same request is refused again. What is malformed can
-    /// be mended, access can be given, and what fails can be tried again.
+    /// Whether this is a decision about a well-formed request, which is stored and repeated for its
+    /// idempotency key. Other problems are not: a client can fix a malformed request, obtain access
+    /// or retry a failure, and then send the same key again.
     pub(super) fn is_final(&self) -> bool {
         let decides = matches!(
             self.0.status,
@@ -279,7 +283,7 @@ impl Problem {
         decides && !access && matches!(self.0.replay, None | Some(Replay::GrantEnded))
     }
 
-    /// The answer, and the log line of a failure.
+    /// Renders the answer, and logs a failure.
     pub(super) fn render(mut self, request: Uuid) -> HttpResponse {
         let mut response = HttpResponse::build(self.0.status);
         for header in std::mem::take(&mut self.0.headers) {
@@ -287,13 +291,13 @@ impl Problem {
         }
         let view = self.document(request);
         response.content_type("application/problem+json");
-        // The document is made of texts and numbers, which always can be written.
+        // Strings and numbers always serialize, so the default is never used.
         response.body(serde_json::to_vec(&view).unwrap_or_default())
     }
 }
 
 impl Problem {
-    /// The document alone, for an answer that holds several; and the log line of a failure.
+    /// The document alone, for an answer that contains several. Logs a failure.
     pub(super) fn document(self, request: Uuid) -> ProblemView {
         let parts = *self.0;
         if let Some(cause) = &parts.cause {
@@ -323,7 +327,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Hands the problem to `exchange`, which knows the request's id and renders it.
+/// Attaches the problem to the response. `http::request` renders it, because it has the request id.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.0.status

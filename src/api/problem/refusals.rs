@@ -1,4 +1,4 @@
-//! What is refused by a rule: the request is understood, and the answer is no.
+//! Refusals: the request was understood, and a rule forbids it.
 
 use actix_web::http::{StatusCode, header};
 
@@ -38,14 +38,14 @@ impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         let title = match &denial {
             Denial::NotTheCallers | Denial::ProofEnded(_) => return Self::forbidden(),
-            Denial::Policy { .. } => "A policy forbids it",
+            Denial::Policy { .. } => "Forbidden by a policy",
             Denial::NotAuthorized(_) => "Not authorized for these numbers",
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
-            Denial::SeveralSpcs(_) => "One token for each service provider code",
+            Denial::SeveralSpcs(_) => "Several service provider codes",
             Denial::NoCertificate(_) => return Self::unavailable(&denial),
             Denial::RenewalEnded => "The right to renew has ended",
-            Denial::OutsideRenewal(_) => "Not what the right to renew is for",
-            Denial::TooFragmented { .. } => "Too many rows of the inventory",
+            Denial::OutsideRenewal(_) => "Outside the right to renew",
+            Denial::TooFragmented { .. } => "Too many inventory rows",
             Denial::NotStrict(NotStrict::TkValue(_)) => {
                 return Self::malformed("malformed-tkvalue", &denial);
             }
@@ -57,7 +57,7 @@ impl From<Denial> for Problem {
         Self::new(StatusCode::FORBIDDEN, denial.code().to_owned(), title)
             .with_detail(&denial)
             .with_subproblems(subproblems)
-            .by(denial.policies())
+            .with_policies(denial.policies())
     }
 }
 
@@ -70,48 +70,55 @@ impl From<ChangeError> for Problem {
                 (StatusCode::NOT_FOUND, "Not found")
             }
             ChangeError::ParentChange | ChangeError::OwnParent | ChangeError::TooDeep => {
-                (StatusCode::CONFLICT, "Not a possible parent")
+                (StatusCode::CONFLICT, "Invalid parent")
             }
-            ChangeError::NoParent => (StatusCode::BAD_REQUEST, "Not a possible parent"),
+            ChangeError::NoParent => (StatusCode::BAD_REQUEST, "Invalid parent"),
             ChangeError::OwnAccount | ChangeError::SuspendedAbove => {
-                (StatusCode::FORBIDDEN, "Not the reseller's to change")
+                (StatusCode::FORBIDDEN, "The reseller cannot change this")
             }
             ChangeError::NotACustomer { .. } => {
-                (StatusCode::CONFLICT, "Not a customer of the lender")
+                (StatusCode::CONFLICT, "Not a customer of the reseller")
             }
             ChangeError::NotToBeLentOn(_)
             | ChangeError::NotTheLenders(_)
             | ChangeError::OutsideTheLenders(_)
-            | ChangeError::CaNotLent => (StatusCode::CONFLICT, "Not the reseller's to lend"),
-            ChangeError::Overlap { .. } => (StatusCode::CONFLICT, "The numbers are taken"),
+            | ChangeError::CaNotLent => (StatusCode::CONFLICT, "The reseller cannot delegate this"),
+            ChangeError::Overlap { .. } => (
+                StatusCode::CONFLICT,
+                "The numbers overlap an existing entry",
+            ),
             ChangeError::NotHeld(_) => (
                 StatusCode::CONFLICT,
                 "The carrier does not hold the numbers",
             ),
-            ChangeError::SpcNotHeld(_) => (StatusCode::BAD_REQUEST, "Not a code of the carrier"),
+            ChangeError::SpcNotHeld(_) => (
+                StatusCode::BAD_REQUEST,
+                "Not a service provider code of the carrier",
+            ),
             ChangeError::Window(_) | ChangeError::Over(_) => {
-                (StatusCode::BAD_REQUEST, "Not a possible window")
+                (StatusCode::BAD_REQUEST, "Invalid time window")
             }
-            ChangeError::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Not a class of aging"),
-            ChangeError::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers are named twice"),
-            ChangeError::TooFragmented => {
-                (StatusCode::BAD_REQUEST, "Too many rows of the inventory")
-            }
-            ChangeError::NameTheAccount => (StatusCode::BAD_REQUEST, "Which account is not said"),
+            ChangeError::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Unknown aging class"),
+            ChangeError::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers occur more than once"),
+            ChangeError::TooFragmented => (StatusCode::BAD_REQUEST, "Too many inventory rows"),
+            ChangeError::NameTheAccount => (StatusCode::BAD_REQUEST, "The account is missing"),
             ChangeError::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
-            ChangeError::TooManyDeliveries => (StatusCode::CONFLICT, "Too many deliveries"),
+            ChangeError::TooManyDeliveries => (StatusCode::CONFLICT, "Too many pending deliveries"),
             ChangeError::NotSentYet => (StatusCode::CONFLICT, "Not sent yet"),
             ChangeError::DelegationEnded => (StatusCode::CONFLICT, "The delegation has ended"),
             ChangeError::TooManyRenewals => (StatusCode::CONFLICT, "Too many rights to renew"),
-            ChangeError::NotOfTheDelegation(_) => (StatusCode::CONFLICT, "Not of the delegation"),
-            ChangeError::SpcNotRenewed(_) => (StatusCode::BAD_REQUEST, "A right is for numbers"),
-            ChangeError::RenewalLifetime(_) => {
-                (StatusCode::BAD_REQUEST, "Not a lifetime of tokens")
+            ChangeError::NotOfTheDelegation(_) => {
+                (StatusCode::CONFLICT, "Not part of the delegation")
             }
+            ChangeError::SpcNotRenewed(_) => (
+                StatusCode::BAD_REQUEST,
+                "A right to renew is for numbers only",
+            ),
+            ChangeError::RenewalLifetime(_) => (StatusCode::BAD_REQUEST, "Lifetime not allowed"),
             ChangeError::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
-        let named = refused.ranges().iter().map(|numbers| SubproblemView {
+        let subproblems = refused.ranges().iter().map(|numbers| SubproblemView {
             kind: uri(refused.code()),
             code: refused.code(),
             detail: title.to_ascii_lowercase(),
@@ -119,7 +126,7 @@ impl From<ChangeError> for Problem {
         });
         Self::new(status, refused.code(), title)
             .with_detail(&refused)
-            .with_subproblems(named.collect())
+            .with_subproblems(subproblems.collect())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::callers::{KeyBy, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+use crate::callers::{DEFAULT_OVERLAP, KeyRequester, NewApiKey, ShownApiKey};
 use crate::domain::credentials::api_key::{ApiKey, KeyState};
 use crate::domain::{AccountId, Network, Role, Time};
 
@@ -159,7 +159,7 @@ pub(in crate::api) async fn create_api_key(
             .insert_header((header::LOCATION, location))
             .json(ShownApiKeyView::at(now, made))
     };
-    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().create(by, new).await;
+    let verb = async |by: KeyRequester<'_, _>| service.callers.api_keys().create(by, new).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -209,10 +209,11 @@ pub(in crate::api) async fn rotate_api_key(
     let id = key_id(&request)?;
     let rotation = body.read_if_any::<RotationBody>().await?;
     let overlap = rotation.and_then(|rotation| rotation.overlap);
-    let overlap = overlap.unwrap_or(USUAL_OVERLAP);
+    let overlap = overlap.unwrap_or(DEFAULT_OVERLAP);
     let now = service.authority.now();
     let view = move |made| HttpResponse::Ok().json(ShownApiKeyView::at(now, made));
-    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().rotate(by, &id, overlap).await;
+    let verb =
+        async |by: KeyRequester<'_, _>| service.callers.api_keys().rotate(by, &id, overlap).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -233,7 +234,8 @@ pub(in crate::api) async fn expire_api_key(
     let id = key_id(&request)?;
     let KeyEndBody { at } = body.read().await?;
     let view = changed(&service);
-    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().expire(by, &id, at.0).await;
+    let verb =
+        async |by: KeyRequester<'_, _>| service.callers.api_keys().expire(by, &id, at.0).await;
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -251,7 +253,7 @@ pub(in crate::api) async fn revoke_api_key(
     let id = key_id(&request)?;
     body.read_nothing().await?;
     let view = changed(&service);
-    let verb = async |by: KeyBy<'_, _>| service.callers.api_keys().revoke(by, &id).await;
+    let verb = async |by: KeyRequester<'_, _>| service.callers.api_keys().revoke(by, &id).await;
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -12,7 +12,7 @@ use crate::api::Service;
 use crate::api::http::authentication::TokenRequester;
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
-use crate::api::http::idempotency::{self, Takes};
+use crate::api::http::idempotency::{self, ClaimKey};
 use crate::api::problem::{Problem, ProblemView};
 use crate::authority::{Authority, IssueError};
 use crate::domain::issuance::KeyedRequest;
@@ -93,7 +93,7 @@ pub(in crate::api) async fn issue_tokens(
     let requests = requests(&service.authority, body.read_bulk().await?)?;
     let (data, by) = (service.clone(), caller.clone());
     let issue = async move |keyed| issue(&data, &by, requests, keyed).await;
-    idempotency::request(&service, &request, &caller, Takes::First, issue).await
+    idempotency::request(&service, &request, &caller, ClaimKey::Before, issue).await
 }
 
 async fn issue(

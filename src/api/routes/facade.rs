@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::token::{AtcTokenBody, issue, token_request};
 use crate::api::Service;
-use crate::api::http::authentication::{counted, proof};
+use crate::api::http::authentication::{authenticate_with, rate_limited};
 use crate::api::http::body::Body;
 use crate::api::problem::Problem;
 use crate::authority::Issued;
@@ -93,8 +93,8 @@ pub(in crate::api) async fn log_in(
     let log_in = move |callers: &Callers, offered: &_, id| {
         callers.log_in(offered, (&user_id, &password), seconds, id)
     };
-    let (caller, access) = proof(&request, log_in).await?;
-    counted(&service, caller)?;
+    let (caller, access) = authenticate_with(&request, log_in).await?;
+    rate_limited(&service, caller)?;
     Ok(HttpResponse::Ok().json(AccessView {
         status: "success",
         message: "logged in",
@@ -119,9 +119,9 @@ pub(in crate::api) async fn issue_spc_token(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let facade = facade(&service)?;
-    let caller = counted(
+    let caller = rate_limited(
         &service,
-        proof(&request, Callers::authenticate_access_token).await?,
+        authenticate_with(&request, Callers::authenticate_access_token).await?,
     )?;
     let AtcTokenBody { atc } = body.read().await?;
     let wanted = token_request(&service.authority, atc)?;

@@ -12,7 +12,7 @@ use super::views::{
     AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
 };
 use crate::api::Service;
-use crate::api::http::authentication::{Proven, Reader};
+use crate::api::http::authentication::{AnyCaller, Reader};
 use crate::api::http::body::{Body, NumbersBody, wrong};
 use crate::api::http::deserialize::{self, Fault};
 use crate::api::http::query::{name, query};
@@ -160,7 +160,7 @@ pub(in crate::api) async fn look_up_number(
     responses((status = 200, body = ExplainedView, description = "The decision and the rows behind it")))]
 pub(in crate::api) async fn explain(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let question = question(body.read().await?)?;

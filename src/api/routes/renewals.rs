@@ -12,10 +12,10 @@ use super::token::{
 };
 use super::views::{PageView, RangeView};
 use crate::api::Service;
-use crate::api::http::authentication::{Manager, Proven, TokenRequester};
+use crate::api::http::authentication::{AnyCaller, Manager, TokenRequester};
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Id};
-use crate::api::http::idempotency::{self, Takes, change};
+use crate::api::http::idempotency::{self, ClaimKey, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -125,7 +125,7 @@ pub(in crate::api) async fn create_renewal(
     responses((status = 200, body = PageView<RenewalView>, description = "A page of rights")))]
 pub(in crate::api) async fn list_renewals(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
@@ -139,7 +139,7 @@ pub(in crate::api) async fn list_renewals(
     responses((status = 200, body = RenewalView, description = "How it stands")))]
 pub(in crate::api) async fn get_renewal(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "renewal")?;
@@ -153,7 +153,7 @@ pub(in crate::api) async fn get_renewal(
     responses((status = 200, body = RenewalView, description = "It is taken back")))]
 pub(in crate::api) async fn revoke_renewal(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -194,7 +194,7 @@ pub(in crate::api) async fn renew_token(
         );
         Ok(HttpResponse::Ok().json(TokenView::from(issued)))
     };
-    idempotency::request(&service, &request, &caller, Takes::Deciding, renew).await
+    idempotency::request(&service, &request, &caller, ClaimKey::WithDecision, renew).await
 }
 
 fn new_renewal(body: NewRenewalBody) -> Result<NewRenewal, Problem> {

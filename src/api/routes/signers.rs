@@ -9,7 +9,7 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::Body;
-use crate::api::http::idempotency::{self, Takes};
+use crate::api::http::idempotency::{self, ClaimKey};
 use crate::api::http::query::{CursorKey, PageQuery, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -145,5 +145,5 @@ pub(in crate::api) async fn reload_signers(
         let page = PageOf { items, next: None };
         Ok(HttpResponse::Ok().json(PageView::of(page, SignerView::from)))
     };
-    idempotency::request(&service, &request, &caller, Takes::First, reload).await
+    idempotency::request(&service, &request, &caller, ClaimKey::Before, reload).await
 }

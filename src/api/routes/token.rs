@@ -13,7 +13,7 @@ use crate::api::Service;
 use crate::api::http::authentication::TokenRequester;
 use crate::api::http::body::Body;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
-use crate::api::http::idempotency::{self, Takes};
+use crate::api::http::idempotency::{self, ClaimKey};
 use crate::api::http::query::name;
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -159,7 +159,7 @@ pub(in crate::api) async fn issue(
         );
         Ok(view(issued))
     };
-    idempotency::request(service, request, &caller, Takes::Deciding, issue).await
+    idempotency::request(service, request, &caller, ClaimKey::WithDecision, issue).await
 }
 
 /// What was read of a caller is out of date when a transaction has found that its proof has ended.

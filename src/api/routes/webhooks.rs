@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::views::PageView;
 use crate::api::Service;
-use crate::api::http::authentication::Proven;
+use crate::api::http::authentication::AnyCaller;
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
@@ -149,7 +149,7 @@ impl From<Delivery> for DeliveryView {
     responses((status = 200, body = PageView<WebhookView>, description = "A page of webhooks")))]
 pub(in crate::api) async fn list_webhooks(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
@@ -167,7 +167,7 @@ pub(in crate::api) async fn list_webhooks(
     ))]
 pub(in crate::api) async fn create_webhook(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -204,7 +204,7 @@ pub(in crate::api) async fn create_webhook(
     responses((status = 200, body = WebhookView, description = "How it stands")))]
 pub(in crate::api) async fn get_webhook(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
@@ -218,7 +218,7 @@ pub(in crate::api) async fn get_webhook(
     responses((status = 200, body = WebhookView, description = "It is given up")))]
 pub(in crate::api) async fn end_webhook(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -237,7 +237,7 @@ pub(in crate::api) async fn end_webhook(
     ))]
 pub(in crate::api) async fn rotate_webhook(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -258,7 +258,7 @@ pub(in crate::api) async fn rotate_webhook(
     ))]
 pub(in crate::api) async fn replay_webhook(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
@@ -278,7 +278,7 @@ pub(in crate::api) async fn replay_webhook(
     responses((status = 200, body = PageView<DeliveryView>, description = "A page of deliveries")))]
 pub(in crate::api) async fn list_deliveries(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
@@ -301,7 +301,7 @@ pub(in crate::api) async fn list_deliveries(
     ))]
 pub(in crate::api) async fn replay_delivery(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::views::RangeView;
 use crate::api::Service;
-use crate::api::http::authentication::{Proven, count_failed_proof};
+use crate::api::http::authentication::{AnyCaller, count_failed_authentication};
 use crate::api::http::query::{PageLimit, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -145,7 +145,7 @@ impl From<GrantStatus> for StatusView {
     responses((status = 200, body = FeedView, description = "A page of the feed")))]
 pub(in crate::api) async fn follow_withdrawals(
     service: Data<Service>,
-    Proven(caller): Proven,
+    AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: FeedQuery = query(&request)?;
@@ -182,7 +182,7 @@ pub(in crate::api) async fn get_grant_status(
         Ok(status) => status,
         // Whoever has no token guesses, and has proven nothing.
         Err(ChangeError::NotFound(_)) => {
-            count_failed_proof(&service, &request)?;
+            count_failed_authentication(&service, &request)?;
             return Err(Problem::not_found("grant"));
         }
         Err(other) => return Err(other.into()),

@@ -1,5 +1,5 @@
-//! What was read of API keys not long ago. Only for what a transaction decides, which looks at the key again: what is stale
-//! here lets nobody do anything.
+//! A cache of recently used API keys. Only for requests that a transaction decides: it checks the
+//! key again, so a stale entry never grants anything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,29 +10,30 @@ use quick_cache::sync::Cache;
 
 use crate::store::KeptApiKey;
 
-/// How long a key is remembered. Until then whoever has a key that has ended may still be told that its request is
-/// malformed, and nothing else.
-const MAX_LENGTH: Duration = Duration::from_secs(60);
-/// How many keys are remembered, some 300 bytes each. When there are more, those go that were not used again.
+/// How long an entry is used. Until then, the most that the holder of an ended key can learn is
+/// that its request is malformed.
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// Entries, of about 300 bytes each. When full, keys that were not used again are evicted first.
 const MAX_CACHED: usize = 200_000;
 
-/// Keys that proved somebody, by the number of their id.
+/// Keys that authenticated a caller, by their id as a number.
 #[derive(Debug)]
 pub(super) struct KeyCache(Cache<u64, CachedKey>);
 
-/// A key as it was read, and which of its secrets was shown then. The keyed hash of what the database has takes several
-/// times as long as this digest, of 256 random bits, which stays in memory.
+/// A key as it was read, and the secret that was presented with it. The digest is unkeyed, because
+/// it is several times faster than the keyed hash of the database. That is safe: the secret has 256
+/// random bits, and the digest never leaves cache.
 #[derive(Clone)]
 pub(super) struct CachedKey {
     pub(super) key: Arc<KeptApiKey>,
-    /// The number of the secret.
+    /// The number of the secret that was presented.
     pub(super) secret: i32,
     digest: [u8; 32],
     read: Instant,
 }
 
 impl CachedKey {
-    /// Whether this is the secret that was shown.
+    /// Whether this is the secret that was presented before.
     pub(super) fn is_for(&self, secret: &str) -> bool {
         memcmp::eq(&self.digest, &sha256(secret.as_bytes()))
     }
@@ -40,27 +41,27 @@ impl CachedKey {
 
 impl std::fmt::Debug for CachedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remembered")
+        f.debug_struct("CachedKey")
             .field("key", &self.key)
             .finish_non_exhaustive()
     }
 }
 
 impl KeyCache {
-    /// Keeps a key that was proven by the secret of this number.
-    pub(super) fn keep(&self, number: u64, key: KeptApiKey, secret: i32, shown: &str) {
-        let remembered = CachedKey {
+    /// Adds a key that authenticated with the secret of this number.
+    pub(super) fn keep(&self, number: u64, key: KeptApiKey, secret: i32, presented: &str) {
+        let entry = CachedKey {
             key: Arc::new(key),
             secret,
-            digest: sha256(shown.as_bytes()),
+            digest: sha256(presented.as_bytes()),
             read: Instant::now(),
         };
-        self.0.insert(number, remembered);
+        self.0.insert(number, entry);
     }
 
-    pub(super) fn recall(&self, number: u64) -> Option<CachedKey> {
-        let found = self.0.get(&number)?;
-        (found.read.elapsed() < MAX_LENGTH).then_some(found)
+    pub(super) fn get(&self, number: u64) -> Option<CachedKey> {
+        let entry = self.0.get(&number)?;
+        (entry.read.elapsed() < MAX_AGE).then_some(entry)
     }
 
     pub(super) fn forget(&self, number: u64) {
@@ -105,34 +106,34 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_leaves_keys_in_use_where_they_are() {
+    fn a_flood_does_not_evict_keys_in_use() {
         const HOT: u64 = 50;
-        let memory = KeyCache::default();
+        let cache = KeyCache::default();
         for number in 0..HOT {
-            memory.keep(number, key(), 1, "secret");
+            cache.keep(number, key(), 1, "secret");
         }
         for number in HOT..2 * MAX_CACHED as u64 {
             if number % 1_024 == 0 {
-                let in_use = (0..HOT).all(|number| memory.recall(number).is_some());
+                let in_use = (0..HOT).all(|number| cache.get(number).is_some());
                 assert!(in_use, "after {number}");
             }
-            memory.keep(number, key(), 1, "secret");
+            cache.keep(number, key(), 1, "secret");
         }
-        assert!(memory.0.len() <= MAX_CACHED, "{}", memory.0.len());
+        assert!(cache.0.len() <= MAX_CACHED, "{}", cache.0.len());
     }
 
     #[test]
-    fn a_key_is_remembered_for_a_while() {
-        let memory = KeyCache::default();
-        memory.keep(7, key(), 1, "secret");
-        let mut known = memory.recall(7).expect("a key");
+    fn an_entry_is_used_for_a_limited_time() {
+        let cache = KeyCache::default();
+        cache.keep(7, key(), 1, "secret");
+        let mut known = cache.get(7).expect("a key");
         assert!(known.is_for("secret") && !known.is_for("another"));
-        assert!(memory.recall(8).is_none());
-        memory.forget(7);
-        assert!(memory.recall(7).is_none());
+        assert!(cache.get(8).is_none());
+        cache.forget(7);
+        assert!(cache.get(7).is_none());
 
-        known.read = Instant::now().checked_sub(MAX_LENGTH).expect("uptime");
-        memory.0.insert(7, known);
-        assert!(memory.recall(7).is_none(), "it was read too long ago");
+        known.read = Instant::now().checked_sub(MAX_AGE).expect("uptime");
+        cache.0.insert(7, known);
+        assert!(cache.get(7).is_none(), "it was read too long ago");
     }
 }

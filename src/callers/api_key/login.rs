@@ -1,8 +1,10 @@
-//! Logins of clients that cannot send an API key with each request: user id and password in, a short-lived access token out.
+//! Logins of clients that cannot send an API key with each request: they exchange user id and
+//! password for a short-lived access token.
 //!
-//! An access token is `tnf_ID_EXPIRY_PROOF`: the id of the API key that logged in, when it ends, and an HMAC of both and of
-//! the hash of the secret that was shown. Nothing of it is stored, so every replica takes it. It proves what the secret
-//! proves, from where the key works, and no longer: whoever revokes a key or rotates its secret away ends its access tokens.
+//! An access token is `tnf_ID_EXPIRY_MAC`: the id of the API key that logged in, the expiry, and an
+//! HMAC of both and of the hash of the secret. It is not stored, so every replica accepts it. It is
+//! valid as long as the secret is, from the networks that the key allows: revoking the key or
+//! rotating the secret ends it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,19 +13,20 @@ use openssl::error::ErrorStack;
 use uuid::Uuid;
 
 use super::{
-    ApiKeys, Identity, KeyFault, PREFIX, PresentedKey, Rejection, are_equal, number, works,
+    ApiKeys, Identity, KeyFault, PREFIX, PresentedKey, Rejection, are_equal, check_usable, number,
 };
 use crate::callers::rejection::SessionFault;
 use crate::callers::{AuthError, Callers, Credentials};
 use crate::domain::Caller;
 use crate::domain::clock::{Time, from_unix};
 
-/// So that an access token is known for what it is, and is never taken for an API key.
+/// Makes access tokens recognizable, and distinct from API keys.
 const ACCESS_PREFIX: &str = "tnf_";
-/// What the HMAC is of, before all else: the secret of the API keys hashes secrets too.
+/// The start of the HMAC's input. It keeps these HMACs apart from the hashes of API keys, which are
+/// made with the same secret.
 const PURPOSE: &str = "tn-authority facade access token";
 
-/// An access token as it is given.
+/// A new access token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
     pub token: String,
@@ -39,14 +42,14 @@ impl std::fmt::Debug for AccessToken {
 }
 
 impl Callers {
-    /// Proves a user by the id of an API key and its secret, or the whole key, in place of an `Authorization` field; and
-    /// gives an access token for so many seconds. Blocks.
+    /// Logs in a user, and returns an access token that is valid for `seconds`. The user name is
+    /// the id of an API key; the password is its secret or the whole key. Blocks.
     ///
     /// # Errors
-    /// [`Unproven`], the same whether there is such a user or not.
+    /// [`AuthError`], the same whether or not there is such a user.
     pub fn log_in(
         &self,
-        offered: &Credentials,
+        credentials: &Credentials,
         (user, password): (&str, &str),
         seconds: u32,
         request_id: Uuid,
@@ -56,78 +59,80 @@ impl Callers {
         } else {
             format!("{PREFIX}{user}_{password}")
         };
-        let logged_in = PresentedKey::parse(&key)
+        let result = PresentedKey::parse(&key)
             .filter(|key| key.id == user)
             .ok_or(Rejection::Login)
             .and_then(|presented| {
-                let offered = Credentials {
+                let credentials = Credentials {
                     authorization: Some(key.clone()),
-                    ..offered.clone()
+                    ..credentials.clone()
                 };
-                let by_key = |_: &str| self.api_keys.authenticate(&presented, offered.from);
-                let proven = self.who(&offered, by_key)?;
+                let by_key = |_: &str| self.api_keys.authenticate(&presented, credentials.from);
+                let identity = self.identify(&credentials, by_key)?;
                 let access = self.api_keys.access_token(&presented, seconds)?;
-                Ok((proven.caller(request_id), access))
+                Ok((identity.caller(request_id), access))
             });
-        logged_in.map_err(|refusal| self.refused(refusal, request_id))
+        result.map_err(|rejection| self.reject(rejection, request_id))
     }
 
-    /// Proves a caller by an access token, which stands in `Authorization` without a scheme. Blocks.
+    /// Authenticates a caller by an access token, which is in `Authorization` without a scheme.
+    /// Blocks.
     ///
     /// # Errors
-    /// [`Unproven`] if nobody is proven.
+    /// [`AuthError`] if the token is not valid, or the store fails.
     pub fn authenticate_access_token(
         &self,
-        offered: &Credentials,
+        credentials: &Credentials,
         request_id: Uuid,
     ) -> Result<Caller, AuthError> {
-        let by_access = |access: &str| self.api_keys.authenticate_access_token(access, offered);
-        match self.who(offered, by_access) {
-            Ok(proven) => Ok(proven.caller(request_id)),
-            Err(refusal) => Err(self.refused(refusal, request_id)),
+        let by_access = |access: &str| self.api_keys.authenticate_access_token(access, credentials);
+        match self.identify(credentials, by_access) {
+            Ok(identity) => Ok(identity.caller(request_id)),
+            Err(rejection) => Err(self.reject(rejection, request_id)),
         }
     }
 }
 
 impl ApiKeys {
-    /// An access token of whoever has shown this key.
+    /// A new access token for an authenticated key.
     fn access_token(&self, key: &PresentedKey<'_>, seconds: u32) -> Result<AccessToken, Rejection> {
         let expires = self.clock.now() + TimeDelta::seconds(seconds.into());
-        let proof = self
+        let mac = self
             .pepper
             .hash(key.secret.as_bytes())
-            .and_then(|hash| self.access_proof(key.id, expires, &hash));
-        let proof = proof.map_err(|_| Rejection::ApiKey {
+            .and_then(|hash| self.access_mac(key.id, expires, &hash));
+        let mac = mac.map_err(|_| Rejection::ApiKey {
             key: key.id.to_owned(),
             fault: KeyFault::Secret,
         })?;
-        let (id, proof) = (key.id, URL_SAFE_NO_PAD.encode(proof));
+        let (id, mac) = (key.id, URL_SAFE_NO_PAD.encode(mac));
         Ok(AccessToken {
-            token: format!("{ACCESS_PREFIX}{id}_{}_{proof}", expires.timestamp()),
+            token: format!("{ACCESS_PREFIX}{id}_{}_{mac}", expires.timestamp()),
             expires,
         })
     }
 
-    /// Proves a caller by what the database says now of the key that logged in.
+    /// Authenticates by an access token, and checks in the database that the key that logged in is
+    /// still valid.
     fn authenticate_access_token(
         &self,
         access: &str,
-        offered: &Credentials,
+        credentials: &Credentials,
     ) -> Result<Identity, Rejection> {
         let presented = PresentedAccess::parse(access).ok_or(SessionFault::Form)?;
         let now = self.clock.now();
         if presented.expires <= now {
             return Err(SessionFault::Expired.into());
         }
-        let refusal = |fault| Rejection::ApiKey {
+        let rejection = |fault| Rejection::ApiKey {
             key: presented.id.to_owned(),
             fault,
         };
         let known = self.store.read(|tx| tx.api_key(presented.id))?;
-        let known = known.ok_or_else(|| refusal(KeyFault::Unknown))?;
+        let known = known.ok_or_else(|| rejection(KeyFault::Unknown))?;
         let is_of = |hash: &[u8]| {
-            let right = self.access_proof(presented.id, presented.expires, hash);
-            right.is_ok_and(|right| are_equal(&right, &presented.proof))
+            let expected = self.access_mac(presented.id, presented.expires, hash);
+            expected.is_ok_and(|expected| are_equal(&expected, &presented.mac))
         };
         let newest = known.key.validity.secret;
         let secret = if is_of(&known.secret_hash) {
@@ -135,38 +140,38 @@ impl ApiKeys {
         } else if known.previous_hash.as_deref().is_some_and(is_of) {
             newest - 1
         } else {
-            // Of a secret that is no more, or of none at all.
-            return Err(SessionFault::Proof.into());
+            // The secret was rotated away, or the MAC is forged.
+            return Err(SessionFault::Mac.into());
         };
-        works(&known.key, secret, offered.from, now).map_err(refusal)?;
+        check_usable(&known.key, secret, credentials.from, now).map_err(rejection)?;
         self.uses.note(presented.number, now);
         Ok(Identity {
             expires: Some(presented.expires),
-            ..super::proven(&known.key, secret)
+            ..super::identity(&known.key, secret)
         })
     }
 
-    fn access_proof(&self, id: &str, expires: Time, hash: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    fn access_mac(&self, id: &str, expires: Time, hash: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         let head = format!("{PURPOSE}\n{id}\n{}\n", expires.timestamp());
         self.pepper.hash(&[head.as_bytes(), hash].concat())
     }
 }
 
-/// An access token that somebody presents.
+/// An access token as presented.
 struct PresentedAccess<'a> {
     id: &'a str,
-    /// The same as a number.
+    /// The id as a number.
     number: u64,
     expires: Time,
-    proof: Vec<u8>,
+    mac: Vec<u8>,
 }
 
 impl<'a> PresentedAccess<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (id, rest) = text.strip_prefix(ACCESS_PREFIX)?.split_once('_')?;
-        let (written, proof) = rest.split_once('_')?;
-        // The last second that a time can be, far behind any that was given. It has one spelling, the one that it was
-        // given in: the proof is of the number.
+        let (written, mac) = rest.split_once('_')?;
+        // Bounded so that it is a valid time. Only the canonical spelling is accepted, because the
+        // MAC covers the number and not its text.
         let expires = written
             .parse()
             .ok()
@@ -175,7 +180,7 @@ impl<'a> PresentedAccess<'a> {
             id,
             number: number(id)?,
             expires: from_unix(expires),
-            proof: URL_SAFE_NO_PAD.decode(proof).ok()?,
+            mac: URL_SAFE_NO_PAD.decode(mac).ok()?,
         })
     }
 }

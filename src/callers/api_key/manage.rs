@@ -1,7 +1,8 @@
-//! Keeping API keys: made, rotated, ended, shown. For the carrier's admins alone; each change leaves an audit event.
+//! Manages API keys: create, rotate, expire, revoke, list. For the carrier's admins only; each
+//! change records an audit event.
 //!
-//! A rotation makes another secret for the same key. So whatever speaks of the key by its id (the trail, limits, policies,
-//! grants) goes on as before. At most two secrets work at one time.
+//! A rotation makes a new secret for the same key, so that references to its id stay valid: in the
+//! audit trail, rate limits, policies and grants. At most two secrets work at the same time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,36 +13,36 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{ApiKeys, ID_LENGTH, PREFIX, SECRET_BYTES};
-use crate::callers::role_accounts::{StandingError, standing};
+use crate::callers::role_accounts::{RoleAccountsError, role_accounts};
 use crate::domain::clock::rfc3339;
 use crate::domain::credentials::api_key::{ApiKey, KeyState, KeyValidity};
 use crate::domain::{AccountId, Actor, Caller, Event, Network, Role, Time};
 use crate::store::{KeptApiKey, Page, PageOf, StoreError, Tx};
 use crate::telemetry;
 
-/// How long the old secret works after a rotation, in seconds, if nothing is said: a day.
-pub const USUAL_OVERLAP: u32 = 86_400;
-/// The longest that it may: 30 days.
+/// How long the old secret works after a rotation by default, in seconds: a day.
+pub const DEFAULT_OVERLAP: u32 = 86_400;
+/// The longest time that it can work, in seconds: 30 days.
 pub const MAX_OVERLAP: u32 = 2_592_000;
-/// How many accounts a portal may be given.
+/// Accounts of a portal.
 const MAX_ACCOUNTS: usize = 1_000;
 
-/// A key to be made.
+/// A key to create.
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
     pub role: Role,
-    /// One for role `account`; any number for `portal`; for `provisioner` and `auditor` the reseller whose customers they are
-    /// confined to, or none; none for `admin`.
+    /// One for `account` and `renewer`; one or more for `portal`; none for `admin`. For
+    /// `provisioner` and `auditor`, the reseller whose customers they are restricted to, or none.
     pub accounts: Vec<AccountId>,
     /// What the key is for.
     pub label: String,
     pub expires_at: Option<Time>,
-    /// Where it works from; from anywhere when there is none.
+    /// The networks that it works from; empty: anywhere.
     pub allow_from: Vec<Network>,
 }
 
 impl NewApiKey {
-    /// A key without an end, that works from anywhere.
+    /// A key that does not expire and works from anywhere.
     #[must_use]
     pub fn new(role: Role, accounts: Vec<AccountId>) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl NewApiKey {
     }
 }
 
-/// A key whose secret was just made, and is shown once.
+/// A key with a new secret, which is shown only now.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShownApiKey {
     pub kept: ApiKey,
@@ -70,42 +71,38 @@ impl std::fmt::Debug for ShownApiKey {
     }
 }
 
-/// By whom something is asked of the keys.
+/// The caller of a change to the keys, with the idempotency key of the request.
 pub type KeyRequester<'a, T> = crate::store::Requester<'a, T, ApiKeyError>;
 
-/// Why a key is not made or changed.
+/// Why a key is not created or changed.
 #[derive(Debug, Clone, Error)]
 pub enum ApiKeyError {
-    #[error("only an admin keeps API keys")]
+    #[error("only an admin manages API keys")]
     Forbidden,
     #[error("there is no API key with this id")]
     NotFound,
     #[error(transparent)]
-    Standing(#[from] StandingError),
-    #[error("a key speaks for at most {MAX_ACCOUNTS} accounts")]
+    RoleAccounts(#[from] RoleAccountsError),
+    #[error("a key covers at most {MAX_ACCOUNTS} accounts")]
     ManyAccounts,
-    #[error("a key is bound to at most {} networks", Network::MAX)]
+    #[error("a key is limited to at most {} networks", Network::MAX)]
     ManyNetworks,
-    #[error("there is no account `{0}`; make it first")]
+    #[error("there is no account `{0}`; create it first")]
     UnknownAccount(AccountId),
-    #[error("{} is past", rfc3339(.0))]
+    #[error("{} is in the past", rfc3339(.0))]
     Past(Time),
-    #[error("the old secret may work for at most {MAX_OVERLAP} seconds more")]
+    #[error("the overlap is at most {MAX_OVERLAP} seconds")]
     LongOverlap,
-    /// It has ended, and stays so.
-    #[error("the key is {}; make another one", .0.as_str())]
+    #[error("the key is {}; create another one", .0.as_str())]
     Ended(KeyState),
-    #[error("random bits cannot be had: {0}")]
+    #[error("OpenSSL cannot generate a secret: {0}")]
     OpenSsl(#[from] ErrorStack),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl ApiKeys {
-    /// Makes a key. What is returned is the only time that it is shown.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if the role and the accounts do not go together, or an account is unknown.
+    /// Creates a key. Its secret is returned here only.
     pub async fn create(
         &self,
         by: impl Into<KeyRequester<'_, ShownApiKey>>,
@@ -114,15 +111,15 @@ impl ApiKeys {
         let by = by.into();
         must_be_admin(by.caller())?;
         let (now, mut new) = (self.clock.now(), new);
-        new.accounts = standing(new.role, new.accounts)?;
+        new.accounts = role_accounts(new.role, new.accounts)?;
         new.allow_from.sort_unstable();
         new.allow_from.dedup();
-        must_be_possible(&new, now)?;
+        must_be_valid(&new, now)?;
         let mut id = [0; ID_LENGTH / 2];
         rand_bytes(&mut id)?;
         let id = format!("{:0ID_LENGTH$x}", u64::from_be_bytes(id));
         let secret = secret()?;
-        let kept = KeptApiKey {
+        let stored = KeptApiKey {
             secret_hash: self.pepper.hash(secret.as_bytes())?,
             previous_hash: None,
             key: ApiKey {
@@ -144,13 +141,13 @@ impl ApiKeys {
         };
         let caller = by.caller().clone();
         let work = move |tx: &mut Tx<'_>| {
-            let key = &kept.key;
+            let key = &stored.key;
             let known = tx.accounts(&key.accounts.iter().collect::<Vec<_>>())?;
             let is_known = |id: &&AccountId| known.iter().any(|account| account.id == **id);
             if let Some(unknown) = key.accounts.iter().find(|id| !is_known(id)) {
                 return Err(ApiKeyError::UnknownAccount(unknown.clone()));
             }
-            tx.insert_api_key(&kept)?;
+            tx.insert_api_key(&stored)?;
             let detail = json!({
                 "role": key.role, "accounts": key.accounts, "label": key.label,
                 "expires_at": key.validity.expires_at, "allow_from": key.allow_from,
@@ -161,11 +158,8 @@ impl ApiKeys {
         self.write(by, "create-api-key", work).await
     }
 
-    /// Gives a key another secret, which is returned and not shown again. The old one works for `overlap` seconds more; one
-    /// that is older than that ends at once.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if there is no such key, or it has ended.
+    /// Makes a new secret for a key, which is returned here only. The current secret works for
+    /// `overlap` more seconds; the one before it ends immediately.
     pub async fn rotate(
         &self,
         by: impl Into<KeyRequester<'_, ShownApiKey>>,
@@ -177,12 +171,12 @@ impl ApiKeys {
         }
         let secret = secret()?;
         let hash = self.pepper.hash(secret.as_bytes())?;
-        let rotate = move |kept: &mut KeptApiKey, now: Time| {
-            must_not_have_ended(kept, now)?;
+        let rotate = move |stored: &mut KeptApiKey, now: Time| {
+            must_not_have_ended(stored, now)?;
             let until = now + TimeDelta::seconds(overlap.into());
-            let old = std::mem::replace(&mut kept.secret_hash, hash.clone());
-            kept.previous_hash = (overlap > 0).then_some(old);
-            let key = &mut kept.key;
+            let old = std::mem::replace(&mut stored.secret_hash, hash.clone());
+            stored.previous_hash = (overlap > 0).then_some(old);
+            let key = &mut stored.key;
             key.validity.previous_until = (overlap > 0).then_some(until);
             key.validity.secret += 1;
             key.rotated_at = Some(now);
@@ -194,39 +188,33 @@ impl ApiKeys {
             .await
     }
 
-    /// Says when a key ends: at an instant to come, sooner or later than was said before.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if there is no such key, it has ended already, or the instant is past.
+    /// Sets when a key expires: any time in the future, earlier or later than the present setting.
     pub async fn expire(
         &self,
         by: impl Into<KeyRequester<'_, ApiKey>>,
         id: &str,
         at: Time,
     ) -> Result<ApiKey, ApiKeyError> {
-        let expire = move |kept: &mut KeptApiKey, now: Time| {
-            must_not_have_ended(kept, now)?;
+        let expire = move |stored: &mut KeptApiKey, now: Time| {
+            must_not_have_ended(stored, now)?;
             if at < now {
                 return Err(ApiKeyError::Past(at));
             }
-            let changed = kept.key.validity.expires_at.replace(at) != Some(at);
+            let changed = stored.key.validity.expires_at.replace(at) != Some(at);
             Ok(changed.then(|| json!({ "expires_at": at })))
         };
         self.change(by.into(), id, "expire-api-key", (expire, |key| key))
             .await
     }
 
-    /// Makes a key useless from now on, with all of its secrets. Can be repeated.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if there is no such key.
+    /// Revokes a key with all of its secrets, now. Idempotent.
     pub async fn revoke(
         &self,
         by: impl Into<KeyRequester<'_, ApiKey>>,
         id: &str,
     ) -> Result<ApiKey, ApiKeyError> {
-        let revoke = |kept: &mut KeptApiKey, now: Time| {
-            let validity = &mut kept.key.validity;
+        let revoke = |stored: &mut KeptApiKey, now: Time| {
+            let validity = &mut stored.key.validity;
             let changed = validity.revoked_at.is_none();
             validity.revoked_at.get_or_insert(now);
             Ok(changed.then(|| json!({})))
@@ -235,26 +223,20 @@ impl ApiKeys {
             .await
     }
 
-    /// A page of the keys, in the order of their ids. Blocks.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if the caller may not know, or the store cannot answer.
+    /// A page of the keys, sorted by id. Blocks.
     pub fn list(&self, by: &Caller, page: &Page) -> Result<PageOf<ApiKey>, ApiKeyError> {
         must_be_admin(by)?;
         self.store.read(|tx| Ok(tx.list_api_keys(page)?))
     }
 
     /// One key. Blocks.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if there is none, the caller may not know, or the store cannot answer.
     pub fn get(&self, by: &Caller, id: &str) -> Result<ApiKey, ApiKeyError> {
         must_be_admin(by)?;
         self.store.read(|tx| Ok(find(tx, id)?.key))
     }
 
-    /// Changes a key; the change says what the trail is to hold, or nothing if there was nothing to change. Then the key is
-    /// shown.
+    /// Changes a key. `change` returns the detail of the audit event, or `None` if nothing had to
+    /// change; `show` makes the result.
     async fn change<T: Send + 'static>(
         &self,
         by: KeyRequester<'_, T>,
@@ -268,19 +250,19 @@ impl ApiKeys {
         must_be_admin(by.caller())?;
         let (now, caller, key) = (self.clock.now(), by.caller().clone(), id.to_owned());
         let work = move |tx: &mut Tx<'_>| {
-            let mut kept = find(tx, &key)?;
-            if let Some(detail) = change(&mut kept, now)? {
-                tx.update_api_key(&kept)?;
-                record(tx, &caller, now, action, &kept.key, detail)?;
+            let mut stored = find(tx, &key)?;
+            if let Some(detail) = change(&mut stored, now)? {
+                tx.update_api_key(&stored)?;
+                record(tx, &caller, now, action, &stored.key, detail)?;
             }
-            Ok(show(kept.key))
+            Ok(show(stored.key))
         };
         let changed = self.write(by, action, work).await?;
         self.forget(id);
         Ok(changed)
     }
 
-    /// Does `work` in a transaction, and once, if whoever asks may come again.
+    /// Does `work` in a transaction, and at most once if the request has an idempotency key.
     async fn write<T: Send + 'static>(
         &self,
         by: KeyRequester<'_, T>,
@@ -291,7 +273,7 @@ impl ApiKeys {
         let Some((keyed, mut seal)) = by.into_keyed() else {
             return self.store.change(actor, name, work).await;
         };
-        // What is refused is undone, and kept as an answer.
+        // The savepoint undoes refused work, while the refusal itself is stored as the answer.
         let once = move |tx: &mut Tx<'_>| tx.savepoint(&mut work);
         let seal = move |outcome: &Result<T, ApiKeyError>| seal(outcome.as_ref());
         let done = self.store.change_once(actor, name, keyed, once, seal);
@@ -300,9 +282,9 @@ impl ApiKeys {
 }
 
 fn find(tx: &mut Tx<'_>, id: &str) -> Result<KeptApiKey, ApiKeyError> {
-    let mut kept = tx.api_key(id)?.ok_or(ApiKeyError::NotFound)?;
-    kept.key.last_used_at = tx.api_key_last_used(id)?;
-    Ok(kept)
+    let mut stored = tx.api_key(id)?.ok_or(ApiKeyError::NotFound)?;
+    stored.key.last_used_at = tx.api_key_last_used(id)?;
+    Ok(stored)
 }
 
 fn must_be_admin(by: &Caller) -> Result<(), ApiKeyError> {
@@ -314,7 +296,7 @@ fn must_be_admin(by: &Caller) -> Result<(), ApiKeyError> {
     }
 }
 
-fn must_be_possible(new: &NewApiKey, now: Time) -> Result<(), ApiKeyError> {
+fn must_be_valid(new: &NewApiKey, now: Time) -> Result<(), ApiKeyError> {
     if new.accounts.len() > MAX_ACCOUNTS {
         return Err(ApiKeyError::ManyAccounts);
     }
@@ -327,8 +309,8 @@ fn must_be_possible(new: &NewApiKey, now: Time) -> Result<(), ApiKeyError> {
     }
 }
 
-fn must_not_have_ended(kept: &KeptApiKey, now: Time) -> Result<(), ApiKeyError> {
-    match kept.key.state(now) {
+fn must_not_have_ended(stored: &KeptApiKey, now: Time) -> Result<(), ApiKeyError> {
+    match stored.key.state(now) {
         KeyState::Active => Ok(()),
         state @ (KeyState::Expired | KeyState::Revoked) => Err(ApiKeyError::Ended(state)),
     }
@@ -340,9 +322,9 @@ fn secret() -> Result<String, ErrorStack> {
     Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 
-fn shown(kept: ApiKey, secret: &str) -> ShownApiKey {
-    let key = format!("{PREFIX}{}_{secret}", kept.id);
-    ShownApiKey { kept, key }
+fn shown(stored: ApiKey, secret: &str) -> ShownApiKey {
+    let key = format!("{PREFIX}{}_{secret}", stored.id);
+    ShownApiKey { kept: stored, key }
 }
 
 fn record(
@@ -355,7 +337,7 @@ fn record(
 ) -> Result<(), StoreError> {
     let (id, accounts) = (&key.id, key.accounts.as_slice());
     let event = Event::new(by, now, action).in_trace(telemetry::trace_id());
-    // About the account that the key speaks for, if that is one.
+    // An event is about one account at most.
     let event = match accounts {
         [only] => event.about(only),
         _ => event,

@@ -1,5 +1,5 @@
-//! API keys: `tna_ID_SECRET`. How one proves a caller; how they are kept stands in `keep`, and who logs in with one in
-//! `session`.
+//! API keys, `tna_ID_SECRET`: authentication. `manage` creates and changes keys, `login` exchanges
+//! one for an access token.
 
 mod cache;
 mod last_used;
@@ -7,7 +7,7 @@ mod login;
 mod manage;
 
 pub use login::AccessToken;
-pub use manage::{ApiKeyError, KeyRequester, MAX_OVERLAP, NewApiKey, ShownApiKey, USUAL_OVERLAP};
+pub use manage::{ApiKeyError, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey, ShownApiKey};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::store::{KeptApiKey, Store};
 use cache::KeyCache;
 use last_used::Uses;
 
-/// So that a key is known for what it is, also by scanners for leaked secrets.
+/// Makes keys recognizable, also to scanners for leaked secrets.
 const PREFIX: &str = "tna_";
 /// Hex digits of the id: 64 random bits.
 const ID_LENGTH: usize = 16;
@@ -37,7 +37,7 @@ pub struct ApiKeys {
     store: Arc<Store>,
     pepper: Pepper,
     clock: Clock,
-    memory: KeyCache,
+    cache: KeyCache,
     uses: Uses,
 }
 
@@ -47,64 +47,64 @@ impl ApiKeys {
             store,
             pepper,
             clock,
-            memory: KeyCache::default(),
+            cache: KeyCache::default(),
             uses: Uses::default(),
         }
     }
 
-    /// Proves a caller by what the database says now. Blocks.
+    /// Authenticates by the current row in the database. Blocks.
     pub(super) fn authenticate(
         &self,
         presented: &PresentedKey<'_>,
         from: Option<IpAddr>,
     ) -> Result<Identity, Rejection> {
-        let refusal = |fault| Rejection::ApiKey {
+        let rejection = |fault| Rejection::ApiKey {
             key: presented.id.to_owned(),
             fault,
         };
-        // Before the row is looked for, so that a key that is not there takes as long as one that is.
+        // Hash before the lookup, so that an unknown key takes as long as a known one.
         let hash = self.pepper.hash(presented.secret.as_bytes());
-        let hash = hash.map_err(|_| refusal(KeyFault::Secret))?;
+        let hash = hash.map_err(|_| rejection(KeyFault::Secret))?;
         let known = self.store.read(|tx| tx.api_key(presented.id))?;
-        let known = known.ok_or_else(|| refusal(KeyFault::Unknown))?;
+        let known = known.ok_or_else(|| rejection(KeyFault::Unknown))?;
         let now = self.clock.now();
-        let secret = proves(&known, &hash, from, now).map_err(refusal)?;
+        let secret = verify(&known, &hash, from, now).map_err(rejection)?;
         self.uses.note(presented.number, now);
-        let proven = proven(&known.key, secret);
-        self.memory
+        let identity = identity(&known.key, secret);
+        self.cache
             .keep(presented.number, known, secret, presented.secret);
-        Ok(proven)
+        Ok(identity)
     }
 
-    /// Proves a caller by what was read not long ago, if that proves anybody.
+    /// Authenticates by the cache, without the database. `None` if that does not succeed.
     pub(super) fn authenticate_cached(
         &self,
         presented: &PresentedKey<'_>,
         from: Option<IpAddr>,
     ) -> Option<Identity> {
-        let known = self.memory.recall(presented.number)?;
+        let cached = self.cache.get(presented.number)?;
         let now = self.clock.now();
-        let secret = if known.is_for(presented.secret) {
-            works(&known.key.key, known.secret, from, now).map(|()| known.secret)
+        let secret = if cached.is_for(presented.secret) {
+            check_usable(&cached.key.key, cached.secret, from, now).map(|()| cached.secret)
         } else {
-            // The other secret of a key that was rotated, or a wrong one.
+            // The other secret of a rotated key, or a wrong one.
             let hash = self.pepper.hash(presented.secret.as_bytes()).ok()?;
-            proves(&known.key, &hash, from, now)
+            verify(&cached.key, &hash, from, now)
         };
         let secret = secret.ok()?;
         self.uses.note(presented.number, now);
-        Some(proven(&known.key.key, secret))
+        Some(identity(&cached.key.key, secret))
     }
 
     pub(super) fn forget(&self, id: &str) {
         if let Some(number) = number(id) {
-            self.memory.forget(number);
+            self.cache.forget(number);
         }
     }
 }
 
-/// The number of the secret that a hash is of, if the key works with it from there.
-fn proves(
+/// The number of the secret that was hashed, if the key can be used with it from this address.
+fn verify(
     known: &KeptApiKey,
     hash: &[u8],
     from: Option<IpAddr>,
@@ -119,16 +119,21 @@ fn proves(
     } else {
         return Err(KeyFault::Secret);
     };
-    works(&known.key, secret, from, now).map(|()| secret)
+    check_usable(&known.key, secret, from, now).map(|()| secret)
 }
 
-/// Whether two hashes are equal; takes the same time whatever differs.
+/// Compares two hashes in constant time.
 fn are_equal(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && memcmp::eq(one, other)
 }
 
-/// Whether the key works now, from there, with its secret of this number.
-fn works(key: &ApiKey, secret: i32, from: Option<IpAddr>, now: Time) -> Result<(), KeyFault> {
+/// Checks that the key can be used now, from this address, with its secret of this number.
+fn check_usable(
+    key: &ApiKey,
+    secret: i32,
+    from: Option<IpAddr>,
+    now: Time,
+) -> Result<(), KeyFault> {
     if let Some(ended) = key.validity.ended_for(secret, now) {
         return Err(KeyFault::Ended(ended));
     }
@@ -139,21 +144,21 @@ fn works(key: &ApiKey, secret: i32, from: Option<IpAddr>, now: Time) -> Result<(
     }
 }
 
-fn proven(key: &ApiKey, secret: i32) -> Identity {
+fn identity(key: &ApiKey, secret: i32) -> Identity {
     Identity {
         id: key.id.clone(),
         proof: Proof::ApiKey { secret },
         role: key.role,
         accounts: key.accounts.clone(),
-        // Its own end is looked up again where it counts.
+        // The transaction reads the current expiry itself.
         expires: None,
     }
 }
 
-/// A key that somebody presents.
+/// A key as presented.
 pub(super) struct PresentedKey<'a> {
     id: &'a str,
-    /// The same as a number.
+    /// The id as a number.
     number: u64,
     secret: &'a str,
 }
@@ -167,7 +172,7 @@ impl<'a> PresentedKey<'a> {
     }
 }
 
-/// The number that an id is written for; ids are in lower case.
+/// Parses an id, which is in lower case.
 fn number(id: &str) -> Option<u64> {
     let is_id = id.len() == ID_LENGTH && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     is_id.then(|| u64::from_str_radix(id, 16).ok()).flatten()

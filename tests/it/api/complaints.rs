@@ -35,8 +35,8 @@ fn a_bad_parameter_is_named_with_what_is_expected(api: Api) {
         ("audit-events?limit=x", LIMIT),
         ("withdrawals?limit=x", LIMIT),
         ("accounts?limit=1&limit=2", "`limit` is given twice"),
-        ("accounts?colour=red", "`colour` is not known here"),
-        ("accounts?Limit=1", "`Limit` is not known here"),
+        ("accounts?colour=red", "`colour` is unknown"),
+        ("accounts?Limit=1", "`Limit` is unknown"),
         (
             "withdrawals?after=x",
             "`after`: expected a whole number of at most 9223372036854775807",
@@ -47,8 +47,14 @@ fn a_bad_parameter_is_named_with_what_is_expected(api: Api) {
         ("grants?account=a%20b", "`account`: "),
         ("grants?tn=2125551001", "`tn`: "),
         ("grants?state=x", "`state`"),
-        ("audit-events?subject=%00", "a control character"),
-        ("accounts?after=a%1bb", "a control character"),
+        (
+            "audit-events?subject=%00",
+            "the query string contains a control character",
+        ),
+        (
+            "accounts?after=a%1bb",
+            "the query string contains a control character",
+        ),
     ] {
         let said = detail(
             &api.get(&api.auditor, &format!("/v1/{path}")),
@@ -83,8 +89,8 @@ fn a_bad_member_is_named_with_what_is_expected(api: Api) {
         api.ask(&body)
     };
     for (name, value, expected) in [
-        ("tkvalue", json!(1), "expected a text"),
-        ("tkvalue", json!(null), "expected a text"),
+        ("tkvalue", json!(1), "expected a string"),
+        ("tkvalue", json!(null), "expected a string"),
         ("ca", json!("false"), "expected true or false"),
         (
             "lifetime",
@@ -108,9 +114,9 @@ fn a_bad_member_is_named_with_what_is_expected(api: Api) {
     let block = "1.212.555.2XXX";
     for (member, value, expected) in [
         ("parent", json!("x"), "`parent`: expected a UUID"),
-        ("parent", json!(1), "`parent`: expected a text"),
+        ("parent", json!(1), "`parent`: expected a string"),
         ("lend_on", json!(1), "`lend_on`: expected true or false"),
-        ("valid_until", json!(1), "`valid_until`: expected a text"),
+        ("valid_until", json!(1), "`valid_until`: expected a string"),
     ] {
         let mut body = json!({ "block": block });
         body[member] = value;
@@ -130,9 +136,9 @@ fn a_bad_member_is_named_with_what_is_expected(api: Api) {
         assert_eq!(post("/v1/exclusions", body), expected);
     }
     for (member, value, expected) in [
-        ("accounts", json!("acme"), "`accounts`: expected a list"),
-        ("accounts", json!([1]), "`accounts`: expected a text"),
-        ("allow_from", json!({}), "`allow_from`: expected a list"),
+        ("accounts", json!("acme"), "`accounts`: expected an array"),
+        ("accounts", json!([1]), "`accounts`: expected a string"),
+        ("allow_from", json!({}), "`allow_from`: expected an array"),
     ] {
         let mut body = json!({ "role": "account", "accounts": ["acme"] });
         body[member] = value;
@@ -150,8 +156,8 @@ fn a_body_that_is_no_json_is_told_where_it_is_not(api: Api) {
         let answer = api.call("POST", &api.acme, "/at/account/acme/token", Some(text));
         detail(&answer, "malformed-json")
     };
-    assert_eq!(ask(""), "the body ends where its JSON does not");
-    assert_eq!(ask("{\"ca\":"), "the body ends where its JSON does not");
+    assert_eq!(ask(""), "the body ends before its JSON does");
+    assert_eq!(ask("{\"ca\":"), "the body ends before its JSON does");
     assert_eq!(
         ask("{\"ca\": False}"),
         "the body is not JSON: see line 1, column 8"

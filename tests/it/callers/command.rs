@@ -68,7 +68,7 @@ fn keys_are_kept_at_the_command_line() {
                 "--expires-at",
                 "2020-01-01T00:00:00Z",
             ],
-            "is past",
+            "is in the past",
         ),
     ] {
         let told = api_key(args).expect_err(why);

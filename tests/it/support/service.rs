@@ -100,7 +100,7 @@ impl Api {
             world.clock.clone(),
             world.metrics.clone(),
         );
-        let callers = callers.trusting(trust);
+        let callers = callers.with_trust(trust);
         callers.start().expect("keys");
         let key = |role, accounts: &[&str]| new_key(&callers, role, accounts);
         let (admin, provisioner) = (key(Role::Admin, &[]), key(Role::Provisioner, &[]));

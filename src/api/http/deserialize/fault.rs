@@ -1,20 +1,20 @@
-//! What is wrong with a request that cannot be read, in words of this service.
+//! Why a request cannot be parsed, worded for callers of the API.
 
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-/// Characters of a name that somebody made up, in a complaint about it.
+/// Characters of an unknown member's name that an error quotes.
 const MAX_NAME: usize = 40;
 
-/// Why a request cannot be read.
+/// Why a request cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum Fault {
     Missing(&'static str),
-    /// Its name, which is cut off if it is long.
+    /// The name, truncated to [`MAX_NAME`].
     Unknown(String),
     Malformed {
-        /// The innermost member or parameter that it is about, as far as it has a name.
+        /// The innermost member or parameter concerned, if it has a name.
         name: Option<String>,
         why: String,
     },
@@ -28,7 +28,7 @@ impl Fault {
         }
     }
 
-    /// The stable code of the API, where it is about a body.
+    /// The stable problem code for a body.
     pub(in crate::api) const fn code(&self) -> &'static str {
         match self {
             Self::Missing(_) => "missing-member",
@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    /// The same as a complaint about what has this name, unless it is about something within.
+    /// Adds the name of the member, unless the fault already names a more specific one.
     pub(super) fn within(self, outer: &str) -> Self {
         match self {
             Self::Malformed { name: None, why } => Self::malformed(outer, why),
@@ -46,19 +46,20 @@ impl Fault {
     }
 
     pub(super) fn expected(expected: &dyn Expected) -> Self {
-        let word = expected.to_string();
+        // The names that serde's visitors give to their types.
+        let expected = expected.to_string();
         let range = |first: &dyn fmt::Display, last: &dyn fmt::Display| {
             format!("expected a whole number from {first} to {last}")
         };
-        de::Error::custom(match word.as_str() {
+        de::Error::custom(match expected.as_str() {
             "u8" => range(&u8::MIN, &u8::MAX),
             "u16" => range(&u16::MIN, &u16::MAX),
             "u32" => range(&u32::MIN, &u32::MAX),
             "u64" => range(&u64::MIN, &u64::MAX),
             "i64" => format!("expected a whole number of at most {}", i64::MAX),
-            "a string" => "expected a text".to_owned(),
+            "a string" => "expected a string".to_owned(),
             "a boolean" => "expected true or false".to_owned(),
-            "a sequence" => "expected a list".to_owned(),
+            "a sequence" => "expected an array".to_owned(),
             "a map" => "expected an object".to_owned(),
             other => format!("expected {other}"),
         })
@@ -69,7 +70,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "`{name}` is missing"),
-            Self::Unknown(name) => write!(f, "`{name}` is not known here"),
+            Self::Unknown(name) => write!(f, "`{name}` is unknown"),
             Self::Malformed {
                 name: Some(name),
                 why,
@@ -82,7 +83,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
-    /// What types of this service say of themselves.
+    /// The errors of this service's own types come through here.
     fn custom<T: fmt::Display>(why: T) -> Self {
         Self::Malformed {
             name: None,

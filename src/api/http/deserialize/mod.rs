@@ -1,7 +1,7 @@
-//! Bodies and parameters of requests, read with serde. What is wrong with one is said in words of this service; those of a
-//! library would tell callers about types that they do not know.
+//! Parses bodies and parameters with serde. Errors are worded for callers of the API; those of a
+//! library would mention Rust types.
 //!
-//! An object has no members but those that are read from it, so no struct needs `deny_unknown_fields`.
+//! An unread member of an object is an error, so no struct needs `deny_unknown_fields`.
 
 mod fault;
 
@@ -17,11 +17,12 @@ pub(in crate::api) use fault::Fault;
 
 use crate::domain::accounts::account::text_for_people;
 
-/// The members of an object that nothing was read from yet.
+/// The members of an object that are not read yet.
 pub(in crate::api) type Members = Map<String, Value>;
 
-/// What is read from some of the members of an object. It takes its own and leaves the others, so several can be read from
-/// one object: `serde(flatten)` would read past members that are not known.
+/// A value that is read from some members of an object. It removes its own and leaves the others,
+/// so that several values can be read from one object: `serde(flatten)` would ignore unknown
+/// members.
 pub(in crate::api) trait FromMembers: Sized {
     fn take_from(members: &mut Members) -> Result<Self, Fault>;
 }
@@ -32,7 +33,7 @@ impl<T: DeserializeOwned> FromMembers for T {
     }
 }
 
-/// Reads an object, all of it. What is no object is called `what`.
+/// Reads a whole object. `what` names the value if it is not an object.
 pub(in crate::api) fn object<T: FromMembers>(value: Value, what: &str) -> Result<T, Fault> {
     let Value::Object(mut members) = value else {
         return Err(de::Error::custom(format_args!(
@@ -44,7 +45,7 @@ pub(in crate::api) fn object<T: FromMembers>(value: Value, what: &str) -> Result
     Ok(read)
 }
 
-/// Refuses the first member that nobody has read.
+/// Refuses the first member that was not read.
 fn nothing_left(members: &Members) -> Result<(), Fault> {
     match members.keys().next() {
         None => Ok(()),
@@ -52,7 +53,7 @@ fn nothing_left(members: &Members) -> Result<(), Fault> {
     }
 }
 
-/// Reads parameters, each of which has a name.
+/// Reads query parameters.
 pub(in crate::api) fn parameters<T: DeserializeOwned>(
     pairs: Vec<(String, String)>,
 ) -> Result<T, Fault> {
@@ -60,14 +61,14 @@ pub(in crate::api) fn parameters<T: DeserializeOwned>(
     T::deserialize(MapAccessDeserializer::new(Named::new(pairs)))
 }
 
-/// For `deserialize_with`: a member that may be left out, but is not null.
+/// For `deserialize_with`: a member that can be absent, but not null.
 pub(in crate::api) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// For `deserialize_with`: a text for people, if it is not null.
+/// For `deserialize_with`: an optional text for people.
 pub(in crate::api) fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -87,13 +88,13 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// An object that more than one value is read from.
+/// An object from which several values are read.
 struct Object<'a>(&'a mut Members);
 
 impl<'de> Deserializer<'de> for Object<'_> {
     type Error = Fault;
 
-    /// All that is left.
+    /// All remaining members.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let members = std::mem::take(self.0).into_iter();
         visitor.visit_map(Named::new(members.map(|(name, value)| (name, Json(value)))))
@@ -118,7 +119,7 @@ impl<'de> Deserializer<'de> for Object<'_> {
     }
 }
 
-/// One value, of any kind.
+/// A JSON value.
 struct Json(Value);
 
 impl<'de> Deserializer<'de> for Json {
@@ -141,7 +142,7 @@ impl<'de> Deserializer<'de> for Json {
         }
     }
 
-    /// An object and nothing else: serde would take null for an empty one.
+    /// Only an object: serde would accept null as an empty one.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
             Value::Object(mut members) => Object(&mut members).deserialize_any(visitor),
@@ -149,7 +150,7 @@ impl<'de> Deserializer<'de> for Json {
         }
     }
 
-    /// An object and nothing else: serde would take a list of the values in their order.
+    /// Only an object: serde would accept an array with the values in order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -186,7 +187,7 @@ impl<'de> Deserializer<'de> for Json {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.0 {
-            Value::String(word) => visitor.visit_enum(word.into_deserializer()),
+            Value::String(name) => visitor.visit_enum(name.into_deserializer()),
             _ => Err(de::Error::unknown_variant("", known)),
         }
     }
@@ -205,7 +206,7 @@ impl IntoDeserializer<'_, Fault> for Json {
     }
 }
 
-/// Values with their names. A complaint about a value names it.
+/// Named values. A fault in a value gets its name.
 struct Named<I, D> {
     rest: I,
     current: Option<(String, D)>,
@@ -245,11 +246,11 @@ where
     }
 }
 
-/// A value that is a text until it is known what it has to be.
+/// The value of a query parameter, parsed as the requested type.
 struct Text(String);
 
 impl Text {
-    /// Reads what has to be of a type that texts can be.
+    /// Parses the text as a `T`.
     fn parsed<'de, T: std::str::FromStr, V: Visitor<'de>>(
         self,
         visitor: V,
@@ -332,10 +333,7 @@ mod tests {
         let Both(outer, inner) = object(value, "it").expect("an object");
         assert_eq!((outer.inner.count, outer.flag, inner.count), (1, None, 2));
         let more = json!({ "count": 2, "inner": { "count": 1 }, "more": 3 });
-        assert_eq!(
-            fault::<Both>(more),
-            "unknown-member: `more` is not known here"
-        );
+        assert_eq!(fault::<Both>(more), "unknown-member: `more` is unknown");
     }
 
     #[test]
@@ -358,7 +356,7 @@ mod tests {
             ),
             (
                 json!({ "inner": { "count": 1, "more": 1 } }),
-                "unknown-member: `more` is not known here",
+                "unknown-member: `more` is unknown",
             ),
             (
                 json!({ "inner": { "count": 1 }, "flag": null }),

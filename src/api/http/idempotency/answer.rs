@@ -1,4 +1,4 @@
-//! An answer as it is kept: status, header fields and body, byte for byte.
+//! A stored answer: status, header fields and body, byte for byte.
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody as _;
@@ -11,18 +11,17 @@ use crate::api::problem::Problem;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Marks an answer to which nothing is to be done but what belongs to its exchange.
+/// Marks an answer that is complete except for the headers of the request, such as its id.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Finished;
 
-/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     head: Head,
     body: Bytes,
 }
 
-/// What stands in front of the body, on a line of its own.
+/// The first line of a stored answer. The body follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Head {
     status: u16,
@@ -30,11 +29,15 @@ struct Head {
 }
 
 impl Answer {
-    /// What a handler answers. The fields of the exchange, such as its id, are not there yet.
-    /// A failure is none that could be kept.
+    /// A handler's answer, before the middleware adds the headers of the request.
+    ///
+    /// # Errors
+    /// If it is a failure of the service, which must not be stored, or a stream.
     pub(super) fn of(response: HttpResponse) -> Result<Self, Problem> {
         if response.status().is_server_error() {
-            return Err(Problem::internal(&"a failure is not kept as an answer"));
+            return Err(Problem::internal(
+                &"a failure cannot be stored as an answer",
+            ));
         }
         let status = response.status().as_u16();
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -44,7 +47,7 @@ impl Answer {
         let headers = response.headers().iter().map(text);
         let headers = headers.collect::<Result<_, Problem>>()?;
         let body = response.into_body().try_into_bytes();
-        let body = body.map_err(|_| Problem::internal(&"a streamed answer cannot be kept"))?;
+        let body = body.map_err(|_| Problem::internal(&"a streamed answer cannot be stored"))?;
         let head = Head { status, headers };
         Ok(Self { head, body })
     }
@@ -58,13 +61,13 @@ impl Answer {
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Problem> {
         let cut = bytes.iter().position(|byte| *byte == b'\n');
-        let cut = cut.ok_or_else(|| Problem::internal(&"a kept answer has no head"))?;
+        let cut = cut.ok_or_else(|| Problem::internal(&"a stored answer has no head"))?;
         let head = serde_json::from_slice(&bytes[..cut]).map_err(|e| Problem::internal(&e))?;
         let body = Bytes::copy_from_slice(&bytes[cut + 1..]);
         Ok(Self { head, body })
     }
 
-    /// The answer, for the first time.
+    /// The first answer.
     pub(super) fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.head.status);
         let mut response = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
@@ -76,11 +79,11 @@ impl Answer {
         response
     }
 
-    /// The answer once more, which says so.
-    pub(super) fn response_again(&self) -> HttpResponse {
+    /// The repeated answer, which is marked by a header.
+    pub(super) fn replayed_response(&self) -> HttpResponse {
         let mut response = self.response();
-        let yes = HeaderValue::from_static("true");
-        response.headers_mut().insert(REPLAYED, yes);
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(REPLAYED, replayed);
         response
     }
 }
@@ -98,7 +101,7 @@ mod tests {
         let answer = Answer::of(response).expect("an answer");
         let bytes = answer.to_bytes().expect("bytes");
         assert_eq!(Answer::from_bytes(&bytes).expect("an answer"), answer);
-        let again = answer.response_again();
+        let again = answer.replayed_response();
         assert_eq!(again.status(), StatusCode::CREATED);
         let header = |name: &str| again.headers().get(name).map(HeaderValue::as_bytes);
         assert_eq!(header("location"), Some(&b"/v1/delegations/1"[..]));

@@ -1,4 +1,4 @@
-//! The keys that this process is at work on. Other replicas learn of them from the database.
+//! The keys whose requests this process is handling. Other replicas see them in the database.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,32 +9,35 @@ use parking_lot::Mutex;
 use crate::authority::StoreError;
 use crate::domain::issuance::{KeyedRequest, Replay};
 
-/// How many requests with a key may be under way.
+/// The limit of concurrent requests with a key.
 const MAX_IN_FLIGHT: usize = 10_000;
 
-/// The keys, with the request of each.
+/// The digest of each request, by its key.
 #[derive(Debug, Default)]
-pub(super) struct AtWork(Mutex<HashMap<String, String>>);
+pub(super) struct InFlight(Mutex<HashMap<String, String>>);
 
-/// Is at work on a key until it is dropped.
+/// Holds a key until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
-    at_work: Arc<AtWork>,
+pub(super) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
     name: String,
 }
 
-impl AtWork {
-    /// Begins to work on a request, unless another one with its key is under way.
-    pub(super) fn enter(self: &Arc<Self>, keyed: &KeyedRequest) -> Result<Turn, StoreError> {
+impl InFlight {
+    /// Registers a request, unless another one with its key is in progress.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        keyed: &KeyedRequest,
+    ) -> Result<InFlightGuard, StoreError> {
         let mut keys = self.0.lock();
         if keys.len() >= MAX_IN_FLIGHT {
             return Err(StoreError::Busy);
         }
         match keys.entry(keyed.name.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(keyed.request.clone());
-                Ok(Turn {
-                    at_work: Arc::clone(self),
+            Entry::Vacant(entry) => {
+                entry.insert(keyed.request.clone());
+                Ok(InFlightGuard {
+                    in_flight: Arc::clone(self),
                     name: keyed.name.clone(),
                 })
             }
@@ -44,8 +47,8 @@ impl AtWork {
     }
 }
 
-impl Drop for Turn {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.at_work.0.lock().remove(&self.name);
+        self.in_flight.0.lock().remove(&self.name);
     }
 }

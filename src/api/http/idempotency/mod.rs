@@ -1,11 +1,12 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a request that came before is answered as it was then,
-//! and nothing is done twice.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retried request gets the answer
+//! of the first one, and is not carried out again.
 //!
-//! Two requests are one if a tenant sends them with one key, and method, path with query, and body are the same. What was
-//! decided is kept: that it was done, and refusals that weigh the request against what is known. What decides nothing is
-//! not kept, so that it can be mended or tried again: malformed requests, credentials that give no access, failures.
+//! Two requests are the same if one tenant sends them with the same key, method, path with query,
+//! and body. Decisions are stored: successes, and refusals of a well-formed request. Other answers
+//! are not, so that the client can fix the request or retry it: malformed requests, insufficient
+//! credentials, failures.
 //!
-//! PUT says what is to be and can be repeated anyway, and what reads has no need: there the key is not looked at.
+//! PUT is idempotent anyway, and reads change nothing, so the key is ignored there.
 
 mod answer;
 pub(super) mod in_flight;
@@ -30,47 +31,48 @@ use crate::domain::issuance::{KeyedRequest, Replay};
 use crate::domain::{Caller, IdempotencyKey};
 use answer::Answer;
 pub(in crate::api) use answer::Finished;
-use in_flight::{AtWork, Turn};
-pub(in crate::api) use openapi::Keys;
+use in_flight::{InFlight, InFlightGuard};
+pub(in crate::api) use openapi::IdempotencyKeys;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What keys are kept with.
+/// Settings and state for handling idempotency keys.
 #[derive(Debug)]
 pub struct Idempotency {
     seals: Seals,
     keep: TimeDelta,
     lease: TimeDelta,
-    at_work: Arc<AtWork>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Idempotency {
-    /// Keeps answers for so many seconds, and takes a request for gone that has had none for `lease` seconds.
+    /// Keeps answers for `keep` seconds. A request without an answer after `lease` seconds is
+    /// considered abandoned, and a retry takes over its key.
     #[must_use]
     pub fn new(seals: Seals, keep: u32, lease: u32) -> Self {
         Self {
             seals,
             keep: TimeDelta::seconds(keep.into()),
             lease: TimeDelta::seconds(lease.into()),
-            at_work: Arc::default(),
+            in_flight: Arc::default(),
         }
     }
 }
 
-/// When a request that is done outside of one transaction takes its key.
+/// When a request that is not one transaction claims its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::api) enum Takes {
-    /// Before it is done.
-    First,
-    /// With the decision, which takes it.
-    Deciding,
+pub(in crate::api) enum ClaimKey {
+    /// Before the work starts.
+    Before,
+    /// In the transaction of the decision.
+    WithDecision,
 }
 
-/// The digest of a body that was read; made of requests with a key alone.
+/// The digest of the body. Only requests with a key have it.
 #[derive(Debug, Clone)]
 struct BodyDigest(String);
 
-/// Digests a body as it comes, if the request has a key.
+/// Digests a body while it is read, if the request has a key.
 #[derive(Debug)]
 pub(in crate::api) struct Digesting(Option<Sha256>);
 
@@ -94,7 +96,8 @@ impl Digesting {
     }
 }
 
-/// Does a change, once if the request has a key: its answer is kept in the transaction that does it.
+/// Makes a change, and at most once if the request has a key: the transaction of the change also
+/// stores the answer.
 pub(in crate::api) async fn change<T, R, E>(
     service: &Data<Service>,
     request: &HttpRequest,
@@ -109,11 +112,12 @@ where
 {
     let keyed = match begin(service, request, caller).await? {
         Begun::Unkeyed => return verb(caller.into()).await.map(view).map_err(Into::into),
-        Begun::Before(response) => return Ok(response),
+        Begun::Replayed(response) => return Ok(response),
         Begun::First(keyed) => keyed,
     };
+    // The transaction can run twice, so the answer of its last run counts.
     let answered = Arc::new(Mutex::new(None));
-    let (place, sealing) = (Arc::clone(&answered), keyed.sealing());
+    let (slot, sealing) = (Arc::clone(&answered), keyed.sealing());
     let seal = Box::new(move |outcome: Result<&T, &R>| {
         let answer = match outcome {
             Ok(done) => Answer::of(view(done.clone())),
@@ -125,10 +129,10 @@ where
                 Answer::of(problem.render(sealing.request_id))
             }
         };
-        let unseen = |error: &dyn ToString| StoreError::Corrupt(error.to_string());
-        let answer = answer.map_err(|e| unseen(&e))?;
-        let sealed = sealing.close(&answer).map_err(|e| unseen(&e))?;
-        *place.lock() = Some(answer);
+        let corrupt = |error: &dyn ToString| StoreError::Corrupt(error.to_string());
+        let answer = answer.map_err(|e| corrupt(&e))?;
+        let sealed = sealing.close(&answer).map_err(|e| corrupt(&e))?;
+        *slot.lock() = Some(answer);
         Ok(Some(sealed))
     });
     let by = ChangeRequester::with_key(caller, keyed.key.clone(), seal);
@@ -142,13 +146,13 @@ where
     }
 }
 
-/// Does what is not one transaction, once if the request has a key: its answer is kept before it is given. With a key, it
-/// is done to its end, also if whoever asked goes away.
+/// Does work that is not one transaction, and at most once if the request has a key: the answer is
+/// stored before it is sent. With a key, the work is completed even if the client disconnects.
 pub(in crate::api) async fn request<F>(
     service: &Data<Service>,
     request: &HttpRequest,
     caller: &Caller,
-    takes: Takes,
+    claim: ClaimKey,
     work: F,
 ) -> Result<HttpResponse, Problem>
 where
@@ -156,40 +160,40 @@ where
 {
     let keyed = match begin(service, request, caller).await? {
         Begun::Unkeyed => return work(None).await,
-        Begun::Before(response) => return Ok(response),
+        Begun::Replayed(response) => return Ok(response),
         Begun::First(keyed) => keyed,
     };
     let service = service.clone();
-    let to_its_end = async move {
-        if takes == Takes::First {
-            let took = service.authority.take_key(keyed.key.clone()).await;
-            if let Err(error) = took {
+    let complete = async move {
+        if claim == ClaimKey::Before {
+            let claimed = service.authority.take_key(keyed.key.clone()).await;
+            if let Err(error) = claimed {
                 return keyed.settle(error.into());
             }
         }
         let outcome = work(Some(keyed.key.clone())).await;
-        keyed.finish(&service, takes, outcome).await
+        keyed.finish(&service, claim, outcome).await
     };
-    let done = rt::spawn(to_its_end).await;
+    let done = rt::spawn(complete).await;
     done.map_err(|error| Problem::internal(&error))?
 }
 
-/// How a request begins.
+/// What the key of a request says about it.
 enum Begun {
-    /// It has no key.
+    /// The request has no key.
     Unkeyed,
-    /// It was answered before, with this.
-    Before(HttpResponse),
-    /// It is to be done, and holds its key.
+    /// The request was answered before, with this.
+    Replayed(HttpResponse),
+    /// The request has to be carried out, and holds its key.
     First(Keyed),
 }
 
-/// A request with a key that is to be done.
+/// A request with a key, to be carried out.
 struct Keyed {
     key: KeyedRequest,
     seal: Seal,
     request_id: Uuid,
-    _turn: Turn,
+    _guard: InFlightGuard,
 }
 
 async fn begin(
@@ -211,17 +215,17 @@ async fn begin(
         lease_until: at + idempotency.lease,
         keep_until: at + idempotency.keep,
     };
-    let turn = idempotency.at_work.enter(&key)?;
+    let guard = idempotency.in_flight.enter(&key)?;
     let keyed = Keyed {
         key,
         seal,
         request_id: caller.request_id,
-        _turn: turn,
+        _guard: guard,
     };
     let (authority, key) = (Arc::clone(&service.authority), keyed.key.clone());
-    // Most that come again were answered, and need no writer.
+    // Most retries were answered before, so this read saves a pass through the writer.
     match web::block(move || authority.replay(&key)).await?? {
-        Some(replay) => keyed.settle(replay.into()).map(Begun::Before),
+        Some(replay) => keyed.settle(replay.into()).map(Begun::Replayed),
         None => Ok(Begun::First(keyed)),
     }
 }
@@ -234,16 +238,16 @@ fn key_of(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut fields = headers.get_all(IDEMPOTENCY_KEY);
     match (fields.next(), fields.next()) {
         (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(malformed(&"a request has one Idempotency-Key")),
+        (Some(_), Some(_)) => Err(malformed(&"send one Idempotency-Key")),
         (Some(one), None) => {
-            // What is no text has characters that no key has.
+            // U+FFFD is not allowed in a key, so that a value that is not ASCII is refused, too.
             let key = one.to_str().unwrap_or("\u{fffd}").parse();
             key.map(Some).map_err(|error| malformed(&error))
         }
     }
 }
 
-/// Tells the requests of one key apart.
+/// Identifies the request: another one with the same key is an error.
 fn digest(request: &HttpRequest) -> Result<String, Problem> {
     let extensions = request.extensions();
     let body = extensions.get::<BodyDigest>();
@@ -261,7 +265,7 @@ fn digest(request: &HttpRequest) -> Result<String, Problem> {
     Ok(hex::encode(digest.finalize()))
 }
 
-/// Encrypts answers to one request.
+/// Encrypts the answer to one request.
 struct AnswerSealing {
     seal: Seal,
     request: String,
@@ -283,12 +287,12 @@ impl Keyed {
         }
     }
 
-    /// The answer of before, if that is what the problem is about.
+    /// The stored answer, if the problem says that there is one.
     fn settle(&self, problem: Problem) -> Result<HttpResponse, Problem> {
         match problem.replay() {
             Some(Replay::Answered(sealed)) => {
                 let bytes = self.seal.open(&self.key.request, sealed)?;
-                Ok(Answer::from_bytes(&bytes)?.response_again())
+                Ok(Answer::from_bytes(&bytes)?.replayed_response())
             }
             Some(Replay::InFlight | Replay::OtherRequest | Replay::GrantEnded) | None => {
                 Err(problem)
@@ -296,11 +300,11 @@ impl Keyed {
         }
     }
 
-    /// Keeps the answer, if anything was decided, and then gives it.
+    /// Stores the answer if it is a decision, and then returns it.
     async fn finish(
         self,
         service: &Service,
-        takes: Takes,
+        claim: ClaimKey,
         outcome: Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let response = match outcome {
@@ -308,10 +312,10 @@ impl Keyed {
             Err(problem) if problem.is_final() => problem.render(self.request_id),
             Err(problem) => {
                 if problem.replay().is_none() {
-                    // What takes its key first may have done a part of its work.
-                    let forget = takes == Takes::Deciding;
+                    // Work that claims its key before it starts can be partly done.
+                    let forget = claim == ClaimKey::WithDecision;
                     let key = self.key.clone();
-                    // Without that, the next one waits until the lease is over.
+                    // If this fails, a retry waits until the lease expires.
                     let _ = service.authority.let_go_of_key(key, forget).await;
                 }
                 return self.settle(problem);
@@ -319,8 +323,8 @@ impl Keyed {
         };
         let answer = Answer::of(response)?;
         let sealed = self.sealing().close(&answer)?;
-        let kept = service.authority.keep_answer(self.key.clone(), sealed);
-        match kept.await {
+        let stored = service.authority.keep_answer(self.key.clone(), sealed);
+        match stored.await {
             Ok(()) => Ok(answer.response()),
             Err(error) => self.settle(error.into()),
         }

@@ -1,24 +1,24 @@
-//! `Idempotency-Key` in the OpenAPI document: on each call that makes or changes something and is no PUT.
+//! Adds `Idempotency-Key` to the OpenAPI document, to each POST that creates or changes something.
 
 use utoipa::Modify;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Required, ResponseBuilder, Type};
 
-/// POST, and only reads.
+/// POST operations that only read.
 const READS: [&str; 1] = ["explain"];
 
-const KEY: &str = "Makes the request repeatable: one that came before with the same key is not done again, and its answer \
-                   is repeated byte for byte, with `Idempotency-Replayed: true`. 1 to 255 visible ASCII characters, bare \
-                   or in double quotes; a UUID is best. Keys of two tenants never meet. What was decided is kept, for a \
-                   day unless configured otherwise; malformed requests, 401, the uniform 403, 413, 415, 429 and failures \
-                   are not, and can be sent again with the same key.";
-const IN_FLIGHT: &str = "the first request with this Idempotency-Key is still at work (come again after `Retry-After` \
+const KEY: &str = "Makes it safe to retry the request: a request with a key that was used before is not carried out \
+                   again, and gets the first answer byte for byte, with `Idempotency-Replayed: true`. 1 to 255 \
+                   visible ASCII characters, bare or in double quotes; a UUID is best. Each tenant has its own \
+                   keys. Decisions are stored, by default for a day. Malformed requests, 401, the uniform 403, \
+                   413, 415, 429 and failures are not stored, and can be sent again with the same key.";
+const IN_FLIGHT: &str = "the first request with this Idempotency-Key is still in progress (retry after `Retry-After` \
                          seconds), or its grant has ended";
 
-/// Documents the header where it is looked at.
-pub(in crate::api) struct Keys;
+/// Documents the header for the operations that use it.
+pub(in crate::api) struct IdempotencyKeys;
 
-impl Modify for Keys {
+impl Modify for IdempotencyKeys {
     fn modify(&self, openapi: &mut OpenApi) {
         for item in openapi.paths.paths.values_mut() {
             let changes = item.post.as_mut().filter(|operation| {
@@ -55,7 +55,7 @@ fn add_key(operation: &mut Operation) {
         ("409", format!("{known}{IN_FLIGHT}")),
         (
             "422",
-            "The Idempotency-Key came with another request before".to_owned(),
+            "The Idempotency-Key was used for another request before".to_owned(),
         ),
     ] {
         let response = ResponseBuilder::new().description(capitalized(&text));

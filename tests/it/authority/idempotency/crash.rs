@@ -2,7 +2,7 @@
 //! real processes.
 
 use tn_authority::authority::{IssueError, Issued, StoreError};
-use tn_authority::callers::{ApiKeyError, KeyBy, NewApiKey, ShownApiKey};
+use tn_authority::callers::{ApiKeyError, KeyRequester, NewApiKey, ShownApiKey};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::issuance::{KeyedRequest, Replay};
 use tn_authority::domain::tokens::grant::Grant;
@@ -242,7 +242,7 @@ fn a_secret_that_nobody_was_shown_is_the_answer(api: Api) {
         let seal = |outcome: Result<&ShownApiKey, &ApiKeyError>| {
             Ok(outcome.ok().map(|shown| shown.key.clone().into_bytes()))
         };
-        let by = KeyBy::with_key(&admin, attempt, Box::new(seal));
+        let by = KeyRequester::with_key(&admin, attempt, Box::new(seal));
         wait(keys.rotate(by, &made.kept.id, 60))
     };
     // Its process is gone before it can answer.
