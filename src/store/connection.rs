@@ -210,6 +210,7 @@ impl ManageConnection for Readers {
 
     fn has_broken(&self, connection: &mut AnyConnection) -> bool {
         use diesel::r2d2::R2D2Connection as _;
+        // A panic can leave a transaction open.
         std::thread::panicking() || connection.is_broken()
     }
 }

@@ -79,6 +79,7 @@ impl Store {
         let readers = r2d2::Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(1))
+            // A request that waits longer for a connection gets 503.
             .connection_timeout(Duration::from_secs(5))
             // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
             .test_on_check_out(false)

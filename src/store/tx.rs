@@ -37,6 +37,7 @@ impl<'a> Tx<'a> {
         statement: impl FnOnce(&mut AnyConnection) -> QueryResult<T>,
     ) -> Result<T, StoreError> {
         statement(self.connection).map_err(|error| {
+            // Later statements fail only because of the first, so its remedy is kept.
             self.remedy.get_or_insert(Remedy::for_error(&error));
             StoreError::Unavailable(error.to_string())
         })

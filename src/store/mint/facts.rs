@@ -189,9 +189,11 @@ fn read_accounts(
     for (index, request) in open {
         let (facts, numbers) = (&mut facts[*index], request.request.numbers());
         let Some(account) = accounts.get(&request.account) else {
+            // The default standing, `Unknown`, is a refusal.
             continue;
         };
         if account.suspended_since.is_some() {
+            // It adds no ranges, so nothing more is loaded for it.
             facts.standing = AccountStanding::Suspended;
             continue;
         }
@@ -224,7 +226,8 @@ fn suspended_above<'a>(
     Ok(suspended.map(|account| account.id).collect())
 }
 
-/// Fills in the renewal under which each request is made. Most requests have none, and need no query.
+/// Fills in the renewal under which each request is made. Most requests have none, and need no
+/// query.
 fn read_renewals(
     tx: &mut Tx<'_>,
     open: &[Open<'_>],

@@ -44,6 +44,7 @@ pub(super) fn claim_keys(
         claims.push(Claim {
             keyed,
             status: case.key_status,
+            // The grant that was recorded for a key first remains the grant of the key.
             jti: case.key_status.recorded().or(granted),
             answer: None,
         });

@@ -74,6 +74,7 @@ macro_rules! with_suspension {
                     .eq(accounts::id)
                     .and(suspensions::resumed_at.is_null())),
             )
+            // These tables have rows only for accounts that differ from the default.
             .left_join(horizon_accounts::table.on(horizon_accounts::account_id.eq(accounts::id)))
             .left_join(legacy_accounts::table.on(legacy_accounts::account_id.eq(accounts::id)))
             .select((
@@ -99,6 +100,7 @@ macro_rules! within {
         use $crate::store::schema::accounts;
         let mut found = accounts::table
             .select(accounts::id)
+            // Matches nothing; the loop adds each root with OR.
             .filter(accounts::path.eq(""))
             .into_boxed();
         for root in &$within.roots {

@@ -57,6 +57,7 @@ type ValidityRow = (String, Option<i64>, Option<i64>, i32, Option<i64>);
 impl From<&KeptApiKey> for Row {
     fn from(kept: &KeptApiKey) -> Self {
         let key = &kept.key;
+        // A portal has any number of accounts, which are in `api_key_accounts`.
         let own = (key.role != Role::Portal)
             .then(|| key.accounts.first())
             .flatten();
@@ -289,6 +290,7 @@ impl Tx<'_> {
     pub fn note_api_key_uses(&mut self, uses: &BTreeMap<String, i64>) -> Result<(), StoreError> {
         let ids: Vec<&str> = uses.keys().map(String::as_str).collect();
         let times: Vec<i64> = uses.values().copied().collect();
+        // One constant statement for any number of keys: PostgreSQL takes arrays, SQLite JSON.
         self.run(|connection| match connection {
             AnyConnection::Postgres(c) => sql_query(
                 "INSERT INTO api_key_uses (api_key_id, last_used_at) \

@@ -114,6 +114,7 @@ impl Tx<'_> {
             let rows = self.run(|connection| {
                 on_either!(connection, c => delegations::table
                     .filter(delegations::id.eq_any(&ids))
+                    // Every delegation has a version 1.
                     .filter(delegations::version.eq(1))
                     .select((delegations::id, delegations::account_id))
                     .load::<(String, String)>(c))
@@ -158,6 +159,7 @@ impl Tx<'_> {
             let rows = self.run(|connection| {
                 on_either!(connection, c => delegations::table
                     .filter(delegations::superseded_at.is_null())
+                    // Repeats the condition of the partial index, so that the planner can use it.
                     .filter(delegations::parent_id.is_not_null())
                     .filter(delegations::parent_id.eq_any(&ids))
                     .load::<Row>(c))

@@ -137,6 +137,7 @@ impl TryFrom<Row> for Grant {
 macro_rules! touching {
     ($numbers:expr, $expiring_after:expr) => {{
         let (first, last) = ($numbers.first().position(), $numbers.last().position());
+        // No range has the span 0, so this matches nothing; the loop adds each span with OR.
         let none = grant_numbers::span.eq(0);
         let mut found = grant_numbers::table
             .select(grant_numbers::jti)
@@ -259,6 +260,7 @@ impl Tx<'_> {
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(grants::table).values(&rows).execute(c))
         })?;
+        // A grant can have many ranges, and a statement takes a bounded number of parameters.
         for chunk in numbers.chunks(super::versioned::ROWS_PER_INSERT) {
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(grant_numbers::table).values(chunk).execute(c))

@@ -26,6 +26,7 @@ pub(in crate::store) struct Claim<'a> {
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
+// A new holder has to clear the grant and the answer of an expired key.
 #[diesel(table_name = keys, treat_none_as_null = true)]
 struct Row {
     name: String,
@@ -62,6 +63,7 @@ impl Row {
                 jti: None,
             };
         }
+        // Checked before the answer, so that no request gets the answer of another.
         if self.request != keyed.request {
             return KeyStatus::Used(Replay::OtherRequest);
         }
@@ -201,6 +203,7 @@ impl Tx<'_> {
             on_either!(connection, c => diesel::update(keys::table
                 .find(&keyed.name)
                 .filter(keys::holder.eq(keyed.holder.to_string()))
+                // An answer is never replaced.
                 .filter(keys::answer.is_null()))
                 .set(keys::answer.eq(answer))
                 .execute(c))
@@ -226,6 +229,7 @@ impl Tx<'_> {
                 .find(&keyed.name)
                 .filter(keys::holder.eq(keyed.holder.to_string()))
                 .filter(keys::answer.is_null()))
+                // The row remains, so that a recorded grant is found by the next holder.
                 .set(keys::lease_until.eq(keyed.at.timestamp()))
                 .execute(c))
         })?;

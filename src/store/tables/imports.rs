@@ -82,6 +82,7 @@ impl Tx<'_> {
                 .filter(allocations::spc.eq(spc.as_str()))
                 .filter(allocations::valid_from.le(now.timestamp()))
                 .filter(allocations::valid_until.is_null().or(allocations::valid_until.gt(now.timestamp())))
+                // PostgreSQL's sum of BIGINT is NUMERIC, hence the cast.
                 .select(sql::<BigInt>(
                     "CAST(COALESCE(SUM(last_position - first_position + 1), 0) AS BIGINT)",
                 ))
@@ -107,6 +108,7 @@ impl Tx<'_> {
             "grant_numbers",
             probes,
             Versions::All,
+            // One more, to learn whether some are left.
             limit.saturating_add(1),
         )
         .expiring_after(expiring_after);

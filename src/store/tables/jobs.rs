@@ -136,6 +136,7 @@ impl Tx<'_> {
         let started = self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table
                 .find(id.to_string())
+                // A job that was marked as lost must not start.
                 .filter(jobs::state.eq(JobState::Queued.as_str())))
                 .set((
                     jobs::state.eq(JobState::Running.as_str()),

@@ -53,9 +53,10 @@ pub(in crate::store) struct OverlapQuery<T> {
     table: &'static str,
     owner: OwnedBy,
     probes: RangeProbes,
+    // Both forms of the probes are kept, since diesel binds values by reference.
     json: String,
     period: Option<(i64, i64)>,
-    belief: VersionFilter,
+    versions: VersionFilter,
     /// Of rows that have `expires_at`, only those that expire later.
     expiring_after: Option<i64>,
     limit: i64,
@@ -82,10 +83,11 @@ impl<T> OverlapQuery<T> {
                 )),
                 Versions::HeldAt { at, .. } => {
                     let at = at.timestamp();
+                    // Times are whole seconds, so an instant is a period of one second.
                     Some((at, at.saturating_add(1)))
                 }
             },
-            belief: match versions {
+            versions: match versions {
                 Versions::All => VersionFilter::Any,
                 Versions::HoldingIn { .. } => VersionFilter::Newest,
                 Versions::HeldAt { believed, .. } => VersionFilter::AsOf(believed.timestamp()),
@@ -123,7 +125,7 @@ impl<T> OverlapQuery<T> {
     /// If a history exceeds the limit, its oldest rows are left out. `grant_numbers` has no
     /// versions.
     fn order(&self) -> &'static str {
-        match self.belief {
+        match self.versions {
             VersionFilter::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
             VersionFilter::Any | VersionFilter::Newest | VersionFilter::AsOf(_) => "",
         }
@@ -156,7 +158,7 @@ impl<T> OverlapQuery<T> {
             }
             OwnedBy::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
         }
-        match self.belief {
+        match self.versions {
             VersionFilter::Any | VersionFilter::AsOf(_) => {}
             VersionFilter::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
         }
@@ -172,7 +174,7 @@ macro_rules! write_values {
             $out.push_sql(" AND t.parent_id = ");
             $out.push_bind_param::<Text, String>(parent)?;
         }
-        if let VersionFilter::AsOf(at) = &$self.belief {
+        if let VersionFilter::AsOf(at) = &$self.versions {
             $out.push_sql(" AND t.recorded_at <= ");
             $out.push_bind_param::<BigInt, i64>(at)?;
             $out.push_sql(" AND (t.superseded_at IS NULL OR t.superseded_at > ");
@@ -249,6 +251,7 @@ impl<T: Table + AsQuery> Query for OverlapQuery<T> {
 
 impl<T> QueryId for OverlapQuery<T> {
     type QueryId = ();
+    // The text depends on the fields, so the type does not identify it.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -1,4 +1,4 @@
-//! Renewals: standing rights to renew a token.
+//! Renewals: standing rights to renew.
 
 use diesel::prelude::*;
 use uuid::Uuid;

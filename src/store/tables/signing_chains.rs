@@ -110,6 +110,7 @@ impl Tx<'_> {
         let last = self.run(|connection| {
             on_either!(connection, c => grants::table
                 .filter(grants::chain.eq(chain))
+                // With the index on chain and expiry, this reads one row.
                 .order(grants::expires_at.desc())
                 .select(grants::expires_at)
                 .first::<i64>(c)

@@ -74,6 +74,7 @@ macro_rules! versioned_table {
                     .into_iter()
                     .map(|(_, row)| row.try_into())
                     .collect::<Result<Vec<$domain>, _>>()?;
+                // The query has no order; sort, so that equal data give equal answers.
                 items.sort_unstable_by_key(|item| item.row);
                 Ok(items)
             }

@@ -113,6 +113,7 @@ impl Tx<'_> {
                     .limit(page.fetch())
                     .into_boxed();
                 if let Some(within) = within {
+                    // Only for the types: NULL matches no list.
                     query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(within)));
                 }
                 query.load::<Row>(c)
@@ -179,6 +180,7 @@ impl Tx<'_> {
                     .filter(webhooks::ended_at.is_null())
                     .filter(webhooks::next_attempt_at.le(now))
                     .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
+                    // Due if the feed has newer entries, or if a delivery is unfinished.
                     .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
                         webhook_deliveries::table
                             .filter(webhook_deliveries::finished_at.is_null())
@@ -191,6 +193,7 @@ impl Tx<'_> {
                         webhooks::account_id.is_null().or(webhooks::account_id.ne_all(&accounts)),
                     );
                 }
+                // No comparison with NULL is true, so the carrier's webhooks need their own clause.
                 if excluded_owners.contains(&None) {
                     query = query.filter(webhooks::account_id.is_not_null());
                 }

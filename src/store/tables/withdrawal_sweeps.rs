@@ -80,6 +80,7 @@ impl Tx<'_> {
     pub fn sweep(&mut self, limit: usize, now: Time) -> Result<Option<(Loss, usize)>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => withdrawal_sweeps::table
+                // Ids begin with the time, so this is the oldest.
                 .order(withdrawal_sweeps::id)
                 .first::<Row>(c)
                 .optional())

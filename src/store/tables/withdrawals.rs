@@ -100,6 +100,7 @@ impl Tx<'_> {
                 .filter(withdrawals::expires_at.gt(at))
                 .filter(withdrawals::at.le(at))
                 .select((
+                    // A grant has two entries if a later withdrawal takes effect earlier.
                     diesel::dsl::count(withdrawals::jti).aggregate_distinct(),
                     max(withdrawals::expires_at),
                 ))
@@ -126,6 +127,7 @@ impl Tx<'_> {
         };
         let at = loss.ended.at;
         let filter = GrantFilter {
+            // The ids were selected by their numbers already.
             numbers: None,
             ..loss.touched()
         };
@@ -283,6 +285,7 @@ impl Tx<'_> {
         let rows = self.run(|connection| {
             on_either!(connection, c => {
                 let mut query = withdrawals::table
+                    // The numbers of an entry are those of its grant.
                     .inner_join(grants::table.on(grants::jti.eq(withdrawals::jti)))
                     .filter(withdrawals::sequence.gt(after))
                     .filter(withdrawals::sequence.le(until.unwrap_or(i64::MAX)))

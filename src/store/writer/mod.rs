@@ -167,6 +167,7 @@ impl Writer {
     }
 
     fn send(&self, tenant: &str, job: WriteJob) -> Result<(), StoreError> {
+        // Counted before the push, since the thread can take the job immediately.
         self.metrics.writer_queue_length.inc();
         let (sent, unsent) = match self.queue.push(tenant, job) {
             Pushed::Taken => return Ok(()),

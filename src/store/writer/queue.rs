@@ -95,6 +95,7 @@ impl<T> FairQueue<T> {
                 .entry(tenant.clone())
                 .or_default()
                 .push_front(item);
+            // A tenant has one turn, however many of its items are put back.
             state.turns.retain(|other| *other != tenant);
             state.turns.push_front(tenant);
         }
@@ -144,6 +145,7 @@ impl<T> QueueState<T> {
     /// of `tenant` becomes.
     fn evict_for(&mut self, tenant: &str) -> Option<T> {
         let own = self.queues.get(tenant).map_or(0, VecDeque::len);
+        // Linear in the number of tenants, but only when the queue is full.
         let longest = self.queues.iter_mut().max_by_key(|(_, items)| items.len());
         let (_, items) = longest.filter(|(_, items)| items.len() > own + 1)?;
         self.waiting -= 1;
