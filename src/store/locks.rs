@@ -4,6 +4,6 @@
 /// Held by the session that applies migrations.
 pub(super) const MIGRATIONS_LOCK: i64 = 8_468_773;
 
-/// Held until COMMIT: shared by transactions that mint, exclusive for those that change the
-/// inventory or end authority in another way.
+/// Held until COMMIT: shared by transactions that mint, exclusive in those that change who has
+/// authority.
 pub const AUTHORITY_LOCK: i64 = 8_468_774;

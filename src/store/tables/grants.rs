@@ -1,4 +1,4 @@
-//! Grants: the ledger of what was signed, or was about to be.
+//! Grants: the ledger. A grant is recorded before its token is signed.
 
 use diesel::prelude::*;
 use uuid::Uuid;
