@@ -1,4 +1,4 @@
-//! Whether the credential of the caller that a transaction runs for is still valid.
+//! Checks whether the credential of a transaction's caller is still valid.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,18 @@ use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::{Actor, Time};
 
 impl Tx<'_> {
-    /// Why the credential of this caller is valid no longer; `None` if it is.
-    pub(super) fn ended_of(&mut self, actor: &Actor) -> Result<Option<CredentialEnd>, StoreError> {
-        let ended = self.ended(&[actor])?.pop();
+    /// Why the credential of this caller is no longer valid; `None` if it is valid.
+    pub(super) fn credential_end(
+        &mut self,
+        actor: &Actor,
+    ) -> Result<Option<CredentialEnd>, StoreError> {
+        let ended = self.credential_ends(&[actor])?.pop();
         ended.ok_or_else(|| StoreError::corrupt("a credential was not checked"))
     }
 
-    /// Why the credential of each of these is valid no longer, in their order: one query for all of them, and none if no one
-    /// came by an API key.
-    pub(super) fn ended(
+    /// For each of these callers, in their order, why its credential is no longer valid. One query
+    /// for all of them, and none if no caller used an API key.
+    pub(super) fn credential_ends(
         &mut self,
         actors: &[&Actor],
     ) -> Result<Vec<Option<CredentialEnd>>, StoreError> {
@@ -28,6 +31,7 @@ impl Tx<'_> {
         } else {
             self.key_validities(&ids)?.into_iter().collect()
         };
+        // One instant for the whole batch, and no reading of the clock if no credential can end.
         let mut now: Option<Time> = None;
         let ended = actors.iter().map(|actor| {
             if !actor.can_end() {

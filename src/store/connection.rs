@@ -1,4 +1,5 @@
-//! Connections: one enum over the two databases, made ready for use, and a pool of them for reading.
+//! Connections to either database: one enum, its session settings, and the pool of read
+//! connections.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,9 +15,9 @@ use diesel::sqlite::SqliteConnection;
 
 use super::error::{OpenError, Remedy};
 
-/// Together as long as `busy_timeout`.
-const TRIES_TO_SET_UP: u32 = 400;
-const BETWEEN_TRIES: Duration = Duration::from_millis(25);
+/// Times `SETUP_RETRY_INTERVAL`, this is as long as `busy_timeout`.
+const MAX_SETUP_ATTEMPTS: u32 = 400;
+const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -26,8 +27,8 @@ pub(super) enum AnyConnection {
 }
 
 impl AnyConnection {
-    /// Begins a transaction that writes, and does not go on with it.
-    pub(super) fn begin_to_write(&mut self) -> QueryResult<()> {
+    /// Begins a write transaction and rolls it back.
+    pub(super) fn check_writable(&mut self) -> QueryResult<()> {
         self.batch_execute(match self {
             Self::Postgres(_) => "BEGIN READ WRITE; ROLLBACK",
             Self::Sqlite(_) => "BEGIN IMMEDIATE; ROLLBACK",
@@ -35,8 +36,9 @@ impl AnyConnection {
     }
 }
 
-/// Runs one text of diesel on whichever database it is. The derive of `AnyConnection` knows no booleans, no lists of rows
-/// and no arrays; each arm here knows all that its database does.
+/// Expands one diesel expression for whichever database it is. The derive of `AnyConnection`
+/// supports no booleans, no multi-row inserts and no arrays; each arm here has a concrete
+/// connection type, which does.
 macro_rules! on_either {
     ($connection:expr, $c:ident => $body:expr) => {
         match $connection {
@@ -47,12 +49,12 @@ macro_rules! on_either {
 }
 pub(super) use on_either;
 
-/// Where the data is: the scheme of the URL decides.
+/// The URL of the database; its scheme decides which database it is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// `sqlite:PATH`
     Sqlite(PathBuf),
-    /// `postgres://..` or `postgresql://..`; holds a password, so it is not shown.
+    /// `postgres://..` or `postgresql://..`; can contain a password, so `Debug` omits it.
     Postgres(String),
 }
 
@@ -74,34 +76,34 @@ impl FromStr for DatabaseUrl {
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
                 Ok(Self::Postgres(url.to_owned()))
             }
-            // The URL may hold a password, so it is not repeated.
+            // The URL can contain a password, so the error does not repeat it.
             _ => Err(OpenError::Url),
         }
     }
 }
 
 impl DatabaseUrl {
-    /// What went wrong with a connection, without the password that libpq may repeat.
+    /// The text of a connection error, without the password, which libpq can repeat.
     pub(super) fn without_secrets(&self, error: &dyn ToString) -> String {
-        let told = error.to_string();
+        let text = error.to_string();
         let Self::Postgres(url) = self else {
-            return told;
+            return text;
         };
-        let told = told.replace(url, "postgres://..");
+        let text = text.replace(url, "postgres://..");
         let user = url
             .split_once("://")
             .and_then(|(_, rest)| rest.rsplit_once('@'));
         match user.and_then(|(user, _)| user.split_once(':')) {
-            // A password with an `@` in it is taken apart by libpq.
+            // libpq splits a password at an `@`, so each part is redacted.
             Some((_, password)) => password
                 .split('@')
                 .filter(|part| !part.is_empty())
-                .fold(told, |told, part| told.replace(part, "***")),
-            None => told,
+                .fold(text, |text, part| text.replace(part, "***")),
+            None => text,
         }
     }
 
-    /// Opens a connection and makes it safe to use.
+    /// Opens a connection and applies the session settings that the service relies on.
     pub(super) fn connect(&self) -> Result<AnyConnection, diesel::ConnectionError> {
         let mut connection = match self {
             Self::Sqlite(path) => {
@@ -110,15 +112,16 @@ impl DatabaseUrl {
             Self::Postgres(url) => AnyConnection::Postgres(PgConnection::establish(url)?),
         };
         let settings = match self {
-            // `busy_timeout` first, since the others may already have to wait. `FULL`: a token that was released is in
-            // the database after a power cut; `NORMAL` could forget it.
+            // `busy_timeout` comes first, since the other settings can already have to wait. With
+            // `FULL`, the grant of a released token survives a power cut; `NORMAL` could lose it.
             Self::Sqlite(_) => {
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                  PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
             }
-            // The search for touching ranges is written in the order in which it is to be run, and is a nested loop over
-            // an index; a planner without fresh statistics would choose worse, and would stay with a scan that it chose
-            // while a table was small. A server that does not wait for its log could forget a released token.
+            // The overlap query is written in the order in which it must run, as a nested loop over
+            // an index. Without fresh statistics the planner would choose a worse plan, and would
+            // keep a scan that it chose while a table was small. With `synchronous_commit` off, a
+            // crash could lose the grant of a released token.
             Self::Postgres(_) => {
                 "SET join_collapse_limit = 1; SET enable_hashjoin = off; SET enable_mergejoin = off; \
                  SET enable_seqscan = off; SET jit = off; SET TIME ZONE 'UTC'; \
@@ -132,27 +135,30 @@ impl DatabaseUrl {
     }
 }
 
-/// Applies the settings of a new connection. Several that open a fresh SQLite file at once are in each other's way when
-/// they turn it to WAL, and `busy_timeout` does not cover that: SQLite answers at once that the file is locked.
+/// Applies the settings of a new connection. Connections that open a fresh SQLite file at the same
+/// time conflict when they switch it to WAL, and `busy_timeout` does not cover that: SQLite reports
+/// the file as locked immediately.
 fn set_up(connection: &mut AnyConnection, settings: &str) -> QueryResult<()> {
-    let mut tries_left = TRIES_TO_SET_UP;
+    let mut attempts_left = MAX_SETUP_ATTEMPTS;
     loop {
-        tries_left -= 1;
+        attempts_left -= 1;
         match connection.batch_execute(settings) {
-            Err(error) if tries_left > 0 && Remedy::for_error(&error) == Remedy::Repeat => {
-                std::thread::sleep(BETWEEN_TRIES);
+            Err(error) if attempts_left > 0 && Remedy::for_error(&error) == Remedy::Repeat => {
+                std::thread::sleep(SETUP_RETRY_INTERVAL);
             }
             done => return done,
         }
     }
 }
 
-/// Starts a transaction that will write. SQLite takes its write lock at once, so that no later statement finds it taken.
+/// Starts a write transaction. SQLite takes its write lock immediately, so that no later statement
+/// finds it taken.
 pub(super) fn begin_writing(connection: &mut AnyConnection) -> QueryResult<()> {
     match connection {
         AnyConnection::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(
-            // Behind the writer's lock each statement has to see what was committed before: a server whose default is
-            // a stricter level would show what was there when the transaction began to wait.
+            // After waiting for the writer's lock, each statement must see what was committed
+            // meanwhile. A server with a stricter default level would show the state from when the
+            // wait began.
             c,
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         ),
@@ -162,7 +168,7 @@ pub(super) fn begin_writing(connection: &mut AnyConnection) -> QueryResult<()> {
     }
 }
 
-/// Starts a transaction that sees one state of the database throughout.
+/// Starts a read transaction, which sees one snapshot of the database.
 pub(super) fn begin_reading(connection: &mut AnyConnection) -> QueryResult<()> {
     match connection {
         AnyConnection::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(
@@ -173,17 +179,16 @@ pub(super) fn begin_reading(connection: &mut AnyConnection) -> QueryResult<()> {
     }
 }
 
-/// Ends the transaction and keeps what it did.
 pub(super) fn commit(connection: &mut AnyConnection) -> QueryResult<()> {
     <AnyConnection as Connection>::TransactionManager::commit_transaction(connection)
 }
 
-/// Ends the transaction as if it had not been. Says whether the connection can be used again.
+/// Rolls back. An error means that the connection cannot be used any more.
 pub(super) fn roll_back(connection: &mut AnyConnection) -> QueryResult<()> {
     <AnyConnection as Connection>::TransactionManager::rollback_transaction(connection)
 }
 
-/// What the pool of reading connections is made of.
+/// Opens the connections of the read pool.
 #[derive(Debug)]
 pub(super) struct Readers(pub(super) DatabaseUrl);
 
@@ -205,6 +210,7 @@ impl ManageConnection for Readers {
 
     fn has_broken(&self, connection: &mut AnyConnection) -> bool {
         use diesel::r2d2::R2D2Connection as _;
+        // A panic can leave a transaction open.
         std::thread::panicking() || connection.is_broken()
     }
 }

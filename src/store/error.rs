@@ -1,11 +1,11 @@
-//! What can go wrong in the store, and what that means to those who asked.
+//! Errors of the store, and how to recover from a failed statement.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
 
 use crate::domain::issuance::Replay;
 
-/// Why the store cannot be opened. Says what to do.
+/// Why the store cannot be opened, and what to do.
 #[derive(Debug, Error)]
 pub enum OpenError {
     #[error("the database URL is neither `sqlite:PATH` nor `postgres://..`")]
@@ -16,30 +16,31 @@ pub enum OpenError {
     ReadOnly(String),
     #[error("a migration failed: {0}")]
     Migrate(String),
-    #[error("the database's schema lacks {missing} migration(s); run `tn-authority migrate`")]
+    #[error("the database schema lacks {missing} migration(s); run `tn-authority migrate`")]
     OldSchema { missing: usize },
     #[error(
-        "the database's schema has migration `{0}`, which this version does not know; run a newer version"
+        "the database schema has migration `{0}`, which this version does not know; run a newer version"
     )]
     NewSchema(String),
-    #[error("the thread that writes cannot be started: {0}")]
+    #[error("the writer thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// Why an answer from the store is not to be had. Only the first and the last are the asker's affair.
+/// Why a store call failed. [`ProofEnded`](Self::ProofEnded) and [`Replay`](Self::Replay) are the
+/// caller's doing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// What proved the caller has ended before the transaction began. That, and why, is in the audit trail.
-    #[error("the caller's credentials ended while the request waited")]
+    /// The caller's credential ended before the transaction began. The audit trail says why.
+    #[error("the caller's credential ended while the request waited")]
     ProofEnded,
-    /// As many requests wait as may; come again.
-    #[error("too many requests wait for the database")]
+    /// The queue of the writer is full; retry later.
+    #[error("too many requests are waiting for the database; retry later")]
     Busy,
-    /// The database is out of reach, or the transaction could not be finished.
+    /// The database cannot be reached, or the transaction failed.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// A row that this service did not write, or that somebody has changed.
-    #[error("the database holds a row that cannot be understood: {0}")]
+    /// A row that this service did not write, or that was altered.
+    #[error("the database contains an invalid row: {0}")]
     Corrupt(String),
     /// The idempotency key of the request was used before.
     #[error(transparent)]
@@ -47,35 +48,37 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Wraps what a row's text did not parse to.
+    /// Wraps the error of parsing a column.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "so that `map_err` takes it as it is"
+        reason = "so that it can be passed to `map_err`"
     )]
     pub(super) fn corrupt(error: impl ToString) -> Self {
         Self::Corrupt(error.to_string())
     }
 }
 
-/// What a failed statement asks for.
+/// How to recover from a failed statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Other transactions were in the way: the same again will do.
+    /// It conflicted with another transaction: run it again.
     Repeat,
-    /// The connection is gone: a new one, and the same again.
+    /// The connection is lost: open a new one, and run it again.
     Reconnect,
-    /// The same again will not help; without the job that failed, others of its batch may succeed.
+    /// Running it again will not help; without the job that failed, others of its batch may
+    /// succeed.
     GiveUp,
-    /// No job of the batch may be run again, or none could succeed: all of them fail.
+    /// No job of the batch may run again, or none could succeed: fail all of them.
     FailBatch,
 }
 
 impl Remedy {
-    /// What helps after a failed statement; never [`Remedy::FailBatch`], which only the writer knows.
+    /// How to recover from this error; never [`Remedy::FailBatch`], which only the writer decides.
     ///
-    /// Diesel gives no SQLSTATE, and has no kind for PostgreSQL's 40P01 (deadlock) and 57P01 (shutdown), nor for SQLite's
-    /// `SQLITE_BUSY` (<https://github.com/diesel-rs/diesel/issues/1612>). They are recognised by their messages, so the
-    /// server has to write them in English: `tn-authority check` looks at its `lc_messages`.
+    /// Diesel exposes no SQLSTATE, and has no kind for PostgreSQL's 40P01 (deadlock) and 57P01
+    /// (shutdown), nor for SQLite's `SQLITE_BUSY`
+    /// (<https://github.com/diesel-rs/diesel/issues/1612>). They are recognised by their messages,
+    /// so the server has to write these in English: `tn-authority check` checks its `lc_messages`.
     pub(super) fn for_error(error: &DieselError) -> Self {
         match error {
             DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Self::Repeat,

@@ -1,4 +1,5 @@
-//! Migrations of both databases, under a lock: several replicas start at once, and diesel takes none.
+//! Applies the migrations of both databases. Takes a lock, since replicas can start at the same
+//! time and diesel takes none.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{MigrationSource, MigrationVersion};
@@ -13,23 +14,23 @@ use super::locks::MIGRATIONS_LOCK;
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
-/// Applies what is missing, and names it.
+/// Applies missing migrations and returns their names.
 pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
     let mut connection = url
         .connect()
         .map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
     locked(&mut connection, |connection| {
-        let known = missing(connection)?;
+        let pending = missing(connection)?;
         match connection {
             AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop),
             AnyConnection::Sqlite(c) => c.run_pending_migrations(SQLITE).map(drop),
         }
         .map_err(|e| OpenError::Migrate(e.to_string()))?;
-        Ok(known)
+        Ok(pending)
     })
 }
 
-/// Refuses a database whose schema is not exactly the one that this version knows.
+/// Fails unless the schema is exactly the one of this version.
 pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
     let missing = missing(connection)?.len();
     if missing > 0 {
@@ -38,7 +39,7 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The migrations that this version has and the database has not.
+/// The migrations that the database lacks. Fails if it has one that this version does not know.
 fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
     let (known, applied) = match connection {
         AnyConnection::Postgres(c) => (names::<_, Pg>(&POSTGRES), c.applied_migrations()),
@@ -59,7 +60,7 @@ fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
         .collect())
 }
 
-/// `0001` of `0001_main_job`.
+/// `0001`, given `0001_main_job`.
 fn version_of(name: &str) -> String {
     name.split('_').next().unwrap_or(name).to_owned()
 }
@@ -77,8 +78,8 @@ where
     Ok(names)
 }
 
-/// Runs `work` while no other process can be in here. PostgreSQL: an advisory lock of the session. SQLite: the write lock
-/// of a transaction, inside which the migrations are savepoints.
+/// Runs `work` under a lock that one process holds at a time. PostgreSQL: an advisory lock of the
+/// session. SQLite: the write lock of a transaction, in which the migrations are savepoints.
 fn locked<T>(
     connection: &mut AnyConnection,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,

@@ -1,7 +1,9 @@
-//! The only room that knows diesel: connections, migrations, the thread that writes, one file a table group.
+//! The database: connections, migrations, the writer thread, and one file a table. Only this module
+//! knows diesel.
 //!
-//! Nothing outside sees a row: what goes in and out are the types of `domain`. Reading takes a connection from a pool and
-//! blocks; writing goes through one thread with group commit and answers after COMMIT.
+//! No row type leaves this module: arguments and results are types of `domain`. Reads take a
+//! connection from a pool and block. Writes go through one thread with group commit, and return
+//! after COMMIT.
 
 mod actor;
 mod connection;
@@ -40,21 +42,21 @@ use crate::domain::issuance::{KeyedRequest, MintOrder};
 use crate::telemetry::Metrics;
 use writer::Writer;
 
-/// How a store is set up.
+/// Options for [`Store::open`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: DatabaseUrl,
-    /// How many connections read at once.
+    /// The size of the pool of read connections.
     pub pool_size: u32,
     /// Whether missing migrations are applied on opening.
     pub migrate: bool,
-    /// How many jobs may wait for the thread that writes.
+    /// The capacity of the writer's queue, in jobs.
     pub queue: usize,
-    /// How many of them one transaction may take.
+    /// The most jobs that one transaction takes.
     pub batch: usize,
 }
 
-/// The database: readers and one writer.
+/// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
     readers: r2d2::Pool<connection::Readers>,
@@ -62,10 +64,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, brings its schema up to date if it may, and starts the thread that writes.
-    ///
-    /// # Errors
-    /// [`OpenError`] says what is wrong and what to do.
+    /// Connects, applies missing migrations if `settings.migrate` is set, and starts the writer
+    /// thread.
     pub fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         if settings.migrate {
             for name in migrations::run(&settings.url)? {
@@ -79,7 +79,9 @@ impl Store {
         let readers = r2d2::Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(1))
+            // A request that waits longer for a connection gets 503.
             .connection_timeout(Duration::from_secs(5))
+            // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
             .test_on_check_out(false)
             .error_handler(Box::new(LogPoolErrors))
             .build(connection::Readers(settings.url.clone()))
@@ -89,34 +91,29 @@ impl Store {
         Ok(Self { readers, writer })
     }
 
-    /// Applies missing migrations, and names them.
-    ///
-    /// # Errors
-    /// [`OpenError`] says what is wrong and what to do.
+    /// Applies missing migrations and returns their names.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         migrations::run(url)
     }
 
-    /// Checks that the database answers, that its schema is the one of this version, and that it can be written to, without
-    /// changing it. Returns warnings: what does not keep the service from running.
-    ///
-    /// # Errors
-    /// [`OpenError`] says what is wrong and what to do.
+    /// Checks that the database can be reached and written to, and that its schema is the one of
+    /// this version. Changes nothing. Returns warnings about what does not prevent the service from
+    /// running.
     pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let connection = url.connect();
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)?;
-        let begun = connection.begin_to_write();
-        begun.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
+        let writable = connection.check_writable();
+        writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
         let warning = server_messages::warning(&mut connection);
         let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         Ok(warning.into_iter().collect())
     }
 
-    /// Asks questions of one state of the database. Blocks.
+    /// Runs `work` in a read-only transaction, which sees one snapshot of the database. Blocks.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot answer, or whatever `work` returns.
+    /// [`StoreError`] if the transaction failed, or the error of `work`.
     pub fn read<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
@@ -125,27 +122,34 @@ impl Store {
         let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
         connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
         let outcome = work(&mut Tx::new(&mut connection));
+        // Nothing was written, so a rollback ends the transaction as well as a COMMIT.
         connection::roll_back(&mut connection).map_err(|e| unavailable(&e))?;
         outcome
     }
 
-    /// Decides orders, each for itself, and records what was decided, in as few transactions as possible. They wait in the
-    /// lane of a tenant, which is any name: lanes take turns. Each verdict comes after COMMIT; they are in the order of the
-    /// orders. Where there is an error in place of a verdict, there is no token.
+    /// Decides each order independently and records the decisions, in as few transactions as
+    /// possible. The orders wait in the queue of `tenant`, which can be any name; tenants take
+    /// turns.
+    ///
+    /// Returns after COMMIT, with one verdict for each order, in their order. An error in place of
+    /// a verdict means that there is no token.
     pub async fn issue(
         &self,
-        lane: &str,
+        tenant: &str,
         orders: Vec<MintOrder>,
     ) -> Vec<Result<Verdict, StoreError>> {
-        self.writer.issue(lane, orders).await
+        self.writer.issue(tenant, orders).await
     }
 
-    /// Changes what is kept, in a transaction of this name, in the lane of whoever acts. `work` runs alone, on all replicas,
-    /// and may run more than once; if it fails, nothing of it stays. Answers after COMMIT. It does not run at all if what
-    /// proved whoever it is for has ended meanwhile: that is refused, and recorded.
+    /// Runs `work` in a transaction of this name, queued for the tenant of `actor`. It excludes
+    /// minting and other changes on all replicas, and can run more than once; if it fails, it is
+    /// rolled back. Returns after COMMIT.
+    ///
+    /// If the credential of `actor` has ended in the meantime, `work` does not run: the change is
+    /// refused, and the refusal recorded.
     ///
     /// # Errors
-    /// [`StoreError`] if that could not be done, or whatever `work` returns.
+    /// [`StoreError`] if the transaction failed, or the error of `work`.
     pub async fn change<T, E>(
         &self,
         actor: Actor,
@@ -159,12 +163,12 @@ impl Store {
         self.writer.change(actor, name, work).await
     }
 
-    /// The same for a request that may come again: it is done once, and what `seal` makes of the outcome is kept in the
-    /// same transaction. What `seal` makes nothing of is not kept, and can be tried again.
+    /// Like [`Store::change`], but at most once for an idempotency key: what `seal` makes of the
+    /// outcome is stored in the same transaction. If `seal` returns `None`, nothing is stored and
+    /// the request can be retried.
     ///
     /// # Errors
-    /// [`StoreError::Replay`] if the request was here before; [`StoreError`] if that could not be done, or whatever
-    /// `work` returns.
+    /// [`StoreError::Replay`] if the key was used before; otherwise as for [`Store::change`].
     pub async fn change_once<T, E>(
         &self,
         actor: Actor,
@@ -182,10 +186,7 @@ impl Store {
         self.writer.change(actor, name, once).await?
     }
 
-    /// Changes what no decision looks at, in a transaction of this name, so that minting goes on beside it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that could not be done.
+    /// Writes what no decision reads, in a transaction of this name, while minting continues.
     pub async fn write_alongside<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -194,14 +195,11 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
-    /// Checks that the store can read and write now. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it cannot.
+    /// Checks that the writer thread is alive and that the database can be read. Blocks.
     pub fn ready(&self) -> Result<(), StoreError> {
         if !self.writer.is_alive() {
             return Err(StoreError::Unavailable(
-                "the thread that writes has ended".to_owned(),
+                "the writer thread has ended".to_owned(),
             ));
         }
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
@@ -213,6 +211,6 @@ struct LogPoolErrors;
 
 impl r2d2::HandleError<diesel::r2d2::Error> for LogPoolErrors {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        log::warn!("a reading connection failed: {error}");
+        log::warn!("a read connection failed: {error}");
     }
 }

@@ -1,8 +1,8 @@
-//! Lists by pages: `?limit=&cursor=`. A cursor is the key of the last item of the page before.
+//! Paginated lists: `?limit=&cursor=`. A cursor is the key of the last item of the previous page.
 
 use super::error::StoreError;
 
-/// Which page of a list is wanted.
+/// A request for one page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     limit: u16,
@@ -10,10 +10,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// The most items of one page.
+    /// The most items on a page.
     pub const MAX_LIMIT: u16 = 1_000;
 
-    /// The page of at most `limit` items behind the item whose key is `after`; from the start when there is none.
+    /// The page of at most `limit` items after the item whose key is `after`, or from the start of
+    /// the list.
     #[must_use]
     pub fn new(limit: u16, after: Option<String>) -> Self {
         Self {
@@ -22,23 +23,23 @@ impl Page {
         }
     }
 
-    /// Makes the page of a list that is in memory, in the order of its keys.
+    /// Builds the page of a list that is in memory and sorted by its keys.
     #[must_use]
     pub fn of_all<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> PageOf<T> {
-        let behind = items.into_iter().filter(|item| key(item) > self.after);
-        self.of_fetched(behind.collect(), key)
+        let following = items.into_iter().filter(|item| key(item) > self.after);
+        self.of_fetched(following.collect(), key)
     }
 
     pub(super) fn after(&self) -> &str {
         &self.after
     }
 
-    /// One more than wanted, to know whether there is a next page.
+    /// One row more than the page has, to learn whether there is a next page.
     pub(super) fn fetch(&self) -> i64 {
         i64::from(self.limit) + 1
     }
 
-    /// Makes the page of what was fetched and is read already.
+    /// Builds the page of items that were fetched and converted already.
     pub(super) fn of_fetched<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> PageOf<T> {
         let more = items.len() > usize::from(self.limit);
         items.truncate(usize::from(self.limit));
@@ -46,7 +47,7 @@ impl Page {
         PageOf { items, next }
     }
 
-    /// Makes the page of the rows that were fetched.
+    /// Builds the page of the rows that were fetched.
     pub(super) fn of<R, T: TryFrom<R, Error = StoreError>>(
         &self,
         mut rows: Vec<R>,

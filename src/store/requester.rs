@@ -1,15 +1,16 @@
-//! By whom something is asked, and whether it may be asked again.
+//! The caller of a verb, with the idempotency key of its request, if it has one.
 
 use super::error::StoreError;
 use crate::domain::Caller;
 use crate::domain::issuance::KeyedRequest;
 
-/// Makes what is kept of an outcome; of one that decides nothing, nothing.
+/// Renders and encrypts the answer to be stored for an outcome; `None` for an outcome that decides
+/// nothing.
 pub type Sealing<T, E> =
     Box<dyn FnMut(Result<&T, &E>) -> Result<Option<Vec<u8>>, StoreError> + Send>;
 
-/// By whom something is asked that is answered with a `T` or refused with an `E`, and whether it may be asked again. A caller
-/// alone asks once.
+/// A caller that requests something, which is answered with a `T` or refused with an `E`. Built
+/// from a caller alone, the request has no idempotency key.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Requester<'a, T, E> {
     caller: &'a Caller,
@@ -26,7 +27,7 @@ impl<'a, T, E> From<&'a Caller> for Requester<'a, T, E> {
 }
 
 impl<'a, T, E> Requester<'a, T, E> {
-    /// Somebody who may come again with the same request.
+    /// A caller whose request has an idempotency key, so that it can be repeated.
     #[must_use]
     pub fn with_key(caller: &'a Caller, keyed: KeyedRequest, seal: Sealing<T, E>) -> Self {
         Self {
@@ -40,7 +41,7 @@ impl<'a, T, E> Requester<'a, T, E> {
         self.caller
     }
 
-    /// The request that may come again, and what is kept of its outcome.
+    /// The keyed request, and the closure that seals its answer.
     #[must_use]
     pub fn into_keyed(self) -> Option<(KeyedRequest, Sealing<T, E>)> {
         self.keyed

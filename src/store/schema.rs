@@ -1,5 +1,5 @@
-//! The tables, the same for both databases. `migrations/` makes them and says what each column means; a test holds this
-//! file against both.
+//! The tables, which are the same in both databases. `migrations/` creates them and documents each
+//! column; a test compares this file with both.
 
 use diesel::table;
 

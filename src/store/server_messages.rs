@@ -1,4 +1,4 @@
-//! The language of the server's messages: retries recognise some failures by their English text, as
+//! The language of the server's messages. Retries recognise some failures by their English text, as
 //! [`Remedy::for_error`](super::error::Remedy::for_error) says.
 
 use diesel::dsl::sql;
@@ -8,7 +8,7 @@ use diesel::sql_types::Text;
 
 use super::connection::AnyConnection;
 
-/// What to do if the messages of the server may not be in English.
+/// A warning, with what to do, if the server's messages may not be in English.
 pub(super) fn warning(connection: &mut AnyConnection) -> QueryResult<Option<String>> {
     let AnyConnection::Postgres(connection) = connection else {
         return Ok(None);
@@ -17,14 +17,15 @@ pub(super) fn warning(connection: &mut AnyConnection) -> QueryResult<Option<Stri
         diesel::select(sql::<Text>("current_setting('lc_messages')")).get_result(connection)?;
     Ok((!is_english(&locale)).then(|| {
         format!(
-            "`lc_messages` is `{locale}`, but a deadlock and a shutdown of the server are recognised by their English \
-             messages, so requests that meet one would be answered 503 in place of being retried; as a superuser, run \
+            "`lc_messages` is `{locale}`, but deadlocks and shutdowns of the server are recognised by their English \
+             messages; requests that meet one would be answered with 503 instead of being retried; as a superuser, run \
              `ALTER ROLE .. SET lc_messages = 'C'` for the role of the service"
         )
     }))
 }
 
-/// Whether PostgreSQL writes English under this locale. It has no translation for any English one.
+/// Whether PostgreSQL writes English messages under this locale. It has no translations for any
+/// variant of English.
 fn is_english(locale: &str) -> bool {
     let name = locale.split(['.', '@']).next().unwrap_or_default();
     let language = name.split(['_', '-']).next().unwrap_or_default();
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn english_is_told_from_other_languages() {
+    fn english_is_distinguished_from_other_languages() {
         for english in [
             "C",
             "C.UTF-8",

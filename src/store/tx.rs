@@ -1,4 +1,5 @@
-//! A transaction as the rest of the store sees it, and as `authority` does: an opaque handle with one method a question.
+//! A transaction, as an opaque handle with one method for each query or change. It is all that
+//! `authority` and the rest of the store see of the database.
 
 use diesel::connection::Connection as _;
 use diesel::result::{Error as DieselError, QueryResult};
@@ -6,10 +7,11 @@ use diesel::result::{Error as DieselError, QueryResult};
 use super::connection::AnyConnection;
 use super::error::{Remedy, StoreError};
 
-/// An open transaction. What it can be asked stands in the file of each table group.
+/// An open transaction. Its methods are in the files of the tables.
 pub struct Tx<'a> {
     pub(super) connection: &'a mut AnyConnection,
-    /// What the first statement that failed asks for; such a transaction is not to be committed.
+    /// How to recover from the first statement that failed; if set, the transaction must not be
+    /// committed.
     pub(super) remedy: Option<Remedy>,
 }
 
@@ -29,21 +31,22 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs one statement, and remembers what its failure asks for.
+    /// Runs one statement, and records how to recover if it fails.
     pub(super) fn run<T>(
         &mut self,
         statement: impl FnOnce(&mut AnyConnection) -> QueryResult<T>,
     ) -> Result<T, StoreError> {
         statement(self.connection).map_err(|error| {
+            // Later statements fail only because of the first, so its remedy is kept.
             self.remedy.get_or_insert(Remedy::for_error(&error));
             StoreError::Unavailable(error.to_string())
         })
     }
 
-    /// Runs `work` so that its failure undoes its own statements alone.
+    /// Runs `work` in a savepoint: if it fails, only its own statements are rolled back.
     ///
     /// # Errors
-    /// Whatever `work` returns, or that the store cannot do it.
+    /// The error of `work`, or [`StoreError`] if the savepoint failed.
     pub fn savepoint<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
@@ -57,6 +60,7 @@ impl<'a> Tx<'a> {
                 remedy = tx.remedy;
                 let failed = done.is_err();
                 outcome = Some(done);
+                // diesel commits the savepoint unless it gets an error of its own type.
                 if failed {
                     Err(DieselError::RollbackTransaction)
                 } else {

@@ -260,7 +260,7 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
     let now = authority.now();
     let since = now - TimeDelta::seconds(SILENCE);
     // Only writing makes others wait.
-    if authority.store.read(|tx| tx.silent_jobs(since))? == 0 {
+    if authority.store.read(|tx| tx.count_silent_jobs(since))? == 0 {
         return Ok(());
     }
     let failure = JobFailure {
@@ -271,7 +271,7 @@ async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
     let caller = Caller::the_service(new_id(now));
     let event = event_by(&caller, now, IMPORT);
     let lose = move |tx: &mut Tx<'_>| {
-        for job in tx.lose_jobs(since, &failure, now)? {
+        for job in tx.mark_silent_jobs_lost(since, &failure, now)? {
             tx.record(&event.refused(&job, &failure.code, &failure.detail))?;
         }
         Ok(())
@@ -385,8 +385,8 @@ impl Runner {
     async fn is_at(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
         let (runner, now) = (self.id, self.authority.now());
         let write = move |tx: &mut Tx<'_>| {
-            tx.job_is_at(id, progress.bytes, progress.lines)?;
-            tx.jobs_are_alive(runner, now)
+            tx.update_job_progress(id, progress.bytes, progress.lines)?;
+            tx.record_job_heartbeats(runner, now)
         };
         self.authority.change_as_service("job", write).await
     }

@@ -1,4 +1,5 @@
-//! The facts that a batch of requests is decided on: one query a table, whatever the number of requests.
+//! Loads the facts that a batch of requests is decided on: one query a table, whatever the number
+//! of requests.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,43 +16,46 @@ use crate::domain::tokens::renewal::Renewal;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, exclusions};
-use crate::store::tables::overlap::{OverlapQuery, RangeProbes, Versions};
+use crate::store::tables::overlap::{OverlapQuery, Versions};
+use crate::store::tables::range_probes::RangeProbes;
 use crate::store::tables::{
     allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
 };
 use crate::store::tx::Tx;
 
-/// How many rows of one table a batch may load before its requests are read one by one; and how many these may load before
-/// the rest is left to the next transaction.
+/// The most rows of one table that a batch loads before it falls back to loading its requests one
+/// by one; and the most rows that these load in one transaction, before the rest is left to the
+/// next.
 const MAX_BATCH_ROWS: usize = 50_000;
 
-/// A request whose decision needs facts, and its index in the batch.
+/// A request whose decision needs facts, with its index in the batch.
 type Open<'a> = (usize, &'a RuledRequest);
 
 /// Rows, each with the index of the request that it concerns.
 type FoundRows<R> = Vec<(i32, R)>;
 
-/// Reads the facts of all requests that policy has not settled; of the first ones alone, if all of them are too much.
+/// Loads the facts of all requests that policy has not settled. If they are too many, returns those
+/// of the first requests only.
 pub(super) fn load(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
     if let [only] = requests {
         return Ok(vec![load_unsettled(tx, only)?]);
     }
-    let mut facts: Vec<Facts> = requests.iter().map(|one| of_the_carrier(one)).collect();
+    let mut facts: Vec<Facts> = requests.iter().map(|one| without_queries(one)).collect();
     let open: Vec<Open<'_>> = (0..)
         .zip(requests.iter().copied())
         .filter(|(_, request)| !request.is_settled())
         .collect();
     match read(tx, &open, MAX_BATCH_ROWS, &mut facts)? {
         Extent::Within => Ok(facts),
-        // One of them needs more than fits; alone, each gets its own answer to that.
+        // At least one request needs many rows; loaded alone, each is decided on its own rows.
         Extent::AtLimit => one_by_one(tx, requests),
     }
 }
 
-/// Reads the facts of one request, whatever policy says of it.
+/// Loads the facts of one request, even if policy has settled it.
 pub(super) fn load_one(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
-    let mut facts = [of_the_carrier(request)];
-    // A row too many is enough for the decision to refuse it.
+    let mut facts = [without_queries(request)];
+    // With one row over the limit, the decision refuses the request.
     read(tx, &[(0, request)], MAX_ROWS + 1, &mut facts)?;
     let [facts] = facts;
     Ok(facts)
@@ -59,13 +63,13 @@ pub(super) fn load_one(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts,
 
 fn load_unsettled(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
     if request.is_settled() {
-        Ok(of_the_carrier(request))
+        Ok(without_queries(request))
     } else {
         load_one(tx, request)
     }
 }
 
-/// Reads the facts of requests one by one, until it is enough for one transaction.
+/// Loads the facts of requests one by one, until there are enough for one transaction.
 fn one_by_one(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
     let (mut all, mut rows) = (Vec::new(), 0);
     for request in requests {
@@ -82,23 +86,23 @@ fn one_by_one(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>,
     Ok(all)
 }
 
-/// What is known before anything is read.
-fn of_the_carrier(request: &RuledRequest) -> Facts {
+/// The facts that are known without a query.
+fn without_queries(request: &RuledRequest) -> Facts {
     Facts {
         spcs: request.spcs.clone(),
         ..Facts::default()
     }
 }
 
-/// Whether a query returned as many rows as it may, so that there may be more.
+/// Whether a query returned as many rows as its limit allows, so that there may be more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
     Within,
     AtLimit,
 }
 
-/// Reads the facts of the open requests, at most so many rows of each table for all of them together. In a batch that
-/// reaches the limit, no request gets any rows.
+/// Loads the facts of the open requests, at most `limit` rows of each table for all of them
+/// together. If a batch reaches the limit, no request gets any rows.
 fn read(
     tx: &mut Tx<'_>,
     open: &[Open<'_>],
@@ -116,10 +120,10 @@ fn read(
 
     let delegations = OverlapQuery::new("delegations", probes.of_accounts, versions, limit);
     let delegations = read_delegations(tx, delegations.of_the_account())?;
-    // Most accounts are no resellers, and spare this query.
+    // Most accounts are not resellers, and do not need this query.
     let delegated_on = if delegations.iter().any(|row| may_be_delegated_on(row, open)) {
         let query = OverlapQuery::new("delegations", probes.of_all.clone(), versions, limit);
-        read_delegations(tx, query.lent_on_by_the_account())?
+        read_delegations(tx, query.delegated_on_by_the_account())?
     } else {
         Vec::new()
     };
@@ -157,16 +161,18 @@ fn read(
     Ok(extent)
 }
 
-/// The ranges of a batch.
+/// The number ranges of a batch.
 #[derive(Default)]
 struct BatchProbes {
-    /// Whose delegations are looked for: those of the accounts, and of the resellers above each.
+    /// Each range for each account whose delegations matter: the account of the request, and the
+    /// resellers above it.
     of_accounts: RangeProbes,
-    /// The ranges themselves, whoever holds them.
+    /// Each range once, for the account of the request.
     of_all: RangeProbes,
 }
 
-/// Notes in the facts what is known of each account, and collects the ranges of those that may ask.
+/// Fills in what is known about each account, and collects the ranges of the accounts that may
+/// request tokens.
 fn read_accounts(
     tx: &mut Tx<'_>,
     open: &[Open<'_>],
@@ -183,9 +189,11 @@ fn read_accounts(
     for (index, request) in open {
         let (facts, numbers) = (&mut facts[*index], request.request.numbers());
         let Some(account) = accounts.get(&request.account) else {
+            // The default standing, `Unknown`, is a refusal.
             continue;
         };
         if account.suspended_since.is_some() {
+            // It adds no ranges, so nothing more is loaded for it.
             facts.standing = AccountStanding::Suspended;
             continue;
         }
@@ -204,7 +212,7 @@ fn read_accounts(
     Ok(probes)
 }
 
-/// Which of the resellers above these accounts are suspended.
+/// Those of the resellers above these accounts that are suspended.
 fn suspended_above<'a>(
     tx: &mut Tx<'_>,
     accounts: impl Iterator<Item = &'a Account>,
@@ -218,7 +226,8 @@ fn suspended_above<'a>(
     Ok(suspended.map(|account| account.id).collect())
 }
 
-/// Notes in the facts by which right each request is made. Most are made by none, and spare the query.
+/// Fills in the renewal under which each request is made. Most requests have none, and need no
+/// query.
 fn read_renewals(
     tx: &mut Tx<'_>,
     open: &[Open<'_>],
@@ -227,13 +236,13 @@ fn read_renewals(
     let ids: Vec<Uuid> = open.iter().filter_map(|(_, one)| one.renewal).collect();
     let known = tx.renewals_of(&ids)?;
     for (index, request) in open {
-        let of_this = |right: &&Renewal| Some(right.id) == request.renewal;
-        facts[*index].renewal = known.iter().find(of_this).cloned();
+        let is_requested = |right: &&Renewal| Some(right.id) == request.renewal;
+        facts[*index].renewal = known.iter().find(is_requested).cloned();
     }
     Ok(())
 }
 
-/// The versions that hold at some instant for which one of these tokens could be valid.
+/// The versions that are valid at any instant at which one of these tokens could be valid.
 fn versions(open: &[Open<'_>], facts: &[Facts]) -> Option<Versions> {
     let latest =
         |(index, request): &Open<'_>| -> Time { request.latest_expiry(facts[*index].lifetime) };
@@ -250,11 +259,11 @@ fn read_delegations(
     tx.run(|connection| on_either!(connection, c => query.load(c)))
 }
 
-/// Whether a delegation is one that the account of its request may delegate further.
+/// Whether the account of the request may delegate this delegation further.
 fn may_be_delegated_on((index, row): &(i32, delegation_rows::Row), open: &[Open<'_>]) -> bool {
     let index = usize::try_from(*index).ok();
     let request = index.and_then(|index| open.binary_search_by_key(&index, |(at, _)| *at).ok());
-    request.is_some_and(|at| row.may_be_lent_on_by(&open[at].1.account))
+    request.is_some_and(|at| row.may_be_delegated_on_by(&open[at].1.account))
 }
 
 /// Gives each request its rows.
@@ -268,10 +277,10 @@ where
 {
     for (index, row) in found {
         let index = usize::try_from(index).map_err(StoreError::corrupt)?;
-        // A row that is lost could be an exclusion, so there is no decision without it.
-        let facts = facts
-            .get_mut(index)
-            .ok_or_else(|| StoreError::corrupt("a row came for a request that is not there"))?;
+        // The lost row could be an exclusion, so fail rather than decide without it.
+        let facts = facts.get_mut(index).ok_or_else(|| {
+            StoreError::corrupt("a row was returned for a request that is not in the batch")
+        })?;
         list(facts).push(row.try_into()?);
     }
     Ok(())

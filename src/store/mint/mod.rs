@@ -1,5 +1,6 @@
-//! Minting as data: a batch of orders is three steps. Load the facts of all of them, one query a table; decide each, which
-//! is pure; write what was granted and every audit event, one statement a table.
+//! Minting as data: a batch of orders takes three steps. Load the facts of all orders, one query a
+//! table; decide each order, which is pure; write the grants and all audit events, one statement a
+//! table.
 
 mod facts;
 mod replay;
@@ -15,17 +16,18 @@ use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
 
-/// An order, and all that its decision depends on.
+/// An order, with everything that its decision depends on.
 struct Case<'a> {
     order: &'a MintOrder,
     facts: &'a Facts,
     key_status: &'a KeyStatus,
-    /// Why the caller's credential is valid no longer.
+    /// Why the caller's credential is no longer valid; `None` if it is valid.
     ended: Option<CredentialEnd>,
 }
 
-/// Decides and records a batch of orders; one answer each, in their order. Orders that need very many rows may be left over
-/// at the end, for which there are no answers; never the first.
+/// Decides and records a batch of orders. Returns one decision for each, in their order. If the
+/// orders need very many rows, the last ones get no decision, and are left to another transaction;
+/// the first order always gets one.
 pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&MintOrder],
@@ -36,7 +38,7 @@ pub(super) fn decide_and_record(
     // The rest is decided in another transaction.
     let orders = &orders[..facts.len().min(orders.len())];
     let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
-    let ended = tx.ended(&actors)?;
+    let ended = tx.credential_ends(&actors)?;
     let keyed: Vec<_> = orders.iter().map(|order| order.keyed.as_ref()).collect();
     let keys = tx.key_statuses(&keyed)?;
     let recorded = replay::recorded_before(tx, &keys)?;
@@ -45,8 +47,9 @@ pub(super) fn decide_and_record(
     // 2. Decide.
     let mut decided: Vec<Decided> = cases.iter().map(|case| case.decide(&recorded)).collect();
 
-    // 3. Write: the keys first, since an order whose key is lost is not granted.
-    replay::take_keys(tx, &cases, &mut decided)?;
+    // 3. Write: the keys first, since an order whose key another replica has claimed is not
+    // granted.
+    replay::claim_keys(tx, &cases, &mut decided)?;
     let outcomes = || cases.iter().zip(&decided);
     let granted: Vec<&Grant> = outcomes()
         .filter(|(case, _)| case.key_status.recorded().is_none())
@@ -71,7 +74,7 @@ fn cases<'a>(
     ended: Vec<Option<CredentialEnd>>,
 ) -> Result<Vec<Case<'a>>, StoreError> {
     if [facts.len(), keys.len(), ended.len()] != [orders.len(); 3] {
-        // Nothing may be decided on the facts of another order.
+        // Otherwise an order could be decided on the facts of another.
         return Err(StoreError::corrupt("a batch was not loaded completely"));
     }
     let known = orders.iter().zip(facts).zip(keys.iter().zip(ended));
@@ -87,7 +90,7 @@ fn cases<'a>(
 impl Case<'_> {
     fn decide(&self, recorded: &HashMap<Jti, Grant>) -> Decided {
         if let Some(ended) = self.ended {
-            // Before anything else, so that the caller learns no more than that.
+            // Checked first, so that the caller learns nothing else.
             return Decided::Denied(Denial::ProofEnded(ended));
         }
         let decide_now = || self.order.decide(self.facts);
@@ -102,10 +105,8 @@ impl Case<'_> {
 }
 
 impl Tx<'_> {
-    /// The facts that a request would be decided on, also if policy has settled it. Records nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The facts that a request would be decided on, even if policy has settled it. Records
+    /// nothing.
     pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {
         facts::load_one(self, request)
     }

@@ -1,5 +1,5 @@
-//! Orders with idempotency keys: their keys are taken with the decision, and a grant that was recorded for a key before
-//! takes the place of a new one.
+//! Orders with idempotency keys. A key is claimed in the transaction of the decision; a grant that
+//! was recorded for the key earlier is used instead of a new one.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::tables::idempotency_keys::Claim;
 use crate::store::tx::Tx;
 
-/// The grants that were recorded for these keys before, and whose tokens were not answered.
+/// The grants that were recorded for these keys earlier, and whose tokens were not sent.
 pub(super) fn recorded_before(
     tx: &mut Tx<'_>,
     keys: &[KeyStatus],
@@ -24,33 +24,38 @@ pub(super) fn recorded_before(
     Ok(grants.map(|grant| (grant.jti.clone(), grant)).collect())
 }
 
-/// Takes the keys of the orders that have one, before anything is written for them: an order whose key another replica has
-/// taken in the meantime is not granted.
-pub(super) fn take_keys(
+/// Claims the keys of the orders that have one, before anything is written for them: if another
+/// replica has claimed a key in the meantime, its order is not granted.
+pub(super) fn claim_keys(
     tx: &mut Tx<'_>,
     cases: &[Case<'_>],
     decided: &mut [Decided],
 ) -> Result<(), StoreError> {
-    let mut places = Vec::new();
+    let mut indexes = Vec::new();
     let mut claims = Vec::new();
-    for (place, (case, decided)) in cases.iter().zip(decided.iter()).enumerate() {
+    for (index, (case, decided)) in cases.iter().zip(decided.iter()).enumerate() {
         let (Some(keyed), KeyStatus::New | KeyStatus::Abandoned { .. }) =
             (&case.order.keyed, case.key_status)
         else {
             continue;
         };
         let granted = decided.granted().map(|grant| &grant.jti);
-        places.push(place);
+        indexes.push(index);
         claims.push(Claim {
             keyed,
             status: case.key_status,
+            // The grant that was recorded for a key first remains the grant of the key.
             jti: case.key_status.recorded().or(granted),
             answer: None,
         });
     }
-    let taken = tx.claim(&claims)?;
-    for (place, _) in places.into_iter().zip(taken).filter(|(_, taken)| !taken) {
-        decided[place] = Decided::Replayed(Replay::InFlight);
+    let claimed = tx.claim(&claims)?;
+    for (index, _) in indexes
+        .into_iter()
+        .zip(claimed)
+        .filter(|(_, claimed)| !claimed)
+    {
+        decided[index] = Decided::Replayed(Replay::InFlight);
     }
     Ok(())
 }

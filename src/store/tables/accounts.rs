@@ -23,15 +23,15 @@ struct Row {
     created_at: i64,
 }
 
-/// The way to an account from the carrier: `/reseller/customer`. A `/` is in no id, so all that is below an account
-/// starts with its path and a `/`, and stands side by side in an index.
+/// The path from the carrier to an account: `/reseller/customer`. No id contains a `/`, so
+/// everything below an account starts with its path and a `/`, and is contiguous in an index.
 pub(in crate::store) fn path(account: &Account) -> String {
     let steps = account.above.iter().rev().chain([&account.id]);
     steps.fold(String::new(), |path, id| path + "/" + id.as_str())
 }
 
-/// An account's row, since when it is suspended, since when its tokens live to the horizon, and since when its requests are
-/// read in the legacy dialect.
+/// An account's row, and since when it is suspended, its tokens live to the horizon, and its
+/// requests are read in the legacy dialect.
 type WithSuspension = (Row, Option<i64>, Option<i64>, Option<i64>);
 
 impl TryFrom<WithSuspension> for Account {
@@ -65,7 +65,7 @@ impl TryFrom<WithSuspension> for Account {
     }
 }
 
-/// The accounts, each with its open suspension.
+/// The accounts, each with its open suspension and its settings.
 macro_rules! with_suspension {
     () => {
         accounts::table
@@ -74,6 +74,7 @@ macro_rules! with_suspension {
                     .eq(accounts::id)
                     .and(suspensions::resumed_at.is_null())),
             )
+            // These tables have rows only for accounts that differ from the default.
             .left_join(horizon_accounts::table.on(horizon_accounts::account_id.eq(accounts::id)))
             .left_join(legacy_accounts::table.on(legacy_accounts::account_id.eq(accounts::id)))
             .select((
@@ -85,20 +86,21 @@ macro_rules! with_suspension {
     };
 }
 
-/// Some accounts, and what a list has of them.
+/// A set of accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Within {
     pub roots: Vec<Account>,
-    /// Whether all that is below them is in it too.
+    /// Whether all accounts below them are included.
     pub below: bool,
 }
 
-/// The ids of some accounts, and of all that is below them if that is in it. `0` is the character behind `/`.
+/// The ids of the accounts of a [`Within`]. `0` is the character after `/`.
 macro_rules! within {
     ($within:expr) => {{
         use $crate::store::schema::accounts;
         let mut found = accounts::table
             .select(accounts::id)
+            // Matches nothing; the loop adds each root with OR.
             .filter(accounts::path.eq(""))
             .into_boxed();
         for root in &$within.roots {
@@ -116,9 +118,6 @@ pub(in crate::store) use within;
 
 impl Tx<'_> {
     /// Those of these accounts that exist.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn accounts(&mut self, ids: &[&AccountId]) -> Result<Vec<Account>, StoreError> {
         let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
         let rows = self.run(|connection| {
@@ -129,18 +128,11 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// One account.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn account(&mut self, id: &AccountId) -> Result<Option<Account>, StoreError> {
         Ok(self.accounts(&[id])?.pop())
     }
 
-    /// A page of the accounts, in the order of their ids; with `within`, only those that are in it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the accounts, ordered by id; with `within`, only those in it.
     pub fn list_accounts(
         &mut self,
         within: Option<&Within>,
@@ -162,10 +154,6 @@ impl Tx<'_> {
         page.of(rows, |(row, _, _, _)| row.id.clone())
     }
 
-    /// Writes a new account.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_account(&mut self, account: &Account) -> Result<(), StoreError> {
         let row = Row {
             id: account.id.to_string(),
@@ -180,10 +168,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Changes an account's name; its id, parent and history stay.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Changes an account's name; its id, parent and history remain.
     pub fn rename_account(&mut self, id: &AccountId, name: &str) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(accounts::table.find(id.as_str()))
@@ -193,10 +178,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Says how long the account's tokens live.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Sets how long the account's tokens live.
     pub fn set_lifetime_mode(
         &mut self,
         id: &AccountId,
@@ -216,10 +198,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Says how strictly the account's requests are read.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Sets how strictly the account's requests are read.
     pub fn set_dialect(
         &mut self,
         id: &AccountId,
@@ -240,9 +219,6 @@ impl Tx<'_> {
     }
 
     /// Whether an account was suspended at an instant.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn was_suspended(&mut self, id: &AccountId, at: Time) -> Result<bool, StoreError> {
         let at = at.timestamp();
         let found = self.run(|connection| {
@@ -258,9 +234,6 @@ impl Tx<'_> {
     }
 
     /// The open suspension of an account, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn suspension(&mut self, id: &AccountId) -> Result<Option<Suspension>, StoreError> {
         let found = self.run(|connection| {
             on_either!(connection, c => suspensions::table
@@ -277,9 +250,6 @@ impl Tx<'_> {
     }
 
     /// Opens a suspension.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn suspend_account(
         &mut self,
         id: &AccountId,
@@ -301,9 +271,6 @@ impl Tx<'_> {
     }
 
     /// Closes the open suspension.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn resume_account(&mut self, id: &AccountId, at: Time) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(suspensions::table

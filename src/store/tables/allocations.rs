@@ -1,10 +1,11 @@
-//! Allocations: what the carrier holds.
+//! Allocations: the numbers that the carrier holds.
 
 use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{OverlapQuery, RangeProbes, Versions};
+use super::overlap::{OverlapQuery, Versions};
+use super::range_probes::RangeProbes;
 use super::versioned::versioned_table;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;

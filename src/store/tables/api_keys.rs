@@ -1,4 +1,4 @@
-//! API keys, as keyed hashes; and when each was last used.
+//! API keys, stored as keyed hashes, and when each was last used.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,13 +16,13 @@ use crate::store::page::{Page, PageOf};
 use crate::store::schema::{api_key_accounts, api_key_uses, api_keys};
 use crate::store::tx::Tx;
 
-/// A key with what its secrets are checked against.
+/// An API key, with the hashes that its secrets are checked against.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptApiKey {
     pub key: ApiKey,
     /// HMAC-SHA256 of the newest secret.
     pub secret_hash: Vec<u8>,
-    /// The same of the secret before, as long as there is one that may work.
+    /// The same of the previous secret, if there is one that may still be valid.
     pub previous_hash: Option<Vec<u8>>,
 }
 
@@ -57,6 +57,7 @@ type ValidityRow = (String, Option<i64>, Option<i64>, i32, Option<i64>);
 impl From<&KeptApiKey> for Row {
     fn from(kept: &KeptApiKey) -> Self {
         let key = &kept.key;
+        // A portal has any number of accounts, which are in `api_key_accounts`.
         let own = (key.role != Role::Portal)
             .then(|| key.accounts.first())
             .flatten();
@@ -80,10 +81,10 @@ impl From<&KeptApiKey> for Row {
 }
 
 impl Row {
-    /// The key; `given` are the accounts of a portal, which no column holds.
+    /// The key. The accounts of a portal are in a table of their own.
     fn kept(
         self,
-        given: Vec<AccountId>,
+        portal_accounts: Vec<AccountId>,
         last_used_at: Option<i64>,
     ) -> Result<KeptApiKey, StoreError> {
         let own = self.account_id.as_deref().map(str::parse);
@@ -93,7 +94,7 @@ impl Row {
             key: ApiKey {
                 id: self.id,
                 role: self.role.parse().map_err(StoreError::corrupt)?,
-                accounts: own.into_iter().chain(given).collect(),
+                accounts: own.into_iter().chain(portal_accounts).collect(),
                 label: self.label,
                 created_at: from_unix(self.created_at),
                 allow_from: networks
@@ -115,27 +116,23 @@ impl Row {
 }
 
 impl Tx<'_> {
-    /// The key with this id, whether it works or not; without when it was last used.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The key with this id, valid or not; without the time of its last use.
     pub fn api_key(&mut self, id: &str) -> Result<Option<KeptApiKey>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => api_keys::table.find(id).first::<Row>(c).optional())
         })?;
         let Some(row) = row else { return Ok(None) };
-        let given = if row.role == Role::Portal.as_str() {
-            self.accounts_given(&[id])?.remove(id).unwrap_or_default()
+        let portal_accounts = if row.role == Role::Portal.as_str() {
+            self.accounts_of_portals(&[id])?
+                .remove(id)
+                .unwrap_or_default()
         } else {
             Vec::new()
         };
-        row.kept(given, None).map(Some)
+        row.kept(portal_accounts, None).map(Some)
     }
 
-    /// A page of the keys, in the order of their ids, with when each was last used.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the keys, ordered by id, each with the time of its last use.
     pub fn list_api_keys(&mut self, page: &Page) -> Result<PageOf<ApiKey>, StoreError> {
         let rows = self.run(|connection| {
             on_either!(connection, c => api_keys::table
@@ -150,19 +147,16 @@ impl Tx<'_> {
             .iter()
             .filter(|(row, _)| row.role == Role::Portal.as_str());
         let portals: Vec<&str> = portals.map(|(row, _)| row.id.as_str()).collect();
-        let mut given = self.accounts_given(&portals)?;
+        let mut portal_accounts = self.accounts_of_portals(&portals)?;
         let rows = rows.into_iter().map(|(row, used)| {
-            let given = given.remove(&row.id).unwrap_or_default();
-            row.kept(given, used).map(|kept| kept.key)
+            let portal_accounts = portal_accounts.remove(&row.id).unwrap_or_default();
+            row.kept(portal_accounts, used).map(|kept| kept.key)
         });
         let keys = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(page.of_fetched(keys, |key| key.id.clone()))
     }
 
-    /// When a key was last used, to the minute or so.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// When a key was last used, to about a minute.
     pub fn api_key_last_used(&mut self, id: &str) -> Result<Option<Time>, StoreError> {
         let found = self.run(|connection| {
             on_either!(connection, c => api_key_uses::table
@@ -174,7 +168,7 @@ impl Tx<'_> {
         Ok(found.map(from_unix))
     }
 
-    /// Until when these keys work; those that do not exist are left out.
+    /// When these keys are valid; ids of no key are left out.
     pub(in crate::store) fn key_validities(
         &mut self,
         ids: &[&str],
@@ -205,15 +199,13 @@ impl Tx<'_> {
         Ok(rows.collect())
     }
 
-    /// The accounts that each of these keys speaks for; of a key that is none, or that speaks for the carrier, nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The accounts that each of these keys covers; nothing for an unknown id, or for a key of the
+    /// carrier.
     pub fn accounts_of_api_keys(
         &mut self,
         ids: &[&str],
     ) -> Result<HashMap<String, Vec<AccountId>>, StoreError> {
-        let mut accounts = self.accounts_given(ids)?;
+        let mut accounts = self.accounts_of_portals(ids)?;
         let own = self.run(|connection| {
             on_either!(connection, c => api_keys::table
                 .filter(api_keys::id.eq_any(ids))
@@ -228,14 +220,14 @@ impl Tx<'_> {
         Ok(accounts)
     }
 
-    /// The accounts that portals were given, in their order.
-    fn accounts_given(
+    /// The accounts of these portals, ordered by id.
+    fn accounts_of_portals(
         &mut self,
         keys: &[&str],
     ) -> Result<HashMap<String, Vec<AccountId>>, StoreError> {
-        let mut given: HashMap<String, Vec<AccountId>> = HashMap::new();
+        let mut portal_accounts: HashMap<String, Vec<AccountId>> = HashMap::new();
         if keys.is_empty() {
-            return Ok(given);
+            return Ok(portal_accounts);
         }
         let rows = self.run(|connection| {
             on_either!(connection, c => api_key_accounts::table
@@ -245,15 +237,11 @@ impl Tx<'_> {
         })?;
         for (key, account) in rows {
             let account = account.parse().map_err(StoreError::corrupt)?;
-            given.entry(key).or_default().push(account);
+            portal_accounts.entry(key).or_default().push(account);
         }
-        Ok(given)
+        Ok(portal_accounts)
     }
 
-    /// Writes a new key.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_api_key(&mut self, kept: &KeptApiKey) -> Result<(), StoreError> {
         let (row, key) = (Row::from(kept), &kept.key);
         self.run(|connection| {
@@ -262,7 +250,7 @@ impl Tx<'_> {
         if key.role != Role::Portal {
             return Ok(());
         }
-        let given: Vec<_> = key
+        let portal_accounts: Vec<_> = key
             .accounts
             .iter()
             .map(|account| {
@@ -273,15 +261,12 @@ impl Tx<'_> {
             })
             .collect();
         self.run(|connection| {
-            on_either!(connection, c => diesel::insert_into(api_key_accounts::table).values(&given).execute(c))
+            on_either!(connection, c => diesel::insert_into(api_key_accounts::table).values(&portal_accounts).execute(c))
         })?;
         Ok(())
     }
 
-    /// Changes a key: its end and its secrets. Everything else of it stays as it was made.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Updates the validity and the secrets of a key. Everything else is fixed at its creation.
     pub fn update_api_key(&mut self, kept: &KeptApiKey) -> Result<(), StoreError> {
         let row = Row::from(kept);
         self.run(|connection| {
@@ -300,13 +285,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes when keys were last used, in one statement. A later use that another replica saw stays.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Records when keys were last used, in one statement. A later use that another replica has
+    /// recorded is kept.
     pub fn note_api_key_uses(&mut self, uses: &BTreeMap<String, i64>) -> Result<(), StoreError> {
         let ids: Vec<&str> = uses.keys().map(String::as_str).collect();
         let times: Vec<i64> = uses.values().copied().collect();
+        // One constant statement for any number of keys: PostgreSQL takes arrays, SQLite JSON.
         self.run(|connection| match connection {
             AnyConnection::Postgres(c) => sql_query(
                 "INSERT INTO api_key_uses (api_key_id, last_used_at) \
@@ -318,7 +302,7 @@ impl Tx<'_> {
             .bind::<Array<BigInt>, _>(&times)
             .execute(c),
             AnyConnection::Sqlite(c) => sql_query(
-                // `WHERE true` tells SQLite that ON CONFLICT is no join.
+                // `WHERE true` keeps SQLite from parsing ON CONFLICT as a join constraint.
                 "INSERT INTO api_key_uses (api_key_id, last_used_at) \
                  SELECT key, value FROM json_each(?) WHERE true \
                  ON CONFLICT (api_key_id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)",

@@ -13,25 +13,25 @@ use crate::store::page::{Page, PageOf};
 use crate::store::schema::audit_events;
 use crate::store::tx::Tx;
 
-/// Which events are wanted; all, if nothing is said.
+/// Selects audit events; the default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     pub account: Option<AccountId>,
-    /// Only events about these accounts and all that is below them.
+    /// Only events about these accounts.
     pub within: Option<Within>,
     pub subject: Option<String>,
     pub caller: Option<String>,
     pub action: Option<String>,
     pub outcome: Option<String>,
     pub request_id: Option<Uuid>,
-    /// Only events from then on.
+    /// Only events from this instant on.
     pub from: Option<Time>,
-    /// Only events before then.
+    /// Only events before this instant.
     pub until: Option<Time>,
 }
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-// So that many rows are one statement.
+// Lets diesel insert many rows in one statement.
 #[diesel(table_name = audit_events, treat_none_as_default_value = false)]
 struct Row {
     id: String,
@@ -86,7 +86,7 @@ impl TryFrom<Row> for AuditEvent {
     }
 }
 
-/// The events that pass a filter, behind a cursor.
+/// The events that match a filter, after a cursor.
 macro_rules! passing {
     ($filter:expr, $after:expr) => {{
         let mut query = audit_events::table
@@ -100,7 +100,7 @@ macro_rules! passing {
         }
         if let Some(caller) = &$filter.caller {
             query = query.filter(audit_events::caller.eq(caller));
-            // Whoever does not see a caller must not find its events by trying ids.
+            // A reader that may not see a caller must not find its events by guessing ids.
             if let Some(within) = &$filter.within {
                 query = query
                     .filter(audit_events::caller_account_id.eq_any(within!(within).nullable()));
@@ -129,18 +129,18 @@ macro_rules! passing {
 }
 
 impl Tx<'_> {
-    /// Writes one event.
+    /// Records one event.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take it; then what it tells of must not happen either.
+    /// [`StoreError`] if that fails; then what the event reports must not happen either.
     pub fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
         self.insert_audit_events(std::slice::from_ref(event))
     }
 
-    /// Writes these events.
+    /// Records these events.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take them; then what they tell of must not happen either.
+    /// [`StoreError`] if that fails; then what the events report must not happen either.
     pub fn insert_audit_events(&mut self, events: &[AuditEvent]) -> Result<(), StoreError> {
         let rows: Vec<Row> = events.iter().map(Row::from).collect();
         self.run(|connection| {
@@ -149,17 +149,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A page of the events that pass a filter, the oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the events that match a filter, the oldest first.
     pub fn list_audit_events(
         &mut self,
         filter: &EventFilter,
         page: &Page,
     ) -> Result<PageOf<AuditEvent>, StoreError> {
-        // No id is older than its event, so the primary key finds the start of a period. It may be younger, when a clock
-        // was set back, so it does not find the end.
+        // An id is never older than its event, so the primary key finds the start of a period. It
+        // can be newer, if the clock was set back, so it does not find the end.
         let start = filter.from.map(first_id_at).unwrap_or_default();
         let after = start.as_str().max(page.after());
         let rows = self.run(|connection| {
@@ -172,7 +169,7 @@ impl Tx<'_> {
     }
 }
 
-/// What is not above the id of any event from this instant on.
+/// A lower bound of the ids of events from this instant on.
 fn first_id_at(time: Time) -> String {
     let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or_default();
     Builder::from_unix_timestamp_millis(milliseconds, &[0; 10])

@@ -1,4 +1,4 @@
-//! What several tables have in common: how numbers, times and versions stand in columns.
+//! Conversions that several tables need: numbers, times and versions.
 
 use uuid::Uuid;
 

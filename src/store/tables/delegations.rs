@@ -1,4 +1,4 @@
-//! Delegations: what an account may get tokens for.
+//! Delegations: the numbers that an account may get tokens for.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,8 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{OverlapQuery, RangeProbes, Versions};
+use super::overlap::{OverlapQuery, Versions};
+use super::range_probes::RangeProbes;
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::Time;
 use crate::domain::inventory::{CutFrom, Delegation};
@@ -39,8 +40,8 @@ pub(in crate::store) struct Row {
 }
 
 impl Row {
-    /// Whether this account may have customers of its own who were lent some of the numbers.
-    pub(in crate::store) fn may_be_lent_on_by(&self, account: &AccountId) -> bool {
+    /// Whether this account may delegate some of the numbers to customers of its own.
+    pub(in crate::store) fn may_be_delegated_on_by(&self, account: &AccountId) -> bool {
         self.lend_on && self.account_id == account.as_str()
     }
 }
@@ -102,10 +103,7 @@ versioned_table! {
 }
 
 impl Tx<'_> {
-    /// Whom each of these loans was made to, which is the same in all versions.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The account that each of these delegations was made to, which is the same in all versions.
     pub fn accounts_of_delegations(
         &mut self,
         ids: &[Uuid],
@@ -116,6 +114,7 @@ impl Tx<'_> {
             let rows = self.run(|connection| {
                 on_either!(connection, c => delegations::table
                     .filter(delegations::id.eq_any(&ids))
+                    // Every delegation has a version 1.
                     .filter(delegations::version.eq(1))
                     .select((delegations::id, delegations::account_id))
                     .load::<(String, String)>(c))
@@ -128,10 +127,8 @@ impl Tx<'_> {
         Ok(accounts)
     }
 
-    /// The loans of one lender, the one that lent `beside`, that touch these numbers: its siblings.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The siblings of a delegation that overlap its numbers: all that were cut from the same
+    /// parent, `beside` included.
     pub fn delegations_beside(
         &mut self,
         beside: &Delegation,
@@ -151,10 +148,7 @@ impl Tx<'_> {
         found.into_iter().map(|(_, row)| row.try_into()).collect()
     }
 
-    /// The newest versions of all that is cut from these delegations, one step down.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The newest versions of the delegations that are cut directly from these.
     pub fn delegations_cut_from(
         &mut self,
         parents: &[Uuid],
@@ -165,6 +159,7 @@ impl Tx<'_> {
             let rows = self.run(|connection| {
                 on_either!(connection, c => delegations::table
                     .filter(delegations::superseded_at.is_null())
+                    // Repeats the condition of the partial index, so that the planner can use it.
                     .filter(delegations::parent_id.is_not_null())
                     .filter(delegations::parent_id.eq_any(&ids))
                     .load::<Row>(c))
@@ -176,10 +171,7 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// A page of what one account was lent: the newest version of each delegation, in the order of their ids.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the delegations of one account: the newest versions, ordered by id.
     pub fn list_delegations_of(
         &mut self,
         account: &AccountId,

@@ -1,10 +1,11 @@
-//! Exclusions: numbers inside an allocation without authority now.
+//! Exclusions: numbers inside an allocation for which there is no authority now.
 
 use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{OverlapQuery, RangeProbes, Versions};
+use super::overlap::{OverlapQuery, Versions};
+use super::range_probes::RangeProbes;
 use super::versioned::versioned_table;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;

@@ -1,4 +1,4 @@
-//! Grants: the ledger of what was signed.
+//! Grants: the ledger. A grant is recorded before its token is signed.
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::store::schema::{grant_numbers, grants};
 use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-// So that many rows are one statement.
+// Lets diesel insert many rows in one statement.
 #[diesel(table_name = grants, treat_none_as_default_value = false)]
 pub(in crate::store) struct Row {
     jti: String,
@@ -50,13 +50,13 @@ struct NumbersRow<'a> {
     expires_at: i64,
 }
 
-/// Which grants of the ledger are wanted; all, if nothing is said.
+/// Selects grants of the ledger; the default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct GrantFilter {
     pub account: Option<AccountId>,
-    /// Only grants of these accounts and of all that is below them.
+    /// Only grants of these accounts.
     pub within: Option<Within>,
-    /// Only grants whose list touches these numbers.
+    /// Only grants whose list overlaps these numbers.
     pub numbers: Option<NumberRange>,
     /// Only grants in this state at this instant.
     pub state: Option<(GrantState, Time)>,
@@ -65,7 +65,8 @@ pub struct GrantFilter {
 }
 
 impl GrantFilter {
-    /// What can still be redeemed after `time`, withdrawn or not: nobody can call a token back.
+    /// The grants whose tokens can still be redeemed after `time`, withdrawn or not: a token that
+    /// was issued cannot be recalled.
     #[must_use]
     pub fn outstanding(time: Time) -> Self {
         Self {
@@ -131,11 +132,12 @@ impl TryFrom<Row> for Grant {
     }
 }
 
-/// The ids of grants whose numbers touch these, and whose tokens expire after an instant: one clause for each span, so that
-/// each is a look into the index.
+/// The ids of grants whose numbers overlap these, and whose tokens expire after an instant. One
+/// clause for each span, so that each is an index lookup.
 macro_rules! touching {
     ($numbers:expr, $expiring_after:expr) => {{
         let (first, last) = ($numbers.first().position(), $numbers.last().position());
+        // No range has the span 0, so this matches nothing; the loop adds each span with OR.
         let none = grant_numbers::span.eq(0);
         let mut found = grant_numbers::table
             .select(grant_numbers::jti)
@@ -156,7 +158,7 @@ macro_rules! touching {
 }
 pub(in crate::store) use touching;
 
-/// That a grant is not taken back at an instant.
+/// The condition that a grant is not withdrawn at an instant.
 macro_rules! not_withdrawn {
     ($time:expr) => {
         grants::withdrawn_at
@@ -166,7 +168,7 @@ macro_rules! not_withdrawn {
 }
 pub(in crate::store) use not_withdrawn;
 
-/// The grants that pass a filter.
+/// The grants that match a filter.
 macro_rules! passing {
     ($filter:expr) => {{
         use $crate::domain::numbers::number::MAX_DIGITS;
@@ -196,7 +198,7 @@ macro_rules! passing {
             Some((GrantState::Withdrawn, time)) => {
                 query.filter(grants::withdrawn_at.le(time.timestamp()))
             }
-            // One that is taken back from an instant on that lies ahead is not taken back yet.
+            // A grant whose withdrawal takes effect later is still active.
             Some((GrantState::Active, time)) => query
                 .filter($crate::store::tables::grants::not_withdrawn!(time))
                 .filter(grants::expires_at.gt(time.timestamp())),
@@ -209,7 +211,7 @@ macro_rules! passing {
 pub(in crate::store) use passing;
 
 fn justification(text: &str) -> Result<Justification, StoreError> {
-    let malformed = || StoreError::corrupt(format!("justification `{text}`"));
+    let malformed = || StoreError::corrupt(format!("malformed justification `{text}`"));
     let (kind, row) = text.split_once(':').ok_or_else(malformed)?;
     let (id, version) = row.split_once('/').ok_or_else(malformed)?;
     let row: RowRef = columns::row_ref(id, version.parse().map_err(|_| malformed())?)?;
@@ -221,7 +223,7 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
     }
 }
 
-/// The grants of these ids.
+/// The grants with these ids.
 pub(in crate::store) fn of_ids(
     connection: &mut AnyConnection,
     ids: &[&str],
@@ -232,10 +234,10 @@ pub(in crate::store) fn of_ids(
 }
 
 impl Tx<'_> {
-    /// Writes these grants and their numbers.
+    /// Inserts these grants and their numbers.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take them; then there must be no tokens.
+    /// [`StoreError`] if that fails; then no token may be signed.
     pub fn insert_grants(&mut self, items: &[&Grant]) -> Result<(), StoreError> {
         let rows: Vec<Row> = items.iter().map(|grant| Row::from(*grant)).collect();
         let mut numbers = Vec::new();
@@ -258,6 +260,7 @@ impl Tx<'_> {
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(grants::table).values(&rows).execute(c))
         })?;
+        // A grant can have many ranges, and a statement takes a bounded number of parameters.
         for chunk in numbers.chunks(super::versioned::ROWS_PER_INSERT) {
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(grant_numbers::table).values(chunk).execute(c))
@@ -266,10 +269,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// One grant.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// One grant. If an unfinished sweep has yet to withdraw it, it is already returned as
+    /// withdrawn.
     pub fn grant(&mut self, jti: &Jti) -> Result<Option<Grant>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => grants::table.find(jti.as_str()).first::<Row>(c).optional())
@@ -283,10 +284,7 @@ impl Tx<'_> {
         Ok(Some(grant))
     }
 
-    /// A page of the grants that pass the filter, in the order of the seconds in which they were issued.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the grants that match the filter, ordered by the second in which they were issued.
     pub fn list_grants(
         &mut self,
         filter: &GrantFilter,
@@ -302,10 +300,7 @@ impl Tx<'_> {
         page.of(rows, |row| row.jti.clone())
     }
 
-    /// The last of the grants that pass the filter, the newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The newest grants that match the filter, the newest first.
     pub fn newest_grants(
         &mut self,
         filter: &GrantFilter,

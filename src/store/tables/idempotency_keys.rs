@@ -1,8 +1,9 @@
-//! Requests that may come again: each key of a tenant has one row, and one request at a time holds it.
+//! Idempotency keys: each key of a tenant has one row, and one request holds it at a time.
 //!
-//! Whoever holds a key may answer, and nobody else: the answer is written only while the holder is the same. A holder that
-//! is not heard of until its lease is over is taken for gone, and the next request with the key takes its place. What it
-//! finds then is the grant that was recorded, if there is one. So there is one grant for a key, whoever crashes when.
+//! Only the holder of a key may answer: an answer is stored only while the holder is still the
+//! same. A holder that has not answered when its lease ends is taken for dead, and the next request
+//! with the key takes over, together with the grant that was recorded for the key, if there is one.
+//! So there is one grant for a key, whichever process crashes, and when.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::schema::idempotency_keys as keys;
 use crate::store::tx::Tx;
 
-/// A key that is taken, with what is known already.
+/// A key to be claimed, with what is already known of it.
 pub(in crate::store) struct Claim<'a> {
     pub(in crate::store) keyed: &'a KeyedRequest,
     pub(in crate::store) status: &'a KeyStatus,
@@ -25,6 +26,7 @@ pub(in crate::store) struct Claim<'a> {
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
+// A new holder has to clear the grant and the answer of an expired key.
 #[diesel(table_name = keys, treat_none_as_null = true)]
 struct Row {
     name: String,
@@ -55,12 +57,13 @@ impl Row {
     fn status_for(self, keyed: &KeyedRequest) -> KeyStatus {
         let now = keyed.at.timestamp();
         if self.keep_until <= now {
-            // Forgotten, though it still stands there.
+            // It has expired, although its row is not deleted yet.
             return KeyStatus::Abandoned {
                 holder: self.holder,
                 jti: None,
             };
         }
+        // Checked before the answer, so that no request gets the answer of another.
         if self.request != keyed.request {
             return KeyStatus::Used(Replay::OtherRequest);
         }
@@ -78,8 +81,8 @@ impl Row {
 }
 
 impl Tx<'_> {
-    /// What is known of these requests, in their order: one query, and none if no request has a key. Of two with one key,
-    /// the second is told that the first is at work.
+    /// The status of the key of each request, in their order: one query, and none if no request has
+    /// a key. If two requests have the same key, the second finds the first in flight.
     pub(in crate::store) fn key_statuses(
         &mut self,
         requests: &[Option<&KeyedRequest>],
@@ -113,14 +116,14 @@ impl Tx<'_> {
         Ok(statuses)
     }
 
-    /// What is known of one request.
+    /// The status of the key of one request.
     fn key_status(&mut self, keyed: &KeyedRequest) -> Result<KeyStatus, StoreError> {
         let status = self.key_statuses(&[Some(keyed)])?.pop();
         status.ok_or_else(|| StoreError::corrupt("a key was not looked up"))
     }
 
-    /// Takes these keys: one statement for all that are new. Says for each whether it was to be had: another replica may
-    /// have taken it in the meantime.
+    /// Claims these keys, all new ones in one statement. Returns for each whether it was claimed:
+    /// another replica may have claimed it in the meantime.
     pub(in crate::store) fn claim(
         &mut self,
         claims: &[Claim<'_>],
@@ -130,20 +133,25 @@ impl Tx<'_> {
             .filter(|claim| *claim.status == KeyStatus::New)
             .map(Row::from)
             .collect();
-        // In one order on all replicas, so that no two wait for each other.
+        // In the same order on all replicas, so that no two of them deadlock.
         rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut taken: Option<HashMap<String, String>> = None;
+        let mut holders: Option<HashMap<String, String>> = None;
         if !rows.is_empty() && self.run(|connection| insert(connection, &rows))? < rows.len() {
             let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            let now = self.run(|connection| rows_of(connection, &names))?;
-            taken = Some(now.into_iter().map(|row| (row.name, row.holder)).collect());
+            let stored = self.run(|connection| rows_of(connection, &names))?;
+            holders = Some(
+                stored
+                    .into_iter()
+                    .map(|row| (row.name, row.holder))
+                    .collect(),
+            );
         }
         claims
             .iter()
             .map(|claim| match claim.status {
                 KeyStatus::Used(_) => Ok(false),
-                KeyStatus::New => Ok(taken.as_ref().is_none_or(|taken| {
-                    let holder = taken.get(&claim.keyed.name);
+                KeyStatus::New => Ok(holders.as_ref().is_none_or(|holders| {
+                    let holder = holders.get(&claim.keyed.name);
                     holder.is_some_and(|holder| *holder == claim.keyed.holder.to_string())
                 })),
                 KeyStatus::Abandoned { holder, .. } => self.replace(holder, &claim.into()),
@@ -151,7 +159,7 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Puts a row in the place of one that a holder has left. Says whether it was still there.
+    /// Replaces a row that its holder has abandoned. Returns whether it still had that holder.
     fn replace(&mut self, holder: &str, row: &Row) -> Result<bool, StoreError> {
         let replaced = self.run(|connection| {
             on_either!(connection, c => diesel::update(keys::table
@@ -163,10 +171,8 @@ impl Tx<'_> {
         Ok(replaced == 1)
     }
 
-    /// What answers a request in place of doing it, if its key was used before.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The answer to a request whose key was used before; `None` if the request is to be carried
+    /// out.
     pub fn replay(&mut self, keyed: &KeyedRequest) -> Result<Option<Replay>, StoreError> {
         Ok(match self.key_status(keyed)? {
             KeyStatus::Used(replay) => Some(replay),
@@ -174,40 +180,39 @@ impl Tx<'_> {
         })
     }
 
-    /// Takes the key of a request that is done outside of this transaction.
+    /// Claims the key of a request that is carried out outside of this transaction.
     ///
     /// # Errors
-    /// [`StoreError::Replay`] if it is not to be done.
+    /// [`StoreError::Replay`] if the request must not be carried out.
     pub fn take_key(&mut self, keyed: &KeyedRequest) -> Result<(), StoreError> {
         match self.key_status(keyed)? {
             KeyStatus::Used(replay) => Err(replay.into()),
             status @ (KeyStatus::New | KeyStatus::Abandoned { .. }) => {
-                take(self, keyed, &status, None)
+                claim_one(self, keyed, &status, None)
             }
         }
     }
 
-    /// Keeps the answer of a request that holds its key. Says whether it still does: if not, the answer must not be given.
+    /// Stores the answer of a request that holds its key. Returns whether it still does; if not,
+    /// the answer must not be sent.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take it; then the answer must not be given either.
+    /// [`StoreError`] if the answer cannot be stored; then it must not be sent either.
     pub fn keep_answer(&mut self, keyed: &KeyedRequest, answer: &[u8]) -> Result<bool, StoreError> {
-        let kept = self.run(|connection| {
+        let stored = self.run(|connection| {
             on_either!(connection, c => diesel::update(keys::table
                 .find(&keyed.name)
                 .filter(keys::holder.eq(keyed.holder.to_string()))
+                // An answer is never replaced.
                 .filter(keys::answer.is_null()))
                 .set(keys::answer.eq(answer))
                 .execute(c))
         })?;
-        Ok(kept == 1)
+        Ok(stored == 1)
     }
 
-    /// Lets go of a key without an answer, so that the next request with it need not wait. With `forget`, a key that no
-    /// grant was recorded for is free for any request.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Releases a key without an answer, so that the next request with it need not wait. With
+    /// `forget`, a key without a recorded grant becomes free for any request.
     pub fn let_go_of_key(&mut self, keyed: &KeyedRequest, forget: bool) -> Result<(), StoreError> {
         if forget {
             self.run(|connection| {
@@ -224,27 +229,26 @@ impl Tx<'_> {
                 .find(&keyed.name)
                 .filter(keys::holder.eq(keyed.holder.to_string()))
                 .filter(keys::answer.is_null()))
+                // The row remains, so that a recorded grant is found by the next holder.
                 .set(keys::lease_until.eq(keyed.at.timestamp()))
                 .execute(c))
         })?;
         Ok(())
     }
 
-    /// Forgets keys whose time is over, at most so many at once. Says how many.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn forget_keys(&mut self, now: Time, most: u32) -> Result<usize, StoreError> {
+    /// Deletes expired keys, at most `limit` of them. Returns how many.
+    pub fn forget_keys(&mut self, now: Time, limit: u32) -> Result<usize, StoreError> {
         self.run(|connection| {
             on_either!(connection, c => {
-                let over: Vec<String> = keys::table
+                let expired: Vec<String> = keys::table
                     .filter(keys::keep_until.le(now.timestamp()))
                     .order(keys::keep_until)
-                    .limit(most.into())
+                    .limit(limit.into())
                     .select(keys::name)
                     .load(c)?;
+                // Checked again: another replica may have renewed a key since the query.
                 diesel::delete(keys::table
-                    .filter(keys::name.eq_any(over))
+                    .filter(keys::name.eq_any(expired))
                     .filter(keys::keep_until.le(now.timestamp())))
                     .execute(c)
             })
@@ -252,8 +256,8 @@ impl Tx<'_> {
     }
 }
 
-/// Does a change and keeps what is made of its outcome. The outcome is an answer too if the change is refused; `work` undoes
-/// what it refuses itself, and may leave a record of that.
+/// Makes a change and stores the sealed outcome. A refusal is an outcome too; `work` itself rolls
+/// back what it refuses, and can leave a record of the refusal.
 pub(in crate::store) fn once<T, E: From<StoreError>>(
     tx: &mut Tx<'_>,
     keyed: &KeyedRequest,
@@ -268,11 +272,11 @@ pub(in crate::store) fn once<T, E: From<StoreError>>(
     let Some(answer) = seal(&outcome)? else {
         return Ok(outcome);
     };
-    take(tx, keyed, &status, Some(&answer))?;
+    claim_one(tx, keyed, &status, Some(&answer))?;
     Ok(outcome)
 }
 
-fn take(
+fn claim_one(
     tx: &mut Tx<'_>,
     keyed: &KeyedRequest,
     status: &KeyStatus,
@@ -294,8 +298,8 @@ fn rows_of(connection: &mut AnyConnection, names: &[&str]) -> QueryResult<Vec<Ro
     on_either!(connection, c => keys::table.filter(keys::name.eq_any(names)).load::<Row>(c))
 }
 
-/// Writes rows. On PostgreSQL it waits for another replica that has just written one of them, and leaves that one out.
-/// SQLite has one writer, who has looked already.
+/// Inserts rows. PostgreSQL waits for another replica that is inserting one of them, and skips that
+/// row. SQLite has one writer, which has checked already.
 fn insert(connection: &mut AnyConnection, rows: &Vec<Row>) -> QueryResult<usize> {
     match connection {
         AnyConnection::Sqlite(c) => diesel::insert_into(keys::table).values(rows).execute(c),

@@ -1,4 +1,4 @@
-//! What an import asks that no single verb does: many rows at once, and sums.
+//! Queries that only imports need: many rows at once, and sums.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::columns;
 use super::grants;
-use super::overlap::{OverlapQuery, RangeProbes, Versions};
+use super::overlap::{OverlapQuery, Versions};
+use super::range_probes::RangeProbes;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{Allocation, Basis};
 use crate::domain::tokens::grant::{Grant, Jti};
@@ -20,14 +21,12 @@ use crate::store::tx::Tx;
 /// How many ids one statement names.
 pub(in crate::store) const IDS_PER_STATEMENT: usize = 2_000;
 
-/// Ends the belief in many rows of a table of versions.
+/// Marks many rows of a versioned table as superseded.
 macro_rules! supersede_many {
     ($name:ident, $table:ident) => {
         impl Tx<'_> {
-            /// Ends the belief in the newest versions of these rows. What takes their place is inserted.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot take it.
+            /// Marks the newest versions of these rows as superseded. The caller inserts their
+            /// successors.
             pub fn $name(&mut self, ids: &[Uuid], at: Time) -> Result<(), StoreError> {
                 for chunk in ids.chunks(IDS_PER_STATEMENT) {
                     let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
@@ -52,7 +51,7 @@ supersede_many!(supersede_exclusions, exclusions);
 /// A row of `grant_numbers`, in the order of its columns.
 type GrantNumbersRow = (String, i32, i64, i64, i64, i64);
 
-/// Numbers of a grant that touch what was asked for.
+/// Numbers of a grant that overlap the numbers of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TouchedNumbers {
     pub jti: Jti,
@@ -62,10 +61,7 @@ pub struct TouchedNumbers {
 }
 
 impl Tx<'_> {
-    /// What a service provider code holds as a block or a code, now or later.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The blocks and codes that a service provider code holds now or later.
     pub fn blocks_of(&mut self, spc: &Spc, now: Time) -> Result<Vec<Allocation>, StoreError> {
         let rows = self.run(|connection| {
             on_either!(connection, c => allocations::table
@@ -78,10 +74,7 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// How many numbers a service provider code holds now, on whatever basis.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// How many numbers a service provider code holds now, on any basis.
     pub fn numbers_held(&mut self, spc: &Spc, now: Time) -> Result<u64, StoreError> {
         let held: i64 = self.run(|connection| {
             on_either!(connection, c => allocations::table
@@ -89,6 +82,7 @@ impl Tx<'_> {
                 .filter(allocations::spc.eq(spc.as_str()))
                 .filter(allocations::valid_from.le(now.timestamp()))
                 .filter(allocations::valid_until.is_null().or(allocations::valid_until.gt(now.timestamp())))
+                // PostgreSQL's sum of BIGINT is NUMERIC, hence the cast.
                 .select(sql::<BigInt>(
                     "CAST(COALESCE(SUM(last_position - first_position + 1), 0) AS BIGINT)",
                 ))
@@ -97,12 +91,9 @@ impl Tx<'_> {
         u64::try_from(held).map_err(StoreError::corrupt)
     }
 
-    /// The grants that touch any of these numbers and whose tokens expire after an instant, withdrawn or not, each with the
-    /// numbers of its list that touch. At most `limit` of these are looked at; the second part of the answer says whether
-    /// there are more.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The grants that overlap any of these numbers and whose tokens expire after an instant,
+    /// withdrawn or not, each with the overlapping numbers of its list. Returns at most `limit` of
+    /// these, and whether there are more.
     pub fn grants_touching(
         &mut self,
         numbers: &[NumberRange],
@@ -117,6 +108,7 @@ impl Tx<'_> {
             "grant_numbers",
             probes,
             Versions::All,
+            // One more, to learn whether some are left.
             limit.saturating_add(1),
         )
         .expiring_after(expiring_after);
@@ -137,10 +129,7 @@ impl Tx<'_> {
         Ok((found.collect::<Result<_, StoreError>>()?, more))
     }
 
-    /// These grants, in the order in which they were issued.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// These grants, in the order of their issue.
     pub fn grants_of(&mut self, ids: &[Jti]) -> Result<Vec<Grant>, StoreError> {
         let mut all = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(IDS_PER_STATEMENT) {

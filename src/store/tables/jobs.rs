@@ -1,4 +1,5 @@
-//! Jobs: work that is answered later. A row follows its work; it is not part of the history of the inventory.
+//! Jobs: work whose result comes later. A row follows the progress of its job; it is not part of
+//! the history of the inventory.
 
 use diesel::prelude::*;
 use serde::Serialize;
@@ -103,10 +104,6 @@ impl TryFrom<Row> for Job {
 }
 
 impl Tx<'_> {
-    /// Writes a new job.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_job(&mut self, job: &Job) -> Result<(), StoreError> {
         let row = Row::from(job);
         self.run(|connection| {
@@ -115,10 +112,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// One job.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn job(&mut self, id: Uuid) -> Result<Option<Job>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => jobs::table.find(id.to_string()).first::<Row>(c).optional())
@@ -126,10 +119,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the jobs, in the order in which they were asked for.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the jobs, in the order in which they were requested.
     pub fn list_jobs(&mut self, page: &Page) -> Result<PageOf<Job>, StoreError> {
         let rows = self.run(|connection| {
             on_either!(connection, c => jobs::table
@@ -141,14 +131,12 @@ impl Tx<'_> {
         page.of(rows, |row| row.id.clone())
     }
 
-    /// Lets a queued job begin. Says whether it was still to be done.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Starts a queued job. Returns whether it was still queued.
     pub fn start_job(&mut self, id: Uuid, now: Time) -> Result<bool, StoreError> {
         let started = self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table
                 .find(id.to_string())
+                // A job that was marked as lost must not start.
                 .filter(jobs::state.eq(JobState::Queued.as_str())))
                 .set((
                     jobs::state.eq(JobState::Running.as_str()),
@@ -160,11 +148,13 @@ impl Tx<'_> {
         Ok(started == 1)
     }
 
-    /// Says how far a job is.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn job_is_at(&mut self, id: Uuid, bytes: u64, lines: u64) -> Result<(), StoreError> {
+    /// Updates the progress of a job.
+    pub fn update_job_progress(
+        &mut self,
+        id: Uuid,
+        bytes: u64,
+        lines: u64,
+    ) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table.find(id.to_string()))
                 .set((jobs::bytes_read.eq(amount(bytes)), jobs::lines_read.eq(amount(lines))))
@@ -173,11 +163,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Says that a process is alive, for all of its jobs that are not finished.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn jobs_are_alive(&mut self, runner: Uuid, now: Time) -> Result<(), StoreError> {
+    /// Records a heartbeat for all unfinished jobs of a process.
+    pub fn record_job_heartbeats(&mut self, runner: Uuid, now: Time) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(jobs::table
                 .filter(jobs::finished_at.is_null())
@@ -188,10 +175,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ends a job. Says whether it was still to be ended: one that was taken for lost is not.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Ends a job. Returns whether it was unfinished; a job that was marked as lost stays lost.
     pub fn finish_job(
         &mut self,
         id: Uuid,
@@ -218,11 +202,8 @@ impl Tx<'_> {
         Ok(finished == 1)
     }
 
-    /// How many unfinished jobs have not been heard of since an instant.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
-    pub fn silent_jobs(&mut self, since: Time) -> Result<u64, StoreError> {
+    /// Counts the unfinished jobs without a heartbeat since an instant.
+    pub fn count_silent_jobs(&mut self, since: Time) -> Result<u64, StoreError> {
         let count: i64 = self.run(|connection| {
             on_either!(connection, c => jobs::table
                 .filter(jobs::finished_at.is_null())
@@ -233,11 +214,9 @@ impl Tx<'_> {
         u64::try_from(count).map_err(StoreError::corrupt)
     }
 
-    /// Takes for lost the unfinished jobs that have not been heard of since an instant.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
-    pub fn lose_jobs(
+    /// Marks the unfinished jobs without a heartbeat since an instant as lost, and returns their
+    /// ids.
+    pub fn mark_silent_jobs_lost(
         &mut self,
         since: Time,
         failure: &JobFailure,
@@ -266,7 +245,7 @@ impl Tx<'_> {
     }
 }
 
-/// What a column of counts holds.
+/// A count, as its column stores it.
 fn amount(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

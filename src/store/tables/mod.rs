@@ -1,4 +1,5 @@
-//! The tables: one file a table, each with its private row type and its queries.
+//! The tables: one file a table, with its private row type and its queries. `overlap` and
+//! `versioned` are shared by the tables of number ranges.
 
 pub(super) mod accounts;
 pub(super) mod allocations;
@@ -12,6 +13,7 @@ pub(super) mod idempotency_keys;
 pub(super) mod imports;
 pub(super) mod jobs;
 pub(super) mod overlap;
+pub(super) mod range_probes;
 pub(super) mod renewals;
 pub(super) mod signing_chains;
 pub(super) mod versioned;

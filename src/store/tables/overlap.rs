@@ -1,8 +1,9 @@
-//! The search behind every decision: which rows of the inventory touch these numbers.
+//! The query behind every decision: which rows of a table overlap these numbers.
 //!
-//! A range of span `s` that touches `[a, b]` starts after `a - s` and not after `b` (see `NumberRange::span`). So one look
-//! into an index on span and first position for each span that occurs finds everything, in O(log n + matches), and one
-//! statement answers for a whole batch of questions.
+//! A range of span `s` that overlaps `[a, b]` starts after `a - s` and not after `b` (see
+//! `NumberRange::span`). So one probe of an index on span and first position, for each span that
+//! occurs, finds everything in O(log n + matches), and one statement serves a whole batch of
+//! requests.
 
 use std::marker::PhantomData;
 
@@ -12,96 +13,51 @@ use diesel::result::QueryResult;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, Table};
-use serde_json::json;
 use uuid::Uuid;
 
+use super::range_probes::RangeProbes;
 use crate::domain::clock::Time;
-use crate::domain::numbers::range_set::merged;
-use crate::domain::{AccountId, NumberRange};
 
-/// Numbers to look for, each on behalf of the `asker`-th question of a batch.
-#[derive(Debug, Clone, Default)]
-pub(in crate::store) struct RangeProbes {
-    askers: Vec<i32>,
-    firsts: Vec<i64>,
-    lasts: Vec<i64>,
-    accounts: Vec<String>,
-}
-
-impl RangeProbes {
-    /// The probes of a single question, which has no account.
-    pub(in crate::store) fn of(numbers: &[NumberRange]) -> Self {
-        let mut probes = Self::default();
-        probes.add(0, None, numbers);
-        probes
-    }
-
-    /// Adds a question. Ranges that touch each other are looked for as one.
-    pub(in crate::store) fn add(
-        &mut self,
-        asker: usize,
-        account: Option<&AccountId>,
-        numbers: &[NumberRange],
-    ) {
-        for range in merged(numbers.to_vec()) {
-            self.askers.push(i32::try_from(asker).unwrap_or(i32::MAX));
-            self.firsts.push(range.first().position());
-            self.lasts.push(range.last().position());
-            self.accounts
-                .push(account.map(ToString::to_string).unwrap_or_default());
-        }
-    }
-
-    pub(in crate::store) fn is_empty(&self) -> bool {
-        self.askers.is_empty()
-    }
-
-    fn to_json(&self) -> String {
-        let rows = self.askers.iter().zip(&self.firsts).zip(&self.lasts);
-        let rows = rows.zip(&self.accounts);
-        rows.map(|(((asker, first), last), account)| json!([asker, first, last, account]))
-            .collect::<serde_json::Value>()
-            .to_string()
-    }
-}
-
-/// Which versions of the rows are wanted.
+/// Which versions of the rows are searched.
 #[derive(Debug, Clone, Copy)]
 pub enum Versions {
-    /// The newest ones that hold at some instant of `[from, until)`; without an end, at any from `from` on.
+    /// The newest versions that are valid at some instant of `[from, until)`; without an end, at
+    /// any instant from `from` on.
     HoldingIn { from: Time, until: Option<Time> },
-    /// Those that hold at `at`, as far as was believed at `believed`.
+    /// The versions that were valid at `at`, according to what was recorded at `believed`.
     HeldAt { at: Time, believed: Time },
-    /// All, also those that were superseded, the newest first.
+    /// All versions, superseded ones included, the newest first.
     All,
 }
 
-/// Which versions are believed.
+/// Which versions count, by the time when they were recorded.
 #[derive(Debug, Clone, Copy)]
 enum VersionFilter {
     Any,
     Newest,
-    Then(i64),
+    AsOf(i64),
 }
 
-/// Whose rows are wanted.
+/// Whose rows are searched.
 #[derive(Debug, Clone)]
 enum OwnedBy {
-    Anybodys,
-    OfTheAccount,
-    LentOnByTheAccount,
+    Anyone,
+    ProbedAccount,
+    DelegatedOnByProbedAccount,
     CutFrom(Option<String>),
 }
 
-/// Finds the rows of table `T` that touch the probes; each comes once, with the number of its asker. At most `limit` rows.
+/// Finds the rows of table `T` that overlap the probes, each once for a request, with the index of
+/// the request. At most `limit` rows.
 pub(in crate::store) struct OverlapQuery<T> {
     table: &'static str,
-    whose: OwnedBy,
+    owner: OwnedBy,
     probes: RangeProbes,
+    // Both forms of the probes are kept, since diesel binds values by reference.
     json: String,
     period: Option<(i64, i64)>,
-    belief: VersionFilter,
-    /// Of rows that have `expires_at`: only those whose is later.
+    versions: VersionFilter,
+    /// Of rows that have `expires_at`, only those that expire later.
     expiring_after: Option<i64>,
     limit: i64,
     row: PhantomData<T>,
@@ -116,7 +72,7 @@ impl<T> OverlapQuery<T> {
     ) -> Self {
         Self {
             table,
-            whose: OwnedBy::Anybodys,
+            owner: OwnedBy::Anyone,
             json: probes.to_json(),
             probes,
             period: match versions {
@@ -127,13 +83,14 @@ impl<T> OverlapQuery<T> {
                 )),
                 Versions::HeldAt { at, .. } => {
                     let at = at.timestamp();
+                    // Times are whole seconds, so an instant is a period of one second.
                     Some((at, at.saturating_add(1)))
                 }
             },
-            belief: match versions {
+            versions: match versions {
                 Versions::All => VersionFilter::Any,
                 Versions::HoldingIn { .. } => VersionFilter::Newest,
-                Versions::HeldAt { believed, .. } => VersionFilter::Then(believed.timestamp()),
+                Versions::HeldAt { believed, .. } => VersionFilter::AsOf(believed.timestamp()),
             },
             expiring_after: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -141,80 +98,83 @@ impl<T> OverlapQuery<T> {
         }
     }
 
-    /// Only the rows, of grants, that expire after an instant.
+    /// Only rows, of grants, that expire after an instant.
     pub(in crate::store) fn expiring_after(mut self, time: Time) -> Self {
         self.expiring_after = Some(time.timestamp());
         self
     }
 
-    /// Only the rows of the account that each probe names.
+    /// Only rows of the account that each probe names.
     pub(in crate::store) fn of_the_account(mut self) -> Self {
-        self.whose = OwnedBy::OfTheAccount;
+        self.owner = OwnedBy::ProbedAccount;
         self
     }
 
-    /// Only what the account that each probe names has lent on without keeping its own right.
-    pub(in crate::store) fn lent_on_by_the_account(mut self) -> Self {
-        self.whose = OwnedBy::LentOnByTheAccount;
+    /// Only what the account that each probe names has delegated on without keeping its own right.
+    pub(in crate::store) fn delegated_on_by_the_account(mut self) -> Self {
+        self.owner = OwnedBy::DelegatedOnByProbedAccount;
         self
     }
 
-    /// Only what is cut from this delegation, or, without one, what the carrier itself lends.
+    /// Only what is cut from this delegation or, without one, what the carrier itself delegates.
     pub(in crate::store) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
-        self.whose = OwnedBy::CutFrom(parent.map(|id| id.to_string()));
+        self.owner = OwnedBy::CutFrom(parent.map(|id| id.to_string()));
         self
     }
 
-    /// Where history is cut off, it is the oldest that is left out; of `grant_numbers` there are no versions.
+    /// If a history exceeds the limit, its oldest rows are left out. `grant_numbers` has no
+    /// versions.
     fn order(&self) -> &'static str {
-        match self.belief {
+        match self.versions {
             VersionFilter::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
-            VersionFilter::Any | VersionFilter::Newest | VersionFilter::Then(_) => "",
+            VersionFilter::Any | VersionFilter::Newest | VersionFilter::AsOf(_) => "",
         }
     }
 
-    /// What stands before the probes: the spans that occur, found by stepping through the index.
+    /// The SQL before the probes: the spans that occur, found by stepping through the index.
     fn before_probes(&self) -> String {
         let table = self.table;
-        // Among the spans of the newest rows of one account there would be fewer, but these are few already.
+        // The newest rows of one account have fewer spans, but there are at most 16 anyway.
         format!(
             "WITH RECURSIVE spans (span) AS (SELECT min(span) FROM {table} UNION ALL \
              SELECT (SELECT min(t.span) FROM {table} t WHERE t.span > s.span) FROM spans s WHERE s.span IS NOT NULL) \
-             SELECT DISTINCT p.asker, t.* FROM "
+             SELECT DISTINCT p.request, t.* FROM "
         )
     }
 
-    /// What makes a row one that is wanted, of the table `t`, for a probe `p` and a span `s`. Has no values in it: a text
-    /// that is the same each time is prepared once, and another one each time would be kept for each.
+    /// The conditions that a row `t` has to meet for a probe `p` and a span `s`. Contains no
+    /// values: a constant text is prepared once, while each different text would fill a slot of the
+    /// statement cache.
     fn conditions(&self) -> String {
         let mut sql = String::from(
             "t.span = s.span AND t.first_position > p.first_position - s.span \
              AND t.first_position <= p.last_position AND t.last_position >= p.first_position",
         );
-        match &self.whose {
-            OwnedBy::Anybodys | OwnedBy::CutFrom(Some(_)) => {}
-            OwnedBy::OfTheAccount => sql.push_str(" AND t.account_id = p.account_id"),
-            OwnedBy::LentOnByTheAccount => {
+        match &self.owner {
+            OwnedBy::Anyone | OwnedBy::CutFrom(Some(_)) => {}
+            OwnedBy::ProbedAccount => sql.push_str(" AND t.account_id = p.account_id"),
+            OwnedBy::DelegatedOnByProbedAccount => {
                 sql.push_str(" AND t.lender_id = p.account_id AND NOT t.lender_keeps");
             }
             OwnedBy::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
         }
-        match self.belief {
-            VersionFilter::Any | VersionFilter::Then(_) => {}
+        match self.versions {
+            VersionFilter::Any | VersionFilter::AsOf(_) => {}
             VersionFilter::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
         }
         sql
     }
 }
 
-/// The conditions with values, which end those of both databases; a macro, since the bounds of a function would be longer.
+/// Appends the conditions with values, for either database; a macro, since the bounds of a generic
+/// function would be longer.
 macro_rules! write_values {
     ($self:ident, $out:ident) => {
-        if let OwnedBy::CutFrom(Some(parent)) = &$self.whose {
+        if let OwnedBy::CutFrom(Some(parent)) = &$self.owner {
             $out.push_sql(" AND t.parent_id = ");
             $out.push_bind_param::<Text, String>(parent)?;
         }
-        if let VersionFilter::Then(at) = &$self.belief {
+        if let VersionFilter::AsOf(at) = &$self.versions {
             $out.push_sql(" AND t.recorded_at <= ");
             $out.push_bind_param::<BigInt, i64>(at)?;
             $out.push_sql(" AND (t.superseded_at IS NULL OR t.superseded_at > ");
@@ -239,17 +199,17 @@ impl<T> QueryFragment<Pg> for OverlapQuery<T> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(&self.before_probes());
         out.push_sql("unnest(");
-        out.push_bind_param::<Array<Integer>, Vec<i32>>(&self.probes.askers)?;
+        out.push_bind_param::<Array<Integer>, Vec<i32>>(&self.probes.requests)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<BigInt>, Vec<i64>>(&self.probes.firsts)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<BigInt>, Vec<i64>>(&self.probes.lasts)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<Text>, Vec<String>>(&self.probes.accounts)?;
-        // `OFFSET 0` keeps the search in one piece: otherwise the planner may look for each probe alone, by account and
-        // last number, reads all of the account's rows, and compares the spans afterwards.
+        // `OFFSET 0` keeps the planner from flattening the subquery. Otherwise it may search by
+        // account and last number, read all rows of the account, and compare the spans afterwards.
         out.push_sql(
-            ") AS p (asker, first_position, last_position, account_id) CROSS JOIN spans s ",
+            ") AS p (request, first_position, last_position, account_id) CROSS JOIN spans s ",
         );
         out.push_sql(&format!(
             "CROSS JOIN LATERAL (SELECT t.* FROM {} t WHERE {}",
@@ -268,11 +228,11 @@ impl<T> QueryFragment<Sqlite> for OverlapQuery<T> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(&self.before_probes());
         out.push_sql(
-            "(SELECT value ->> 0 AS asker, value ->> 1 AS first_position, value ->> 2 AS last_position, \
+            "(SELECT value ->> 0 AS request, value ->> 1 AS first_position, value ->> 2 AS last_position, \
              value ->> 3 AS account_id FROM json_each(",
         );
         out.push_bind_param::<Text, String>(&self.json)?;
-        // SQLite takes the tables of a `CROSS JOIN` in the order in which they stand.
+        // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written.
         out.push_sql(&format!(
             ")) p CROSS JOIN spans s CROSS JOIN {} t WHERE {}",
             self.table,
@@ -291,6 +251,7 @@ impl<T: Table + AsQuery> Query for OverlapQuery<T> {
 
 impl<T> QueryId for OverlapQuery<T> {
     type QueryId = ();
+    // The text depends on the fields, so the type does not identify it.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -313,7 +274,7 @@ mod tests {
         detail: Option<String>,
     }
 
-    /// How SQLite would search. It has no statistics, so the plan is the same for any size.
+    /// SQLite's query plan. It has no statistics, so the plan is the same for any size.
     fn plan<T>(query: &OverlapQuery<T>) -> Vec<String> {
         let dir = tempfile::TempDir::new().expect("a folder");
         let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
@@ -398,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_question_has_the_same_text_whatever_it_is_about() {
+    fn queries_of_one_kind_have_the_same_text_whatever_their_values() {
         let text = |number: &str, parent: u128, at: i64| {
             let numbers = [number
                 .parse::<crate::domain::Tn>()

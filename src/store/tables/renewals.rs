@@ -1,4 +1,4 @@
-//! Standing rights to renew.
+//! Renewals: standing rights to renew.
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -70,10 +70,6 @@ impl TryFrom<Row> for Renewal {
 }
 
 impl Tx<'_> {
-    /// Writes a new right.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_renewal(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
         let row = Row::from(renewal);
         self.run(|connection| {
@@ -82,18 +78,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// One right, also one that was taken back.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// One right, even if it was revoked.
     pub fn renewal(&mut self, id: Uuid) -> Result<Option<Renewal>, StoreError> {
         Ok(self.renewals_of(&[id])?.pop())
     }
 
-    /// The rights of these ids.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The rights with these ids.
     pub fn renewals_of(&mut self, ids: &[Uuid]) -> Result<Vec<Renewal>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -107,11 +97,7 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// A page of the rights, in the order of their ids; with `within`, only those of accounts
-    /// that are in it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the rights, ordered by id; with `within`, only those of accounts in it.
     pub fn list_renewals(
         &mut self,
         within: Option<&Within>,
@@ -134,32 +120,30 @@ impl Tx<'_> {
         page.of(rows, |row| row.id.clone())
     }
 
-    /// How many rights of an account are not taken back, and not over by themselves or with their loans.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Counts the rights of an account that are not revoked, have not expired, and whose
+    /// delegations have not ended.
     pub fn count_renewals(&mut self, account: &AccountId, now: Time) -> Result<i64, StoreError> {
-        let over = renewals::not_after.le(now.timestamp());
-        let loans_end = delegations::valid_until;
-        let lent = delegations::table
+        let expired = renewals::not_after.le(now.timestamp());
+        let delegation_end = delegations::valid_until;
+        let open_delegations = delegations::table
             .filter(delegations::superseded_at.is_null())
-            .filter(loans_end.is_null().or(loans_end.gt(now.timestamp())))
+            .filter(
+                delegation_end
+                    .is_null()
+                    .or(delegation_end.gt(now.timestamp())),
+            )
             .select(delegations::id);
         self.run(|connection| {
             on_either!(connection, c => renewals::table
-                .filter(renewals::delegation_id.eq_any(lent))
+                .filter(renewals::delegation_id.eq_any(open_delegations))
                 .filter(renewals::account_id.eq(account.as_str()))
                 .filter(renewals::revoked_at.is_null())
-                .filter(renewals::not_after.is_null().or(diesel::dsl::not(over)))
+                .filter(renewals::not_after.is_null().or(diesel::dsl::not(expired)))
                 .count()
                 .get_result::<i64>(c))
         })
     }
 
-    /// Takes a right back.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn revoke_renewal(&mut self, id: Uuid, at: Time) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(renewals::table

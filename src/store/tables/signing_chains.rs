@@ -1,4 +1,4 @@
-//! Certificate chains of signing keys: what the replicas have agreed on.
+//! Certificate chains of the signing keys, as the replicas have agreed on them.
 
 use diesel::prelude::*;
 
@@ -58,18 +58,16 @@ impl TryFrom<Row> for SigningChain {
             published_at: from_unix(row.published_at),
             active_from: from_unix(row.active_from),
             retired_at: row.retired_at.map(from_unix),
-            noted: noted
-                .ok_or_else(|| StoreError::corrupt(format!("state of chain {}", row.name)))?,
+            noted: noted.ok_or_else(|| {
+                StoreError::corrupt(format!("chain `{}` has an unknown state", row.name))
+            })?,
             name: row.name,
         })
     }
 }
 
 impl Tx<'_> {
-    /// All chains, in the order in which they were published.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// All chains, in the order of their publication.
     pub fn signing_chains(&mut self) -> Result<Vec<SigningChain>, StoreError> {
         let rows = self.run(|connection| {
             on_either!(connection, c => signing_chains::table
@@ -83,10 +81,6 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Writes a new chain.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_signing_chain(&mut self, chain: &SigningChain) -> Result<(), StoreError> {
         let row = Row::from(chain);
         self.run(|connection| {
@@ -95,10 +89,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Changes when a chain is used; what it is stays.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Updates when a chain is used; its certificates do not change.
     pub fn update_signing_chain(&mut self, chain: &SigningChain) -> Result<(), StoreError> {
         let row = Row::from(chain);
         self.run(|connection| {
@@ -114,14 +105,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// When the last token that was signed with a chain expires; `None` if there never was one.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// When the last token that was signed with a chain expires; `None` if it has signed none.
     pub fn last_expiry_of(&mut self, chain: &str) -> Result<Option<Time>, StoreError> {
         let last = self.run(|connection| {
             on_either!(connection, c => grants::table
                 .filter(grants::chain.eq(chain))
+                // With the index on chain and expiry, this reads one row.
                 .order(grants::expires_at.desc())
                 .select(grants::expires_at)
                 .first::<i64>(c)

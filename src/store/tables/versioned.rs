@@ -1,7 +1,7 @@
-//! What the three tables of the inventory can all be asked. A macro, since diesel's types would make a generic function
-//! longer than what it saves.
+//! The queries that all three tables of the inventory have. A macro, since diesel's type bounds
+//! would make a generic function longer than what it saves.
 
-/// How many rows one statement writes; PostgreSQL takes at most 65,535 parameters, SQLite 32,766.
+/// How many rows one statement inserts; PostgreSQL takes at most 65,535 parameters, SQLite 32,766.
 pub(in crate::store) const ROWS_PER_INSERT: usize = 2_000;
 
 /// The methods of [`crate::store::tx::Tx`] for one table of versioned rows.
@@ -12,10 +12,7 @@ macro_rules! versioned_table {
         touching: $touching:ident,
     ) => {
         impl Tx<'_> {
-            /// Writes these versions.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot take them.
+            /// Inserts these versions.
             pub fn $insert(&mut self, items: &[$domain]) -> Result<(), StoreError> {
                 for chunk in items.chunks($crate::store::tables::versioned::ROWS_PER_INSERT) {
                     let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
@@ -26,10 +23,7 @@ macro_rules! versioned_table {
                 Ok(())
             }
 
-            /// The newest version of one row, also of one that was cancelled.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot answer.
+            /// The newest version of one row, even if it was cancelled.
             pub fn $find(&mut self, id: Uuid) -> Result<Option<$domain>, StoreError> {
                 let row = self.run(|connection| {
                     on_either!(connection, c => $table::table
@@ -41,10 +35,7 @@ macro_rules! versioned_table {
                 row.map(TryInto::try_into).transpose()
             }
 
-            /// A page of the newest versions, in the order of their ids.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot answer.
+            /// A page of the newest versions, ordered by id.
             pub fn $list(&mut self, page: &Page) -> Result<PageOf<$domain>, StoreError> {
                 let rows = self.run(|connection| {
                     on_either!(connection, c => $table::table
@@ -57,10 +48,8 @@ macro_rules! versioned_table {
                 page.of(rows, |row| row.id.clone())
             }
 
-            /// Ends the belief in the newest version of a row, and writes the one that takes its place, if any does.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot take it.
+            /// Marks the newest version of a row as superseded, and inserts its successor, if there
+            /// is one.
             pub fn $supersede(&mut self, id: Uuid, at: Time, by: Option<&$domain>) -> Result<(), StoreError> {
                 self.run(|connection| {
                     on_either!(connection, c => diesel::update($table::table
@@ -72,10 +61,7 @@ macro_rules! versioned_table {
                 self.$insert(by.map(std::slice::from_ref).unwrap_or_default())
             }
 
-            /// The rows that touch any of these numbers, at most `limit` of them.
-            ///
-            /// # Errors
-            /// [`StoreError`] if the store cannot answer.
+            /// The rows that overlap any of these numbers, at most `limit` of them.
             pub fn $touching(
                 &mut self,
                 numbers: &[NumberRange],
@@ -88,6 +74,7 @@ macro_rules! versioned_table {
                     .into_iter()
                     .map(|(_, row)| row.try_into())
                     .collect::<Result<Vec<$domain>, _>>()?;
+                // The query has no order; sort, so that equal data give equal answers.
                 items.sort_unstable_by_key(|item| item.row);
                 Ok(items)
             }

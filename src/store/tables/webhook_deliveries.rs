@@ -1,4 +1,4 @@
-//! Deliveries: what was sent, or is to be sent, to webhooks.
+//! Deliveries: what was sent, or will be sent, to webhooks.
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -81,10 +81,6 @@ impl TryFrom<DeliveryRow> for Delivery {
 }
 
 impl Tx<'_> {
-    /// Writes a new delivery.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
     pub fn insert_delivery(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
         let row = DeliveryRow::from(delivery);
         self.run(|connection| {
@@ -93,10 +89,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes how a delivery stands now.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Updates the state of a delivery.
     pub fn update_delivery(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
         let row = DeliveryRow::from(delivery);
         self.run(|connection| {
@@ -108,9 +101,6 @@ impl Tx<'_> {
     }
 
     /// One delivery of a webhook.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
     pub fn delivery(&mut self, webhook: Uuid, id: Uuid) -> Result<Option<Delivery>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => webhook_deliveries::table
@@ -122,10 +112,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// How many deliveries of a webhook are not finished.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Counts the unfinished deliveries of a webhook.
     pub fn count_pending_deliveries(&mut self, webhook: Uuid) -> Result<i64, StoreError> {
         self.run(|connection| {
             on_either!(connection, c => webhook_deliveries::table
@@ -136,10 +123,7 @@ impl Tx<'_> {
         })
     }
 
-    /// The oldest delivery of a webhook that is not finished.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The oldest unfinished delivery of a webhook.
     pub fn pending_delivery(&mut self, webhook: Uuid) -> Result<Option<Delivery>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => webhook_deliveries::table
@@ -152,10 +136,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the deliveries of a webhook, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the deliveries of a webhook, the oldest first.
     pub fn list_deliveries(
         &mut self,
         webhook: Uuid,

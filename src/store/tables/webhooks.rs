@@ -1,4 +1,4 @@
-//! Webhooks. Several replicas work on them: a webhook is leased to one at a time.
+//! Webhooks. Replicas share the work: each webhook is leased to one process at a time.
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -57,10 +57,7 @@ impl TryFrom<Row> for Webhook {
 }
 
 impl Tx<'_> {
-    /// Writes a new webhook, which is due at once.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Inserts a webhook, which is due immediately.
     pub fn insert_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
         let kinds: Vec<&str> = webhook
             .kinds
@@ -89,10 +86,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// One webhook, also one that was given up.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// One webhook, even if it has ended.
     pub fn webhook(&mut self, id: Uuid) -> Result<Option<Webhook>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => webhooks::table
@@ -103,11 +97,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// A page of the webhooks in use, in the order of their ids; with `within`, only those of
-    /// accounts that are in it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// A page of the webhooks in use, ordered by id; with `within`, only those of accounts in it.
     pub fn list_webhooks(
         &mut self,
         within: Option<&Within>,
@@ -123,6 +113,7 @@ impl Tx<'_> {
                     .limit(page.fetch())
                     .into_boxed();
                 if let Some(within) = within {
+                    // Only for the types: NULL matches no list.
                     query = query.filter(webhooks::account_id.assume_not_null().eq_any(within!(within)));
                 }
                 query.load::<Row>(c)
@@ -131,10 +122,7 @@ impl Tx<'_> {
         page.of(rows, |row| row.id.clone())
     }
 
-    /// How many webhooks of one account, or of the carrier, are in use.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Counts the webhooks in use of one account, or of the carrier.
     pub fn count_webhooks(&mut self, account: Option<&str>) -> Result<i64, StoreError> {
         self.run(|connection| {
             on_either!(connection, c => {
@@ -148,10 +136,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Writes what of a webhook changes: its secrets, its place in the feed, its end.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Updates what can change of a webhook: its secrets, its position in the feed, its end.
     pub fn update_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(webhooks::table.find(webhook.id.to_string()))
@@ -166,10 +151,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whose webhooks are lent to processes now, one item for each webhook: the id of an account, or nothing for the carrier.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The owners of the webhooks that are leased now, one item for each webhook: the id of an
+    /// account, or `None` for the carrier.
     pub fn leased_webhooks(&mut self, now: Time) -> Result<Vec<Option<String>>, StoreError> {
         self.run(|connection| {
             on_either!(connection, c => webhooks::table
@@ -180,25 +163,24 @@ impl Tx<'_> {
         })
     }
 
-    /// The webhook that something is due to be sent to for the longest time, of those that no process is sending to; none of
-    /// these owners, which are said as by [`Tx::leased_webhooks`]. `last` is the last sequence of the feed.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The webhook that has been due for the longest time, of those that are not leased. Skips
+    /// those of `excluded_owners`, written as in [`Tx::leased_webhooks`]. `last` is the last
+    /// sequence number of the feed.
     pub fn due_webhook(
         &mut self,
         now: Time,
         last: i64,
-        but_not_of: &[Option<String>],
+        excluded_owners: &[Option<String>],
     ) -> Result<Option<Webhook>, StoreError> {
         let now = now.timestamp();
-        let accounts: Vec<&String> = but_not_of.iter().flatten().collect();
+        let accounts: Vec<&String> = excluded_owners.iter().flatten().collect();
         let row = self.run(|connection| {
             on_either!(connection, c => {
                 let mut query = webhooks::table
                     .filter(webhooks::ended_at.is_null())
                     .filter(webhooks::next_attempt_at.le(now))
                     .filter(webhooks::leased_until.is_null().or(webhooks::leased_until.le(now)))
+                    // Due if the feed has newer entries, or if a delivery is unfinished.
                     .filter(webhooks::position.lt(last).or(webhooks::id.eq_any(
                         webhook_deliveries::table
                             .filter(webhook_deliveries::finished_at.is_null())
@@ -211,7 +193,8 @@ impl Tx<'_> {
                         webhooks::account_id.is_null().or(webhooks::account_id.ne_all(&accounts)),
                     );
                 }
-                if but_not_of.contains(&None) {
+                // No comparison with NULL is true, so the carrier's webhooks need their own clause.
+                if excluded_owners.contains(&None) {
                     query = query.filter(webhooks::account_id.is_not_null());
                 }
                 query.first::<Row>(c).optional()
@@ -220,10 +203,7 @@ impl Tx<'_> {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// Lends a webhook to a process until an instant.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Leases a webhook to a process until an instant.
     pub fn lease_webhook(&mut self, id: Uuid, to: Uuid, until: Time) -> Result<(), StoreError> {
         self.run(|connection| {
             on_either!(connection, c => diesel::update(webhooks::table.find(id.to_string()))
@@ -236,10 +216,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a webhook back from a process, which may send to it again from an instant on. Says whether it was lent to it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Ends the lease of a process; the webhook is not due again before `next`. Returns whether the
+    /// process had the lease.
     pub fn release_webhook(
         &mut self,
         id: Uuid,

@@ -1,8 +1,9 @@
-//! Sweeps: losses of authority that touch more grants than one transaction takes back.
+//! Sweeps: losses of authority that affect more grants than one transaction withdraws.
 //!
-//! The first of them are taken back in the transaction that takes the authority away, and a row here stands for the others.
-//! It is worked off in transactions of its own, so that those who mint get their turn in between. A grant that is asked for
-//! by its id is seen through it: what a sweep has not come to yet counts as taken back already.
+//! The first grants are withdrawn in the transaction that ends the authority, and a row here
+//! represents the others. They are withdrawn in transactions of their own, so that minting gets its
+//! turn in between. A grant that is looked up by its id counts as withdrawn even if the sweep has
+//! not reached it yet.
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -34,10 +35,7 @@ struct Row {
 }
 
 impl Tx<'_> {
-    /// Leaves grants of losses to be taken back: those behind `after` up to `last`.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Leaves grants of losses to be withdrawn later: those with ids after `after`, up to `last`.
     pub fn insert_sweeps(
         &mut self,
         losses: &[(Uuid, Loss)],
@@ -65,10 +63,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether anything is left to be taken back.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Whether any grants are left to be withdrawn.
     pub fn has_sweeps(&mut self) -> Result<bool, StoreError> {
         let first = self.run(|connection| {
             on_either!(connection, c => withdrawal_sweeps::table
@@ -80,14 +75,12 @@ impl Tx<'_> {
         Ok(first.is_some())
     }
 
-    /// Takes back the next grants of the oldest sweep, at most `limit`. Says how many, and whose loss it was; `None` if
-    /// nothing is left.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Withdraws the next grants of the oldest sweep, at most `limit`. Returns its loss and how
+    /// many were withdrawn; `None` if no sweep is left.
     pub fn sweep(&mut self, limit: usize, now: Time) -> Result<Option<(Loss, usize)>, StoreError> {
         let row = self.run(|connection| {
             on_either!(connection, c => withdrawal_sweeps::table
+                // Ids begin with the time, so this is the oldest.
                 .order(withdrawal_sweeps::id)
                 .first::<Row>(c)
                 .optional())
@@ -108,18 +101,21 @@ impl Tx<'_> {
         Ok(Some((loss, swept.count)))
     }
 
-    /// How a sweep that has not come to this grant yet takes it back; of several, the earliest.
+    /// The withdrawal by a sweep that has not reached this grant yet; of several, the earliest.
     pub(in crate::store) fn pending_withdrawal(
         &mut self,
         grant: &Grant,
     ) -> Result<Option<Withdrawal>, StoreError> {
-        let by_then = grant.withdrawal.as_ref().map(|known| known.at);
-        let before = by_then.unwrap_or(grant.expires_at).min(grant.expires_at);
+        let withdrawn_at = grant.withdrawal.as_ref().map(|known| known.at);
+        // A withdrawal that takes effect later than this changes nothing.
+        let latest = withdrawn_at
+            .unwrap_or(grant.expires_at)
+            .min(grant.expires_at);
         let rows = self.run(|connection| {
             on_either!(connection, c => withdrawal_sweeps::table
                 .filter(withdrawal_sweeps::after_jti.lt(grant.jti.as_str()))
                 .filter(withdrawal_sweeps::last_jti.ge(grant.jti.as_str()))
-                .filter(withdrawal_sweeps::at.lt(before.timestamp()))
+                .filter(withdrawal_sweeps::at.lt(latest.timestamp()))
                 .order((withdrawal_sweeps::at, withdrawal_sweeps::id))
                 .load::<Row>(c))
         })?;
@@ -130,18 +126,18 @@ impl Tx<'_> {
         let numbers = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
         for row in rows {
             let loss = self.loss_of(&row)?;
-            let whose = loss.of.is_none_or(|of| {
+            let affects_account = loss.of.is_none_or(|of| {
                 let of = std::slice::from_ref(&of.id);
                 account
                     .as_ref()
                     .is_some_and(|account| account.is_within(of))
             });
-            let which = loss.numbers.is_none_or(|lost| {
+            let affects_numbers = loss.numbers.is_none_or(|lost| {
                 numbers
                     .iter()
                     .any(|numbers| numbers.intersection(lost).is_some())
             });
-            if whose && which {
+            if affects_account && affects_numbers {
                 return Ok(Some(Withdrawal {
                     at: loss.ended.at,
                     reason: loss.ended.reason,
@@ -155,9 +151,10 @@ impl Tx<'_> {
         let of = match &row.account_id {
             None => None,
             Some(id) => {
-                let gone = || StoreError::corrupt(format!("account of sweep {}", row.id));
+                let missing =
+                    || StoreError::corrupt(format!("sweep {} has an unknown account", row.id));
                 let id = id.parse().map_err(StoreError::corrupt)?;
-                Some(self.account(&id)?.ok_or_else(gone)?)
+                Some(self.account(&id)?.ok_or_else(missing)?)
             }
         };
         let ends = row.first_position.zip(row.last_position);

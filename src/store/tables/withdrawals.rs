@@ -1,8 +1,8 @@
-//! Withdrawals: grants that are taken back, and the feed that tells of them.
+//! Withdrawals: grants that were withdrawn, and the feed that reports them.
 //!
-//! The feed is written in the transaction that takes authority away. Such a transaction runs alone, on all replicas, until
-//! it has committed (see `writer`), so a place in the feed that a reader can see has no earlier one behind it that will
-//! still come.
+//! The feed is written in the transaction that ends the authority. Such a transaction runs alone,
+//! on all replicas, until it has committed (see `writer`). So no entry ever appears with a lower
+//! sequence number than one that has been read.
 
 use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
@@ -22,18 +22,18 @@ use crate::store::tx::Tx;
 /// How many grants one statement marks.
 const PER_STATEMENT: usize = 2_000;
 
-/// Authority that ends: for whom, for which numbers, from when on.
+/// A loss of authority: whose, for which numbers, from when on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// This account and all below it; everybody, if it is not said.
+    /// This account and all accounts below it; `None` for everyone.
     pub of: Option<Account>,
-    /// Whatever numbers, if it is not said.
+    /// `None` for all numbers.
     pub numbers: Option<NumberRange>,
     pub ended: AuthorityEnd,
 }
 
 impl Loss {
-    /// The grants whose tokens can be redeemed beyond it.
+    /// The grants whose tokens can still be redeemed after the loss takes effect.
     #[must_use]
     pub fn touched(&self) -> GrantFilter {
         GrantFilter {
@@ -47,11 +47,11 @@ impl Loss {
     }
 }
 
-/// How far the grants of a loss are taken back.
+/// How far the grants of a loss have been withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swept {
     pub count: usize,
-    /// The last one, if there are more behind it.
+    /// The last grant that was processed, if there are more after it.
     pub more_after: Option<Jti>,
 }
 
@@ -70,14 +70,12 @@ struct NewRow<'a> {
 
 type Row = (i64, String, String, i64, i64, String, Option<String>, i64);
 
-/// A grant that is to be marked: its jti, its account, its expiry.
+/// A grant to be marked: its jti, its account, its expiry.
 type Touched = (String, String, i64);
 
 impl Tx<'_> {
-    /// How much can be redeemed of what passes a filter, and the last grant of it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// How many tokens of the grants that match a filter can be redeemed, and until when; and the
+    /// last of these grants.
     pub fn exposure(
         &mut self,
         filter: &GrantFilter,
@@ -94,10 +92,7 @@ impl Tx<'_> {
         Ok((exposure, last.map(|jti| Jti::from_text(&jti))))
     }
 
-    /// Tokens that can be redeemed at an instant although their grants are withdrawn then.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The tokens that can be redeemed at an instant although their grants are withdrawn.
     pub fn exposure_at(&mut self, time: Time) -> Result<Exposure, StoreError> {
         let at = time.timestamp();
         let (tokens, until) = self.run(|connection| {
@@ -105,6 +100,7 @@ impl Tx<'_> {
                 .filter(withdrawals::expires_at.gt(at))
                 .filter(withdrawals::at.le(at))
                 .select((
+                    // A grant has two entries if a later withdrawal takes effect earlier.
                     diesel::dsl::count(withdrawals::jti).aggregate_distinct(),
                     max(withdrawals::expires_at),
                 ))
@@ -116,11 +112,8 @@ impl Tx<'_> {
         })
     }
 
-    /// Takes back the grants of a loss that are not taken back by then: those behind `after` up to `last`, at most `limit`
-    /// of them.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Withdraws the grants of a loss that are not withdrawn when it takes effect: those with ids
+    /// after `after`, up to `last`, at most `limit` of them.
     pub fn withdraw_touched(
         &mut self,
         loss: &Loss,
@@ -134,6 +127,7 @@ impl Tx<'_> {
         };
         let at = loss.ended.at;
         let filter = GrantFilter {
+            // The ids were selected by their numbers already.
             numbers: None,
             ..loss.touched()
         };
@@ -154,7 +148,7 @@ impl Tx<'_> {
         Ok(Swept { count, more_after })
     }
 
-    /// The ids of the next grants of a loss, and whether there are more, where it is a matter of whose they are.
+    /// The ids of the next grants of a loss of all numbers, and whether there are more.
     fn ids_of(
         &mut self,
         loss: &Loss,
@@ -175,8 +169,8 @@ impl Tx<'_> {
         Ok(cut(ids, limit))
     }
 
-    /// The same, where it is a matter of numbers. Asks the index of numbers alone: with the grants in the same question, a
-    /// planner without fresh statistics compares each with each.
+    /// The same for a loss of some numbers. Queries the index of numbers alone: with the grants
+    /// joined, a planner without fresh statistics compares each number with each grant.
     fn ids_touching(
         &mut self,
         numbers: NumberRange,
@@ -198,10 +192,8 @@ impl Tx<'_> {
         Ok(cut(ids, limit))
     }
 
-    /// Takes back those of these grants that are not taken back by then. Says how many.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot take it.
+    /// Withdraws those of these grants that are not withdrawn when `ended` takes effect. Returns
+    /// how many.
     pub fn withdraw_grants(
         &mut self,
         ids: &[&Jti],
@@ -226,6 +218,7 @@ impl Tx<'_> {
         Ok(count)
     }
 
+    /// Appends an entry to the feed for each of these grants, and marks the grants as withdrawn.
     fn mark(
         &mut self,
         found: &[Touched],
@@ -233,6 +226,9 @@ impl Tx<'_> {
         now: Time,
     ) -> Result<(), StoreError> {
         let at = ended.at.timestamp();
+        // Seeded from the clock (Unix seconds times a million), so that gaps do not reveal how many
+        // entries other tenants have. Never below the last number, since several batches can share
+        // a second and the clock can be set back.
         let mut sequence = self
             .last_sequence()?
             .max(now.timestamp().saturating_mul(1_000_000));
@@ -267,10 +263,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The last place of the feed; 0 when it is empty.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The last sequence number of the feed; 0 if it is empty.
     pub fn last_sequence(&mut self) -> Result<i64, StoreError> {
         let last = self.run(|connection| {
             on_either!(connection, c => withdrawals::table
@@ -280,11 +273,8 @@ impl Tx<'_> {
         Ok(last.unwrap_or_default())
     }
 
-    /// The next entries of the feed behind a place, in their order; with `within` only those of
-    /// accounts that are in it, with `until` none behind that one.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The next entries of the feed after a sequence number, in order; with `within`, only those of
+    /// accounts in it; with `until`, none after that number.
     pub fn withdrawals_after(
         &mut self,
         within: Option<&Within>,
@@ -295,6 +285,7 @@ impl Tx<'_> {
         let rows = self.run(|connection| {
             on_either!(connection, c => {
                 let mut query = withdrawals::table
+                    // The numbers of an entry are those of its grant.
                     .inner_join(grants::table.on(grants::jti.eq(withdrawals::jti)))
                     .filter(withdrawals::sequence.gt(after))
                     .filter(withdrawals::sequence.le(until.unwrap_or(i64::MAX)))
@@ -308,14 +299,14 @@ impl Tx<'_> {
                 if let Some(within) = within {
                     query = query.filter(withdrawals::account_id.eq_any(within!(within)));
                 }
-                query.load::<(Row, Asked)>(c)
+                query.load::<(Row, Requested)>(c)
             })
         })?;
         rows.into_iter().map(entry).collect()
     }
 }
 
-/// One more than wanted, to know whether there are more.
+/// One more than `limit`, to learn whether there are more.
 fn fetch(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
@@ -326,12 +317,12 @@ fn cut(mut ids: Vec<String>, limit: usize) -> (Vec<String>, bool) {
     (ids, more)
 }
 
-/// What a grant is for, as it was asked: `tktype`, `tkvalue`, `dialect`.
-type Asked = (String, String, String);
+/// What a grant was requested for: `tktype`, `tkvalue`, `dialect`.
+type Requested = (String, String, String);
 
-fn entry((row, asked): (Row, Asked)) -> Result<Withdrawn, StoreError> {
+fn entry((row, requested): (Row, Requested)) -> Result<Withdrawn, StoreError> {
     let (sequence, jti, account, at, expires_at, reason, cause, recorded_at) = row;
-    let (tktype, tkvalue, dialect) = asked;
+    let (tktype, tkvalue, dialect) = requested;
     let tktype = tktype.parse().map_err(StoreError::corrupt)?;
     let dialect = dialect.parse().map_err(StoreError::corrupt)?;
     let tkvalue = TkValue::read(tktype, &tkvalue, dialect).map_err(StoreError::corrupt)?;

@@ -1,4 +1,4 @@
-//! What waits for the writer: orders and changes, each with the place for its outcome until COMMIT.
+//! The jobs of the writer: orders and changes. Each keeps its outcome until COMMIT.
 
 use tokio::sync::oneshot;
 
@@ -8,10 +8,10 @@ use crate::domain::issuance::{Decided, MintOrder};
 use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Actor, Denial};
 
-/// What becomes of an order: a grant that is in the database, or a denial that is.
+/// The outcome of an order: a recorded grant, or a recorded denial.
 pub type Verdict = Result<Recorded<Grant>, Denial>;
 
-/// Something to be written, and the place for its outcome until COMMIT.
+/// A job for the writer, which keeps its outcome until COMMIT.
 pub(in crate::store) enum WriteJob {
     Issue(Box<IssueJob>),
     Change(Box<dyn Change>),
@@ -23,27 +23,27 @@ impl std::fmt::Debug for WriteJob {
     }
 }
 
-/// An order, what was decided of it, and who waits for it.
+/// An order, its decision, and the channel to the request that waits for it.
 pub(super) struct IssueJob {
     pub(super) order: MintOrder,
     pub(super) decided: Option<Decided>,
     pub(super) reply: oneshot::Sender<Result<Verdict, StoreError>>,
 }
 
-/// A change of what is kept: a closure that may run twice, with its type erased.
+/// A change of the database: a closure that can run more than once, with its type erased.
 pub(super) trait Change: Send {
     fn name(&self) -> &'static str;
-    /// Whether nobody may mint beside it.
-    fn alone(&self) -> bool;
+    /// Whether it excludes minting and other changes, on all replicas.
+    fn is_exclusive(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>);
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 pub(super) struct ChangeOf<F, T, E> {
-    /// Who must still be proven; nobody, for what the service notes for itself.
+    /// The caller whose credential must still be valid; `None` for writes of the service itself.
     pub(super) actor: Option<Actor>,
     pub(super) name: &'static str,
-    pub(super) alone: bool,
+    pub(super) exclusive: bool,
     pub(super) work: F,
     pub(super) outcome: Option<Result<T, E>>,
     pub(super) reply: oneshot::Sender<Result<T, E>>,
@@ -59,21 +59,22 @@ where
         self.name
     }
 
-    fn alone(&self) -> bool {
-        self.alone
+    fn is_exclusive(&self) -> bool {
+        self.exclusive
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) {
         let (actor, work, mut ended) = (&self.actor, &mut self.work, None);
         let mut outcome = tx.savepoint(|tx| {
             if let Some(actor) = actor {
-                ended = tx.ended_of(actor)?;
+                ended = tx.credential_end(actor)?;
             }
             match ended {
                 None => work(tx),
                 Some(_) => Err(StoreError::ProofEnded.into()),
             }
         });
+        // In a savepoint of its own, since the first one was rolled back.
         if let (Some(actor), Some(ended)) = (actor, ended) {
             let refusal = actor.refusal(self.name, ended, actor.now());
             if let Err(error) = tx.savepoint(|tx| tx.record(&refusal)) {
@@ -91,7 +92,7 @@ where
             }
             (Err(error), _) => Err(error.into()),
         };
-        // Whoever asked may have gone away; what was committed stays.
+        // The caller may have disconnected; what was committed stays.
         let _ = self.reply.send(outcome);
     }
 }
@@ -104,10 +105,10 @@ impl WriteJob {
         }
     }
 
-    pub(super) fn alone(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         match self {
             Self::Issue(_) => false,
-            Self::Change(change) => change.alone(),
+            Self::Change(change) => change.is_exclusive(),
         }
     }
 

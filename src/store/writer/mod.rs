@@ -1,14 +1,16 @@
-//! The one thread of a process that writes, with group commit.
+//! The writer: the one thread of a process that writes, with group commit.
 //!
-//! It takes what waits, without delay, and does it in one transaction; answers are released only after COMMIT. A job that
-//! fails is undone alone. The queue has a lane for each tenant and is bounded: when it is full, the answer is
-//! [`StoreError::Busy`].
+//! It takes the jobs that wait, without an artificial delay, and runs them in one transaction;
+//! answers are released only after COMMIT. A job that fails is rolled back alone. The queue is fair
+//! among tenants, and bounded: when it is full, the answer is [`StoreError::Busy`].
 //!
-//! A transaction does a bounded amount of work: what is left of a batch when it has done enough is put back, and is the
-//! first of the next one. So a heavy batch does not keep those waiting who come after it.
+//! A transaction does a bounded amount of work. The jobs of a batch that it does not reach are put
+//! back, and are the first of the next one. So a heavy batch does not hold up the jobs that arrive
+//! after it.
 //!
-//! What takes authority away and what mints must not pass each other, on any replica. On PostgreSQL both hold an advisory
-//! lock until they commit: minting shares it, changing the inventory has it alone. SQLite has one writer anyway.
+//! Minting and changes of the inventory must never overtake each other, on any replica. On
+//! PostgreSQL both hold an advisory lock until COMMIT: minting shares it, a change of the inventory
+//! holds it exclusively. SQLite has one writer anyway.
 
 mod job;
 pub(super) mod queue;
@@ -34,16 +36,16 @@ use queue::{FairQueue, Pushed};
 
 pub use job::Verdict;
 
-/// The lane of what the service notes for itself.
-const OWN_LANE: &str = "";
+/// The queue for writes of the service itself, which belong to no tenant.
+const SERVICE_QUEUE: &str = "";
 
-/// How often a transaction is tried that others were in the way of.
-const ATTEMPTS: u32 = 5;
+/// The most attempts of a transaction that conflicts with others or loses its connection.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// After this time a transaction begins with nothing more of its batch.
-const LONG_ENOUGH: Duration = Duration::from_millis(100);
+/// After this time, a transaction starts no further jobs of its batch.
+const MAX_RUNTIME: Duration = Duration::from_millis(100);
 
-/// The way to the thread that writes. Dropping it lets the thread finish what waits.
+/// The handle of the writer thread. Dropping it lets the thread finish the jobs that wait.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<FairQueue<WriteJob>>,
@@ -69,7 +71,7 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
-                // Whatever ends the thread, nobody may go on to wait for it.
+                // However the thread ends, even by a panic, no request may keep waiting for it.
                 let _closes = CloseOnDrop(&jobs);
                 worker.serve(&jobs, batch.max(1));
             })?;
@@ -80,41 +82,43 @@ impl Writer {
         })
     }
 
-    /// Whether the thread is there to take anything.
+    /// Whether the writer thread is running.
     pub(super) fn is_alive(&self) -> bool {
         self.thread
             .as_ref()
             .is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Orders tokens, each for itself, in the lane of a tenant. The answers come after COMMIT, in the order of the orders.
+    /// Queues these orders for a tenant, each as a job of its own. Returns after COMMIT, with the
+    /// verdicts in the order of the orders.
     pub(super) async fn issue(
         &self,
-        lane: &str,
+        tenant: &str,
         orders: Vec<MintOrder>,
     ) -> Vec<Result<Verdict, StoreError>> {
-        let ask = |order| {
+        let enqueue = |order| {
             let (reply, answer) = oneshot::channel();
             let job = WriteJob::Issue(Box::new(IssueJob {
                 order,
                 decided: None,
                 reply,
             }));
-            self.send(lane, job).map(|()| answer)
+            self.send(tenant, job).map(|()| answer)
         };
-        let asked: Vec<_> = orders.into_iter().map(ask).collect();
-        let mut verdicts = Vec::with_capacity(asked.len());
-        for answer in asked {
+        let pending: Vec<_> = orders.into_iter().map(enqueue).collect();
+        let mut verdicts = Vec::with_capacity(pending.len());
+        for answer in pending {
             verdicts.push(match answer {
-                Ok(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(writer_ended())),
                 Err(error) => Err(error),
             });
         }
         verdicts
     }
 
-    /// Changes the inventory, in the lane of whoever acts, who must still be proven. `work` sees all that was committed
-    /// before, runs alone, and may run more than once; if it fails, nothing of it stays.
+    /// Changes the inventory on behalf of `actor`, whose credential must still be valid. `work`
+    /// sees everything that was committed before, excludes minting and other changes, and can run
+    /// more than once; if it fails, it is rolled back.
     pub(super) async fn change<T, E>(
         &self,
         actor: Actor,
@@ -128,7 +132,7 @@ impl Writer {
         self.run(Some(actor), name, true, work).await
     }
 
-    /// Changes what no decision looks at; others may mint beside it.
+    /// Writes what no decision reads, while minting continues.
     pub(super) async fn write_alongside<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -141,39 +145,40 @@ impl Writer {
         &self,
         actor: Option<Actor>,
         name: &'static str,
-        alone: bool,
+        exclusive: bool,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let lane = actor.as_ref().map_or(OWN_LANE.to_owned(), Actor::lane);
+        let tenant = actor.as_ref().map_or(SERVICE_QUEUE.to_owned(), Actor::lane);
         let (reply, answer) = oneshot::channel();
         let job = WriteJob::Change(Box::new(ChangeOf {
             actor,
             name,
-            alone,
+            exclusive,
             work,
             outcome: None,
             reply,
         }));
-        self.send(&lane, job)?;
-        answer.await.map_err(|_| gone())?
+        self.send(&tenant, job)?;
+        answer.await.map_err(|_| writer_ended())?
     }
 
-    fn send(&self, lane: &str, job: WriteJob) -> Result<(), StoreError> {
+    fn send(&self, tenant: &str, job: WriteJob) -> Result<(), StoreError> {
+        // Counted before the push, since the thread can take the job immediately.
         self.metrics.writer_queue_length.inc();
-        let (sent, unsent) = match self.queue.push(lane, job) {
+        let (sent, unsent) = match self.queue.push(tenant, job) {
             Pushed::Taken => return Ok(()),
             Pushed::Evicted(other) => {
-                // It was not begun, so it can come again.
+                // It was not started, so the caller can retry it.
                 other.answer(Err(StoreError::Busy));
                 self.metrics.writer_displaced.inc();
                 (Ok(()), None)
             }
             Pushed::Full(job) => (Err(StoreError::Busy), Some(job)),
-            Pushed::Closed(job) => (Err(gone()), Some(job)),
+            Pushed::Closed(job) => (Err(writer_ended()), Some(job)),
         };
         drop(unsent);
         self.metrics.writer_queue_length.dec();
@@ -190,7 +195,7 @@ impl Drop for Writer {
     }
 }
 
-/// Closes the queue and lets go of what waits in it.
+/// Closes the queue and drops the jobs that wait.
 struct CloseOnDrop<'a>(&'a FairQueue<WriteJob>);
 
 impl Drop for CloseOnDrop<'_> {
@@ -200,11 +205,11 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
-fn gone() -> StoreError {
-    StoreError::Unavailable("the thread that writes has ended".to_owned())
+fn writer_ended() -> StoreError {
+    StoreError::Unavailable("the writer thread has ended".to_owned())
 }
 
-/// Why a transaction was not committed, and what helps.
+/// Why a transaction was not committed, and how to recover.
 struct BatchFailure {
     remedy: Remedy,
     error: StoreError,
@@ -219,27 +224,28 @@ struct WriterThread {
 impl WriterThread {
     fn serve(&mut self, jobs: &FairQueue<WriteJob>, batch: usize) {
         while let Some(taken) = jobs.take(batch) {
-            let (lanes, taken): (Vec<String>, Vec<WriteJob>) = taken.into_iter().unzip();
+            let (tenants, taken): (Vec<String>, Vec<WriteJob>) = taken.into_iter().unzip();
             self.metrics.writer_batch_size.observe(size(taken.len()));
             self.metrics.writer_queue_length.sub(count(taken.len()));
             let left = self.commit_batch(taken);
             self.metrics.writer_queue_length.add(count(left.len()));
-            let done = lanes.len() - left.len();
-            jobs.put_back(lanes.into_iter().skip(done).zip(left).collect());
+            let done = tenants.len() - left.len();
+            jobs.put_back(tenants.into_iter().skip(done).zip(left).collect());
         }
     }
 
-    /// Does the jobs in one transaction and answers them. If that cannot be, each gets one of its own. Returns those at the
-    /// end that were too much for one transaction.
+    /// Runs the jobs in one transaction and answers them; if that is impossible, each in a
+    /// transaction of its own. Returns the jobs at the end that exceeded the limits of one
+    /// transaction.
     fn commit_batch(&mut self, mut jobs: Vec<WriteJob>) -> Vec<WriteJob> {
         let name = match jobs.as_slice() {
             [only] => only.name(),
             [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
             _ => "mixed",
         };
-        let mut tries_left = ATTEMPTS;
+        let mut attempts_left = MAX_ATTEMPTS;
         loop {
-            tries_left -= 1;
+            attempts_left -= 1;
             let started = Instant::now();
             let outcome = self.try_commit(&mut jobs);
             let elapsed = started.elapsed().as_secs_f64();
@@ -255,12 +261,12 @@ impl WriterThread {
                 Err(failure) => failure,
             };
             match failure.remedy {
-                Remedy::Repeat | Remedy::Reconnect if tries_left > 0 => {
+                Remedy::Repeat | Remedy::Reconnect if attempts_left > 0 => {
                     self.metrics.transaction_retry(name);
                 }
                 Remedy::GiveUp if jobs.len() > 1 => {
                     for job in jobs {
-                        // One job is never too much.
+                        // A single job always fits, so there is nothing to put back.
                         self.commit_batch(vec![job]);
                     }
                     return Vec::new();
@@ -276,18 +282,19 @@ impl WriterThread {
         }
     }
 
-    /// Runs one transaction. Says how many of the jobs it did.
+    /// Runs one transaction. Returns how many of the jobs are done.
     fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            // Without a database, trying each job alone would make all of them wait in vain.
+            // Without a database, a transaction for each job would only make all of them wait
+            // longer.
             None => self.url.connect().map_err(|error| BatchFailure {
                 remedy: Remedy::FailBatch,
                 error: StoreError::Unavailable(error.to_string()),
             })?,
         };
         let outcome = run_batch(&mut connection, jobs);
-        // A connection that failed is replaced, unless it is known to be good again.
+        // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
             Ok(_) => true,
             Err(Remedy::Reconnect | Remedy::FailBatch) => false,
@@ -298,15 +305,15 @@ impl WriterThread {
     }
 }
 
-/// Runs the jobs in a transaction and commits it. Says how many of the jobs are done.
+/// Runs the jobs in a transaction and commits it. Returns how many of the jobs are done.
 fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
     let failed = |error: diesel::result::Error| BatchFailure {
         remedy: Remedy::for_error(&error),
         error: StoreError::Unavailable(error.to_string()),
     };
     begin_writing(connection).map_err(failed)?;
-    let alone = jobs.iter().any(WriteJob::alone);
-    take_turn(connection, alone).map_err(failed)?;
+    let exclusive = jobs.iter().any(WriteJob::is_exclusive);
+    acquire_lock(connection, exclusive).map_err(failed)?;
 
     let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
     for segment in
@@ -317,15 +324,15 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<us
             error,
         })?;
         done += some;
-        if some < segment.len() || started.elapsed() > LONG_ENOUGH {
+        if some < segment.len() || started.elapsed() > MAX_RUNTIME {
             break;
         }
     }
     commit(connection).map_err(|error| BatchFailure {
         remedy: match Remedy::for_error(&error) {
             Remedy::Repeat => Remedy::Repeat,
-            // Only of a conflict is it certain that nothing was kept. Otherwise the transaction may be there: it must not
-            // be run again.
+            // Only a conflict proves that nothing was committed. After any other error the
+            // transaction may have been committed, so it must not run again.
             Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => Remedy::FailBatch,
         },
         error: StoreError::Unavailable(error.to_string()),
@@ -333,12 +340,13 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<us
     Ok(done)
 }
 
-/// Runs one change, or neighbouring orders as one batch. Says how many of the jobs are done: at least the first.
+/// Runs one change, or adjacent orders as one batch. Returns how many of the jobs are done: at
+/// least the first.
 fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, StoreError> {
     if let [WriteJob::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
-            // Its savepoint is undone, and its own answer says why.
+            // Its savepoint is rolled back, and its own answer says why.
             None | Some(Remedy::GiveUp) => Ok(1),
             Some(remedy) => {
                 tx.remedy = Some(remedy);
@@ -363,12 +371,13 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, Store
     Ok(done)
 }
 
-/// Waits until no replica is doing what must not happen at the same time. The lock ends with the transaction.
-fn take_turn(connection: &mut AnyConnection, alone: bool) -> QueryResult<()> {
+/// Takes the lock that orders minting and changes among all replicas. It is released at the end of
+/// the transaction.
+fn acquire_lock(connection: &mut AnyConnection, exclusive: bool) -> QueryResult<()> {
     match connection {
         AnyConnection::Sqlite(_) => Ok(()),
         AnyConnection::Postgres(c) => {
-            let lock = if alone {
+            let lock = if exclusive {
                 "pg_advisory_xact_lock"
             } else {
                 "pg_advisory_xact_lock_shared"

@@ -1,77 +1,79 @@
-//! The queue in front of the writer: one lane for each tenant, taken in turn, all of them together bounded.
+//! The writer's queue: one queue for each tenant, served in turn, all of them together bounded.
 //!
-//! Whoever floods the queue waits behind itself alone: the next one taken is of another lane, if there is one. When the
-//! queue is full and somebody comes who has fewer waiting than the longest lane, the newest of that lane has to go. So one
-//! tenant may use the whole queue while nobody else needs it, and cannot keep others out of it.
+//! A tenant that floods it delays only itself: the next job is taken from another tenant, if one
+//! waits. When it is full, a job of a tenant that has fewer jobs waiting than the longest queue
+//! evicts the newest job of that queue. So one tenant can use all slots while no other needs them,
+//! and cannot keep others out.
 
 use std::collections::{HashMap, VecDeque};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// A bounded queue with lanes. What was pushed and has to go again is handed back.
+/// A bounded queue that is fair among tenants. An item that is evicted is handed back.
 #[derive(Debug)]
 pub(in crate::store) struct FairQueue<T> {
     state: Mutex<QueueState<T>>,
     filled: Condvar,
-    /// How many may wait, in all lanes together.
-    most: usize,
+    /// How many items can wait, of all tenants together.
+    capacity: usize,
 }
 
 #[derive(Debug)]
 struct QueueState<T> {
-    /// None of them is empty.
-    lanes: HashMap<String, VecDeque<T>>,
-    /// The lanes, in the order of their turns.
+    /// One for each tenant with items that wait; none is empty.
+    queues: HashMap<String, VecDeque<T>>,
+    /// The tenants, in the order of their turns.
     turns: VecDeque<String>,
     waiting: usize,
     closed: bool,
 }
 
-/// What became of something that was pushed.
+/// The outcome of a push.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Pushed<T> {
     Taken,
-    /// It was taken, and this one of the longest lane had to go.
+    /// The item was taken, and this one, the newest of the longest queue, was evicted.
     Evicted(T),
-    /// There is no place for it.
+    /// There is no slot for the item.
     Full(T),
-    /// Nothing is taken any more.
+    /// The queue is closed.
     Closed(T),
 }
 
 impl<T> FairQueue<T> {
-    pub(in crate::store) fn new(most: usize) -> Self {
+    pub(in crate::store) fn new(capacity: usize) -> Self {
         Self {
             state: Mutex::new(QueueState {
-                lanes: HashMap::new(),
+                queues: HashMap::new(),
                 turns: VecDeque::new(),
                 waiting: 0,
                 closed: false,
             }),
             filled: Condvar::new(),
-            most,
+            capacity,
         }
     }
 
-    pub(in crate::store) fn push(&self, lane: &str, item: T) -> Pushed<T> {
+    pub(in crate::store) fn push(&self, tenant: &str, item: T) -> Pushed<T> {
         let mut state = self.state();
         if state.closed {
             return Pushed::Closed(item);
         }
-        let mut displaced = None;
-        if state.waiting >= self.most {
-            displaced = state.make_place_for(lane);
-            if displaced.is_none() {
+        let mut evicted = None;
+        if state.waiting >= self.capacity {
+            evicted = state.evict_for(tenant);
+            if evicted.is_none() {
                 return Pushed::Full(item);
             }
         }
-        state.add(lane, item);
+        state.add(tenant, item);
         self.filled.notify_one();
-        displaced.map_or(Pushed::Taken, Pushed::Evicted)
+        evicted.map_or(Pushed::Taken, Pushed::Evicted)
     }
 
-    /// Takes up to `most`, one of each lane in turn; waits until there is one. `None` when it is closed and empty.
-    pub(in crate::store) fn take(&self, most: usize) -> Option<Vec<(String, T)>> {
+    /// Takes up to `limit` items, one of each tenant in turn; waits until there is one. `None` if
+    /// the queue is closed and empty.
+    pub(in crate::store) fn take(&self, limit: usize) -> Option<Vec<(String, T)>> {
         let mut state = self.state();
         while state.waiting == 0 {
             if state.closed {
@@ -79,31 +81,32 @@ impl<T> FairQueue<T> {
             }
             self.filled.wait(&mut state);
         }
-        Some((0..most).map_while(|_| state.take_one()).collect())
+        Some((0..limit).map_while(|_| state.take_one()).collect())
     }
 
-    /// Puts back what was taken and not done, in its order; it is the first to be taken again.
+    /// Puts back items that were taken and not completed, in their order; they are the first to be
+    /// taken again.
     pub(in crate::store) fn put_back(&self, items: Vec<(String, T)>) {
         let mut state = self.state();
-        for (lane, item) in items.into_iter().rev() {
+        for (tenant, item) in items.into_iter().rev() {
             state.waiting += 1;
             state
-                .lanes
-                .entry(lane.clone())
+                .queues
+                .entry(tenant.clone())
                 .or_default()
                 .push_front(item);
-            state.turns.retain(|other| *other != lane);
-            state.turns.push_front(lane);
+            // A tenant has one turn, however many of its items are put back.
+            state.turns.retain(|other| *other != tenant);
+            state.turns.push_front(tenant);
         }
     }
 
-    /// Takes nothing more; what waits can still be taken.
+    /// Accepts no more items; those that wait can still be taken.
     pub(in crate::store) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
     }
 
-    /// How many wait.
     #[cfg(test)]
     pub(in crate::store) fn waiting(&self) -> usize {
         self.state().waiting
@@ -115,32 +118,35 @@ impl<T> FairQueue<T> {
 }
 
 impl<T> QueueState<T> {
-    fn add(&mut self, lane: &str, item: T) {
+    fn add(&mut self, tenant: &str, item: T) {
         self.waiting += 1;
-        if let Some(items) = self.lanes.get_mut(lane) {
+        if let Some(items) = self.queues.get_mut(tenant) {
             return items.push_back(item);
         }
-        self.lanes.insert(lane.to_owned(), VecDeque::from([item]));
-        self.turns.push_back(lane.to_owned());
+        self.queues
+            .insert(tenant.to_owned(), VecDeque::from([item]));
+        self.turns.push_back(tenant.to_owned());
     }
 
     fn take_one(&mut self) -> Option<(String, T)> {
-        let lane = self.turns.pop_front()?;
-        let items = self.lanes.get_mut(&lane)?;
+        let tenant = self.turns.pop_front()?;
+        let items = self.queues.get_mut(&tenant)?;
         let item = items.pop_front()?;
         self.waiting -= 1;
         if items.is_empty() {
-            self.lanes.remove(&lane);
+            self.queues.remove(&tenant);
         } else {
-            self.turns.push_back(lane.clone());
+            self.turns.push_back(tenant.clone());
         }
-        Some((lane, item))
+        Some((tenant, item))
     }
 
-    /// Takes the newest of the longest lane, if that one stays at least as long as this one becomes.
-    fn make_place_for(&mut self, lane: &str) -> Option<T> {
-        let own = self.lanes.get(lane).map_or(0, VecDeque::len);
-        let longest = self.lanes.iter_mut().max_by_key(|(_, items)| items.len());
+    /// Evicts the newest item of the longest queue, if that queue stays at least as long as the one
+    /// of `tenant` becomes.
+    fn evict_for(&mut self, tenant: &str) -> Option<T> {
+        let own = self.queues.get(tenant).map_or(0, VecDeque::len);
+        // Linear in the number of tenants, but only when the queue is full.
+        let longest = self.queues.iter_mut().max_by_key(|(_, items)| items.len());
         let (_, items) = longest.filter(|(_, items)| items.len() > own + 1)?;
         self.waiting -= 1;
         items.pop_back()
@@ -151,54 +157,54 @@ impl<T> QueueState<T> {
 mod tests {
     use super::*;
 
-    fn taken(lanes: &FairQueue<u32>, most: usize) -> Vec<u32> {
-        let taken = lanes.take(most).expect("something waits");
+    fn taken(queue: &FairQueue<u32>, limit: usize) -> Vec<u32> {
+        let taken = queue.take(limit).expect("something waits");
         taken.into_iter().map(|(_, item)| item).collect()
     }
 
     #[test]
-    fn each_lane_has_its_turn() {
-        let lanes = FairQueue::new(100);
+    fn tenants_take_turns() {
+        let queue = FairQueue::new(100);
         for n in 0..50 {
-            assert_eq!(lanes.push("flood", n), Pushed::Taken);
+            assert_eq!(queue.push("flood", n), Pushed::Taken);
         }
-        assert_eq!(lanes.push("one", 100), Pushed::Taken);
-        assert_eq!(lanes.push("two", 200), Pushed::Taken);
-        assert_eq!(taken(&lanes, 4), [0, 100, 200, 1]);
-        assert_eq!(lanes.push("one", 101), Pushed::Taken);
-        assert_eq!(taken(&lanes, 3), [2, 101, 3]);
-        assert_eq!(lanes.waiting(), 46);
+        assert_eq!(queue.push("one", 100), Pushed::Taken);
+        assert_eq!(queue.push("two", 200), Pushed::Taken);
+        assert_eq!(taken(&queue, 4), [0, 100, 200, 1]);
+        assert_eq!(queue.push("one", 101), Pushed::Taken);
+        assert_eq!(taken(&queue, 3), [2, 101, 3]);
+        assert_eq!(queue.waiting(), 46);
     }
 
     #[test]
-    fn who_floods_a_full_queue_makes_place_for_others() {
-        let lanes = FairQueue::new(4);
+    fn a_tenant_that_floods_a_full_queue_is_evicted_for_others() {
+        let queue = FairQueue::new(4);
         for n in 0..4 {
-            assert_eq!(lanes.push("flood", n), Pushed::Taken);
+            assert_eq!(queue.push("flood", n), Pushed::Taken);
         }
-        assert_eq!(lanes.push("flood", 4), Pushed::Full(4));
-        assert_eq!(lanes.push("one", 100), Pushed::Evicted(3));
-        // Equal shares are left as they are.
-        assert_eq!(lanes.push("one", 101), Pushed::Evicted(2));
-        assert_eq!(lanes.push("one", 102), Pushed::Full(102));
-        assert_eq!(lanes.push("flood", 5), Pushed::Full(5));
-        assert!(matches!(lanes.push("two", 200), Pushed::Evicted(1 | 101)));
-        assert_eq!(lanes.waiting(), 4);
+        assert_eq!(queue.push("flood", 4), Pushed::Full(4));
+        assert_eq!(queue.push("one", 100), Pushed::Evicted(3));
+        // Equal shares remain as they are.
+        assert_eq!(queue.push("one", 101), Pushed::Evicted(2));
+        assert_eq!(queue.push("one", 102), Pushed::Full(102));
+        assert_eq!(queue.push("flood", 5), Pushed::Full(5));
+        assert!(matches!(queue.push("two", 200), Pushed::Evicted(1 | 101)));
+        assert_eq!(queue.waiting(), 4);
     }
 
     #[test]
-    fn what_is_put_back_comes_first() {
-        let lanes = FairQueue::new(10);
+    fn items_put_back_are_taken_first() {
+        let queue = FairQueue::new(10);
         for n in 0..3 {
-            assert_eq!(lanes.push("a", n), Pushed::Taken);
-            assert_eq!(lanes.push("b", 10 + n), Pushed::Taken);
+            assert_eq!(queue.push("a", n), Pushed::Taken);
+            assert_eq!(queue.push("b", 10 + n), Pushed::Taken);
         }
-        let mut batch = lanes.take(4).expect("a batch");
-        assert_eq!(lanes.push("c", 20), Pushed::Taken);
-        lanes.put_back(batch.split_off(1));
-        assert_eq!(taken(&lanes, 10), [10, 1, 20, 11, 2, 12]);
-        lanes.close();
-        assert_eq!(lanes.push("a", 9), Pushed::Closed(9));
-        assert!(lanes.take(1).is_none());
+        let mut batch = queue.take(4).expect("a batch");
+        assert_eq!(queue.push("c", 20), Pushed::Taken);
+        queue.put_back(batch.split_off(1));
+        assert_eq!(taken(&queue, 10), [10, 1, 20, 11, 2, 12]);
+        queue.close();
+        assert_eq!(queue.push("a", 9), Pushed::Closed(9));
+        assert!(queue.take(1).is_none());
     }
 }
