@@ -1,6 +1,7 @@
-//! HTTP: requests in, answers out. The only room that knows actix, besides `app`.
+//! The HTTP API. Only this module and `app` know actix.
 //!
-//! A handler proves the caller, parses, calls one verb of `authority` and renders. Nothing is decided here.
+//! A handler authenticates the caller, parses the request, calls one verb of `authority` and
+//! renders the result. No decisions are made here.
 
 mod http;
 pub mod openapi;

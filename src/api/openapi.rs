@@ -1,4 +1,5 @@
-//! The OpenAPI document, made of the handlers and views, and the page that shows it without network.
+//! The OpenAPI document, generated from the handlers and views, and a page that shows it without
+//! loading anything from other hosts.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,8 +23,8 @@ use super::routes::{
     withdrawals,
 };
 
-/// A Token Authority for telephone numbers: authority tokens of RFC 9447 and RFC 9448, and what the carrier keeps to
-/// decide about them.
+/// A Token Authority for telephone numbers: issues authority tokens (RFC 9447, RFC 9448), and
+/// manages the inventory of numbers on which its decisions are based.
 #[derive(Debug, utoipa::OpenApi)]
 #[openapi(
     info(title = "tn-authority"),
@@ -58,7 +59,7 @@ use super::routes::{
 )]
 struct Document;
 
-/// The document as it is served and committed.
+/// The document, as served and as committed in `deploy/openapi.json`.
 pub fn openapi() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
@@ -68,7 +69,7 @@ pub fn openapi() -> &'static str {
     &TEXT
 }
 
-/// How callers prove themselves: by one of the two, and not by both.
+/// How callers authenticate: by one of these schemes, not several.
 struct SecuritySchemes;
 
 impl Modify for SecuritySchemes {
@@ -76,13 +77,13 @@ impl Modify for SecuritySchemes {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "An API key (`Authorization: Bearer tna_..`), or an OAuth2 access token (RFC 9068) of an issuer that the \
-                 service is configured to trust",
+                "An API key (`Authorization: Bearer tna_..`), or an OAuth 2.0 access token (RFC 9068) from an issuer \
+                 that the service is configured to trust",
             ))
             .build();
         let certificate = SecurityScheme::MutualTls {
             description: Some(
-                "A client certificate that the service is configured to map to a caller, in place of `Authorization`"
+                "A client certificate that the service is configured to map to a caller, instead of `Authorization`"
                     .to_owned(),
             ),
             deprecated: None,
@@ -93,19 +94,20 @@ impl Modify for SecuritySchemes {
         components.add_security_scheme("certificate", certificate);
         let access = ApiKeyValue::with_description(
             "Authorization",
-            "The access token of the facade's login, without a scheme",
+            "The access token from the login of the facade, without a scheme",
         );
         let access = SecurityScheme::ApiKey(ApiKey::Header(access));
         components.add_security_scheme("facade", access);
         let items = openapi.paths.paths.values_mut();
         let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]);
+        // The entries of `security` are alternatives.
         for security in operations.flatten().filter_map(|one| one.security.as_mut()) {
             security.push(SecurityRequirement::new("certificate", [""; 0]));
         }
     }
 }
 
-/// The refusals and failures that operations of one kind have in common.
+/// Adds the refusals and failures that operations have in common.
 struct Problems;
 
 impl Modify for Problems {
@@ -137,9 +139,10 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             }
             RefOr::Ref(_) => false,
         });
-    let proves = guarded || path == "/api/v1/auth/login";
-    let fails = proves || path == "/readyz" || path.ends_with("/status");
-    let named = path.contains('{')
+    let authenticates = guarded || path == "/api/v1/auth/login";
+    let can_fail = authenticates || path == "/readyz" || path.ends_with("/status");
+    // The token endpoints answer 403 for an unknown account, and `put_account` creates it.
+    let names_a_resource = path.contains('{')
         && !path.starts_with("/at/")
         && !path.starts_with("/api/")
         && operation.operation_id.as_deref() != Some("put_account");
@@ -149,29 +152,38 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             "400",
             "The request is malformed",
         ),
-        (guarded, "401", "No credentials were given"),
+        (guarded, "401", "The request has no credentials"),
         (
             guarded,
             "403",
-            "The credentials do not give access, or a rule or policy forbids it",
+            "The credentials are invalid or give no access, or a rule or policy forbids the request",
         ),
-        (named, "404", "There is no such thing"),
-        (with_body, "408", "The body did not arrive in time"),
+        (
+            names_a_resource,
+            "404",
+            "The resource does not exist, or the caller has no access to it",
+        ),
+        (
+            with_body,
+            "408",
+            "The body was not received before the timeout",
+        ),
         (with_body, "413", "The body is too large"),
         (with_body, "415", "The body is not application/json"),
         (
-            proves || path.ends_with("/status"),
+            authenticates || path.ends_with("/status"),
             "429",
-            "The caller, the account or the address asks too often; Retry-After says when to come again",
+            "The caller, the account or the address exceeds its rate limit; retry after `Retry-After` seconds",
         ),
-        (proves, "500", "The service failed"),
+        (authenticates, "500", "Internal error"),
         (
-            fails,
+            can_fail,
             "503",
-            "The store or the signer is not available, or the queue is full; come again",
+            "The store or the signer is unavailable, or the queue is full; retry later",
         ),
     ];
     let responses = &mut operation.responses.responses;
+    // What a handler declares is more specific, and stays.
     for (_, status, description) in common.into_iter().filter(|(has, ..)| *has) {
         responses
             .entry(status.to_owned())
@@ -197,18 +209,18 @@ fn problem(description: &str) -> Response {
         .build()
 }
 
-/// Show this document.
+/// Show this OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "for everybody",
-    responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "OpenAPI 3.1")))]
+    responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "The OpenAPI 3.1 document")))]
 pub(super) async fn document() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .body(openapi())
 }
 
-/// Show this document as a page.
+/// Show this OpenAPI document as a web page.
 #[utoipa::path(get, path = "/docs/", tag = "for everybody",
-    responses((status = 200, content_type = "text/html", body = String, description = "A page")))]
+    responses((status = 200, content_type = "text/html", body = String, description = "The web page")))]
 pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
@@ -219,6 +231,7 @@ pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> 
     if file.gzpipped {
         response.insert_header(ContentEncoding::Gzip);
     }
+    // Swagger UI sets inline styles, but all of its scripts are files of this service.
     let own_scripts = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
     Ok(response
         .content_type(file.content_type)

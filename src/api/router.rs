@@ -1,4 +1,4 @@
-//! All routes on one screen, grouped by who calls them.
+//! All routes on one screen, grouped by subject.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{
@@ -96,7 +96,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
         // Keys and certificates
         .service(route("/v1/signers").get(routes::signers::list_signers))
         .service(route("/v1/signers/reload").post(routes::signers::reload_signers))
-        // For everybody
+        // No authentication needed
         .service(route("/certs/{sha256}.pem").get(routes::certs::get_chain))
         .service(route("/healthz").get(routes::health::alive))
         .service(route("/readyz").get(routes::health::ready))
@@ -134,6 +134,8 @@ pub fn app(
         api_routes(cfg);
         facade_routes(cfg);
     };
+    // While the facade is off its routes are not registered, so they are answered like unknown
+    // ones.
     let configure: fn(&mut ServiceConfig) = if service.facade.is_some() {
         with_facade
     } else {
@@ -142,7 +144,7 @@ pub fn app(
     with(service, configure)
 }
 
-/// What operators see, ready to be served on a listener of its own.
+/// The routes for operators, ready to be served on their own listener.
 pub fn operations(
     service: Data<Service>,
 ) -> App<
@@ -178,7 +180,8 @@ fn with(
         .wrap(from_fn(http::request::handle))
 }
 
-/// A path and the methods that it takes; the request handler makes a problem of the 405 that actix answers to others.
+/// A path and its methods. For other methods actix answers 405, which the request handler turns
+/// into a problem.
 struct Route(Resource);
 
 fn route(path: &str) -> Route {
@@ -186,7 +189,7 @@ fn route(path: &str) -> Route {
 }
 
 impl Route {
-    /// HEAD too (RFC 9110 §9.3.2), where actix leaves the body out.
+    /// GET and HEAD (RFC 9110 §9.3.2); actix omits the body of an answer to HEAD.
     fn get<F, Args>(self, handler: F) -> Self
     where
         F: Handler<Args>,

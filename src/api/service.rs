@@ -1,4 +1,4 @@
-//! What every handler is given: the parts of the service, and the bounds of requests.
+//! The state that all handlers share: the parts of the service, and the bounds of requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::authority::import::jobs::Jobs;
 use crate::callers::Callers;
 use crate::webhooks::Sender;
 
-/// What the handlers call.
+/// The parts of the service that handlers call, and the bounds of requests.
 #[derive(Debug)]
 pub struct Service {
     pub authority: Arc<Authority>,
@@ -20,26 +20,27 @@ pub struct Service {
     pub jobs: Jobs,
     pub webhooks: Arc<Sender>,
     pub uploads: Uploads,
-    /// What requests are kept with that may come again.
+    /// Replays requests that carry an `Idempotency-Key`.
     pub idempotency: Idempotency,
     pub under_way: ConcurrencyLimit,
-    /// For clients of STI-PAs; `None` if it is off.
+    /// The facade for clients of an STI-PA; `None` if it is off.
     pub facade: Option<Facade>,
-    /// A longer body is answered 413.
+    /// The maximum size of a body; a larger one is answered 413.
     pub max_body_bytes: usize,
-    /// How long a body may take to arrive; of a table, each piece of it.
+    /// The timeout for receiving a body; for a table, for each chunk of it.
     pub request_timeout: Duration,
-    /// The same for a bulk of requests for tokens.
+    /// The maximum size of the body of a bulk of token requests.
     pub max_bulk_body_bytes: usize,
 }
 
-/// What becomes of the tables that are sent.
+/// How uploaded tables are stored, and their bounds.
 #[derive(Debug)]
 pub struct Uploads {
-    /// Where they are kept until they are imported.
+    /// The folder where they are stored until they are imported.
     pub dir: PathBuf,
-    /// A longer one is answered 413.
+    /// The maximum size of a table; a larger one is answered 413.
     pub max_bytes: u64,
-    /// The share of the numbers of a service provider code that may end unconfirmed, in parts of a million.
+    /// The share of a service provider code's numbers that an import can end without confirmation,
+    /// in parts per million.
     pub max_ended_ppm: u32,
 }

@@ -1,4 +1,4 @@
-//! `/v1/accounts`: who may ask for tokens.
+//! `/v1/accounts`: the accounts for which tokens are requested.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -18,39 +18,42 @@ use crate::authority::NewAccount;
 use crate::domain::accounts::account::LifetimeMode;
 use crate::domain::{AccountId, Dialect};
 
-/// What an account is to be.
+/// The settings of an account; what is left out keeps its value.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewAccount)]
 pub(in crate::api) struct NewAccountBody {
-    /// A name for people; the old one stays when none is given.
+    /// A display name; if left out, the current one is kept.
     #[schema(example = "Acme Plumbing")]
     #[serde(default, deserialize_with = "deserialize::text")]
     name: Option<String>,
-    /// The reseller that it is a customer of; never changes.
+    /// The reseller whose customer the account is. Cannot be changed later.
     #[schema(value_type = Option<String>)]
     parent: Option<AccountId>,
-    /// How strictly its requests are read: strict, which is the default, or legacy; the old one stays when none is given.
+    /// How strictly requests for this account are parsed: strict or legacy. If left out, a new
+    /// account is strict, and an existing one keeps its dialect.
     #[schema(value_type = Option<String>, example = "strict")]
     dialect: Option<Dialect>,
 }
 
-/// How long the account's tokens are to live.
+/// The lifetime mode of the account's tokens.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Lifetime)]
 pub(in crate::api) struct LifetimeBody {
-    /// proof: the default lifetime. grant-horizon: as long as the numbers are vouched for.
+    /// proof: the default lifetime of the service. grant-horizon: as long as the account's
+    /// authority over the numbers lasts, up to a configured maximum.
     #[schema(value_type = String, example = "grant-horizon")]
     mode: LifetimeMode,
 }
 
-/// The account of the path. What is no id is the id of no account.
+/// The account in the path. A malformed id cannot name an account, so it is answered like an
+/// unknown one.
 pub(in crate::api) fn account_id(request: &HttpRequest) -> Result<AccountId, Problem> {
     name(request)?
         .parse()
         .map_err(|_| Problem::not_found("account"))
 }
 
-/// List the accounts, in the order of their ids.
+/// List accounts, ordered by id.
 #[utoipa::path(get, path = "/v1/accounts", tag = "accounts", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<AccountView>, description = "A page of accounts")))]
 pub(in crate::api) async fn list_accounts(
@@ -77,14 +80,14 @@ pub(in crate::api) async fn get_account(
     Ok(HttpResponse::Ok().json(AccountView::from(account)))
 }
 
-/// Make an account, or give it another name or dialect.
+/// Create an account, or change its name or dialect.
 #[utoipa::path(put, path = "/v1/accounts/{id}", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, description = "`[A-Za-z0-9._~-]{1,64}`", example = "acme")),
     request_body = NewAccountBody,
     responses(
-        (status = 200, body = AccountView, description = "The account was there"),
-        (status = 201, body = AccountView, description = "The account is new"),
-        (status = 409, description = "The parent cannot be this one"),
+        (status = 200, body = AccountView, description = "The account existed already"),
+        (status = 201, body = AccountView, description = "The account was created"),
+        (status = 409, description = "This parent is not possible"),
     ))]
 pub(in crate::api) async fn put_account(
     service: Data<Service>,
@@ -92,6 +95,8 @@ pub(in crate::api) async fn put_account(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
+    // Other than in the other routes, 404 would be wrong for a malformed id: it is the id of an
+    // account to create.
     let id = name(&request)?
         .parse()
         .map_err(|e| Problem::malformed("malformed-path", e))?;
@@ -101,6 +106,7 @@ pub(in crate::api) async fn put_account(
         parent: body.parent,
         dialect: body.dialect,
     };
+    // PUT is idempotent in itself, so it takes no `Idempotency-Key`.
     let (account, is_new) = service.authority.put_account_as(&caller, id, new).await?;
     let mut answer = if is_new {
         HttpResponse::Created()
@@ -110,10 +116,10 @@ pub(in crate::api) async fn put_account(
     Ok(answer.json(AccountView::from(account)))
 }
 
-/// From now on the account gets no tokens.
+/// Suspend an account: no tokens are issued for it until it is resumed.
 #[utoipa::path(post, path = "/v1/accounts/{id}/suspend", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme")),
-    responses((status = 200, body = AffectedView<AccountView>, description = "It is suspended")))]
+    responses((status = 200, body = AffectedView<AccountView>, description = "The account is suspended")))]
 pub(in crate::api) async fn suspend_account(
     service: Data<Service>,
     Manager(caller): Manager,
@@ -129,10 +135,10 @@ pub(in crate::api) async fn suspend_account(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// From now on the account gets tokens again.
+/// Resume a suspended account.
 #[utoipa::path(post, path = "/v1/accounts/{id}/resume", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme")),
-    responses((status = 200, body = AccountView, description = "It is in good standing")))]
+    responses((status = 200, body = AccountView, description = "The account is no longer suspended")))]
 pub(in crate::api) async fn resume_account(
     service: Data<Service>,
     Manager(caller): Manager,
@@ -146,11 +152,11 @@ pub(in crate::api) async fn resume_account(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Say how long the account's tokens live when a request does not say.
+/// Set the lifetime mode of tokens whose request names no lifetime.
 #[utoipa::path(put, path = "/v1/accounts/{id}/lifetime", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme")),
     request_body = LifetimeBody,
-    responses((status = 200, body = AccountView, description = "They live so long from now on")))]
+    responses((status = 200, body = AccountView, description = "The mode applies to new tokens")))]
 pub(in crate::api) async fn set_lifetime(
     service: Data<Service>,
     Provisioner(caller): Provisioner,

@@ -18,7 +18,7 @@ use crate::authority::{ChangeRequester, NewAllocation};
 use crate::domain::Spc;
 use crate::domain::inventory::{Allocation, Basis};
 
-/// Numbers that the carrier says it holds.
+/// Numbers that the carrier holds.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewAllocation)]
 pub(in crate::api) struct NewAllocationBody {
@@ -52,12 +52,12 @@ impl FromMembers for NewAllocationBody {
     }
 }
 
-/// Record that the carrier holds numbers.
+/// Record numbers that the carrier holds.
 #[utoipa::path(post, path = "/v1/allocations", tag = "inventory", security(("bearer" = [])),
     request_body = NewAllocationBody,
     responses(
-        (status = 201, body = AllocationView, description = "It is recorded"),
-        (status = 409, description = "Another allocation holds some of the numbers at the same time"),
+        (status = 201, body = AllocationView, description = "The allocation is recorded"),
+        (status = 409, description = "Another allocation covers some of the numbers at the same time"),
     ))]
 pub(in crate::api) async fn create_allocation(
     service: Data<Service>,
@@ -83,7 +83,7 @@ pub(in crate::api) async fn create_allocation(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// List the allocations, oldest first.
+/// List allocations, oldest first.
 #[utoipa::path(get, path = "/v1/allocations", tag = "inventory", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<AllocationView>, description = "A page of allocations")))]
 pub(in crate::api) async fn list_allocations(
@@ -99,7 +99,7 @@ pub(in crate::api) async fn list_allocations(
 /// Show one allocation.
 #[utoipa::path(get, path = "/v1/allocations/{id}", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The allocation")),
-    responses((status = 200, body = AllocationView, description = "Its newest version")))]
+    responses((status = 200, body = AllocationView, description = "The newest version of the allocation")))]
 pub(in crate::api) async fn get_allocation(
     service: Data<Service>,
     Reader(caller): Reader,
@@ -110,11 +110,11 @@ pub(in crate::api) async fn get_allocation(
     Ok(HttpResponse::Ok().json(AllocationView::from(found)))
 }
 
-/// Record that the carrier gave numbers back.
+/// Record that the carrier returned numbers: end an allocation.
 #[utoipa::path(post, path = "/v1/allocations/{id}/return", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The allocation")),
     request_body = Option<UntilBody>,
-    responses((status = 200, body = AffectedView<AllocationView>, description = "It ends")))]
+    responses((status = 200, body = AffectedView<AllocationView>, description = "The allocation, with its end")))]
 pub(in crate::api) async fn return_allocation(
     service: Data<Service>,
     Provisioner(caller): Provisioner,

@@ -1,4 +1,4 @@
-//! `/v1/api-keys`: what callers prove themselves with. For the carrier's admins alone.
+//! `/v1/api-keys`: the credentials of callers. Only admins of the carrier manage them.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -19,38 +19,40 @@ use crate::callers::{DEFAULT_OVERLAP, KeyRequester, NewApiKey, ShownApiKey};
 use crate::domain::credentials::api_key::{ApiKey, KeyState};
 use crate::domain::{AccountId, Network, Role, Time};
 
-/// A key to be made.
+/// An API key to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKey)]
 pub(in crate::api) struct NewApiKeyBody {
     /// admin, provisioner, portal, account, auditor or renewer
     #[schema(value_type = String, example = "account")]
     role: Role,
-    /// The account of a key with role account or renewer; the accounts that a portal may mint for; the reseller that a provisioner or an
-    /// auditor is confined to.
+    /// With role account or renewer, the account of the key. With role portal, the accounts that it
+    /// can request tokens for. With role provisioner or auditor, the reseller that it is confined
+    /// to.
     #[schema(value_type = Option<Vec<String>>, max_items = 1000, example = json!(["acme"]))]
     accounts: Option<Vec<AccountId>>,
     /// What the key is for.
     #[schema(example = "order system of Acme")]
     #[serde(default, deserialize_with = "deserialize::text")]
     label: Option<String>,
-    /// When it stops working; it works without an end, if it is not said.
+    /// When the key expires; if left out, it does not expire.
     expires_at: Option<Instant>,
-    /// The networks that it works from; from anywhere, if none is named.
+    /// The networks from which the key is accepted; if left out, it is accepted from anywhere.
     #[schema(value_type = Option<Vec<String>>, max_items = 32, example = json!(["192.0.2.0/24", "2001:db8::/32"]))]
     allow_from: Option<Vec<Network>>,
 }
 
-/// How to rotate.
+/// How to rotate a key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Rotation)]
 pub(in crate::api) struct RotationBody {
-    /// For how many seconds the old secret works beside the new one; 0 ends it at once.
+    /// For how many seconds the old secret stays valid alongside the new one; 0 ends it
+    /// immediately.
     #[schema(minimum = 0, maximum = 2_592_000, default = 86400)]
     overlap: Option<u32>,
 }
 
-/// When a key is to end.
+/// When a key expires.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = KeyEnd)]
 pub(in crate::api) struct KeyEndBody {
@@ -61,7 +63,7 @@ pub(in crate::api) struct KeyEndBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub(in crate::api) struct ApiKeyView {
-    /// The public part of the key, which grants and the audit trail name.
+    /// The public part of the key, by which grants and the audit trail refer to it.
     #[schema(example = "3f9c2b7a51d04e68")]
     id: String,
     #[schema(value_type = String, example = "account")]
@@ -75,26 +77,26 @@ pub(in crate::api) struct ApiKeyView {
     created_at: Instant,
     expires_at: Option<Instant>,
     revoked_at: Option<Instant>,
-    /// The networks that it works from; from anywhere when there is none.
+    /// The networks from which the key is accepted; if empty, it is accepted from anywhere.
     #[schema(value_type = Vec<String>)]
     allow_from: Vec<Network>,
-    /// The number of its secret: 1, and one more with each rotation.
+    /// The number of the current secret: 1 for the first, one more with each rotation.
     #[schema(minimum = 1, example = 1)]
     secret: i32,
     rotated_at: Option<Instant>,
-    /// Until when the secret before works too.
+    /// Until when the previous secret is valid too; null if it is not.
     previous_until: Option<Instant>,
-    /// To the minute or so; null if it never was.
+    /// Accurate to about a minute; null if the key was never used.
     last_used_at: Option<Instant>,
 }
 
-/// A key whose secret was just made.
+/// An API key together with its new secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ShownApiKey)]
 pub(in crate::api) struct ShownApiKeyView {
     #[serde(flatten)]
-    kept: ApiKeyView,
-    /// The whole key, for `Authorization: Bearer`. It is never shown again.
+    api_key: ApiKeyView,
+    /// The whole key, for `Authorization: Bearer`. It is not shown again.
     #[schema(example = "tna_3f9c2b7a51d04e68_..")]
     key: String,
 }
@@ -102,6 +104,8 @@ pub(in crate::api) struct ShownApiKeyView {
 impl ApiKeyView {
     fn at(now: Time, key: ApiKey) -> Self {
         let validity = key.validity;
+        // The end of an overlap stays in the store when it has passed; show it only while it
+        // matters.
         let overlaps = |end: &Time| *end > now;
         Self {
             state: key.state(now),
@@ -124,19 +128,21 @@ impl ApiKeyView {
 impl ShownApiKeyView {
     fn at(now: Time, made: ShownApiKey) -> Self {
         Self {
-            kept: ApiKeyView::at(now, made.kept),
+            api_key: ApiKeyView::at(now, made.kept),
             key: made.key,
         }
     }
 }
 
-/// Make an API key. The answer is the only time that it is shown.
+/// Create an API key.
+///
+/// Its secret is only shown in this response.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "callers", security(("bearer" = [])),
     request_body = NewApiKeyBody,
     responses(
-        (status = 201, body = ShownApiKeyView, description = "The key",
+        (status = 201, body = ShownApiKeyView, description = "The key with its secret",
             headers(("Location" = String, description = "`/v1/api-keys/{id}`"))),
-        (status = 409, description = "There is no such account"),
+        (status = 409, description = "An account of the key does not exist"),
     ))]
 pub(in crate::api) async fn create_api_key(
     service: Data<Service>,
@@ -163,7 +169,7 @@ pub(in crate::api) async fn create_api_key(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// List the API keys, in the order of their ids.
+/// List API keys, ordered by id.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "callers", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<ApiKeyView>, description = "A page of keys")))]
 pub(in crate::api) async fn list_api_keys(
@@ -191,14 +197,16 @@ pub(in crate::api) async fn get_api_key(
     Ok(HttpResponse::Ok().json(ApiKeyView::at(now, found)))
 }
 
-/// Give an API key another secret. The old one works for a while, one that is older than that ends at once. The answer is
-/// the only time that the new one is shown.
+/// Replace the secret of an API key.
+///
+/// The previous secret stays valid during the overlap; an even older one ends immediately. The new
+/// secret is only shown in this response.
 #[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "callers", security(("bearer" = [])),
     params(("id" = String, Path, description = "The public part of the key")),
     request_body = Option<RotationBody>,
     responses(
         (status = 200, body = ShownApiKeyView, description = "The key with its new secret"),
-        (status = 409, description = "The key has ended"),
+        (status = 409, description = "The key has expired or was revoked"),
     ))]
 pub(in crate::api) async fn rotate_api_key(
     service: Data<Service>,
@@ -217,13 +225,13 @@ pub(in crate::api) async fn rotate_api_key(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Say when an API key ends.
+/// Set when an API key expires.
 #[utoipa::path(post, path = "/v1/api-keys/{id}/expire", tag = "callers", security(("bearer" = [])),
     params(("id" = String, Path, description = "The public part of the key")),
     request_body = KeyEndBody,
     responses(
-        (status = 200, body = ApiKeyView, description = "It ends then"),
-        (status = 409, description = "The key has ended already"),
+        (status = 200, body = ApiKeyView, description = "The key, with its expiry"),
+        (status = 409, description = "The key has already expired or was revoked"),
     ))]
 pub(in crate::api) async fn expire_api_key(
     service: Data<Service>,
@@ -239,11 +247,11 @@ pub(in crate::api) async fn expire_api_key(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Make an API key useless from now on, with all of its secrets.
+/// Revoke an API key, with all of its secrets, immediately and permanently.
 #[utoipa::path(post, path = "/v1/api-keys/{id}/revoke", tag = "callers", security(("bearer" = [])),
     params(("id" = String, Path, description = "The public part of the key")),
     request_body = Option<()>,
-    responses((status = 200, body = ApiKeyView, description = "It is revoked")))]
+    responses((status = 200, body = ApiKeyView, description = "The key is revoked")))]
 pub(in crate::api) async fn revoke_api_key(
     service: Data<Service>,
     Admin(caller): Admin,
@@ -257,13 +265,14 @@ pub(in crate::api) async fn revoke_api_key(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Shows a key that was changed now.
+/// Renders a key that was just changed.
 fn changed(service: &Service) -> impl Fn(ApiKey) -> HttpResponse + Send + 'static {
     let now = service.authority.now();
     move |key| HttpResponse::Ok().json(ApiKeyView::at(now, key))
 }
 
-/// The key of the path. What cannot be an id names no key.
+/// The id of the key in the path. A malformed id cannot name a key, so it is answered like an
+/// unknown one.
 fn key_id(request: &HttpRequest) -> Result<String, Problem> {
     let id = name(request)?;
     let is_id = id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric());

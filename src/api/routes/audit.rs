@@ -1,4 +1,4 @@
-//! `/v1/audit-events`: what was done and what was refused, by pages or as one stream of lines.
+//! `/v1/audit-events`: what was done and what was refused, in pages or as one stream of JSON lines.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,82 +28,85 @@ use crate::domain::AuditEvent;
 use crate::domain::{AccountId, Caller};
 use crate::telemetry::carried;
 
-/// How long an export waits for a client that reads nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of an export whose client does not read.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Which events.
+/// Which events to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct EventsQuery {
-    /// Those about this account.
+    /// Only events about this account.
     #[param(value_type = Option<String>, example = "acme")]
     account: Option<AccountId>,
-    /// Those about this account, row, grant, job or key.
+    /// Only events about this account, row, grant, job or key.
     subject: Option<String>,
-    /// Those of this caller: the id of an API key or of another proof, `command` or `service`.
+    /// Only events caused by this caller: the id of an API key or of another credential, `command`
+    /// or `service`.
     caller: Option<String>,
-    /// Those of this verb.
+    /// Only events with this action.
     #[param(example = "issue")]
     action: Option<String>,
-    /// done, or the code of a refusal
+    /// Only events with this outcome: done, or the code of a refusal.
     #[param(example = "not-authorized")]
     outcome: Option<String>,
-    /// Those of this request: its `X-Request-Id`.
+    /// Only events of the request with this `X-Request-Id`.
     #[param(value_type = Option<String>, format = Uuid)]
     request_id: Option<Id>,
-    /// Those from this instant on.
+    /// Only events at or after this instant.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Instant>,
-    /// Those before this instant.
+    /// Only events before this instant.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Instant>,
-    /// How many items at most.
+    /// The maximum number of items on the page.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
     limit: Option<PageLimit>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Which events are exported: all that pass.
+/// Which events to export. All that match are exported, without a limit.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ExportQuery {
-    /// Those about this account.
+    /// Only events about this account.
     #[param(value_type = Option<String>, example = "acme")]
     account: Option<AccountId>,
-    /// Those from this instant on.
+    /// Only events at or after this instant.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Instant>,
-    /// Those before this instant; until now, if it is not said.
+    /// Only events before this instant; if left out, up to now.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Instant>,
 }
 
-/// One event of the trail.
+/// One event of the audit trail.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AuditEvent)]
 pub(in crate::api) struct EventView {
     id: Uuid,
     at: Instant,
-    /// Who: the id of an API key or of another proof, `command` or `service`. Null if it is not one of the reseller who
-    /// asks.
+    /// The caller: the id of an API key or of another credential, `command` or `service`. Shown to
+    /// a reseller only if the caller is its own; otherwise null.
     #[schema(example = "5f2b1c2e7a7e4a0e")]
     caller: Option<String>,
-    /// The verb.
+    /// What was done or refused.
     #[schema(example = "issue")]
     action: String,
-    /// What it was done to: an account, a row, a grant, a job, a key.
+    /// The id of what it was done to: an account, a row, a grant, a job or a key.
     #[schema(example = "acme")]
     subject: String,
-    /// The account that it is about; null if it is about none or several, or about one that is not the caller's.
+    /// The account concerned; null if there is none or more than one, or if the caller has no
+    /// access to it.
     #[schema(example = "acme")]
     account: Option<String>,
     /// done, or the code of the refusal
     #[schema(example = "done")]
     outcome: String,
-    /// More about it. A request that was a part of a trace has its `trace_id` here.
+    /// More details, which depend on the action. Includes the `trace_id` if the request was part of
+    /// a trace.
     #[schema(value_type = Object)]
     detail: Value,
     /// The `X-Request-Id` of the request.
@@ -126,17 +129,19 @@ impl From<AuditEvent> for EventView {
     }
 }
 
-/// An event as one line of JSON, with its end: as it stands in a list.
+/// An event as one line of JSON, newline included, with the same members as in a list.
 #[must_use]
 pub fn line(event: AuditEvent) -> String {
-    // A view is made of texts, which always can be written.
+    // Serialization cannot fail: every member of the view is a string, an id, a time or JSON.
     let mut line = serde_json::to_string(&EventView::from(event)).unwrap_or_default();
     line.push('\n');
     line
 }
 
-/// List audit events, the oldest first. Events of the last seconds may still come in between: whoever follows the trail
-/// reads up to a minute ago.
+/// List audit events, oldest first.
+///
+/// Events of the last few seconds can still be inserted out of order. A client that follows the
+/// trail should therefore only read events that are at least a minute old.
 #[utoipa::path(get, path = "/v1/audit-events", tag = "ledger", security(("bearer" = [])), params(EventsQuery),
     responses((status = 200, body = PageView<EventView>, description = "A page of events")))]
 pub(in crate::api) async fn list_audit_events(
@@ -162,17 +167,20 @@ pub(in crate::api) async fn list_audit_events(
     Ok(HttpResponse::Ok().json(PageView::of(found, EventView::from)))
 }
 
-/// Export audit events as JSON lines, the oldest first. An answer that breaks off is not whole.
+/// Export audit events as JSON lines, oldest first.
+///
+/// A response that is cut off by a connection error is incomplete: the export failed midway.
 #[utoipa::path(get, path = "/v1/audit-events/export", tag = "ledger", security(("bearer" = [])), params(ExportQuery),
     responses((status = 200, content_type = "application/x-ndjson", body = EventView,
-        description = "One event a line, each as in the list")))]
+        description = "One event per line, each as in the list")))]
 pub(in crate::api) async fn export_audit_events(
     service: Data<Service>,
     Reader(caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query: ExportQuery = query(&request)?;
-    // It ends, also while new events come in.
+    // Without an upper bound the export would not end while new events arrive. One second later
+    // than now, since `until` is exclusive and the events of this second belong to the export.
     let soon = service.authority.now() + TimeDelta::seconds(1);
     let filter = EventFilter {
         account: query.account,
@@ -185,19 +193,21 @@ pub(in crate::api) async fn export_audit_events(
         caller,
         filter,
     };
-    // Whoever may not read is told so, and not by a stream that breaks off.
+    // Read the first page before the stream starts, so that a refusal is a problem document and not
+    // an aborted stream.
     let first = export.page(None).await?;
+    // At most one page waits for the client, so a slow client does not fill the memory.
     let (sender, receiver) = channel(1);
     rt::spawn(export.send(first, sender));
     Ok(HttpResponse::Ok()
         .content_type("application/x-ndjson")
         .streaming(Lines {
-            pages: receiver,
-            whole: false,
+            pieces: receiver,
+            is_complete: false,
         }))
 }
 
-/// An export that goes on, page by page, as fast as its client reads.
+/// An export in progress: reads the next page when the client has read the previous one.
 struct Export {
     service: Data<Service>,
     caller: Caller,
@@ -212,52 +222,56 @@ impl Export {
         Ok(web::block(read).await??)
     }
 
-    /// Ends early, without the mark of the end, when the client has gone or reads nothing, or the store fails.
-    async fn send(self, mut page: PageOf<AuditEvent>, pages: Sender<Piece>) {
+    /// Sends all pages, then [`Piece::End`]. Stops without it if the client disconnects or does not
+    /// read, or the store fails.
+    async fn send(self, mut page: PageOf<AuditEvent>, pieces: Sender<Piece>) {
         loop {
             let lines: String = page.items.into_iter().map(line).collect();
-            let sent = timeout(PATIENCE, pages.send(Piece::Lines(lines.into()))).await;
+            let sent = timeout(CLIENT_TIMEOUT, pieces.send(Piece::Lines(lines.into()))).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return;
             }
             let Some(next) = page.next else {
-                let _ = timeout(PATIENCE, pages.send(Piece::End)).await;
+                let _ = timeout(CLIENT_TIMEOUT, pieces.send(Piece::End)).await;
                 return;
             };
             page = match self.page(Some(next)).await {
                 Ok(page) => page,
-                Err(problem) => return log::warn!("an export of the trail broke off: {problem}"),
+                Err(problem) => {
+                    return log::warn!("an export of the audit trail was aborted: {problem}");
+                }
             };
         }
     }
 }
 
-/// What is sent of an export.
+/// One message from the task that reads the trail to the response body.
 enum Piece {
     Lines(Bytes),
     End,
 }
 
-/// The body of an export. If it is not whole it fails, so that the connection is cut.
+/// The response body of an export. An incomplete one ends in an error, which closes the connection.
 struct Lines {
-    pages: Receiver<Piece>,
-    whole: bool,
+    pieces: Receiver<Piece>,
+    is_complete: bool,
 }
 
 impl Stream for Lines {
     type Item = Result<Bytes, std::io::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.whole {
+        if self.is_complete {
             return Poll::Ready(None);
         }
-        self.pages.poll_recv(context).map(|piece| match piece {
+        self.pieces.poll_recv(context).map(|piece| match piece {
             Some(Piece::Lines(lines)) => Some(Ok(lines)),
             Some(Piece::End) => {
-                self.whole = true;
+                self.is_complete = true;
                 None
             }
-            None => Some(Err(std::io::Error::other("the export broke off"))),
+            // The sender was dropped without `Piece::End`.
+            None => Some(Err(std::io::Error::other("the export was aborted"))),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/tokens`: many requests for tokens in one, each decided for itself.
+//! `POST /v1/tokens`: many token requests in one HTTP request, each decided on its own.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -18,19 +18,19 @@ use crate::authority::{Authority, IssueError};
 use crate::domain::issuance::KeyedRequest;
 use crate::domain::{AccountId, Caller, Denial, TokenRequest};
 
-/// The most requests in one bulk.
+/// The maximum number of token requests in one bulk.
 const MAX_REQUESTS: usize = 1_000;
 
-/// Many requests.
+/// A bulk of token requests.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = BulkRequest)]
 pub(in crate::api) struct BulkBody {
-    /// Each as at the token endpoint, with the account.
+    /// Each like a request to the token endpoint, with the account as another member.
     #[schema(value_type = Vec<BulkItemBody>, min_items = 1, max_items = 1000)]
     requests: Vec<Value>,
 }
 
-/// One of them.
+/// One token request of a bulk.
 #[derive(Debug, ToSchema)]
 #[schema(as = BulkItem)]
 pub(in crate::api) struct BulkItemBody {
@@ -38,7 +38,7 @@ pub(in crate::api) struct BulkItemBody {
     request: AnyTokenBody,
     #[schema(inline)]
     #[serde(flatten)]
-    whose: BulkItemAccount,
+    owner: BulkItemAccount,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -50,39 +50,41 @@ struct BulkItemAccount {
 impl FromMembers for BulkItemBody {
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
-            whose: FromMembers::take_from(members)?,
+            owner: FromMembers::take_from(members)?,
             request: FromMembers::take_from(members)?,
         })
     }
 }
 
-/// The answers, in the order of the requests.
+/// The results, in the order of the requests.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BulkAnswer)]
 pub(in crate::api) struct BulkView {
     items: Vec<AnswerView>,
 }
 
-/// A token, or why there is none.
+/// A token, or the reason for its refusal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BulkAnswerItem)]
 #[serde(untagged)]
 pub(in crate::api) enum AnswerView {
     Token(TokenView),
     Refused {
-        /// As the token endpoint would answer.
+        /// The problem that the token endpoint would answer with.
         problem: ProblemView,
     },
 }
 
-/// Issue authority tokens for many accounts or lists at once. Each request is decided for itself, in the order of the list,
-/// and not in one transaction: others have their turn in between, so the answers to one bulk may rest on different states of
-/// the inventory. Each request counts for its account; those that come too often have a problem with status 429 in their
-/// place, and those that the store could not take, one with status 503.
+/// Issue authority tokens for many accounts or TNAuthLists at once.
+///
+/// Each request is decided on its own, in the order of the list. A bulk is not one transaction: the
+/// inventory can change between two of its requests. Each request counts toward the rate limit of
+/// its account. A request over the limit is answered with a problem with status 429, and one that
+/// the store could not process with a problem with status 503; the others are not affected.
 #[utoipa::path(
     post, path = "/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = BulkBody,
-    responses((status = 200, body = BulkView, description = "A token or a problem for each request, in their order")),
+    responses((status = 200, body = BulkView, description = "A token or a problem for each request, in the same order")),
 )]
 pub(in crate::api) async fn issue_tokens(
     service: Data<Service>,
@@ -103,25 +105,28 @@ async fn issue(
     keyed: Option<KeyedRequest>,
 ) -> Result<HttpResponse, Problem> {
     let count = requests.len();
-    let (wanted, places) = well_formed(&requests);
+    let (orders, indices) = well_formed(&requests);
     let authority = &service.authority;
-    let signed = authority.issue_all(caller, wanted, keyed.as_ref()).await?;
+    let signed = authority.issue_all(caller, orders, keyed.as_ref()).await?;
 
+    // Each parsed request is answered below; `unanswered` is a placeholder until then.
     let mut answers: Vec<Result<TokenView, Problem>> = requests
         .into_iter()
         .map(|request| Err(request.err().unwrap_or_else(Problem::unanswered)))
         .collect();
-    for (place, outcome) in places.into_iter().zip(signed) {
+    for (index, outcome) in indices.into_iter().zip(signed) {
         if let Err(error @ IssueError::Denied(Denial::ProofEnded(_))) = outcome {
-            // That is so of all of them.
+            // The credential of the caller has ended, so the other requests fail in the same way.
             forget_if_ended(service, caller, &error);
             return Err(error.into());
         }
-        answers[place] = outcome.map(TokenView::from).map_err(Problem::from);
+        answers[index] = outcome.map(TokenView::from).map_err(Problem::from);
     }
     log_bulk(caller, count, &answers);
     if keyed.is_some() {
-        // What is kept is kept for long. No token was given yet, so the same bulk goes on where this one has failed.
+        // A stored answer is repeated until its key expires, so store none with a transient
+        // problem. No token was sent yet: the client can retry, and the retry resumes where this
+        // one failed.
         let mut refused = answers.iter().filter_map(|answer| answer.as_ref().err());
         if let Some(problem) = refused.find(|problem| problem.is_transient()) {
             return Err(problem.clone());
@@ -135,32 +140,33 @@ async fn issue(
 
 type Parsed = Result<(AccountId, TokenRequest), Problem>;
 
-/// Each request, parsed or refused for itself.
+/// Parses each request. A malformed one is refused without affecting the others.
 fn requests(authority: &Authority, body: BulkBody) -> Result<Vec<Parsed>, Problem> {
     let items = body.requests;
     if !(1..=MAX_REQUESTS).contains(&items.len()) {
-        let why = format!("has 1 to {MAX_REQUESTS} items, and not {}", items.len());
+        let why = format!("must have 1 to {MAX_REQUESTS} items, not {}", items.len());
         return Err(wrong("requests", why));
     }
     let one = |item| {
         let item: BulkItemBody = deserialize::object(item, "an item of `requests`")?;
-        let wanted = token_request(authority, item.request.into())?;
+        let order = token_request(authority, item.request.into())?;
         // What is no id is the id of no account.
         let account = item
-            .whose
+            .owner
             .account
             .parse()
             .map_err(|_| Problem::forbidden())?;
-        Ok((account, wanted))
+        Ok((account, order))
     };
     Ok(items.into_iter().map(one).collect())
 }
 
-/// What can be decided, and where its answers go.
+/// The requests that can be decided, and the index of each in the bulk.
 fn well_formed(requests: &[Parsed]) -> (Vec<(AccountId, TokenRequest)>, Vec<usize>) {
-    let good = requests.iter().enumerate();
-    let good = good.filter_map(|(place, request)| Some((request.as_ref().ok()?.clone(), place)));
-    good.unzip()
+    let numbered = requests.iter().enumerate();
+    let parsed =
+        numbered.filter_map(|(index, request)| Some((request.as_ref().ok()?.clone(), index)));
+    parsed.unzip()
 }
 
 fn log_bulk(caller: &Caller, count: usize, answers: &[Result<TokenView, Problem>]) {

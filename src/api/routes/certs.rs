@@ -1,4 +1,5 @@
-//! `GET /certs/{sha256}.pem`: the chains behind `x5u` (RFC 7515 §4.1.5), from memory.
+//! `GET /certs/{sha256}.pem`: the certificate chains that `x5u` refers to (RFC 7515 §4.1.5), served
+//! from memory.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -8,11 +9,12 @@ use crate::api::Service;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
 
-/// Show the certificate chain of a signing key, leaf first; or, for `Accept: application/pkix-cert`, the signing
-/// certificate alone.
+/// Show the certificate chain of a signing key, leaf first.
+///
+/// With `Accept: application/pkix-cert`, the response is the signing certificate alone.
 #[utoipa::path(get, path = "/certs/{sha256}.pem", tag = "for everybody",
     params(("sha256" = String, Path, description = "SHA-256 of the file, in lower-case hex")),
-    responses((status = 200, description = "What a name stands for never changes", content(
+    responses((status = 200, description = "The chain or certificate. The content of a path never changes, so it can be cached permanently", content(
         (String = "application/pem-certificate-chain"),
         (Vec<u8> = "application/pkix-cert"),
     ))))]
@@ -22,6 +24,7 @@ pub(in crate::api) async fn get_chain(
 ) -> Result<HttpResponse, Problem> {
     let name = name(&request)?;
     let chain = match service.authority.published_chain(&name) {
+        // Another replica can have published it since this one last read the table.
         None if is_hash(&name) => {
             let authority = service.authority.clone();
             web::block(move || authority.chain_published_elsewhere(&name)).await?
@@ -29,7 +32,8 @@ pub(in crate::api) async fn get_chain(
         known => known,
     };
     let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
-    // The clients of the facade ask for one certificate, and read nothing but PEM, which RFC 7515 §4.1.5 has for `x5u`.
+    // Clients of the facade accept `application/pkix-cert` but can only read PEM, which is what
+    // RFC 7515 §4.1.5 requires of `x5u`.
     let (media_type, body) = if wants_one(&request) && service.facade.is_none() {
         (PKIX_CERT, chain.leaf_der)
     } else {
@@ -51,7 +55,8 @@ const PEM_CHAIN: &str = "application/pem-certificate-chain";
 /// RFC 2585 §4: one certificate in DER.
 const PKIX_CERT: &str = "application/pkix-cert";
 
-/// Whether one certificate is preferred to the chain (RFC 9110 §12.5.1). In doubt it is the chain, which `x5u` means.
+/// Whether the client prefers one certificate to the chain (RFC 9110 §12.5.1). The default is the
+/// chain, since that is what `x5u` refers to.
 fn wants_one(request: &HttpRequest) -> bool {
     let fields = request.headers().get_all(header::ACCEPT);
     let fields: Vec<&str> = fields.filter_map(|field| field.to_str().ok()).collect();

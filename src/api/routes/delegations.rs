@@ -1,4 +1,4 @@
-//! Delegations: numbers lent to an account.
+//! `/v1/delegations`: numbers delegated to an account.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -18,7 +18,7 @@ use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, NewDelegation};
 use crate::domain::inventory::Delegation;
 
-/// Numbers that the carrier lends, or that a reseller lends on.
+/// Numbers that the carrier delegates to an account, or a reseller to its customer.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDelegation)]
 pub(in crate::api) struct NewDelegationBody {
@@ -38,19 +38,19 @@ struct DelegationDetails {
     #[schema(default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
-    /// The delegation of a reseller that the numbers are cut from. A reseller need not name it. Without one, the carrier
-    /// lends.
+    /// The reseller's delegation that the numbers are cut from. Can be left out: for a reseller it
+    /// is then found by the numbers, for the carrier it means that the carrier itself delegates.
     #[schema(value_type = Option<uuid::Uuid>)]
     parent: Option<Id>,
-    /// Whether the account may lend the numbers on to customers of its own.
+    /// Whether the account may delegate the numbers to its own customers.
     #[schema(default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lend_on: Option<bool>,
-    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    /// Whether the delegating reseller can still get tokens for the numbers itself.
     #[schema(default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lender_keeps: Option<bool>,
-    /// The carrier's own order or contract.
+    /// The carrier's reference for the order or contract.
     #[schema(example = "order 4711")]
     #[serde(default, deserialize_with = "deserialize::text")]
     reference: Option<String>,
@@ -66,13 +66,13 @@ impl FromMembers for NewDelegationBody {
     }
 }
 
-/// Lend numbers to an account.
+/// Delegate numbers to an account.
 #[utoipa::path(post, path = "/v1/accounts/{id}/delegations", tag = "inventory", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme")),
     request_body = NewDelegationBody,
     responses(
-        (status = 201, body = DelegationView, description = "It is recorded"),
-        (status = 409, description = "The numbers are not the carrier's or the reseller's to lend, or some are lent already"),
+        (status = 201, body = DelegationView, description = "The delegation is recorded"),
+        (status = 409, description = "The carrier or reseller cannot delegate these numbers, or some are already delegated"),
     ))]
 pub(in crate::api) async fn create_delegation(
     service: Data<Service>,
@@ -105,7 +105,7 @@ pub(in crate::api) async fn create_delegation(
 }
 
 /// List the delegations of an account, oldest first.
-#[utoipa::path(get, path = "/v1/accounts/{id}/delegations", tag = "inventory", security(("bearer" = [])), 
+#[utoipa::path(get, path = "/v1/accounts/{id}/delegations", tag = "inventory", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme"), PageQuery),
     responses((status = 200, body = PageView<DelegationView>, description = "A page of delegations")))]
 pub(in crate::api) async fn list_delegations(
@@ -123,7 +123,7 @@ pub(in crate::api) async fn list_delegations(
 /// Show one delegation.
 #[utoipa::path(get, path = "/v1/delegations/{id}", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The delegation")),
-    responses((status = 200, body = DelegationView, description = "Its newest version")))]
+    responses((status = 200, body = DelegationView, description = "The newest version of the delegation")))]
 pub(in crate::api) async fn get_delegation(
     service: Data<Service>,
     Reader(caller): Reader,
@@ -134,11 +134,11 @@ pub(in crate::api) async fn get_delegation(
     Ok(HttpResponse::Ok().json(DelegationView::from(found)))
 }
 
-/// Take lent numbers back, with all that was lent on of them.
+/// End a delegation, and all delegations cut from it.
 #[utoipa::path(post, path = "/v1/delegations/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The delegation")),
     request_body = Option<UntilBody>,
-    responses((status = 200, body = AffectedView<DelegationView>, description = "It ends")))]
+    responses((status = 200, body = AffectedView<DelegationView>, description = "The delegation, with its end")))]
 pub(in crate::api) async fn end_delegation(
     service: Data<Service>,
     Manager(caller): Manager,

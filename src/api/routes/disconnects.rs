@@ -1,4 +1,4 @@
-//! `/v1/disconnects`: numbers are given up, and age before anybody else gets them.
+//! `/v1/disconnects`: numbers go out of service, and age before they can be assigned again.
 
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -16,7 +16,7 @@ use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, Disconnected, NewDisconnect, Withdrawing};
 
-/// Numbers that are no longer in service.
+/// Numbers to take out of service.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDisconnect)]
 pub(in crate::api) struct NewDisconnectBody {
@@ -30,10 +30,10 @@ pub(in crate::api) struct NewDisconnectBody {
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct DisconnectDetails {
-    /// One of the configured classes of aging.
+    /// One of the configured aging classes.
     #[schema(example = "residential")]
     class: String,
-    /// Now, if it is not said.
+    /// When they go out of service; if left out, now.
     at: Option<Instant>,
 }
 
@@ -50,22 +50,25 @@ impl FromMembers for NewDisconnectBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Disconnect)]
 pub(in crate::api) struct DisconnectView {
-    /// Until when the numbers age.
+    /// The exclusion that blocks tokens for the numbers while they age.
     aging: ExclusionView,
-    /// Loans of these numbers alone, which end; with what hung below them.
+    /// Delegations of these numbers alone, which end, and the delegations cut from them.
     ended_delegations: Vec<DelegationView>,
-    /// Loans of more numbers, which go on: whoever holds such a block assigns the numbers in it.
+    /// Delegations of larger ranges, which continue: their holder assigns the numbers in them.
     kept_delegations: Vec<DelegationView>,
-    /// Ported-in numbers, which go back to the holder of their block when they have aged.
+    /// Allocations of ported-in numbers, which return to the holder of their block after aging.
     returned_allocations: Vec<AllocationView>,
 }
 
-/// Take numbers out of service. They age, for as long as is configured for the class, and nobody gets tokens for them.
+/// Take numbers out of service.
+///
+/// They age for the period that is configured for the class. Meanwhile, no tokens are issued for
+/// them.
 #[utoipa::path(post, path = "/v1/disconnects", tag = "inventory", security(("bearer" = [])),
     request_body = NewDisconnectBody,
     responses(
-        (status = 201, body = AffectedView<DisconnectView>, description = "It is recorded"),
-        (status = 409, description = "The carrier does not hold the numbers then"),
+        (status = 201, body = AffectedView<DisconnectView>, description = "The disconnect is recorded"),
+        (status = 409, description = "The carrier does not hold the numbers at that time"),
     ))]
 pub(in crate::api) async fn create_disconnect(
     service: Data<Service>,
@@ -81,6 +84,7 @@ pub(in crate::api) async fn create_disconnect(
     };
     let now = service.authority.now();
     let view = move |affected: Withdrawing<Disconnected>| {
+        // A disconnect has no row of its own; the exclusion is where its effect can be followed.
         let aging = affected.row.aging.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{aging}"));
         HttpResponse::Created()
@@ -93,11 +97,11 @@ pub(in crate::api) async fn create_disconnect(
 
 impl From<Disconnected> for DisconnectView {
     fn from(done: Disconnected) -> Self {
-        let loans = |rows: Vec<_>| rows.into_iter().map(DelegationView::from).collect();
+        let delegations = |rows: Vec<_>| rows.into_iter().map(DelegationView::from).collect();
         Self {
             aging: done.aging.into(),
-            ended_delegations: loans(done.ended_delegations),
-            kept_delegations: loans(done.kept_delegations),
+            ended_delegations: delegations(done.ended_delegations),
+            kept_delegations: delegations(done.kept_delegations),
             returned_allocations: done
                 .returned_allocations
                 .into_iter()

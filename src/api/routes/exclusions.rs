@@ -1,4 +1,4 @@
-//! `/v1/exclusions`: numbers without authority, though the carrier holds them.
+//! `/v1/exclusions`: numbers for which no tokens are issued, although the carrier holds them.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -17,7 +17,7 @@ use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, NewExclusion, Withdrawing};
 use crate::domain::inventory::{Exclusion, Reason};
 
-/// Numbers that are to carry no authority.
+/// Numbers for which no tokens are to be issued.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewExclusion)]
 pub(in crate::api) struct NewExclusionBody {
@@ -48,11 +48,13 @@ impl FromMembers for NewExclusionBody {
     }
 }
 
-/// Take authority from numbers, such as when they port out.
+/// Exclude numbers, for example because they were ported out.
+///
+/// While the exclusion is valid, no tokens are issued for them.
 #[utoipa::path(post, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])),
     request_body = NewExclusionBody,
     responses(
-        (status = 201, body = AffectedView<ExclusionView>, description = "It is recorded"),
+        (status = 201, body = AffectedView<ExclusionView>, description = "The exclusion is recorded"),
     ))]
 pub(in crate::api) async fn create_exclusion(
     service: Data<Service>,
@@ -79,7 +81,7 @@ pub(in crate::api) async fn create_exclusion(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// List the exclusions, oldest first.
+/// List exclusions, oldest first.
 #[utoipa::path(get, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<ExclusionView>, description = "A page of exclusions")))]
 pub(in crate::api) async fn list_exclusions(
@@ -95,7 +97,7 @@ pub(in crate::api) async fn list_exclusions(
 /// Show one exclusion.
 #[utoipa::path(get, path = "/v1/exclusions/{id}", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The exclusion")),
-    responses((status = 200, body = ExclusionView, description = "Its newest version")))]
+    responses((status = 200, body = ExclusionView, description = "The newest version of the exclusion")))]
 pub(in crate::api) async fn get_exclusion(
     service: Data<Service>,
     Reader(caller): Reader,
@@ -106,11 +108,11 @@ pub(in crate::api) async fn get_exclusion(
     Ok(HttpResponse::Ok().json(ExclusionView::from(found)))
 }
 
-/// Give numbers their authority back.
+/// End an exclusion: tokens for the numbers can be issued again.
 #[utoipa::path(post, path = "/v1/exclusions/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The exclusion")),
     request_body = Option<UntilBody>,
-    responses((status = 200, body = ExclusionView, description = "It ends")))]
+    responses((status = 200, body = ExclusionView, description = "The exclusion, with its end")))]
 pub(in crate::api) async fn end_exclusion(
     service: Data<Service>,
     Provisioner(caller): Provisioner,

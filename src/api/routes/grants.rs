@@ -1,4 +1,4 @@
-//! `/v1/grants`: the ledger of what was signed.
+//! `/v1/grants`: the ledger of issued tokens.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -17,27 +17,27 @@ use crate::authority::{ChangeRequester, GrantFilter};
 use crate::domain::tokens::grant::{GrantState, Jti};
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
-/// Which grants.
+/// Which grants to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct GrantsQuery {
-    /// Those of this account.
+    /// Only grants of this account.
     #[param(value_type = Option<String>)]
     account: Option<AccountId>,
-    /// Those whose list has this number.
+    /// Only grants whose TNAuthList contains this number.
     #[param(value_type = Option<String>, example = "+12125551001")]
     tn: Option<Tn>,
-    /// active, expired or withdrawn
+    /// Only grants in this state: active, expired or withdrawn.
     state: Option<String>,
-    /// How many items at most.
+    /// The maximum number of items on the page.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
     limit: Option<PageLimit>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Why a grant is taken back.
+/// Why a grant is withdrawn.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WithdrawalReason)]
 pub(in crate::api) struct ReasonBody {
@@ -46,7 +46,7 @@ pub(in crate::api) struct ReasonBody {
     reason: Option<String>,
 }
 
-/// List grants, in the order of the seconds in which they were issued.
+/// List grants, ordered by the second in which they were issued.
 #[utoipa::path(get, path = "/v1/grants", tag = "ledger", security(("bearer" = [])), params(GrantsQuery),
     responses((status = 200, body = PageView<GrantView>, description = "A page of grants")))]
 pub(in crate::api) async fn list_grants(
@@ -60,7 +60,7 @@ pub(in crate::api) async fn list_grants(
         state: query
             .state
             .as_deref()
-            .map(|word| state(word, now))
+            .map(|name| state(name, now))
             .transpose()?,
         account: query.account,
         numbers: query.tn.map(NumberRange::from),
@@ -86,11 +86,13 @@ pub(in crate::api) async fn get_grant(
     Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
 }
 
-/// Mark a grant as withdrawn. Its token still verifies until it expires.
+/// Mark a grant as withdrawn.
+///
+/// The signature of its token still verifies until the token expires.
 #[utoipa::path(post, path = "/v1/grants/{jti}/withdraw", tag = "ledger", security(("bearer" = [])),
     params(("jti" = String, Path, description = "The id of the token")),
     request_body = ReasonBody,
-    responses((status = 200, body = GrantView, description = "The grant")))]
+    responses((status = 200, body = GrantView, description = "The grant, now withdrawn")))]
 pub(in crate::api) async fn withdraw_grant(
     service: Data<Service>,
     Manager(caller): Manager,
@@ -100,14 +102,15 @@ pub(in crate::api) async fn withdraw_grant(
     let jti = jti(&request)?;
     let ReasonBody { reason } = body.read().await?;
     let reason = reason.filter(|reason| !reason.is_empty());
-    let reason = reason.ok_or_else(|| wrong("reason", "says why the grant is taken back"))?;
+    let reason = reason.ok_or_else(|| wrong("reason", "must say why the grant is withdrawn"))?;
     let now = service.authority.now();
     let view = move |grant| HttpResponse::Ok().json(GrantView::at(now, &grant));
     let verb = async |by: ChangeRequester<'_, _>| service.authority.withdraw(by, jti, reason).await;
     change(&service, &request, &caller, view, verb).await
 }
 
-/// The grant of the path. What cannot be an id names no grant.
+/// The id of the grant in the path. A malformed id cannot name a grant, so it is answered like an
+/// unknown one.
 fn jti(request: &HttpRequest) -> Result<Jti, Problem> {
     let text = name(request)?;
     let is_id = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -116,11 +119,15 @@ fn jti(request: &HttpRequest) -> Result<Jti, Problem> {
         .ok_or_else(|| Problem::not_found("grant"))
 }
 
-fn state(word: &str, now: Time) -> Result<(GrantState, Time), Problem> {
+fn state(name: &str, now: Time) -> Result<(GrantState, Time), Problem> {
     let known = GrantState::ALL
         .into_iter()
-        .find(|state| state.as_str() == word);
-    let unknown =
-        || Problem::malformed("malformed-query", "`state` is active, expired or withdrawn");
+        .find(|state| state.as_str() == name);
+    let unknown = || {
+        Problem::malformed(
+            "malformed-query",
+            "`state` must be active, expired or withdrawn",
+        )
+    };
     known.map(|state| (state, now)).ok_or_else(unknown)
 }

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, and for operators alone `/metrics`.
+//! `/healthz` and `/readyz`; and `/metrics`, on the operations listener only.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
@@ -6,20 +6,20 @@ use actix_web::web::{self, Data};
 use crate::api::Service;
 use crate::api::problem::Problem;
 
-/// Whether the process serves at all.
+/// Report whether the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "for everybody",
-    responses((status = 200, content_type = "text/plain", body = String, description = "It does", example = "alive")))]
+    responses((status = 200, content_type = "text/plain", body = String, description = "The process is alive", example = "alive")))]
 pub(in crate::api) async fn alive() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .body("alive\n")
 }
 
-/// Whether a token could be issued now.
+/// Report whether tokens can be issued now.
 #[utoipa::path(get, path = "/readyz", tag = "for everybody",
-    responses((status = 200, content_type = "text/plain", body = String, description = "It could", example = "ready")))]
+    responses((status = 200, content_type = "text/plain", body = String, description = "Tokens can be issued", example = "ready")))]
 pub(in crate::api) async fn ready(service: Data<Service>) -> Result<HttpResponse, Problem> {
-    // Whatever is missing may come back; what it is stands in the log.
+    // 503, since the cause can be temporary. The answer does not name the cause; the log does.
     web::block(move || service.authority.ready())
         .await?
         .map_err(|e| Problem::unavailable(&e))?;
@@ -28,7 +28,7 @@ pub(in crate::api) async fn ready(service: Data<Service>) -> Result<HttpResponse
         .body("ready\n"))
 }
 
-/// All metrics, for Prometheus.
+/// All metrics, in the format of Prometheus.
 pub(in crate::api) async fn metrics(service: Data<Service>) -> Result<HttpResponse, Problem> {
     let text = service
         .authority

@@ -1,4 +1,4 @@
-//! `/v1/imports`: a table is taken onto disk, and becomes a job.
+//! `/v1/imports`: stores an uploaded table on disk, and queues a job that imports it.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -23,8 +23,8 @@ use crate::authority::import::ImportOptions;
 use crate::domain::jobs::Job;
 use crate::tables::TableRequest;
 
-/// How much is gathered before it goes to the disk.
-const PIECE: usize = 1 << 20;
+/// How many bytes are buffered before they are written to disk.
+const CHUNK_BYTES: usize = 1 << 20;
 const MEDIA_TYPES: [&str; 4] = [
     "text/csv",
     "text/plain",
@@ -32,42 +32,45 @@ const MEDIA_TYPES: [&str; 4] = [
     "application/octet-stream",
 ];
 
-/// What to import, and how.
+/// Which table to import, and how.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ImportQuery {
-    /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or exclusions
+    /// The table's format: nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations,
+    /// delegations or exclusions
     #[param(example = "nanp-blocks")]
     format: String,
-    /// The codes whose lines are the carrier's, with commas; of formats that list all carriers.
+    /// The carrier's codes in the table, such as OCNs, separated by commas. Required by formats
+    /// that list all carriers: only lines with one of these codes are imported.
     #[param(example = "073H")]
     ocn: Option<String>,
-    /// The service provider code that holds the numbers.
+    /// The service provider code that holds the imported numbers.
     #[param(example = "073H")]
     spc: Option<String>,
-    /// Only say what would be done.
+    /// Only report what the import would change.
     #[param(default = false)]
     dry_run: Option<bool>,
-    /// The difference is right, also if much ends.
+    /// Apply the changes even if more numbers end than the service allows without confirmation.
     #[param(default = false)]
     confirm: Option<bool>,
 }
 
 /// Import a table.
 ///
-/// The answer is a job: what becomes of it stands there. All of the table is imported, or nothing of it.
+/// The answer is a job, which runs in the background; poll it for the result. The table is imported
+/// in full or not at all.
 #[utoipa::path(post, path = "/v1/imports", tag = "inventory", security(("bearer" = [])), params(ImportQuery),
     request_body(
         content((String = "text/csv"), (String = "text/plain"), (String = "text/tab-separated-values"),
             (Vec<u8> = "application/octet-stream")),
-        description = "The table, as it is",
+        description = "The table, unchanged",
     ),
     responses(
-        (status = 202, body = JobView, description = "It is queued; `Location` names the job",
+        (status = 202, body = JobView, description = "The import is queued; `Location` names the job",
             headers(("Location" = String, description = "`/v1/jobs/{id}`"))),
-        (status = 413, description = "The table is longer than this service takes"),
-        (status = 415, description = "The table is neither text nor bytes, or it is compressed"),
+        (status = 413, description = "The table is larger than this service accepts"),
+        (status = 415, description = "The table has an unsupported media type, or is compressed"),
     ))]
 pub(in crate::api) async fn start_import(
     service: Data<Service>,
@@ -75,17 +78,19 @@ pub(in crate::api) async fn start_import(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let asked: ImportQuery = query(&request)?;
-    let wanted = asked.wanted()?;
-    service.jobs.check(&caller, &wanted)?;
+    let params: ImportQuery = query(&request)?;
+    let table = params.table_request()?;
+    service.jobs.check(&caller, &table)?;
     must_be_a_table(request.headers())?;
     let uploads = &service.uploads;
-    must_not_announce_more(request.headers(), uploads.max_bytes)?;
-    let place = service.jobs.place()?;
-    let file = take(body, &request, &service).await?;
-    let consent = ImportOptions {
-        dry_run: asked.dry_run.unwrap_or_default(),
-        confirm: asked.confirm.unwrap_or_default(),
+    // Refuse a table that is too large before its upload, if its length is known.
+    must_not_declare_more(request.headers(), uploads.max_bytes)?;
+    // Reserve a slot before the upload, so that the disk never holds more tables than jobs can run.
+    let slot = service.jobs.place()?;
+    let file = receive(body, &request, &service).await?;
+    let options = ImportOptions {
+        dry_run: params.dry_run.unwrap_or_default(),
+        confirm: params.confirm.unwrap_or_default(),
         max_ended_ppm: uploads.max_ended_ppm,
     };
     let view = |job: Job| {
@@ -95,13 +100,13 @@ pub(in crate::api) async fn start_import(
             .json(JobView::from(job))
     };
     let verb = async |by: ChangeRequester<'_, _>| {
-        service.jobs.submit(by, wanted, consent, file, place).await
+        service.jobs.submit(by, table, options, file, slot).await
     };
     change(&service, &request, &caller, view, verb).await
 }
 
 impl ImportQuery {
-    fn wanted(&self) -> Result<TableRequest, Problem> {
+    fn table_request(&self) -> Result<TableRequest, Problem> {
         let wrong = |name: &str, error: &dyn std::fmt::Display| {
             Problem::malformed("malformed-query", format_args!("`{name}`: {error}"))
         };
@@ -127,27 +132,30 @@ fn must_be_a_table(headers: &HeaderMap) -> Result<(), Problem> {
         .any(|known| known.eq_ignore_ascii_case(essence))
     {
         return Err(Problem::media_type(
-            "a table is text/csv, text/plain, text/tab-separated-values or application/octet-stream, and its Content-Type \
-             says so",
+            "the `Content-Type` of a table must be text/csv, text/plain, text/tab-separated-values or \
+             application/octet-stream",
         ));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Problem::media_type("a table is not compressed"));
+        return Err(Problem::media_type(
+            "a table must be uncompressed; send it without `Content-Encoding`",
+        ));
     }
     Ok(())
 }
 
-fn must_not_announce_more(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match announced {
+fn must_not_declare_more(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
+    let declared = headers.get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match declared {
         Some(length) if length > limit => Err(Problem::too_large(limit)),
         _ => Ok(()),
     }
 }
 
-/// Takes the body onto disk, in a file without a name: it is gone with the process, whatever happens.
-async fn take(
+/// Writes the body to an unnamed temporary file, which the system deletes when the process exits,
+/// even after a crash. Returns the file and its length.
+async fn receive(
     mut body: web::Payload,
     request: &HttpRequest,
     service: &Data<Service>,
@@ -155,12 +163,14 @@ async fn take(
     let (dir, limit) = (service.uploads.dir.clone(), service.uploads.max_bytes);
     let mut digesting = Digesting::of(request);
     let failed = |error: std::io::Error| {
-        Problem::unavailable(&format_args!("the table cannot be kept on disk: {error}"))
+        Problem::unavailable(&format_args!(
+            "the table cannot be written to disk: {error}"
+        ))
     };
     let mut file = web::block(move || tempfile::tempfile_in(dir))
         .await?
         .map_err(failed)?;
-    let (mut taken, mut piece) = (0_u64, BytesMut::new());
+    let (mut received, mut chunk) = (0_u64, BytesMut::new());
     loop {
         let next = poll_fn(|context| {
             let body = Pin::new(&mut body);
@@ -173,32 +183,33 @@ async fn take(
             .map_err(|_| {
                 Problem::malformed(
                     "malformed-body",
-                    "the table broke off, or is not in the transfer coding that it announces",
+                    "the table is incomplete, or does not match its `Transfer-Encoding`",
                 )
             })?;
-        let over = next.is_none();
+        let is_last = next.is_none();
         if let Some(bytes) = next {
-            taken += bytes.len() as u64;
-            if taken > limit {
+            received += bytes.len() as u64;
+            if received > limit {
                 return Err(Problem::too_large(limit));
             }
             digesting.take(&bytes);
-            piece.extend_from_slice(&bytes);
+            chunk.extend_from_slice(&bytes);
         }
-        if over || piece.len() >= PIECE {
-            let full = piece.split();
+        if is_last || chunk.len() >= CHUNK_BYTES {
+            let full = chunk.split();
+            // File I/O blocks, so it must not run on the thread that serves connections.
             let written = web::block(move || {
                 file.write_all(&full)?;
-                if over {
+                if is_last {
                     file.seek(SeekFrom::Start(0))?;
                 }
                 Ok(file)
             });
             file = written.await?.map_err(failed)?;
         }
-        if over {
+        if is_last {
             digesting.done(request);
-            return Ok((file, taken));
+            return Ok((file, received));
         }
     }
 }

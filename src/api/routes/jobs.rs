@@ -1,4 +1,4 @@
-//! `/v1/jobs`: what becomes of work that is answered later.
+//! `/v1/jobs`: the state and the results of imports, which run in the background.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,28 +16,29 @@ use crate::api::problem::Problem;
 use crate::authority::import::ImportResult;
 use crate::domain::jobs::{Job, JobFailure, JobState};
 
-/// An import that runs by itself.
+/// An import, which runs in the background.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 pub(in crate::api) struct JobView {
     id: Uuid,
-    /// queued, running, done, failed or lost
+    /// queued, running, done, failed, or lost if its process died
     #[schema(value_type = String, example = "done")]
     state: JobState,
     #[schema(example = "nanp-blocks")]
     format: String,
-    /// The codes whose lines are the carrier's.
+    /// The carrier's codes in the table; only lines with one of them are imported.
     ocns: Vec<String>,
     spc: Option<String>,
     dry_run: bool,
     confirm: bool,
     progress: ProgressView,
-    /// What was done, or would be; null until then. Of a job that failed, the lines that were refused.
+    /// What the import changed, or would change in a dry run; null until the job has finished. If
+    /// the job failed, the refused lines.
     #[schema(value_type = Option<ImportResult>)]
     result: Option<Value>,
-    /// Why nothing of it is kept.
+    /// Why the job failed; null otherwise. A failed job changes nothing.
     failure: Option<FailureView>,
-    /// Who asked.
+    /// The id of the credential that started the job.
     caller: String,
     request_id: Uuid,
     created_at: Instant,
@@ -45,7 +46,7 @@ pub(in crate::api) struct JobView {
     finished_at: Option<Instant>,
 }
 
-/// How far it is.
+/// How far the job has read the table.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Progress)]
 struct ProgressView {
@@ -54,11 +55,11 @@ struct ProgressView {
     lines_read: u64,
 }
 
-/// Why nothing of it is kept.
+/// Why a job failed.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = JobFailure)]
 struct FailureView {
-    /// Stable.
+    /// A stable code for programs; `detail` is text for people.
     #[schema(example = "refused-lines")]
     code: String,
     detail: String,
@@ -99,7 +100,7 @@ impl From<JobFailure> for FailureView {
     }
 }
 
-/// List the jobs, oldest first.
+/// List jobs, oldest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "inventory", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<JobView>, description = "A page of jobs")))]
 pub(in crate::api) async fn list_jobs(
@@ -115,7 +116,7 @@ pub(in crate::api) async fn list_jobs(
 /// Show one job.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The job")),
-    responses((status = 200, body = JobView, description = "How it stands")))]
+    responses((status = 200, body = JobView, description = "The job, with its current state")))]
 pub(in crate::api) async fn get_job(
     service: Data<Service>,
     Reader(caller): Reader,

@@ -1,4 +1,4 @@
-//! The resources of the HTTP API, one file each: parse, call, render.
+//! The handlers of the HTTP API, one file per resource: parse, call, render.
 
 pub(super) mod accounts;
 pub(super) mod allocations;

@@ -1,4 +1,5 @@
-//! `/v1/numbers/{tn}` and `/v1/explain`: what is known of numbers, and what would be decided.
+//! `/v1/numbers/{tn}` and `/v1/explain`: the history of a number, and how a request would be
+//! decided.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -24,93 +25,97 @@ use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::explanation::ExplainedPart;
 use crate::domain::{AccountId, NumberRange, Time, Tn};
 
-/// As of when.
+/// The instant to look at.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct LookupQuery {
-    /// An instant (RFC 3339); now, if it is not said.
+    /// An instant (RFC 3339); if left out, now.
     #[param(value_type = Option<String>, format = DateTime)]
     at: Option<Instant>,
 }
 
-/// All that is and was known of one number.
+/// The current and past rows and grants of one number.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = KnownNumber)]
 pub(in crate::api) struct KnownView {
     #[schema(example = "+12125551001")]
     number: String,
     at: Instant,
-    /// The accounts that may have a token for it at that instant.
+    /// The accounts that can get a token for the number at that instant.
     accounts: Vec<String>,
-    /// All versions of all rows that touch it.
+    /// All versions of all rows that include the number.
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
-    /// True when there are older versions than are listed.
+    /// True if there are older versions that are not listed.
     more: bool,
-    /// Grants that name it.
+    /// Grants whose TNAuthList includes the number.
     grants: Vec<GrantView>,
 }
 
-/// A request for a token, as a question.
+/// A hypothetical token request.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Question)]
 pub(in crate::api) struct QuestionBody {
     #[schema(value_type = String, example = "acme")]
     account: AccountId,
+    /// The numbers to request a token for.
     #[schema(value_type = Vec<NumbersBody>, min_items = 1)]
     numbers: Vec<Value>,
+    /// Whether the token would be for a CA certificate.
     #[schema(default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
-    /// Seconds.
+    /// The requested lifetime in seconds; if left out, the default.
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }
 
-/// The decision that a request would get, and the rows behind it.
+/// The decision that a token request would get, and the rows that it is based on.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Explanation)]
 pub(in crate::api) struct ExplainedView {
     allowed: bool,
-    /// When the token would expire.
+    /// When the token would expire; null if the request would be refused.
     expires: Option<Instant>,
+    /// The row versions that would justify the token.
     justified_by: Vec<JustificationView>,
-    /// The policies that permit it or forbid it, as far as no number is concerned.
+    /// The ids of the policies that permit or forbid the request. They are evaluated independently
+    /// of the inventory.
     #[schema(example = json!(["own-accounts"]))]
     policies: Vec<String>,
-    /// Why not.
+    /// Why the request would be refused; null if it would not.
     denial: Option<DenialView>,
-    /// The numbers in their order, split where the answer changes.
+    /// The numbers in the order of the request, split wherever the result changes.
     parts: Vec<PartView>,
-    /// unknown, suspended or good
+    /// The standing of the account: unknown, suspended or good
     #[schema(example = "good")]
     standing: &'static str,
-    /// The rows that touch the numbers.
+    /// The rows that overlap the numbers.
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
 }
 
-/// Some numbers that get one answer.
+/// A range of numbers with the same result.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExplainedPart)]
 pub(in crate::api) struct PartView {
     #[serde(flatten)]
     numbers: RangeView,
     allowed: bool,
-    /// Why not; null if they are allowed, as far as the numbers go.
+    /// Why the inventory does not allow the numbers; null if it does.
     #[schema(example = "ported-out")]
     code: Option<&'static str>,
-    /// The rows that touch them, in the order in which they are weighed.
+    /// The rows that overlap the numbers, in the order in which they are evaluated.
     rows: Vec<SayingView>,
-    /// How many more rows touch them; one explanation names 2,000 rows.
+    /// How many more rows overlap the numbers; an explanation lists at most 2,000 rows.
     #[schema(minimum = 0, example = 0)]
     rows_left_out: usize,
 }
 
-/// A row and what it says.
+/// A row and its effect on the decision.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Saying)]
 pub(in crate::api) struct SayingView {
@@ -119,14 +124,14 @@ pub(in crate::api) struct SayingView {
     kind: &'static str,
     id: Uuid,
     version: i32,
-    /// Whether it says yes now.
+    /// Whether the row currently allows a token for the numbers.
     yes: bool,
-    /// The same in words.
+    /// A description of the row.
     #[schema(example = "+12125551001 lent to acme, from 2026-01-01T00:00:00Z")]
     words: String,
 }
 
-/// Why there would be no token.
+/// Why a token request would be refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Denial)]
 pub(in crate::api) struct DenialView {
@@ -136,10 +141,10 @@ pub(in crate::api) struct DenialView {
     subproblems: Vec<SubproblemView>,
 }
 
-/// Show all that is and was known of one number.
+/// Show the current and past rows and grants of one number.
 #[utoipa::path(get, path = "/v1/numbers/{tn}", tag = "inventory", security(("bearer" = [])),
     params(("tn" = String, Path, description = "The number in E.164", example = "+12125551001"), LookupQuery),
-    responses((status = 200, body = KnownView, description = "What is known")))]
+    responses((status = 200, body = KnownView, description = "The rows and grants of the number")))]
 pub(in crate::api) async fn look_up_number(
     service: Data<Service>,
     Reader(caller): Reader,
@@ -154,10 +159,12 @@ pub(in crate::api) async fn look_up_number(
     Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
 }
 
-/// Explain what a request for a token would be answered. No token, no grant.
+/// Explain how a token request would be decided.
+///
+/// No token is issued, and no grant is recorded.
 #[utoipa::path(post, path = "/v1/explain", tag = "inventory", security(("bearer" = [])),
     request_body = QuestionBody,
-    responses((status = 200, body = ExplainedView, description = "The decision and the rows behind it")))]
+    responses((status = 200, body = ExplainedView, description = "The decision, and the rows that it is based on")))]
 pub(in crate::api) async fn explain(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -170,7 +177,7 @@ pub(in crate::api) async fn explain(
 
 fn question(body: QuestionBody) -> Result<ExplainRequest, Problem> {
     if body.numbers.is_empty() {
-        return Err(wrong("numbers", "names no range"));
+        return Err(wrong("numbers", "must contain at least one range"));
     }
     let numbers = body.numbers.into_iter().map(range);
     Ok(ExplainRequest {

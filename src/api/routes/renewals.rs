@@ -1,4 +1,4 @@
-//! `/v1/renewals`: standing rights to renew, and the token URL of each.
+//! `/v1/renewals`: renewal rights, and the token URL of each.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -23,37 +23,38 @@ use crate::authority::{ChangeRequester, NewRenewal};
 use crate::domain::AccountId;
 use crate::domain::tokens::renewal::Renewal;
 
-/// A right to be given.
+/// A renewal right to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewRenewal)]
 pub(in crate::api) struct NewRenewalBody {
     #[schema(value_type = String, example = "acme")]
     account: AccountId,
-    /// A delegation of this account; the right ends with it.
+    /// A delegation to this account. The right ends when the delegation ends.
     #[schema(value_type = Uuid)]
     delegation: Id,
-    /// The DER TNAuthList of each token, in base64url without padding: numbers of the delegation.
+    /// The TNAuthList of each token: DER in base64url without padding. Its numbers must belong to
+    /// the delegation.
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
-    /// Of the ACME account key (RFC 7638 thumbprint).
+    /// The fingerprint of the ACME account key (RFC 7638 thumbprint).
     #[schema(
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
     fingerprint: String,
-    /// How long a token lives at most, in seconds.
+    /// The maximum lifetime of a token, in seconds.
     #[schema(minimum = 1, example = 3600)]
     lifetime: u32,
-    /// From then on there are no tokens; without it, the delegation alone says so.
+    /// No tokens are issued from this instant on; if left out, until the delegation ends.
     not_after: Option<Instant>,
-    /// The one caller that may use it, such as the id of an API key with role renewer; whoever may mint for the account, if
-    /// none is named.
+    /// The only caller that can use the right, such as the id of an API key with role renewer. If
+    /// left out, every caller that can request tokens for the account.
     #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
     #[serde(default, deserialize_with = "deserialize::text")]
     caller: Option<String>,
 }
 
-/// A standing right to renew.
+/// A right to obtain tokens for the same numbers and key repeatedly.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Renewal)]
 pub(in crate::api) struct RenewalView {
@@ -68,7 +69,7 @@ pub(in crate::api) struct RenewalView {
     lifetime: u32,
     not_after: Option<Instant>,
     caller: Option<String>,
-    /// Where its tokens are to be had: a path of this service.
+    /// The path of this service at which its tokens are requested.
     #[schema(example = "/v1/renewals/0197a0b1-0000-7000-8000-000000000000/token")]
     token_url: String,
     created_at: Instant,
@@ -95,14 +96,17 @@ impl From<Renewal> for RenewalView {
     }
 }
 
-/// Give an account the right to renew: a token for these numbers and this key, again and again, until the delegation ends.
+/// Give an account a renewal right.
+///
+/// Until its delegation ends, the right allows one token after another for the same numbers and the
+/// same key.
 #[utoipa::path(post, path = "/v1/renewals", tag = "tokens", security(("bearer" = [])),
     request_body = NewRenewalBody,
     responses(
-        (status = 201, body = RenewalView, description = "It is recorded",
+        (status = 201, body = RenewalView, description = "The right is recorded",
             headers(("Location" = String, description = "`/v1/renewals/{id}`"))),
-        (status = 404, description = "There is no such account, or delegation of it"),
-        (status = 409, description = "The delegation has ended or does not hold these numbers, or the account has too many rights"),
+        (status = 404, description = "The account does not exist, or has no such delegation"),
+        (status = 409, description = "The delegation has ended or does not cover these numbers, or the account has too many rights"),
     ))]
 pub(in crate::api) async fn create_renewal(
     service: Data<Service>,
@@ -120,9 +124,9 @@ pub(in crate::api) async fn create_renewal(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// List the rights to renew, oldest first; also those that were taken back.
+/// List renewal rights, oldest first, including revoked ones.
 #[utoipa::path(get, path = "/v1/renewals", tag = "tokens", security(("bearer" = [])), params(PageQuery),
-    responses((status = 200, body = PageView<RenewalView>, description = "A page of rights")))]
+    responses((status = 200, body = PageView<RenewalView>, description = "A page of renewal rights")))]
 pub(in crate::api) async fn list_renewals(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -133,10 +137,10 @@ pub(in crate::api) async fn list_renewals(
     Ok(HttpResponse::Ok().json(PageView::of(found, RenewalView::from)))
 }
 
-/// Show one right to renew.
+/// Show one renewal right.
 #[utoipa::path(get, path = "/v1/renewals/{id}", tag = "tokens", security(("bearer" = [])),
-    params(("id" = Uuid, Path, description = "The right")),
-    responses((status = 200, body = RenewalView, description = "How it stands")))]
+    params(("id" = Uuid, Path, description = "The renewal right")),
+    responses((status = 200, body = RenewalView, description = "The renewal right")))]
 pub(in crate::api) async fn get_renewal(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -147,10 +151,10 @@ pub(in crate::api) async fn get_renewal(
     Ok(HttpResponse::Ok().json(RenewalView::from(found)))
 }
 
-/// Take a right to renew back: from now on there is no token by it.
+/// Revoke a renewal right: no more tokens are issued under it.
 #[utoipa::path(post, path = "/v1/renewals/{id}/revoke", tag = "tokens", security(("bearer" = [])),
-    params(("id" = Uuid, Path, description = "The right")), request_body = Option<()>,
-    responses((status = 200, body = RenewalView, description = "It is taken back")))]
+    params(("id" = Uuid, Path, description = "The renewal right")), request_body = Option<()>,
+    responses((status = 200, body = RenewalView, description = "The right is revoked")))]
 pub(in crate::api) async fn revoke_renewal(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -164,26 +168,30 @@ pub(in crate::api) async fn revoke_renewal(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Issue the next token by a right to renew. Asked as at the token URL of the account, or with no body at all.
+/// Issue the next token under a renewal right.
+///
+/// The body is that of a request to the account's token endpoint, or is left out.
 #[utoipa::path(post, path = "/v1/renewals/{id}/token", tag = "tokens", security(("bearer" = [])),
-    params(("id" = Uuid, Path, description = "The right")), request_body = Option<AnyTokenBody>,
-    responses((status = 200, body = TokenView, description = "The token, which is in the ledger")))]
+    params(("id" = Uuid, Path, description = "The renewal right")), request_body = Option<AnyTokenBody>,
+    responses((status = 200, body = TokenView, description = "The token, which is recorded in the ledger")))]
 pub(in crate::api) async fn renew_token(
     service: Data<Service>,
     TokenRequester(caller): TokenRequester,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let wanted = body.read_if_any::<AnyTokenBody>().await?;
-    let wanted = wanted.map(|wanted| token_request(&service.authority, wanted.into()));
-    let wanted = wanted.transpose()?;
-    // What is no id is the id of no right.
+    let body = body.read_if_any::<AnyTokenBody>().await?;
+    let order = body.map(|body| token_request(&service.authority, body.into()));
+    let order = order.transpose()?;
+    // A malformed id cannot name a right. Answer as for a right of another tenant, so that ids
+    // cannot be probed.
     let id = id(&request, "renewal").map_err(|_| Problem::forbidden())?;
     let (data, by) = (service.clone(), caller.clone());
     let renew = async move |keyed| {
         let authority = data.authority.clone();
+        // A missing right is passed on as `None`: `renew` refuses it, and records the attempt.
         let right = web::block(move || authority.renewal_to_use(id)).await??;
-        let issued = data.authority.renew(&by, (id, right), wanted, keyed);
+        let issued = data.authority.renew(&by, (id, right), order, keyed);
         let issued = issued.await;
         let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
         let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
@@ -200,7 +208,10 @@ pub(in crate::api) async fn renew_token(
 fn new_renewal(body: NewRenewalBody) -> Result<NewRenewal, Problem> {
     let caller = body.caller;
     if caller.as_deref().is_some_and(|id| id.trim().is_empty()) {
-        return Err(wrong("caller", "is empty, and so the id of nobody"));
+        return Err(wrong(
+            "caller",
+            "must not be empty; leave it out to allow every caller of the account",
+        ));
     }
     Ok(NewRenewal {
         account: body.account,

@@ -1,4 +1,5 @@
-//! `/v1/signers`: the certificate chains, where each stands, and what is refused.
+//! `/v1/signers`: the certificate chains of the signing keys, their states, and files that are
+//! refused.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,7 +17,7 @@ use crate::api::problem::Problem;
 use crate::authority::{Listed, ListedChain, PageOf, RefusedFile, ScanMode};
 use crate::domain::signing::certificate::Certificate;
 
-/// A certificate chain of a signing key, or a file that cannot be one.
+/// The certificate chain of a signing key, or a file that was refused as one.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Signer)]
 #[serde(untagged)]
@@ -25,46 +26,48 @@ pub(in crate::api) enum SignerView {
     Refused(RefusedView),
 }
 
-/// A chain that the replicas have agreed on.
+/// A certificate chain that the replicas have agreed on.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SigningChain)]
 pub(in crate::api) struct ChainView {
     /// published, active, retiring or retired
     #[schema(value_type = String, example = "active")]
     state: &'static str,
-    /// SHA-256 of what is published, in hex.
+    /// The SHA-256 of the published chain, in hex.
     chain: String,
+    /// The URL of the chain, which tokens contain.
     #[schema(format = "uri")]
     x5u: String,
-    /// The codes that it may sign for.
+    /// The service provider codes for which it can sign.
     spcs: Vec<String>,
-    /// Of the signing certificate.
+    /// The subject of the signing certificate.
     subject: Option<String>,
+    /// The serial number of the signing certificate.
     serial: Option<String>,
     not_before: Instant,
-    /// The last second at which the whole chain is valid; no token lives longer.
+    /// The last second at which the whole chain is valid. No token that it signs expires later.
     not_after: Instant,
-    /// Where this replica has the key: file or pkcs11; null if it has none.
+    /// Where this replica has the private key: file or pkcs11; null if it does not have it.
     #[schema(example = "file")]
     key: Option<&'static str>,
     published_at: Instant,
-    /// From when on it signs, unless a later one does.
+    /// When it starts to sign, unless a newer chain does.
     active_from: Instant,
-    /// From when on it is not published any more.
+    /// When it stops or stopped being published; null if that is not scheduled.
     retired_at: Option<Instant>,
 }
 
-/// A file of this replica that is refused.
+/// A file of this replica that was refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RefusedSigner)]
 pub(in crate::api) struct RefusedView {
-    /// refused
+    /// Always refused
     #[schema(value_type = String, example = "refused")]
     state: &'static str,
-    /// Its path, or the URI of a key.
+    /// The path of the file, or the URI of a PKCS #11 key.
     file: String,
     reason: String,
-    /// The chain in it, if that much could be read.
+    /// The SHA-256 of the chain in the file; null if it could not be read.
     chain: Option<String>,
 }
 
@@ -108,7 +111,8 @@ impl From<RefusedFile> for RefusedView {
     }
 }
 
-/// List the certificate chains in the order in which they were published, and what is refused here.
+/// List certificate chains, in the order of their publication, and the files that this replica
+/// refused.
 #[utoipa::path(get, path = "/v1/signers", tag = "signers", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<SignerView>, description = "A page of chains and refused files")))]
 pub(in crate::api) async fn list_signers(
@@ -118,13 +122,16 @@ pub(in crate::api) async fn list_signers(
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Place)?;
     let listed = service.authority.list_signers(&caller)?;
+    // The list is in memory and has no ids; the index is the cursor, zero-padded to sort as text.
     let numbered = listed.into_iter().enumerate().collect();
-    let page = page.of_all(numbered, |(place, _)| format!("{place:08}"));
+    let page = page.of_all(numbered, |(index, _)| format!("{index:08}"));
     let view = |(_, listed)| SignerView::from(listed);
     Ok(HttpResponse::Ok().json(PageView::of(page, view)))
 }
 
-/// Look at files and keys now, and take what is new into use.
+/// Scan files and keys immediately, and publish new chains.
+///
+/// Without this call, they are scanned periodically.
 #[utoipa::path(post, path = "/v1/signers/reload", tag = "signers", security(("bearer" = [])),
     request_body = Option<()>,
     responses((status = 200, body = PageView<SignerView>, description = "All chains and refused files")))]
@@ -136,11 +143,14 @@ pub(in crate::api) async fn reload_signers(
 ) -> Result<HttpResponse, Problem> {
     body.read_nothing().await?;
     let (data, by) = (service.clone(), caller.clone());
-    // What is answered is what this replica has in memory afterwards; done once more, it changes nothing.
+    // The answer describes the memory of this replica, so it cannot be stored in one transaction
+    // with the change. A repeated scan changes nothing.
     let reload = async move |_| {
-        let looking = data.clone();
-        let look = move || looking.authority.look_for_signers(ScanMode::Asked);
-        let found = web::block(look).await??;
+        // `Asked`: the operator has finished writing the files, so they are not compared over two
+        // scans.
+        let scanner = data.clone();
+        let scan = move || scanner.authority.look_for_signers(ScanMode::Asked);
+        let found = web::block(scan).await??;
         let items = data.authority.reload_signers(&by, found).await?;
         let page = PageOf { items, next: None };
         Ok(HttpResponse::Ok().json(PageView::of(page, SignerView::from)))

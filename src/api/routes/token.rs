@@ -25,47 +25,50 @@ use crate::domain::{
     AccountId, Caller, Denial, Dialect, Fingerprint, TkValue, TnAuthList, TokenRequest,
 };
 
-/// The claim values that the token is to have; bare, or under one member `atc`.
+/// The claims of the requested token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = TokenRequest)]
 pub(in crate::api) struct TokenBody {
-    /// TNAuthList; or JWTClaimConstraints, where such tokens are switched on.
+    /// TNAuthList; or JWTClaimConstraints, if the service issues such tokens.
     #[schema(pattern = "^(TNAuthList|JWTClaimConstraints)$", example = "TNAuthList")]
     tktype: String,
-    /// The DER of RFC 8226 (and RFC 9118) in base64url without padding. Of an account in the legacy dialect also in padded
-    /// standard base64; the token repeats it character for character.
+    /// The DER of RFC 8226 (and RFC 9118) in base64url without padding. For an account in the
+    /// legacy dialect also in padded standard base64. The token repeats it character for character.
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
     /// Whether the token is for a CA certificate.
     #[schema(default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
-    /// Of the ACME account key (RFC 7638 thumbprint). Of an account in the legacy dialect also that of the
-    /// SubjectPublicKeyInfo, and in lower-case hex, which is put into upper case.
+    /// The fingerprint of the ACME account key (RFC 7638 thumbprint). For an account in the legacy
+    /// dialect also that of the SubjectPublicKeyInfo, and in lower-case hex, which is converted to
+    /// upper case.
     #[schema(
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     fingerprint: Option<String>,
-    /// The ACME account's public key in place of `fingerprint`: a JWK of type EC, whose point is on its curve, RSA or OKP.
+    /// The public key of the ACME account, instead of `fingerprint`: a JWK of type EC (with a point
+    /// on its curve), RSA or OKP.
     #[schema(value_type = Option<Object>)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     jwk: Option<Map<String, Value>>,
-    /// Seconds; policy has the last word.
+    /// The requested lifetime in seconds; if left out, the default. A lifetime outside the
+    /// configured bounds, or one that a policy forbids, is refused.
     #[schema(minimum = 1, example = 3600)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }
 
-/// The same under one member.
+/// A token request wrapped in the member `atc`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AtcTokenRequest)]
 pub(in crate::api) struct AtcTokenBody {
     pub(in crate::api) atc: TokenBody,
 }
 
-/// Either form.
+/// A token request, bare or wrapped in the member `atc`.
 #[derive(Debug, ToSchema)]
 #[schema(as = AnyTokenRequest)]
 #[serde(untagged)]
@@ -92,13 +95,13 @@ impl From<AnyTokenBody> for TokenBody {
     }
 }
 
-/// A token.
+/// An issued token.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub(in crate::api) struct TokenView {
     /// The JWT, in compact serialization.
     token: String,
-    /// Its id, which names the grant in the ledger.
+    /// The id of the token, which is also the id of its grant in the ledger.
     jti: String,
     expires: Instant,
 }
@@ -113,12 +116,12 @@ impl From<Issued> for TokenView {
     }
 }
 
-/// Issue an authority token for numbers that the account may represent.
+/// Issue an authority token for numbers over which the account has authority.
 #[utoipa::path(
     post, path = "/at/account/{id}/token", tag = "tokens", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme")),
     request_body = AnyTokenBody,
-    responses((status = 200, body = TokenView, description = "The token, which is in the ledger")),
+    responses((status = 200, body = TokenView, description = "The token, which is recorded in the ledger")),
 )]
 pub(in crate::api) async fn issue_token(
     service: Data<Service>,
@@ -126,30 +129,32 @@ pub(in crate::api) async fn issue_token(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
-    let wanted: AnyTokenBody = body.read().await?;
-    let wanted = token_request(&service.authority, wanted.into())?;
+    let body: AnyTokenBody = body.read().await?;
+    let order = token_request(&service.authority, body.into())?;
     let view = |issued| HttpResponse::Ok().json(TokenView::from(issued));
-    issue(&service, &request, caller, wanted, view).await
+    issue(&service, &request, caller, order, view).await
 }
 
-/// Issues what was asked for the account of the path, once if the request has a key, and says so in the log.
+/// Issues a token for the account in the path, and logs it. A request with an idempotency key is
+/// done once.
 pub(in crate::api) async fn issue(
     service: &Data<Service>,
     request: &HttpRequest,
     caller: Caller,
-    wanted: TokenRequest,
+    order: TokenRequest,
     view: impl FnOnce(Issued) -> HttpResponse + 'static,
 ) -> Result<HttpResponse, Problem> {
-    // What is no id is the id of no account.
+    // A malformed id cannot name an account, so answer as for an unknown one.
     let account: AccountId = name(request)?.parse().map_err(|_| Problem::forbidden())?;
-    let numbers = wanted
+    // Only for the log, so saturation does no harm.
+    let numbers = order
         .numbers()
         .iter()
         .fold(0, |sum: u64, range| sum.saturating_add(range.count()));
 
     let (data, by) = (service.clone(), caller.clone());
     let issue = async move |keyed| {
-        let issued = data.authority.issue(&by, account.clone(), wanted, keyed);
+        let issued = data.authority.issue(&by, account.clone(), order, keyed);
         let issued = issued.await;
         let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;
         let (jti, request_id) = (issued.jti.to_string(), by.request_id.to_string());
@@ -162,15 +167,16 @@ pub(in crate::api) async fn issue(
     idempotency::request(service, request, &caller, ClaimKey::WithDecision, issue).await
 }
 
-/// What was read of a caller is out of date when a transaction has found that its proof has ended.
+/// Evicts the caller from the cache of credentials if the transaction found that its credential has
+/// ended, so that the next request reads it again.
 pub(in crate::api) fn forget_if_ended(service: &Service, caller: &Caller, error: &IssueError) {
     if matches!(error, IssueError::Denied(Denial::ProofEnded(_))) {
         service.callers.forget(caller);
     }
 }
 
-/// The body, parsed; after this nothing of it is a text any more. Which dialect the account speaks is not known yet, so what
-/// only the legacy dialect has is refused when the request is decided.
+/// Parses the body into domain types. The dialect of the account is not known yet, so both are
+/// parsed here; legacy spellings for a strict account are refused when the request is decided.
 pub(in crate::api) fn token_request(
     authority: &Authority,
     body: TokenBody,
@@ -179,23 +185,24 @@ pub(in crate::api) fn token_request(
     let tktype = tktype.ok_or_else(|| {
         Problem::malformed(
             "unsupported-tktype",
-            "`tktype`: not a type that is issued here",
+            "`tktype`: this service does not issue tokens of this type",
         )
     })?;
     let tkvalue =
         TkValue::read(tktype, &body.tkvalue, Dialect::Legacy).map_err(|e| malformed_value(&e))?;
-    let fingerprint = asked_fingerprint(body.fingerprint, body.jwk)?;
+    let fingerprint = requested_fingerprint(body.fingerprint, body.jwk)?;
     let (ca, lifetime) = (body.ca.unwrap_or(false), body.lifetime.map(seconds));
     TokenRequest::new(tkvalue, ca, fingerprint, lifetime).map_err(|e| malformed_value(&e))
 }
 
-/// A lifetime as it stands in a body. What is more than a `u32` is too long for any policy.
-pub(in crate::api) fn seconds(asked: u64) -> u32 {
-    u32::try_from(asked).unwrap_or(u32::MAX)
+/// A lifetime from a body, capped at `u32::MAX`, which exceeds every configurable maximum anyway.
+pub(in crate::api) fn seconds(lifetime: u64) -> u32 {
+    u32::try_from(lifetime).unwrap_or(u32::MAX)
 }
 
-/// What binds the token to the ACME account: its fingerprint, or the key itself.
-fn asked_fingerprint(
+/// The fingerprint that binds the token to the ACME account key, given as such or computed from the
+/// key.
+fn requested_fingerprint(
     fingerprint: Option<String>,
     jwk: Option<Map<String, Value>>,
 ) -> Result<AskedFingerprint, Problem> {
@@ -203,7 +210,7 @@ fn asked_fingerprint(
         (None, None) => return Err(Fault::Missing("fingerprint").into()),
         (Some(text), None) => return read_fingerprint(&text),
         (Some(_), Some(_)) => {
-            let both = "`jwk` stands in place of `fingerprint`, not beside it";
+            let both = "give either `fingerprint` or `jwk`, not both";
             return Err(Problem::malformed("malformed-member", both));
         }
         (None, Some(jwk)) => AccountJwk::read(&jwk).map_err(|e| malformed_jwk(&e))?,
@@ -212,12 +219,12 @@ fn asked_fingerprint(
     Ok(key.fingerprint().into())
 }
 
-/// A list as it stands in a body, in the strict dialect.
+/// Parses a `tkvalue` from a body as a TNAuthList, in the strict dialect.
 pub(in crate::api) fn list_of(tkvalue: &str) -> Result<TnAuthList, Problem> {
     TnAuthList::from_tkvalue(tkvalue).map_err(|e: TnAuthListError| malformed_value(&e))
 }
 
-/// A fingerprint as it stands in a body, in the strict dialect.
+/// Parses a `fingerprint` from a body, in the strict dialect.
 pub(in crate::api) fn fingerprint_of(text: &str) -> Result<Fingerprint, Problem> {
     read_fingerprint(text)
 }

@@ -1,4 +1,4 @@
-//! `/v1/webhooks`: who is told of what happens, and what became of it.
+//! `/v1/webhooks`: subscriptions to events, and their deliveries.
 
 use std::sync::Arc;
 
@@ -23,63 +23,66 @@ use crate::domain::AccountId;
 use crate::domain::webhook::{Delivery, DeliveryState, EventKind, TargetUrl, Webhook};
 use crate::webhooks::Sender;
 
-/// Where to tell what.
+/// A webhook to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWebhook)]
 pub(in crate::api) struct NewWebhookBody {
-    /// https, a full name or a public address, port 443 or 1024 and above.
+    /// An `https` URL. The host is a fully qualified name or a public address; the port is 443, or
+    /// 1024 and above.
     #[schema(value_type = String, example = "https://hooks.example.com/tn-authority")]
     url: TargetUrl,
-    /// grants.withdrawn, which is also meant when nothing is said
+    /// The kinds of events to send: grants.withdrawn, which is also the default
     #[schema(value_type = Option<Vec<String>>, example = json!(["grants.withdrawn"]))]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     kinds: Option<Vec<EventKind>>,
-    /// It is told of this account and its customers; of all that the caller speaks for, if it is not said.
+    /// The account whose events are sent. For a reseller that includes its customers. If left out,
+    /// the account of the caller, or all accounts if the caller is the carrier.
     #[schema(value_type = Option<String>)]
     account: Option<AccountId>,
 }
 
-/// From where on to send again.
+/// Where a replay starts.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Replay)]
 pub(in crate::api) struct ReplayBody {
-    /// A place of the feed: what stands behind it is sent again.
+    /// A sequence number of the feed. All entries after it are sent again.
     #[schema(minimum = 0)]
     after: i64,
 }
 
-/// A subscription.
+/// A webhook: a subscription to events.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub(in crate::api) struct WebhookView {
     id: Uuid,
-    /// Null: it is told of everybody, for the carrier.
+    /// The account whose events are sent; null for a webhook of the carrier, which gets the events
+    /// of all accounts.
     account: Option<String>,
     #[schema(example = "https://hooks.example.com/tn-authority")]
     url: String,
     #[schema(example = json!(["grants.withdrawn"]))]
     kinds: Vec<&'static str>,
-    /// The place of the feed that it has come to.
+    /// The sequence number up to which the feed was queued for delivery.
     position: i64,
     created_at: Instant,
-    /// Until when the secret before the newest one signs too; null if there is none.
+    /// Until when messages are signed with the previous secret too; null if there is none.
     previous_secret_until: Option<Instant>,
-    /// When it was given up; null as long as it is in use.
+    /// When the webhook ended; null while it is active.
     ended_at: Option<Instant>,
 }
 
-/// A subscription with its secret, which is shown this once.
+/// A webhook with its secret, which is only shown in this response.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookWithSecret)]
 pub(in crate::api) struct ShownWebhookView {
     #[serde(flatten)]
     webhook: WebhookView,
-    /// What signatures are checked with (Standard Webhooks).
+    /// The key to verify signatures with (Standard Webhooks).
     #[schema(example = "whsec_..")]
     secret: String,
 }
 
-/// One message, however often it was sent.
+/// One message to a webhook, with all attempts to send it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub(in crate::api) struct DeliveryView {
@@ -87,23 +90,27 @@ pub(in crate::api) struct DeliveryView {
     id: Uuid,
     #[schema(value_type = String, example = "grants.withdrawn")]
     kind: &'static str,
-    /// pending, delivered or dead
+    /// pending, delivered, or dead if the service has given up
     #[schema(value_type = String, example = "delivered")]
     state: DeliveryState,
-    /// The part of the feed that it tells of.
+    /// The sequence number of the first feed entry in the message.
     first_sequence: i64,
+    /// The sequence number of the last feed entry in the message.
     last_sequence: i64,
+    /// How many feed entries the message contains.
     items: i32,
+    /// How many times it was sent.
     attempts: i32,
     last_attempt_at: Option<Instant>,
-    /// The HTTP status of the last answer; null if there was none.
+    /// The HTTP status of the last response; null if there was none.
     last_status: Option<i32>,
-    /// Why the last attempt failed: status, redirect, refused-address, no-address, timeout, connection, tls or protocol
+    /// Why the last attempt failed: status, redirect, refused-address, no-address, timeout,
+    /// connection, tls or protocol
     last_failure: Option<String>,
-    /// The delivery that it repeats.
+    /// The delivery that this one repeats; null if it is not a replay.
     replay_of: Option<Uuid>,
     created_at: Instant,
-    /// It is not sent after this.
+    /// No attempt is made after this.
     give_up_at: Instant,
     finished_at: Option<Instant>,
 }
@@ -144,7 +151,7 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
-/// List the webhooks in use, oldest first.
+/// List active webhooks, oldest first.
 #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", security(("bearer" = [])), params(PageQuery),
     responses((status = 200, body = PageView<WebhookView>, description = "A page of webhooks")))]
 pub(in crate::api) async fn list_webhooks(
@@ -157,13 +164,15 @@ pub(in crate::api) async fn list_webhooks(
     Ok(HttpResponse::Ok().json(PageView::of(found, WebhookView::from)))
 }
 
-/// Subscribe: from now on a target is told of what happens. The secret is shown this once.
+/// Create a webhook: future events are sent to its URL.
+///
+/// The secret is only shown in this response.
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     request_body = NewWebhookBody,
     responses(
-        (status = 201, body = ShownWebhookView, description = "It is recorded"),
-        (status = 404, description = "There is no such account"),
-        (status = 409, description = "There are as many webhooks as there may be"),
+        (status = 201, body = ShownWebhookView, description = "The webhook with its secret"),
+        (status = 404, description = "The account does not exist"),
+        (status = 409, description = "The account has reached its limit of webhooks (end one first)"),
     ))]
 pub(in crate::api) async fn create_webhook(
     service: Data<Service>,
@@ -172,14 +181,19 @@ pub(in crate::api) async fn create_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let body: NewWebhookBody = body.read().await?;
+    // Only an address can be refused here. A name is resolved and checked at each attempt, because
+    // what it resolves to can change.
     if !service.webhooks.guard().may_be_told(body.url.host()) {
-        return Err(wrong("url", "has an address that is not public"));
+        return Err(wrong(
+            "url",
+            "must not contain a private or other non-public address",
+        ));
     }
     let kinds = body.kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
     if kinds.is_empty() || kinds.len() > EventKind::ALL.len() {
         return Err(wrong(
             "kinds",
-            "names each kind of event once, and at least one",
+            "must name at least one kind of event, and each only once",
         ));
     }
     let new = NewWebhook {
@@ -201,7 +215,7 @@ pub(in crate::api) async fn create_webhook(
 /// Show one webhook.
 #[utoipa::path(get, path = "/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook")),
-    responses((status = 200, body = WebhookView, description = "How it stands")))]
+    responses((status = 200, body = WebhookView, description = "The webhook")))]
 pub(in crate::api) async fn get_webhook(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -212,10 +226,10 @@ pub(in crate::api) async fn get_webhook(
     Ok(HttpResponse::Ok().json(WebhookView::from(found)))
 }
 
-/// Give a webhook up: nothing is sent to it any more.
+/// End a webhook: nothing more is sent to it.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/end", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook")), request_body = Option<()>,
-    responses((status = 200, body = WebhookView, description = "It is given up")))]
+    responses((status = 200, body = WebhookView, description = "The webhook has ended")))]
 pub(in crate::api) async fn end_webhook(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
@@ -228,11 +242,14 @@ pub(in crate::api) async fn end_webhook(
     change(&service, &request, &caller, plain, verb).await
 }
 
-/// Make a new secret, which is shown this once. For a day the one before it signs too.
+/// Replace the secret of a webhook.
+///
+/// The new secret is only shown in this response. For 24 hours, messages are signed with the
+/// previous one as well.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook")), request_body = Option<()>,
     responses(
-        (status = 200, body = ShownWebhookView, description = "It signs with the new one"),
+        (status = 200, body = ShownWebhookView, description = "The webhook with its new secret"),
         (status = 409, description = "The webhook has ended"),
     ))]
 pub(in crate::api) async fn rotate_webhook(
@@ -249,12 +266,12 @@ pub(in crate::api) async fn rotate_webhook(
     change(&service, &request, &caller, view, verb).await
 }
 
-/// Send again what stands in the feed behind a place.
+/// Send all feed entries after a sequence number again.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/replay", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook")), request_body = ReplayBody,
     responses(
-        (status = 200, body = WebhookView, description = "It starts there"),
-        (status = 409, description = "It has ended, or has not come to this place yet"),
+        (status = 200, body = WebhookView, description = "The webhook, with its new position"),
+        (status = 409, description = "The webhook has ended, or has not reached this sequence number yet"),
     ))]
 pub(in crate::api) async fn replay_webhook(
     service: Data<Service>,
@@ -265,14 +282,14 @@ pub(in crate::api) async fn replay_webhook(
     let id = id(&request, "webhook")?;
     let ReplayBody { after } = body.read().await?;
     if after < 0 {
-        return Err(wrong("after", "is not negative"));
+        return Err(wrong("after", "must not be negative"));
     }
     let verb =
         async |by: ChangeRequester<'_, _>| service.authority.replay_from(by, id, after).await;
     change(&service, &request, &caller, plain, verb).await
 }
 
-/// List what was sent to a webhook, oldest first.
+/// List the deliveries of a webhook, oldest first.
 #[utoipa::path(get, path = "/v1/webhooks/{id}/deliveries", tag = "webhooks", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The webhook"), PageQuery),
     responses((status = 200, body = PageView<DeliveryView>, description = "A page of deliveries")))]
@@ -287,7 +304,7 @@ pub(in crate::api) async fn list_deliveries(
     Ok(HttpResponse::Ok().json(PageView::of(found, DeliveryView::from)))
 }
 
-/// Send one delivery again, as a new one.
+/// Send one delivery again, as a new delivery.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/deliveries/{delivery}/replay", tag = "webhooks",
     security(("bearer" = [])),
     params(
@@ -296,8 +313,8 @@ pub(in crate::api) async fn list_deliveries(
     ),
     request_body = Option<()>,
     responses(
-        (status = 201, body = DeliveryView, description = "It is to be sent"),
-        (status = 409, description = "The webhook has ended, or 100 deliveries wait for it"),
+        (status = 201, body = DeliveryView, description = "The new delivery, which is queued"),
+        (status = 409, description = "The webhook has ended, or 100 of its deliveries are still pending"),
     ))]
 pub(in crate::api) async fn replay_delivery(
     service: Data<Service>,
@@ -310,7 +327,7 @@ pub(in crate::api) async fn replay_delivery(
         .map_err(|_| Problem::not_found("delivery"))?
         .into_inner();
     body.read_nothing().await?;
-    let view = |again: Delivery| HttpResponse::Created().json(DeliveryView::from(again));
+    let view = |replay: Delivery| HttpResponse::Created().json(DeliveryView::from(replay));
     let verb = async |by: ChangeRequester<'_, _>| {
         service.authority.replay_delivery(by, id, delivery).await
     };
@@ -321,8 +338,9 @@ fn plain(webhook: Webhook) -> HttpResponse {
     HttpResponse::Ok().json(WebhookView::from(webhook))
 }
 
-/// The webhook with its secret, which can be made again as long as it is the newest one. If it cannot, the answer is a
-/// failure, with which nothing of the change stays if the request has a key.
+/// Renders the webhook with its secret. The secret is derived again, which is possible as long as
+/// it is the newest one. If that fails, the answer is a 500; if the request has an idempotency key,
+/// that also rolls the change back.
 fn shown(sender: &Sender, mut response: HttpResponseBuilder, webhook: Webhook) -> HttpResponse {
     match sender.secrets().shown(webhook.id, webhook.generation) {
         Ok(secret) => response.json(ShownWebhookView {
@@ -330,7 +348,7 @@ fn shown(sender: &Sender, mut response: HttpResponseBuilder, webhook: Webhook) -
             secret,
         }),
         Err(error) => {
-            log::error!("the secret of a webhook cannot be shown: {error}");
+            log::error!("the secret of a webhook cannot be derived: {error}");
             HttpResponse::InternalServerError().finish()
         }
     }

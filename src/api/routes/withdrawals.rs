@@ -1,4 +1,5 @@
-//! `/v1/withdrawals`: the feed of grants that were taken back; and how one grant stands, for the CA that holds its token.
+//! `/v1/withdrawals`, the feed of withdrawn grants; and the status of one grant, for the CA that
+//! has its token.
 
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -17,39 +18,42 @@ use crate::authority::{ChangeError, Feed, GrantStatus};
 use crate::domain::inventory::withdrawal::{EndingRow, Withdrawn};
 use crate::domain::tokens::grant::{GrantState, Jti};
 
-/// Seconds that an answer about a grant may be kept.
+/// How long a client may cache the status of a grant. Short, so that a CA learns of a withdrawal
+/// soon.
 const STATUS_MAX_AGE: &str = "private, max-age=10";
 
-/// From where on.
+/// Where the page starts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct FeedQuery {
-    /// The `next_after` of the page before; 0, or nothing, is the start.
+    /// The `next_after` of the previous page. If 0 or left out, the page starts with the oldest
+    /// entry.
     #[param(minimum = 0, default = 0)]
     after: Option<i64>,
-    /// How many items at most.
+    /// The maximum number of items on the page.
     #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
     limit: Option<PageLimit>,
 }
 
-/// A page of the feed.
+/// A page of the feed of withdrawals.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Withdrawals)]
 pub(in crate::api) struct FeedView {
     items: Vec<WithdrawnView>,
-    /// `after` of the next page, also when nothing is there yet.
+    /// The `after` of the next page; also given if there are no further entries yet.
     #[schema(example = 1_767_225_600_000_001_i64)]
     next_after: i64,
-    /// Whether something is there already.
+    /// Whether further entries exist already.
     more: bool,
 }
 
-/// A grant that was taken back. One that is taken back earlier than was said before comes again.
+/// A withdrawn grant. If its withdrawal is moved to an earlier time, the grant appears in the feed
+/// again.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Withdrawn)]
 pub(in crate::api) struct WithdrawnView {
-    /// Its place in the feed; grows.
+    /// The sequence number of the entry in the feed, in ascending order.
     #[schema(example = 1_767_225_600_000_001_i64)]
     sequence: i64,
     /// The id of the token.
@@ -58,19 +62,21 @@ pub(in crate::api) struct WithdrawnView {
     account: String,
     /// The numbers of the token.
     numbers: Vec<RangeView>,
-    /// A word of the service, such as ported-out, delegation-ended or account-suspended, or the words of a person.
+    /// A reason code, such as ported-out, delegation-ended or account-suspended; or free text, if a
+    /// person withdrew the grant.
     #[schema(example = "ported-out")]
     reason: String,
-    /// The row by which authority ended; null where it is not the caller's to know, or a person took back this grant.
+    /// The row that ended authority; null if the caller has no access to it, or if a person
+    /// withdrew the grant.
     cause: Option<CauseView>,
-    /// From when on; may lie ahead.
+    /// When the withdrawal takes effect; can lie in the future.
     at: Instant,
-    /// When the token expires, until which it still verifies.
+    /// When the token expires. Until then, its signature still verifies.
     expires: Instant,
     recorded_at: Instant,
 }
 
-/// A row by which authority ended.
+/// A row that ended authority.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Cause)]
 pub(in crate::api) struct CauseView {
@@ -80,7 +86,7 @@ pub(in crate::api) struct CauseView {
     id: Uuid,
 }
 
-/// How a grant stands.
+/// The status of a grant.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = GrantStatus)]
 pub(in crate::api) struct StatusView {
@@ -88,7 +94,7 @@ pub(in crate::api) struct StatusView {
     /// active, expired or withdrawn
     #[schema(value_type = String, example = "active")]
     state: GrantState,
-    /// From when on it is taken back, which may lie ahead; null if it is not.
+    /// When its withdrawal takes effect, which can lie in the future; null if it is not withdrawn.
     at: Option<Instant>,
     expires: Instant,
 }
@@ -139,8 +145,10 @@ impl From<GrantStatus> for StatusView {
     }
 }
 
-/// Follow what is taken back, in an order that nothing is put into later: those of the caller's own accounts, or, for the
-/// carrier, all.
+/// Follow the feed of withdrawn grants.
+///
+/// It contains the grants of the caller's own accounts; for the carrier, those of all accounts. New
+/// entries are only ever added after those that were already read.
 #[utoipa::path(get, path = "/v1/withdrawals", tag = "ledger", security(("bearer" = [])), params(FeedQuery),
     responses((status = 200, body = FeedView, description = "A page of the feed")))]
 pub(in crate::api) async fn follow_withdrawals(
@@ -153,7 +161,7 @@ pub(in crate::api) async fn follow_withdrawals(
     if after < 0 {
         return Err(Problem::malformed(
             "malformed-query",
-            "`after`: is not negative",
+            "`after`: must not be negative",
         ));
     }
     let limit = limit.get();
@@ -161,12 +169,13 @@ pub(in crate::api) async fn follow_withdrawals(
     Ok(HttpResponse::Ok().json(FeedView::from(feed)))
 }
 
-/// Ask how a grant stands, as the CA that holds its token: the id in the token is the proof, no other is needed.
+/// Show the status of a grant, for the CA that has its token.
 ///
-/// An id of no token counts as a request without valid credentials.
+/// The id of the token serves as the credential; no other is needed. A request with an unknown id
+/// counts as one with invalid credentials.
 #[utoipa::path(get, path = "/v1/grants/{jti}/status", tag = "for everybody",
     params(("jti" = String, Path, description = "The id of the token")),
-    responses((status = 200, body = StatusView, description = "How it stands")))]
+    responses((status = 200, body = StatusView, description = "The status of the grant")))]
 pub(in crate::api) async fn get_grant_status(
     service: Data<Service>,
     request: HttpRequest,
@@ -178,9 +187,10 @@ pub(in crate::api) async fn get_grant_status(
             web::block(move || data.authority.grant_status(&jti)).await?
         }
     };
+    // A malformed id is counted in the same way as an unknown one.
     let status = match found {
         Ok(status) => status,
-        // Whoever has no token guesses, and has proven nothing.
+        // Count it as a failed authentication, so that ids cannot be guessed by brute force.
         Err(ChangeError::NotFound(_)) => {
             count_failed_authentication(&service, &request)?;
             return Err(Problem::not_found("grant"));

@@ -41,7 +41,7 @@ fn a_bad_parameter_is_named_with_what_is_expected(api: Api) {
             "withdrawals?after=x",
             "`after`: expected a whole number of at most 9223372036854775807",
         ),
-        ("withdrawals?after=-1", "`after`: is not negative"),
+        ("withdrawals?after=-1", "`after`: must not be negative"),
         ("audit-events?request_id=x", "`request_id`: expected a UUID"),
         ("audit-events?from=yesterday", TIME),
         ("grants?account=a%20b", "`account`: "),

@@ -124,7 +124,7 @@ fn a_malformed_right_is_told_what_is_wrong(api: Api) {
         let refused = with("caller", json!(nobody)).problem(400, "malformed-member");
         assert_eq!(
             refused["detail"],
-            "`caller`: is empty, and so the id of nobody"
+            "`caller`: must not be empty; leave it out to allow every caller of the account"
         );
     }
     with("numbers", json!([])).problem(400, "unknown-member");

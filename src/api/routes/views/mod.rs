@@ -1,25 +1,29 @@
-//! What answers show of accounts, rows and grants. Numbers are always `start` and `count`, times always UTC.
+//! Views of accounts and inventory rows, and of pages; `grant.rs` has those of grants. Numbers are
+//! always `start` and `count`; times are always UTC.
+
+mod grant;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+pub(in crate::api) use grant::{GrantView, JustificationView};
 
 use crate::api::http::time::Instant;
 use crate::authority::{PageOf, Withdrawing};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
-use crate::domain::tokens::grant::{Grant, GrantState, Justification, Withdrawal};
-use crate::domain::{Dialect, NumberRange, Time, TkType, Window};
+use crate::domain::{Dialect, NumberRange, Time, Window};
 
-/// Numbers that lie side by side.
+/// A contiguous range of numbers.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Range)]
 pub(in crate::api) struct RangeView {
-    /// The first of them, in E.164.
+    /// The first number, in E.164.
     #[schema(example = "+12125551000")]
     start: String,
-    /// How many there are.
+    /// How many numbers the range contains.
     #[schema(minimum = 1, example = 1000)]
     count: u64,
 }
@@ -33,7 +37,7 @@ impl From<NumberRange> for RangeView {
     }
 }
 
-/// Who asks for tokens.
+/// An account, for which tokens are requested.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
 pub(in crate::api) struct AccountView {
@@ -41,15 +45,15 @@ pub(in crate::api) struct AccountView {
     id: String,
     #[schema(example = "Acme Plumbing")]
     name: String,
-    /// The reseller that it is a customer of.
+    /// The reseller whose customer this account is; null for a direct customer of the carrier.
     parent: Option<String>,
     created_at: Instant,
-    /// Since when it gets no tokens.
+    /// When the account was suspended; null if it is not. A suspended account gets no tokens.
     suspended_since: Option<Instant>,
-    /// How long its tokens live when a request does not say: proof or grant-horizon
+    /// The lifetime mode of tokens whose request names no lifetime: proof or grant-horizon
     #[schema(value_type = String, example = "proof")]
     lifetime: &'static str,
-    /// How strictly its requests are read: strict or legacy
+    /// How strictly requests for this account are parsed: strict or legacy
     #[schema(value_type = String, example = "strict")]
     dialect: Dialect,
 }
@@ -68,12 +72,12 @@ impl From<Account> for AccountView {
     }
 }
 
-/// When a row holds: from `valid_from` until just before `valid_until`.
+/// When a row is valid: from `valid_from` (inclusive) until `valid_until` (exclusive).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Window)]
 pub(in crate::api) struct WindowView {
     valid_from: Instant,
-    /// Null when no end is known.
+    /// Null if no end is known.
     valid_until: Option<Instant>,
 }
 
@@ -91,7 +95,8 @@ impl From<Window> for WindowView {
 #[schema(as = Allocation)]
 pub(in crate::api) struct AllocationView {
     id: Uuid,
-    /// Counts from 1; rows are superseded, never edited.
+    /// Counts from 1. Each change supersedes the newest version with another one; rows are never
+    /// edited.
     #[schema(example = 1)]
     version: i32,
     #[schema(example = "1234")]
@@ -103,7 +108,7 @@ pub(in crate::api) struct AllocationView {
     #[serde(flatten)]
     window: WindowView,
     recorded_at: Instant,
-    /// When this version was superseded; null for the newest.
+    /// When this version was superseded; null for the newest version.
     superseded_at: Option<Instant>,
 }
 
@@ -122,7 +127,7 @@ impl From<Allocation> for AllocationView {
     }
 }
 
-/// Numbers lent to an account.
+/// Numbers delegated to an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delegation)]
 pub(in crate::api) struct DelegationView {
@@ -131,18 +136,19 @@ pub(in crate::api) struct DelegationView {
     version: i32,
     #[schema(example = "acme")]
     account: String,
-    /// The delegation of a reseller that this one is cut from, and the reseller; null when the carrier itself lends.
+    /// The reseller's delegation that this one is cut from; null if the carrier itself delegates.
     parent: Option<Uuid>,
+    /// The reseller that delegates; null if the carrier itself does.
     lender: Option<String>,
-    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    /// Whether the delegating reseller can still get tokens for the numbers itself.
     lender_keeps: bool,
     #[serde(flatten)]
     numbers: RangeView,
     /// Whether tokens for CA certificates are allowed.
     ca: bool,
-    /// Whether the account may lend the numbers on.
+    /// Whether the account may delegate the numbers to its own customers.
     lend_on: bool,
-    /// The carrier's own order or contract.
+    /// The carrier's reference for the order or contract.
     reference: Option<String>,
     #[serde(flatten)]
     window: WindowView,
@@ -171,7 +177,7 @@ impl From<Delegation> for DelegationView {
     }
 }
 
-/// Numbers without authority, though the carrier holds them.
+/// Numbers for which no tokens are issued, although the carrier holds them.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Exclusion)]
 pub(in crate::api) struct ExclusionView {
@@ -202,136 +208,12 @@ impl From<Exclusion> for ExclusionView {
     }
 }
 
-/// The record behind one token.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Grant)]
-pub(in crate::api) struct GrantView {
-    /// The id of the token.
-    jti: String,
-    #[schema(example = "acme")]
-    account: String,
-    /// Where it stands now: active, expired or withdrawn.
-    #[schema(value_type = String, example = "active")]
-    state: GrantState,
-    /// TNAuthList or JWTClaimConstraints
-    #[schema(value_type = String, example = "TNAuthList")]
-    tktype: TkType,
-    /// What the token is about, character for character as it was asked.
-    #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
-    tkvalue: String,
-    /// How strictly the request was read: strict or legacy. In legacy, `tkvalue` may be padded base64, and `fingerprint`
-    /// that of the SubjectPublicKeyInfo.
-    #[schema(value_type = String, example = "strict")]
-    dialect: Dialect,
-    /// The numbers of the list.
-    numbers: Vec<RangeView>,
-    /// The service provider codes of the list.
-    spcs: Vec<String>,
-    ca: bool,
-    fingerprint: String,
-    issued_at: Instant,
-    expires_at: Instant,
-    /// The chain whose key signed: `GET /certs/{chain}.pem`.
-    chain: String,
-    /// The id of the API key, or other proof, that asked.
-    caller: String,
-    request_id: Uuid,
-    justified_by: Vec<JustificationView>,
-    /// The policies that permitted it, by their ids.
-    #[schema(example = json!(["own-accounts"]))]
-    policies: Vec<String>,
-    /// How many more there were.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schema(required = false)]
-    policies_left_out: usize,
-    /// SHA-256 of the set of policies; null for grants that are older than this is recorded.
-    policy_set: Option<String>,
-    withdrawal: Option<WithdrawalView>,
-}
-
-/// A version of a row that a grant leans on, or the right to renew that it was asked by.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Justification)]
-pub(in crate::api) struct JustificationView {
-    /// delegation, allocation or renewal
-    #[schema(example = "delegation")]
-    kind: &'static str,
-    id: Uuid,
-    version: i32,
-}
-
-/// From when on and why a grant is taken back; the instant may lie ahead.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Withdrawal)]
-pub(in crate::api) struct WithdrawalView {
-    at: Instant,
-    reason: String,
-}
-
-impl GrantView {
-    /// The grant, as it stands at `now`.
-    pub(in crate::api) fn at(now: Time, grant: &Grant) -> Self {
-        let numbers = grant.tkvalue.numbers().unwrap_or_default();
-        Self {
-            jti: grant.jti.to_string(),
-            account: grant.account.to_string(),
-            state: grant.state(now),
-            tktype: grant.tkvalue.tktype(),
-            tkvalue: grant.tkvalue.text(),
-            dialect: grant.dialect,
-            numbers: numbers.into_iter().map(RangeView::from).collect(),
-            spcs: grant.tkvalue.spcs().map(ToString::to_string).collect(),
-            ca: grant.ca,
-            fingerprint: grant.fingerprint.to_string(),
-            issued_at: grant.issued_at.into(),
-            expires_at: grant.expires_at.into(),
-            chain: grant.chain.clone(),
-            caller: grant.caller.clone(),
-            request_id: grant.request_id,
-            justified_by: grant
-                .justified_by
-                .iter()
-                .map(JustificationView::from)
-                .collect(),
-            policies: grant.policies.ids().to_vec(),
-            policies_left_out: grant.policies.left_out(),
-            policy_set: grant.policies.set().map(str::to_owned),
-            withdrawal: grant.withdrawal.clone().map(WithdrawalView::from),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
-const fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-impl From<&Justification> for JustificationView {
-    fn from(justification: &Justification) -> Self {
-        let row = justification.row();
-        Self {
-            kind: justification.kind(),
-            id: row.id,
-            version: row.version,
-        }
-    }
-}
-
-impl From<Withdrawal> for WithdrawalView {
-    fn from(withdrawal: Withdrawal) -> Self {
-        Self {
-            at: withdrawal.at.into(),
-            reason: withdrawal.reason,
-        }
-    }
-}
-
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Page)]
 pub(in crate::api) struct PageView<T> {
     items: Vec<T>,
-    /// `cursor` of the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -344,27 +226,29 @@ impl<T> PageView<T> {
     }
 }
 
-/// What authority was taken by, and the tokens that can be redeemed nevertheless: nobody can call a token back.
+/// The row that ended authority, and the affected tokens that can still be redeemed, because an
+/// issued token cannot be recalled.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Affected)]
 pub(in crate::api) struct AffectedView<T> {
     #[serde(flatten)]
     row: T,
+    /// The grants whose tokens can still be redeemed.
     outstanding_grants: Vec<GrantView>,
-    /// True when there are more than are listed; `GET /v1/grants` lists them all.
+    /// True if there are more than listed here; `GET /v1/grants` lists all of them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     outstanding_grants_more: bool,
     exposure: ExposureView,
 }
 
-/// How many tokens can be redeemed although authority ended, listed or not.
+/// How many tokens can still be redeemed although authority has ended, including those not listed.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Exposure)]
 pub(in crate::api) struct ExposureView {
     #[schema(example = 1)]
     tokens: u64,
-    /// When the last of them expires; null when there is none.
+    /// When the last of these tokens expires; null if there are none.
     until: Option<Instant>,
 }
 
