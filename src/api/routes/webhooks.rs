@@ -172,7 +172,7 @@ pub(in crate::api) async fn create_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let body: NewWebhookBody = body.read().await?;
-    if !service.webhooks.guard().may_be_told(body.url.host()) {
+    if !service.webhooks.guard().may_be_target(body.url.host()) {
         return Err(wrong("url", "has an address that is not public"));
     }
     let kinds = body.kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
