@@ -17,7 +17,7 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
-/// The most current and future delegations by one delegator that may overlap a new one.
+/// The most delegations, current and future, with the same parent that can overlap a new one.
 const MAX_SIBLINGS: usize = 1_000;
 
 /// Numbers that the carrier, or a reseller, delegates to an account.
@@ -329,11 +329,8 @@ fn must_not_overlap_siblings(
     };
     // Without this limit, delegating one number to many accounts in turn would make every decision
     // on that number read too many rows.
-    if tx
-        .delegations_beside(new, current_and_future, MAX_SIBLINGS)?
-        .len()
-        == MAX_SIBLINGS
-    {
+    let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
+    if siblings.len() == MAX_SIBLINGS {
         return Err(ChangeError::TooFragmented);
     }
     match tx.delegations_beside(new, versions, 1)?.pop() {

@@ -38,7 +38,7 @@ pub struct Explained {
     pub policies: PolicyTrace,
     /// The requested numbers in order, split wherever the answer changes, each part with its rows.
     pub parts: Vec<ExplainedPart>,
-    /// All rows that overlap the numbers now, as far as the caller may see them.
+    /// All rows that overlap the numbers now and that the caller may see.
     pub facts: Facts,
 }
 
@@ -55,6 +55,7 @@ impl Authority {
         question: &ExplainRequest,
     ) -> Result<Explained, ChangeError> {
         let request = request(question)?;
+        // The answer must not depend on what the asking caller itself is allowed.
         let on_behalf = Caller {
             role: Role::Account,
             accounts: vec![question.account.clone()],
@@ -159,8 +160,8 @@ impl Explained {
 
 /// The chains that a service with this database can choose from.
 fn usable_candidates(chains: &[SigningChain]) -> Arc<[Candidate]> {
-    let usable_candidates = chains.iter().filter(|chain| chain.retired_at.is_none());
-    usable_candidates.flat_map(Candidate::of).collect()
+    let in_use = chains.iter().filter(|chain| chain.retired_at.is_none());
+    in_use.flat_map(Candidate::of).collect()
 }
 
 /// The token request for these numbers. The fingerprint does not affect the decision.

@@ -190,8 +190,8 @@ impl Authority {
         })
     }
 
-    /// Refuses an action that the caller's role or the policies do not allow. Whatever the policies
-    /// say, a reseller may not provision, which is for the carrier alone.
+    /// Refuses an action that the caller's role or the policies do not allow. A reseller
+    /// can never provision, which is for the carrier alone: no policy can change that.
     pub fn require(&self, caller: &Caller, action: Action) -> Result<(), ChangeError> {
         let in_scope = match action {
             Action::Read | Action::Manage => true,
@@ -206,7 +206,7 @@ impl Authority {
         }
     }
 
-    /// Changes what the service itself maintains, with no caller behind it.
+    /// Changes what the service maintains on its own initiative, without a caller.
     async fn change_as_service<T, E>(
         &self,
         name: &'static str,

@@ -59,6 +59,7 @@ impl Authority {
                 ..Facts::default()
             };
             let accounts = holders(tx, number, at, believed_at, believed)?;
+            // One more than is shown, to learn whether there are more.
             let mut allocations = tx.allocations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut delegations = tx.delegations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut exclusions = tx.exclusions_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
@@ -77,7 +78,7 @@ impl Authority {
                 let is_visible =
                     |id: &AccountId| delegates.iter().any(|a| a.id == *id && scope.holds(a));
                 delegations.retain(|row| is_visible(&row.account));
-                // Account holders see the carrier's own rows only for the time in which they had
+                // Account holders see the carrier's own rows only for the time in which they held
                 // the numbers.
                 allocations.retain(|row| overlaps_any(row, &delegations));
                 exclusions.retain(|row| overlaps_any(row, &delegations));

@@ -182,6 +182,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
+        // Evict idle keys now and then, and always before the table overflows.
         if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1
             || limiter.len() >= MAX_KEYS
         {

@@ -15,6 +15,7 @@ impl Visibility {
         if *self == Self::Everything || grants.is_empty() {
             return Ok(());
         }
+        // One query a table for all grants of the page.
         let rows = grants.iter().flat_map(|grant| &grant.justified_by);
         let delegations: HashSet<_> = rows
             .filter_map(|row| match row {

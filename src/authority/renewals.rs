@@ -147,8 +147,8 @@ impl Authority {
         self.issue_one(caller, requested).await
     }
 
-    /// Refuses a renewal for an account that the caller may not act for. Neither the account nor
-    /// its audit trail learns of the attempt.
+    /// Refuses a renewal for an account that the caller may not act for. The audit event does not
+    /// name the account, so the account does not learn of the attempt.
     ///
     /// # Errors
     /// The uniform denial, or the failure to record it.

@@ -80,8 +80,8 @@ impl Guard {
         }
     }
 
-    /// The addresses of a host. All of them must be allowed: otherwise the owner of the name could
-    /// have one public address listed and an internal one used.
+    /// The addresses of a host. All of them must be allowed: a name with a public and an internal
+    /// address must not reach the internal one.
     fn allowed_addresses(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
         let found = match literal {
@@ -103,13 +103,13 @@ impl Guard {
     /// Resolves a name on a thread of its own, since the system's resolver has no timeout.
     fn resolve_with_timeout(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
         let (names, name) = (Arc::clone(&self.names), host.to_owned());
-        let (found, result) = channel();
+        let (sender, receiver) = channel();
         let thread = thread::Builder::new().name("lookup".to_owned());
         thread.spawn(move || {
             // The receiver is gone if the lookup timed out.
-            let _ = found.send(names.addresses(&name));
+            let _ = sender.send(names.addresses(&name));
         })?;
-        match result.recv_timeout(LOOKUP_TIMEOUT) {
+        match receiver.recv_timeout(LOOKUP_TIMEOUT) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(_)) => Err(ureq::Error::HostNotFound),
             Err(_) => Err(ureq::Error::Timeout(ureq::Timeout::Resolve)),

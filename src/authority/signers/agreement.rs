@@ -78,7 +78,7 @@ impl Authority {
         for one in refused.iter().filter(|one| !previous.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "file refused for signing: {}", one.reason);
         }
-        let snapshot = snapshot(&previous, step, chains, refused, started_at, sequence);
+        let snapshot = new_snapshot(&previous, step, chains, refused, started_at, sequence);
         signers.replace(snapshot);
         self.measure_signers(signers, now);
         Ok(())
@@ -108,7 +108,7 @@ impl Authority {
 }
 
 /// What this replica signs with and publishes from now on.
-fn snapshot(
+fn new_snapshot(
     previous: &SignerSnapshot,
     step: RotationStep,
     chains: Vec<SigningChain>,
@@ -135,6 +135,7 @@ fn snapshot(
         signers,
         published,
         refused,
+        // Not the end: rows recorded since the start may be missing.
         agreed: Some(started_at),
         sequence,
     }

@@ -56,6 +56,7 @@ struct SignerSnapshot {
     published: PublishedChains,
     refused: Vec<RefusedFile>,
     agreed: Option<Instant>,
+    /// A slow agreement must not replace the result of a newer one.
     sequence: u64,
 }
 

@@ -44,13 +44,14 @@ impl RotationStep {
     }
 
     fn publish(&self, chains: &mut Vec<SigningChain>) {
-        let mut own_signers: Vec<&Chain> = self
+        let mut own_chains: Vec<&Chain> = self
             .own_signers
             .values()
             .map(|signer| signer.chain())
             .collect();
-        own_signers.sort_by_key(|chain| (chain.not_before(), chain.name().to_owned()));
-        for chain in own_signers {
+        // Oldest first: a chain is delayed if one published before it can sign already.
+        own_chains.sort_by_key(|chain| (chain.not_before(), chain.name().to_owned()));
+        for chain in own_chains {
             if chain.usable_at(self.now).is_err() {
                 continue;
             }

@@ -79,14 +79,14 @@ impl Authority {
             if tx.count_pending_deliveries(id)? >= MAX_WAITING {
                 return Err(ChangeError::TooManyDeliveries);
             }
-            let again = Delivery {
+            let repeated = Delivery {
                 replay_of: Some(known.id),
                 ..Delivery::new(new_id(now), id, (known.first, known.last, known.items), now)
             };
-            tx.insert_delivery(&again)?;
-            let detail = json!({ "delivery": known.id, "again": again.id });
+            tx.insert_delivery(&repeated)?;
+            let detail = json!({ "delivery": known.id, "again": repeated.id });
             tx.record(&of_its_account(&event, &webhook).done(&id, detail))?;
-            Ok(again)
+            Ok(repeated)
         };
         self.change_by(by, recorded, id, work).await
     }
@@ -134,6 +134,7 @@ impl Authority {
                     Err(StoreError::Corrupt(why)) => {
                         let webhook = id.to_string();
                         log::error!(webhook = webhook.as_str(); "webhook skipped, because a row of it cannot be read: {why}");
+                        // Leased all the same, so that it is skipped until the lease ends.
                         tx.lease_webhook(id, process, now + LEASE)?;
                     }
                     Err(error) => return Err(error),
@@ -165,13 +166,14 @@ impl Authority {
             webhook, delivery, ..
         } = assignment;
         let work = move |tx: &mut Tx<'_>| {
-            let (delivery, again) = delivery.clone().after(answer, jitter, now);
-            let mine = tx.release_webhook(webhook.id, process, again.unwrap_or(now))?;
-            if !mine {
+            let (delivery, retry_at) = delivery.clone().after(answer, jitter, now);
+            let is_ours = tx.release_webhook(webhook.id, process, retry_at.unwrap_or(now))?;
+            if !is_ours {
                 return Ok(None);
             }
             tx.update_delivery(&delivery)?;
             if delivery.state == DeliveryState::Dead {
+                // 410: the target asks for no more deliveries.
                 let is_gone = answer == TargetAnswer::Status(410);
                 if is_gone && let Some(mut newest) = tx.webhook(webhook.id)? {
                     newest.ended_at.get_or_insert(now);
@@ -223,6 +225,7 @@ fn next_assignment(
     };
     let within = within.as_ref();
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
+        // The same part of the feed, so that each attempt sends the same body.
         let part = (delivery.first - 1, Some(delivery.last));
         let items = tx.withdrawals_after(within, part, MAX_ITEMS)?;
         return Ok(Some(Assignment {

@@ -68,6 +68,7 @@ impl Authority {
                 kinds,
                 generation: 1,
                 previous_until: None,
+                // Earlier withdrawals are in the feed, and can be replayed.
                 position: tx.last_sequence()?,
                 created_at: now,
                 created_by: event.caller().id.clone(),
