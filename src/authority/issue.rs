@@ -1,5 +1,5 @@
-//! Issues tokens (RFC 9447 §5, RFC 9448 §5.5 to §5.7). [`Authority::issuance_cycle`] is the whole
-//! path of a request; the rest of the module are its entry points and its steps.
+//! Issues tokens (RFC 9447 §5, RFC 9448 §5.5 to §5.7). `issuance_cycle` is the whole path of a
+//! request; around it are its entry points and its steps.
 
 use chrono::TimeDelta;
 use thiserror::Error;

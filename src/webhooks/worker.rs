@@ -107,7 +107,7 @@ impl Dispatcher {
             let swept =
                 or_warn("withdrawal sweep failed, and will be retried", swept).unwrap_or(false);
             self.hand_out();
-            // Continue an unfinished sweep immediately: mints had their turn between its
+            // Continue an unfinished sweep immediately: other writes get their turn between its
             // transactions.
             let timeout = if swept { Duration::ZERO } else { POLL_INTERVAL };
             match woken.recv_timeout(timeout) {
