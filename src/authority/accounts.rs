@@ -1,4 +1,4 @@
-//! Accounts: made, renamed, suspended, resumed. All of it can be repeated.
+//! Accounts: create, rename, suspend, resume, set the lifetime mode. Every call is idempotent.
 
 use serde_json::json;
 
@@ -11,20 +11,17 @@ use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, AuthorityEnd, Endi
 use crate::domain::{AccountId, Caller, Dialect, new_id};
 use crate::store::{Loss, Tx};
 
-/// What an account is to be; what is left out stays as it was.
+/// What to create or change. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct NewAccount {
     pub name: Option<String>,
-    /// The reseller that it is a customer of; never changes.
+    /// The reseller that this account is a customer of. It never changes.
     pub parent: Option<AccountId>,
     pub dialect: Option<Dialect>,
 }
 
 impl Authority {
-    /// Makes the account, or gives it another name.
-    ///
-    /// # Errors
-    /// As [`Self::put_account_as`].
+    /// Creates or renames an account. See [`Self::put_account_as`].
     pub async fn put_account(
         &self,
         caller: &Caller,
@@ -40,11 +37,11 @@ impl Authority {
         self.put_account_as(caller, id, new).await
     }
 
-    /// Makes the account, or gives it another name or dialect. Says whether it is new. A reseller makes its own customers,
-    /// and theirs.
+    /// Creates an account, or changes its name or dialect. Returns whether it is new. A reseller
+    /// can create customers of its own, and customers of those.
     ///
     /// # Errors
-    /// [`Refused`] if the parent is unknown or too deep, or the account already has another one.
+    /// If the parent is unknown or too deep, or the account already has another parent.
     pub async fn put_account_as(
         &self,
         caller: &Caller,
@@ -66,8 +63,9 @@ impl Authority {
                 return Err(ChangeError::OwnParent);
             }
             let known = tx.account(&id)?;
-            // A name is one carrier-wide: that it is somebody else's cannot be hidden from who wants to take it. But only
-            // who would get it if it were free is told, and nothing else of whose it is.
+            // Ids are unique for the whole carrier, so a caller that wants a taken id has to learn
+            // that it is taken. Check first that the caller could create it: no other caller learns
+            // even that much.
             if known.as_ref().is_some_and(|known| !scope.holds(known)) {
                 above(tx, &scope, parent.as_ref())?;
                 return Err(ChangeError::ParentChange);
@@ -76,7 +74,7 @@ impl Authority {
                 scope.must_be_above(known)?;
             }
             let account = match &known {
-                // Parents never change, so accounts cannot come to stand in a circle.
+                // Parents never change, so the tree of accounts cannot become a cycle.
                 Some(known) if parent.is_some() && known.parent() != parent.as_ref() => {
                     return Err(ChangeError::ParentChange);
                 }
@@ -113,11 +111,8 @@ impl Authority {
         self.change(recorded, subject, work).await
     }
 
-    /// From now on the account gets no tokens, and neither do its customers for what it has lent on. Lists what can still be
-    /// redeemed, by them too.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such account.
+    /// Suspends an account: neither it nor its customers get tokens for its numbers until it is
+    /// resumed. Returns the tokens that can still be redeemed, those of customers included.
     pub async fn suspend(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Account>>>,
@@ -133,7 +128,8 @@ impl Authority {
             let mut account = scope.must_manage(tx, &id)?;
             let by = scope.suspends_as(&account);
             let known = tx.suspension(&id)?;
-            // Suspended once more from further up, an account is not to be resumed from below.
+            // A suspension from further up replaces one from below, so that the reseller below can
+            // no longer lift it.
             let lifted = known
                 .as_ref()
                 .is_some_and(|known| known.by != by && scope.may_lift(&account, known));
@@ -166,11 +162,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// From now on the account gets tokens again: new ones, since grants that were taken back stay so. A reseller cannot
-    /// undo what was suspended above it.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such account, or somebody above the caller has suspended it.
+    /// Resumes an account. It can get new tokens, but withdrawn grants stay withdrawn. A reseller
+    /// cannot lift a suspension imposed above it.
     pub async fn resume(
         &self,
         by: impl Into<ChangeRequester<'_, Account>>,
@@ -197,9 +190,32 @@ impl Authority {
         };
         self.change_by(by, recorded, subject, work).await
     }
+
+    /// Sets how long the account's tokens live if a request sets no lifetime.
+    pub async fn set_lifetime_mode(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        mode: LifetimeMode,
+    ) -> Result<Account, ChangeError> {
+        self.require(caller, Action::Provision)?;
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
+        let (event, subject) = (event_by(caller, now, "set-lifetime"), id.clone());
+        let recorded = event.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let mut account = scope.must_know(tx, &id)?;
+            if account.lifetime != mode {
+                tx.set_lifetime_mode(&id, mode, now)?;
+                account.lifetime = mode;
+                tx.record(&event.about(&id).done(&id, json!({ "mode": mode.as_str() })))?;
+            }
+            Ok(account)
+        };
+        self.change(recorded, subject, work).await
+    }
 }
 
-/// Who stands above a new account: its parent, and who stands above that one.
+/// The resellers above a new account: its parent first, then the parent's own ancestors.
 fn above(
     tx: &mut Tx<'_>,
     scope: &Visibility,

@@ -1,4 +1,4 @@
-//! Allocations: the carrier gets numbers, and gives them back.
+//! Allocations: the numbers that the carrier holds.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,13 +13,13 @@ use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 
-/// Numbers that the carrier says it holds.
+/// Numbers that the carrier declares to hold.
 #[derive(Debug, Clone)]
 pub struct NewAllocation {
     pub spc: Spc,
     pub numbers: NumberRange,
     pub basis: Basis,
-    /// Now, if it is not said.
+    /// Defaults to now.
     pub valid_from: Option<Time>,
     pub valid_until: Option<Time>,
 }
@@ -28,7 +28,8 @@ impl Authority {
     /// Records that the carrier holds numbers.
     ///
     /// # Errors
-    /// [`Refused`] if the code is not the carrier's, or another allocation holds some of the numbers at the same time.
+    /// If the code is not the carrier's, or another allocation has some of the numbers at the same
+    /// time.
     pub async fn allocate(
         &self,
         by: impl Into<ChangeRequester<'_, Allocation>>,
@@ -68,10 +69,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Records that the carrier gave numbers back: now, or at an instant to come. Lists what can be redeemed beyond.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such allocation.
+    /// Ends an allocation, now or at a later instant. Returns the grants whose tokens can be
+    /// redeemed after that.
     pub async fn return_allocation(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Allocation>>>,
@@ -110,7 +109,7 @@ impl Authority {
         self.change_by(by, recorded, id, work).await
     }
 
-    /// Refuses a code that is not one of the carrier's.
+    /// Refuses a service provider code that is not the carrier's.
     pub(super) fn must_hold(&self, spc: &Spc) -> Result<(), ChangeError> {
         if self.carrier.spcs.is_empty() || self.carrier.spcs.contains(spc) {
             Ok(())
@@ -120,7 +119,8 @@ impl Authority {
     }
 }
 
-/// Allocations of the carrier do not overlap at one instant, neither with what is known nor with each other. All of `new` must have one window.
+/// Refuses allocations that overlap each other or existing ones at any instant. All of `new` must
+/// have the same window.
 pub(super) fn must_be_free(tx: &mut Tx<'_>, new: &[Allocation]) -> Result<(), ChangeError> {
     let Some(first) = new.first() else {
         return Ok(());

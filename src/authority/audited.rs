@@ -1,4 +1,5 @@
-//! Changing what is kept: in one transaction with its event, in the lane of who asks; a refusal leaves an event too.
+//! Audited changes: the change and its audit event are written in one transaction. A refusal is
+//! rolled back, and leaves an audit event too.
 
 use super::import::ImportError;
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -6,44 +7,45 @@ use crate::domain::{Actor, Caller, Event, Time};
 use crate::store::{StoreError, Tx};
 use crate::telemetry;
 
-/// Why a change is not made, if it is a decision and not a failure.
+/// An error of a change, which is either a refusal or a failure. Only refusals are audited.
 pub(super) trait AuditedError: From<StoreError> + ToString + Send + 'static {
-    /// The stable code, unless nothing could be decided.
-    fn decided(&self) -> Option<&'static str>;
+    /// The code of a refusal, or `None` for a failure.
+    fn refusal_code(&self) -> Option<&'static str>;
 }
 
 impl AuditedError for ChangeError {
-    fn decided(&self) -> Option<&'static str> {
+    fn refusal_code(&self) -> Option<&'static str> {
         match self {
             Self::Store(_) => None,
-            decided => Some(decided.code()),
+            refusal => Some(refusal.code()),
         }
     }
 }
 
 impl AuditedError for ImportError {
-    fn decided(&self) -> Option<&'static str> {
+    fn refusal_code(&self) -> Option<&'static str> {
         match self {
-            Self::Refused(refused) => refused.decided(),
-            decided => Some(decided.code()),
+            Self::Refused(refused) => refused.refusal_code(),
+            refusal => Some(refusal.code()),
         }
     }
 }
 
-/// The event of what a caller does, in the exchange that goes on now.
+/// An audit event for an action of the caller, tagged with the current trace id.
 pub(super) fn event_by(caller: &Caller, at: Time, action: &'static str) -> Event {
     Event::new(caller, at, action).in_trace(telemetry::trace_id())
 }
 
 impl Authority {
-    /// The identity that a transaction runs for, in the exchange that goes on now.
+    /// The caller that a transaction runs for, tagged with the current trace id.
     pub(super) fn actor(&self, caller: &Caller) -> Actor {
         Actor::new(caller, &self.clock).in_trace(telemetry::trace_id())
     }
 
-    /// Does `work` in a transaction that has the name of the event, for a caller who must still be proven when that happens.
-    /// `work` writes the event when something is done; what it refuses is undone, and recorded here, about a subject as the
-    /// caller named it.
+    /// Runs `work` in a transaction named after the event's action. The caller's credential is
+    /// checked again in that transaction. `work` records its own success; if it refuses, its
+    /// changes are rolled back and the refusal is recorded here, with `subject` as the caller wrote
+    /// it.
     pub(super) async fn change<T, E>(
         &self,
         event: Event,
@@ -60,7 +62,8 @@ impl Authority {
         self.store.change(actor, name, recorded).await?
     }
 
-    /// The same, and once, if whoever asks may come again.
+    /// Like [`Self::change`]; if the caller sent an idempotency key, the change is made once and
+    /// its answer kept.
     pub(super) async fn change_by<T: Send + 'static>(
         &self,
         by: ChangeRequester<'_, T>,
@@ -80,10 +83,10 @@ impl Authority {
         done.await
     }
 
-    /// Records that a caller's role does not allow what it wanted to change, and says so.
+    /// Records that the caller's role does not allow an action.
     ///
     /// # Errors
-    /// [`ChangeError::Forbidden`], or that it could not be recorded.
+    /// Always: [`ChangeError::Forbidden`], or the failure to record it.
     pub async fn forbid(
         &self,
         caller: &Caller,
@@ -101,7 +104,8 @@ impl Authority {
     }
 }
 
-/// Runs `work` so that what it refuses is undone, and recorded. The outer error is a failure, in which nothing is decided.
+/// Wraps `work` so that a refusal is rolled back and recorded. The outer error is a failure:
+/// nothing was decided, and the whole transaction is rolled back.
 fn recording<T, E: AuditedError>(
     event: Event,
     subject: String,
@@ -112,7 +116,7 @@ fn recording<T, E: AuditedError>(
         let Err(refused) = &outcome else {
             return Ok(outcome);
         };
-        let Some(code) = refused.decided() else {
+        let Some(code) = refused.refusal_code() else {
             return outcome.map(Ok);
         };
         tx.record(&event.refused(&subject, code, refused))?;

@@ -1,4 +1,5 @@
-//! Delegations: numbers are lent to an account, lent on to customers of resellers, and taken back with all that hangs below.
+//! Delegations: numbers are delegated to an account, which can delegate them further to its own
+//! customers. Ending a delegation ends all that are cut from it.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -16,37 +17,37 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
-/// How many loans of one lender, now and to come, may touch the numbers of a new one.
-const MAX_BESIDE: usize = 1_000;
+/// The most delegations, current and future, with the same parent that can overlap a new one.
+const MAX_SIBLINGS: usize = 1_000;
 
-/// Numbers that the carrier lends, or that a reseller lends on.
+/// Numbers that the carrier, or a reseller, delegates to an account.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
     pub account: AccountId,
     pub numbers: NumberRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4).
     pub ca: bool,
-    /// The delegation of the reseller that the numbers are cut from. A reseller need not name it: what it was lent is
-    /// found. Without one, the carrier itself lends.
+    /// The reseller's delegation that this one is cut from. `None`: the carrier delegates, or, if a
+    /// reseller calls, its matching delegation is found.
     pub parent: Option<Uuid>,
-    /// Whether the account may lend the numbers on to customers of its own.
+    /// Whether the account can delegate the numbers further, to its own customers.
     pub lend_on: bool,
-    /// Whether the reseller who lends may still get tokens for the numbers itself.
+    /// Whether the delegating reseller can still get tokens for the numbers itself.
     pub lender_keeps: bool,
-    /// Now, if it is not said.
+    /// Defaults to now.
     pub valid_from: Option<Time>,
-    /// That of what it is cut from, if it is not said.
+    /// Defaults to the end of the parent delegation.
     pub valid_until: Option<Time>,
-    /// The carrier's own order or contract.
+    /// The carrier's order or contract number.
     pub reference: Option<String>,
 }
 
 impl Authority {
-    /// Lends numbers to an account.
+    /// Delegates numbers to an account.
     ///
     /// # Errors
-    /// [`Refused`] if there is no such account, the numbers are not the carrier's or the reseller's to lend when the loan
-    /// starts, or some of them are lent already at the same time.
+    /// If there is no such account, the carrier or the reseller does not hold the numbers when the
+    /// delegation starts, or some of them are already delegated at the same time.
     pub async fn delegate(
         &self,
         by: impl Into<ChangeRequester<'_, Delegation>>,
@@ -61,7 +62,7 @@ impl Authority {
         let id = new_id(now);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let delegation = lend(tx, &scope, &new, id, now)?;
+            let delegation = record_delegation(tx, &scope, &new, id, now)?;
             let detail = json!({
                 "account": delegation.account, "numbers": delegation.numbers, "ca": delegation.ca,
                 "lend_on": delegation.lend_on,
@@ -76,11 +77,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Takes numbers back, with all that was lent on of them: now, or at an instant to come. Lists what can be redeemed
-    /// beyond.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such delegation.
+    /// Ends a delegation and all that are cut from it, now or at a later instant. Returns the
+    /// grants whose tokens can be redeemed after that.
     pub async fn end_delegation(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Delegation>>>,
@@ -98,7 +96,7 @@ impl Authority {
             let not_found = ChangeError::NotFound("delegation");
             let known = tx.delegation(id)?.ok_or_else(|| not_found.clone())?;
             let account = scope.account(tx, &known.account)?.ok_or(not_found)?;
-            // What a reseller was lent is its lender's to end, though it may know of it.
+            // A reseller can see its own delegations, but only the delegator can end them.
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
             let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
@@ -124,8 +122,8 @@ impl Authority {
     }
 }
 
-/// Writes a loan, in a transaction of the caller's.
-pub(super) fn lend(
+/// Checks and writes a delegation, in the caller's transaction.
+fn record_delegation(
     tx: &mut Tx<'_>,
     scope: &Visibility,
     new: &NewDelegation,
@@ -135,9 +133,9 @@ pub(super) fn lend(
     let account = scope.must_manage(tx, &new.account)?;
     let window = super::window(new.valid_from, new.valid_until, now)?;
     let parent = match (new.parent, scope) {
-        (Some(parent), _) => Some(named_origin(tx, scope, &account, parent)?),
+        (Some(parent), _) => Some(named_parent(tx, scope, &account, parent)?),
         (None, Visibility::Everything) => None,
-        (None, Visibility::AccountSubset(_)) => Some(origin(tx, &account, new, window)?),
+        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
@@ -163,29 +161,29 @@ pub(super) fn lend(
         },
     };
     if let Some(parent) = &parent {
-        must_be_cut_from(&delegation, parent)?;
+        must_be_within_parent(&delegation, parent)?;
     }
     must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
-    must_not_be_lent(tx, &delegation, now)?;
+    must_not_overlap_siblings(tx, &delegation, now)?;
     tx.insert_delegations(std::slice::from_ref(&delegation))?;
     Ok(delegation)
 }
 
-/// Records that a loan ends, and how many below it do: each account that loses numbers finds it in its own trail.
+/// Records the end of a delegation, and how many below it ended, in the audit trail of its account.
 pub(super) fn record_end(
     tx: &mut Tx<'_>,
     event: &Event,
-    loan: &Delegation,
+    delegation: &Delegation,
     at: Time,
     below: usize,
 ) -> Result<(), StoreError> {
-    let event = event.of("end-delegation").about(&loan.account);
+    let event = event.of("end-delegation").about(&delegation.account);
     let detail = json!({ "at": at, "ended_below": below });
-    tx.record(&event.done(&loan.row.id, detail))
+    tx.record(&event.done(&delegation.row.id, detail))
 }
 
-/// Ends a loan at an instant, and at the same one all that hangs below it, which is recorded. Returns the loan as it is now and, if anything
-/// has changed, how many loans below it have.
+/// Ends a delegation, and all below it, at the same instant; records each end below it. Returns the
+/// new version and, if anything changed, how many delegations below it ended.
 pub(super) fn end_with_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
@@ -202,26 +200,29 @@ pub(super) fn end_with_all_below(
     Ok((row, Some(below)))
 }
 
-/// Ends at an instant all that hangs below a loan. Says how many loans that were.
+/// Ends all delegations below this one, level by level. Returns how many changed.
 fn end_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
-    loan: &Delegation,
+    delegation: &Delegation,
     end: Time,
     now: Time,
 ) -> Result<usize, StoreError> {
-    if !loan.lend_on {
+    if !delegation.lend_on {
         return Ok(0);
     }
     let (mut superseded, mut written) = (Vec::new(), Vec::new());
-    let mut level = tx.delegations_cut_from(&[loan.row.id])?;
+    let mut level = tx.delegations_cut_from(&[delegation.row.id])?;
     while !level.is_empty() {
         let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
         for below in level {
             let (below, changed) = ended(&below, end, now);
             if changed {
                 let event = event.of("end-delegation").about(&below.account);
-                tx.record(&event.done(&below.row.id, json!({ "at": end, "with": loan.row.id })))?;
+                tx.record(&event.done(
+                    &below.row.id,
+                    json!({ "at": end, "with": delegation.row.id }),
+                ))?;
                 superseded.push(below.row.id);
                 written.extend(still_held(&below).cloned());
             }
@@ -233,8 +234,8 @@ fn end_all_below(
     Ok(superseded.len())
 }
 
-/// The loan that a request names as the one to cut from: of the account's own reseller, who may lend it on.
-fn named_origin(
+/// The parent delegation that the request names. It must belong to the account's own reseller.
+fn named_parent(
     tx: &mut Tx<'_>,
     scope: &Visibility,
     account: &Account,
@@ -252,8 +253,9 @@ fn named_origin(
     Ok(parent)
 }
 
-/// The loan of the account's own reseller that holds all of the numbers when the new one starts.
-fn origin(
+/// A delegation of the account's own reseller that allows further delegation and covers all of the
+/// numbers when the new one starts.
+fn find_parent(
     tx: &mut Tx<'_>,
     account: &Account,
     new: &NewDelegation,
@@ -261,7 +263,7 @@ fn origin(
 ) -> Result<Delegation, ChangeError> {
     let not_held = || ChangeError::NotTheLenders(vec![new.numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
-    let instant = at_once(window.from());
+    let instant = at_instant(window.from());
     let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
     found
         .into_iter()
@@ -270,8 +272,8 @@ fn origin(
         .ok_or_else(not_held)
 }
 
-/// What is lent on is a part of what was lent, in numbers, in time and in rights (RFC 9060 §4: encompassed).
-fn must_be_cut_from(new: &Delegation, parent: &Delegation) -> Result<(), ChangeError> {
+/// A delegation stays within its parent, in numbers, time and rights (RFC 9060 §4: encompassed).
+fn must_be_within_parent(new: &Delegation, parent: &Delegation) -> Result<(), ChangeError> {
     if parent.belief.superseded_at.is_some() || !parent.lend_on {
         return Err(ChangeError::NotToBeLentOn(parent.row.id));
     }
@@ -288,17 +290,21 @@ fn must_be_cut_from(new: &Delegation, parent: &Delegation) -> Result<(), ChangeE
     Ok(())
 }
 
-/// The carrier lends only what it holds when the loan starts. That it also holds it later is asked at each mint.
+/// The carrier must hold all numbers when the delegation starts. Whether it still holds them later
+/// is checked at each mint.
 pub(super) fn must_be_held(
     tx: &mut Tx<'_>,
     numbers: NumberRange,
     at: Time,
 ) -> Result<(), ChangeError> {
-    let held = tx.allocations_touching(&[numbers], at_once(at), MAX_ROWS + 1)?;
-    if held.len() > MAX_ROWS {
+    let allocations = tx.allocations_touching(&[numbers], at_instant(at), MAX_ROWS + 1)?;
+    if allocations.len() > MAX_ROWS {
         return Err(ChangeError::TooFragmented);
     }
-    let missing = gaps(numbers, held.iter().map(|allocation| allocation.numbers));
+    let missing = gaps(
+        numbers,
+        allocations.iter().map(|allocation| allocation.numbers),
+    );
     if missing.is_empty() {
         Ok(())
     } else {
@@ -306,18 +312,25 @@ pub(super) fn must_be_held(
     }
 }
 
-/// Siblings, which are cut from one loan, or which the carrier itself lends, do not overlap at one instant.
-fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), ChangeError> {
+/// Siblings, which are the delegations with the same parent or those of the carrier itself, never
+/// overlap at one instant.
+fn must_not_overlap_siblings(
+    tx: &mut Tx<'_>,
+    new: &Delegation,
+    now: Time,
+) -> Result<(), ChangeError> {
     let versions = Versions::HoldingIn {
         from: new.window.from(),
         until: new.window.until(),
     };
-    let to_come = Versions::HoldingIn {
+    let current_and_future = Versions::HoldingIn {
         from: now,
         until: None,
     };
-    // Who lends one number to many in turn would fill what every decision on it has to weigh.
-    if tx.delegations_beside(new, to_come, MAX_BESIDE)?.len() == MAX_BESIDE {
+    // Without this limit, delegating one number to many accounts in turn would make every decision
+    // on that number read too many rows.
+    let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
+    if siblings.len() == MAX_SIBLINGS {
         return Err(ChangeError::TooFragmented);
     }
     match tx.delegations_beside(new, versions, 1)?.pop() {
@@ -330,7 +343,7 @@ fn must_not_be_lent(tx: &mut Tx<'_>, new: &Delegation, now: Time) -> Result<(), 
     }
 }
 
-fn at_once(instant: Time) -> Versions {
+fn at_instant(instant: Time) -> Versions {
     Versions::HoldingIn {
         from: instant,
         until: Some(from_unix(instant.timestamp().saturating_add(1))),

@@ -1,4 +1,4 @@
-//! Disconnect: numbers are given up by who was lent them, and age before anybody else gets them (47 CFR 52.15(f),
+//! Disconnect: numbers go out of service, and age before they are assigned again (47 CFR 52.15(f),
 //! 64.1200(l)).
 
 use std::collections::BTreeMap;
@@ -18,40 +18,43 @@ use crate::domain::inventory::{
 use crate::domain::{Event, NumberRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
-/// How many loans, and allocations, one disconnect ends at most: a whole code, lent number by number, twice over.
+/// The most delegations, and the most allocations, that one disconnect can end: a whole NXX code,
+/// delegated number by number, twice.
 const MAX_ROWS: usize = 20_000;
 
-/// How long numbers age, in days, by the class of whoever had them, such as `residential`.
+/// The aging time in days for each class of subscriber, such as `residential`.
 pub type AgingDays = BTreeMap<String, u32>;
 
-/// Numbers that are no longer in service.
+/// Numbers to take out of service.
 #[derive(Debug, Clone)]
 pub struct NewDisconnect {
     pub numbers: NumberRange,
-    /// One of the configured classes.
+    /// One of the configured aging classes.
     pub class: String,
-    /// Now, if it is not said.
+    /// Defaults to now.
     pub at: Option<Time>,
 }
 
-/// What a disconnect did.
+/// The outcome of a disconnect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnected {
-    /// Until when the numbers age.
+    /// The exclusion that lasts while the numbers age.
     pub aging: Exclusion,
-    /// Loans of these numbers and no others, which end; with what hung below them.
+    /// Delegations of only these numbers, which end together with all below them.
     pub ended_delegations: Vec<Delegation>,
-    /// Loans of more numbers than these, which go on: whoever holds such a block assigns the numbers in it.
+    /// Delegations of larger ranges, which continue: the holder of a block reassigns its numbers
+    /// itself.
     pub kept_delegations: Vec<Delegation>,
-    /// Ported-in numbers, which go back to the holder of their block when they have aged.
+    /// Ported-in numbers, which return to the holder of their block after aging.
     pub returned_allocations: Vec<Allocation>,
 }
 
 impl Authority {
-    /// Takes numbers out of service. Lists the grants whose tokens can be redeemed beyond.
+    /// Takes numbers out of service. Returns the grants whose tokens can be redeemed after that.
     ///
     /// # Errors
-    /// [`Refused`] if the class is not configured, the instant is past, or the carrier does not hold the numbers then.
+    /// If the class is not configured, the instant is in the past, or the carrier does not hold the
+    /// numbers then.
     pub async fn disconnect(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Disconnected>>>,
@@ -69,7 +72,7 @@ impl Authority {
         if at < now {
             return Err(ChangeError::Over(at));
         }
-        let aged = at
+        let aging_until = at
             .checked_add_signed(TimeDelta::days(days.into()))
             .filter(is_written);
         let (event, subject) = (event_by(caller, now, "disconnect"), new.numbers);
@@ -80,7 +83,7 @@ impl Authority {
             },
             numbers: new.numbers,
             reason: Reason::Aging,
-            window: Window::new(at, Some(aged.ok_or(ChangeError::Over(at))?))?,
+            window: Window::new(at, Some(aging_until.ok_or(ChangeError::Over(at))?))?,
             belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
@@ -116,26 +119,26 @@ fn disconnect(
     now: Time,
 ) -> Result<Disconnected, ChangeError> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
-    let aged = aging.window.until().unwrap_or(at);
+    let aging_until = aging.window.until().unwrap_or(at);
     super::delegate::must_be_held(tx, numbers, at)?;
     let from_then_on = Versions::HoldingIn {
         from: at,
         until: None,
     };
-    let lent = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    let held = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    if lent.len().max(held.len()) > MAX_ROWS {
+    let delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    let allocations = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    if delegations.len().max(allocations.len()) > MAX_ROWS {
         return Err(ChangeError::TooFragmented);
     }
 
     let lies_within =
         |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
     let (to_end, kept_delegations): (Vec<_>, Vec<_>) =
-        lent.into_iter().partition(|row| lies_within(row));
+        delegations.into_iter().partition(|row| lies_within(row));
     let mut ended_delegations = Vec::with_capacity(to_end.len());
-    for loan in to_end {
-        // One that hung below another of them has ended with it.
-        let newest = tx.delegation(loan.row.id)?.unwrap_or(loan);
+    for delegation in to_end {
+        // Read it again: it may have ended together with one above it.
+        let newest = tx.delegation(delegation.row.id)?.unwrap_or(delegation);
         let (ended, below) = end_with_all_below(tx, event, &newest, at, now)?;
         if let Some(below) = below {
             record_end(tx, event, &ended, at, below)?;
@@ -143,11 +146,11 @@ fn disconnect(
         ended_delegations.push(ended);
     }
     let mut returned_allocations = Vec::new();
-    for ported in held {
-        if ported.basis == Basis::PortedIn && lies_within(&ported) {
-            let (returned, changed) = ended(&ported, aged, now);
+    for allocation in allocations {
+        if allocation.basis == Basis::PortedIn && lies_within(&allocation) {
+            let (returned, changed) = ended(&allocation, aging_until, now);
             if changed {
-                tx.supersede_allocation(ported.row.id, now, still_held(&returned))?;
+                tx.supersede_allocation(allocation.row.id, now, still_held(&returned))?;
             }
             returned_allocations.push(returned);
         }

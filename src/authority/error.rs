@@ -1,4 +1,4 @@
-//! Why a change of what the carrier keeps is refused.
+//! Why a change is refused.
 
 use std::ops::RangeInclusive;
 
@@ -13,10 +13,9 @@ use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
 use crate::store::StoreError;
 
-/// Why a verb was not done; nothing of it stays.
+/// Why a change was not made. Nothing of it remains in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ChangeError {
-    /// The caller's role does not allow it.
     #[error("the caller's role does not allow this")]
     Forbidden,
     #[error("there is no account `{0}`")]
@@ -24,83 +23,88 @@ pub enum ChangeError {
     /// No such row or grant.
     #[error("there is no {0} with this id")]
     NotFound(&'static str),
-    #[error("the account is there already, and its parent, or that it has none, cannot be changed")]
+    #[error("the account already exists, and its parent cannot be changed")]
     ParentChange,
     #[error("an account cannot be its own parent")]
     OwnParent,
-    #[error("at most {} resellers may stand above an account", Account::MAX_DEPTH)]
+    #[error(
+        "an account can have at most {} resellers above it",
+        Account::MAX_DEPTH
+    )]
     TooDeep,
     #[error(
-        "a reseller makes customers of its own; name the parent, which is the reseller or one of its customers"
+        "a reseller can only create its own customers; set `parent` to the reseller or one of its customers"
     )]
     NoParent,
-    /// A reseller's key is for its customers.
-    #[error("what a reseller is or was lent is for its own lender to change")]
+    /// A reseller's key is for its customers, not for the reseller itself.
+    #[error(
+        "a reseller cannot change its own account or delegations; ask the carrier or the reseller above"
+    )]
     OwnAccount,
     #[error(
-        "the account was suspended by the carrier, or by a reseller above; only they resume it"
+        "the account was suspended by the carrier or a reseller above; only they can resume it"
     )]
     SuspendedAbove,
-    #[error("`{account}` is no customer of `{lender}`, who was lent what this is to be cut from")]
+    #[error("`{account}` is not a customer of `{lender}`, the holder of the parent delegation")]
     NotACustomer {
         account: AccountId,
         lender: AccountId,
     },
-    #[error("delegation {0} may not be lent on, or has ended")]
+    #[error("delegation `{0}` has ended, or does not allow further delegation (`lend_on`)")]
     NotToBeLentOn(Uuid),
-    /// The reseller was not lent these numbers; at least one range.
-    #[error("the reseller was not lent {} to lend on", listed(.0))]
+    /// Lists at least one range.
+    #[error("the reseller has no delegation with `lend_on` that covers {}", listed(.0))]
     NotTheLenders(Vec<NumberRange>),
-    #[error("the loan goes beyond the one that it is cut from, which holds from {}{}", rfc3339(&.0.from()), until(.0))]
+    #[error("the delegation must lie within its parent, which is valid from {}{}", rfc3339(&.0.from()), until(.0))]
     OutsideTheLenders(Window),
-    #[error("the reseller was lent the numbers without the right to CA certificates")]
+    #[error("the parent delegation does not allow CA certificates")]
     CaNotLent,
-    #[error("{numbers} stands in {kind} {id} at the same time")]
+    #[error("{kind} `{id}` already covers {numbers} at the same time")]
     Overlap {
         numbers: NumberRange,
         kind: &'static str,
         id: Uuid,
     },
-    /// What is to be recorded at once names these numbers more than once.
-    #[error("{0} stands in it more than once")]
+    /// One request contains these numbers more than once.
+    #[error("the request contains {0} more than once")]
     Twice(NumberRange),
-    /// The carrier does not hold these numbers at the start of what was asked; at least one range.
-    #[error("the carrier does not hold {} then", listed(.0))]
+    /// The carrier does not hold these numbers at the start of the window; at least one range.
+    #[error("the carrier does not hold {} at that time", listed(.0))]
     NotHeld(Vec<NumberRange>),
     #[error("`{0}` is not one of the carrier's service provider codes")]
     SpcNotHeld(Spc),
     #[error(transparent)]
     Window(#[from] WindowError),
-    /// Lists the configured ones.
-    #[error("`class` is none of the configured classes of aging: {0}")]
+    /// Lists the configured classes.
+    #[error("`class` must be one of the configured aging classes: {0}")]
     UnknownClass(String),
-    #[error("the window was over at {}", rfc3339(.0))]
+    #[error("{} is in the past", rfc3339(.0))]
     Over(Time),
-    #[error("the numbers touch more than {MAX_ROWS} rows of the inventory; take fewer at once")]
+    #[error("the numbers overlap more than {MAX_ROWS} rows of the inventory; use a smaller range")]
     TooFragmented,
-    #[error("the key speaks for several accounts; name the one that the webhook is to be told of")]
+    #[error("this key covers several accounts; set `account`")]
     NameTheAccount,
-    #[error("there are as many webhooks as there may be; end one")]
+    #[error("webhook limit reached; end one first")]
     TooManyWebhooks,
-    #[error("as many deliveries wait for the webhook as may; ask again when some of them are sent")]
+    #[error("too many deliveries are pending for this webhook; retry when some have been sent")]
     TooManyDeliveries,
-    #[error("the webhook has not come to this place of the feed yet")]
+    #[error("the webhook has not reached this sequence number yet")]
     NotSentYet,
-    #[error("the webhook is given up; make another one")]
+    #[error("the webhook has ended; create a new one")]
     WebhookEnded,
-    /// A right to renew ends with it.
+    /// A renewal right ends with its delegation.
     #[error("the delegation has ended")]
     DelegationEnded,
-    #[error("the account has as many rights to renew as it may have; revoke one")]
+    #[error("renewal right limit of the account reached; revoke one first")]
     TooManyRenewals,
-    /// What a right is to be for is not all of the delegation that it is to end with; at least one range.
-    #[error("the delegation does not hold {}", listed(.0))]
+    /// A renewal right must lie within its delegation; at least one range that does not.
+    #[error("the delegation does not cover {}", listed(.0))]
     NotOfTheDelegation(Vec<NumberRange>),
-    #[error("a right to renew is for numbers, and not for the service provider code {0}")]
+    #[error("a renewal right covers telephone numbers only, not the service provider code `{0}`")]
     SpcNotRenewed(Spc),
-    #[error("`lifetime`: a token lives for {} to {} seconds", .0.start(), .0.end())]
+    #[error("`lifetime` must be between {} and {} seconds", .0.start(), .0.end())]
     RenewalLifetime(RangeInclusive<u32>),
-    /// The numbers cannot stand in a TNAuthList.
+    /// The numbers cannot be expressed as a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
     #[error(transparent)]
@@ -108,7 +112,7 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
-    /// The stable code of the API.
+    /// The stable problem code of the API.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -148,7 +152,7 @@ impl ChangeError {
         }
     }
 
-    /// The numbers that it is about, as far as it names any.
+    /// The numbers that the refusal is about, if it names any.
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         match self {

@@ -1,4 +1,4 @@
-//! Exclusions: numbers lose their authority, such as by porting out, and may get it back.
+//! Exclusions: numbers lose their authority for a time, for example while they are ported out.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,22 +13,22 @@ use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
 use crate::domain::{NumberRange, new_id};
 use crate::store::{Loss, Tx};
 
-/// Numbers that are to carry no authority.
+/// Numbers that must not be in a token for a time.
 #[derive(Debug, Clone)]
 pub struct NewExclusion {
     pub numbers: NumberRange,
     pub reason: Reason,
-    /// Now, if it is not said; a port is often known in advance.
+    /// Defaults to now; a port is often known in advance.
     pub valid_from: Option<Time>,
     pub valid_until: Option<Time>,
 }
 
 impl Authority {
-    /// Takes authority from numbers: no token that is minted later reaches into the window. Lists what was minted before
-    /// and can be redeemed in it.
+    /// Excludes numbers: no token minted from now on is valid within the window. Returns the
+    /// earlier grants whose tokens can still be redeemed in it.
     ///
     /// # Errors
-    /// [`Refused`] if the window is none, or over.
+    /// If the window is invalid or has ended.
     pub async fn exclude(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Exclusion>>>,
@@ -72,11 +72,9 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Gives numbers their authority back: now, or at an instant to come. Grants that were taken back stay so, also where
-    /// the exclusion is cancelled before it starts: everybody may have been told already, and a new token is one call away.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such exclusion.
+    /// Ends an exclusion, now or at a later instant. Withdrawn grants stay withdrawn, even if the
+    /// exclusion is cancelled before it starts: subscribers may have been notified already, and a
+    /// new token takes one request.
     pub async fn end_exclusion(
         &self,
         by: impl Into<ChangeRequester<'_, Exclusion>>,
@@ -105,7 +103,7 @@ impl Authority {
     }
 }
 
-/// What is lost when numbers are excluded.
+/// The authority that is lost when numbers are excluded.
 pub(super) fn loss_of(exclusion: &Exclusion, now: Time) -> Loss {
     Loss {
         of: None,

@@ -1,4 +1,5 @@
-//! Explain: the decision that a mint would get, and which rows say yes or no to each part of it. No token, no grant.
+//! Explain: what a mint would decide, and which rows support or contradict each part of it. It
+//! issues no token and records no grant.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};
 use crate::store::StoreError;
 
-/// What would be asked.
+/// A mint to be explained.
 #[derive(Debug, Clone)]
 pub struct ExplainRequest {
     pub account: AccountId,
@@ -26,42 +27,45 @@ pub struct ExplainRequest {
     pub lifetime: Option<u32>,
 }
 
-/// What would be decided, and on what.
+/// The decision, and what it is based on.
 #[derive(Debug, Clone)]
 pub struct Explained {
-    /// As of when.
+    /// The time of the decision.
     pub at: Time,
-    /// The expiry and the rows that justify it, or why not.
+    /// The expiry and the rows that justify it, or the denial.
     pub decision: Result<(Time, Vec<Justification>), Denial>,
-    /// The policies that permit it or forbid it, as far as no number is concerned.
+    /// The policies that permit or forbid the request. They never depend on the numbers.
     pub policies: PolicyTrace,
-    /// The numbers in their order, split where the answer changes, each with the rows that say so.
+    /// The requested numbers in order, split wherever the answer changes, each part with its rows.
     pub parts: Vec<ExplainedPart>,
-    /// Every row that touches the numbers now and that the caller may know of.
+    /// All rows that overlap the numbers now and that the caller may see.
     pub facts: Facts,
 }
 
 impl Authority {
-    /// Explains what a mint for the account would be answered, were it asked by the account itself. A reseller is told of
-    /// its customers alone, and who may ask for tokens of an account is told of that one. Blocks.
+    /// Explains what the account itself would get if it requested a token now. A reseller sees this
+    /// for its customers; a caller that may request tokens for an account, for that account.
+    /// Blocks.
     ///
     /// # Errors
-    /// [`ChangeError`] if the caller may not know, the numbers are no list, or the store cannot answer.
+    /// If the caller may not see it, or the numbers are not a valid list.
     pub fn explain(
         &self,
         caller: &Caller,
         question: &ExplainRequest,
     ) -> Result<Explained, ChangeError> {
         let request = request(question)?;
+        // The answer must not depend on what the asking caller itself is allowed.
         let on_behalf = Caller {
             role: Role::Account,
             accounts: vec![question.account.clone()],
             ..caller.clone()
         };
-        let ruled = self.ruled(&on_behalf, question.account.clone(), request, None);
+        let ruled = self.rule(&on_behalf, question.account.clone(), request, None);
         let may_ask = || {
-            let asked = self.asked(&ruled.account, &ruled.request, ruled.renewal, ruled.now);
-            let ruling = self.policy.in_force().may_ask(caller, &asked);
+            let context =
+                self.mint_context(&ruled.account, &ruled.request, ruled.renewal, ruled.now);
+            let ruling = self.policy.in_force().may_ask(caller, &context);
             ruling.verdict.is_ok()
         };
         if self.require(caller, Action::Read).is_err() && !may_ask() {
@@ -72,16 +76,18 @@ impl Authority {
             let Some(account) = scope.account(tx, &question.account)? else {
                 return Ok(None);
             };
-            // At the command line, the certificates that the service has agreed on.
+            // The command line has no signers of its own, so use the chains that the service's
+            // replicas agreed on.
             let chains = match self.signers {
                 Some(_) => None,
-                None => Some(in_use(&tx.signing_chains()?)),
+                None => Some(usable_candidates(&tx.signing_chains()?)),
             };
             let facts = tx.facts(&ruled)?;
             Ok::<_, StoreError>(Some((account, chains, facts)))
         })?;
         let Some((account, chains, facts)) = read else {
-            // Another tenant's account is answered as one that is not there.
+            // Answer as for an unknown account, so that other tenants' accounts cannot be
+            // discovered.
             return Ok(Explained {
                 at: ruled.now,
                 decision: Err(Denial::NotTheCallers),
@@ -90,7 +96,6 @@ impl Authority {
                 facts: Facts::default(),
             });
         };
-        // From here on the database is free for others.
         let ruled = match chains {
             Some(chains) => RuledRequest { chains, ..ruled },
             None => ruled,
@@ -111,48 +116,55 @@ impl Authority {
 }
 
 impl Explained {
-    /// Takes out what a reseller may not know: what the resellers above it were lent, and what is known of numbers that
-    /// were not lent to it or its customers.
+    /// Removes what a reseller may not see: delegations to the resellers above it, and facts about
+    /// numbers that are not delegated to it or its customers.
     fn hide_from(&mut self, roots: &[AccountId], account: &Account) {
         let line: Vec<&AccountId> = std::iter::once(&account.id).chain(&account.above).collect();
         let top = line.iter().rposition(|id| roots.contains(id)).unwrap_or(0);
-        let knows = |id: &AccountId| line[..=top].contains(&id);
-        self.facts.delegations.retain(|row| knows(&row.account));
-        let lent: Vec<NumberRange> = self
+        let may_see = |id: &AccountId| line[..=top].contains(&id);
+        self.facts.delegations.retain(|row| may_see(&row.account));
+        let delegated: Vec<NumberRange> = self
             .facts
             .delegations
             .iter()
             .map(InventoryRow::numbers)
             .collect();
-        let is_lent = |numbers: NumberRange| lent.iter().any(|l| l.intersection(numbers).is_some());
-        self.facts.allocations.retain(|row| is_lent(row.numbers));
-        self.facts.exclusions.retain(|row| is_lent(row.numbers));
+        let is_delegated =
+            |numbers: NumberRange| delegated.iter().any(|l| l.intersection(numbers).is_some());
+        self.facts
+            .allocations
+            .retain(|row| is_delegated(row.numbers));
+        self.facts
+            .exclusions
+            .retain(|row| is_delegated(row.numbers));
         if let Ok((_, rows)) = &mut self.decision {
             rows.retain(|justification| match justification {
-                Justification::Delegation(row) => {
-                    self.facts.delegations.iter().any(|seen| seen.row == *row)
-                }
+                Justification::Delegation(row) => self
+                    .facts
+                    .delegations
+                    .iter()
+                    .any(|visible| visible.row == *row),
                 Justification::Allocation(_) | Justification::Renewal(_) => true,
             });
         }
         for part in &mut self.parts {
-            part.rows.retain(|said| match said {
-                ExplainedRow::Delegation(row) => knows(&row.account),
+            part.rows.retain(|explained| match explained {
+                ExplainedRow::Delegation(row) => may_see(&row.account),
                 ExplainedRow::LentOn(_) => true,
-                ExplainedRow::Allocation(row) => is_lent(row.numbers),
-                ExplainedRow::Exclusion(row) => is_lent(row.numbers),
+                ExplainedRow::Allocation(row) => is_delegated(row.numbers),
+                ExplainedRow::Exclusion(row) => is_delegated(row.numbers),
             });
         }
     }
 }
 
-/// The certificates that a service over this database chooses from.
-fn in_use(chains: &[SigningChain]) -> Arc<[Candidate]> {
+/// The chains that a service with this database can choose from.
+fn usable_candidates(chains: &[SigningChain]) -> Arc<[Candidate]> {
     let in_use = chains.iter().filter(|chain| chain.retired_at.is_none());
     in_use.flat_map(Candidate::of).collect()
 }
 
-/// The request that would ask for these numbers; whose key it is bound to makes no difference to the decision.
+/// The token request for these numbers. The fingerprint does not affect the decision.
 fn request(question: &ExplainRequest) -> Result<TokenRequest, TnAuthListError> {
     let entries = question
         .numbers

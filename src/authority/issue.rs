@@ -1,4 +1,5 @@
-//! Issuing a token (RFC 9447 §5, RFC 9448 §5.5 to §5.7).
+//! Issues tokens (RFC 9447 §5, RFC 9448 §5.5 to §5.7). `issuance_cycle` is the whole path of a
+//! request; around it are its entry points and its steps.
 
 use chrono::TimeDelta;
 use thiserror::Error;
@@ -16,23 +17,24 @@ use crate::store::{StoreError, Verdict};
 use crate::telemetry::MintOutcome;
 use crate::verifier;
 
-/// How many tokens of a bulk are signed before other tasks get their turn.
+/// How many tokens of a bulk request are signed before other tasks get a turn.
 const MAX_SIGNED_AT_ONCE: usize = 50;
 
-/// How many requests of a bulk wait for the writer at one time: about as many as one transaction takes.
+/// How many requests of a bulk are queued for the writer at one time: about as many as one
+/// transaction takes.
 const MAX_GROUP: usize = 250;
 
-/// A token that is in the ledger.
+/// A signed token, whose grant is in the ledger.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// The JWT, in compact serialization.
+    /// The JWT in compact serialization.
     pub token: String,
     pub jti: Jti,
     pub expires: Time,
 }
 
 impl std::fmt::Debug for Issued {
-    /// Without the token, which is for its owner alone (RFC 9448 §10).
+    /// Omits the token, which is for its owner alone (RFC 9448 §10).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issued")
             .field("jti", &self.jti)
@@ -41,48 +43,48 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// Why there is no token.
+/// Why no token was issued.
 #[derive(Debug, Error)]
 pub enum IssueError {
     #[error(transparent)]
     Denied(#[from] Denial),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The account has asked too often.
+    /// The account exceeds its rate limit.
     #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error(transparent)]
     Signer(#[from] SignerError),
-    /// The service runs without a key.
+    /// The service runs without a signing key.
     #[error(
         "no signing key is configured; set signer.dir, or signer.key_file and signer.chain_file"
     )]
     NoSigner,
-    #[error("no random bits could be obtained: {0}")]
+    #[error("the system has no random bits: {0}")]
     Random(String),
-    /// What was signed would not be accepted by our own verifier.
+    /// The service's own verifier rejects the token.
     #[error("the signed token is malformed: {0}")]
     Lint(String),
 }
 
-/// A token that is asked for.
+/// A request for one token, for which the caller is not yet known to be authorized.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct IssueRequest {
     pub(super) account: AccountId,
-    pub(super) request: TokenRequest,
-    /// The right to renew that it is asked by.
+    pub(super) token: TokenRequest,
+    /// The renewal right that the caller uses, if any.
     pub(super) renewal: Option<Uuid>,
     pub(super) keyed: Option<KeyedRequest>,
 }
 
 impl Authority {
-    /// Issues a token: decides, records, commits, and then signs. With an idempotency key, the request holds that key from
-    /// then on; a grant that was recorded for the key before, and whose token was not answered, is signed in place of a new
-    /// one.
+    /// Issues a token: decides, records, commits, and only then signs. With an idempotency key, the
+    /// request claims that key. If a grant was recorded for the key before, but its token was never
+    /// sent, that grant is signed instead of a new one.
     ///
     /// # Errors
-    /// [`IssueError`]; a grant without a token may then be in the ledger, a token without a grant never is.
-    /// [`StoreError::Replay`] in it if the key was used before.
+    /// [`StoreError::Replay`] if the key was used before. After other errors there may be a grant
+    /// without a token, but never a token without a grant.
     pub async fn issue(
         &self,
         caller: &Caller,
@@ -90,39 +92,39 @@ impl Authority {
         request: TokenRequest,
         keyed: Option<KeyedRequest>,
     ) -> Result<Issued, IssueError> {
-        let wanted = Wanted {
+        let request = IssueRequest {
             account,
-            request,
+            token: request,
             renewal: None,
             keyed,
         };
-        self.issue_one(caller, wanted).await
+        self.issue_one(caller, request).await
     }
 
-    /// Issues many tokens, each for itself. The answers are in the order of the requests. Others have their turn in between,
-    /// so this need not be one transaction.
+    /// Issues many tokens, each decided separately. The answers are in the order of the requests.
+    /// Other requests are served in between, so a bulk need not be one transaction.
     ///
-    /// A bulk with an idempotency key holds that key already. Each of its requests has a key of its own, so that what was
-    /// recorded of an unfinished bulk is not recorded twice.
+    /// A bulk with an idempotency key has already claimed it. Each of its requests has a key of its
+    /// own, so retrying an unfinished bulk does not record a grant twice.
     ///
     /// # Errors
-    /// [`IssueError`] if nothing could be decided; a request that is denied is one of the answers, and so is one that comes
-    /// too often, or that the store cannot take after others were.
+    /// If nothing could be decided. A request that is denied, exceeds the rate limit, or fails
+    /// after others have succeeded is one of the answers instead.
     pub async fn issue_all(
         &self,
         caller: &Caller,
         requests: Vec<(AccountId, TokenRequest)>,
         keyed: Option<&KeyedRequest>,
     ) -> Result<Vec<Result<Issued, IssueError>>, IssueError> {
-        self.signers_ready()?;
+        self.must_be_able_to_sign()?;
         let mut answers = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().enumerate();
         loop {
             let group = requests.by_ref().take(MAX_GROUP);
-            let group: Vec<Wanted> = group
-                .map(|(index, (account, request))| Wanted {
+            let group: Vec<IssueRequest> = group
+                .map(|(index, (account, token))| IssueRequest {
                     account,
-                    request,
+                    token,
                     renewal: None,
                     keyed: keyed.map(|bulk| bulk.part(index)),
                 })
@@ -130,11 +132,12 @@ impl Authority {
             if group.is_empty() {
                 return Ok(answers);
             }
-            // In the lane of the caller, so that a bulk for many accounts is no more turns.
+            // Queue a bulk under its caller: however many accounts it covers, it gets one turn, not
+            // one each.
             let lane = |order: &MintOrder| order.ruled.actor.lane();
             for outcome in self.issuance_cycle(caller, group, lane).await {
                 match outcome {
-                    // Nothing is answered yet, so all of it can be retried.
+                    // No request has been answered yet, so the client can retry the whole bulk.
                     Err(error @ IssueError::Store(_)) if answers.is_empty() => return Err(error),
                     outcome => answers.push(self.counted(outcome)),
                 }
@@ -142,65 +145,76 @@ impl Authority {
         }
     }
 
-    /// Issues one token, on its own account or by a right to renew.
-    ///
-    /// # Errors
-    /// [`IssueError`].
+    /// Issues one token, requested directly or by a renewal right.
     pub(super) async fn issue_one(
         &self,
         caller: &Caller,
-        wanted: Wanted,
+        request: IssueRequest,
     ) -> Result<Issued, IssueError> {
-        let cycle = self.issuance_cycle(caller, vec![wanted], MintOrder::lane);
+        let cycle = self.issuance_cycle(caller, vec![request], MintOrder::lane);
         let outcome = cycle.await.pop();
         self.counted(outcome.unwrap_or_else(|| Err(unanswered())))
     }
 
-    /// The issuance cycle, for a group of requests: each is decided for itself, and has one answer, in their order.
+    /// The issuance cycle, for a group of requests. Each is decided separately; the answers are in
+    /// the order of the requests.
+    ///
+    /// Record before signing: a crash can leave a grant without a token, but never a token without
+    /// a grant.
     async fn issuance_cycle(
         &self,
         caller: &Caller,
-        group: Vec<Wanted>,
+        group: Vec<IssueRequest>,
         lane: impl Fn(&MintOrder) -> String,
     ) -> Vec<Result<Issued, IssueError>> {
-        let (mut orders, mut ordered) = (Vec::with_capacity(group.len()), Vec::new());
-        for wanted in group {
-            // 1. Policy, which needs no row of the inventory. Its denials are recorded too.
-            let ruled = self.ruled(caller, wanted.account, wanted.request, wanted.renewal);
+        let (mut orders, mut prepared) = (Vec::with_capacity(group.len()), Vec::new());
+        for request in group {
+            // Step 1: Ask the policies, which need no row of the inventory. A denial is recorded in
+            // step 4, except of a renewal that the account must not learn of.
+            let ruled = self.rule(caller, request.account, request.token, request.renewal);
             let order = async {
-                self.must_know_right(caller, &ruled).await?;
-                // 2. The signer is ready, and the account does not ask too often.
-                self.signers_ready()?;
+                self.must_know_renewal(caller, &ruled).await?;
+
+                // Step 2: Check that this replica may sign now, and the account's rate limit.
+                self.must_be_able_to_sign()?;
                 self.must_be_within_rate(&ruled)?;
-                // 3. The order, complete: with the id that the token will have.
-                complete(ruled, wanted.keyed)
+
+                // Step 3: Complete the order with the `jti` of its token. From here on it is data
+                // that the writer can decide in whichever transaction its turn comes.
+                complete(ruled, request.keyed)
             };
-            ordered.push(order.await.map(|order| orders.push(order)));
+            prepared.push(order.await.map(|order| orders.push(order)));
         }
-        // 4. Decide and record, in one transaction if possible. The verdicts come after COMMIT.
+
+        // Step 4: Decide and record all orders, in one transaction if possible. There is a verdict
+        // for each order, and none before COMMIT.
         let lane = orders.first().map(lane).unwrap_or_default();
         let mut verdicts = self.store.issue(&lane, orders).await.into_iter();
-        let mut answers = Vec::with_capacity(ordered.len());
-        for order in ordered {
+
+        let mut answers = Vec::with_capacity(prepared.len());
+        for order in prepared {
             let answer = async {
                 order?;
-                let grant = granted(verdicts.next())?;
-                // 5. Sign what was recorded.
+                let grant = committed_grant(verdicts.next())?;
+
+                // Step 5: Sign. The signer accepts only a grant that is committed.
                 let token = self.sign(&grant).await?;
-                // 6. Lint: the verifier must accept the token before anyone gets it.
+
+                // Step 6: Lint. The verifier must accept the token before anyone gets it.
                 lint(token, grant.get())
             };
             answers.push(answer.await);
             if answers.len() % MAX_SIGNED_AT_ONCE == 0 {
-                // A thousand signatures take a while, and other tasks wait for this thread.
+                // Signing a large group takes a while, and other tasks share this thread.
                 tokio::task::yield_now().await;
             }
         }
         answers
     }
 
-    /// A request, once policy has ruled on it.
-    pub(super) fn ruled(
+    /// The request, with the ruling of the policies and everything else that a decision needs
+    /// besides the facts.
+    pub(super) fn rule(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -209,10 +223,12 @@ impl Authority {
     ) -> RuledRequest {
         let now = self.clock.now();
         let lifetime = self.lifetime_of(&request);
-        let asked = self.asked(&account, &request, renewal, now);
-        let ruling = self.policy.in_force().may_mint(caller, &asked);
+        let context = self.mint_context(&account, &request, renewal, now);
+        let ruling = self.policy.in_force().may_mint(caller, &context);
         policy::log_failure(&ruling.by);
-        let policy = ruling.verdict.and_then(|()| self.within_bounds(lifetime));
+        let policy = ruling
+            .verdict
+            .and_then(|()| self.must_be_within_bounds(lifetime));
         let signers = self.signers.as_deref();
         RuledRequest {
             now,
@@ -230,8 +246,8 @@ impl Authority {
         }
     }
 
-    /// A request, as policies see it.
-    pub(super) fn asked<'a>(
+    /// The request as policies see it.
+    pub(super) fn mint_context<'a>(
         &self,
         account: &'a AccountId,
         request: &TokenRequest,
@@ -252,15 +268,15 @@ impl Authority {
         request.lifetime().unwrap_or(self.lifetimes.default)
     }
 
-    /// Refuses a lifetime outside the configured bounds, which no policy can widen.
-    fn within_bounds(&self, lifetime: u32) -> Result<(), Denial> {
+    /// Refuses a lifetime outside the configured bounds. No policy can widen them.
+    fn must_be_within_bounds(&self, lifetime: u32) -> Result<(), Denial> {
         let Lifetimes {
             minimum, maximum, ..
         } = self.lifetimes;
         let detail = if lifetime < minimum {
-            format!("a token lives for at least {minimum} seconds")
+            format!("the lifetime must be at least {minimum} seconds")
         } else if lifetime > maximum {
-            format!("a token lives for at most {maximum} seconds")
+            format!("the lifetime must be at most {maximum} seconds")
         } else {
             return Ok(());
         };
@@ -271,13 +287,13 @@ impl Authority {
         })
     }
 
-    fn signers_ready(&self) -> Result<(), IssueError> {
+    fn must_be_able_to_sign(&self) -> Result<(), IssueError> {
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
         Ok(signers.fresh()?)
     }
 
-    /// Refuses a request of an account that asks too often. Who may not ask for an account uses up nothing of what others
-    /// may ask for it.
+    /// Refuses a request that exceeds the account's rate limit. A caller that may not act for the
+    /// account does not use up its limit.
     fn must_be_within_rate(&self, ruled: &RuledRequest) -> Result<(), IssueError> {
         if ruled.policy != Err(Denial::NotTheCallers) {
             self.limits.account(&ruled.account)?;
@@ -299,14 +315,14 @@ impl Authority {
         outcome
     }
 
-    /// Counts why there is no token.
+    /// Counts a request that got no token.
     pub(super) fn count_failure(&self, error: &IssueError) {
         match error {
             IssueError::Denied(denial) => {
                 self.metrics.token(MintOutcome::Denied);
                 self.metrics.denial(denial.code());
             }
-            // Counted when it was answered.
+            // Counted when the first request with this key was answered.
             IssueError::Store(StoreError::Replay(_)) => {}
             IssueError::TooMany(too_many) => {
                 self.metrics.token(MintOutcome::Denied);
@@ -340,8 +356,10 @@ fn complete(ruled: RuledRequest, keyed: Option<KeyedRequest>) -> Result<MintOrde
     })
 }
 
-/// The grant of a verdict, which is in the database.
-fn granted(verdict: Option<Result<Verdict, StoreError>>) -> Result<Recorded<Grant>, IssueError> {
+/// The committed grant of a verdict.
+fn committed_grant(
+    verdict: Option<Result<Verdict, StoreError>>,
+) -> Result<Recorded<Grant>, IssueError> {
     match verdict {
         Some(verdict) => Ok(verdict??),
         None => Err(unanswered()),
@@ -349,7 +367,7 @@ fn granted(verdict: Option<Result<Verdict, StoreError>>) -> Result<Recorded<Gran
 }
 
 fn unanswered() -> IssueError {
-    StoreError::Unavailable("the order was not answered".to_owned()).into()
+    StoreError::Unavailable("the writer did not answer the order".to_owned()).into()
 }
 
 fn lint(token: String, grant: &Grant) -> Result<Issued, IssueError> {

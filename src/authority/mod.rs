@@ -1,7 +1,8 @@
-//! The decisions: one verb a file. Each verb checks who may do it, decides in one transaction, and leaves an audit event
-//! there.
+//! The verbs of the service, one in each file. A verb checks the caller's role, decides in one
+//! transaction, and writes its audit event in the same transaction.
 //!
-//! Whatever is refused by a rule of the field is refused here or in `domain::decision`; `api` only parses and renders.
+//! Every rule of the domain is enforced here or in `domain::decision`; `api` only parses and
+//! renders.
 
 mod accounts;
 mod allocate;
@@ -14,7 +15,6 @@ mod explain;
 mod idempotency;
 pub mod import;
 mod issue;
-mod lifetime;
 mod number_history;
 mod policy;
 mod queries;
@@ -49,7 +49,7 @@ pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};
 pub use withdrawal_feed::{Feed, GrantStatus};
 
-// What `api` asks with and renders, so that it need not know the store, the signer and the verifier.
+// Re-exported so that `api` need not depend on the store, the signer and the verifier.
 pub use crate::signer::chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
 pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
@@ -66,44 +66,44 @@ use scope::Visibility;
 /// The carrier that runs the service.
 #[derive(Debug, Clone, Default)]
 pub struct Carrier {
-    /// Its service provider codes; when none is configured, as at the command line of an embedded database, any is taken
-    /// for the inventory, and none for a token.
+    /// Its service provider codes. If none is configured, as for the command line with an embedded
+    /// database, the inventory accepts any code, and tokens are issued for none.
     pub spcs: Vec<Spc>,
-    /// Its own account, the only one that may get tokens for a service provider code.
+    /// Its own account, the only one that can get tokens for a service provider code.
     pub account: Option<AccountId>,
 }
 
 /// Lifetimes of tokens, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// When a request names none.
+    /// For a request that sets none.
     pub default: u32,
-    /// The shortest that is worth signing.
+    /// The shortest lifetime that is worth a signature.
     pub minimum: u32,
-    /// The longest that may be asked for. A policy may be stricter.
+    /// The longest that a request can set. A policy can be stricter.
     pub maximum: u32,
     /// The longest in grant-horizon mode.
     pub horizon: u32,
 }
 
-/// What an [`Authority`] is put together from.
+/// The dependencies of an [`Authority`].
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
     pub policy: ActivePolicySet,
-    /// What signs; without it, as at the command line, nothing is issued.
+    /// `None`, as at the command line: no tokens are issued.
     pub signers: Option<Arc<Signers>>,
     pub clock: Clock,
     pub carrier: Carrier,
     pub lifetimes: Lifetimes,
     pub aging: AgingDays,
     pub limits: Limits,
-    /// Whether tokens for JWTClaimConstraints are issued at all.
+    /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
     pub metrics: Arc<Metrics>,
 }
 
-/// Decides what is granted and keeps what is known.
+/// Decides what is granted, and maintains the inventory and the ledger.
 #[derive(Debug)]
 pub struct Authority {
     store: Arc<Store>,
@@ -119,7 +119,6 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Puts an authority together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
@@ -136,43 +135,37 @@ impl Authority {
         }
     }
 
-    /// Where everything is kept.
     #[must_use]
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// The policies that decide.
     #[must_use]
     pub const fn policies(&self) -> &ActivePolicySet {
         &self.policy
     }
 
-    /// The time now.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// The carrier that runs the service.
     #[must_use]
     pub const fn carrier(&self) -> &Carrier {
         &self.carrier
     }
 
-    /// How often who may ask.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// What is counted.
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Whether there is anything to sign with. At the command line there is not.
+    /// Whether this process can sign. The command line cannot.
     #[must_use]
     pub const fn signs(&self) -> bool {
         self.signers.is_some()
@@ -181,14 +174,14 @@ impl Authority {
     /// Checks that a token could be issued now. Blocks.
     ///
     /// # Errors
-    /// [`IssueError`] says what is missing.
+    /// Says what is missing.
     pub fn ready(&self) -> Result<(), IssueError> {
         self.store.ready()?;
         let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
         Ok(signers.ready(self.clock.now())?)
     }
 
-    /// The type of token of this name, if tokens of this type can be had here.
+    /// The token type of this name, if this service issues such tokens.
     #[must_use]
     pub fn tktype(&self, name: &str) -> Option<TkType> {
         name.parse().ok().filter(|tktype| match tktype {
@@ -197,10 +190,8 @@ impl Authority {
         })
     }
 
-    /// Refuses a caller whose role does not allow the action, and, whatever policies say, a reseller what is the carrier's.
-    ///
-    /// # Errors
-    /// [`Refused::Forbidden`].
+    /// Refuses an action that the caller's role or the policies do not allow. A reseller
+    /// can never provision, which is for the carrier alone: no policy can change that.
     pub fn require(&self, caller: &Caller, action: Action) -> Result<(), ChangeError> {
         let in_scope = match action {
             Action::Read | Action::Manage => true,
@@ -215,7 +206,7 @@ impl Authority {
         }
     }
 
-    /// Changes what the service itself keeps track of.
+    /// Changes what the service maintains on its own initiative, without a caller.
     async fn change_as_service<T, E>(
         &self,
         name: &'static str,
@@ -230,7 +221,7 @@ impl Authority {
     }
 }
 
-/// The window that a request means: from now on unless it says otherwise, and not over yet.
+/// The window of a request: from now on unless it says otherwise. It must not have ended.
 fn window(from: Option<Time>, until: Option<Time>, now: Time) -> Result<Window, ChangeError> {
     let window = Window::new(from.unwrap_or(now), until)?;
     match window.until() {

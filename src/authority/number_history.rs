@@ -1,4 +1,4 @@
-//! What is and was known of one number.
+//! The past and present of one number.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,27 @@ use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
 use crate::store::{GrantFilter, StoreError, Tx, Versions};
 
-/// All that is and was known of one number.
+/// All that is and was known about one number.
 #[derive(Debug, Clone)]
 pub struct NumberHistory {
     pub number: Tn,
     pub at: Time,
-    /// All versions of all rows that touch the number, oldest first.
+    /// All versions of all rows that overlap the number, oldest first.
     pub allocations: Vec<Allocation>,
     pub delegations: Vec<Delegation>,
     pub exclusions: Vec<Exclusion>,
-    /// Whether there are older versions than are listed here.
+    /// Whether older versions were left out.
     pub more: bool,
-    /// The accounts that may have a token for it at `at`; of the past, as far as was known then.
+    /// The accounts that could get a token for the number at `at`; for a past instant, by what was
+    /// recorded then.
     pub accounts: Vec<AccountId>,
-    /// The newest grants that name it, the last one first.
+    /// The newest grants that name it, newest first.
     pub grants: Vec<Grant>,
 }
 
 impl Authority {
-    /// Looks a number up, as of now or of a past instant. A reseller sees what it and its customers have to do with the
-    /// number, and nothing if that is nothing. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if the caller may not read, or the store cannot answer.
+    /// Looks up a number, as of now or of another instant. A reseller sees only what concerns
+    /// itself and its customers. Blocks.
     pub fn look_up(
         &self,
         caller: &Caller,
@@ -44,23 +42,30 @@ impl Authority {
         self.require(caller, Action::Read)?;
         let now = self.clock.now();
         let at = at.unwrap_or(now);
-        // Of the past, what was believed then: that is what a request would have been decided on.
-        let then = at.min(now);
+        // For a past instant, use what the service believed then: a request would have been decided
+        // on that.
+        let believed_at = at.min(now);
         let (numbers, scope) = ([NumberRange::from(number)], Visibility::of(caller));
         self.store.read(|tx| {
-            let held_at = Versions::HeldAt { at, believed: then };
+            let valid_at = Versions::HeldAt {
+                at,
+                believed: believed_at,
+            };
             let believed = Facts {
                 standing: AccountStanding::Good,
-                delegations: tx.delegations_touching(&numbers, held_at, MAX_ROWS)?,
-                allocations: tx.allocations_touching(&numbers, held_at, MAX_ROWS)?,
-                exclusions: tx.exclusions_touching(&numbers, held_at, MAX_ROWS)?,
+                delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS)?,
+                allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS)?,
+                exclusions: tx.exclusions_touching(&numbers, valid_at, MAX_ROWS)?,
                 ..Facts::default()
             };
-            let accounts = holders(tx, number, at, then, believed)?;
+            let accounts = holders(tx, number, at, believed_at, believed)?;
+            // One more than is shown, to learn whether there are more.
             let mut allocations = tx.allocations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut delegations = tx.delegations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut exclusions = tx.exclusions_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
-            let more = cut(&mut allocations) | cut(&mut delegations) | cut(&mut exclusions);
+            let more = truncate_rows(&mut allocations)
+                | truncate_rows(&mut delegations)
+                | truncate_rows(&mut exclusions);
             let filter = GrantFilter {
                 numbers: Some(numbers[0]),
                 within: scope.within(tx)?,
@@ -69,13 +74,14 @@ impl Authority {
             let mut grants = tx.newest_grants(&filter, 100)?;
             scope.redact(tx, &mut grants)?;
             if let Visibility::AccountSubset(_) = &scope {
-                let lent_to = accounts_of(tx, &delegations)?;
+                let delegates = accounts_of(tx, &delegations)?;
                 let is_visible =
-                    |id: &AccountId| lent_to.iter().any(|a| a.id == *id && scope.holds(a));
+                    |id: &AccountId| delegates.iter().any(|a| a.id == *id && scope.holds(a));
                 delegations.retain(|row| is_visible(&row.account));
-                // What the carrier holds is told to those who were lent some of it, for as long as they were.
-                allocations.retain(|row| while_lent(row, &delegations));
-                exclusions.retain(|row| while_lent(row, &delegations));
+                // Account holders see the carrier's own rows only for the time in which they held
+                // the numbers.
+                allocations.retain(|row| overlaps_any(row, &delegations));
+                exclusions.retain(|row| overlaps_any(row, &delegations));
             }
             let accounts = accounts.into_iter().filter(|account| scope.holds(account));
             let accounts = accounts.map(|account| account.id).collect();
@@ -93,26 +99,26 @@ impl Authority {
     }
 }
 
-/// The accounts that may have a token at an instant, by rows that hold then.
+/// The accounts that could get a token at `at`, by the rows that were valid then.
 fn holders(
     tx: &mut Tx<'_>,
     number: Tn,
     at: Time,
-    then: Time,
-    mut held: Facts,
+    believed_at: Time,
+    mut facts: Facts,
 ) -> Result<Vec<Account>, StoreError> {
-    let mut accounts = accounts_of(tx, &held.delegations)?;
+    let mut accounts = accounts_of(tx, &facts.delegations)?;
     for account in &accounts {
-        if tx.was_suspended(&account.id, then)? {
-            held.suspended_above.push(account.id.clone());
+        if tx.was_suspended(&account.id, believed_at)? {
+            facts.suspended_above.push(account.id.clone());
         }
     }
-    let holders = decision::holders(number, at, &held);
-    accounts.retain(|a| holders.contains(&a.id) && !held.suspended_above.contains(&a.id));
+    let holders = decision::holders(number, at, &facts);
+    accounts.retain(|a| holders.contains(&a.id) && !facts.suspended_above.contains(&a.id));
     Ok(accounts)
 }
 
-/// The accounts that these were lent to, in the order of their ids.
+/// The accounts of these delegations, ordered by id.
 fn accounts_of(tx: &mut Tx<'_>, delegations: &[Delegation]) -> Result<Vec<Account>, StoreError> {
     let ids: BTreeSet<&AccountId> = delegations.iter().map(|row| &row.account).collect();
     if ids.is_empty() {
@@ -123,22 +129,22 @@ fn accounts_of(tx: &mut Tx<'_>, delegations: &[Delegation]) -> Result<Vec<Accoun
     Ok(accounts)
 }
 
-/// Leaves as many rows as an answer has, and says whether there were more.
-fn cut<R>(rows: &mut Vec<R>) -> bool {
+/// Drops the oldest rows beyond [`MAX_ROWS`]. Returns whether there were any.
+fn truncate_rows<R>(rows: &mut Vec<R>) -> bool {
     let more = rows.len() > MAX_ROWS;
     if more {
-        // They are sorted by their ids, which grow with time.
+        // Rows are sorted by id, and ids grow with time.
         rows.drain(..rows.len() - MAX_ROWS);
     }
     more
 }
 
-/// Whether a row was known, and held, while one of these loans did.
-fn while_lent<R: Versioned>(row: &R, loans: &[Delegation]) -> bool {
+/// Whether a row was recorded, and valid, while one of these delegations was.
+fn overlaps_any<R: Versioned>(row: &R, delegations: &[Delegation]) -> bool {
     let known_before = |end: Option<Time>| end.is_none_or(|end| row.belief().recorded_at < end);
-    loans.iter().any(|loan| {
-        loan.window.overlaps(row.window())
-            && known_before(loan.window.until())
-            && known_before(loan.belief.superseded_at)
+    delegations.iter().any(|delegation| {
+        delegation.window.overlaps(row.window())
+            && known_before(delegation.window.until())
+            && known_before(delegation.belief.superseded_at)
     })
 }

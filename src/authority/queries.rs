@@ -1,4 +1,4 @@
-//! Reading what is kept: lists and single rows, as far as the caller may know of them.
+//! Queries: lists and single rows, as far as the caller may see them. All of them block.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,7 @@ use crate::domain::{AccountId, AuditEvent, Caller};
 use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, Tx};
 
 impl Authority {
-    /// A page of what the carrier holds, the oldest first. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the carrier's allocations, oldest first.
     pub fn allocations(
         &self,
         caller: &Caller,
@@ -26,19 +23,13 @@ impl Authority {
         self.read_of_carrier(caller, |tx| tx.list_allocations(page))
     }
 
-    /// The newest version of one allocation. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    /// The newest version of one allocation.
     pub fn allocation(&self, caller: &Caller, id: Uuid) -> Result<Allocation, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.allocation(id))?
             .ok_or(ChangeError::NotFound("allocation"))
     }
 
-    /// A page of the exclusions, the oldest first. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the exclusions, oldest first.
     pub fn exclusions(
         &self,
         caller: &Caller,
@@ -47,36 +38,23 @@ impl Authority {
         self.read_of_carrier(caller, |tx| tx.list_exclusions(page))
     }
 
-    /// The newest version of one exclusion. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, there is none, or the store cannot answer.
+    /// The newest version of one exclusion.
     pub fn exclusion(&self, caller: &Caller, id: Uuid) -> Result<Exclusion, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.exclusion(id))?
             .ok_or(ChangeError::NotFound("exclusion"))
     }
 
-    /// A page of the jobs, the oldest first. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the jobs, oldest first.
     pub fn jobs(&self, caller: &Caller, page: &Page) -> Result<PageOf<Job>, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.list_jobs(page))
     }
 
-    /// One job. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or there is no such job.
     pub fn job(&self, caller: &Caller, id: Uuid) -> Result<Job, ChangeError> {
         self.read_of_carrier(caller, |tx| tx.job(id))?
             .ok_or(ChangeError::NotFound("job"))
     }
 
-    /// A page of the accounts, in the order of their ids. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the accounts, ordered by id.
     pub fn accounts(&self, caller: &Caller, page: &Page) -> Result<PageOf<Account>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let within = scope.within(tx)?;
@@ -84,18 +62,11 @@ impl Authority {
         })
     }
 
-    /// One account. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
     pub fn account(&self, caller: &Caller, id: &AccountId) -> Result<Account, ChangeError> {
         self.read_scoped(caller, |tx, scope| scope.must_know(tx, id))
     }
 
-    /// A page of what one account was lent. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is no such account for this caller, or the store cannot answer.
+    /// A page of an account's delegations.
     pub fn delegations_of(
         &self,
         caller: &Caller,
@@ -108,10 +79,7 @@ impl Authority {
         })
     }
 
-    /// The newest version of one delegation. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
+    /// The newest version of one delegation.
     pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let not_found = || ChangeError::NotFound("delegation");
@@ -121,10 +89,7 @@ impl Authority {
         })
     }
 
-    /// A page of the ledger. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the ledger.
     pub fn grants(
         &self,
         caller: &Caller,
@@ -139,19 +104,13 @@ impl Authority {
         })
     }
 
-    /// One grant. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is none for this caller, or the store cannot answer.
+    /// One grant, redacted for the caller.
     pub fn grant(&self, caller: &Caller, jti: &Jti) -> Result<Grant, ChangeError> {
         self.read_scoped(caller, |tx, scope| grant(tx, scope, jti))
     }
 
-    /// A page of the trail, the oldest first. Of an event, a reseller sees the caller only if that is one of its own.
-    /// Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the caller may not ask, or the store cannot answer.
+    /// A page of the audit trail, oldest first. A reseller sees who caused an event only if that
+    /// caller belongs to it or its customers.
     pub fn audit_events(
         &self,
         caller: &Caller,
@@ -184,7 +143,7 @@ impl Authority {
         })
     }
 
-    /// Reads what concerns the carrier as a whole, which is nothing for a reseller.
+    /// Runs a query for data of the carrier as a whole, which a reseller may not see.
     fn read_of_carrier<T>(
         &self,
         caller: &Caller,
@@ -207,7 +166,7 @@ impl Authority {
     }
 }
 
-/// The grant, which must be of an account that the caller may know of.
+/// The grant, if the caller may see its account.
 pub(super) fn grant(tx: &mut Tx<'_>, scope: &Visibility, jti: &Jti) -> Result<Grant, ChangeError> {
     let not_found = || ChangeError::NotFound("grant");
     let mut grant = tx.grant(jti)?.ok_or_else(not_found)?;

@@ -1,5 +1,5 @@
-//! How often somebody may ask: token buckets with burst, one for each caller, account and peer. They stand in the memory of
-//! this process, so each replica counts for itself.
+//! Rate limits: token buckets with a burst, one for each caller, account and peer address. They are
+//! in memory, so each replica counts for itself.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,40 +17,40 @@ use thiserror::Error;
 use crate::domain::words::words;
 use crate::domain::{AccountId, Caller};
 
-/// The most keys of one kind that are counted at one time.
+/// The most keys of one kind that are tracked at one time.
 const MAX_KEYS: usize = 100_000;
-/// After so many questions the keys that have been idle are dropped.
-const SWEEP: u32 = 10_000;
+/// Idle keys are evicted after this many requests.
+const SWEEP_EVERY: u32 = 10_000;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Requests of one caller.
     Caller,
-    /// Requests for tokens of one account.
+    /// Token requests for one account.
     Account,
-    /// Requests from one address that proved nobody.
+    /// Requests from one address that failed to authenticate.
     Proof,
 }
 
-/// Too much for now.
+/// A rate limit is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("too many {}; come again in {seconds} s", .limit.of_what())]
+#[error("too many {}; retry in {seconds} s", .limit.of_what())]
 pub struct TooMany {
     pub limit: Limit,
-    /// After how many seconds one more will be taken.
+    /// In how many seconds another request will be accepted.
     pub seconds: u64,
 }
 
-/// How much is allowed: so many a second, and so many at once.
+/// A rate limit: requests per second, and how many may arrive at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// 0: there is no limit.
+    /// 0 means unlimited.
     pub per_second: u32,
     pub burst: u32,
 }
 
-/// All limits.
+/// All rate limits.
 #[derive(Debug)]
 pub struct Limits {
     callers: Buckets<String>,
@@ -58,16 +58,15 @@ pub struct Limits {
     proofs: Buckets<IpAddr>,
 }
 
-/// Where the time of the limits comes from: it never goes back, also when somebody sets the system's clock.
+/// The clock of the limits. It is monotonic, so setting the system clock does not affect it.
 #[derive(Debug, Clone)]
 pub enum LimitClock {
     Since(Instant),
-    /// A hand that moves it in tests.
+    /// A clock that tests advance by hand.
     Fake(FakeRelativeClock),
 }
 
 impl Limits {
-    /// Limits of callers, accounts and peers.
     #[must_use]
     pub fn new(caller: Rate, account: Rate, proof: Rate, clock: &LimitClock) -> Self {
         Self {
@@ -86,30 +85,31 @@ impl Limits {
     /// Counts a request of a caller.
     ///
     /// # Errors
-    /// [`TooMany`] if it has to wait.
+    /// If the caller exceeds its limit.
     pub fn caller(&self, caller: &Caller) -> Result<(), TooMany> {
         self.callers.take(&caller.id)
     }
 
-    /// Counts a request for a token of an account, by somebody who may ask for it.
+    /// Counts a token request for an account, by a caller that may act for it.
     ///
     /// # Errors
-    /// [`TooMany`] if it has to wait.
+    /// If the account exceeds its limit.
     pub fn account(&self, account: &AccountId) -> Result<(), TooMany> {
         self.accounts.take(account)
     }
 
-    /// Counts a request that proved nobody. Whoever has an IPv6 address has 2^64 of them.
+    /// Counts a request that failed to authenticate. All addresses of an IPv6 /64 count as one,
+    /// since a single client usually has all of them.
     ///
     /// # Errors
-    /// [`TooMany`] if it was one too many.
+    /// If the address exceeds its limit.
     pub fn failed_proof(&self, peer: IpAddr) -> Result<(), TooMany> {
         self.proofs.take(&network(peer))
     }
 }
 
 words! {
-    /// The word of the metric.
+    /// The label value of the metric.
     for Limit {
         Caller = "caller",
         Account = "account",
@@ -155,13 +155,13 @@ impl Clock for LimitClock {
 
 type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, LimitClock, NoOpMiddleware<Nanos>>;
 
-/// The buckets of one kind; none if there is no limit.
+/// The buckets of one kind; no limiter means no limit.
 #[derive(Debug)]
 struct Buckets<K: Hash + Eq + Clone> {
     limit: Limit,
     limiter: Option<Limiter<K>>,
     clock: LimitClock,
-    asked: AtomicU32,
+    requests: AtomicU32,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
@@ -174,7 +174,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             limit,
             limiter: quota.map(|quota| RateLimiter::hashmap_with_clock(quota, clock.clone())),
             clock: clock.clone(),
-            asked: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
         }
     }
 
@@ -182,7 +182,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
-        if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
+        // Evict idle keys now and then, and always before the table overflows.
+        if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1
             || limiter.len() >= MAX_KEYS
         {
             limiter.retain_recent();
@@ -196,8 +197,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         })
     }
 
-    /// More keys than are counted were busy within the time that a bucket takes to fill. Strangers are turned away;
-    /// whoever is proven is let through, since so many of them are no flood by one.
+    /// More keys than are tracked were active while a bucket refills. Unauthenticated addresses are
+    /// refused. Authenticated callers are let through: that many of them cannot be one attacker.
     fn overflowing(&self) -> Result<(), TooMany> {
         match self.limit {
             Limit::Caller | Limit::Account => Ok(()),
@@ -209,13 +210,14 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 }
 
-/// Whole seconds, at least one, after which it is surely over.
+/// The wait in whole seconds, at least one, rounded up so that a retry after it succeeds.
 fn in_seconds(wait: Duration) -> u64 {
     let more = u64::from(wait.subsec_nanos() > 0);
     (wait.as_secs() + more).max(1)
 }
 
-/// The address that counts: an IPv4 address, also one that is written as IPv6; of IPv6 the first 64 bits.
+/// The address to count: an IPv4 address, also if it is mapped into IPv6, or the /64 network of an
+/// IPv6 address.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(peer) => peer.into(),
@@ -286,7 +288,7 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert!(limits.failed_proof(nth(1 << 40)).is_ok());
         assert_eq!(keys(), 1);
-        for _ in 0..2 * SWEEP {
+        for _ in 0..2 * SWEEP_EVERY {
             clock.advance(Duration::from_secs(2));
             let _ = limits.failed_proof(nth(2));
         }

@@ -1,5 +1,6 @@
-//! The part of a grant that a reseller may know: its own loans and those of its customers, the allocations, which each of
-//! them is told of, and whoever asked, if that was a key of theirs.
+//! What a reseller sees of a grant: its own delegations and those of its customers; the
+//! allocations, which are visible to all account holders; and the caller, if that is one of their
+//! keys.
 
 use std::collections::HashSet;
 
@@ -9,41 +10,42 @@ use crate::domain::tokens::grant::{Grant, Justification};
 use crate::store::{StoreError, Tx};
 
 impl Visibility {
-    /// Takes out of grants what the caller may not know.
+    /// Removes from grants what the caller may not see.
     pub(super) fn redact(&self, tx: &mut Tx<'_>, grants: &mut [Grant]) -> Result<(), StoreError> {
         if *self == Self::Everything || grants.is_empty() {
             return Ok(());
         }
+        // One query a table for all grants of the page.
         let rows = grants.iter().flat_map(|grant| &grant.justified_by);
-        let loans: HashSet<_> = rows
+        let delegations: HashSet<_> = rows
             .filter_map(|row| match row {
                 Justification::Delegation(row) => Some(row.id),
                 Justification::Allocation(_) | Justification::Renewal(_) => None,
             })
             .collect();
-        let lent_to = tx.accounts_of_delegations(&loans.into_iter().collect::<Vec<_>>())?;
+        let delegates = tx.accounts_of_delegations(&delegations.into_iter().collect::<Vec<_>>())?;
         let callers: HashSet<&str> = grants.iter().map(|grant| grant.caller.as_str()).collect();
-        let speaks_for = tx.accounts_of_api_keys(&callers.into_iter().collect::<Vec<_>>())?;
+        let accounts_of_keys = tx.accounts_of_api_keys(&callers.into_iter().collect::<Vec<_>>())?;
 
-        let named: HashSet<&AccountId> = lent_to
+        let mentioned: HashSet<&AccountId> = delegates
             .values()
-            .chain(speaks_for.values().flatten())
+            .chain(accounts_of_keys.values().flatten())
             .collect();
-        let known = tx.accounts(&named.into_iter().collect::<Vec<_>>())?;
-        let own = known.into_iter().filter(|account| self.holds(account));
-        let own: HashSet<AccountId> = own.map(|account| account.id).collect();
+        let known = tx.accounts(&mentioned.into_iter().collect::<Vec<_>>())?;
+        let visible = known.into_iter().filter(|account| self.holds(account));
+        let visible: HashSet<AccountId> = visible.map(|account| account.id).collect();
         for grant in grants {
             grant.justified_by.retain(|row| match row {
-                Justification::Delegation(row) => lent_to
+                Justification::Delegation(row) => delegates
                     .get(&row.id)
-                    .is_some_and(|account| own.contains(account)),
+                    .is_some_and(|account| visible.contains(account)),
                 Justification::Allocation(_) | Justification::Renewal(_) => true,
             });
-            // A key that speaks for nobody is the carrier's.
-            let is_theirs = speaks_for
+            // A key that is not bound to any account belongs to the carrier.
+            let is_visible = accounts_of_keys
                 .get(&grant.caller)
-                .is_some_and(|accounts| accounts.iter().all(|account| own.contains(account)));
-            if !is_theirs {
+                .is_some_and(|accounts| accounts.iter().all(|account| visible.contains(account)));
+            if !is_visible {
                 grant.caller.clear();
             }
         }

@@ -1,11 +1,11 @@
-//! Standing rights to renew: given, taken back, and used. Short tokens for the same numbers and the same key are to be had
-//! until the delegation ends, and not a minute longer.
+//! Renewal rights: given, revoked, used. A right allows short-lived tokens for the same numbers and
+//! the same key until the delegation ends.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::issue::Wanted;
+use super::issue::IssueRequest;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
 use crate::domain::clock::Time;
@@ -18,10 +18,10 @@ use crate::domain::{
 };
 use crate::store::{Page, PageOf, StoreError, Tx};
 
-/// How many rights one account may have in use.
+/// How many rights one account can have in use.
 const MAX_RENEWALS: i64 = 1_000;
 
-/// A right to be given.
+/// A renewal right to be given.
 #[derive(Debug, Clone)]
 pub struct NewRenewal {
     pub account: AccountId,
@@ -34,11 +34,11 @@ pub struct NewRenewal {
 }
 
 impl Authority {
-    /// Gives an account the right to renew.
+    /// Gives an account a renewal right.
     ///
     /// # Errors
-    /// [`ChangeError`] if there is no such account or delegation, the delegation is over, or it does not hold all that the
-    /// tokens are to name.
+    /// If there is no such account or delegation, or the delegation has ended or does not cover all
+    /// numbers of the tokens.
     pub async fn allow_renewal(
         &self,
         by: impl Into<ChangeRequester<'_, Renewal>>,
@@ -56,7 +56,7 @@ impl Authority {
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let renewal = given(tx, &scope, &new, (id, now), event.caller())?;
+            let renewal = checked_renewal(tx, &scope, &new, (id, now), event.caller())?;
             tx.insert_renewal(&renewal)?;
             let detail = json!({
                 "account": renewal.account, "delegation": renewal.delegation,
@@ -69,11 +69,8 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Takes a right back: from now on there is no token by it. Those that are out verify until they expire. Can be
-    /// repeated. The account itself may give its own up.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is none for this caller.
+    /// Revokes a right: it yields no more tokens. Those already issued verify until they expire.
+    /// The account itself can give up its own right. Idempotent.
     pub async fn revoke_renewal(
         &self,
         by: impl Into<ChangeRequester<'_, Renewal>>,
@@ -103,10 +100,7 @@ impl Authority {
         self.change_by(by, recorded, id, work).await
     }
 
-    /// A page of the rights of those whom the caller may know of. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the store cannot answer.
+    /// A page of the rights that the caller may see. Blocks.
     pub fn renewals(&self, caller: &Caller, page: &Page) -> Result<PageOf<Renewal>, ChangeError> {
         let scope = Visibility::of(caller);
         self.store.read(|tx| {
@@ -116,66 +110,63 @@ impl Authority {
     }
 
     /// One right. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if there is none for this caller.
     pub fn renewal(&self, caller: &Caller, id: Uuid) -> Result<Renewal, ChangeError> {
         let scope = Visibility::of(caller);
         self.store.read(|tx| renewal(tx, &scope, id))
     }
 
-    /// The right of this id, if it is there at all: whoever wants a token by it is answered by [`Self::renew`]. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// The right with this id, without a check of the caller: [`Self::renew`] makes that check, and
+    /// audits a refusal. Blocks.
     pub fn renewal_to_use(&self, id: Uuid) -> Result<Option<Renewal>, StoreError> {
         self.store.read(|tx| tx.renewal(id))
     }
 
-    /// Issues the next token by a right, by the same cycle as every token. `wanted` is the explicit request, if there is one;
-    /// it must be what the right is for.
+    /// Issues the next token of a right, through the same cycle as every token. `requested` is the
+    /// explicit request, if the body had one; it must match the right.
     ///
     /// # Errors
-    /// [`IssueError`]; the uniform denial for a right that is not there, or not the caller's to use.
+    /// The uniform denial if the right does not exist, or is not the caller's to use.
     pub async fn renew(
         &self,
         caller: &Caller,
         (id, right): (Uuid, Option<Renewal>),
-        wanted: Option<TokenRequest>,
+        requested: Option<TokenRequest>,
         keyed: Option<KeyedRequest>,
     ) -> Result<Issued, IssueError> {
         let Some(right) = right.filter(|right| right.is_for(caller)) else {
-            let error = self.no_such_right(caller, id).await;
+            let error = self.refuse_unknown_renewal(caller, id).await;
             self.count_failure(&error);
             return Err(error);
         };
-        let wanted = Wanted {
-            request: request_by(&right, wanted)?,
+        let requested = IssueRequest {
+            token: request_to_decide(&right, requested)?,
             account: right.account,
             renewal: Some(id),
             keyed,
         };
-        self.issue_one(caller, wanted).await
+        self.issue_one(caller, requested).await
     }
 
-    /// Refuses a request by a right of an account that the caller may not ask for. The account does not learn of it, not
-    /// even from the caller's own audit trail.
+    /// Refuses a renewal for an account that the caller may not act for. The audit event does not
+    /// name the account, so the account does not learn of the attempt.
     ///
     /// # Errors
-    /// The uniform denial, or that it could not be recorded.
-    pub(super) async fn must_know_right(
+    /// The uniform denial, or the failure to record it.
+    pub(super) async fn must_know_renewal(
         &self,
         caller: &Caller,
         ruled: &RuledRequest,
     ) -> Result<(), IssueError> {
         match (ruled.renewal, &ruled.policy) {
-            (Some(id), Err(Denial::NotTheCallers)) => Err(self.no_such_right(caller, id).await),
+            (Some(id), Err(Denial::NotTheCallers)) => {
+                Err(self.refuse_unknown_renewal(caller, id).await)
+            }
             (Some(_) | None, _) => Ok(()),
         }
     }
 
-    /// Records that a right was asked for which is not the caller's, if it is there at all.
-    async fn no_such_right(&self, caller: &Caller, id: Uuid) -> IssueError {
+    /// Records an attempt to use a right that does not exist or is not the caller's.
+    async fn refuse_unknown_renewal(&self, caller: &Caller, id: Uuid) -> IssueError {
         let event = event_by(caller, self.clock.now(), "renew");
         let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
         match self.change(event, id, work).await {
@@ -187,15 +178,18 @@ impl Authority {
     }
 }
 
-/// What is asked by a right: what is wanted, or else what the right itself pins.
-fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequest, StoreError> {
-    match wanted {
-        // Perhaps in another spelling than that of the right, which the token repeats.
+/// The request to decide: the explicit one, or else what the right itself pins.
+fn request_to_decide(
+    right: &Renewal,
+    requested: Option<TokenRequest>,
+) -> Result<TokenRequest, StoreError> {
+    match requested {
+        // It may spell the same list differently; the token repeats that spelling.
         Some(same) if right.covers(&same).is_ok() => {
             let lifetime = same.lifetime().unwrap_or(right.lifetime);
             Ok(same.living(lifetime))
         }
-        // Anything else is refused when it is decided, and is in the audit trail as it was asked.
+        // A request that does not match is denied by the decision, so that the audit trail has it.
         Some(other) => Ok(other),
         None => {
             let pinned = right.request();
@@ -204,7 +198,7 @@ fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequ
     }
 }
 
-/// The right, of an account that the caller may know of.
+/// The right, if the caller may see its account.
 fn renewal(tx: &mut Tx<'_>, scope: &Visibility, id: Uuid) -> Result<Renewal, ChangeError> {
     let not_found = || ChangeError::NotFound("renewal");
     let found = tx.renewal(id)?.ok_or_else(not_found)?;
@@ -214,8 +208,8 @@ fn renewal(tx: &mut Tx<'_>, scope: &Visibility, id: Uuid) -> Result<Renewal, Cha
         .map(|_| found)
 }
 
-/// The right to be written, if it may be given.
-fn given(
+/// Checks what a right requires, and builds it.
+fn checked_renewal(
     tx: &mut Tx<'_>,
     scope: &Visibility,
     new: &NewRenewal,
@@ -223,10 +217,10 @@ fn given(
     by: &Caller,
 ) -> Result<Renewal, ChangeError> {
     let account = scope.must_manage(tx, &new.account)?;
-    let loan = tx.delegation(new.delegation)?;
-    let loan = loan.filter(|loan| loan.account == account.id);
-    let loan = loan.ok_or(ChangeError::NotFound("delegation"))?;
-    must_hold(&loan, &new.list, now)?;
+    let delegation = tx.delegation(new.delegation)?;
+    let delegation = delegation.filter(|delegation| delegation.account == account.id);
+    let delegation = delegation.ok_or(ChangeError::NotFound("delegation"))?;
+    must_cover(&delegation, &new.list, now)?;
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
         return Err(ChangeError::Over(end));
     }
@@ -248,10 +242,11 @@ fn given(
     })
 }
 
-/// A loan ends a right, so it must not have ended; and it must hold all numbers, since no other loan will be looked at.
-fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), ChangeError> {
-    let is_over = loan.window.until().is_some_and(|end| end <= now);
-    if is_over || loan.belief.superseded_at.is_some() {
+/// The right ends with this delegation, so the delegation must not have ended, and must cover all
+/// numbers: renewals consult no other delegation.
+fn must_cover(delegation: &Delegation, list: &TnAuthList, now: Time) -> Result<(), ChangeError> {
+    let is_over = delegation.window.until().is_some_and(|end| end <= now);
+    if is_over || delegation.belief.superseded_at.is_some() {
         return Err(ChangeError::DelegationEnded);
     }
     if let Some(spc) = list.spcs().next() {
@@ -260,7 +255,7 @@ fn must_hold(loan: &Delegation, list: &TnAuthList, now: Time) -> Result<(), Chan
     let numbers = list.numbers()?;
     let missing = numbers
         .iter()
-        .flat_map(|range| gaps(*range, [loan.numbers]));
+        .flat_map(|range| gaps(*range, [delegation.numbers]));
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         Ok(())

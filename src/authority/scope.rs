@@ -1,5 +1,5 @@
-//! Whose rows a caller may see and change: all of them, or those of a reseller and its customers. What lies outside is
-//! answered as if it were not there.
+//! Which accounts, and so whose rows, a caller can see and change: all of them, or those of a
+//! reseller and its customers. Anything else is answered as if it did not exist.
 
 use super::ChangeError;
 use crate::domain::accounts::account::{Account, Suspension};
@@ -7,20 +7,20 @@ use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::{AccountId, Caller, Role};
 use crate::store::{StoreError, Tx, Within};
 
-/// What a caller may know of.
+/// What a caller can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Visibility {
-    /// The carrier's own people.
+    /// Everything, for the carrier's own staff.
     Everything,
-    /// Some accounts.
+    /// Only some accounts.
     AccountSubset(AccountSubset),
 }
 
-/// A part of the accounts.
+/// A subset of the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AccountSubset {
     pub roots: Vec<AccountId>,
-    /// Whether all that is below them is in it too.
+    /// Whether all customers of the roots are included too.
     pub below: bool,
 }
 
@@ -29,36 +29,36 @@ impl Visibility {
         match caller.role {
             Role::Admin => Self::Everything,
             Role::Provisioner | Role::Auditor if caller.accounts.is_empty() => Self::Everything,
-            Role::Provisioner | Role::Auditor => Self::part(caller.accounts.clone(), true),
-            // Customers of these accounts are not theirs to keep.
-            Role::Portal | Role::Account => Self::part(caller.accounts.clone(), false),
-            // It uses rights, and may know of nothing.
-            Role::Renewer => Self::part(Vec::new(), false),
+            Role::Provisioner | Role::Auditor => Self::subset(caller.accounts.clone(), true),
+            // These roles act for the account itself, and do not manage its customers.
+            Role::Portal | Role::Account => Self::subset(caller.accounts.clone(), false),
+            // A renewer uses renewal rights, and sees nothing.
+            Role::Renewer => Self::subset(Vec::new(), false),
         }
     }
 
-    const fn part(roots: Vec<AccountId>, below: bool) -> Self {
+    const fn subset(roots: Vec<AccountId>, below: bool) -> Self {
         Self::AccountSubset(AccountSubset { roots, below })
     }
 
-    /// Whether it has customers of its accounts in it too.
+    /// Whether the customers of its accounts are included.
     pub(super) const fn reaches_below(&self) -> bool {
         match self {
             Self::Everything => true,
-            Self::AccountSubset(part) => part.below,
+            Self::AccountSubset(subset) => subset.below,
         }
     }
 
-    /// Whether an account is in it.
+    /// Whether the account is visible.
     pub(super) fn holds(&self, account: &Account) -> bool {
         match self {
             Self::Everything => true,
-            Self::AccountSubset(part) if part.below => account.is_within(&part.roots),
-            Self::AccountSubset(part) => part.roots.contains(&account.id),
+            Self::AccountSubset(subset) if subset.below => account.is_within(&subset.roots),
+            Self::AccountSubset(subset) => subset.roots.contains(&account.id),
         }
     }
 
-    /// The account, if it is there and in it.
+    /// The account, if it exists and is visible.
     pub(super) fn account(
         &self,
         tx: &mut Tx<'_>,
@@ -67,7 +67,7 @@ impl Visibility {
         Ok(tx.account(id)?.filter(|account| self.holds(account)))
     }
 
-    /// The account, which must be there and in it.
+    /// The account; refuses one that does not exist or is not visible.
     pub(super) fn must_know(
         &self,
         tx: &mut Tx<'_>,
@@ -77,15 +77,18 @@ impl Visibility {
             .ok_or_else(|| ChangeError::UnknownAccount(id.clone()))
     }
 
-    /// Refuses what a reseller may know of and not change: itself.
+    /// Refuses what a reseller can see but not change: its own account.
     pub(super) fn must_be_above(&self, account: &Account) -> Result<(), ChangeError> {
         match self {
-            Self::AccountSubset(part) if !part.is_above(account) => Err(ChangeError::OwnAccount),
+            Self::AccountSubset(subset) if !subset.is_above(account) => {
+                Err(ChangeError::OwnAccount)
+            }
             Self::Everything | Self::AccountSubset(_) => Ok(()),
         }
     }
 
-    /// The account, which is to be changed: it must be there, and below a reseller who asks, who is in good standing.
+    /// The account, to be changed. It must exist and be below the calling reseller, which must not
+    /// be suspended.
     pub(super) fn must_manage(
         &self,
         tx: &mut Tx<'_>,
@@ -97,7 +100,7 @@ impl Visibility {
         Ok(account)
     }
 
-    /// Refuses a reseller that is suspended, or that somebody above it is.
+    /// Refuses a reseller that is suspended, or has a suspended reseller above it.
     pub(super) fn must_be_in_good_standing(&self, tx: &mut Tx<'_>) -> Result<(), ChangeError> {
         let roots = self
             .within(tx)?
@@ -115,30 +118,32 @@ impl Visibility {
         Ok(())
     }
 
-    /// In whose name it suspends an account below it: the nearest reseller that it is of, or the carrier.
+    /// The reseller in whose name the caller suspends an account: the nearest one above the account
+    /// that the caller acts for. `None` is the carrier.
     pub(super) fn suspends_as(&self, account: &Account) -> Option<AccountId> {
         match self {
             Self::Everything => None,
-            Self::AccountSubset(part) => {
+            Self::AccountSubset(subset) => {
                 let mut above = account.above.iter();
-                above.find(|id| part.roots.contains(id)).cloned()
+                above.find(|id| subset.roots.contains(id)).cloned()
             }
         }
     }
 
-    /// Whether it may lift a suspension of an account below it: its own, and those by anybody below.
+    /// Whether the caller can lift a suspension: one imposed by itself or by a reseller below it.
     pub(super) fn may_lift(&self, account: &Account, suspension: &Suspension) -> bool {
         match (self, &suspension.by) {
             (Self::Everything, _) => true,
             (Self::AccountSubset(_), None) => false,
-            (Self::AccountSubset(part), Some(by)) => {
+            (Self::AccountSubset(subset), Some(by)) => {
                 let mut from_there_up = account.above.iter().skip_while(|id| *id != by);
-                part.below && from_there_up.any(|id| part.roots.contains(id))
+                subset.below && from_there_up.any(|id| subset.roots.contains(id))
             }
         }
     }
 
-    /// Takes out of a withdrawal what a reseller may not know: the row above it that ended.
+    /// Removes from a withdrawal what a reseller may not see: the row that ended, which can be
+    /// above it.
     pub(super) fn hide_cause(&self, withdrawn: &mut Withdrawn) {
         match self {
             Self::Everything => {}
@@ -146,7 +151,7 @@ impl Visibility {
         }
     }
 
-    /// What lists have of it; `None` is everything.
+    /// The filter for lists; `None` is everything.
     pub(super) fn within(&self, tx: &mut Tx<'_>) -> Result<Option<Within>, StoreError> {
         match self {
             Self::Everything => Ok(None),
@@ -159,7 +164,7 @@ impl Visibility {
 }
 
 impl AccountSubset {
-    /// Whether an account is below it.
+    /// Whether an account is below one of the roots.
     fn is_above(&self, account: &Account) -> bool {
         let is_above = |root| account.above.contains(root);
         self.below && self.roots.iter().any(is_above)

@@ -1,4 +1,5 @@
-//! Taking back: grants are withdrawn, rows of the inventory end, and what is still out there is told.
+//! Withdrawal: grants are withdrawn, inventory rows end, and the tokens that can still be redeemed
+//! are reported.
 
 use serde_json::json;
 
@@ -13,34 +14,32 @@ use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
 use crate::domain::{Caller, Window, new_id};
 use crate::store::{Loss, Page, StoreError, Tx};
 
-/// How many grants one transaction takes back: a second or so of the writer's time. What is touched beyond that is left to
-/// a sweep.
+/// How many grants one transaction withdraws, about a second of the writer's time. A sweep does the
+/// rest.
 pub(super) const MAX_AT_ONCE: usize = 10_000;
 
-/// A row that authority was taken by, with the grants whose tokens can still be redeemed: nobody can call a token back.
+/// A row whose change ended authority, and the grants whose tokens can still be redeemed, since an
+/// issued token cannot be recalled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawing<T> {
     pub row: T,
     pub outstanding_grants: Outstanding,
 }
 
-/// Grants that are not expired.
+/// Grants that have not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outstanding {
-    /// In the order of the seconds in which they were issued.
+    /// Ordered by the second of their issuance.
     pub grants: Vec<Grant>,
-    /// Whether there are more than are listed here; `GET /v1/grants` lists them all.
+    /// Whether there are more; `GET /v1/grants` lists them all.
     pub more: bool,
-    /// How many there are, listed or not.
+    /// The total, listed or not.
     pub exposure: Exposure,
 }
 
 impl Authority {
-    /// Marks a grant as withdrawn. Its token still verifies until it expires: what counts is that the CA, the client and
-    /// whoever asks later can be told.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such grant.
+    /// Withdraws a grant. Its token still verifies until it expires; the withdrawal is published in
+    /// the feed, by webhooks, and in the status of the grant.
     pub async fn withdraw(
         &self,
         by: impl Into<ChangeRequester<'_, Grant>>,
@@ -75,10 +74,10 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Goes on with what a loss of authority has left to be taken back, in one transaction. Says whether there was anything.
+    /// Continues unfinished withdrawals, one transaction's worth. Returns whether there were any.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take it; then it stays to be done.
+    /// If the store fails; the sweep is then retried later.
     pub async fn sweep(&self, caller: &Caller) -> Result<bool, StoreError> {
         let anything = |tx: &mut Tx<'_>| tx.has_sweeps();
         if !self.store.read(anything)? {
@@ -102,8 +101,8 @@ impl Authority {
     }
 }
 
-/// Takes back what a loss of authority touches, in the transaction of the loss, and says how many grants that were. What is
-/// more than one transaction takes is left to a sweep.
+/// Withdraws the grants that a loss of authority affects, in the transaction of the loss, and
+/// returns how many there are. A sweep withdraws those that exceed [`MAX_AT_ONCE`].
 pub(super) fn withdraw_for(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u64, StoreError> {
     let (exposure, last) = tx.exposure(&loss.touched())?;
     let Some(last) = last else { return Ok(0) };
@@ -116,7 +115,7 @@ pub(super) fn withdraw_for(tx: &mut Tx<'_>, loss: &Loss, now: Time) -> Result<u6
     Ok(swept.count as u64)
 }
 
-/// What can still be redeemed beyond a loss, as much of it as one answer holds, and as the caller may know it.
+/// The tokens that can be redeemed after a loss, redacted for the caller: one page, and the total.
 pub(super) fn outstanding(
     tx: &mut Tx<'_>,
     scope: &Visibility,
@@ -133,7 +132,8 @@ pub(super) fn outstanding(
     })
 }
 
-/// The loss when a row ends at `end`: what holds later anyway, or has ended before, loses nothing.
+/// The authority that is lost when a row ends at `end`. It is lost no earlier than now, and not
+/// before the row starts; a row that ends earlier anyway loses nothing more.
 pub(super) fn loss_of<R: Versioned>(
     known: &R,
     of: Option<&Account>,
@@ -151,19 +151,19 @@ pub(super) fn loss_of<R: Versioned>(
     }
 }
 
-/// The version of a row that ends at `end`, and whether that is anything new: an end is never put off, and repeating one
-/// changes nothing, nor does ending what was cancelled.
+/// The version of a row that ends at `end`, and whether it differs. An end is never postponed,
+/// repeating it changes nothing, and a cancelled row stays cancelled.
 pub(super) fn ended<R: Versioned + Clone>(row: &R, end: Time, now: Time) -> (R, bool) {
     let cancelled = row.belief().superseded_at.is_some();
     if cancelled || row.window().until().is_some_and(|until| until <= end) {
         return (row.clone(), false);
     }
-    // A row that ends before it starts never holds: it is superseded, and nothing takes its place.
+    // A row that would end before it starts is cancelled: superseded without a successor.
     let window = Window::new(row.window().from(), Some(end)).ok();
     (row.next_version(window, now), true)
 }
 
-/// The version to be written, unless the row ended before it started.
+/// The version to write, unless the row was cancelled.
 pub(super) fn still_held<R: Versioned>(row: &R) -> Option<&R> {
     row.belief().superseded_at.is_none().then_some(row)
 }

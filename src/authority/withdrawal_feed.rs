@@ -1,4 +1,4 @@
-//! The feed of withdrawals, and what is told to a CA that holds a token.
+//! The withdrawal feed, and the status of a grant for a CA that has its token.
 
 use serde::Serialize;
 
@@ -14,28 +14,27 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
     pub items: Vec<Withdrawn>,
-    /// Where the next page starts, also when there is nothing there yet.
+    /// The `after` of the next page, also if the feed has no more entries yet.
     pub next_after: i64,
-    /// Whether there is.
+    /// Whether there are more entries already.
     pub more: bool,
 }
 
-/// How a grant stands, for whoever holds its token: nothing about a person or a number.
+/// The status of a grant, for anyone who has its token. It contains no numbers and no personal
+/// data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GrantStatus {
     pub jti: Jti,
     pub state: GrantState,
-    /// From when on it is taken back, which may lie ahead.
+    /// When it was, or will be, withdrawn.
     pub at: Option<Time>,
     pub expires: Time,
 }
 
 impl Authority {
-    /// The entries of the feed behind a place, as far as the caller may know of them. Any caller may follow it: everybody
-    /// sees what is theirs, and a place is only a place, whoever was told of it. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if the store cannot answer.
+    /// The feed entries after a sequence number, as far as the caller may see them. Every caller
+    /// can read the feed and sees only its own entries; a sequence number alone reveals nothing.
+    /// Blocks.
     pub fn withdrawals(
         &self,
         caller: &Caller,
@@ -60,11 +59,8 @@ impl Authority {
         })
     }
 
-    /// How a grant stands. Asks for no caller: an id has 128 random bits, stands in the token, and so proves that somebody
-    /// holds it. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such grant.
+    /// The status of a grant. Needs no authentication: a `jti` has 128 random bits and is part of
+    /// the token, so knowing it shows that the caller has seen the token. Blocks.
     pub fn grant_status(&self, jti: &Jti) -> Result<GrantStatus, ChangeError> {
         let now = self.clock.now();
         let grant = self.store.read(|tx| tx.grant(jti))?;
@@ -77,10 +73,7 @@ impl Authority {
         })
     }
 
-    /// Measures how much can be redeemed although it is withdrawn. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Measures how many withdrawn tokens can still be redeemed. Blocks.
     pub fn measure_exposure(&self) -> Result<Exposure, StoreError> {
         let now = self.clock.now();
         let exposure = self.store.read(|tx| tx.exposure_at(now))?;

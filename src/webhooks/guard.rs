@@ -1,5 +1,6 @@
-//! The guard: which addresses may be told anything. What it has checked is what is connected to: a name is looked up once
-//! for each attempt, and there is no other way to an address.
+//! The guard against internal addresses (SSRF): resolves the host of a target and checks its
+//! addresses. The connection goes to the addresses that were checked: a name is resolved once for
+//! each attempt, and nothing else resolves it.
 
 use std::fmt::Debug;
 use std::io::{Error as IoError, ErrorKind};
@@ -18,21 +19,21 @@ use crate::domain::Network;
 use crate::domain::network::public_address::is_public;
 use crate::domain::webhook::Host;
 
-/// How long a name may take to be looked up.
-const LOOKUP: Duration = Duration::from_secs(5);
-/// So many addresses of one name are tried at most; ureq takes no more.
+/// Timeout of a name lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most addresses of one name that are tried; ureq accepts no more.
 const MAX_ADDRESSES: usize = 16;
 
-/// Says which addresses names have.
+/// Resolves names to addresses.
 pub trait NameLookup: Debug + Send + Sync + 'static {
     /// The addresses of a name. Blocks.
     ///
     /// # Errors
-    /// What the system says if there are none.
+    /// The system's error if the name has none.
     fn addresses(&self, name: &str) -> std::io::Result<Vec<IpAddr>>;
 }
 
-/// The names that the system knows.
+/// The system's resolver.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemNames;
 
@@ -45,16 +46,16 @@ impl NameLookup for SystemNames {
     }
 }
 
-/// Says where to things may be sent.
+/// Decides which addresses can be targets.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Networks inside that may be told too.
+    /// Internal networks that are allowed as well.
     allowed: Arc<[Network]>,
     names: Arc<dyn NameLookup>,
 }
 
 impl Guard {
-    /// A guard that lets through what is public, and these networks.
+    /// A guard that allows public addresses, and these networks.
     #[must_use]
     pub fn new(allowed: Vec<Network>, names: Arc<dyn NameLookup>) -> Self {
         Self {
@@ -63,50 +64,52 @@ impl Guard {
         }
     }
 
-    /// Whether an address may be told anything.
+    /// Whether this address can be a target.
     #[must_use]
-    pub fn lets_through(&self, address: IpAddr) -> bool {
+    pub fn allows(&self, address: IpAddr) -> bool {
         is_public(address) || self.allowed.iter().any(|network| network.contains(address))
     }
 
-    /// Whether a host may be a target, as far as it can be said without looking it up.
+    /// Whether this host can be a target. A name is accepted here, and checked at each attempt,
+    /// when it is resolved.
     #[must_use]
-    pub fn may_be_told(&self, host: &Host) -> bool {
+    pub fn may_be_target(&self, host: &Host) -> bool {
         match host {
-            Host::Address(address) => self.lets_through(*address),
+            Host::Address(address) => self.allows(*address),
             Host::Name(_) => true,
         }
     }
 
-    /// The addresses of a host, of which every one must be let through: whoever answers for a name must not get to choose.
-    fn checked(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
+    /// The addresses of a host. All of them must be allowed: a name with a public and an internal
+    /// address must not reach the internal one.
+    fn allowed_addresses(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
         let found = match literal {
             Ok(address) => vec![address],
-            Err(_) => self.look_up(host)?,
+            Err(_) => self.resolve_with_timeout(host)?,
         };
         if found.is_empty() {
             return Err(ureq::Error::HostNotFound);
         }
-        if found.iter().any(|address| !self.lets_through(*address)) {
+        if found.iter().any(|address| !self.allows(*address)) {
             return Err(ureq::Error::Io(IoError::new(
                 ErrorKind::PermissionDenied,
-                "the address is not let through",
+                "the address is neither public nor in `webhooks.allow_private`",
             )));
         }
         Ok(found)
     }
 
-    /// The system has no bound of its own, so the name is looked up aside.
-    fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
+    /// Resolves a name on a thread of its own, since the system's resolver has no timeout.
+    fn resolve_with_timeout(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
         let (names, name) = (Arc::clone(&self.names), host.to_owned());
-        let (found, wait) = channel();
-        let aside = thread::Builder::new().name("lookup".to_owned());
-        aside.spawn(move || {
-            // Whoever waited may have given up.
-            let _ = found.send(names.addresses(&name));
+        let (sender, receiver) = channel();
+        let thread = thread::Builder::new().name("lookup".to_owned());
+        thread.spawn(move || {
+            // The receiver is gone if the lookup timed out.
+            let _ = sender.send(names.addresses(&name));
         })?;
-        match wait.recv_timeout(LOOKUP) {
+        match receiver.recv_timeout(LOOKUP_TIMEOUT) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(_)) => Err(ureq::Error::HostNotFound),
             Err(_) => Err(ureq::Error::Timeout(ureq::Timeout::Resolve)),
@@ -124,7 +127,11 @@ impl Resolver for Guard {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(443);
         let mut addresses = self.empty();
-        for address in self.checked(host)?.into_iter().take(MAX_ADDRESSES) {
+        for address in self
+            .allowed_addresses(host)?
+            .into_iter()
+            .take(MAX_ADDRESSES)
+        {
             addresses.push(SocketAddr::new(address, port));
         }
         Ok(addresses)

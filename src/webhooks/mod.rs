@@ -1,7 +1,8 @@
-//! Tells targets on the Internet what happened: checks where they are, signs what is sent (Standard Webhooks), and sends it.
+//! Sends notifications to targets on the Internet: checks the address, signs the message (Standard
+//! Webhooks) and posts it.
 //!
-//! What is to be sent, to whom, and how often is decided in `authority` and `domain`. Nothing here is told to an address
-//! inside of somebody's network, unless the configuration names it.
+//! `authority` and `domain` decide what is sent, to whom, and how often. Nothing is sent to an
+//! internal address unless the configuration allows it.
 
 mod guard;
 mod send;

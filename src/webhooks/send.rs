@@ -1,4 +1,4 @@
-//! One attempt: a POST with a signature, and what came back. Nothing of an answer but its status is looked at.
+//! One attempt: a signed POST. Only the status of the response is read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::domain::webhook::{DeliveryFailure, TargetAnswer};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
 
-/// How long an attempt may take. Well below the lease of a webhook.
-const PATIENCE: Duration = Duration::from_secs(15);
-const CONNECT: Duration = Duration::from_secs(5);
-/// The longest head of an answer.
-const MAX_HEAD: usize = 16_384;
+/// Timeout of an attempt. It must be well below the lease of a webhook.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest response header in bytes.
+const MAX_HEADER_BYTES: usize = 16_384;
 
-/// Why nothing can be sent at all. Says what to do.
+/// Why nothing can be sent at all.
 #[derive(Debug, Error)]
 pub enum SendError {
     #[error("`{path}` cannot be used as webhooks.ca_file: {why}")]
@@ -36,19 +36,19 @@ pub enum SendError {
     Sign(#[from] SignError),
 }
 
-/// How things are sent.
+/// The configuration of a sender.
 #[derive(Debug)]
 pub struct SenderSettings {
-    /// Networks inside that may be told too.
+    /// Internal networks that are allowed as well.
     pub allow_private: Vec<Network>,
-    /// PEM of the CAs that targets are believed by; those of the system when there is none.
+    /// A PEM file of the CAs that targets are verified against; by default those of the system.
     pub ca_file: Option<PathBuf>,
-    /// What secrets are derived from.
+    /// The key that the webhooks' secrets are derived from.
     pub key: Vec<u8>,
     pub names: Arc<dyn NameLookup>,
 }
 
-/// Sends to targets.
+/// Sends deliveries to targets.
 #[derive(Debug)]
 pub struct Sender {
     agent: Agent,
@@ -57,25 +57,22 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Makes ready to send.
-    ///
-    /// # Errors
-    /// [`SendError`] if the file of CAs is none.
+    /// Prepares the TLS settings, the HTTP client and the secrets.
     pub fn new(settings: SenderSettings) -> Result<Self, SendError> {
         let config = Agent::config_builder()
             .tls_config(tls(settings.ca_file.as_deref())?)
             .https_only(true)
             .http_status_as_error(false)
-            // A redirect is an answer, and no way to anywhere.
+            // A redirect could lead anywhere, so it counts as the final response.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // What the environment says of proxies would lead past the guard.
+            // A proxy from the environment would bypass the guard.
             .proxy(None)
-            // Each attempt looks its name up again, and is checked again.
+            // No connection is reused: every attempt resolves and checks its target again.
             .max_idle_connections(0)
-            .max_response_header_size(MAX_HEAD)
-            .timeout_global(Some(PATIENCE))
-            .timeout_connect(Some(CONNECT))
+            .max_response_header_size(MAX_HEADER_BYTES)
+            .timeout_global(Some(ATTEMPT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))
             .build();
         let guard = Guard::new(settings.allow_private, settings.names);
@@ -86,22 +83,20 @@ impl Sender {
         })
     }
 
-    /// Says where to things may be sent.
     #[must_use]
     pub const fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// Makes the secrets of webhooks.
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Sends a delivery, once. Blocks.
+    /// Sends a delivery once. Blocks.
     ///
     /// # Errors
-    /// [`SignError`] if it cannot be signed; then nothing was sent.
+    /// If it cannot be signed; nothing was sent then.
     pub fn send(&self, assignment: &Assignment, now: Time) -> Result<TargetAnswer, SignError> {
         let (webhook, delivery) = (&assignment.webhook, &assignment.delivery);
         let body = message(assignment).to_string();
@@ -125,7 +120,7 @@ impl Sender {
     }
 }
 
-/// The message of a delivery, the same in each attempt.
+/// The message of a delivery. It is the same in each attempt.
 fn message(assignment: &Assignment) -> Value {
     let delivery = &assignment.delivery;
     json!({
@@ -138,7 +133,7 @@ fn message(assignment: &Assignment) -> Value {
     })
 }
 
-/// As in `GET /v1/withdrawals`, but for the row by which authority ended.
+/// An entry as in `GET /v1/withdrawals`, but without the row that ended the authority.
 fn item(withdrawn: &Withdrawn) -> Value {
     json!({
         "sequence": withdrawn.sequence,
@@ -152,7 +147,7 @@ fn item(withdrawn: &Withdrawn) -> Value {
     })
 }
 
-/// One word for what went wrong. What a target says is neither kept nor logged.
+/// Classifies a failure. What a target answers is neither stored nor logged.
 fn failure(error: &ureq::Error) -> DeliveryFailure {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -172,10 +167,10 @@ fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, SendError> {
     let Some(path) = ca_file else {
         return outgoing::tls(None).map_err(SendError::Tls);
     };
-    let wrong = |why: String| SendError::CaFile {
+    let unusable = |why: String| SendError::CaFile {
         path: path.to_owned(),
         why,
     };
-    let pem = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    outgoing::tls(Some(&pem)).map_err(|error| wrong(error.to_string()))
+    let pem = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    outgoing::tls(Some(&pem)).map_err(|error| unusable(error.to_string()))
 }

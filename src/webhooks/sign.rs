@@ -1,6 +1,7 @@
-//! Secrets and signatures (Standard Webhooks): `v1`, HMAC-SHA256 of id, time and body.
+//! Secrets and signatures (Standard Webhooks): `v1`, HMAC-SHA256 of id, timestamp and body.
 //!
-//! A secret is derived from the webhook's id by a key that is not in the database, so a copy of the database signs nothing.
+//! A secret is derived from the webhook's id with a key that is not in the database, so a copy of
+//! the database is not enough to sign.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,12 +12,12 @@ use openssl::sign::Signer;
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Why nothing was signed.
+/// Why a message could not be signed.
 #[derive(Debug, Clone, Error)]
-#[error("openssl does not sign: {0}")]
+#[error("openssl could not sign: {0}")]
 pub struct SignError(#[from] ErrorStack);
 
-/// Makes the secrets of webhooks.
+/// Derives the secrets of webhooks.
 pub struct Secrets(PKey<Private>);
 
 impl std::fmt::Debug for Secrets {
@@ -26,24 +27,19 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Secrets that are derived from this key.
-    ///
-    /// # Errors
-    /// [`SignError`] if it is none.
+    /// Secrets derived from this key.
     pub fn new(key: &[u8]) -> Result<Self, SignError> {
         Ok(Self(PKey::hmac(key)?))
     }
 
-    /// A secret as its owner is shown it, once: `whsec_` and the base64 of 32 bytes.
-    ///
-    /// # Errors
-    /// [`SignError`] if it cannot be derived.
+    /// A secret as its owner sees it, once: `whsec_` and the base64 of 32 bytes.
     pub fn shown(&self, webhook: Uuid, generation: i32) -> Result<String, SignError> {
         let secret = self.derive(webhook, generation)?;
         Ok(format!("whsec_{}", STANDARD.encode(secret)))
     }
 
-    /// The header `webhook-signature` of a message: one signature for each generation, with spaces between.
+    /// The `webhook-signature` header of a message: one signature for each generation, separated by
+    /// spaces.
     pub(super) fn sign(
         &self,
         webhook: Uuid,

@@ -1,6 +1,7 @@
-//! The worker: a thread that goes on with what losses of authority have left to do, measures, and hands deliveries to a few
-//! threads that send. A target has one delivery at a time and an account two, so a slow one holds up itself and its own; and
-//! others only while the targets of many accounts are slow at once.
+//! The background threads: a dispatcher continues unfinished sweeps, measures exposure, and hands
+//! deliveries to a pool of sending threads. One delivery is sent to a target at a time, and two for
+//! an account, so a slow target delays only itself and its account. Others are delayed only while
+//! the targets of many accounts are slow at once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use crate::domain::webhook::DeliveryState;
 use crate::domain::{Caller, new_id};
 use crate::store::StoreError;
 
-/// How many targets are told at one time. Those who tell them do nothing but wait most of the time.
+/// The number of sending threads. They spend most of their time waiting for targets.
 const SENDERS: u16 = 32;
-/// How often it is looked for work.
-const BEAT: Duration = Duration::from_secs(1);
+/// How often the database is polled for work.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often exposure is measured.
-const MEASURE: Duration = Duration::from_secs(15);
+const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A running worker. Dropping it stops the threads, which finish what they are doing.
+/// The running threads. Dropping it stops them; each finishes its current task first.
 #[derive(Debug)]
 pub struct SenderThreads {
     wake: Channel<Wake>,
@@ -33,8 +34,8 @@ pub struct SenderThreads {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wake {
-    /// A sender is free again.
-    Free,
+    /// A sending thread has become idle.
+    Idle,
     Stop,
 }
 
@@ -42,7 +43,7 @@ impl SenderThreads {
     /// Starts the threads.
     ///
     /// # Errors
-    /// What the system says if there can be no thread.
+    /// The system's error if a thread cannot be started.
     pub fn start(authority: &Arc<Authority>, sender: &Arc<Sender>) -> std::io::Result<Self> {
         let (wake, woken) = channel();
         let (assign, assigned) = channel();
@@ -50,24 +51,24 @@ impl SenderThreads {
         let process = new_id(authority.now());
         let mut threads = Vec::new();
         for _ in 0..SENDERS {
-            let teller = Teller {
+            let worker = DeliveryWorker {
                 authority: Arc::clone(authority),
                 sender: Arc::clone(sender),
                 process,
             };
-            let (assigned, free) = (Arc::clone(&assigned), wake.clone());
-            let work = move || teller.work_off(&assigned, &free);
+            let (assigned, idle) = (Arc::clone(&assigned), wake.clone());
+            let work = move || worker.run(&assigned, &idle);
             let thread = thread::Builder::new().name("webhooks".to_owned());
             threads.push(thread.spawn(work)?);
         }
-        let follower = Follower {
+        let dispatcher = Dispatcher {
             authority: Arc::clone(authority),
             process,
             assign,
-            free: SENDERS,
+            idle: SENDERS,
         };
         let thread = thread::Builder::new().name("withdrawals".to_owned());
-        threads.push(thread.spawn(move || follower.follow(&woken))?);
+        threads.push(thread.spawn(move || dispatcher.run(&woken))?);
         Ok(Self { wake, threads })
     }
 }
@@ -81,34 +82,36 @@ impl Drop for SenderThreads {
     }
 }
 
-/// Looks for work.
-struct Follower {
+/// Polls for work and hands it out.
+struct Dispatcher {
     authority: Arc<Authority>,
     process: Uuid,
     assign: Channel<Assignment>,
-    /// How many senders have nothing to do.
-    free: u16,
+    /// The number of idle sending threads.
+    idle: u16,
 }
 
-impl Follower {
-    fn follow(mut self, woken: &Receiver<Wake>) {
+impl Dispatcher {
+    fn run(mut self, woken: &Receiver<Wake>) {
         let mut measured: Option<Instant> = None;
         loop {
-            if measured.is_none_or(|at| at.elapsed() >= MEASURE) {
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
                 measured = Some(Instant::now());
-                note(
-                    "exposure is not measured",
+                or_warn(
+                    "exposure could not be measured",
                     self.authority.measure_exposure(),
                 );
             }
             let caller = Caller::the_service(new_id(self.authority.now()));
             let swept = wait(self.authority.sweep(&caller)).unwrap_or(Ok(false));
-            let swept = note("grants are not taken back yet", swept).unwrap_or(false);
+            let swept =
+                or_warn("withdrawal sweep failed, and will be retried", swept).unwrap_or(false);
             self.hand_out();
-            // What is left of a sweep is gone on with at once; those who mint had their turn in between.
-            let patience = if swept { Duration::ZERO } else { BEAT };
-            match woken.recv_timeout(patience) {
-                Ok(Wake::Free) => self.free += 1,
+            // Continue an unfinished sweep immediately: other writes get their turn between its
+            // transactions.
+            let timeout = if swept { Duration::ZERO } else { POLL_INTERVAL };
+            match woken.recv_timeout(timeout) {
+                Ok(Wake::Idle) => self.idle += 1,
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -116,10 +119,13 @@ impl Follower {
     }
 
     fn hand_out(&mut self) {
-        let taken = wait(self.authority.take_deliveries(self.process, self.free));
-        let taken = note("deliveries are not taken", taken.unwrap_or(Ok(Vec::new())));
+        let taken = wait(self.authority.take_deliveries(self.process, self.idle));
+        let taken = or_warn(
+            "deliveries could not be leased",
+            taken.unwrap_or(Ok(Vec::new())),
+        );
         for assignment in taken.unwrap_or_default() {
-            self.free = self.free.saturating_sub(1);
+            self.idle = self.idle.saturating_sub(1);
             if self.assign.send(assignment).is_err() {
                 return;
             }
@@ -127,34 +133,35 @@ impl Follower {
     }
 }
 
-/// Sends what is handed to it.
-struct Teller {
+/// Sends the deliveries handed to it.
+struct DeliveryWorker {
     authority: Arc<Authority>,
     sender: Arc<Sender>,
     process: Uuid,
 }
 
-impl Teller {
-    fn work_off(&self, assigned: &Mutex<Receiver<Assignment>>, free: &Channel<Wake>) {
+impl DeliveryWorker {
+    fn run(&self, assigned: &Mutex<Receiver<Assignment>>, idle: &Channel<Wake>) {
         loop {
             let next = assigned.lock().recv();
             let Ok(assignment) = next else { return };
-            self.tell(assignment);
-            if free.send(Wake::Free).is_err() {
+            self.deliver(assignment);
+            if idle.send(Wake::Idle).is_err() {
                 return;
             }
         }
     }
 
-    /// One attempt, and its record. Without the record the lease runs out, and it is sent once more.
-    fn tell(&self, assignment: Assignment) {
+    /// Makes one attempt and records it. If it cannot be recorded, the lease ends and the delivery
+    /// is sent once more.
+    fn deliver(&self, assignment: Assignment) {
         let now = self.authority.now();
         let answer = match self.sender.send(&assignment, now) {
             Ok(answer) => answer,
-            Err(error) => return log::error!("a webhook is not told: {error}"),
+            Err(error) => return log::error!("webhook delivery could not be signed: {error}"),
         };
         let mut jitter = [0];
-        // Without chance all wait equally long, which is no reason not to go on.
+        // Without random bits there is no jitter, which is no reason not to retry.
         let _ = getrandom::fill(&mut jitter);
         let caller = Caller::the_service(new_id(now));
         let (webhook, id) = (
@@ -164,8 +171,8 @@ impl Teller {
         let recorded =
             self.authority
                 .attempted(&caller, self.process, assignment, (answer, jitter[0]));
-        let recorded = note(
-            "an attempt is not recorded",
+        let recorded = or_warn(
+            "webhook attempt could not be recorded",
             wait(recorded).unwrap_or(Ok(None)),
         );
         let Some(Some(delivery)) = recorded else {
@@ -175,37 +182,37 @@ impl Teller {
         let failure = delivery.last_failure.as_deref().unwrap_or("none");
         match delivery.state {
             DeliveryState::Delivered => {
-                log::info!(webhook = webhook.as_str(), delivery = id.as_str(), attempts = attempts; "told a webhook");
+                log::info!(webhook = webhook.as_str(), delivery = id.as_str(), attempts = attempts; "webhook delivered");
             }
             DeliveryState::Pending => {
                 log::info!(
                     webhook = webhook.as_str(), delivery = id.as_str(), attempts = attempts, failure = failure;
-                    "a webhook is told later"
+                    "webhook attempt failed, and will be retried"
                 );
             }
             DeliveryState::Dead => {
                 log::warn!(
                     webhook = webhook.as_str(), delivery = id.as_str(), attempts = attempts, failure = failure;
-                    "a webhook could not be told"
+                    "webhook delivery abandoned"
                 );
             }
         }
     }
 }
 
-/// Waits for an answer of the writer. `None` if the system has no means to wait.
+/// Blocks until the writer answers. `None` if the system cannot provide a runtime.
 fn wait<T>(answer: impl Future<Output = T>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     match runtime {
         Ok(runtime) => Some(runtime.block_on(answer)),
         Err(error) => {
-            log::error!("no answer can be waited for: {error}");
+            log::error!("no runtime to wait for the writer: {error}");
             None
         }
     }
 }
 
-fn note<T>(what: &str, outcome: Result<T, StoreError>) -> Option<T> {
+fn or_warn<T>(what: &str, outcome: Result<T, StoreError>) -> Option<T> {
     outcome
         .inspect_err(|error| log::warn!("{what}: {error}"))
         .ok()

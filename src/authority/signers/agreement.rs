@@ -1,5 +1,5 @@
-//! Agreeing: what this replica has found is put together with what all of them know, in one transaction; the changes are
-//! audit events.
+//! Agreement among replicas: the certificate chains that this replica found are merged with those
+//! in the database, in one transaction. Each change of state is an audit event.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,10 +16,10 @@ use crate::signer::{PublishedChains, RefusedFile, ScanResult};
 use crate::store::{StoreError, Tx};
 
 impl Authority {
-    /// Takes what was found into use: by order of somebody, who may change what the carrier keeps. Answers with all.
+    /// Puts newly found signers into use on an operator's request. Returns all chains.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not, or the store cannot answer; then everything stays as it was.
+    /// If the caller's role does not allow it, or the store fails; nothing changes then.
     pub async fn reload_signers(
         &self,
         caller: &Caller,
@@ -30,10 +30,10 @@ impl Authority {
         self.list_signers(caller)
     }
 
-    /// The same by the service itself, which looks again and again.
+    /// Like [`Self::reload_signers`], but on the service's own initiative, periodically.
     ///
     /// # Errors
-    /// [`Refused`] if the store cannot answer; then everything stays as it was.
+    /// If the store fails; nothing changes then.
     pub async fn agree_on_signers(
         &self,
         caller: &Caller,
@@ -43,31 +43,31 @@ impl Authority {
             .signers
             .as_ref()
             .ok_or(ChangeError::NotFound("signer"))?;
-        let (now, turn) = (self.clock.now(), signers.next_turn());
-        let asked_at = Instant::now();
-        let before = signers.standing();
-        // A key that was at hand stays so, whatever became of its file.
-        let mut mine = before.signers.clone();
-        mine.extend(
+        let (now, sequence) = (self.clock.now(), signers.next_sequence());
+        let started_at = Instant::now();
+        let previous = signers.snapshot();
+        // Keys stay in memory even if their files are gone.
+        let mut own_signers = previous.signers.clone();
+        own_signers.extend(
             found
                 .signers
                 .into_iter()
                 .map(|signer| (signer.chain().name().to_owned(), signer)),
         );
         let step = RotationStep {
-            mine,
+            own_signers,
             spcs: signers.keyring.spcs().to_vec(),
             now,
             delay: signers.rotation.publication_delay,
         };
-        let (refused, known) = (found.refused, before.refused.clone());
+        let (refused, known) = (found.refused, previous.refused.clone());
         let actor = self.actor(caller);
         let (work_step, caller) = (step.clone(), caller.clone());
         let work = move |tx: &mut Tx<'_>| {
             let chains = agree(tx, &work_step, &caller)?;
             let refused = still_refused(&refused, &chains);
-            let news = refused.iter().filter(|one| !known.contains(one));
-            let events: Vec<AuditEvent> = news.map(|one| refusal(&caller, now, one)).collect();
+            let new = refused.iter().filter(|one| !known.contains(one));
+            let events: Vec<AuditEvent> = new.map(|one| refusal(&caller, now, one)).collect();
             if !events.is_empty() {
                 tx.insert_audit_events(&events)?;
             }
@@ -75,11 +75,11 @@ impl Authority {
         };
         let (chains, refused) = self.store.change(actor, "agree-on-signers", work).await?;
 
-        for one in refused.iter().filter(|one| !before.refused.contains(one)) {
-            log::warn!(file = one.file.as_str(); "refused for signing: {}", one.reason);
+        for one in refused.iter().filter(|one| !previous.refused.contains(one)) {
+            log::warn!(file = one.file.as_str(); "file refused for signing: {}", one.reason);
         }
-        let standing = standing(&before, step, chains, refused, asked_at, turn);
-        signers.replace(standing);
+        let snapshot = new_snapshot(&previous, step, chains, refused, started_at, sequence);
+        signers.replace(snapshot);
         self.measure_signers(signers, now);
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Authority {
     fn measure_signers(&self, signers: &Signers, now: Time) {
         let ends = signers.authority_ends(now);
         let first = ends.iter().map(|(_, ends)| ends.timestamp()).min();
-        let standing = signers.standing();
+        let snapshot = signers.snapshot();
         let metrics = &self.metrics;
         metrics
             .signing_certificate_not_after_seconds
@@ -95,39 +95,39 @@ impl Authority {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         metrics
             .signer_refused_files
-            .set(count(standing.refused.len()));
+            .set(count(snapshot.refused.len()));
         metrics
             .spcs_without_certificate
             .set(count(self.carrier.spcs.len().saturating_sub(ends.len())));
         for state in ChainState::ALL {
-            let in_state = |chain: &&SigningChain| chain.state(&standing.chains, now) == state;
-            let number = standing.chains.iter().filter(in_state).count();
+            let in_state = |chain: &&SigningChain| chain.state(&snapshot.chains, now) == state;
+            let number = snapshot.chains.iter().filter(in_state).count();
             metrics.signing_chains(state.as_str(), count(number));
         }
     }
 }
 
-/// What this replica knows from now on.
-fn standing(
-    before: &SignerSnapshot,
+/// What this replica signs with and publishes from now on.
+fn new_snapshot(
+    previous: &SignerSnapshot,
     step: RotationStep,
     chains: Vec<SigningChain>,
     refused: Vec<RefusedFile>,
-    asked_at: Instant,
-    turn: u64,
+    started_at: Instant,
+    sequence: u64,
 ) -> SignerSnapshot {
     let mut published = PublishedChains::default();
     let is_gone = |chain: &&SigningChain| chain.retired_at.is_some_and(|at| at <= step.now);
     for chain in chains.iter().filter(|chain| !is_gone(chain)) {
-        if published.keep(&chain.name, &before.published) {
+        if published.keep(&chain.name, &previous.published) {
             continue;
         }
         if let Err(error) = published.add_recorded(&chain.name, &chain.pem) {
-            log::error!(chain = chain.name.as_str(); "a recorded chain cannot be published: {error}");
+            log::error!(chain = chain.name.as_str(); "the chain in the database cannot be published: {error}");
         }
     }
     let candidates = step.candidates(&chains);
-    let mut signers = step.mine;
+    let mut signers = step.own_signers;
     signers.retain(|name, _| published.get(name).is_some());
     SignerSnapshot {
         candidates: candidates.into(),
@@ -135,12 +135,13 @@ fn standing(
         signers,
         published,
         refused,
-        agreed: Some(asked_at),
-        turn,
+        // Not the end: rows recorded since the start may be missing.
+        agreed: Some(started_at),
+        sequence,
     }
 }
 
-/// Reads the rows, takes the step, and writes what has changed. May run more than once.
+/// Reads the rows, applies the step and writes the changes. Can run more than once.
 fn agree(
     tx: &mut Tx<'_>,
     step: &RotationStep,
@@ -151,15 +152,16 @@ fn agree(
         .iter()
         .map(|chain| (chain.name.clone(), chain.clone()))
         .collect();
-    step.take(&mut chains, |name| tx.last_expiry_of(name))?;
+    step.apply(&mut chains, |name| tx.last_expiry_of(name))?;
 
     let states: Vec<ChainState> = chains
         .iter()
         .map(|chain| chain.state(&chains, step.now))
         .collect();
     for (chain, state) in chains.iter_mut().zip(states) {
-        let before = known.get(&chain.name);
-        let republished = before.is_none_or(|before| before.published_at != chain.published_at);
+        let previous = known.get(&chain.name);
+        let republished =
+            previous.is_none_or(|previous| previous.published_at != chain.published_at);
         if republished {
             event(tx, caller, step.now, chain, ChainState::Published)?;
         }
@@ -167,9 +169,9 @@ fn agree(
             event(tx, caller, step.now, chain, state)?;
             chain.noted = state;
         }
-        match before {
+        match previous {
             None => tx.insert_signing_chain(chain)?,
-            Some(before) if before != chain => tx.update_signing_chain(chain)?,
+            Some(previous) if previous != chain => tx.update_signing_chain(chain)?,
             Some(_) => {}
         }
     }
@@ -189,7 +191,7 @@ fn event(
         ChainState::Retiring => "supersede-chain",
         ChainState::Retired => "retire-chain",
     };
-    log::info!(chain = chain.name.as_str(), state = state.as_str(); "a certificate chain changes");
+    log::info!(chain = chain.name.as_str(), state = state.as_str(); "certificate chain changed its state");
     let detail = json!({
         "spcs": chain.spcs, "not_before": chain.not_before, "not_after": chain.not_after,
         "active_from": chain.active_from,
@@ -212,7 +214,7 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
     }
 }
 
-/// A file whose chain has been in use and is over is no news: somebody will take it away.
+/// Ignores files of chains that have been in use and have ended: a leftover file is no news.
 fn still_refused(refused: &[RefusedFile], chains: &[SigningChain]) -> Vec<RefusedFile> {
     let was_used = |name: &String| {
         chains.iter().any(|chain| {

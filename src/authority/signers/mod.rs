@@ -1,7 +1,8 @@
-//! What signs: the certificate chains that all replicas publish, and those that this one has a key for.
+//! The signers: the certificate chains that all replicas publish, and the keys that this replica
+//! has for them.
 //!
-//! Everything that a request needs is in memory, and is replaced as a whole. `agree` makes it, together with the other
-//! replicas, from the files here and the rows of the database.
+//! Requests read an in-memory snapshot, which is replaced as a whole. `agreement` builds it from
+//! the key files of this replica and the rows that the replicas share.
 
 mod agreement;
 mod rotation;
@@ -24,40 +25,42 @@ use crate::signer::{
 };
 use crate::store::Tx;
 
-/// How certificates follow each other.
+/// How one chain replaces another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// Seconds between the publication of a chain and its first signature. Every replica has to learn of it in this
-    /// time, so one that did not get to agree for as long signs nothing. 0 is for a process without others.
+    /// Seconds between the publication of a chain and its first signature. Every replica has to
+    /// learn of a chain within this time, so one that has not reached the database for longer signs
+    /// nothing. 0 is for a process without other replicas.
     pub publication_delay: u32,
 }
 
-/// All that can sign.
+/// All chains, and the keys to sign with.
 #[derive(Debug)]
 pub struct Signers {
     keyring: Keyring,
     rotation: Rotation,
-    standing: RwLock<Arc<SignerSnapshot>>,
-    turns: AtomicU64,
-    /// When the database was last asked for a chain that is not in memory.
-    asked: Mutex<Option<Instant>>,
+    snapshot: RwLock<Arc<SignerSnapshot>>,
+    agreements: AtomicU64,
+    /// When the database was last queried for a chain that is not in memory.
+    last_query: Mutex<Option<Instant>>,
 }
 
-/// What there is at one time.
+/// The state between two agreements.
 #[derive(Debug, Default)]
 struct SignerSnapshot {
-    /// What the replicas have agreed on.
+    /// The chains that the replicas have agreed on.
     chains: Vec<SigningChain>,
-    /// What this one has a key for, by the name of its chain.
+    /// The signers that this replica has keys for, by the name of the chain.
     signers: BTreeMap<String, Arc<Signer>>,
     candidates: Arc<[Candidate]>,
     published: PublishedChains,
     refused: Vec<RefusedFile>,
     agreed: Option<Instant>,
-    turn: u64,
+    /// A slow agreement must not replace the result of a newer one.
+    sequence: u64,
 }
 
-/// A chain or a file as operators see it.
+/// A chain or a file, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     Chain(Box<ListedChain>),
@@ -65,90 +68,90 @@ pub enum Listed {
     Refused(RefusedFile),
 }
 
-/// A chain and where it stands.
+/// A chain and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedChain {
     pub chain: SigningChain,
     pub state: ChainState,
     /// The signing certificate.
     pub certificate: Option<Certificate>,
-    /// Where it is published.
+    /// The URL at which it is published.
     pub x5u: String,
     /// Where this replica has the key: `file` or `pkcs11`; `None` if it has none.
     pub key: Option<&'static str>,
 }
 
 impl Signers {
-    /// Signers that have not been looked for yet.
+    /// Signers without any key: the first scan is still to come.
     #[must_use]
     pub fn new(sources: Sources, rotation: Rotation) -> Self {
         Self {
             keyring: Keyring::new(sources),
             rotation,
-            standing: RwLock::default(),
-            turns: AtomicU64::new(0),
-            asked: Mutex::default(),
+            snapshot: RwLock::default(),
+            agreements: AtomicU64::new(0),
+            last_query: Mutex::default(),
         }
     }
 
-    /// Looks at all files and modules. Blocks.
+    /// Scans all files and modules for keys and chains. Blocks.
     #[must_use]
-    pub fn look(&self, at: Time, patience: ScanMode) -> ScanResult {
-        self.keyring.scan(at, patience)
+    pub fn look(&self, at: Time, mode: ScanMode) -> ScanResult {
+        self.keyring.scan(at, mode)
     }
 
-    /// The chains to choose from.
+    /// The chains that can be chosen for signing.
     pub(super) fn candidates(&self) -> Arc<[Candidate]> {
-        Arc::clone(&self.standing().candidates)
+        Arc::clone(&self.snapshot().candidates)
     }
 
-    /// What signs with the chain of this name.
+    /// The signer for the chain of this name.
     ///
     /// # Errors
-    /// [`SignerError`] if this process has no key for it.
+    /// If this process has no key for it.
     pub(super) fn signer(&self, chain: &str) -> Result<Arc<Signer>, SignerError> {
-        let standing = self.standing();
-        let signer = standing.signers.get(chain).map(Arc::clone);
+        let snapshot = self.snapshot();
+        let signer = snapshot.signers.get(chain).map(Arc::clone);
         signer.ok_or_else(|| SignerError::UnknownChain(chain.to_owned()))
     }
 
-    /// Refuses to sign by what may be out of date.
+    /// Refuses to sign with a snapshot that may be out of date.
     ///
     /// # Errors
-    /// [`SignerError::NotAgreed`].
+    /// [`SignerError::NotAgreed`], or [`SignerError::NothingSigns`] before the first agreement.
     pub(super) fn fresh(&self) -> Result<(), SignerError> {
         let delay = u64::from(self.rotation.publication_delay);
-        let elapsed = self.standing().agreed.map(|at| at.elapsed());
+        let elapsed = self.snapshot().agreed.map(|at| at.elapsed());
         match elapsed {
             Some(elapsed) if delay == 0 || elapsed <= Duration::from_secs(delay) => Ok(()),
             Some(elapsed) => Err(SignerError::NotAgreed(elapsed.as_secs())),
             None => Err(SignerError::NothingSigns(vec![
-                "the certificates are not agreed on yet".to_owned(),
+                "the replicas have not agreed on the certificates yet".to_owned(),
             ])),
         }
     }
 
-    /// Whether a token could be signed for any of the carrier's codes.
+    /// Checks that a token could be signed for at least one of the carrier's codes.
     ///
     /// # Errors
-    /// [`SignerError`] says what is missing.
+    /// Says what is missing.
     pub(super) fn ready(&self, at: Time) -> Result<(), SignerError> {
         self.fresh()?;
-        let standing = self.standing();
+        let snapshot = self.snapshot();
         let own = self.keyring.spcs();
         if own
             .iter()
-            .any(|spc| choose(&standing.candidates, spc, at).is_some())
+            .any(|spc| choose(&snapshot.candidates, spc, at).is_some())
         {
             return Ok(());
         }
         let why = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
-        let mut reasons = vec!["no certificate is in force and in use yet".to_owned()];
-        reasons.extend(standing.refused.iter().map(why));
+        let mut reasons = vec!["no certificate is both valid and active yet".to_owned()];
+        reasons.extend(snapshot.refused.iter().map(why));
         Err(SignerError::NothingSigns(reasons))
     }
 
-    /// The latest `exp` of a token that is signed now, for each code of the carrier that has a certificate.
+    /// For each code of the carrier that has a certificate, the latest `exp` of a token signed now.
     #[must_use]
     pub fn authority_ends(&self, at: Time) -> Vec<(Spc, Time)> {
         let candidates = self.candidates();
@@ -157,62 +160,62 @@ impl Signers {
             .collect()
     }
 
-    fn may_ask(&self) -> bool {
-        let mut asked = self.asked.lock();
-        let recently = asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+    fn may_query(&self) -> bool {
+        let mut last_query = self.last_query.lock();
+        let recently = last_query.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
         if !recently {
-            *asked = Some(Instant::now());
+            *last_query = Some(Instant::now());
         }
         !recently
     }
 
     fn published(&self, name: &str) -> Option<Published> {
-        self.standing().published.get(name)
+        self.snapshot().published.get(name)
     }
 
-    fn standing(&self) -> Arc<SignerSnapshot> {
-        let standing = self.standing.read();
-        Arc::clone(&standing)
+    fn snapshot(&self) -> Arc<SignerSnapshot> {
+        let snapshot = self.snapshot.read();
+        Arc::clone(&snapshot)
     }
 
-    /// Puts a new standing in the place of an older one.
+    /// Installs a snapshot, unless a newer one was installed first.
     fn replace(&self, new: SignerSnapshot) {
-        let mut standing = self.standing.write();
-        if standing.turn <= new.turn {
-            *standing = Arc::new(new);
+        let mut snapshot = self.snapshot.write();
+        if snapshot.sequence <= new.sequence {
+            *snapshot = Arc::new(new);
         }
     }
 
-    fn next_turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::SeqCst) + 1
+    fn next_sequence(&self) -> u64 {
+        self.agreements.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 
 impl Authority {
-    /// Looks at all files and modules. Blocks.
+    /// Scans all files and modules for keys and chains. Blocks.
     ///
     /// # Errors
-    /// [`Refused`] if nothing signs here.
-    pub fn look_for_signers(&self, patience: ScanMode) -> Result<ScanResult, ChangeError> {
+    /// If this process has no signers.
+    pub fn look_for_signers(&self, mode: ScanMode) -> Result<ScanResult, ChangeError> {
         let signers = self
             .signers
             .as_ref()
             .ok_or(ChangeError::NotFound("signer"))?;
-        Ok(signers.look(self.clock.now(), patience))
+        Ok(signers.look(self.clock.now(), mode))
     }
 
-    /// The certificate chain of this name, as `x5u` publishes it (RFC 7515 §4.1.5).
+    /// The certificate chain of this name, as served at its `x5u` (RFC 7515 §4.1.5).
     #[must_use]
     pub fn published_chain(&self, name: &str) -> Option<Published> {
         self.signers.as_ref()?.published(name)
     }
 
-    /// The same, of a chain that this replica has not heard of yet: another one may have published it just now. Blocks.
-    /// Asks the database at most once a second, since anybody can make up names.
+    /// A chain that this replica does not know yet, because another one has just published it.
+    /// Blocks. Queries the database at most once a second, since a client can invent names.
     #[must_use]
     pub fn chain_published_elsewhere(&self, name: &str) -> Option<Published> {
         let signers = self.signers.as_ref()?;
-        if !signers.may_ask() {
+        if !signers.may_query() {
             return None;
         }
         let read = |tx: &mut Tx<'_>| tx.signing_chains();
@@ -226,11 +229,8 @@ impl Authority {
         published.get(name)
     }
 
-    /// All chains in the order in which they were published, and the files of this replica that are refused. They are the
-    /// carrier's, so a reseller is not told.
-    ///
-    /// # Errors
-    /// [`Refused`] if the caller may not read.
+    /// All chains in the order of their publication, and the refused files of this replica. Only
+    /// the carrier's staff may see them.
     pub fn list_signers(&self, caller: &Caller) -> Result<Vec<Listed>, ChangeError> {
         self.require(caller, Action::Read)?;
         if Visibility::of(caller) != Visibility::Everything {
@@ -240,19 +240,19 @@ impl Authority {
             .signers
             .as_ref()
             .ok_or(ChangeError::NotFound("signer"))?;
-        let (standing, now) = (signers.standing(), self.clock.now());
+        let (snapshot, now) = (signers.snapshot(), self.clock.now());
         let url = signers.keyring.public_url();
-        let chains = standing.chains.iter().map(|chain| {
+        let chains = snapshot.chains.iter().map(|chain| {
             let certificates = Certificate::chain_from_pem(&chain.pem).ok();
             Listed::Chain(Box::new(ListedChain {
-                state: chain.state(&standing.chains, now),
+                state: chain.state(&snapshot.chains, now),
                 certificate: certificates.and_then(|chain| chain.into_iter().next()),
                 x5u: format!("{url}/certs/{}.pem", chain.name),
-                key: standing.signers.get(&chain.name).map(|s| s.key_kind()),
+                key: snapshot.signers.get(&chain.name).map(|s| s.key_kind()),
                 chain: chain.clone(),
             }))
         });
-        let refused = standing.refused.iter().cloned().map(Listed::Refused);
+        let refused = snapshot.refused.iter().cloned().map(Listed::Refused);
         Ok(chains.chain(refused).collect())
     }
 }

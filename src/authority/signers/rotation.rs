@@ -1,5 +1,5 @@
-//! One step of the rotation, over the rows that the replicas share: what is new is published, what nobody needs any more is
-//! retired. Pure but for one question to the ledger.
+//! One step of the rotation, on the rows that the replicas share: new chains are published,
+//! superseded ones are retired. Pure, except for one query of the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::domain::{Spc, Time};
 use crate::signer::{Chain, Signer};
 use crate::store::StoreError;
 
-/// What a step is made with.
+/// The input of a step.
 #[derive(Debug, Clone)]
 pub(super) struct RotationStep {
-    /// What this replica can sign with, by the name of the chain.
-    pub mine: BTreeMap<String, Arc<Signer>>,
-    /// The carrier's codes.
+    /// The signers of this replica, by the name of the chain.
+    pub own_signers: BTreeMap<String, Arc<Signer>>,
+    /// The carrier's service provider codes.
     pub spcs: Vec<Spc>,
     pub now: Time,
-    /// Between publication and first use, in seconds.
+    /// Seconds between publication and first use.
     pub delay: u32,
 }
 
 impl RotationStep {
-    /// Changes the rows. `last_expiry` says when the last token of a chain expires.
-    pub(super) fn take(
+    /// Publishes and retires chains. `last_expiry` returns when the last token of a chain expires.
+    pub(super) fn apply(
         &self,
         chains: &mut Vec<SigningChain>,
         last_expiry: impl FnMut(&str) -> Result<Option<Time>, StoreError>,
@@ -37,23 +37,28 @@ impl RotationStep {
     /// The chains that this replica can choose from.
     pub(super) fn candidates(&self, chains: &[SigningChain]) -> Vec<Candidate> {
         let usable = |chain: &&SigningChain| {
-            chain.retired_at.is_none() && self.mine.contains_key(&chain.name)
+            chain.retired_at.is_none() && self.own_signers.contains_key(&chain.name)
         };
         let all = chains.iter().filter(usable).flat_map(Candidate::of);
         all.filter(|one| self.spcs.contains(&one.spc)).collect()
     }
 
     fn publish(&self, chains: &mut Vec<SigningChain>) {
-        let mut mine: Vec<&Chain> = self.mine.values().map(|signer| signer.chain()).collect();
-        mine.sort_by_key(|chain| (chain.not_before(), chain.name().to_owned()));
-        for chain in mine {
+        let mut own_chains: Vec<&Chain> = self
+            .own_signers
+            .values()
+            .map(|signer| signer.chain())
+            .collect();
+        // Oldest first: a chain is delayed if one published before it can sign already.
+        own_chains.sort_by_key(|chain| (chain.not_before(), chain.name().to_owned()));
+        for chain in own_chains {
             if chain.usable_at(self.now).is_err() {
                 continue;
             }
             let spcs = spcs_of(chain);
             let own: Vec<&Spc> = spcs.iter().filter(|spc| self.spcs.contains(spc)).collect();
             let active_from = self.first_use(chains, &own);
-            // Without anything else to sign with, a chain that was given up is taken up again.
+            // If nothing else can sign, a retired chain is published again.
             let candidates = self.candidates(chains);
             let nothing_else = own
                 .iter()
@@ -81,7 +86,8 @@ impl RotationStep {
         }
     }
 
-    /// After the delay; earlier if what signs now ends before, and at once if nothing does.
+    /// When a new chain is first used: after the delay; earlier if the current chain ends before
+    /// that, and at once if there is none.
     fn first_use(&self, chains: &[SigningChain], own: &[&Spc]) -> Time {
         let after_delay = self.now + TimeDelta::seconds(self.delay.into());
         own.iter()
@@ -89,8 +95,9 @@ impl RotationStep {
             .fold(after_delay, Time::min)
     }
 
-    /// A chain goes in two strides, since others may still sign with it until they have learned that it goes: first no
-    /// replica begins to use it, then, a delay later and if no token of it can be redeemed, it is not published any more.
+    /// Retires chains in two steps, since another replica can sign with one until it learns of the
+    /// change. First no replica uses it; a delay later, once its last token has expired, it is no
+    /// longer published.
     fn retire(
         &self,
         chains: &mut [SigningChain],
@@ -119,7 +126,7 @@ impl RotationStep {
     }
 }
 
-/// The codes of a chain's certificate; a chain that may sign has some.
+/// The service provider codes of a chain's certificate. A chain that can sign has at least one.
 fn spcs_of(chain: &Chain) -> Vec<Spc> {
     let list = chain.leaf().tn_auth_list();
     list.map(|list| list.spcs().cloned().collect())

@@ -1,5 +1,5 @@
-//! Deliveries: what is to be sent to webhooks next, and what became of it. The sending itself is the business of the room
-//! `webhooks`.
+//! Deliveries: what to send to webhooks next, and the outcome of each attempt. The module
+//! `webhooks` does the sending.
 
 use std::collections::BTreeMap;
 
@@ -18,19 +18,19 @@ use crate::domain::{Caller, new_id};
 use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
 
-/// How many withdrawals one delivery tells of.
+/// The most withdrawals in one delivery.
 const MAX_ITEMS: u16 = 100;
-/// How many webhooks of one account, or of the carrier, are told at one time: few enough that targets which never answer hold
-/// up those of their own account, and not all senders.
+/// The most webhooks of one account, or of the carrier, that are served at the same time. Targets
+/// that never answer then delay only their own account, and cannot occupy all senders.
 const MAX_AT_ONCE: usize = 2;
-/// How many webhooks are looked at in one transaction, also if most of them turn out to be told nothing.
+/// The most webhooks that one transaction checks, even if most of them have nothing to send.
 const MAX_POLLS: u16 = 100;
-/// How many deliveries may wait for one webhook when one is asked for again.
+/// The most deliveries that can be pending for one webhook when a replay is requested.
 const MAX_WAITING: i64 = 100;
-/// For how long a process may send before another one may take its place: longer than any attempt takes.
+/// How long a process owns a webhook before another one can take over; longer than any attempt.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
-/// A delivery that this process is to send.
+/// A delivery for this process to send.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     pub webhook: Webhook,
@@ -39,10 +39,7 @@ pub struct Assignment {
 }
 
 impl Authority {
-    /// A page of what was sent to a webhook, oldest first. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such webhook for this caller.
+    /// A page of the deliveries of a webhook, oldest first. Blocks.
     pub fn deliveries(
         &self,
         caller: &Caller,
@@ -56,10 +53,10 @@ impl Authority {
         })
     }
 
-    /// Sends one delivery again, as a new one.
+    /// Sends a delivery again, as a new one.
     ///
     /// # Errors
-    /// [`Refused`] if there is none for this caller.
+    /// If there is none for this caller, the webhook has ended, or too many deliveries are pending.
     pub async fn replay_delivery(
         &self,
         by: impl Into<ChangeRequester<'_, Delivery>>,
@@ -82,30 +79,27 @@ impl Authority {
             if tx.count_pending_deliveries(id)? >= MAX_WAITING {
                 return Err(ChangeError::TooManyDeliveries);
             }
-            let again = Delivery {
+            let repeated = Delivery {
                 replay_of: Some(known.id),
                 ..Delivery::new(new_id(now), id, (known.first, known.last, known.items), now)
             };
-            tx.insert_delivery(&again)?;
-            let detail = json!({ "delivery": known.id, "again": again.id });
+            tx.insert_delivery(&repeated)?;
+            let detail = json!({ "delivery": known.id, "again": repeated.id });
             tx.record(&of_its_account(&event, &webhook).done(&id, detail))?;
-            Ok(again)
+            Ok(repeated)
         };
         self.change_by(by, recorded, id, work).await
     }
 
-    /// Takes deliveries for this process to send, at most one for each target. What waits in the feed becomes a delivery
-    /// here.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
+    /// Leases deliveries to this process, at most one for each target. New feed entries become
+    /// deliveries here.
     pub async fn take_deliveries(
         &self,
         process: Uuid,
         most: u16,
     ) -> Result<Vec<Assignment>, StoreError> {
         let now = self.clock.now();
-        // Most of the time there is nothing to do, and the writer need not be asked.
+        // Usually there is nothing to do: find out by a read, without occupying the writer.
         let due = |tx: &mut Tx<'_>| {
             let last = tx.last_sequence()?;
             tx.due_webhook(now, last, &[])
@@ -116,21 +110,21 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             let mut taken = Vec::new();
             let mut leased = tx.leased_webhooks(now)?;
-            // Nothing is put in meanwhile.
+            // The feed cannot grow during this transaction, which holds the exclusive lock.
             let last = tx.last_sequence()?;
             for _ in 0..MAX_POLLS {
                 if taken.len() >= usize::from(most) {
                     break;
                 }
-                let Some(webhook) = tx.due_webhook(now, last, &busy(&leased))? else {
+                let Some(webhook) = tx.due_webhook(now, last, &owners_at_limit(&leased))? else {
                     break;
                 };
                 let (id, owner) = (
                     webhook.id,
                     webhook.account.as_ref().map(ToString::to_string),
                 );
-                // What cannot be read of one must not keep the others from being told.
-                match tx.savepoint(|tx| next_of(tx, webhook, now)) {
+                // A webhook with an unreadable row must not block the others.
+                match tx.savepoint(|tx| next_assignment(tx, webhook, now)) {
                     Ok(Some(assignment)) => {
                         tx.lease_webhook(id, process, now + LEASE)?;
                         leased.push(owner);
@@ -139,7 +133,8 @@ impl Authority {
                     Ok(None) => {}
                     Err(StoreError::Corrupt(why)) => {
                         let webhook = id.to_string();
-                        log::error!(webhook = webhook.as_str(); "nothing is sent to a webhook: {why}");
+                        log::error!(webhook = webhook.as_str(); "webhook skipped, because a row of it cannot be read: {why}");
+                        // Leased all the same, so that it is skipped until the lease ends.
                         tx.lease_webhook(id, process, now + LEASE)?;
                     }
                     Err(error) => return Err(error),
@@ -147,15 +142,16 @@ impl Authority {
             }
             Ok(taken)
         };
-        // Alone: a place of the feed is passed only when nothing can be put in before it.
+        // `change` takes the exclusive lock: a webhook's position can only move past a sequence
+        // number when no smaller one can still be inserted.
         let actor = self.actor(&Caller::the_service(process));
         self.store.change(actor, "take-deliveries", work).await
     }
 
-    /// Records how an attempt ended. What another process has taken over meanwhile is left to it.
+    /// Records the outcome of an attempt, unless another process has taken the webhook over.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot take it; then it is sent once more.
+    /// If the store fails; the delivery is then sent once more.
     pub async fn attempted(
         &self,
         caller: &Caller,
@@ -170,20 +166,21 @@ impl Authority {
             webhook, delivery, ..
         } = assignment;
         let work = move |tx: &mut Tx<'_>| {
-            let (delivery, again) = delivery.clone().after(answer, jitter, now);
-            let mine = tx.release_webhook(webhook.id, process, again.unwrap_or(now))?;
-            if !mine {
+            let (delivery, retry_at) = delivery.clone().after(answer, jitter, now);
+            let is_ours = tx.release_webhook(webhook.id, process, retry_at.unwrap_or(now))?;
+            if !is_ours {
                 return Ok(None);
             }
             tx.update_delivery(&delivery)?;
             if delivery.state == DeliveryState::Dead {
-                let gone = answer == TargetAnswer::Status(410);
-                if gone && let Some(mut newest) = tx.webhook(webhook.id)? {
+                // 410: the target asks for no more deliveries.
+                let is_gone = answer == TargetAnswer::Status(410);
+                if is_gone && let Some(mut newest) = tx.webhook(webhook.id)? {
                     newest.ended_at.get_or_insert(now);
                     tx.update_webhook(&newest)?;
                 }
                 let detail = json!({
-                    "delivery": delivery.id, "attempts": delivery.attempts, "ended": gone,
+                    "delivery": delivery.id, "attempts": delivery.attempts, "ended": is_gone,
                     "failure": delivery.last_failure, "status": delivery.last_status,
                 });
                 tx.record(&of_its_account(&event, &webhook).done(&webhook.id, detail))?;
@@ -203,8 +200,8 @@ impl Authority {
     }
 }
 
-/// Those of whose webhooks as many are lent as may be.
-fn busy(leased: &[Option<String>]) -> Vec<Option<String>> {
+/// The owners that already have [`MAX_AT_ONCE`] webhooks leased.
+fn owners_at_limit(leased: &[Option<String>]) -> Vec<Option<String>> {
     let mut of: BTreeMap<&Option<String>, usize> = BTreeMap::new();
     for owner in leased {
         *of.entry(owner).or_default() += 1;
@@ -213,8 +210,8 @@ fn busy(leased: &[Option<String>]) -> Vec<Option<String>> {
     of.into_keys().cloned().collect()
 }
 
-/// What is to be sent to a webhook next: what was begun, or else the next part of the feed.
-fn next_of(
+/// The next delivery of a webhook: the pending one, or else one for the next part of the feed.
+fn next_assignment(
     tx: &mut Tx<'_>,
     mut webhook: Webhook,
     now: Time,
@@ -228,6 +225,7 @@ fn next_of(
     };
     let within = within.as_ref();
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
+        // The same part of the feed, so that each attempt sends the same body.
         let part = (delivery.first - 1, Some(delivery.last));
         let items = tx.withdrawals_after(within, part, MAX_ITEMS)?;
         return Ok(Some(Assignment {
@@ -238,7 +236,7 @@ fn next_of(
     }
     let items = tx.withdrawals_after(within, (webhook.position, None), MAX_ITEMS)?;
     let (Some(first), Some(last)) = (items.first(), items.last()) else {
-        // What there is concerns others.
+        // All remaining entries concern other accounts, so skip them.
         webhook.position = tx.last_sequence()?;
         tx.update_webhook(&webhook)?;
         return Ok(None);

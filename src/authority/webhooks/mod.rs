@@ -1,4 +1,4 @@
-//! Webhook subscriptions, and the deliveries that the sender works off.
+//! Webhook subscriptions, and the queue of deliveries that the sender works through.
 
 pub(super) mod deliveries;
 pub(super) mod subscriptions;

@@ -1,4 +1,4 @@
-//! Webhooks: who subscribes, and to what.
+//! Webhook subscriptions: create, list, end, rotate the secret, replay.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -11,23 +11,23 @@ use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
 use crate::domain::{AccountId, Caller, Event, Role, new_id};
 use crate::store::{Page, PageOf, Tx};
 
-/// How many webhooks one account, or the carrier, may have in use.
+/// The most webhooks that one account, or the carrier, can have in use.
 const MAX_WEBHOOKS: i64 = 20;
 
-/// What is to be told, and where.
+/// A webhook to be created.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
-    /// Of this account and all below it. Without one, of all that the caller speaks for.
+    /// Notify of this account and all accounts below it. `None`: of all that the caller acts for.
     pub account: Option<AccountId>,
     pub url: TargetUrl,
     pub kinds: Vec<EventKind>,
 }
 
 impl Authority {
-    /// Subscribes: from now on a target is told.
+    /// Subscribes a target to future withdrawals.
     ///
     /// # Errors
-    /// [`Refused`] if the caller may not, there is no such account for it, or it has as many as it may.
+    /// If the caller may not subscribe, does not see the account, or has reached the limit.
     pub async fn subscribe(
         &self,
         by: impl Into<ChangeRequester<'_, Webhook>>,
@@ -68,6 +68,7 @@ impl Authority {
                 kinds,
                 generation: 1,
                 previous_until: None,
+                // Earlier withdrawals are in the feed, and can be replayed.
                 position: tx.last_sequence()?,
                 created_at: now,
                 created_by: event.caller().id.clone(),
@@ -83,9 +84,6 @@ impl Authority {
     }
 
     /// A page of the webhooks in use. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if the store cannot answer.
     pub fn webhooks(&self, caller: &Caller, page: &Page) -> Result<PageOf<Webhook>, ChangeError> {
         let scope = Visibility::of(caller);
         self.store.read(|tx| {
@@ -95,18 +93,12 @@ impl Authority {
     }
 
     /// One webhook. Blocks.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is none for this caller.
     pub fn webhook(&self, caller: &Caller, id: Uuid) -> Result<Webhook, ChangeError> {
         let scope = Visibility::of(caller);
         self.store.read(|tx| webhook(tx, &scope, id))
     }
 
-    /// Gives a webhook up: nothing is sent to it any more. Can be repeated.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is none for this caller.
+    /// Ends a webhook: nothing more is sent to it. Idempotent.
     pub async fn end_webhook(
         &self,
         by: impl Into<ChangeRequester<'_, Webhook>>,
@@ -119,10 +111,8 @@ impl Authority {
         .await
     }
 
-    /// Gives a webhook a new secret. The one before it signs too, for a day.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is none in use for this caller.
+    /// Gives a webhook a new secret. For one day, deliveries are signed with the previous one as
+    /// well.
     pub async fn rotate_webhook(
         &self,
         by: impl Into<ChangeRequester<'_, Webhook>>,
@@ -136,10 +126,10 @@ impl Authority {
         .await
     }
 
-    /// Sends again what stands in the feed behind a place.
+    /// Sends the feed again, from the entry after a sequence number.
     ///
     /// # Errors
-    /// [`Refused`] if there is none in use for this caller, or the place is one that it has not come to.
+    /// If the caller has no such webhook in use, or it has not reached that sequence number yet.
     pub async fn replay_from(
         &self,
         by: impl Into<ChangeRequester<'_, Webhook>>,
@@ -188,7 +178,7 @@ impl Authority {
         self.change_by(by, recorded, id, work).await
     }
 
-    /// Whoever only reads subscribes nobody; everybody else does so for what is theirs.
+    /// Read-only roles cannot subscribe; all others can, for the accounts that they see.
     pub(in crate::authority) fn may_subscribe(&self, caller: &Caller) -> Result<(), ChangeError> {
         match caller.role {
             Role::Admin | Role::Provisioner => self.require(caller, Action::Manage),
@@ -198,7 +188,7 @@ impl Authority {
     }
 }
 
-/// The event, in the trail of the account whose webhook it is.
+/// The audit event, in the trail of the webhook's account.
 pub(in crate::authority) fn of_its_account(event: &Event, webhook: &Webhook) -> Event {
     match &webhook.account {
         Some(account) => event.about(account),
@@ -206,7 +196,8 @@ pub(in crate::authority) fn of_its_account(event: &Event, webhook: &Webhook) -> 
     }
 }
 
-/// The webhook, which must be of an account that the caller may know of; those of the carrier are for its own people.
+/// The webhook, if the caller may see its account. Those of the carrier are visible to its own
+/// staff only.
 pub(in crate::authority) fn webhook(
     tx: &mut Tx<'_>,
     scope: &Visibility,
