@@ -181,18 +181,13 @@ pub(in crate::api) async fn create_webhook(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let body: NewWebhookBody = body.read().await?;
-<<<<<<< HEAD
     // Only an address can be refused here. A name is resolved and checked at each attempt, because
     // what it resolves to can change.
-    if !service.webhooks.guard().may_be_told(body.url.host()) {
+    if !service.webhooks.guard().may_be_target(body.url.host()) {
         return Err(wrong(
             "url",
             "must not contain a private or other non-public address",
         ));
-=======
-    if !service.webhooks.guard().may_be_target(body.url.host()) {
-        return Err(wrong("url", "has an address that is not public"));
->>>>>>> t3
     }
     let kinds = body.kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
     if kinds.is_empty() || kinds.len() > EventKind::ALL.len() {
