@@ -193,7 +193,7 @@ fn request_by(right: &Renewal, wanted: Option<TokenRequest>) -> Result<TokenRequ
         // Perhaps in another spelling than that of the right, which the token repeats.
         Some(same) if right.covers(&same).is_ok() => {
             let lifetime = same.lifetime().unwrap_or(right.lifetime);
-            Ok(same.living(lifetime))
+            Ok(same.with_lifetime(lifetime))
         }
         // Anything else is refused when it is decided, and is in the audit trail as it was asked.
         Some(other) => Ok(other),

@@ -64,7 +64,7 @@ pub(super) struct ProblemView {
     /// What is wrong this time; left out of failures of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
-        example = "the account has no authority for +12125559000 (not lent to the account now)"
+        example = "the account has no authority for +12125559000 (not delegated to this account now)"
     )]
     detail: Option<String>,
     /// Names the request, as the header `X-Request-Id` does.
@@ -91,7 +91,7 @@ pub(super) struct SubproblemView {
     kind: String,
     #[schema(example = "not-delegated")]
     code: &'static str,
-    #[schema(example = "not lent to the account now")]
+    #[schema(example = "not delegated to this account now")]
     detail: String,
     identifier: IdentifierView,
 }

@@ -122,7 +122,7 @@ pub(in crate::api) struct SayingView {
     /// Whether it says yes now.
     yes: bool,
     /// The same in words.
-    #[schema(example = "+12125551001 lent to acme, from 2026-01-01T00:00:00Z")]
+    #[schema(example = "+12125551001 delegated to acme, from 2026-01-01T00:00:00Z")]
     words: String,
 }
 
@@ -222,7 +222,7 @@ impl PartView {
             kind: row.kind(),
             id: row.held().row().id,
             version: row.held().row().version,
-            yes: row.says_yes(now),
+            yes: row.permits(now),
             words: row.to_string(),
         });
         Self {
