@@ -10,13 +10,15 @@
 //! 3. An allocation of the carrier covers the number.
 //! 4. No exclusion covers the number.
 //!
-//! Of a number that fails, the first failure in this order is reported. If one of these, or the
-//! certificate chain that signs, is known to end before the requested expiry, `exp` is shortened to
-//! that end. A list is granted in full or refused: there is no token for a part of it.
+//! Of a number that fails, the first failure in this order is reported. If one of the conditions is
+//! known to become false before the requested expiry, or the certificate chain that signs expires
+//! before it, `exp` is shortened to that instant. A list is granted in full or refused: there is no
+//! token for a part of it.
 //!
 //! Three more conditions concern the whole request: each service provider code in the list is one
 //! of the carrier's; one certificate can sign for all of it, because its numbers belong to a single
-//! code; and what is left until `exp` is not shorter than the minimum lifetime of a token.
+//! code; and what is left until `exp` is not shorter than the minimum lifetime of a token. Claim
+//! constraints name no numbers, so any of the carrier's certificates can sign for them.
 
 mod cover;
 mod delegation_chain;

@@ -146,9 +146,6 @@ impl ClaimConstraints {
     }
 
     /// Parses a `tkvalue`: base64url without padding.
-    ///
-    /// # Errors
-    /// [`ClaimConstraintsError`] for another base64 spelling, or for invalid DER.
     pub fn from_tkvalue(text: &str) -> Result<Self, ClaimConstraintsError> {
         Self::from_der(&Spelling::Url.decode(text)?)
     }

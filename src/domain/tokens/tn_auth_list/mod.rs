@@ -68,9 +68,6 @@ impl TnAuthList {
     }
 
     /// Encodes these entries, in this order.
-    ///
-    /// # Errors
-    /// [`TnAuthListError`] if there are none.
     pub fn from_entries(entries: Vec<TnEntry>) -> Result<Self, TnAuthListError> {
         if entries.is_empty() {
             return Err(MalformedReason::EmptyList.into());
