@@ -187,7 +187,7 @@ fn request_to_decide(
         // It may spell the same list differently; the token repeats that spelling.
         Some(same) if right.covers(&same).is_ok() => {
             let lifetime = same.lifetime().unwrap_or(right.lifetime);
-            Ok(same.living(lifetime))
+            Ok(same.with_lifetime(lifetime))
         }
         // A request that does not match is denied by the decision, so that the audit trail has it.
         Some(other) => Ok(other),

@@ -65,7 +65,7 @@ fn print_parts(explained: &Explained) -> io::Result<()> {
         let count = numbers(part.numbers.count());
         say!("{} ({count}): {answer}", part.numbers);
         for row in &part.rows {
-            let says = if row.says_yes(explained.at) {
+            let says = if row.permits(explained.at) {
                 "yes"
             } else {
                 "no "

@@ -1,4 +1,5 @@
-//! Audit events: what was done, and what was refused. Whoever writes one writes it in the transaction that it is about.
+//! Audit events: what was done, and what was refused. An event is written in the transaction that
+//! it reports.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use super::clock::Time;
 use super::credentials::caller::Caller;
 use super::ids::new_id;
 
-/// The outcome of what was done.
+/// The outcome of an action that succeeded.
 const DONE: &str = "done";
 
 /// One event of the audit trail.
@@ -23,13 +24,14 @@ pub struct AuditEvent {
     pub outcome: String,
     pub detail: Value,
     pub request_id: Uuid,
-    /// The account that it is about; none if it is about none or several, or about one that is not the caller's.
+    /// The account that it concerns; `None` if it concerns none or several, or one that is not the
+    /// caller's.
     pub account: Option<AccountId>,
-    /// The account that the caller is confined to; none for the carrier's people.
+    /// The account that the caller is confined to; `None` for the carrier's own staff.
     pub caller_account: Option<AccountId>,
 }
 
-/// An event whose outcome is not known yet: who does what, when, and about which account.
+/// An event whose outcome is not known yet: who does what, when, and to which account.
 #[derive(Debug, Clone)]
 pub struct Event {
     caller: Caller,
@@ -40,7 +42,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Something that a caller does, about no single account and in no trace.
+    /// An action of a caller that concerns no single account and belongs to no trace.
     #[must_use]
     pub fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
         Self {
@@ -52,13 +54,13 @@ impl Event {
         }
     }
 
-    /// In the trace that the request is a part of, if it is part of one.
+    /// With the trace that the request belongs to, if any.
     #[must_use]
     pub fn in_trace(self, trace: Option<String>) -> Self {
         Self { trace, ..self }
     }
 
-    /// About one account, which the caller may know of.
+    /// Concerning one account, which the caller is allowed to see.
     #[must_use]
     pub fn about(&self, account: &AccountId) -> Self {
         Self {
@@ -67,7 +69,7 @@ impl Event {
         }
     }
 
-    /// The same with another action, for what is done on the way.
+    /// The same event with another action, for a side effect.
     #[must_use]
     pub fn of(&self, action: &'static str) -> Self {
         Self {
@@ -76,26 +78,24 @@ impl Event {
         }
     }
 
-    /// Who does it.
     #[must_use]
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// What is done.
     #[must_use]
     pub const fn action(&self) -> &'static str {
         self.action
     }
 
-    /// The event of its being done.
+    /// The event if the action succeeded.
     #[must_use]
     pub fn done(&self, subject: &dyn ToString, detail: Value) -> AuditEvent {
         self.with_outcome(subject, DONE, detail)
     }
 
-    /// The event of its being refused, with the code of the refusal. Such an event is about the caller's own account, if
-    /// there is one: what else was named may be another tenant's.
+    /// The event if the action was refused, with the code of the refusal. It concerns the caller's
+    /// own account, if there is one: other ids in the request can belong to another tenant.
     #[must_use]
     pub fn refused(&self, subject: &dyn ToString, code: &str, reason: &dyn ToString) -> AuditEvent {
         let detail = json!({ "reason": reason.to_string() });
@@ -121,7 +121,7 @@ impl Event {
     }
 }
 
-/// A detail, together with the trace that its request is a part of.
+/// Adds the trace that the request belongs to, if any, to a detail.
 pub(super) fn with_trace(mut detail: Value, trace: Option<&str>) -> Value {
     if let (Value::Object(members), Some(trace)) = (&mut detail, trace) {
         members.insert("trace_id".to_owned(), trace.into());

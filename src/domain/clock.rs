@@ -1,4 +1,4 @@
-//! The one place that reads the clock. Everything else takes the time as an argument.
+//! The only module that reads the system clock. All others take the time as an argument.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use thiserror::Error;
 
-/// An instant in UTC, always a whole second: numbers change hands at a second that is known in advance.
+/// An instant in UTC, in whole seconds: numbers change hands at a second that is known in advance.
 pub type Time = DateTime<Utc>;
 
-/// Where the time comes from: the system, or a hand that sets it in tests.
+/// The source of the time: the system clock, or a fixed time that tests set.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Source);
 
@@ -21,19 +21,19 @@ enum Source {
 }
 
 impl Clock {
-    /// The system's clock.
+    /// The system clock.
     #[must_use]
     pub const fn system() -> Self {
         Self(Source::System)
     }
 
-    /// A clock that stands at `time` until [`Clock::set`] moves it; its clones move with it.
+    /// A clock that shows `time` until [`Clock::set`] changes it. Clones share the time.
     #[must_use]
-    pub fn standing_at(time: Time) -> Self {
+    pub fn fixed_at(time: Time) -> Self {
         Self(Source::Set(Arc::new(AtomicI64::new(time.timestamp()))))
     }
 
-    /// Moves a standing clock; the system's clock goes its own way.
+    /// Changes the time of a fixed clock; does nothing to the system clock.
     pub fn set(&self, time: Time) {
         match &self.0 {
             Source::System => {}
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// The time now, in whole seconds.
+    /// The current time, in whole seconds.
     #[must_use]
     pub fn now(&self) -> Time {
         match &self.0 {
@@ -51,7 +51,8 @@ impl Clock {
     }
 }
 
-/// The instant that is `seconds` after 1970-01-01T00:00:00Z; the end of time for what no calendar holds.
+/// The instant `seconds` after 1970-01-01T00:00:00Z; the latest possible time if it is out of
+/// range.
 #[must_use]
 pub fn from_unix(seconds: i64) -> Time {
     DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -71,14 +72,11 @@ pub enum TimeError {
     #[error("a time is a whole second")]
     Fraction,
     /// RFC 3339 has years of four digits, in UTC too.
-    #[error("a time lies in the years 1 to 9999, in UTC")]
+    #[error("a time must be in the years 1 to 9999, in UTC")]
     Year,
 }
 
-/// Reads a time of RFC 3339, with any offset; a fraction of a second must be zero.
-///
-/// # Errors
-/// [`TimeError`] says what is wrong.
+/// Parses an RFC 3339 time with any offset; a fraction of a second must be zero.
 pub fn parse_time(text: &str) -> Result<Time, TimeError> {
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Syntax)?;
     if time.nanosecond() != 0 {
@@ -92,14 +90,14 @@ pub fn parse_time(text: &str) -> Result<Time, TimeError> {
     }
 }
 
-/// Whether RFC 3339 can write the instant in UTC.
+/// Whether RFC 3339 can express the instant in UTC.
 #[must_use]
 pub fn is_written(time: &Time) -> bool {
     (1..=9999).contains(&time.year())
 }
 
-/// How far the second has gone, in nanoseconds, if it is the system's second now; else nothing of it has passed. Only to
-/// tell what came first; nothing is decided by it.
+/// The nanoseconds elapsed in `second` if it is the current second of the system clock, else 0.
+/// Used only to order ids; no decision depends on it.
 #[must_use]
 pub fn within_second(second: Time) -> u32 {
     let now = precise_time();

@@ -1,4 +1,4 @@
-//! Ids of new rows.
+//! Ids for new rows.
 
 use std::sync::Mutex;
 
@@ -7,8 +7,8 @@ use uuid::{Timestamp, Uuid};
 
 use super::clock::{Time, within_second};
 
-/// Makes an id for a new row (UUID version 7, RFC 9562 §5.7). Ids of one process grow, also within one second; those of
-/// several processes are in the order of their milliseconds.
+/// Makes an id for a new row (UUID version 7, RFC 9562 §5.7). Ids from one process increase, within
+/// a second too; ids from several processes are ordered by millisecond.
 #[must_use]
 pub fn new_id(now: Time) -> Uuid {
     static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());

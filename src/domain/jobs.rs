@@ -1,4 +1,4 @@
-//! Jobs: long work that is answered later, such as an import over HTTP.
+//! Jobs: long-running work, such as an import over HTTP, whose result is fetched later.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -7,22 +7,22 @@ use super::clock::Time;
 use super::numbers::spc::Spc;
 use super::words::words;
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
-    /// It waits for its turn.
+    /// Waiting to be started.
     Queued,
     Running,
-    /// All of it is done, and committed.
+    /// Finished and committed.
     Done,
-    /// Nothing of it is kept.
+    /// Failed; nothing was committed.
     Failed,
-    /// Its process is gone, and nothing of it is kept.
+    /// Its process died; nothing was committed.
     Lost,
 }
 
 words! {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     impl FromStr, Serialize for JobState {
         Queued = "queued",
         Running = "running",
@@ -32,37 +32,37 @@ words! {
     }
 }
 
-/// An import that runs by itself.
+/// An import that runs in the background.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub id: Uuid,
     pub state: JobState,
-    /// The word of the table's format.
+    /// The name of the table format.
     pub format: String,
-    /// The codes whose lines are the carrier's.
+    /// The carrier's OCNs: lines with these codes are its own.
     pub ocns: Vec<String>,
     pub spc: Option<Spc>,
     pub dry_run: bool,
     pub confirm: bool,
-    /// What proved who asked.
+    /// The credential that requested it, such as the id of an API key.
     pub caller: String,
     pub request_id: Uuid,
-    /// The process that does it.
+    /// The process that runs it.
     pub runner: Uuid,
     pub bytes_total: u64,
     pub bytes_read: u64,
     pub lines_read: u64,
-    /// What was done, or would be.
+    /// What the import changed, or would change in a dry run.
     pub result: Option<Value>,
     pub failure: Option<JobFailure>,
     pub created_at: Time,
     pub started_at: Option<Time>,
-    /// When its process last said that it is alive.
+    /// The last heartbeat of its process.
     pub heartbeat_at: Time,
     pub finished_at: Option<Time>,
 }
 
-/// Why nothing of a job is kept.
+/// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFailure {
     pub code: String,

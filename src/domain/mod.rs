@@ -1,7 +1,9 @@
-//! The language of the field: numbers, blocks, lists, tokens, and who holds what when.
+//! The language of the field: telephone numbers and ranges, TNAuthLists, tokens, and who holds
+//! which numbers when.
 //!
-//! Pure: no I/O, no database, no HTTP, and no clock but [`clock::Clock`], which is handed in.
-//! A value that exists is valid: each type here is parsed once, at the edge, and has private fields.
+//! Pure code: no I/O, no database, no HTTP. Time comes in as an argument; only [`clock::Clock`]
+//! reads the system clock. Each type is parsed once, at the edge, and has private fields, so a
+//! value that exists is valid.
 
 pub mod accounts;
 pub mod audit;
@@ -22,6 +24,7 @@ pub mod web_url;
 pub mod webhook;
 pub mod words;
 
+// The types that most modules need, under short paths. The rest is imported from its sub-module.
 pub use accounts::account::AccountId;
 pub use accounts::dialect::Dialect;
 pub use audit::{AuditEvent, Event};

@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode;
 
-/// The bytes that a percent-encoded text stands for. `None` if a `%` is not followed by two hex digits: decoders of URLs let
-/// such a `%` stand, which gives one text several readings.
+/// The bytes of a percent-encoded text; `None` if a `%` is not followed by two hex digits. URL
+/// decoders usually leave such a `%` unchanged, so one text could be read in several ways.
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut escapes = text.split(|byte| *byte == b'%').skip(1);

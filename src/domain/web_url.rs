@@ -1,7 +1,9 @@
-//! URLs with `http` or `https` that all software reads alike: those that are configured, and the targets of webhooks.
+//! `http` and `https` URLs that all software parses alike: those in the configuration, and webhook
+//! targets.
 //!
-//! They are read as browsers do (the URL Standard), which forgives much: `0x7f.1` is 127.0.0.1 there, `https:/a` is
-//! `https://a/`, and a tab is passed over. Nothing is forgiven here: the host and the port have to be written as they are read.
+//! They are parsed as in browsers (the URL Standard), which is lenient: `0x7f.1` is 127.0.0.1,
+//! `https:/a` is `https://a/`, and a tab is ignored. None of this is accepted here: host and port
+//! must be written in canonical form.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -9,45 +11,46 @@ use std::str::FromStr;
 use thiserror::Error;
 use url::{Host, ParseError, Url};
 
-/// An absolute URL in printable ASCII, without user and password. Its host may have letters of either case.
+/// An absolute URL in printable ASCII, without user and password. The host can have letters of
+/// either case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebUrl(Url);
 
-/// Why a text is no such URL.
+/// Why a text is not such a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WebUrlError {
     #[error("has a character that is not printable ASCII")]
     Text,
     #[error("does not start with http:// or https://")]
     Scheme,
-    #[error("has a user or a password in it")]
+    #[error("has a user name or a password in it")]
     UserInfo,
     #[error("has a port that is not a plain number")]
     Port,
-    #[error("has no host, or one that is not spelled as usual")]
+    #[error("has no host, or one in an unusual spelling")]
     Host,
 }
 
 impl WebUrl {
-    /// Whether it is one of HTTPS.
+    /// Whether the scheme is `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
 
-    /// The host, a name in lower case.
+    /// The host; a name is in lower case.
     #[must_use]
     pub fn host(&self) -> Option<Host<&str>> {
         self.0.host()
     }
 
-    /// The port, also when it is not written.
+    /// The port, or the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.0.port_or_known_default()
     }
 
-    /// Whether it has a fragment, be it empty.
+    /// Whether it has a fragment, even an empty one.
     #[must_use]
     pub fn has_fragment(&self) -> bool {
         self.0.fragment().is_some()
@@ -75,26 +78,26 @@ impl FromStr for WebUrl {
         let after = url.host().and_then(|host| after_host(rest, &host));
         let after = after.ok_or(WebUrlError::Host)?;
         let end = after.find(['/', '?', '#']).unwrap_or(after.len());
-        let as_read = url.port_or_known_default().map(|port| port.to_string());
+        let parsed_port = url.port_or_known_default().map(|port| port.to_string());
         match after[..end].strip_prefix(':') {
             None if end == 0 => Ok(Self(url)),
             None => Err(WebUrlError::Host),
-            Some(port) if as_read.as_deref() == Some(port) => Ok(Self(url)),
+            Some(port) if parsed_port.as_deref() == Some(port) => Ok(Self(url)),
             Some(_) => Err(WebUrlError::Port),
         }
     }
 }
 
-/// What stands after the host, if the text starts with the host as it was read.
+/// The rest of the text after the host, if the text spells the host exactly as it was parsed.
 fn after_host<'a>(text: &'a str, host: &Host<&str>) -> Option<&'a str> {
     if let Host::Ipv6(address) = host {
         let (inside, after) = text.strip_prefix('[')?.split_once(']')?;
-        // Of an IPv6 address several spellings are usual, and none of them can be taken for something else.
+        // An IPv6 address has several common spellings, none of which is ambiguous.
         return (inside.parse::<Ipv6Addr>().as_ref() == Ok(address)).then_some(after);
     }
     let host = host.to_string();
-    let (written, after) = text.split_at_checked(host.len())?;
-    written.eq_ignore_ascii_case(&host).then_some(after)
+    let (given, after) = text.split_at_checked(host.len())?;
+    given.eq_ignore_ascii_case(&host).then_some(after)
 }
 
 #[cfg(test)]
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_and_port_are_written_as_they_are_read() {
+    fn host_and_port_are_canonical() {
         for (text, host, port) in [
             ("https://a.example", "a.example", 443),
             ("http://a.example/spc.crl?x=1", "a.example", 80),

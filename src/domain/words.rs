@@ -1,15 +1,16 @@
-//! Enums whose variants are words of the API, the configuration, the database or the log: each word is written once.
+//! Enums whose variants have a name in the API, the configuration, the database or the log. Each
+//! name is written once.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// A text that is none of the words that are known here.
+/// The text is none of the known names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("expected {}", Known(.0))]
 pub struct WordError(pub(crate) &'static [&'static str]);
 
-/// The words of an error text: `a or b`, else `one of a, b, c`.
+/// Lists the names in an error: `a or b`, else `one of a, b, c`.
 struct Known<'a>(&'a [&'a str]);
 
 impl fmt::Display for Known<'_> {
@@ -21,7 +22,7 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// The words of a sentence: `a, b or c`.
+/// Lists names in a sentence: `a, b or c`.
 #[must_use]
 pub fn listed(words: &[&str]) -> String {
     match words {
@@ -30,26 +31,27 @@ pub fn listed(words: &[&str]) -> String {
     }
 }
 
-/// Gives an enum without data its words: `ALL`, `WORDS`, `as_str` and `from_word`, and the traits that are named, if any.
+/// Gives the variants of an enum without data their names: `ALL`, `WORDS`, `as_str` and
+/// `from_word`, and the traits that are listed, if any.
 ///
 /// ```ignore
 /// words! {
-///     /// The word of the API.
+///     /// The name in the API.
 ///     impl Display, FromStr for Suit { Hearts = "hearts", Spades = "spades" }
 /// }
 /// ```
 ///
-/// `FromStr`, and with it `Deserialize`, takes the words alone; its error lists them.
+/// `FromStr`, and with it `Deserialize`, accepts exactly these names; its error lists them.
 macro_rules! words {
     (
         $(#[$doc:meta])*
         $(impl $($name:ident),+)? for $type:ident { $($variant:ident = $word:literal),+ $(,)? }
     ) => {
         impl $type {
-            /// All of them.
+            /// All variants.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
 
-            /// Their words.
+            /// The names of all variants.
             pub const WORDS: [&str; [$($word),+].len()] = [$($word),+];
 
             $(#[$doc])*
@@ -60,7 +62,7 @@ macro_rules! words {
                 }
             }
 
-            /// What this word says, if it is one of those above.
+            /// The variant with this name, if there is one.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 match word {

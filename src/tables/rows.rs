@@ -8,7 +8,7 @@ use super::draft::TableRow;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, CsvDialect, Line};
 use crate::domain::Window;
-use crate::domain::accounts::account::steers;
+use crate::domain::accounts::account::is_control_or_bidi;
 use crate::domain::clock::from_unix;
 
 /// The columns that all of them have come first.
@@ -74,7 +74,7 @@ pub fn text(name: &str, text: &str) -> Result<Option<String>, String> {
     if text.chars().count() > MAX_TEXT {
         return Err(format!("{name} has more than {MAX_TEXT} characters"));
     }
-    if text.chars().any(steers) {
+    if text.chars().any(is_control_or_bidi) {
         return Err(format!("{name} has a control character: `{}`", shown(text)));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))

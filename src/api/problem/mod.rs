@@ -66,7 +66,7 @@ pub(super) struct ProblemView {
     /// What is wrong with this request. Absent if the service failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
-        example = "the account has no authority for +12125559000 (not lent to the account now)"
+        example = "the account has no authority for +12125559000 (not delegated to this account now)"
     )]
     detail: Option<String>,
     /// The id of the request, as in the header `X-Request-Id`.
@@ -93,7 +93,7 @@ pub(super) struct SubproblemView {
     kind: String,
     #[schema(example = "not-delegated")]
     code: &'static str,
-    #[schema(example = "not lent to the account now")]
+    #[schema(example = "not delegated to this account now")]
     detail: String,
     identifier: IdentifierView,
 }

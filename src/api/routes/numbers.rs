@@ -126,8 +126,8 @@ pub(in crate::api) struct SayingView {
     version: i32,
     /// Whether the row currently allows a token for the numbers.
     yes: bool,
-    /// A description of the row.
-    #[schema(example = "+12125551001 lent to acme, from 2026-01-01T00:00:00Z")]
+    /// The same in words.
+    #[schema(example = "+12125551001 delegated to acme, from 2026-01-01T00:00:00Z")]
     words: String,
 }
 
@@ -229,7 +229,7 @@ impl PartView {
             kind: row.kind(),
             id: row.held().row().id,
             version: row.held().row().version,
-            yes: row.says_yes(now),
+            yes: row.permits(now),
             words: row.to_string(),
         });
         Self {

@@ -113,12 +113,12 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
         (
             "OAUTH__ISSUERS__CORPORATE__ALGORITHMS",
             "ES256,none",
-            "never taken",
+            "never accepted",
         ),
         (
             "OAUTH__ISSUERS__CORPORATE__ALGORITHMS",
             "HS256",
-            "never taken",
+            "never accepted",
         ),
         (
             "OAUTH__ISSUERS__CORPORATE__JWKS_URL",
@@ -231,7 +231,7 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
         (
             "PROXY__ADDRESSES",
             "10.0.0.1/8",
-            "bits behind its prefix; the network is 10.0.0.0/8",
+            "bits set after its prefix; the network is 10.0.0.0/8",
         ),
     ]);
 }

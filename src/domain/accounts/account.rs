@@ -1,4 +1,4 @@
-//! Accounts: who asks for tokens, an enterprise or a reseller (`:id` of RFC 9448 §5.5).
+//! Accounts: enterprises and resellers that request tokens (`:id` in the URL of RFC 9448 §5.5).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,17 +10,17 @@ use super::dialect::Dialect;
 use crate::domain::clock::Time;
 use crate::domain::words::words;
 
-/// Why a text is not an account's id.
+/// Why a text is not an account id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an account id is 1 to 64 letters, digits, `.`, `_`, `~` or `-`")]
 pub struct AccountIdError;
 
-/// An account's id, chosen by the carrier: `[A-Za-z0-9._~-]{1,64}`, so that it stands in a URL as it is.
+/// An account id, chosen by the carrier: `[A-Za-z0-9._~-]{1,64}`. These characters need no escaping
+/// in a URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct AccountId(String);
 
 impl AccountId {
-    /// The id as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -32,7 +32,7 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        // `.` and `..` are steps in a path, which clients and proxies take away.
+        // Clients and proxies remove `.` and `..` from a path.
         let is_id = (1..=64).contains(&text.len())
             && text.bytes().all(unreserved)
             && !matches!(text, "." | "..");
@@ -59,90 +59,90 @@ impl<'de> Deserialize<'de> for AccountId {
 pub enum TextError {
     #[error("has more than {MAX_TEXT} characters")]
     Long,
-    #[error("has a control character, or one that turns the writing direction")]
+    #[error("has a control character, or one that changes the writing direction")]
     Control,
 }
 
-/// Characters of a text for people.
+/// The most characters in a text for people.
 pub const MAX_TEXT: usize = 256;
 
-/// Takes a text for people: a name, a reference or a reason.
+/// Checks a text for people: a name, a reference or a reason.
 ///
 /// # Errors
-/// [`TextError`] if it is long, or has what a database cannot keep or a terminal would obey.
+/// [`TextError`] if it is too long, or has characters that a database cannot store or that a
+/// terminal would interpret.
 pub fn text_for_people(text: &str) -> Result<String, TextError> {
     if text.chars().count() > MAX_TEXT {
         return Err(TextError::Long);
     }
-    if text.chars().any(steers) {
+    if text.chars().any(is_control_or_bidi) {
         return Err(TextError::Control);
     }
     Ok(text.to_owned())
 }
 
-/// Whether a character ends a line, steers a terminal or turns the writing direction.
+/// Whether a character ends a line, controls a terminal or changes the writing direction.
 #[must_use]
-pub fn steers(c: char) -> bool {
+pub fn is_control_or_bidi(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An account as the carrier keeps it.
+/// An account in the carrier's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub id: AccountId,
-    /// A name for people; empty when none was given.
+    /// A display name; empty if none was given.
     pub name: String,
-    /// The resellers above this account, the nearest first: whose customer it is, and whose customer that one is.
-    /// Nobody when it is the carrier's own customer.
+    /// The resellers above this account, nearest first; empty if it is the carrier's own customer.
     pub above: Vec<AccountId>,
     pub created_at: Time,
-    /// Since when the account gets no tokens; `None` when it is in good standing.
+    /// When it was suspended; `None` if it is not.
     pub suspended_since: Option<Time>,
-    /// How long its tokens live when a request does not say.
+    /// How long its tokens live if a request does not say.
     pub lifetime: LifetimeMode,
-    /// How strictly its requests are read.
+    /// How strictly its requests are parsed.
     pub dialect: Dialect,
 }
 
-/// How long tokens live when a request does not say.
+/// How long tokens live if a request does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LifetimeMode {
-    /// Long enough to prove something once: the CA bounds its certificates by rules of its own, and whoever renews one
-    /// asks for another token.
+    /// Long enough to redeem the token once. The CA sets the lifetime of its certificates by its
+    /// own rules, and a renewal needs another token.
     #[default]
     Proof,
-    /// `exp` is the last instant for which the numbers are vouched for, for CAs that let no certificate outlive its
-    /// token (RFC 9447 §7).
+    /// `exp` is the end of the authority for the numbers. For CAs that issue no certificate that
+    /// outlives its token (RFC 9447 §7).
     GrantHorizon,
 }
 
 words! {
-    /// The word of the API.
+    /// The name in the API.
     impl FromStr, Deserialize for LifetimeMode {
         Proof = "proof",
         GrantHorizon = "grant-horizon",
     }
 }
 
-/// That an account gets no tokens.
+/// A suspension: no tokens are issued to the account while it lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
-    /// The reseller who suspended it; the carrier when there is none.
+    /// The reseller that suspended the account; `None` if it was the carrier.
     pub by: Option<AccountId>,
 }
 
 impl Account {
-    /// How many resellers may stand above an account: chains of loans are as long.
+    /// The most resellers above an account. Delegation chains are no longer than this.
     pub const MAX_DEPTH: usize = 8;
 
-    /// The reseller that this account is a customer of; the carrier itself when there is none.
+    /// The reseller whose customer this account is; `None` if it is the carrier's own.
     #[must_use]
     pub fn parent(&self) -> Option<&AccountId> {
         self.above.first()
     }
 
-    /// Whether this is one of `roots`, or a customer of theirs at any depth.
+    /// Whether this account is one of `roots`, or below one of them at any depth.
     #[must_use]
     pub fn is_within(&self, roots: &[AccountId]) -> bool {
         std::iter::once(&self.id)
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_stands_in_a_url_as_it_is() {
+    fn an_id_needs_no_escaping_in_a_url() {
         for id in ["acme", "a", "A.b_c~d-9", &"x".repeat(64)] {
             assert!(id.parse::<AccountId>().is_ok(), "{id:?} was refused");
         }
@@ -171,7 +171,10 @@ mod tests {
             "a\n",
             &"x".repeat(65),
         ] {
-            assert!(wrong.parse::<AccountId>().is_err(), "{wrong:?} was taken");
+            assert!(
+                wrong.parse::<AccountId>().is_err(),
+                "{wrong:?} was accepted"
+            );
         }
     }
 }

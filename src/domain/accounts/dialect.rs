@@ -1,23 +1,23 @@
-//! How strictly an account's requests are read. Strict by default; some older CAs, and the clients made for them, write
-//! some things in another way, and compare what they get with what they wrote.
+//! How strictly the requests of an account are parsed. Some older CAs, and clients written for
+//! them, spell parts of a request differently and compare the token with what they wrote.
 
 use crate::domain::words::words;
 
-/// How strictly an account's requests are read, and what its tokens may look like.
+/// How strictly the requests of an account are parsed, and which spellings its tokens can repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dialect {
-    /// RFC 9448 and nothing else: `tkvalue` in base64url without padding, `fingerprint` in upper-case hex, that of the
-    /// RFC 7638 thumbprint.
+    /// RFC 9448 only: `tkvalue` is base64url without padding, and `fingerprint` is the RFC 7638
+    /// thumbprint in upper-case hex.
     #[default]
     Strict,
-    /// Also `tkvalue` in padded standard base64, which the token then repeats character for character; `fingerprint` of the
-    /// SubjectPublicKeyInfo, which looks the same and is repeated too; and a fingerprint in lower-case hex, which is put
-    /// into its canonical form.
+    /// Also accepts `tkvalue` in padded standard base64, which the token repeats character for
+    /// character; a `fingerprint` of the SubjectPublicKeyInfo, which has the same form and is
+    /// repeated too; and a fingerprint in lower-case hex, which the token has in upper case.
     Legacy,
 }
 
 words! {
-    /// The word of the API and the database.
+    /// The name in the API and the database.
     impl Display, FromStr, Serialize, Deserialize for Dialect {
         Strict = "strict",
         Legacy = "legacy",

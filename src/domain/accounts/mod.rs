@@ -1,4 +1,4 @@
-//! Who gets tokens: accounts, and the dialect that an account's CA speaks.
+//! Accounts, which request tokens, and the dialect in which each one writes its requests.
 
 pub mod account;
 pub mod dialect;

@@ -1,7 +1,7 @@
 //! The identity that a transaction runs for.
 //!
-//! A credential that is revoked, expires or is rotated while its request waits must not get anything done. So nothing
-//! changes without an [`Actor`], and each transaction checks it again.
+//! A credential that is revoked, expires or is rotated while its request waits must have no effect.
+//! So every change needs an [`Actor`], and each transaction checks its credential again.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::domain::credentials::api_key::{CredentialEnd, KeyValidity};
 use crate::domain::credentials::caller::{Caller, Proof, Role};
 use crate::domain::ids::new_id;
 
-/// An authenticated caller, as a transaction needs to know it.
+/// An authenticated caller, with what a transaction needs to check it again.
 #[derive(Debug, Clone)]
 pub struct Actor {
     caller: String,
@@ -22,16 +22,16 @@ pub struct Actor {
     request_id: Uuid,
     /// The account that the caller is confined to, if there is one.
     account: Option<AccountId>,
-    /// The trace that the request is a part of.
+    /// The trace that the request belongs to.
     trace: Option<String>,
-    /// When the credential expires by itself.
+    /// The expiry of the credential itself, such as the `exp` of an access token.
     expires: Option<Time>,
-    /// Time passes while a request waits.
+    /// The clock, since time passes while a request waits.
     clock: Clock,
 }
 
 impl Actor {
-    /// A caller that was authenticated, in no trace.
+    /// The actor of an authenticated caller, without a trace.
     #[must_use]
     pub fn new(caller: &Caller, clock: &Clock) -> Self {
         Self {
@@ -46,13 +46,13 @@ impl Actor {
         }
     }
 
-    /// In the trace that the request is a part of, if it is part of one.
+    /// With the trace that the request belongs to, if any.
     #[must_use]
     pub fn in_trace(self, trace: Option<String>) -> Self {
         Self { trace, ..self }
     }
 
-    /// The id of the caller, as it is in the audit trail and on a grant.
+    /// The id of the caller, as the audit trail and grants record it.
     #[must_use]
     pub fn caller(&self) -> &str {
         &self.caller
@@ -69,19 +69,20 @@ impl Actor {
         self.account.as_ref()
     }
 
-    /// The trace that the request is a part of.
+    /// The trace that the request belongs to.
     #[must_use]
     pub fn trace(&self) -> Option<&str> {
         self.trace.as_deref()
     }
 
-    /// The time now.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// The lane in which the caller waits for the writer: that of its account, so that more keys are no more turns.
+    /// The lane in which the caller waits for the writer. It is that of its account, so that more
+    /// API keys do not get more turns.
     #[must_use]
     pub fn lane(&self) -> String {
         match &self.account {
@@ -90,7 +91,8 @@ impl Actor {
         }
     }
 
-    /// The lane in which it waits with an order for one account. The customers of a portal take turns as well.
+    /// The lane in which the caller waits with an order for one account. The customers of a portal
+    /// take turns as well.
     pub(in crate::domain) fn lane_for(&self, account: &AccountId) -> String {
         match self.role {
             Role::Portal => lane_of(account),
@@ -100,7 +102,7 @@ impl Actor {
         }
     }
 
-    /// The id of the API key that has to be checked again; none if the caller came by another credential.
+    /// The id of the API key, which has to be checked again; `None` for other credentials.
     #[must_use]
     pub fn api_key(&self) -> Option<&str> {
         match self.proof {
@@ -109,13 +111,14 @@ impl Actor {
         }
     }
 
-    /// Whether the credential can end at all.
+    /// Whether the credential can end while a request waits.
     #[must_use]
     pub const fn can_end(&self) -> bool {
         self.expires.is_some() || matches!(self.proof, Proof::ApiKey { .. })
     }
 
-    /// Why the credential is valid no longer; `None` if it is. `validity` is what is known of its API key, if it is one.
+    /// Why the credential is no longer valid; `None` if it is. `validity` is what is known of its
+    /// API key, if it is one.
     #[must_use]
     pub fn ended(&self, validity: Option<&KeyValidity>, now: Time) -> Option<CredentialEnd> {
         if self.expires.is_some_and(|end| end <= now) {
@@ -128,7 +131,7 @@ impl Actor {
         }
     }
 
-    /// The event of a change that was refused because the credential has ended.
+    /// The audit event of a change that was refused because the credential had ended.
     #[must_use]
     pub fn refusal(&self, action: &str, ended: CredentialEnd, at: Time) -> AuditEvent {
         AuditEvent {

@@ -1,4 +1,5 @@
-//! API keys as the carrier keeps them, and how long they prove anybody. Never with a secret, nor with its hash.
+//! API keys as the carrier administers them, and when they are valid. They contain neither the
+//! secret nor its hash.
 
 use std::net::IpAddr;
 
@@ -10,50 +11,52 @@ use crate::domain::clock::Time;
 use crate::domain::network::cidr::Network;
 use crate::domain::words::words;
 
-/// An API key. Its id, role, accounts and networks stay as they were made: whoever needs others makes another key.
+/// An API key. Its id, role, accounts and networks never change: to change them, create another
+/// key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     pub id: String,
     pub role: Role,
-    /// The accounts that it speaks for.
+    /// The accounts that it can act for.
     pub accounts: Vec<AccountId>,
-    /// What it is for.
+    /// A description, for people.
     pub label: String,
     pub created_at: Time,
-    /// Where it works from; from anywhere when there is none.
+    /// The networks that it can be used from; any, if empty.
     pub allow_from: Vec<Network>,
     pub validity: KeyValidity,
     pub rotated_at: Option<Time>,
-    /// To the minute or so.
+    /// Accurate to about a minute.
     pub last_used_at: Option<Time>,
 }
 
-/// Until when a key works, with which of its secrets.
+/// How long a key is valid, and with which of its secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyValidity {
     pub expires_at: Option<Time>,
     pub revoked_at: Option<Time>,
-    /// The number of the newest secret; counts from 1.
+    /// The number of the newest secret, counted from 1.
     pub secret: i32,
-    /// The first second at which the secret before that one no longer works; `None` if it does not.
+    /// The first second at which the previous secret is no longer accepted; `None` if it is not
+    /// accepted now.
     pub previous_until: Option<Time>,
 }
 
-/// Why credentials that proved somebody prove nobody any more.
+/// Why a credential that was valid no longer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum CredentialEnd {
-    #[error("they are not known any more")]
+    #[error("they no longer exist")]
     Unknown,
     #[error("they were revoked")]
     Revoked,
     #[error("they have expired")]
     Expired,
-    #[error("their secret was rotated away")]
+    #[error("their secret was rotated")]
     Rotated,
 }
 
 words! {
-    /// The word of the log, the metrics and the audit trail. Callers are not told.
+    /// The name in the log, the metrics and the audit trail. Callers do not see it.
     for CredentialEnd {
         Unknown = "unknown",
         Revoked = "revoked",
@@ -63,29 +66,30 @@ words! {
 }
 
 impl KeyValidity {
-    /// Why the key proves nobody at an instant, whatever its secret; `None` if it does.
+    /// Why the key is not valid at an instant, whichever secret is used; `None` if it is.
     #[must_use]
     pub fn ended(&self, now: Time) -> Option<CredentialEnd> {
         if self.revoked_at.is_some() {
-            // Whatever the clocks of the replicas say: it was revoked before this was read.
+            // Regardless of clock differences between replicas: it was revoked before this was
+            // read.
             return Some(CredentialEnd::Revoked);
         }
         let is_over = self.expires_at.is_some_and(|end| end <= now);
         is_over.then_some(CredentialEnd::Expired)
     }
 
-    /// The same for whoever has the secret of this number.
+    /// The same for a caller that has the secret with this number.
     #[must_use]
     pub fn ended_for(&self, secret: i32, now: Time) -> Option<CredentialEnd> {
         let is_previous = secret.checked_add(1) == Some(self.secret);
-        let still_works = self.previous_until.is_some_and(|end| now < end);
-        let rotated = secret != self.secret && !(is_previous && still_works);
+        let is_accepted = self.previous_until.is_some_and(|end| now < end);
+        let rotated = secret != self.secret && !(is_previous && is_accepted);
         let rotated = rotated.then_some(CredentialEnd::Rotated);
         self.ended(now).or(rotated)
     }
 }
 
-/// Where a key stands.
+/// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     Active,
@@ -94,7 +98,7 @@ pub enum KeyState {
 }
 
 impl ApiKey {
-    /// Where it stands at an instant.
+    /// The state of the key at an instant.
     #[must_use]
     pub fn state(&self, now: Time) -> KeyState {
         match self.validity.ended(now) {
@@ -104,7 +108,8 @@ impl ApiKey {
         }
     }
 
-    /// Whether it works from this address. From an address that nobody knows, only a key that works from anywhere does.
+    /// Whether the key can be used from this address. If the address is unknown, only a key without
+    /// networks can.
     #[must_use]
     pub fn works_from(&self, address: Option<IpAddr>) -> bool {
         self.allow_from.is_empty()
@@ -113,7 +118,7 @@ impl ApiKey {
 }
 
 words! {
-    /// The word of the API.
+    /// The name in the API.
     impl Serialize for KeyState {
         Active = "active",
         Expired = "expired",

@@ -1,4 +1,4 @@
-//! Who is asking, once it is proven.
+//! The authenticated caller of a request, and its role.
 
 use std::str::FromStr;
 
@@ -10,20 +10,20 @@ use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::words::{listed, words};
 
-/// What a caller may do in general; a policy decides in each case.
+/// What a caller may do in general. Policies decide on each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Everything.
+    /// May do everything.
     Admin,
-    /// Keeps accounts and the inventory.
+    /// Manages accounts and the inventory.
     Provisioner,
-    /// Mints for the accounts that it was given.
+    /// Requests tokens for the accounts that it was given.
     Portal,
-    /// Mints for its own account.
+    /// Requests tokens for its own account.
     Account,
-    /// Reads.
+    /// May only read.
     Auditor,
-    /// Gets tokens by the rights to renew that name it, and nothing else.
+    /// Gets tokens only by rights to renew that name it.
     Renewer,
 }
 
@@ -33,7 +33,7 @@ pub enum Role {
 pub struct RoleError;
 
 words! {
-    /// The word of the commands, the policies and the database.
+    /// The name in commands, policies and the database.
     impl Display, Serialize for Role {
         Admin = "admin",
         Provisioner = "provisioner",
@@ -60,38 +60,40 @@ impl<'de> Deserialize<'de> for Role {
     }
 }
 
-/// What proved a caller.
+/// How a caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// Being on the machine, or in the service itself.
+    /// Access to the machine, or a part of the service itself.
     Presence,
-    /// An API key, which the database knows, by its secret of this number.
+    /// An API key in the database, by its secret with this number.
     ApiKey { secret: i32 },
-    /// An `OAuth2` access token (RFC 9068) of an issuer that is trusted.
+    /// An `OAuth2` access token (RFC 9068) of a trusted issuer.
     AccessToken,
     /// A client certificate.
     Certificate,
 }
 
-/// A proven caller, in one request.
+/// An authenticated caller, in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who was proven, such as the id of an API key; goes into the audit trail.
+    /// The identity, such as the id of an API key; recorded in the audit trail.
     pub id: String,
     pub proof: Proof,
     pub role: Role,
-    /// The accounts that it speaks for: its own, those that a portal was given, or the reseller whose customers a provisioner
-    /// or an auditor is confined to.
+    /// The accounts that it can act for: its own, those that a portal was given, or the reseller
+    /// whose customers a provisioner or an auditor is confined to.
     pub accounts: Vec<AccountId>,
-    /// The first instant at which the proof holds no more, where it has an end of its own.
+    /// The first instant at which the credential is no longer valid, if it has an expiry of its
+    /// own.
     pub expires: Option<Time>,
-    /// Names the request in the log, the audit trail and the answer.
+    /// Identifies the request in the log, the audit trail and the answer.
     pub request_id: Uuid,
 }
 
 impl Caller {
-    /// The one account that it is confined to: its own, or the reseller whose customers it keeps or reads. A portal speaks
-    /// for several and is the carrier's, as are those without any.
+    /// The one account that it is confined to: its own, or the reseller whose customers it manages
+    /// or reads. A portal acts for several accounts and belongs to the carrier, as do callers
+    /// without an account.
     #[must_use]
     pub fn confined_to(&self) -> Option<&AccountId> {
         match (self.role, self.accounts.as_slice()) {
@@ -110,7 +112,8 @@ impl Caller {
         }
     }
 
-    /// Somebody at the command line of the machine: who can read the database may do everything.
+    /// A user at the command line of the machine. With access to the database, everything is
+    /// permitted anyway.
     #[must_use]
     pub fn at_the_command_line(request_id: Uuid) -> Self {
         Self {
@@ -123,7 +126,7 @@ impl Caller {
         }
     }
 
-    /// The service itself, in what it does without being asked.
+    /// The service itself, for background work.
     #[must_use]
     pub fn the_service(request_id: Uuid) -> Self {
         Self {

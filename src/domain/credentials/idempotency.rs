@@ -1,28 +1,30 @@
-//! The key that a caller gives a request, so that it can send it again (draft-ietf-httpapi-idempotency-key-header).
+//! The `Idempotency-Key` of a request, which makes it safe to retry
+//! (draft-ietf-httpapi-idempotency-key-header).
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The longest key.
+/// The most characters of a key.
 const MAX_LENGTH: usize = 255;
 
 /// A key: 1 to 255 visible ASCII characters.
 ///
-/// The draft writes it as a string of RFC 9651, in double quotes; most clients send it bare. Both spell the same key.
+/// The draft writes it as an RFC 9651 string, in double quotes; most clients send it bare. Both
+/// spell the same key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// Why a text is no key.
+/// Why a text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdempotencyKeyError {
     #[error("an Idempotency-Key has 1 to {MAX_LENGTH} characters")]
     Length,
-    #[error("an Idempotency-Key has visible ASCII characters only, and no blank")]
+    #[error("an Idempotency-Key has only visible ASCII characters, without spaces")]
     Character,
     #[error(
-        "an Idempotency-Key is bare, or a string in double quotes with `\\\"` and `\\\\` for these two, and nothing behind it"
+        "an Idempotency-Key is bare, or a string in double quotes with `\\\"` and `\\\\` as the only escapes, and nothing after it"
     )]
     Quotes,
 }
@@ -55,13 +57,13 @@ impl FromStr for IdempotencyKey {
 }
 
 impl fmt::Debug for IdempotencyKey {
-    /// Without the key, which is the caller's own text.
+    /// Without the key, which is text of the caller and must not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IdempotencyKey(..)")
     }
 }
 
-/// What stands between the quotes of RFC 9651 §3.3.3, whose first one is gone already.
+/// The content of an RFC 9651 §3.3.3 string whose opening quote has been removed.
 fn unquoted(text: &str) -> Result<String, IdempotencyKeyError> {
     let (mut key, mut rest) = (String::new(), text.chars());
     loop {

@@ -6,23 +6,23 @@ use crate::domain::words::{listed, words};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// A text that names no algorithm that may be used.
+/// The text is not the name of a permitted algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "an algorithm of access tokens is {}; `none` and those with a shared secret (HS256 and the like) are never taken",
+    "an algorithm of access tokens is {}; `none` and those with a shared secret, such as HS256, are never accepted",
     listed(&Algorithm::WORDS)
 )]
 pub struct AlgorithmError;
 
-/// How an access token may be signed: with a key pair, always. There is no `none` and no HS256 here, so that neither can
-/// be configured (RFC 8725 §3.1).
+/// The permitted algorithms, all with a key pair. `none` and HS256 are not among them, so neither
+/// can be configured (RFC 8725 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     Es256,
     Es384,
     Rs256,
     Ps256,
-    /// With Ed25519 alone.
+    /// With Ed25519 only.
     EdDsa,
 }
 

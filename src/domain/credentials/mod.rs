@@ -1,4 +1,5 @@
-//! What identifies a caller: API keys, roles, idempotency keys, and the signature algorithms of access tokens.
+//! What identifies a caller: API keys, roles and passphrases, the idempotency keys of its requests,
+//! and the signature algorithms of access tokens.
 
 pub mod actor;
 pub mod api_key;

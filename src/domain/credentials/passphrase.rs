@@ -1,22 +1,22 @@
-//! Passphrases and PINs: texts that nobody is shown.
+//! Passphrases and PINs: secrets that are never shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-/// A passphrase or a PIN. It has no `Display`, and its `Debug` shows nothing.
+/// A passphrase or a PIN. It has no `Display`, and its `Debug` hides the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(String);
 
 impl Passphrase {
-    /// The text itself.
+    /// The secret text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Without the line break that a file ends with.
+/// Removes the line break at the end of a file.
 impl From<&str> for Passphrase {
     fn from(text: &str) -> Self {
         Self(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_break_of_a_file_is_none_of_it() {
+    fn the_line_break_of_a_file_is_removed() {
         assert_eq!(Passphrase::from(" 12 34\r\n").expose(), " 12 34");
         assert_eq!(format!("{:?}", Passphrase::from("1234")), "Passphrase(..)");
     }

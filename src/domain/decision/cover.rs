@@ -1,4 +1,4 @@
-//! Until when rows cover a range without a gap, and until when none of them blocks it.
+//! How long rows cover a range without a gap, and how long none of them blocks it.
 
 use super::Question;
 use crate::domain::clock::Time;
@@ -7,13 +7,15 @@ use crate::domain::inventory::InventoryRow;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
-/// Rows that cover all of some numbers, without a gap, from now until an instant.
+/// The rows that together cover a whole range, without a gap, from now to an instant.
 pub(super) struct Cover<'a, R> {
     pub(super) until: Time,
     pub(super) rows: Vec<&'a R>,
 }
 
-/// Follows the rows from now on: as long as those in force at each instant leave no gap, step to the next known end.
+/// How long the rows cover all of `numbers`, starting now. Checks the rows in force at an instant,
+/// then steps to the next instant at which one of them ends, until there is a gap or the latest
+/// expiry is reached.
 ///
 /// # Errors
 /// The numbers that no row covers now.
@@ -57,7 +59,7 @@ pub(super) fn covered_until<'a, R: InventoryRow>(
     }
 }
 
-/// Until when none of these rows overlaps the numbers; refuses those that one overlaps now.
+/// How long none of these rows overlaps the numbers. Refuses those that a row overlaps now.
 pub(super) fn unblocked_until<R: InventoryRow>(
     numbers: NumberRange,
     rows: &[R],
@@ -72,6 +74,7 @@ pub(super) fn unblocked_until<R: InventoryRow>(
     for (part, row) in overlapping {
         if row.window().contains(question.now) {
             refusals.extend(refused(vec![part], cause(row)));
+        // Known in advance, such as a port-out tomorrow: the token has to expire before it.
         } else if row.window().from() > question.now {
             until = until.min(row.window().from());
         }
@@ -83,7 +86,6 @@ pub(super) fn unblocked_until<R: InventoryRow>(
     }
 }
 
-/// These numbers, refused for one cause.
 pub(super) fn refused(parts: Vec<NumberRange>, cause: RefusalCause) -> Vec<RefusedPart> {
     parts
         .into_iter()

@@ -1,4 +1,4 @@
-//! A delegation, and those that it is cut from.
+//! A delegation together with those that it is cut from, up to the carrier.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Delegation, InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
 
-/// A delegation together with all those that it is cut from, up to the carrier's: it holds when all of them do.
+/// A delegation and all those that it is cut from, up to the carrier's. It is valid for the numbers
+/// and the time that all of them share (RFC 9060 §4: encompassed).
 #[derive(Debug, Clone)]
 pub(super) struct DelegationChain {
     own: RowRef,
@@ -18,8 +19,9 @@ pub(super) struct DelegationChain {
     rows: Vec<RowRef>,
     numbers: NumberRange,
     window: Window,
-    /// Whether all of them allow CA certificates.
+    /// Whether each of them allows CA certificates.
     pub(super) ca: bool,
+    /// Whether a reseller above the account that is part of the chain is suspended.
     pub(super) lender_suspended: bool,
 }
 
@@ -36,25 +38,26 @@ impl InventoryRow for DelegationChain {
 }
 
 impl DelegationChain {
-    /// What was delegated to an account, each with what it is cut from. A delegation whose origin is not among the facts
-    /// does not count.
+    /// The chains of an account, one for each of its delegations. A delegation whose parent is not
+    /// among the facts does not count.
     pub(super) fn all_of(account: &AccountId, facts: &Facts) -> Vec<Self> {
-        let is_cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
-        let origins: HashMap<Uuid, &Delegation> = facts
+        // Most accounts are the carrier's own customers, and need no map.
+        let any_is_cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
+        let parents: HashMap<Uuid, &Delegation> = facts
             .delegations
             .iter()
-            .filter(|_| is_cut)
+            .filter(|_| any_is_cut)
             .map(|row| (row.row.id, row))
             .collect();
         let own = facts.delegations.iter();
         own.filter(|row| row.account == *account)
-            .filter_map(|own| Self::up_from(own, &origins, &facts.suspended_above))
+            .filter_map(|own| Self::up_from(own, &parents, &facts.suspended_above))
             .collect()
     }
 
     fn up_from(
         own: &Delegation,
-        origins: &HashMap<Uuid, &Delegation>,
+        parents: &HashMap<Uuid, &Delegation>,
         suspended: &[AccountId],
     ) -> Option<Self> {
         let mut chain = Self {
@@ -67,8 +70,9 @@ impl DelegationChain {
         };
         let mut below = own;
         while let Some(from) = &below.cut_from {
-            let parent = *origins.get(&from.parent)?;
-            // Chains are short; a circle, which no change can make, is not followed.
+            let parent = *parents.get(&from.parent)?;
+            // Stop at the maximum depth, so that a cycle cannot loop forever. No change can create
+            // one.
             if chain.rows.len() > Account::MAX_DEPTH {
                 return None;
             }
@@ -82,7 +86,7 @@ impl DelegationChain {
         Some(chain)
     }
 
-    /// All of them.
+    /// The rows of the chain, the account's own first.
     pub(super) fn rows(&self) -> &[RowRef] {
         &self.rows
     }

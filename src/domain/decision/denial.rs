@@ -1,4 +1,5 @@
-//! Business refusals. Their codes are part of the API: stable, kebab-case.
+//! Denials: why a well-formed request gets no token. Their codes are part of the API: stable,
+//! kebab-case.
 
 use std::fmt::{self, Write as _};
 
@@ -12,61 +13,64 @@ use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::tokens::claims::NotStrict;
 
-/// Why there is no token, although the request was well-formed.
+/// Why there is no token, although the request is well-formed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Denial {
-    /// One answer for credentials that prove nothing, an account that is unknown, suspended or somebody else's
-    /// (RFC 9448 §5.5), so that none of these can be told apart.
+    /// Invalid credentials, or an account that is unknown, suspended or another caller's (RFC 9448
+    /// §5.5). One answer for all, so that a caller cannot tell them apart.
     #[error("the credentials do not give access to this account")]
     NotTheCallers,
-    /// What proved the caller has ended before the request was decided. Answered as the one before.
-    #[error("the credentials ended while the request waited: {0}")]
+    /// The credential expired or was revoked between authentication and the decision. Has the code
+    /// of [`Self::NotTheCallers`].
+    #[error("the credentials became invalid while the request was waiting: {0}")]
     ProofEnded(CredentialEnd),
-    /// A policy forbids it, or none permits it; the code is the policy's own. Or the configuration does, and then no policy
-    /// is named.
+    /// A policy forbids the request, or none permits it; a policy can bring its own code. A limit
+    /// in the configuration is reported in the same way, and then names no policy.
     #[error("{detail}")]
     Policy {
         code: String,
         detail: String,
         by: PolicyTrace,
     },
-    /// Entries that the account has no authority for (RFC 9448 §5.6); at least one.
+    /// The account has no authority for at least one entry of the list (RFC 9448 §5.6).
     #[error("the account has no authority for {}", listed(.0))]
     NotAuthorized(Vec<RefusedPart>),
-    /// Less is left than the shortest lifetime of a token.
-    #[error("the authority ends at {}, too soon for a token of {minimum} seconds", rfc3339(.until))]
+    /// The authority ends before a token of the minimum lifetime would.
+    #[error("the authority ends at {}, too soon for the minimum token lifetime of {minimum} seconds", rfc3339(.until))]
     EndsTooSoon { until: Time, minimum: u32 },
-    /// A token has one signature, and these codes have a certificate each.
+    /// The numbers belong to several service provider codes. Each code has its own certificate, and
+    /// a token has one signature.
     #[error(
-        "the list needs the certificates of several service provider codes ({}); ask for one token for each of them",
+        "the list needs the certificates of several service provider codes ({}); request one token for each",
         .0.iter().map(Spc::as_str).collect::<Vec<_>>().join(", ")
     )]
     SeveralSpcs(Vec<Spc>),
-    /// Not the asker's fault: the service has no certificate in force for this code.
-    #[error("there is no certificate in force for the service provider code {0}")]
+    /// The service has no valid certificate for this code: a fault of the service, not of the
+    /// request.
+    #[error("the service has no valid certificate for the service provider code {0}")]
     NoCertificate(Spc),
-    /// Well-formed in another dialect than the account's, so for this account it is malformed.
+    /// Well-formed in the legacy dialect, but the account is strict, so malformed for this account.
     #[error("{0}")]
     NotStrict(NotStrict),
-    /// The standing right to renew was taken back, or its time is over.
+    /// The standing right to renew was revoked or has expired.
     #[error("the right to renew has ended")]
     RenewalEnded,
-    /// What is asked is not what the right to renew is for.
-    #[error("the right to renew is for {0}")]
+    /// The request goes beyond the right to renew.
+    #[error("the right to renew does not cover {0}")]
     OutsideRenewal(Beyond),
-    /// More rows of the inventory touch the list than one decision may weigh.
+    /// The list overlaps more inventory rows than one decision evaluates.
     #[error(
-        "the list touches more than {limit} rows of the inventory; ask for fewer numbers at once"
+        "the list overlaps more than {limit} rows of the inventory; request fewer numbers at once"
     )]
     TooFragmented { limit: usize },
 }
 
 impl Denial {
-    /// The code of a policy that says none, and where no policy permits.
+    /// The code if no policy permits, or if the policy that forbids has no code of its own.
     pub const POLICY: &str = "policy";
-    /// The code where a policy could not be evaluated.
+    /// The code if a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
-    /// Codes that say more than a policy can know, so that no policy has them.
+    /// Codes that are reserved for the rules of the service. A policy cannot use them.
     pub const CODES_OF_RULES: [&str; 11] = [
         "forbidden",
         "not-authorized",
@@ -99,7 +103,7 @@ impl Denial {
         }
     }
 
-    /// The policies that decided, if the denial is theirs.
+    /// The policies that decided, if a policy denied.
     #[must_use]
     pub fn policies(&self) -> &[String] {
         match self {
@@ -117,7 +121,7 @@ impl Denial {
         }
     }
 
-    /// The entries that were refused, if the denial is about entries.
+    /// The refused entries, if entries were refused.
     #[must_use]
     pub fn refusals(&self) -> &[RefusedPart] {
         match self {
@@ -136,7 +140,7 @@ impl Denial {
     }
 }
 
-/// In what a request goes beyond a right to renew.
+/// How a request goes beyond a right to renew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beyond {
     List,
@@ -148,44 +152,44 @@ pub enum Beyond {
 impl fmt::Display for Beyond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::List => "another list of numbers",
-            Self::Fingerprint => "another key",
-            Self::Ca => "certificates that are no CA's",
-            Self::Lifetime => "tokens that live shorter",
+            Self::List => "this list",
+            Self::Fingerprint => "this key",
+            Self::Ca => "CA certificates",
+            Self::Lifetime => "so long a lifetime",
         })
     }
 }
 
-/// One part of a list that was refused, and why.
+/// A refused part of a list, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedPart {
     pub subject: Subject,
     pub cause: RefusalCause,
 }
 
-/// What was refused.
+/// The part of a list that was refused: numbers, or a service provider code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     Numbers(NumberRange),
     Spc(Spc),
 }
 
-/// Why it was refused.
+/// Why a part of a list was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalCause {
-    /// The account was lent no such number, or not now.
+    /// Not delegated to the account, or not now.
     NotDelegated,
-    /// It was lent such a number by a reseller that is suspended, or whose own lender is.
+    /// A reseller that delegated the number, or one further up the chain, is suspended.
     LenderSuspended,
-    /// It has lent the number on, and kept no right to it.
+    /// The account delegated the number further and kept no right to it.
     LentOn,
-    /// The carrier holds no such number, or not now.
+    /// Not allocated to the carrier, or not now.
     NotAllocated,
-    /// The carrier holds it, but may not use it now.
+    /// Allocated to the carrier, but an exclusion covers it now.
     Excluded(Reason),
     /// The delegation does not allow CA certificates.
     CaNotDelegated,
-    /// The code is not one of the carrier's.
+    /// The service provider code is not one of the carrier's.
     SpcNotHeld,
 }
 
@@ -208,12 +212,14 @@ impl RefusalCause {
 impl fmt::Display for RefusalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotDelegated => f.write_str("not lent to the account now"),
-            Self::LenderSuspended => f.write_str("lent by a reseller that is suspended"),
-            Self::LentOn => f.write_str("lent on by the account, which kept no right to it"),
+            Self::NotDelegated => f.write_str("not delegated to this account now"),
+            Self::LenderSuspended => f.write_str("delegated by a suspended reseller"),
+            Self::LentOn => {
+                f.write_str("delegated further by this account, which kept no right to it")
+            }
             Self::NotAllocated => f.write_str("not held by the carrier now"),
-            Self::Excluded(reason) => write!(f, "without authority now: {}", reason.as_str()),
-            Self::CaNotDelegated => f.write_str("lent without the right to CA certificates"),
+            Self::Excluded(reason) => write!(f, "currently excluded: {}", reason.as_str()),
+            Self::CaNotDelegated => f.write_str("delegated without the right to CA certificates"),
             Self::SpcNotHeld => f.write_str("not a service provider code of the carrier"),
         }
     }
@@ -228,7 +234,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The first few, since a message is for people and the list is in `refusals`.
+/// The first few refused parts. A message is for people; the full list is in `refusals`.
 fn listed(refusals: &[RefusedPart]) -> String {
     let named = refusals.iter().take(3);
     let mut text = named

@@ -1,4 +1,5 @@
-//! Why a decision is what it is: each part of the numbers, with the rows that say yes or no to it.
+//! Explains a decision: the parts of the list that get different answers, each with the rows that
+//! decide it.
 
 use std::fmt;
 
@@ -10,36 +11,37 @@ use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
-/// How many rows one explanation names, all parts together.
+/// The most rows that one explanation names, all parts together.
 const MAX_ROWS_NAMED: usize = 2_000;
 
-/// Some numbers that get one answer, because of the same rows.
+/// Numbers that get the same answer because of the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainedPart {
     pub numbers: NumberRange,
-    /// Why not; `None` is a yes, as far as the numbers go.
+    /// Why they are refused; `None` if they would be granted.
     pub refused: Option<RefusalCause>,
-    /// The rows that touch them, in the order in which they are weighed.
+    /// The rows that overlap them, in the order in which they are evaluated.
     pub rows: Vec<ExplainedRow>,
-    /// How many more there are; an explanation names a bounded number of rows.
+    /// How many more rows overlap; the number that is listed is bounded.
     pub left_out: usize,
 }
 
-/// A row that has a say.
+/// A row that takes part in a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExplainedRow {
-    /// Of the account, or of a reseller above it.
+    /// A delegation to the account, or to a reseller above it.
     Delegation(Delegation),
-    /// What the account has lent on without keeping its own right.
+    /// A part that the account delegated further without keeping its own right.
     LentOn(Delegation),
     Allocation(Allocation),
     Exclusion(Exclusion),
 }
 
 impl ExplainedRow {
-    /// Whether it says yes to its numbers at an instant.
+    /// Whether it permits a token for its numbers at an instant: an exclusion does when it is not
+    /// in force.
     #[must_use]
-    pub fn says_yes(&self, at: Time) -> bool {
+    pub fn permits(&self, at: Time) -> bool {
         match self {
             Self::Delegation(row) => row.window.contains(at),
             Self::Allocation(row) => row.window.contains(at),
@@ -48,7 +50,7 @@ impl ExplainedRow {
         }
     }
 
-    /// The word of the API for its kind.
+    /// Its kind, as the API names it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -71,11 +73,10 @@ impl ExplainedRow {
 }
 
 impl fmt::Display for ExplainedRow {
-    /// In the words of the field.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delegation(row) => {
-                write!(f, "{} lent to {}", row.numbers, row.account)?;
+                write!(f, "{} delegated to {}", row.numbers, row.account)?;
                 if let Some(from) = &row.cut_from {
                     write!(f, " by {}", from.lender)?;
                 }
@@ -85,23 +86,25 @@ impl fmt::Display for ExplainedRow {
                     ""
                 })
             }
-            Self::LentOn(row) => write!(f, "{} lent on to {}", row.numbers, row.account),
+            Self::LentOn(row) => {
+                write!(f, "{} delegated further to {}", row.numbers, row.account)
+            }
             Self::Allocation(row) => {
                 write!(
                     f,
-                    "{} held as {} of {}",
+                    "{} allocated to {} as {}",
                     row.numbers,
-                    row.basis.as_str(),
-                    row.spc
+                    row.spc,
+                    row.basis.as_str()
                 )
             }
             Self::Exclusion(row) => write!(f, "{} {}", row.numbers, row.reason.as_str()),
         }?;
-        holding(f, self.held().window())
+        write_window(f, self.held().window())
     }
 }
 
-fn holding(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
+fn write_window(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
     write!(f, ", from {}", rfc3339(&window.from()))?;
     match window.until() {
         Some(until) => write!(f, " to {}", rfc3339(&until)),
@@ -109,7 +112,8 @@ fn holding(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
     }
 }
 
-/// Splits the numbers of a question where the answer changes. Says nothing where the rows are too many to be weighed.
+/// Splits the numbers of a request where the answer changes. Empty if there are too many rows to
+/// evaluate.
 #[must_use]
 pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<ExplainedPart> {
     if is_too_much(question, facts) {
@@ -135,13 +139,14 @@ pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<ExplainedPart> {
     parts
 }
 
-/// The parts of one range that get one answer. One look names the first cause that applies to any of it; what that leaves
-/// open may be refused for the next one.
+/// Splits one range into parts with one answer each. An evaluation reports the first cause that
+/// applies to any part of the range. What it leaves open is evaluated again, since a later cause
+/// can apply to it.
 fn answers(
     numbers: NumberRange,
     evaluator: &RangeEvaluator<'_>,
 ) -> Vec<(NumberRange, Option<RefusalCause>)> {
-    let (mut open, mut found) = (vec![numbers], Vec::new());
+    let (mut open, mut answered) = (vec![numbers], Vec::new());
     while let Some(numbers) = open.pop() {
         let refusals = evaluator.evaluate(numbers).err().unwrap_or_default();
         let refused: Vec<(NumberRange, RefusalCause)> = refusals
@@ -152,16 +157,16 @@ fn answers(
             })
             .collect();
         if refused.is_empty() {
-            found.push((numbers, None));
+            answered.push((numbers, None));
         } else {
             open.extend(gaps(numbers, refused.iter().map(|(numbers, _)| *numbers)));
-            found.extend(refused.into_iter().map(|(n, cause)| (n, Some(cause))));
+            answered.extend(refused.into_iter().map(|(n, cause)| (n, Some(cause))));
         }
     }
-    found
+    answered
 }
 
-/// The rows that touch the numbers, at most so many of them, and how many more there are.
+/// The rows that overlap the numbers, at most `most` of them, and how many were left out.
 fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<ExplainedRow>, usize) {
     let (mut rows, mut left_out) = (Vec::new(), 0);
     let mut add = |of: NumberRange, row: &dyn Fn() -> ExplainedRow| {

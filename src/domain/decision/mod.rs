@@ -1,8 +1,24 @@
-//! The rule of authority, as one pure function over the facts that the store has read.
+//! The rule of authority: may this account have a token for this list (RFC 9448 §5.6)?
 //!
-//! An account may have a token for a number at an instant when the number is in the account's delegations and in those that
-//! they are cut from, the account has not delegated it further without keeping its own right, the carrier's allocations
-//! hold it and no exclusion overlaps it; all of it for the whole of `[now, exp)`. A known end shortens `exp`.
+//! [`decide`] is one pure function over facts that the store has read. It grants a number until
+//! `exp` if all of this is true at every instant of `[now, exp)`:
+//!
+//! 1. A delegation to the account covers the number, and so does each delegation that it is cut
+//!    from, up to the carrier's. No reseller in that chain is suspended. For a CA certificate, each
+//!    delegation in the chain allows CA certificates.
+//! 2. The account has not delegated the number further without keeping its own right.
+//! 3. An allocation of the carrier covers the number.
+//! 4. No exclusion covers the number.
+//!
+//! Of a number that fails, the first failure in this order is reported. If one of the conditions is
+//! known to become false before the requested expiry, or the certificate chain that signs expires
+//! before it, `exp` is shortened to that instant. A list is granted in full or refused: there is no
+//! token for a part of it.
+//!
+//! Three more conditions concern the whole request: each service provider code in the list is one
+//! of the carrier's; one certificate can sign for all of it, because its numbers belong to a single
+//! code; and what is left until `exp` is not shorter than the minimum lifetime of a token. Claim
+//! constraints name no numbers, so any of the carrier's certificates can sign for them.
 
 mod cover;
 mod delegation_chain;
@@ -29,48 +45,49 @@ use delegation_chain::DelegationChain;
 use denial::{Denial, RefusalCause, RefusedPart, Subject};
 use work_bound::is_too_much;
 
-/// How many rows of one kind one decision may evaluate; more is refused, so that no list costs without bound.
+/// The most rows of one kind that one decision evaluates. A list that overlaps more is refused, so
+/// that the cost of a request is bounded.
 pub const MAX_ROWS: usize = 2_000;
 
-/// What is asked, and when.
+/// A request for a token, as the rule sees it: which account, which list, and when.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     pub account: &'a AccountId,
     pub request: &'a TokenRequest,
     pub now: Time,
-    /// The expiry that the request allows.
+    /// The latest expiry that the request allows.
     pub until: Time,
     /// The shortest lifetime of a token, in seconds.
     pub minimum: u32,
-    /// The certificate chains that this process could sign with.
+    /// The certificate chains that this process can sign with.
     pub chains: &'a [Candidate],
 }
 
-/// What the store knows, read in the transaction that will record the answer: every row of these kinds that overlaps the
-/// numbers of the request and holds at some instant of `[now, until)`.
+/// What the store knows, read in the transaction that will record the decision: every row of these
+/// kinds that overlaps the numbers of the request and is valid at some instant of `[now, until)`.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub standing: AccountStanding,
-    /// The resellers above the account that are suspended: nothing that is cut from their delegations holds.
+    /// The suspended resellers above the account. Nothing cut from their delegations is valid.
     pub suspended_above: Vec<AccountId>,
-    /// How long the account's tokens live.
+    /// How long the account's tokens live if the request does not say.
     pub lifetime: LifetimeMode,
-    /// How strictly its requests are read.
+    /// How strictly its requests are parsed.
     pub dialect: Dialect,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
-    /// What was delegated to the account, and to the resellers above it, so that each delegation can be followed to the
-    /// carrier.
+    /// The delegations of the account and of the resellers above it, so that each can be followed
+    /// up to the carrier.
     pub delegations: Vec<Delegation>,
     /// What the account itself has delegated further without keeping its own right.
     pub lent_on: Vec<Delegation>,
     pub allocations: Vec<Allocation>,
     pub exclusions: Vec<Exclusion>,
-    /// The right that the token is asked by, if there is one.
+    /// The standing right to renew that the request uses, if any.
     pub renewal: Option<Renewal>,
 }
 
-/// Whether the account may ask at all.
+/// Whether the account exists and may request tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccountStanding {
     #[default]
@@ -79,26 +96,29 @@ pub enum AccountStanding {
     Good,
 }
 
-/// A yes: until when, and because of which rows.
+/// A positive decision: until when, based on which rows, signed with which chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub expires_at: Time,
     pub justified_by: Vec<Justification>,
-    /// The certificate chain that signs, by its name.
+    /// The name of the certificate chain that signs.
     pub chain: String,
 }
 
-/// Decides (RFC 9448 §5.6: every entry is within what the account may represent, or there is no token).
+/// Decides a request (RFC 9448 §5.6: each entry of the list is within what the account may
+/// represent, or there is no token).
 ///
 /// # Errors
-/// A [`Denial`] that names each refused part of the list.
+/// A [`Denial`]. [`Denial::NotAuthorized`] lists each refused part of the list.
 pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial> {
+    // An unknown and a suspended account get the same answer as wrong credentials (RFC 9448 §5.5).
     match facts.standing {
         AccountStanding::Good => {}
         AccountStanding::Unknown | AccountStanding::Suspended => return Err(Denial::NotTheCallers),
     }
     let in_dialect = question.request.is_in(facts.dialect);
     in_dialect.map_err(Denial::NotStrict)?;
+    // Checked before any row is followed, since this is what bounds the work below.
     if is_too_much(question, facts) {
         return Err(Denial::TooFragmented { limit: MAX_ROWS });
     }
@@ -129,7 +149,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     }
     let chain = match question.request.tkvalue().tktype() {
         TkType::TnAuthList => signing_chain(question, evaluator.needed)?,
-        // They are about no number and no code, so each of the carrier's certificates vouches for them.
+        // Claim constraints concern no number and no code, so any of the carrier's certificates can
+        // sign.
         TkType::JwtClaimConstraints => {
             chain::choose_any(question.chains, &facts.spcs, question.now)?
         }
@@ -148,24 +169,27 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     })
 }
 
-/// The codes whose certificate could sign: those of the list, and those of the allocations that hold its numbers now.
+/// The codes whose certificate could sign: those in the list, and those of the allocations that
+/// hold its numbers now.
 fn needed_spcs(question: &Question<'_>, facts: &Facts) -> BTreeSet<Spc> {
-    let asked = question.request.numbers();
-    let holds = |row: &&Allocation| {
-        let touches = |numbers: &NumberRange| row.numbers.intersection(*numbers).is_some();
-        row.window.contains(question.now) && asked.iter().any(touches)
+    let requested = question.request.numbers();
+    let is_relevant = |row: &&Allocation| {
+        let overlaps = |numbers: &NumberRange| row.numbers.intersection(*numbers).is_some();
+        row.window.contains(question.now) && requested.iter().any(overlaps)
     };
-    let held = facts.allocations.iter().filter(holds).map(|row| &row.spc);
+    let allocations = facts.allocations.iter().filter(is_relevant);
+    let allocated = allocations.map(|row| &row.spc);
     question
         .request
         .tkvalue()
         .spcs()
-        .chain(held)
+        .chain(allocated)
         .cloned()
         .collect()
 }
 
-/// A token has one signature, so its numbers must be those of one code, and there must be a certificate for it.
+/// The chain that signs. A token has one signature, so all of its numbers must belong to one code,
+/// and there must be a certificate for that code.
 fn signing_chain<'a>(
     question: &Question<'a>,
     needed: BTreeSet<Spc>,
@@ -183,35 +207,37 @@ fn signing_chain<'a>(
     }
 }
 
-/// The accounts that may have a token for a number at an instant, as far as these rows say; in the order of their ids.
-/// `delegations` are those of everybody.
+/// The accounts that could get a token for a number at an instant, by these rows alone, ordered by
+/// id. `facts.delegations` must contain those of all accounts.
 #[must_use]
 pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
-    fn at_once<R: InventoryRow>(row: &R, number: Tn, at: Time) -> bool {
+    fn covers<R: InventoryRow>(row: &R, number: Tn, at: Time) -> bool {
         row.numbers().contains(number) && row.window().contains(at)
     }
-    let mut held = facts.allocations.iter();
-    let mut excluded = facts.exclusions.iter();
-    if !held.any(|row| at_once(row, number, at)) || excluded.any(|row| at_once(row, number, at)) {
+    let mut allocations = facts.allocations.iter();
+    let mut exclusions = facts.exclusions.iter();
+    if !allocations.any(|row| covers(row, number, at))
+        || exclusions.any(|row| covers(row, number, at))
+    {
         return Vec::new();
     }
     let delegated_on = |account: &AccountId| {
         facts.delegations.iter().any(|row| {
             let from = row.cut_from.as_ref();
             from.is_some_and(|from| from.lender == *account && !from.lender_keeps)
-                && at_once(row, number, at)
+                && covers(row, number, at)
         })
     };
     let accounts: BTreeSet<&AccountId> = facts.delegations.iter().map(|row| &row.account).collect();
     let holders = accounts.into_iter().filter(|account| {
         let mut chains = DelegationChain::all_of(account, facts).into_iter();
-        chains.any(|chain| !chain.lender_suspended && at_once(&chain, number, at))
+        chains.any(|chain| !chain.lender_suspended && covers(&chain, number, at))
             && !delegated_on(account)
     });
     holders.cloned().collect()
 }
 
-/// Evaluates the ranges of one request, with what is put together once for all of them.
+/// Evaluates the ranges of one request. What all ranges share is computed once.
 pub(super) struct RangeEvaluator<'a> {
     question: &'a Question<'a>,
     facts: &'a Facts,
@@ -230,20 +256,22 @@ impl<'a> RangeEvaluator<'a> {
         }
     }
 
-    /// Until when one range of the list would be granted, and because of which rows; or what of it is refused. The first
-    /// cause that applies is named, and what was never delegated to the account is refused before anything else is
-    /// considered, so that no one learns of other tenants' numbers.
+    /// Until when one range of the list would be granted and by which rows, or which parts of it
+    /// are refused.
+    ///
+    /// Only the first failing condition is reported. Delegation is checked first, so an account
+    /// that asks for numbers never delegated to it learns nothing about other tenants' numbers.
     pub(super) fn evaluate(
         &self,
         numbers: NumberRange,
     ) -> Result<(Time, Vec<Justification>), Vec<RefusedPart>> {
         let delegated = self.delegated(numbers)?;
-        let kept_until = self.not_delegated_on(numbers)?;
+        let own_right_until = self.not_delegated_on(numbers)?;
         let allocated = self.allocated(numbers)?;
         let unexcluded_until = self.not_excluded(numbers)?;
         let ends = [
             delegated.until,
-            kept_until,
+            own_right_until,
             allocated.until,
             unexcluded_until,
         ];
@@ -253,17 +281,19 @@ impl<'a> RangeEvaluator<'a> {
         ))
     }
 
-    /// The delegations of the account cover the range, and those that they are cut from.
+    /// Condition 1: delegations to the account cover the range, and so do those that they are cut
+    /// from.
     fn delegated(
         &self,
         numbers: NumberRange,
     ) -> Result<Cover<'_, DelegationChain>, Vec<RefusedPart>> {
-        let cover = |wanted: &dyn Fn(&DelegationChain) -> bool, cause| {
-            let chains = self.chains.iter().filter(|chain| wanted(chain));
+        let cover = |counts: &dyn Fn(&DelegationChain) -> bool, cause| {
+            let chains = self.chains.iter().filter(|chain| counts(chain));
             self.covered(numbers, chains, cause)
         };
         let mut covered = cover(&|_| true, RefusalCause::NotDelegated)?;
-        // Only where it can make a difference is it evaluated again.
+        // Each pass leaves out more chains, so that a refusal names the right cause. A pass that
+        // would change nothing is skipped.
         if self.chains.iter().any(|chain| chain.lender_suspended) {
             covered = cover(
                 &|chain| !chain.lender_suspended,
@@ -277,7 +307,8 @@ impl<'a> RangeEvaluator<'a> {
         Ok(covered)
     }
 
-    /// The account has not delegated any of it further without keeping its own right.
+    /// Condition 2: the account has not delegated any of the range further without keeping its own
+    /// right.
     fn not_delegated_on(&self, numbers: NumberRange) -> Result<Time, Vec<RefusedPart>> {
         let delegated_on = &self.facts.lent_on;
         unblocked_until(
@@ -288,15 +319,16 @@ impl<'a> RangeEvaluator<'a> {
         )
     }
 
-    /// The carrier holds the range. When the numbers pass to another code of the carrier, the certificate of this one
-    /// vouches for them no longer.
+    /// Condition 3: allocations cover the range. Only codes that can sign count: once the numbers
+    /// move to another code of the carrier, the certificate of the first one no longer vouches for
+    /// them.
     fn allocated(&self, numbers: NumberRange) -> Result<Cover<'_, Allocation>, Vec<RefusedPart>> {
         let allocations = self.facts.allocations.iter();
         let allocations = allocations.filter(|row| self.needed.contains(&row.spc));
         self.covered(numbers, allocations, RefusalCause::NotAllocated)
     }
 
-    /// No exclusion overlaps the range.
+    /// Condition 4: no exclusion overlaps the range.
     fn not_excluded(&self, numbers: NumberRange) -> Result<Time, Vec<RefusedPart>> {
         let cause = |exclusion: &Exclusion| RefusalCause::Excluded(exclusion.reason);
         unblocked_until(numbers, &self.facts.exclusions, cause, self.question)

@@ -1,15 +1,15 @@
-//! Which policies decided: as a grant, a refusal and the audit trail keep it.
+//! Which policies decided, in the form that a grant, a refusal and the audit trail record.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-/// How many ids are kept of one decision. Others are counted.
+/// The most ids that are recorded of one decision. The others are counted.
 const MAX_IDS: usize = 16;
 
-/// The ids of the policies that decided, and the set that they are of. What is kept is bounded: `MAX_IDS` ids, and an id
-/// is bounded where policies are read.
+/// The ids of the policies that decided, and the policy set that they belong to. Its size is
+/// bounded: at most `MAX_IDS` ids, and the length of an id is limited when policies are loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyTrace {
     ids: Vec<String>,
@@ -19,7 +19,8 @@ pub struct PolicyTrace {
 }
 
 impl PolicyTrace {
-    /// These policies of a set decided; or, if they failed, made it a refusal by an error in them.
+    /// A trace of the policies of one set. With `failed`, their evaluation failed, which makes the
+    /// decision a refusal.
     #[must_use]
     pub fn new(set: &Arc<str>, mut ids: Vec<String>, failed: bool) -> Self {
         ids.sort_unstable();
@@ -34,19 +35,20 @@ impl PolicyTrace {
         }
     }
 
-    /// The ids in their order, `MAX_IDS` at most. None if no policy spoke, which is a refusal, or a hard rule did.
+    /// The ids in order, at most `MAX_IDS`. Empty if no policy matched, which is a refusal, or if a
+    /// built-in rule decided.
     #[must_use]
     pub fn ids(&self) -> &[String] {
         &self.ids
     }
 
-    /// How many more there were.
+    /// How many more policies decided than `ids` lists.
     #[must_use]
     pub const fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// SHA-256 of the set of policies, in hex; none for grants that are older than this was recorded.
+    /// SHA-256 of the policy set, in hex; `None` for grants recorded before this was stored.
     #[must_use]
     pub fn set(&self) -> Option<&str> {
         self.set.as_deref()
@@ -58,7 +60,7 @@ impl PolicyTrace {
         self.failed
     }
 
-    /// The ids as one column holds them: `one two +3`.
+    /// The ids as one database column stores them: `one two +3`.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = self.ids.join(" ");
@@ -71,20 +73,20 @@ impl PolicyTrace {
     /// Reads what [`Self::to_text`] wrote.
     #[must_use]
     pub fn from_text(text: &str, set: Option<&str>) -> Self {
-        let mut deciding = Self {
+        let mut trace = Self {
             set: set.map(Arc::from),
             ..Self::default()
         };
         for word in text.split_whitespace() {
             match word.strip_prefix('+') {
-                Some(count) => deciding.left_out = count.parse().unwrap_or_default(),
-                None => deciding.ids.push(word.to_owned()),
+                Some(count) => trace.left_out = count.parse().unwrap_or_default(),
+                None => trace.ids.push(word.to_owned()),
             }
         }
-        deciding
+        trace
     }
 
-    /// Adds what is known to the detail of an audit event, which is an object.
+    /// Adds the policies to the detail of an audit event, which must be an object.
     pub fn add_to(&self, detail: &mut Value) {
         let (Some(set), Some(members)) = (self.set(), detail.as_object_mut()) else {
             return;

@@ -1,17 +1,18 @@
-//! How much work one decision may be, so that no list holds up everyone else.
+//! Bounds the work of one decision, so that no list can hold up other requests.
 
 use super::{Facts, MAX_ROWS, Question};
 use crate::domain::clock::Time;
 use crate::domain::inventory::InventoryRow;
 use crate::domain::numbers::number::NumberRange;
 
-/// How often one decision may visit a row, all ranges of the list together: a few milliseconds.
+/// The most row visits of one decision, all ranges of the list together. They take a few
+/// milliseconds.
 const MAX_VISITS: usize = 2_000_000;
-/// So few rows are never too much, whatever a list of a thousand entries needs of them.
+/// Up to this many rows are always evaluated, even for a list of a thousand entries.
 const FEW_ROWS: usize = 64;
 
-/// Whether the rows are more than one decision evaluates: too many of a kind, or so fragmented in numbers and in time that
-/// following them would take too long.
+/// Whether a decision would take too long: there are too many rows of a kind, or they are so
+/// fragmented in numbers and in time that following them takes too many visits.
 pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
     let rows = [
         facts.delegations.len(),
@@ -34,7 +35,8 @@ pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
     visits.fold(0, usize::saturating_add) > MAX_VISITS
 }
 
-/// How often rows are visited to follow one range: each end of a row is a step, and each step visits all that overlap.
+/// How many row visits it takes to follow one range: each end of a row is a step, and each step
+/// visits all rows that overlap.
 fn visits<R: InventoryRow>(range: NumberRange, rows: &[R], until: Time) -> usize {
     let overlapping = rows
         .iter()

@@ -1,7 +1,8 @@
-//! The carrier's inventory: what it holds, what it has lent to whom, and what it may not use now.
+//! The inventory: the numbers that the carrier holds, to whom they are delegated, and which are
+//! excluded.
 //!
-//! Rows are never edited. To end one is to supersede it by a version with an end, so that what was believed at any past
-//! instant can still be read.
+//! Rows are never edited. A change supersedes the newest version of a row and writes the next one,
+//! so that what the service believed at any past instant can still be read.
 
 pub mod window;
 pub mod withdrawal;
@@ -22,7 +23,7 @@ use crate::domain::words::words;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowRef {
     pub id: Uuid,
-    /// Counts from 1.
+    /// Counted from 1.
     pub version: i32,
 }
 
@@ -32,29 +33,29 @@ impl fmt::Display for RowRef {
     }
 }
 
-/// When a version was believed: `[recorded_at, superseded_at)`.
+/// When the service believed a version: `[recorded_at, superseded_at)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordedPeriod {
     pub recorded_at: Time,
     pub superseded_at: Option<Time>,
 }
 
-/// Why the carrier holds numbers.
+/// How the carrier came to hold numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// A thousands-block, or a block of another width.
+    /// A thousands-block (number pooling), or a block of another size.
     Block,
-    /// A whole code, such as an NPA-NXX without pooling.
+    /// A whole central office code, such as an NPA-NXX without pooling.
     Code,
-    /// A number that was ported in from another carrier's block.
+    /// A number that was ported in from another carrier.
     PortedIn,
-    /// A toll-free number, held as its RespOrg.
+    /// A toll-free number that the carrier manages as its RespOrg.
     TollFree,
 }
 
 words! {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     impl FromStr for Basis {
         Block = "block",
         Code = "code",
@@ -63,22 +64,22 @@ words! {
     }
 }
 
-/// Why numbers inside an allocation carry no authority now.
+/// Why numbers in an allocation have no authority now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Another carrier serves the number now.
+    /// Ported to another carrier, which serves the number now.
     PortedOut,
-    /// The number stayed with the donor of a pooled block.
+    /// Contaminated: the number stayed with the donor when its block was pooled.
     Contaminated,
-    /// Disconnected, and not yet to be assigned again (47 CFR 52.15(f)).
+    /// Disconnected, and not yet available for reassignment (47 CFR 52.15(f)).
     Aging,
     Suspended,
     Reserved,
 }
 
 words! {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     impl FromStr for Reason {
         PortedOut = "ported-out",
         Contaminated = "contaminated",
@@ -88,7 +89,7 @@ words! {
     }
 }
 
-/// Numbers that the carrier holds.
+/// Numbers that the carrier holds, under one of its service provider codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     pub row: RowRef,
@@ -99,36 +100,36 @@ pub struct Allocation {
     pub belief: RecordedPeriod,
 }
 
-/// Numbers lent to an account.
+/// Numbers delegated to an account: it can get tokens for them (RFC 9060).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delegation {
     pub row: RowRef,
     pub account: AccountId,
-    /// The loan of a reseller that this one is cut from; `None` when the carrier itself lends.
+    /// The delegation that this one is cut from; `None` if the carrier delegates.
     pub cut_from: Option<CutFrom>,
     pub numbers: NumberRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4, `ca`).
     pub ca: bool,
-    /// Whether the account may lend the numbers on to customers of its own (RFC 9060 §4).
+    /// Whether the account may delegate the numbers further, to customers of its own (RFC 9060 §4).
     pub lend_on: bool,
-    /// The carrier's own order or contract.
+    /// The order or contract of the carrier, for people.
     pub reference: Option<String>,
     pub window: Window,
     pub belief: RecordedPeriod,
 }
 
-/// The loan that another one is cut from.
+/// The delegation that another one is cut from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutFrom {
-    /// The delegation; it holds all numbers of what is cut from it.
+    /// The id of the parent delegation, whose numbers include all of those cut from it.
     pub parent: Uuid,
-    /// The reseller who was lent that one, and lends this one.
+    /// The reseller that has the parent delegation and delegates a part of it.
     pub lender: AccountId,
-    /// Whether the lender may still get tokens for the numbers itself.
+    /// Whether that reseller can still get tokens for the numbers itself.
     pub lender_keeps: bool,
 }
 
-/// Numbers without authority now, though an allocation holds them.
+/// Numbers without authority for a time, although an allocation contains them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exclusion {
     pub row: RowRef,
@@ -138,28 +139,28 @@ pub struct Exclusion {
     pub belief: RecordedPeriod,
 }
 
-/// What every row of the inventory has: numbers, and when it holds for them.
+/// What all rows of the inventory have in common: numbers, and when the row is valid.
 pub trait InventoryRow {
-    /// The row and its version.
+    /// The id and the version of the row.
     fn row(&self) -> RowRef;
-    /// The numbers it speaks of.
+    /// The numbers that it concerns.
     fn numbers(&self) -> NumberRange;
-    /// When it holds.
+    /// When it is valid.
     fn window(&self) -> Window;
 }
 
-/// A row of which versions are kept: it is superseded, never edited.
+/// A row that has versions: it is superseded, never edited.
 pub trait Versioned: InventoryRow + Sized {
-    /// When this version was believed.
+    /// When the service believed this version.
     fn belief(&self) -> RecordedPeriod;
 
-    /// The version that takes the place of this one from `now` on, with another window; or, without one, this version as
-    /// nothing that holds any more.
+    /// The version that replaces this one from `now` on, with another window. Without a window,
+    /// this version as it is once superseded, with no successor.
     #[must_use]
     fn next_version(&self, window: Option<Window>, now: Time) -> Self;
 }
 
-macro_rules! held {
+macro_rules! impl_rows {
     ($($row:ty),+) => {$(
         impl InventoryRow for $row {
             fn row(&self) -> RowRef {
@@ -193,4 +194,4 @@ macro_rules! held {
     )+};
 }
 
-held!(Allocation, Delegation, Exclusion);
+impl_rows!(Allocation, Delegation, Exclusion);

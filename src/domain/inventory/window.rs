@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::domain::clock::{Time, rfc3339};
 
-/// Why two instants are not a window.
+/// Why two instants do not make a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the window ends at {}, not after it starts at {}", rfc3339(.until), rfc3339(.from))]
 pub struct WindowError {
@@ -12,7 +12,7 @@ pub struct WindowError {
     until: Time,
 }
 
-/// When something holds: from an instant on, until just before another, or without a known end.
+/// When something is valid: from an instant until just before another, or without a known end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     from: Time,
@@ -20,10 +20,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window `[from, until)`; without a known end when `until` is `None`.
+    /// The window `[from, until)`; without a known end if `until` is `None`.
     ///
     /// # Errors
-    /// [`WindowError`] if it would end before, or just when, it starts.
+    /// [`WindowError`] if it does not end after it starts.
     pub fn new(from: Time, until: Option<Time>) -> Result<Self, WindowError> {
         match until {
             Some(until) if until <= from => Err(WindowError { from, until }),
@@ -31,25 +31,25 @@ impl Window {
         }
     }
 
-    /// The first instant at which it holds.
+    /// The first instant at which it is valid.
     #[must_use]
     pub const fn from(self) -> Time {
         self.from
     }
 
-    /// The first instant at which it no longer holds, if one is known.
+    /// The first instant at which it is no longer valid, if known.
     #[must_use]
     pub const fn until(self) -> Option<Time> {
         self.until
     }
 
-    /// Whether it holds at `time`.
+    /// Whether it is valid at `time`.
     #[must_use]
     pub fn contains(self, time: Time) -> bool {
         self.from <= time && self.until.is_none_or(|until| time < until)
     }
 
-    /// When both hold, if they ever do.
+    /// When both are valid, if they ever are.
     #[must_use]
     pub fn intersection(self, other: Self) -> Option<Self> {
         let until = match (self.until, other.until) {
@@ -59,13 +59,13 @@ impl Window {
         Self::new(self.from.max(other.from), until).ok()
     }
 
-    /// Whether all of `other` lies in this window.
+    /// Whether `other` lies entirely in this window.
     #[must_use]
     pub fn encloses(self, other: Self) -> bool {
         self.intersection(other) == Some(other)
     }
 
-    /// Whether there is an instant at which both hold.
+    /// Whether there is an instant at which both are valid.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.until.is_none_or(|until| other.from < until)

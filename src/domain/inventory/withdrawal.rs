@@ -1,4 +1,5 @@
-//! Authority that ends: by what, which grants it takes with it, and how much can still be redeemed.
+//! The end of authority: its cause, the grants that it withdraws, and how many tokens can still be
+//! redeemed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,25 +12,25 @@ use crate::domain::clock::Time;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::tokens::grant::Jti;
 
-/// Why a grant is taken back when a loan ends.
+/// The reason for withdrawing a grant when a delegation ends.
 pub const DELEGATION_ENDED: &str = "delegation-ended";
-/// Why it is when the carrier gives numbers back.
+/// The reason when the carrier returns an allocation.
 pub const ALLOCATION_RETURNED: &str = "allocation-returned";
-/// Why it is when the account is suspended.
+/// The reason when the account is suspended.
 pub const ACCOUNT_SUSPENDED: &str = "account-suspended";
 
-/// The row by which authority ended.
+/// The row whose change ended the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndingRow {
     Exclusion(Uuid),
     Delegation(Uuid),
     Allocation(Uuid),
-    /// Of an account.
+    /// The suspension of an account.
     Suspension(Uuid),
 }
 
 impl EndingRow {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
@@ -40,7 +41,7 @@ impl EndingRow {
         }
     }
 
-    /// The row.
+    /// The id of the row.
     #[must_use]
     pub const fn id(self) -> Uuid {
         match self {
@@ -58,9 +59,9 @@ impl fmt::Display for EndingRow {
     }
 }
 
-/// A text that names no row.
+/// The text does not name such a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected exclusion, delegation, allocation or suspension, and an id behind a colon")]
+#[error("expected `KIND:ID`, where KIND is exclusion, delegation, allocation or suspension")]
 pub struct CauseError;
 
 impl FromStr for EndingRow {
@@ -79,21 +80,21 @@ impl FromStr for EndingRow {
     }
 }
 
-/// From when on authority ended, and why: the same for all grants that it takes with it.
+/// When and why authority ended; the same for all grants that it withdraws.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuthorityEnd {
-    /// May lie ahead: a port is often known in advance.
+    /// Can be in the future: a port-out is often known in advance.
     pub at: Time,
-    /// A word of the service, or the words of a person.
+    /// A reason code of the service, or free text of an operator.
     pub reason: String,
-    /// `None` when a person took back one grant.
+    /// `None` if an operator withdrew a single grant.
     pub cause: Option<EndingRow>,
 }
 
-/// One entry of the feed of withdrawals.
+/// An entry in the feed of withdrawals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// Its place in the feed. Grows; says nothing else.
+    /// The sequence number in the feed. It increases; gaps have no meaning.
     pub sequence: i64,
     pub jti: Jti,
     pub account: AccountId,
@@ -104,7 +105,7 @@ pub struct Withdrawn {
     pub recorded_at: Time,
 }
 
-/// Tokens that can still be redeemed although authority ended: nobody can call a token back.
+/// Tokens that can still be redeemed although their authority has ended: a token cannot be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Exposure {
     pub tokens: u64,

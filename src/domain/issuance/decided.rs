@@ -1,10 +1,10 @@
-//! What becomes of an order.
+//! The outcome of an order for a token.
 
 use super::replay::Replay;
 use crate::domain::decision::denial::Denial;
 use crate::domain::tokens::grant::Grant;
 
-/// What becomes of an order, which is recorded before it is answered.
+/// The outcome of an order. It is recorded before it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -13,12 +13,12 @@ use crate::domain::tokens::grant::Grant;
 pub enum Decided {
     Granted(Grant),
     Denied(Denial),
-    /// Nothing is done, since its idempotency key was used before.
+    /// Not carried out, because its idempotency key was used before.
     Replayed(Replay),
 }
 
 impl Decided {
-    /// The grant, if there is one.
+    /// The grant, if the order was granted.
     #[must_use]
     pub const fn granted(&self) -> Option<&Grant> {
         match self {

@@ -1,5 +1,5 @@
-//! Issuing a token, as far as it is pure: from a request that policy has ruled on, through the order that is decided, to
-//! the grant or the denial that is recorded.
+//! The pure part of issuing a token: from a request that policies have ruled on, through the order
+//! that is decided, to the grant or denial that is recorded.
 
 pub mod decided;
 pub mod order;

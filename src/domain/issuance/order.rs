@@ -1,4 +1,5 @@
-//! An order for a token: complete and immutable, so that it can be decided in whatever transaction its turn comes.
+//! Orders for a token. An order is complete and immutable, so it can be decided in any later
+//! transaction.
 
 use std::sync::Arc;
 
@@ -22,32 +23,32 @@ use crate::domain::signing::chain::Candidate;
 use crate::domain::tokens::claims::TokenRequest;
 use crate::domain::tokens::grant::{Grant, Jti, Justification};
 
-/// How many characters of a refused list the audit trail keeps.
+/// The most characters of a refused list that the audit trail keeps.
 const MAX_REFUSED: usize = 512;
 
-/// A request that policy has ruled on: with the facts, all that a decision needs.
+/// A request that policies have ruled on. Together with the facts, it is all that a decision needs.
 #[derive(Debug, Clone)]
 pub struct RuledRequest {
     pub account: AccountId,
     pub request: TokenRequest,
     pub now: Time,
-    /// The expiry that the request allows.
+    /// The latest expiry that the request allows.
     pub until: Time,
     /// The expiry in grant-horizon mode, for a request that names no lifetime.
     pub horizon: Time,
     /// The shortest lifetime of a token, in seconds.
     pub minimum: u32,
-    /// The chains of which one will sign.
+    /// The certificate chains to choose from.
     pub chains: Arc<[Candidate]>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
-    /// Who asks; the credential must still be valid when this is decided.
+    /// Who asks. The credential must still be valid when this is decided.
     pub actor: Actor,
-    /// What policy says; a denial is only recorded.
+    /// The ruling of the policies. A denial is still queued, so that it is recorded.
     pub policy: Result<(), Denial>,
-    /// Which policies say so.
+    /// The policies that decided.
     pub policies: PolicyTrace,
-    /// The right to renew that it is asked by, which must still be in force when this is decided.
+    /// The right to renew that the request uses, which must still be valid when this is decided.
     pub renewal: Option<Uuid>,
 }
 
@@ -57,12 +58,12 @@ pub struct MintOrder {
     pub ruled: RuledRequest,
     pub jti: Jti,
     pub audit_id: Uuid,
-    /// The idempotency key that it came with.
+    /// The idempotency key of the request, if it has one.
     pub keyed: Option<KeyedRequest>,
 }
 
 impl RuledRequest {
-    /// What it asks, of an account whose tokens have this lifetime mode.
+    /// The question for the rule of authority, given the lifetime mode of the account.
     #[must_use]
     pub fn question(&self, mode: LifetimeMode) -> Question<'_> {
         Question {
@@ -75,7 +76,7 @@ impl RuledRequest {
         }
     }
 
-    /// The latest expiry for an account in this mode; a lifetime that was asked for is the caller's own bound.
+    /// The latest expiry for an account in this mode. A lifetime in the request overrides the mode.
     #[must_use]
     pub fn latest_expiry(&self, mode: LifetimeMode) -> Time {
         match (mode, self.request.lifetime()) {
@@ -84,7 +85,7 @@ impl RuledRequest {
         }
     }
 
-    /// Whether no fact could change the answer.
+    /// Whether the answer is certain without any facts.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match &self.policy {
@@ -94,13 +95,14 @@ impl RuledRequest {
         }
     }
 
-    /// The decision on these facts (RFC 9448 §5.6).
+    /// Decides on these facts (RFC 9448 §5.6).
     ///
     /// # Errors
-    /// The [`Denial`] of policy or of the rule of authority.
+    /// The [`Denial`] of a policy or of the rule of authority.
     pub fn decide(&self, facts: &Facts) -> Result<Decision, Denial> {
         if let Err(denial) = &self.policy {
-            // That a request is malformed for the account comes before what policy says of it, but not for strangers.
+            // A request that is malformed in the dialect of the account is reported as such before
+            // the policy denial, but only to a caller of that account.
             if facts.standing == AccountStanding::Good {
                 let in_dialect = self.request.is_in(facts.dialect);
                 in_dialect.map_err(Denial::NotStrict)?;
@@ -109,12 +111,12 @@ impl RuledRequest {
         }
         match self.renewal {
             None => decision::decide(&self.question(facts.lifetime), facts),
-            Some(_) => self.decide_by_right(facts),
+            Some(_) => self.decide_renewal(facts),
         }
     }
 
-    /// The same as any decision, on what the right leaves of the question and of the facts.
-    fn decide_by_right(&self, facts: &Facts) -> Result<Decision, Denial> {
+    /// Decides a renewal: the ordinary rule, on the facts that the right to renew leaves.
+    fn decide_renewal(&self, facts: &Facts) -> Result<Decision, Denial> {
         let right = facts.renewal.as_ref().ok_or(Denial::RenewalEnded)?;
         right.covers(&self.request)?;
         let facts = right.narrowed(facts, self.now)?;
@@ -130,7 +132,7 @@ impl RuledRequest {
 }
 
 impl MintOrder {
-    /// The lane in which it waits for the writer.
+    /// The lane in which the order waits for the writer.
     #[must_use]
     pub fn lane(&self) -> String {
         self.ruled.actor.lane_for(&self.ruled.account)
@@ -139,7 +141,7 @@ impl MintOrder {
     /// The grant that these facts justify.
     ///
     /// # Errors
-    /// The [`Denial`] of policy or of the rule of authority.
+    /// The [`Denial`] of a policy or of the rule of authority.
     pub fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
         let ruled = &self.ruled;
         let decision = ruled.decide(facts)?;
@@ -161,7 +163,7 @@ impl MintOrder {
         })
     }
 
-    /// What the audit trail says of it; nothing, if it was decided before.
+    /// The audit event of this order; `None` if it was decided before.
     #[must_use]
     pub fn event(&self, key: &KeyStatus, decided: &Decided) -> Option<AuditEvent> {
         let ruled = &self.ruled;
@@ -197,7 +199,7 @@ impl MintOrder {
             detail: with_trace(detail, ruled.actor.trace()),
             request_id: ruled.actor.request_id(),
             account: match &ruled.policy {
-                // Another tenant's account: its people do not learn who has tried.
+                // Another tenant's account, whose users must not learn who tried.
                 Err(Denial::NotTheCallers) => ruled.actor.account().cloned(),
                 Ok(()) | Err(_) => Some(ruled.account.clone()),
             },
@@ -217,7 +219,8 @@ impl MintOrder {
     }
 }
 
-/// A refused list as the audit trail keeps it: callers must not be able to fill the database with what is refused.
+/// A refused list, shortened for the audit trail, so that refused requests cannot fill the
+/// database.
 fn shortened(tkvalue: &str) -> String {
     match tkvalue.get(..MAX_REFUSED) {
         Some(start) if tkvalue.len() > MAX_REFUSED => {

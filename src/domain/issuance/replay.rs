@@ -1,7 +1,9 @@
-//! Requests that come with an idempotency key, so that a client can safely retry them.
+//! Requests with an `Idempotency-Key`, which a client can safely retry
+//! (draft-ietf-httpapi-idempotency-key-header).
 //!
-//! A key belongs to one request of one tenant, and one process at a time holds it. Once a grant is recorded for a key, that
-//! grant is signed for every retry, or nothing is: there is one grant for a key, whatever process stops when.
+//! A key belongs to one request of one tenant, and one process at a time holds it. Once a grant is
+//! recorded for a key, a retry gets a token for that grant or none: there is never a second grant,
+//! whichever process crashes, and when.
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -12,25 +14,25 @@ use crate::domain::clock::Time;
 use crate::domain::decision::denial::Denial;
 use crate::domain::tokens::grant::{Grant, GrantState, Jti};
 
-/// A request that came with an Idempotency-Key.
+/// A request with an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedRequest {
-    /// What the key is stored as; no two tenants have the same.
+    /// The name under which the key is stored; distinct for each tenant.
     pub name: String,
-    /// Digest of all that the request says.
+    /// A digest of the whole request.
     pub request: String,
-    /// Tells this request from all others with the key.
+    /// Distinguishes this request from all others with the same key.
     pub holder: Uuid,
     pub at: Time,
-    /// Until when retries wait for its answer.
+    /// Until when retries are refused, because this request is in progress.
     pub lease_until: Time,
-    /// Until when the key is kept.
+    /// When the key expires.
     pub keep_until: Time,
 }
 
 impl KeyedRequest {
-    /// One of the requests of a bulk, which has a key of its own since it is decided for itself. Whoever holds the key of
-    /// the bulk may take it at once.
+    /// One request of a bulk. It is decided separately, so it has a key of its own. Its lease is
+    /// over from the start, so the holder of the bulk's key can claim it at once.
     #[must_use]
     pub fn part(&self, index: usize) -> Self {
         let name = hex::encode(Sha256::digest(format!("{}/{index}", self.name)));
@@ -42,37 +44,39 @@ impl KeyedRequest {
     }
 }
 
-/// The answer to a request whose key was used before, in place of doing what it asks.
+/// Why a request is not carried out: its key was used before.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Replay {
-    /// This, as the API has encrypted it.
-    #[error("the request was answered before")]
+    /// With this answer, as the API encrypted it.
+    #[error("the request has already been answered")]
     Answered(Vec<u8>),
-    #[error("the first request with this key is still at work; come again")]
+    #[error("the first request with this key is still in progress; retry later")]
     InFlight,
-    #[error("the key came with another request before; a new request needs a new key")]
+    #[error("the key was used for a different request; a new request needs a new key")]
     OtherRequest,
-    /// The service stopped between the record of the grant and the answer, and the grant may not be signed any more.
+    /// The service stopped after recording the grant and before answering, and the grant can no
+    /// longer be signed.
     #[error(
-        "the grant that was recorded for this key was withdrawn, has expired or would not be given any more, before its token \
-         was answered; ask with a new key"
+        "the grant recorded for this key was withdrawn, expired or would no longer be given, before \
+         its token was sent; retry with a new key"
     )]
     GrantEnded,
 }
 
-/// What is known of a key when a request with it comes.
+/// What is known about a key when a request with it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyStatus {
-    /// Nothing; or the request has no key.
+    /// Nothing, or the request has no key.
     New,
-    /// Its holder has stopped, or the key has expired; with the grant that was recorded for it.
+    /// The holder's lease has ended, or the key has expired. `jti` is the grant that was recorded
+    /// for it.
     Abandoned { holder: String, jti: Option<Jti> },
-    /// The request is not to be done.
+    /// The request must not be carried out.
     Used(Replay),
 }
 
 impl KeyStatus {
-    /// The grant that was recorded for the key, and whose token was not answered.
+    /// The grant that was recorded for the key and whose token was never sent.
     #[must_use]
     pub const fn recorded(&self) -> Option<&Jti> {
         match self {
@@ -82,9 +86,9 @@ impl KeyStatus {
     }
 }
 
-/// Decides an order whose grant was recorded before and not answered: that grant is signed, if all of it would be given
-/// again. `decide_now` is the decision that the order would get if it were new.
-pub fn decide_again(
+/// Decides an order whose grant was recorded before, but never answered. That grant is signed if
+/// all of it would be granted again. `decide_now` makes the decision for a new order.
+pub fn decide_recorded(
     recorded: Option<&Grant>,
     now: Time,
     decide_now: impl FnOnce() -> Result<Grant, Denial>,
@@ -94,7 +98,7 @@ pub fn decide_again(
     };
     match decide_now() {
         Ok(grant) if grant.expires_at >= recorded.expires_at => Decided::Granted(recorded.clone()),
-        // The service lacks a certificate, which is temporary.
+        // A missing certificate is temporary, so the key stays usable.
         Err(denial @ Denial::NoCertificate(_)) => Decided::Denied(denial),
         Ok(_) | Err(_) => Decided::Replayed(Replay::GrantEnded),
     }

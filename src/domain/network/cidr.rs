@@ -1,4 +1,4 @@
-//! Networks of the Internet Protocol: where an API key may be used from, and where proxies are.
+//! IP networks in CIDR notation: where an API key can be used from, and where proxies are.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,22 +15,23 @@ pub enum NetworkError {
         "a network is written as 192.0.2.0/24 or 2001:db8::/32; one address as 192.0.2.7/32 or 2001:db8::7/128"
     )]
     Syntax,
-    #[error("the address has bits behind its prefix; the network is {0}")]
+    #[error("the address has bits set after its prefix; the network is {0}")]
     HostBits(Network),
-    #[error("an IPv4 address inside an IPv6 address; write the IPv4 network")]
+    #[error("an IPv4-mapped IPv6 address; write the IPv4 network")]
     Mapped,
 }
 
-/// A network (RFC 4632 §3.1, RFC 4291 §2.3): an address whose bits behind the prefix are all zero.
+/// A network (RFC 4632 §3.1, RFC 4291 §2.3): an address in which all bits after the prefix are
+/// zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// How many networks one API key may be bound to.
+    /// The most networks of one API key.
     pub const MAX: usize = 32;
 
-    /// Whether an address lies in it. An IPv4 address that arrives inside an IPv6 address, as it does on a listener for
-    /// both, is an IPv4 address.
+    /// Whether an address is in the network. An IPv4-mapped IPv6 address, as a dual-stack listener
+    /// reports it, counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
@@ -42,19 +43,19 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (address, prefix) = text.split_once('/').ok_or(NetworkError::Syntax)?;
-        // Not the parser of `ipnet`: it takes 192.0.02.0, where others read the 02 as octal.
+        // `ipnet` would accept 192.0.02.0, where other parsers read the 02 as octal.
         let address: IpAddr = address.parse().map_err(|_| NetworkError::Syntax)?;
         let length: u8 = prefix.parse().map_err(|_| NetworkError::Syntax)?;
-        // `u8` also reads a sign, and `/024` is written by nobody who means 24.
+        // `u8` would also accept a sign and leading zeros, such as `+24` and `/024`.
         if length.to_string() != prefix {
             return Err(NetworkError::Syntax);
         }
         if address != address.to_canonical() {
             return Err(NetworkError::Mapped);
         }
-        let written = IpNet::new(address, length).map_err(|_| NetworkError::Syntax)?;
-        let network = Self(written.trunc());
-        if network.0 == written {
+        let given = IpNet::new(address, length).map_err(|_| NetworkError::Syntax)?;
+        let network = Self(given.trunc());
+        if network.0 == given {
             Ok(network)
         } else {
             Err(NetworkError::HostBits(network))
@@ -99,7 +100,7 @@ mod tests {
             ("::1/128", "::1", "::2"),
             ("::/0", "2001:db8::1", "192.0.2.1"),
             ("192.0.2.0/24", "::ffff:192.0.2.9", "::ffff:198.51.100.9"),
-            // What only looks like it: the deprecated form without ffff is an IPv6 address.
+            // The deprecated form without ffff is an ordinary IPv6 address.
             ("192.0.2.0/24", "192.0.2.1", "::192.0.2.1"),
         ] {
             let (network, parse) = (network(text), |ip: &str| ip.parse().expect(ip));

@@ -1,8 +1,9 @@
-//! Addresses that are for everybody, and those that are somebody's inside.
+//! Which IP addresses are public. Webhooks are sent to no others, so that they cannot reach
+//! internal services.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 that is not for everybody (the registry of special-purpose addresses, RFC 6890).
+/// IPv4 networks that are not public (the special-purpose registry, RFC 6890).
 const NOT_PUBLIC_4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -21,7 +22,8 @@ const NOT_PUBLIC_4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Whether an address is one that everybody on the Internet reaches, and no part of somebody's inside. In doubt it is not.
+/// Whether an address is globally reachable and not part of an internal network. If in doubt, it is
+/// not.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -35,8 +37,9 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Of IPv6 only `2000::/3` is in use for everybody. What carries an IPv4 address inside leads there: 6to4, Teredo, and
-/// NAT64 (`64:ff9b::/96`, which lies outside of `2000::/3`).
+/// In IPv6 only `2000::/3` is globally routed. Addresses that embed an IPv4 address could lead to
+/// an internal one, so they are excluded: 6to4, Teredo, and NAT64 (`64:ff9b::/96`, outside of
+/// `2000::/3`).
 fn is_public_6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let global = first & 0xe000 == 0x2000;
@@ -51,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_for_everybody_is_known() {
+    fn special_purpose_addresses_are_not_public() {
         for inside in [
             "127.0.0.1",
             "127.255.255.254",

@@ -1,4 +1,5 @@
-//! Proxies that stand in front of the service: where they are, and how they tell of those behind them.
+//! Reverse proxies in front of the service: where they are, and how they pass on the client's
+//! address and certificate.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::cidr::{Network, NetworkError};
 
-/// Where proxies are: one address, or a network.
+/// The address of a proxy, or a network of proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProxyAddress(Network);
 
@@ -38,7 +39,7 @@ impl<'de> Deserialize<'de> for ProxyAddress {
     }
 }
 
-/// The header field in which a proxy says whose request it passes on.
+/// The header field in which a proxy passes on the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressHeader {
@@ -47,7 +48,7 @@ pub enum AddressHeader {
     XForwardedFor,
 }
 
-/// How a proxy writes a client certificate into a header field.
+/// How a proxy encodes a client certificate in a header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CertificateEncoding {

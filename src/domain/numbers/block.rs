@@ -1,4 +1,4 @@
-//! Block notation: `1.212.555.1XXX` is +12125551000 and the 999 numbers behind it.
+//! Block notation: `1.212.555.1XXX` is +12125551000 to +12125551999.
 
 use thiserror::Error;
 
@@ -11,9 +11,11 @@ pub enum BlockError {
     NoX,
     #[error("a block starts with its country code")]
     NoDigits,
-    #[error("`{0}` has no place in a block; it is written as `1.212.555.1XXX`")]
+    #[error("`{0}` is not allowed in a block, which is written as `1.212.555.1XXX`")]
     Character(char),
-    #[error("one separator goes between two groups, none before, behind, twice, or among the `X`")]
+    #[error(
+        "a block has single separators between groups of digits, and none at its ends or among the `X`"
+    )]
     Separator,
     #[error("a digit cannot follow an `X`")]
     DigitAfterX,
@@ -21,11 +23,8 @@ pub enum BlockError {
     Number(#[from] NumberError),
 }
 
-/// Reads a block: an optional `+`, the country code and more digits in groups that a single `.`, `-` or space
-/// separates, then one `X` for each digit that is free.
-///
-/// # Errors
-/// [`BlockError`] names the first thing that is wrong.
+/// Parses a block: an optional `+`, the country code and further digits in groups separated by a
+/// single `.`, `-` or space, then one `X` for each digit that is free.
 pub fn parse(text: &str) -> Result<NumberRange, BlockError> {
     let (mut digits, mut free, mut gap) = (String::new(), 0_u32, true);
     for c in text.strip_prefix('+').unwrap_or(text).chars() {
@@ -54,11 +53,8 @@ pub fn parse(text: &str) -> Result<NumberRange, BlockError> {
     }
 }
 
-/// Reads what the commands take for numbers: a block, one number `+12125551001`, or `+12125551000+1000`
-/// (a start and a count).
-///
-/// # Errors
-/// [`BlockError`] names the first thing that is wrong.
+/// Parses numbers as the commands accept them: a block, one number `+12125551001`, or
+/// `+12125551000+1000` (a start and a count).
 pub fn parse_numbers(text: &str) -> Result<NumberRange, BlockError> {
     if text.contains('X') {
         return parse(text);
@@ -73,10 +69,10 @@ pub fn parse_numbers(text: &str) -> Result<NumberRange, BlockError> {
     }
 }
 
-/// Reads a count: digits alone, since `str::parse` would also take a sign.
+/// Parses a count: digits only, since `str::parse` would also accept a sign.
 ///
 /// # Errors
-/// [`NumberError`] if it is not a whole number, or a larger one than there are numbers.
+/// [`NumberError`] if it is not a whole number, or too large.
 pub fn parse_count(text: &str) -> Result<u64, NumberError> {
     if let Some(other) = text.chars().find(|c| !c.is_ascii_digit()) {
         return Err(NumberError::NotADigit(other));
@@ -126,7 +122,7 @@ mod tests {
             "1234567890123XXX",
             "1.２12.555.1XXX",
         ] {
-            assert!(parse(wrong).is_err(), "{wrong:?} was taken");
+            assert!(parse(wrong).is_err(), "{wrong:?} was accepted");
         }
     }
 
@@ -144,7 +140,7 @@ mod tests {
             "+1212+0",
             "+1+99999999999999999999",
         ] {
-            assert!(count(wrong).is_err(), "{wrong:?} was taken");
+            assert!(count(wrong).is_err(), "{wrong:?} was accepted");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Telephone numbers as intervals: numbers, ranges, blocks and service provider codes.
+//! Telephone numbers as intervals (E.164): numbers, ranges, sets of ranges, blocks, and service
+//! provider codes.
 
 pub mod block;
 pub mod number;

@@ -1,8 +1,8 @@
 //! Telephone numbers and ranges of them (E.164; RFC 8226 §9).
 //!
-//! A number is a digit count and an integer, held together as one *position*:
-//! `digits * 10^15 + value`. Numbers of one length lie side by side, those of different lengths never
-//! touch, so `+4930123` and `+49301234` cannot leak into each other as string prefixes would.
+//! A number is a digit count and an integer, stored together as one *position*: `digits * 10^15 +
+//! value`. Numbers of one length are contiguous and in order; those of different lengths never
+//! meet, so `+4930123` and `+49301234` cannot be confused as string prefixes could.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ const SCALE: i64 = 1_000_000_000_000_000;
 /// Why a text or a pair of integers is not a number or a range of numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NumberError {
-    #[error("a number is `+` and its digits, country code first")]
+    #[error("a number is written as `+` and its digits, country code first")]
     NoPlus,
     #[error("a number has 1 to 15 digits, not {0}")]
     Length(usize),
@@ -28,11 +28,11 @@ pub enum NumberError {
     NotADigit(char),
     #[error("no country code starts with 0")]
     LeadingZero,
-    #[error("the count is larger than there are numbers")]
+    #[error("the count is too large")]
     Count,
     #[error("a range has at least one number")]
     Empty,
-    #[error("{count} numbers from {start} run past the last number of {digits} digits")]
+    #[error("{count} numbers from {start} run past the last number with {digits} digits")]
     TooMany { start: Tn, count: u64, digits: u8 },
     #[error("{first} and {last} do not have the same number of digits")]
     DigitCount { first: Tn, last: Tn },
@@ -42,12 +42,12 @@ pub enum NumberError {
     Position(i64),
 }
 
-/// A telephone number in E.164: country code and digits, at most 15. Written `+12125551001`.
+/// An E.164 telephone number: country code and digits, at most 15. Written `+12125551001`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tn(i64);
 
 impl Tn {
-    /// Reads the digits alone, without `+`, as a TNAuthList spells a number (RFC 8226 §9).
+    /// Parses the digits only, without `+`, as a TNAuthList spells a number (RFC 8226 §9).
     ///
     /// # Errors
     /// [`NumberError`] if there are not 1 to 15 ASCII digits, or the first of them is 0.
@@ -68,7 +68,7 @@ impl Tn {
         Ok(Self(i64::from(digits) * SCALE + value))
     }
 
-    /// Takes back what [`Tn::position`] gave.
+    /// The number with this [`Tn::position`].
     ///
     /// # Errors
     /// [`NumberError::Position`] if no number has this position.
@@ -89,7 +89,7 @@ impl Tn {
         }
     }
 
-    /// The one integer that orders all numbers: `digits * 10^15 + value`.
+    /// The integer that orders all numbers: `digits * 10^15 + value`.
     #[must_use]
     pub const fn position(self) -> i64 {
         self.0
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Tn {
     }
 }
 
-/// Consecutive numbers of one digit count, both ends included. Never enumerated.
+/// Consecutive numbers with the same digit count, both ends included. Never enumerated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NumberRange {
     first: Tn,
@@ -159,7 +159,7 @@ pub struct NumberRange {
 }
 
 impl NumberRange {
-    /// `count` numbers from `start`, which is the first of them.
+    /// `count` numbers, of which `start` is the first.
     ///
     /// # Errors
     /// [`NumberError`] if `count` is 0 or the range would run into numbers of more digits.
@@ -183,7 +183,7 @@ impl NumberRange {
     /// The range from `first` to `last`, both included.
     ///
     /// # Errors
-    /// [`NumberError`] if the two differ in digit count or stand the wrong way round.
+    /// [`NumberError`] if the two differ in digit count, or `last` is before `first`.
     pub fn between(first: Tn, last: Tn) -> Result<Self, NumberError> {
         if first.digits() != last.digits() {
             return Err(NumberError::DigitCount { first, last });
@@ -200,7 +200,7 @@ impl NumberRange {
         self.first
     }
 
-    /// The last number, which belongs to the range.
+    /// The last number, which is part of the range.
     #[must_use]
     pub const fn last(self) -> Tn {
         self.last
@@ -214,8 +214,9 @@ impl NumberRange {
 
     /// The smallest power of ten that is not below `count`.
     ///
-    /// Stored beside a range, it lets an index find what touches a number in O(log n + matches): a range of span `s` that
-    /// reaches a number starts less than `s` before it, and there are only 16 spans.
+    /// Stored with a range, it lets an index find the ranges that overlap a number in O(log n +
+    /// matches): a range of span `s` that contains a number starts less than `s` before it, and
+    /// there are only 16 spans.
     #[must_use]
     pub fn span(self) -> i64 {
         (0..u32::from(MAX_DIGITS))
@@ -237,13 +238,13 @@ impl NumberRange {
         (first <= last).then_some(Self { first, last })
     }
 
-    /// The range that starts right behind this one and ends at `last`, if that holds any number.
+    /// The range from just after this one to `last`, if it is not empty.
     pub(in crate::domain) fn rest_until(self, last: Tn) -> Option<Self> {
         let first = Tn(self.last.0 + 1);
         (self.last < last).then_some(Self { first, last })
     }
 
-    /// The part of this range that lies before `tn`, if any does.
+    /// The part of this range before `tn`, if any.
     pub(in crate::domain) fn part_before(self, tn: Tn) -> Option<Self> {
         let last = self.last.min(Tn(tn.0 - 1));
         (self.first < tn).then_some(Self {
@@ -252,7 +253,7 @@ impl NumberRange {
         })
     }
 
-    /// This range and `next` as one, if `next` starts inside or right behind it.
+    /// This range and `next` as one, if `next` starts inside it or just after it.
     pub(in crate::domain) fn joined(self, next: Self) -> Option<Self> {
         let touching = next.first >= self.first
             && next.first.0 <= self.last.0.saturating_add(1)
@@ -324,7 +325,7 @@ mod tests {
             "+１２１２",
             "+12125551001\n",
         ] {
-            assert!(wrong.parse::<Tn>().is_err(), "{wrong:?} was taken");
+            assert!(wrong.parse::<Tn>().is_err(), "{wrong:?} was accepted");
         }
     }
 
@@ -342,7 +343,7 @@ mod tests {
             2 * SCALE + 9,
             2 * SCALE + 100,
         ] {
-            assert!(Tn::from_position(wrong).is_err(), "{wrong} was taken");
+            assert!(Tn::from_position(wrong).is_err(), "{wrong} was accepted");
         }
     }
 

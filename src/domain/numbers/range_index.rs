@@ -1,12 +1,12 @@
-//! Rows in memory, found by the numbers that they touch.
+//! An in-memory index of items by the ranges that they overlap.
 
 use crate::domain::NumberRange;
 
-/// Things that have numbers, in their order.
+/// Items with a range each, sorted by range.
 #[derive(Debug)]
 pub struct Index<T> {
     items: Vec<(NumberRange, T)>,
-    /// The farthest last number up to each item, so that a search knows where to stop.
+    /// The largest last number up to each item, at which a search can stop.
     reach: Vec<crate::domain::Tn>,
 }
 
@@ -24,7 +24,7 @@ impl<T> Index<T> {
         Self { items, reach }
     }
 
-    /// What touches these numbers, the last ones first.
+    /// The items that overlap these numbers, last ones first.
     pub fn touching(&self, numbers: NumberRange) -> impl Iterator<Item = &(NumberRange, T)> {
         let end = self
             .items

@@ -2,7 +2,7 @@
 
 use super::number::NumberRange;
 
-/// The same numbers as few ranges: sorted, and joined where they touch or overlap.
+/// The same numbers in as few ranges as possible: sorted, and joined where they touch or overlap.
 #[must_use]
 pub fn merged(mut ranges: Vec<NumberRange>) -> Vec<NumberRange> {
     ranges.sort_unstable();
@@ -16,7 +16,7 @@ pub fn merged(mut ranges: Vec<NumberRange>) -> Vec<NumberRange> {
     out
 }
 
-/// The numbers of `wanted` that no range of `cover` holds, in order.
+/// The numbers of `wanted` that no range of `cover` contains, in order.
 #[must_use]
 pub fn gaps(wanted: NumberRange, cover: impl IntoIterator<Item = NumberRange>) -> Vec<NumberRange> {
     let parts = cover

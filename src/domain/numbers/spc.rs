@@ -1,4 +1,5 @@
-//! Service provider codes (RFC 8226 §9: `spc`), such as an OCN or a toll-free RespOrg.
+//! Service provider codes (RFC 8226 §9: `spc`), such as an OCN, or the RespOrg code of toll-free
+//! numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,14 +16,13 @@ pub enum SpcError {
     Character,
 }
 
-/// A service provider code: names the carrier. Compared byte for byte: `583j` is not `583J`.
+/// A service provider code: identifies the carrier. Compared byte for byte: `583j` is not `583J`.
 ///
-/// RFC 8226 sets no length; the codes of the field have 4 or 5 characters.
+/// RFC 8226 sets no length; the codes in use have 4 or 5 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Spc(String);
 
 impl Spc {
-    /// The code as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -71,7 +71,7 @@ mod tests {
         }
         assert_ne!("583j".parse::<Spc>(), "583J".parse::<Spc>());
         for wrong in ["", "12 4", "12\u{0}4", "é234", "1234\n"] {
-            assert!(wrong.parse::<Spc>().is_err(), "{wrong:?} was taken");
+            assert!(wrong.parse::<Spc>().is_err(), "{wrong:?} was accepted");
         }
     }
 }

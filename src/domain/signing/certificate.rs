@@ -1,6 +1,7 @@
-//! X.509 certificates as this field reads them: names, validity, the key's kind, and the TNAuthList of RFC 8226 §9.
+//! X.509 certificates as STIR uses them (RFC 8226): names, validity, kind of key, and the
+//! TNAuthList extension of §9.
 //!
-//! Reading only. Signatures and chains are checked by those who rely on them.
+//! Parsing only. Signatures and paths are verified by the modules that rely on a certificate.
 
 use std::fmt;
 
@@ -27,10 +28,10 @@ const ID_P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 const ID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Why a text holds no certificate that can be read.
+/// Why a text contains no readable certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CertificateError {
-    #[error("no certificate in it: there is no line `-----BEGIN CERTIFICATE-----`")]
+    #[error("no certificate found: there is no line `-----BEGIN CERTIFICATE-----`")]
     None,
     #[error("certificate {number} cannot be read: {why}")]
     Malformed { number: usize, why: String },
@@ -38,7 +39,7 @@ pub enum CertificateError {
     Der(#[from] der::Error),
 }
 
-/// What a certificate says of its TNAuthList.
+/// Why a certificate has no usable TNAuthList.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExtensionError {
     #[error("the certificate has no TNAuthList extension (1.3.6.1.5.5.7.1.26)")]
@@ -49,12 +50,12 @@ pub enum ExtensionError {
     Malformed(#[from] TnAuthListError),
 }
 
-/// Why a certificate's key cannot sign authority tokens.
+/// Why the key of a certificate cannot sign authority tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SigningFault {
-    #[error("the certificate is of an old version of X.509, which has no extensions")]
+    #[error("the certificate has an old version of X.509, without extensions")]
     Version,
-    #[error("the key is {0}, and ES256 needs EC P-256")]
+    #[error("the key is {0}, but ES256 needs EC P-256")]
     Key(KeyKind),
     #[error("the certificate's key usage does not name `digitalSignature`")]
     KeyUsage,
@@ -73,7 +74,7 @@ pub enum SigningFault {
 pub enum KeyKind {
     /// The only kind that ES256 (RFC 7518 §3.4) and RFC 8226 §4 allow.
     EcP256,
-    /// Any other, in words.
+    /// Any other kind, by name.
     Other(&'static str),
 }
 
@@ -86,7 +87,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// A certificate that was read.
+/// A parsed certificate, with its exact bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -94,10 +95,10 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads all certificates of a PEM text, in their order; what stands between them is passed over.
+    /// Parses all certificates of a PEM text, in order. Text between them is ignored.
     ///
     /// # Errors
-    /// [`CertificateError`] if there is none or one cannot be read.
+    /// [`CertificateError`] if there is none, or one cannot be parsed.
     pub fn chain_from_pem(pem: &str) -> Result<Vec<Self>, CertificateError> {
         const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
         const END: &str = "-----END CERTIFICATE-----";
@@ -124,10 +125,10 @@ impl Certificate {
         Ok(chain)
     }
 
-    /// Reads the first certificate of a PEM text, whatever follows.
+    /// Parses the first certificate of a PEM text and ignores what follows.
     ///
     /// # Errors
-    /// [`CertificateError`] if there is none or it cannot be read.
+    /// [`CertificateError`] if there is none, or it cannot be parsed.
     pub fn first_from_pem(pem: &str) -> Result<Self, CertificateError> {
         const END: &str = "-----END CERTIFICATE-----";
         let end = pem.find(END).map_or(pem.len(), |at| at + END.len());
@@ -135,17 +136,17 @@ impl Certificate {
         first.next().ok_or(CertificateError::None)
     }
 
-    /// Reads one certificate from its DER, and keeps these very bytes.
+    /// Parses one certificate from DER and keeps its exact bytes.
     ///
     /// # Errors
-    /// [`CertificateError::Der`] if it cannot be read, or if bytes follow.
+    /// [`CertificateError::Der`] if it cannot be parsed, or bytes follow it.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         let inner = CertificateInner::<Raw>::from_der(der)?;
         let der = der.to_vec();
         Ok(Self { der, inner })
     }
 
-    /// The certificate's DER, byte for byte what was read.
+    /// The DER, byte for byte as it was read.
     #[must_use]
     pub fn as_der(&self) -> &[u8] {
         &self.der
@@ -207,16 +208,13 @@ impl Certificate {
         }
     }
 
-    /// The DER of the public key, a `SubjectPublicKeyInfo`.
-    ///
-    /// # Errors
-    /// [`CertificateError::Der`] if the key cannot be written as it was read.
+    /// The DER of the public key, as a `SubjectPublicKeyInfo`.
     pub fn public_key_der(&self) -> Result<Vec<u8>, CertificateError> {
         let key = self.inner.tbs_certificate().subject_public_key_info();
         Ok(key.to_der()?)
     }
 
-    /// Whether key usage lets the key sign data; a certificate without the extension does (RFC 5280 §4.2.1.3).
+    /// Whether the key usage permits signing; without that extension it does (RFC 5280 §4.2.1.3).
     #[must_use]
     pub fn may_sign(&self) -> bool {
         let usage = self.extensions(ID_KEY_USAGE).next();
@@ -225,14 +223,14 @@ impl Certificate {
         })
     }
 
-    /// Whether the certificate is one of a CA (RFC 5280 §4.2.1.9).
+    /// Whether it is a CA certificate (RFC 5280 §4.2.1.9).
     #[must_use]
     pub fn is_ca(&self) -> bool {
         let constraints = self.extensions(ID_BASIC_CONSTRAINTS).next();
         constraints.is_some_and(|value| BasicConstraints::from_der(value).is_ok_and(|c| c.ca))
     }
 
-    /// The certificate's TNAuthList, read strictly (RFC 8226 §9).
+    /// The TNAuthList of the certificate, parsed strictly (RFC 8226 §9).
     ///
     /// # Errors
     /// [`ExtensionError`] if there is not exactly one, or it is malformed.
@@ -245,20 +243,20 @@ impl Certificate {
         }
     }
 
-    /// The bytes of the certificate's TNAuthList extension, whatever they are.
+    /// The raw bytes of the TNAuthList extension, even if they are malformed.
     #[must_use]
     pub fn tn_auth_list_der(&self) -> Option<&[u8]> {
         self.extensions(ID_PE_TN_AUTH_LIST).next()
     }
 
-    /// Whether it is of X.509 version 3; older ones have no extensions, so no TNAuthList either.
+    /// Whether it has X.509 version 3. Older versions have no extensions, so no TNAuthList either.
     #[must_use]
     pub fn has_extensions(&self) -> bool {
         self.inner.tbs_certificate().version() == x509_cert::Version::V3
     }
 
-    /// All that keeps the key from signing authority tokens at `at`; nothing does if the list is empty. A certificate
-    /// of a CA may sign: RFC 9448 asks for none of the two kinds.
+    /// All reasons why the key cannot sign authority tokens at `at`; empty if it can. A CA
+    /// certificate is as good as an end-entity one: RFC 9448 requires neither.
     #[must_use]
     pub fn signing_faults(&self, at: Time) -> Vec<SigningFault> {
         let mut faults = Vec::new();

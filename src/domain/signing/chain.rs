@@ -1,49 +1,52 @@
-//! Which certificate chain signs, at any instant: what the replicas have agreed on, and the rule that chooses from it.
+//! Which certificate chain signs at an instant: the chains that the replicas share, and the rule
+//! that chooses among them.
 //!
-//! Each replica computes the answer from the same rows and the same second, so that none has to ask another.
+//! Each replica computes the answer from the same rows and the same second, so the replicas need
+//! not communicate.
 
 use crate::domain::clock::Time;
 use crate::domain::decision::denial::Denial;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::words::words;
 
-/// A certificate chain that the replicas publish, and when it signs.
+/// A certificate chain that the replicas publish (RFC 9447: `x5u`), and when it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningChain {
-    /// SHA-256 of the published bytes, in hex, as `x5u` names it.
+    /// SHA-256 of the published bytes, in hex; part of the `x5u` URL.
     pub name: String,
-    /// The codes that its certificate names, in the order of the certificate.
+    /// The service provider codes of its certificate, in the order of the certificate.
     pub spcs: Vec<Spc>,
-    /// What is published: PEM, leaf first.
+    /// The published PEM, leaf first.
     pub pem: String,
-    /// From when on all of its certificates are valid.
+    /// The first instant at which all of its certificates are valid.
     pub not_before: Time,
-    /// The last second at which all of them are.
+    /// The last second at which all of its certificates are valid.
     pub not_after: Time,
     pub published_at: Time,
-    /// From when on it signs, unless a later one does. After `published_at`, so that every replica knows it by then.
+    /// From when it signs, unless a later chain does. This is after `published_at`, so that every
+    /// replica knows the chain by then.
     pub active_from: Time,
-    /// From when on it is not published any more; no replica begins to sign with it once this is set.
+    /// From when it is no longer published. Once this is set, no replica starts to sign with it.
     pub retired_at: Option<Time>,
-    /// The last state that the audit trail tells of.
+    /// The last state that was recorded in the audit trail.
     pub noted: ChainState,
 }
 
-/// Where a chain stands.
+/// The state of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChainState {
-    /// Whoever looks for it finds it, and nothing is signed with it yet.
+    /// Published at its `x5u`, but not used for signing yet.
     Published,
-    /// Signs.
+    /// Used for signing.
     Active,
-    /// Signs no more; published until the last token that it signed has expired.
+    /// No longer used for signing, but published until the last token that it signed has expired.
     Retiring,
-    /// Not published any more.
+    /// No longer published.
     Retired,
 }
 
 words! {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     for ChainState {
         Published = "published",
         Active = "active",
@@ -59,7 +62,7 @@ impl SigningChain {
         (self.not_before..=self.not_after).contains(&at)
     }
 
-    /// Where it stands among all chains.
+    /// The state of this chain, given all chains.
     #[must_use]
     pub fn state(&self, all: &[Self], at: Time) -> ChainState {
         if self.retired_at.is_some_and(|retired| retired <= at) {
@@ -77,7 +80,7 @@ impl SigningChain {
     }
 }
 
-/// The chain that signs for a code at an instant, as far as the agreement goes.
+/// The chain that signs for a code at an instant, whether or not this replica has its key.
 #[must_use]
 pub fn active<'a>(all: &'a [SigningChain], spc: &Spc, at: Time) -> Option<&'a SigningChain> {
     all.iter()
@@ -86,25 +89,25 @@ pub fn active<'a>(all: &'a [SigningChain], spc: &Spc, at: Time) -> Option<&'a Si
         .max_by(|a, b| rank(a).cmp(&rank(b)))
 }
 
-/// The newest; of two that began together, the one whose certificates are younger.
+/// The newest chain wins; of two with the same start, the one whose certificates are younger.
 fn rank(chain: &SigningChain) -> (Time, Time, &str) {
     (chain.active_from, chain.not_before, &chain.name)
 }
 
-/// A chain that this process could sign with, for one code.
+/// A chain that this process could sign with, for one service provider code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub spc: Spc,
-    /// The chain's name.
+    /// The name of the chain.
     pub chain: String,
     pub active_from: Time,
     pub not_before: Time,
-    /// The last second at which the chain is valid: no token's `exp` is later.
+    /// The last second at which the chain is valid. No token expires later.
     pub ends: Time,
 }
 
 impl Candidate {
-    /// One for each code of a chain.
+    /// One candidate for each code of a chain.
     pub fn of(chain: &SigningChain) -> impl Iterator<Item = Self> {
         chain.spcs.iter().map(|spc| Self {
             spc: spc.clone(),
@@ -116,8 +119,9 @@ impl Candidate {
     }
 }
 
-/// Chooses what signs for a code now: by the rule of [`active`], among the chains that this process has a key for. A
-/// replica whose key is late goes on with the chain before, which is valid and published for as long as it is listed.
+/// Chooses the chain that signs for a code now: the rule of [`active`], limited to chains whose key
+/// this process has. A replica that does not have the newest key yet continues with the previous
+/// chain, which stays valid and published as long as it is listed.
 #[must_use]
 pub fn choose<'a>(candidates: &'a [Candidate], spc: &Spc, now: Time) -> Option<&'a Candidate> {
     candidates
@@ -130,7 +134,8 @@ pub fn choose<'a>(candidates: &'a [Candidate], spc: &Spc, now: Time) -> Option<&
         })
 }
 
-/// Chooses what signs what is about none of the codes: the chain of the first code that has one in force.
+/// Chooses the chain for a token that concerns no particular code: that of the first code with a
+/// valid chain.
 ///
 /// # Errors
 /// [`Denial::NoCertificate`] if there is none.
@@ -141,7 +146,7 @@ pub fn choose_any<'a>(
 ) -> Result<&'a Candidate, Denial> {
     let none = || match spcs.first() {
         Some(first) => Denial::NoCertificate(first.clone()),
-        // A service that signs has a code.
+        // Cannot happen: a service that signs has a code.
         None => Denial::SeveralSpcs(Vec::new()),
     };
     let mut chosen = spcs.iter().filter_map(|spc| choose(candidates, spc, now));
@@ -190,7 +195,7 @@ mod tests {
         // One of its codes is enough.
         assert_eq!(states(&all, 300), [Retiring, Active, Active]);
         assert_eq!(states(&all, 500), [Retiring, Active, Active]);
-        // An expired chain signs nothing: the one before it does again.
+        // An expired chain signs nothing, so the previous one signs again.
         assert_eq!(states(&all, 501), [Active, Retiring, Active]);
         all[0].retired_at = Some(from_unix(600));
         assert_eq!(states(&all, 599), [Retiring, Retiring, Active]);

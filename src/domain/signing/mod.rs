@@ -1,4 +1,4 @@
-//! Certificates that may sign, and the rule that chooses the chain that signs at an instant.
+//! Signing certificates (RFC 8226), and the rule that chooses the certificate chain that signs.
 
 pub mod certificate;
 pub mod chain;

@@ -1,4 +1,4 @@
-//! Reading untrusted text strictly, and showing it safely.
+//! Parsing untrusted text strictly, and showing it safely.
 
 pub mod printable;
 pub mod strict_encoding;

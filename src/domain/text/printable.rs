@@ -1,15 +1,16 @@
-//! A stranger's text, made safe to print.
+//! Makes untrusted text safe to print.
 
-/// Characters of a stranger's text that are shown.
+/// The most characters of untrusted text that are shown.
 const MAX_LENGTH: usize = 120;
 
-/// The text, short, on one line, and with nothing in it that a terminal would obey.
+/// The text on one line, shortened, with control characters escaped so that a terminal does not
+/// interpret them.
 #[must_use]
 pub fn printable(text: &str) -> String {
     shortened(text, MAX_LENGTH)
 }
 
-/// As [`printable`], for texts that explain something: up to 500 characters.
+/// As [`printable`], but up to 500 characters, for texts that explain something.
 #[must_use]
 pub fn printable_long(text: &str) -> String {
     shortened(text, 500)
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
         assert_eq!(
             printable(&"x".repeat(121)),

@@ -1,5 +1,5 @@
-//! base64 and DER, each in its only spelling, for whatever a `tkvalue` holds. Two spellings of one value are never both
-//! taken: a CA compares them as texts.
+//! Strict base64 and DER, for the content of a `tkvalue`. Each value has exactly one accepted
+//! spelling, because a CA compares the texts (RFC 9448 §6).
 
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64::{DecodeError, Engine as _};
@@ -7,12 +7,12 @@ use der::asn1::AnyRef;
 use der::{Encode as _, ErrorKind, Reader as _, SliceReader, Tag, TagNumber};
 use thiserror::Error;
 
-/// Why a text or its bytes are not in their only spelling.
+/// Why a text or its bytes are not in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EncodingError {
     #[error("the value is empty")]
-    Nothing,
-    #[error("padding `=` in base64url (RFC 7515 §2 has none)")]
+    Empty,
+    #[error("base64url has no padding `=` (RFC 7515 §2)")]
     Padded,
     #[error("the padding `=` of padded base64 is missing or wrong")]
     Padding,
@@ -33,27 +33,27 @@ pub enum EncodingError {
     },
     #[error("indefinite length, which DER does not have")]
     Indefinite,
-    #[error("a length or integer is not encoded in its shortest form, as DER demands")]
+    #[error("a length or integer is not encoded in its shortest form, as DER requires")]
     NotMinimal,
     #[error("a length runs past the end of the value")]
     Truncated,
-    #[error("bytes follow behind {0}")]
+    #[error("trailing bytes after {0}")]
     Trailing(&'static str),
     #[error("not valid DER: {0}")]
     Der(String),
 }
 
-/// How a text spells bytes.
+/// How a text encodes bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Spelling {
     /// base64url without padding (RFC 7515 §2, RFC 9448 §3).
     Url,
-    /// Padded standard base64, as some older authorities write it.
+    /// Padded standard base64, as some older CAs and their clients write it.
     Padded,
 }
 
 impl Spelling {
-    /// Reads a text, strictly: what [`Self::encode`] makes of the bytes is the text again.
+    /// Decodes a text strictly: only if [`Self::encode`] of the result is the same text.
     ///
     /// # Errors
     /// [`EncodingError`] for any other spelling.
@@ -82,7 +82,7 @@ impl Spelling {
         })
     }
 
-    /// Writes bytes.
+    /// Encodes bytes.
     #[must_use]
     pub fn encode(self, bytes: &[u8]) -> String {
         match self {
@@ -96,7 +96,7 @@ impl From<der::Error> for EncodingError {
     fn from(error: der::Error) -> Self {
         match error.kind() {
             ErrorKind::IndefiniteLength => Self::Indefinite,
-            // `Length` is what the header of a value makes of `Overlength`.
+            // The `der` crate turns `Overlength` in a header into `Length`.
             ErrorKind::Length { .. } | ErrorKind::Overlength | ErrorKind::Noncanonical { .. } => {
                 Self::NotMinimal
             }
@@ -106,7 +106,7 @@ impl From<der::Error> for EncodingError {
     }
 }
 
-/// Reads one value of this tag that fills all of `bytes`.
+/// Parses a single value with this tag that fills all of `bytes`.
 pub(in crate::domain) fn only_value<'a>(
     bytes: &'a [u8],
     tag: Tag,
@@ -122,7 +122,7 @@ pub(in crate::domain) fn only_value<'a>(
     }
 }
 
-/// The octets of a value of this tag.
+/// The content octets of a value with this tag.
 pub(in crate::domain) fn value_of<'a>(
     any: AnyRef<'a>,
     tag: Tag,
@@ -139,14 +139,14 @@ pub(in crate::domain) fn value_of<'a>(
     }
 }
 
-/// The next value, whatever its tag.
+/// The next value, of any tag.
 pub(in crate::domain) fn next_value<'a>(
     reader: &mut SliceReader<'a>,
 ) -> Result<AnyRef<'a>, EncodingError> {
     Ok(reader.decode::<AnyRef<'a>>()?)
 }
 
-/// All values that stand in these octets, one behind the other.
+/// All consecutive values in these octets.
 pub(in crate::domain) fn values(octets: &[u8]) -> Result<Vec<AnyRef<'_>>, EncodingError> {
     let mut reader = SliceReader::new(octets)?;
     let mut values = Vec::new();
@@ -156,7 +156,7 @@ pub(in crate::domain) fn values(octets: &[u8]) -> Result<Vec<AnyRef<'_>>, Encodi
     Ok(values)
 }
 
-/// The tag `[number]`, EXPLICIT.
+/// The tag `[number]` EXPLICIT.
 pub(in crate::domain) const fn explicit(number: u32) -> Tag {
     Tag::ContextSpecific {
         constructed: true,
@@ -164,7 +164,7 @@ pub(in crate::domain) const fn explicit(number: u32) -> Tag {
     }
 }
 
-/// Writes one value.
+/// Encodes one value.
 pub(in crate::domain) fn tlv(tag: Tag, value: &[u8]) -> Result<Vec<u8>, der::Error> {
     AnyRef::new(tag, value)?.to_der()
 }

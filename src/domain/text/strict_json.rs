@@ -1,16 +1,17 @@
-//! JSON without duplicate members, at any depth (RFC 8725 §3.7; RFC 7515 §4 lets a parser reject them).
+//! JSON without duplicate members, at any depth (RFC 8725 §3.7; RFC 7515 §4 lets a parser reject
+//! them).
 //!
-//! Two readers that disagree on which of two members counts are how a signed text comes to say two things.
+//! If two parsers disagree on which duplicate counts, one signed text means two things.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads one JSON text.
+/// Parses one JSON text.
 ///
 /// # Errors
-/// What `serde_json` says of malformed JSON, and an error for an object that names a member twice.
+/// The error of `serde_json` for malformed JSON, or one for an object with a duplicate member.
 pub fn from_slice(text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Strict.deserialize(&mut reader)?;
@@ -74,7 +75,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(Self)?;
             if members.contains_key(&name) {
-                // The name is the caller's, so it is not repeated here.
+                // Does not repeat the name, which is untrusted text.
                 return Err(de::Error::custom("an object names a member twice"));
             }
             members.insert(name, value);
@@ -97,7 +98,7 @@ mod tests {
             "{} x",
             "",
         ] {
-            assert!(read(wrong).is_err(), "{wrong} was taken");
+            assert!(read(wrong).is_err(), "{wrong} was accepted");
         }
         let deep = "[".repeat(1_000_000);
         assert!(read(&deep).is_err());

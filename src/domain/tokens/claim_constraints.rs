@@ -1,5 +1,6 @@
-//! What the PASSporTs of a certificate may say: `JWTClaimConstraints` (RFC 8226 §8) and, with `mustExclude`,
-//! `EnhancedJWTClaimConstraints` (RFC 9118 §3); strict DER in both directions.
+//! Claim constraints, which limit the PASSporTs that a certificate can sign: `JWTClaimConstraints`
+//! (RFC 8226 §8) and, with `mustExclude`, `EnhancedJWTClaimConstraints` (RFC 9118 §3). Strict DER
+//! in both directions.
 //!
 //! ```asn1
 //! EnhancedJWTClaimConstraints ::= SEQUENCE {                              -- EXPLICIT TAGS, at least one present
@@ -9,8 +10,8 @@
 //! JWTClaimValues ::= SEQUENCE { claim JWTClaimName, values SEQUENCE SIZE (1..MAX) OF UTF8String }
 //! JWTClaimNames ::= SEQUENCE SIZE (1..MAX) OF JWTClaimName        JWTClaimName ::= IA5String
 //! ```
-//! Without `mustExclude` the two are byte for byte the same, so one type reads both. Like a TNAuthList, a value keeps the
-//! bytes that it was read from.
+//! Without `mustExclude` the two have the same DER, so one type covers both. Like a TNAuthList, a
+//! value keeps the bytes that it was read from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,24 +26,25 @@ use crate::domain::text::strict_encoding::{
     EncodingError, Spelling, explicit, only_value, tlv, value_of, values,
 };
 
-/// Bytes of the DER: far more than a certificate has, and little enough that the token can be read (64 KiB).
+/// The most bytes of the DER: far more than certificates have, and few enough for the 64 KiB limit
+/// of a token.
 pub const MAX_LENGTH: usize = 16 * 1024;
 
-/// Claims that every PASSporT has (RFC 8225 §5), so that RFC 9118 §3 forbids to exclude them.
-const ALWAYS_THERE: [&str; 3] = ["iat", "orig", "dest"];
+/// Claims that every PASSporT has (RFC 8225 §5). RFC 9118 §3 forbids excluding them.
+const REQUIRED_CLAIMS: [&str; 3] = ["iat", "orig", "dest"];
 
-/// Why a value is no JWTClaimConstraints.
+/// Why a value is not a JWTClaimConstraints.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClaimConstraintsError {
     #[error(transparent)]
     Encoding(#[from] EncodingError),
-    #[error("has {0} bytes, more than the {MAX_LENGTH} that are taken")]
+    #[error("has {0} bytes; at most {MAX_LENGTH} are accepted")]
     TooLong(usize),
-    #[error("says nothing: one of mustInclude, permittedValues and mustExclude has to be there")]
-    NothingSaid,
-    #[error("{0} is empty, where at least one is needed, SIZE (1..MAX)")]
+    #[error("is empty; at least one of mustInclude, permittedValues and mustExclude is required")]
+    Empty,
+    #[error("{0} is empty; at least one element is required, SIZE (1..MAX)")]
     EmptyList(&'static str),
-    #[error("the name of a claim is printable ASCII without spaces")]
+    #[error("a claim name is printable ASCII without spaces")]
     Name,
     #[error("a value of `{0}` is not UTF-8")]
     Value(ClaimName),
@@ -53,7 +55,7 @@ pub enum ClaimConstraintsError {
     },
     #[error("permittedValues has a value of `{0}` more than once")]
     ValueTwice(ClaimName),
-    #[error("`{0}` is in mustInclude and in mustExclude, which no PASSporT can fulfil")]
+    #[error("`{0}` is in mustInclude and in mustExclude, which no PASSporT can satisfy")]
     Contradiction(ClaimName),
     #[error("mustExclude names `{0}`, which every PASSporT has (RFC 9118 §3)")]
     AlwaysThere(ClaimName),
@@ -64,7 +66,6 @@ pub enum ClaimConstraintsError {
 pub struct ClaimName(String);
 
 impl ClaimName {
-    /// The name as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -88,7 +89,7 @@ impl fmt::Display for ClaimName {
     }
 }
 
-/// The values that a claim may have, if it is there at all.
+/// The values that a claim can have, if it is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PermittedValues {
     pub claim: ClaimName,
@@ -96,17 +97,17 @@ pub struct PermittedValues {
     pub values: Vec<String>,
 }
 
-/// What a constraint says, in the order of the list.
+/// The content of the constraints, each list in its original order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Constraints {
-    /// Claims that have to be there.
+    /// Claims that must be present.
     pub must_include: Vec<ClaimName>,
     pub permitted_values: Vec<PermittedValues>,
-    /// Claims that may not be there.
+    /// Claims that must be absent.
     pub must_exclude: Vec<ClaimName>,
 }
 
-/// Constraints that make sense, with the exact bytes of their DER.
+/// Valid constraints, with their exact DER bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimConstraints {
     der: Vec<u8>,
@@ -114,13 +115,10 @@ pub struct ClaimConstraints {
 }
 
 impl ClaimConstraints {
-    /// Reads DER, strictly.
-    ///
-    /// # Errors
-    /// [`ClaimConstraintsError`] says what is wrong.
+    /// Parses DER, strictly.
     pub fn from_der(der: &[u8]) -> Result<Self, ClaimConstraintsError> {
         if der.is_empty() {
-            return Err(EncodingError::Nothing.into());
+            return Err(EncodingError::Empty.into());
         }
         if der.len() > MAX_LENGTH {
             return Err(ClaimConstraintsError::TooLong(der.len()));
@@ -133,10 +131,11 @@ impl ClaimConstraints {
         })
     }
 
-    /// Makes the value that says this.
+    /// Encodes these constraints.
     ///
     /// # Errors
-    /// [`ClaimConstraintsError`] if it says nothing, too much, or what no PASSporT can fulfil.
+    /// [`ClaimConstraintsError`] if they are empty, too long, or cannot be satisfied by any
+    /// PASSporT.
     pub fn new(says: Constraints) -> Result<Self, ClaimConstraintsError> {
         says.check()?;
         let der = write(&says).map_err(EncodingError::from)?;
@@ -146,15 +145,12 @@ impl ClaimConstraints {
         Ok(Self { der, says })
     }
 
-    /// Reads a `tkvalue`: base64url without padding.
-    ///
-    /// # Errors
-    /// [`ClaimConstraintsError`] for another spelling of base64, or for DER that is no constraint.
+    /// Parses a `tkvalue`: base64url without padding.
     pub fn from_tkvalue(text: &str) -> Result<Self, ClaimConstraintsError> {
         Self::from_der(&Spelling::Url.decode(text)?)
     }
 
-    /// The DER, byte for byte what was read.
+    /// The DER, byte for byte as it was read.
     #[must_use]
     pub fn as_der(&self) -> &[u8] {
         &self.der
@@ -166,13 +162,13 @@ impl ClaimConstraints {
         Spelling::Url.encode(&self.der)
     }
 
-    /// What they say.
+    /// The content of the constraints.
     #[must_use]
     pub const fn says(&self) -> &Constraints {
         &self.says
     }
 
-    /// The names of all claims that they speak of, each as often as it stands there.
+    /// The names of all claims in the three lists, with repetitions.
     pub fn claims(&self) -> impl Iterator<Item = &ClaimName> {
         let permitted = self.says.permitted_values.iter().map(|p| &p.claim);
         let names = self.says.must_include.iter().chain(permitted);
@@ -180,7 +176,8 @@ impl ClaimConstraints {
     }
 }
 
-/// `{"mustInclude":[..],"permittedValues":[{"claim":..,"values":[..]}],"mustExclude":[..]}`, without what is absent.
+/// `{"mustInclude":[..],"permittedValues":[{"claim":..,"values":[..]}],"mustExclude":[..]}`,
+/// without what is absent.
 impl Serialize for ClaimConstraints {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
@@ -205,7 +202,7 @@ impl Constraints {
             self.must_exclude.iter().collect(),
         );
         if include.is_empty() && permitted.is_empty() && exclude.is_empty() {
-            return Err(ClaimConstraintsError::NothingSaid);
+            return Err(ClaimConstraintsError::Empty);
         }
         for (place, names) in [
             ("mustInclude", &include),
@@ -229,7 +226,7 @@ impl Constraints {
             return Err(ClaimConstraintsError::Contradiction((**claim).clone()));
         }
         let mut excluded = exclude.iter();
-        match excluded.find(|claim| ALWAYS_THERE.contains(&claim.as_str())) {
+        match excluded.find(|claim| REQUIRED_CLAIMS.contains(&claim.as_str())) {
             Some(claim) => Err(ClaimConstraintsError::AlwaysThere((**claim).clone())),
             None => Ok(()),
         }

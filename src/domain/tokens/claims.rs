@@ -1,4 +1,4 @@
-//! What a client asks for, and what the token then says (RFC 9447 §4, RFC 9448 §5).
+//! The token request of a client, and the claims of the token (RFC 9447 §4, RFC 9448 §5).
 
 use serde::Serialize;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::domain::accounts::dialect::Dialect;
 use crate::domain::clock::Time;
 use crate::domain::numbers::number::NumberRange;
 
-/// What a strict account may not write.
+/// Why a request is not valid for a strict account.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotStrict {
     #[error("`tkvalue`: {0}")]
@@ -20,7 +20,7 @@ pub enum NotStrict {
     Fingerprint(#[from] FingerprintError),
 }
 
-/// A client's wish for a token, parsed (RFC 9448 §5.5).
+/// A parsed request for a token (RFC 9448 §5.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     tkvalue: TkValue,
@@ -31,10 +31,10 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Puts a request together.
+    /// Creates a request.
     ///
     /// # Errors
-    /// [`TnAuthListError`] if an entry of the list is no E.164 number.
+    /// [`TnAuthListError`] if an entry of the list is not an E.164 number.
     pub fn new(
         tkvalue: impl Into<TkValue>,
         ca: bool,
@@ -51,10 +51,10 @@ impl TokenRequest {
         })
     }
 
-    /// Whether an account of this dialect may ask like this.
+    /// Checks that an account with this dialect can send this request.
     ///
     /// # Errors
-    /// [`NotStrict`] names the member that is not as the dialect has it.
+    /// [`NotStrict`] names the member that the dialect does not allow.
     pub fn is_in(&self, dialect: Dialect) -> Result<(), NotStrict> {
         match dialect {
             Dialect::Legacy => Ok(()),
@@ -65,50 +65,50 @@ impl TokenRequest {
         }
     }
 
-    /// What the token is to be about, character for character as it was asked.
+    /// The `tkvalue`, character for character as it was requested.
     #[must_use]
     pub const fn tkvalue(&self) -> &TkValue {
         &self.tkvalue
     }
 
-    /// The numbers of a list, in its order.
+    /// The numbers of the list, in its order.
     #[must_use]
     pub fn numbers(&self) -> &[NumberRange] {
         &self.numbers
     }
 
-    /// Whether the certificate may be a CA certificate, to delegate further.
+    /// Whether the certificate is to be a CA certificate, to delegate further (RFC 9447 §4, `ca`).
     #[must_use]
     pub const fn ca(&self) -> bool {
         self.ca
     }
 
-    /// Binds the token to the client's ACME account key.
+    /// The fingerprint that binds the token to the ACME account key of the client.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint.get()
     }
 
-    /// The same request, for a token that lives so many seconds.
+    /// The same request, with this lifetime in seconds.
     #[must_use]
-    pub fn living(self, lifetime: u32) -> Self {
+    pub fn with_lifetime(self, lifetime: u32) -> Self {
         Self {
             lifetime: Some(lifetime),
             ..self
         }
     }
 
-    /// The lifetime that was asked for, in seconds.
+    /// The requested lifetime, in seconds.
     #[must_use]
     pub const fn lifetime(&self) -> Option<u32> {
         self.lifetime
     }
 }
 
-/// The payload of a token. All times are whole seconds; `ca` is always written.
+/// The payload of a token. All times are whole seconds; `ca` is always present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Claims {
-    /// RFC 9448 §5.1: a URL that names the authority.
+    /// RFC 9448 §5.1: a URL that identifies the authority.
     pub iss: String,
     /// RFC 9448 §5.2, as a `NumericDate` (RFC 7519 §2).
     #[serde(with = "chrono::serde::ts_seconds")]
@@ -121,7 +121,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The claims of a grant's token, said by the authority `iss`.
+    /// The claims of the token for a grant, issued by `iss`.
     #[must_use]
     pub fn of(grant: &Grant, iss: &str) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Claims {
             exp: grant.expires_at,
             iat: grant.issued_at,
             jti: grant.jti.clone(),
-            atc: Atc::saying(&grant.tkvalue, grant.ca, grant.fingerprint),
+            atc: Atc::new(&grant.tkvalue, grant.ca, grant.fingerprint),
         }
     }
 }
@@ -144,13 +144,13 @@ pub struct Atc {
 }
 
 impl Atc {
-    /// Says exactly what was asked (RFC 9448 §6, step 6, compares for equality).
+    /// The claim that repeats the request exactly: RFC 9448 §6, step 6, compares for equality.
     #[must_use]
     pub fn answering(request: &TokenRequest) -> Self {
-        Self::saying(&request.tkvalue, request.ca, request.fingerprint())
+        Self::new(&request.tkvalue, request.ca, request.fingerprint())
     }
 
-    fn saying(tkvalue: &TkValue, ca: bool, fingerprint: Fingerprint) -> Self {
+    fn new(tkvalue: &TkValue, ca: bool, fingerprint: Fingerprint) -> Self {
         Self {
             tktype: tkvalue.tktype(),
             tkvalue: tkvalue.text(),

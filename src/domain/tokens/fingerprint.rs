@@ -10,40 +10,42 @@ use thiserror::Error;
 
 use crate::domain::text::strict_json;
 
-/// Why a text is not a fingerprint, or why a key has none.
+/// Why a text is not a fingerprint, or why a key has no thumbprint.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FingerprintError {
     #[error("a fingerprint is `SHA256 ` and 32 bytes in upper-case hex, separated by `:`")]
     Grammar,
     #[error("not a JWK: {0}")]
     Json(String),
-    #[error("a JWK has a member `{0}`, a base64url text")]
+    #[error("the JWK member `{0}` is missing or not base64url")]
     Member(&'static str),
-    #[error("only keys of type EC, RSA and OKP have a thumbprint here")]
+    #[error("the JWK has an unsupported key type; use EC, RSA or OKP")]
     KeyType,
 }
 
-/// The SHA-256 fingerprint that binds a token to an ACME account key. The authority copies what it was given
-/// (RFC 9447 §3.3: it has no duty to verify it); the CA compares it with the account's key.
+/// The SHA-256 fingerprint that binds a token to an ACME account key. The authority copies the
+/// requested value without verifying it (RFC 9447 §3.3); the CA compares it with the account key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The RFC 7638 thumbprint (SHA-256) of a JWK, the reading of RFC 9448 §5.4 and RFC 8555 §8.1.
+    /// The RFC 7638 thumbprint (SHA-256) of a JWK, as in RFC 9448 §5.4 and RFC 8555 §8.1.
     ///
     /// # Errors
-    /// [`FingerprintError`] if the text is no JWK, or one without the members that RFC 7638 §3.2 requires.
+    /// [`FingerprintError`] if the text is not a JWK, or lacks a member that RFC 7638 §3.2
+    /// requires.
     pub fn of_jwk(jwk: &str) -> Result<Self, FingerprintError> {
         let jwk = strict_json::from_slice(jwk.as_bytes())
             .map_err(|e| FingerprintError::Json(e.to_string()))?;
         Self::of_members(jwk.as_object().unwrap_or(&Map::new()))
     }
 
-    /// The same of the members of a JWK. What else is in it, and whether it is a key at all, is not looked at.
+    /// The thumbprint of the members of a JWK. Other members, and whether the key is valid, are not
+    /// checked.
     pub(in crate::domain) fn of_members(
         jwk: &Map<String, Value>,
     ) -> Result<Self, FingerprintError> {
-        // RFC 7638 §3.2: the required members alone, in lexicographic order.
+        // RFC 7638 §3.2: only the required members, in lexicographic order.
         let required: &[&'static str] = match jwk.get("kty").and_then(Value::as_str) {
             Some("EC") => &["crv", "kty", "x", "y"],
             Some("OKP") => &["crv", "kty", "x"],
@@ -56,7 +58,7 @@ impl Fingerprint {
             .zip(std::iter::once('{').chain(std::iter::repeat(',')))
         {
             let value = jwk.get(*name).and_then(Value::as_str);
-            // Nothing that would need escaping in JSON, so the canonical form is the plain one.
+            // No character that JSON would escape, so the text is its own canonical form.
             let value = value
                 .filter(|v| {
                     !v.is_empty()
@@ -77,7 +79,7 @@ impl Fingerprint {
     }
 }
 
-/// A fingerprint as a client wrote it.
+/// A fingerprint as the client spelled it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskedFingerprint {
     fingerprint: Fingerprint,
@@ -85,16 +87,16 @@ pub struct AskedFingerprint {
 }
 
 impl AskedFingerprint {
-    /// The fingerprint, which has one canonical form.
+    /// The fingerprint itself, whatever its spelling.
     #[must_use]
     pub const fn get(self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Whether a strict account could have written it.
+    /// Checks that a strict account could have sent it.
     ///
     /// # Errors
-    /// [`FingerprintError`] if it was not in the canonical form.
+    /// [`FingerprintError`] if it was not in canonical form.
     pub const fn is_strict(self) -> Result<(), FingerprintError> {
         if self.canonical {
             Ok(())
@@ -113,7 +115,7 @@ impl From<Fingerprint> for AskedFingerprint {
     }
 }
 
-/// The canonical form, or the same with lower-case hex in it.
+/// Accepts the canonical form, and the same with lower-case hex.
 impl FromStr for AskedFingerprint {
     type Err = FingerprintError;
 
@@ -149,7 +151,8 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// `^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$`, so that what is written back is what was read.
+/// `^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$`, so that writing a parsed fingerprint repeats the
+/// text.
 impl FromStr for Fingerprint {
     type Err = FingerprintError;
 

@@ -1,4 +1,5 @@
-//! Grants: the record behind each token. Who, which numbers, why it was allowed, which chain, until when.
+//! Grants: the record of each token. Which account, which numbers, why it was allowed, which chain
+//! signs, until when.
 
 use std::fmt;
 
@@ -14,34 +15,35 @@ use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
 use crate::domain::words::words;
 
-/// The id of a token (RFC 7519 §4.1.7): unique among all issuers but for a negligible chance.
+/// The id of a token (RFC 7519 §4.1.7), unique among all issuers but for a negligible probability.
 ///
-/// 48 bits of time in front, so that an index grows at its end, and 128 random bits.
+/// It starts with 48 bits of time, so that new entries go to the end of a database index, followed
+/// by 128 random bits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Jti(String);
 
 impl Jti {
-    /// Makes an id of the time and of bits that nobody can guess.
+    /// Makes an id from the time and from unpredictable bits.
     #[must_use]
     pub fn new(time: Time, random: [u8; 16]) -> Self {
         let millis = time.timestamp_millis() & 0xffff_ffff_ffff;
         Self(format!("{millis:012x}{:032x}", u128::from_be_bytes(random)))
     }
 
-    /// The id that a text is, if it has the form of those that are made here.
+    /// Parses an id, if it has the form of those made here.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         (text.len() == 44 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
     }
 
-    /// An id that was recorded, or that a caller asks about.
+    /// An id from the database or from a query, taken as it is.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The id as it stands in the token.
+    /// The text of the id, as in the token.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,7 +56,8 @@ impl fmt::Display for Jti {
     }
 }
 
-/// What a grant leans on: a version of a row of the inventory, and the right to renew that it was asked by.
+/// A reason why a grant was allowed: a version of an inventory row, or the right to renew that was
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Justification {
     Delegation(RowRef),
@@ -73,7 +76,7 @@ impl Justification {
         }
     }
 
-    /// The row, and which version of it.
+    /// The id and the version of the row.
     #[must_use]
     pub const fn row(self) -> RowRef {
         match self {
@@ -82,19 +85,20 @@ impl Justification {
     }
 }
 
-/// Where a grant stands at some instant.
+/// The state of a grant at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantState {
     /// Its token can be redeemed.
     Active,
-    /// Its token's time is over.
+    /// The token has expired.
     Expired,
-    /// The carrier took it back; the token itself still verifies until it expires.
+    /// The authority ended and the grant was withdrawn. The token itself still verifies until it
+    /// expires.
     Withdrawn,
 }
 
 words! {
-    /// The word of the API.
+    /// The name in the API.
     impl Serialize for GrantState {
         Active = "active",
         Expired = "expired",
@@ -102,29 +106,29 @@ words! {
     }
 }
 
-/// From when on and why a grant is taken back.
+/// When and why a grant is withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawal {
     pub at: Time,
     pub reason: String,
 }
 
-/// The record behind one token. Written before the token is signed, and kept.
+/// The record of one token. Written before the token is signed, and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub jti: Jti,
     pub account: AccountId,
-    /// What the token is about, character for character as it was asked.
+    /// The `tkvalue`, character for character as it was requested.
     pub tkvalue: TkValue,
-    /// How strictly the request was read: that of the account then.
+    /// The dialect of the account when the request was parsed.
     pub dialect: Dialect,
     pub ca: bool,
     pub fingerprint: Fingerprint,
     pub issued_at: Time,
     pub expires_at: Time,
-    /// The certificate chain whose key signs the token, by the name that `x5u` gives it.
+    /// The name of the certificate chain that signs the token, as in `x5u`.
     pub chain: String,
-    /// The API key, or other proof, that asked.
+    /// The id of the API key or other credential that requested it.
     pub caller: String,
     pub request_id: Uuid,
     pub justified_by: Vec<Justification>,
@@ -134,7 +138,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Where the grant stands at `time`.
+    /// The state of the grant at `time`.
     #[must_use]
     pub fn state(&self, time: Time) -> GrantState {
         match &self.withdrawal {
@@ -145,18 +149,18 @@ impl Grant {
     }
 }
 
-/// Something that a committed transaction holds. Only the writer of the store makes one, after COMMIT, and the signer
-/// takes nothing else: a token without its row cannot be.
+/// A value that a committed transaction recorded. Only the writer of the store creates one, after
+/// COMMIT, and the signer accepts nothing else. So no token can exist without its grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded<T>(T);
 
 impl<T> Recorded<T> {
-    /// Says that COMMIT has succeeded.
+    /// Marks a value as committed.
     pub(crate) fn after_commit(value: T) -> Self {
         Self(value)
     }
 
-    /// What was recorded.
+    /// The recorded value.
     #[must_use]
     pub fn get(&self) -> &T {
         &self.0

@@ -1,6 +1,8 @@
-//! The public key of an ACME account as a JWK (RFC 7517), in place of its fingerprint. Only its thumbprint is kept.
+//! The public key of an ACME account as a JWK (RFC 7517), which a request can have instead of a
+//! fingerprint. Only its thumbprint is kept.
 //!
-//! Its form is read here. Whether its point is on its curve needs arithmetic, and is the verifier's to say.
+//! Only the form is checked here. Whether a point is on its curve needs arithmetic, which the
+//! verifier does.
 
 use std::fmt;
 
@@ -11,38 +13,39 @@ use thiserror::Error;
 
 use super::fingerprint::{Fingerprint, FingerprintError};
 
-/// The members that only a private or a secret key has (RFC 7518 §6).
+/// Members that only private or symmetric keys have (RFC 7518 §6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-/// Bytes of an RSA modulus: 2,048 to 8,192 bits.
-const RSA: std::ops::RangeInclusive<usize> = 256..=1024;
+/// The length of an RSA modulus in bytes: 2,048 to 8,192 bits.
+const RSA_MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// Why a JWK is no public key of an ACME account.
+/// Why a JWK is not the public key of an ACME account.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JwkError {
-    #[error("has the member `{0}` of a private key; send the public key alone, and make a new one")]
+    #[error(
+        "has the member `{0}` of a private key, which is no longer secret; make a new key, and send only its public part"
+    )]
     Private(&'static str),
     #[error("the member `{0}` is not base64url without padding")]
     Base64(&'static str),
-    #[error("the member `{name}` has {bytes} bytes, which a key of this kind does not have")]
+    #[error("the member `{name}` has {bytes} bytes, the wrong length for this kind of key")]
     Length { name: &'static str, bytes: usize },
-    #[error("the member `{0}` starts with a zero byte, or is no possible value")]
+    #[error("the member `{0}` starts with a zero byte, or is not a possible value")]
     Number(&'static str),
-    #[error(
-        "`crv` is P-256, P-384 or P-521 of an EC key, and Ed25519 or Ed448 of an OKP key: what can sign at a CA"
-    )]
+    #[error("`crv` must be P-256, P-384 or P-521 in an EC key, or Ed25519 or Ed448 in an OKP key")]
     Curve,
     #[error(transparent)]
     Thumbprint(#[from] FingerprintError),
 }
 
-/// A public key that an ACME account could have, as far as its form tells.
+/// A public key in the form that an ACME account can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountJwk {
     fingerprint: Fingerprint,
     point: Option<Point>,
 }
 
-/// A point, with both coordinates in the full length of its curve (RFC 7518 §6.2.1), beside which it may still lie.
+/// A point with both coordinates in the full length of its curve (RFC 7518 §6.2.1). It is not yet
+/// known to be on the curve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
     pub curve: EcCurve,
@@ -59,12 +62,13 @@ pub enum EcCurve {
 }
 
 impl AccountJwk {
-    /// Reads a public key, strictly.
+    /// Parses a public key, strictly.
     ///
-    /// Members that play no part in the key (`kid`, `alg`, `use` and the like) are passed over, as RFC 7517 §4 has it.
+    /// Members that are not part of the key (`kid`, `alg`, `use` and the like) are ignored, as RFC
+    /// 7517 §4 requires.
     ///
     /// # Errors
-    /// [`JwkError`] if the key is private, or no key that an ACME account could have.
+    /// [`JwkError`] if the key is private, or cannot be the key of an ACME account.
     pub fn read(jwk: &Map<String, Value>) -> Result<Self, JwkError> {
         if let Some(name) = PRIVATE.into_iter().find(|name| jwk.contains_key(*name)) {
             return Err(JwkError::Private(name));
@@ -91,7 +95,7 @@ impl AccountJwk {
                 octets(jwk, "x", length)?;
                 None
             }
-            // `of_members` knows no fourth type.
+            // `of_members` has refused all other types.
             _ => {
                 rsa(jwk)?;
                 None
@@ -106,7 +110,7 @@ impl AccountJwk {
         self.fingerprint
     }
 
-    /// The point that an EC key is.
+    /// The point of an EC key.
     #[must_use]
     pub const fn point(&self) -> Option<&Point> {
         self.point.as_ref()
@@ -125,7 +129,7 @@ impl fmt::Display for EcCurve {
 
 fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
     let n = number(jwk, "n")?;
-    if !RSA.contains(&n.len()) {
+    if !RSA_MODULUS.contains(&n.len()) {
         let (name, bytes) = ("n", n.len());
         return Err(JwkError::Length { name, bytes });
     }
@@ -134,8 +138,8 @@ fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
         let (name, bytes) = ("e", e.len());
         return Err(JwkError::Length { name, bytes });
     }
-    // An exponent is odd and at least 3, a modulus is odd and has at least 2,048 bits.
-    if n.len() == *RSA.start() && n.first().is_some_and(|first| first.leading_zeros() > 0) {
+    // An exponent is odd and at least 3; a modulus is odd and has at least 2,048 bits.
+    if n.len() == *RSA_MODULUS.start() && n.first().is_some_and(|first| first.leading_zeros() > 0) {
         return Err(JwkError::Number("n"));
     }
     match (e.as_slice(), n.last().map(|last| last % 2)) {
@@ -146,7 +150,7 @@ fn rsa(jwk: &Map<String, Value>) -> Result<(), JwkError> {
     }
 }
 
-/// `Base64urlUInt` (RFC 7518 §2): as few bytes as the number needs.
+/// `Base64urlUInt` (RFC 7518 §2): no more bytes than the number needs.
 fn number(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
     match decoded(jwk, name)? {
         octets if matches!(octets[..], [] | [0, ..]) => Err(JwkError::Number(name)),

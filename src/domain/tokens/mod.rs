@@ -1,4 +1,5 @@
-//! Authority tokens: TNAuthList, claims, fingerprints, grants and the rights to renew (RFC 8226, RFC 9447, RFC 9448).
+//! Authority tokens (RFC 9447, RFC 9448): `tkvalue`, TNAuthLists (RFC 8226 §9) and claim
+//! constraints (RFC 8226 §8), claims, fingerprints, grants and rights to renew.
 
 pub mod claim_constraints;
 pub mod claims;

@@ -1,7 +1,8 @@
-//! Standing rights to renew: an account may have a token for the same numbers and the same key, again and again, as long as
-//! one delegation lasts.
+//! Standing rights to renew: an account can repeatedly get a token for the same numbers and the
+//! same key, as long as a certain delegation lasts.
 //!
-//! A right gives nothing that a mint would not give. It pins what is asked, and it is weighed with that one delegation alone.
+//! A right grants nothing that an ordinary request would not get. It fixes what can be requested,
+//! and the decision counts no delegation to the account but that one.
 
 use uuid::Uuid;
 
@@ -15,20 +16,21 @@ use crate::domain::credentials::caller::{Caller, Role};
 use crate::domain::decision::Facts;
 use crate::domain::decision::denial::{Beyond, Denial};
 
-/// A standing right to renew. It stays as it was given, until it ends.
+/// A standing right to renew. It never changes, until it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
     pub id: Uuid,
     pub account: AccountId,
-    /// It ends with this delegation.
+    /// The delegation that it depends on.
     pub delegation: Uuid,
     pub list: TnAuthList,
     pub fingerprint: Fingerprint,
-    /// How long a token lives at most, in seconds.
+    /// The longest lifetime of a token, in seconds.
     pub lifetime: u32,
-    /// From then on there are no tokens, if the delegation lasts longer.
+    /// An end of its own, if the delegation lasts longer.
     pub not_after: Option<Time>,
-    /// The one caller that may use it; whoever may mint for the account, if none is named.
+    /// The only caller that can use it; `None` for every caller that can request tokens for the
+    /// account.
     pub caller: Option<String>,
     pub created_at: Time,
     pub created_by: String,
@@ -36,7 +38,8 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Whether a caller is one of those that it is for. Whoever may do nothing but renew needs a right that names it.
+    /// Whether a caller can use it. A caller whose role permits only renewals needs a right that
+    /// names it.
     #[must_use]
     pub fn is_for(&self, caller: &Caller) -> bool {
         match &self.caller {
@@ -48,23 +51,24 @@ impl Renewal {
     /// The request for the next token.
     ///
     /// # Errors
-    /// [`TnAuthListError`] if an entry of the list is no E.164 number, which a right does not have.
+    /// [`TnAuthListError`] if an entry of the list is not an E.164 number, which cannot happen
+    /// here.
     pub fn request(&self) -> Result<TokenRequest, TnAuthListError> {
         let lifetime = self.lifetime;
         TokenRequest::new(self.list.clone(), false, self.fingerprint, Some(lifetime))
     }
 
-    /// Whether a request is one that it is for.
+    /// Checks that a request is within the right.
     ///
     /// # Errors
-    /// [`Denial::OutsideRenewal`] with the first thing that is another one.
+    /// [`Denial::OutsideRenewal`] names the first thing that is not.
     pub fn covers(&self, request: &TokenRequest) -> Result<(), Denial> {
-        // In whatever spelling; which of them the account may write is decided elsewhere.
-        let is_of_the_list = match request.tkvalue().scope() {
+        // Compares the content. Whether the account may use this spelling is checked elsewhere.
+        let is_same_list = match request.tkvalue().scope() {
             TkContent::TnAuthList(list) => *list == self.list,
             TkContent::JwtClaimConstraints(_) => false,
         };
-        let beyond = if !is_of_the_list {
+        let beyond = if !is_same_list {
             Beyond::List
         } else if request.fingerprint() != self.fingerprint {
             Beyond::Fingerprint
@@ -72,7 +76,7 @@ impl Renewal {
             Beyond::Ca
         } else if request
             .lifetime()
-            .is_some_and(|asked| asked > self.lifetime)
+            .is_some_and(|requested| requested > self.lifetime)
         {
             Beyond::Lifetime
         } else {
@@ -81,10 +85,10 @@ impl Renewal {
         Err(Denial::OutsideRenewal(beyond))
     }
 
-    /// What is left of the facts for a token by it: of what the account was lent, its own delegation alone.
+    /// The facts without the other delegations of the account.
     ///
     /// # Errors
-    /// [`Denial::RenewalEnded`] if it holds no more.
+    /// [`Denial::RenewalEnded`] if it was revoked or has expired.
     pub fn narrowed(&self, facts: &Facts, now: Time) -> Result<Facts, Denial> {
         let is_over = self.not_after.is_some_and(|end| end <= now);
         if self.revoked_at.is_some() || is_over {
@@ -93,11 +97,11 @@ impl Renewal {
         let mut facts = facts.clone();
         facts
             .delegations
-            .retain(|loan| loan.account != self.account || loan.row.id == self.delegation);
+            .retain(|row| row.account != self.account || row.row.id == self.delegation);
         Ok(facts)
     }
 
-    /// The latest expiry of a token that could last until an instant.
+    /// The latest expiry of a token that would otherwise expire at `until`.
     #[must_use]
     pub fn capped(&self, until: Time) -> Time {
         self.not_after.map_or(until, |end| end.min(until))

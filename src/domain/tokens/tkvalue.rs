@@ -1,6 +1,7 @@
-//! What a token is about: the registry of token types (RFC 9447 §4: `tktype` and `tkvalue`).
+//! The token types of this authority, and their values (RFC 9447 §4: `tktype` and `tkvalue`).
 //!
-//! A new type is a variant of [`TkType`] and of [`TkContent`]; the compiler then names every place that has to know of it.
+//! To add a type, add a variant to [`TkType`] and [`TkContent`]; the compiler then finds every
+//! place to extend.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -13,26 +14,26 @@ use crate::domain::numbers::spc::Spc;
 use crate::domain::text::strict_encoding::{EncodingError, Spelling};
 use crate::domain::words::words;
 
-/// The token types, which are ACME identifier types too.
+/// The token types, which are ACME identifier types as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TkType {
     /// Telephone numbers and service provider codes (RFC 9448 §5.4).
     #[default]
     TnAuthList,
-    /// What a certificate's PASSporTs may say (draft-ietf-acme-authority-token-jwtclaimcon), the enhanced constraints of
-    /// RFC 9118 included: the draft defines one identifier type for both extensions.
+    /// Claim constraints of a certificate (draft-ietf-acme-authority-token-jwtclaimcon), including
+    /// the enhanced ones of RFC 9118: the draft defines one identifier type for both extensions.
     JwtClaimConstraints,
 }
 
 words! {
-    /// The word of the standards.
+    /// The name in the standards.
     impl Display, FromStr, Serialize for TkType {
         TnAuthList = "TNAuthList",
         JwtClaimConstraints = "JWTClaimConstraints",
     }
 }
 
-/// Why a text is no `tkvalue` of its type.
+/// Why a text is not a `tkvalue` of its type.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TkValueError {
     #[error(transparent)]
@@ -43,7 +44,7 @@ pub enum TkValueError {
     ClaimConstraints(#[from] ClaimConstraintsError),
 }
 
-/// A value of one of the types. Its JSON is that of the value.
+/// A parsed value of one of the types. It is serialized as that value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum TkContent {
@@ -51,7 +52,7 @@ pub enum TkContent {
     JwtClaimConstraints(ClaimConstraints),
 }
 
-/// A value of one of the types, and how it was spelled: what is written back is what was read, character for character.
+/// A `tkvalue`: its content and its spelling. Writing it repeats the text character for character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TkValue {
     scope: TkContent,
@@ -59,16 +60,14 @@ pub struct TkValue {
 }
 
 impl TkValue {
-    /// Reads a value in the spellings of a dialect. Its DER is read strictly in each of them.
-    ///
-    /// # Errors
-    /// [`TkValueError`] says what is wrong.
+    /// Parses a text in the spellings that a dialect allows. The DER is parsed strictly in all of
+    /// them.
     pub fn read(tktype: TkType, text: &str, dialect: Dialect) -> Result<Self, TkValueError> {
         let padded = |why: EncodingError| match dialect {
             Dialect::Strict => Err(why),
             Dialect::Legacy => match Spelling::Padded.decode(text) {
                 Ok(der) => Ok((Spelling::Padded, der)),
-                // What is wrong with the form that was meant, not with the other.
+                // Reports the error of the encoding that was probably intended.
                 Err(error) if is_meant_as_padded(text) => Err(error),
                 Err(_) => Err(why),
             },
@@ -84,10 +83,7 @@ impl TkValue {
         Ok(Self { scope, spelling })
     }
 
-    /// Whether a strict account could have written it.
-    ///
-    /// # Errors
-    /// What is wrong with it for a strict account.
+    /// Checks that a strict account could have sent it.
     pub fn is_strict(&self) -> Result<(), TkValueError> {
         match self.spelling {
             Spelling::Url => Ok(()),
@@ -97,7 +93,6 @@ impl TkValue {
         }
     }
 
-    /// Its type.
     #[must_use]
     pub const fn tktype(&self) -> TkType {
         match self.scope {
@@ -106,13 +101,13 @@ impl TkValue {
         }
     }
 
-    /// The value itself.
+    /// The content.
     #[must_use]
     pub const fn scope(&self) -> &TkContent {
         &self.scope
     }
 
-    /// The text, as it was read.
+    /// The text, in the spelling in which it was read.
     #[must_use]
     pub fn text(&self) -> String {
         self.spelling.encode(match &self.scope {
@@ -121,10 +116,10 @@ impl TkValue {
         })
     }
 
-    /// The numbers that a list names; constraints name none.
+    /// The numbers in a list; constraints have none.
     ///
     /// # Errors
-    /// [`TnAuthListError`] if an entry is no E.164 number.
+    /// [`TnAuthListError`] if an entry is not an E.164 number.
     pub fn numbers(&self) -> Result<Vec<NumberRange>, TnAuthListError> {
         match &self.scope {
             TkContent::TnAuthList(list) => list.numbers(),
@@ -132,7 +127,7 @@ impl TkValue {
         }
     }
 
-    /// The service provider codes that a list names.
+    /// The service provider codes in a list.
     pub fn spcs(&self) -> impl Iterator<Item = &Spc> {
         let list = match &self.scope {
             TkContent::TnAuthList(list) => Some(list),
@@ -141,7 +136,7 @@ impl TkValue {
         list.into_iter().flat_map(TnAuthList::spcs)
     }
 
-    /// The names of the claims that constraints speak of.
+    /// The claim names in constraints.
     pub fn claims(&self) -> impl Iterator<Item = &ClaimName> {
         let constraints = match &self.scope {
             TkContent::TnAuthList(_) => None,
@@ -150,7 +145,7 @@ impl TkValue {
         constraints.into_iter().flat_map(ClaimConstraints::claims)
     }
 
-    /// How much it says: the entries of a list, or the claims that constraints speak of.
+    /// Its size: the number of entries in a list, or of claims in constraints.
     #[must_use]
     pub fn entries(&self) -> usize {
         match &self.scope {
@@ -160,7 +155,8 @@ impl TkValue {
     }
 }
 
-/// Whether a text that is in no form has something of padded standard base64, and nothing of base64url.
+/// Whether an invalid text has characters of padded standard base64, and none that only base64url
+/// has.
 fn is_meant_as_padded(text: &str) -> bool {
     text.contains(['+', '/', '=']) && !text.contains(['-', '_'])
 }

@@ -1,4 +1,4 @@
-//! Deliveries: what one is, and how often it is tried.
+//! Deliveries: one notification to a target, and when it is retried.
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -7,28 +7,28 @@ use super::EventKind;
 use crate::domain::clock::Time;
 use crate::domain::words::words;
 
-/// How often a delivery is tried at most.
+/// The most attempts of one delivery.
 const MAX_ATTEMPTS: i32 = 15;
-/// For how long.
-const PATIENCE: TimeDelta = TimeDelta::hours(48);
-/// Seconds until the second attempt; each further one waits twice as long.
+/// How long a delivery is retried.
+const MAX_AGE: TimeDelta = TimeDelta::hours(48);
+/// Seconds until the second attempt. Each further wait is twice as long.
 const FIRST_WAIT: i64 = 10;
 /// The longest wait, in seconds.
 const MAX_WAIT: i64 = 4 * 3_600;
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// It is to be sent, or sent again.
+    /// To be sent, or to be retried.
     Pending,
-    /// It was taken.
+    /// Accepted by the target.
     Delivered,
-    /// It was given up.
+    /// Given up.
     Dead,
 }
 
 words! {
-    /// The word of the API and of the database.
+    /// The name in the API and the database.
     impl FromStr, Serialize for DeliveryState {
         Pending = "pending",
         Delivered = "delivered",
@@ -36,14 +36,14 @@ words! {
     }
 }
 
-/// One message to a target, however often it is sent.
+/// One notification to a target, with all of its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Stands in each attempt, so that the target knows one that it had already.
+    /// Sent with each attempt, so that the target can detect duplicates.
     pub id: Uuid,
     pub webhook: Uuid,
     pub kind: EventKind,
-    /// The part of the feed that it tells of.
+    /// The sequence numbers of the feed that it covers, from `first` to `last`.
     pub first: i64,
     pub last: i64,
     pub items: i32,
@@ -58,32 +58,32 @@ pub struct Delivery {
     pub finished_at: Option<Time>,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetAnswer {
-    /// With this status.
+    /// The target answered with this status.
     Status(u16),
-    /// Without one; why in one word.
+    /// The target did not answer.
     Nothing(DeliveryFailure),
 }
 
-/// Why there was no answer.
+/// Why a target did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryFailure {
-    /// Its address is not one that may be told anything.
+    /// Its address is internal, so nothing was sent.
     RefusedAddress,
-    /// Its name has no address.
+    /// Its name has no address in the DNS.
     NoAddress,
     Timeout,
-    /// No connection, or one that broke.
+    /// The connection failed or broke.
     Connection,
     Tls,
-    /// What came back is no HTTP.
+    /// The answer was not HTTP.
     Protocol,
 }
 
 words! {
-    /// The word of the delivery log.
+    /// The name in the delivery log.
     impl Display for DeliveryFailure {
         RefusedAddress = "refused-address",
         NoAddress = "no-address",
@@ -95,7 +95,7 @@ words! {
 }
 
 impl Delivery {
-    /// A delivery that is to be sent.
+    /// A new delivery, not sent yet.
     #[must_use]
     pub fn new(id: Uuid, webhook: Uuid, (first, last, items): (i64, i64, i32), now: Time) -> Self {
         Self {
@@ -112,13 +112,13 @@ impl Delivery {
             last_failure: None,
             replay_of: None,
             created_at: now,
-            give_up_at: now + PATIENCE,
+            give_up_at: now + MAX_AGE,
             finished_at: None,
         }
     }
 
-    /// The delivery after an attempt, and, if it is to be sent again, when. `jitter` is a chance number: waits differ, so that
-    /// targets that failed together are not asked together.
+    /// The delivery after an attempt, and when to retry it, if at all. `jitter` is random: waits
+    /// differ, so that targets that failed together are not retried together.
     #[must_use]
     pub fn after(mut self, answer: TargetAnswer, jitter: u8, now: Time) -> (Self, Option<Time>) {
         self.attempts = self.attempts.saturating_add(1);
@@ -134,7 +134,7 @@ impl Delivery {
         let again = now + self.wait(jitter);
         self.state = match answer {
             TargetAnswer::Status(200..300) => DeliveryState::Delivered,
-            // Gone: whoever was there wants no more of it.
+            // 410 Gone: the target no longer wants notifications.
             TargetAnswer::Status(410) => DeliveryState::Dead,
             _ if self.attempts >= MAX_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
             TargetAnswer::Status(_) | TargetAnswer::Nothing(_) => DeliveryState::Pending,
@@ -151,7 +151,7 @@ impl Delivery {
     fn wait(&self, jitter: u8) -> TimeDelta {
         let doubled = u32::try_from(self.attempts - 1).unwrap_or(0).min(16);
         let wait = FIRST_WAIT.saturating_mul(1 << doubled).min(MAX_WAIT);
-        // Up to a quarter more.
+        // The jitter adds up to a quarter.
         TimeDelta::seconds(wait + wait * i64::from(jitter) / 1_024)
     }
 }
@@ -180,7 +180,7 @@ mod tests {
             (delivery.state, delivery.finished_at),
             (DeliveryState::Dead, Some(now))
         );
-        assert!(now - from_unix(0) < PATIENCE);
+        assert!(now - from_unix(0) < MAX_AGE);
         let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), from_unix(0));
         let waits = [0, 255].map(|jitter| {
             fresh()

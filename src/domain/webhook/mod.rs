@@ -1,4 +1,4 @@
-//! Webhooks: who is told of what, and where.
+//! Webhooks: who is notified of which events, and where.
 
 mod delivery;
 
@@ -17,66 +17,65 @@ use super::clock::Time;
 use super::web_url::{WebUrl, WebUrlError};
 use crate::domain::words::words;
 
-/// The longest URL of a target.
+/// The most characters of a target URL.
 const MAX_URL: usize = 2_048;
-/// How long the secret before the newest one signs too.
+/// How long the previous secret signs too, after a rotation.
 pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
 /// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
-    /// Grants were taken back.
+    /// Grants were withdrawn.
     GrantsWithdrawn,
 }
 
 words! {
-    /// The word of the API, of the events and of the database.
+    /// The name in the API, in events and in the database.
     impl FromStr, Deserialize for EventKind {
         GrantsWithdrawn = "grants.withdrawn",
     }
 }
 
-/// Where to: https, a host that has one meaning only, and a port that is no other service's.
+/// A target URL: https, a host with only one reading, and a port that no well-known service uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetUrl {
     text: String,
     host: Host,
 }
 
-/// A host as it stands in the URL of a target.
+/// The host of a target URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     Name(String),
     Address(IpAddr),
 }
 
-/// Why a text is no URL of a target.
+/// Why a text is not a target URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TargetUrlError {
-    #[error("is no URL of at most {MAX_URL} printable ASCII characters")]
+    #[error("is not a URL of at most {MAX_URL} printable ASCII characters")]
     Text,
     #[error("does not start with https://")]
     Scheme,
-    #[error("has a user or a password in it")]
+    #[error("has a user name or a password in it")]
     UserInfo,
     #[error("has a fragment, which is never sent")]
     Fragment,
     #[error("has a port that is neither 443 nor 1024 to 65535")]
     Port,
     #[error(
-        "has a host that is neither a full name in lower-case letters, digits and hyphens nor an address as it is usually written"
+        "has a host that is neither a full domain name in lower case nor an IP address in its usual form"
     )]
     Host,
 }
 
 impl TargetUrl {
-    /// The URL as it was given.
+    /// The URL, as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its host.
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
@@ -101,7 +100,7 @@ impl FromStr for TargetUrl {
         if !matches!(url.port(), Some(443 | 1024..)) {
             return Err(TargetUrlError::Port);
         }
-        // In lower case, so that the target has one name in logs and lists.
+        // Only lower case is accepted, so that a target has one name in logs and lists.
         let is_written = |name: &str| {
             let rest = text.strip_prefix("https://");
             rest.is_some_and(|rest| rest.starts_with(name))
@@ -141,7 +140,8 @@ impl<'de> Deserialize<'de> for TargetUrl {
     }
 }
 
-/// A full name of letters, digits and hyphens (RFC 1123 §2.1), whose last label no software takes for a number.
+/// A full domain name of letters, digits and hyphens (RFC 1123 §2.1), whose last label cannot be
+/// parsed as a number.
 fn is_full_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -157,22 +157,22 @@ fn is_full_name(name: &str) -> bool {
         && last.is_some_and(|last| !last.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// A subscription.
+/// A webhook: one subscription to events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: Uuid,
-    /// It is told of this account; of everybody when there is none.
+    /// The account whose events it gets; those of all accounts if `None`.
     pub account: Option<AccountId>,
-    /// Whether it is told of all below the account too: not if the account itself has made it, which does not keep its
-    /// customers.
+    /// Whether it also gets the events of all accounts below. Not if the account itself created it,
+    /// since an account does not manage its customers.
     pub below: bool,
     pub url: TargetUrl,
     pub kinds: Vec<EventKind>,
-    /// Which secret signs.
+    /// The generation of the secret that signs.
     pub generation: i32,
-    /// Until when the secret before it signs too.
+    /// Until when the previous secret signs too.
     pub previous_until: Option<Time>,
-    /// The last place of the feed that a delivery was made of.
+    /// The last sequence number of the feed that a delivery covers.
     pub position: i64,
     pub created_at: Time,
     pub created_by: String,
@@ -180,7 +180,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The generations of the secrets that sign at an instant, the newest first.
+    /// The generations of the secrets that sign at an instant, newest first.
     #[must_use]
     pub fn generations(&self, now: Time) -> Vec<i32> {
         let mut all = vec![self.generation];

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::Facts;
-use crate::domain::issuance::replay::decide_again;
+use crate::domain::issuance::replay::decide_recorded;
 use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
@@ -97,7 +97,7 @@ impl Case<'_> {
         match self.key_status {
             KeyStatus::New | KeyStatus::Abandoned { jti: None, .. } => decide_now().into(),
             KeyStatus::Abandoned { jti: Some(jti), .. } => {
-                decide_again(recorded.get(jti), self.order.ruled.now, decide_now)
+                decide_recorded(recorded.get(jti), self.order.ruled.now, decide_now)
             }
             KeyStatus::Used(replay) => Decided::Replayed(replay.clone()),
         }

@@ -40,7 +40,7 @@ fn hourly(
     chance: f64,
     outcome: &dyn Fn(i64) -> Result<(), AcmeError>,
 ) -> (Vec<i64>, RenewalStop) {
-    let clock = Clock::standing_at(clock_starts());
+    let clock = Clock::fixed_at(clock_starts());
     let pause = Moves {
         clock: clock.clone(),
         until: after(seconds),

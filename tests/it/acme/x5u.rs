@@ -95,7 +95,7 @@ fn a_chain_that_does_not_come_as_it_should_is_no_chain() {
         (
             "no chain",
             Reply::status(200).body("hello"),
-            "no certificate in it",
+            "no certificate found",
         ),
     ] {
         let ca = LittleCa::answering(reply);

@@ -178,7 +178,7 @@ fn a_complaint_speaks_of_the_form_that_was_meant(api: Api) {
         ),
         (
             "MA-iDRYLMTIxMjU1NTEwMDE=",
-            "padding `=` in base64url (RFC 7515 §2 has none)",
+            "base64url has no padding `=` (RFC 7515 §2)",
         ),
         (
             "MA-iDRYLMTIxMjU1NTEwMDE\n",

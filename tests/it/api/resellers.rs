@@ -235,7 +235,7 @@ fn a_caller_is_told_why_for_its_own_account(api: Api) {
     let words = member(&told["parts"][0]["rows"][0], "words");
     assert_eq!(
         words,
-        "+12125551000 to +12125551899 lent to acme, from 2026-01-01T00:00:00Z"
+        "+12125551000 to +12125551899 delegated to acme, from 2026-01-01T00:00:00Z"
     );
     api.post(&api.acme, "/v1/explain", &question("other"))
         .problem(403, "forbidden");

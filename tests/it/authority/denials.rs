@@ -103,7 +103,7 @@ fn ca_needs_every_delegation_to_have_it(world: World) {
     );
     assert_eq!(outside(&refused), [without]);
     assert!(world.mints("acme", &["range:12125551090+20"]).is_ok());
-    // What was never lent is named as that, not as lent without `ca`.
+    // What was never lent is named as that, not as delegated without `ca`.
     let refused = world.mints_ca("acme", &["one:12125551999"]);
     assert_eq!(
         outside(&refused),

@@ -56,11 +56,11 @@ fn published_constraints_say_what_is_said_of_them() {
 fn malformed_der_is_told_what_is_wrong() {
     for (der, why) in [
         ("", "the value is empty"),
-        ("3000", "says nothing"),
+        ("3000", "is empty; at least one of mustInclude"),
         ("3080a007300516037263640000", "indefinite length"),
         ("308109a00730051603726364", "shortest form"),
         ("3009a007300516037263", "runs past the end"),
-        (&format!("{RCD}00"), "bytes follow behind the constraints"),
+        (&format!("{RCD}00"), "trailing bytes after the constraints"),
         ("3109a00730051603726364", "expected a SEQUENCE"),
         ("3009a00730051303726364", "expected an IA5String"),
         ("3009a00730050c03726364", "expected an IA5String"),
@@ -87,7 +87,7 @@ fn malformed_der_is_told_what_is_wrong() {
         ),
         (
             "300e a0053003160161 a2053003160161",
-            "which no PASSporT can fulfil",
+            "which no PASSporT can satisfy",
         ),
         ("3009 a2073005160369 6174", "every PASSporT has"),
         ("300b a1093007300516016 13000", "a list of values is empty"),
@@ -129,7 +129,10 @@ fn malformed_der_is_told_what_is_wrong() {
         ..Constraints::default()
     };
     let error = ClaimConstraints::new(long).expect_err("too long");
-    assert!(error.to_string().contains("more than the 16384"), "{error}");
+    assert!(
+        error.to_string().contains("at most 16384 are accepted"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -163,9 +166,9 @@ fn the_command_line_reads_and_writes_them() {
     assert_eq!(status, Some(0));
     assert_eq!(read["mustExclude"], json!(["priority"]));
     for (wrong, why) in [
-        (&["encode"][..], "says nothing"),
+        (&["encode"][..], "is empty; at least one of mustInclude"),
         (&["encode", "--must-exclude", "iat"], "every PASSporT has"),
-        (&["decode", "MAA"], "says nothing"),
+        (&["decode", "MAA"], "is empty; at least one of mustInclude"),
         (&["decode", "MA=="], "base64url"),
     ] {
         let (status, _, told) = run(wrong);

@@ -189,7 +189,7 @@ fn each_fault_has_its_own_reason() {
                 curve: Curve::P384,
                 ..usual()
             },
-            "the key is EC P-384, and ES256 needs EC P-256",
+            "the key is EC P-384, but ES256 needs EC P-256",
         ),
         (
             SpcCertificate {

@@ -231,7 +231,7 @@ fn a_broken_chain_is_refused() {
 
     assert_eq!(
         refusal(Chain::from_pem(&issued.key_pem)),
-        "the certificate chain cannot be read: no certificate in it: there is no line `-----BEGIN CERTIFICATE-----`"
+        "the certificate chain cannot be read: no certificate found: there is no line `-----BEGIN CERTIFICATE-----`"
     );
     let cut = issued.chain_pem.replace("-----END CERTIFICATE-----", "");
     assert!(
@@ -289,7 +289,7 @@ fn a_certificate_that_may_not_sign_is_refused() {
                 tn_auth_list: malformed("300613043132333400"),
                 ..good.clone()
             },
-            "the certificate's TNAuthList is malformed: bytes follow behind the list",
+            "the certificate's TNAuthList is malformed: trailing bytes after the list",
         ),
         (
             SpcCertificate {

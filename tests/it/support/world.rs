@@ -107,7 +107,7 @@ impl World {
     /// A world over a database that is there already: another replica, if there is a world over it.
     pub fn over(db: Arc<Db>, setup: Setup) -> Self {
         let (start, dir) = (clock_starts(), TempDir::new().expect("a folder"));
-        let clock = Clock::standing_at(start);
+        let clock = Clock::fixed_at(start);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let spcs: Vec<Spc> = setup
             .spcs

@@ -1,4 +1,4 @@
-//! Strict DER of the list, both ways: what RFC 8226 allows, in its only spelling.
+//! Strict DER of the list, in both directions: what RFC 8226 §9 allows, in its canonical encoding.
 
 use der::asn1::AnyRef;
 use der::{Encode as _, Reader as _, SliceReader, Tag};
@@ -10,7 +10,7 @@ use crate::domain::text::strict_encoding::{
     EncodingError, explicit, next_value, only_value, tlv, value_of,
 };
 
-/// Reads the entries of a list.
+/// Parses the entries of a list.
 pub(super) fn read_list(der: &[u8]) -> Result<Vec<TnEntry>, TnAuthListError> {
     let list =
         only_value(der, Tag::Sequence, "a SEQUENCE", "the list").map_err(MalformedReason::from)?;
@@ -29,7 +29,7 @@ pub(super) fn read_list(der: &[u8]) -> Result<Vec<TnEntry>, TnAuthListError> {
     Ok(entries)
 }
 
-/// Writes the list of these entries.
+/// Encodes a list of these entries.
 pub(super) fn write_list(entries: &[TnEntry]) -> Result<Vec<u8>, der::Error> {
     let mut list = Vec::new();
     for entry in entries {
@@ -80,7 +80,7 @@ fn read_range(fields: &[u8]) -> Result<TelephoneNumberRange, MalformedReason> {
     TelephoneNumberRange::new(start, count)
 }
 
-/// Reads the octets of an INTEGER without arithmetic that a hostile length could overflow.
+/// Parses the octets of an INTEGER, without arithmetic that a hostile length could overflow.
 fn read_count(octets: &[u8], start: TelephoneNumber) -> Result<u64, MalformedReason> {
     let digits = start.as_str().len();
     match octets {

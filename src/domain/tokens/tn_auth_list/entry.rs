@@ -1,4 +1,4 @@
-//! The entries of a list: service provider codes, ranges, single numbers.
+//! The entries of a list (RFC 8226 §9): service provider codes, ranges, single numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,8 @@ use crate::domain::numbers::block::parse_count;
 use crate::domain::numbers::number::{MAX_DIGITS, NumberRange, Tn};
 use crate::domain::numbers::spc::Spc;
 
-/// A telephone number as RFC 8226 spells it: 1 to 15 of `0`-`9`, `#` and `*`. Not yet E.164.
+/// A telephone number as RFC 8226 spells it: 1 to 15 of `0`-`9`, `#` and `*`. Not necessarily
+/// E.164.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TelephoneNumber {
     bytes: [u8; MAX_DIGITS as usize],
@@ -33,7 +34,7 @@ impl TelephoneNumber {
         Ok(Self { bytes, length })
     }
 
-    /// The characters as they stand in the list.
+    /// The characters, as in the list.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
@@ -52,7 +53,7 @@ impl fmt::Debug for TelephoneNumber {
     }
 }
 
-/// `count` numbers from `start`, which is the first of them.
+/// `count` numbers, of which `start` is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TelephoneNumberRange {
     start: TelephoneNumber,
@@ -60,7 +61,8 @@ pub struct TelephoneNumberRange {
 }
 
 impl TelephoneNumberRange {
-    /// RFC 8226 §9: digits alone, `count` at least 2, and start + count below 10^D for D digits of start.
+    /// RFC 8226 §9: `start` has digits only, `count` is at least 2, and start + count is below 10^D
+    /// for the D digits of `start`.
     pub(super) fn new(start: TelephoneNumber, count: u64) -> Result<Self, MalformedReason> {
         let digits = start.as_str().len();
         if !start.as_str().bytes().all(|b| b.is_ascii_digit()) {
@@ -118,7 +120,7 @@ impl Serialize for TnEntry {
 }
 
 impl TnEntry {
-    /// The numbers that the entry names; an `spc` entry names none by itself.
+    /// The numbers of the entry; an `spc` entry has none of its own.
     pub(super) fn numbers(&self) -> Option<Result<NumberRange, MalformedReason>> {
         match self {
             Self::Spc(_) => None,
@@ -134,7 +136,8 @@ impl From<Spc> for TnEntry {
     }
 }
 
-/// The entry that names these numbers. RFC 8226 §9 knows none for a range that ends with the last number of its width.
+/// The entry for these numbers. RFC 8226 §9 cannot express a range that ends with the last number
+/// of its digit count.
 impl TryFrom<NumberRange> for TnEntry {
     type Error = TnAuthListError;
 

@@ -7,7 +7,7 @@ use crate::domain::numbers::number::NumberError;
 use crate::domain::numbers::spc::SpcError;
 use crate::domain::text::strict_encoding::EncodingError;
 
-/// Why a value is not a TNAuthList; says which entry, counted from 1, and what is wrong with it.
+/// Why a value is not a TNAuthList: which entry, counted from 1, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}{reason}", .entry.map(|n| format!("entry {n}: ")).unwrap_or_default())]
 pub struct TnAuthListError {
@@ -25,17 +25,17 @@ pub(super) enum MalformedReason {
     Spc(#[from] SpcError),
     #[error("a telephone number has 1 to 15 characters, not {0}")]
     NumberLength(usize),
-    #[error("byte {0:#04x} in a telephone number; only `0` to `9`, `#` and `*` may stand there")]
+    #[error("byte {0:#04x} in a telephone number; only `0` to `9`, `#` and `*` are allowed")]
     NumberCharacter(u8),
-    #[error("a range starts with a number of digits alone, not `#` or `*`")]
+    #[error("a range starts with a number of digits only, without `#` and `*`")]
     RangeStart,
-    #[error("a range counts 2 numbers or more, not {0}")]
+    #[error("a range has 2 numbers or more, not {0}")]
     CountTooSmall(String),
     #[error(
         "count overflows the number width: start + count must be below 10^{digits} (RFC 8226 §9)"
     )]
     CountTooLarge { digits: usize },
-    #[error("an element follows count, whose meaning is not known")]
+    #[error("an unknown element follows count")]
     RangeExtension,
     #[error("`{0}` is not an entry; write spc:1234, one:12125551001 or range:12125551000+1000")]
     EntrySyntax(String),

@@ -1,4 +1,4 @@
-//! The TNAuthList of RFC 8226 §9 and its strict DER, in both directions.
+//! The TNAuthList (RFC 8226 §9) and its strict DER, in both directions.
 //!
 //! ```asn1
 //! TNAuthorizationList ::= SEQUENCE SIZE (1..MAX) OF TNEntry       -- EXPLICIT TAGS
@@ -7,8 +7,8 @@
 //! TelephoneNumberRange ::= SEQUENCE { start TelephoneNumber, count INTEGER (2..MAX), ... }
 //! TelephoneNumber ::= IA5String (SIZE (1..15)) (FROM ("0123456789#*"))
 //! ```
-//! A CA compares `tkvalue` with the ACME identifier byte by byte (RFC 9448 §6), so a list keeps the bytes that it was
-//! read from, its order included, and two spellings of one list are never both accepted.
+//! A CA compares `tkvalue` with the ACME identifier byte by byte (RFC 9448 §6). So a list keeps the
+//! bytes and the order that it was read from, and only one spelling of a list is accepted.
 
 mod der;
 mod entry;
@@ -25,7 +25,7 @@ use error::MalformedReason;
 pub use entry::{TelephoneNumber, TelephoneNumberRange, TnEntry};
 pub use error::TnAuthListError;
 
-/// A list of at least one entry, with the exact bytes of its DER.
+/// A list of at least one entry, with its exact DER bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TnAuthList {
     der: Vec<u8>,
@@ -33,13 +33,13 @@ pub struct TnAuthList {
 }
 
 impl TnAuthList {
-    /// Reads DER, strictly: exactly what RFC 8226 allows, in its only DER spelling.
+    /// Parses DER, strictly: only what RFC 8226 allows, in its canonical encoding.
     ///
     /// # Errors
     /// [`TnAuthListError`] names the entry and what is wrong with it.
     pub fn from_der(der: &[u8]) -> Result<Self, TnAuthListError> {
         if der.is_empty() {
-            return Err(EncodingError::Nothing.into());
+            return Err(EncodingError::Empty.into());
         }
         let entries = der::read_list(der)?;
         if entries.is_empty() {
@@ -51,26 +51,23 @@ impl TnAuthList {
         })
     }
 
-    /// Reads a `tkvalue`: base64url without padding (RFC 7515 §2, RFC 9448 §3) of the DER.
+    /// Parses a `tkvalue`: base64url of the DER without padding (RFC 7515 §2, RFC 9448 §3).
     ///
     /// # Errors
-    /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
+    /// [`TnAuthListError`] for another base64 spelling, or for DER that is not a list.
     pub fn from_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
         Self::from_der(&Spelling::Url.decode(text)?)
     }
 
-    /// Reads the legacy spelling that some older authorities use: padded standard base64.
+    /// Parses the legacy spelling: padded standard base64.
     ///
     /// # Errors
-    /// [`TnAuthListError`] for another spelling of base64, or for DER that is not a list.
+    /// [`TnAuthListError`] for another base64 spelling, or for DER that is not a list.
     pub fn from_legacy_tkvalue(text: &str) -> Result<Self, TnAuthListError> {
         Self::from_der(&Spelling::Padded.decode(text)?)
     }
 
-    /// Makes the list of these entries, in this order.
-    ///
-    /// # Errors
-    /// [`TnAuthListError`] if there is none.
+    /// Encodes these entries, in this order.
     pub fn from_entries(entries: Vec<TnEntry>) -> Result<Self, TnAuthListError> {
         if entries.is_empty() {
             return Err(MalformedReason::EmptyList.into());
@@ -79,13 +76,13 @@ impl TnAuthList {
         Ok(Self { der, entries })
     }
 
-    /// The entries, in the order of the list.
+    /// The entries, in order.
     #[must_use]
     pub fn entries(&self) -> &[TnEntry] {
         &self.entries
     }
 
-    /// The DER, byte for byte what was read.
+    /// The DER, byte for byte as it was read.
     #[must_use]
     pub fn as_der(&self) -> &[u8] {
         &self.der
@@ -97,10 +94,11 @@ impl TnAuthList {
         Spelling::Url.encode(&self.der)
     }
 
-    /// The numbers that the entries name, in their order; an `spc` entry names none by itself.
+    /// The numbers of the entries, in order. An `spc` entry has none of its own.
     ///
     /// # Errors
-    /// [`TnAuthListError`] if an entry is no E.164 number: one with `#` or `*`, or with a leading 0 (RFC 8224 §8.3).
+    /// [`TnAuthListError`] if an entry is not an E.164 number: it has `#` or `*`, or a leading 0
+    /// (RFC 8224 §8.3).
     pub fn numbers(&self) -> Result<Vec<NumberRange>, TnAuthListError> {
         let numbered = self.entries.iter().zip(1..);
         numbered
@@ -114,7 +112,7 @@ impl TnAuthList {
             .collect()
     }
 
-    /// The service provider codes that the entries name, in their order.
+    /// The service provider codes of the entries, in order.
     pub fn spcs(&self) -> impl Iterator<Item = &Spc> {
         self.entries.iter().filter_map(|entry| match entry {
             TnEntry::Spc(spc) => Some(spc),

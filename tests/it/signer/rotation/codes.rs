@@ -79,7 +79,7 @@ fn numbers_of_two_codes_need_two_tokens(kind: Kind) {
     assert_eq!(code(&both), "several-spcs");
     assert_eq!(
         both.expect_err("a denial").to_string(),
-        "the list needs the certificates of several service provider codes (1234, 583J); ask for one token for each of them"
+        "the list needs the certificates of several service provider codes (1234, 583J); request one token for each"
     );
     let across = world.mints("acme", &["range:12125551990+20"]);
     assert_eq!(code(&across), "several-spcs", "one range over two blocks");
