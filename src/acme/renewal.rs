@@ -96,7 +96,7 @@ pub fn keep(
                 // in a busy loop.
                 next = fresh.due(chance()).max(clock.now() + TimeDelta::seconds(1));
                 let (until, next) = (rfc3339(&fresh.not_after), rfc3339(&next));
-                log::info!(until = until.as_str(), next = next.as_str(); "certificate renewed");
+                log::info!(until = until.as_str(), next = next.as_str(); "certificate obtained");
             }
             Err(error) => match error.kind() {
                 Kind::Stopped => return RenewalStop::Stopped,

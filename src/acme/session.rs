@@ -33,7 +33,7 @@ pub enum ChallengeMember {
     /// RFC 9447 §3.
     #[default]
     Tkauth,
-    /// The name in drafts of RFC 9447, which some CAs still require.
+    /// The name that CAs from before the RFC expect.
     Atc,
 }
 

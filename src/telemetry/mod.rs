@@ -54,8 +54,7 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    // The HTTP library logs malformed request heads as errors, so any client could cause false
-    // alerts.
+    // The HTTP library logs malformed request heads, so any client could trigger an alert.
     let default = format!("{level},actix_http::h1::dispatcher=off");
     Builder::from_env(Env::default().default_filter_or(default))
         .format(move |out, record| {

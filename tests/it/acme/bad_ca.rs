@@ -178,10 +178,7 @@ fn what_is_too_large_or_leads_elsewhere_is_no_answer() {
         };
         fails(instead(&large), "longer than 262144 bytes");
         fails(instead(&away), "with status 302");
-        fails(
-            instead(&Reply::status(200).body("<html>")),
-            "cannot be used",
-        );
+        fails(instead(&Reply::status(200).body("<html>")), "is malformed");
     }
     let twice = Reply::status(200).body(r#"{"newNonce":"https://a/","newNonce":"https://b/"}"#);
     fails(
@@ -243,7 +240,7 @@ fn what_was_not_ordered_is_not_taken() {
     let invalid = replaced("orders/1", "status", json!("invalid"));
     fails(invalid, "set the order to `invalid`");
 
-    let wrong = |faults, reason| fails(faults, &format!("not the one that was ordered: {reason}"));
+    let wrong = |faults, reason| fails(faults, &format!("does not match the order: {reason}"));
     wrong(
         Faults {
             other_key: true,

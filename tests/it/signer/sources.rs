@@ -184,7 +184,7 @@ fn a_chain_with_an_intermediate_leaves_the_root_out() {
         "{message}"
     );
     assert!(
-        message.ends_with("is valid from 2027-01-05T08:00:00Z to 2027-01-18T08:00:00Z only"),
+        message.ends_with("is valid only from 2027-01-05T08:00:00Z to 2027-01-18T08:00:00Z"),
         "{message}"
     );
     let trusted = root.certificate_pem().expect("PEM");

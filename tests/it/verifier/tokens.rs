@@ -105,23 +105,23 @@ fn what_is_not_a_strict_jwt_is_not_read() {
         (format!("{header}.{body}."), "0 bytes"),
         (
             format!("{header}=.{body}.{signature}"),
-            "header is not base64url",
+            "header is not canonical base64url",
         ),
         (
             format!("{header}.{body}=.{signature}"),
-            "payload is not base64url",
+            "payload is not canonical base64url",
         ),
         (
             format!("{header}.{body}.{signature}=="),
-            "signature is not base64url",
+            "signature is not canonical base64url",
         ),
         (format!("{header}.{body}.{}", b64(&der)), "not the 64"),
         (
             format!("{header}.{body}.{}", STANDARD.encode([0xff; 64])),
-            "signature is not base64url",
+            "signature is not canonical base64url",
         ),
-        (format!("{good}\n"), "signature is not base64url"),
-        (format!(" {good}"), "header is not base64url"),
+        (format!("{good}\n"), "signature is not canonical base64url"),
+        (format!(" {good}"), "header is not canonical base64url"),
         (huge, "65537 bytes"),
     ];
     for (text, word) in cases {
