@@ -1,8 +1,8 @@
-//! Requests that this program makes to others: HTTPS with a certificate that is checked, no redirects, and bounds for the
-//! size and the time of an answer.
+//! HTTPS client for requests to other servers: verifies certificates, follows no redirects, and
+//! limits the size and time of a response.
 //!
-//! A leaf: knows no other room, and nothing of what is asked. Who calls it decides which URLs may be fetched; one that
-//! came from a stranger is fetched only if its host is on a list of the operator's.
+//! A leaf module without knowledge of the protocols that use it. The caller decides which URLs may
+//! be fetched: an untrusted URL only if its host is on an allowlist of the operator.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -14,26 +14,27 @@ use ureq::http::uri::Authority;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, http};
 
-/// Longer URLs are not taken.
+/// The longest accepted URL.
 const MAX_URL: usize = 2048;
-/// Bytes of an answer's head.
+/// The largest accepted response head, in bytes.
 const MAX_HEAD: usize = 32_768;
 const USER_AGENT: &str = concat!("tn-authority/", env!("CARGO_PKG_VERSION"));
 
-/// Why there is no answer.
+/// Why a request has no usable response.
 #[derive(Debug, Error)]
 pub enum OutgoingError {
     #[error(
-        "a URL is `https://`, a host and a path, without user, password or fragment, and has at most {MAX_URL} characters"
+        "a URL must be `https://` with a host and a path, without user, password or fragment, of at \
+         most {MAX_URL} characters"
     )]
     Url,
-    #[error("a host is a name or an address, with `:` and a port if it is not 443")]
+    #[error("a host must be a name or an address, followed by `:` and the port unless it is 443")]
     Host,
-    #[error("the roots for TLS cannot be read: {0}")]
+    #[error("cannot read the root certificates for TLS: {0}")]
     Roots(String),
-    #[error("`{url}`: the answer is longer than {limit} bytes")]
+    #[error("`{url}`: the response is longer than {limit} bytes")]
     TooLong { url: HttpsUrl, limit: u64 },
-    #[error("`{url}`: no answer within {seconds} seconds")]
+    #[error("`{url}`: no response within {seconds} seconds")]
     Late { url: HttpsUrl, seconds: u64 },
     #[error("`{url}`: {why}")]
     Failed { url: HttpsUrl, why: String },
@@ -43,12 +44,12 @@ pub enum OutgoingError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpsUrl {
     text: String,
-    /// Boxed, since each error names a URL.
+    /// Boxed to keep errors small, since each of them contains a URL.
     host: Box<HostPort>,
 }
 
 impl HttpsUrl {
-    /// The URL, byte for byte what was read.
+    /// The URL, exactly as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -65,12 +66,12 @@ impl FromStr for HttpsUrl {
     type Err = OutgoingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.len() <= MAX_URL
+        let is_plain = text.len() <= MAX_URL
             && text.starts_with("https://")
             && !text.contains(['#', '\\'])
             && text.bytes().all(|b| b.is_ascii_graphic());
         let uri: http::Uri = text.parse().map_err(|_| OutgoingError::Url)?;
-        let host = uri.authority().filter(|_| plain).and_then(HostPort::of);
+        let host = uri.authority().filter(|_| is_plain).and_then(HostPort::of);
         Ok(Self {
             text: text.to_owned(),
             host: Box::new(host.ok_or(OutgoingError::Url)?),
@@ -92,23 +93,23 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// None if there is a user too, or what is no name, no address, or no port.
+    /// `None` if there is a user, or if the host or the port is malformed.
     fn of(authority: &Authority) -> Option<Self> {
         let host = authority.host();
         let port = match authority.as_str().strip_prefix(host)? {
             "" => 443,
-            after => {
-                let port = after.strip_prefix(':')?;
-                // `u16` also reads a sign.
+            suffix => {
+                let port = suffix.strip_prefix(':')?;
+                // `u16::from_str` would accept a leading `+`.
                 let digits = port.bytes().all(|b| b.is_ascii_digit());
                 port.parse().ok().filter(|_| digits)?
             }
         };
-        let is_named = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-        let named = !host.is_empty() && host.bytes().all(is_named);
-        let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let numbered = inside.is_some_and(|h| h.parse::<Ipv6Addr>().is_ok());
-        (named || numbered).then(|| Self {
+        let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let is_name = !host.is_empty() && host.bytes().all(is_name_byte);
+        let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let is_ipv6 = address.is_some_and(|h| h.parse::<Ipv6Addr>().is_ok());
+        (is_name || is_ipv6).then(|| Self {
             host: host.to_ascii_lowercase(),
             port,
         })
@@ -126,25 +127,25 @@ impl FromStr for HostPort {
     }
 }
 
-/// How much is waited for and read.
+/// The limits of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyLimits {
-    /// Bytes of an answer's body.
+    /// The largest body, in bytes.
     pub body: u64,
-    /// From the resolution of the name to the last byte.
+    /// The timeout, from resolving the name to reading the last byte.
     pub time: Duration,
 }
 
-/// The way to who is asked.
+/// Whether requests go through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// By no proxy.
+    /// No proxy.
     Direct,
-    /// By the proxies that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+    /// The proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`).
     Environment,
 }
 
-/// What is asked.
+/// A method, with the body if it has one.
 #[derive(Debug, Clone, Copy)]
 pub enum HttpRequest<'a> {
     Get,
@@ -153,7 +154,7 @@ pub enum HttpRequest<'a> {
     Put { media_type: &'a str, body: &'a [u8] },
 }
 
-/// What came back, whatever its status.
+/// A response with any status.
 #[derive(Debug)]
 pub struct HttpReply {
     pub status: u16,
@@ -162,14 +163,15 @@ pub struct HttpReply {
 }
 
 impl HttpReply {
-    /// A header field, if it is there and is text.
+    /// The value of a header field, if it is present and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// A client. Each request has a connection of its own, so that none is lost to one that the server has closed.
+/// A client. It opens a new connection for each request, so that none fails because the server has
+/// closed an idle one.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     agent: Agent,
@@ -177,10 +179,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A client that trusts the roots of a PEM text and no others; without one, those of the system.
+    /// A client that trusts only the roots of a PEM text, or those of the system if there is none.
     ///
     /// # Errors
-    /// [`OutgoingError::Roots`] if the text holds no certificate.
+    /// [`OutgoingError::Roots`] if the text contains no certificate.
     pub fn new(
         roots_pem: Option<&str>,
         limits: ReplyLimits,
@@ -190,7 +192,7 @@ impl Outgoing {
             .tls_config(tls(roots_pem)?)
             .https_only(true)
             .http_status_as_error(false)
-            // A redirect is an answer, and nobody here follows it.
+            // Do not follow a redirect: return it as the response.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(0)
@@ -198,7 +200,7 @@ impl Outgoing {
             .user_agent(USER_AGENT);
         let config = match way {
             Way::Direct => config.proxy(None),
-            // What the builder does unasked.
+            // The builder's default.
             Way::Environment => config,
         };
         Ok(Self {
@@ -207,43 +209,44 @@ impl Outgoing {
         })
     }
 
-    /// Asks, and reads the whole answer. `within` shortens the time that the limits allow.
+    /// Sends a request and reads the whole response. `within` can shorten the timeout of the
+    /// limits.
     ///
     /// # Errors
-    /// [`OutgoingError`] if there is no whole answer in time.
+    /// [`OutgoingError`] if the complete response does not arrive in time.
     pub fn send(
         &self,
         url: &HttpsUrl,
-        ask: HttpRequest<'_>,
+        request: HttpRequest<'_>,
         headers: &[(&str, &str)],
         within: Duration,
     ) -> Result<HttpReply, OutgoingError> {
         let time = self.limits.time.min(within);
         let failed = |error: ureq::Error| Self::failure(url, &error, time);
-        let mut request = http::Request::builder().uri(url.as_str());
+        let mut builder = http::Request::builder().uri(url.as_str());
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            builder = builder.header(*name, *value);
         }
-        let (method, content) = match ask {
+        let (method, content) = match request {
             HttpRequest::Get => ("GET", None),
             HttpRequest::Head => ("HEAD", None),
             HttpRequest::Post { media_type, body } => ("POST", Some((media_type, body))),
             HttpRequest::Put { media_type, body } => ("PUT", Some((media_type, body))),
         };
-        let request = request.method(method);
-        let answer = match content {
-            None => self.run(request.body(()), time),
+        let builder = builder.method(method);
+        let response = match content {
+            None => self.run(builder.body(()), time),
             Some((media_type, body)) => {
-                let request = request.header("Content-Type", media_type);
-                self.run(request.body(body), time)
+                let builder = builder.header("Content-Type", media_type);
+                self.run(builder.body(body), time)
             }
         };
-        let mut answer = answer.map_err(failed)?;
-        let body = answer.body_mut().with_config().limit(self.limits.body);
+        let mut response = response.map_err(failed)?;
+        let body = response.body_mut().with_config().limit(self.limits.body);
         let body = body.read_to_vec().map_err(failed)?;
         Ok(HttpReply {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
             body,
         })
     }
@@ -274,10 +277,10 @@ impl Outgoing {
     }
 }
 
-/// TLS that trusts the roots of a PEM text and no others; without one, those of the system.
+/// TLS that trusts only the roots of a PEM text, or those of the system if there is none.
 ///
 /// # Errors
-/// [`OutgoingError::Roots`] if the text holds no certificate.
+/// [`OutgoingError::Roots`] if the text contains no certificate.
 pub fn tls(roots_pem: Option<&str>) -> Result<TlsConfig, OutgoingError> {
     let roots = match roots_pem {
         None => RootCerts::PlatformVerifier,
@@ -297,7 +300,7 @@ fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, OutgoingError> {
     }
     if found.is_empty() {
         return Err(OutgoingError::Roots(
-            "there is no certificate in it".to_owned(),
+            "the file contains no certificate".to_owned(),
         ));
     }
     Ok(found)
@@ -344,12 +347,12 @@ mod tests {
             "file:///etc/passwd",
             &long,
         ] {
-            assert!(wrong.parse::<HttpsUrl>().is_err(), "{wrong} was taken");
+            assert!(wrong.parse::<HttpsUrl>().is_err(), "{wrong} was accepted");
         }
     }
 
     #[test]
-    fn a_host_means_port_443_unless_it_says_another() {
+    fn a_host_without_a_port_means_port_443() {
         let host = |text: &str| text.parse::<HostPort>();
         assert_eq!(
             host("a.example").expect("a host"),
@@ -370,7 +373,7 @@ mod tests {
             "a@a",
             "[::g]",
         ] {
-            assert!(host(wrong).is_err(), "{wrong} was taken");
+            assert!(host(wrong).is_err(), "{wrong} was accepted");
         }
     }
 }

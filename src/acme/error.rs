@@ -1,4 +1,4 @@
-//! Why there is no certificate, and whose matter that is.
+//! Why a certificate was not obtained, and which side is responsible.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use crate::outgoing::OutgoingError;
 use crate::signer::SignerError;
 use crate::verifier::LintError;
 
-/// All that goes wrong between an enterprise, its authority and its CA.
+/// Every error of the ACME client.
 #[derive(Debug, Error)]
 pub enum AcmeError {
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),
-    #[error("the CA's answer has `{name}` that is no https URL: {url}")]
+    #[error("`{name}` in the CA's response is not an https URL: {url}")]
     Url { name: &'static str, url: String },
-    #[error("the CA's answer to {what} cannot be used: {why}")]
+    #[error("the CA's response to {what} is malformed: {why}")]
     Malformed { what: &'static str, why: String },
     #[error("the CA answered {what} with status {status}{}", explained(.problem.as_deref()))]
     Status {
@@ -29,83 +29,88 @@ pub enum AcmeError {
         status: u16,
         problem: Option<Box<ProblemDocument>>,
     },
-    #[error("the CA does not take the proof{}", explained(.problem.as_deref()))]
-    ProofRefused {
+    #[error("the CA did not accept the token{}", explained(.problem.as_deref()))]
+    TokenRefused {
         problem: Option<Box<ProblemDocument>>,
     },
-    #[error("the CA has set the order to `{status}`{}", explained(.problem.as_deref()))]
+    #[error("the CA set the order to `{status}`{}", explained(.problem.as_deref()))]
     OrderRefused {
         status: String,
         problem: Option<Box<ProblemDocument>>,
     },
-    #[error("the CA refuses each nonce that it has given out itself")]
+    #[error("the CA repeatedly refused nonces that it had issued itself")]
     Nonces,
-    #[error("the CA asks for agreement to its terms, {0}; read them, and agree with `--agree-tos`")]
+    #[error(
+        "the CA requires agreement to its terms of service, {0}; read them, and agree with `--agree-tos`"
+    )]
     Terms(String),
-    #[error("the CA asks for an external account binding; give `--eab-kid` and `--eab-key-file`")]
+    #[error("the CA requires an external account binding; set `--eab-kid` and `--eab-key-file`")]
     NoBinding,
-    #[error("the key of the external account binding is not base64url of at least 16 bytes")]
+    #[error("the key of the external account binding must be base64url of at least 16 bytes")]
     BindingKey,
-    #[error("the CA's directory offers no automatic renewal (STAR, RFC 8739)")]
+    #[error("the CA does not support automatic renewal (STAR, RFC 8739)")]
     NoStar,
-    #[error("the CA renews certificates of at least {0} seconds")]
+    #[error(
+        "the CA automatically renews only certificates that are valid for at least {0} seconds"
+    )]
     StarLifetime(u64),
-    #[error("the CA renews for at most {0} seconds")]
+    #[error("the CA automatically renews certificates for at most {0} seconds")]
     StarDuration(u64),
     #[error("the CA ended the automatic renewal{}", explained(.0.as_deref()))]
     StarEnded(Option<Box<ProblemDocument>>),
-    #[error("the certificate that the CA issued is not the one that was ordered: {0}")]
+    #[error("the issued certificate does not match the order: {0}")]
     WrongCertificate(String),
-    #[error("the key of the certificate is that of the ACME account (RFC 8555 §11.1 forbids it)")]
+    #[error("the certificate and the ACME account have the same key, which RFC 8555 §11.1 forbids")]
     SameKey,
-    #[error("the authority does not vouch for these numbers, or not for this account{}", explained(Some(.0)))]
+    #[error("the authority refused to issue a token{}", explained(Some(.0)))]
     Withheld(Box<ProblemDocument>),
     #[error("the authority answered with status {status}{}", explained(.problem.as_deref()))]
     Authority {
         status: u16,
         problem: Option<Box<ProblemDocument>>,
     },
-    #[error("the authority's answer holds no token that can be used: {0}")]
+    #[error("the authority issued a malformed token: {0}")]
     Token(#[from] LintError),
-    #[error("the authority's answer cannot be used: {0}")]
+    #[error("the authority's response is malformed: {0}")]
     TokenAnswer(String),
-    #[error("the token of the authority is for something else: {0}")]
+    #[error("the authority issued a token for {0}")]
     OtherToken(&'static str),
-    #[error("the token of the authority expired at {}", rfc3339(.0))]
+    #[error("the authority issued a token that expired at {}", rfc3339(.0))]
     TokenExpired(Time),
-    #[error("not done within {seconds} seconds; it was waiting for {what}")]
+    #[error("timed out after {seconds} seconds while waiting for {what}")]
     Late { what: &'static str, seconds: u64 },
     #[error(transparent)]
     Stopped(#[from] Stopped),
     #[error(transparent)]
     Key(#[from] SignerError),
-    #[error("openssl: {0}")]
+    #[error("OpenSSL: {0}")]
     OpenSsl(#[from] openssl::error::ErrorStack),
-    /// What whoever redeems does beside it: writing files.
+    /// An error of the caller, such as a file that cannot be written.
     #[error("{0}")]
     Files(String),
 }
 
-/// Whose matter an error is.
+/// Which side is responsible for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The authority refuses: there is no right to a certificate any more. Asking again will not help.
+    /// The authority refuses, because the enterprise has no authority for the numbers. A retry will
+    /// not help.
     AuthorityRefuses,
     /// The CA refuses.
     CaRefuses,
-    /// Somebody wants to stop.
+    /// The client was asked to stop.
     Stopped,
-    /// Anything else, which another try may mend.
+    /// Any other error. A retry can succeed.
     Other,
 }
 
 impl AcmeError {
-    /// Whose matter it is.
+    /// Which side is responsible.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Withheld(_) => Kind::AuthorityRefuses,
-            Self::ProofRefused { .. } | Self::OrderRefused { .. } | Self::StarEnded(_) => {
+            Self::TokenRefused { .. } | Self::OrderRefused { .. } | Self::StarEnded(_) => {
                 Kind::CaRefuses
             }
             Self::Status { status, .. } if matches!(*status, 400..=428) => Kind::CaRefuses,
@@ -115,19 +120,19 @@ impl AcmeError {
     }
 }
 
-/// What an answer says of what went wrong (RFC 9457; RFC 8555 §6.7). Each text is a stranger's.
+/// The problem document of a response (RFC 9457; RFC 8555 §6.7). Its texts are untrusted input.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ProblemDocument {
     #[serde(rename = "type")]
     pub kind: String,
-    /// The authority's own code.
+    /// The problem code, which only an authority sends.
     pub code: String,
     pub detail: String,
     pub subproblems: Vec<Subproblem>,
 }
 
-/// One of several reasons.
+/// One of several reasons (RFC 8555 §6.7.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Subproblem {
@@ -136,17 +141,17 @@ pub struct Subproblem {
 }
 
 impl ProblemDocument {
-    /// Reads a body, if it is one.
+    /// Parses a response body; `None` if it is not a problem document.
     pub(super) fn read(body: &[u8]) -> Option<Box<Self>> {
         Self::of(strict_json::from_slice(body).ok()?)
     }
 
-    /// Reads a member of an answer, if it is one.
+    /// Parses a member of a response; `None` if it is not a problem document.
     pub(super) fn of(value: Value) -> Option<Box<Self>> {
         serde_json::from_value(value).ok()
     }
 
-    /// Whether it is this error of RFC 8555 §6.7.
+    /// Whether the `type` is this error of RFC 8555 §6.7.
     pub(super) fn is(&self, name: &str) -> bool {
         self.kind.strip_prefix("urn:ietf:params:acme:error:") == Some(name)
     }

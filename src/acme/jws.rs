@@ -1,5 +1,5 @@
-//! How ACME requests are signed: flattened JWS with ES256 (RFC 8555 §6.2), and the binding to an account that somebody has
-//! elsewhere (§7.3.4).
+//! Signs ACME requests as flattened JWS with ES256 (RFC 8555 §6.2), and makes external account
+//! bindings (§7.3.4).
 
 use std::fmt;
 
@@ -16,8 +16,9 @@ use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::{FileKey, SigningKey as _};
 
-/// An uncompressed point of P-256, at the end of its `SubjectPublicKeyInfo`: 04, X and Y (RFC 5480 §2.2).
-const POINT: usize = 65;
+/// The length of an uncompressed P-256 point: 04, X and Y. It is the end of a
+/// `SubjectPublicKeyInfo` (RFC 5480 §2.2).
+const POINT_LENGTH: usize = 65;
 
 /// The key of an ACME account, on P-256.
 #[derive(Debug)]
@@ -28,16 +29,13 @@ pub struct AccountKey {
 }
 
 impl AccountKey {
-    /// Takes a key.
-    ///
-    /// # Errors
-    /// [`AcmeError`] if its public part cannot be written as a JWK.
+    /// Uses a key as the account key.
     pub fn new(key: FileKey) -> Result<Self, AcmeError> {
         let der = key.public_key_der();
-        let point = &der[der.len().saturating_sub(POINT)..];
+        let point = &der[der.len().saturating_sub(POINT_LENGTH)..];
         let [0x04, coordinates @ ..] = point else {
             return Err(AcmeError::Files(
-                "the key of the account is no point of P-256".to_owned(),
+                "the account key is not a point on P-256".to_owned(),
             ));
         };
         let (x, y) = coordinates.split_at(coordinates.len() / 2);
@@ -52,13 +50,14 @@ impl AccountKey {
         })
     }
 
-    /// The fingerprint that tokens are bound to (RFC 9448 §5.4): that of the RFC 7638 thumbprint.
+    /// The fingerprint to which tokens are bound (RFC 9448 §5.4), from the JWK thumbprint (RFC
+    /// 7638).
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The public key, a `SubjectPublicKeyInfo`.
+    /// The public key, as a `SubjectPublicKeyInfo`.
     pub(super) fn public_key_der(&self) -> &[u8] {
         self.key.public_key_der()
     }
@@ -68,8 +67,8 @@ impl AccountKey {
         &self.jwk
     }
 
-    /// Signs a request. Without a payload it is a POST-as-GET (RFC 8555 §6.3); without the account's URL the key itself goes
-    /// along, as for a new account.
+    /// Signs a request. Without a payload it is a POST-as-GET (RFC 8555 §6.3). Without an account
+    /// URL the request contains the public key, as for a new account.
     pub(super) fn sign(
         &self,
         url: &HttpsUrl,
@@ -93,7 +92,7 @@ impl AccountKey {
     }
 }
 
-/// What binds a new account to one that the enterprise has with the CA already.
+/// Binds a new ACME account to an existing customer account at the CA (RFC 8555 §7.3.4).
 #[derive(Clone)]
 pub struct ExternalBinding {
     kid: String,
@@ -101,10 +100,10 @@ pub struct ExternalBinding {
 }
 
 impl ExternalBinding {
-    /// Takes the key identifier and the MAC key, in base64url, as the CA gives them out.
+    /// Takes the key identifier and the base64url MAC key that the CA has provided.
     ///
     /// # Errors
-    /// [`AcmeError::BindingKey`].
+    /// [`AcmeError::BindingKey`] if the key is malformed or too short.
     pub fn new(kid: &str, key: &str) -> Result<Self, AcmeError> {
         let key = key.trim().trim_end_matches('=');
         let key = URL_SAFE_NO_PAD
@@ -119,7 +118,7 @@ impl ExternalBinding {
         })
     }
 
-    /// The member `externalAccountBinding` of a new account.
+    /// The member `externalAccountBinding` of a new account request.
     pub(super) fn bind(
         &self,
         account: &AccountKey,
@@ -133,7 +132,7 @@ impl ExternalBinding {
     }
 }
 
-/// The identifier alone.
+/// Shows the identifier, without the key.
 impl fmt::Debug for ExternalBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ExternalBinding({})", printable(&self.kid))
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_that_of_the_jwk() {
-        // The key of RFC 7515 §A.3, and the thumbprint that it has by RFC 7638.
+        // The key of RFC 7515 §A.3, and its thumbprint by RFC 7638.
         let pem = "-----BEGIN PRIVATE KEY-----\n\
                    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjpsQnnGQmL+YBIff\n\
                    H1136cspYG6+0iY7X1fCE9+E9LKhRANCAAR/zc4ncPbEXUGDy+5v20t7WAczNXvp\n\
@@ -179,7 +178,7 @@ mod tests {
         for wrong in ["", "AAAA", "!!!!AAAAAAAAAAAAAAAAAAAAAAAAA"] {
             assert!(
                 ExternalBinding::new("kid", wrong).is_err(),
-                "{wrong} was taken"
+                "{wrong} was accepted"
             );
         }
     }

@@ -1,13 +1,15 @@
-//! The enterprise's side: an ACME client (RFC 8555) for certificates with a TNAuthList, which proves its numbers with
-//! authority tokens (RFC 9447, RFC 9448), and lets the CA renew them where it does (STAR, RFC 8739).
+//! The enterprise's side: an ACME client (RFC 8555) for certificates with a TNAuthList. It answers
+//! challenges with authority tokens (RFC 9447, RFC 9448), and supports automatic renewal by the CA
+//! (STAR, RFC 8739).
 //!
-//! Written here, since no crate that was found carries what it takes. instant-acme knows four kinds of identifiers, and its
-//! challenges are answered with an empty object; acme-lib, yacme and rustls-acme know host names alone. Most of them bring
-//! rustls, a second TLS stack, which `deny.toml` keeps out.
+//! No existing crate supports such orders. instant-acme has a fixed set of four identifier types
+//! and answers challenges with an empty object; acme-lib, yacme and rustls-acme support only host
+//! names. Most of them depend on rustls, a second TLS stack, which `deny.toml` forbids.
 //!
-//! Small and strict: one identifier an order, ES256, HTTPS. What a CA says is read as far as it is needed here, and checked
-//! where it decides something: URLs, statuses, the identifier, and the certificate itself. Everything is bounded in size
-//! and in time. Knows nothing of the authority's own rooms; it is a stranger to it, who asks over HTTP.
+//! The client is small and strict: one identifier per order, ES256, HTTPS. It parses only those
+//! parts of a response that it needs, and checks those that matter: URLs, statuses, the identifier,
+//! and the certificate itself. Sizes and times are limited. It does not use the authority's own
+//! modules; it calls the authority over HTTP, as any other client does.
 
 mod error;
 mod jws;
@@ -29,12 +31,12 @@ pub use wait::{Pause, Sleep, Stopped};
 
 use crate::domain::{Fingerprint, TnAuthList};
 
-/// What a token has to be for.
+/// The claims that a requested token must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenWanted<'a> {
     pub list: &'a TnAuthList,
     /// Whether the certificate may issue others.
     pub ca: bool,
-    /// Of the ACME account's key.
+    /// The fingerprint of the ACME account key.
     pub fingerprint: Fingerprint,
 }

@@ -1,4 +1,4 @@
-//! One order, from the identifier to the certificate (RFC 8555 §7.4, RFC 9447 §3, RFC 9448).
+//! An order, from placing it to downloading the certificate (RFC 8555 §7.4, RFC 9447 §3, RFC 9448).
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -16,26 +16,26 @@ use crate::signer::SigningKey;
 use crate::signer::chain::Chain;
 use crate::signer::csr::request_der;
 
-const DOWNLOAD: &str = "the request for the certificate";
-/// How far the clocks of a CA and of this machine may be apart.
-const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
+const DOWNLOAD: &str = "the certificate download";
+/// How far the clocks of a CA and of this machine may differ.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// What is wanted of a CA.
+/// The certificate to order.
 #[derive(Debug, Clone)]
 pub struct CertificateRequest<'a> {
     pub list: &'a TnAuthList,
-    /// Whether the certificate shall issue others.
+    /// Whether the certificate may issue others.
     pub ca: bool,
     /// The subject, in the form of RFC 4514.
     pub subject: &'a str,
-    /// Whether the CA shall renew it, and until when.
+    /// Automatic renewal by the CA, if requested.
     pub renewal: Option<&'a AutoRenewal>,
 }
 
-/// An order that the CA has taken.
+/// An order that the CA has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedOrder {
-    /// Names the order, also for its cancellation.
+    /// Identifies the order, also to cancel it.
     pub url: HttpsUrl,
     tkvalue: String,
     authorization: HttpsUrl,
@@ -43,21 +43,18 @@ pub struct PlacedOrder {
     star: bool,
 }
 
-/// A certificate that came of an order.
+/// A certificate that was issued for an order.
 #[derive(Debug, Clone)]
 pub struct IssuedCertificate {
     pub order: HttpsUrl,
-    /// Where the CA publishes the next ones (RFC 8739 §3.3), if it renews.
+    /// The URL of the current certificate, if the CA renews it automatically (RFC 8739 §3.3).
     pub star: Option<HttpsUrl>,
     pub chain: Chain,
 }
 
-/// Orders a certificate, proves the numbers with a token, and fetches what was ordered.
+/// Orders a certificate, answers the challenge with a token, and downloads the certificate.
 ///
-/// `token` is asked only if the CA does not know the numbers of the account already.
-///
-/// # Errors
-/// [`AcmeError`] says who refuses what, or what is wrong with an answer.
+/// `token` is called only if the account has no valid authorization for these numbers yet.
 pub fn redeem(
     session: &AcmeSession<'_>,
     wanted: &CertificateRequest<'_>,
@@ -68,7 +65,7 @@ pub fn redeem(
         return Err(AcmeError::SameKey);
     }
     let order = session.order(wanted)?;
-    session.prove(&order, wanted, token)?;
+    session.authorize(&order, wanted, token)?;
     session.finalize(
         &order,
         &request_der(key, wanted.list, wanted.ca, wanted.subject)?,
@@ -83,10 +80,10 @@ pub fn redeem(
     })
 }
 
-/// Whether a certificate is the one that was wanted, for this key, and in force at `at`.
+/// Checks that a certificate matches the order and the key, and is valid at `at`.
 ///
 /// # Errors
-/// [`AcmeError::WrongCertificate`] says what is different.
+/// [`AcmeError::WrongCertificate`] says what differs.
 pub fn check_issued(
     chain: &Chain,
     wanted: &CertificateRequest<'_>,
@@ -111,7 +108,7 @@ pub fn check_issued(
     if leaf.is_ca() != wanted.ca {
         return wrong(format!("its `cA` is {}", leaf.is_ca()));
     }
-    if leaf.not_before() > at + CLOCKS_DIFFER {
+    if leaf.not_before() > at + MAX_CLOCK_SKEW {
         return wrong(format!(
             "it is not valid before {}",
             rfc3339(&leaf.not_before())
@@ -125,9 +122,6 @@ pub fn check_issued(
 
 impl AcmeSession<'_> {
     /// Places an order (RFC 8555 §7.4).
-    ///
-    /// # Errors
-    /// [`AcmeError`].
     pub fn order(&self, wanted: &CertificateRequest<'_>) -> Result<PlacedOrder, AcmeError> {
         const WHAT: &str = "the order";
         let tkvalue = wanted.list.to_tkvalue();
@@ -144,12 +138,12 @@ impl AcmeSession<'_> {
         };
         if !matches!(&body.identifiers[..], [one] if one.is(&tkvalue)) {
             return Err(malformed(
-                "its identifiers are not the one that was ordered",
+                "its identifiers differ from the one that was ordered",
             ));
         }
         let [authorization] = &body.authorizations[..] else {
             return Err(malformed(
-                "it has not one authorization for its one identifier",
+                "it must have exactly one authorization, as it has one identifier",
             ));
         };
         if wanted.renewal.is_some() && body.auto_renewal.is_none() {
@@ -165,68 +159,70 @@ impl AcmeSession<'_> {
         })
     }
 
-    /// Answers the challenge with a token (RFC 9447 §3), and waits for what the CA says to it.
+    /// Answers the challenge with a token (RFC 9447 §3), and waits until the CA has checked it.
     ///
     /// # Errors
-    /// [`AcmeError::ProofRefused`] with the CA's reason, or another one.
-    pub fn prove(
+    /// [`AcmeError::TokenRefused`] with the CA's reason, or another error.
+    pub fn authorize(
         &self,
         order: &PlacedOrder,
         wanted: &CertificateRequest<'_>,
         token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
     ) -> Result<(), AcmeError> {
-        const WHAT: &str = "the answer to its challenge";
+        const WHAT: &str = "the challenge response";
         let (first, _) = self.authorization(order)?;
         match first.status.as_str() {
             "pending" => {}
             _ => return self.until_valid(order),
         }
-        let challenge = wire::url("url", &challenge(&first)?.url)?;
+        let challenge_url = wire::url("url", &challenge(&first)?.url)?;
         let token = token(&TokenWanted {
             list: wanted.list,
             ca: wanted.ca,
             fingerprint: self.key().fingerprint(),
         })?;
-        let mut answer = json!({});
-        answer[self.member.as_str()] = json!(token);
-        let reply = self.post(WHAT, &challenge, Some(&answer))?;
-        let mut answered: ChallengeBody = wire::read(WHAT, &reply.body)?;
+        let mut payload = json!({});
+        payload[self.member.as_str()] = json!(token);
+        let reply = self.post(WHAT, &challenge_url, Some(&payload))?;
+        let mut challenge: ChallengeBody = wire::read(WHAT, &reply.body)?;
         match self.until_valid(order) {
-            // Some CAs give the reason here, and not with the authorization.
-            Err(AcmeError::ProofRefused { problem: None }) => Err(AcmeError::ProofRefused {
-                problem: answered.error.take().and_then(ProblemDocument::of),
+            // Some CAs report the reason only in the response to the challenge, not in the
+            // authorization.
+            Err(AcmeError::TokenRefused { problem: None }) => Err(AcmeError::TokenRefused {
+                problem: challenge.error.take().and_then(ProblemDocument::of),
             }),
             other => other,
         }
     }
 
-    /// Hands in the CSR (RFC 8555 §7.4), and waits until the order is done.
+    /// Waits until the order is ready, and submits the CSR (RFC 8555 §7.4).
     ///
     /// # Errors
-    /// [`AcmeError::OrderRefused`] with the CA's reason, or another one.
+    /// [`AcmeError::OrderRefused`] with the CA's reason, or another error.
     pub fn finalize(&self, order: &PlacedOrder, csr: &[u8]) -> Result<(), AcmeError> {
         use base64::Engine as _;
-        const WHAT: &str = "the certificate request";
+        const WHAT: &str = "the certificate signing request";
         let csr = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(csr);
-        let known = self.state(order)?;
-        if known.status == "valid" {
+        let current = self.state(order)?;
+        if current.status == "valid" {
             return Ok(());
         }
         self.post(WHAT, &order.finalize, Some(&json!({ "csr": csr })))?;
         Ok(())
     }
 
-    /// Waits for the certificate, and says where it is; and where the next ones will be, if the CA renews.
+    /// Waits for the certificate. Returns its URL, and that of automatically renewed ones if the CA
+    /// renews.
     fn certificate(&self, order: &PlacedOrder) -> Result<(HttpsUrl, Option<HttpsUrl>), AcmeError> {
-        const WHAT: &str = "a certificate";
+        const WHAT: &str = "the certificate";
         let body = loop {
-            let reply = self.post("the question for the order", &order.url, None)?;
-            let mut body: OrderBody = wire::read("the question for the order", &reply.body)?;
+            let reply = self.post("the order status request", &order.url, None)?;
+            let mut body: OrderBody = wire::read("the order status request", &reply.body)?;
             match body.status.as_str() {
                 "valid" => break body,
                 "processing" | "ready" | "pending" => {
-                    let usual = std::time::Duration::from_secs(1);
-                    self.wait(WHAT, self.retry_after(&reply).unwrap_or(usual))?;
+                    let default = std::time::Duration::from_secs(1);
+                    self.wait(WHAT, self.retry_after(&reply).unwrap_or(default))?;
                 }
                 other => {
                     return Err(AcmeError::OrderRefused {
@@ -245,10 +241,7 @@ impl AcmeSession<'_> {
         Ok((wire::url("certificate", certificate)?, None))
     }
 
-    /// Fetches a certificate and those of its issuers (RFC 8555 §7.4.2).
-    ///
-    /// # Errors
-    /// [`AcmeError`].
+    /// Downloads a certificate and those of its issuers (RFC 8555 §7.4.2).
     pub fn download(&self, url: &HttpsUrl) -> Result<Chain, AcmeError> {
         let reply = self.post(DOWNLOAD, url, None)?;
         let malformed = |why: String| AcmeError::Malformed {
@@ -263,18 +256,18 @@ impl AcmeSession<'_> {
     }
 
     fn state(&self, order: &PlacedOrder) -> Result<OrderBody, AcmeError> {
-        const WHAT: &str = "the question for the order";
-        let mut waited = 0;
+        const WHAT: &str = "the order status request";
+        let mut attempts = 0;
         loop {
             let reply = self.post(WHAT, &order.url, None)?;
             let mut body: OrderBody = wire::read(WHAT, &reply.body)?;
             match body.status.as_str() {
                 "ready" | "valid" | "processing" => return Ok(body),
-                // The authorization is valid, and some CAs need a moment to see it.
-                "pending" if waited < 10 => {
-                    waited += 1;
-                    let usual = std::time::Duration::from_secs(1);
-                    self.wait(WHAT, self.retry_after(&reply).unwrap_or(usual))?;
+                // The authorization is valid, but some CAs update the order only a moment later.
+                "pending" if attempts < 10 => {
+                    attempts += 1;
+                    let default = std::time::Duration::from_secs(1);
+                    self.wait(WHAT, self.retry_after(&reply).unwrap_or(default))?;
                 }
                 other => {
                     return Err(AcmeError::OrderRefused {
@@ -290,7 +283,7 @@ impl AcmeSession<'_> {
         &self,
         order: &PlacedOrder,
     ) -> Result<(AuthorizationBody, Option<std::time::Duration>), AcmeError> {
-        const WHAT: &str = "the question for the authorization";
+        const WHAT: &str = "the authorization request";
         let reply = self.post(WHAT, &order.authorization, None)?;
         let body: AuthorizationBody = wire::read(WHAT, &reply.body)?;
         if !body.identifier.is(&order.tkvalue) {
@@ -307,13 +300,14 @@ impl AcmeSession<'_> {
             let (mut body, retry_after) = self.authorization(order)?;
             match body.status.as_str() {
                 "valid" => return Ok(()),
-                // Some CAs leave it pending while a challenge is processed, as RFC 8555 §7.1.6 draws it.
+                // An authorization is pending while a challenge is processed (RFC 8555 §7.1.6);
+                // some CAs report `processing`.
                 "pending" | "processing" => {
-                    let usual = std::time::Duration::from_secs(1);
-                    self.wait("the CA's check of the token", retry_after.unwrap_or(usual))?;
+                    let default = std::time::Duration::from_secs(1);
+                    self.wait("the CA to check the token", retry_after.unwrap_or(default))?;
                 }
                 _ => {
-                    return Err(AcmeError::ProofRefused {
+                    return Err(AcmeError::TokenRefused {
                         problem: body.problem(),
                     });
                 }
@@ -322,16 +316,16 @@ impl AcmeSession<'_> {
     }
 }
 
-/// The challenge that a token answers (RFC 9448 §4).
+/// The challenge that is answered with a token (RFC 9448 §4).
 fn challenge(authorization: &AuthorizationBody) -> Result<&ChallengeBody, AcmeError> {
-    let fits =
+    let takes_token =
         |c: &&ChallengeBody| c.kind == "tkauth-01" && c.tkauth_type.as_deref() == Some("atc");
     authorization
         .challenges
         .iter()
-        .find(fits)
+        .find(takes_token)
         .ok_or(AcmeError::Malformed {
-            what: "the question for the authorization",
-            why: "there is no challenge `tkauth-01` with the `tkauth-type` `atc`".to_owned(),
+            what: "the authorization request",
+            why: "it has no challenge `tkauth-01` with the `tkauth-type` `atc`".to_owned(),
         })
 }

@@ -1,6 +1,6 @@
-//! Keeping a certificate alive: when the next one is due, and what is done when it does not come.
+//! Keeps a certificate renewed: when the next one is due, and how failures are retried.
 //!
-//! Time and chance come in as arguments, so that a year can be tried out in a moment.
+//! Time and randomness are arguments, so that a test can simulate a year within a moment.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use super::error::Kind;
 use super::wait::{Pause, Stopped};
 use crate::domain::clock::{Clock, Time, rfc3339};
 
-/// The longest single wait, so that a clock that was set is noticed.
-const NAP: Duration = Duration::from_secs(60);
+/// The longest single wait. Between waits the clock is read again, so that a change of it is
+/// noticed.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// From the first to the last second of a certificate.
+/// The validity period of a certificate: its first and last second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValidityPeriod {
     pub not_before: Time,
@@ -26,8 +27,8 @@ impl ValidityPeriod {
         (self.not_after - self.not_before).max(TimeDelta::seconds(1))
     }
 
-    /// When the next certificate is fetched: after two thirds of this one's life, less or more by a twentieth of it, so that
-    /// not all agents come at once. `chance` is 0 to 1.
+    /// When to fetch the next certificate: after two thirds of this one's lifetime, plus or minus a
+    /// twentieth of it, so that not all clients renew at the same time. `chance` is 0 to 1.
     #[must_use]
     pub fn due(self, chance: f64) -> Time {
         let share = 2.0 / 3.0 + (chance.clamp(0.0, 1.0) - 0.5) / 10.0;
@@ -35,13 +36,13 @@ impl ValidityPeriod {
     }
 }
 
-/// How long to wait after so many failures in a row: longer each time, and not longer than a tenth of the certificate's
-/// life, or an hour. `chance` is 0 to 1.
+/// How long to wait after a number of consecutive failures: exponential backoff with jitter, capped
+/// at a tenth of the current certificate's lifetime and at an hour. `chance` is 0 to 1.
 #[must_use]
-pub fn backoff(failures: u32, held: Option<ValidityPeriod>, chance: f64) -> Duration {
+pub fn backoff(failures: u32, current: Option<ValidityPeriod>, chance: f64) -> Duration {
     let hour = Duration::from_secs(3600);
-    let tenth = held.map_or(hour, |held| {
-        part(held.lifetime(), 0.1).to_std().unwrap_or(hour)
+    let tenth = current.map_or(hour, |current| {
+        part(current.lifetime(), 0.1).to_std().unwrap_or(hour)
     });
     let longest = tenth.clamp(Duration::from_secs(1), hour);
     let first = Duration::from_secs(30).min(longest);
@@ -51,36 +52,37 @@ pub fn backoff(failures: u32, held: Option<ValidityPeriod>, chance: f64) -> Dura
         .mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
-/// Why nothing is kept alive any more.
+/// Why renewal ended.
 #[derive(Debug)]
 pub enum RenewalStop {
-    /// Somebody wanted it.
+    /// The client was asked to stop.
     Stopped,
-    /// There was nothing more to do.
+    /// The last certificate has been obtained.
     Over,
-    /// The authority, or with an order that the CA renews the CA, has ended it.
+    /// The authority refused, or the CA ended the automatic renewal.
     Refused(AcmeError),
 }
 
-/// What a try came to.
+/// The result of a successful attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
-    /// There is a certificate, and it will need another one.
+    /// A certificate was obtained, which will have to be renewed.
     ValidityPeriod(ValidityPeriod),
-    /// There is nothing more to come.
+    /// The last certificate has been obtained.
     Over,
 }
 
-/// Keeps a certificate alive with `renew`, until somebody stops it or the authority refuses.
+/// Keeps a certificate renewed by calling `renew`, until the client is stopped or renewal is
+/// refused.
 pub fn keep(
-    mut held: Option<ValidityPeriod>,
+    mut current: Option<ValidityPeriod>,
     clock: &Clock,
     pause: &dyn Pause,
     chance: &mut dyn FnMut() -> f64,
     renew: &mut dyn FnMut() -> Result<Renewed, AcmeError>,
 ) -> RenewalStop {
     let mut failures = 0;
-    let mut next = held.map_or_else(|| clock.now(), |held| held.due(chance()));
+    let mut next = current.map_or_else(|| clock.now(), |current| current.due(chance()));
     loop {
         if wait_until(next, clock, pause).is_err() {
             return RenewalStop::Stopped;
@@ -89,11 +91,12 @@ pub fn keep(
             Ok(Renewed::Over) => return RenewalStop::Over,
             Ok(Renewed::ValidityPeriod(fresh)) => {
                 failures = 0;
-                held = Some(fresh);
-                // A CA that answers with an old certificate must not be asked without end.
+                current = Some(fresh);
+                // If the CA returns an old certificate, the next one is due already: do not retry
+                // in a busy loop.
                 next = fresh.due(chance()).max(clock.now() + TimeDelta::seconds(1));
                 let (until, next) = (rfc3339(&fresh.not_after), rfc3339(&next));
-                log::info!(until = until.as_str(), next = next.as_str(); "a certificate has come");
+                log::info!(until = until.as_str(), next = next.as_str(); "certificate obtained");
             }
             Err(error) => match error.kind() {
                 Kind::Stopped => return RenewalStop::Stopped,
@@ -103,14 +106,20 @@ pub fn keep(
                 }
                 Kind::CaRefuses | Kind::Other => {
                     failures += 1;
-                    let wait = backoff(failures, held, chance());
+                    let wait = backoff(failures, current, chance());
                     let why = error.to_string();
                     next = clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
                     let (at, seconds) = (rfc3339(&next), wait.as_secs());
-                    if held.is_none_or(|held| held.not_after <= clock.now()) {
-                        log::error!(why = why.as_str(), next = at.as_str(); "there is no certificate in force");
+                    if current.is_none_or(|current| current.not_after <= clock.now()) {
+                        log::error!(
+                            why = why.as_str(), next = at.as_str();
+                            "renewal failed, and there is no valid certificate"
+                        );
                     } else {
-                        log::warn!(why = why.as_str(), seconds = seconds, next = at.as_str(); "no certificate has come");
+                        log::warn!(
+                            why = why.as_str(), seconds = seconds, next = at.as_str();
+                            "renewal failed; will retry"
+                        );
                     }
                 }
             },
@@ -122,17 +131,17 @@ fn wait_until(time: Time, clock: &Clock, pause: &dyn Pause) -> Result<(), Stoppe
     loop {
         let left = (time - clock.now()).to_std().unwrap_or_default();
         if left.is_zero() {
-            // Also when there is nothing to wait for, somebody may have asked to stop.
+            // Even without a wait, check whether the client was asked to stop.
             return pause.pause(Duration::ZERO);
         }
-        pause.pause(left.min(NAP))?;
+        pause.pause(left.min(MAX_WAIT))?;
     }
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "a share of a certificate's life, to the second"
+    reason = "a share of a certificate's lifetime, rounded to seconds"
 )]
 fn part(whole: TimeDelta, share: f64) -> TimeDelta {
     TimeDelta::seconds((whole.num_seconds() as f64 * share).round() as i64)

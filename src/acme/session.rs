@@ -1,4 +1,5 @@
-//! A conversation with a CA: its directory, its nonces, an account, and signed requests, in a bounded time.
+//! A session with a CA: its directory, nonces, an account, and signed requests, with an overall
+//! timeout.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,23 +17,23 @@ use crate::domain::text::printable::printable;
 use crate::domain::words::words;
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 
-/// How often a request is repeated when its nonce is refused; an honest CA takes the second.
-const NONCES: usize = 4;
-/// How often a request is repeated when the CA cannot answer now.
-const RETRIES: u32 = 3;
-/// The longest and the shortest that a CA can make the client wait between two requests.
+/// How often a request is sent if its nonce is refused. A correct CA accepts the second nonce.
+const MAX_NONCE_ATTEMPTS: usize = 4;
+/// How often a request is retried if the CA is temporarily unavailable.
+const MAX_RETRIES: u32 = 3;
+/// Bounds of the wait between two requests, regardless of `Retry-After`.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const MIN_WAIT: Duration = Duration::from_millis(250);
 const MAX_NONCE: usize = 512;
 const JOSE: &str = "application/jose+json";
 
-/// The member of a challenge's answer that holds the token.
+/// The member of a challenge response that contains the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChallengeMember {
     /// RFC 9447 §3.
     #[default]
     Tkauth,
-    /// What CAs of before the RFC take.
+    /// The name that CAs from before the RFC expect.
     Atc,
 }
 
@@ -44,21 +45,21 @@ words! {
     }
 }
 
-/// With whom, and as whom.
+/// The CA, the account, and the timeout.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
     pub directory: HttpsUrl,
     /// URLs such as `mailto:numbers@example.com`.
     pub contacts: Vec<String>,
-    /// Whether somebody has read the CA's terms and agrees.
+    /// Whether the operator agrees to the CA's terms of service.
     pub agrees_to_terms: bool,
     pub binding: Option<ExternalBinding>,
     pub member: ChallengeMember,
-    /// How long all of it may take.
+    /// The timeout of the whole session.
     pub timeout: Duration,
 }
 
-/// A conversation with a CA, as an account.
+/// A session with a CA, using one account.
 pub struct AcmeSession<'a> {
     http: &'a Outgoing,
     key: &'a AccountKey,
@@ -71,7 +72,7 @@ pub struct AcmeSession<'a> {
     account: Option<HttpsUrl>,
     nonce: RefCell<Option<String>>,
     timeout: Duration,
-    ends: Instant,
+    deadline: Instant,
 }
 
 impl fmt::Debug for AcmeSession<'_> {
@@ -83,10 +84,10 @@ impl fmt::Debug for AcmeSession<'_> {
 }
 
 impl<'a> AcmeSession<'a> {
-    /// Reads the CA's directory, and finds the account of the key or makes it (RFC 8555 §7.3).
+    /// Fetches the CA's directory, and finds or creates the account of the key (RFC 8555 §7.3).
     ///
     /// # Errors
-    /// [`AcmeError`] says what the CA asks for, or what is wrong with its answers.
+    /// [`AcmeError`] says what the CA requires, or what is wrong with its responses.
     pub fn open(
         settings: &SessionSettings,
         http: &'a Outgoing,
@@ -94,12 +95,12 @@ impl<'a> AcmeSession<'a> {
         clock: &'a Clock,
         pause: &'a dyn Pause,
     ) -> Result<Self, AcmeError> {
-        let ends = Instant::now() + settings.timeout;
+        let deadline = Instant::now() + settings.timeout;
         let reply = http.send(&settings.directory, HttpRequest::Get, &[], settings.timeout)?;
         if reply.status != 200 {
-            return Err(status("the request for its directory", &reply));
+            return Err(status("the directory request", &reply));
         }
-        let directory: DirectoryBody = wire::read("the request for its directory", &reply.body)?;
+        let directory: DirectoryBody = wire::read("the directory request", &reply.body)?;
         let new_account = wire::url("newAccount", &directory.new_account)?;
         let mut session = Self {
             http,
@@ -113,13 +114,13 @@ impl<'a> AcmeSession<'a> {
             account: None,
             nonce: RefCell::new(None),
             timeout: settings.timeout,
-            ends,
+            deadline,
         };
         session.account = Some(session.account(settings, &new_account)?);
         Ok(session)
     }
 
-    /// The key of the account.
+    /// The account key.
     #[must_use]
     pub const fn key(&self) -> &AccountKey {
         self.key
@@ -140,12 +141,13 @@ impl<'a> AcmeSession<'a> {
             None if self.meta.external_account_required => return Err(AcmeError::NoBinding),
             None => {}
         }
-        let what = "the request for an account";
+        let what = "the account request";
         let reply = self.post(what, url, Some(&account))?;
         location(what, &reply)
     }
 
-    /// A signed request that the CA answers with 200 or 201. Without a payload it is a POST-as-GET (RFC 8555 §6.3).
+    /// Sends a signed request, with retries, until the CA answers 200 or 201. Without a payload it
+    /// is a POST-as-GET (RFC 8555 §6.3).
     pub(super) fn post(
         &self,
         what: &'static str,
@@ -163,13 +165,13 @@ impl<'a> AcmeSession<'a> {
                 && ProblemDocument::read(&reply.body).is_some_and(|p| p.is("badNonce"));
             if refused_nonce {
                 nonces += 1;
-                if nonces >= NONCES {
+                if nonces >= MAX_NONCE_ATTEMPTS {
                     return Err(AcmeError::Nonces);
                 }
-            } else if matches!(reply.status, 429 | 500 | 502..=504) && retries < RETRIES {
-                let usual = Duration::from_secs(1 << retries);
+            } else if matches!(reply.status, 429 | 500 | 502..=504) && retries < MAX_RETRIES {
+                let default = Duration::from_secs(1 << retries);
                 retries += 1;
-                self.wait(what, self.retry_after(&reply).unwrap_or(usual))?;
+                self.wait(what, self.retry_after(&reply).unwrap_or(default))?;
             } else {
                 return Err(status(what, &reply));
             }
@@ -187,7 +189,7 @@ impl<'a> AcmeSession<'a> {
             None => self.fresh_nonce(what)?,
         };
         let body = self.key.sign(url, &nonce, self.account.as_ref(), payload)?;
-        let ask = HttpRequest::Post {
+        let request = HttpRequest::Post {
             media_type: JOSE,
             body: &body,
         };
@@ -195,13 +197,13 @@ impl<'a> AcmeSession<'a> {
             "Accept",
             "application/pem-certificate-chain, application/json, */*;q=0.1",
         )];
-        let reply = self.http.send(url, ask, &accept, self.left(what)?);
+        let reply = self.http.send(url, request, &accept, self.left(what)?);
         let reply = reply.map_err(|error| self.failed(what, error))?;
         *self.nonce.borrow_mut() = nonce_of(&reply);
         Ok(reply)
     }
 
-    /// RFC 8555 §7.2.
+    /// Requests a nonce (RFC 8555 §7.2).
     fn fresh_nonce(&self, what: &'static str) -> Result<String, AcmeError> {
         let left = self.left(what)?;
         let reply = self
@@ -209,15 +211,12 @@ impl<'a> AcmeSession<'a> {
             .send(&self.new_nonce, HttpRequest::Head, &[], left);
         let reply = reply.map_err(|error| self.failed(what, error))?;
         nonce_of(&reply).ok_or_else(|| AcmeError::Malformed {
-            what: "the request for a nonce",
-            why: format!(
-                "status {}, and no `Replay-Nonce` in base64url",
-                reply.status
-            ),
+            what: "the nonce request",
+            why: format!("status {} without a base64url `Replay-Nonce`", reply.status),
         })
     }
 
-    /// Waits, but not beyond the end of the conversation.
+    /// Waits between two requests; an error if the session would time out meanwhile.
     pub(super) fn wait(&self, what: &'static str, time: Duration) -> Result<(), AcmeError> {
         let time = time.clamp(MIN_WAIT, MAX_WAIT);
         if time >= self.left(what)? {
@@ -226,7 +225,7 @@ impl<'a> AcmeSession<'a> {
         Ok(self.pause.pause(time)?)
     }
 
-    /// RFC 9110 §10.2.3: seconds, or a date.
+    /// The `Retry-After` of a response: seconds, or a date (RFC 9110 §10.2.3).
     pub(super) fn retry_after(&self, reply: &HttpReply) -> Option<Duration> {
         let text = reply.header("Retry-After")?.trim();
         if let Ok(seconds) = text.parse::<u32>() {
@@ -237,7 +236,7 @@ impl<'a> AcmeSession<'a> {
     }
 
     fn left(&self, what: &'static str) -> Result<Duration, AcmeError> {
-        let left = self.ends.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             Err(self.late(what))
         } else {
@@ -245,7 +244,8 @@ impl<'a> AcmeSession<'a> {
         }
     }
 
-    /// An answer that came too late for the conversation as a whole is no fault of the last request.
+    /// If the session as a whole has timed out, reports that instead of a timeout of its last
+    /// request.
     fn failed(&self, what: &'static str, error: OutgoingError) -> AcmeError {
         match error {
             OutgoingError::Late { .. } if self.left(what).is_err() => self.late(what),
@@ -261,11 +261,11 @@ impl<'a> AcmeSession<'a> {
     }
 }
 
-/// The URL of what a request has made.
+/// The URL of a created resource.
 pub(super) fn location(what: &'static str, reply: &HttpReply) -> Result<HttpsUrl, AcmeError> {
     let text = reply.header("Location").ok_or(AcmeError::Malformed {
         what,
-        why: "there is no `Location` in it".to_owned(),
+        why: "it has no `Location`".to_owned(),
     })?;
     wire::url("Location", text)
 }
@@ -278,10 +278,10 @@ pub(super) fn status(what: &'static str, reply: &HttpReply) -> AcmeError {
     }
 }
 
-/// RFC 8555 §6.5.1: a nonce that is not base64url is passed over.
+/// RFC 8555 §6.5.1: a nonce that is not base64url is ignored.
 fn nonce_of(reply: &HttpReply) -> Option<String> {
     let nonce = reply.header("Replay-Nonce")?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
-    let fits = !nonce.is_empty() && nonce.len() <= MAX_NONCE && nonce.bytes().all(plain);
-    fits.then(|| nonce.to_owned())
+    let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    let is_valid = !nonce.is_empty() && nonce.len() <= MAX_NONCE && nonce.bytes().all(is_base64url);
+    is_valid.then(|| nonce.to_owned())
 }

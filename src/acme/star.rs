@@ -1,4 +1,5 @@
-//! Certificates that the CA renews by itself (STAR, RFC 8739), until a date, or until the order is canceled.
+//! Certificates that the CA renews automatically (STAR, RFC 8739), until an end date or until the
+//! order is canceled.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -11,18 +12,18 @@ use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::chain::Chain;
 
-/// What the CA shall renew (RFC 8739 §3.1.1).
+/// The automatic renewal of an order (RFC 8739 §3.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoRenewal {
-    /// The end of the last certificate.
+    /// When the last certificate expires.
     pub until: Time,
-    /// Seconds that each certificate is valid.
+    /// How long each certificate is valid, in seconds.
     pub lifetime: u32,
 }
 
 impl AutoRenewal {
-    /// The member `auto-renewal` of an order, if the CA offers it (§3.2). Such an order has neither `notBefore` nor
-    /// `notAfter`.
+    /// The member `auto-renewal` of an order, or an error if the CA does not support it (§3.2). An
+    /// order with this member must not have `notBefore` or `notAfter`.
     pub(super) fn payload(&self, meta: &Meta, now: Time) -> Result<Value, AcmeError> {
         let offer = meta.auto_renewal.as_ref().ok_or(AcmeError::NoStar)?;
         if u64::from(self.lifetime) < offer.min_lifetime {
@@ -40,18 +41,19 @@ impl AutoRenewal {
 }
 
 impl AcmeSession<'_> {
-    /// Fetches the certificate that the CA has made last (§3.3).
+    /// Downloads the current certificate (§3.3).
     ///
     /// # Errors
-    /// [`AcmeError::StarEnded`] if there will be no more, or another one.
+    /// [`AcmeError::StarEnded`] if the CA no longer renews it, or another error.
     pub fn next_star(&self, url: &HttpsUrl) -> Result<Chain, AcmeError> {
         self.download(url).map_err(ended)
     }
 
-    /// Ends an order for good (§3.1.2): the CA makes no more certificates of it. The last one stays valid until it expires.
+    /// Cancels an order permanently (§3.1.2): the CA issues no further certificates for it. The
+    /// last one remains valid until it expires.
     ///
     /// # Errors
-    /// [`AcmeError`] if the CA does not say that it is canceled.
+    /// [`AcmeError`] if the CA does not confirm the cancellation.
     pub fn cancel(&self, order: &HttpsUrl) -> Result<(), AcmeError> {
         const WHAT: &str = "the cancellation";
         let reply = self.post(WHAT, order, Some(&json!({ "status": "canceled" })))?;
@@ -66,7 +68,7 @@ impl AcmeSession<'_> {
     }
 }
 
-/// RFC 8739 §3.1.2, §3.3.
+/// Recognizes the end of an automatic renewal (RFC 8739 §3.1.2, §3.3).
 fn ended(error: AcmeError) -> AcmeError {
     match error {
         AcmeError::Status { problem, .. }

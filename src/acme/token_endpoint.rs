@@ -1,4 +1,4 @@
-//! Where tokens come from: the token endpoint of an authority (RFC 9447 §5, RFC 9448 §5.5).
+//! Requests tokens at the token endpoint of an authority (RFC 9447 §5, RFC 9448 §5.5).
 
 use std::fmt;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::domain::{Clock, Dialect, Passphrase, TkType, TkValue};
 use crate::outgoing::{HttpRequest, HttpsUrl, Outgoing};
 use crate::verifier;
 
-/// A token endpoint and what proves who asks.
+/// A token endpoint, and the credential to call it with.
 pub struct TokenEndpoint {
     pub http: Outgoing,
     pub url: HttpsUrl,
     pub api_key: Passphrase,
-    /// Seconds that a token shall live; the authority decides, if it is not given.
+    /// The requested lifetime of a token, in seconds; the authority's default if `None`.
     pub lifetime: Option<u32>,
     pub clock: Clock,
 }
 
-/// Without the key.
+/// Shows the URL, without the API key.
 impl fmt::Debug for TokenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenEndpoint")
@@ -32,11 +32,12 @@ impl fmt::Debug for TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// Asks for a token, and looks whether it is for what was asked: a wrong one would only use up a challenge.
+    /// Requests a token and checks that it matches the request: with a wrong one the challenge
+    /// would fail, and could not be answered again.
     ///
     /// # Errors
-    /// [`AcmeError::Withheld`] if the authority refuses, [`AcmeError::Authority`] if it cannot answer now, and others if its
-    /// answer is wrong.
+    /// [`AcmeError::Withheld`] if the authority refuses, [`AcmeError::Authority`] for any other
+    /// status, and other errors if its response is malformed.
     pub fn token(&self, wanted: &TokenWanted<'_>) -> Result<String, AcmeError> {
         let mut body = json!({
             "tktype": TkType::TnAuthList,
@@ -49,12 +50,14 @@ impl TokenEndpoint {
         }
         let body = body.to_string();
         let authorization = format!("Bearer {}", self.api_key.expose());
-        let ask = HttpRequest::Post {
+        let request = HttpRequest::Post {
             media_type: "application/json",
             body: body.as_bytes(),
         };
         let headers = [("Authorization", authorization.as_str())];
-        let reply = self.http.send(&self.url, ask, &headers, Duration::MAX)?;
+        let reply = self
+            .http
+            .send(&self.url, request, &headers, Duration::MAX)?;
         let problem = || ProblemDocument::read(&reply.body);
         match reply.status {
             200 => {}
@@ -69,7 +72,7 @@ impl TokenEndpoint {
         let answer = strict_json::from_slice(&reply.body);
         let answer = answer.map_err(|e| AcmeError::TokenAnswer(e.to_string()))?;
         let token = answer.get("token").and_then(Value::as_str);
-        let token = token.ok_or_else(|| AcmeError::TokenAnswer("no `token`".to_owned()))?;
+        let token = token.ok_or_else(|| AcmeError::TokenAnswer("it has no `token`".to_owned()))?;
         self.check(token, wanted)?;
         Ok(token.to_owned())
     }

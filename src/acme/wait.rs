@@ -1,25 +1,22 @@
-//! How a client waits: it can be told to stop while it does.
+//! Waiting that can be interrupted when the client has to stop.
 
 use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// Somebody wants the client to stop.
+/// The client was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("stopped")]
 pub struct Stopped;
 
-/// Waits.
+/// A way to wait.
 pub trait Pause {
-    /// Returns when the time is over, or at once when the client shall stop.
-    ///
-    /// # Errors
-    /// [`Stopped`].
+    /// Returns after `time`, or immediately with [`Stopped`] if the client has to stop.
     fn pause(&self, time: Duration) -> Result<(), Stopped>;
 }
 
-/// Waits, and nobody can stop it but a signal that ends the process.
+/// Sleeps without interruption; only a signal that ends the process stops it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sleep;
 

@@ -1,5 +1,5 @@
-//! The objects of RFC 8555 §7.1, as far as a client of TNAuthList orders needs them. Members that are not known are passed
-//! over, as §7.1 tells clients to.
+//! The objects of RFC 8555 §7.1, reduced to what TNAuthList orders need. Unknown members are
+//! ignored, as §7.1 requires of clients.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ pub(super) struct Meta {
     pub(super) auto_renewal: Option<AutoRenewalMeta>,
 }
 
-/// RFC 8739 §3.2: what the CA renews, in seconds.
+/// RFC 8739 §3.2: the limits of automatic renewal, in seconds.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct AutoRenewalMeta {
@@ -86,8 +86,8 @@ pub(super) struct AuthorizationBody {
     pub(super) challenges: Vec<ChallengeBody>,
 }
 
-/// RFC 8555 §8, RFC 9447 §3. `token-authority` is not read: where tokens come from is known here, and no CA may say another
-/// place.
+/// RFC 8555 §8, RFC 9447 §3. `token-authority` is deliberately not read: the authority is
+/// configured, and a CA must not redirect the client and its API key to another one.
 #[derive(Debug, Deserialize)]
 pub(super) struct ChallengeBody {
     #[serde(rename = "type")]
@@ -100,14 +100,14 @@ pub(super) struct ChallengeBody {
 }
 
 impl AuthorizationBody {
-    /// The reason that a challenge gives.
+    /// The error of the first challenge that has one.
     pub(super) fn problem(&mut self) -> Option<Box<ProblemDocument>> {
         let mut errors = self.challenges.iter_mut().filter_map(|c| c.error.take());
         errors.find_map(ProblemDocument::of)
     }
 }
 
-/// Reads JSON without duplicate members into an object of this module.
+/// Parses JSON into an object of this module, and refuses duplicate members.
 pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, AcmeError> {
     let malformed = |e: serde_json::Error| AcmeError::Malformed {
         what,
@@ -117,7 +117,7 @@ pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Resu
     serde_json::from_value(value).map_err(malformed)
 }
 
-/// Reads a URL that the CA has written.
+/// Parses a URL in a response of the CA.
 pub(super) fn url(name: &'static str, text: &str) -> Result<HttpsUrl, AcmeError> {
     text.parse().map_err(|_| AcmeError::Url {
         name,

@@ -11,7 +11,7 @@ use super::SignerError;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
 use crate::domain::{Spc, Time};
 
-/// The certificate of a signing key and those of its issuers, leaf first; the root may be left out.
+/// The certificate of a signing key and those of its issuers, leaf first; the root is optional.
 #[derive(Debug, Clone)]
 pub struct Chain {
     leaf: Certificate,
@@ -22,22 +22,19 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Reads a chain and checks that each certificate is issued and signed by the next one.
-    ///
-    /// # Errors
-    /// [`SignerError`] if a certificate cannot be read or the chain is broken.
+    /// Parses a chain and checks that each certificate is issued and signed by the next one.
     pub fn from_pem(pem: &str) -> Result<Self, SignerError> {
         let mut certificates = Certificate::chain_from_pem(pem)?.into_iter();
         let leaf = certificates.next().ok_or(CertificateError::None)?;
         let issuers: Vec<Certificate> = certificates.collect();
 
-        let mut below = X509::from_der(leaf.as_der())?;
-        let leaf_key_der = below.public_key()?.public_key_to_der()?;
-        let mut published = below.to_pem()?;
+        let mut current = X509::from_der(leaf.as_der())?;
+        let leaf_key_der = current.public_key()?.public_key_to_der()?;
+        let mut published = current.to_pem()?;
         let mut subject = leaf.subject();
         for (number, next) in (1..).zip(&issuers) {
             let issuer = X509::from_der(next.as_der())?;
-            if let Some(why) = why_not_issued(&below, &issuer, next.is_ca())? {
+            if let Some(why) = why_not_issued(&current, &issuer, next.is_ca())? {
                 return Err(SignerError::ChainOrder {
                     number,
                     subject,
@@ -46,7 +43,7 @@ impl Chain {
                 });
             }
             published.extend(issuer.to_pem()?);
-            (below, subject) = (issuer, next.subject());
+            (current, subject) = (issuer, next.subject());
         }
         Ok(Self {
             leaf,
@@ -63,19 +60,20 @@ impl Chain {
         &self.leaf
     }
 
-    /// The leaf's public key as DER of a `SubjectPublicKeyInfo`.
+    /// The leaf's public key, as a DER-encoded `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn leaf_key_der(&self) -> &[u8] {
         &self.leaf_key_der
     }
 
-    /// SHA-256 of the published bytes, in hex: a URL with this name never changes its content.
+    /// SHA-256 of the published bytes, in hex, so the content of a URL with this name never
+    /// changes.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The bytes that are published: the certificates in PEM, leaf first, and nothing between them.
+    /// The published bytes: the certificates in PEM, leaf first, with no text between them.
     #[must_use]
     pub fn pem(&self) -> Arc<[u8]> {
         Arc::clone(&self.pem)
@@ -88,45 +86,46 @@ impl Chain {
             .map(Certificate::as_der)
     }
 
-    /// What a CA may stumble over, though it keeps nobody from signing.
+    /// Problems that a CA might have with the chain. They do not prevent signing.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let alone = self.issuers.is_empty() && self.leaf.issuer() != self.leaf.subject();
-        if alone {
+        let is_leaf_only = self.issuers.is_empty() && self.leaf.issuer() != self.leaf.subject();
+        if is_leaf_only {
             warnings.push(format!(
-                "the chain has the signing certificate alone, and its issuer `{}` is missing: a CA that does not know \
-                 that issuer cannot build a path",
+                "the chain contains only the signing certificate; a CA that does not have its issuer `{}` cannot build \
+                 a path: append the issuer's certificate to the file",
                 self.leaf.issuer()
             ));
         }
         warnings
     }
 
-    /// Where the chain is published (RFC 7515 §4.1.5).
+    /// The URL at which the chain is published (RFC 7515 §4.1.5).
     #[must_use]
     pub fn x5u(&self, public_url: &str) -> String {
         format!("{public_url}/certs/{}.pem", self.name)
     }
 
-    /// The first second at which all certificates of the chain are valid.
+    /// The first second at which every certificate of the chain is valid.
     #[must_use]
     pub fn not_before(&self) -> Time {
         let starts = self.issuers.iter().map(Certificate::not_before);
         starts.fold(self.leaf.not_before(), Time::max)
     }
 
-    /// The last second at which all certificates of the chain are valid; nothing that is signed may outlive it.
+    /// The last second at which every certificate of the chain is valid. No token may outlive it.
     #[must_use]
     pub fn not_after(&self) -> Time {
         let ends = self.issuers.iter().map(Certificate::not_after);
         ends.fold(self.leaf.not_after(), Time::min)
     }
 
-    /// Whether the leaf may sign at `at` and its issuers are in force.
+    /// Checks that the leaf may sign at `at` and that its issuers are within their validity
+    /// periods.
     ///
     /// # Errors
-    /// [`SignerError`] names all faults of the leaf, or the first issuer that is not in force.
+    /// [`SignerError`] lists all faults of the leaf, or names the first issuer that is not valid.
     pub fn usable_at(&self, at: Time) -> Result<(), SignerError> {
         let faults = self.leaf.signing_faults(at);
         if !faults.is_empty() {
@@ -149,10 +148,10 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether the leaf's TNAuthList names a code of the carrier (RFC 8226 §9).
+    /// Checks that the leaf's TNAuthList contains a code of the carrier (RFC 8226 §9).
     ///
     /// # Errors
-    /// [`SignerError`] names the codes of both sides if they have none in common.
+    /// [`SignerError`] lists the codes of both sides if they have none in common.
     pub fn names_one_of(&self, own: &[Spc]) -> Result<(), SignerError> {
         if own.is_empty() {
             return Err(SignerError::NoSpc);
@@ -175,7 +174,7 @@ impl Chain {
     }
 }
 
-/// The chains that the service publishes, by name, in memory: their own replica's and those of the others.
+/// The chains that the service publishes, by name: this replica's own and those of other replicas.
 #[derive(Debug, Clone, Default)]
 pub struct PublishedChains(BTreeMap<String, Published>);
 
@@ -184,12 +183,12 @@ pub struct PublishedChains(BTreeMap<String, Published>);
 pub struct Published {
     /// All certificates in PEM, leaf first.
     pub pem: Arc<[u8]>,
-    /// The signing certificate alone, in DER.
+    /// Only the signing certificate, in DER.
     pub leaf_der: Arc<[u8]>,
 }
 
 impl PublishedChains {
-    /// A chain, for `GET /certs/{name}.pem`.
+    /// Looks up a chain for `GET /certs/{name}.pem`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Published> {
         self.0.get(name).cloned()
@@ -203,7 +202,7 @@ impl PublishedChains {
     /// Publishes a chain whose PEM another replica has recorded.
     ///
     /// # Errors
-    /// [`SignerError`] if its bytes are not those that its name stands for.
+    /// [`SignerError`] if the SHA-256 of its bytes is not its name.
     pub fn add_recorded(&mut self, name: &str, pem: &str) -> Result<(), SignerError> {
         let chain = Chain::from_pem(pem)?;
         if chain.name() != name {
@@ -224,9 +223,9 @@ impl PublishedChains {
         self.0.insert(chain.name.clone(), published);
     }
 
-    /// Takes over what another set has of this name already.
-    pub fn keep(&mut self, name: &str, before: &Self) -> bool {
-        let known = before.0.get(name);
+    /// Copies the chain `name` from `previous`; false if `previous` does not have it.
+    pub fn keep(&mut self, name: &str, previous: &Self) -> bool {
+        let known = previous.0.get(name);
         if let Some(published) = known {
             self.0.insert(name.to_owned(), published.clone());
         }
@@ -242,7 +241,8 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
     }
 }
 
-/// RFC 5280 §6.1.3: the issuer's name, key identifier and right to sign certificates, and the signature itself.
+/// RFC 5280 §6.1.3: checks the issuer's name, key identifier and right to sign certificates, and
+/// the signature itself. Returns the reason if a check fails.
 fn why_not_issued(
     certificate: &X509,
     issuer: &X509,
@@ -253,10 +253,11 @@ fn why_not_issued(
         return Ok(Some(verdict.error_string().to_owned()));
     }
     if !is_ca {
-        return Ok(Some("that is no certificate of a CA".to_owned()));
+        return Ok(Some("the latter is not a CA certificate".to_owned()));
     }
     let key = issuer.public_key()?;
-    // An error here is a signature of another kind than the key's: no proof either.
+    // An error means that the signature is of a different algorithm than the key, so it is invalid
+    // too.
     let signed = certificate.verify(&key).unwrap_or(false);
-    Ok((!signed).then(|| "the signature is not by its key".to_owned()))
+    Ok((!signed).then(|| "the signature was not made by the issuer's key".to_owned()))
 }

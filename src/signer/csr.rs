@@ -1,5 +1,5 @@
-//! Certificate requests (RFC 2986) with the TNAuthList of RFC 8226 §9, for a key of either kind: a CA makes a certificate of
-//! it.
+//! Certificate signing requests (RFC 2986) with the TNAuthList of RFC 8226 §9, for keys in files
+//! and in HSMs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,11 +25,8 @@ const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 
-/// Writes the request of a carrier for one of its codes, in PEM, and signs it with its key. Blocks for as long as the key
-/// takes.
-///
-/// # Errors
-/// [`SignerError`] if the subject is no name, or the key does not sign.
+/// Builds a carrier's CSR for one of its codes, in PEM, signed with `key`. Blocks until the key has
+/// signed.
 pub fn certificate_request(
     key: &dyn SigningKey,
     spc: &Spc,
@@ -39,10 +36,7 @@ pub fn certificate_request(
     Ok(pem(&request_der(key, &list, false, subject)?))
 }
 
-/// A subject that a request can have.
-///
-/// # Errors
-/// [`SignerError`] if it is no name.
+/// Checks that a text is a distinguished name that a CSR can use as its subject.
 pub fn subject(text: &str) -> Result<String, SignerError> {
     name(text).map(|_| text.to_owned())
 }
@@ -52,11 +46,8 @@ fn name(text: &str) -> Result<Name, SignerError> {
         .map_err(|_| SignerError::Subject(printable(text)))
 }
 
-/// Writes a request for a list, in DER, and signs it with its key. With `ca` it asks for a certificate that may issue
-/// others. Blocks for as long as the key takes.
-///
-/// # Errors
-/// As [`certificate_request`].
+/// Builds a CSR for a TNAuthList, in DER, signed with `key`. With `ca` it requests a certificate
+/// that may issue others. Blocks until the key has signed.
 pub fn request_der(
     key: &dyn SigningKey,
     list: &TnAuthList,
@@ -117,7 +108,7 @@ pub fn request_der(
     Ok(request.to_der()?)
 }
 
-/// A certificate's signature is a SEQUENCE of R and S (RFC 5480), unlike that of a token.
+/// X.509 encodes an ECDSA signature as a SEQUENCE of R and S (RFC 5480); a JWS concatenates them.
 fn der_signature(signature: &Signature) -> Result<Vec<u8>, SignerError> {
     let (r, s) = signature.split_at(SIGNATURE_LENGTH / 2);
     let signature =
@@ -130,10 +121,10 @@ fn pem(der: &[u8]) -> String {
     let mut pem = String::from("-----BEGIN CERTIFICATE REQUEST-----\n");
     let mut rest = text.as_str();
     while !rest.is_empty() {
-        let (line, behind) = rest.split_at(rest.len().min(64));
+        let (line, remainder) = rest.split_at(rest.len().min(64));
         pem.push_str(line);
         pem.push('\n');
-        rest = behind;
+        rest = remainder;
     }
     pem.push_str("-----END CERTIFICATE REQUEST-----\n");
     pem

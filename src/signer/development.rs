@@ -1,7 +1,8 @@
-//! A throw-away certification authority, made with openssl when it is needed: for `demo`, for trying things out, and for
-//! tests, which also ask it for certificates that nobody should issue.
+//! A throw-away certification authority, for `demo`, for experiments, and for tests, which also
+//! need certificates that no real CA should issue.
 //!
-//! Its keys live in memory and die with the process. Nothing here takes part in serving a real carrier.
+//! Its keys exist only in memory and are lost when the process ends. Nothing here is used in
+//! production.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,22 +28,22 @@ use super::SignerError;
 use crate::domain::signing::certificate::ID_PE_TN_AUTH_LIST;
 use crate::domain::{Spc, Time, TnAuthList, TnEntry};
 
-/// From the first to the last second of a certificate.
+/// The validity period of a certificate: its first and last second.
 pub type Validity = RangeInclusive<Time>;
 
-/// The curve of a key: P-256 is right, P-384 is for tests.
+/// The curve of a key. ES256 needs P-256; P-384 is for tests of the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
     P256,
     P384,
 }
 
-/// What a carrier's certificate shall say.
+/// The contents of a carrier's certificate.
 #[derive(Debug, Clone)]
 pub struct SpcCertificate {
-    /// Goes into the subject: `CN=SHAKEN 1234`.
+    /// The code in the subject, `CN=SHAKEN 1234`.
     pub spc: Spc,
-    /// The DER of the TNAuthList extension, which may be malformed; without the extension when it is `None`.
+    /// The DER of the TNAuthList extension, malformed in some tests; `None` omits the extension.
     pub tn_auth_list: Option<Vec<u8>>,
     pub curve: Curve,
     pub digital_signature: bool,
@@ -50,10 +51,7 @@ pub struct SpcCertificate {
 }
 
 impl SpcCertificate {
-    /// A certificate as it should be: P-256, for signing, with the code in its TNAuthList.
-    ///
-    /// # Errors
-    /// [`SignerError`] if the list cannot be written.
+    /// A correct certificate: P-256, for signing, with the code in its TNAuthList.
     pub fn new(spc: Spc, validity: Validity) -> Result<Self, SignerError> {
         let list = TnAuthList::from_entries(vec![TnEntry::Spc(spc.clone())])?;
         Ok(Self {
@@ -75,7 +73,7 @@ pub struct IssuedChain {
     pub chain_pem: String,
 }
 
-/// The chain alone.
+/// Shows the chain without the private key.
 impl fmt::Debug for IssuedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issued")
@@ -84,20 +82,17 @@ impl fmt::Debug for IssuedChain {
     }
 }
 
-/// A certification authority: a root, or one below another.
+/// A certification authority: a root or an intermediate.
 #[derive(Debug)]
 pub struct DevelopmentCa {
     key: PKey<Private>,
     certificate: X509,
-    /// What follows behind a certificate that this CA issues.
+    /// The certificates that follow an issued certificate in its chain.
     chain: Vec<X509>,
 }
 
 impl DevelopmentCa {
-    /// Makes a root.
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// Creates a root CA.
     pub fn new(name: &str, validity: Validity) -> Result<Self, SignerError> {
         let key = new_key(Curve::P256)?;
         let certificate = build(
@@ -115,10 +110,7 @@ impl DevelopmentCa {
         })
     }
 
-    /// Makes a CA below this one. The root is not repeated in the chains of what it issues.
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// Creates an intermediate CA below this one. Chains that it issues do not include the root.
     pub fn intermediate(&self, name: &str, validity: Validity) -> Result<Self, SignerError> {
         let key = new_key(Curve::P256)?;
         let certificate = self.issue(&key, &subject(name, name)?, &validity, ca_extensions)?;
@@ -127,46 +119,42 @@ impl DevelopmentCa {
                 .try_cmp(ca.subject_name())
                 .is_ok_and(Ordering::is_eq)
         };
-        let above = self.chain.iter().filter(|ca| !is_root(ca)).cloned();
+        let intermediates = self.chain.iter().filter(|ca| !is_root(ca)).cloned();
         Ok(Self {
             key,
-            chain: std::iter::once(certificate.clone()).chain(above).collect(),
+            chain: std::iter::once(certificate.clone())
+                .chain(intermediates)
+                .collect(),
             certificate,
         })
     }
 
-    /// The CA's own certificate in PEM, for those who trust it.
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// The CA's own certificate in PEM, for trust lists.
     pub fn certificate_pem(&self) -> Result<String, SignerError> {
         Ok(pem(&self.certificate.to_pem()?))
     }
 
-    /// Makes a key and its certificate for a carrier, with the TNAuthList of RFC 8226 §9.
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// Generates a key and issues a carrier certificate for it, with the TNAuthList of RFC 8226 §9.
     pub fn issue_spc_certificate(
         &self,
-        wanted: &SpcCertificate,
+        contents: &SpcCertificate,
     ) -> Result<IssuedChain, SignerError> {
-        let key = new_key(wanted.curve)?;
+        let key = new_key(contents.curve)?;
         let name = subject(
             "tn-authority development",
-            &format!("SHAKEN {}", wanted.spc),
+            &format!("SHAKEN {}", contents.spc),
         )?;
-        let certificate = self.issue(&key, &name, &wanted.validity, |builder| {
+        let certificate = self.issue(&key, &name, &contents.validity, |builder| {
             builder.append_extension(BasicConstraints::new().critical().build()?)?;
             let mut usage = KeyUsage::new();
             usage.critical();
-            if wanted.digital_signature {
+            if contents.digital_signature {
                 usage.digital_signature();
             } else {
                 usage.key_encipherment();
             }
             builder.append_extension(usage.build()?)?;
-            if let Some(der) = &wanted.tn_auth_list {
+            if let Some(der) = &contents.tn_auth_list {
                 let id = Asn1Object::from_str(&ID_PE_TN_AUTH_LIST.to_string())?;
                 let value = Asn1OctetString::new_from_bytes(der)?;
                 builder.append_extension(X509Extension::new_from_der(&id, false, &value)?)?;
@@ -176,10 +164,7 @@ impl DevelopmentCa {
         self.issued(&key, &certificate)
     }
 
-    /// Makes a key and a certificate of a TLS server with these DNS names and IP addresses.
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// Generates a key and issues a TLS server certificate with these DNS names and IP addresses.
     pub fn issue_tls_certificate(
         &self,
         names: &[&str],
@@ -207,10 +192,8 @@ impl DevelopmentCa {
         self.issued(&key, &certificate)
     }
 
-    /// Makes the certificate of a request, with the extensions that it asks for. Answers with the chain in PEM.
-    ///
-    /// # Errors
-    /// [`SignerError`] if the request cannot be read or is not signed by its key.
+    /// Issues a certificate for a CSR, with the extensions that it requests. Returns the chain in
+    /// PEM.
     pub fn sign_request(
         &self,
         request_pem: &str,
@@ -220,11 +203,11 @@ impl DevelopmentCa {
         let key = request.public_key()?;
         if !request.verify(&key)? {
             return Err(SignerError::KeyMalformed(
-                "the request is not signed by its key".to_owned(),
+                "the CSR is not signed with its own key".to_owned(),
             ));
         }
         let name = request.subject_name().to_owned()?;
-        let asked = request.extensions()?;
+        let requested = request.extensions()?;
         let certificate = build(
             &key,
             &name,
@@ -232,7 +215,7 @@ impl DevelopmentCa {
             Some(&self.certificate),
             &self.key,
             |builder| {
-                asked
+                requested
                     .iter()
                     .try_for_each(|extension| builder.append_extension2(extension))
             },
@@ -273,10 +256,8 @@ impl DevelopmentCa {
     }
 }
 
-/// Makes the account key of an ACME client, as a JWK (RFC 7517): its public part, which is all that a fingerprint needs.
-///
-/// # Errors
-/// [`SignerError`] if openssl fails.
+/// Generates an ACME account key and returns its public part as a JWK (RFC 7517), which is all that
+/// a fingerprint needs.
 pub fn account_key() -> Result<String, SignerError> {
     let key = new_key(Curve::P256)?.ec_key()?;
     let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
@@ -316,7 +297,7 @@ fn ca_extensions(builder: &mut X509Builder) -> Result<(), ErrorStack> {
     )
 }
 
-/// Builds a certificate that `issuer` signs with its key, or one that signs itself.
+/// Builds a certificate signed by `issuer`, or a self-signed one if there is no issuer.
 fn build<K: HasPublic>(
     key: &PKey<K>,
     name: &X509Name,
@@ -348,6 +329,6 @@ fn build<K: HasPublic>(
 }
 
 fn pem(bytes: &[u8]) -> String {
-    // openssl writes ASCII alone.
+    // PEM is ASCII, so nothing is lost.
     String::from_utf8_lossy(bytes).into_owned()
 }

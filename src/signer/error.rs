@@ -1,4 +1,5 @@
-//! Why there is no signer, or no signature. What the operator has to mend stands in each message.
+//! Why a signer could not be set up, or could not sign. Each message says what the operator has to
+//! fix.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use crate::domain::clock::{Time, rfc3339};
 use crate::domain::signing::certificate::{CertificateError, SigningFault};
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 
-/// All that goes wrong in this room.
+/// Every error of this module.
 #[derive(Debug, Error)]
 pub enum SignerError {
     #[error("cannot read the {what} `{}`: {source}", .path.display())]
@@ -22,35 +23,35 @@ pub enum SignerError {
         source: io::Error,
     },
     #[error(
-        "the signing key is encrypted with a passphrase, and none is configured; set `signer.passphrase_file`, or decrypt \
-         it with `openssl pkey` and protect the file with its permissions"
+        "the signing key is encrypted and no passphrase is configured; set `signer.passphrase_file`, or decrypt \
+         the key with `openssl pkey` and restrict the permissions of the file"
     )]
     KeyEncrypted,
-    #[error("the signing key is encrypted, and the passphrase that is configured does not open it")]
+    #[error("the signing key is encrypted, and the configured passphrase does not decrypt it")]
     KeyPassphrase,
-    #[error("the key has stopped answering")]
+    #[error("the signing key is no longer available")]
     KeyGone,
     #[error(
         "`{0}` is neither a certificate nor a key; expected PEM, or a line that starts with `pkcs11:`"
     )]
     NotForSigning(String),
-    #[error("the folder of the signers `{}` cannot be read: {source}", .path.display())]
+    #[error("cannot read the folder of signing keys `{}`: {source}", .path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error(
-        "no key here belongs to the certificate `{subject}`; put its key beside it, or name it in `signer.key_file` or \
-         `signer.key_uri`"
+        "none of the signing keys matches the certificate `{subject}`; put its key into the same folder, or set \
+         `signer.key_file` or `signer.key_uri`"
     )]
     NoKey { subject: String },
-    #[error("the file is being written, or was while it was read")]
+    #[error("the file changed while it was read")]
     Unsettled,
-    #[error("nothing can sign: {}", .0.join("; "))]
+    #[error("no usable signing key and certificate: {}", .0.join("; "))]
     NothingSigns(Vec<String>),
-    #[error("the replicas have not agreed on the certificates for {0} seconds")]
+    #[error("this replica has not synchronized its certificates with the database for {0} seconds")]
     NotAgreed(u64),
-    #[error("the grant is for the chain `{0}`, which this process has no key for")]
+    #[error("the grant was made for the chain `{0}`, for which this process has no key")]
     UnknownChain(String),
     #[error(
-        "the file of the signing key holds no private key: expected `-----BEGIN PRIVATE KEY-----`, found {found}"
+        "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found {found}"
     )]
     NotAPrivateKey { found: String },
     #[error("the signing key is malformed: {0}")]
@@ -64,8 +65,9 @@ pub enum SignerError {
     #[error("the certificate chain cannot be read: {0}")]
     Chain(#[from] CertificateError),
     #[error(
-        "certificate {number} of the chain (`{subject}`) is not issued by certificate {} (`{next}`): {why}; the file has \
-         the signing certificate first, then the certificate of its issuer, and so on without a gap (RFC 7515 §4.1.5)",
+        "certificate {number} of the chain (`{subject}`) was not issued by certificate {} (`{next}`): {why}; the \
+         file must contain the signing certificate first, then that of its issuer, and so on without a gap \
+         (RFC 7515 §4.1.5)",
         .number + 1
     )]
     ChainOrder {
@@ -74,7 +76,10 @@ pub enum SignerError {
         next: String,
         why: String,
     },
-    #[error("certificate {number} of the chain (`{subject}`) is valid from {} to {} only", rfc3339(.from), rfc3339(.until))]
+    #[error(
+        "certificate {number} of the chain (`{subject}`) is valid only from {} to {}",
+        rfc3339(.from), rfc3339(.until)
+    )]
     IssuerNotInForce {
         number: usize,
         subject: String,
@@ -87,14 +92,14 @@ pub enum SignerError {
         faults: Vec<SigningFault>,
     },
     #[error(
-        "the signing key does not belong to the certificate `{subject}`: their public keys differ; the first certificate \
-         of the chain has to be the one of the key"
+        "the signing key does not match the certificate `{subject}`: their public keys differ; the first certificate \
+         of the chain must be that of the key"
     )]
     OtherKey { subject: String },
-    #[error("no service provider code is configured; set `spcs` in the section `carrier`")]
+    #[error("no service provider code is configured; set `carrier.spcs`")]
     NoSpc,
     #[error(
-        "the certificate `{subject}` names the service provider codes {}, and none of the carrier's own: {}{}",
+        "the certificate `{subject}` is for the service provider codes {}, none of which is one of the carrier's: {}{}",
         quoted(.named), quoted(.own), case_hint(.named, .own)
     )]
     OtherSpc {
@@ -104,45 +109,49 @@ pub enum SignerError {
     },
     #[error(transparent)]
     Hsm(#[from] HsmError),
-    #[error("the grant is for the chain `{wanted}`, and this signer has `{own}`")]
+    #[error("the grant was made for the chain `{wanted}`, but this signer has `{own}`")]
     OtherChain { wanted: String, own: String },
-    #[error("the grant ends at {}, after the certificate chain does, at {}", rfc3339(.grant), rfc3339(.chain))]
+    #[error(
+        "the grant expires at {}, after the certificate chain, which expires at {}",
+        rfc3339(.grant), rfc3339(.chain)
+    )]
     OutlivesChain { grant: Time, chain: Time },
-    #[error("a TNAuthList cannot be written: {0}")]
+    #[error("cannot encode the TNAuthList: {0}")]
     TnAuthList(#[from] TnAuthListError),
-    #[error("the claims cannot be written: {0}")]
+    #[error("cannot encode the claims: {0}")]
     Claims(#[from] serde_json::Error),
-    #[error("`{0}` is no name in the form of RFC 4514, such as `CN=SHAKEN 1234`")]
+    #[error("`{0}` is not a distinguished name (RFC 4514); an example is `CN=SHAKEN 1234`")]
     Subject(String),
-    #[error("the certificate request cannot be written: {0}")]
+    #[error("cannot encode the certificate signing request: {0}")]
     Request(#[from] der::Error),
-    #[error("the header of the token cannot be written: {0}")]
+    #[error("cannot encode the header of the token: {0}")]
     Jws(#[from] JoseError),
-    #[error("openssl: {0}")]
+    #[error("OpenSSL: {0}")]
     OpenSsl(#[from] ErrorStack),
 }
 
-/// What a key in a module of hardware failed with. Each of them means: no signature, and come again.
+/// Why a key in an HSM did not sign. The caller can retry later.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HsmError {
-    #[error("as many signatures wait for the HSM as may")]
+    #[error("the queue for the HSM is full")]
     Busy,
     #[error("the HSM did not answer in time")]
     Timeout,
-    #[error("the HSM answered with a signature that is not its key's")]
+    #[error("the HSM returned a signature that its public key does not verify")]
     WrongSignature,
     #[error("the HSM cannot be used: {0}")]
     Device(String),
     #[error(
-        "the HSM refused the PIN; it is not tried again until it is changed, since a few more tries would lock the token"
+        "the HSM refused the PIN; it is not tried again until it is changed, because more attempts would lock \
+         the token"
     )]
     Pin,
-    #[error("the URI of the key is malformed: {0}")]
+    #[error("the key URI is malformed: {0}")]
     Uri(String),
 }
 
 impl SignerError {
-    /// One word for a metric.
+    /// The `kind` label of the metric of failed signatures.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -163,16 +172,14 @@ fn joined(faults: &[SigningFault]) -> String {
     faults.join("; ")
 }
 
-/// Codes that differ in case alone are a frequent slip of a CA's form.
+/// A CA's order form often changes the case of a code, so say so if that is the only difference.
 fn case_hint(named: &[Spc], own: &[Spc]) -> String {
     let alike = |a: &&Spc| {
         own.iter()
             .any(|b| a.as_str().eq_ignore_ascii_case(b.as_str()))
     };
     named.iter().find(alike).map_or_else(String::new, |spc| {
-        format!(
-            "; `{spc}` differs in upper and lower case alone, but codes are compared byte for byte"
-        )
+        format!("; `{spc}` differs only in case, but codes are case-sensitive")
     })
 }
 

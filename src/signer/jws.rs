@@ -1,5 +1,5 @@
-//! The compact serialization (RFC 7515 §7.1): the header by josekit, the parts put together here, since josekit signs in
-//! one go and a key in a module of hardware answers later.
+//! The compact serialization (RFC 7515 §7.1). josekit writes the header, but the token is assembled
+//! here: josekit signs synchronously, and a key in an HSM answers later.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,7 +10,7 @@ use super::SignerError;
 use super::key::SigningKey;
 use crate::domain::Claims;
 
-/// Writes tokens: one header for all of them.
+/// Writes tokens, which all have the same header.
 #[derive(Debug)]
 pub struct TokenWriter {
     /// The header in base64url.
@@ -18,11 +18,9 @@ pub struct TokenWriter {
 }
 
 impl TokenWriter {
-    /// The header is exactly `{"alg":"ES256","typ":"JWT","x5u":..}` (RFC 9447 §4), and `x5c` behind it if there are
-    /// certificates for it: DER, the signing certificate first (RFC 7515 §4.1.6).
-    ///
-    /// # Errors
-    /// [`SignerError`] if josekit refuses the header.
+    /// The header is exactly `{"alg":"ES256","typ":"JWT","x5u":..}` (RFC 9447 §4), followed by
+    /// `x5c` if there are certificates for it: DER, the signing certificate first (RFC 7515
+    /// §4.1.6).
     pub fn new(x5u: String, x5c: &[&[u8]]) -> Result<Self, SignerError> {
         let mut header = JwsHeader::new();
         header.set_claim("alg", Some(Value::from(ES256.name())))?;
@@ -38,9 +36,6 @@ impl TokenWriter {
     }
 
     /// Signs the claims.
-    ///
-    /// # Errors
-    /// [`SignerError`] if the key does not sign.
     pub async fn write(
         &self,
         claims: &Claims,

@@ -1,4 +1,4 @@
-//! Signing keys: what signs, and the first kind of it, a key in a PEM file. The other kind is in `pkcs11`.
+//! The trait of signing keys, and keys in PEM files. Keys in HSMs are in `pkcs11`.
 
 use std::fmt;
 use std::fs;
@@ -20,20 +20,21 @@ pub const SIGNATURE_LENGTH: usize = 64;
 /// An ES256 signature: R, then S, each 32 bytes, big-endian (RFC 7518 §3.4).
 pub type Signature = [u8; SIGNATURE_LENGTH];
 
-/// A P-256 key that signs: in a file here, in a module of hardware elsewhere.
+/// A P-256 key that signs, in a file or in an HSM.
 pub trait SigningKey: fmt::Debug + Send + Sync {
-    /// Signs with ES256 (RFC 7518 §3.4): ECDSA on P-256 over SHA-256 of the message. Never waits: a key that takes its
-    /// time answers later.
+    /// Signs with ES256 (RFC 7518 §3.4): ECDSA on P-256 over SHA-256 of the message. Never blocks:
+    /// a slow key returns [`Signing::Later`].
     fn sign(&self, message: &[u8]) -> Signing;
 
-    /// The public key as DER of a `SubjectPublicKeyInfo` (RFC 5480 §2), to compare with a certificate's.
+    /// The public key as a DER-encoded `SubjectPublicKeyInfo` (RFC 5480 §2), to compare with a
+    /// certificate's.
     fn public_key_der(&self) -> &[u8];
 
     /// Where the key is: `file` or `pkcs11`.
     fn kind(&self) -> &'static str;
 }
 
-/// A signature that is there, or under way.
+/// A signature that is available now, or will be later.
 #[derive(Debug)]
 pub enum Signing {
     Done(Result<Signature, SignerError>),
@@ -41,10 +42,10 @@ pub enum Signing {
 }
 
 impl Signing {
-    /// Waits for the signature, without a thread.
+    /// Waits for the signature without blocking a thread.
     ///
     /// # Errors
-    /// [`SignerError`] if the key is out of reach, too slow or wrong.
+    /// [`SignerError`] if the key is unreachable, too slow, or returned an invalid signature.
     pub async fn outcome(self) -> Result<Signature, SignerError> {
         match self {
             Self::Done(outcome) => outcome,
@@ -52,10 +53,7 @@ impl Signing {
         }
     }
 
-    /// Blocks until the signature is there; for commands, not for a thread that serves.
-    ///
-    /// # Errors
-    /// As [`Signing::outcome`].
+    /// Blocks until the signature is available; for commands, never on a thread that serves HTTP.
     pub fn wait(self) -> Result<Signature, SignerError> {
         match self {
             Self::Done(outcome) => outcome,
@@ -66,20 +64,18 @@ impl Signing {
 
 /// A key that was read from a PEM file.
 ///
-/// The nonce of a signature is not the deterministic one of RFC 6979, which RFC 8725 §3.2 says SHOULD be used. OpenSSL
-/// 3 hedges instead: it hashes fresh random bits together with the private key and the message, so that a weak random
-/// generator alone does not give the key away, which is what that rule is for; and unlike a deterministic nonce, the
-/// hedged one does not lend itself to fault attacks that compare two signatures of one message.
+/// The nonces of its signatures are not deterministic (RFC 6979), although RFC 8725 §3.2 recommends
+/// that. OpenSSL 3 uses hedged nonces instead: it hashes fresh random bits together with the
+/// private key and the message. A weak random generator alone therefore does not reveal the key,
+/// which is the purpose of the recommendation; and hedged nonces also resist fault attacks that
+/// compare two signatures of one message, which deterministic ones do not.
 pub struct FileKey {
     key: EcKey<Private>,
     public_key_der: Vec<u8>,
 }
 
 impl FileKey {
-    /// Reads the key from a file, and warns when other users of the machine may read it too.
-    ///
-    /// # Errors
-    /// [`SignerError`] says what is wrong with the file or the key in it.
+    /// Reads the key from a file, and warns if other users of the machine can read it too.
     pub fn open(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, SignerError> {
         let pem = fs::read(path).map_err(|source| SignerError::Unreadable {
             what: "signing key",
@@ -93,10 +89,7 @@ impl FileKey {
         }
     }
 
-    /// Makes a new key, which is nowhere else, and its PEM (PKCS #8).
-    ///
-    /// # Errors
-    /// [`SignerError`] if openssl fails.
+    /// Generates a key and returns it with its PEM (PKCS #8). Nothing is written to disk.
     pub fn generate() -> Result<(Self, String), SignerError> {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
         let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
@@ -110,31 +103,32 @@ impl FileKey {
     /// Reads the key from PEM: `EC PRIVATE KEY` (RFC 5915) or `PRIVATE KEY` (PKCS #8, RFC 5958).
     ///
     /// # Errors
-    /// [`SignerError`] for a key that is encrypted, public, of another type, on another curve, or not consistent.
+    /// [`SignerError`] if the key is encrypted, public, of another type, on another curve, or
+    /// inconsistent.
     pub fn from_pem(pem: &[u8]) -> Result<Self, SignerError> {
         let text = String::from_utf8_lossy(pem);
         check_label(&text)?;
         if is_encrypted(&text) {
             return Err(SignerError::KeyEncrypted);
         }
-        // With an empty passphrase at hand OpenSSL never asks for one on the terminal.
+        // Without a passphrase argument OpenSSL would prompt on the terminal, so pass an empty one.
         let key = PKey::private_key_from_pem_passphrase(pem, b"")
             .map_err(|e| SignerError::KeyMalformed(e.to_string()))?;
         Self::of(&key)
     }
 
-    /// Reads the key from PEM that may be encrypted: `ENCRYPTED PRIVATE KEY` (RFC 5958), or `EC PRIVATE KEY` with the
-    /// headers of RFC 1421.
+    /// Reads the key from PEM that may be encrypted: `ENCRYPTED PRIVATE KEY` (RFC 5958), or
+    /// `EC PRIVATE KEY` with the headers of RFC 1421.
     ///
     /// # Errors
-    /// [`SignerError`] if the passphrase does not open it, and as [`FileKey::from_pem`].
+    /// [`SignerError`] if the passphrase does not decrypt it, or as for [`FileKey::from_pem`].
     pub fn from_encrypted_pem(pem: &[u8], passphrase: &Passphrase) -> Result<Self, SignerError> {
         let text = String::from_utf8_lossy(pem);
         check_label(&text)?;
         if !is_encrypted(&text) {
             return Self::from_pem(pem);
         }
-        // What openssl says of a wrong passphrase is a failed decryption, whatever else is wrong.
+        // OpenSSL reports a wrong passphrase as a failed decryption, the same as a damaged file.
         let key = PKey::private_key_from_pem_passphrase(pem, passphrase.expose().as_bytes())
             .map_err(|_| SignerError::KeyPassphrase)?;
         Self::of(&key)
@@ -161,7 +155,7 @@ impl FileKey {
 }
 
 impl SigningKey for FileKey {
-    /// At once: 15 µs are less than it would take to hand the message to another thread.
+    /// Signs synchronously: at 15 µs that is faster than handing the message to another thread.
     fn sign(&self, message: &[u8]) -> Signing {
         Signing::Done(sign(message, &self.key))
     }
@@ -185,14 +179,15 @@ fn sign(message: &[u8], key: &EcKey<Private>) -> Result<Signature, SignerError> 
     Ok(bytes)
 }
 
-/// Nothing of the private key.
+/// Shows nothing of the private key.
 impl fmt::Debug for FileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKey").finish_non_exhaustive()
     }
 }
 
-/// Tells from the PEM labels what else the file is, since OpenSSL would only say that there is no start line.
+/// Names the PEM labels that the file has instead of a private key. OpenSSL would only report "no
+/// start line".
 fn check_label(pem: &str) -> Result<(), SignerError> {
     let labels: Vec<&str> = pem
         .lines()
@@ -228,19 +223,20 @@ fn type_name(id: Id) -> String {
     }
 }
 
-/// Warns when others than the owner may read a secret. A file of root's may be readable by its group, which is the service's.
+/// Warns if users other than the owner can read a secret. A file owned by root may be readable by
+/// its group, which is the group of the service.
 #[cfg(unix)]
 pub fn warn_if_open_to_others(what: &str, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };
-    let (mode, is_roots) = (metadata.mode() & 0o777, metadata.uid() == 0);
-    if mode & if is_roots { 0o037 } else { 0o077 } != 0 {
+    let (mode, owned_by_root) = (metadata.mode() & 0o777, metadata.uid() == 0);
+    if mode & if owned_by_root { 0o037 } else { 0o077 } != 0 {
         let path = path.display().to_string();
-        let closed = if is_roots { "640" } else { "600" };
+        let recommended = if owned_by_root { "640" } else { "600" };
         let mode = format!("{mode:03o}");
-        log::warn!(path, mode; "the file of the {what} is open to other users than its owner; chmod {closed} closes it");
+        log::warn!(path, mode; "other users have access to the file of the {what}; restrict it with `chmod {recommended}`");
     }
 }
 

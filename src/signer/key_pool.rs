@@ -1,8 +1,8 @@
-//! Keys that take their time: a bounded queue, a few threads with a session each, and an answer that comes in time or not
-//! at all. No thread that serves HTTP ever waits for a device.
+//! A thread pool for slow keys: a bounded queue, a few threads with one session each, and a
+//! timeout. No thread that serves HTTP ever waits for a device.
 //!
-//! A signature is checked with the public key before anybody gets it. One that comes too late, or that is not the key's,
-//! is thrown away.
+//! Each signature is verified with the public key before it is returned. One that is late or does
+//! not verify is discarded.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,46 +24,47 @@ use super::key::{SIGNATURE_LENGTH, Signature, Signing, SigningKey};
 
 /// A device that holds a key.
 pub trait Device: fmt::Debug + Send + Sync + 'static {
-    /// Opens a session that can sign. Called by each thread, and again when a session is lost.
+    /// Opens a session that can sign. Each thread calls it once, and again after it has lost its
+    /// session.
     ///
     /// # Errors
-    /// [`HsmError`] if the device is out of reach or the key is not in it.
+    /// [`HsmError`] if the device is unreachable or does not hold the key.
     fn open(&self) -> Result<Box<dyn KeySession>, HsmError>;
 
-    /// The word for this kind of key.
+    /// The name of this kind of key, as in [`SigningKey::kind`].
     fn kind(&self) -> &'static str {
         "pkcs11"
     }
 }
 
-/// A way to the key that one thread has for itself.
+/// A session with the key, used by one thread.
 pub trait KeySession: Send {
     /// Signs a SHA-256 digest: R, then S.
     ///
     /// # Errors
-    /// [`HsmError`] if the session is lost; another one may do.
+    /// [`HsmError`] if the session is lost. A new session can succeed.
     fn sign(&mut self, digest: &[u8; 32]) -> Result<Signature, HsmError>;
 
-    /// The public key as DER of a `SubjectPublicKeyInfo`.
+    /// The public key as a DER-encoded `SubjectPublicKeyInfo`.
     fn public_key_der(&self) -> &[u8];
 }
 
-/// How much waits for a device, and for how long.
+/// The size of a pool and its queue, and the timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// Threads, and sessions: signatures at one time.
+    /// Threads, each with a session: the number of concurrent signatures.
     pub sessions: usize,
-    /// Signatures that may wait for a thread.
+    /// The largest number of requests that wait for a thread.
     pub queue: usize,
-    /// How long whoever asked is kept waiting.
+    /// How long a caller waits for its signature.
     pub timeout: Duration,
 }
 
-/// A key behind a pool of sessions.
+/// A key that is used through a pool of sessions.
 pub struct PooledKey {
     public_key_der: Vec<u8>,
     queue: SyncSender<SignJob>,
-    watch: Arc<Watch>,
+    timeouts: Arc<Timeouts>,
     timeout: Duration,
     kind: &'static str,
 }
@@ -74,12 +75,13 @@ struct SignJob {
     reply: Arc<ReplySlot>,
 }
 
-/// Where the answer goes; whoever takes it answers, and nobody does twice.
+/// Where the result goes. The signing thread and the timeout compete for it; the first to take the
+/// sender replies.
 struct ReplySlot(Mutex<Option<oneshot::Sender<Result<Signature, SignerError>>>>);
 
-/// Those who wait, in the order of their deadlines.
+/// Requests that wait for a signature, in the order of their deadlines.
 #[derive(Default)]
-struct Watch {
+struct Timeouts {
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -91,10 +93,11 @@ struct Waiting {
 }
 
 impl PooledKey {
-    /// Opens the device once, to learn its public key and whether it answers at all, and starts the threads.
+    /// Opens the device once, to read its public key and check that it responds, and starts the
+    /// threads.
     ///
     /// # Errors
-    /// [`SignerError`] if the device is out of reach, or holds another kind of key.
+    /// [`SignerError`] if the device is unreachable or holds another kind of key.
     pub fn start(device: &Arc<dyn Device>, settings: PoolSettings) -> Result<Self, SignerError> {
         let public_key_der = device.open()?.public_key_der().to_vec();
         let verifying = PKey::public_key_from_der(&public_key_der)?.ec_key()?;
@@ -109,13 +112,13 @@ impl PooledKey {
             let jobs = Arc::clone(&jobs);
             start_thread(&format!("hsm-{number}"), move || worker.serve(&jobs))?;
         }
-        let watch = Arc::new(Watch::default());
-        let watching = Arc::clone(&watch);
-        start_thread("hsm-watch", move || watching.serve())?;
+        let timeouts = Arc::new(Timeouts::default());
+        let served = Arc::clone(&timeouts);
+        start_thread("hsm-watch", move || served.serve())?;
         Ok(Self {
             public_key_der,
             queue,
-            watch,
+            timeouts,
             timeout: settings.timeout,
             kind: device.kind(),
         })
@@ -134,7 +137,7 @@ impl SigningKey for PooledKey {
         let deadline = job.deadline;
         match self.queue.try_send(job) {
             Ok(()) => {
-                self.watch.add(deadline, reply);
+                self.timeouts.add(deadline, reply);
                 Signing::Later(answer)
             }
             Err(TrySendError::Full(_)) => Signing::Done(Err(HsmError::Busy.into())),
@@ -151,18 +154,18 @@ impl SigningKey for PooledKey {
     }
 }
 
-/// Neither jobs nor threads.
 impl fmt::Debug for PooledKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledKey").finish_non_exhaustive()
     }
 }
 
-/// The threads end by themselves, when the device lets go of them: one that hangs in it cannot be called back.
+/// Does not join the threads: one that hangs in the device cannot be interrupted. Each ends when
+/// its call returns.
 impl Drop for PooledKey {
     fn drop(&mut self) {
-        self.watch.waiting.lock().closed = true;
-        self.watch.changed.notify_all();
+        self.timeouts.waiting.lock().closed = true;
+        self.timeouts.changed.notify_all();
     }
 }
 
@@ -176,16 +179,17 @@ struct SigningThread {
 impl SigningThread {
     fn serve(&mut self, jobs: &Mutex<Receiver<SignJob>>) {
         loop {
-            // The lock is held while waiting: another thread that waits for a job may as well wait for the lock.
+            // The lock is held during `recv`: idle threads wait either for a job or for the lock,
+            // which makes no difference.
             let job = jobs.lock().recv();
             let Ok(job) = job else { return };
-            // Nobody waits for it any more.
+            // The caller has timed out or disconnected.
             if job.deadline <= Instant::now() || job.reply.is_answered() {
                 continue;
             }
             let outcome = self.sign(&job.message);
             if let Err(error) = &outcome {
-                log::warn!("the HSM gave no signature: {error}");
+                log::warn!("the HSM did not sign: {error}");
             }
             job.reply.answer(outcome.map_err(SignerError::from));
         }
@@ -195,14 +199,14 @@ impl SigningThread {
         let digest = sha256(message);
         let was_open = self.session.is_some();
         let signature = match self.try_sign(&digest) {
-            // A session that was left open may have been lost long ago; a fresh one tells.
+            // An idle session may have been lost in the meantime, so retry with a new one.
             Err(_) if was_open => self.try_sign(&digest)?,
             outcome => outcome?,
         };
-        if self.is_the_keys(&digest, &signature) {
+        if self.verifies(&digest, &signature) {
             return Ok(signature);
         }
-        // Whatever is wrong with it, this session is not trusted again.
+        // A session that has returned a wrong signature is not used again.
         self.session = None;
         Err(HsmError::WrongSignature)
     }
@@ -217,7 +221,7 @@ impl SigningThread {
         Ok(signature)
     }
 
-    fn is_the_keys(&self, digest: &[u8; 32], signature: &Signature) -> bool {
+    fn verifies(&self, digest: &[u8; 32], signature: &Signature) -> bool {
         let (r, s) = signature.split_at(SIGNATURE_LENGTH / 2);
         let verified = BigNum::from_slice(r)
             .and_then(|r| EcdsaSig::from_private_components(r, BigNum::from_slice(s)?))
@@ -228,7 +232,7 @@ impl SigningThread {
 
 impl ReplySlot {
     fn is_answered(&self) -> bool {
-        // Whoever asked may also have gone away.
+        // The sender is closed if the caller has disconnected.
         self.0
             .lock()
             .as_ref()
@@ -242,13 +246,13 @@ impl ReplySlot {
     }
 }
 
-impl Watch {
+impl Timeouts {
     fn add(&self, deadline: Instant, reply: Arc<ReplySlot>) {
         self.waiting.lock().replies.push_back((deadline, reply));
         self.changed.notify_one();
     }
 
-    /// Answers those whose time is over, until the key is dropped.
+    /// Answers the requests that have reached their deadline, until the key is dropped.
     fn serve(&self) {
         let mut waiting = self.waiting.lock();
         loop {
@@ -280,5 +284,5 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), 
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
     started
         .map(drop)
-        .map_err(|e| HsmError::Device(format!("no thread for it: {e}")).into())
+        .map_err(|e| HsmError::Device(format!("cannot start a thread: {e}")).into())
 }

@@ -1,7 +1,9 @@
-//! What there is to sign with: keys and chains from files, from a folder that may change at any time, and from modules of
-//! hardware. Each chain finds its key by the public key, so that a renewed certificate needs nothing but its own file.
+//! Finds signing keys and certificate chains: in configured files, in a folder that may change at
+//! any time, and in HSMs. A chain and its key are matched by the public key, so a renewed
+//! certificate needs only its own file.
 //!
-//! A bad file changes nothing: it is refused with its reason, and looked at again the next time.
+//! An unusable file has no effect on the others: it is refused with a reason, and read again at the
+//! next scan.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -16,43 +18,43 @@ use super::pkcs11::{KeyUri, Pkcs11};
 use super::{Chain, FileKey, SecretSource, Signer, SignerError, SigningKey};
 use crate::domain::{Spc, Time};
 
-/// Where the carrier keeps what it signs with, and what it is.
+/// Where the carrier's keys and chains are, and the URL and codes to use them with.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// PEM file of a private key.
     pub key_file: Option<PathBuf>,
-    /// A key in a module of hardware (RFC 7512).
+    /// A key in an HSM (RFC 7512).
     pub key_uri: Option<KeyUri>,
-    /// Keys that somebody has opened already.
+    /// Keys that are already open.
     pub keys: Vec<Arc<dyn SigningKey>>,
     /// PEM file of a certificate chain, leaf first.
     pub chain_file: Option<PathBuf>,
     /// A folder of chains and keys, in files `*.pem`, `*.crt`, `*.cer`, `*.key` and `*.uri`.
     pub dir: Option<PathBuf>,
-    /// Opens encrypted keys.
+    /// Decrypts encrypted keys.
     pub passphrase: Option<SecretSource>,
     pub pkcs11: Pkcs11,
-    /// The `https` URL of the service, without a slash at its end: `iss`, and the front of `x5u`.
+    /// The `https` URL of the service, without a trailing slash: `iss`, and the prefix of `x5u`.
     pub public_url: String,
-    /// Whether tokens carry the chain itself too (RFC 7515 §4.1.6).
+    /// Whether tokens also contain the chain itself as `x5c` (RFC 7515 §4.1.6).
     pub x5c: bool,
     /// The carrier's own service provider codes.
     pub spcs: Vec<Spc>,
 }
 
-/// Whether somebody vouches that the files are complete.
+/// Whether the files can be assumed to be complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanMode {
-    /// Nobody does: a new file is taken when it looks the same twice.
+    /// No: a new file is used once two consecutive scans found it unchanged.
     Polled,
-    /// Whoever asks for it now has finished writing.
+    /// Yes: an operator requested the scan, after writing the files.
     Asked,
 }
 
-/// What was found.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct ScanResult {
-    /// What can sign, each chain once.
+    /// The usable signers, one for each chain.
     pub signers: Vec<Arc<Signer>>,
     pub refused: Vec<RefusedFile>,
 }
@@ -60,30 +62,30 @@ pub struct ScanResult {
 /// A file that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedFile {
-    /// Its path, or the URI of a key.
+    /// The path, or the URI of a key.
     pub file: String,
     pub reason: String,
-    /// The chain in it, if that much could be read.
+    /// The name of the chain in it, if the chain could be read.
     pub chain: Option<String>,
 }
 
-/// Looks for keys and chains, again and again.
+/// Scans for keys and chains, and caches what has not changed since the previous scan.
 #[derive(Debug)]
 pub struct Keyring {
     sources: Sources,
-    memory: Mutex<FileCache>,
+    cache: Mutex<FileCache>,
 }
 
-/// What does not have to be read again.
+/// Files and keys that do not have to be read or opened again.
 #[derive(Debug, Default)]
 struct FileCache {
-    seen: BTreeMap<PathBuf, Stamp>,
+    stamps: BTreeMap<PathBuf, Stamp>,
     files: BTreeMap<PathBuf, (Stamp, Content)>,
-    /// Keys in modules of hardware, by their URI: each has threads and sessions.
+    /// Keys in HSMs, by their URI. They stay open because each has threads and sessions.
     hsm: BTreeMap<String, Arc<dyn SigningKey>>,
 }
 
-/// Changes when a file does.
+/// Metadata that changes when a file changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -91,7 +93,7 @@ struct Stamp {
     modified: (i64, i64),
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Clone, Default)]
 struct Content {
     key: Option<Arc<dyn SigningKey>>,
@@ -100,53 +102,53 @@ struct Content {
 }
 
 impl Keyring {
-    /// A keyring that has not looked yet.
+    /// A keyring; call [`Keyring::scan`] to fill it.
     #[must_use]
     pub fn new(sources: Sources) -> Self {
         Self {
             sources,
-            memory: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
-    /// The carrier's codes.
+    /// The carrier's own service provider codes.
     #[must_use]
     pub fn spcs(&self) -> &[Spc] {
         &self.sources.spcs
     }
 
-    /// The front of `x5u`.
+    /// The prefix of `x5u`.
     #[must_use]
     pub fn public_url(&self) -> &str {
         &self.sources.public_url
     }
 
-    /// Looks at everything. Blocks: it reads files, and may ask a module of hardware.
+    /// Scans all sources. Blocks: it reads files, and may open a session with an HSM.
     #[must_use]
-    pub fn scan(&self, at: Time, patience: ScanMode) -> ScanResult {
-        let mut memory = self.memory.lock();
+    pub fn scan(&self, at: Time, mode: ScanMode) -> ScanResult {
+        let mut cache = self.cache.lock();
         let mut found = ScanResult::default();
         let mut keys = self.sources.keys.clone();
         let mut chains = Vec::new();
         let mut uris: Vec<KeyUri> = self.sources.key_uri.iter().cloned().collect();
 
         let paths = self.paths(&mut found);
-        memory.seen.retain(|path, _| paths.contains(path));
-        memory.files.retain(|path, _| paths.contains(path));
+        cache.stamps.retain(|path, _| paths.contains(path));
+        cache.files.retain(|path, _| paths.contains(path));
         for path in paths {
-            match self.content(&path, patience, &mut memory) {
+            match self.content(&path, mode, &mut cache) {
                 Ok(content) => {
                     keys.extend(content.key);
                     uris.extend(content.uri);
                     chains.extend(content.chain.map(|chain| (path, chain)));
                 }
-                // The next look will tell.
+                // It is read at the next scan.
                 Err(SignerError::Unsettled) => {}
                 Err(error) => found.refuse(path.display(), &error, None),
             }
         }
         for uri in uris {
-            match self.hsm_key(&uri, &mut memory) {
+            match self.hsm_key(&uri, &mut cache) {
                 Ok(key) => keys.push(key),
                 Err(error) => found.refuse(&uri, &error, None),
             }
@@ -168,7 +170,7 @@ impl Keyring {
         found
     }
 
-    /// The files, in the order of their names.
+    /// The configured files, then those of the folder, sorted by name.
     fn paths(&self, found: &mut ScanResult) -> Vec<PathBuf> {
         const KNOWN: [&str; 5] = ["pem", "crt", "cer", "key", "uri"];
         let configured = [&self.sources.key_file, &self.sources.chain_file];
@@ -184,41 +186,42 @@ impl Keyring {
                 return paths;
             }
         };
-        let known = |path: &PathBuf| {
+        let is_known = |path: &PathBuf| {
             let extension = path.extension().and_then(|extension| extension.to_str());
             extension.is_some_and(|extension| KNOWN.contains(&extension))
         };
-        let mut inside: Vec<PathBuf> = entries
+        let mut files: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(known)
+            .filter(is_known)
             .collect();
-        inside.sort_unstable();
-        paths.append(&mut inside);
+        files.sort_unstable();
+        paths.append(&mut files);
         paths
     }
 
-    /// What a file holds, unless it is still being written.
+    /// The contents of a file, from the cache if it has not changed; an error if it is still being
+    /// written.
     fn content(
         &self,
         path: &Path,
-        patience: ScanMode,
-        memory: &mut FileCache,
+        mode: ScanMode,
+        cache: &mut FileCache,
     ) -> Result<Content, SignerError> {
         let stamp = Stamp::of(path)?;
-        if let Some((known, content)) = memory.files.get(path)
+        if let Some((known, content)) = cache.files.get(path)
             && *known == stamp
         {
             return Ok(content.clone());
         }
-        let before = memory.seen.insert(path.to_owned(), stamp);
-        if patience == ScanMode::Polled && before != Some(stamp) {
+        let previous = cache.stamps.insert(path.to_owned(), stamp);
+        if mode == ScanMode::Polled && previous != Some(stamp) {
             return Err(SignerError::Unsettled);
         }
         let content = self.read(path)?;
         if Stamp::of(path)? != stamp {
             return Err(SignerError::Unsettled);
         }
-        memory
+        cache
             .files
             .insert(path.to_owned(), (stamp, content.clone()));
         Ok(content)
@@ -258,13 +261,13 @@ impl Keyring {
     fn hsm_key(
         &self,
         uri: &KeyUri,
-        memory: &mut FileCache,
+        cache: &mut FileCache,
     ) -> Result<Arc<dyn SigningKey>, SignerError> {
-        if let Some(key) = memory.hsm.get(&uri.to_string()) {
+        if let Some(key) = cache.hsm.get(&uri.to_string()) {
             return Ok(Arc::clone(key));
         }
         let key: Arc<dyn SigningKey> = Arc::new(self.sources.pkcs11.open(uri)?);
-        memory.hsm.insert(uri.to_string(), Arc::clone(&key));
+        cache.hsm.insert(uri.to_string(), Arc::clone(&key));
         Ok(key)
     }
 
@@ -275,13 +278,14 @@ impl Keyring {
         at: Time,
     ) -> Result<Signer, SignerError> {
         let (url, x5c) = (&self.sources.public_url, self.sources.x5c);
-        // What is wrong with the certificate itself is said first.
+        // Report faults of the certificate itself before a missing key.
         chain.usable_at(at)?;
         chain.names_one_of(&self.sources.spcs)?;
-        let its_own = |key: &&Arc<dyn SigningKey>| key.public_key_der() == chain.leaf_key_der();
-        let key = match (keys.iter().find(its_own), keys) {
+        let matches = |key: &&Arc<dyn SigningKey>| key.public_key_der() == chain.leaf_key_der();
+        let key = match (keys.iter().find(matches), keys) {
             (Some(key), _) => key,
-            // With one key and no other, it was meant to be that one.
+            // With a single configured key, report that it does not match rather than that none was
+            // found.
             (None, [only]) if self.sources.dir.is_none() => only,
             (None, _) => {
                 return Err(SignerError::NoKey {
@@ -302,18 +306,18 @@ impl ScanResult {
         });
     }
 
-    /// Refuses to go on without anything that signs, and says why each file cannot.
+    /// Requires at least one signer.
     ///
     /// # Errors
-    /// [`SignerError::NothingSigns`].
+    /// [`SignerError::NothingSigns`] with the reason for each refused file.
     pub fn require_any(self) -> Result<Self, SignerError> {
         if !self.signers.is_empty() {
             return Ok(self);
         }
-        let why = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
-        let mut reasons: Vec<String> = self.refused.iter().map(why).collect();
+        let describe = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
+        let mut reasons: Vec<String> = self.refused.iter().map(describe).collect();
         if reasons.is_empty() {
-            reasons.push("there is no certificate".to_owned());
+            reasons.push("no certificate was found".to_owned());
         }
         Err(SignerError::NothingSigns(reasons))
     }

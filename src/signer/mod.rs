@@ -1,9 +1,10 @@
-//! Makes signatures: keys, certificate chains, and the tokens that they sign (RFC 9447 §4, RFC 9448 §5).
+//! Signs tokens: keys, certificate chains and the JWS format (RFC 9447 §4, RFC 9448 §5).
 //!
-//! A signer that exists may sign: its key and chain belong together, its certificate names the carrier and was in force
-//! when it was opened. What the tokens say is decided elsewhere; here a recorded grant goes in and a token comes out.
-//! Knows openssl, josekit and cryptoki; checks no tokens, which is the verifier's, and shares nothing with it but the
-//! domain.
+//! A [`Signer`] that exists may sign: its key matches its chain, and its certificate is for the
+//! carrier and was valid when the signer was created. The contents of tokens are decided elsewhere:
+//! a recorded grant goes in, a token comes out. This module uses openssl, josekit and cryptoki.
+//! Verification belongs to `verifier`, which deliberately shares only the domain types with this
+//! module, so that one cannot repeat the other's mistakes.
 
 pub mod chain;
 pub mod csr;
@@ -28,7 +29,7 @@ pub use key::{FileKey, Signature, Signing, SigningKey};
 pub use keyring::{Keyring, RefusedFile, ScanMode, ScanResult, Sources};
 pub use secret::SecretSource;
 
-/// Signs authority tokens with one key, whose chain the tokens name.
+/// Signs authority tokens with one key and its chain.
 #[derive(Debug)]
 pub struct Signer {
     public_url: String,
@@ -38,10 +39,11 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Puts key and chain together. With `x5c` the tokens also carry the chain itself.
+    /// Combines a key with its chain. With `x5c`, tokens also contain the chain itself.
     ///
     /// # Errors
-    /// [`SignerError`] if the chain may not be used at `at`, names none of the carrier's codes, or is of another key.
+    /// [`SignerError`] if the chain is not usable at `at`, is for none of the carrier's codes, or
+    /// does not match the key.
     pub fn new(
         key: Arc<dyn SigningKey>,
         chain: Chain,
@@ -70,10 +72,11 @@ impl Signer {
         })
     }
 
-    /// Signs the token of a grant that a committed transaction holds: compact serialization, RFC 7515 §7.1.
+    /// Signs the token of a committed grant, in compact serialization (RFC 7515 §7.1).
     ///
     /// # Errors
-    /// [`SignerError`] if the grant was made for another chain, outlives this one, or the key does not sign.
+    /// [`SignerError`] if the grant was made for another chain, expires after this one, or the key
+    /// does not sign.
     pub async fn sign(&self, grant: &Recorded<Grant>) -> Result<String, SignerError> {
         let grant = grant.get();
         if grant.chain != self.chain.name() {
@@ -110,23 +113,24 @@ impl Signer {
         self.key.kind()
     }
 
-    /// The name of this authority (RFC 9448 §5.1).
+    /// The `iss` of this authority's tokens (RFC 9448 §5.1).
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.public_url
     }
 
-    /// The latest `exp` of a token: the last second at which the whole chain is valid. `exp` is the first second at which
-    /// a token is not (RFC 7519 §4.1.4), so the token ends before the chain does.
+    /// The latest `exp` that a token can have: the last second at which the whole chain is valid.
+    /// `exp` is the first second at which a token is no longer valid (RFC 7519 §4.1.4), so the
+    /// token expires before the chain.
     #[must_use]
     pub fn authority_ends(&self) -> Time {
         self.chain.not_after()
     }
 
-    /// Whether tokens can be signed at `at`.
+    /// Checks that tokens can be signed at `at`.
     ///
     /// # Errors
-    /// [`SignerError`] if a certificate of the chain is not in force.
+    /// [`SignerError`] if a certificate of the chain is not valid at that time.
     pub fn ready(&self, at: Time) -> Result<(), SignerError> {
         self.chain.usable_at(at)
     }

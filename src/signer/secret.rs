@@ -1,4 +1,4 @@
-//! Where a passphrase or a PIN comes from.
+//! The source of a passphrase or a PIN.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use super::SignerError;
 use super::key::warn_if_open_to_others;
 use crate::domain::Passphrase;
 
-/// The text itself, or a file that holds it and is read each time, so that it may change while the service runs.
+/// The secret itself, or a file that contains it. The file is read for each use, so it can change
+/// while the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     Given(Passphrase),
@@ -15,10 +16,7 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// [`SignerError`] if the file cannot be read.
+    /// Reads the secret. `what` names it in errors and warnings.
     pub fn read(&self, what: &'static str) -> Result<Passphrase, SignerError> {
         match self {
             Self::Given(text) => Ok(text.clone()),

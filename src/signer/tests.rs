@@ -1,4 +1,5 @@
-//! Tokens, checked by openssl alone. What the public interface shows is tested in `tests/it/signer/`.
+//! Tests of signed tokens, which only openssl verifies. The public interface is tested in
+//! `tests/it/signer/`.
 
 use std::future::Future as _;
 use std::task::{Context, Poll, Waker};
@@ -39,13 +40,13 @@ fn signer() -> Signer {
     .expect("a signer")
 }
 
-/// A key in a file signs at once, so there is nothing to wait for.
+/// A key in a file signs synchronously, so the future is ready at the first poll.
 fn sign(signer: &Signer, grant: Grant) -> Result<String, SignerError> {
     let grant = Recorded::after_commit(grant);
     let signing = std::pin::pin!(signer.sign(&grant));
     match signing.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(token) => token,
-        Poll::Pending => panic!("a key in a file took its time"),
+        Poll::Pending => panic!("a key in a file was not ready"),
     }
 }
 
@@ -76,7 +77,7 @@ fn part(token: &str, index: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_token_says_exactly_what_was_granted() {
+fn a_token_contains_exactly_the_grant() {
     let signer = signer();
     let token = sign(&signer, grant(&signer)).expect("a token");
     assert_eq!(token.split('.').count(), 3);
@@ -105,7 +106,7 @@ fn openssl_verifies_tokens_with_the_published_certificate() {
         .public_key()
         .and_then(|key| key.ec_key())
         .expect("an EC key");
-    // Often enough that R or S is short a few times, which is where padding goes wrong.
+    // Enough rounds for a few short values of R or S, which test the padding.
     for n in 0..600 {
         let mut grant = grant(&signer);
         grant.jti = Jti::from_text(&n.to_string());
@@ -135,7 +136,7 @@ fn a_grant_for_another_chain_is_not_signed() {
     let (signer, other) = (signer(), signer());
     let error = sign(&signer, grant(&other)).expect_err("signed");
     let message = format!(
-        "the grant is for the chain `{}`, and this signer has `{}`",
+        "the grant was made for the chain `{}`, but this signer has `{}`",
         other.chain().name(),
         signer.chain().name()
     );
@@ -153,7 +154,7 @@ fn no_token_outlives_its_chain() {
     assert!(
         error
             .to_string()
-            .starts_with("the grant ends at 2027-01-22T08:00:01Z, after"),
+            .starts_with("the grant expires at 2027-01-22T08:00:01Z, after"),
         "{error}"
     );
 }

@@ -1,4 +1,5 @@
-//! Log lines: text for people, JSON for machines. One record is one line, whatever stands in it.
+//! Log lines: text for people, JSON for machines. Each record is exactly one line,
+//! regardless of its contents.
 
 use std::fmt::Write as _;
 
@@ -23,7 +24,7 @@ pub fn text(time: &str, record: &Record<'_>) -> String {
     line
 }
 
-/// `{"ts":..,"level":..,"target":..,"msg":..}` and the record's own keys behind them.
+/// `{"ts":..,"level":..,"target":..,"msg":..}`, followed by the record's own keys.
 pub fn json(time: &str, record: &Record<'_>) -> String {
     let mut object = Map::new();
     object.insert("ts".to_owned(), time.into());
@@ -34,20 +35,22 @@ pub fn json(time: &str, record: &Record<'_>) -> String {
     object.insert("target".to_owned(), record.target().into());
     object.insert("msg".to_owned(), record.args().to_string().into());
     for (mut key, value) in pairs(record) {
+        // A key such as `msg` must not overwrite the member of that name.
         while object.contains_key(&key) {
             key.push('_');
         }
         object.insert(key, value);
     }
-    // serde_json escapes what JSON demands; the rest of what steers can only stand inside its texts.
+    // serde_json escapes what JSON requires. Other control characters can occur only inside
+    // strings, so escape them here.
     let line = Value::Object(object).to_string();
     escaped(&line, |code| format!("\\u{code:04x}"))
 }
 
-/// The record's key-values, in their order, and what names its exchange.
+/// The record's key-values, in order, then the ids of its request.
 fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
     let mut pairs = Pairs(Vec::new());
-    // The only error a visit can meet is one of this visitor, which has none.
+    // A visit fails only if the visitor does, and this one never does.
     let _ = record.key_values().visit(&mut pairs);
     pairs.0.extend(request_context::pairs(record));
     pairs.0
@@ -64,7 +67,8 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
     }
 }
 
-/// A value of the log as one of JSON: numbers and booleans as they are, all else as text.
+/// Converts a log value to JSON: numbers and booleans keep their type, everything else becomes
+/// text.
 struct Read(Value);
 
 impl VisitValue<'_> for Read {
@@ -104,7 +108,7 @@ impl VisitValue<'_> for Read {
     }
 }
 
-/// Quotes a value that could be taken for more than one.
+/// Quotes a value that could be mistaken for several.
 fn quoted_if_needed(text: String) -> String {
     if text.is_empty() || text.contains([' ', '=', '"']) {
         Value::String(text).to_string()
@@ -113,7 +117,7 @@ fn quoted_if_needed(text: String) -> String {
     }
 }
 
-/// The text with what would end the line, steer a terminal or turn the writing direction made visible.
+/// Makes visible what would end the line, control a terminal or change the writing direction.
 fn escaped(text: &str, escape: impl Fn(u32) -> String) -> String {
     let mut visible = String::with_capacity(text.len());
     for c in text.chars() {
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_forges_a_line() {
+    fn a_value_cannot_forge_a_line() {
         let hostile = "a\n2026-01-01 INFO forged\r\u{1b}[2J\u{202e}\0\u{85}";
         let kvs: &[(&str, LogValue<'_>)] = &[
             ("account", LogValue::from(hostile)),

@@ -1,7 +1,8 @@
-//! What operators see: log lines and metrics. Every metric is declared here, once.
+//! Log lines and metrics. Every metric is declared here.
 //!
-//! A leaf: knows no other room. Labels come from fixed sets, never from what a caller wrote, so that nobody can fill the
-//! memory with time series; and what a caller wrote reaches a log line only escaped, so that nobody can forge one.
+//! A leaf module. Labels come from fixed sets and never from a caller's input, so a caller cannot
+//! exhaust memory with new time series. Input in log lines is escaped, so a caller cannot forge a
+//! line.
 
 mod log_format;
 mod metrics;
@@ -24,40 +25,38 @@ pub use request_context::{RequestContext, carried, trace_id};
 pub use traceparent::trace_id_of;
 pub use withdrawals::{AuthorityEnds, DeliveryOutcome};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, otherwise JSON.
     #[default]
     Auto,
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why there is no telemetry.
+/// Why logging or metrics failed.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
-    #[error("the log is already set up: {0}")]
+    #[error("logging is already initialized: {0}")]
     Log(#[from] log::SetLoggerError),
-    #[error("a metric cannot be declared or written: {0}")]
+    #[error("a metric cannot be registered or rendered: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Sets up the log on stderr, panics included. Its level comes from `RUST_LOG`; without it, `level` is the least that is logged.
-///
-/// # Errors
-/// [`TelemetryError`] if it is already set up.
+/// Initializes logging to stderr, including panics. The level comes from `RUST_LOG`, or is `level`
+/// if that is not set.
 pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError> {
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    // What the HTTP library says of malformed heads: anybody could ring an alarm with them.
-    let usual = format!("{level},actix_http::h1::dispatcher=off");
-    Builder::from_env(Env::default().default_filter_or(usual))
+    // The HTTP library logs malformed request heads, so any client could trigger an alert.
+    let default = format!("{level},actix_http::h1::dispatcher=off");
+    Builder::from_env(Env::default().default_filter_or(default))
         .format(move |out, record| {
             let time = out.timestamp_millis().to_string();
             let line = if json {
@@ -68,6 +67,6 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
             writeln!(out, "{line}")
         })
         .try_init()?;
-    panics::log_them();
+    panics::install_hook();
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! A panic is a fault of the service, and one log line like any other.
+//! Logs panics: a panic is a fault of the service, and appears as one log line like any other.
 
 use std::panic::PanicHookInfo;
 
-/// From now on a panic is logged: where it happened, and what it said.
-pub(super) fn log_them() {
+/// Installs a panic hook that logs the location and the message.
+pub(super) fn install_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        log::error!(target: "panic", place = place(panic).as_str(); "panicked: {}", said(panic));
+        log::error!(target: "panic", place = place(panic).as_str(); "panicked: {}", message(panic));
     }));
 }
 
@@ -15,9 +15,9 @@ fn place(panic: &PanicHookInfo<'_>) -> String {
         .map_or_else(String::new, ToString::to_string)
 }
 
-fn said<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("nothing in words")
+    text.unwrap_or("no message")
 }

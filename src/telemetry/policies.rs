@@ -1,15 +1,16 @@
-//! The metrics of the policies.
+//! Metrics of the policies.
 
 use prometheus::{IntGauge, IntGaugeVec, Registry};
 
 use super::TelemetryError;
 use super::metrics::{gauge, gauges};
 
-/// Which policies are in force, and whether others should be.
+/// The policies in force, and whether a newer set failed to load.
 #[derive(Debug)]
 pub struct PolicyMetrics {
     set: IntGaugeVec,
-    /// 1 while the folder of policies holds what cannot be put into force: an alarm when it is not 0.
+    /// 1 while the policies in the folder cannot be loaded, so the previous set stays in force.
+    /// Alert if it is not 0.
     pub reload_failed: IntGauge,
 }
 
@@ -19,18 +20,18 @@ impl PolicyMetrics {
             set: gauges(
                 registry,
                 "policy_set_info",
-                "The policies in force, by the SHA-256 of their files; always 1.",
+                "The policies in force, with the SHA-256 of their files as a label; always 1.",
                 &["sha256"],
             )?,
             reload_failed: gauge(
                 registry,
                 "policy_reload_failed",
-                "1 while the folder of policies holds what cannot be put into force.",
+                "1 while the policies in the folder cannot be loaded and the previous ones stay in force.",
             )?,
         })
     }
 
-    /// Says which policies are in force.
+    /// Sets the policies in force.
     pub fn in_force(&self, sha256: &str) {
         self.set.reset();
         self.set.with_label_values(&[sha256]).set(1);

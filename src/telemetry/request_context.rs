@@ -1,5 +1,6 @@
-//! The exchange that a task works on: its request id, and the trace that the caller says it is a part of. They stand in
-//! every log line of the task, without being handed from call to call.
+//! The HTTP request that a task handles: its request id, and the trace id that the caller has sent.
+//! They are added to every log line of the task, so they need not be passed from function to
+//! function.
 
 use std::future::Future;
 
@@ -7,7 +8,7 @@ use log::Record;
 use log::kv::Key;
 use serde_json::Value;
 
-/// What names an exchange in log lines.
+/// The ids of a request, for log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestContext {
     pub request_id: String,
@@ -15,48 +16,48 @@ pub struct RequestContext {
 }
 
 tokio::task_local! {
-    static EXCHANGE: RequestContext;
+    static CONTEXT: RequestContext;
 }
 
 impl RequestContext {
-    /// Does work of this exchange: its log lines name it.
+    /// Runs `work` with this context, which is added to its log lines.
     pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        EXCHANGE.scope(self, work)
+        CONTEXT.scope(self, work)
     }
 }
 
-/// The trace of the exchange that goes on now, if the caller named one.
+/// The trace id of the current request, if the caller sent one.
 #[must_use]
 pub fn trace_id() -> Option<String> {
-    EXCHANGE
-        .try_with(|exchange| exchange.trace_id.clone())
+    CONTEXT
+        .try_with(|context| context.trace_id.clone())
         .ok()
         .flatten()
 }
 
-/// Does work on a thread of its own, which is still part of the exchange that goes on now.
+/// Wraps `work` so that it keeps the current context when it runs on another thread.
 pub fn carried<T>(work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static
 where
     T: 'static,
 {
-    let exchange = EXCHANGE.try_with(RequestContext::clone).ok();
-    move || match exchange {
-        Some(exchange) => EXCHANGE.sync_scope(exchange, work),
+    let context = CONTEXT.try_with(RequestContext::clone).ok();
+    move || match context {
+        Some(context) => CONTEXT.sync_scope(context, work),
         None => work(),
     }
 }
 
-/// What a log line says of its exchange, beside what the record says itself.
+/// The ids to add to a log line, without those that the record has itself.
 pub(super) fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
-    let says = |name: &str| record.key_values().get(Key::from_str(name)).is_some();
+    let has = |name: &str| record.key_values().get(Key::from_str(name)).is_some();
     let mut pairs = Vec::new();
-    // Not there outside of an exchange, and while the thread ends.
-    let _ = EXCHANGE.try_with(|exchange| {
-        if !says("request_id") {
-            let id = exchange.request_id.as_str();
+    // There is no context outside of a request, or while the thread is ending.
+    let _ = CONTEXT.try_with(|context| {
+        if !has("request_id") {
+            let id = context.request_id.as_str();
             pairs.push(("request_id".to_owned(), id.into()));
         }
-        if let Some(trace) = exchange.trace_id.as_deref() {
+        if let Some(trace) = context.trace_id.as_deref() {
             pairs.push(("trace_id".to_owned(), trace.into()));
         }
     });
@@ -67,7 +68,7 @@ pub(super) fn pairs(record: &Record<'_>) -> Vec<(String, Value)> {
 mod tests {
     use super::*;
 
-    fn exchange() -> RequestContext {
+    fn context() -> RequestContext {
         RequestContext {
             request_id: "r-1".to_owned(),
             trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
@@ -75,30 +76,30 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_the_exchange_that_it_belongs_to() {
+    fn a_line_has_the_ids_of_its_request() {
         let line = || {
             let record = Record::builder().args(format_args!("x")).build();
             crate::telemetry::log_format::json("T", &record)
         };
         let named = ",\"request_id\":\"r-1\",\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}";
         assert!(!line().contains("request_id"));
-        EXCHANGE.sync_scope(exchange(), || {
+        CONTEXT.sync_scope(context(), || {
             assert!(line().ends_with(named), "{}", line());
-            // On another thread too, if it is carried there.
+            // Also on another thread, if the work is wrapped.
             assert!(
                 std::thread::spawn(carried(line))
                     .join()
                     .is_ok_and(|line| line.ends_with(named))
             );
-            assert_eq!(trace_id(), exchange().trace_id);
+            assert_eq!(trace_id(), context().trace_id);
         });
         assert_eq!(trace_id(), None);
     }
 
     #[test]
-    fn a_record_that_names_its_request_is_not_told_twice() {
+    fn a_record_with_a_request_id_gets_no_second_one() {
         let kvs: &[(&str, &str)] = &[("request_id", "r-2")];
-        EXCHANGE.sync_scope(exchange(), || {
+        CONTEXT.sync_scope(context(), || {
             let record = Record::builder()
                 .args(format_args!("x"))
                 .key_values(&kvs)

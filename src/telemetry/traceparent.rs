@@ -1,14 +1,14 @@
-//! `traceparent` (W3C Trace Context, level 1): which trace a request is a part of.
+//! `traceparent` (W3C Trace Context, level 1): the trace that a request belongs to.
 //!
-//! The trace id goes into the log and into the audit trail. Nothing is sent back: a response header is still a draft, and a
-//! service that makes no request of its own in an exchange has nobody to pass the parent on to. Nothing is made when there is
-//! none: the request id does that work.
+//! The trace id is logged and recorded in the audit trail. It is not returned, because the response
+//! header is still a draft; and it is not propagated, because handling a request makes no further
+//! requests. No trace id is generated if there is none: the request id serves that purpose.
 
-/// Version, trace id, parent id and flags, with a `-` between them.
+/// The length of version, trace id, parent id and flags, separated by `-`.
 const LENGTH: usize = 55;
 
-/// The trace id of a `traceparent`: 32 hex digits in lower case. `None` for whatever the standard calls invalid, which is
-/// then ignored (§3.2.2.3).
+/// The trace id of a `traceparent`: 32 lowercase hex digits. `None` if the header is invalid, in
+/// which case it is ignored (§3.2.2.3).
 #[must_use]
 pub fn trace_id_of(traceparent: &str) -> Option<&str> {
     let head = traceparent.get(..LENGTH)?;
@@ -21,7 +21,7 @@ pub fn trace_id_of(traceparent: &str) -> Option<&str> {
     let known = match version {
         "ff" => false,
         "00" => rest.is_empty(),
-        // A later version may say more behind a `-` (§3.2.4).
+        // A later version may append fields after a `-` (§3.2.4).
         _ => rest.is_empty() || rest.starts_with('-'),
     };
     let is_zero = |text: &str| text.bytes().all(|b| b == b'0');
@@ -38,7 +38,7 @@ mod tests {
     use super::trace_id_of;
 
     #[test]
-    fn a_valid_one_names_its_trace() {
+    fn a_valid_header_has_a_trace_id() {
         for valid in [
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff",
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_one_is_ignored() {
+    fn an_invalid_header_is_ignored() {
         for invalid in [
             "",
             "00",

@@ -1,17 +1,18 @@
-//! Metrics of authority that ended: what can still be redeemed, and how those who are told of it answer.
+//! Metrics of withdrawn grants: tokens that can still be redeemed, and the webhook deliveries that
+//! report them.
 
 use prometheus::{IntCounterVec, IntGauge, Registry};
 
 use super::TelemetryError;
 use super::metrics::{counters, gauge};
 
-/// How an attempt to tell somebody ended.
+/// The outcome of an attempt to deliver a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     Delivered,
-    /// It is sent again later.
+    /// It will be retried.
     Failed,
-    /// It is sent no more.
+    /// It will not be retried.
     GivenUp,
 }
 
@@ -27,7 +28,7 @@ impl DeliveryOutcome {
     }
 }
 
-/// These metrics.
+/// Withdrawn grants whose tokens are unexpired, and webhook deliveries.
 #[derive(Debug)]
 pub struct AuthorityEnds {
     exposed_tokens: IntGauge,
@@ -41,17 +42,17 @@ impl AuthorityEnds {
             exposed_tokens: gauge(
                 registry,
                 "exposed_tokens",
-                "Tokens that are not expired although their grants are withdrawn.",
+                "Unexpired tokens of withdrawn grants.",
             )?,
             exposed_until: gauge(
                 registry,
                 "exposed_until_seconds",
-                "When the last of these tokens expires, in Unix seconds; 0 if there is none.",
+                "Unix time at which the last unexpired token of a withdrawn grant expires; 0 if there is none.",
             )?,
             attempts: counters(
                 registry,
                 "webhook_attempts_total",
-                "Attempts to tell webhooks, by how they ended.",
+                "Attempts to deliver webhook notifications, by outcome.",
                 &["outcome"],
             )?,
         };
@@ -61,14 +62,14 @@ impl AuthorityEnds {
         Ok(metrics)
     }
 
-    /// Says how many tokens are exposed, and until when.
+    /// Sets the number of unexpired tokens of withdrawn grants, and when the last of them expires.
     pub fn exposed(&self, tokens: u64, until: i64) {
         self.exposed_tokens
             .set(i64::try_from(tokens).unwrap_or(i64::MAX));
         self.exposed_until.set(until);
     }
 
-    /// Counts an attempt to tell a webhook.
+    /// Counts a delivery attempt.
     pub fn attempt(&self, outcome: DeliveryOutcome) {
         self.attempts.with_label_values(&[outcome.label()]).inc();
     }

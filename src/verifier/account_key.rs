@@ -1,5 +1,6 @@
-//! Whether a public key is one: a CA takes no point beside its curve (RFC 7518 §6.2.1), so a token that is bound to one is for
-//! nobody. Of other keys their form tells all that openssl would say.
+//! Checks that the public key of an ACME account is valid. A CA refuses a point that is not on its
+//! curve (RFC 7518 §6.2.1), so no one could redeem a token that is bound to one. Other kinds of
+//! keys are fully checked when their JWK is parsed.
 
 use openssl::bn::BigNumContext;
 use openssl::ec::{EcGroup, EcPoint};
@@ -9,15 +10,12 @@ use thiserror::Error;
 
 use crate::domain::tokens::jwk::{AccountJwk, EcCurve};
 
-/// A key that no CA takes.
+/// A key that every CA refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the point is not on the curve {0}, so that no CA takes the key")]
+#[error("the point is not on the curve {0}, so every CA would refuse the key")]
 pub struct OffCurve(EcCurve);
 
 /// Checks that the point of a key is on its curve.
-///
-/// # Errors
-/// [`OffCurve`] if it is not.
 pub fn check_account_key(key: &AccountJwk) -> Result<(), OffCurve> {
     let Some(point) = key.point() else {
         return Ok(());
@@ -28,14 +26,16 @@ pub fn check_account_key(key: &AccountJwk) -> Result<(), OffCurve> {
     }
 }
 
-/// The curves have no point of small order but infinity, which has no coordinates.
+/// Being on the curve suffices: the only point of small order is infinity, which has no
+/// coordinates.
 fn is_on(curve: EcCurve, x: &[u8], y: &[u8]) -> Result<bool, ErrorStack> {
     let group = EcGroup::from_curve_name(match curve {
         EcCurve::P256 => Nid::X9_62_PRIME256V1,
         EcCurve::P384 => Nid::SECP384R1,
         EcCurve::P521 => Nid::SECP521R1,
     })?;
-    // SEC 1 §2.3.4: the uncompressed form, which is read only if both coordinates are in their range and on the curve.
+    // SEC 1 §2.3.4: OpenSSL accepts the uncompressed form only if both coordinates are in range and
+    // on the curve.
     let octets = [&[4], x, y].concat();
     let mut context = BigNumContext::new()?;
     Ok(EcPoint::from_bytes(&group, &octets, &mut context).is_ok())

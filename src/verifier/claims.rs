@@ -1,7 +1,7 @@
-//! The payload of a token (RFC 9447 §4, RFC 9448 §5), read strictly.
+//! Parses the payload of a token strictly (RFC 9447 §4, RFC 9448 §5).
 //!
-//! The issuing side reads what it is about to sign back through [`parse`], so that no token leaves that a CA would not
-//! take.
+//! The issuing side parses each payload with [`parse`] before signing it, so that no token is
+//! issued that a CA would refuse.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -13,10 +13,10 @@ use crate::domain::tokens::fingerprint::FingerprintError;
 use crate::domain::tokens::tkvalue::TkValueError;
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 
-/// The last second of the year 9999, the last that RFC 3339 can write.
+/// The last second of the year 9999, the latest time that RFC 3339 can represent.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// What is wrong with a payload.
+/// Why a payload is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClaimsError {
     #[error(transparent)]
@@ -34,9 +34,9 @@ pub enum ClaimsError {
     Time { name: &'static str },
     #[error("`jti` is empty")]
     EmptyJti,
-    #[error("`atc` has a member `{0}` that nobody has defined")]
+    #[error("`atc` has the undefined member `{0}`")]
     UnknownMember(String),
-    #[error("`tktype` is `{0}`, which is not known")]
+    #[error("`tktype` is `{0}`, which is not supported")]
     UnknownTkType(String),
     #[error("`tktype` is `{found}`, not `{expected}`")]
     TkType { found: TkType, expected: TkType },
@@ -46,7 +46,7 @@ pub enum ClaimsError {
     Fingerprint(#[from] FingerprintError),
 }
 
-/// A payload in which everything has its form. Unknown claims are ignored (RFC 7519 §4).
+/// A well-formed payload. Unknown claims are ignored (RFC 7519 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenClaims {
     pub registered: RegisteredClaims,
@@ -56,7 +56,7 @@ pub struct TokenClaims {
 }
 
 impl TokenClaims {
-    /// Reads a payload by all the rules that need no knowledge of the order, the account or the time.
+    /// Checks a payload by all rules that do not depend on the order, the account or the time.
     pub(super) fn read(
         payload: &Map<String, Value>,
         dialect: Dialect,
@@ -71,15 +71,15 @@ impl TokenClaims {
     }
 }
 
-/// Reads the bytes of a payload, as [`TokenClaims`] describes.
+/// Parses the bytes of a payload.
 ///
 /// # Errors
-/// [`ClaimsError`] names the first claim that is wrong.
+/// [`ClaimsError`] names the first malformed claim.
 pub fn parse(payload: &[u8]) -> Result<TokenClaims, ClaimsError> {
     TokenClaims::read(&object(payload, "payload")?, Dialect::Strict)
 }
 
-/// The claims beside `atc`.
+/// The claims other than `atc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredClaims {
     pub iss: Option<String>,
@@ -87,7 +87,7 @@ pub struct RegisteredClaims {
     pub nbf: Option<Time>,
     pub iat: Option<Time>,
     pub jti: String,
-    /// For whom the token is made out; empty when it is for everybody.
+    /// The audience; empty if the token is not restricted to one.
     pub aud: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ impl RegisteredClaims {
     }
 }
 
-/// The `atc` claim with each member of the right JSON type, not yet looked into.
+/// The `atc` claim. Each member has the right JSON type, but its value is not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AtcClaim {
     pub(super) tktype: String,
@@ -132,7 +132,7 @@ impl AtcClaim {
             None => return Err(ClaimsError::Missing("atc")),
         };
         let known = ["tktype", "tkvalue", "ca", "fingerprint"];
-        // Scope that is not understood must not be certified, so `atc` has no members to ignore.
+        // An unknown member could widen or narrow what is certified, so `atc` must not have any.
         if let Some(name) = atc.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(ClaimsError::UnknownMember(printable(name)));
         }
@@ -187,8 +187,8 @@ fn text(object: &Map<String, Value>, name: &'static str) -> Result<Option<String
     }
 }
 
-/// `NumericDate` (RFC 7519 §2) without its fractions: `1.0`, `1e9` and `"1"` are other spellings,
-/// which not every CA reads.
+/// `NumericDate` (RFC 7519 §2) as an integer: not every CA accepts fractions or forms such as
+/// `1.0`, `1e9` and `"1"`.
 fn time(object: &Map<String, Value>, name: &'static str) -> Result<Option<Time>, ClaimsError> {
     let Some(value) = object.get(name) else {
         return Ok(None);

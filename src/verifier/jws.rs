@@ -1,4 +1,4 @@
-//! Compact JWS (RFC 7515 §7.1) as a token may use it, and not one spelling more.
+//! Strict parser for compact JWS (RFC 7515 §7.1), limited to what a token may use.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,38 +13,36 @@ use thiserror::Error;
 use crate::domain::text::printable::printable;
 use crate::domain::text::strict_json;
 
-/// A token of the largest list that an authority would sign is far below this.
+/// Far more than a token with the largest list that an authority would sign.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
 /// R and S of ES256, 32 octets each (RFC 7518 §3.4).
 const SIGNATURE_LENGTH: usize = 64;
 
-/// Why a text is not a token that can be read.
+/// Why a token cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JwsError {
-    #[error("the token has {0} bytes, more than the {MAX_LENGTH} that are read")]
+    #[error("the token has {0} bytes, but at most {MAX_LENGTH} are allowed")]
     TooLong(usize),
-    #[error("a token has three parts between dots, not {0}")]
+    #[error("a token has three parts separated by dots, not {0}")]
     Parts(usize),
-    #[error(
-        "the {part} is not base64url without padding, in its one spelling (RFC 7515 §2): {why}"
-    )]
+    #[error("the {part} is not canonical base64url without padding (RFC 7515 §2): {why}")]
     Base64 { part: &'static str, why: String },
-    #[error("the {part} is not JSON that can be relied on: {why}")]
+    #[error("the {part} is not unambiguous JSON: {why}")]
     Json { part: &'static str, why: String },
     #[error("the {0} is not a JSON object")]
     NotAnObject(&'static str),
-    #[error("`alg` is {0}; only `ES256` is taken")]
+    #[error("`alg` is {0}; only `ES256` is accepted")]
     Algorithm(String),
-    #[error("`typ` is {0}; only `JWT` is taken")]
+    #[error("`typ` is {0}; only `JWT` is accepted")]
     Type(String),
-    #[error("the header has `{0}`, which asks for an extension that is not known here")]
+    #[error("the header has `{0}`, which requires an unsupported extension")]
     Extension(&'static str),
     #[error("the signature has {0} bytes, not the {SIGNATURE_LENGTH} of ES256 (RFC 7518 §3.4)")]
     SignatureLength(usize),
 }
 
-/// A token that was read. Nothing of it is true yet.
+/// A parsed token. Its contents are untrusted until the signature is verified.
 #[derive(Debug, Clone)]
 pub(super) struct Jws<'a> {
     signed: &'a str,
@@ -78,7 +76,8 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// A member of the header; `jwk`, `jku` and `kid` are never asked for, since the caller chose them.
+    /// A member of the header. `jwk`, `jku` and `kid` must not be used: the sender could choose its
+    /// own key with them.
     pub(super) fn header(&self, name: &str) -> Option<&Value> {
         self.header.get(name)
     }
@@ -87,7 +86,7 @@ impl<'a> Jws<'a> {
         &self.payload
     }
 
-    /// Whether this public key, a `SubjectPublicKeyInfo` of a P-256 key, made the signature.
+    /// Whether the signature verifies with a P-256 public key, given as a `SubjectPublicKeyInfo`.
     pub(super) fn is_signed_by(&self, public_key: &[u8]) -> Result<bool, ErrorStack> {
         let key = PKey::public_key_from_der(public_key)?.ec_key()?;
         let (r, s) = self.signature.split_at(SIGNATURE_LENGTH / 2);
@@ -96,7 +95,8 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// RFC 8725 §3.1: one algorithm. RFC 7515 §4.1.11: what `crit` names is not understood, so there may be no `crit`.
+/// RFC 8725 §3.1: only one algorithm is accepted. RFC 7515 §4.1.11: no extension is supported, so
+/// `crit` is refused.
 fn check_header(header: &Map<String, Value>) -> Result<(), JwsError> {
     match header.get("alg") {
         Some(Value::String(alg)) if alg == "ES256" => {}
@@ -123,7 +123,7 @@ fn decoded(part: &'static str, text: &str) -> Result<Vec<u8>, JwsError> {
     })
 }
 
-/// Reads a JSON object without duplicate members, at any depth.
+/// Parses a JSON object and refuses duplicate members at any depth.
 pub(super) fn object(text: &[u8], part: &'static str) -> Result<Map<String, Value>, JwsError> {
     match strict_json::from_slice(text) {
         Ok(Value::Object(members)) => Ok(members),

@@ -1,7 +1,8 @@
-//! What a CA does with an authority token: the nine steps of RFC 9448 §6, in order.
+//! Verifies an authority token as a CA does: the nine steps of RFC 9448 §6, in order.
 //!
-//! Knows the domain and OpenSSL, and nothing of those who make tokens: an error in making one must not be repeated in
-//! checking it. Never fetches anything; a certificate for an `x5u` is handed in.
+//! Uses only the domain types and OpenSSL, and shares no code with `signer`, so that verification
+//! does not repeat a mistake of signing. It makes no requests: the caller supplies the certificates
+//! of an `x5u`.
 
 mod account_key;
 pub mod claims;
@@ -20,26 +21,27 @@ use thiserror::Error;
 
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
 
-/// What the CA knows when a token comes in.
+/// What the CA knows when it receives a token.
 #[derive(Debug, Clone)]
 pub struct Expectations {
-    /// Whom the CA trusts to make tokens.
+    /// The authorities whose tokens the CA trusts.
     pub trust: TrustList,
     /// The fingerprint of the ACME account's key.
     pub fingerprint: Fingerprint,
     /// The type of the ACME order's identifier.
     pub tktype: TkType,
-    /// How strictly `tkvalue` is read.
+    /// The accepted encoding of `tkvalue`.
     pub dialect: Dialect,
-    /// The identifier of the ACME order. Without it `tkvalue` is read but not compared.
+    /// The identifier of the ACME order. Without it `tkvalue` is parsed but not compared.
     pub identifier: Option<TkValue>,
-    /// `cA` of the CSR's basicConstraints. Without it `ca` is read but not compared.
+    /// `cA` of the CSR's basicConstraints. Without it `ca` is parsed but not compared.
     pub ca: Option<bool>,
-    /// The name of the CA, for tokens that are made out to somebody (`aud`, RFC 7519 §4.1.3).
+    /// The name of the CA, for tokens with an audience (`aud`, RFC 7519 §4.1.3).
     pub audience: Option<String>,
 }
 
-/// Checks a token as it stood at `at`. Every step that can be made is made, so that the report names all that is wrong.
+/// Verifies a token as of `at`. Every step that can be performed is, so that the report lists all
+/// faults.
 #[must_use]
 pub fn verify(token: &str, expected: &Expectations, at: Time) -> VerificationReport {
     match jws::Jws::parse(token) {
@@ -48,15 +50,15 @@ pub fn verify(token: &str, expected: &Expectations, at: Time) -> VerificationRep
     }
 }
 
-/// The URL that a token names for its signer's chain, for those who fetch it. It is the sender's, so it may be fetched only
-/// from a host that is on a list of the reader's.
+/// The `x5u` of a token: the URL of its signer's chain. It is untrusted input, so a caller may
+/// fetch it only from a host on its own allowlist.
 #[must_use]
 pub fn x5u(token: &str) -> Option<String> {
     let jws = jws::Jws::parse(token).ok()?;
     Some(jws.header("x5u")?.as_str()?.to_owned())
 }
 
-/// Why a token could not be accepted by anybody.
+/// Why every verifier would refuse a token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LintError {
     #[error(transparent)]
@@ -65,10 +67,11 @@ pub enum LintError {
     Claims(#[from] ClaimsError),
 }
 
-/// Reads a token by all the rules that need no knowledge of its reader, for those who make tokens in some dialect.
+/// Checks a token by all rules that do not depend on the verifier, so that clients and issuers can
+/// detect malformed tokens early. The signature is not verified.
 ///
 /// # Errors
-/// [`LintError`] names the first thing that is wrong.
+/// [`LintError`] names the first fault.
 pub fn lint(token: &str, dialect: Dialect) -> Result<TokenClaims, LintError> {
     let jws = jws::Jws::parse(token)?;
     Ok(TokenClaims::read(jws.payload(), dialect)?)

@@ -1,4 +1,4 @@
-//! What the verifier found, step by step.
+//! The report of a verification, step by step.
 
 use std::fmt;
 
@@ -8,31 +8,32 @@ use serde_json::{Map, Value};
 use super::jws::JwsError;
 use crate::domain::words::words;
 
-/// What each step of RFC 9448 §6 looks at, by its number; 0 stands for the reading before them.
+/// What each step of RFC 9448 §6 checks, by its number. Step 0 is the parsing that precedes them.
+/// The titles are neutral, because they also precede the detail of a failure.
 const TITLES: [&str; 10] = [
-    "the token is a JWT",
-    "`atc` is well-formed",
-    "`x5u` names a trusted authority",
-    "`x5c` is a trusted authority's",
-    "the signature",
+    "token syntax",
+    "`atc` syntax",
+    "`x5u` signer",
+    "`x5c` signer",
+    "signature",
     "`tktype`",
-    "`tkvalue` is the identifier",
-    "the remaining claims",
-    "`fingerprint` is the account's",
-    "`ca` is that of the CSR",
+    "`tkvalue` and identifier",
+    "remaining claims",
+    "`fingerprint` and account key",
+    "`ca` and CSR",
 ];
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepOutcome {
     Passed,
     Failed,
-    /// There was nothing to check, or nothing to check it with.
+    /// There was nothing to check, or nothing to compare with.
     Skipped,
 }
 
 words! {
-    /// The word of the report.
+    /// The name in the report.
     impl Serialize for StepOutcome {
         Passed = "passed",
         Failed = "failed",
@@ -43,7 +44,7 @@ words! {
 /// One step of RFC 9448 §6.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// 1 to 9 as in the RFC; 0 if the token could not even be read.
+    /// 1 to 9 as in the RFC; 0 if the token could not be parsed.
     pub number: usize,
     pub title: &'static str,
     pub outcome: StepOutcome,
@@ -60,7 +61,7 @@ impl Step {
         }
     }
 
-    /// A step that passed with its detail, or failed with its reason.
+    /// A step that passed with a detail, or failed with a reason.
     pub(super) fn from_result<E: fmt::Display>(number: usize, result: Result<String, E>) -> Self {
         match result {
             Ok(detail) => Self::new(number, StepOutcome::Passed, detail),
@@ -69,7 +70,7 @@ impl Step {
     }
 }
 
-/// All steps that were made, and what the token says.
+/// All steps that were performed, and the claims of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
     accepted: bool,
@@ -79,10 +80,12 @@ pub struct VerificationReport {
 
 impl VerificationReport {
     pub(super) fn new(steps: Vec<Step>, claims: Map<String, Value>) -> Self {
-        let signed = |step: &Step| step.number == 4 && step.outcome == StepOutcome::Passed;
-        let sound = |step: &Step| step.outcome != StepOutcome::Failed;
+        // Only the signature must have passed: a step that was skipped for lack of input is no
+        // fault.
+        let has_signature = |step: &Step| step.number == 4 && step.outcome == StepOutcome::Passed;
+        let has_no_fault = |step: &Step| step.outcome != StepOutcome::Failed;
         Self {
-            accepted: steps.iter().all(sound) && steps.iter().any(signed),
+            accepted: steps.iter().all(has_no_fault) && steps.iter().any(has_signature),
             steps,
             claims: Some(claims),
         }
@@ -115,7 +118,7 @@ impl VerificationReport {
             .filter(|step| step.outcome == StepOutcome::Failed)
     }
 
-    /// The payload as it was read, true only if the token was accepted.
+    /// The payload. It can be relied on only if the token was accepted.
     #[must_use]
     pub const fn claims(&self) -> Option<&Map<String, Value>> {
         self.claims.as_ref()
@@ -133,7 +136,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// One line a step, then the verdict.
+/// One line per step, then the verdict.
 impl fmt::Display for VerificationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {

@@ -1,4 +1,4 @@
-//! The nine steps of RFC 9448 §6, in their order and by their numbers.
+//! The nine steps of RFC 9448 §6, in order and with the numbers of the RFC.
 
 use chrono::TimeDelta;
 
@@ -12,20 +12,23 @@ use crate::domain::clock::rfc3339;
 use crate::domain::text::printable::printable;
 
 /// How far the clock of an authority may be ahead of ours. There is no leeway for `exp`.
-const AHEAD: TimeDelta = TimeDelta::seconds(60);
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> VerificationReport {
     let atc = AtcClaim::read(jws.payload());
     let by_url = jws
         .header("x5u")
         .map(|x5u| expected.trust.by_url(x5u, jws, at));
-    let led_to = by_url.as_ref().and_then(|signer| signer.as_ref().ok());
+    let url_signer = by_url.as_ref().and_then(|signer| signer.as_ref().ok());
     let by_chain = jws
         .header("x5c")
-        .map(|x5c| expected.trust.by_chain(x5c, led_to, at));
+        .map(|x5c| expected.trust.by_chain(x5c, url_signer, at));
 
     let mut steps = vec![
-        Step::from_result(1, atc.as_ref().map(|_| "all members are there".to_owned())),
+        Step::from_result(
+            1,
+            atc.as_ref().map(|_| "all members are present".to_owned()),
+        ),
         trusted(2, by_url.as_ref()),
         trusted(3, by_chain.as_ref()),
         Step::from_result(4, signature(jws, by_url.as_ref(), by_chain.as_ref())),
@@ -40,27 +43,27 @@ pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Verifica
             ca(atc, expected),
         ]);
     } else {
-        let unread = |number| Step::new(number, StepOutcome::Skipped, "`atc` could not be read");
-        steps.extend([unread(5), unread(6), remaining, unread(8), unread(9)]);
+        let skipped = |number| Step::new(number, StepOutcome::Skipped, "`atc` is malformed");
+        steps.extend([skipped(5), skipped(6), remaining, skipped(8), skipped(9)]);
     }
     VerificationReport::new(steps, jws.payload().clone())
 }
 
-type Found = Result<TrustedSigner, TrustError>;
+type SignerResult = Result<TrustedSigner, TrustError>;
 
-/// Steps 2 and 3: each of `x5u` and `x5c` that is present has to lead to a trusted authority.
-fn trusted(number: usize, found: Option<&Found>) -> Step {
-    match found {
-        Some(found) => Step::from_result(number, found.as_ref().map(TrustedSigner::to_string)),
-        None => Step::new(number, StepOutcome::Skipped, "the header has none"),
+/// Steps 2 and 3: `x5u` and `x5c`, if present, must each lead to a trusted authority.
+fn trusted(number: usize, signer: Option<&SignerResult>) -> Step {
+    match signer {
+        Some(signer) => Step::from_result(number, signer.as_ref().map(TrustedSigner::to_string)),
+        None => Step::new(number, StepOutcome::Skipped, "not in the header"),
     }
 }
 
 /// Step 4.
 fn signature(
     jws: &Jws<'_>,
-    by_url: Option<&Found>,
-    by_chain: Option<&Found>,
+    by_url: Option<&SignerResult>,
+    by_chain: Option<&SignerResult>,
 ) -> Result<String, &'static str> {
     let signer = match (by_url, by_chain) {
         (None, None) => return Err("the header has neither `x5u` nor `x5c`"),
@@ -68,13 +71,13 @@ fn signature(
             return Err("`x5u` and `x5c` lead to different keys");
         }
         (Some(Err(_)), _) | (_, Some(Err(_))) => {
-            return Err("there is no trusted key to check it with");
+            return Err("there is no trusted key to verify it with");
         }
         (Some(Ok(signer)), _) | (None, Some(Ok(signer))) => signer,
     };
     match jws.is_signed_by(signer.public_key()) {
-        Ok(true) => Ok("ES256, made by the trusted key".to_owned()),
-        Ok(false) | Err(_) => Err("the trusted key did not make it"),
+        Ok(true) => Ok("ES256, verified with the trusted key".to_owned()),
+        Ok(false) | Err(_) => Err("it does not verify with the trusted key"),
     }
 }
 
@@ -84,7 +87,7 @@ fn tktype(atc: &AtcClaim, expected: &Expectations) -> Result<String, ClaimsError
     Ok(format!("`{}`", atc.tktype))
 }
 
-/// Step 6: equality, character for character; a broader or narrower list is another list.
+/// Step 6: compares character by character. A broader or narrower list is a different list.
 fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
     let value = match atc.tkvalue(expected.tktype, expected.dialect) {
         Ok(value) => value,
@@ -94,7 +97,7 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
     match &expected.identifier {
         None => {
             let detail = format!(
-                "a {}, entries: {entries}; no identifier to compare it with",
+                "a {}, entries: {entries}; no identifier was given to compare it with",
                 value.tktype()
             );
             Step::new(6, StepOutcome::Skipped, detail)
@@ -104,7 +107,7 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
         }
         Some(identifier) => {
             let detail = format!(
-                "`tkvalue` is `{}`, the identifier is `{}`",
+                "`tkvalue` is `{}`, but the identifier is `{}`",
                 printable(&atc.tkvalue),
                 printable(&identifier.text())
             );
@@ -113,7 +116,7 @@ fn tkvalue(atc: &AtcClaim, expected: &Expectations) -> Step {
     }
 }
 
-/// Step 7: RFC 7519 §4.1. On or after `exp` a token is expired.
+/// Step 7: RFC 7519 §4.1. A token is expired on and after `exp`.
 fn remaining(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Result<String, String> {
     let claims = RegisteredClaims::read(jws.payload()).map_err(|e| e.to_string())?;
     if at >= claims.exp {
@@ -121,14 +124,14 @@ fn remaining(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Result<String,
     }
     let starts = [("nbf", claims.nbf), ("iat", claims.iat)];
     for (name, start) in starts {
-        if let Some(start) = start.filter(|start| *start - AHEAD > at) {
+        if let Some(start) = start.filter(|start| *start - MAX_CLOCK_SKEW > at) {
             return Err(format!("`{name}` is in the future: {}", rfc3339(&start)));
         }
     }
     let is_ours = |name: &String| Some(name) == expected.audience.as_ref();
     if !claims.aud.is_empty() && !claims.aud.iter().any(is_ours) {
         return Err(format!(
-            "the token is made out to `{}`",
+            "the audience of the token is `{}`",
             printable(&claims.aud.join("`, `"))
         ));
     }
@@ -146,22 +149,23 @@ fn fingerprint(atc: &AtcClaim, expected: &Expectations) -> Result<String, String
         Ok("equal".to_owned())
     } else {
         Err(format!(
-            "the token is bound to {fingerprint}, the account's key is {}",
+            "the token is bound to {fingerprint}, but the account key is {}",
             expected.fingerprint
         ))
     }
 }
 
-/// Step 9: both ways, so a token with `ca` does not serve for an end-entity certificate either.
+/// Step 9: both must be equal, so a token with `ca` cannot be used for an end-entity certificate
+/// either.
 fn ca(atc: &AtcClaim, expected: &Expectations) -> Step {
     match expected.ca {
         None => {
-            let detail = format!("`ca` is {}; no CSR to compare it with", atc.ca);
+            let detail = format!("`ca` is {}; no CSR was given to compare it with", atc.ca);
             Step::new(9, StepOutcome::Skipped, detail)
         }
         Some(ca) if ca == atc.ca => Step::new(9, StepOutcome::Passed, format!("both are {ca}")),
         Some(ca) => {
-            let detail = format!("`ca` is {}, the CSR's `cA` is {ca}", atc.ca);
+            let detail = format!("`ca` is {}, but the CSR's `cA` is {ca}", atc.ca);
             Step::new(9, StepOutcome::Failed, detail)
         }
     }

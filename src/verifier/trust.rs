@@ -1,14 +1,18 @@
-//! Whom a CA trusts to make tokens (RFC 9447 §4: "trusts the TA certificate out of band"), and how a token's `x5u` or
-//! `x5c` leads there. An `x5u` is never fetched: it is the caller's, and RFC 8725 §3.10 warns of following it.
+//! The authorities that a CA trusts (RFC 9447 §4: "trusts the TA certificate out of band"), and how
+//! a token's `x5u` or `x5c` leads to one. An `x5u` is never fetched here: it is untrusted input,
+//! and RFC 8725 §3.10 warns against following it.
 //!
-//! A signer is trusted in one of these ways:
-//! - its certificate is, byte for byte, in the trust list: then it is a trust anchor;
-//! - its chain leads to a certificate of the trust list, by RFC 5280 and at the time of the check;
-//! - there is no trust list, and its chain was handed in for exactly the token's `x5u`: then it is a trust anchor;
-//! - nothing was handed in for the `x5u`, but a certificate of the trust list made the signature: it is the signer,
-//!   wherever it is published.
+//! A signer is trusted if one of these is true:
+//! - its certificate is, byte for byte, in the trust list, which makes it a trust anchor;
+//! - its chain leads to a certificate of the trust list, according to RFC 5280 at the time of the
+//!   check;
+//! - there is no trust list, and its chain was supplied for exactly the token's `x5u`, which makes
+//!   it a trust anchor;
+//! - no chain was supplied for the `x5u`, but the signature verifies with a certificate of the
+//!   trust list: that certificate is the signer, regardless of where it is published.
 //!
-//! The validity period of a trust anchor is no part of path validation (RFC 5280 §6.1.1), and the report says so.
+//! The validity period of a trust anchor is not part of path validation (RFC 5280 §6.1.1). The
+//! report says so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,42 +32,43 @@ use crate::domain::Time;
 use crate::domain::signing::certificate::{Certificate, CertificateError, KeyKind};
 use crate::domain::text::printable::printable;
 
-/// More certificates than any chain of this field has.
+/// More certificates than a real chain has.
 const MAX_CHAIN: usize = 10;
 
-/// Why a token's signer is not trusted, or a trust list cannot be made.
+/// Why a token's signer is not trusted, or a trust list cannot be built.
 #[derive(Debug, Error)]
 pub enum TrustError {
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    #[error("OpenSSL cannot work with it: {0}")]
+    #[error("OpenSSL: {0}")]
     OpenSsl(#[from] ErrorStack),
     #[error("`{0}` is not an https URL")]
     NotHttps(String),
     #[error("`x5u` is not a string")]
     X5uKind,
     #[error(
-        "`{0}` is not the URL of a known chain, nothing is fetched, and no certificate of the trust list made the signature"
+        "no chain was supplied for `{0}`, which is not fetched, and no certificate of the trust list \
+         verifies the signature"
     )]
     UnknownUrl(String),
     #[error("`x5c` is not an array of 1 to {MAX_CHAIN} strings")]
     X5cKind,
     #[error("certificate {number} of `x5c` is not padded base64 of DER (RFC 7515 §4.1.6): {why}")]
     X5cItem { number: usize, why: String },
-    #[error("there is no trust list that the chain of {0} could lead to")]
+    #[error("no trust list was given for the chain of {0}")]
     NoTrustList(String),
     #[error("the chain of {subject} does not lead to the trust list: {why}")]
     Path {
         subject: String,
         why: X509VerifyResult,
     },
-    #[error("the key of {subject} is {kind}, and ES256 needs EC P-256")]
+    #[error("the key of {subject} is {kind}, but ES256 needs EC P-256")]
     Key { subject: String, kind: KeyKind },
-    #[error("the key usage of {0} does not name `digitalSignature`")]
+    #[error("the key usage of {0} does not include `digitalSignature`")]
     KeyUsage(String),
 }
 
-/// The certificates that are trusted, and the chains that are known by their URL.
+/// The trusted certificates, and the chains that were supplied for URLs.
 #[derive(Debug, Clone, Default)]
 pub struct TrustList {
     certificates: Vec<Certificate>,
@@ -71,26 +76,28 @@ pub struct TrustList {
 }
 
 impl TrustList {
-    /// Trusts each certificate of a PEM text: those of authorities, or those of the CAs that vouch for them.
+    /// Trusts each certificate of a PEM text: certificates of authorities, or of CAs that issue
+    /// them.
     ///
     /// # Errors
-    /// [`TrustError`] if there is no certificate in it, or one that cannot be read.
+    /// [`TrustError`] if the text contains no certificate, or a malformed one.
     pub fn trust_pem(&mut self, pem: &str) -> Result<(), TrustError> {
         self.certificates.extend(readable_chain(pem)?);
         Ok(())
     }
 
-    /// Says what is published at `url`: a certificate and those that vouch for it, the signer's first.
+    /// Supplies the chain that is published at `url`: the signer's certificate, then those of its
+    /// issuers.
     ///
     /// # Errors
-    /// [`TrustError`] if the URL is not https, or the text is no chain.
+    /// [`TrustError`] if the URL is not https, or the text is not a chain.
     pub fn publish_pem(&mut self, url: &str, pem: &str) -> Result<(), TrustError> {
         let url = https(url)?.to_owned();
         self.chains.insert(url, readable_chain(pem)?);
         Ok(())
     }
 
-    /// Whether somebody said what is published at `url`.
+    /// Whether a chain was supplied for `url`.
     #[must_use]
     pub fn knows(&self, url: &str) -> bool {
         self.chains.contains_key(url)
@@ -113,13 +120,14 @@ impl TrustList {
                 .certificates
                 .iter()
                 .filter(|certificate| fit_to_sign(certificate).is_ok())
-                .find(|certificate| made(certificate, jws))
+                .find(|certificate| has_signed(certificate, jws))
                 .ok_or_else(|| TrustError::UnknownUrl(printable(url)))
-                .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Named)),
+                .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Signature)),
         }
     }
 
-    /// RFC 9448 §6, step 3: the signer that `x5c` holds. The certificate to which `x5u` led needs no second proof.
+    /// RFC 9448 §6, step 3: the signer that `x5c` contains. If it is the certificate to which `x5u`
+    /// led, it is trusted already.
     pub(super) fn by_chain(
         &self,
         x5c: &Value,
@@ -145,11 +153,11 @@ impl TrustList {
         for anchor in &self.certificates {
             store.add_cert(X509::from_der(anchor.as_der())?)?;
         }
-        let mut rules = X509VerifyParam::new()?;
-        rules.set_time(at.timestamp());
-        // An intermediate of the trust list is an anchor too, without its root.
-        rules.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-        store.set_param(&rules)?;
+        let mut parameters = X509VerifyParam::new()?;
+        parameters.set_time(at.timestamp());
+        // An intermediate in the trust list is an anchor too, even without its root.
+        parameters.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        store.set_param(&parameters)?;
         let mut untrusted = Stack::new()?;
         for certificate in rest {
             untrusted.push(X509::from_der(certificate.as_der())?)?;
@@ -179,13 +187,13 @@ pub(super) struct TrustedSigner {
 /// Why a signer is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TrustBasis {
-    /// Handed in for the `x5u`, without a trust list.
+    /// Supplied for the `x5u`, without a trust list.
     Pinned,
     /// In the trust list.
     Listed,
-    /// In the trust list, and known by its signature alone.
-    Named,
-    /// Vouched for by the trust list.
+    /// In the trust list, and found because it verifies the signature.
+    Signature,
+    /// Its chain leads to the trust list.
     Path,
 }
 
@@ -199,7 +207,7 @@ impl TrustedSigner {
         })
     }
 
-    /// The key, a `SubjectPublicKeyInfo`.
+    /// The key, as a `SubjectPublicKeyInfo`.
     pub(super) fn public_key(&self) -> &[u8] {
         &self.public_key
     }
@@ -209,17 +217,18 @@ impl fmt::Display for TrustedSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&subject(&self.certificate))?;
         f.write_str(match self.basis {
-            TrustBasis::Pinned => ", trusted directly as it was handed in; its validity period was not checked",
+            TrustBasis::Pinned => ", trusted because its chain was supplied; its validity period was not checked",
             TrustBasis::Listed => ", in the trust list; its validity period was not checked",
-            TrustBasis::Named => {
-                ", in the trust list and known by its signature; its validity period was not checked"
+            TrustBasis::Signature => {
+                ", in the trust list and identified by its signature; its validity period was not checked"
             }
             TrustBasis::Path => ", by a path to the trust list",
         })
     }
 }
 
-/// ES256 and RFC 8226 §4 need P-256; RFC 5280 §4.2.1.3 needs `digitalSignature` where there is a key usage.
+/// ES256 and RFC 8226 §4 require P-256; RFC 5280 §4.2.1.3 requires `digitalSignature` if there is a
+/// key usage.
 fn fit_to_sign(certificate: &Certificate) -> Result<(), TrustError> {
     match certificate.key_kind() {
         KeyKind::EcP256 if certificate.may_sign() => Ok(()),
@@ -231,7 +240,7 @@ fn fit_to_sign(certificate: &Certificate) -> Result<(), TrustError> {
     }
 }
 
-fn made(certificate: &Certificate, jws: &Jws<'_>) -> bool {
+fn has_signed(certificate: &Certificate, jws: &Jws<'_>) -> bool {
     let key = certificate.public_key_der();
     key.is_ok_and(|key| jws.is_signed_by(&key).unwrap_or(false))
 }
@@ -240,7 +249,8 @@ fn subject(certificate: &Certificate) -> String {
     format!("`{}`", printable(&certificate.subject()))
 }
 
-/// An absolute https URL with a host, no user and no fragment; a URL is compared byte for byte.
+/// Checks for an absolute https URL with a host, no user and no fragment. URLs are then compared
+/// byte for byte.
 fn https(url: &str) -> Result<&str, TrustError> {
     let rest = url.strip_prefix("https://").unwrap_or_default();
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -255,7 +265,8 @@ fn https(url: &str) -> Result<&str, TrustError> {
     }
 }
 
-/// Reads a chain that OpenSSL reads as well.
+/// Parses a chain, with OpenSSL too: it will do the path validation, so it must accept each
+/// certificate.
 fn readable_chain(pem: &str) -> Result<Vec<Certificate>, TrustError> {
     let chain = Certificate::chain_from_pem(pem)?;
     for certificate in &chain {
@@ -272,10 +283,12 @@ fn x5c_chain(x5c: &Value) -> Result<Vec<Certificate>, TrustError> {
     let numbered = items.iter().zip(1..);
     numbered
         .map(|(item, number)| {
-            let wrong = |why: String| TrustError::X5cItem { number, why };
+            let malformed = |why: String| TrustError::X5cItem { number, why };
             let text = item.as_str().ok_or(TrustError::X5cKind)?;
-            let der = STANDARD.decode(text).map_err(|e| wrong(e.to_string()))?;
-            Certificate::from_der(&der).map_err(|e| wrong(e.to_string()))
+            let der = STANDARD
+                .decode(text)
+                .map_err(|e| malformed(e.to_string()))?;
+            Certificate::from_der(&der).map_err(|e| malformed(e.to_string()))
         })
         .collect()
 }

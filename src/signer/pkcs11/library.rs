@@ -1,5 +1,6 @@
-//! Shared libraries of modules: each is loaded and initialised once a process, as PKCS #11 wants it. Sessions have a seat
-//! here, so that the module can be started anew when its token has gone and come back.
+//! PKCS #11 modules (shared libraries). Each is loaded and initialized once per process, as PKCS
+//! #11 requires. Open sessions are registered here, so that they can be closed when the module has
+//! to be restarted: some modules find a token that was removed and reinserted only after a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +18,10 @@ use super::device;
 use super::uri::KeyUri;
 use crate::signer::error::HsmError;
 
-/// How often a module may be started anew.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between two restarts of a module.
+const MIN_RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A module.
+/// A loaded module.
 pub(super) struct Library {
     context: Pkcs11,
     state: Mutex<LibraryState>,
@@ -28,18 +29,18 @@ pub(super) struct Library {
 
 #[derive(Default)]
 struct LibraryState {
-    seats: Vec<Weak<Mutex<Option<OpenLibrary>>>>,
-    started_anew: Option<Instant>,
+    sessions: Vec<Weak<Mutex<Option<OpenSession>>>>,
+    restarted: Option<Instant>,
 }
 
-/// An open session, with the key that it was opened for.
-struct OpenLibrary {
+/// An open session and the key that it was opened for.
+struct OpenSession {
     session: Session,
     key: ObjectHandle,
 }
 
-/// A session's place. It is empty when the module was started anew in the meantime.
-pub(super) struct Seat(Arc<Mutex<Option<OpenLibrary>>>);
+/// A registered session. It is closed, and this is `None`, once the module has been restarted.
+pub(super) struct SessionSlot(Arc<Mutex<Option<OpenSession>>>);
 
 impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,16 +49,16 @@ impl fmt::Debug for Library {
 }
 
 impl Library {
-    /// The module of this path.
+    /// Returns the module at this path, and loads it if necessary.
     pub(super) fn get(path: &Path) -> Result<Arc<Self>, HsmError> {
-        static KNOWN: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-        let mut known = KNOWN.lock();
-        if let Some(library) = known.get(path) {
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
+        let mut loaded = LOADED.lock();
+        if let Some(library) = loaded.get(path) {
             return Ok(Arc::clone(library));
         }
         let failed = |e: &ModuleError| {
             HsmError::Device(format!(
-                "the module `{}` cannot be used: {e}",
+                "cannot load the PKCS #11 module `{}`: {e}",
                 path.display()
             ))
         };
@@ -67,41 +68,43 @@ impl Library {
             context,
             state: Mutex::default(),
         });
-        known.insert(path.to_owned(), Arc::clone(&library));
+        loaded.insert(path.to_owned(), Arc::clone(&library));
         Ok(library)
     }
 
-    /// Opens a session with the token of a URI, and lets `find` log in and find the key. If that fails for a key that was
-    /// there before, the module is started anew once: several find a token that came back in no other way. A key that
-    /// never was there does not disturb the others.
+    /// Opens a session with the token that the URI names, and lets `find` log in and find the key.
+    ///
+    /// If that fails for a key that was found earlier, the module is restarted once: some modules
+    /// detect a reinserted token only then. A key that was never found does not cause a restart
+    /// while other sessions are open, since that would close them.
     pub(super) fn open(
         &self,
         uri: &KeyUri,
-        to_write: bool,
-        was_there: bool,
+        read_write: bool,
+        was_found: bool,
         mut find: impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
-    ) -> Result<Seat, HsmError> {
+    ) -> Result<SessionSlot, HsmError> {
         let mut state = self.state.lock();
-        let open = match self.try_open(uri, to_write, &mut find) {
+        let open = match self.try_open(uri, read_write, &mut find) {
             Err(HsmError::Device(_))
-                if (was_there || !state.is_used()) && self.start_anew(&mut state) =>
+                if (was_found || !state.is_used()) && self.restart(&mut state) =>
             {
-                self.try_open(uri, to_write, &mut find)?
+                self.try_open(uri, read_write, &mut find)?
             }
             outcome => outcome?,
         };
-        let seat = Arc::new(Mutex::new(Some(open)));
-        state.seats.retain(|seat| seat.strong_count() > 0);
-        state.seats.push(Arc::downgrade(&seat));
-        Ok(Seat(seat))
+        let slot = Arc::new(Mutex::new(Some(open)));
+        state.sessions.retain(|slot| slot.strong_count() > 0);
+        state.sessions.push(Arc::downgrade(&slot));
+        Ok(SessionSlot(slot))
     }
 
     fn try_open(
         &self,
         uri: &KeyUri,
-        to_write: bool,
+        read_write: bool,
         find: &mut impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
-    ) -> Result<OpenLibrary, HsmError> {
+    ) -> Result<OpenSession, HsmError> {
         let slots = self.context.get_slots_with_token();
         for slot in slots.map_err(|e| device(&e))? {
             let Ok(token) = self.context.get_token_info(slot) else {
@@ -110,43 +113,51 @@ impl Library {
             if !uri.is_in(slot.id(), &token) {
                 continue;
             }
-            let session = if to_write {
+            let session = if read_write {
                 self.context.open_rw_session(slot)
             } else {
                 self.context.open_ro_session(slot)
             };
             let session = session.map_err(|e| device(&e))?;
             let key = find(&session)?;
-            return Ok(OpenLibrary { session, key });
+            return Ok(OpenSession { session, key });
         }
-        Err(HsmError::Device(format!("there is no token for `{uri}`")))
+        Err(HsmError::Device(format!(
+            "no token matches `{uri}`; check that it is connected"
+        )))
     }
 
-    /// Closes all sessions and starts the module again, unless one is signing, or it was done just now.
-    fn start_anew(&self, state: &mut LibraryState) -> bool {
-        if state.started_anew.is_some_and(|at| at.elapsed() < PAUSE) {
+    /// Closes all sessions and restarts the module, unless a session is in use or the last restart
+    /// was just now.
+    fn restart(&self, state: &mut LibraryState) -> bool {
+        if state
+            .restarted
+            .is_some_and(|at| at.elapsed() < MIN_RESTART_INTERVAL)
+        {
             return false;
         }
-        let seats: Vec<_> = state.seats.iter().filter_map(Weak::upgrade).collect();
-        let mut taken = Vec::new();
-        for seat in &seats {
-            match seat.try_lock() {
-                Some(seat) => taken.push(seat),
+        let slots: Vec<_> = state.sessions.iter().filter_map(Weak::upgrade).collect();
+        // A locked slot is signing. Lock all of them, so that none starts to sign during the
+        // restart.
+        let mut locked = Vec::new();
+        for slot in &slots {
+            match slot.try_lock() {
+                Some(slot) => locked.push(slot),
                 None => return false,
             }
         }
-        for mut seat in taken {
-            seat.take();
+        for mut slot in locked {
+            slot.take();
         }
-        state.started_anew = Some(Instant::now());
-        state.seats.clear();
+        state.restarted = Some(Instant::now());
+        state.sessions.clear();
         if let Err(error) = self.context.clone().finalize() {
-            log::warn!("the HSM's module did not end: {error}");
+            log::warn!("cannot finalize the PKCS #11 module: {error}");
         }
         match initialize(&self.context) {
             Ok(()) => true,
             Err(error) => {
-                log::warn!("the HSM's module did not start again: {error}");
+                log::warn!("cannot restart the PKCS #11 module: {error}");
                 false
             }
         }
@@ -154,15 +165,15 @@ impl Library {
 }
 
 impl LibraryState {
-    /// Whether any session is open. One that is signing is.
+    /// Whether any session is open. A slot that is locked is signing, so it is open.
     fn is_used(&self) -> bool {
-        let mut seats = self.seats.iter().filter_map(Weak::upgrade);
-        seats.any(|seat| seat.try_lock().is_none_or(|seat| seat.is_some()))
+        let mut slots = self.sessions.iter().filter_map(Weak::upgrade);
+        slots.any(|slot| slot.try_lock().is_none_or(|slot| slot.is_some()))
     }
 }
 
-impl Seat {
-    /// Uses the session.
+impl SessionSlot {
+    /// Runs `work` with the session and the key.
     pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&Session, ObjectHandle) -> Result<T, HsmError>,

@@ -1,7 +1,7 @@
-//! Keys in modules of hardware, by PKCS #11. What a key is called is a URI of RFC 7512; what it is asked for is an ECDSA
-//! signature over a digest, which every module knows.
+//! Keys in HSMs, through PKCS #11. A key is named by a URI (RFC 7512). The only mechanism that is
+//! used to sign is ECDSA over a digest, which every module supports.
 //!
-//! Nothing here is called by a thread that serves HTTP: a [`PooledKey`] has threads of its own.
+//! No thread that serves HTTP calls this module: a [`PooledKey`] has its own threads.
 
 mod library;
 mod uri;
@@ -26,38 +26,40 @@ use super::key::Signature;
 use super::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use super::secret::SecretSource;
 use crate::domain::Passphrase;
-use library::{Library, Seat};
+use library::{Library, SessionSlot};
 use parking_lot::Mutex;
 
 pub use uri::KeyUri;
 
-/// The OID of P-256 in DER, which PKCS #11 calls the parameters of the key.
+/// The OID of P-256 in DER, which is the `CKA_EC_PARAMS` of a key.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// How modules of hardware are reached.
+/// How HSMs are accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pkcs11 {
-    /// The module's shared library, for URIs that name none.
+    /// The module's shared library, for URIs without `module-path`.
     pub module: Option<PathBuf>,
-    /// The user's PIN, for URIs that name no source of it.
+    /// The user PIN, for URIs without `pin-source`.
     pub pin: Option<SecretSource>,
     pub pool: PoolSettings,
 }
 
 impl Pkcs11 {
-    /// Opens a key: finds its module, its token and itself, and starts the threads that sign with it. Blocks.
+    /// Opens a key: loads its module, finds its token and the key, and starts the threads that sign
+    /// with it. Blocks.
     ///
     /// # Errors
-    /// [`SignerError`] says what cannot be found or is not as it should be.
+    /// [`SignerError`] says what cannot be found or is unusable.
     pub fn open(&self, uri: &KeyUri) -> Result<PooledKey, SignerError> {
         let device: Arc<dyn Device> = Arc::new(self.device(uri)?);
         PooledKey::start(&device, self.pool)
     }
 
-    /// Makes a new key pair in the token, which never leaves it, and opens it. Blocks.
+    /// Generates a key pair in the token, from which the private key cannot be extracted, and opens
+    /// it. Blocks.
     ///
     /// # Errors
-    /// [`SignerError`] if there is a key of that name already, or as [`Pkcs11::open`].
+    /// [`SignerError`] if a key of that name exists, or as for [`Pkcs11::open`].
     pub fn generate(&self, uri: &KeyUri) -> Result<PooledKey, SignerError> {
         self.device(uri)?.generate()?;
         self.open(uri)
@@ -67,7 +69,7 @@ impl Pkcs11 {
         let module = uri.module_path().or(self.module.as_deref());
         let module = module.ok_or_else(|| {
             HsmError::Device(
-                "no module is named: set `signer.pkcs11.module`, or `module-path` in the URI"
+                "no PKCS #11 module is configured; set `signer.pkcs11.module`, or `module-path` in the key URI"
                     .to_owned(),
             )
         })?;
@@ -76,7 +78,7 @@ impl Pkcs11 {
             pin: uri.pin_source().or_else(|| self.pin.clone()),
             uri: uri.clone(),
             refused_pin: Mutex::default(),
-            was_there: AtomicBool::new(false),
+            was_found: AtomicBool::new(false),
         })
     }
 }
@@ -86,13 +88,14 @@ struct TokenKey {
     library: Arc<Library>,
     uri: KeyUri,
     pin: Option<SecretSource>,
-    /// A PIN that was refused. Trying it again would lock the token.
+    /// The PIN that was refused last. It is not retried, because further attempts would lock the
+    /// token.
     refused_pin: Mutex<Option<Passphrase>>,
     /// Whether the key was ever found.
-    was_there: AtomicBool,
+    was_found: AtomicBool,
 }
 
-/// Without the PIN.
+/// Shows the URI, without the PIN.
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
@@ -104,16 +107,16 @@ impl fmt::Debug for TokenKey {
 impl Device for TokenKey {
     fn open(&self) -> Result<Box<dyn KeySession>, HsmError> {
         let mut public_key_der = Vec::new();
-        let was_there = self.was_there.load(Ordering::SeqCst);
-        let seat = self.library.open(&self.uri, false, was_there, |session| {
+        let was_found = self.was_found.load(Ordering::SeqCst);
+        let slot = self.library.open(&self.uri, false, was_found, |session| {
             self.log_in(session)?;
             let key = self.private_key(session)?;
             public_key_der = self.public_key(session, key)?;
             Ok(key)
         })?;
-        self.was_there.store(true, Ordering::SeqCst);
-        Ok(Box::new(Seated {
-            seat,
+        self.was_found.store(true, Ordering::SeqCst);
+        Ok(Box::new(TokenSession {
+            slot,
             public_key_der,
         }))
     }
@@ -123,7 +126,9 @@ impl TokenKey {
     fn log_in(&self, session: &ModuleSession) -> Result<(), HsmError> {
         let source = self.pin.as_ref().ok_or_else(|| {
             HsmError::Device(
-                "no PIN: set `signer.pkcs11.pin_file`, or `pin-source` in the URI".to_owned(),
+                "no PIN is configured for the HSM; set `signer.pkcs11.pin_file`, or `pin-source` \
+                 in the key URI"
+                    .to_owned(),
             )
         })?;
         let pin = source.read("PIN of the HSM");
@@ -160,17 +165,17 @@ impl TokenKey {
         match found[..] {
             [only] => Ok(only),
             [] => Err(HsmError::Device(format!(
-                "`{}` has no private key there",
+                "the token has no private key that matches `{}`",
                 self.uri
             ))),
             _ => Err(HsmError::Device(format!(
-                "`{}` names more than one private key; add `id`",
+                "`{}` matches more than one private key; add `id`",
                 self.uri
             ))),
         }
     }
 
-    /// The public key beside the private one, as a `SubjectPublicKeyInfo`.
+    /// The public key that belongs to the private one, as a `SubjectPublicKeyInfo`.
     fn public_key(
         &self,
         session: &ModuleSession,
@@ -189,17 +194,17 @@ impl TokenKey {
         let found = session.find_objects(&template).map_err(|e| device(&e))?;
         let public = found.first().copied().ok_or_else(|| {
             HsmError::Device(format!(
-                "`{}` has no public key beside the private one",
+                "the token has no public key for the private key of `{}`",
                 self.uri
             ))
         })?;
         let (mut point, mut curve, mut kind) = (None, None, None);
-        let wanted = [
+        let types = [
             AttributeType::KeyType,
             AttributeType::EcParams,
             AttributeType::EcPoint,
         ];
-        for attribute in read(public, &wanted)? {
+        for attribute in read(public, &types)? {
             match attribute {
                 Attribute::EcPoint(bytes) => point = Some(bytes),
                 Attribute::EcParams(bytes) => curve = Some(bytes),
@@ -209,13 +214,13 @@ impl TokenKey {
         }
         if kind != Some(KeyType::EC) || curve.as_deref() != Some(&P256) {
             return Err(HsmError::Device(format!(
-                "`{}` is no EC key on the curve P-256, which ES256 needs (RFC 7518 §3.4)",
+                "`{}` is not an EC key on the curve P-256, which ES256 needs (RFC 7518 §3.4)",
                 self.uri
             )));
         }
         spki(&point.unwrap_or_default()).ok_or_else(|| {
             HsmError::Device(format!(
-                "the public key of `{}` is no point of P-256",
+                "the public key of `{}` is not a point on P-256",
                 self.uri
             ))
         })
@@ -227,7 +232,7 @@ impl TokenKey {
                 self.log_in(session)?;
                 let mut named = self.uri.object_template();
                 if named.is_empty() {
-                    let why = "a new key needs a name: `object` or `id` in the URI".to_owned();
+                    let why = "a new key needs a name; add `object` or `id` to the URI".to_owned();
                     return Err(HsmError::Device(why));
                 }
                 named.push(Attribute::Class(ObjectClass::PRIVATE_KEY));
@@ -236,7 +241,7 @@ impl TokenKey {
                     .map_err(|e| device(&e))?
                     .is_empty()
                 {
-                    let why = format!("`{}` is there already", self.uri);
+                    let why = format!("the key `{}` exists already", self.uri);
                     return Err(HsmError::Device(why));
                 }
                 let public = [
@@ -269,15 +274,15 @@ impl TokenKey {
     }
 }
 
-/// An open session and the key in it.
-struct Seated {
-    seat: Seat,
+/// An open session with a key.
+struct TokenSession {
+    slot: SessionSlot,
     public_key_der: Vec<u8>,
 }
 
-impl KeySession for Seated {
+impl KeySession for TokenSession {
     fn sign(&mut self, digest: &[u8; 32]) -> Result<Signature, HsmError> {
-        let signature = self.seat.with(|session, key| {
+        let signature = self.slot.with(|session, key| {
             session
                 .sign(&Mechanism::Ecdsa, key, digest)
                 .map_err(|e| device(&e))
@@ -294,7 +299,7 @@ fn device(error: &ModuleError) -> HsmError {
     HsmError::Device(error.to_string())
 }
 
-/// PKCS #11 wraps the point into an OCTET STRING; some modules forget to.
+/// PKCS #11 wraps the point in an OCTET STRING, but some modules omit that.
 fn spki(point: &[u8]) -> Option<Vec<u8>> {
     let bare = match point {
         [0x04, 0x41, bare @ ..] if bare.len() == 0x41 => bare,

@@ -1,4 +1,4 @@
-//! What a key is called: `pkcs11:token=carrier;object=signing` (RFC 7512).
+//! The URI of a key: `pkcs11:token=carrier;object=signing` (RFC 7512).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::domain::percent;
 use crate::signer::error::HsmError;
 use crate::signer::secret::SecretSource;
 
-/// A URI of RFC 7512 that names a key. It never holds a PIN.
+/// A URI that names a key (RFC 7512). It never contains a PIN.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyUri {
     text: String,
@@ -35,18 +35,20 @@ impl KeyUri {
         self.pin_source.clone().map(SecretSource::File)
     }
 
-    /// Whether a token in a slot is the one that the URI means.
+    /// Whether the URI matches a token in a slot.
     pub(super) fn is_in(&self, slot: u64, token: &TokenInfo) -> bool {
-        let is = |wanted: &Option<String>, real: &str| wanted.as_deref().is_none_or(|w| w == real);
+        let is = |expected: &Option<String>, actual: &str| {
+            expected.as_deref().is_none_or(|text| text == actual)
+        };
         token.token_initialized()
             && is(&self.token, token.label())
             && is(&self.manufacturer, token.manufacturer_id())
             && is(&self.serial, token.serial_number())
             && is(&self.model, token.model())
-            && self.slot_id.is_none_or(|wanted| wanted == slot)
+            && self.slot_id.is_none_or(|expected| expected == slot)
     }
 
-    /// What finds the key's objects in its token.
+    /// The attributes that find the key's objects in its token.
     pub(super) fn object_template(&self) -> Vec<Attribute> {
         let mut template = self.new_object_template();
         if !template.is_empty() {
@@ -55,7 +57,7 @@ impl KeyUri {
         template
     }
 
-    /// The name of a new key.
+    /// The attributes that name a new key.
     pub(super) fn new_object_template(&self) -> Vec<Attribute> {
         let label = self.object.as_ref();
         let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
@@ -85,7 +87,7 @@ impl FromStr for KeyUri {
             module_path: None,
         };
         for (name, value) in attributes(path, ';')? {
-            let seen = match name {
+            let is_duplicate = match name {
                 "token" => uri.token.replace(text_of(value)?).is_some(),
                 "manufacturer" => uri.manufacturer.replace(text_of(value)?).is_some(),
                 "serial" => uri.serial.replace(text_of(value)?).is_some(),
@@ -93,38 +95,41 @@ impl FromStr for KeyUri {
                 "object" => uri.object.replace(text_of(value)?).is_some(),
                 "id" => uri.id.replace(bytes_of(value)?).is_some(),
                 "slot-id" => {
-                    let id = value.parse().map_err(|_| wrong("`slot-id` is a number"))?;
+                    let id = value
+                        .parse()
+                        .map_err(|_| wrong("`slot-id` must be a number"))?;
                     uri.slot_id.replace(id).is_some()
                 }
                 "type" if value == "private" => false,
-                "type" => return Err(wrong("`type` is `private`: a key signs")),
-                // One that is passed over would widen what the URI means.
+                "type" => return Err(wrong("`type` must be `private`, because the key signs")),
+                // Ignoring an attribute could make the URI match other keys.
                 other => {
                     return Err(wrong(&format!(
-                        "the attribute `{}` is not known",
+                        "the attribute `{}` is not supported",
                         shown(other)
                     )));
                 }
             };
-            once(seen, name)?;
+            once(is_duplicate, name)?;
         }
         for (name, value) in attributes(query, '&')? {
-            let seen = match name {
+            let is_duplicate = match name {
                 "module-path" => uri.module_path.replace(text_of(value)?.into()).is_some(),
                 "pin-source" => uri.pin_source.replace(file_of(&text_of(value)?)?).is_some(),
                 "pin-value" => {
                     return Err(wrong(
-                        "a PIN does not belong into a URI, which is shown; use `pin-source`, or `signer.pkcs11.pin_file`",
+                        "a PIN must not be part of the URI, which appears in logs; use `pin-source` \
+                         or `signer.pkcs11.pin_file`",
                     ));
                 }
                 other => {
                     return Err(wrong(&format!(
-                        "the attribute `{}` is not known",
+                        "the attribute `{}` is not supported",
                         shown(other)
                     )));
                 }
             };
-            once(seen, name)?;
+            once(is_duplicate, name)?;
         }
         Ok(uri)
     }
@@ -149,33 +154,34 @@ fn attributes(part: &str, separator: char) -> Result<Vec<(&str, &str)>, HsmError
     part.split(separator)
         .map(|one| {
             one.split_once('=')
-                .ok_or_else(|| wrong("an attribute is `name=value`"))
+                .ok_or_else(|| wrong("attributes have the form `name=value`"))
         })
         .collect()
 }
 
-fn once(seen: bool, name: &str) -> Result<(), HsmError> {
-    if seen {
-        return Err(wrong(&format!("`{name}` stands there twice")));
+fn once(is_duplicate: bool, name: &str) -> Result<(), HsmError> {
+    if is_duplicate {
+        return Err(wrong(&format!("`{name}` occurs twice")));
     }
     Ok(())
 }
 
-/// A value may be any bytes, written in printable ASCII (RFC 7512 §2.3).
+/// A value is any bytes, written in printable ASCII with percent-encoding (RFC 7512 §2.3).
 fn bytes_of(value: &str) -> Result<Vec<u8>, HsmError> {
     if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong(
-            "what is no printable ASCII is written as `%` and two hex digits",
+            "a value must be printable ASCII; write any other byte as `%` and two hex digits",
         ));
     }
-    percent::decode(value.as_bytes()).ok_or_else(|| wrong("behind `%` stand two hex digits"))
+    percent::decode(value.as_bytes()).ok_or_else(|| wrong("`%` must be followed by two hex digits"))
 }
 
 fn text_of(value: &str) -> Result<String, HsmError> {
-    String::from_utf8(bytes_of(value)?).map_err(|_| wrong("an attribute is no UTF-8"))
+    String::from_utf8(bytes_of(value)?).map_err(|_| wrong("an attribute is not UTF-8"))
 }
 
-/// `file:/path`, `file:///path` or the path itself. No command is ever run for a PIN.
+/// `file:/path`, `file:///path` or the path itself. RFC 7512 also allows `|command`, which is
+/// refused.
 fn file_of(source: &str) -> Result<PathBuf, HsmError> {
     let path = source
         .strip_prefix("file://")
@@ -184,7 +190,7 @@ fn file_of(source: &str) -> Result<PathBuf, HsmError> {
     if path.starts_with('/') {
         return Ok(path.into());
     }
-    Err(wrong("`pin-source` is the absolute path of a file"))
+    Err(wrong("`pin-source` must be the absolute path of a file"))
 }
 
 fn shown(text: &str) -> String {
@@ -226,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uri_of_a_key_is_refused() {
+    fn malformed_key_uris_are_refused() {
         for (text, why) in [
             ("", "start with"),
             ("PKCS11:object=a", "start with"),
             ("pkcs11:object", "name=value"),
             ("pkcs11:object=a;object=b", "twice"),
-            ("pkcs11:objekt=a", "`objekt` is not known"),
+            ("pkcs11:objekt=a", "`objekt` is not supported"),
             ("pkcs11:object=a%2", "two hex digits"),
             ("pkcs11:object=a%zz", "two hex digits"),
             ("pkcs11:object=%ff", "UTF-8"),
@@ -242,11 +248,11 @@ mod tests {
             ("pkcs11:type=cert", "`private`"),
             (
                 "pkcs11:object=a?pin-value=1234",
-                "does not belong into a URI",
+                "must not be part of the URI",
             ),
             ("pkcs11:object=a?pin-source=pin", "absolute"),
             ("pkcs11:object=a?pin-source=%7ccat%20/etc/pin", "absolute"),
-            ("pkcs11:object=a?module-name=softhsm2", "not known"),
+            ("pkcs11:object=a?module-name=softhsm2", "not supported"),
         ] {
             let error = text.parse::<KeyUri>().expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");

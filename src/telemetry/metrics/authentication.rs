@@ -1,4 +1,4 @@
-//! Requests that were not authenticated and why, and the keys that verify access tokens.
+//! Metrics of failed authentication, and of the keys that verify access tokens.
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
@@ -17,19 +17,19 @@ impl AuthenticationMetrics {
             unproven: counters(
                 registry,
                 "unproven_total",
-                "Requests whose caller was not proven, by what was offered and why it proves nothing.",
+                "Requests that failed authentication, by kind of credential and reason.",
                 &["proof", "reason"],
             )?,
             key_sets: counters(
                 registry,
                 "key_sets_total",
-                "Key sets of issuers of access tokens that were read or fetched, by what came of it.",
+                "Attempts to read or fetch the key set of an access token issuer, by outcome.",
                 &["issuer", "outcome"],
             )?,
             issuer_keys: gauges(
                 registry,
                 "issuer_keys",
-                "Keys of an issuer that can verify access tokens.",
+                "Usable keys of an access token issuer.",
                 &["issuer"],
             )?,
         })
@@ -37,7 +37,7 @@ impl AuthenticationMetrics {
 }
 
 impl Metrics {
-    /// Counts a request that proves nobody; both are words of `callers`.
+    /// Counts a request that failed authentication. Both labels are from fixed sets in `callers`.
     pub fn unproven(&self, proof: &'static str, reason: &'static str) {
         let labels = [proof, reason];
         self.authentication
@@ -46,7 +46,8 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts a look at the keys of an issuer. Its name is one of the configuration's.
+    /// Counts an attempt to load the keys of an issuer. The issuer's name comes from the
+    /// configuration.
     pub fn key_set(&self, issuer: &str, outcome: &'static str) {
         let labels = [issuer, outcome];
         self.authentication
@@ -55,7 +56,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Says how many keys of an issuer can be used.
+    /// Sets the number of usable keys of an issuer.
     pub fn issuer_keys(&self, issuer: &str, number: usize) {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         let gauge = self.authentication.issuer_keys.with_label_values(&[issuer]);

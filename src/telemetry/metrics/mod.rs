@@ -1,30 +1,25 @@
 //! The Prometheus metrics of the service.
 
 mod authentication;
+mod register;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use super::TelemetryError;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
+use register::{counter, jobs, seconds};
 
-/// Seconds: from a signature in memory to a client that gives up.
-const SECONDS: &[f64] = &[
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0,
-];
-/// Jobs in one transaction of the writer.
-const JOBS: &[f64] = &[
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-];
-/// The label of a request that no route took.
+pub(super) use register::{counters, gauge, gauges};
+
+/// The route label of a request that matches no route.
 const NO_ROUTE: &str = "unmatched";
 
-/// How a request for a token ended.
+/// The outcome of a token request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MintOutcome {
     Granted,
@@ -33,20 +28,21 @@ pub enum MintOutcome {
     Error,
 }
 
-/// How an import ended.
+/// The outcome of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportOutcome {
     Done,
-    /// What the table says was known already.
+    /// The table contains nothing new.
     Unchanged,
     DryRun,
-    /// The table, or the difference, is refused.
+    /// The table or its difference from the database was refused.
     Refused,
     /// The service failed.
     Failed,
 }
 
-/// Every metric, on a registry of its own: two services in one process, as in tests, do not meet.
+/// All metrics. They have their own registry, so that several services in one process, as in tests,
+/// do not share them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -58,120 +54,121 @@ pub struct Metrics {
     http_request_seconds: HistogramVec,
     transaction_seconds: HistogramVec,
     transaction_retries: IntCounterVec,
-    /// Jobs that wait for the writer.
+    /// Jobs in the writer's queue.
     pub writer_queue_length: IntGauge,
-    /// Jobs that the writer put into one transaction.
+    /// Jobs per transaction of the writer.
     pub writer_batch_size: Histogram,
-    /// Jobs that had to make place for those of others.
+    /// Jobs that were evicted from a full queue.
     pub writer_displaced: IntCounter,
     limited: IntCounterVec,
-    /// When the signing certificate ends, in Unix seconds; of several, the first that does; 0 if there is none.
+    /// When the first signing certificate expires, in Unix seconds; 0 if there is none.
     pub signing_certificate_not_after_seconds: IntGauge,
-    /// Files that are refused for signing now: an alarm when it is not 0.
+    /// Files that are currently refused for signing. Alert if it is not 0.
     pub signer_refused_files: IntGauge,
-    /// Codes of the carrier that no certificate is in force for: an alarm when it is not 0.
+    /// Codes of the carrier without a valid certificate. Alert if it is not 0.
     pub spcs_without_certificate: IntGauge,
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
     authentication: AuthenticationMetrics,
     pub policies: PolicyMetrics,
-    /// Authority that ended while tokens were out, and who is told.
+    /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
 }
 
 impl Metrics {
-    /// Declares them.
+    /// Creates and registers all metrics.
     ///
     /// # Errors
-    /// [`TelemetryError`] if two have one name.
+    /// [`TelemetryError`] if two metrics have the same name.
     #[expect(clippy::too_many_lines, reason = "every metric is declared here, once")]
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new_custom(Some("tn_authority".to_owned()), None)?;
-        say_version(&registry)?;
+        register_build_info(&registry)?;
         let metrics = Self {
             tokens: counters(
                 &registry,
                 "tokens_total",
-                "Requests for a token, by how they ended.",
+                "Token requests, by outcome.",
                 &["outcome"],
             )?,
             denials: counters(
                 &registry,
                 "denials_total",
-                "Denied requests for a token, by code.",
+                "Denied token requests, by problem code.",
                 &["code"],
             )?,
             imports: counters(
                 &registry,
                 "imports_total",
-                "Imports, by the format of the table and by how they ended.",
+                "Imports, by format of the table and outcome.",
                 &["format", "outcome"],
             )?,
             last_import: gauges(
                 &registry,
                 "last_import_timestamp_seconds",
-                "When a table of this format was last imported, also if nothing changed, in Unix seconds.",
+                "Unix time of the last successful import of a table of this format, including imports without changes.",
                 &["format"],
             )?,
             http_requests: counters(
                 &registry,
                 "http_requests_total",
-                "Answered HTTP requests.",
+                "HTTP requests, by method, route and status.",
                 &["method", "route", "status"],
             )?,
             http_request_seconds: seconds(
                 &registry,
                 "http_request_seconds",
-                "Time from a request's head to its answer.",
+                "Duration of HTTP requests, from the request head to the response.",
                 "route",
             )?,
             transaction_seconds: seconds(
                 &registry,
                 "transaction_seconds",
-                "Time of a transaction, its retries included.",
+                "Duration of transactions, including their retries.",
                 "name",
             )?,
             transaction_retries: counters(
                 &registry,
                 "transaction_retries_total",
-                "Transactions that were run again.",
+                "Retries of transactions.",
                 &["name"],
             )?,
             writer_queue_length: gauge(
                 &registry,
                 "writer_queue_length",
-                "Jobs that wait for the writer.",
+                "Jobs in the writer's queue.",
             )?,
             writer_batch_size: jobs(
                 &registry,
                 "writer_batch_size",
-                "Jobs in one transaction of the writer.",
+                "Jobs per transaction of the writer.",
             )?,
             writer_displaced: counter(
                 &registry,
                 "writer_displaced_total",
-                "Waiting jobs of the longest lane that made place for a job of another, and were answered 503.",
+                "Jobs that were evicted from the longest queue of a tenant because all queues together \
+                 were full; their requests were answered with 503.",
             )?,
             limited: counters(
                 &registry,
                 "limited_requests_total",
-                "Requests that came too often, by what is limited.",
+                "Requests that exceeded a rate limit, by limit.",
                 &["limit"],
             )?,
             signing_certificate_not_after_seconds: gauge(
                 &registry,
                 "signing_certificate_not_after_seconds",
-                "When the signing certificate ends that ends first, in Unix seconds; 0 if there is none.",
+                "Unix time at which the first signing certificate expires; 0 if there is none.",
             )?,
             signer_refused_files: gauge(
                 &registry,
                 "signer_refused_files",
-                "Files and keys that are refused for signing now.",
+                "Files and keys that are currently refused for signing.",
             )?,
             spcs_without_certificate: gauge(
                 &registry,
                 "spcs_without_certificate",
-                "Service provider codes of the carrier without a certificate in force.",
+                "Service provider codes of the carrier without a valid certificate.",
             )?,
             signing_chains: gauges(
                 &registry,
@@ -182,7 +179,7 @@ impl Metrics {
             signature_failures: counters(
                 &registry,
                 "signature_failures_total",
-                "Recorded grants for which no token was signed, by what failed.",
+                "Recorded grants whose token could not be signed, by cause.",
                 &["kind"],
             )?,
             authentication: AuthenticationMetrics::new(&registry)?,
@@ -190,7 +187,8 @@ impl Metrics {
             authority_ends: AuthorityEnds::new(&registry)?,
             registry,
         };
-        // A rate needs a zero to start from.
+        // Export a zero from the start, because a rate cannot be computed for a series that begins
+        // at one.
         for outcome in [
             MintOutcome::Granted,
             MintOutcome::Denied,
@@ -201,17 +199,17 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts a request for a token.
+    /// Counts a token request.
     pub fn token(&self, outcome: MintOutcome) {
         self.tokens.with_label_values(&[outcome.label()]).inc();
     }
 
-    /// Counts a denial. The code is one of the service's or of its policies, never a caller's word.
+    /// Counts a denial. The code comes from the service or its policies, never from a caller.
     pub fn denial(&self, code: &str) {
         self.denials.with_label_values(&[code]).inc();
     }
 
-    /// Counts an import. The format is one of the service's words.
+    /// Counts an import. The format is one of a fixed set.
     pub fn import(&self, format: &'static str, outcome: ImportOutcome, now: i64) {
         let labels = [format, outcome.label()];
         self.imports.with_label_values(&labels).inc();
@@ -220,22 +218,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that came too often; the limit is one of the service's words.
+    /// Counts a request that exceeded a rate limit. The limit is one of a fixed set.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
     }
 
-    /// Counts a signature that was not made; the kind is one word of the signer's.
+    /// Counts a failed signature. The kind is one of a fixed set.
     pub fn signature_failed(&self, kind: &'static str) {
         self.signature_failures.with_label_values(&[kind]).inc();
     }
 
-    /// Says how many certificate chains are in a state.
+    /// Sets the number of certificate chains in a state.
     pub fn signing_chains(&self, state: &'static str, number: i64) {
         self.signing_chains.with_label_values(&[state]).set(number);
     }
 
-    /// Counts and times an HTTP request. The route is its pattern, as `/v1/accounts/{id}`, never a path.
+    /// Counts and times an HTTP request. The route is a pattern such as `/v1/accounts/{id}`, never
+    /// a path.
     pub fn http_request(&self, method: &str, route: Option<&str>, status: u16, seconds: f64) {
         let (method, route) = (method_label(method), route.unwrap_or(NO_ROUTE));
         let status = status.to_string();
@@ -247,22 +246,19 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// Times a transaction, which has a name.
+    /// Times a transaction.
     pub fn transaction(&self, name: &'static str, seconds: f64) {
         self.transaction_seconds
             .with_label_values(&[name])
             .observe(seconds);
     }
 
-    /// Counts one more run of a transaction.
+    /// Counts a retry of a transaction.
     pub fn transaction_retry(&self, name: &'static str) {
         self.transaction_retries.with_label_values(&[name]).inc();
     }
 
-    /// All of them in the text format of Prometheus, version 0.0.4.
-    ///
-    /// # Errors
-    /// [`TelemetryError`] if one cannot be written.
+    /// Renders all metrics in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> Result<String, TelemetryError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
@@ -290,18 +286,19 @@ impl MintOutcome {
     }
 }
 
-fn say_version(registry: &Registry) -> Result<(), TelemetryError> {
+fn register_build_info(registry: &Registry) -> Result<(), TelemetryError> {
     let build = gauges(
         registry,
         "build_info",
-        "Which version runs; always 1.",
+        "The version of the service, as a label; always 1.",
         &["version"],
     )?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     Ok(())
 }
 
-/// The methods of RFC 9110 and PATCH; a client may send any word.
+/// A method of RFC 9110, or PATCH, as a label; `other` for all others, since a client can send any
+/// text.
 pub fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
@@ -310,60 +307,6 @@ pub fn method_label(method: &str) -> &'static str {
         .into_iter()
         .find(|known| *known == method)
         .unwrap_or("other")
-}
-
-pub(super) fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, TelemetryError> {
-    declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, TelemetryError> {
-    declare(registry, IntCounter::new(name, help))
-}
-
-pub(super) fn gauge(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-) -> Result<IntGauge, TelemetryError> {
-    declare(registry, IntGauge::new(name, help))
-}
-
-pub(super) fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntGaugeVec, TelemetryError> {
-    declare(registry, IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn seconds(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> Result<HistogramVec, TelemetryError> {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    declare(registry, HistogramVec::new(options, &[label]))
-}
-
-fn jobs(registry: &Registry, name: &str, help: &str) -> Result<Histogram, TelemetryError> {
-    let options = HistogramOpts::new(name, help).buckets(JOBS.to_vec());
-    declare(registry, Histogram::with_opts(options))
-}
-
-pub(super) fn declare<M: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<M>,
-) -> Result<M, TelemetryError> {
-    let metric = metric?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }
 
 #[cfg(test)]

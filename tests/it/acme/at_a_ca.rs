@@ -109,7 +109,7 @@ fn an_expired_token_is_refused(kind: Kind) {
     bench.refuses(
         &list(&["one:12125551001"]),
         &token,
-        "step 7, the remaining claims: the token expired",
+        "step 7, remaining claims: the token expired",
     );
 }
 
@@ -128,7 +128,7 @@ fn another_numbers_token_is_refused(kind: Kind) {
     bench.refuses(
         &list(&["one:12125551001"]),
         &token,
-        "step 6, `tkvalue` is the identifier",
+        "step 6, `tkvalue` and identifier",
     );
 }
 
@@ -147,7 +147,7 @@ fn the_token_of_a_block_is_refused_for_one_of_its_numbers(kind: Kind) {
     bench.refuses(
         &list(&["one:12125551001"]),
         &token,
-        "step 6, `tkvalue` is the identifier",
+        "step 6, `tkvalue` and identifier",
     );
 }
 
@@ -156,7 +156,7 @@ fn another_signers_token_is_refused(kind: Kind) {
     let bench = Bench::shared(kind, false);
     let stranger = Carrier::over(kind.into());
     let token = |wanted: &TokenWanted<'_>| stranger.token(wanted, None);
-    bench.refuses(&list(&["one:12125551001"]), &token, "nothing is fetched");
+    bench.refuses(&list(&["one:12125551001"]), &token, "which is not fetched");
 }
 
 /// RFC 9448 §6, step 9, both ways; and the TNAuthList itself (RFC 8555 §7.4).
@@ -183,7 +183,9 @@ fn a_csr_that_does_not_fit_the_token_is_refused(kind: Kind) {
         let wanted = wanted(&ours, token_ca);
         let order = session.order(&wanted).expect("an order");
         let token = |wanted: &TokenWanted<'_>| bench.carrier.token(wanted, None);
-        session.prove(&order, &wanted, &token).expect("a proof");
+        session
+            .authorize(&order, &wanted, &token)
+            .expect("an authorization");
         let csr = request_der(&key(), csr_list, csr_ca, "CN=12125551001").expect("a request");
         let refused = session.finalize(&order, &csr).expect_err("a refusal");
         let text = format!("{refused} {refused:?}");
@@ -323,7 +325,7 @@ impl Bench {
         let refused = redeem(&session, &wanted(list, false), &key(), token);
         let refused = refused.expect_err("a refusal");
         assert!(
-            matches!(refused, AcmeError::ProofRefused { .. }),
+            matches!(refused, AcmeError::TokenRefused { .. }),
             "{refused:?}\n{}",
             self.ca.log()
         );

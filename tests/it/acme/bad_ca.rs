@@ -72,7 +72,7 @@ fn a_refused_nonce_is_replaced_and_not_without_end() {
             refused_nonces: 1000,
             ..Faults::default()
         },
-        "refuses each nonce",
+        "repeatedly refused nonces",
     );
     assert_eq!(ca.asked("account"), 4);
     // The server gives out one nonce again and again, and takes it once.
@@ -87,14 +87,14 @@ fn a_refused_nonce_is_replaced_and_not_without_end() {
             instead: Some(("nonce", 9, Reply::status(204))),
             ..Faults::default()
         },
-        "no `Replay-Nonce` in base64url",
+        "without a base64url `Replay-Nonce`",
     );
     fails(
         Faults {
             instead: Some(("nonce", 9, odd)),
             ..Faults::default()
         },
-        "no `Replay-Nonce` in base64url",
+        "without a base64url `Replay-Nonce`",
     );
 }
 
@@ -144,7 +144,7 @@ fn a_ca_that_never_answers_is_not_waited_for() {
         let began = Instant::now();
         let error = order(&ca, 2, None).expect_err("a refusal").to_string();
         assert!(
-            error.contains("no answer within") || error.contains("not done within"),
+            error.contains("no response within") || error.contains("timed out after"),
             "{error}"
         );
         assert!(
@@ -178,10 +178,7 @@ fn what_is_too_large_or_leads_elsewhere_is_no_answer() {
         };
         fails(instead(&large), "longer than 262144 bytes");
         fails(instead(&away), "with status 302");
-        fails(
-            instead(&Reply::status(200).body("<html>")),
-            "cannot be used",
-        );
+        fails(instead(&Reply::status(200).body("<html>")), "is malformed");
     }
     let twice = Reply::status(200).body(r#"{"newNonce":"https://a/","newNonce":"https://b/"}"#);
     fails(
@@ -200,7 +197,7 @@ fn what_was_not_ordered_is_not_taken() {
         ..Faults::default()
     };
     let other = json!([{ "type": "TNAuthList", "value": "MA-iDRYLMTIxMjU1NTEwMDI" }]);
-    let not_ordered = "its identifiers are not the one that was ordered";
+    let not_ordered = "its identifiers differ from the one that was ordered";
     fails(replaced("order", "identifiers", other.clone()), not_ordered);
     fails(replaced("order", "identifiers", json!([])), not_ordered);
     let ca = fails(
@@ -229,21 +226,21 @@ fn what_was_not_ordered_is_not_taken() {
             "https://user@127.0.0.1/",
             "",
         ] {
-            fails(replaced(path, member, json!(url)), "no https URL");
+            fails(replaced(path, member, json!(url)), "is not an https URL");
         }
     }
     fails(
         replaced("order", "authorizations", json!(["http://127.0.0.1/"])),
-        "no https URL",
+        "is not an https URL",
     );
     fails(
         replaced("order", "authorizations", json!([])),
-        "not one authorization",
+        "exactly one authorization",
     );
     let invalid = replaced("orders/1", "status", json!("invalid"));
     fails(invalid, "set the order to `invalid`");
 
-    let wrong = |faults, reason| fails(faults, &format!("not the one that was ordered: {reason}"));
+    let wrong = |faults, reason| fails(faults, &format!("does not match the order: {reason}"));
     wrong(
         Faults {
             other_key: true,
@@ -282,10 +279,10 @@ fn a_refusal_names_its_reason_and_nothing_that_a_terminal_obeys() {
         ..Faults::default()
     });
     let error = order(&ca, 120, None).expect_err("a refusal");
-    assert!(matches!(error, AcmeError::ProofRefused { .. }));
+    assert!(matches!(error, AcmeError::TokenRefused { .. }));
     assert_eq!(
         error.to_string(),
-        "the CA does not take the proof: unauthorized: no \\u{1b}[31mtrust"
+        "the CA did not accept the token: unauthorized: no \\u{1b}[31mtrust"
     );
 }
 

@@ -150,7 +150,7 @@ fn the_refusal_of_the_authority_ends_it() {
     );
     // The CA's refusal is no end: its rules may change, and the right to the numbers stands.
     let (tries, ended) = hourly(20_000, None, 0.5, &|_| {
-        Err(AcmeError::ProofRefused { problem: None })
+        Err(AcmeError::TokenRefused { problem: None })
     });
     assert!(matches!(ended, RenewalStop::Stopped) && tries.len() > 3);
 }

@@ -103,7 +103,7 @@ fn what_the_ca_does_not_offer_is_not_ordered() {
             LittleCa::with(Faults::default()),
             12,
             600,
-            "offers no automatic renewal",
+            "does not support automatic renewal",
         ),
         (offering(), 12, 59, "at least 60 seconds"),
         (offering(), 25, 600, "at most 86400 seconds"),

@@ -67,7 +67,7 @@ fn a_chain_is_fetched_from_a_host_of_the_list_alone() {
             said(&refused)
         );
         assert!(
-            said(&refused).contains("nothing is fetched"),
+            said(&refused).contains("which is not fetched"),
             "{}",
             said(&refused)
         );

@@ -116,10 +116,13 @@ fn keys_of_every_form_are_found_by_their_public_key() {
             };
             let none = reasons(folder.scan());
             assert!(none[0].contains("set `signer.passphrase_file`"), "{none:?}");
-            assert!(none[1].starts_with("no key here belongs to"), "{none:?}");
+            assert!(
+                none[1].starts_with("none of the signing keys matches"),
+                "{none:?}"
+            );
             let wrong = reasons(with(&SecretSource::Given("sesame".into())));
             assert!(
-                wrong[0].contains("the passphrase that is configured does not open it"),
+                wrong[0].contains("the configured passphrase does not decrypt it"),
                 "{wrong:?}"
             );
             let gone = reasons(with(&SecretSource::File("/nonexistent".into())));
@@ -221,7 +224,7 @@ fn each_fault_has_its_own_reason() {
         ),
         (
             SpcCertificate::new(code("5678"), days(-1, 7)).expect("a list"),
-            "names the service provider codes `5678`, and none of the carrier's own: `1234`",
+            "is for the service provider codes `5678`, none of which is one of the carrier's: `1234`",
         ),
     ] {
         let told = fault(certificate);
@@ -233,9 +236,7 @@ fn each_fault_has_its_own_reason() {
         ..sources()
     });
     assert!(
-        refusal(&found).ends_with(
-            "`12ab` differs in upper and lower case alone, but codes are compared byte for byte"
-        ),
+        refusal(&found).ends_with("`12ab` differs only in case, but codes are case-sensitive"),
         "{found:?}"
     );
 
@@ -246,7 +247,7 @@ fn each_fault_has_its_own_reason() {
         .has("a.key", &theirs.key_pem);
     assert!(
         refusal(&mismatch.scan())
-            .starts_with("no key here belongs to the certificate `CN=SHAKEN 1234")
+            .starts_with("none of the signing keys matches the certificate `CN=SHAKEN 1234")
     );
     let pair = Keyring::new(Sources {
         key_file: Some(mismatch.path("a.key")),
@@ -254,7 +255,7 @@ fn each_fault_has_its_own_reason() {
         ..sources()
     });
     let found = pair.scan(now(), ScanMode::Asked);
-    assert!(refusal(&found).starts_with("the signing key does not belong to the certificate"));
+    assert!(refusal(&found).starts_with("the signing key does not match the certificate"));
 
     let swapped = Folder::new();
     let parts = certificates(&ours.chain_pem);
@@ -262,7 +263,9 @@ fn each_fault_has_its_own_reason() {
     swapped
         .has("a.pem", &format!("{}{}", pem(1), pem(0)))
         .has("a.key", &ours.key_pem);
-    assert!(refusal(&swapped.scan()).contains("the file has the signing certificate first"));
+    assert!(
+        refusal(&swapped.scan()).contains("the file must contain the signing certificate first")
+    );
     // A missing link is none of ours to judge, and is told.
     let alone = Folder::new();
     alone.has("a.pem", &pem(0)).has("a.key", &ours.key_pem);
@@ -287,7 +290,10 @@ fn each_fault_has_its_own_reason() {
         dir: Some("/nonexistent".into()),
         ..sources()
     });
-    assert!(refusal(&nowhere.scan(now(), ScanMode::Asked)).contains("cannot be read"));
+    assert!(
+        refusal(&nowhere.scan(now(), ScanMode::Asked))
+            .contains("cannot read the folder of signing keys")
+    );
 }
 
 /// Files that are named and the folder are looked at as one: a chain of one finds its key in the other.
@@ -379,7 +385,7 @@ fn check_names_each_certificate_and_warns_of_open_keys() {
         "{out}"
     );
     assert!(
-        err.contains("is open to other users than its owner"),
+        err.contains("other users have access to the file of the signing key"),
         "{err}"
     );
     assert_eq!(ran.status.code(), Some(1));

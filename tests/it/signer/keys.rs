@@ -22,7 +22,7 @@ fn a_key_that_is_none_of_es256_is_refused() {
     });
     let ed25519 = PKey::generate_ed25519().expect("a key");
     let pem = |pem: Result<Vec<u8>, _>| pem.expect("PEM");
-    let encrypted = "the signing key is encrypted with a passphrase";
+    let encrypted = "the signing key is encrypted and no passphrase is configured";
     let cases = [
         (
             pem(rsa.private_key_to_pem_pkcs8()),
@@ -46,20 +46,17 @@ fn a_key_that_is_none_of_es256_is_refused() {
         ),
         (
             pem(key.public_key_to_pem()),
-            "the file of the signing key holds no private key: expected `-----BEGIN PRIVATE KEY-----`, found `PUBLIC KEY`",
+            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `PUBLIC KEY`",
         ),
         (
             p384.chain_pem.into_bytes(),
-            "the file of the signing key holds no private key: expected `-----BEGIN PRIVATE KEY-----`, found `CERTIFICATE`",
+            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `CERTIFICATE`",
         ),
         (
             pem(key.private_key_to_der()),
-            "the file of the signing key holds no private key: expected `-----BEGIN PRIVATE KEY-----`, found no PEM at all",
+            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found no PEM at all",
         ),
-        (
-            Vec::new(),
-            "the file of the signing key holds no private key",
-        ),
+        (Vec::new(), "the signing key file contains no private key"),
         (
             b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec(),
             "the signing key is malformed: ",

@@ -265,7 +265,7 @@ fn a_service_signs_with_a_key_in_softhsm(db: Db) {
     ]);
     let error = String::from_utf8_lossy(&again.stderr);
     assert!(
-        !again.status.success() && error.contains("is there already"),
+        !again.status.success() && error.contains("exists already"),
         "{error}"
     );
     let check = carrier.run(&["check"]);
@@ -274,10 +274,10 @@ fn a_service_signs_with_a_key_in_softhsm(db: Db) {
         "{check}"
     );
     for (uri, reason) in [
-        ("pkcs11:token=other;object=signing", "there is no token for"),
+        ("pkcs11:token=other;object=signing", "no token matches"),
         (
             "pkcs11:token=carrier;object=other",
-            "has no private key there",
+            "has no private key that matches",
         ),
         (
             "pkcs11:token=carrier;object=signing?module-path=/nonexistent.so",

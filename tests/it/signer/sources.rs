@@ -184,7 +184,7 @@ fn a_chain_with_an_intermediate_leaves_the_root_out() {
         "{message}"
     );
     assert!(
-        message.ends_with("is valid from 2027-01-05T08:00:00Z to 2027-01-18T08:00:00Z only"),
+        message.ends_with("is valid only from 2027-01-05T08:00:00Z to 2027-01-18T08:00:00Z"),
         "{message}"
     );
     let trusted = root.certificate_pem().expect("PEM");
@@ -212,15 +212,15 @@ fn a_broken_chain_is_refused() {
     let theirs = certificates(&issue(&wanted()).chain_pem);
 
     let swapped = refusal(Chain::from_pem(&pem_of(&[&ours[1], &ours[0]])));
-    assert!(swapped.starts_with("certificate 1 of the chain (`CN=Issuing CA,O=Issuing CA,C=US`) is not issued by certificate 2 (`CN=SHAKEN 1234,"), "{swapped}");
+    assert!(swapped.starts_with("certificate 1 of the chain (`CN=Issuing CA,O=Issuing CA,C=US`) was not issued by certificate 2 (`CN=SHAKEN 1234,"), "{swapped}");
     assert!(
-        swapped.contains("the file has the signing certificate first"),
+        swapped.contains("the file must contain the signing certificate first"),
         "{swapped}"
     );
     let foreign = refusal(Chain::from_pem(&pem_of(&[&ours[0], &theirs[1]])));
     assert!(foreign.contains("issuer mismatch"), "{foreign}");
     let twice = refusal(Chain::from_pem(&pem_of(&[&ours[0], &ours[0], &ours[1]])));
-    assert!(twice.contains("is not issued by certificate 2"), "{twice}");
+    assert!(twice.contains("was not issued by certificate 2"), "{twice}");
     // A CA of the same name with another key.
     let impostor = certificates(&issue(&wanted()).chain_pem);
     let impostor = refusal(Chain::from_pem(&pem_of(&[&theirs[0], &impostor[1]])));
@@ -330,17 +330,17 @@ fn a_certificate_of_somebody_else_is_refused() {
     };
     assert_eq!(
         refusal(open(&other_key)),
-        "the signing key does not belong to the certificate `CN=SHAKEN 1234,O=tn-authority development,C=US`: their public keys differ; the first certificate of the chain has to be the one of the key"
+        "the signing key does not match the certificate `CN=SHAKEN 1234,O=tn-authority development,C=US`: their public keys differ; the first certificate of the chain must be that of the key"
     );
     let other_spc = SpcCertificate::new(spc("583j"), days(-1, 7)).expect("a list");
     let chain = Chain::from_pem(&issue(&other_spc).chain_pem).expect("a chain");
     assert_eq!(
         refusal(chain.names_one_of(&[spc("583J"), spc("1234")])),
-        "the certificate `CN=SHAKEN 583j,O=tn-authority development,C=US` names the service provider codes `583j`, and none of the carrier's own: `583J`, `1234`; `583j` differs in upper and lower case alone, but codes are compared byte for byte"
+        "the certificate `CN=SHAKEN 583j,O=tn-authority development,C=US` is for the service provider codes `583j`, none of which is one of the carrier's: `583J`, `1234`; `583j` differs only in case, but codes are case-sensitive"
     );
     assert_eq!(
         refusal(chain.names_one_of(&[])),
-        "no service provider code is configured; set `spcs` in the section `carrier`"
+        "no service provider code is configured; set `carrier.spcs`"
     );
 }
 

@@ -63,7 +63,7 @@ fn the_token_of_an_unknown_signer_is_refused() {
         TrustList::default(),
     ] {
         let report = verify(member(vector, "token"), &expecting(trust), time);
-        refused_at(&[2, 4, 6, 8], &report, "nothing is fetched");
+        refused_at(&[2, 4, 6, 8], &report, "which is not fetched");
         assert!(report.to_string().contains("padding"), "{report}");
     }
 }
@@ -105,23 +105,23 @@ fn what_is_not_a_strict_jwt_is_not_read() {
         (format!("{header}.{body}."), "0 bytes"),
         (
             format!("{header}=.{body}.{signature}"),
-            "header is not base64url",
+            "header is not canonical base64url",
         ),
         (
             format!("{header}.{body}=.{signature}"),
-            "payload is not base64url",
+            "payload is not canonical base64url",
         ),
         (
             format!("{header}.{body}.{signature}=="),
-            "signature is not base64url",
+            "signature is not canonical base64url",
         ),
         (format!("{header}.{body}.{}", b64(&der)), "not the 64"),
         (
             format!("{header}.{body}.{}", STANDARD.encode([0xff; 64])),
-            "signature is not base64url",
+            "signature is not canonical base64url",
         ),
-        (format!("{good}\n"), "signature is not base64url"),
-        (format!(" {good}"), "header is not base64url"),
+        (format!("{good}\n"), "signature is not canonical base64url"),
+        (format!(" {good}"), "header is not canonical base64url"),
         (huge, "65537 bytes"),
     ];
     for (text, word) in cases {
@@ -129,7 +129,11 @@ fn what_is_not_a_strict_jwt_is_not_read() {
     }
     // The last of 86 characters carries four bits that are not used.
     let respelled = format!("{}{}", &good[..good.len() - 1], next_in_alphabet(&good));
-    refused_at(&[0], &verify(&respelled, &expected(), at()), "one spelling");
+    refused_at(
+        &[0],
+        &verify(&respelled, &expected(), at()),
+        "not canonical base64url",
+    );
 }
 
 /// The last character with an unused bit set.
@@ -386,7 +390,11 @@ fn signatures_of_no_value_are_refused() {
         [order.clone(), order].concat(),
     ] {
         let token = format!("{signed}.{}", b64(octets));
-        refused_at(&[4], &verify(&token, &expected(), at()), "did not make it");
+        refused_at(
+            &[4],
+            &verify(&token, &expected(), at()),
+            "does not verify with the trusted key",
+        );
     }
 }
 

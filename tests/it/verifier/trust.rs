@@ -18,7 +18,11 @@ fn a_key_that_the_token_brings_is_not_believed() {
         r#","jwk":{"kty":"EC"},"jku":"https://authority.example.org/cert"}"#,
     );
     let token = token_of(&key, &header, payload().to_string());
-    refused_at(&[4], &verify(&token, &expected(), at()), "did not make it");
+    refused_at(
+        &[4],
+        &verify(&token, &expected(), at()),
+        "does not verify with the trusted key",
+    );
 }
 
 #[test]
@@ -33,11 +37,14 @@ fn an_x5u_is_https_and_known() {
         ("https://authority.example.org/ce rt", "not an https URL"),
         ("file:///etc/passwd", "not an https URL"),
         ("", "not an https URL"),
-        ("https://authority.example.org/cert/", "nothing is fetched"),
-        ("https://authority.example.org/CERT", "nothing is fetched"),
+        (
+            "https://authority.example.org/cert/",
+            "which is not fetched",
+        ),
+        ("https://authority.example.org/CERT", "which is not fetched"),
         (
             "https://authority.example.org:443/cert",
-            "nothing is fetched",
+            "which is not fetched",
         ),
     ] {
         let header = json!({ "alg": "ES256", "x5u": x5u }).to_string();
@@ -95,7 +102,7 @@ fn a_pinned_or_listed_certificate_is_an_anchor_and_its_dates_are_not_asked() {
     refused_at(
         &[2, 4],
         &verify(&good, &expecting(TrustList::default()), at()),
-        "nothing is fetched",
+        "which is not fetched",
     );
 }
 
@@ -135,7 +142,7 @@ fn a_key_that_cannot_be_an_authoritys_is_refused() {
             &expecting(listed(&[&with_usage(false).make()])),
             at(),
         ),
-        "nothing is fetched",
+        "which is not fetched",
     );
 }
 
@@ -261,7 +268,7 @@ fn an_x5c_leads_to_the_trust_list() {
             &expecting(listed(&[&root])),
             at(),
         ),
-        "did not make it",
+        "does not verify with the trusted key",
     );
 
     let der = leaf.to_der().expect("DER");

@@ -193,7 +193,8 @@ fn an_overwritten_pair_is_a_new_certificate(kind: Kind) {
     world.looks_for_signers(ScanMode::Asked);
     assert_eq!(refused(&world).len(), 1);
     assert!(
-        refused(&world)[0].starts_with("no key here belongs to the certificate `CN=SHAKEN 1234")
+        refused(&world)[0]
+            .starts_with("none of the signing keys matches the certificate `CN=SHAKEN 1234")
     );
     world.seconds_pass(100);
     assert_eq!(signed_by(&world, &mint(&world)), first);
@@ -229,7 +230,7 @@ fn bad_files_change_nothing(kind: Kind) {
     for part in [
         "is malformed: ",
         "certificate 1 cannot be read",
-        "`objekt` is not known",
+        "`objekt` is not supported",
         "is neither a certificate nor a key",
     ] {
         assert!(
