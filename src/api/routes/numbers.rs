@@ -126,7 +126,7 @@ pub(in crate::api) struct SayingView {
     version: i32,
     /// Whether the row currently allows a token for the numbers.
     yes: bool,
-    /// The same in words.
+    /// A description of the row.
     #[schema(example = "+12125551001 delegated to acme, from 2026-01-01T00:00:00Z")]
     words: String,
 }
