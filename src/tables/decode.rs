@@ -1,7 +1,8 @@
-//! Turns the bytes of a file into normalized text, chunk by chunk, and refuses files that are not text.
+//! Turns the bytes of a file into normalized text, chunk by chunk, and refuses files that are not
+//! text.
 //!
-//! Removes a byte order mark, turns every line end (CRLF or CR) into LF and Latin-1 into UTF-8, and counts
-//! and hashes the original bytes. Memory is bounded by one chunk.
+//! Removes a byte order mark, turns every line end (CRLF or CR) into LF and Latin-1 into UTF-8, and
+//! counts and hashes the original bytes. Memory is bounded by one chunk.
 
 use std::io::Read;
 
@@ -96,8 +97,8 @@ impl<R: Read> Clean<R> {
         }
     }
 
-    /// Fills the whole chunk, since the first one has to contain the file's magic number even if the
-    /// reader returns a byte at a time.
+    /// Fills the whole chunk, since the first one has to contain the file's magic number even if
+    /// the reader returns a byte at a time.
     fn fill(&mut self) -> Result<usize, TableError> {
         let mut filled = 0;
         while filled < self.raw.len() {
@@ -115,7 +116,11 @@ impl<R: Read> Clean<R> {
 /// Refuses archives, workbooks and UTF-16, which people upload by mistake, with what to do instead.
 fn must_be_text(start: &[u8]) -> Result<(), TableError> {
     let named: [(&[u8], &str, &str); 6] = [
-        (b"\x1f\x8b", "compressed with gzip", "unpack it with `gunzip` first"),
+        (
+            b"\x1f\x8b",
+            "compressed with gzip",
+            "unpack it with `gunzip` first",
+        ),
         (
             b"PK\x03\x04",
             "a ZIP archive or an Excel workbook",
@@ -126,9 +131,21 @@ fn must_be_text(start: &[u8]) -> Result<(), TableError> {
             "an old Excel workbook",
             "save the sheet as CSV",
         ),
-        (b"BZh", "compressed with bzip2", "unpack it with `bunzip2` first"),
-        (b"\xfd7zXZ", "compressed with xz", "unpack it with `unxz` first"),
-        (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with `unzstd` first"),
+        (
+            b"BZh",
+            "compressed with bzip2",
+            "unpack it with `bunzip2` first",
+        ),
+        (
+            b"\xfd7zXZ",
+            "compressed with xz",
+            "unpack it with `unxz` first",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "compressed with zstd",
+            "unpack it with `unzstd` first",
+        ),
     ];
     for (magic, kind, help) in named {
         if start.starts_with(magic) {

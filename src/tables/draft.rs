@@ -22,8 +22,8 @@ pub struct ParsedTable {
 /// The content of a table.
 #[derive(Debug, Clone)]
 pub enum TableContent {
-    /// All that a carrier holds within a scope. Numbers in the scope that are not listed are not the
-    /// carrier's.
+    /// All that a carrier holds within a scope. Numbers in the scope that are not listed are not
+    /// the carrier's.
     Holdings {
         spc: Spc,
         table: Holdings,
@@ -115,7 +115,8 @@ pub struct Holdings {
     /// Sorted, without overlaps.
     pub held: Vec<Holding>,
     pub scope: Coverage,
-    /// Whether the table has start dates. If not, an import leaves existing start dates as they are.
+    /// Whether the table has start dates. If not, an import leaves existing start dates as they
+    /// are.
     pub dated: bool,
 }
 

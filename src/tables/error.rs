@@ -33,7 +33,9 @@ pub enum TableError {
     },
     #[error("the table has a header, but no lines")]
     Empty,
-    #[error("no line of the table has OCN {ocns}; OCNs must match exactly, including case and leading zeros{hint}")]
+    #[error(
+        "no line of the table has OCN {ocns}; OCNs must match exactly, including case and leading zeros{hint}"
+    )]
     NoSuchOcn { ocns: String, hint: String },
     #[error("format `{format}` needs {what}")]
     Missing {
@@ -63,8 +65,8 @@ pub struct RefusedLine {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefusedLines {
     pub count: u64,
-    /// At most [`LINES_NAMED`]. Lines that cannot be parsed come first, then those in conflict with others
-    /// or with the database.
+    /// At most [`LINES_NAMED`]. Lines that cannot be parsed come first, then those in conflict with
+    /// others or with the database.
     pub named: Vec<RefusedLine>,
 }
 

@@ -129,7 +129,8 @@ impl Ocns {
     }
 }
 
-/// Whether a field is like `3.69E+02`, as spreadsheets write long numbers and what they take for one.
+/// Whether a field is like `3.69E+02`, as spreadsheets write long numbers and what they take for
+/// one.
 pub fn is_scientific(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else {
@@ -185,7 +186,10 @@ pub fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "1" => Ok(true),
         "" | "false" | "no" | "n" | "0" => Ok(false),
-        _ => Err(format!("{name} must be true or false, not `{}`", shown(text))),
+        _ => Err(format!(
+            "{name} must be true or false, not `{}`",
+            shown(text)
+        )),
     }
 }
 
@@ -210,7 +214,8 @@ pub fn number(name: &str, text: &str) -> Result<Tn, String> {
         .map_err(|error| format!("{name} `{}`: {error}", shown(text)))
 }
 
-/// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one number.
+/// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one
+/// number.
 pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
     match (start, end, count, block) {
         ("", "", "", "") => Err("no numbers: both `start` and `block` are empty".to_owned()),
@@ -297,11 +302,11 @@ mod tests {
             (["+12125551000", "", "1E+3", ""], "not a digit"),
             (["+12125551000", "+12125550999", "", ""], "before it starts"),
             (["+4930123", "+49301234", "", ""], "same number of digits"),
+            (["+12125551000", "+12125551001", "2", ""], "not both"),
             (
-                ["+12125551000", "+12125551001", "2", ""],
-                "not both",
+                ["+12125551000", "", "", "1.212.555.1XXX"],
+                "cannot be combined",
             ),
-            (["+12125551000", "", "", "1.212.555.1XXX"], "cannot be combined"),
             (["", "", "", ""], "no numbers"),
             (["", "+12125551000", "", ""], "`start` is missing"),
             (["+12125551000", "", "0", ""], "at least one"),

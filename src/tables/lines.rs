@@ -1,5 +1,5 @@
-//! The lines of a table. The header says where each column is, since administrators rename and reorder
-//! columns over the years.
+//! The lines of a table. The header says where each column is, since administrators rename and
+//! reorder columns over the years.
 //!
 //! Memory is bounded for any file: a line that does not fit into the buffer is an error.
 
@@ -67,8 +67,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The trimmed field of a column, by its index in [`Layout::columns`](super::Layout::columns). Empty
-    /// if the table does not have the column.
+    /// The trimmed field of a column, by its index in [`Layout::columns`](super::Layout::columns).
+    /// Empty if the table does not have the column.
     pub fn field(&self, column: usize) -> Result<&'a str, String> {
         let bytes = self.bytes(column).trim_ascii();
         std::str::from_utf8(bytes).map_err(|_| "a field is not UTF-8".to_owned())
@@ -121,7 +121,11 @@ pub fn read(
         return Err(TableError::Columns(missing(columns, &[])));
     };
     let titles: Vec<String> = (0..header.len())
-        .map(|position| String::from_utf8_lossy(header.at(position)).trim().to_owned())
+        .map(|position| {
+            String::from_utf8_lossy(header.at(position))
+                .trim()
+                .to_owned()
+        })
         .collect();
     let positions = positions(columns, &titles)?;
     let known = |position| positions.contains(&Some(position));
@@ -203,7 +207,10 @@ fn positions(columns: &[Column], titles: &[String]) -> Result<Vec<Option<usize>>
     let mut absent = Vec::new();
     for column in columns {
         let is_it = |title: &String| column.names.iter().any(|name| normalized(name) == *title);
-        let mut found = normalized_titles.iter().enumerate().filter(|(_, t)| is_it(t));
+        let mut found = normalized_titles
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| is_it(t));
         let (first, second) = (found.next(), found.next());
         if let (Some((_, title)), Some(_)) = (first, second) {
             return Err(TableError::Columns(format!(
@@ -323,7 +330,8 @@ impl<R: Read> Records<R> {
                 ReadRecordResult::End => return Ok(None),
             }
         }
-        // The parser reads an unclosed field up to the end of the file, so only the last record can have one.
+        // The parser reads an unclosed field up to the end of the file, so only the last record can
+        // have one.
         if self.at_end && self.at == self.pending.len() && marks % 2 == 1 {
             self.unclosed = Some(start);
         }
@@ -363,5 +371,8 @@ impl<R: Read> Records<R> {
 }
 
 fn count(bytes: &[u8], byte_to_count: u8) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == byte_to_count)).sum()
+    bytes
+        .iter()
+        .map(|byte| u64::from(*byte == byte_to_count))
+        .sum()
 }

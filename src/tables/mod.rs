@@ -1,9 +1,10 @@
-//! Parses number tables: those that carriers get from their numbering administrator, and CSV files of
-//! their own. Each is read line by line into a [`ParsedTable`]; `authority::import` compares that with
-//! the database.
+//! Parses number tables: those that carriers get from their numbering administrator, and CSV files
+//! of their own. Each is read line by line into a [`ParsedTable`]; `authority::import` compares
+//! that with the database.
 //!
 //! # Adding a format
-//! A file in `formats` with a `Layout`, a variant of [`Format`], and an arm in `TableRequest::layout`.
+//! A file in `formats` with a `Layout`, a variant of [`Format`], and an arm in
+//! `TableRequest::layout`.
 
 mod decode;
 mod draft;
@@ -75,7 +76,8 @@ impl Format {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRequest {
     pub format: Format,
-    /// The OCNs of the carrier, spelled as in the table. Empty if the format lists one carrier only.
+    /// The OCNs of the carrier, spelled as in the table. Empty if the format lists one carrier
+    /// only.
     pub ocns: BTreeSet<String>,
     /// The service provider code that holds the numbers.
     pub spc: Option<Spc>,
@@ -89,7 +91,9 @@ impl TableRequest {
         let unwanted = |what| Err(TableError::Unwanted { format, what });
         match self.format {
             _ if !self.format.lists_everybody() && !self.ocns.is_empty() => unwanted("OCN"),
-            _ if self.ocns.iter().any(String::is_empty) => missing("OCNs that are not empty strings"),
+            _ if self.ocns.iter().any(String::is_empty) => {
+                missing("OCNs that are not empty strings")
+            }
             Format::Delegations | Format::Exclusions if self.spc.is_some() => {
                 unwanted("service provider code")
             }
@@ -143,9 +147,9 @@ pub trait Layout {
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError>;
 }
 
-/// Reads a table. `report` is called with the progress every few thousand lines, and returns whether to
-/// continue. Refused lines are in the result: a dry run shows what the other lines would change, an
-/// import refuses the whole table.
+/// Reads a table. `report` is called with the progress every few thousand lines, and returns
+/// whether to continue. Refused lines are in the result: a dry run shows what the other lines would
+/// change, an import refuses the whole table.
 ///
 /// # Errors
 /// [`TableError`] if the file is not a table of this format, or has no line of the requested OCNs.
@@ -185,8 +189,8 @@ pub fn read(
     Ok(table)
 }
 
-/// Adds the counts of OCNs to the summary. Refuses a table without a line of the carrier: most likely it
-/// is the wrong table, or an OCN is mistyped.
+/// Adds the counts of OCNs to the summary. Refuses a table without a line of the carrier: most
+/// likely it is the wrong table, or an OCN is mistyped.
 pub fn must_have_own_lines(ocns: &Ocns, summary: &mut TableSummary) -> Result<(), TableError> {
     summary.own = ocns.lines;
     summary.note(ocns.without, "lines without an OCN");

@@ -66,7 +66,10 @@ pub fn text(name: &str, text: &str) -> Result<Option<String>, String> {
         return Err(format!("{name} has more than {MAX_TEXT} characters"));
     }
     if text.chars().any(steers) {
-        return Err(format!("{name} contains a control character: `{}`", shown(text)));
+        return Err(format!(
+            "{name} contains a control character: `{}`",
+            shown(text)
+        ));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }

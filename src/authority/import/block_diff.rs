@@ -1,5 +1,5 @@
-//! The difference between the blocks that a table gives a carrier and the allocations in the database.
-//! Pure.
+//! The difference between the blocks that a table gives a carrier and the allocations in the
+//! database. Pure.
 
 use super::outcome::Amount;
 use crate::domain::clock::Time;
@@ -31,7 +31,8 @@ pub(super) struct KeptPart {
     pub(super) window: Window,
 }
 
-/// Compares the table with `known`: the SPC's `block` and `code` allocations that are valid now or later.
+/// Compares the table with `known`: the SPC's `block` and `code` allocations that are valid now or
+/// later.
 pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> BlockPlan {
     let mut plan = BlockPlan::default();
     let mut covered: Vec<Vec<NumberRange>> = vec![Vec::new(); table.held.len()];
@@ -91,8 +92,8 @@ fn start_moves(row: &Allocation, held: &Holding, dated: bool, now: Time) -> bool
     dated && known > now && held.valid_from.unwrap_or(now) != known
 }
 
-/// The parts of `numbers` that lie in ranges of `sorted`, with the index of each range. The ranges are
-/// sorted and do not overlap.
+/// The parts of `numbers` that lie in ranges of `sorted`, with the index of each range. The ranges
+/// are sorted and do not overlap.
 fn parts<T>(
     numbers: NumberRange,
     sorted: &[T],

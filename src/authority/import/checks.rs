@@ -30,7 +30,10 @@ pub(super) fn must_have_accounts(
         if !exists {
             refused.add(
                 row.line,
-                format!("account `{}` does not exist; create it first", row.of.account),
+                format!(
+                    "account `{}` does not exist; create it first",
+                    row.of.account
+                ),
             );
         }
         exists

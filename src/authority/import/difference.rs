@@ -1,5 +1,5 @@
-//! What an import changes: the difference between a parsed table and the database. Reads only; `write`
-//! writes it.
+//! What an import changes: the difference between a parsed table and the database. Reads only;
+//! `write` writes it.
 
 use std::collections::{BTreeMap, HashSet};
 

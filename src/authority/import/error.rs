@@ -25,7 +25,9 @@ pub enum ImportError {
     )]
     MayBeCut { ending: u64 },
     /// The job was marked as lost, so it may no longer write.
-    #[error("the job had no heartbeat and was marked as lost, so nothing was imported; send the table again")]
+    #[error(
+        "the job had no heartbeat and was marked as lost, so nothing was imported; send the table again"
+    )]
     Lost,
     #[error(transparent)]
     Refused(#[from] ChangeError),

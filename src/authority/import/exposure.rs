@@ -1,5 +1,5 @@
-//! Tokens that can still be redeemed although an import ended the authority over some of their numbers:
-//! counts them, and withdraws their grants.
+//! Tokens that can still be redeemed although an import ended the authority over some of their
+//! numbers: counts them, and withdraws their grants.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, new_id};
 use crate::store::{GrantFilter, Loss, StoreError, Tx};
 
-/// The grants that a set of losses concerns: each with its earliest loss, and when its token expires.
+/// The grants that a set of losses concerns: each with its earliest loss, and when its token
+/// expires.
 #[derive(Debug, Default)]
 pub(super) struct ExposedGrants {
     grants: BTreeMap<Jti, (AuthorityEnd, Time)>,

@@ -1,10 +1,10 @@
 //! Imports that run in the background: a bounded queue, and a row for each job, so that every
 //! replica can show its state. `runner` is the thread that works through the queue.
 //!
-//! The uploaded file is on the disk of the process that accepted the job, so no other process can run
-//! it. Each process writes a heartbeat; a job without one for a minute is marked `lost`. A job is
-//! marked `done` in the transaction that imports its table, so an import is never partial, and a job
-//! that was marked `lost` can no longer write anything.
+//! The uploaded file is on the disk of the process that accepted the job, so no other process can
+//! run it. Each process writes a heartbeat; a job without one for a minute is marked `lost`. A job
+//! is marked `done` in the transaction that imports its table, so an import is never partial, and a
+//! job that was marked `lost` can no longer write anything.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -123,7 +123,8 @@ impl Jobs {
     /// the disk than jobs.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if the queue is full, [`StoreError::Unavailable`] if the service is stopping.
+    /// [`StoreError::Busy`] if the queue is full, [`StoreError::Unavailable`] if the service is
+    /// stopping.
     pub fn place(&self) -> Result<QueueSlot, StoreError> {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(stopping());
@@ -207,8 +208,8 @@ impl Jobs {
         mark_lost_jobs(&self.authority).await
     }
 
-    /// Accepts no more jobs, and waits for the thread. Queued jobs fail with `stopped`. The running one
-    /// is stopped too, unless it is already writing; then it completes.
+    /// Accepts no more jobs, and waits for the thread. Queued jobs fail with `stopped`. The running
+    /// one is stopped too, unless it is already writing; then it completes.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         let mut worker = self.worker.lock();

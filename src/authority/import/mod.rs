@@ -1,8 +1,9 @@
 //! Imports a number table into the inventory: all of it or nothing. Importing a table again changes
 //! nothing.
 //!
-//! [`crate::tables`] parses the table. One transaction compares it with the database and applies the
-//! difference ([`Authority::import`](crate::authority::Authority::import)); a dry run only shows it.
+//! [`crate::tables`] parses the table. One transaction compares it with the database and applies
+//! the difference ([`Authority::import`](crate::authority::Authority::import)); a dry run only
+//! shows it.
 //!
 //! # Scope
 //! A table only ends authority within its scope, which depends on its format:
@@ -15,14 +16,14 @@
 //! | `arcep-majnum` | +33, and each overseas country code that it lists |
 //! | `allocations`, `delegations`, `exclusions` | exactly the rows that they name |
 //!
-//! Numbers in the scope that the SPC holds as `block` or `code` end, unless the table assigns them to an
-//! OCN of the import. One import therefore has to name all OCNs whose numbers the SPC holds. A table
-//! never ends ported-in or toll-free numbers. Numbers outside the scope stay as they are, and are
-//! counted.
+//! Numbers in the scope that the SPC holds as `block` or `code` end, unless the table assigns them
+//! to an OCN of the import. One import therefore has to name all OCNs whose numbers the SPC holds.
+//! A table never ends ported-in or toll-free numbers. Numbers outside the scope stay as they are,
+//! and are counted.
 //!
-//! Tables are compared as sets of numbers. If the same numbers are only split into other ranges, nothing
-//! changes. If an existing range keeps some of its numbers, it ends, and a new row for the kept part
-//! starts at the same instant.
+//! Tables are compared as sets of numbers. If the same numbers are only split into other ranges,
+//! nothing changes. If an existing range keeps some of its numbers, it ends, and a new row for the
+//! kept part starts at the same instant.
 
 mod block_diff;
 mod checks;
@@ -74,8 +75,8 @@ impl Authority {
     /// blocks the thread while it reads.
     ///
     /// # Errors
-    /// [`ImportError`] if any part cannot be imported; then nothing is. In a dry run, refused lines are
-    /// part of the result and no error.
+    /// [`ImportError`] if any part cannot be imported; then nothing is. In a dry run, refused lines
+    /// are part of the result and no error.
     pub async fn import(
         &self,
         caller: &Caller,

@@ -37,8 +37,8 @@ pub struct Difference {
     pub ended: Vec<NumberRange>,
 }
 
-/// Tokens that can still be redeemed although authority over some of their numbers has ended. A signed
-/// token cannot be revoked, so the carrier has to know of them.
+/// Tokens that can still be redeemed although authority over some of their numbers has ended. A
+/// signed token cannot be revoked, so the carrier has to know of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutstandingTokens {
     pub count: u64,

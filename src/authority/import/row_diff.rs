@@ -1,7 +1,8 @@
 //! The difference between the rows that a CSV file names and those in the database. Pure.
 //!
-//! A line that equals an existing row leaves it unchanged. A line with an earlier end ends the existing
-//! row then; an end is never postponed. Any other line adds a row, if its numbers are free in its period.
+//! A line that equals an existing row leaves it unchanged. A line with an earlier end ends the
+//! existing row then; an end is never postponed. Any other line adds a row, if its numbers are free
+//! in its period.
 
 use std::collections::HashMap;
 
@@ -15,8 +16,8 @@ use crate::domain::{NumberRange, Window};
 use crate::tables::RefusedLines;
 use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, TableRow};
 
-/// How many lines with overlapping numbers are compared with one line. Bounds the time for a file that
-/// names the same numbers on each line.
+/// How many lines with overlapping numbers are compared with one line. Bounds the time for a file
+/// that names the same numbers on each line.
 const MAX_OVERLAPPING: usize = 1_000;
 
 /// A CSV line that can be compared with rows of one kind.
@@ -26,7 +27,8 @@ pub(super) trait Reconcile {
     const KIND: &'static str;
     /// Whether an existing row has the same content, apart from numbers and window.
     fn same(&self, known: &Self::Known) -> bool;
-    /// Whether the line conflicts with an existing row that has some of its numbers at the same time.
+    /// Whether the line conflicts with an existing row that has some of its numbers at the same
+    /// time.
     fn excludes(&self, known: &Self::Known) -> bool;
     /// The same for another line of the file.
     fn excludes_line(&self, other: &Self) -> bool;
@@ -98,8 +100,8 @@ pub(super) struct Plan<T: Reconcile> {
     pub(super) ends_kept: u64,
 }
 
-/// Compares lines with `known`: the newest versions of all rows that overlap their numbers, also of rows
-/// that have ended.
+/// Compares lines with `known`: the newest versions of all rows that overlap their numbers, also of
+/// rows that have ended.
 pub(super) fn plan<T: Reconcile>(
     rows: Vec<TableRow<T>>,
     known: Vec<T::Known>,
@@ -155,19 +157,20 @@ pub(super) fn plan<T: Reconcile>(
         let (numbers, id) = (other.numbers(), other.row().id);
         Some(format!("overlaps {numbers} of {} {id}", T::KIND))
     };
-    plan.add.retain(|(row, window)| match conflict(row, *window) {
-        None => true,
-        Some(why) => {
-            refused.add(row.line, why);
-            false
-        }
-    });
+    plan.add
+        .retain(|(row, window)| match conflict(row, *window) {
+            None => true,
+            Some(why) => {
+                refused.add(row.line, why);
+                false
+            }
+        });
     refuse_overlapping_lines(&mut plan.add, refused);
     plan
 }
 
-/// The existing row that a line refers to. A line without `valid_from` refers to the one that is valid
-/// now.
+/// The existing row that a line refers to. A line without `valid_from` refers to the one that is
+/// valid now.
 fn existing_row<'a, T: Reconcile>(
     row: &TableRow<T>,
     known: &'a Index<T::Known>,

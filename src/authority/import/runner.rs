@@ -24,8 +24,8 @@ use crate::tables::{Progress, TableError};
 const LOST_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a running job writes its progress, which is also its heartbeat.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// Seconds without a heartbeat after which a job is lost. Longer than any import occupies the writer,
-/// since a job has no heartbeat meanwhile.
+/// Seconds without a heartbeat after which a job is lost. Longer than any import occupies the
+/// writer, since a job has no heartbeat meanwhile.
 const MAX_SILENCE_SECONDS: i64 = 60;
 
 /// The action in the audit trail.
@@ -99,7 +99,8 @@ impl Runner {
         let mut report = |progress: Progress| {
             if last_report.elapsed() >= PROGRESS_INTERVAL {
                 last_report = Instant::now();
-                // Keep reading if the database is unavailable; if that lasts, the import itself fails.
+                // Keep reading if the database is unavailable; if that lasts, the import itself
+                // fails.
                 report_error = runtime.block_on(self.write_progress(id, progress)).err();
             }
             !self.stopping.load(Ordering::SeqCst)
@@ -165,8 +166,8 @@ impl Runner {
     }
 }
 
-/// Marks a job as done, in the transaction that imported its table. Fails if it was marked as lost, so
-/// that the transaction is rolled back.
+/// Marks a job as done, in the transaction that imported its table. Fails if it was marked as lost,
+/// so that the transaction is rolled back.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     job: Uuid,
@@ -191,8 +192,9 @@ pub(super) async fn mark_lost_jobs(authority: &Authority) -> Result<(), StoreErr
     }
     let failure = JobFailure {
         code: "lost".to_owned(),
-        detail: "the process that ran the job is gone, and nothing was imported; send the table again"
-            .to_owned(),
+        detail:
+            "the process that ran the job is gone, and nothing was imported; send the table again"
+                .to_owned(),
     };
     let caller = Caller::the_service(new_id(now));
     let event = event_by(&caller, now, IMPORT);

@@ -39,7 +39,11 @@ pub(super) fn apply(
 }
 
 /// Records for each account how many delegations it gets. The rows themselves say which.
-fn record_delegations(tx: &mut Tx<'_>, event: &Event, added: &[Delegation]) -> Result<(), ImportError> {
+fn record_delegations(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    added: &[Delegation],
+) -> Result<(), ImportError> {
     let mut by_account: BTreeMap<&AccountId, u64> = BTreeMap::new();
     for delegation in added {
         *by_account.entry(&delegation.account).or_default() += 1;

@@ -1,5 +1,5 @@
-//! The set of policies in force. It can be replaced while decisions are made, and each change is recorded
-//! in the audit trail.
+//! The set of policies in force. It can be replaced while decisions are made, and each change is
+//! recorded in the audit trail.
 
 use std::sync::Arc;
 
@@ -106,8 +106,8 @@ fn detail(policy: &PolicySet, previous: Option<&PolicySet>) -> Value {
     detail
 }
 
-/// Logs policies that failed to evaluate. The refusal does not mention them, and an operator has to fix
-/// them.
+/// Logs policies that failed to evaluate. The refusal does not mention them, and an operator has to
+/// fix them.
 pub(in crate::authority) fn log_failure(by: &PolicyTrace) {
     if by.failed() {
         let ids = by.to_text();

@@ -1,5 +1,5 @@
-//! Test cases of a set of policies: a request, and the expected decision. They are in `tests/*.toml`, next
-//! to the policies. A set with a failing case is not used.
+//! Test cases of a set of policies: a request, and the expected decision. They are in
+//! `tests/*.toml`, next to the policies. A set with a failing case is not used.
 
 use std::collections::HashSet;
 
@@ -142,9 +142,7 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<PolicyCase>, PolicyError> {
             Err(found) => faults.extend(found),
         }
         if cases.len() > MAX_CASES {
-            return Err(PolicyError::TooMany(format!(
-                "more than {MAX_CASES} cases"
-            )));
+            return Err(PolicyError::TooMany(format!("more than {MAX_CASES} cases")));
         }
     }
     if faults.is_empty() {
@@ -187,8 +185,12 @@ impl CaseText {
             return Err("`name` must say what the case shows, in one line".to_owned());
         }
         let expected = match (self.expect, self.code) {
-            (Expectation::Allow, Some(_)) => return Err("`code` goes with `expect = \"deny\"`".to_owned()),
-            (Expectation::Deny, None) => return Err("`code` is missing: the code of the refusal".to_owned()),
+            (Expectation::Allow, Some(_)) => {
+                return Err("`code` goes with `expect = \"deny\"`".to_owned());
+            }
+            (Expectation::Deny, None) => {
+                return Err("`code` is missing: the code of the refusal".to_owned());
+            }
             (Expectation::Allow, None) => None,
             (Expectation::Deny, Some(code)) => Some(code),
         };

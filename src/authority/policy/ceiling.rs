@@ -1,11 +1,12 @@
-//! The upper bound that no policy can raise: what each role may do, and for which accounts a caller may
-//! act. Policies only narrow it.
+//! The upper bound that no policy can raise: what each role may do, and for which accounts a caller
+//! may act. Policies only narrow it.
 
 use super::Action;
 use crate::domain::{AccountId, Caller, Role};
 
-/// Whether a policy can permit this caller to get tokens for this account. `by_renewal_right` says whether
-/// the request uses one. A caller that is limited to some accounts never gets tokens for others.
+/// Whether a policy can permit this caller to get tokens for this account. `by_renewal_right` says
+/// whether the request uses one. A caller that is limited to some accounts never gets tokens for
+/// others.
 pub(super) fn may_mint(caller: &Caller, account: &AccountId, by_renewal_right: bool) -> bool {
     let is_its_account = caller.accounts.contains(account);
     match caller.role {

@@ -7,8 +7,8 @@ use thiserror::Error;
 /// How many faults one message lists.
 const MAX_LISTED: usize = 10;
 
-/// Why a set of policies cannot be used. The service does not start with such a set, and does not replace
-/// a valid one by it.
+/// Why a set of policies cannot be used. The service does not start with such a set, and does not
+/// replace a valid one by it.
 #[derive(Debug, Error)]
 pub enum PolicyError {
     #[error("cannot read policies from `{path}`: {error}")]

@@ -1,6 +1,6 @@
-//! Cedar policies decide what a caller may request. The default is deny. A policy allows or denies and never
-//! modifies a request; a policy that fails to evaluate denies. The rules that no policy can loosen are in
-//! `ceiling` and in `domain::decision`.
+//! Cedar policies decide what a caller may request. The default is deny. A policy allows or denies
+//! and never modifies a request; a policy that fails to evaluate denies. The rules that no policy
+//! can loosen are in `ceiling` and in `domain::decision`.
 
 mod active;
 mod built_in;
@@ -84,9 +84,9 @@ impl PolicySet {
         Self::tested(&built_in::folder())
     }
 
-    /// The policies in the `*.cedar` files of a folder, which replace the built-in ones. Their cases in
-    /// `tests/*.toml` must pass. The schema is always the service's own, since it describes the requests that
-    /// the service makes.
+    /// The policies in the `*.cedar` files of a folder, which replace the built-in ones. Their
+    /// cases in `tests/*.toml` must pass. The schema is always the service's own, since it
+    /// describes the requests that the service makes.
     ///
     /// # Errors
     /// [`PolicyError`] if the folder has no policy or an invalid one, or if a case fails.
@@ -158,11 +158,11 @@ impl PolicySet {
         &self.warnings
     }
 
-    /// Whether the caller may get such a token for the account. Whether the account has authority over the
-    /// numbers is not checked here.
+    /// Whether the caller may get such a token for the account. Whether the account has authority
+    /// over the numbers is not checked here.
     ///
-    /// The refusal is [`Denial::NotTheCallers`] if the caller may not address the account at all. Otherwise it
-    /// is [`Denial::Policy`], with the code of the policy that forbids the request.
+    /// The refusal is [`Denial::NotTheCallers`] if the caller may not address the account at all.
+    /// Otherwise it is [`Denial::Policy`], with the code of the policy that forbids the request.
     #[must_use]
     pub fn may_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
         if !ceiling::may_mint(caller, context.account, context.token.renewal) {
@@ -177,8 +177,8 @@ impl PolicySet {
         if mint.allowed {
             return self.allow(mint);
         }
-        // A caller that may not address the account must not learn of other reasons for the refusal. The
-        // audit trail has them.
+        // A caller that may not address the account must not learn of other reasons for the
+        // refusal. The audit trail has them.
         let ask = self.evaluate(caller, PolicyRequest::Ask(context));
         if ask.allowed {
             self.deny(mint)
@@ -236,15 +236,18 @@ impl PolicySet {
         }
     }
 
-    /// A refusal with the code and message of the first forbidding policy by id, so that the same request
-    /// always gets the same answer.
+    /// A refusal with the code and message of the first forbidding policy by id, so that the same
+    /// request always gets the same answer.
     fn deny(&self, evaluation: Evaluation) -> Ruling {
         let text = evaluation.ids.first();
         let text = text.and_then(|id| self.refusal_texts.get(id));
         let code = text.and_then(|text| text.code.clone());
         let message = text.and_then(|text| text.message.clone());
         let (code, detail) = if evaluation.failed {
-            (None, "a policy failed to evaluate, so the request is denied")
+            (
+                None,
+                "a policy failed to evaluate, so the request is denied",
+            )
         } else if evaluation.ids.is_empty() {
             (None, "no policy permits the request")
         } else {

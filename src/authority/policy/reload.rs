@@ -14,8 +14,8 @@ pub struct PolicyWatch {
     dir: PathBuf,
     /// The content that was last validated, valid or not.
     validated: Option<[u8; 32]>,
-    /// Changed content that the previous poll found. It is validated when two polls in a row find the same,
-    /// so that a set is not loaded while someone is still editing its files.
+    /// Changed content that the previous poll found. It is validated when two polls in a row find
+    /// the same, so that a set is not loaded while someone is still editing its files.
     pending: Option<[u8; 32]>,
     /// Why the folder is not in force, while it is not.
     fault: Option<String>,
@@ -41,7 +41,8 @@ impl PolicyWatch {
         self.fault.as_deref()
     }
 
-    /// Polls once. An invalid set is only reported: once in the log, and by a metric as long as it lasts.
+    /// Polls once. An invalid set is only reported: once in the log, and by a metric as long as it
+    /// lasts.
     pub async fn look(&mut self, authority: &Authority, caller: &Caller) {
         let fault = match Folder::read(&self.dir) {
             Ok(folder) => self.check(&folder, authority, caller).await,
@@ -60,8 +61,8 @@ impl PolicyWatch {
         authority.metrics.policies.reload_failed.set(failed);
     }
 
-    /// Validates the folder if it has changed. Returns why it is not in force; `None` if it is, or may be
-    /// after the next poll.
+    /// Validates the folder if it has changed. Returns why it is not in force; `None` if it is, or
+    /// may be after the next poll.
     async fn check(
         &mut self,
         folder: &Folder,

@@ -83,9 +83,7 @@ impl PolicyReport {
             .extend(warnings.map(|fault| ReportLine::Warning(fault.to_string())));
         let left_out = folder.left_out.iter();
         self.lines.extend(left_out.map(|name| {
-            ReportLine::Warning(format!(
-                "tests/{name}: ignored, since it is not `*.toml`"
-            ))
+            ReportLine::Warning(format!("tests/{name}: ignored, since it is not `*.toml`"))
         }));
         let policy = PolicySet::of(folder, loaded)?;
         self.run(&policy, cases::read(folder)?);
@@ -108,8 +106,9 @@ impl PolicyReport {
             });
         }
         let untested = policy.ids().iter().filter(|id| !decided.contains(*id));
-        self.lines
-            .extend(untested.map(|id| ReportLine::Warning(format!("no case is decided by `{id}`"))));
+        self.lines.extend(
+            untested.map(|id| ReportLine::Warning(format!("no case is decided by `{id}`"))),
+        );
     }
 }
 

@@ -84,7 +84,10 @@ fn no_permit_widens_a_role() {
             "{role}"
         );
         let mints = matches!(role, Role::Admin | Role::Portal | Role::Account);
-        assert_eq!(policy.may_mint(&own, &context(&acme)).verdict.is_ok(), mints);
+        assert_eq!(
+            policy.may_mint(&own, &context(&acme)).verdict.is_ok(),
+            mints
+        );
         let none = caller(role, &[]);
         let everywhere = policy.may_mint(&none, &context(&acme)).verdict.is_ok();
         assert_eq!(everywhere, role == Role::Admin, "{role}");

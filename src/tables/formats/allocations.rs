@@ -1,5 +1,5 @@
-//! `allocations`: the carrier's own CSV, one allocation a line. Columns: `basis`, and `spc` unless the
-//! import gives one.
+//! `allocations`: the carrier's own CSV, one allocation a line. Columns: `basis`, and `spc` unless
+//! the import gives one.
 
 use crate::domain::Spc;
 use crate::tables::Layout;
@@ -50,7 +50,9 @@ impl Layout for Allocations {
                 .map_err(|error| format!("spc `{}`: {error}", shown(text)))?,
         };
         if self.spc.as_ref().is_some_and(|given| *given != spc) {
-            return Err(format!("spc `{spc}` differs from the one given with the import"));
+            return Err(format!(
+                "spc `{spc}` differs from the one given with the import"
+            ));
         }
         let basis = rows::field(line, OWN + 1)?;
         let basis = basis

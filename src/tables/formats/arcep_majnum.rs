@@ -1,9 +1,10 @@
-//! `arcep-majnum`: the numbers that ARCEP, the French regulator, has assigned to operators. Separated by
-//! `;`, in Latin-1, one block of any width a line. `--ocn` is the operator's short name (`Mnémo`).
+//! `arcep-majnum`: the numbers that ARCEP, the French regulator, has assigned to operators.
+//! Separated by `;`, in Latin-1, one block of any width a line. `--ocn` is the operator's short
+//! name (`Mnémo`).
 //!
-//! Numbers are national, with a leading 0. Their country code follows from the territory: +33, or the code
-//! of an overseas department. Short numbers have no country code, so they are skipped. The scope is +33,
-//! and each overseas code that the table lists.
+//! Numbers are national, with a leading 0. Their country code follows from the territory: +33, or
+//! the code of an overseas department. Short numbers have no country code, so they are skipped. The
+//! scope is +33, and each overseas code that the table lists.
 
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
@@ -138,9 +139,10 @@ impl Layout for ArcepMajnum {
 
     fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        table
-            .told
-            .note(self.short, "own short numbers, which are not E.164 numbers, were skipped");
+        table.told.note(
+            self.short,
+            "own short numbers, which are not E.164 numbers, were skipped",
+        );
         table.told.note_lines(
             std::mem::take(&mut self.ambiguous),
             "own blocks of Saint-Pierre-et-Miquelon were skipped, since the table does not say how long their numbers \
@@ -148,8 +150,8 @@ impl Layout for ArcepMajnum {
         );
         self.blocks
             .sort_unstable_by_key(|block| (block.numbers, block.line));
-        // The earlier blocks that reach farthest. Blocks of other operators may overlap each other: that
-        // contradiction does not concern this carrier.
+        // The earlier blocks that reach farthest. Blocks of other operators may overlap each other:
+        // that contradiction does not concern this carrier.
         let (mut own, mut any): (Option<Block>, Option<Block>) = (None, None);
         for block in &self.blocks {
             let other = if block.own { any } else { own };

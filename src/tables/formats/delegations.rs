@@ -1,5 +1,5 @@
-//! `delegations`: the carrier's own CSV, one delegation a line, from the carrier itself to an account.
-//! Columns: `account`, and optionally `ca`, `lend_on` and `reference`.
+//! `delegations`: the carrier's own CSV, one delegation a line, from the carrier itself to an
+//! account. Columns: `account`, and optionally `ca`, `lend_on` and `reference`.
 
 use crate::tables::Layout;
 use crate::tables::draft::{DelegationRow, ParsedTable, TableContent, TableRow};

@@ -1,8 +1,8 @@
-//! Codes and thousands-blocks of the NANP, shared by three formats: who holds which, and which numbers
-//! follow from that.
+//! Codes and thousands-blocks of the NANP, shared by three formats: who holds which, and which
+//! numbers follow from that.
 //!
-//! The more specific line wins: once a code has a line for any thousands-block, the code's own line grants
-//! nothing, and its blocks without a line belong to no one.
+//! The more specific line wins: once a code has a line for any thousands-block, the code's own line
+//! grants nothing, and its blocks without a line belong to no one.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +53,8 @@ impl Default for Blocks {
 }
 
 impl Blocks {
-    /// Takes a line that assigns a code or block to a holder. `starts` is its start date, if that is in
-    /// the future.
+    /// Takes a line that assigns a code or block to a holder. `starts` is its start date, if that
+    /// is in the future.
     pub fn add(&mut self, named: CodeOrBlock, holder: Holder, starts: Option<Time>) {
         let own = holder == Holder::Own;
         let (entry, key) = match named {
@@ -100,8 +100,8 @@ impl Blocks {
         }
     }
 
-    /// What the carrier holds. Adjacent blocks with the same start are joined. Also returns how many of
-    /// its codes grant nothing, because they have thousands-blocks.
+    /// What the carrier holds. Adjacent blocks with the same start are joined. Also returns how
+    /// many of its codes grant nothing, because they have thousands-blocks.
     pub fn holdings(&self) -> (Vec<Holding>, u64) {
         let has_blocks = |code: &usize| {
             self.thousands[code * 10..code * 10 + 10]
@@ -163,8 +163,8 @@ impl Blocks {
     }
 }
 
-/// Joins adjacent codes and blocks. A joined range has the basis `code` only if it contains no block.
-/// `blocks` are sorted.
+/// Joins adjacent codes and blocks. A joined range has the basis `code` only if it contains no
+/// block. `blocks` are sorted.
 fn joined(
     codes: Vec<NumberRange>,
     blocks: &[NumberRange],

@@ -1,5 +1,5 @@
-//! `nanp-blocks`: block tables of a whole NANP country, `npa,nxx,x,ocn,company,category`, one code or
-//! thousands-block a line. `x` is `A` for a whole code, or the digit of a thousands-block.
+//! `nanp-blocks`: block tables of a whole NANP country, `npa,nxx,x,ocn,company,category`, one code
+//! or thousands-block a line. `x` is `A` for a whole code, or the digit of a thousands-block.
 //!
 //! The scope is the NPAs that the table lists. It has no start dates.
 
@@ -66,12 +66,9 @@ impl Layout for NanpBlocks {
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks
-            .refuse_contradictions(&mut table.told.refused);
+        self.blocks.refuse_contradictions(&mut table.told.refused);
         let (held, ineffective) = self.blocks.holdings();
-        table
-            .told
-            .note(ineffective, OVERRIDDEN);
+        table.told.note(ineffective, OVERRIDDEN);
         let scope = self.blocks.npas();
         let holdings = Holdings {
             held,

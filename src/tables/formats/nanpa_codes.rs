@@ -1,10 +1,10 @@
-//! `nanpa-codes`: the central-office code report of the NANP administrator, separated by tabs and padded
-//! with spaces. One code a line.
+//! `nanpa-codes`: the central-office code report of the NANP administrator, separated by tabs and
+//! padded with spaces. One code a line.
 //!
-//! Only assigned codes (`Use` is `AS`) that are not pooled grant numbers, from their effective date on. The
-//! blocks of a pooled code have holders of their own, which the thousands-block report lists. A code with
-//! an empty `Pooled Code` is treated as pooled. The scope is the NPAs that the report lists, except for
-//! their pooled codes.
+//! Only assigned codes (`Use` is `AS`) that are not pooled grant numbers, from their effective date
+//! on. The blocks of a pooled code have holders of their own, which the thousands-block report
+//! lists. A code with an empty `Pooled Code` is treated as pooled. The scope is the NPAs that the
+//! report lists, except for their pooled codes.
 
 use super::nanp::{Blocks, CodeOrBlock, code};
 use crate::domain::Spc;
@@ -86,7 +86,12 @@ impl Layout for NanpaCodes {
                 return Ok(());
             }
             "Y" | "YES" | "P" => true,
-            other => return Err(format!("Pooled Code must be Y or N, not `{}`", shown(other))),
+            other => {
+                return Err(format!(
+                    "Pooled Code must be Y or N, not `{}`",
+                    shown(other)
+                ));
+            }
         };
         if pooled {
             self.blocks.list_as_pooled(code);
@@ -113,8 +118,7 @@ impl Layout for NanpaCodes {
 
     fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks
-            .refuse_contradictions(&mut table.told.refused);
+        self.blocks.refuse_contradictions(&mut table.told.refused);
         table
             .told
             .note(self.not_assigned, "lines whose Use is not AS");
@@ -182,7 +186,10 @@ mod tests {
         ];
         assert_eq!(scope, expected, "the NPA without its pooled codes");
         let summary = summary(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
-        assert_eq!((summary.lines, summary.own, summary.refused.count), (6, 4, 0));
+        assert_eq!(
+            (summary.lines, summary.own, summary.refused.count),
+            (6, 4, 0)
+        );
         let unclear = summary.notes.iter().find(|n| n.what.contains("do not say"));
         assert_eq!(unclear.expect("a note").lines, [4]);
     }
@@ -195,7 +202,8 @@ mod tests {
         let summary = summary(Format::NanpaCodes, &["073H"], text.as_bytes());
         assert_eq!(summary.refused.count, 2);
         assert!(
-            summary.refused
+            summary
+                .refused
                 .to_string()
                 .contains("line 2: NPA-NXX must be written as 201-330")
         );

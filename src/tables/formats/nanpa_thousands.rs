@@ -1,9 +1,9 @@
-//! `nanpa-thousands`: the thousands-block report of the NANP administrator, separated by commas. One block
-//! of a pooled code a line.
+//! `nanpa-thousands`: the thousands-block report of the NANP administrator, separated by commas.
+//! One block of a pooled code a line.
 //!
-//! Only assigned blocks (`STATUS` is `AS`) grant numbers, from their effective date on. The scope is the
-//! codes that the report lists. `Contaminated` says that some numbers of a block stayed with its donor, but
-//! not which: the carrier imports those as `exclusions`.
+//! Only assigned blocks (`STATUS` is `AS`) grant numbers, from their effective date on. The scope
+//! is the codes that the report lists. `Contaminated` says that some numbers of a block stayed with
+//! its donor, but not which: the carrier imports those as `exclusions`.
 
 use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
@@ -104,8 +104,7 @@ impl Layout for NanpaThousands {
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
         crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks
-            .refuse_contradictions(&mut table.told.refused);
+        self.blocks.refuse_contradictions(&mut table.told.refused);
         table
             .told
             .note(self.not_assigned, "lines whose STATUS is not AS");
@@ -170,7 +169,10 @@ mod tests {
         );
         let summary = summary(Format::NanpaThousands, &["073H"], text.as_bytes());
         assert_eq!((summary.lines, summary.own), (6, 3));
-        let contaminated = summary.notes.iter().find(|n| n.what.contains("contaminated"));
+        let contaminated = summary
+            .notes
+            .iter()
+            .find(|n| n.what.contains("contaminated"));
         assert_eq!(contaminated.expect("a note").lines, [4]);
     }
 
@@ -186,7 +188,12 @@ mod tests {
             &["073H"],
             text.replace('\n', "\r\n").as_bytes(),
         );
-        assert_eq!((summary.own, summary.refused.count), (3, 0), "{}", summary.refused);
+        assert_eq!(
+            (summary.own, summary.refused.count),
+            (3, 0),
+            "{}",
+            summary.refused
+        );
         assert_eq!(summary.unknown_columns, ["Extra"]);
     }
 }

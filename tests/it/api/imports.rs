@@ -133,7 +133,7 @@ fn what_is_refused_stands_in_the_job(api: Api) {
         (
             b"npa,nxx,x,ocn\n646,555,1,9999\n",
             "malformed-table",
-            "no line of the table names 073H",
+            "no line of the table has OCN 073H",
         ),
         (
             b"npa,nxx,x,ocn\n646,555,z,073H\n",

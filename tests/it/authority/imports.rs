@@ -369,7 +369,9 @@ fn refused_lines_leave_nothing_of_the_import(world: World) {
     let refused = import(&world, Format::NanpBlocks, &table, CONFIRMED).expect_err("a bad line");
     assert_eq!(refused.code(), "refused-lines");
     assert!(
-        refused.to_string().contains("line 3: x is `A` or a digit"),
+        refused
+            .to_string()
+            .contains("line 3: x must be `A` or a digit"),
         "{refused}"
     );
     assert_eq!(rows(&world), []);

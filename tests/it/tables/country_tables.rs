@@ -176,7 +176,13 @@ fn the_french_sample_gives_what_was_counted_by_hand() {
         .iter()
         .map(|note| (note.count, note.what))
         .collect();
-    assert_eq!(notes[0], (1, "own short numbers, which are not in E.164"));
+    assert_eq!(
+        notes[0],
+        (
+            1,
+            "own short numbers, which are not E.164 numbers, were skipped"
+        )
+    );
     assert_eq!(agrees_with_each_line(path, "SFR0").own, 4);
     for (operator, block) in [
         ("ODIG", "+594594000000 to +594594009999"),

@@ -1,8 +1,8 @@
-//! A cache of decisions. A set of policies never changes, and its decision depends on the request alone, so
-//! a repeated request, which is the usual kind, is decided without Cedar.
+//! A cache of decisions. A set of policies never changes, and its decision depends on the request
+//! alone, so a repeated request, which is the usual kind, is decided without Cedar.
 //!
-//! The time is part of a request and never repeats, so only those parts of it are in the key that some
-//! policy refers to.
+//! The time is part of a request and never repeats, so only those parts of it are in the key that
+//! some policy refers to.
 
 use cedar_policy::Policy;
 use quick_cache::sync::Cache;
@@ -14,8 +14,8 @@ use crate::authority::policy::Ruling;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
 
-/// How many decisions are kept, at some 300 bytes each. When the cache is full, entries that were not
-/// requested again are evicted first.
+/// How many decisions are kept, at some 300 bytes each. When the cache is full, entries that were
+/// not requested again are evicted first.
 const MAX_CACHED: usize = 65_536;
 
 /// SHA-256 of everything that a decision depends on.
@@ -37,8 +37,8 @@ impl RulingCache {
         }
     }
 
-    /// The cached decision, or a new one. A failed evaluation is not cached, since it may have failed for
-    /// lack of a resource.
+    /// The cached decision, or a new one. A failed evaluation is not cached, since it may have
+    /// failed for lack of a resource.
     pub(in crate::authority::policy) fn get_or_decide(
         &self,
         caller: &Caller,
@@ -83,7 +83,8 @@ impl RulingCache {
             at,
         } = token;
         let mut digest = Sha256::new();
-        // Each text is preceded by its length, so that different requests never hash the same bytes.
+        // Each text is preceded by its length, so that different requests never hash the same
+        // bytes.
         let accounts = accounts.iter().map(AccountId::as_str);
         let tktype = tktype.as_str();
         for text in [id.as_str(), role.as_str(), account.as_str(), tktype]
@@ -118,7 +119,8 @@ impl TimeInputs {
         weekday: true,
     };
 
-    /// Recurses as deep as the policies are nested, so it has to run on the large stack of their loader.
+    /// Recurses as deep as the policies are nested, so it has to run on the large stack of their
+    /// loader.
     pub(in crate::authority::policy) fn of(policies: &[Policy]) -> Self {
         let mut inputs = Self::default();
         for policy in policies {
@@ -131,8 +133,8 @@ impl TimeInputs {
         inputs
     }
 
-    /// Scans an expression in Cedar's JSON format. A policy refers either to a member of the context by
-    /// name, or to the context as a whole, and then to all parts of the time.
+    /// Scans an expression in Cedar's JSON format. A policy refers either to a member of the
+    /// context by name, or to the context as a whole, and then to all parts of the time.
     fn scan(&mut self, expression: &Value) {
         match expression {
             Value::Array(parts) => parts.iter().for_each(|part| self.scan(part)),

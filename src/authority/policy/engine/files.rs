@@ -1,4 +1,5 @@
-//! Reads the files of a set of policies, all at once and within bounds. `load` and `cases` parse them.
+//! Reads the files of a set of policies, all at once and within bounds. `load` and `cases` parse
+//! them.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -97,7 +98,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// SHA-256 of the policies, in hex: the output of `sha256sum *.cedar | sha256sum` in the folder.
+    /// SHA-256 of the policies, in hex: the output of `sha256sum *.cedar | sha256sum` in the
+    /// folder.
     pub(in crate::authority::policy) fn digest(&self) -> String {
         let mut lines = Sha256::new();
         for file in &self.policies {

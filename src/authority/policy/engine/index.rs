@@ -1,15 +1,16 @@
-//! An index of the policies, so that a decision evaluates only those that can apply: the ones for every
-//! request, and the ones whose scope names the account or caller of this request. The policies of a
-//! thousand other tenants then cost nothing.
+//! An index of the policies, so that a decision evaluates only those that can apply: the ones for
+//! every request, and the ones whose scope names the account or caller of this request. The
+//! policies of a thousand other tenants then cost nothing.
 //!
 //! # Why a slice decides like the whole set
-//! Cedar evaluates the scope of a policy first, and its conditions only if the scope is true. A scope
-//! consists of `==`, `in`, `is` and lists of actions, none of which can fail. The entities of a request have
-//! no parents, so each is only `in` itself, and `in` means `==`. A policy outside the slice names another
-//! action, resource or principal in its scope. In the whole set its scope would be false: it would not
-//! apply, and its conditions would not be evaluated, so they could not fail either. A slice can contain
-//! policies whose scope is false; Cedar skips them. Hence the decision, its reasons and its errors are the
-//! same. A property test compares both for random policies.
+//! Cedar evaluates the scope of a policy first, and its conditions only if the scope is true. A
+//! scope consists of `==`, `in`, `is` and lists of actions, none of which can fail. The entities of
+//! a request have no parents, so each is only `in` itself, and `in` means `==`. A policy outside
+//! the slice names another action, resource or principal in its scope. In the whole set its scope
+//! would be false: it would not apply, and its conditions would not be evaluated, so they could not
+//! fail either. A slice can contain policies whose scope is false; Cedar skips them. Hence the
+//! decision, its reasons and its errors are the same. A property test compares both for random
+//! policies.
 
 use std::collections::HashMap;
 
@@ -33,8 +34,8 @@ struct Slice {
     by_principal: HashMap<EntityUid, PolicySet>,
 }
 
-/// The result of evaluating the policies. `ids` are the policies that decided: those that failed, or else
-/// those that forbid, or else those that permit.
+/// The result of evaluating the policies. `ids` are the policies that decided: those that failed,
+/// or else those that forbid, or else those that permit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::authority::policy) struct Evaluation {
     pub allowed: bool,
@@ -107,7 +108,8 @@ impl Verdicts {
         let response = Authorizer::new().is_authorized(request, set, entities);
         let reasons = response.diagnostics().reason();
         let reasons = reasons.map(|id| AsRef::<str>::as_ref(id).to_owned());
-        // The reasons of a denial are the policies that forbid. If none permits either, there are no reasons.
+        // The reasons of a denial are the policies that forbid. If none permits either, there are
+        // no reasons.
         match response.decision() {
             Decision::Allow => self.permits.extend(reasons),
             Decision::Deny => self.forbids.extend(reasons),

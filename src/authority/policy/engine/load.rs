@@ -127,7 +127,8 @@ impl Loader {
                 self.policies.len() + count
             )));
         }
-        // Cedar returns them in no order, but names them by their position: `policy0`, `policy1`, ..
+        // Cedar returns them in no order, but names them by their position: `policy0`, `policy1`,
+        // ..
         let mut policies: Vec<(usize, &Policy)> = parsed
             .policies()
             .map(|policy| (position(policy), policy))

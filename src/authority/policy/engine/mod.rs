@@ -1,5 +1,5 @@
-//! Loads, indexes and evaluates Cedar policies. Only of interest to change how policies run, not what they
-//! say.
+//! Loads, indexes and evaluates Cedar policies. Only of interest to change how policies run, not
+//! what they say.
 
 pub(super) mod cache;
 pub(super) mod files;

@@ -1,13 +1,13 @@
-//! Bounds the nesting of a policy. Parsers are recursive, and deep nesting would overflow their stack, so
-//! this check runs before a policy is parsed.
+//! Bounds the nesting of a policy. Parsers are recursive, and deep nesting would overflow their
+//! stack, so this check runs before a policy is parsed.
 
 use super::files::TextFile;
 use crate::authority::policy::error::PolicyFault;
 
 /// How many brackets can be open at once.
 const MAX_DEPTH: usize = 50;
-/// How many operators, brackets and keywords such as `if` one policy can have. Each can add a level.
-/// Commas cannot, so lists can be long.
+/// How many operators, brackets and keywords such as `if` one policy can have. Each can add a
+/// level. Commas cannot, so lists can be long.
 const MAX_OPERATORS: usize = 2_000;
 /// Keywords that can add a level.
 const KEYWORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
@@ -101,7 +101,10 @@ mod tests {
         );
         assert_eq!(check_text(&quoted), Ok(()));
         let deep = format!("\n{}", "(".repeat(51));
-        assert_eq!(check_text(&deep).map_err(|fault| fault.at), Err(Some((2, 51))));
+        assert_eq!(
+            check_text(&deep).map_err(|fault| fault.at),
+            Err(Some((2, 51)))
+        );
         for operator in ["&&true", "+1", ".a", "-", " if", "!", " in x"] {
             assert!(check_text(&operator.repeat(2_001)).is_err(), "{operator}");
         }

@@ -1,8 +1,8 @@
-//! Builds the Cedar request of a decision: principal, action, resource, and the context that describes the
-//! token.
+//! Builds the Cedar request of a decision: principal, action, resource, and the context that
+//! describes the token.
 //!
-//! Their shapes follow the schema. [`EntityNames::check`] validates them when policies are loaded, so a
-//! decision need not: only the values differ.
+//! Their shapes follow the schema. [`EntityNames::check`] validates them when policies are loaded,
+//! so a decision need not: only the values differ.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
@@ -147,8 +147,8 @@ impl EntityNames {
         ]
     }
 
-    /// The Cedar request, with the entities that it names. `None` if it cannot be built, which counts as a
-    /// denial.
+    /// The Cedar request, with the entities that it names. `None` if it cannot be built, which
+    /// counts as a denial.
     pub(in crate::authority::policy) fn cedar_request(
         &self,
         caller: &Caller,
