@@ -15,8 +15,8 @@ const LINES_OF_A_NOTE: usize = 100;
 /// A parsed table: its content, and a summary for people.
 #[derive(Debug, Clone)]
 pub struct ParsedTable {
-    pub says: TableContent,
-    pub told: TableSummary,
+    pub content: TableContent,
+    pub summary: TableSummary,
 }
 
 /// The content of a table.

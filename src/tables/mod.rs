@@ -172,8 +172,8 @@ pub fn read(
     )?;
     let mut table = ParsedTable {
         // A placeholder until `finish`.
-        says: TableContent::Exclusions(Vec::new()),
-        told: TableSummary {
+        content: TableContent::Exclusions(Vec::new()),
+        summary: TableSummary {
             format: request.format.as_str(),
             sha256: read.digested.sha256,
             bytes: read.digested.bytes,
@@ -236,11 +236,11 @@ mod tests {
     }
 
     pub(super) fn summary(format: Format, ocns: &[&str], table: &[u8]) -> TableSummary {
-        read(format, ocns, table).expect("a table").told
+        read(format, ocns, table).expect("a table").summary
     }
 
     pub(super) fn table(format: Format, ocns: &[&str], table: &[u8]) -> Holdings {
-        match read(format, ocns, table).expect("a table").says {
+        match read(format, ocns, table).expect("a table").content {
             TableContent::Holdings { table, .. } => table,
             other => panic!("{other:?}"),
         }

@@ -204,7 +204,7 @@ impl Jobs {
     }
 
     /// Marks jobs without a heartbeat as lost, of all replicas.
-    pub async fn look_for_lost(&self) -> Result<(), StoreError> {
+    pub async fn mark_lost(&self) -> Result<(), StoreError> {
         mark_lost_jobs(&self.authority).await
     }
 

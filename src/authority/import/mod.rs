@@ -84,7 +84,7 @@ impl Authority {
         options: ImportOptions,
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
-        let format = table.told.format;
+        let format = table.summary.format;
         let result = self.import_table(caller, table, options, job).await;
         let outcome = match &result {
             Ok(_) if options.dry_run => ImportOutcome::DryRun,
@@ -109,17 +109,17 @@ impl Authority {
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
         self.require(caller, Action::Provision)?;
-        for spc in codes(&table.says) {
+        for spc in codes(&table.content) {
             self.must_hold(spc)?;
         }
-        if !options.dry_run && table.told.refused.count > 0 {
-            return Err(ImportError::Lines(table.told.refused));
+        if !options.dry_run && table.summary.refused.count > 0 {
+            return Err(ImportError::Lines(table.summary.refused));
         }
         let now = self.clock.now();
         if options.dry_run {
             return self.store.read(|tx| {
-                let mut summary = table.told.clone();
-                let change = difference::compare(tx, &table.says, now, &mut summary)?;
+                let mut summary = table.summary.clone();
+                let change = difference::compare(tx, &table.content, now, &mut summary)?;
                 outcome_of(tx, &change, summary, true, now)
             });
         }
@@ -128,8 +128,8 @@ impl Authority {
         // Shared, since the transaction may run twice and a table may have half a million lines.
         let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
-            let mut summary = table.told.clone();
-            let change = difference::compare(tx, &table.says, now, &mut summary)?;
+            let mut summary = table.summary.clone();
+            let change = difference::compare(tx, &table.content, now, &mut summary)?;
             if summary.refused.count > 0 {
                 return Err(ImportError::Lines(summary.refused));
             }
@@ -207,11 +207,11 @@ fn codes(content: &TableContent) -> Vec<&Spc> {
 
 /// The subject of the audit event: the table's service provider code, or else its format.
 fn subject(table: &ParsedTable) -> String {
-    match &table.says {
+    match &table.content {
         TableContent::Holdings { spc, .. } => spc.to_string(),
         TableContent::Allocations(_)
         | TableContent::Delegations(_)
-        | TableContent::Exclusions(_) => table.told.format.to_owned(),
+        | TableContent::Exclusions(_) => table.summary.format.to_owned(),
     }
 }
 
@@ -232,7 +232,7 @@ fn outcome_of(
         exposure::withdraw(tx, losses, &exposed, now)?
     };
     Ok(Imported {
-        told: summary,
+        summary,
         dry_run,
         outstanding: OutstandingTokens {
             withdrawn,
@@ -244,7 +244,7 @@ fn outcome_of(
 
 fn detail(imported: &Imported, options: ImportOptions) -> serde_json::Value {
     json!({
-        "format": imported.told.format, "sha256": imported.told.sha256, "lines": imported.told.lines,
+        "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
         "unchanged": imported.unchanged.ranges, "confirm": options.confirm,

@@ -55,7 +55,7 @@ pub struct OutstandingTokens {
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
-    pub told: TableSummary,
+    pub summary: TableSummary,
     pub dry_run: bool,
     pub added: Amount,
     pub ended: Amount,

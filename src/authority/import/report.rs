@@ -105,7 +105,7 @@ struct RefusedCount {
 
 impl From<&Imported> for ImportResult {
     fn from(imported: &Imported) -> Self {
-        let summary = &imported.told;
+        let summary = &imported.summary;
         Self {
             format: summary.format,
             sha256: summary.sha256.clone(),
@@ -134,7 +134,7 @@ impl From<&Imported> for ImportCounts {
             unchanged: imported.unchanged.ranges,
             unchanged_numbers: imported.unchanged.numbers,
             elsewhere_numbers: imported.elsewhere,
-            refused: imported.told.refused.count,
+            refused: imported.summary.refused.count,
         }
     }
 }

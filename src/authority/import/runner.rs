@@ -111,8 +111,8 @@ impl Runner {
             log::warn!(job:% = id; "cannot write the progress of an import job: {error}");
         }
         let progress = Progress {
-            bytes: table.told.bytes,
-            lines: table.told.lines,
+            bytes: table.summary.bytes,
+            lines: table.summary.lines,
         };
         runtime.block_on(self.write_progress(id, progress))?;
         if self.stopping.load(Ordering::SeqCst) {

@@ -43,7 +43,7 @@ impl PolicyWatch {
 
     /// Polls once. An invalid set is only reported: once in the log, and by a metric as long as it
     /// lasts.
-    pub async fn look(&mut self, authority: &Authority, caller: &Caller) {
+    pub async fn poll(&mut self, authority: &Authority, caller: &Caller) {
         let fault = match Folder::read(&self.dir) {
             Ok(folder) => self.check(&folder, authority, caller).await,
             Err(error) => {

@@ -64,7 +64,7 @@ impl Layout for Allocations {
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        table.says = TableContent::Allocations(self.rows);
+        table.content = TableContent::Allocations(self.rows);
         Ok(())
     }
 }

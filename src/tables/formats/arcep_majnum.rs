@@ -138,12 +138,12 @@ impl Layout for ArcepMajnum {
     }
 
     fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        table.told.note(
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
+        table.summary.note(
             self.short,
             "own short numbers, which are not E.164 numbers, were skipped",
         );
-        table.told.note_lines(
+        table.summary.note_lines(
             std::mem::take(&mut self.ambiguous),
             "own blocks of Saint-Pierre-et-Miquelon were skipped, since the table does not say how long their numbers \
              are: import them with --format allocations",
@@ -158,7 +158,7 @@ impl Layout for ArcepMajnum {
             if let Some(other) = other.filter(|other| other.numbers.last() >= block.numbers.first())
             {
                 let why = format!("overlaps line {}", other.line);
-                table.told.refused.add(block.line, why);
+                table.summary.refused.add(block.line, why);
             }
             let reaching_farther = |other: Option<Block>| match other {
                 Some(other) if other.numbers.last() >= block.numbers.last() => Some(other),
@@ -175,7 +175,7 @@ impl Layout for ArcepMajnum {
             scope: Coverage::new(scope),
             dated: true,
         };
-        table.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
             table: holdings,
         };

@@ -50,7 +50,7 @@ impl Layout for Delegations {
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        table.says = TableContent::Delegations(self.rows);
+        table.content = TableContent::Delegations(self.rows);
         Ok(())
     }
 }

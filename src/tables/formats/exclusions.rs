@@ -42,7 +42,7 @@ impl Layout for Exclusions {
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        table.says = TableContent::Exclusions(self.rows);
+        table.content = TableContent::Exclusions(self.rows);
         Ok(())
     }
 }

@@ -65,17 +65,18 @@ impl Layout for NanpBlocks {
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks.refuse_contradictions(&mut table.told.refused);
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
+        self.blocks
+            .refuse_contradictions(&mut table.summary.refused);
         let (held, ineffective) = self.blocks.holdings();
-        table.told.note(ineffective, OVERRIDDEN);
+        table.summary.note(ineffective, OVERRIDDEN);
         let scope = self.blocks.npas();
         let holdings = Holdings {
             held,
             scope,
             dated: false,
         };
-        table.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
             table: holdings,
         };

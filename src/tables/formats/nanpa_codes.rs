@@ -117,16 +117,17 @@ impl Layout for NanpaCodes {
     }
 
     fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks.refuse_contradictions(&mut table.told.refused);
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
+        self.blocks
+            .refuse_contradictions(&mut table.summary.refused);
         table
-            .told
+            .summary
             .note(self.not_assigned, "lines whose Use is not AS");
-        table.told.note(
+        table.summary.note(
             self.own_pooled,
             "own codes are pooled: their blocks are in the thousands-block report",
         );
-        table.told.note_lines(
+        table.summary.note_lines(
             std::mem::take(&mut self.unclear),
             "own codes do not say whether they are pooled, and were skipped",
         );
@@ -140,7 +141,7 @@ impl Layout for NanpaCodes {
             scope: Coverage::new(scope.collect()),
             dated: true,
         };
-        table.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
             table: holdings,
         };

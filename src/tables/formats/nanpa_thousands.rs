@@ -103,12 +103,13 @@ impl Layout for NanpaThousands {
     }
 
     fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_have_own_lines(&self.ocns, &mut table.told)?;
-        self.blocks.refuse_contradictions(&mut table.told.refused);
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
+        self.blocks
+            .refuse_contradictions(&mut table.summary.refused);
         table
-            .told
+            .summary
             .note(self.not_assigned, "lines whose STATUS is not AS");
-        table.told.note_lines(
+        table.summary.note_lines(
             self.contaminated,
             "own blocks have contaminated numbers: import those numbers with --format exclusions",
         );
@@ -118,7 +119,7 @@ impl Layout for NanpaThousands {
             scope: self.blocks.listed_codes(),
             dated: true,
         };
-        table.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
             table: holdings,
         };

@@ -30,7 +30,7 @@ fn refused(world: &World, format: Format, table: &str) -> Vec<(u64, String)> {
     let dry = import(world, format, table, DRY_RUN).expect("a dry run");
     let error = import(world, format, table, CONFIRMED).expect_err("refused lines");
     assert_eq!(error.code(), "refused-lines");
-    let named = dry.told.refused.named.into_iter();
+    let named = dry.summary.refused.named.into_iter();
     named.map(|line| (line.line, line.reason)).collect()
 }
 
@@ -251,7 +251,7 @@ fn an_end_is_never_put_off(world: World) {
         let done = of(&world, Format::Delegations, &csv(until)).expect("an import");
         assert!(done.changes_nothing());
         assert!(
-            done.told
+            done.summary
                 .notes
                 .iter()
                 .any(|n| n.what.contains("never postpones an end")),
@@ -288,7 +288,7 @@ fn a_sheet_that_was_saved_by_hand_is_read(world: World) {
     let csv = "\u{feff}\"Account ID\",Start,COUNT,Valid From,Remark\r\racme,'+12125551000,10,,\"two\rlines\"\racme,+12125551010,,,";
     let done = of(&world, Format::Delegations, csv).expect("an import");
     assert_eq!((counts(&done), done.added.numbers), ((2, 0, 0), 11));
-    assert_eq!(done.told.unknown_columns, ["Remark"]);
+    assert_eq!(done.summary.unknown_columns, ["Remark"]);
     assert_eq!(done.difference.added[0], numbers("+12125551000+10"));
 }
 

@@ -69,7 +69,7 @@ impl Watched {
     fn looks(&mut self, times: usize) {
         let caller = Caller::the_service(Uuid::from_u128(0x10ad));
         for _ in 0..times {
-            wait(self.watch.look(&self.world.authority, &caller));
+            wait(self.watch.poll(&self.world.authority, &caller));
         }
     }
 

@@ -23,9 +23,9 @@ fn read(path: &str, format: Format, ocn: &str) -> (Holdings, TableSummary) {
     // Later than all days of the tables.
     let now = from_unix(1_900_000_000);
     let draft = tables::read(file, &wanted, now, &mut |_| true).expect("a table");
-    assert_eq!(draft.told.refused.count, 0, "{}", draft.told.refused);
-    match draft.says {
-        TableContent::Holdings { table, .. } => (table, draft.told),
+    assert_eq!(draft.summary.refused.count, 0, "{}", draft.summary.refused);
+    match draft.content {
+        TableContent::Holdings { table, .. } => (table, draft.summary),
         other => panic!("{other:?}"),
     }
 }
