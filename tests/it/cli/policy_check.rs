@@ -61,7 +61,7 @@ fn the_built_in_policies_are_those_of_the_folder() {
     for line in [
         "ok      inventory.cedar: 3 policies",
         "ok      mint.cedar: 7 policies",
-        "ok      tests/mint.toml: an account does not mint for another",
+        "ok      tests/mint.toml: an account gets no tokens for another account",
     ] {
         assert!(built_in.lines().any(|l| l == line), "{line}: {built_in}");
     }
