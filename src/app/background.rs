@@ -64,7 +64,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         let mut watch = PolicyWatch::new(dir);
         all.push(Periodic::start("policies", interval, move |_| {
             let caller = Caller::the_service(new_id(authority.now()));
-            block_on(watch.look(&authority, &caller));
+            block_on(watch.poll(&authority, &caller));
             PollProgress::Done
         })?);
     }

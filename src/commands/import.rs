@@ -71,7 +71,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     } else {
         print_difference(&imported)?;
     }
-    if imported.told.refused.count > 0 {
+    if imported.summary.refused.count > 0 {
         return Err("an import of this table would be refused, since lines of it are".into());
     }
     Ok(Exit::SUCCESS)
@@ -128,7 +128,7 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
 }
 
 fn print_table(draft: &ParsedTable, wanted: &TableRequest) -> std::io::Result<()> {
-    let told = &draft.told;
+    let told = &draft.summary;
     let ocns: Vec<&str> = wanted.ocns.iter().map(String::as_str).collect();
     if ocns.is_empty() {
         say!("read {} lines", counted(told.lines));
@@ -141,7 +141,7 @@ fn print_table(draft: &ParsedTable, wanted: &TableRequest) -> std::io::Result<()
         );
     }
     print_notes(told)?;
-    let (ranges, count) = match &draft.says {
+    let (ranges, count) = match &draft.content {
         TableContent::Holdings { table, .. } => (table.held.len(), table.numbers()),
         TableContent::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
         TableContent::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
@@ -193,7 +193,7 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
             say!("{sign} and {} more", counted(all - shown as u64));
         }
     }
-    let refused = &imported.told.refused;
+    let refused = &imported.summary.refused;
     for line in refused.named.iter().take(PRINTED) {
         say!("! line {}: {}", line.line, line.reason);
     }

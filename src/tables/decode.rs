@@ -1,7 +1,8 @@
-//! Bytes on their way from a file to the reader of its lines: told apart from what is no text, and made uniform.
+//! Turns the bytes of a file into normalized text, chunk by chunk, and refuses files that are not
+//! text.
 //!
-//! Takes away a byte order mark, makes every line end an LF (CRLF and a bare CR are line ends too), turns Latin-1 into
-//! UTF-8, and counts and digests what the file really holds. Never holds more than one chunk.
+//! Removes a byte order mark, turns every line end (CRLF or CR) into LF and Latin-1 into UTF-8, and
+//! counts and hashes the original bytes. Memory is bounded by one chunk.
 
 use std::io::Read;
 
@@ -11,24 +12,24 @@ use super::error::TableError;
 
 const CHUNK: usize = 64 * 1024;
 
-/// How a table's text is encoded.
+/// The character encoding of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
     Latin1,
 }
 
-/// What the file was, once all of it is read.
+/// Size and digest of a file, known when all of it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digested {
     pub bytes: u64,
     /// In hex.
     pub sha256: String,
-    /// Whether the last line has its end.
+    /// Whether the last line has a line end.
     pub ends_with_a_line: bool,
 }
 
-/// A file as uniform text.
+/// A file as normalized text.
 pub struct Clean<R> {
     file: R,
     encoding: Encoding,
@@ -36,7 +37,8 @@ pub struct Clean<R> {
     text: Vec<u8>,
     hash: Sha256,
     bytes: u64,
-    /// The byte before this one was a CR, whose LF is already written.
+    /// The last byte was a CR, for which an LF has been written, so a following LF is dropped. Kept
+    /// here because a CRLF can be split between two chunks.
     after_cr: bool,
     last: u8,
 }
@@ -55,7 +57,7 @@ impl<R: Read> Clean<R> {
         }
     }
 
-    /// The next piece of text; empty at the end.
+    /// The next piece of text, which is empty at the end of the file.
     pub fn next(&mut self) -> Result<&[u8], TableError> {
         self.text.clear();
         while self.text.is_empty() {
@@ -73,15 +75,15 @@ impl<R: Read> Clean<R> {
                 chunk = chunk.strip_prefix(b"\xef\xbb\xbf").unwrap_or(chunk);
             }
             if let Some(at) = chunk.iter().position(|byte| *byte == 0) {
-                let before = self.bytes - chunk.len() as u64 + at as u64;
-                return Err(TableError::Binary { offset: before });
+                let offset = self.bytes - chunk.len() as u64 + at as u64;
+                return Err(TableError::Binary { offset });
             }
-            uniform(chunk, self.encoding, &mut self.after_cr, &mut self.text);
+            normalize(chunk, self.encoding, &mut self.after_cr, &mut self.text);
         }
         Ok(&self.text)
     }
 
-    /// How many bytes of the file are read.
+    /// How many bytes of the file have been read.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -95,7 +97,8 @@ impl<R: Read> Clean<R> {
         }
     }
 
-    /// Fills the chunk, so that the start of a file is seen in one piece also when it comes in drops.
+    /// Fills the whole chunk, since the first one has to contain the file's magic number even if
+    /// the reader returns a byte at a time.
     fn fill(&mut self) -> Result<usize, TableError> {
         let mut filled = 0;
         while filled < self.raw.len() {
@@ -110,13 +113,17 @@ impl<R: Read> Clean<R> {
     }
 }
 
-/// What people upload in place of the table that is in it.
+/// Refuses archives, workbooks and UTF-16, which people upload by mistake, with what to do instead.
 fn must_be_text(start: &[u8]) -> Result<(), TableError> {
     let named: [(&[u8], &str, &str); 6] = [
-        (b"\x1f\x8b", "gzip", "unpack it with `gunzip` first"),
+        (
+            b"\x1f\x8b",
+            "compressed with gzip",
+            "unpack it with `gunzip` first",
+        ),
         (
             b"PK\x03\x04",
-            "zip or xlsx",
+            "a ZIP archive or an Excel workbook",
             "unpack it first, or save the sheet as CSV",
         ),
         (
@@ -124,9 +131,21 @@ fn must_be_text(start: &[u8]) -> Result<(), TableError> {
             "an old Excel workbook",
             "save the sheet as CSV",
         ),
-        (b"BZh", "bzip2", "unpack it with `bunzip2` first"),
-        (b"\xfd7zXZ", "xz", "unpack it with `unxz` first"),
-        (b"\x28\xb5\x2f\xfd", "zstd", "unpack it with `unzstd` first"),
+        (
+            b"BZh",
+            "compressed with bzip2",
+            "unpack it with `bunzip2` first",
+        ),
+        (
+            b"\xfd7zXZ",
+            "compressed with xz",
+            "unpack it with `unxz` first",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "compressed with zstd",
+            "unpack it with `unzstd` first",
+        ),
     ];
     for (magic, kind, help) in named {
         if start.starts_with(magic) {
@@ -134,14 +153,14 @@ fn must_be_text(start: &[u8]) -> Result<(), TableError> {
         }
     }
     if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-        let (kind, help) = ("UTF-16", "save it as CSV in UTF-8");
+        let (kind, help) = ("encoded in UTF-16", "save it as CSV in UTF-8");
         return Err(TableError::Packed { kind, help });
     }
     Ok(())
 }
 
-fn uniform(chunk: &[u8], encoding: Encoding, after_cr: &mut bool, out: &mut Vec<u8>) {
-    // The usual chunk needs nothing but to be copied.
+fn normalize(chunk: &[u8], encoding: Encoding, after_cr: &mut bool, out: &mut Vec<u8>) {
+    // The usual chunk is only copied.
     if encoding == Encoding::Utf8 && !*after_cr && !chunk.contains(&b'\r') {
         return out.extend_from_slice(chunk);
     }
@@ -163,10 +182,10 @@ fn uniform(chunk: &[u8], encoding: Encoding, after_cr: &mut bool, out: &mut Vec<
 mod tests {
     use super::*;
 
-    /// Gives one byte at a time, as a slow connection does.
-    struct Drops<'a>(&'a [u8]);
+    /// Returns one byte at a time, like a slow connection.
+    struct ByteByByte<'a>(&'a [u8]);
 
-    impl Read for Drops<'_> {
+    impl Read for ByteByByte<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             let n = self.0.len().min(1).min(buffer.len());
             buffer[..n].copy_from_slice(&self.0[..n]);
@@ -176,7 +195,7 @@ mod tests {
     }
 
     fn text(bytes: &[u8], encoding: Encoding) -> Result<String, TableError> {
-        let (mut clean, mut out) = (Clean::new(Drops(bytes), encoding), Vec::new());
+        let (mut clean, mut out) = (Clean::new(ByteByByte(bytes), encoding), Vec::new());
         loop {
             let piece = clean.next()?;
             if piece.is_empty() {
@@ -187,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_marks_and_latin_1_become_uniform() {
+    fn line_ends_byte_order_marks_and_latin_1_are_normalized() {
         for (bytes, expected) in [
             (&b"a\r\nb\rc\nd"[..], "a\nb\nc\nd"),
             (b"a\r\r\nb", "a\n\nb"),
@@ -203,15 +222,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_named() {
+    fn files_that_are_not_text_are_refused_with_their_kind() {
         for (bytes, why) in [
             (&b"\x1f\x8b\x08\0"[..], "gunzip"),
-            (b"PK\x03\x04..", "xlsx"),
+            (b"PK\x03\x04..", "Excel"),
             (b"a,b\n1\0,2\n", "at byte 5"),
             (b"\xff\xfea\0", "UTF-16"),
         ] {
-            let told = text(bytes, Encoding::Utf8).expect_err(why).to_string();
-            assert!(told.contains(why), "{told}");
+            let message = text(bytes, Encoding::Utf8).expect_err(why).to_string();
+            assert!(message.contains(why), "{message}");
         }
     }
 

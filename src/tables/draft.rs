@@ -1,4 +1,4 @@
-//! What a table says, before it is held against what is known.
+//! A parsed table, before it is compared with the database.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,61 +12,62 @@ use crate::domain::{AccountId, NumberRange, Spc};
 /// How many lines a note names.
 const LINES_OF_A_NOTE: usize = 100;
 
-/// A table that was read: what it says, and what is to be said of it.
+/// A parsed table: its content, and a summary for people.
 #[derive(Debug, Clone)]
 pub struct ParsedTable {
-    pub says: TableContent,
-    pub told: TableSummary,
+    pub content: TableContent,
+    pub summary: TableSummary,
 }
 
-/// What a table says.
+/// The content of a table.
 #[derive(Debug, Clone)]
 pub enum TableContent {
-    /// All that a carrier holds of some numbers; what it does not name of them is not the carrier's.
+    /// All that a carrier holds within a scope. Numbers in the scope that are not listed are not
+    /// the carrier's.
     Holdings {
         spc: Spc,
         table: Holdings,
     },
-    /// Rows to be added, or to be ended. Of what they do not name they say nothing.
+    /// Rows to add or to end. Rows that are not named stay as they are.
     Allocations(Vec<TableRow<AllocationRow>>),
     Delegations(Vec<TableRow<DelegationRow>>),
     Exclusions(Vec<TableRow<ExclusionRow>>),
 }
 
-/// What people want to know of a table.
+/// What people want to know about a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableSummary {
-    /// The word of the format.
+    /// The name of the format.
     pub format: &'static str,
-    /// Of the file, in hex.
+    /// SHA-256 of the file, in hex.
     pub sha256: String,
     pub bytes: u64,
-    /// Lines behind the header.
+    /// Lines after the header.
     pub lines: u64,
-    /// Lines of the OCNs that were asked for; all lines where there are none.
+    /// Lines of the requested OCNs; all lines if the format has no OCNs.
     pub own: u64,
-    /// Whether the last line has its end; a table that was cut off often has not.
+    /// Whether the last line has a line end. A truncated file often has none.
     pub ends_with_a_line: bool,
     pub refused: RefusedLines,
-    /// Columns of the table that nobody here knows.
+    /// Columns of the table that were ignored.
     pub unknown_columns: Vec<String>,
-    /// What was passed over, and other things to know: how many, and what.
+    /// What was skipped, and other remarks.
     pub notes: Vec<Note>,
 }
 
-/// Something to know of a table.
+/// A remark about a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ImportNote)]
 pub struct Note {
     pub count: u64,
     #[schema(value_type = String)]
     pub what: &'static str,
-    /// The first lines that it is about, if they matter.
+    /// The first lines that it concerns, if they matter.
     pub lines: Vec<u64>,
 }
 
 impl TableSummary {
-    /// Notes something that was met more than never.
+    /// Adds a note, unless the count is zero.
     pub fn note(&mut self, count: u64, what: &'static str) {
         if count > 0 {
             let lines = Vec::new();
@@ -74,22 +75,23 @@ impl TableSummary {
         }
     }
 
-    pub fn note_lines(&mut self, noted: Noted, what: &'static str) {
-        let Noted { count, lines } = noted;
+    /// The same, with line numbers.
+    pub fn note_lines(&mut self, noted: NotedLines, what: &'static str) {
+        let NotedLines { count, lines } = noted;
         if count > 0 {
             self.notes.push(Note { count, what, lines });
         }
     }
 }
 
-/// Lines to be told of: how many, and the first of them.
+/// The lines of a note: how many, and the numbers of the first.
 #[derive(Debug, Default)]
-pub struct Noted {
+pub struct NotedLines {
     count: u64,
     lines: Vec<u64>,
 }
 
-impl Noted {
+impl NotedLines {
     pub fn add(&mut self, line: u64) {
         self.count += 1;
         if self.lines.len() < LINES_OF_A_NOTE {
@@ -103,47 +105,47 @@ impl Noted {
 pub struct Holding {
     pub numbers: NumberRange,
     pub basis: Basis,
-    /// When that starts, if it is yet to come.
+    /// When the holding starts, if that is in the future.
     pub valid_from: Option<Time>,
 }
 
-/// What a carrier holds by a table, and what the table speaks for.
+/// What a carrier holds according to a table, and the scope of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Sorted, and without overlaps.
+    /// Sorted, without overlaps.
     pub held: Vec<Holding>,
     pub scope: Coverage,
-    /// Whether the table says when blocks start. One that does not leaves known starts as they are.
+    /// Whether the table has start dates. If not, an import leaves existing start dates as they
+    /// are.
     pub dated: bool,
 }
 
 impl Holdings {
-    /// How many numbers they are.
     #[must_use]
     pub fn numbers(&self) -> u64 {
         self.held.iter().map(|held| held.numbers.count()).sum()
     }
 }
 
-/// The numbers that a table speaks for: what it does not give there, it denies.
+/// The scope of a table: numbers in it that the table does not assign to the carrier are not the
+/// carrier's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage(Vec<NumberRange>);
 
 impl Coverage {
-    /// These numbers.
     #[must_use]
     pub fn new(ranges: Vec<NumberRange>) -> Self {
         Self(merged(ranges))
     }
 
-    /// As few ranges, sorted.
+    /// Sorted, and as few as possible.
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         &self.0
     }
 }
 
-/// One line of a CSV of the carrier's own.
+/// One line of the carrier's own CSV.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRow<T> {
     pub line: u64,
@@ -163,7 +165,7 @@ pub struct AllocationRow {
 pub struct DelegationRow {
     pub account: AccountId,
     pub ca: bool,
-    /// Whether the account may lend the numbers on.
+    /// Whether the account may delegate the numbers on.
     pub lend_on: bool,
     pub reference: Option<String>,
 }

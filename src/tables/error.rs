@@ -1,69 +1,72 @@
-//! Why a table cannot be read, and which lines of it are refused.
+//! Why a table cannot be read, and which of its lines are refused.
 
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// How many refused lines are named; all of them are counted.
+/// How many refused lines are kept with their reasons. All are counted.
 pub const LINES_NAMED: usize = 100;
-/// How many of them stand in a message.
+/// How many of them an error message quotes.
 const LINES_IN_A_MESSAGE: usize = 10;
 
-/// Why a file is no table of the format that it is said to have.
+/// Why a file is not a table of its stated format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TableError {
     #[error("the table cannot be read: {0}")]
     Read(String),
-    #[error("the file is {kind} and no table; {help}")]
+    #[error("the file is {kind}, which is not a table; {help}")]
     Packed {
         kind: &'static str,
         help: &'static str,
     },
-    #[error("the file is binary and no table: there is a NUL at byte {offset}")]
+    #[error("the file is binary, not a table: NUL at byte {offset}")]
     Binary { offset: u64 },
     #[error("{0}")]
     Columns(String),
     #[error(
-        "line {line}: longer than {limit} bytes or {fields} fields; a quotation mark may never be closed"
+        "line {line}: longer than {limit} bytes or {fields} fields; is a quotation mark unclosed?"
     )]
     TooLong {
         line: u64,
         limit: usize,
         fields: usize,
     },
-    #[error("the table has no line behind its columns")]
+    #[error("the table has a header, but no lines")]
     Empty,
-    #[error("no line of the table names {ocns}; codes are compared letter by letter{hint}")]
+    #[error(
+        "no line of the table has OCN {ocns}; OCNs must match exactly, including case and leading zeros{hint}"
+    )]
     NoSuchOcn { ocns: String, hint: String },
-    #[error("the format {format} needs {what}")]
+    #[error("format `{format}` needs {what}")]
     Missing {
         format: &'static str,
         what: &'static str,
     },
-    #[error("the format {format} takes no {what}")]
+    #[error("format `{format}` takes no {what}")]
     Unwanted {
         format: &'static str,
         what: &'static str,
     },
-    /// Whoever waits for it has asked to stop.
+    /// The caller asked to stop.
     #[error("the import was stopped")]
     Stopped,
 }
 
-/// A line that was refused.
+/// A refused line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = LineError)]
 pub struct RefusedLine {
-    /// Counts from 1; 0 when it is about the table as a whole.
+    /// Counts from 1, which is the header. 0 if the reason concerns the table as a whole.
     pub line: u64,
     pub reason: String,
 }
 
-/// Lines that cannot be taken: how many, and the first of them.
+/// The refused lines of a table: how many, and the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefusedLines {
     pub count: u64,
-    /// At most [`LINES_NAMED`], in the order of the file as far as possible.
+    /// At most [`LINES_NAMED`]. Lines that cannot be parsed come first, then those in conflict with
+    /// others or with the database.
     pub named: Vec<RefusedLine>,
 }
 

@@ -1,5 +1,5 @@
-//! The fields of tables: what they mean, and what spreadsheets make of them. Nothing is guessed: a field that may have
-//! lost something is refused, with a hint.
+//! Parses the fields of tables. Nothing is guessed: a field that a spreadsheet may have damaged is
+//! refused, with a hint.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use crate::domain::clock::{Time, parse_time};
 use crate::domain::numbers::block;
 use crate::domain::{NumberRange, Tn};
 
-/// Characters of an OCN (ATIS-0300251).
+/// An OCN has four characters (ATIS-0300251).
 const OCN_LENGTH: usize = 4;
 
-/// A few characters of a field, harmless in a terminal.
+/// The start of a field for a message, escaped so that it cannot control a terminal.
 pub fn shown(text: &str) -> String {
     let mut out: String = text.chars().take(20).collect();
     if text.chars().nth(20).is_some() {
@@ -21,24 +21,25 @@ pub fn shown(text: &str) -> String {
     out.escape_debug().to_string()
 }
 
-/// Who holds a line, as far as these OCNs go.
+/// Who holds the numbers of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// One of the OCNs that were asked for.
+    /// One of the requested OCNs.
     Own,
     Other,
     /// `MULT`: several carriers share a code.
     Several,
-    Nobody,
+    /// The line has no OCN.
+    Unknown,
 }
 
-/// The codes of the carrier, and what a spreadsheet would have made of them.
+/// The OCNs of the carrier, with the damaged spellings that a spreadsheet produces.
 #[derive(Debug)]
 pub struct Ocns {
     own: BTreeSet<String>,
-    /// A mangled spelling, and the code that it may have been.
+    /// A damaged spelling, and the OCN that it may have been.
     mangled: HashMap<String, String>,
-    /// How often another spelling was met, for the hint when nothing else was.
+    /// Similar OCNs in the table, for a hint if no line has one of `own`.
     similar: BTreeSet<String>,
     pub lines: u64,
     pub without: u64,
@@ -54,7 +55,7 @@ impl Ocns {
                 mangled.insert(short.to_owned(), code.clone());
             }
         }
-        // What is itself asked for is not a mangled form of another.
+        // A requested OCN is not a damaged form of another.
         mangled.retain(|short, _| !own.contains(short));
         Self {
             own,
@@ -66,10 +67,10 @@ impl Ocns {
         }
     }
 
-    /// Whose line this is.
+    /// Whose line this is. Also counts the lines of each kind.
     ///
     /// # Errors
-    /// A complaint if a spreadsheet may have changed the code, and it may have been ours.
+    /// A reason to refuse the line, if a spreadsheet may have damaged an OCN of the carrier.
     pub fn holder(&mut self, ocn: &str) -> Result<Holder, String> {
         if self.own.contains(ocn) {
             self.lines += 1;
@@ -77,7 +78,7 @@ impl Ocns {
         }
         if ocn.is_empty() {
             self.without += 1;
-            return Ok(Holder::Nobody);
+            return Ok(Holder::Unknown);
         }
         if ocn == "MULT" {
             self.several += 1;
@@ -85,13 +86,13 @@ impl Ocns {
         }
         if let Some(whole) = self.mangled.get(ocn) {
             return Err(format!(
-                "OCN `{ocn}` may be `{whole}` without its leading zeros, which a spreadsheet takes away; \
+                "OCN `{ocn}` may be `{whole}` without its leading zeros, which spreadsheets drop; \
                  export the column as text"
             ));
         }
         if is_scientific(ocn) {
             return Err(format!(
-                "OCN `{}` is a number in scientific form, which a spreadsheet makes of a code such as `369E`; \
+                "OCN `{}` is in scientific notation, into which spreadsheets turn an OCN such as `369E`; \
                  export the column as text",
                 shown(ocn)
             ));
@@ -102,12 +103,12 @@ impl Ocns {
         Ok(Holder::Other)
     }
 
-    /// The codes that were asked for, for a message.
+    /// The requested OCNs, for a message.
     pub fn names(&self) -> String {
         self.own.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 
-    /// What the table names that is nearly what was asked for.
+    /// The similar OCNs, for a message.
     pub fn hint(&self) -> String {
         if self.similar.is_empty() {
             return String::new();
@@ -117,7 +118,7 @@ impl Ocns {
             .iter()
             .map(|code| format!("`{code}`"))
             .collect();
-        format!("; it does name {}", found.join(", "))
+        format!("; the table does have {}", found.join(", "))
     }
 
     fn is_similar(&self, ocn: &str) -> bool {
@@ -128,7 +129,8 @@ impl Ocns {
     }
 }
 
-/// `3.69E+02`: what a spreadsheet writes for a long number, or for what it takes for one.
+/// Whether a field is like `3.69E+02`, as spreadsheets write long numbers and what they take for
+/// one.
 pub fn is_scientific(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else {
@@ -137,23 +139,17 @@ pub fn is_scientific(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let signed = exponent.strip_prefix(['+', '-']);
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    // Without a sign or a point it may be a code: `12E4` is one.
-    let told = signed.is_some() || mantissa.contains(['.', ',']);
-    told && digits(whole) && digits(fraction) && digits(signed.unwrap_or(exponent))
+    // Without a sign or a point it can be an OCN, such as `12E4`.
+    let is_certain = signed.is_some() || mantissa.contains(['.', ',']);
+    is_certain && digits(whole) && digits(fraction) && digits(signed.unwrap_or(exponent))
 }
 
-/// A day as the tables write it: `10/05/2022` (month first) or `2022-10-05`. It starts at 00:00 UTC.
-///
-/// # Errors
-/// A complaint if it is none.
+/// A date as in `10/05/2022` (month first) or `2022-10-05`: 00:00 UTC of that day.
 pub fn american_day(name: &str, text: &str) -> Result<Time, String> {
     day(name, text, "%m/%d/%Y", "MM/DD/YYYY")
 }
 
-/// A day as `22/09/2025` (day first) or `2025-09-22`. It starts at 00:00 UTC.
-///
-/// # Errors
-/// A complaint if it is none.
+/// A date as in `22/09/2025` (day first) or `2025-09-22`: 00:00 UTC of that day.
 pub fn european_day(name: &str, text: &str) -> Result<Time, String> {
     day(name, text, "%d/%m/%Y", "DD/MM/YYYY")
 }
@@ -162,13 +158,13 @@ fn day(name: &str, text: &str, format: &str, shape: &str) -> Result<Time, String
     let day = NaiveDate::parse_from_str(text, format)
         .or_else(|_| NaiveDate::parse_from_str(text, "%Y-%m-%d"))
         .ok()
-        // `%Y` takes any number of digits.
+        // `%Y` accepts any number of digits.
         .filter(|_| text.len() == 10);
     day.map(|day| day.and_time(NaiveTime::MIN).and_utc())
-        .ok_or_else(|| format!("{name} is a day as {shape}, not `{}`", shown(text)))
+        .ok_or_else(|| format!("{name} must be a date as {shape}, not `{}`", shown(text)))
 }
 
-/// A field of the carrier's own CSV, where one apostrophe in front keeps a spreadsheet from taking it for a formula.
+/// Removes the apostrophe that keeps a spreadsheet from taking a field for a formula.
 pub fn harmless(text: &str) -> &str {
     match text.strip_prefix('\'') {
         Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
@@ -176,10 +172,7 @@ pub fn harmless(text: &str) -> &str {
     }
 }
 
-/// A time of the carrier's own CSV; `None` if it is empty.
-///
-/// # Errors
-/// A complaint if it is no time.
+/// A time in the carrier's own CSV. `None` if the field is empty.
 pub fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -188,33 +181,30 @@ pub fn time(name: &str, text: &str) -> Result<Option<Time>, String> {
     parse_time(text).map(Some).map_err(wrong)
 }
 
-/// Yes or no; no if it is empty.
-///
-/// # Errors
-/// A complaint if it is neither.
+/// A yes or no. An empty field is a no.
 pub fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "1" => Ok(true),
         "" | "false" | "no" | "n" | "0" => Ok(false),
-        _ => Err(format!("{name} is true or false, not `{}`", shown(text))),
+        _ => Err(format!(
+            "{name} must be true or false, not `{}`",
+            shown(text)
+        )),
     }
 }
 
-/// One number of the carrier's own CSV, with its `+`.
-///
-/// # Errors
-/// A complaint, with a hint where a spreadsheet may have been at work.
+/// One number in the carrier's own CSV, with its `+`.
 pub fn number(name: &str, text: &str) -> Result<Tn, String> {
     if is_scientific(text) {
         return Err(format!(
-            "{name} `{}` is in scientific form, which a spreadsheet makes of a long number, and digits of it are lost; \
+            "{name} `{}` is in scientific notation, as spreadsheets write long numbers, so digits are lost; \
              export the column as text",
             shown(text)
         ));
     }
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!(
-            "{name} `{}` lacks its `+`, which a spreadsheet may have taken away; if it starts with its country code, \
+            "{name} `{}` lacks its `+`, which a spreadsheet may have removed; if it starts with its country code, \
              write `+{}`",
             shown(text),
             shown(text)
@@ -224,20 +214,18 @@ pub fn number(name: &str, text: &str) -> Result<Tn, String> {
         .map_err(|error| format!("{name} `{}`: {error}", shown(text)))
 }
 
-/// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone, which is one number.
-///
-/// # Errors
-/// A complaint that names the field.
+/// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one
+/// number.
 pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
     match (start, end, count, block) {
-        ("", "", "", "") => Err("no numbers: neither start nor block".to_owned()),
+        ("", "", "", "") => Err("no numbers: both `start` and `block` are empty".to_owned()),
         ("", "", "", block) => {
             block::parse(block).map_err(|error| format!("block `{}`: {error}", shown(block)))
         }
         (_, _, _, block) if !block.is_empty() => {
-            Err("block stands in place of start, end and count, not beside them".to_owned())
+            Err("`block` cannot be combined with `start`, `end` or `count`".to_owned())
         }
-        ("", ..) => Err("no start".to_owned()),
+        ("", ..) => Err("`start` is missing".to_owned()),
         (start, "", "", _) => Ok(number("start", start)?.into()),
         (start, end, "", _) => {
             let (start, end) = (number("start", start)?, number("end", end)?);
@@ -248,7 +236,7 @@ pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<Numbe
             let wrong = |error| format!("count `{}`: {error}", shown(count));
             NumberRange::new(start, block::parse_count(count).map_err(wrong)?).map_err(wrong)
         }
-        _ => Err("end and count exclude each other".to_owned()),
+        _ => Err("give `end` or `count`, not both".to_owned()),
     }
 }
 
@@ -261,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_compared_letter_by_letter() {
+    fn ocns_must_match_exactly() {
         let mut ocns = ocns(&["073H", "0042"]);
         for (text, holder) in [
             ("073H", Holder::Own),
@@ -270,16 +258,16 @@ mod tests {
             ("12E4", Holder::Other),
             ("369E", Holder::Other),
             ("MULT", Holder::Several),
-            ("", Holder::Nobody),
+            ("", Holder::Unknown),
         ] {
             assert_eq!(ocns.holder(text), Ok(holder), "{text}");
         }
         assert_eq!((ocns.lines, ocns.several, ocns.without), (1, 1, 1));
-        assert_eq!(ocns.hint(), "; it does name `073h`");
+        assert_eq!(ocns.hint(), "; the table does have `073h`");
     }
 
     #[test]
-    fn what_a_spreadsheet_made_of_a_code_is_refused_with_a_hint() {
+    fn an_ocn_that_a_spreadsheet_damaged_is_refused_with_a_hint() {
         let mut ocns = ocns(&["073H", "0042"]);
         for (text, hint) in [
             ("73H", "may be `073H` without its leading zeros"),
@@ -294,10 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_asked_for_without_its_zeros_gets_a_hint() {
+    fn an_ocn_that_is_requested_without_its_zeros_gets_a_hint() {
         let mut ocns = ocns(&["73H"]);
         assert_eq!(ocns.holder("073H"), Ok(Holder::Other));
-        assert_eq!(ocns.hint(), "; it does name `073H`");
+        assert_eq!(ocns.hint(), "; the table does have `073H`");
     }
 
     #[test]
@@ -314,13 +302,13 @@ mod tests {
             (["+12125551000", "", "1E+3", ""], "not a digit"),
             (["+12125551000", "+12125550999", "", ""], "before it starts"),
             (["+4930123", "+49301234", "", ""], "same number of digits"),
+            (["+12125551000", "+12125551001", "2", ""], "not both"),
             (
-                ["+12125551000", "+12125551001", "2", ""],
-                "exclude each other",
+                ["+12125551000", "", "", "1.212.555.1XXX"],
+                "cannot be combined",
             ),
-            (["+12125551000", "", "", "1.212.555.1XXX"], "in place of"),
             (["", "", "", ""], "no numbers"),
-            (["", "+12125551000", "", ""], "no start"),
+            (["", "+12125551000", "", ""], "`start` is missing"),
             (["+12125551000", "", "0", ""], "at least one"),
             (["", "", "", "12125551000"], "ends with one or more"),
         ] {
@@ -331,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn days_have_their_own_order() {
+    fn american_dates_have_the_month_first() {
         let us = american_day("day", "10/05/2022").expect("a day");
         let fr = european_day("day", "05/10/2022").expect("a day");
         assert_eq!(us, fr);

@@ -1,6 +1,7 @@
-//! The lines of a table: a header whose names drift over the years, and fields that are found by it.
+//! The lines of a table. The header says where each column is, since administrators rename and
+//! reorder columns over the years.
 //!
-//! Memory is bounded whatever the file: a line that does not fit is an error, not a larger buffer.
+//! Memory is bounded for any file: a line that does not fit into the buffer is an error.
 
 use std::io::Read;
 
@@ -13,22 +14,22 @@ use super::error::{RefusedLines, TableError};
 const MAX_LINE: usize = 64 * 1024;
 /// The most fields of a line.
 const MAX_FIELDS: usize = 256;
-/// After how many lines whoever waits is told how far it is.
-const LINES_A_REPORT: u64 = 4_096;
+/// Progress is reported after each so many lines.
+const REPORT_INTERVAL_LINES: u64 = 4_096;
 
-/// How a table is written.
+/// The CSV dialect of a format.
 #[derive(Debug, Clone, Copy)]
 pub struct CsvDialect {
     pub delimiter: u8,
-    /// Whether fields may stand in quotation marks; where they may not, a mark is a character like others.
+    /// Whether fields can be quoted. If not, a quotation mark is an ordinary character.
     pub quoted: bool,
     pub encoding: Encoding,
 }
 
-/// A column that a format knows.
+/// A column of a format.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its names, the present one first. Case, spaces, punctuation and accents make no difference.
+    /// Its names, the current one first. Case, spaces, punctuation and accents are ignored.
     pub names: &'static [&'static str],
     pub needed: bool,
 }
@@ -45,45 +46,46 @@ impl Column {
     }
 }
 
-/// How far the reading is.
+/// How much of a table has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     pub bytes: u64,
     pub lines: u64,
 }
 
-/// One line of a table, behind its header.
+/// One line of a table, after the header.
 #[derive(Debug)]
 pub struct Line<'a> {
-    /// The number of its first line in the file, from 1.
+    /// Where it starts in the file, counted from 1. A quoted field can span several lines.
     pub number: u64,
+    /// The text of all fields, one after the other.
     output: &'a [u8],
+    /// Where each field ends in `output`.
     ends: &'a [usize],
-    places: &'a [Option<usize>],
+    /// The position in the table of each column of the format.
+    positions: &'a [Option<usize>],
 }
 
 impl<'a> Line<'a> {
-    /// The field of the `column`-th column that the format knows, without white space around it; empty if the table does
-    /// not have it.
-    ///
-    /// # Errors
-    /// A complaint if it is not UTF-8.
+    /// The trimmed field of a column, by its index in [`Layout::columns`](super::Layout::columns).
+    /// Empty if the table does not have the column.
     pub fn field(&self, column: usize) -> Result<&'a str, String> {
         let bytes = self.bytes(column).trim_ascii();
         std::str::from_utf8(bytes).map_err(|_| "a field is not UTF-8".to_owned())
     }
 
-    /// The same, as it stands in the table.
+    /// The same, untrimmed and unchecked.
     pub fn bytes(&self, column: usize) -> &'a [u8] {
-        let place = self.places.get(column).copied().flatten();
-        place.map_or(b"", |place| self.at(place))
+        let position = self.positions.get(column).copied().flatten();
+        position.map_or(b"", |position| self.at(position))
     }
 
-    fn at(&self, place: usize) -> &'a [u8] {
-        let Some(end) = self.ends.get(place) else {
+    fn at(&self, position: usize) -> &'a [u8] {
+        let Some(end) = self.ends.get(position) else {
             return b"";
         };
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let previous = position.checked_sub(1);
+        let start = previous.map_or(0, |previous| self.ends[previous]);
         &self.output[start..*end]
     }
 
@@ -92,19 +94,20 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What is known of the table when all of it is read.
+/// What is known when all of a table has been read.
 #[derive(Debug)]
 pub struct TableEnd {
     pub lines: u64,
     pub digested: Digested,
-    /// Names of columns that the format does not know.
+    /// Titles of columns that the format does not have.
     pub unknown_columns: Vec<String>,
 }
 
-/// Reads all lines of a table. `take` is given each; lines that it complains about are refused.
+/// Reads all lines of a table and passes each to `take`; a line for which that returns an error is
+/// refused.
 ///
 /// # Errors
-/// [`TableError`] if it is no table, lacks a column that the format needs, or `report` says to stop.
+/// [`TableError`] if the file is not a table, lacks a needed column, or `report` returns `false`.
 pub fn read(
     file: impl Read,
     dialect: CsvDialect,
@@ -118,28 +121,32 @@ pub fn read(
         return Err(TableError::Columns(missing(columns, &[])));
     };
     let titles: Vec<String> = (0..header.len())
-        .map(|place| String::from_utf8_lossy(header.at(place)).trim().to_owned())
+        .map(|position| {
+            String::from_utf8_lossy(header.at(position))
+                .trim()
+                .to_owned()
+        })
         .collect();
-    let places = places(columns, &titles)?;
-    let known = |place| places.contains(&Some(place));
+    let positions = positions(columns, &titles)?;
+    let known = |position| positions.contains(&Some(position));
     let unknown_columns = titles
         .iter()
         .enumerate()
-        .filter(|(place, title)| !known(*place) && !title.is_empty())
+        .filter(|(position, title)| !known(*position) && !title.is_empty())
         .map(|(_, title)| super::fields::shown(title))
         .collect();
 
-    // A title at the end that is empty is a separator too many.
+    // Empty titles at the end come from trailing separators, and lines may lack their fields.
     let width = titles.iter().rposition(|title| !title.is_empty());
     let width = width.map_or(0, |last| last + 1);
 
     let mut lines = 0;
     while let Some(mut line) = records.next()? {
         lines += 1;
-        line.places = &places;
+        line.positions = &positions;
         let outcome = if line.len() < width {
             Err(format!(
-                "{} field(s) where the header has {}; the line may be cut off",
+                "{} field(s), but the header has {}; the line may be truncated",
                 line.len(),
                 width
             ))
@@ -149,7 +156,7 @@ pub fn read(
         if let Err(why) = outcome {
             refused.add(line.number, why);
         }
-        if lines % LINES_A_REPORT == 0 {
+        if lines % REPORT_INTERVAL_LINES == 0 {
             let bytes = records.text.bytes();
             if !report(Progress { bytes, lines }) {
                 return Err(TableError::Stopped);
@@ -157,7 +164,7 @@ pub fn read(
         }
     }
     if let Some(line) = records.unclosed {
-        refused.add(line, "a quotation mark is never closed");
+        refused.add(line, "unclosed quotation mark");
     }
     let bytes = records.text.bytes();
     if !report(Progress { bytes, lines }) {
@@ -173,8 +180,9 @@ pub fn read(
     })
 }
 
-/// The letters and digits of a title, in lower case and without accents: `Mnémo` is `mnemo`, `NPA-NXX` is `npanxx`.
-fn plain(title: &str) -> String {
+/// The letters and digits of a title, in lower case and without accents: `Mnémo` becomes `mnemo`,
+/// `NPA-NXX` becomes `npanxx`.
+fn normalized(title: &str) -> String {
     let without_accent = |c: char| match c {
         'é' | 'è' | 'ê' | 'ë' => 'e',
         'à' | 'â' => 'a',
@@ -192,31 +200,36 @@ fn plain(title: &str) -> String {
         .collect()
 }
 
-fn places(columns: &[Column], titles: &[String]) -> Result<Vec<Option<usize>>, TableError> {
-    let plain_titles: Vec<String> = titles.iter().map(|title| plain(title)).collect();
-    let mut places = Vec::with_capacity(columns.len());
+/// Finds each column of the format in the header.
+fn positions(columns: &[Column], titles: &[String]) -> Result<Vec<Option<usize>>, TableError> {
+    let normalized_titles: Vec<String> = titles.iter().map(|title| normalized(title)).collect();
+    let mut positions = Vec::with_capacity(columns.len());
     let mut absent = Vec::new();
     for column in columns {
-        let is_it = |title: &String| column.names.iter().any(|name| plain(name) == *title);
-        let mut found = plain_titles.iter().enumerate().filter(|(_, t)| is_it(t));
+        let is_it = |title: &String| column.names.iter().any(|name| normalized(name) == *title);
+        let mut found = normalized_titles
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| is_it(t));
         let (first, second) = (found.next(), found.next());
         if let (Some((_, title)), Some(_)) = (first, second) {
             return Err(TableError::Columns(format!(
-                "two columns of the table are `{title}`; keep the one that counts"
+                "two columns of the table are named `{title}`; remove one of them"
             )));
         }
         if first.is_none() && column.needed {
             absent.push(*column);
         }
-        places.push(first.map(|(place, _)| place));
+        positions.push(first.map(|(position, _)| position));
     }
     if absent.is_empty() {
-        Ok(places)
+        Ok(positions)
     } else {
         Err(TableError::Columns(missing(&absent, titles)))
     }
 }
 
+/// The message for needed columns that are absent, with the titles that were found.
 fn missing(absent: &[Column], titles: &[String]) -> String {
     let named = absent.iter().filter(|column| column.needed).map(|column| {
         let others: Vec<String> = column.names[1..].iter().map(|n| format!("`{n}`")).collect();
@@ -234,26 +247,27 @@ fn missing(absent: &[Column], titles: &[String]) -> String {
         .map(|title| format!("`{}`", super::fields::shown(title)))
         .collect();
     let has = if shown.is_empty() {
-        "it is empty".to_owned()
+        "the file is empty".to_owned()
     } else {
-        format!("its first line is {}", shown.join(", "))
+        format!("its header is {}", shown.join(", "))
     };
     format!("the table has {}; {has}", named.join(" and "))
 }
 
-/// The records of a file, one at a time in one buffer.
+/// The records of a file, parsed one at a time into the same buffer.
 struct Records<R> {
     text: Clean<R>,
     parser: csv_core::Reader,
     quoted: bool,
-    /// What is read and not yet parsed.
+    /// A piece of text, parsed up to `at`.
     pending: Vec<u8>,
     at: usize,
     output: Vec<u8>,
     ends: Vec<usize>,
     line: u64,
+    /// The line with a quotation mark that is still open at the end of the file.
     unclosed: Option<u64>,
-    over: bool,
+    at_end: bool,
 }
 
 impl<R: Read> Records<R> {
@@ -273,7 +287,7 @@ impl<R: Read> Records<R> {
             ends: vec![0; MAX_FIELDS],
             line: 1,
             unclosed: None,
-            over: false,
+            at_end: false,
         }
     }
 
@@ -316,19 +330,20 @@ impl<R: Read> Records<R> {
                 ReadRecordResult::End => return Ok(None),
             }
         }
-        // An open mark swallows all that follows, so this is the last line.
-        if self.over && self.at == self.pending.len() && marks % 2 == 1 {
+        // The parser reads an unclosed field up to the end of the file, so only the last record can
+        // have one.
+        if self.at_end && self.at == self.pending.len() && marks % 2 == 1 {
             self.unclosed = Some(start);
         }
         Ok(Some(Line {
             number: start,
             output: &self.output[..written],
             ends: &self.ends[..ended],
-            places: &[],
+            positions: &[],
         }))
     }
 
-    /// Goes to the next line that has something in it. Says whether there is one.
+    /// Moves to the next line that is not empty. Returns whether there is one.
     fn skip_empty_lines(&mut self) -> Result<bool, TableError> {
         loop {
             if self.at == self.pending.len() {
@@ -347,7 +362,7 @@ impl<R: Read> Records<R> {
 
     fn refill(&mut self) -> Result<(), TableError> {
         let piece = self.text.next()?;
-        self.over = piece.is_empty();
+        self.at_end = piece.is_empty();
         self.pending.clear();
         self.pending.extend_from_slice(piece);
         self.at = 0;
@@ -355,6 +370,9 @@ impl<R: Read> Records<R> {
     }
 }
 
-fn count(bytes: &[u8], wanted: u8) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == wanted)).sum()
+fn count(bytes: &[u8], byte_to_count: u8) -> u64 {
+    bytes
+        .iter()
+        .map(|byte| u64::from(*byte == byte_to_count))
+        .sum()
 }

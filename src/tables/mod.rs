@@ -1,8 +1,10 @@
-//! Tables of numbers, as carriers get them from their numbering administrator or keep them themselves: read line by line,
-//! by format, into what they say ([`Draft`]).
+//! Parses number tables: those that carriers get from their numbering administrator, and CSV files
+//! of their own. Each is read line by line into a [`ParsedTable`]; `authority::import` compares
+//! that with the database.
 //!
 //! # Adding a format
-//! A file in `formats` with a `Layout`, and a line in [`Format`] and in `TableRequest::layout`.
+//! A file in `formats` with a `Layout`, a variant of [`Format`], and an arm in
+//! `TableRequest::layout`.
 
 mod decode;
 mod draft;
@@ -31,10 +33,10 @@ use formats::{
 };
 use lines::{Column, CsvDialect, Line};
 
-/// The most lines that are kept in memory, of formats that keep any.
+/// How many lines a format may keep in memory.
 const MAX_ROWS: usize = 500_000;
 
-/// A format of tables.
+/// A table format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     NanpBlocks,
@@ -47,7 +49,7 @@ pub enum Format {
 }
 
 words! {
-    /// The word of the commands and of the API.
+    /// The name on the command line and in the API.
     impl Display, FromStr for Format {
         NanpBlocks = "nanp-blocks",
         NanpaThousands = "nanpa-thousands",
@@ -60,7 +62,7 @@ words! {
 }
 
 impl Format {
-    /// Whether it lists all carriers, so that the import has to say which of them are ours.
+    /// Whether the table lists all carriers, so that the import has to name the OCNs of this one.
     #[must_use]
     pub const fn lists_everybody(self) -> bool {
         match self {
@@ -70,33 +72,33 @@ impl Format {
     }
 }
 
-/// What to look for in a table.
+/// How to read a table, and which lines of it are the carrier's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRequest {
     pub format: Format,
-    /// The codes whose lines are the carrier's, as the table writes them.
+    /// The OCNs of the carrier, spelled as in the table. Empty if the format lists one carrier
+    /// only.
     pub ocns: BTreeSet<String>,
     /// The service provider code that holds the numbers.
     pub spc: Option<Spc>,
 }
 
 impl TableRequest {
-    /// Checks that it has what its format needs.
-    ///
-    /// # Errors
-    /// [`TableError`] names what is missing or too much.
+    /// Checks that the format has the parameters that it needs, and no others.
     pub fn check(&self) -> Result<(), TableError> {
         let format = self.format.as_str();
         let missing = |what| Err(TableError::Missing { format, what });
         let unwanted = |what| Err(TableError::Unwanted { format, what });
         match self.format {
             _ if !self.format.lists_everybody() && !self.ocns.is_empty() => unwanted("OCN"),
-            _ if self.ocns.iter().any(String::is_empty) => missing("OCNs that are not empty"),
+            _ if self.ocns.iter().any(String::is_empty) => {
+                missing("OCNs that are not empty strings")
+            }
             Format::Delegations | Format::Exclusions if self.spc.is_some() => {
                 unwanted("service provider code")
             }
             _ if !self.format.lists_everybody() => Ok(()),
-            _ if self.ocns.is_empty() => missing("the OCNs whose lines are the carrier's"),
+            _ if self.ocns.is_empty() => missing("the OCNs of the carrier"),
             _ if self.spc.is_none() => missing("the service provider code that holds the numbers"),
             _ => Ok(()),
         }
@@ -134,43 +136,45 @@ impl TableRequest {
     }
 }
 
-/// How tables of one format are read, line by line.
+/// How tables of one format are read.
 pub trait Layout {
     fn dialect(&self) -> CsvDialect;
-    /// `Line::field` finds fields by their place in this list.
+    /// `Line::field` takes an index into this list.
     fn columns(&self) -> &'static [Column];
-    /// Takes a line, or complains about it.
+    /// Takes a line, or says why it is refused.
     fn line(&mut self, line: &Line<'_>) -> Result<(), String>;
-    /// Says what the lines mean together.
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError>;
+    /// Writes what all lines say together into `table`.
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError>;
 }
 
-/// Reads a table. `report` is told now and then how far it is, and says whether to go on. Lines that are refused are in
-/// the draft: a dry run shows what the others say, an import takes none of them.
+/// Reads a table. `report` is called with the progress every few thousand lines, and returns
+/// whether to continue. Refused lines are in the result: a dry run shows what the other lines would
+/// change, an import refuses the whole table.
 ///
 /// # Errors
-/// [`TableError`] if it is not such a table, or none of its lines is of these OCNs.
+/// [`TableError`] if the file is not a table of this format, or has no line of the requested OCNs.
 pub fn read(
-    table: impl Read,
-    wanted: &TableRequest,
+    file: impl Read,
+    request: &TableRequest,
     now: Time,
     report: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<ParsedTable, TableError> {
-    let mut layout = wanted.layout(now)?;
+    let mut layout = request.layout(now)?;
     let mut refused = RefusedLines::default();
     let columns = layout.columns();
     let read = lines::read(
-        table,
+        file,
         layout.dialect(),
         columns,
         report,
         &mut refused,
         &mut |line| layout.line(line),
     )?;
-    let mut draft = ParsedTable {
-        says: TableContent::Exclusions(Vec::new()),
-        told: TableSummary {
-            format: wanted.format.as_str(),
+    let mut table = ParsedTable {
+        // A placeholder until `finish`.
+        content: TableContent::Exclusions(Vec::new()),
+        summary: TableSummary {
+            format: request.format.as_str(),
             sha256: read.digested.sha256,
             bytes: read.digested.bytes,
             lines: read.lines,
@@ -181,17 +185,18 @@ pub fn read(
             notes: Vec::new(),
         },
     };
-    layout.finish(&mut draft)?;
-    Ok(draft)
+    layout.finish(&mut table)?;
+    Ok(table)
 }
 
-/// A table without any line of the carrier is most likely the wrong one, or the code is mistyped.
-pub fn must_name_them(ocns: &Ocns, told: &mut TableSummary) -> Result<(), TableError> {
-    told.own = ocns.lines;
-    told.note(ocns.without, "lines without an OCN");
-    told.note(ocns.several, "lines for several carriers (`MULT`)");
-    // What is refused says more than that nothing is left.
-    if ocns.lines == 0 && told.refused.count == 0 {
+/// Adds the counts of OCNs to the summary. Refuses a table without a line of the carrier: most
+/// likely it is the wrong table, or an OCN is mistyped.
+pub fn must_have_own_lines(ocns: &Ocns, summary: &mut TableSummary) -> Result<(), TableError> {
+    summary.own = ocns.lines;
+    summary.note(ocns.without, "lines without an OCN");
+    summary.note(ocns.several, "lines for several carriers (`MULT`)");
+    // The reasons of refused lines explain more than this error.
+    if ocns.lines == 0 && summary.refused.count == 0 {
         return Err(TableError::NoSuchOcn {
             ocns: ocns.names(),
             hint: ocns.hint(),
@@ -201,7 +206,7 @@ pub fn must_name_them(ocns: &Ocns, told: &mut TableSummary) -> Result<(), TableE
 }
 
 /// Bounds the memory of formats that keep lines.
-pub fn must_be_few(rows: usize) -> Result<(), String> {
+pub fn must_fit_in_memory(rows: usize) -> Result<(), String> {
     if rows <= MAX_ROWS {
         Ok(())
     } else {
@@ -214,46 +219,46 @@ mod tests {
     use super::*;
     use crate::domain::clock::from_unix;
 
-    /// What a table says at the start of 2026, by this service provider code.
+    /// Parses a table at the start of 2026, for SPC `1234`.
     pub(super) fn read(
         format: Format,
         ocns: &[&str],
         table: &[u8],
     ) -> Result<ParsedTable, TableError> {
-        let wanted = TableRequest {
+        let request = TableRequest {
             format,
             ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
             spc: format
                 .lists_everybody()
                 .then(|| "1234".parse().expect("a code")),
         };
-        super::read(table, &wanted, from_unix(1_767_225_600), &mut |_| true)
+        super::read(table, &request, from_unix(1_767_225_600), &mut |_| true)
     }
 
-    pub(super) fn told(format: Format, ocns: &[&str], table: &[u8]) -> TableSummary {
-        read(format, ocns, table).expect("a table").told
+    pub(super) fn summary(format: Format, ocns: &[&str], table: &[u8]) -> TableSummary {
+        read(format, ocns, table).expect("a table").summary
     }
 
     pub(super) fn table(format: Format, ocns: &[&str], table: &[u8]) -> Holdings {
-        match read(format, ocns, table).expect("a table").says {
+        match read(format, ocns, table).expect("a table").content {
             TableContent::Holdings { table, .. } => table,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn an_import_needs_what_its_format_needs() {
-        let wanted = |format, ocns: &[&str], spc: Option<&str>| {
-            let wanted = TableRequest {
+    fn a_request_has_the_parameters_of_its_format() {
+        let check = |format, ocns: &[&str], spc: Option<&str>| {
+            let request = TableRequest {
                 format,
                 ocns: ocns.iter().map(|ocn| (*ocn).to_owned()).collect(),
                 spc: spc.map(|spc| spc.parse().expect("a code")),
             };
-            wanted.check().map_err(|error| error.to_string())
+            request.check().map_err(|error| error.to_string())
         };
-        assert_eq!(wanted(Format::NanpBlocks, &["073H"], Some("073H")), Ok(()));
-        assert_eq!(wanted(Format::Allocations, &[], Some("073H")), Ok(()));
-        assert_eq!(wanted(Format::Delegations, &[], None), Ok(()));
+        assert_eq!(check(Format::NanpBlocks, &["073H"], Some("073H")), Ok(()));
+        assert_eq!(check(Format::Allocations, &[], Some("073H")), Ok(()));
+        assert_eq!(check(Format::Delegations, &[], None), Ok(()));
         for (format, ocns, spc, why) in [
             (Format::NanpBlocks, &[][..], Some("073H"), "needs the OCNs"),
             (
@@ -266,26 +271,26 @@ mod tests {
             (Format::Delegations, &["073H"], None, "takes no OCN"),
             (Format::Exclusions, &[], Some("073H"), "takes no service"),
         ] {
-            let told = wanted(format, ocns, spc).expect_err(why);
-            assert!(told.contains(why), "{told}");
+            let message = check(format, ocns, spc).expect_err(why);
+            assert!(message.contains(why), "{message}");
         }
     }
 
     #[test]
-    fn a_reading_can_be_stopped() {
-        let wanted = TableRequest {
+    fn reading_can_be_stopped() {
+        let request = TableRequest {
             format: Format::Exclusions,
             ocns: BTreeSet::new(),
             spc: None,
         };
         let table = format!("start,reason\n{}", "+12125551001,aging\n".repeat(20_000));
-        let mut told = Vec::new();
-        let stopped = super::read(table.as_bytes(), &wanted, from_unix(0), &mut |progress| {
-            told.push(progress.lines);
-            told.len() < 3
+        let mut reports = Vec::new();
+        let stopped = super::read(table.as_bytes(), &request, from_unix(0), &mut |progress| {
+            reports.push(progress.lines);
+            reports.len() < 3
         });
         assert_eq!(stopped.expect_err("stopped"), TableError::Stopped);
-        assert_eq!(told, [4_096, 8_192, 12_288]);
+        assert_eq!(reports, [4_096, 8_192, 12_288]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The difference between what a table says a carrier holds and what is known. Pure.
+//! The difference between the blocks that a table gives a carrier and the allocations in the
+//! database. Pure.
 
 use super::outcome::Amount;
 use crate::domain::clock::Time;
@@ -7,22 +8,22 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Window};
 use crate::tables::{Holding, Holdings};
 
-/// What is to be done so that what is known is what the table says.
+/// The changes that make the database agree with the table.
 #[derive(Debug, Default)]
 pub(super) struct BlockPlan {
-    /// Known rows that end now, whole or in part.
+    /// Existing rows that end now, because all or some of their numbers do.
     pub(super) end: Vec<Allocation>,
-    /// Parts of them that go on, without a second in between.
+    /// The parts of these rows that continue, without a gap.
     pub(super) keep: Vec<KeptPart>,
-    /// What the carrier no longer holds.
+    /// Numbers that the carrier no longer holds.
     pub(super) ended: Vec<NumberRange>,
     pub(super) new: Vec<Holding>,
     pub(super) unchanged: Amount,
-    /// Numbers outside of what the table speaks for.
+    /// Numbers outside the table's scope.
     pub(super) elsewhere: u64,
 }
 
-/// A part of a known row, as a row of its own.
+/// The part of an ending row that continues as a row of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeptPart {
     pub(super) numbers: NumberRange,
@@ -30,14 +31,15 @@ pub(super) struct KeptPart {
     pub(super) window: Window,
 }
 
-/// Holds the table against `known`: the blocks and codes of the service provider code that hold now or later.
+/// Compares the table with `known`: the SPC's `block` and `code` allocations that are valid now or
+/// later.
 pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> BlockPlan {
     let mut plan = BlockPlan::default();
     let mut covered: Vec<Vec<NumberRange>> = vec![Vec::new(); table.held.len()];
     for row in known {
         let inside = parts(row.numbers, table.scope.ranges(), |range| *range);
-        let spoken_for: u64 = inside.iter().map(|(_, part)| part.count()).sum();
-        plan.elsewhere += row.numbers.count() - spoken_for;
+        let in_scope: u64 = inside.iter().map(|(_, part)| part.count()).sum();
+        plan.elsewhere += row.numbers.count() - in_scope;
 
         let (mut stays, mut moves) = (Vec::new(), Vec::new());
         for (n, part) in parts(row.numbers, &table.held, |held| held.numbers) {
@@ -60,7 +62,7 @@ pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> Block
         }
         let given: Vec<NumberRange> = stays.iter().chain(&moves).copied().collect();
         plan.ended.extend(without(&given));
-        // What is over is not repeated: the kept part starts where the whole ends.
+        // The kept part starts where the row ends, so that no past period is recorded twice.
         let from = row.window.from().max(now);
         if let Ok(window) = Window::new(from, row.window.until()) {
             let rest = gaps(row.numbers, leaves).into_iter();
@@ -74,9 +76,9 @@ pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> Block
     }
     for (held, covered) in table.held.iter().zip(covered) {
         let missing = gaps(held.numbers, covered);
-        let lacking: u64 = missing.iter().map(|range| range.count()).sum();
+        let numbers_missing: u64 = missing.iter().map(|range| range.count()).sum();
         plan.unchanged.ranges += u64::from(missing.is_empty());
-        plan.unchanged.numbers += held.numbers.count() - lacking;
+        plan.unchanged.numbers += held.numbers.count() - numbers_missing;
         let missing = missing.into_iter();
         plan.new
             .extend(missing.map(|numbers| Holding { numbers, ..*held }));
@@ -84,13 +86,14 @@ pub(super) fn plan(known: Vec<Allocation>, table: &Holdings, now: Time) -> Block
     plan
 }
 
-/// Whether the table gives another start to a row that is yet to start.
+/// Whether the row starts in the future, and the table gives it another start.
 fn start_moves(row: &Allocation, held: &Holding, dated: bool, now: Time) -> bool {
     let known = row.window.from();
     dated && known > now && held.valid_from.unwrap_or(now) != known
 }
 
-/// The parts of `numbers` that lie in each of some sorted, separate ranges.
+/// The parts of `numbers` that lie in ranges of `sorted`, with the index of each range. The ranges
+/// are sorted and do not overlap.
 fn parts<T>(
     numbers: NumberRange,
     sorted: &[T],
@@ -143,7 +146,7 @@ mod tests {
         }
     }
 
-    /// When each number starts to be held.
+    /// When the holding of each number starts.
     fn starts(rows: impl IntoIterator<Item = (NumberRange, i64)>) -> BTreeMap<i64, i64> {
         let mut out = BTreeMap::new();
         for (numbers, from) in rows {
@@ -156,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_held_afterwards_is_what_the_table_says(
+        fn after_the_import_the_carrier_holds_what_the_table_says(
             now in ranges(), later in ranges(), held in ranges(), held_later in ranges(), scope in ranges(),
             dated in any::<bool>(),
         ) {
@@ -177,9 +180,9 @@ mod tests {
             table.held.sort_unstable_by_key(|held| held.numbers);
 
             let plan = plan(known.clone(), &table, from_unix(NOW));
-            let goes_on = known.iter().filter(|k| !plan.end.contains(k));
+            let continues = known.iter().filter(|k| !plan.end.contains(k));
             let after = starts(
-                goes_on.map(|k| (k.numbers, k.window.from().timestamp().max(NOW)))
+                continues.map(|k| (k.numbers, k.window.from().timestamp().max(NOW)))
                     .chain(plan.keep.iter().map(|k| (k.numbers, k.window.from().timestamp())))
                     .chain(plan.new.iter().map(|n| (n.numbers, n.valid_from.map_or(NOW, |t| t.timestamp())))),
             );
@@ -200,20 +203,20 @@ mod tests {
             }
             prop_assert_eq!(&after, &expected);
 
-            let gone = before.keys().filter(|p| !after.contains_key(p)).copied().collect::<Vec<_>>();
-            let told = starts(plan.ended.iter().map(|r| (*r, 0)));
-            prop_assert_eq!(told.keys().copied().collect::<Vec<_>>(), gone);
+            let lost = before.keys().filter(|p| !after.contains_key(p)).copied().collect::<Vec<_>>();
+            let reported = starts(plan.ended.iter().map(|r| (*r, 0)));
+            prop_assert_eq!(reported.keys().copied().collect::<Vec<_>>(), lost);
         }
 
         #[test]
-        fn a_table_that_was_imported_changes_nothing_again(known in ranges(), held in ranges()) {
+        fn importing_a_table_again_changes_nothing(known in ranges(), held in ranges()) {
             let known: Vec<Allocation> = known.iter().map(|r| row(*r, 0)).collect();
             let all = NumberRange::new(Tn::from_digits("100").expect("a number"), 900).expect("a range");
             let holding = |numbers: &NumberRange| Holding { numbers: *numbers, basis: Basis::Block, valid_from: None };
             let table = Holdings { held: held.iter().map(holding).collect(), scope: Coverage::new(vec![all]), dated: true };
             let first = plan(known.clone(), &table, from_unix(NOW));
-            let goes_on = known.into_iter().filter(|k| !first.end.contains(k));
-            let after = goes_on
+            let continues = known.into_iter().filter(|k| !first.end.contains(k));
+            let after = continues
                 .chain(first.keep.iter().map(|k| row(k.numbers, NOW)))
                 .chain(first.new.iter().map(|n| row(n.numbers, NOW)))
                 .collect();

@@ -1,4 +1,4 @@
-//! What a delegation needs: an account, and numbers that the carrier holds.
+//! What a delegation requires: an existing account, and numbers that the carrier holds.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::{Tx, Versions};
 use crate::tables::DelegationRow;
 use crate::tables::RefusedLines;
 
-/// Refuses lines of accounts that there are not.
+/// Refuses lines whose account does not exist.
 pub(super) fn must_have_accounts(
     tx: &mut Tx<'_>,
     plan: &mut Plan<DelegationRow>,
@@ -21,24 +21,27 @@ pub(super) fn must_have_accounts(
     let mut accounts: BTreeMap<AccountId, bool> = BTreeMap::new();
     for (row, _) in &plan.add {
         if !accounts.contains_key(&row.of.account) {
-            let known = tx.account(&row.of.account)?.is_some();
-            accounts.insert(row.of.account.clone(), known);
+            let exists = tx.account(&row.of.account)?.is_some();
+            accounts.insert(row.of.account.clone(), exists);
         }
     }
     plan.add.retain(|(row, _)| {
-        let known = accounts.get(&row.of.account) == Some(&true);
-        if !known {
+        let exists = accounts.get(&row.of.account) == Some(&true);
+        if !exists {
             refused.add(
                 row.line,
-                format!("there is no account `{}`", row.of.account),
+                format!(
+                    "account `{}` does not exist; create it first",
+                    row.of.account
+                ),
             );
         }
-        known
+        exists
     });
     Ok(())
 }
 
-/// The carrier lends only what it holds when the loan starts.
+/// Refuses lines with numbers that the carrier does not hold when the delegation starts.
 pub(super) fn must_be_held(
     tx: &mut Tx<'_>,
     plan: &mut Plan<DelegationRow>,
@@ -54,11 +57,12 @@ pub(super) fn must_be_held(
     let held = Index::new(held.into_iter().map(|row| (row.numbers, row.window)));
     plan.add.retain(|(row, window)| {
         let start = window.from().max(now);
-        let then = held.touching(row.numbers);
-        let then = then.filter(|(_, window)| window.contains(start));
-        let missing = gaps(row.numbers, then.map(|(numbers, _)| *numbers));
+        let held = held.touching(row.numbers);
+        let held_at_start = held.filter(|(_, window)| window.contains(start));
+        let missing = gaps(row.numbers, held_at_start.map(|(numbers, _)| *numbers));
         if let Some(first) = missing.first() {
-            refused.add(row.line, format!("the carrier does not hold {first} then"));
+            let why = format!("the carrier does not hold {first} when the delegation starts");
+            refused.add(row.line, why);
         }
         missing.is_empty()
     });

@@ -1,4 +1,4 @@
-//! Why a table is not taken. Nothing of it is then.
+//! Why an import failed.
 
 use thiserror::Error;
 
@@ -7,25 +7,27 @@ use crate::domain::Spc;
 use crate::store::StoreError;
 use crate::tables::{RefusedLines, TableError};
 
-/// Why an import was not done; nothing of it stays.
+/// Why an import failed. Nothing of the table was imported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ImportError {
     #[error(transparent)]
     Table(#[from] TableError),
-    #[error("{} line(s) are refused, so none is taken: {_0}", .0.count)]
+    #[error("{} line(s) cannot be imported, so nothing was: {_0}", .0.count)]
     Lines(RefusedLines),
     #[error(
-        "{ending} of the {held} numbers that {spc} holds now would end, more than the share that `imports.max_ended_share` \
-         allows; look at the difference with a dry run, and import with `--confirm` (REST: `confirm=true`) if it is right"
+        "{ending} of the {held} numbers that {spc} holds would end, more than `imports.max_ended_share` allows; check the \
+         difference with a dry run, and if it is right, import with `--confirm` (REST: `confirm=true`)"
     )]
     EndsTooMuch { spc: Spc, ending: u64, held: u64 },
     #[error(
-        "the last line of the table has no end, so the table may be cut off, and {ending} numbers would end; end the last \
-         line if the table is whole, or import with `--confirm` (REST: `confirm=true`)"
+        "the last line of the table has no line end, so the file may be truncated, and {ending} numbers would end; if the \
+         file is complete, import it with `--confirm` (REST: `confirm=true`)"
     )]
     MayBeCut { ending: u64 },
-    /// The job is not the one that may write any more: it was taken for lost.
-    #[error("the job was taken for lost meanwhile, so nothing of it is kept; send the table again")]
+    /// The job was marked as lost, so it may no longer write.
+    #[error(
+        "the job had no heartbeat and was marked as lost, so nothing was imported; send the table again"
+    )]
     Lost,
     #[error(transparent)]
     Refused(#[from] ChangeError),
@@ -38,7 +40,7 @@ impl From<StoreError> for ImportError {
 }
 
 impl ImportError {
-    /// The stable code of the API.
+    /// The problem code.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! Tokens that can still be redeemed although an import took authority from some of their numbers: they are counted, and
-//! their grants are taken back.
+//! Tokens that can still be redeemed although an import ended the authority over some of their
+//! numbers: counts them, and withdraws their grants.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,22 @@ use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, new_id};
 use crate::store::{GrantFilter, Loss, StoreError, Tx};
 
-/// What some losses touch: each grant with the loss that comes first, and when its token expires.
+/// The grants that a set of losses concerns: each with its earliest loss, and when its token
+/// expires.
 #[derive(Debug, Default)]
 pub(super) struct ExposedGrants {
     grants: BTreeMap<Jti, (AuthorityEnd, Time)>,
-    /// Whether there are more than were looked at.
+    /// Whether the search stopped at its limit.
     more: bool,
 }
 
-/// Finds what these losses touch, as far as it is counted.
-pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants, StoreError> {
+/// Finds the grants that these losses concern, up to [`GRANTS_COUNTED`].
+pub(super) fn find(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants, StoreError> {
     let Some(first) = losses.iter().map(|loss| loss.ended.at).min() else {
         return Ok(ExposedGrants::default());
     };
-    let of = |loss: &Loss| Some((loss.numbers?, loss.ended.clone()));
-    let lost: Vec<(NumberRange, AuthorityEnd)> = losses.iter().filter_map(of).collect();
+    let with_numbers = |loss: &Loss| Some((loss.numbers?, loss.ended.clone()));
+    let lost: Vec<(NumberRange, AuthorityEnd)> = losses.iter().filter_map(with_numbers).collect();
     let numbers: Vec<NumberRange> = lost.iter().map(|(numbers, _)| *numbers).collect();
     let (found, more) = tx.grants_touching(&numbers, first, GRANTS_COUNTED)?;
     let lost = Index::new(lost.into_iter());
@@ -44,23 +45,24 @@ pub(super) fn touched(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants,
     Ok(ExposedGrants { grants, more })
 }
 
-/// Takes back what these losses touch. Where that is more than one transaction takes, it is left to sweeps.
-pub(super) fn withdraw_for(
+/// Withdraws the exposed grants. If they are too many for one transaction, queues sweeps that do it
+/// later.
+pub(super) fn withdraw(
     tx: &mut Tx<'_>,
     losses: Vec<Loss>,
-    touched: &ExposedGrants,
+    exposed: &ExposedGrants,
     now: Time,
 ) -> Result<u64, StoreError> {
-    if touched.more || touched.grants.len() > MAX_AT_ONCE {
+    if exposed.more || exposed.grants.len() > MAX_AT_ONCE {
         let (_, last) = tx.exposure(&GrantFilter::outstanding(now))?;
         let losses: Vec<_> = losses.into_iter().map(|loss| (new_id(now), loss)).collect();
         if let Some(last) = last {
             tx.insert_sweeps(&losses, ("", &last), now)?;
         }
-        return Ok(touched.grants.len() as u64);
+        return Ok(exposed.grants.len() as u64);
     }
     let mut by_loss: BTreeMap<&AuthorityEnd, Vec<&Jti>> = BTreeMap::new();
-    for (jti, (ended, _)) in &touched.grants {
+    for (jti, (ended, _)) in &exposed.grants {
         by_loss.entry(ended).or_default().push(jti);
     }
     let mut count = 0;
@@ -70,17 +72,17 @@ pub(super) fn withdraw_for(
     Ok(count as u64)
 }
 
-/// Counts and lists what is touched.
+/// The counts of the exposed grants, and the first of them.
 pub(super) fn listed(
     tx: &mut Tx<'_>,
-    touched: &ExposedGrants,
+    exposed: &ExposedGrants,
 ) -> Result<OutstandingTokens, StoreError> {
-    let first: Vec<Jti> = touched.grants.keys().take(GRANTS_LISTED).cloned().collect();
+    let first: Vec<Jti> = exposed.grants.keys().take(GRANTS_LISTED).cloned().collect();
     Ok(OutstandingTokens {
-        count: touched.grants.len() as u64,
-        more: touched.more,
+        count: exposed.grants.len() as u64,
+        more: exposed.more,
         grants: tx.grants_of(&first)?,
-        until: touched.grants.values().map(|(_, expires)| *expires).max(),
+        until: exposed.grants.values().map(|(_, expires)| *expires).max(),
         withdrawn: 0,
     })
 }

@@ -1,63 +1,51 @@
-//! Imports that run by themselves: a bounded queue, one thread that works it off, and a row for each that any replica
-//! shows.
+//! Imports that run in the background: a bounded queue, and a row for each job, so that every
+//! replica can show its state. `runner` is the thread that works through the queue.
 //!
-//! The file of a job is on the disk of the process that took it, so nobody else can do it. A process says that it is alive
-//! (heartbeat); jobs that have not been heard of for a minute are `lost`. A job is done in the transaction that writes what
-//! it imports, so that it is never done in part, and one that was taken for lost writes nothing any more.
+//! The uploaded file is on the disk of the process that accepted the job, so no other process can
+//! run it. Each process writes a heartbeat; a job without one for a minute is marked `lost`. A job
+//! is marked `done` in the transaction that imports its table, so an import is never partial, and a
+//! job that was marked `lost` can no longer write anything.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use parking_lot::Mutex;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ImportError, ImportOptions, ImportResult, Imported, RefusedResult};
+use super::runner::{Runner, mark_lost_jobs};
+use super::{ImportError, ImportOptions};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeRequester};
-use crate::domain::clock::Time;
-use crate::domain::jobs::{Job, JobFailure, JobState};
+use crate::domain::jobs::{Job, JobState};
 use crate::domain::{Caller, new_id};
 use crate::store::{StoreError, Tx};
-use crate::tables::{Progress, TableError, TableRequest};
+use crate::tables::TableRequest;
 
-/// How often a process says that it is alive, and looks for lost jobs.
-const BEAT: Duration = Duration::from_secs(2);
-/// How often a job says how far it is.
-const PROGRESS: Duration = Duration::from_millis(500);
-/// After how many seconds of silence a job is lost. Longer than any import holds the writer.
-const SILENCE: i64 = 60;
-
-/// The verb of the trail.
-const IMPORT: &str = "import";
-
-/// Jobs of this process. Dropping it stops the work: see [`Jobs::stop`].
+/// The import jobs of this process. Dropping it stops them, like [`Jobs::stop`].
 #[derive(Debug)]
 pub struct Jobs {
     authority: Arc<Authority>,
     runner: Uuid,
-    /// How many may wait, the running one included.
-    most: usize,
-    taken: Arc<AtomicUsize>,
+    /// How many jobs may be queued, including the running one.
+    max_jobs: usize,
+    slots_used: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
-    work: Mutex<ImportThread>,
+    worker: Mutex<ImportThread>,
 }
 
 #[derive(Debug)]
 struct ImportThread {
     queue: Option<Sender<QueuedImport>>,
-    /// Until the thread has it.
-    waiting: Option<Receiver<QueuedImport>>,
+    /// The other end of `queue`, until the thread takes it.
+    receiver: Option<Receiver<QueuedImport>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A place in the queue. It is free again when this is dropped.
+/// A reserved slot in the queue. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct QueueSlot(Arc<AtomicUsize>);
 
@@ -67,43 +55,44 @@ impl Drop for QueueSlot {
     }
 }
 
+/// A queued job, with everything that it needs to run.
 #[derive(Debug)]
-struct QueuedImport {
-    job: Job,
-    caller: Caller,
-    wanted: TableRequest,
-    consent: ImportOptions,
-    file: File,
-    /// Held until the job is finished.
-    _place: QueueSlot,
+pub(super) struct QueuedImport {
+    pub(super) job: Job,
+    pub(super) caller: Caller,
+    pub(super) request: TableRequest,
+    pub(super) options: ImportOptions,
+    pub(super) file: File,
+    /// Keeps the slot until the job has finished.
+    _slot: QueueSlot,
 }
 
 impl Jobs {
-    /// A queue of at most `most` jobs. They wait until [`Jobs::start`].
+    /// A queue of at most `max_jobs` jobs. None runs before [`Jobs::start`].
     #[must_use]
-    pub fn new(authority: Arc<Authority>, most: usize) -> Self {
-        let (queue, waiting) = channel();
+    pub fn new(authority: Arc<Authority>, max_jobs: usize) -> Self {
+        let (queue, receiver) = channel();
         Self {
             runner: new_id(authority.now()),
             authority,
-            most,
-            taken: Arc::default(),
+            max_jobs,
+            slots_used: Arc::default(),
             stopping: Arc::default(),
-            work: Mutex::new(ImportThread {
+            worker: Mutex::new(ImportThread {
                 queue: Some(queue),
-                waiting: Some(waiting),
+                receiver: Some(receiver),
                 thread: None,
             }),
         }
     }
 
-    /// Starts the thread that works them off. Once is enough.
+    /// Starts the thread that runs the jobs. Further calls do nothing.
     ///
     /// # Errors
-    /// What the system says if there can be no thread.
+    /// The operating system's error if it cannot start a thread.
     pub fn start(&self) -> std::io::Result<()> {
-        let mut worker = self.work.lock();
-        let Some(waiting) = worker.waiting.take() else {
+        let mut worker = self.worker.lock();
+        let Some(receiver) = worker.receiver.take() else {
             return Ok(());
         };
         let runner = Runner {
@@ -112,65 +101,68 @@ impl Jobs {
             stopping: Arc::clone(&self.stopping),
         };
         let thread = thread::Builder::new().name("jobs".to_owned());
-        worker.thread = Some(thread.spawn(move || runner.work_off(&waiting))?);
+        worker.thread = Some(thread.spawn(move || runner.run_queue(&receiver))?);
         Ok(())
     }
 
-    /// Checks what can be checked before there is a file.
+    /// Checks everything that does not need the file, so that a request can be refused before the
+    /// upload.
     ///
     /// # Errors
-    /// [`ImportError`] if the caller may not import, or the import lacks something.
-    pub fn check(&self, caller: &Caller, wanted: &TableRequest) -> Result<(), ImportError> {
+    /// [`ImportError`] if the caller may not import, or the request is incomplete.
+    pub fn check(&self, caller: &Caller, request: &TableRequest) -> Result<(), ImportError> {
         self.authority.require(caller, Action::Provision)?;
-        wanted.check()?;
-        match &wanted.spc {
+        request.check()?;
+        match &request.spc {
             Some(spc) => Ok(self.authority.must_hold(spc)?),
             None => Ok(()),
         }
     }
 
-    /// Takes a place in the queue, before the file is there, so that not more files are kept than jobs.
+    /// Reserves a slot in the queue. Done before the upload, so that there are never more files on
+    /// the disk than jobs.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if there is none, [`StoreError::Unavailable`] if the service is stopping.
+    /// [`StoreError::Busy`] if the queue is full, [`StoreError::Unavailable`] if the service is
+    /// stopping.
     pub fn place(&self) -> Result<QueueSlot, StoreError> {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(stopping());
         }
-        let one_more = |taken: usize| (taken < self.most).then_some(taken + 1);
-        let taken = self
-            .taken
+        let one_more = |used: usize| (used < self.max_jobs).then_some(used + 1);
+        let reserved = self
+            .slots_used
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
-        match taken {
-            Ok(_) => Ok(QueueSlot(Arc::clone(&self.taken))),
+        match reserved {
+            Ok(_) => Ok(QueueSlot(Arc::clone(&self.slots_used))),
             Err(_) => Err(StoreError::Busy),
         }
     }
 
-    /// Queues an import of a file, which is read from where it stands.
+    /// Queues the import of a file, which is read from its current position.
     ///
     /// # Errors
-    /// [`ImportError`] if the job cannot be recorded; then it is not done.
+    /// [`ImportError`] if the job cannot be recorded; then it does not run.
     pub async fn submit(
         &self,
         by: impl Into<ChangeRequester<'_, Job>>,
-        wanted: TableRequest,
-        consent: ImportOptions,
+        request: TableRequest,
+        options: ImportOptions,
         (file, bytes): (File, u64),
-        place: QueueSlot,
+        slot: QueueSlot,
     ) -> Result<Job, ImportError> {
         let by = by.into();
         let caller = by.caller();
-        self.check(caller, &wanted)?;
+        self.check(caller, &request)?;
         let now = self.authority.now();
         let job = Job {
             id: new_id(now),
             state: JobState::Queued,
-            format: wanted.format.as_str().to_owned(),
-            ocns: wanted.ocns.iter().cloned().collect(),
-            spc: wanted.spc.clone(),
-            dry_run: consent.dry_run,
-            confirm: consent.confirm,
+            format: request.format.as_str().to_owned(),
+            ocns: request.ocns.iter().cloned().collect(),
+            spc: request.spc.clone(),
+            dry_run: options.dry_run,
+            confirm: options.confirm,
             caller: caller.id.clone(),
             request_id: caller.request_id,
             runner: self.runner,
@@ -187,7 +179,7 @@ impl Jobs {
         let row = job.clone();
         let event = event_by(caller, now, "submit-import");
         let submitted = event.clone();
-        let queue = move |tx: &mut Tx<'_>| {
+        let record = move |tx: &mut Tx<'_>| {
             tx.insert_job(&row)?;
             let detail = json!({
                 "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
@@ -196,34 +188,31 @@ impl Jobs {
             tx.record(&submitted.done(&row.id, detail))?;
             Ok(row.clone())
         };
-        let job = self.authority.change_by(by, event, job.id, queue).await?;
+        let job = self.authority.change_by(by, event, job.id, record).await?;
         let work = QueuedImport {
             job: job.clone(),
             caller: caller.clone(),
-            wanted,
-            consent,
+            request,
+            options,
             file,
-            _place: place,
+            _slot: slot,
         };
-        let worker = self.work.lock();
+        let worker = self.worker.lock();
         let queue = worker.queue.as_ref().ok_or_else(stopping)?;
         queue.send(work).map_err(|_| stopping())?;
         Ok(job)
     }
 
-    /// Takes for lost what has not been heard of.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
-    pub async fn look_for_lost(&self) -> Result<(), StoreError> {
-        look_for_lost(&self.authority).await
+    /// Marks jobs without a heartbeat as lost, of all replicas.
+    pub async fn mark_lost(&self) -> Result<(), StoreError> {
+        mark_lost_jobs(&self.authority).await
     }
 
-    /// Stops: what is queued fails, with a reason; what is running is stopped, unless it is being written already, which is
-    /// waited for. Takes no more jobs.
+    /// Accepts no more jobs, and waits for the thread. Queued jobs fail with `stopped`. The running
+    /// one is stopped too, unless it is already writing; then it completes.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        let mut worker = self.work.lock();
+        let mut worker = self.worker.lock();
         drop(worker.queue.take());
         if let Some(thread) = worker.thread.take() {
             let _ = thread.join();
@@ -239,175 +228,4 @@ impl Drop for Jobs {
 
 fn stopping() -> StoreError {
     StoreError::Unavailable("the service is stopping".to_owned())
-}
-
-/// Ends a job in the transaction that did it.
-pub(in crate::authority) fn finish(
-    tx: &mut Tx<'_>,
-    job: Uuid,
-    imported: &Imported,
-    now: Time,
-) -> Result<(), ImportError> {
-    let result = ImportResult::from(imported);
-    if tx.finish_job(job, JobState::Done, Some(&result), None, now)? {
-        Ok(())
-    } else {
-        Err(ImportError::Lost)
-    }
-}
-
-async fn look_for_lost(authority: &Authority) -> Result<(), StoreError> {
-    let now = authority.now();
-    let since = now - TimeDelta::seconds(SILENCE);
-    // Only writing makes others wait.
-    if authority.store.read(|tx| tx.count_silent_jobs(since))? == 0 {
-        return Ok(());
-    }
-    let failure = JobFailure {
-        code: "lost".to_owned(),
-        detail: "the process that had it is gone; nothing of it is kept; send the table again"
-            .to_owned(),
-    };
-    let caller = Caller::the_service(new_id(now));
-    let event = event_by(&caller, now, IMPORT);
-    let lose = move |tx: &mut Tx<'_>| {
-        for job in tx.mark_silent_jobs_lost(since, &failure, now)? {
-            tx.record(&event.refused(&job, &failure.code, &failure.detail))?;
-        }
-        Ok(())
-    };
-    authority.change_as_service("job", lose).await
-}
-
-/// The thread's side.
-struct Runner {
-    authority: Arc<Authority>,
-    /// Names this process in the rows of its jobs.
-    id: Uuid,
-    stopping: Arc<AtomicBool>,
-}
-
-impl Runner {
-    fn work_off(&self, queue: &Receiver<QueuedImport>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => return log::error!("no job can be done: {error}"),
-        };
-        let mut waiting = 0_u32;
-        loop {
-            match queue.recv_timeout(BEAT) {
-                Ok(work) if self.stopping.load(Ordering::SeqCst) => {
-                    let code = "stopped".to_owned();
-                    let detail = "the service stopped before it began; send the table again";
-                    let detail = detail.to_owned();
-                    let failure = JobFailure { code, detail };
-                    runtime.block_on(self.fail(&work.caller, work.job.id, None, failure));
-                }
-                Ok(work) => {
-                    let (id, caller) = (work.job.id, work.caller.clone());
-                    if let Err(error) = self.run(&runtime, work) {
-                        log::warn!(job:% = id; "a job failed: {error}");
-                        let code = error.code().to_owned();
-                        let detail = error.to_string();
-                        let failure = JobFailure { code, detail };
-                        runtime.block_on(self.fail(&caller, id, error.result(), failure));
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = runtime.block_on(look_for_lost(&self.authority)) {
-                        // Once is enough for a database that is away for long.
-                        if waiting == 0 {
-                            log::warn!("cannot look for lost jobs: {error}");
-                        }
-                        waiting += 1;
-                    } else {
-                        waiting = 0;
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn run(
-        &self,
-        runtime: &tokio::runtime::Runtime,
-        work: QueuedImport,
-    ) -> Result<(), ImportError> {
-        let (id, authority) = (work.job.id, &self.authority);
-        let now = self.authority.now();
-        let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
-        if !runtime.block_on(authority.change_as_service("job", start))? {
-            // Somebody took it for lost.
-            return Ok(());
-        }
-        let (mut told, mut unheard) = (Instant::now(), None);
-        let mut report = |progress: Progress| {
-            if told.elapsed() >= PROGRESS {
-                told = Instant::now();
-                // Reading goes on when this cannot be written now; a database that stays away is met at the end.
-                unheard = runtime.block_on(self.is_at(id, progress)).err();
-            }
-            !self.stopping.load(Ordering::SeqCst)
-        };
-        let file = BufReader::new(work.file);
-        let draft = crate::tables::read(file, &work.wanted, now, &mut report)?;
-        if let Some(error) = unheard {
-            log::warn!(job:% = id; "the progress of a job cannot be written: {error}");
-        }
-        let at = Progress {
-            bytes: draft.told.bytes,
-            lines: draft.told.lines,
-        };
-        runtime.block_on(self.is_at(id, at))?;
-        if self.stopping.load(Ordering::SeqCst) {
-            return Err(TableError::Stopped.into());
-        }
-        let consent = work.consent;
-        let import = self
-            .authority
-            .import(&work.caller, draft, consent, Some(id));
-        let imported = runtime.block_on(import)?;
-        if consent.dry_run {
-            // Nothing was written, so this is a transaction of its own.
-            let now = self.authority.now();
-            let event = event_by(&work.caller, now, IMPORT);
-            let done = move |tx: &mut Tx<'_>| {
-                finish(tx, id, &imported, now)?;
-                Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
-            };
-            runtime.block_on(self.authority.change_as_service("job", done))?;
-        }
-        Ok(())
-    }
-
-    async fn is_at(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
-        let (runner, now) = (self.id, self.authority.now());
-        let write = move |tx: &mut Tx<'_>| {
-            tx.update_job_progress(id, progress.bytes, progress.lines)?;
-            tx.record_job_heartbeats(runner, now)
-        };
-        self.authority.change_as_service("job", write).await
-    }
-
-    async fn fail(
-        &self,
-        caller: &Caller,
-        id: Uuid,
-        result: Option<RefusedResult>,
-        failure: JobFailure,
-    ) {
-        let now = self.authority.now();
-        let event = event_by(caller, now, IMPORT);
-        let write = move |tx: &mut Tx<'_>| {
-            if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {
-                tx.record(&event.refused(&id, &failure.code, &failure.detail))?;
-            }
-            Ok::<_, StoreError>(())
-        };
-        if let Err(error) = self.authority.change_as_service("job", write).await {
-            log::error!(job:% = id; "the failure of a job cannot be written, so it will be lost: {error}");
-        }
-    }
 }

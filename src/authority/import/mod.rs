@@ -1,34 +1,40 @@
-//! Importing what the carrier keeps out of a table: all of it or nothing, and as often as one likes.
+//! Imports a number table into the inventory: all of it or nothing. Importing a table again changes
+//! nothing.
 //!
-//! A table is read by [`crate::tables`] into what it says, which is then held against what is known, in one transaction
-//! ([`Authority::import`](crate::authority::Authority::import)). The difference is what happens; a dry run only shows it.
+//! [`crate::tables`] parses the table. One transaction compares it with the database and applies
+//! the difference ([`Authority::import`](crate::authority::Authority::import)); a dry run only
+//! shows it.
 //!
-//! # Who speaks for what
-//! Authority ends only where a table says so.
+//! # Scope
+//! A table only ends authority within its scope, which depends on its format:
 //!
-//! | format | speaks for |
+//! | format | scope |
 //! |---|---|
-//! | `nanp-blocks` | the NPAs that it has a line of |
-//! | `nanpa-thousands` | the codes (NPA-NXX) that it has a line of |
-//! | `nanpa-codes` | the NPAs that it has a line of, but for the codes that are pooled |
-//! | `arcep-majnum` | +33, and each overseas country code that it has a line of |
-//! | `allocations`, `delegations`, `exclusions` | the very rows that they name |
+//! | `nanp-blocks` | the NPAs that it lists |
+//! | `nanpa-thousands` | the codes (NPA-NXX) that it lists |
+//! | `nanpa-codes` | the NPAs that it lists, except for pooled codes |
+//! | `arcep-majnum` | +33, and each overseas country code that it lists |
+//! | `allocations`, `delegations`, `exclusions` | exactly the rows that they name |
 //!
-//! What an SPC holds as `block` or `code` inside of that, and the table does not give to the OCNs of the import, ends. So
-//! one import has to name all OCNs whose numbers the SPC holds. Ported-in and toll-free numbers never end by a table. What
-//! is held outside of what the table speaks for stays, and is counted.
+//! Numbers in the scope that the SPC holds as `block` or `code` end, unless the table assigns them
+//! to an OCN of the import. One import therefore has to name all OCNs whose numbers the SPC holds.
+//! A table never ends ported-in or toll-free numbers. Numbers outside the scope stay as they are,
+//! and are counted.
 //!
-//! A table is a set of numbers, whatever its ranges: where the same numbers are only cut differently, nothing happens.
-//! Where a known range keeps some of its numbers, it ends and the kept part starts at the same instant.
+//! Tables are compared as sets of numbers. If the same numbers are only split into other ranges,
+//! nothing changes. If an existing range keeps some of its numbers, it ends, and a new row for the
+//! kept part starts at the same instant.
 
 mod block_diff;
 mod checks;
+mod difference;
 mod error;
 mod exposure;
 pub mod jobs;
 mod outcome;
 mod report;
 mod row_diff;
+mod runner;
 mod write;
 
 pub use error::ImportError;
@@ -47,40 +53,41 @@ use crate::domain::{Caller, Spc};
 use crate::store::Tx;
 use crate::tables::{Format, ParsedTable, TableContent, TableSummary};
 use crate::telemetry::ImportOutcome;
-use write::ImportChange;
+use difference::ImportChange;
 
-/// One part of a share in a million.
+/// `max_ended_ppm` is a fraction of this.
 const MILLION: u128 = 1_000_000;
 
-/// What whoever imports agrees to.
+/// What the caller of an import wants and accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Only say what would be done.
+    /// Only report what would change.
     pub dry_run: bool,
-    /// The difference is right, also if much ends.
+    /// Import however many numbers end.
     pub confirm: bool,
-    /// The share of the numbers of a service provider code that may end without that, in parts of a million.
+    /// How many of the numbers of a service provider code may end without `confirm`, in parts per
+    /// million.
     pub max_ended_ppm: u32,
 }
 
 impl Authority {
-    /// Makes what is known what the table says. With `job`, that job is done in the same transaction. Blocks in a dry run,
-    /// which only reads.
+    /// Imports a table. With `job`, that job is marked as done in the same transaction. A dry run
+    /// blocks the thread while it reads.
     ///
     /// # Errors
-    /// [`ImportError`] if anything of it cannot be done; then nothing of it stays. In a dry run lines that are refused are
-    /// told, and no error.
+    /// [`ImportError`] if any part cannot be imported; then nothing is. In a dry run, refused lines
+    /// are part of the result and no error.
     pub async fn import(
         &self,
         caller: &Caller,
-        draft: ParsedTable,
-        consent: ImportOptions,
+        table: ParsedTable,
+        options: ImportOptions,
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
-        let format = draft.told.format;
-        let outcome = self.difference(caller, draft, consent, job).await;
-        let told = match &outcome {
-            Ok(_) if consent.dry_run => ImportOutcome::DryRun,
+        let format = table.summary.format;
+        let result = self.import_table(caller, table, options, job).await;
+        let outcome = match &result {
+            Ok(_) if options.dry_run => ImportOutcome::DryRun,
             Ok(imported) if imported.changes_nothing() => ImportOutcome::Unchanged,
             Ok(_) => ImportOutcome::Done,
             Err(ImportError::Refused(ChangeError::Store(StoreError::ProofEnded))) => {
@@ -90,54 +97,55 @@ impl Authority {
             Err(_) => ImportOutcome::Refused,
         };
         let now = self.clock.now().timestamp();
-        self.metrics.import(format, told, now);
-        outcome
+        self.metrics.import(format, outcome, now);
+        result
     }
 
-    async fn difference(
+    async fn import_table(
         &self,
         caller: &Caller,
-        draft: ParsedTable,
-        consent: ImportOptions,
+        table: ParsedTable,
+        options: ImportOptions,
         job: Option<Uuid>,
     ) -> Result<Imported, ImportError> {
         self.require(caller, Action::Provision)?;
-        for spc in codes(&draft.says) {
+        for spc in codes(&table.content) {
             self.must_hold(spc)?;
         }
-        if !consent.dry_run && draft.told.refused.count > 0 {
-            return Err(ImportError::Lines(draft.told.refused));
+        if !options.dry_run && table.summary.refused.count > 0 {
+            return Err(ImportError::Lines(table.summary.refused));
         }
         let now = self.clock.now();
-        if consent.dry_run {
+        if options.dry_run {
             return self.store.read(|tx| {
-                let mut told = draft.told.clone();
-                let change = write::difference(tx, &draft.says, now, &mut told)?;
-                summary(tx, &change, told, true, now)
+                let mut summary = table.summary.clone();
+                let change = difference::compare(tx, &table.content, now, &mut summary)?;
+                outcome_of(tx, &change, summary, true, now)
             });
         }
         let event = event_by(caller, now, "import");
-        let subject = subject(&draft);
-        let (draft, about, done) = (Arc::new(draft), subject.clone(), event.clone());
+        let subject = subject(&table);
+        // Shared, since the transaction may run twice and a table may have half a million lines.
+        let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
-            let mut told = draft.told.clone();
-            let change = write::difference(tx, &draft.says, now, &mut told)?;
-            if told.refused.count > 0 {
-                return Err(ImportError::Lines(told.refused));
+            let mut summary = table.summary.clone();
+            let change = difference::compare(tx, &table.content, now, &mut summary)?;
+            if summary.refused.count > 0 {
+                return Err(ImportError::Lines(summary.refused));
             }
-            may_end(tx, &change, &told, consent, now)?;
+            must_not_end_too_much(tx, &change, &summary, options, now)?;
             write::apply(tx, &done, &change, now)?;
-            let imported = summary(tx, &change, told, false, now)?;
+            let imported = outcome_of(tx, &change, summary, false, now)?;
             if !imported.changes_nothing() {
-                tx.record(&done.done(&about, detail(&imported, consent)))?;
+                tx.record(&done.done(&about, detail(&imported, options)))?;
             }
             if let Some(job) = job {
-                jobs::finish(tx, job, &imported, now)?;
+                runner::finish(tx, job, &imported, now)?;
             }
             Ok(imported)
         };
         match job {
-            // What becomes of a job is recorded with the job.
+            // The runner records the failure of a job, together with the job's row.
             Some(_) => {
                 let actor = self.actor(caller);
                 self.store.change(actor, "import", work).await
@@ -147,15 +155,16 @@ impl Authority {
     }
 }
 
-/// Refuses a table that would end more than it may without a second look.
-fn may_end(
+/// Refuses a table that would end more than is allowed without confirmation: most likely it is
+/// truncated, or an OCN is missing.
+fn must_not_end_too_much(
     tx: &mut Tx<'_>,
     change: &ImportChange,
-    told: &TableSummary,
-    consent: ImportOptions,
+    summary: &TableSummary,
+    options: ImportOptions,
     now: Time,
 ) -> Result<(), ImportError> {
-    if consent.confirm {
+    if options.confirm {
         return Ok(());
     }
     let ending = change.numbers_ending().iter();
@@ -163,11 +172,11 @@ fn may_end(
         if ending == 0 {
             continue;
         }
-        if !told.ends_with_a_line && told.speaks_for_others() {
+        if !summary.ends_with_a_line && summary.may_end_unnamed_numbers() {
             return Err(ImportError::MayBeCut { ending });
         }
         let held = tx.numbers_held(&spc, now)?;
-        if u128::from(ending) * MILLION > u128::from(held) * u128::from(consent.max_ended_ppm) {
+        if u128::from(ending) * MILLION > u128::from(held) * u128::from(options.max_ended_ppm) {
             return Err(ImportError::EndsTooMuch { spc, ending, held });
         }
     }
@@ -175,16 +184,16 @@ fn may_end(
 }
 
 impl TableSummary {
-    /// Whether what the table does not name may end.
-    fn speaks_for_others(&self) -> bool {
+    /// Whether numbers can end because the table does not name them.
+    fn may_end_unnamed_numbers(&self) -> bool {
         self.format
             .parse::<Format>()
             .is_ok_and(Format::lists_everybody)
     }
 }
 
-fn codes(says: &TableContent) -> Vec<&Spc> {
-    match says {
+fn codes(content: &TableContent) -> Vec<&Spc> {
+    match content {
         TableContent::Holdings { spc, .. } => vec![spc],
         TableContent::Allocations(rows) => {
             let mut codes: Vec<&Spc> = rows.iter().map(|row| &row.of.spc).collect();
@@ -196,48 +205,49 @@ fn codes(says: &TableContent) -> Vec<&Spc> {
     }
 }
 
-/// What the event is about: the service provider code of a table, else the format.
-fn subject(draft: &ParsedTable) -> String {
-    match &draft.says {
+/// The subject of the audit event: the table's service provider code, or else its format.
+fn subject(table: &ParsedTable) -> String {
+    match &table.content {
         TableContent::Holdings { spc, .. } => spc.to_string(),
         TableContent::Allocations(_)
         | TableContent::Delegations(_)
-        | TableContent::Exclusions(_) => draft.told.format.to_owned(),
+        | TableContent::Exclusions(_) => table.summary.format.to_owned(),
     }
 }
 
-/// What was done, or would be. What was done takes back the grants that it touches.
-fn summary(
+/// The outcome of an import. Unless it is a dry run, this also withdraws the grants that have lost
+/// authority.
+fn outcome_of(
     tx: &mut Tx<'_>,
     change: &ImportChange,
-    told: TableSummary,
+    summary: TableSummary,
     dry_run: bool,
     now: Time,
 ) -> Result<Imported, ImportError> {
     let losses = change.losses(now);
-    let touched = exposure::touched(tx, &losses)?;
+    let exposed = exposure::find(tx, &losses)?;
     let withdrawn = if dry_run {
         0
     } else {
-        exposure::withdraw_for(tx, losses, &touched, now)?
+        exposure::withdraw(tx, losses, &exposed, now)?
     };
     Ok(Imported {
-        told,
+        summary,
         dry_run,
         outstanding: OutstandingTokens {
             withdrawn,
-            ..exposure::listed(tx, &touched)?
+            ..exposure::listed(tx, &exposed)?
         },
         ..change.amounts()
     })
 }
 
-fn detail(imported: &Imported, consent: ImportOptions) -> serde_json::Value {
+fn detail(imported: &Imported, options: ImportOptions) -> serde_json::Value {
     json!({
-        "format": imported.told.format, "sha256": imported.told.sha256, "lines": imported.told.lines,
+        "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
-        "unchanged": imported.unchanged.ranges, "confirm": consent.confirm,
+        "unchanged": imported.unchanged.ranges, "confirm": options.confirm,
         "outstanding_grants": imported.outstanding.count, "withdrawn": imported.outstanding.withdrawn,
     })
 }

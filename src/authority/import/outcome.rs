@@ -5,14 +5,14 @@ use crate::domain::clock::Time;
 use crate::domain::tokens::grant::Grant;
 use crate::tables::TableSummary;
 
-/// How many ranges a difference names of each kind.
+/// How many added and how many ended ranges a result lists.
 pub(super) const RANGES_NAMED: usize = 100;
-/// How many grants are listed.
+/// How many outstanding grants a result lists.
 pub(super) const GRANTS_LISTED: usize = 100;
-/// How many are counted; beyond that there are more.
+/// How many outstanding grants are counted before `more` is set.
 pub(super) const GRANTS_COUNTED: usize = 100_000;
 
-/// So many ranges, or rows, and so many numbers.
+/// A number of ranges (or rows), and how many telephone numbers are in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
     pub ranges: u64,
@@ -20,7 +20,6 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// How much these are.
     pub(super) fn of<'a>(ranges: impl IntoIterator<Item = &'a NumberRange>) -> Self {
         let mut amount = Self::default();
         for range in ranges {
@@ -31,44 +30,44 @@ impl Amount {
     }
 }
 
-/// The first ranges of each kind.
+/// The first added and the first ended ranges.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Difference {
     pub added: Vec<NumberRange>,
     pub ended: Vec<NumberRange>,
 }
 
-/// Tokens that can still be redeemed although authority for some of their numbers ended: nobody can call a token back.
+/// Tokens that can still be redeemed although authority over some of their numbers has ended. A
+/// signed token cannot be revoked, so the carrier has to know of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutstandingTokens {
     pub count: u64,
-    /// Whether there are more than were counted.
+    /// Whether there are more than `count`.
     pub more: bool,
-    /// The first of them.
+    /// The first of their grants.
     pub grants: Vec<Grant>,
-    /// When the last of those that were counted expires.
+    /// When the last of the counted tokens expires.
     pub until: Option<Time>,
-    /// How many grants were taken back, or are being so.
+    /// How many grants were withdrawn, or are being withdrawn by a sweep.
     pub withdrawn: u64,
 }
 
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
-    pub told: TableSummary,
-    /// Whether it was only asked what would be done.
+    pub summary: TableSummary,
     pub dry_run: bool,
     pub added: Amount,
     pub ended: Amount,
     pub unchanged: Amount,
-    /// Numbers that the carrier holds outside of what the table speaks for, and that stay as they are.
+    /// Numbers that the carrier holds outside the table's scope; they stay as they are.
     pub elsewhere: u64,
     pub difference: Difference,
     pub outstanding: OutstandingTokens,
 }
 
 impl Imported {
-    /// Whether nothing changed, or would change.
+    /// Whether the import changed nothing, or would change nothing.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
         self.added == Amount::default() && self.ended == Amount::default()

@@ -1,4 +1,5 @@
-//! The result of an import: what `--json` prints, jobs keep, and the document of the API describes.
+//! The result of an import as JSON: printed by `--json`, stored with jobs, described in the OpenAPI
+//! document.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,20 +19,20 @@ use crate::tables::RefusedLine;
 pub struct ImportResult {
     #[schema(value_type = String)]
     format: &'static str,
-    /// Of the table, in hex.
+    /// SHA-256 of the file, in hex.
     sha256: String,
     bytes: u64,
-    /// Lines behind the header.
+    /// Lines after the header.
     lines: u64,
-    /// Lines of the codes that were asked for.
+    /// Lines of the requested OCNs.
     own_lines: u64,
     dry_run: bool,
     counts: ImportCounts,
-    /// The first of the lines that were refused.
+    /// The first of the refused lines.
     line_errors: Vec<RefusedLine>,
-    /// What was passed over, and other things to know.
+    /// What was skipped, and other remarks.
     notes: Vec<Note>,
-    /// Columns of the table that this service does not know.
+    /// Columns of the table that were ignored.
     unknown_columns: Vec<String>,
     difference: ImportDifference,
     outstanding_grants: ImportOutstanding,
@@ -39,7 +40,7 @@ pub struct ImportResult {
     exposure: ImportExposure,
 }
 
-/// Ranges or rows, and their numbers; of refused lines, the lines.
+/// Counts of ranges (or rows) and of their telephone numbers, and of refused lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 struct ImportCounts {
     added: u64,
@@ -48,7 +49,7 @@ struct ImportCounts {
     ended_numbers: u64,
     unchanged: u64,
     unchanged_numbers: u64,
-    /// What is held outside of what the table speaks for, and stays.
+    /// Numbers held outside the table's scope, which stay as they are.
     elsewhere_numbers: u64,
     refused: u64,
 }
@@ -60,20 +61,20 @@ struct ImportDifference {
     added: Vec<NumberRange>,
     #[schema(schema_with = ranges)]
     ended: Vec<NumberRange>,
-    /// Whether there are more than are listed.
+    /// Whether there are more than listed here.
     more: bool,
 }
 
-/// Tokens that can still be redeemed although authority for some of their numbers ended.
+/// Tokens that can still be redeemed although authority over some of their numbers has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 struct ImportOutstanding {
     count: u64,
-    /// Whether there are more than were counted.
+    /// Whether there are more than `count`.
     more: bool,
     grants: Vec<ImportOutstandingGrant>,
 }
 
-/// One of them; `GET /v1/grants/{jti}` shows all of it.
+/// An outstanding grant; `GET /v1/grants/{jti}` returns all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 struct ImportOutstandingGrant {
     jti: String,
@@ -82,7 +83,7 @@ struct ImportOutstandingGrant {
     expires_at: String,
 }
 
-/// How many tokens can be redeemed although authority ended, as far as they are counted.
+/// How many tokens can still be redeemed although authority has ended. The count has a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct ImportExposure {
     tokens: u64,
@@ -90,7 +91,7 @@ struct ImportExposure {
     until: Option<String>,
 }
 
-/// What is to be said of an import that failed, beside the failure.
+/// What a job keeps of an import with refused lines, in addition to the failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedResult {
     counts: RefusedCount,
@@ -104,18 +105,18 @@ struct RefusedCount {
 
 impl From<&Imported> for ImportResult {
     fn from(imported: &Imported) -> Self {
-        let told = &imported.told;
+        let summary = &imported.summary;
         Self {
-            format: told.format,
-            sha256: told.sha256.clone(),
-            bytes: told.bytes,
-            lines: told.lines,
-            own_lines: told.own,
+            format: summary.format,
+            sha256: summary.sha256.clone(),
+            bytes: summary.bytes,
+            lines: summary.lines,
+            own_lines: summary.own,
             dry_run: imported.dry_run,
             counts: imported.into(),
-            line_errors: told.refused.named.clone(),
-            notes: told.notes.clone(),
-            unknown_columns: told.unknown_columns.clone(),
+            line_errors: summary.refused.named.clone(),
+            notes: summary.notes.clone(),
+            unknown_columns: summary.unknown_columns.clone(),
             difference: ImportDifference::of(&imported.difference, imported.ranges()),
             outstanding_grants: (&imported.outstanding).into(),
             exposure: (&imported.outstanding).into(),
@@ -133,13 +134,13 @@ impl From<&Imported> for ImportCounts {
             unchanged: imported.unchanged.ranges,
             unchanged_numbers: imported.unchanged.numbers,
             elsewhere_numbers: imported.elsewhere,
-            refused: imported.told.refused.count,
+            refused: imported.summary.refused.count,
         }
     }
 }
 
 impl ImportDifference {
-    /// What is named of so many ranges.
+    /// `ranges` is the count of all added and ended ranges, listed or not.
     fn of(difference: &Difference, ranges: u64) -> Self {
         let named = (difference.added.len() + difference.ended.len()) as u64;
         Self {
@@ -181,14 +182,13 @@ impl From<&OutstandingTokens> for ImportExposure {
 }
 
 impl Imported {
-    /// How many ranges were added or ended, or would be.
     const fn ranges(&self) -> u64 {
         self.added.ranges + self.ended.ranges
     }
 }
 
 impl ImportError {
-    /// The lines that were refused, if that is why the import failed.
+    /// The refused lines, if they are why the import failed.
     #[must_use]
     pub fn result(&self) -> Option<RefusedResult> {
         match self {
@@ -207,7 +207,7 @@ impl ImportError {
     }
 }
 
-// What is described once, where the answers of the API are, is named here.
+// References to schemas that `api` defines.
 
 fn time() -> Ref {
     Ref::from_schema_name("Time")
@@ -222,6 +222,6 @@ fn ranges() -> Array {
 fn exposure() -> Ref {
     Ref::builder()
         .ref_location_from_schema_name("Exposure")
-        .description(Some("As far as they are counted."))
+        .description(Some("Limited to the tokens that were counted."))
         .build()
 }

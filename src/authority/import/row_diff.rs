@@ -1,7 +1,8 @@
-//! The difference between the rows that a CSV names and those that are known. Pure.
+//! The difference between the rows that a CSV file names and those in the database. Pure.
 //!
-//! A row that is known as it stands is unchanged. One that is known but for an earlier end ends it. An end is never put
-//! off. Anything else is added, if its numbers are free then.
+//! A line that equals an existing row leaves it unchanged. A line with an earlier end ends the
+//! existing row then; an end is never postponed. Any other line adds a row, if its numbers are free
+//! in its period.
 
 use std::collections::HashMap;
 
@@ -15,19 +16,21 @@ use crate::domain::{NumberRange, Window};
 use crate::tables::RefusedLines;
 use crate::tables::{AllocationRow, DelegationRow, ExclusionRow, TableRow};
 
-/// So many rows with the same numbers are looked at; more are an error.
-const MAX_ALIKE: usize = 1_000;
+/// How many lines with overlapping numbers are compared with one line. Bounds the time for a file
+/// that names the same numbers on each line.
+const MAX_OVERLAPPING: usize = 1_000;
 
-/// What a line of a CSV is held against.
+/// A CSV line that can be compared with rows of one kind.
 pub(super) trait Reconcile {
     type Known: Versioned + Clone;
-    /// What the known rows are called.
+    /// The name of the rows, for messages.
     const KIND: &'static str;
-    /// Whether a known row says the same, but for numbers and window.
+    /// Whether an existing row has the same content, apart from numbers and window.
     fn same(&self, known: &Self::Known) -> bool;
-    /// Whether two that touch at one instant exclude each other.
+    /// Whether the line conflicts with an existing row that has some of its numbers at the same
+    /// time.
     fn excludes(&self, known: &Self::Known) -> bool;
-    /// The same for two lines of one file.
+    /// The same for another line of the file.
     fn excludes_line(&self, other: &Self) -> bool;
 }
 
@@ -76,7 +79,7 @@ impl Reconcile for ExclusionRow {
         self.reason == known.reason
     }
 
-    /// Numbers may be without authority for several reasons.
+    /// Never: a number can be excluded for several reasons at once.
     fn excludes(&self, _: &Exclusion) -> bool {
         false
     }
@@ -86,18 +89,19 @@ impl Reconcile for ExclusionRow {
     }
 }
 
-/// What is to be done with the lines of a CSV.
+/// The changes that the lines of a CSV file ask for.
 #[derive(Debug)]
 pub(super) struct Plan<T: Reconcile> {
     pub(super) add: Vec<(TableRow<T>, Window)>,
-    /// Known rows, and when they end.
+    /// Existing rows to end, and when.
     pub(super) end: Vec<(T::Known, Time)>,
     pub(super) unchanged: Amount,
-    /// Rows that are known with an earlier end than the file says; it stays.
+    /// How many existing rows end earlier than the file says; their ends stay.
     pub(super) ends_kept: u64,
 }
 
-/// Holds lines against `known`: the newest versions of all rows that touch their numbers, over or not.
+/// Compares lines with `known`: the newest versions of all rows that overlap their numbers, also of
+/// rows that have ended.
 pub(super) fn plan<T: Reconcile>(
     rows: Vec<TableRow<T>>,
     known: Vec<T::Known>,
@@ -114,7 +118,7 @@ pub(super) fn plan<T: Reconcile>(
     let mut named: HashMap<Uuid, u64> = HashMap::new();
     let mut ends: HashMap<Uuid, Time> = HashMap::new();
     for row in rows {
-        let Some(found) = known_as(&row, &known, now) else {
+        let Some(found) = existing_row(&row, &known, now) else {
             match window(&row, now) {
                 Ok(window) => plan.add.push((row, window)),
                 Err(why) => refused.add(row.line, why),
@@ -123,16 +127,13 @@ pub(super) fn plan<T: Reconcile>(
         };
         let id = found.row().id;
         if let Some(line) = named.insert(id, row.line) {
-            refused.add(row.line, format!("says the same as line {line}"));
+            refused.add(row.line, format!("repeats line {line}"));
             continue;
         }
         match (row.valid_until, found.window().until()) {
             (Some(said), known) if known.is_none_or(|known| said < known) => {
                 if said <= now {
-                    refused.add(
-                        row.line,
-                        format!("the window was over at {}", rfc3339(&said)),
-                    );
+                    refused.add(row.line, end_is_past(&said));
                 } else {
                     ends.insert(id, said);
                     plan.end.push((found.clone(), said));
@@ -145,7 +146,7 @@ pub(super) fn plan<T: Reconcile>(
             }
         }
     }
-    let taken = |row: &TableRow<T>, window: Window| -> Option<String> {
+    let conflict = |row: &TableRow<T>, window: Window| -> Option<String> {
         let mut touching = known.touching(row.numbers).map(|(_, known)| known);
         let other = touching.find(|known| {
             let until = ends.get(&known.row().id).copied();
@@ -154,24 +155,23 @@ pub(super) fn plan<T: Reconcile>(
             row.of.excludes(known) && theirs.is_ok_and(|theirs| theirs.overlaps(window))
         })?;
         let (numbers, id) = (other.numbers(), other.row().id);
-        Some(format!(
-            "{numbers} stands in {} {id} at the same time",
-            T::KIND
-        ))
+        Some(format!("overlaps {numbers} of {} {id}", T::KIND))
     };
-    plan.add.retain(|(row, window)| match taken(row, *window) {
-        None => true,
-        Some(why) => {
-            refused.add(row.line, why);
-            false
-        }
-    });
-    refuse_what_stands_twice(&mut plan.add, refused);
+    plan.add
+        .retain(|(row, window)| match conflict(row, *window) {
+            None => true,
+            Some(why) => {
+                refused.add(row.line, why);
+                false
+            }
+        });
+    refuse_overlapping_lines(&mut plan.add, refused);
     plan
 }
 
-/// The known row that a line means.
-fn known_as<'a, T: Reconcile>(
+/// The existing row that a line refers to. A line without `valid_from` refers to the one that is
+/// valid now.
+fn existing_row<'a, T: Reconcile>(
     row: &TableRow<T>,
     known: &'a Index<T::Known>,
     now: Time,
@@ -179,23 +179,27 @@ fn known_as<'a, T: Reconcile>(
     let mut touching = known.touching(row.numbers).map(|(_, known)| known);
     touching.find(|known| {
         let theirs = known.window();
-        let starts_so = match row.valid_from {
+        let same_start = match row.valid_from {
             Some(from) => theirs.from() == from,
             None => theirs.contains(now),
         };
-        known.numbers() == row.numbers && starts_so && row.of.same(known)
+        known.numbers() == row.numbers && same_start && row.of.same(known)
     })
 }
 
 fn window<T>(row: &TableRow<T>, now: Time) -> Result<Window, String> {
     match row.valid_until {
-        Some(until) if until <= now => Err(format!("the window was over at {}", rfc3339(&until))),
+        Some(until) if until <= now => Err(end_is_past(&until)),
         until => Window::new(row.valid_from.unwrap_or(now), until).map_err(|e| e.to_string()),
     }
 }
 
-/// Lines of one file that touch each other at one instant: the later one is refused.
-fn refuse_what_stands_twice<T: Reconcile>(
+fn end_is_past(until: &Time) -> String {
+    format!("`valid_until` is in the past: {}", rfc3339(until))
+}
+
+/// Refuses lines that conflict with an earlier line of the file.
+fn refuse_overlapping_lines<T: Reconcile>(
     rows: &mut Vec<(TableRow<T>, Window)>,
     refused: &mut RefusedLines,
 ) {
@@ -204,20 +208,20 @@ fn refuse_what_stands_twice<T: Reconcile>(
             .map(|(row, window)| (row.numbers, (row, *window))),
     );
     let clash = |row: &TableRow<T>, window: Window| -> Option<String> {
-        let mut looked_at = 0;
-        let mut before: Option<(u64, NumberRange)> = None;
+        let mut compared = 0;
+        let mut earliest: Option<(u64, NumberRange)> = None;
         for (numbers, (other, theirs)) in index.touching(row.numbers) {
-            looked_at += 1;
-            if looked_at > MAX_ALIKE {
-                return Some(format!("more than {MAX_ALIKE} lines name its numbers"));
+            compared += 1;
+            if compared > MAX_OVERLAPPING {
+                return Some(format!("overlaps more than {MAX_OVERLAPPING} lines"));
             }
             let clashes =
                 other.line < row.line && theirs.overlaps(window) && row.of.excludes_line(&other.of);
-            if clashes && before.is_none_or(|(line, _)| other.line < line) {
-                before = Some((other.line, *numbers));
+            if clashes && earliest.is_none_or(|(line, _)| other.line < line) {
+                earliest = Some((other.line, *numbers));
             }
         }
-        before.map(|(line, numbers)| format!("{numbers} stands in line {line} at the same time"))
+        earliest.map(|(line, numbers)| format!("overlaps {numbers} of line {line}"))
     };
     let faults: HashMap<u64, String> = rows
         .iter()

@@ -1,4 +1,5 @@
-//! The set of policies in force, which another set replaces while decisions are made; and its traces in the audit trail.
+//! The set of policies in force. It can be replaced while decisions are made, and each change is
+//! recorded in the audit trail.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::{Caller, Denial};
 use crate::store::{StoreError, Tx};
 
-/// How many ids one audit event names.
-const MAX_NAMED: usize = 1_000;
+/// How many policy ids one audit event lists.
+const MAX_LISTED: usize = 1_000;
 
-/// The set in force. A decision takes it once, and keeps it to its end.
+/// The set in force. A decision takes it once and uses it throughout.
 #[derive(Debug)]
 pub struct ActivePolicySet(RwLock<Arc<PolicySet>>);
 
@@ -26,7 +27,7 @@ impl From<PolicySet> for ActivePolicySet {
 }
 
 impl ActivePolicySet {
-    /// The set that is in force now. Waits for nobody longer than it takes to copy a pointer.
+    /// The current set. Never waits longer than another thread needs to copy a pointer.
     #[must_use]
     pub fn in_force(&self) -> Arc<PolicySet> {
         Arc::clone(&self.0.read())
@@ -38,10 +39,10 @@ impl ActivePolicySet {
 }
 
 impl Authority {
-    /// Records which policies are in force, before the service begins to answer.
+    /// Records which policies are in force, before the service starts to answer.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be recorded; then the service must not answer.
+    /// [`StoreError`] if the event cannot be recorded; then the service must not start.
     pub async fn record_policies(&self, caller: &Caller) -> Result<(), StoreError> {
         self.record(caller, "policy-load", &self.policy.in_force(), None)
             .await?;
@@ -49,10 +50,10 @@ impl Authority {
         Ok(())
     }
 
-    /// Puts another set into force, once the audit trail says so.
+    /// Replaces the set, after recording the change in the audit trail.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be recorded; then the old set stays in force.
+    /// [`StoreError`] if the event cannot be recorded; then the previous set stays in force.
     pub async fn change_policies(
         &self,
         caller: &Caller,
@@ -61,7 +62,7 @@ impl Authority {
         let old = self.policy.in_force();
         self.record(caller, "policy-reload", &policy, Some(&old))
             .await?;
-        log::info!(policy_set = policy.set(), policies = policy.ids().len(); "other policies are in force");
+        log::info!(policy_set = policy.set(), policies = policy.ids().len(); "new policies are in force");
         self.policy.replace(policy);
         self.show_policies();
         Ok(())
@@ -77,38 +78,39 @@ impl Authority {
         caller: &Caller,
         action: &'static str,
         policy: &PolicySet,
-        before: Option<&PolicySet>,
+        previous: Option<&PolicySet>,
     ) -> Result<(), StoreError> {
         let event = event_by(caller, self.clock.now(), action);
-        let (set, detail) = (policy.set().to_owned(), detail(policy, before));
+        let (set, detail) = (policy.set().to_owned(), detail(policy, previous));
         let work = move |tx: &mut Tx<'_>| tx.record(&event.done(&set, detail.clone()));
         let actor = self.actor(caller);
         self.store.change(actor, action, work).await
     }
 }
 
-fn detail(policy: &PolicySet, before: Option<&PolicySet>) -> Value {
+fn detail(policy: &PolicySet, previous: Option<&PolicySet>) -> Value {
     let ids = policy.ids();
-    let named = &ids[..ids.len().min(MAX_NAMED)];
-    let mut detail = json!({ "sha256": policy.set(), "policies": named });
+    let listed = &ids[..ids.len().min(MAX_LISTED)];
+    let mut detail = json!({ "sha256": policy.set(), "policies": listed });
     if let Some(members) = detail.as_object_mut() {
-        if named.len() < ids.len() {
+        if listed.len() < ids.len() {
             members.insert(
                 "policies_left_out".to_owned(),
-                json!(ids.len() - named.len()),
+                json!(ids.len() - listed.len()),
             );
         }
-        if let Some(before) = before {
-            members.insert("before".to_owned(), json!(before.set()));
+        if let Some(previous) = previous {
+            members.insert("before".to_owned(), json!(previous.set()));
         }
     }
     detail
 }
 
-/// Told where the refusal itself says nothing: somebody has to mend the policy.
+/// Logs policies that failed to evaluate. The refusal does not mention them, and an operator has to
+/// fix them.
 pub(in crate::authority) fn log_failure(by: &PolicyTrace) {
     if by.failed() {
         let ids = by.to_text();
-        log::error!(policies = ids.as_str(), code = Denial::POLICY_ERROR; "policies could not be evaluated, so the answer was no");
+        log::error!(policies = ids.as_str(), code = Denial::POLICY_ERROR; "policies failed to evaluate, so the request was denied");
     }
 }

@@ -1,4 +1,4 @@
-//! The policies that come with the service, with their cases.
+//! The policies that come with the service, with their test cases.
 
 use super::engine::files::Folder;
 
@@ -28,7 +28,7 @@ const TESTS: [(&str, &str); 3] = [
     ),
 ];
 
-/// As if they were read from the folder `policies` of the sources.
+/// The same as reading the folder `policies` of the sources.
 pub(super) fn folder() -> Folder {
     Folder::of("the built-in policies", &POLICIES, &TESTS)
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_of_the_sources_are_built_in() {
+    fn all_files_of_the_folder_are_built_in() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let read = Folder::read(&dir).expect("the folder of the sources");
         let built_in = folder();

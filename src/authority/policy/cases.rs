@@ -1,5 +1,5 @@
-//! Cases: who asks what, and what the policies are expected to answer. They stand beside the policies, in `tests/*.toml`,
-//! and a set whose cases differ is not taken into use.
+//! Test cases of a set of policies: a request, and the expected decision. They are in
+//! `tests/*.toml`, next to the policies. A set with a failing case is not used.
 
 use std::collections::HashSet;
 
@@ -12,17 +12,17 @@ use super::{Action, MintContext, PolicySet, Ruling, TokenContext};
 use crate::domain::clock::parse_time;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
-/// How many cases a set may have.
+/// How many cases a set can have.
 const MAX_CASES: usize = 10_000;
 
 /// One case.
 #[derive(Debug)]
 pub(super) struct PolicyCase {
-    /// The file that it stands in.
+    /// The name of its file.
     pub file: String,
     pub name: String,
     caller: Caller,
-    wish: CaseRequest,
+    request: CaseRequest,
     expected: Expected,
 }
 
@@ -42,9 +42,9 @@ struct CaseAccount {
 
 #[derive(Debug)]
 struct Expected {
-    /// The code of the refusal; none if the answer is yes.
+    /// The code of the refusal. `None` if the request is allowed.
     code: Option<String>,
-    /// The policies that decide, if the case says so.
+    /// The policies that decide, if the case names them.
     by: Option<Vec<String>>,
 }
 
@@ -65,7 +65,7 @@ struct CaseText {
     #[serde(default)]
     carrier: bool,
     token: Option<TokenText>,
-    /// When; a Monday at noon, if it is not said.
+    /// The time of the request. By default a Monday at noon.
     at: Option<String>,
     expect: Expectation,
     code: Option<String>,
@@ -75,7 +75,7 @@ struct CaseText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CallerText {
-    #[serde(default = "somebody")]
+    #[serde(default = "default_id")]
     id: String,
     role: String,
     #[serde(default)]
@@ -93,7 +93,7 @@ enum ActionText {
     Provision,
 }
 
-/// A token for one number, unless it says otherwise.
+/// The token of a request. By default, one entry with one number.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct TokenText {
@@ -101,10 +101,10 @@ struct TokenText {
     lifetime: u32,
     entries: u64,
     numbers: u64,
-    /// All of the numbers are in one range, unless it says otherwise.
+    /// By default, all numbers are in one range.
     largest: Option<u64>,
     spcs: u64,
-    /// Whether it is asked for by a standing right to renew.
+    /// Whether the request uses a renewal right.
     renewal: bool,
 }
 
@@ -129,14 +129,11 @@ impl Default for TokenText {
     }
 }
 
-fn somebody() -> String {
+fn default_id() -> String {
     "somebody".to_owned()
 }
 
-/// Reads the cases of a folder.
-///
-/// # Errors
-/// [`PolicyError`] with all faults of all files.
+/// Reads the cases of a folder. The error has all faults of all files.
 pub(super) fn read(folder: &Folder) -> Result<Vec<PolicyCase>, PolicyError> {
     let (mut cases, mut faults) = (Vec::new(), Vec::new());
     for file in &folder.tests {
@@ -145,9 +142,7 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<PolicyCase>, PolicyError> {
             Err(found) => faults.extend(found),
         }
         if cases.len() > MAX_CASES {
-            return Err(PolicyError::TooMany(format!(
-                "there are more than {MAX_CASES} cases"
-            )));
+            return Err(PolicyError::TooMany(format!("more than {MAX_CASES} cases")));
         }
     }
     if faults.is_empty() {
@@ -171,7 +166,7 @@ fn read_file(file: &TextFile) -> Result<Vec<PolicyCase>, Vec<PolicyFault>> {
         match case.parse(&file.name) {
             Ok(_) if !is_new => faults.push(at(
                 Some(start),
-                &format_args!("`{name}` is the name of another case already"),
+                &format_args!("another case is named `{name}`"),
             )),
             Ok(case) => cases.push(case),
             Err(why) => faults.push(at(Some(start), &format_args!("`{name}`: {why}"))),
@@ -187,11 +182,15 @@ fn read_file(file: &TextFile) -> Result<Vec<PolicyCase>, Vec<PolicyFault>> {
 impl CaseText {
     fn parse(self, file: &str) -> Result<PolicyCase, String> {
         if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
-            return Err("`name` says what the case shows, in one line".to_owned());
+            return Err("`name` must say what the case shows, in one line".to_owned());
         }
         let expected = match (self.expect, self.code) {
-            (Expectation::Allow, Some(_)) => return Err("`code` is of a refusal".to_owned()),
-            (Expectation::Deny, None) => return Err("`code` of the refusal is missing".to_owned()),
+            (Expectation::Allow, Some(_)) => {
+                return Err("`code` goes with `expect = \"deny\"`".to_owned());
+            }
+            (Expectation::Deny, None) => {
+                return Err("`code` is missing: the code of the refusal".to_owned());
+            }
             (Expectation::Allow, None) => None,
             (Expectation::Deny, Some(code)) => Some(code),
         };
@@ -202,7 +201,7 @@ impl CaseText {
             accounts: accounts.collect::<Result<_, _>>()?,
             ..Caller::the_service(Uuid::nil())
         };
-        let says_of_a_token =
+        let has_token_members =
             self.account.is_some() || self.carrier || self.token.is_some() || self.at.is_some();
         let tktype = match self.action {
             ActionText::MintClaimConstraints => TkType::JwtClaimConstraints,
@@ -212,7 +211,7 @@ impl CaseText {
             | ActionText::Manage
             | ActionText::Provision => TkType::TnAuthList,
         };
-        let asked = || {
+        let parse_account = || {
             let id = self.account.as_deref().ok_or("`account` is missing")?;
             Ok::<_, String>(CaseAccount {
                 id: account(id)?,
@@ -223,22 +222,24 @@ impl CaseText {
                     .parse(tktype, self.at.as_deref())?,
             })
         };
-        let wish = match self.action {
-            ActionText::Ask => CaseRequest::Ask(asked()?),
-            ActionText::Mint | ActionText::MintClaimConstraints => CaseRequest::Mint(asked()?),
+        let request = match self.action {
+            ActionText::Ask => CaseRequest::Ask(parse_account()?),
+            ActionText::Mint | ActionText::MintClaimConstraints => {
+                CaseRequest::Mint(parse_account()?)
+            }
             ActionText::Read => CaseRequest::Do(Action::Read),
             ActionText::Manage => CaseRequest::Do(Action::Manage),
             ActionText::Provision => CaseRequest::Do(Action::Provision),
         };
-        if says_of_a_token && matches!(wish, CaseRequest::Do(_)) {
-            let why = "`account`, `carrier`, `token` and `at` go with `ask`, `mint` and `mint-claim-constraints`";
+        if has_token_members && matches!(request, CaseRequest::Do(_)) {
+            let why = "`account`, `carrier`, `token` and `at` only go with `ask`, `mint` and `mint-claim-constraints`";
             return Err(why.to_owned());
         }
         Ok(PolicyCase {
             file: file.to_owned(),
             name: self.name,
             caller,
-            wish,
+            request,
             expected: Expected {
                 code: expected,
                 by: self.by,
@@ -252,7 +253,7 @@ impl TokenText {
         let largest = self.largest.unwrap_or(self.numbers);
         if largest > self.numbers || self.spcs > self.entries {
             return Err(
-                "no list is like `token`: `largest` is at most `numbers`, `spcs` at most `entries`"
+                "`token` is impossible: `largest` is at most `numbers`, and `spcs` at most `entries`"
                     .to_owned(),
             );
         }
@@ -277,11 +278,11 @@ fn account(id: &str) -> Result<AccountId, String> {
 }
 
 impl PolicyCase {
-    /// Asks the policies, and compares; what differs is said in words.
+    /// Evaluates the request. The fault says how the decision differs from the expected one.
     pub(super) fn run(&self, policy: &PolicySet) -> (Ruling, Result<(), PolicyFault>) {
-        let ruling = match &self.wish {
-            CaseRequest::Ask(account) => policy.may_ask(&self.caller, &account.asked()),
-            CaseRequest::Mint(account) => policy.may_mint(&self.caller, &account.asked()),
+        let ruling = match &self.request {
+            CaseRequest::Ask(account) => policy.may_ask(&self.caller, &account.context()),
+            CaseRequest::Mint(account) => policy.may_mint(&self.caller, &account.context()),
             CaseRequest::Do(action) => policy.may(&self.caller, *action),
         };
         let code = ruling.verdict.as_ref().err().map(Denial::code);
@@ -295,10 +296,10 @@ impl PolicyCase {
         let outcome = if as_expected {
             Ok(())
         } else {
-            let expected = in_words(self.expected.code.as_deref(), by.as_deref());
-            let given = in_words(code, Some(ruling.by.ids()));
+            let expected = described(self.expected.code.as_deref(), by.as_deref());
+            let actual = described(code, Some(ruling.by.ids()));
             let why = format!(
-                "`{}`: expected {expected}, and the answer is {given}",
+                "`{}`: expected {expected}, but the decision is {actual}",
                 self.name
             );
             Err(PolicyFault::of(&self.file, why))
@@ -308,7 +309,7 @@ impl PolicyCase {
 }
 
 impl CaseAccount {
-    fn asked(&self) -> MintContext<'_> {
+    fn context(&self) -> MintContext<'_> {
         MintContext {
             account: &self.id,
             is_carrier: self.is_carrier,
@@ -317,11 +318,11 @@ impl CaseAccount {
     }
 }
 
-fn in_words(code: Option<&str>, by: Option<&[String]>) -> String {
-    let answer = code.map_or_else(|| "allow".to_owned(), |code| format!("deny with `{code}`"));
+fn described(code: Option<&str>, by: Option<&[String]>) -> String {
+    let decision = code.map_or_else(|| "allow".to_owned(), |code| format!("deny with `{code}`"));
     match by {
-        None => answer,
-        Some([]) => format!("{answer} by no policy"),
-        Some(by) => format!("{answer} by `{}`", by.join("`, `")),
+        None => decision,
+        Some([]) => format!("{decision} by no policy"),
+        Some(by) => format!("{decision} by `{}`", by.join("`, `")),
     }
 }

@@ -1,21 +1,23 @@
-//! What no policy can widen: what each role is for, and whom a caller speaks for. Policies only narrow it.
+//! The upper bound that no policy can raise: what each role may do, and for which accounts a caller
+//! may act. Policies only narrow it.
 
 use super::Action;
 use crate::domain::{AccountId, Caller, Role};
 
-/// Whether any policy may let this caller have tokens of this account, by a right to renew or otherwise. A caller that was given accounts never reaches
-/// beyond them, whatever a `permit` says.
-pub(super) fn may_mint(caller: &Caller, account: &AccountId, by_right: bool) -> bool {
-    let speaks_for_it = caller.accounts.contains(account);
+/// Whether a policy can permit this caller to get tokens for this account. `by_renewal_right` says
+/// whether the request uses one. A caller that is limited to some accounts never gets tokens for
+/// others.
+pub(super) fn may_mint(caller: &Caller, account: &AccountId, by_renewal_right: bool) -> bool {
+    let is_its_account = caller.accounts.contains(account);
     match caller.role {
-        Role::Admin => caller.accounts.is_empty() || speaks_for_it,
-        Role::Portal | Role::Account => speaks_for_it,
-        Role::Renewer => by_right && speaks_for_it,
+        Role::Admin => caller.accounts.is_empty() || is_its_account,
+        Role::Portal | Role::Account => is_its_account,
+        Role::Renewer => by_renewal_right && is_its_account,
         Role::Provisioner | Role::Auditor => false,
     }
 }
 
-/// Whether any policy may let this caller do this. Of whose rows it may do so is the business of `Scope`.
+/// Whether a policy can permit this caller this action. `Scope` decides on whose rows.
 pub(super) fn may(caller: &Caller, action: Action) -> bool {
     match (caller.role, action) {
         (Role::Admin | Role::Provisioner, Action::Read | Action::Manage | Action::Provision)
@@ -47,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reaches_beyond_the_accounts_that_it_was_given() {
+    fn no_caller_acts_for_accounts_that_it_was_not_given() {
         let (acme, other) = (
             "acme".parse().expect("an id"),
             "other".parse().expect("an id"),

@@ -4,32 +4,33 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-/// How many faults one message names.
-const MAX_NAMED: usize = 10;
+/// How many faults one message lists.
+const MAX_LISTED: usize = 10;
 
-/// Why the policies cannot be used. The service does not start with such policies, and does not change to them.
+/// Why a set of policies cannot be used. The service does not start with such a set, and does not
+/// replace a valid one by it.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    #[error("policies cannot be read from `{path}`: {error}")]
+    #[error("cannot read policies from `{path}`: {error}")]
     Read { path: String, error: std::io::Error },
-    #[error("there is no policy in `{0}`: a folder of policies has at least one file `*.cedar`")]
+    #[error("no policy in `{0}`: a folder of policies needs at least one file `*.cedar`")]
     None(String),
-    /// More than is loaded in a bounded time.
-    #[error("there are too many policies: {0}")]
+    /// More than can be loaded in bounded time.
+    #[error("too many policies: {0}")]
     TooMany(String),
-    /// Files that are no policies, or do not fit the schema; at least one.
-    #[error("the policies are faulty: {}", listed(.0))]
+    /// Files that do not parse or do not fit the schema; at least one.
+    #[error("invalid policies: {}", listed(.0))]
     Faulty(Vec<PolicyFault>),
-    /// Cases whose answer is not the expected one; at least one.
-    #[error("the policies do not answer as their cases expect: {}", listed(.0))]
+    /// Failing cases; at least one.
+    #[error("the policies fail their test cases: {}", listed(.0))]
     Differing(Vec<PolicyFault>),
-    /// What the service itself brings does not fit together.
-    #[error("the schema of the policies is malformed: {0}")]
+    /// A fault of the service itself: its schema does not parse, or does not fit its requests.
+    #[error("the schema of the policies cannot be used: {0}")]
     Schema(String),
 }
 
 impl PolicyError {
-    /// The faults, file by file; none if the fault is no file's.
+    /// The faults in files. Empty if the error is about something else.
     #[must_use]
     pub fn faults(&self) -> &[PolicyFault] {
         match self {
@@ -39,18 +40,18 @@ impl PolicyError {
     }
 }
 
-/// Something that is wrong in a file.
+/// A fault in a file of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFault {
-    /// Its name below the folder.
+    /// The file's name, relative to the folder.
     pub file: String,
-    /// Line and column, both from 1, where they are known.
+    /// Line and column, both counted from 1, if known.
     pub at: Option<(usize, usize)>,
     pub why: String,
 }
 
 impl PolicyFault {
-    /// Something is wrong with the file as a whole.
+    /// A fault of the file as a whole.
     pub(super) fn of(file: &str, why: impl fmt::Display) -> Self {
         Self {
             file: file.to_owned(),
@@ -59,7 +60,7 @@ impl PolicyFault {
         }
     }
 
-    /// Something is wrong at this byte of its text.
+    /// A fault at this byte of the text.
     pub(super) fn at(file: &str, text: &str, byte: Option<usize>, why: impl fmt::Display) -> Self {
         let before = byte.and_then(|byte| text.get(..byte));
         Self {
@@ -74,7 +75,7 @@ impl PolicyFault {
 }
 
 impl fmt::Display for PolicyFault {
-    /// As compilers write it: `mint.cedar:3:5: why`.
+    /// The format of compilers: `mint.cedar:3:5: why`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
             Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file, self.why),
@@ -84,10 +85,10 @@ impl fmt::Display for PolicyFault {
 }
 
 fn listed(faults: &[PolicyFault]) -> String {
-    let named = faults.iter().take(MAX_NAMED).map(ToString::to_string);
+    let named = faults.iter().take(MAX_LISTED).map(ToString::to_string);
     let mut text = named.collect::<Vec<_>>().join("; ");
-    if faults.len() > MAX_NAMED {
-        let _ = write!(text, "; and {} more", faults.len() - MAX_NAMED);
+    if faults.len() > MAX_LISTED {
+        let _ = write!(text, "; and {} more", faults.len() - MAX_LISTED);
     }
     text
 }

@@ -1,5 +1,6 @@
-//! Policies in Cedar: may this caller ask this at all? Default deny; a policy allows or denies, it never modifies, and one
-//! that fails to evaluate denies. What no policy may loosen stands in `ceiling` and in `domain::decision`.
+//! Cedar policies decide what a caller may request. The default is deny. A policy allows or denies
+//! and never modifies a request; a policy that fails to evaluate denies. The rules that no policy
+//! can loosen are in `ceiling` and in `domain::decision`.
 
 mod active;
 mod built_in;
@@ -32,60 +33,63 @@ use engine::index::{Evaluation, Slices};
 use engine::load::Loaded;
 use engine::request::{EntityNames, PolicyRequest};
 
-/// What a caller may want to do with the service as a whole.
+/// The warning of a set without cases.
+const NO_CASES: &str = "no case in `tests/*.toml`, so nothing shows what the policies do";
+
+/// An action on the service as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read accounts, the inventory and the ledger.
     Read,
-    /// Keep accounts and what they are lent, withdraw grants: all of them, or a reseller's own customers.
+    /// Manage accounts and delegations and withdraw grants: all of them, or those of a reseller's
+    /// customers.
     Manage,
-    /// Change what the carrier as a whole holds and may not use.
+    /// Change allocations and exclusions, which belong to the carrier as a whole.
     Provision,
 }
 
-/// A set of policies. It never changes; another set takes its place.
+/// A set of policies. It never changes; it is replaced as a whole.
 #[derive(Debug)]
 pub struct PolicySet {
     slices: Slices,
-    decided: RulingCache,
+    rulings: RulingCache,
     names: EntityNames,
-    /// What the policies that forbid say, by their ids.
-    words: HashMap<String, Words>,
+    /// What a refusal by each policy says, by id.
+    refusal_texts: HashMap<String, RefusalText>,
     ids: Vec<String>,
+    /// The SHA-256 of the files, in hex.
     set: Arc<str>,
     warnings: Vec<PolicyFault>,
 }
 
-/// What a refusal says.
+/// The annotations `@code` and `@message` of a policy.
 #[derive(Debug)]
-struct Words {
+struct RefusalText {
     code: Option<String>,
     message: Option<String>,
 }
 
-/// What the policies say to a wish, and which of them.
+/// The decision on a request, and the policies that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruling {
-    /// The refusal is for the asker, and tells it no more than it may know.
+    /// The refusal is shown to the caller, so it reveals nothing that the caller may not know.
     pub verdict: Result<(), Denial>,
     /// For the grant and the audit trail.
     pub by: PolicyTrace,
 }
 
 impl PolicySet {
-    /// The policies that come with the service.
-    ///
-    /// # Errors
-    /// [`PolicyError`] if they are faulty, which a test rules out.
+    /// The policies that come with the service. A test ensures that they are valid.
     pub fn built_in() -> Result<Self, PolicyError> {
         Self::tested(&built_in::folder())
     }
 
-    /// The policies of all files `*.cedar` in a folder, in place of the built-in ones, and not without their cases in
-    /// `tests/*.toml`. The schema is the service's own, since it says what the service tells the policies.
+    /// The policies in the `*.cedar` files of a folder, which replace the built-in ones. Their
+    /// cases in `tests/*.toml` must pass. The schema is always the service's own, since it
+    /// describes the requests that the service makes.
     ///
     /// # Errors
-    /// [`PolicyError`] if the folder holds none, or a faulty one, or if a case differs.
+    /// [`PolicyError`] if the folder has no policy or an invalid one, or if a case fails.
     pub fn from_dir(dir: &Path) -> Result<Self, PolicyError> {
         Self::tested(&Folder::read(dir)?)
     }
@@ -94,40 +98,41 @@ impl PolicySet {
     fn tested(folder: &Folder) -> Result<Self, PolicyError> {
         let mut policy = Self::of(folder, engine::load::load(folder)?)?;
         let cases = cases::read(folder)?;
-        let differing: Vec<PolicyFault> = cases
+        let failing: Vec<PolicyFault> = cases
             .iter()
             .filter_map(|case| case.run(&policy).1.err())
             .collect();
-        if !differing.is_empty() {
-            return Err(PolicyError::Differing(differing));
+        if !failing.is_empty() {
+            return Err(PolicyError::Differing(failing));
         }
         if cases.is_empty() {
-            let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";
-            policy.warnings.push(PolicyFault::of(&folder.called, why));
+            policy
+                .warnings
+                .push(PolicyFault::of(&folder.called, NO_CASES));
         }
         Ok(policy)
     }
 
     fn of(folder: &Folder, loaded: Loaded) -> Result<Self, PolicyError> {
         let names = EntityNames::new().map_err(PolicyError::Schema)?;
-        names.fit(&loaded.schema).map_err(PolicyError::Schema)?;
+        names.check(&loaded.schema).map_err(PolicyError::Schema)?;
         let slices = Slices::new(&loaded.policies, &names.actions());
         let slices = slices.map_err(|e| PolicyError::Schema(e.to_string()))?;
         let id = |policy: &cedar_policy::Policy| AsRef::<str>::as_ref(policy.id()).to_owned();
-        let words = loaded.policies.iter().map(|policy| {
-            let said = |name| policy.annotation(name).map(str::to_owned);
-            let words = Words {
-                code: said("code"),
-                message: said("message"),
+        let refusal_texts = loaded.policies.iter().map(|policy| {
+            let annotation = |name| policy.annotation(name).map(str::to_owned);
+            let text = RefusalText {
+                code: annotation("code"),
+                message: annotation("message"),
             };
-            (id(policy), words)
+            (id(policy), text)
         });
         let mut ids: Vec<String> = loaded.policies.iter().map(id).collect();
         ids.sort_unstable();
         Ok(Self {
-            words: words.collect(),
+            refusal_texts: refusal_texts.collect(),
             slices,
-            decided: RulingCache::by(loaded.looks),
+            rulings: RulingCache::new(loaded.time_inputs),
             names,
             ids,
             set: folder.digest().into(),
@@ -141,115 +146,122 @@ impl PolicySet {
         &self.set
     }
 
-    /// The ids of all policies, in their order.
+    /// The ids of all policies, sorted.
     #[must_use]
     pub fn ids(&self) -> &[String] {
         &self.ids
     }
 
-    /// What is no fault, and somebody should look at.
+    /// What does not prevent the use of the set, but should be checked.
     #[must_use]
     pub fn warnings(&self) -> &[PolicyFault] {
         &self.warnings
     }
 
-    /// Whether the caller may have a token like this for the account, as far as no number is concerned.
+    /// Whether the caller may get such a token for the account. Whether the account has authority
+    /// over the numbers is not checked here.
     ///
-    /// The refusal is [`Denial::NotTheCallers`] if it may not even ask; else [`Denial::Policy`], with the code of the
-    /// policy that forbids.
+    /// The refusal is [`Denial::NotTheCallers`] if the caller may not address the account at all.
+    /// Otherwise it is [`Denial::Policy`], with the code of the policy that forbids the request.
     #[must_use]
-    pub fn may_mint(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
-        if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
-            return self.uniform(Evaluation::default());
+    pub fn may_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
+        if !ceiling::may_mint(caller, context.account, context.token.renewal) {
+            return self.uniform_denial(Evaluation::default());
         }
-        let decide = || self.decide_mint(caller, asked);
-        self.decided.or_decide(caller, asked, decide)
+        let decide = || self.decide_mint(caller, context);
+        self.rulings.get_or_decide(caller, context, decide)
     }
 
-    fn decide_mint(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
-        let mint = self.ask(caller, PolicyRequest::Mint(asked));
+    fn decide_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
+        let mint = self.evaluate(caller, PolicyRequest::Mint(context));
         if mint.allowed {
             return self.allow(mint);
         }
-        // Whoever may not ask must not learn why else the answer would be no. The trail does.
-        let ask = self.ask(caller, PolicyRequest::Ask(asked));
+        // A caller that may not address the account must not learn of other reasons for the
+        // refusal. The audit trail has them.
+        let ask = self.evaluate(caller, PolicyRequest::Ask(context));
         if ask.allowed {
             self.deny(mint)
         } else {
-            self.uniform(if mint.failed { mint } else { ask })
+            self.uniform_denial(if mint.failed { mint } else { ask })
         }
     }
 
-    /// Whether the caller may ask for tokens of this account at all, and so may know why there would be none.
+    /// Whether the caller may address this account at all, and so may see why a token is refused.
     #[must_use]
-    pub fn may_ask(&self, caller: &Caller, asked: &MintContext<'_>) -> Ruling {
-        if !ceiling::may_mint(caller, asked.account, asked.token.renewal) {
-            return self.uniform(Evaluation::default());
+    pub fn may_ask(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
+        if !ceiling::may_mint(caller, context.account, context.token.renewal) {
+            return self.uniform_denial(Evaluation::default());
         }
-        self.yes_or_uniform(self.ask(caller, PolicyRequest::Ask(asked)))
+        self.allow_or_uniform_denial(self.evaluate(caller, PolicyRequest::Ask(context)))
     }
 
     /// Whether the caller may do this with the service as a whole.
     #[must_use]
     pub fn may(&self, caller: &Caller, action: Action) -> Ruling {
         if !ceiling::may(caller, action) {
-            return self.uniform(Evaluation::default());
+            return self.uniform_denial(Evaluation::default());
         }
-        self.yes_or_uniform(self.ask(caller, PolicyRequest::Do(action)))
+        self.allow_or_uniform_denial(self.evaluate(caller, PolicyRequest::Do(action)))
     }
 
-    /// What cannot be asked is denied.
-    fn ask(&self, caller: &Caller, wish: PolicyRequest<'_>) -> Evaluation {
-        let question = self.names.question(caller, wish);
-        question.map_or_else(Evaluation::default, |(request, entities)| {
+    /// Evaluates the policies. A request that Cedar cannot express is denied.
+    fn evaluate(&self, caller: &Caller, request: PolicyRequest<'_>) -> Evaluation {
+        let cedar_request = self.names.cedar_request(caller, request);
+        cedar_request.map_or_else(Evaluation::default, |(request, entities)| {
             self.slices.decide(&request, &entities)
         })
     }
 
-    fn yes_or_uniform(&self, answer: Evaluation) -> Ruling {
-        if answer.allowed {
-            self.allow(answer)
+    fn allow_or_uniform_denial(&self, evaluation: Evaluation) -> Ruling {
+        if evaluation.allowed {
+            self.allow(evaluation)
         } else {
-            self.uniform(answer)
+            self.uniform_denial(evaluation)
         }
     }
 
-    fn allow(&self, answer: Evaluation) -> Ruling {
+    fn allow(&self, evaluation: Evaluation) -> Ruling {
         Ruling {
             verdict: Ok(()),
-            by: self.deciding(answer),
+            by: self.trace(evaluation),
         }
     }
 
-    /// A refusal that says nothing.
-    fn uniform(&self, answer: Evaluation) -> Ruling {
+    /// A refusal that gives no reason.
+    fn uniform_denial(&self, evaluation: Evaluation) -> Ruling {
         Ruling {
             verdict: Err(Denial::NotTheCallers),
-            by: self.deciding(answer),
+            by: self.trace(evaluation),
         }
     }
 
-    /// A refusal in the words of the first policy that forbids, by its id, so that the same question gets the same answer.
-    fn deny(&self, answer: Evaluation) -> Ruling {
-        let words = answer.ids.first().and_then(|id| self.words.get(id));
-        let code = words.and_then(|words| words.code.clone());
-        let message = words.and_then(|words| words.message.clone());
-        let (code, detail) = if answer.failed {
-            (None, "a policy could not be evaluated, so the answer is no")
-        } else if answer.ids.is_empty() {
-            (None, "no policy permits it")
+    /// A refusal with the code and message of the first forbidding policy by id, so that the same
+    /// request always gets the same answer.
+    fn deny(&self, evaluation: Evaluation) -> Ruling {
+        let text = evaluation.ids.first();
+        let text = text.and_then(|id| self.refusal_texts.get(id));
+        let code = text.and_then(|text| text.code.clone());
+        let message = text.and_then(|text| text.message.clone());
+        let (code, detail) = if evaluation.failed {
+            (
+                None,
+                "a policy failed to evaluate, so the request is denied",
+            )
+        } else if evaluation.ids.is_empty() {
+            (None, "no policy permits the request")
         } else {
-            (code, "a policy forbids it")
+            (code, "a policy forbids the request")
         };
-        let (otherwise, message) = if answer.failed {
+        let (default_code, message) = if evaluation.failed {
             (Denial::POLICY_ERROR, None)
         } else {
             (Denial::POLICY, message)
         };
-        let by = self.deciding(answer);
+        let by = self.trace(evaluation);
         Ruling {
             verdict: Err(Denial::Policy {
-                code: code.unwrap_or_else(|| otherwise.to_owned()),
+                code: code.unwrap_or_else(|| default_code.to_owned()),
                 detail: message.unwrap_or_else(|| detail.to_owned()),
                 by: by.clone(),
             }),
@@ -257,7 +269,7 @@ impl PolicySet {
         }
     }
 
-    fn deciding(&self, answer: Evaluation) -> PolicyTrace {
-        PolicyTrace::new(&self.set, answer.ids, answer.failed)
+    fn trace(&self, evaluation: Evaluation) -> PolicyTrace {
+        PolicyTrace::new(&self.set, evaluation.ids, evaluation.failed)
     }
 }

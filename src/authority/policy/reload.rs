@@ -1,4 +1,4 @@
-//! Looks at the folder of policies again and again, and puts a changed set into force: all of it or nothing.
+//! Polls the folder of policies, and puts a changed set into force as a whole or not at all.
 
 use std::path::PathBuf;
 
@@ -8,51 +8,51 @@ use crate::authority::Authority;
 use crate::domain::Caller;
 use crate::store::StoreError;
 
-/// What is remembered from look to look.
+/// The state that is kept between polls.
 #[derive(Debug)]
 pub struct PolicyWatch {
     dir: PathBuf,
-    /// The files as they were when they were last judged, sound or not.
-    judged: Option<[u8; 32]>,
-    /// Changed files that the last look saw. Who edits several files must not be judged in the midst of it, so they are
-    /// judged when another look sees the same.
-    seen: Option<[u8; 32]>,
-    /// Why the files cannot be in force, as long as they cannot.
+    /// The content that was last validated, valid or not.
+    validated: Option<[u8; 32]>,
+    /// Changed content that the previous poll found. It is validated when two polls in a row find
+    /// the same, so that a set is not loaded while someone is still editing its files.
+    pending: Option<[u8; 32]>,
+    /// Why the folder is not in force, while it is not.
     fault: Option<String>,
-    /// The same of files that were judged.
-    verdict: Option<String>,
+    /// Why the content in `validated` is invalid.
+    invalid: Option<String>,
 }
 
 impl PolicyWatch {
-    /// Watches a folder.
     #[must_use]
     pub const fn new(dir: PathBuf) -> Self {
         Self {
             dir,
-            judged: None,
-            seen: None,
+            validated: None,
+            pending: None,
             fault: None,
-            verdict: None,
+            invalid: None,
         }
     }
 
-    /// Why the folder's policies are not in force, while they are not.
+    /// Why the policies of the folder are not in force, while they are not.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
-    /// One look. A faulty set changes nothing but the log, once, and a metric.
-    pub async fn look(&mut self, authority: &Authority, caller: &Caller) {
+    /// Polls once. An invalid set is only reported: once in the log, and by a metric as long as it
+    /// lasts.
+    pub async fn poll(&mut self, authority: &Authority, caller: &Caller) {
         let fault = match Folder::read(&self.dir) {
-            Ok(folder) => self.weigh(&folder, authority, caller).await,
+            Ok(folder) => self.check(&folder, authority, caller).await,
             Err(error) => {
-                self.seen = None;
+                self.pending = None;
                 Some(error.to_string())
             }
         };
         if let Some(fault) = fault.as_ref().filter(|_| fault != self.fault) {
-            log::error!("the policies stay as they are: {fault}");
+            log::error!("the previous policies stay in force: {fault}");
         } else if fault.is_none() && self.fault.is_some() {
             log::info!("the policies of the folder are in force");
         }
@@ -61,38 +61,39 @@ impl PolicyWatch {
         authority.metrics.policies.reload_failed.set(failed);
     }
 
-    /// Why the files cannot be in force; none if they are, or may be soon.
-    async fn weigh(
+    /// Validates the folder if it has changed. Returns why it is not in force; `None` if it is, or
+    /// may be after the next poll.
+    async fn check(
         &mut self,
         folder: &Folder,
         authority: &Authority,
         caller: &Caller,
     ) -> Option<String> {
         let content = Some(folder.content());
-        if content == self.judged {
-            self.seen = None;
-            return self.verdict.clone();
+        if content == self.validated {
+            self.pending = None;
+            return self.invalid.clone();
         }
-        if content != self.seen {
-            self.seen = content;
+        if content != self.pending {
+            self.pending = content;
             return self.fault.clone();
         }
         let fault = match PolicySet::tested(folder) {
             Ok(policy) => {
-                if let Err(error) = self.change(authority, caller, policy).await {
-                    // The files are as good as they were: the next look tries again.
-                    return Some(format!("the audit trail cannot be written: {error}"));
+                if let Err(error) = self.put_into_force(authority, caller, policy).await {
+                    // The files are valid, so leave `validated` alone: the next poll tries again.
+                    return Some(format!("cannot write the audit trail: {error}"));
                 }
                 None
             }
             Err(error) => Some(error.to_string()),
         };
-        (self.judged, self.seen) = (content, None);
-        self.verdict.clone_from(&fault);
+        (self.validated, self.pending) = (content, None);
+        self.invalid.clone_from(&fault);
         fault
     }
 
-    async fn change(
+    async fn put_into_force(
         &self,
         authority: &Authority,
         caller: &Caller,

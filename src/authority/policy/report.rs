@@ -1,4 +1,4 @@
-//! The look at a folder of policies that `policy check` prints: a line a file, a line a case, and what to look at.
+//! The report that `policy check` prints: a line for each file and each case, and warnings.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,37 +6,37 @@ use std::path::Path;
 use super::engine::files::Folder;
 use super::engine::{index, load};
 use super::error::{PolicyError, PolicyFault};
-use super::{PolicySet, built_in, cases};
+use super::{NO_CASES, PolicySet, built_in, cases};
 
-/// What was found.
+/// The result of checking a folder.
 #[derive(Debug, Default)]
 pub struct PolicyReport {
     pub lines: Vec<ReportLine>,
-    /// Policies that are sound.
+    /// How many policies were loaded.
     pub policies: usize,
-    /// Cases that were run.
+    /// How many cases were run.
     pub cases: usize,
-    /// SHA-256 of the set, in hex; none if it could not be read.
+    /// SHA-256 of the set, in hex. `None` if the folder could not be read.
     pub set: Option<String>,
 }
 
-/// One line.
+/// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportLine {
     Sound(String),
-    /// Nothing is wrong, and somebody should look.
+    /// Does not prevent the use of the set, but should be checked.
     Warning(String),
-    /// The service would not take such policies.
+    /// The service would not use this set.
     Failed(String),
 }
 
 impl PolicyReport {
-    /// Looks at a folder, or at the built-in policies.
+    /// Checks a folder, or the built-in policies.
     #[must_use]
     pub fn on(dir: Option<&Path>) -> Self {
         let mut report = Self::default();
         let folder = dir.map_or_else(|| Ok(built_in::folder()), Folder::read);
-        match folder.and_then(|folder| report.look(&folder)) {
+        match folder.and_then(|folder| report.check(&folder)) {
             Ok(()) => {}
             Err(error) if error.faults().is_empty() => {
                 report.lines.push(ReportLine::Failed(error.to_string()));
@@ -46,7 +46,7 @@ impl PolicyReport {
         report
     }
 
-    /// Whether the service would take them.
+    /// Whether the service would use the set.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         !self
@@ -61,7 +61,7 @@ impl PolicyReport {
         self.lines.extend(faults);
     }
 
-    fn look(&mut self, folder: &Folder) -> Result<(), PolicyError> {
+    fn check(&mut self, folder: &Folder) -> Result<(), PolicyError> {
         self.set = Some(folder.digest());
         let loaded = load::load(folder)?;
         for (file, count) in &loaded.counts {
@@ -69,13 +69,13 @@ impl PolicyReport {
                 .push(ReportLine::Sound(format!("{file}: {}", policies(*count))));
         }
         self.policies = loaded.policies.len();
-        let everywhere = loaded.policies.iter();
-        let everywhere = everywhere.filter(|policy| index::holds_everywhere(policy));
-        let everywhere = everywhere.count();
-        if everywhere < self.policies {
+        let for_all = loaded.policies.iter();
+        let for_all = for_all.filter(|policy| index::applies_to_all(policy));
+        let for_all = for_all.count();
+        if for_all < self.policies {
             self.lines.push(ReportLine::Sound(format!(
-                "{} for one account or caller, {everywhere} for all",
-                policies(self.policies - everywhere)
+                "{} for one account or caller, {for_all} for all",
+                policies(self.policies - for_all)
             )));
         }
         let warnings = loaded.warnings.iter();
@@ -83,9 +83,7 @@ impl PolicyReport {
             .extend(warnings.map(|fault| ReportLine::Warning(fault.to_string())));
         let left_out = folder.left_out.iter();
         self.lines.extend(left_out.map(|name| {
-            ReportLine::Warning(format!(
-                "tests/{name}: is no `*.toml`, and is not looked at"
-            ))
+            ReportLine::Warning(format!("tests/{name}: ignored, since it is not `*.toml`"))
         }));
         let policy = PolicySet::of(folder, loaded)?;
         self.run(&policy, cases::read(folder)?);
@@ -95,8 +93,7 @@ impl PolicyReport {
     fn run(&mut self, policy: &PolicySet, cases: Vec<cases::PolicyCase>) {
         self.cases = cases.len();
         if cases.is_empty() {
-            let why = "there is no case in `tests/*.toml`, so nothing shows what the policies do";
-            self.lines.push(ReportLine::Warning(why.to_owned()));
+            self.lines.push(ReportLine::Warning(NO_CASES.to_owned()));
             return;
         }
         let mut decided: HashSet<String> = HashSet::new();
@@ -108,9 +105,10 @@ impl PolicyReport {
                 Err(fault) => ReportLine::Failed(fault.to_string()),
             });
         }
-        let unseen = policy.ids().iter().filter(|id| !decided.contains(*id));
-        self.lines
-            .extend(unseen.map(|id| ReportLine::Warning(format!("`{id}` decides in no case"))));
+        let untested = policy.ids().iter().filter(|id| !decided.contains(*id));
+        self.lines.extend(
+            untested.map(|id| ReportLine::Warning(format!("no case is decided by `{id}`"))),
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the files of a folder become, and that slices answer as the whole set would.
+//! Tests of whole sets, among them that slices decide like the whole set.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,7 +40,7 @@ fn caller(role: Role, accounts: &[&str]) -> Caller {
     }
 }
 
-fn asked(account: &AccountId) -> MintContext<'_> {
+fn context(account: &AccountId) -> MintContext<'_> {
     MintContext {
         account,
         is_carrier: false,
@@ -59,7 +59,7 @@ fn asked(account: &AccountId) -> MintContext<'_> {
 }
 
 #[test]
-fn no_permit_widens_what_a_role_is_for() {
+fn no_permit_widens_a_role() {
     let folder = Folder::of(
         "all",
         &[(
@@ -76,17 +76,20 @@ fn no_permit_widens_what_a_role_is_for() {
     for role in Role::ALL {
         let own = caller(role, &["acme"]);
         assert!(
-            policy.may_mint(&own, &asked(&other)).verdict.is_err(),
+            policy.may_mint(&own, &context(&other)).verdict.is_err(),
             "{role}"
         );
         assert!(
-            policy.may_ask(&own, &asked(&other)).verdict.is_err(),
+            policy.may_ask(&own, &context(&other)).verdict.is_err(),
             "{role}"
         );
         let mints = matches!(role, Role::Admin | Role::Portal | Role::Account);
-        assert_eq!(policy.may_mint(&own, &asked(&acme)).verdict.is_ok(), mints);
+        assert_eq!(
+            policy.may_mint(&own, &context(&acme)).verdict.is_ok(),
+            mints
+        );
         let none = caller(role, &[]);
-        let everywhere = policy.may_mint(&none, &asked(&acme)).verdict.is_ok();
+        let everywhere = policy.may_mint(&none, &context(&acme)).verdict.is_ok();
         assert_eq!(everywhere, role == Role::Admin, "{role}");
         let may = |action| policy.may(&none, action).verdict.is_ok();
         let all = [Action::Read, Action::Manage, Action::Provision].map(may);
@@ -103,7 +106,7 @@ fn no_permit_widens_what_a_role_is_for() {
 }
 
 #[test]
-fn the_digest_is_what_sha256sum_prints() {
+fn the_digest_equals_the_output_of_sha256sum() {
     let dir = TempDir::new().expect("a folder");
     for (name, text) in [("b.cedar", "// b\n"), ("a.cedar", "// a\n")] {
         fs::write(dir.path().join(name), text).expect("a file");
@@ -121,7 +124,7 @@ fn the_digest_is_what_sha256sum_prints() {
 const TENANTS: [&str; 4] = ["acme", "other", "third", "carrier"];
 const CALLERS: [&str; 3] = ["key", "another", "third"];
 
-/// A policy of some tenant: any scope, and conditions that are true, false or fail.
+/// A tenant's policy with any scope, and a condition that is true, is false or fails.
 fn random_policy() -> impl Strategy<Value = String> {
     let effect = select(vec!["permit", "forbid", "forbid"]);
     let principal = prop_oneof![
@@ -155,7 +158,7 @@ fn random_policy() -> impl Strategy<Value = String> {
         "when { resource.carrier && context.lifetime * 9223372036854775807 > 0 }",
     ]);
     (effect, principal, action, resource, condition).prop_map(|(e, p, a, r, c)| {
-        // The condition may be of one kind of resource alone.
+        // The validator only accepts a condition if it fits every resource type of the actions.
         let a = if a == "action" && !c.is_empty() {
             "action == Action::\"mint\"".to_owned()
         } else if a == "action" && (r != "resource" || p != "principal") {
@@ -170,9 +173,9 @@ fn random_policy() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// The decision, its reasons and its errors: those of the slices, and those of Cedar over the whole set.
+    /// Compares decision, reasons and errors of the slices with those of Cedar for the whole set.
     #[test]
-    fn slices_answer_as_the_whole_set(
+    fn slices_decide_like_the_whole_set(
         policies in proptest::collection::vec(random_policy(), 1..40),
         role in select(Role::ALL.to_vec()),
         id in select(&CALLERS[..]),
@@ -193,11 +196,11 @@ proptest! {
         let mut caller = caller(role, &own);
         caller.id = id.to_owned();
         let account = account.parse().expect("an id");
-        let mut asked = asked(&account);
-        asked.is_carrier = is_carrier;
-        asked.token = TokenContext { lifetime, numbers, ..asked.token };
-        let wish = if mints { PolicyRequest::Mint(&asked) } else { PolicyRequest::Ask(&asked) };
-        let (request, entities) = names.question(&caller, wish).expect("a question");
+        let mut context = context(&account);
+        context.is_carrier = is_carrier;
+        context.token = TokenContext { lifetime, numbers, ..context.token };
+        let request = if mints { PolicyRequest::Mint(&context) } else { PolicyRequest::Ask(&context) };
+        let (request, entities) = names.cedar_request(&caller, request).expect("a request");
 
         let response = Authorizer::new().is_authorized(&request, &whole, &entities);
         let failed: BTreeSet<String> = response
@@ -217,9 +220,9 @@ proptest! {
     }
 }
 
-/// Questions that differ in everything that a policy may look at, among them several instants.
-fn differing_questions(account: &AccountId) -> Vec<(Caller, MintContext<'_>)> {
-    let first = asked(account);
+/// Requests that differ in everything that a policy can refer to, among them several instants.
+fn differing_requests(account: &AccountId) -> Vec<(Caller, MintContext<'_>)> {
+    let first = context(account);
     let with = |change: &dyn Fn(&mut MintContext<'_>)| {
         let mut other = first;
         change(&mut other);
@@ -250,9 +253,9 @@ fn differing_questions(account: &AccountId) -> Vec<(Caller, MintContext<'_>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever was asked before, and however often.
+    /// In any order, and with any repetitions.
     #[test]
-    fn what_was_decided_before_is_what_would_be_decided_now(
+    fn cached_decisions_equal_fresh_ones(
         conditions in proptest::collection::vec(select(vec![
             "context.hour >= 1",
             "context has hour && context.hour >= 1",
@@ -278,16 +281,16 @@ proptest! {
         let text = format!("permit (principal, action, resource);\n{}", forbids.join("\n"));
         let policy = PolicySet::tested(&Folder::of("time", &[("time.cedar", &text)], &[])).expect(&text);
         let account = "acme".parse().expect("an id");
-        let questions = differing_questions(&account);
-        for question in order {
-            let (caller, asked) = &questions[question];
-            prop_assert_eq!(policy.may_mint(caller, asked), policy.decide_mint(caller, asked), "{}", question);
+        let requests = differing_requests(&account);
+        for n in order {
+            let (caller, context) = &requests[n];
+            prop_assert_eq!(policy.may_mint(caller, context), policy.decide_mint(caller, context), "{}", n);
         }
     }
 }
 
 #[test]
-fn other_tenants_policies_are_not_looked_at() {
+fn policies_of_other_tenants_are_not_evaluated() {
     let text: Vec<String> = (0..50)
         .map(|n| {
             format!(
@@ -304,9 +307,9 @@ fn other_tenants_policies_are_not_looked_at() {
     let policy = PolicySet::tested(&folder).expect("policies");
     let admin = caller(Role::Admin, &[]);
     let free = "acme".parse().expect("an id");
-    assert_eq!(policy.may_mint(&admin, &asked(&free)).by.ids(), ["all"]);
+    assert_eq!(policy.may_mint(&admin, &context(&free)).by.ids(), ["all"]);
     let bound = "t7".parse().expect("an id");
-    let ruling = policy.may_mint(&admin, &asked(&bound));
+    let ruling = policy.may_mint(&admin, &context(&bound));
     assert_eq!(
         (ruling.by.ids(), ruling.by.failed()),
         (&["t7".to_owned()][..], true)

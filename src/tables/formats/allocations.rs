@@ -1,4 +1,5 @@
-//! `allocations`: a CSV of the carrier's own, a line an allocation. `basis`, and `spc` unless one is given with the import.
+//! `allocations`: the carrier's own CSV, one allocation a line. Columns: `basis`, and `spc` unless
+//! the import gives one.
 
 use crate::domain::Spc;
 use crate::tables::Layout;
@@ -20,7 +21,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub struct Allocations {
-    /// Of lines that name none.
+    /// The one given with the import.
     spc: Option<Spc>,
     rows: Vec<TableRow<AllocationRow>>,
 }
@@ -49,7 +50,9 @@ impl Layout for Allocations {
                 .map_err(|error| format!("spc `{}`: {error}", shown(text)))?,
         };
         if self.spc.as_ref().is_some_and(|given| *given != spc) {
-            return Err(format!("spc `{spc}` is not the one that the import is for"));
+            return Err(format!(
+                "spc `{spc}` differs from the one given with the import"
+            ));
         }
         let basis = rows::field(line, OWN + 1)?;
         let basis = basis
@@ -57,11 +60,11 @@ impl Layout for Allocations {
             .map_err(|error| format!("basis `{}`: {error}", shown(basis)))?;
         self.rows
             .push(rows::row(line, AllocationRow { spc, basis })?);
-        crate::tables::must_be_few(self.rows.len())
+        crate::tables::must_fit_in_memory(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        draft.says = TableContent::Allocations(self.rows);
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        table.content = TableContent::Allocations(self.rows);
         Ok(())
     }
 }

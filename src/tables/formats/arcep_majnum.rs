@@ -1,9 +1,10 @@
-//! `arcep-majnum`: the numbers that ARCEP, the French regulator, has given to operators. `;`, Latin-1, a line a block of
-//! any width. The operator's short name (`Mnémo`) is what `--ocn` names.
+//! `arcep-majnum`: the numbers that ARCEP, the French regulator, has assigned to operators.
+//! Separated by `;`, in Latin-1, one block of any width a line. `--ocn` is the operator's short
+//! name (`Mnémo`).
 //!
-//! Numbers are national, with a leading 0, and stand under the country code of their territory: +33, and the codes of the
-//! overseas departments. Short numbers have none, so they are passed over. Speaks for +33, and for each overseas code that
-//! it has a line of.
+//! Numbers are national, with a leading 0. Their country code follows from the territory: +33, or
+//! the code of an overseas department. Short numbers have no country code, so they are skipped. The
+//! scope is +33, and each overseas code that the table lists.
 
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
@@ -12,7 +13,7 @@ use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Spc, Tn};
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
-use crate::tables::draft::Noted;
+use crate::tables::draft::NotedLines;
 use crate::tables::draft::{Coverage, Holding, Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, european_day, shown};
@@ -27,7 +28,7 @@ const COLUMNS: &[Column] = &[
     Column::optional(&["EZABPQM"]),
 ];
 
-/// Beginnings of the names of territories, and their country codes (ITU-T E.164).
+/// How the names of territories start, and their country codes (ITU-T E.164).
 const TERRITORIES: [(&str, &str); 8] = [
     ("metropole", "33"),
     ("métropole", "33"),
@@ -38,22 +39,22 @@ const TERRITORIES: [(&str, &str); 8] = [
     ("la réunion", "262"),
     ("mayotte", "262"),
 ];
-/// +508 has numbers of two lengths, and the table does not tell which of them a block has.
-const UNSETTLED: &str = "saint pierre et miquelon";
-/// A national number without its leading 0 has nine digits; what is shorter than seven is a short number.
-const SHORT: usize = 6;
-/// The fewest digits of a national number.
-const NATIONAL: usize = 10;
+/// +508 has numbers of two lengths, and the table does not say which length a block has.
+const AMBIGUOUS: &str = "saint pierre et miquelon";
+/// A number of up to six digits is a short number.
+const MAX_SHORT: usize = 6;
+/// The fewest digits of a national number, with its leading 0.
+const MIN_NATIONAL: usize = 10;
 
 pub struct ArcepMajnum {
     ocns: Ocns,
     spc: Spc,
     now: Time,
-    /// Everybody's, since two holders of one number are a contradiction.
+    /// Of all operators, to find numbers that are listed for two of them.
     blocks: Vec<Block>,
     codes: Vec<&'static str>,
     short: u64,
-    unsettled: Noted,
+    ambiguous: NotedLines,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +74,7 @@ impl ArcepMajnum {
             blocks: Vec::new(),
             codes: vec!["33"],
             short: 0,
-            unsettled: Noted::default(),
+            ambiguous: NotedLines::default(),
         }
     }
 }
@@ -98,21 +99,21 @@ impl Layout for ArcepMajnum {
             digits("Tranche_Debut", first)?,
             digits("Tranche_Fin", last)?,
         );
-        if first.len() <= SHORT {
+        if first.len() <= MAX_SHORT {
             self.short += u64::from(own);
             return Ok(());
         }
         let territory = line.field(3)?.to_lowercase();
-        if territory.starts_with(UNSETTLED) {
+        if territory.starts_with(AMBIGUOUS) {
             if own {
-                self.unsettled.add(line.number);
+                self.ambiguous.add(line.number);
             }
             return Ok(());
         }
         let code = TERRITORIES
             .iter()
             .find(|(name, _)| territory.starts_with(name))
-            .ok_or_else(|| format!("the territory `{}` is not known", shown(&territory)))?
+            .ok_or_else(|| format!("unknown territory `{}`", shown(&territory)))?
             .1;
         let numbers = NumberRange::between(
             international(code, "Tranche_Debut", first)?,
@@ -120,7 +121,7 @@ impl Layout for ArcepMajnum {
         )
         .map_err(|error| error.to_string())?;
         let day = line.field(4)?;
-        let given = match day {
+        let assigned_at = match day {
             "" => None,
             day => Some(european_day("Date_Attribution", day)?),
         };
@@ -131,55 +132,58 @@ impl Layout for ArcepMajnum {
             numbers,
             line: line.number,
             own,
-            valid_from: given.filter(|given| *given > self.now),
+            valid_from: assigned_at.filter(|day| *day > self.now),
         });
-        crate::tables::must_be_few(self.blocks.len())
+        crate::tables::must_fit_in_memory(self.blocks.len())
     }
 
-    fn finish(mut self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
-        draft
-            .told
-            .note(self.short, "own short numbers, which are not in E.164");
-        draft.told.note_lines(
-            std::mem::take(&mut self.unsettled),
-            "own blocks of Saint-Pierre-et-Miquelon, whose length the table does not tell: import them with --format \
-             allocations",
+    fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
+        table.summary.note(
+            self.short,
+            "own short numbers, which are not E.164 numbers, were skipped",
+        );
+        table.summary.note_lines(
+            std::mem::take(&mut self.ambiguous),
+            "own blocks of Saint-Pierre-et-Miquelon were skipped, since the table does not say how long their numbers \
+             are: import them with --format allocations",
         );
         self.blocks
             .sort_unstable_by_key(|block| (block.numbers, block.line));
+        // The earlier blocks that reach farthest. Blocks of other operators may overlap each other:
+        // that contradiction does not concern this carrier.
         let (mut own, mut any): (Option<Block>, Option<Block>) = (None, None);
         for block in &self.blocks {
             let other = if block.own { any } else { own };
             if let Some(other) = other.filter(|other| other.numbers.last() >= block.numbers.first())
             {
-                let why = format!("some of its numbers stand in line {} too", other.line);
-                draft.told.refused.add(block.line, why);
+                let why = format!("overlaps line {}", other.line);
+                table.summary.refused.add(block.line, why);
             }
-            let farther = |known: Option<Block>| match known {
-                Some(known) if known.numbers.last() >= block.numbers.last() => Some(known),
+            let reaching_farther = |other: Option<Block>| match other {
+                Some(other) if other.numbers.last() >= block.numbers.last() => Some(other),
                 _ => Some(*block),
             };
-            any = farther(any);
+            any = reaching_farther(any);
             if block.own {
-                own = farther(own);
+                own = reaching_farther(own);
             }
         }
         let scope = self.codes.iter().flat_map(|code| all_of(code)).collect();
-        let table = Holdings {
+        let holdings = Holdings {
             held: joined(&self.blocks),
             scope: Coverage::new(scope),
             dated: true,
         };
-        draft.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
-            table,
+            table: holdings,
         };
         Ok(())
     }
 }
 
-/// Own blocks that touch and start together, as one.
+/// The carrier's blocks. Adjacent blocks with the same start are joined.
 fn joined(blocks: &[Block]) -> Vec<Holding> {
     let mut by_start = std::collections::BTreeMap::<Option<Time>, Vec<NumberRange>>::new();
     for block in blocks.iter().filter(|block| block.own) {
@@ -204,18 +208,18 @@ fn digits<'a>(name: &str, text: &'a str) -> Result<&'a str, String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(text);
     }
-    Err(format!("{name} is digits, not `{}`", shown(text)))
+    Err(format!("{name} must be digits, not `{}`", shown(text)))
 }
 
-/// +33 5 66 .. is written 0566.. in France.
+/// Replaces the leading 0 by the country code: 0566.. becomes +33 566..
 fn international(code: &str, name: &str, national: &str) -> Result<Tn, String> {
     let without_zero = national.strip_prefix('0').ok_or_else(|| {
         format!(
-            "{name} `{}` lacks its leading 0, which a spreadsheet may have taken away",
+            "{name} `{}` lacks its leading 0, which a spreadsheet may have removed",
             shown(national)
         )
     })?;
-    if national.len() < NATIONAL {
+    if national.len() < MIN_NATIONAL {
         return Err(format!("{name} `{}` is too short", shown(national)));
     }
     Tn::from_digits(&format!("{code}{without_zero}"))
@@ -224,8 +228,8 @@ fn international(code: &str, name: &str, national: &str) -> Result<Tn, String> {
 
 /// All numbers under a country code, of every length.
 fn all_of(code: &str) -> impl Iterator<Item = NumberRange> {
-    let most = usize::from(MAX_DIGITS) - code.len();
-    (1..=most).filter_map(move |free| {
+    let max_free = usize::from(MAX_DIGITS) - code.len();
+    (1..=max_free).filter_map(move |free| {
         let start = Tn::from_digits(&format!("{code}{}", "0".repeat(free))).ok()?;
         NumberRange::new(start, 10_u64.pow(u32::try_from(free).ok()?)).ok()
     })
@@ -234,7 +238,7 @@ fn all_of(code: &str) -> impl Iterator<Item = NumberRange> {
 #[cfg(test)]
 mod tests {
     use crate::tables::Format;
-    use crate::tables::tests::{table, told};
+    use crate::tables::tests::{summary, table};
 
     fn latin_1(lines: &str) -> Vec<u8> {
         let text = format!(
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn national_numbers_stand_under_the_code_of_their_territory() {
+    fn national_numbers_get_the_country_code_of_their_territory() {
         let lines = latin_1(
             "01056;0105600000;0105699999;FRTE;Métropole;01/01/2017\r\n\
              01057;0105700000;0105709999;FRTE;Métropole;01/01/2017\r\n\
@@ -268,14 +272,14 @@ mod tests {
             ("+337000000000000 to +337000009999999", true),
         ];
         assert_eq!(held, expected.map(|(text, later)| (text.to_owned(), later)));
-        let told = told(Format::ArcepMajnum, &["FRTE"], &lines);
-        assert_eq!((told.own, told.refused.count), (6, 0));
-        let notes: Vec<_> = told.notes.iter().map(|n| n.count).collect();
+        let summary = summary(Format::ArcepMajnum, &["FRTE"], &lines);
+        assert_eq!((summary.own, summary.refused.count), (6, 0));
+        let notes: Vec<_> = summary.notes.iter().map(|n| n.count).collect();
         assert_eq!(notes, [1, 1]);
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_its_line() {
+    fn malformed_lines_are_refused_with_their_numbers() {
         for (line, why) in [
             (
                 ";105600000;105699999;FRTE;Métropole;01/01/2017",
@@ -294,25 +298,25 @@ mod tests {
                 "territory `wallis`",
             ),
             (";0105600000;0105699999;FRTE;Métropole;2017", "DD/MM/YYYY"),
-            (";0105600000;0105699999;FRTE;Métropole", "cut off"),
+            (";0105600000;0105699999;FRTE;Métropole", "truncated"),
             (
                 ";1,056E+08;0105699999;FRTE;Métropole;01/01/2017",
-                "is digits",
+                "must be digits",
             ),
             (
                 ";0105500000;0105600000;SFR0;Métropole;01/01/2017",
-                "line 3: some of its numbers stand in line 2",
+                "line 3: overlaps line 2",
             ),
             (
                 ";0105600000;0105600000;FRTE;Métropole;01/01/2017",
-                "line 3: some of its numbers stand in line 2",
+                "line 3: overlaps line 2",
             ),
         ] {
             let good = ";0105600000;0105699999;FRTE;Métropole;01/01/2017\r\n";
             let lines = latin_1(&format!("{line}\r\n{good}"));
-            let told = told(Format::ArcepMajnum, &["FRTE"], &lines);
-            let named = told.refused.to_string();
-            assert_eq!(told.refused.count, 1, "{line}: {named}");
+            let summary = summary(Format::ArcepMajnum, &["FRTE"], &lines);
+            let named = summary.refused.to_string();
+            assert_eq!(summary.refused.count, 1, "{line}: {named}");
             assert!(named.contains(why), "{line}: {named}");
         }
     }

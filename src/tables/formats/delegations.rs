@@ -1,5 +1,5 @@
-//! `delegations`: a CSV of the carrier's own, a line a delegation by the carrier itself. `account`, and if need be `ca`,
-//! `lend_on` and `reference`.
+//! `delegations`: the carrier's own CSV, one delegation a line, from the carrier itself to an
+//! account. Columns: `account`, and optionally `ca`, `lend_on` and `reference`.
 
 use crate::tables::Layout;
 use crate::tables::draft::{DelegationRow, ParsedTable, TableContent, TableRow};
@@ -46,11 +46,11 @@ impl Layout for Delegations {
             reference: rows::text("reference", rows::field(line, OWN + 2)?)?,
         };
         self.rows.push(rows::row(line, new)?);
-        crate::tables::must_be_few(self.rows.len())
+        crate::tables::must_fit_in_memory(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        draft.says = TableContent::Delegations(self.rows);
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        table.content = TableContent::Delegations(self.rows);
         Ok(())
     }
 }

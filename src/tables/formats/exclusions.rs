@@ -1,4 +1,5 @@
-//! `exclusions`: a CSV of the carrier's own, a line an exclusion, such as the contaminated numbers of a block. `reason`.
+//! `exclusions`: the carrier's own CSV, one exclusion a line, such as the contaminated numbers of a
+//! block. Column: `reason`.
 
 use crate::tables::Layout;
 use crate::tables::draft::{ExclusionRow, ParsedTable, TableContent, TableRow};
@@ -37,11 +38,11 @@ impl Layout for Exclusions {
             .parse()
             .map_err(|error| format!("reason `{}`: {error}", shown(reason)))?;
         self.rows.push(rows::row(line, ExclusionRow { reason })?);
-        crate::tables::must_be_few(self.rows.len())
+        crate::tables::must_fit_in_memory(self.rows.len())
     }
 
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        draft.says = TableContent::Exclusions(self.rows);
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        table.content = TableContent::Exclusions(self.rows);
         Ok(())
     }
 }

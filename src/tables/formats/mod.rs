@@ -1,4 +1,4 @@
-//! The table formats, one file each: which columns a table has, and what a line of it means.
+//! The table formats, one file each: the columns of a table, and what a line means.
 
 pub(super) mod allocations;
 pub(super) mod arcep_majnum;

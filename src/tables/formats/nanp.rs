@@ -1,7 +1,8 @@
-//! Codes and thousands-blocks of the NANP, which three formats list: who holds which, and what that makes of each number.
+//! Codes and thousands-blocks of the NANP, shared by three formats: who holds which, and which
+//! numbers follow from that.
 //!
-//! The more specific wins: a code with any thousands-block line grants nothing by itself, and a thousands digit without a
-//! line is nobody's.
+//! The more specific line wins: once a code has a line for any thousands-block, the code's own line
+//! grants nothing, and its blocks without a line belong to no one.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +14,17 @@ use crate::tables::draft::{Coverage, Holding};
 use crate::tables::error::RefusedLines;
 use crate::tables::fields::{Holder, shown};
 
-/// Somebody has this block, or code, by a line of the table.
+// The bits of an entry.
+/// The table has a line for it.
 const LISTED: u8 = 1;
+/// A line of the carrier names it.
 const OWN: u8 = 2;
-/// A line of somebody else names it as well.
+/// A line of another carrier names it.
 const FOREIGN: u8 = 4;
-/// The blocks of this code may have other holders than the code.
+/// A pooled code: its blocks can have other holders than the code.
 const POOLED: u8 = 8;
 
-/// What a line is about.
+/// What a line names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeOrBlock {
     /// NPA-NXX, as six digits.
@@ -30,12 +33,12 @@ pub enum CodeOrBlock {
     Block(usize),
 }
 
-/// All codes and thousands-blocks of the NANP, by their digits: 000-000 to 999-999, and a digit more.
+/// All codes and thousands-blocks of the NANP, indexed by their six or seven digits.
 #[derive(Debug)]
 pub struct Blocks {
     codes: Vec<u8>,
     thousands: Vec<u8>,
-    /// When own ones start that are not in force yet.
+    /// The future start dates of the carrier's own. The key says whether it is a code.
     starts: BTreeMap<(usize, bool), Time>,
 }
 
@@ -50,10 +53,11 @@ impl Default for Blocks {
 }
 
 impl Blocks {
-    /// Takes a line: the place is listed, and held by somebody. `starts` is when, if that is yet to come.
-    pub fn add(&mut self, place: CodeOrBlock, holder: Holder, starts: Option<Time>) {
+    /// Takes a line that assigns a code or block to a holder. `starts` is its start date, if that
+    /// is in the future.
+    pub fn add(&mut self, named: CodeOrBlock, holder: Holder, starts: Option<Time>) {
         let own = holder == Holder::Own;
-        let (entry, key) = match place {
+        let (entry, key) = match named {
             CodeOrBlock::Code(code) => (self.codes.get_mut(code), (code, true)),
             CodeOrBlock::Block(block) => (self.thousands.get_mut(block), (block, false)),
         };
@@ -65,9 +69,9 @@ impl Blocks {
         }
     }
 
-    /// The place is listed, and by that line nobody's: a block in the pool, a code that is not assigned.
-    pub fn list(&mut self, place: CodeOrBlock) {
-        let entry = match place {
+    /// Takes a line that assigns nothing, such as an available block or an unassigned code.
+    pub fn list(&mut self, named: CodeOrBlock) {
+        let entry = match named {
             CodeOrBlock::Code(code) => self.codes.get_mut(code),
             CodeOrBlock::Block(block) => self.thousands.get_mut(block),
         };
@@ -76,34 +80,36 @@ impl Blocks {
         }
     }
 
-    /// The code is listed as pooled, or not as one that is not.
+    /// Takes a line of a code that is pooled, or does not say that it is not.
     pub fn list_as_pooled(&mut self, code: usize) {
         if let Some(entry) = self.codes.get_mut(code) {
             *entry |= LISTED | POOLED;
         }
     }
 
-    /// A block that two carriers have is a contradiction, and not ours to settle.
-    pub fn refuse_what_is_claimed_twice(&self, refused: &mut RefusedLines) {
+    /// Refuses the table if it lists one of the carrier's blocks for another carrier too: only the
+    /// administrator can resolve that.
+    pub fn refuse_contradictions(&self, refused: &mut RefusedLines) {
         let both = |entry: &&u8| **entry & (OWN | FOREIGN) == OWN | FOREIGN;
         let entries = self.codes.iter().chain(&self.thousands);
         let count = entries.filter(both).count();
         if count > 0 {
-            let why = format!("{count} block(s) of these OCNs are listed for another one too");
+            let why = format!("{count} block(s) of these OCNs are also listed for another OCN");
+            // Lines are not kept, so it is a fault of the table as a whole.
             refused.add(0, why);
         }
     }
 
-    /// What the carrier holds, as few ranges: blocks that touch each other are one, if they start together. Also says how
-    /// many of its codes grant nothing, since there are thousands-blocks in them.
-    pub fn settle(&self) -> (Vec<Holding>, u64) {
-        let pooled = |code: &usize| {
+    /// What the carrier holds. Adjacent blocks with the same start are joined. Also returns how
+    /// many of its codes grant nothing, because they have thousands-blocks.
+    pub fn holdings(&self) -> (Vec<Holding>, u64) {
+        let has_blocks = |code: &usize| {
             self.thousands[code * 10..code * 10 + 10]
                 .iter()
                 .any(|entry| *entry != 0)
         };
-        let (without_force, codes): (Vec<_>, Vec<_>) =
-            marked(&self.codes, OWN).partition::<Vec<_>, _>(pooled);
+        let (ineffective, codes): (Vec<_>, Vec<_>) =
+            marked(&self.codes, OWN).partition::<Vec<_>, _>(has_blocks);
         let mut by_start: BTreeMap<Option<Time>, (Vec<NumberRange>, Vec<NumberRange>)> =
             BTreeMap::new();
         for code in codes {
@@ -127,10 +133,10 @@ impl Blocks {
             holdings.extend(joined(codes, &blocks, valid_from));
         }
         holdings.sort_unstable_by_key(|holding| holding.numbers);
-        (holdings, without_force.len() as u64)
+        (holdings, ineffective.len() as u64)
     }
 
-    /// The NPAs that the table has a line of.
+    /// All numbers of the NPAs that the table lists.
     pub fn npas(&self) -> Coverage {
         let mut npas = vec![false; 1_000];
         for code in marked(&self.codes, LISTED) {
@@ -144,12 +150,12 @@ impl Blocks {
         Coverage::new(ranges.collect())
     }
 
-    /// The codes that are listed as pooled.
+    /// The pooled codes.
     pub fn pooled_codes(&self) -> Coverage {
         Coverage::new(marked(&self.codes, POOLED).filter_map(code_range).collect())
     }
 
-    /// The codes that the table has a line of, for them or for a block in them.
+    /// The codes that the table lists, themselves or by a block.
     pub fn listed_codes(&self) -> Coverage {
         let mut codes: Vec<usize> = marked(&self.thousands, LISTED).map(|b| b / 10).collect();
         codes.extend(marked(&self.codes, LISTED));
@@ -157,7 +163,8 @@ impl Blocks {
     }
 }
 
-/// Joins codes and blocks that touch. A range is a code's only if there is no block in it. `blocks` are sorted.
+/// Joins adjacent codes and blocks. A joined range has the basis `code` only if it contains no
+/// block. `blocks` are sorted.
 fn joined(
     codes: Vec<NumberRange>,
     blocks: &[NumberRange],
@@ -165,7 +172,7 @@ fn joined(
 ) -> impl Iterator<Item = Holding> {
     let all = merged(codes.into_iter().chain(blocks.iter().copied()).collect());
     all.into_iter().map(move |numbers| {
-        // The first block that is not before the range tells.
+        // If the first block at or after the start of the range is not in the range, no block is.
         let next = blocks.partition_point(|block| block.first() < numbers.first());
         let has_block = blocks
             .get(next)
@@ -178,6 +185,7 @@ fn joined(
     })
 }
 
+/// The indices of the entries with this bit.
 fn marked(entries: &[u8], mark: u8) -> impl Iterator<Item = usize> {
     let marked = entries.iter().enumerate();
     marked
@@ -197,18 +205,12 @@ fn range(start: &str, width: u64) -> Option<NumberRange> {
     NumberRange::new(Tn::from_digits(start).ok()?, width).ok()
 }
 
-/// A code out of its two parts.
-///
-/// # Errors
-/// A complaint that names the part.
+/// The index of a code, from NPA and NXX.
 pub fn code(npa: &str, nxx: &str) -> Result<usize, String> {
     Ok(three_digits("npa", npa)? * 1_000 + three_digits("nxx", nxx)?)
 }
 
 /// A thousands digit.
-///
-/// # Errors
-/// A complaint if it is none.
 pub fn thousands(x: &str) -> Option<usize> {
     match x.as_bytes() {
         [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
@@ -216,7 +218,7 @@ pub fn thousands(x: &str) -> Option<usize> {
     }
 }
 
-/// NPA and NXX are three digits, of which the first is 2 to 9.
+/// NPA and NXX have three digits, the first of them from 2 to 9.
 fn three_digits(name: &str, text: &str) -> Result<usize, String> {
     match text.as_bytes() {
         [a @ b'2'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
@@ -224,7 +226,7 @@ fn three_digits(name: &str, text: &str) -> Result<usize, String> {
             Ok(value(a) * 100 + value(b) * 10 + value(c))
         }
         _ => Err(format!(
-            "{name} is three digits, the first from 2 to 9, not `{}`",
+            "{name} must be three digits, the first from 2 to 9, not `{}`",
             shown(text)
         )),
     }

@@ -1,7 +1,7 @@
-//! `nanp-blocks`: whole-country block tables of the NANP, `npa,nxx,x,ocn,company,category`, a line a code or
-//! thousands-block. `x` is `A` for a whole code and a digit for a thousands-block of it.
+//! `nanp-blocks`: block tables of a whole NANP country, `npa,nxx,x,ocn,company,category`, one code
+//! or thousands-block a line. `x` is `A` for a whole code, or the digit of a thousands-block.
 //!
-//! Speaks for the NPAs that it has a line of. It says nothing of when blocks start.
+//! The scope is the NPAs that the table lists. It has no start dates.
 
 use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
@@ -20,6 +20,8 @@ const COLUMNS: &[Column] = &[
     Column::optional(&["company", "company_name"]),
     Column::optional(&["category", "type"]),
 ];
+
+const OVERRIDDEN: &str = "own codes have lines for thousands-blocks, which count instead";
 
 pub struct NanpBlocks {
     ocns: Ocns,
@@ -50,35 +52,33 @@ impl Layout for NanpBlocks {
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         let holder = self.ocns.holder(line.field(3)?)?;
         let code = code(line.field(0)?, line.field(1)?)?;
-        let place = match line.field(2)? {
+        let named = match line.field(2)? {
             "A" => CodeOrBlock::Code(code),
             x => {
                 let digit = thousands(x)
-                    .ok_or_else(|| format!("x is `A` or a digit, not `{}`", shown(x)))?;
+                    .ok_or_else(|| format!("x must be `A` or a digit, not `{}`", shown(x)))?;
                 CodeOrBlock::Block(code * 10 + digit)
             }
         };
-        self.blocks.add(place, holder, None);
+        self.blocks.add(named, holder, None);
         Ok(())
     }
 
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
         self.blocks
-            .refuse_what_is_claimed_twice(&mut draft.told.refused);
-        let (held, pooled) = self.blocks.settle();
-        draft
-            .told
-            .note(pooled, "own codes with thousands-blocks in them");
+            .refuse_contradictions(&mut table.summary.refused);
+        let (held, ineffective) = self.blocks.holdings();
+        table.summary.note(ineffective, OVERRIDDEN);
         let scope = self.blocks.npas();
-        let table = Holdings {
+        let holdings = Holdings {
             held,
             scope,
             dated: false,
         };
-        draft.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
-            table,
+            table: holdings,
         };
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Layout for NanpBlocks {
 #[cfg(test)]
 mod tests {
     use crate::domain::inventory::Basis;
-    use crate::tables::tests::{table, told};
+    use crate::tables::tests::{summary, table};
     use crate::tables::{Format, TableError};
 
     fn lines(lines: &str) -> String {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_with_any_thousands_block_grants_nothing_by_itself() {
+    fn a_code_with_a_thousands_block_line_grants_nothing_itself() {
         assert_eq!(
             ranges("212,555,A,073H,,\n"),
             ["+12125550000 to +12125559999"]
@@ -112,18 +112,18 @@ mod tests {
         );
         assert!(ranges("212,555,A,073H,,\n212,555,2,,,\n").is_empty());
         let text = lines("212,555,A,073H,,\n212,555,2,,,\n212,556,2,MULT,,\n");
-        let told = told(Format::NanpBlocks, &["073H"], text.as_bytes());
-        let notes: Vec<_> = told.notes.iter().map(|n| (n.count, n.what)).collect();
+        let summary = summary(Format::NanpBlocks, &["073H"], text.as_bytes());
+        let notes: Vec<_> = summary.notes.iter().map(|n| (n.count, n.what)).collect();
         let expected = [
             (1, "lines without an OCN"),
             (1, "lines for several carriers (`MULT`)"),
-            (1, "own codes with thousands-blocks in them"),
+            (1, super::OVERRIDDEN),
         ];
         assert_eq!(notes, expected);
     }
 
     #[test]
-    fn blocks_that_touch_are_one_range() {
+    fn adjacent_blocks_are_one_range() {
         assert_eq!(
             ranges("212,555,9,073H,,\n212,556,0,073H,,\n212,556,2,073H,,\n"),
             [
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_beside_a_block_is_one_range_with_it() {
+    fn an_adjacent_code_and_block_are_one_range() {
         let text = lines("212,555,A,073H,,\n212,556,0,073H,,\n212,558,A,073H,,\n");
         let table = table(Format::NanpBlocks, &["073H"], text.as_bytes());
         let found: Vec<_> = table
@@ -148,20 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_its_line() {
+    fn malformed_lines_are_refused_with_their_numbers() {
         for (text, why) in [
             (
                 "212,555,B,073H,,\n212,555,1,073H,,\n",
-                "line 2: x is `A` or a digit",
+                "line 2: x must be `A` or a digit",
             ),
-            ("112,555,1,073H,,\n", "line 2: npa is three digits"),
+            ("112,555,1,073H,,\n", "line 2: npa must be three digits"),
             (
                 "212,555,1,073H,,\n212,55,1,9999,,\n",
-                "line 3: nxx is three digits",
+                "line 3: nxx must be three digits",
             ),
             (
                 "212,555,1,073H,,\n212,555,1,9999,,\n",
-                "listed for another one too",
+                "also listed for another OCN",
             ),
             (
                 "212,555,1,073H,,\n212,555,1,73H,,\n",
@@ -169,24 +169,24 @@ mod tests {
             ),
             (
                 "212,555,1,073H,,\n212,555",
-                "line 3: 2 field(s) where the header has 6",
+                "line 3: 2 field(s), but the header has 6",
             ),
             (
                 "212,555,1,073H,\"A\nB\",\n\n212,555,x,073H,,\n",
-                "line 5: x is `A`",
+                "line 5: x must be `A`",
             ),
             (
                 "212,555,1,073H,,\n212,556,1,073H,\"A,B\n",
-                "line 3: a quotation mark is never closed",
+                "line 3: unclosed quotation mark",
             ),
         ] {
-            let told = told(Format::NanpBlocks, &["073H"], lines(text).as_bytes());
-            let named = told.refused.to_string();
+            let summary = summary(Format::NanpBlocks, &["073H"], lines(text).as_bytes());
+            let named = summary.refused.to_string();
             assert!(named.contains(why), "{text:?}: {named}");
         }
         for (text, why) in [
-            (lines("212,555,1,073h,,\n"), "it does name `073h`"),
-            (lines(""), "no line behind its columns"),
+            (lines("212,555,1,073h,,\n"), "the table does have `073h`"),
+            (lines(""), "a header, but no lines"),
             (String::new(), "no column `npa`"),
             (
                 "a,b\n1,2\n".to_owned(),

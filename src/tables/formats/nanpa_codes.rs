@@ -1,8 +1,10 @@
-//! `nanpa-codes`: the central-office code report of the NANP's administrator, with tabs and padding. A line a code.
+//! `nanpa-codes`: the central-office code report of the NANP administrator, separated by tabs and
+//! padded with spaces. One code a line.
 //!
-//! Only assigned codes (`Use` is `AS`) that are not pooled grant, from their effective date on: the blocks of a pooled code
-//! have holders of their own, whom the thousands-block report lists. A code that does not say that it is not pooled grants
-//! nothing. The report speaks for the NPAs that it has a line of, but for their pooled codes.
+//! Only assigned codes (`Use` is `AS`) that are not pooled grant numbers, from their effective date
+//! on. The blocks of a pooled code have holders of their own, which the thousands-block report
+//! lists. A code with an empty `Pooled Code` is treated as pooled. The scope is the NPAs that the
+//! report lists, except for their pooled codes.
 
 use super::nanp::{Blocks, CodeOrBlock, code};
 use crate::domain::Spc;
@@ -10,7 +12,7 @@ use crate::domain::clock::Time;
 use crate::domain::numbers::range_set::gaps;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
-use crate::tables::draft::Noted;
+use crate::tables::draft::NotedLines;
 use crate::tables::draft::{Coverage, Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown};
@@ -36,7 +38,7 @@ pub struct NanpaCodes {
     now: Time,
     blocks: Blocks,
     own_pooled: u64,
-    unclear: Noted,
+    unclear: NotedLines,
     not_assigned: u64,
 }
 
@@ -48,7 +50,7 @@ impl NanpaCodes {
             now,
             blocks: Blocks::default(),
             own_pooled: 0,
-            unclear: Noted::default(),
+            unclear: NotedLines::default(),
             not_assigned: 0,
         }
     }
@@ -71,12 +73,12 @@ impl Layout for NanpaCodes {
         let field = line.field(0)?;
         let (npa, nxx) = field
             .split_once('-')
-            .ok_or_else(|| format!("NPA-NXX is written as 201-330, not `{}`", shown(field)))?;
+            .ok_or_else(|| format!("NPA-NXX must be written as 201-330, not `{}`", shown(field)))?;
         let code = code(npa, nxx)?;
         let pooled = match line.field(4)?.to_ascii_uppercase().as_str() {
             "N" | "NO" => false,
             "" => {
-                // Whoever holds it, its blocks may be others'.
+                // Its blocks may belong to others.
                 if self.ocns.holder(line.field(1)?)? == Holder::Own {
                     self.unclear.add(line.number);
                 }
@@ -84,7 +86,12 @@ impl Layout for NanpaCodes {
                 return Ok(());
             }
             "Y" | "YES" | "P" => true,
-            other => return Err(format!("Pooled Code is Y or N, not `{}`", shown(other))),
+            other => {
+                return Err(format!(
+                    "Pooled Code must be Y or N, not `{}`",
+                    shown(other)
+                ));
+            }
         };
         if pooled {
             self.blocks.list_as_pooled(code);
@@ -109,34 +116,34 @@ impl Layout for NanpaCodes {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
+    fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
         self.blocks
-            .refuse_what_is_claimed_twice(&mut draft.told.refused);
-        draft
-            .told
-            .note(self.not_assigned, "lines whose use is not AS");
-        draft.told.note(
+            .refuse_contradictions(&mut table.summary.refused);
+        table
+            .summary
+            .note(self.not_assigned, "lines whose Use is not AS");
+        table.summary.note(
             self.own_pooled,
-            "own codes that are pooled: their blocks are in the thousands-block report",
+            "own codes are pooled: their blocks are in the thousands-block report",
         );
-        draft.told.note_lines(
+        table.summary.note_lines(
             std::mem::take(&mut self.unclear),
-            "own codes that do not say whether they are pooled, so they grant nothing",
+            "own codes do not say whether they are pooled, and were skipped",
         );
-        let (held, _) = self.blocks.settle();
+        let (held, _) = self.blocks.holdings();
         let pooled = self.blocks.pooled_codes();
-        let spoken_for = self.blocks.npas();
-        let spoken_for = spoken_for.ranges().iter();
-        let scope = spoken_for.flat_map(|npas| gaps(*npas, pooled.ranges().iter().copied()));
-        let table = Holdings {
+        let npas = self.blocks.npas();
+        let npas = npas.ranges().iter();
+        let scope = npas.flat_map(|npa| gaps(*npa, pooled.ranges().iter().copied()));
+        let holdings = Holdings {
             held,
             scope: Coverage::new(scope.collect()),
             dated: true,
         };
-        draft.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
-            table,
+            table: holdings,
         };
         Ok(())
     }
@@ -145,7 +152,7 @@ impl Layout for NanpaCodes {
 #[cfg(test)]
 mod tests {
     use crate::tables::Format;
-    use crate::tables::tests::{table, told};
+    use crate::tables::tests::{summary, table};
 
     const TABLE: &str = "State\tNPA-NXX\tOCN\tCompany\tRateCenter\tEffectiveDate\tUse\tAssignDate\tInitial/Growth\tPooled Code\tIn Service\n\
         NJ \t201-330\t073H \tTELNYX \"LLC       \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tN \tY \n\
@@ -156,7 +163,7 @@ mod tests {
         NJ \t201-335\t9999 \tOTHER            \tJERSEYCITY\t10/05/2022\tAS\t09/01/2022\tI \tN \tY \n";
 
     #[test]
-    fn assigned_codes_that_are_not_pooled_grant() {
+    fn assigned_codes_that_are_not_pooled_grant_numbers() {
         let found = table(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
         let held: Vec<_> = found
             .held
@@ -178,10 +185,13 @@ mod tests {
             "+12010000000 to +12013309999",
             "+12013330000 to +12019999999",
         ];
-        assert_eq!(scope, expected, "all of the NPA but its pooled codes");
-        let told = told(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
-        assert_eq!((told.lines, told.own, told.refused.count), (6, 4, 0));
-        let unclear = told.notes.iter().find(|n| n.what.contains("do not say"));
+        assert_eq!(scope, expected, "the NPA without its pooled codes");
+        let summary = summary(Format::NanpaCodes, &["073H"], TABLE.as_bytes());
+        assert_eq!(
+            (summary.lines, summary.own, summary.refused.count),
+            (6, 4, 0)
+        );
+        let unclear = summary.notes.iter().find(|n| n.what.contains("do not say"));
         assert_eq!(unclear.expect("a note").lines, [4]);
     }
 
@@ -190,12 +200,13 @@ mod tests {
         let text = TABLE
             .replace("201-330", "201330")
             .replace("201-335", "201-35");
-        let told = told(Format::NanpaCodes, &["073H"], text.as_bytes());
-        assert_eq!(told.refused.count, 2);
+        let summary = summary(Format::NanpaCodes, &["073H"], text.as_bytes());
+        assert_eq!(summary.refused.count, 2);
         assert!(
-            told.refused
+            summary
+                .refused
                 .to_string()
-                .contains("line 2: NPA-NXX is written as 201-330")
+                .contains("line 2: NPA-NXX must be written as 201-330")
         );
     }
 }

@@ -1,15 +1,16 @@
-//! `nanpa-thousands`: the thousands-block report of the NANP's administrator, with commas. A line a block of a pooled code.
+//! `nanpa-thousands`: the thousands-block report of the NANP administrator, separated by commas.
+//! One block of a pooled code a line.
 //!
-//! Only assigned blocks (`STATUS` is `AS`) grant, from their effective date on. The report speaks for the codes that it
-//! has a line of. `Contaminated` says that some numbers of a block stayed with its donor, and not which: that list comes
-//! from the carrier, as `exclusions`.
+//! Only assigned blocks (`STATUS` is `AS`) grant numbers, from their effective date on. The scope
+//! is the codes that the report lists. `Contaminated` says that some numbers of a block stayed with
+//! its donor, but not which: the carrier imports those as `exclusions`.
 
 use super::nanp::{Blocks, CodeOrBlock, code, thousands};
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::tables::Layout;
 use crate::tables::decode::Encoding;
-use crate::tables::draft::Noted;
+use crate::tables::draft::NotedLines;
 use crate::tables::draft::{Holdings, ParsedTable, TableContent};
 use crate::tables::error::TableError;
 use crate::tables::fields::{Holder, Ocns, american_day, shown, yes_or_no};
@@ -46,7 +47,7 @@ pub struct NanpaThousands {
     now: Time,
     blocks: Blocks,
     not_assigned: u64,
-    contaminated: Noted,
+    contaminated: NotedLines,
 }
 
 impl NanpaThousands {
@@ -57,7 +58,7 @@ impl NanpaThousands {
             now,
             blocks: Blocks::default(),
             not_assigned: 0,
-            contaminated: Noted::default(),
+            contaminated: NotedLines::default(),
         }
     }
 }
@@ -78,11 +79,11 @@ impl Layout for NanpaThousands {
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         let code = code(line.field(0)?, line.field(1)?)?;
         let x = line.field(2)?;
-        let digit = thousands(x).ok_or_else(|| format!("X is a digit, not `{}`", shown(x)))?;
-        let place = CodeOrBlock::Block(code * 10 + digit);
+        let digit = thousands(x).ok_or_else(|| format!("X must be a digit, not `{}`", shown(x)))?;
+        let block = CodeOrBlock::Block(code * 10 + digit);
         if !line.field(3)?.eq_ignore_ascii_case("AS") {
             self.not_assigned += 1;
-            self.blocks.list(place);
+            self.blocks.list(block);
             return Ok(());
         }
         let holder = self.ocns.holder(line.field(4)?)?;
@@ -97,30 +98,30 @@ impl Layout for NanpaThousands {
             }
         }
         let starts = starts.filter(|starts| *starts > self.now);
-        self.blocks.add(place, holder, starts);
+        self.blocks.add(block, holder, starts);
         Ok(())
     }
 
-    fn finish(self: Box<Self>, draft: &mut ParsedTable) -> Result<(), TableError> {
-        crate::tables::must_name_them(&self.ocns, &mut draft.told)?;
+    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
         self.blocks
-            .refuse_what_is_claimed_twice(&mut draft.told.refused);
-        draft
-            .told
-            .note(self.not_assigned, "lines whose status is not AS");
-        draft.told.note_lines(
+            .refuse_contradictions(&mut table.summary.refused);
+        table
+            .summary
+            .note(self.not_assigned, "lines whose STATUS is not AS");
+        table.summary.note_lines(
             self.contaminated,
-            "own blocks with contaminated numbers: import their list with --format exclusions",
+            "own blocks have contaminated numbers: import those numbers with --format exclusions",
         );
-        let (held, _) = self.blocks.settle();
-        let table = Holdings {
+        let (held, _) = self.blocks.holdings();
+        let holdings = Holdings {
             held,
             scope: self.blocks.listed_codes(),
             dated: true,
         };
-        draft.says = TableContent::Holdings {
+        table.content = TableContent::Holdings {
             spc: self.spc,
-            table,
+            table: holdings,
         };
         Ok(())
     }
@@ -129,7 +130,7 @@ impl Layout for NanpaThousands {
 #[cfg(test)]
 mod tests {
     use crate::tables::Format;
-    use crate::tables::tests::{table, told};
+    use crate::tables::tests::{summary, table};
 
     const HEADER: &str = "Region,State,NPA,NXX,X,STATUS,Code Holder,Contaminated (Y or N),\
         Contaminated TNs not Available for Assignment,Rate Center,Block Effective Date,Block Available Date,\
@@ -142,7 +143,7 @@ mod tests {
         1,NJ,201,331,5,RT,9206,N,,JERSEYCITY,,,TELNYX,073H,\n";
 
     #[test]
-    fn assigned_blocks_grant_from_their_day_on() {
+    fn assigned_blocks_grant_numbers_from_their_effective_date() {
         let text = format!("{HEADER}{LINES}");
         let table = table(Format::NanpaThousands, &["073H"], text.as_bytes());
         let found: Vec<_> = table
@@ -165,27 +166,35 @@ mod tests {
         assert_eq!(
             scope,
             ["+12013300000 to +12013319999"],
-            "the codes of its lines, no more"
+            "the listed codes, no more"
         );
-        let told = told(Format::NanpaThousands, &["073H"], text.as_bytes());
-        assert_eq!((told.lines, told.own), (6, 3));
-        let contaminated = told.notes.iter().find(|n| n.what.contains("contaminated"));
+        let summary = summary(Format::NanpaThousands, &["073H"], text.as_bytes());
+        assert_eq!((summary.lines, summary.own), (6, 3));
+        let contaminated = summary
+            .notes
+            .iter()
+            .find(|n| n.what.contains("contaminated"));
         assert_eq!(contaminated.expect("a note").lines, [4]);
     }
 
     #[test]
-    fn names_of_columns_drift() {
+    fn columns_are_found_by_older_names() {
         let header = HEADER
             .replace("Contaminated (Y or N)", "contaminated")
             .replace("Block Effective Date", "BLOCK_EFFECTIVE_DATE")
             .replace("Region", "Extra");
         let text = format!("\u{feff}{header}{}", LINES.replace('\n', "\r"));
-        let told = told(
+        let summary = summary(
             Format::NanpaThousands,
             &["073H"],
             text.replace('\n', "\r\n").as_bytes(),
         );
-        assert_eq!((told.own, told.refused.count), (3, 0), "{}", told.refused);
-        assert_eq!(told.unknown_columns, ["Extra"]);
+        assert_eq!(
+            (summary.own, summary.refused.count),
+            (3, 0),
+            "{}",
+            summary.refused
+        );
+        assert_eq!(summary.unknown_columns, ["Extra"]);
     }
 }

@@ -133,7 +133,7 @@ fn what_is_refused_stands_in_the_job(api: Api) {
         (
             b"npa,nxx,x,ocn\n646,555,1,9999\n",
             "malformed-table",
-            "no line of the table names 073H",
+            "no line of the table has OCN 073H",
         ),
         (
             b"npa,nxx,x,ocn\n646,555,z,073H\n",
@@ -352,7 +352,7 @@ fn a_job_of_a_dead_process_is_lost(world: World) {
     };
     for (seconds, lost) in [(0, false), (60, false), (1, true)] {
         world.seconds_pass(seconds);
-        wait(jobs.look_for_lost()).expect("a look");
+        wait(jobs.mark_lost()).expect("a check");
         for id in [queued, running] {
             assert_eq!(state(id).state == JobState::Lost, lost, "{seconds}");
         }
@@ -368,7 +368,7 @@ fn a_lost_job_writes_nothing(world: World) {
     let id = left_behind(&world, JobState::Running);
     let jobs = Jobs::new(world.authority.clone(), 1);
     world.seconds_pass(61);
-    wait(jobs.look_for_lost()).expect("a look");
+    wait(jobs.mark_lost()).expect("a check");
     let wanted = tables::TableRequest {
         format: tables::Format::NanpBlocks,
         ocns: ["073H".to_owned()].into(),

@@ -30,7 +30,7 @@ fn refused(world: &World, format: Format, table: &str) -> Vec<(u64, String)> {
     let dry = import(world, format, table, DRY_RUN).expect("a dry run");
     let error = import(world, format, table, CONFIRMED).expect_err("refused lines");
     assert_eq!(error.code(), "refused-lines");
-    let named = dry.told.refused.named.into_iter();
+    let named = dry.summary.refused.named.into_iter();
     named.map(|line| (line.line, line.reason)).collect()
 }
 
@@ -179,22 +179,19 @@ fn lines_that_cannot_be_are_named(world: World) {
          +12125557000,,1,1234,block,tomorrow,\n"
     );
     let taken = format!(
-        "+12125551000 to +12125551999 stands in allocation {}",
+        "overlaps +12125551000 to +12125551999 of allocation {}",
         known.row.id
     );
     let found = refused(&world, Format::Allocations, &csv);
     for (line, why) in [
         (3, taken.as_str()),
-        (
-            4,
-            "+12125552000 to +12125552009 stands in line 2 at the same time",
-        ),
-        (5, "the window was over at"),
+        (4, "overlaps +12125552000 to +12125552009 of line 2"),
+        (5, "`valid_until` is in the past: "),
         (6, "not after it starts"),
         (7, "before it starts"),
         (8, "same number of digits"),
         (9, "lacks its `+`"),
-        (10, "scientific form"),
+        (10, "scientific notation"),
         (11, "basis `stolen`: expected one of block"),
         (12, "spc ``: a service provider code is not empty"),
         (13, "valid_from: a time is written as in RFC 3339"),
@@ -211,15 +208,15 @@ fn lines_that_cannot_be_are_named(world: World) {
         acme,1.212.555.2XXX,,\nacme,,+12125551501,maybe\na b,,+12125551502,\nacme,,+12125551503,\nacme,,+12125551503,\n";
     let found = refused(&world, Format::Delegations, csv);
     for (line, why) in [
-        (2, "there is no account `nobody`"),
-        (3, "+12125551500 stands in delegation"),
+        (2, "account `nobody` does not exist"),
+        (3, "overlaps +12125551500 of delegation"),
         (
             4,
-            "the carrier does not hold +12125552000 to +12125552999 then",
+            "the carrier does not hold +12125552000 to +12125552999 when the delegation starts",
         ),
-        (5, "ca is true or false, not `maybe`"),
+        (5, "ca must be true or false, not `maybe`"),
         (6, "account `a b`"),
-        (8, "+12125551503 stands in line 7"),
+        (8, "overlaps +12125551503 of line 7"),
     ] {
         let reasons: Vec<_> = found.iter().filter(|(n, _)| *n == line).collect();
         assert!(
@@ -254,10 +251,10 @@ fn an_end_is_never_put_off(world: World) {
         let done = of(&world, Format::Delegations, &csv(until)).expect("an import");
         assert!(done.changes_nothing());
         assert!(
-            done.told
+            done.summary
                 .notes
                 .iter()
-                .any(|n| n.what.contains("not put off")),
+                .any(|n| n.what.contains("never postpones an end")),
             "{done:?}"
         );
     }
@@ -291,7 +288,7 @@ fn a_sheet_that_was_saved_by_hand_is_read(world: World) {
     let csv = "\u{feff}\"Account ID\",Start,COUNT,Valid From,Remark\r\racme,'+12125551000,10,,\"two\rlines\"\racme,+12125551010,,,";
     let done = of(&world, Format::Delegations, csv).expect("an import");
     assert_eq!((counts(&done), done.added.numbers), ((2, 0, 0), 11));
-    assert_eq!(done.told.unknown_columns, ["Remark"]);
+    assert_eq!(done.summary.unknown_columns, ["Remark"]);
     assert_eq!(done.difference.added[0], numbers("+12125551000+10"));
 }
 

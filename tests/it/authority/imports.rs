@@ -140,7 +140,7 @@ fn an_import_can_be_repeated(world: World) {
         1,
         "nothing happened, so there is nothing to tell"
     );
-    assert_eq!(trail[0].detail["sha256"], first.told.sha256);
+    assert_eq!(trail[0].detail["sha256"], first.summary.sha256);
     assert_eq!(trail[0].detail["added_numbers"], 12_000);
     world.seconds_pass(1);
     let more = [table.as_slice(), &["212-555-4 073H"]].concat();
@@ -364,12 +364,14 @@ fn a_dry_run_says_the_same_and_writes_nothing(world: World) {
 fn refused_lines_leave_nothing_of_the_import(world: World) {
     let table = format!("{}212,555,q,073H,,\n", blocks(&["212-555-1 073H"]));
     let dry = import(&world, Format::NanpBlocks, &table, DRY_RUN).expect("a dry run");
-    assert_eq!((counts(&dry), dry.told.refused.count), ((1, 0, 0), 1));
-    assert_eq!(dry.told.refused.named[0].line, 3);
+    assert_eq!((counts(&dry), dry.summary.refused.count), ((1, 0, 0), 1));
+    assert_eq!(dry.summary.refused.named[0].line, 3);
     let refused = import(&world, Format::NanpBlocks, &table, CONFIRMED).expect_err("a bad line");
     assert_eq!(refused.code(), "refused-lines");
     assert!(
-        refused.to_string().contains("line 3: x is `A` or a digit"),
+        refused
+            .to_string()
+            .contains("line 3: x must be `A` or a digit"),
         "{refused}"
     );
     assert_eq!(rows(&world), []);

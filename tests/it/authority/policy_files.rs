@@ -19,7 +19,7 @@ fn refused(files: &[(&str, &str)]) -> String {
 fn policies_that_do_not_fit_are_refused_at_the_start() {
     let malformed = refused(&[("a.cedar", OWN), ("b.cedar", "permit (principal, action")]);
     assert!(
-        malformed.starts_with("the policies are faulty: b.cedar:1:26: unexpected end of input"),
+        malformed.starts_with("invalid policies: b.cedar:1:26: unexpected end of input"),
         "{malformed}"
     );
     for unknown in [
@@ -30,7 +30,7 @@ fn policies_that_do_not_fit_are_refused_at_the_start() {
     ] {
         let refused = refused(&[("a.cedar", unknown)]);
         assert!(
-            refused.starts_with("the policies are faulty: a.cedar:1:"),
+            refused.starts_with("invalid policies: a.cedar:1:"),
             "{refused}"
         );
     }
@@ -48,7 +48,7 @@ fn policies_that_do_not_fit_are_refused_at_the_start() {
         r#"permit (principal == ?principal, action == Action::"mint", resource);"#,
     )]);
     assert!(
-        template.contains("templates are not used here"),
+        template.contains("templates (`?principal`, `?resource`) are not supported"),
         "{template}"
     );
 }
@@ -71,24 +71,27 @@ fn ids_codes_and_messages_are_words() {
     let same = format!("@id(\"own\")\n{OWN}");
     let twice = refused(&[("a.cedar", &same), ("b.cedar", &same)]);
     assert!(
-        twice.contains("b.cedar: `@id(\"own\")` is that of another policy already, in `a.cedar`"),
+        twice.contains("b.cedar: `@id(\"own\")` is already used by another policy, in `a.cedar`"),
         "{twice}"
     );
     let long = "x".repeat(65);
     let text = "y".repeat(301);
     for (annotation, why) in [
-        ("@id(\"two words\")".to_owned(), "is not 1 to 64"),
-        ("@id(\"a:1\")".to_owned(), "is not 1 to 64"),
-        ("@id(\"a\\u{1b}[31m\")".to_owned(), "is not 1 to 64"),
-        ("@id".to_owned(), "is not 1 to 64"),
-        (format!("@id(\"{long}\")"), "is not 1 to 64"),
-        ("@code(\"Not-Kebab\")".to_owned(), "the `@code` is not"),
-        (format!("@code(\"{long}\")"), "the `@code` is not"),
-        ("@code(\"not-authorized\")".to_owned(), "that of a rule"),
-        ("@code(\"policy-error\")".to_owned(), "that of a rule"),
-        ("@message(\"\")".to_owned(), "the `@message` is not"),
-        ("@message(\"a\\nb\")".to_owned(), "the `@message` is not"),
-        (format!("@message(\"{text}\")"), "the `@message` is not"),
+        ("@id(\"two words\")".to_owned(), "must be 1 to 64"),
+        ("@id(\"a:1\")".to_owned(), "must be 1 to 64"),
+        ("@id(\"a\\u{1b}[31m\")".to_owned(), "must be 1 to 64"),
+        ("@id".to_owned(), "must be 1 to 64"),
+        (format!("@id(\"{long}\")"), "must be 1 to 64"),
+        ("@code(\"Not-Kebab\")".to_owned(), "the `@code` must be"),
+        (format!("@code(\"{long}\")"), "the `@code` must be"),
+        (
+            "@code(\"not-authorized\")".to_owned(),
+            "reserved for a rule",
+        ),
+        ("@code(\"policy-error\")".to_owned(), "reserved for a rule"),
+        ("@message(\"\")".to_owned(), "the `@message` must be"),
+        ("@message(\"a\\nb\")".to_owned(), "the `@message` must be"),
+        (format!("@message(\"{text}\")"), "the `@message` must be"),
     ] {
         let policy = format!(
             r#"{annotation} forbid (principal, action == Action::"mint", resource) when {{ context.ca }};"#
@@ -133,7 +136,7 @@ fn files_that_are_none_are_refused() {
     let told = PolicySet::from_dir(dir.path())
         .expect_err("refused")
         .to_string();
-    assert!(told.contains("the name of a file has at most"), "{told}");
+    assert!(told.contains("a file name has at most"), "{told}");
     fs::remove_file(&odd).expect("a file");
 
     std::os::unix::fs::symlink("/nowhere", dir.path().join("e.cedar")).expect("a link");
@@ -219,7 +222,7 @@ fn ten_thousand_policies_are_the_most() {
     let text: String = (0..=10_000).map(one).collect();
     let refused = refused(&[("a.cedar", &text)]);
     assert!(
-        refused.contains("a set has at most 10000 policies, and with `a.cedar` there are 10001"),
+        refused.contains("a set has at most 10000 policies; with `a.cedar` there are 10001"),
         "{refused}"
     );
     let (last, _) = text.trim_end().rsplit_once('\n').expect("lines");

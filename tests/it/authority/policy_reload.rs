@@ -69,7 +69,7 @@ impl Watched {
     fn looks(&mut self, times: usize) {
         let caller = Caller::the_service(Uuid::from_u128(0x10ad));
         for _ in 0..times {
-            wait(self.watch.look(&self.world.authority, &caller));
+            wait(self.watch.poll(&self.world.authority, &caller));
         }
     }
 
@@ -171,7 +171,7 @@ fn a_faulty_set_changes_nothing_and_says_so_once(kind: Kind) {
     fs::remove_file(watched.path("short.cedar")).expect("a file");
     refused(
         &mut watched,
-        "tests/short.toml: `an hour is enough`: expected deny with `too-long` by `short`, and the answer is allow by `own`",
+        "tests/short.toml: `an hour is enough`: expected deny with `too-long` by `short`, but the decision is allow by `own`",
     );
     watched.writes("short.cedar", SHORT);
     mended(&mut watched);
@@ -184,7 +184,7 @@ fn a_faulty_set_changes_nothing_and_says_so_once(kind: Kind) {
     for name in ["base.cedar", "short.cedar"] {
         fs::rename(watched.path(name), watched.path(&format!("{name}.off"))).expect("a file");
     }
-    refused(&mut watched, "there is no policy in");
+    refused(&mut watched, "no policy in");
     for name in ["base.cedar", "short.cedar"] {
         fs::rename(watched.path(&format!("{name}.off")), watched.path(name)).expect("a file");
     }
@@ -194,7 +194,7 @@ fn a_faulty_set_changes_nothing_and_says_so_once(kind: Kind) {
     let away = elsewhere.path().join("away");
     let home: PathBuf = watched.dir.path().into();
     fs::rename(&home, &away).expect("a folder");
-    refused(&mut watched, "policies cannot be read from");
+    refused(&mut watched, "cannot read policies from");
     fs::rename(&away, &home).expect("a folder");
     mended(&mut watched);
     assert_eq!(
@@ -214,10 +214,7 @@ fn a_set_that_cannot_be_recorded_is_not_in_force(kind: Kind) {
         .execute("ALTER TABLE audit_events RENAME TO gone");
     watched.looks(3);
     let fault = watched.watch.fault().expect("a fault");
-    assert!(
-        fault.contains("the audit trail cannot be written"),
-        "{fault}"
-    );
+    assert!(fault.contains("cannot write the audit trail"), "{fault}");
     assert_eq!(watched.set(), old);
     assert_eq!(watched.world.count("policy_reload_failed"), 1);
     watched

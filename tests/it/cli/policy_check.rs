@@ -61,7 +61,7 @@ fn the_built_in_policies_are_those_of_the_folder() {
     for line in [
         "ok      inventory.cedar: 3 policies",
         "ok      mint.cedar: 7 policies",
-        "ok      tests/mint.toml: an account does not mint for another",
+        "ok      tests/mint.toml: an account gets no tokens for another account",
     ] {
         assert!(built_in.lines().any(|l| l == line), "{line}: {built_in}");
     }
@@ -136,11 +136,11 @@ fn faults_are_named_by_file_line_and_column() {
         )],
         "a.cedar:2:22: templates",
     );
-    fails(&[("a.cedar", "// nothing\n")], "there is no policy in");
-    fails(&[], "there is no policy in");
+    fails(&[("a.cedar", "// nothing\n")], "no policy in");
+    fails(&[], "no policy in");
     let (sound, told) = check(Path::new("/nowhere"));
     assert!(
-        !sound && told.contains("FAILED  policies cannot be read from `/nowhere`"),
+        !sound && told.contains("FAILED  cannot read policies from `/nowhere`"),
         "{told}"
     );
     // All files are looked at.
@@ -176,9 +176,12 @@ fn cases_are_read_strictly() {
         ),
         (
             CASE.replace("\"allow\"", "\"deny\""),
-            "`code` of the refusal is missing",
+            "`code` is missing: the code of the refusal",
         ),
-        (format!("{CASE}code = \"x\"\n"), "`code` is of a refusal"),
+        (
+            format!("{CASE}code = \"x\"\n"),
+            "`code` goes with `expect = \"deny\"`",
+        ),
         (
             format!("{CASE}token = {{ lifetme = 1 }}\n"),
             "unknown field `lifetme`",
@@ -201,11 +204,11 @@ fn cases_are_read_strictly() {
         ),
         (
             format!("{CASE}{CASE}"),
-            "tests/a.toml:8:1: `for itself` is the name of another case",
+            "tests/a.toml:8:1: another case is named `for itself`",
         ),
         (
             CASE.replace("for itself", " "),
-            "`name` says what the case shows",
+            "`name` must say what the case shows",
         ),
         (
             CASE.replace("[[case]]", "[[cases]]"),
@@ -229,12 +232,12 @@ fn a_case_that_differs_fails() {
     let differing = CASE.replace("account = \"acme\"", "account = \"other\"");
     fails(
         &[("a.cedar", OWN), ("tests/a.toml", &differing)],
-        "tests/a.toml: `for itself`: expected allow by `own`, and the answer is deny with `forbidden` by no policy",
+        "tests/a.toml: `for itself`: expected allow by `own`, but the decision is deny with `forbidden` by no policy",
     );
     let differing = CASE.replace("by = [\"own\"]", "by = []");
     fails(
         &[("a.cedar", OWN), ("tests/a.toml", &differing)],
-        "expected allow by no policy, and the answer is allow by `own`",
+        "expected allow by no policy, but the decision is allow by `own`",
     );
     let overflows = format!(
         "{OWN}@id(\"erring\") forbid (principal, action == Action::\"mint\", resource)\n\
@@ -242,7 +245,7 @@ fn a_case_that_differs_fails() {
     );
     fails(
         &[("a.cedar", &overflows), ("tests/a.toml", CASE)],
-        "and the answer is deny with `policy-error` by `erring`",
+        "but the decision is deny with `policy-error` by `erring`",
     );
 }
 
@@ -251,8 +254,8 @@ fn what_should_be_looked_at_is_a_warning() {
     let (sound, told) = check(folder(&[("a.cedar", OWN), ("own.cedarschema", "// ours")]).path());
     assert!(sound, "{told}");
     for line in [
-        "warning there is no case in `tests/*.toml`, so nothing shows what the policies do",
-        "warning own.cedarschema: differs from the service's own schema, which is the one that counts",
+        "warning no case in `tests/*.toml`, so nothing shows what the policies do",
+        "warning own.cedarschema: differs from the service's own schema, which is used instead",
     ] {
         assert!(told.lines().any(|l| l == line), "{line}: {told}");
     }
@@ -268,10 +271,10 @@ fn what_should_be_looked_at_is_a_warning() {
     let (sound, told) = check(folder(&files).path());
     assert!(sound, "{told}");
     for line in [
-        "warning `no-ca` decides in no case",
-        "warning a.cedar: policy 3 has no `@id`, so it is called `a.cedar:3`, which changes with its place",
-        "warning a.cedar: `a.cedar:3`: is a `permit`, whose `@code` and `@message` nobody is shown",
-        "warning tests/b.json: is no `*.toml`, and is not looked at",
+        "warning no case is decided by `no-ca`",
+        "warning a.cedar: policy 3 has no `@id`, so it is named `a.cedar:3`, which changes when policies are moved",
+        "warning a.cedar: `a.cedar:3`: a `permit` needs no `@code` or `@message`: they are never shown",
+        "warning tests/b.json: ignored, since it is not `*.toml`",
     ] {
         assert!(told.lines().any(|l| l == line), "{line}: {told}");
     }
@@ -287,7 +290,7 @@ fn check_and_serve_refuse_what_policy_check_refuses() {
         ("TN_AUTHORITY__POLICY__DIR", named.as_str()),
         ("TN_AUTHORITY__DATABASE__URL", &database),
     ];
-    let differs = "the policies do not answer as their cases expect: tests/a.toml: `for itself`";
+    let differs = "the policies fail their test cases: tests/a.toml: `for itself`";
     let (sound, told) = run(&["check"], &env);
     assert!(
         !sound && told.contains(&format!("FAILED  policies: {differs}")),

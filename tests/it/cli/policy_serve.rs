@@ -91,10 +91,7 @@ fn a_running_service_takes_sound_policies_and_no_others(db: Db) {
     let refused = serve().output().expect("the service");
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success());
-    assert!(
-        told.contains("the policies are faulty: own.cedar:1:"),
-        "{told}"
-    );
+    assert!(told.contains("invalid policies: own.cedar:1:"), "{told}");
 
     write("own.cedar", OWN);
     let process = serve()
@@ -120,7 +117,7 @@ fn a_running_service_takes_sound_policies_and_no_others(db: Db) {
     thread::sleep(Duration::from_secs(3));
     let errors = served
         .told()
-        .matches("the policies stay as they are")
+        .matches("the previous policies stay in force")
         .count();
     assert_eq!(errors, 1, "{}", served.told());
     assert!(
@@ -143,7 +140,7 @@ fn a_running_service_takes_sound_policies_and_no_others(db: Db) {
         thread::sleep(Duration::from_millis(50));
     }
     assert!(
-        served.told().contains("other policies are in force"),
+        served.told().contains("new policies are in force"),
         "{}",
         served.told()
     );

@@ -23,9 +23,9 @@ fn read(path: &str, format: Format, ocn: &str) -> (Holdings, TableSummary) {
     // Later than all days of the tables.
     let now = from_unix(1_900_000_000);
     let draft = tables::read(file, &wanted, now, &mut |_| true).expect("a table");
-    assert_eq!(draft.told.refused.count, 0, "{}", draft.told.refused);
-    match draft.says {
-        TableContent::Holdings { table, .. } => (table, draft.told),
+    assert_eq!(draft.summary.refused.count, 0, "{}", draft.summary.refused);
+    match draft.content {
+        TableContent::Holdings { table, .. } => (table, draft.summary),
         other => panic!("{other:?}"),
     }
 }
@@ -176,7 +176,13 @@ fn the_french_sample_gives_what_was_counted_by_hand() {
         .iter()
         .map(|note| (note.count, note.what))
         .collect();
-    assert_eq!(notes[0], (1, "own short numbers, which are not in E.164"));
+    assert_eq!(
+        notes[0],
+        (
+            1,
+            "own short numbers, which are not E.164 numbers, were skipped"
+        )
+    );
     assert_eq!(agrees_with_each_line(path, "SFR0").own, 4);
     for (operator, block) in [
         ("ODIG", "+594594000000 to +594594009999"),

@@ -1,7 +1,8 @@
-//! What was decided before. A set of policies never changes, and what it says to a question follows from the question
-//! alone; so the same question again, which is what most callers ask, is answered without Cedar.
+//! A cache of decisions. A set of policies never changes, and its decision depends on the request
+//! alone, so a repeated request, which is the usual kind, is decided without Cedar.
 //!
-//! The time is a part of each question, and never the same again. It counts only as far as some policy looks at it.
+//! The time is part of a request and never repeats, so only those parts of it are in the key that
+//! some policy refers to.
 
 use cedar_policy::Policy;
 use quick_cache::sync::Cache;
@@ -13,49 +14,50 @@ use crate::authority::policy::Ruling;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller};
 
-/// How many answers are kept: some 300 bytes each. When there are more, those go that were not asked for again.
+/// How many decisions are kept, at some 300 bytes each. When the cache is full, entries that were
+/// not requested again are evicted first.
 const MAX_CACHED: usize = 65_536;
 
-/// SHA-256 of all that an answer follows from.
+/// SHA-256 of everything that a decision depends on.
 type CacheKey = [u8; 32];
 
-/// Answers of one set of policies to those who want a token.
+/// Decisions of one set of policies on token requests.
 #[derive(Debug)]
 pub(in crate::authority::policy) struct RulingCache {
-    looks: TimeInputs,
-    answers: Cache<CacheKey, Ruling>,
+    time_inputs: TimeInputs,
+    rulings: Cache<CacheKey, Ruling>,
 }
 
 impl RulingCache {
-    /// Nothing is decided yet by policies that look at this.
-    pub(in crate::authority::policy) fn by(looks: TimeInputs) -> Self {
+    /// An empty cache, for policies that refer to these parts of the time.
+    pub(in crate::authority::policy) fn new(time_inputs: TimeInputs) -> Self {
         Self {
-            looks,
-            answers: Cache::new(MAX_CACHED),
+            time_inputs,
+            rulings: Cache::new(MAX_CACHED),
         }
     }
 
-    /// What was decided of this before, or is now. An evaluation that failed is tried again the next time: it may have run
-    /// out of something.
-    pub(in crate::authority::policy) fn or_decide(
+    /// The cached decision, or a new one. A failed evaluation is not cached, since it may have
+    /// failed for lack of a resource.
+    pub(in crate::authority::policy) fn get_or_decide(
         &self,
         caller: &Caller,
-        asked: &MintContext<'_>,
+        context: &MintContext<'_>,
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
-        let question = self.question(caller, asked);
-        if let Some(ruling) = self.answers.get(&question) {
+        let key = self.key(caller, context);
+        if let Some(ruling) = self.rulings.get(&key) {
             return ruling;
         }
         let ruling = decide();
         if !ruling.by.failed() {
-            self.answers.insert(question, ruling.clone());
+            self.rulings.insert(key, ruling.clone());
         }
         ruling
     }
 
-    /// Exhaustive, so that whatever policies are told of one day is a part of the question.
-    fn question(&self, caller: &Caller, asked: &MintContext<'_>) -> CacheKey {
+    /// Destructures its input without `..`, so that a new field cannot be forgotten in the key.
+    fn key(&self, caller: &Caller, context: &MintContext<'_>) -> CacheKey {
         let Caller {
             id,
             role,
@@ -68,7 +70,7 @@ impl RulingCache {
             account,
             is_carrier,
             token,
-        } = asked;
+        } = context;
         let TokenContext {
             tktype,
             ca,
@@ -81,7 +83,8 @@ impl RulingCache {
             at,
         } = token;
         let mut digest = Sha256::new();
-        // Each with its length in front, so that no two questions are written alike.
+        // Each text is preceded by its length, so that different requests never hash the same
+        // bytes.
         let accounts = accounts.iter().map(AccountId::as_str);
         let tktype = tktype.as_str();
         for text in [id.as_str(), role.as_str(), account.as_str(), tktype]
@@ -96,12 +99,12 @@ impl RulingCache {
         for count in [entries, numbers, largest, spcs] {
             digest.update(count.to_be_bytes());
         }
-        digest.update(self.looks.see(*at));
+        digest.update(self.time_inputs.of_time(*at));
         digest.finalize().into()
     }
 }
 
-/// Which parts of the time some policy looks at.
+/// The parts of the time that some policy refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::authority::policy) struct TimeInputs {
     time: bool,
@@ -110,34 +113,35 @@ pub(in crate::authority::policy) struct TimeInputs {
 }
 
 impl TimeInputs {
-    const AT_ALL: Self = Self {
+    const ALL: Self = Self {
         time: true,
         hour: true,
         weekday: true,
     };
 
-    /// Goes as deep as the policies do, so it wants their reader's stack.
+    /// Recurses as deep as the policies are nested, so it has to run on the large stack of their
+    /// loader.
     pub(in crate::authority::policy) fn of(policies: &[Policy]) -> Self {
-        let mut looks = Self::default();
+        let mut inputs = Self::default();
         for policy in policies {
             match policy.to_json() {
-                Ok(policy) => looks.look(&policy),
-                // What cannot be read may look at anything.
-                Err(_) => return Self::AT_ALL,
+                Ok(policy) => inputs.scan(&policy),
+                // Assume the worst.
+                Err(_) => return Self::ALL,
             }
         }
-        looks
+        inputs
     }
 
-    /// Looks through an expression of Cedar's JSON format: the context is looked at by the name of one of its members, or
-    /// else as a whole.
-    fn look(&mut self, expression: &Value) {
+    /// Scans an expression in Cedar's JSON format. A policy refers either to a member of the
+    /// context by name, or to the context as a whole, and then to all parts of the time.
+    fn scan(&mut self, expression: &Value) {
         match expression {
-            Value::Array(parts) => parts.iter().for_each(|part| self.look(part)),
+            Value::Array(parts) => parts.iter().for_each(|part| self.scan(part)),
             Value::Object(members) => {
                 for (operator, operand) in members {
                     if operator == "Var" && operand == "context" {
-                        *self = Self::AT_ALL;
+                        *self = Self::ALL;
                     } else if let (true, Some(name)) =
                         (matches!(operator.as_str(), "." | "has"), member(operand))
                     {
@@ -145,7 +149,7 @@ impl TimeInputs {
                         self.hour |= name == "hour";
                         self.weekday |= name == "weekday";
                     } else {
-                        self.look(operand);
+                        self.scan(operand);
                     }
                 }
             }
@@ -153,10 +157,10 @@ impl TimeInputs {
         }
     }
 
-    /// What the policies see of an instant.
-    fn see(self, at: Time) -> [u8; 16] {
-        let mut seen = [0; 16];
-        let (time, rest) = seen.split_at_mut(8);
+    /// The parts of an instant that the policies refer to; the other bytes are zero.
+    fn of_time(self, at: Time) -> [u8; 16] {
+        let mut parts = [0; 16];
+        let (time, rest) = parts.split_at_mut(8);
         let (hour, weekday) = rest.split_at_mut(4);
         if self.time {
             time.copy_from_slice(&at.timestamp().to_be_bytes());
@@ -167,14 +171,14 @@ impl TimeInputs {
         if self.weekday {
             weekday.copy_from_slice(&weekday_of(at).to_be_bytes());
         }
-        seen
+        parts
     }
 }
 
-/// The name of a member of the context itself, if that is what is looked at.
+/// The name of a member of the context, if the operand refers to one.
 fn member(operand: &Value) -> Option<&str> {
-    let context = operand.get("left")?.get("Var")?.as_str()? == "context";
-    context.then(|| operand.get("attr")?.as_str()).flatten()
+    let is_context = operand.get("left")?.get("Var")?.as_str()? == "context";
+    is_context.then(|| operand.get("attr")?.as_str()).flatten()
 }
 
 #[cfg(test)]
@@ -193,7 +197,7 @@ mod tests {
         Ruling { verdict, by }
     }
 
-    fn asked(account: &AccountId, lifetime: u32, at: i64) -> MintContext<'_> {
+    fn context(account: &AccountId, lifetime: u32, at: i64) -> MintContext<'_> {
         MintContext {
             account,
             is_carrier: false,
@@ -212,54 +216,54 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_leaves_what_is_asked_again_where_it_is() {
-        let decided = RulingCache::by(TimeInputs::default());
+    fn a_flood_of_requests_does_not_evict_repeated_ones() {
+        let cache = RulingCache::new(TimeInputs::default());
         let caller = Caller::the_service(Uuid::nil());
         let account = "acme".parse().expect("an id");
         let yes = ruling(Ok(()), false);
         for lifetime in 0..50 {
-            decided.or_decide(&caller, &asked(&account, lifetime, 0), || yes.clone());
+            cache.get_or_decide(&caller, &context(&account, lifetime, 0), || yes.clone());
         }
         for n in 0..2 * MAX_CACHED {
             if n % 512 == 0 {
                 for lifetime in 0..50 {
-                    let ask = asked(&account, lifetime, 0);
-                    let again = || unreachable!("{lifetime} is forgotten after {n}");
-                    assert_eq!(decided.or_decide(&caller, &ask, again), yes);
+                    let request = context(&account, lifetime, 0);
+                    let again = || unreachable!("{lifetime} is evicted after {n}");
+                    assert_eq!(cache.get_or_decide(&caller, &request, again), yes);
                 }
             }
-            let mut question = [0xff; 32];
-            question[..8].copy_from_slice(&n.to_be_bytes());
-            decided.answers.insert(question, yes.clone());
+            let mut key = [0xff; 32];
+            key[..8].copy_from_slice(&n.to_be_bytes());
+            cache.rulings.insert(key, yes.clone());
         }
-        assert!(decided.answers.len() <= MAX_CACHED);
+        assert!(cache.rulings.len() <= MAX_CACHED);
     }
 
     #[test]
-    fn what_may_be_another_answer_now_is_decided_again() {
+    fn a_decision_that_may_have_changed_is_made_again() {
         let caller = Caller::the_service(Uuid::nil());
         let account = "acme".parse().expect("an id");
         let (yes, no) = (
             ruling(Ok(()), false),
             ruling(Err(Denial::NotTheCallers), false),
         );
-        let at = |decided: &RulingCache, second: i64, answer: &Ruling| {
-            decided.or_decide(&caller, &asked(&account, 60, second), || answer.clone())
+        let at = |cache: &RulingCache, second: i64, ruling: &Ruling| {
+            cache.get_or_decide(&caller, &context(&account, 60, second), || ruling.clone())
         };
-        // Policies that look at no clock, and those that look at the hour.
-        let decided = RulingCache::by(TimeInputs::default());
-        assert_eq!(at(&decided, 0, &yes), yes);
-        assert_eq!(at(&decided, 3_600, &no), yes);
-        let decided = RulingCache::by(TimeInputs {
+        // Policies that do not refer to the time, and those that refer to the hour.
+        let cache = RulingCache::new(TimeInputs::default());
+        assert_eq!(at(&cache, 0, &yes), yes);
+        assert_eq!(at(&cache, 3_600, &no), yes);
+        let cache = RulingCache::new(TimeInputs {
             hour: true,
             ..TimeInputs::default()
         });
-        assert_eq!(at(&decided, 0, &yes), yes);
-        assert_eq!(at(&decided, 3_599, &no), yes);
-        assert_eq!(at(&decided, 3_600, &no), no);
-        // An evaluation that failed is not kept.
+        assert_eq!(at(&cache, 0, &yes), yes);
+        assert_eq!(at(&cache, 3_599, &no), yes);
+        assert_eq!(at(&cache, 3_600, &no), no);
+        // A failed evaluation is not cached.
         let failed = ruling(Err(Denial::NotTheCallers), true);
-        assert_eq!(at(&decided, 7_200, &failed), failed);
-        assert_eq!(at(&decided, 7_200, &yes), yes);
+        assert_eq!(at(&cache, 7_200, &failed), failed);
+        assert_eq!(at(&cache, 7_200, &yes), yes);
     }
 }

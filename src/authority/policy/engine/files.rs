@@ -1,4 +1,5 @@
-//! The files of a set of policies, read in one go and within bounds. What they say is the business of `load` and `cases`.
+//! Reads the files of a set of policies, all at once and within bounds. `load` and `cases` parse
+//! them.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -8,38 +9,38 @@ use sha2::{Digest as _, Sha256};
 
 use crate::authority::policy::error::{PolicyError, PolicyFault};
 
-/// How many files of one kind are read.
+/// How many files a folder may have.
 const MAX_FILES: usize = 10_000;
-/// How many bytes all of them have.
+/// Maximum size of all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// How long the name of a file may be.
+/// Maximum length of a file name.
 const MAX_NAME: usize = 64;
-/// Where the cases stand, below the policies.
+/// The folder of the cases, inside the folder of the policies.
 pub(in crate::authority::policy) const TESTS: &str = "tests";
 
-/// A file of text.
+/// A text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::authority::policy) struct TextFile {
-    /// As it is told, `tests/` in front where it stands there.
+    /// Relative to the folder, such as `tests/mint.toml`.
     pub name: String,
     pub text: String,
 }
 
-/// All files of a set: policies and cases, in the order of their names.
+/// All files of a set, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::authority::policy) struct Folder {
-    /// What the folder is called in messages.
+    /// The name of the folder in messages.
     pub called: String,
     pub policies: Vec<TextFile>,
     pub tests: Vec<TextFile>,
-    /// Copies of the schema, which the service does not follow.
+    /// Copies of the schema, which are not used.
     pub schemas: Vec<TextFile>,
-    /// Files below `tests/` that are no cases, and are not looked at.
+    /// Files in `tests/` that are not cases and are ignored.
     pub left_out: Vec<String>,
 }
 
 impl Folder {
-    /// Files that are at hand already.
+    /// A set from texts in memory.
     pub(in crate::authority::policy) fn of(
         called: &str,
         policies: &[(&str, &str)],
@@ -61,10 +62,10 @@ impl Folder {
         folder
     }
 
-    /// Reads a folder. Names that start with a dot are those of editors and are not looked at.
+    /// Reads a folder. Names that start with a dot are ignored: editors put temporary files there.
     ///
     /// # Errors
-    /// [`PolicyError`] if a file cannot be read, is no text, or there is more than is read.
+    /// [`PolicyError`] if a file cannot be read or is not UTF-8, or if a bound is exceeded.
     pub(in crate::authority::policy) fn read(dir: &Path) -> Result<Self, PolicyError> {
         let mut reader = FileReader::default();
         let mut folder = Self {
@@ -97,7 +98,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// SHA-256 of the policies, in hex. It is what `sha256sum *.cedar | sha256sum` prints in the folder.
+    /// SHA-256 of the policies, in hex: the output of `sha256sum *.cedar | sha256sum` in the
+    /// folder.
     pub(in crate::authority::policy) fn digest(&self) -> String {
         let mut lines = Sha256::new();
         for file in &self.policies {
@@ -107,7 +109,7 @@ impl Folder {
         hex::encode(lines.finalize())
     }
 
-    /// Tells one state of the files, cases included, from another.
+    /// A digest of all policies and cases, to detect changes.
     pub(in crate::authority::policy) fn content(&self) -> [u8; 32] {
         let mut content = Sha256::new();
         for file in self.policies.iter().chain(&self.tests) {
@@ -118,7 +120,7 @@ impl Folder {
     }
 }
 
-/// Reads files until there are too many, and collects what is wrong with them.
+/// Reads files, counts them against the bounds, and collects their faults.
 #[derive(Default)]
 struct FileReader {
     files: usize,
@@ -140,7 +142,7 @@ impl FileReader {
             self.faults.push(PolicyFault::of(
                 &name.escape_default().to_string(),
                 format_args!(
-                    "the name of a file has at most {MAX_NAME} letters, digits, `.`, `_` and `-`"
+                    "a file name has at most {MAX_NAME} characters: letters, digits, `.`, `_` and `-`"
                 ),
             ));
             return Ok(None);
@@ -149,7 +151,7 @@ impl FileReader {
             path: path.display().to_string(),
             error,
         };
-        // Asked before it is opened: to open a pipe is to wait for somebody who writes.
+        // Checked before opening, since opening a named pipe blocks until it has a writer.
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
             self.faults.push(PolicyFault::of(&name, "is not a file"));
             return Ok(None);
@@ -163,23 +165,23 @@ impl FileReader {
         self.bytes += bytes.len() as u64;
         if self.bytes > MAX_BYTES {
             return Err(PolicyError::TooMany(format!(
-                "the files of the folder have more than {MAX_BYTES} bytes together"
+                "the files of the folder have more than {MAX_BYTES} bytes in total"
             )));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(TextFile { name, text })),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
-                let sound = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+                let valid = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
                 self.faults
-                    .push(PolicyFault::at(&name, &sound, Some(at), "is not UTF-8"));
+                    .push(PolicyFault::at(&name, &valid, Some(at), "is not UTF-8"));
                 Ok(None)
             }
         }
     }
 }
 
-/// What is in a folder, in the order of the names.
+/// The files of a folder, sorted by name.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     let unreadable = |error| PolicyError::Read {
         path: dir.display().to_string(),

@@ -1,14 +1,16 @@
-//! The policies that a decision looks at: those that hold everywhere, and those whose scope names what the decision is
-//! about. What a thousand other tenants' policies say costs nothing.
+//! An index of the policies, so that a decision evaluates only those that can apply: the ones for
+//! every request, and the ones whose scope names the account or caller of this request. The
+//! policies of a thousand other tenants then cost nothing.
 //!
-//! # Why a slice answers as the whole set would
-//! A policy is its scope and then its conditions, and Cedar evaluates them in this order, each only if all before it are
-//! true. A scope is made of `==`, `in`, `is` and lists of actions. None of these can fail. Here nothing is in anything but
-//! itself, since the entities of a question have no parents; so `in` is `==`. A policy that is left out names another
-//! action, another resource or another principal in its scope. In the whole set its scope would be false: it would not
-//! apply, and its conditions would not be evaluated, and so could not fail either. A slice may hold policies whose scope is
-//! false. Cedar finds that out by itself. A decision is thus the same, its reasons are the same, and so are its errors.
-//! A test compares both over random policies.
+//! # Why a slice decides like the whole set
+//! Cedar evaluates the scope of a policy first, and its conditions only if the scope is true. A
+//! scope consists of `==`, `in`, `is` and lists of actions, none of which can fail. The entities of
+//! a request have no parents, so each is only `in` itself, and `in` means `==`. A policy outside
+//! the slice names another action, resource or principal in its scope. In the whole set its scope
+//! would be false: it would not apply, and its conditions would not be evaluated, so they could not
+//! fail either. A slice can contain policies whose scope is false; Cedar skips them. Hence the
+//! decision, its reasons and its errors are the same. A property test compares both for random
+//! policies.
 
 use std::collections::HashMap;
 
@@ -17,22 +19,23 @@ use cedar_policy::{
     PolicySet, PolicySetError, PrincipalConstraint, Request, ResourceConstraint,
 };
 
-/// All policies, cut up.
+/// All policies, by action.
 #[derive(Debug, Default)]
 pub(in crate::authority::policy) struct Slices(HashMap<EntityUid, Slice>);
 
-/// The policies that may apply to one action.
+/// The policies that can apply to one action.
 #[derive(Debug, Default)]
 struct Slice {
-    everywhere: PolicySet,
-    /// By the account, or the service, that their scope names.
-    of_resource: HashMap<EntityUid, PolicySet>,
-    /// By the caller that their scope names, of those that name no resource.
-    of_principal: HashMap<EntityUid, PolicySet>,
+    /// Those whose scope names neither a resource nor a principal.
+    for_all: PolicySet,
+    /// Those whose scope names a resource: an account, or the service.
+    by_resource: HashMap<EntityUid, PolicySet>,
+    /// Those whose scope names a principal, but no resource.
+    by_principal: HashMap<EntityUid, PolicySet>,
 }
 
-/// What the policies say. Each id names one that decided: those that failed, or else those that forbid, or else those that
-/// permit.
+/// The result of evaluating the policies. `ids` are the policies that decided: those that failed,
+/// or else those that forbid, or else those that permit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::authority::policy) struct Evaluation {
     pub allowed: bool,
@@ -41,7 +44,7 @@ pub(in crate::authority::policy) struct Evaluation {
 }
 
 impl Slices {
-    /// Cuts up policies, each of which has an id of its own.
+    /// Indexes policies, whose ids must be unique.
     pub(in crate::authority::policy) fn new(
         policies: &[Policy],
         actions: &[&EntityUid],
@@ -55,9 +58,9 @@ impl Slices {
                 let slice = slices.0.entry((*action).clone()).or_default();
                 let (resource, principal) = (named_resource(policy), named_principal(policy));
                 let set = match (resource, principal) {
-                    (Some(resource), _) => slice.of_resource.entry(resource).or_default(),
-                    (None, Some(principal)) => slice.of_principal.entry(principal).or_default(),
-                    (None, None) => &mut slice.everywhere,
+                    (Some(resource), _) => slice.by_resource.entry(resource).or_default(),
+                    (None, Some(principal)) => slice.by_principal.entry(principal).or_default(),
+                    (None, None) => &mut slice.for_all,
                 };
                 set.add(policy.clone())?;
             }
@@ -65,7 +68,7 @@ impl Slices {
         Ok(slices)
     }
 
-    /// Asks those that may apply. An error in any of them is a no, whatever the others say.
+    /// Evaluates the policies that can apply. An error in any of them denies the request.
     pub(in crate::authority::policy) fn decide(
         &self,
         request: &Request,
@@ -78,21 +81,21 @@ impl Slices {
         let Some(slice) = self.0.get(action) else {
             return Evaluation::default();
         };
-        let everywhere = Some(&slice.everywhere).filter(|set| !set.is_empty());
+        let for_all = Some(&slice.for_all).filter(|set| !set.is_empty());
         let sets = [
-            everywhere,
-            slice.of_resource.get(resource),
-            slice.of_principal.get(principal),
+            for_all,
+            slice.by_resource.get(resource),
+            slice.by_principal.get(principal),
         ];
-        let mut said = Verdicts::default();
+        let mut verdicts = Verdicts::default();
         for set in sets.into_iter().flatten() {
-            said.listen(request, set, entities);
+            verdicts.add(request, set, entities);
         }
-        said.sum_up()
+        verdicts.combined()
     }
 }
 
-/// What some sets say, one after the other.
+/// The verdicts of several sets, which are combined into one.
 #[derive(Debug, Default)]
 struct Verdicts {
     permits: Vec<String>,
@@ -101,11 +104,12 @@ struct Verdicts {
 }
 
 impl Verdicts {
-    fn listen(&mut self, request: &Request, set: &PolicySet, entities: &Entities) {
+    fn add(&mut self, request: &Request, set: &PolicySet, entities: &Entities) {
         let response = Authorizer::new().is_authorized(request, set, entities);
         let reasons = response.diagnostics().reason();
         let reasons = reasons.map(|id| AsRef::<str>::as_ref(id).to_owned());
-        // The reasons of a no are the policies that forbid; there are none if nothing permits.
+        // The reasons of a denial are the policies that forbid. If none permits either, there are
+        // no reasons.
         match response.decision() {
             Decision::Allow => self.permits.extend(reasons),
             Decision::Deny => self.forbids.extend(reasons),
@@ -116,7 +120,7 @@ impl Verdicts {
         }
     }
 
-    fn sum_up(self) -> Evaluation {
+    fn combined(self) -> Evaluation {
         let allowed = self.errors.is_empty() && self.forbids.is_empty() && !self.permits.is_empty();
         let failed = !self.errors.is_empty();
         let mut ids = if failed {
@@ -161,7 +165,7 @@ fn named_principal(policy: &Policy) -> Option<EntityUid> {
     }
 }
 
-/// Whether the policy is looked at in every decision about its actions.
-pub(in crate::authority::policy) fn holds_everywhere(policy: &Policy) -> bool {
+/// Whether the policy is evaluated for every request with its actions.
+pub(in crate::authority::policy) fn applies_to_all(policy: &Policy) -> bool {
     named_resource(policy).is_none() && named_principal(policy).is_none()
 }

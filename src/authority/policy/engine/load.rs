@@ -1,4 +1,5 @@
-//! Files become policies: parsed, named, held against the schema. Whatever is in doubt is refused, file by file.
+//! Turns files into policies: parses and names them, and validates them against the schema. What is
+//! ambiguous is refused. Faults are reported for all files together.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,90 +17,90 @@ use super::nesting;
 use crate::authority::policy::error::{PolicyError, PolicyFault};
 use crate::domain::Denial;
 
-/// How many policies a set may have: as many as are loaded in seconds.
+/// How many policies a set may have; these load within seconds.
 const MAX_POLICIES: usize = 10_000;
-/// The stack of the thread that reads them: enough for the deepest policy that `shape` lets through.
+/// Stack size of the loading thread: enough for the deepest policy that `nesting` accepts.
 const STACK: usize = 128 * 1024 * 1024;
-/// How long an id and a code may be.
+/// Maximum length of an id and of a code.
 const MAX_WORD: usize = 64;
-/// How long a message may be.
+/// Maximum length of a message.
 const MAX_MESSAGE: usize = 300;
 
 pub(in crate::authority::policy) const SCHEMA: &str =
     include_str!("../../../../policies/tn-authority.cedarschema");
 
-/// The policies of a folder, and what there is to say of them.
+/// The policies of a folder, and what was found out about them.
 #[derive(Debug)]
 pub(in crate::authority::policy) struct Loaded {
-    /// In the order of their files.
+    /// In the order of the files.
     pub policies: Vec<Policy>,
     /// How many policies each file has.
     pub counts: Vec<(String, usize)>,
     pub schema: Schema,
-    pub looks: TimeInputs,
-    /// What is no fault and should be looked at.
+    pub time_inputs: TimeInputs,
+    /// What does not prevent the use of the set, but should be checked.
     pub warnings: Vec<PolicyFault>,
 }
 
-/// Reads the policies of a folder.
+/// Loads the policies of a folder, on a thread with a large stack.
 ///
 /// # Errors
-/// [`PolicyError`] with all faults of all files; what does not fit the schema is only told when all files can be read.
+/// [`PolicyError`] with all faults of all files. The schema is only checked once all files parse.
 pub(in crate::authority::policy) fn load(folder: &Folder) -> Result<Loaded, PolicyError> {
     thread::scope(|scope| {
         let reader = thread::Builder::new()
             .name("policies".to_owned())
             .stack_size(STACK)
             .spawn_scoped(scope, || load_here(folder));
-        let lost = || PolicyError::Schema("the reader of policies ended".to_owned());
+        let panicked = || PolicyError::Schema("the thread that loads policies panicked".to_owned());
         let reader = reader.map_err(|e| PolicyError::Schema(e.to_string()))?;
-        reader.join().unwrap_or_else(|_| Err(lost()))
+        reader.join().unwrap_or_else(|_| Err(panicked()))
     })
 }
 
 fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
-    let mut reading = Reading::default();
+    let mut loader = Loader::default();
     for file in &folder.policies {
-        reading.file(file)?;
+        loader.add_file(file)?;
     }
-    if !reading.faults.is_empty() {
-        return Err(PolicyError::Faulty(reading.faults));
+    if !loader.faults.is_empty() {
+        return Err(PolicyError::Faulty(loader.faults));
     }
-    if reading.policies.is_empty() {
+    if loader.policies.is_empty() {
         return Err(PolicyError::None(folder.called.clone()));
     }
     let (schema, _) =
         Schema::from_cedarschema_str(SCHEMA).map_err(|e| PolicyError::Schema(e.to_string()))?;
-    reading.validate(folder, &schema)?;
+    loader.validate(folder, &schema)?;
     let copies = folder.schemas.iter().filter(|copy| copy.text != SCHEMA);
-    reading.warnings.extend(copies.map(|copy| {
+    loader.warnings.extend(copies.map(|copy| {
         PolicyFault::of(
             &copy.name,
-            "differs from the service's own schema, which is the one that counts",
+            "differs from the service's own schema, which is used instead",
         )
     }));
     Ok(Loaded {
-        looks: TimeInputs::of(&reading.policies),
-        policies: reading.policies,
-        counts: reading.counts,
+        time_inputs: TimeInputs::of(&loader.policies),
+        policies: loader.policies,
+        counts: loader.counts,
         schema,
-        warnings: reading.warnings,
+        warnings: loader.warnings,
     })
 }
 
 #[derive(Default)]
-struct Reading {
+struct Loader {
     policies: Vec<Policy>,
     counts: Vec<(String, usize)>,
-    /// Where each id was found.
+    /// The file of each id.
     files: HashMap<String, String>,
     faults: Vec<PolicyFault>,
     warnings: Vec<PolicyFault>,
 }
 
-impl Reading {
-    fn file(&mut self, file: &TextFile) -> Result<(), PolicyError> {
-        if let Err(fault) = nesting::look(file) {
+impl Loader {
+    fn add_file(&mut self, file: &TextFile) -> Result<(), PolicyError> {
+        if let Err(fault) = nesting::check(file) {
             self.faults.push(fault);
             return Ok(());
         }
@@ -112,7 +113,7 @@ impl Reading {
             }
         };
         if parsed.templates().next().is_some() {
-            let why = "templates are not used here (`?principal`, `?resource`)";
+            let why = "templates (`?principal`, `?resource`) are not supported";
             let at = file.text.find("?principal");
             let at = at.or_else(|| file.text.find("?resource"));
             self.faults
@@ -121,56 +122,57 @@ impl Reading {
         let count = parsed.num_of_policies();
         if self.policies.len() + count > MAX_POLICIES {
             return Err(PolicyError::TooMany(format!(
-                "a set has at most {MAX_POLICIES} policies, and with `{}` there are {}",
+                "a set has at most {MAX_POLICIES} policies; with `{}` there are {}",
                 file.name,
                 self.policies.len() + count
             )));
         }
-        // Cedar names them by their place in the file, from `policy0` on, and keeps no order.
+        // Cedar returns them in no order, but names them by their position: `policy0`, `policy1`,
+        // ..
         let mut policies: Vec<(usize, &Policy)> = parsed
             .policies()
-            .map(|policy| (place(policy), policy))
+            .map(|policy| (position(policy), policy))
             .collect();
-        policies.sort_unstable_by_key(|(place, _)| *place);
-        for (place, policy) in policies {
-            self.policy(file, place, policy);
+        policies.sort_unstable_by_key(|(position, _)| *position);
+        for (position, policy) in policies {
+            self.add_policy(file, position, policy);
         }
         self.counts.push((file.name.clone(), count));
         Ok(())
     }
 
-    fn policy(&mut self, file: &TextFile, place: usize, policy: &Policy) {
+    fn add_policy(&mut self, file: &TextFile, position: usize, policy: &Policy) {
         let fault = |why: String| PolicyFault::of(&file.name, why);
         let id = match policy.annotation("id") {
             Some(id) if is_word(id, b"._-") => id.to_owned(),
             Some(id) => {
                 self.faults.push(fault(format!(
-                    "`@id(\"{}\")` is not 1 to {MAX_WORD} letters, digits, `.`, `_` and `-`",
+                    "`@id(\"{}\")` must be 1 to {MAX_WORD} letters, digits, `.`, `_` and `-`",
                     id.escape_debug()
                 )));
                 return;
             }
             None => {
-                let id = format!("{}:{}", file.name, place + 1);
+                let id = format!("{}:{}", file.name, position + 1);
                 self.warnings.push(fault(format!(
-                    "policy {} has no `@id`, so it is called `{id}`, which changes with its place",
-                    place + 1
+                    "policy {} has no `@id`, so it is named `{id}`, which changes when policies are moved",
+                    position + 1
                 )));
                 id
             }
         };
-        self.words(file, &id, policy);
+        self.check_refusal_text(file, &id, policy);
         if let Some(other) = self.files.insert(id.clone(), file.name.clone()) {
             self.faults.push(fault(format!(
-                "`@id(\"{id}\")` is that of another policy already, in `{other}`"
+                "`@id(\"{id}\")` is already used by another policy, in `{other}`"
             )));
             return;
         }
         self.policies.push(policy.new_id(PolicyId::new(id)));
     }
 
-    /// Checks the code and the message, which are shown to callers.
-    fn words(&mut self, file: &TextFile, id: &str, policy: &Policy) {
+    /// Checks `@code` and `@message`, which callers see.
+    fn check_refusal_text(&mut self, file: &TextFile, id: &str, policy: &Policy) {
         let fault = |why: String| PolicyFault::of(&file.name, format_args!("`{id}`: {why}"));
         let (code, message) = (policy.annotation("code"), policy.annotation("message"));
         if let Some(code) = code {
@@ -179,25 +181,25 @@ impl Reading {
                 && !code.starts_with('-');
             if !is_kebab {
                 self.faults.push(fault(format!(
-                    "the `@code` is not 1 to {MAX_WORD} small letters, digits and `-`"
+                    "the `@code` must be 1 to {MAX_WORD} lower-case letters, digits and `-`"
                 )));
             } else if Denial::CODES_OF_RULES.contains(&code) {
                 self.faults.push(fault(format!(
-                    "the code `{code}` is that of a rule of the service"
+                    "the code `{code}` is reserved for a rule of the service"
                 )));
             }
         }
-        let is_shown = |text: &str| {
+        let is_printable = |text: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
         };
-        if message.is_some_and(|text| text.len() > MAX_MESSAGE || !is_shown(text)) {
+        if message.is_some_and(|text| text.len() > MAX_MESSAGE || !is_printable(text)) {
             self.faults.push(fault(format!(
-                "the `@message` is not 1 to {MAX_MESSAGE} printable ASCII characters"
+                "the `@message` must be 1 to {MAX_MESSAGE} printable ASCII characters"
             )));
         }
         if policy.effect() == Effect::Permit && (code.is_some() || message.is_some()) {
             self.warnings.push(fault(
-                "is a `permit`, whose `@code` and `@message` nobody is shown".to_owned(),
+                "a `permit` needs no `@code` or `@message`: they are never shown".to_owned(),
             ));
         }
     }
@@ -219,12 +221,12 @@ impl Reading {
             .map(|error| found(error.policy_id(), error))
             .collect();
         for warning in result.validation_warnings() {
-            let told = found(warning.policy_id(), warning);
+            let fault = found(warning.policy_id(), warning);
             match warning {
                 ValidationWarning::ImpossiblePolicy(_)
-                | ValidationWarning::InvalidActionApplication(_) => faults.push(told),
-                // Signs that look like others, and whatever Cedar comes to warn of.
-                _ => self.warnings.push(told),
+                | ValidationWarning::InvalidActionApplication(_) => faults.push(fault),
+                // Such as confusable characters. The enum is `non_exhaustive`.
+                _ => self.warnings.push(fault),
             }
         }
         if faults.is_empty() {
@@ -235,7 +237,7 @@ impl Reading {
     }
 }
 
-/// What Cedar says, and where it says so.
+/// A fault with Cedar's message and its position.
 fn located(file: &TextFile, error: &(impl Diagnostic + ?Sized)) -> PolicyFault {
     let label = error.labels().and_then(|mut labels| labels.next());
     let mut why = error.to_string().replace('\n', " ");
@@ -250,14 +252,14 @@ fn located(file: &TextFile, error: &(impl Diagnostic + ?Sized)) -> PolicyFault {
     )
 }
 
-/// `7` of `policy7`.
-fn place(policy: &Policy) -> usize {
+/// `7` for `policy7`.
+fn position(policy: &Policy) -> usize {
     let id: &str = policy.id().as_ref();
-    let place = id.strip_prefix("policy").map(str::parse);
-    place.and_then(Result::ok).unwrap_or_default()
+    let position = id.strip_prefix("policy").map(str::parse);
+    position.and_then(Result::ok).unwrap_or_default()
 }
 
-fn is_word(text: &str, signs: &[u8]) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || signs.contains(&b);
-    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(plain)
+fn is_word(text: &str, punctuation: &[u8]) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || punctuation.contains(&b);
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(is_allowed)
 }

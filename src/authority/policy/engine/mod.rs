@@ -1,4 +1,5 @@
-//! How Cedar policies are loaded, indexed and evaluated. Read this only to change how policies run, not what they say.
+//! Loads, indexes and evaluates Cedar policies. Only of interest to change how policies run, not
+//! what they say.
 
 pub(super) mod cache;
 pub(super) mod files;

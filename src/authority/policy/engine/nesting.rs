@@ -1,20 +1,20 @@
-//! How deep a policy may be written. Whatever reads nested text goes down into it, and its stack has an end; so this is
-//! looked at before anything reads a policy.
+//! Bounds the nesting of a policy. Parsers are recursive, and deep nesting would overflow their
+//! stack, so this check runs before a policy is parsed.
 
 use super::files::TextFile;
 use crate::authority::policy::error::PolicyFault;
 
-/// How many brackets may be open at once.
+/// How many brackets can be open at once.
 const MAX_DEPTH: usize = 50;
-/// How many operators, brackets and words such as `if` one policy may have. Each can make it one level deeper. Commas cannot,
-/// so that lists may be long.
-const MAX_JOINTS: usize = 2_000;
-/// Words that join what stands beside them.
-const WORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
+/// How many operators, brackets and keywords such as `if` one policy can have. Each can add a
+/// level. Commas cannot, so lists can be long.
+const MAX_OPERATORS: usize = 2_000;
+/// Keywords that can add a level.
+const KEYWORDS: [&str; 7] = ["if", "then", "else", "in", "like", "has", "is"];
 
-/// Refuses a file with a policy that is too deep.
-pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), PolicyFault> {
-    let (mut open, mut joints) = (0_usize, 0_usize);
+/// Refuses a file with a policy that is nested too deeply.
+pub(in crate::authority::policy) fn check(file: &TextFile) -> Result<(), PolicyFault> {
+    let (mut open, mut operators) = (0_usize, 0_usize);
     let bytes = file.text.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -24,30 +24,30 @@ pub(in crate::authority::policy) fn look(file: &TextFile) -> Result<(), PolicyFa
             b if b.is_ascii_alphanumeric() || *b == b'_' => {
                 let word = to_the_end_of(&bytes[at..], |b| !b.is_ascii_alphanumeric() && b != b'_');
                 let found = &bytes[at..at + word];
-                joints += usize::from(WORDS.iter().any(|known| known.as_bytes() == found));
+                operators += usize::from(KEYWORDS.iter().any(|known| known.as_bytes() == found));
                 word
             }
             b'(' | b'[' | b'{' => {
-                (open, joints) = (open + 1, joints + 1);
+                (open, operators) = (open + 1, operators + 1);
                 1
             }
             b')' | b']' | b'}' => {
                 open = open.saturating_sub(1);
                 1
             }
-            // Whatever is open, here a policy ends: what is wrong with it is for the parser to say.
+            // A policy ends here, also if brackets are open: the parser reports that.
             b';' => {
-                (open, joints) = (0, 0);
+                (open, operators) = (0, 0);
                 1
             }
             byte => {
-                joints += usize::from(b".&|+-*/%!<>=?".contains(byte));
+                operators += usize::from(b".&|+-*/%!<>=?".contains(byte));
                 1
             }
         };
-        if open > MAX_DEPTH || joints > MAX_JOINTS {
+        if open > MAX_DEPTH || operators > MAX_OPERATORS {
             let why = format!(
-                "a policy has at most {MAX_DEPTH} open brackets, and {MAX_JOINTS} operators and brackets; make several of it"
+                "a policy has at most {MAX_DEPTH} open brackets, and {MAX_OPERATORS} operators and brackets; split it into several"
             );
             return Err(PolicyFault::at(&file.name, &file.text, Some(at), why));
         }
@@ -60,7 +60,7 @@ fn to_the_end_of(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|b| ends(*b)).unwrap_or(bytes.len())
 }
 
-/// How long a text in quotes is.
+/// The length of a quoted string.
 fn text(bytes: &[u8]) -> usize {
     let mut escaped = false;
     let end = bytes.iter().skip(1).position(|b| {
@@ -75,8 +75,8 @@ fn text(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn look_at(text: &str) -> Result<(), PolicyFault> {
-        look(&TextFile {
+    fn check_text(text: &str) -> Result<(), PolicyFault> {
+        check(&TextFile {
             name: "a.cedar".to_owned(),
             text: text.to_owned(),
         })
@@ -90,20 +90,23 @@ mod tests {
             .join(", ");
         let long =
             format!("permit (principal, action, resource) when {{ [{list}].contains(resource) }};");
-        assert_eq!(look_at(&long), Ok(()));
+        assert_eq!(check_text(&long), Ok(()));
         let many = "permit (principal, action, resource) when { 1 < 2 };\n".repeat(5_000);
-        assert_eq!(look_at(&many), Ok(()));
+        assert_eq!(check_text(&many), Ok(()));
         let quoted = format!(
             "// {}\n@id(\"{}\\\"{}\")",
             "(".repeat(100),
             "(".repeat(100),
             "[".repeat(100)
         );
-        assert_eq!(look_at(&quoted), Ok(()));
+        assert_eq!(check_text(&quoted), Ok(()));
         let deep = format!("\n{}", "(".repeat(51));
-        assert_eq!(look_at(&deep).map_err(|fault| fault.at), Err(Some((2, 51))));
-        for joint in ["&&true", "+1", ".a", "-", " if", "!", " in x"] {
-            assert!(look_at(&joint.repeat(2_001)).is_err(), "{joint}");
+        assert_eq!(
+            check_text(&deep).map_err(|fault| fault.at),
+            Err(Some((2, 51)))
+        );
+        for operator in ["&&true", "+1", ".a", "-", " if", "!", " in x"] {
+            assert!(check_text(&operator.repeat(2_001)).is_err(), "{operator}");
         }
     }
 }

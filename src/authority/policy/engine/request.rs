@@ -1,7 +1,8 @@
-//! A decision as Cedar is asked for it: who, what, on what, and what a token would say.
+//! Builds the Cedar request of a decision: principal, action, resource, and the context that
+//! describes the token.
 //!
-//! The shapes of these are the schema's. [`EntityNames::fit`] holds them against it when policies are loaded, and so no decision
-//! has to do so again: only values differ from one decision to the next.
+//! Their shapes follow the schema. [`EntityNames::check`] validates them when policies are loaded,
+//! so a decision need not: only the values differ.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
@@ -16,30 +17,30 @@ use crate::authority::policy::Action;
 use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
-/// What a token would say, as policies see it.
+/// The requested token, as policies see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenContext {
-    /// Each type has an action of its own, so that no policy permits one that it was not written for.
+    /// Each type has its own action, so that no policy permits a type that it was not written for.
     pub tktype: TkType,
     pub ca: bool,
-    /// Seconds.
+    /// In seconds.
     pub lifetime: u32,
-    /// Entries of the list, or claims that the constraints speak of.
+    /// Entries of the TNAuthList, or claims in the JWTClaimConstraints.
     pub entries: u64,
-    /// Numbers that they name, counted with their repetitions.
+    /// Numbers of all entries; a number in two entries counts twice.
     pub numbers: u64,
-    /// Numbers of the largest of its ranges.
+    /// Numbers of the largest range.
     pub largest: u64,
     /// Entries that are service provider codes.
     pub spcs: u64,
-    /// Whether it is asked for by a standing right to renew.
+    /// Whether the request uses a renewal right.
     pub renewal: bool,
-    /// When it is asked for.
+    /// The time of the request.
     pub at: Time,
 }
 
 impl TokenContext {
-    /// What the token of a request would say, were it to live so long.
+    /// Describes the token of a request with this lifetime.
     #[must_use]
     pub fn of(request: &TokenRequest, lifetime: u32, at: Time) -> Self {
         let counts = || request.numbers().iter().map(|range| range.count());
@@ -84,27 +85,27 @@ pub(in crate::authority::policy) fn weekday_of(at: Time) -> u32 {
     at.weekday().number_from_monday()
 }
 
-/// What a caller wants to do.
+/// What a caller requests.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::authority::policy) enum PolicyRequest<'a> {
     /// Address the account at all.
     Ask(&'a MintContext<'a>),
-    /// Get a token.
+    /// Get a token for the account.
     Mint(&'a MintContext<'a>),
-    /// Do something with the service as a whole.
+    /// An action on the service as a whole.
     Do(Action),
 }
 
-/// A token for an account.
+/// A request for a token for an account.
 #[derive(Debug, Clone, Copy)]
 pub struct MintContext<'a> {
     pub account: &'a AccountId,
-    /// Whether it is the carrier's own.
+    /// Whether the account is the carrier's own.
     pub is_carrier: bool,
     pub token: TokenContext,
 }
 
-/// Names that each question needs, parsed once.
+/// The entity names of all requests, parsed once.
 #[derive(Debug)]
 pub(in crate::authority::policy) struct EntityNames {
     caller: EntityTypeName,
@@ -135,7 +136,6 @@ impl EntityNames {
         })
     }
 
-    /// All actions there are.
     pub(in crate::authority::policy) fn actions(&self) -> [&EntityUid; 6] {
         [
             &self.ask,
@@ -147,17 +147,18 @@ impl EntityNames {
         ]
     }
 
-    /// The question, and what is known of those that it names. `None` if it cannot be put, which counts as a denial.
-    pub(in crate::authority::policy) fn question(
+    /// The Cedar request, with the entities that it names. `None` if it cannot be built, which
+    /// counts as a denial.
+    pub(in crate::authority::policy) fn cedar_request(
         &self,
         caller: &Caller,
-        wish: PolicyRequest<'_>,
+        request: PolicyRequest<'_>,
     ) -> Option<(Request, Entities)> {
-        self.checked_question(caller, wish, None)
+        self.checked_cedar_request(caller, request, None)
     }
 
-    /// Checks that questions have the shapes of the schema.
-    pub(in crate::authority::policy) fn fit(&self, schema: &Schema) -> Result<(), String> {
+    /// Checks that requests have the shapes of the schema, with one example of each kind.
+    pub(in crate::authority::policy) fn check(&self, schema: &Schema) -> Result<(), String> {
         let account: AccountId = "a".parse().map_err(|e| format!("{e}"))?;
         let caller = Caller {
             id: "a".to_owned(),
@@ -165,7 +166,7 @@ impl EntityNames {
             accounts: vec![account.clone()],
             ..Caller::the_service(uuid::Uuid::nil())
         };
-        let asked = |tktype| MintContext {
+        let context = |tktype| MintContext {
             account: &account,
             is_carrier: true,
             token: TokenContext {
@@ -180,7 +181,7 @@ impl EntityNames {
                 at: Time::UNIX_EPOCH,
             },
         };
-        let [list, constraints] = TkType::ALL.map(asked);
+        let [list, constraints] = TkType::ALL.map(context);
         let all = [
             PolicyRequest::Ask(&list),
             PolicyRequest::Mint(&list),
@@ -189,29 +190,29 @@ impl EntityNames {
             PolicyRequest::Do(Action::Manage),
             PolicyRequest::Do(Action::Provision),
         ];
-        for wish in all {
-            self.checked_question(&caller, wish, Some(schema))
-                .ok_or_else(|| format!("{wish:?} does not have the shape of the schema"))?;
+        for request in all {
+            self.checked_cedar_request(&caller, request, Some(schema))
+                .ok_or_else(|| format!("{request:?} does not fit the schema"))?;
         }
         Ok(())
     }
 
-    fn checked_question(
+    fn checked_cedar_request(
         &self,
         caller: &Caller,
-        wish: PolicyRequest<'_>,
+        request: PolicyRequest<'_>,
         schema: Option<&Schema>,
     ) -> Option<(Request, Entities)> {
-        let (action, resource, context, account) = match wish {
-            PolicyRequest::Ask(asked) | PolicyRequest::Mint(asked) => {
-                let action = match (wish, asked.token.tktype) {
+        let (action, resource, context, account) = match request {
+            PolicyRequest::Ask(mint) | PolicyRequest::Mint(mint) => {
+                let action = match (request, mint.token.tktype) {
                     (PolicyRequest::Ask(_), _) => &self.ask,
                     (_, TkType::TnAuthList) => &self.mint,
                     (_, TkType::JwtClaimConstraints) => &self.mint_claim_constraints,
                 };
-                let account = self.account(asked.account);
-                let context = asked.token.context()?;
-                (action, account.clone(), context, Some((account, asked)))
+                let account = self.account(mint.account);
+                let context = mint.token.context()?;
+                (action, account.clone(), context, Some((account, mint)))
             }
             PolicyRequest::Do(action) => {
                 let action = match action {
@@ -226,17 +227,18 @@ impl EntityNames {
             EntityUid::from_type_name_and_id(self.caller.clone(), EntityId::new(&caller.id));
         let accounts = caller.accounts.iter();
         let accounts = accounts.map(|id| Value::new_entity_uid(self.account(id)));
-        let known = HashMap::from([
+        let attributes = HashMap::from([
             (
                 "role".to_owned(),
                 Value::new_string(caller.role.to_string()),
             ),
             ("accounts".to_owned(), Value::new_set(accounts)),
         ]);
-        let mut entities = vec![Entity::new(principal.clone(), known, HashSet::new()).ok()?];
-        if let Some((uid, asked)) = account {
-            let known = HashMap::from([("carrier".to_owned(), Value::new_bool(asked.is_carrier))]);
-            entities.push(Entity::new(uid, known, HashSet::new()).ok()?);
+        let mut entities = vec![Entity::new(principal.clone(), attributes, HashSet::new()).ok()?];
+        if let Some((uid, mint)) = account {
+            let is_carrier = Value::new_bool(mint.is_carrier);
+            let attributes = HashMap::from([("carrier".to_owned(), is_carrier)]);
+            entities.push(Entity::new(uid, attributes, HashSet::new()).ok()?);
         }
         let entities = Entities::from_entities(entities, schema).ok()?;
         let request = Request::new(principal, action.clone(), resource, context, schema).ok()?;
