@@ -70,7 +70,7 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
 
 /// A line for each chain that can sign and for each file that is refused.
 fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
-    let found = match app::look_for_signers(config, &Clock::system()) {
+    let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
         Err(error) => return vec![Err(error.into())],
     };
