@@ -1,4 +1,4 @@
-//! The commands of `tn-authority`; nothing but argument parsing. What a command does stands in `commands/`.
+//! The command line of `tn-authority`: argument parsing only. `commands/` does the work.
 
 mod commands;
 
@@ -14,12 +14,26 @@ use commands::{
 use tn_authority::config::Config;
 use tn_authority::telemetry;
 
+const AFTER_HELP: &str = "\
+Examples:
+  tn-authority demo                         issue, verify and refuse a token, on throw-away data
+  tn-authority --config ta.toml check       check everything that `serve` needs
+  tn-authority --config ta.toml serve       run the service
+  tn-authority explain acme +12125551001    would `acme` get a token for this number?
+
+The commands from `demo` to `claim-constraints` need no configuration and no database.
+Exit codes: 0 success, 1 failure, 2 wrong arguments; `verify` and `redeem` have more.
+The variable RUST_LOG sets the log level: `RUST_LOG=debug`.";
+
 /// A Token Authority for telephone numbers (RFC 9447, RFC 9448).
+///
+/// It records which numbers a carrier holds and to whom they are delegated, and issues authority
+/// tokens for them. An enterprise uses such a token to get a certificate for its numbers from a CA.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Configuration file (TOML). Without it the defaults hold: an SQLite database in this folder. Every key can also be
-    /// set as `TN_AUTHORITY__SECTION__KEY`.
+    /// Configuration file (TOML). Default: none, which means an SQLite database in the working
+    /// directory. Environment variables `TN_AUTHORITY__SECTION__KEY` override it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -34,7 +48,7 @@ enum Command {
     ServiceCommand(ServiceCommand),
 }
 
-/// What needs no configuration.
+/// Commands that run without the service's configuration, or read only a part of it.
 #[derive(Debug, Subcommand)]
 enum Tool {
     Demo(demo::Args),
@@ -51,14 +65,23 @@ enum Tool {
     Policy(policy::Command),
 }
 
-/// What works with the configuration, and mostly with the database.
+/// Commands that need the configuration, and most of them the database.
 #[derive(Debug, Subcommand)]
 enum ServiceCommand {
-    /// Run the service until SIGTERM.
+    /// Run the service until SIGTERM or SIGINT.
+    ///
+    /// It serves the API at `server.listen`, and metrics and health at `operations.listen`. On
+    /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it check
+    /// for new certificates immediately.
     Serve,
-    /// Bring the database's schema up to date.
+    /// Apply the migrations that the database does not have yet.
+    ///
+    /// `serve` does the same at its start, unless `database.migrate` is `false`.
     Migrate,
-    /// Check configuration, schema, key, chain, policies and TLS, and say what is wrong.
+    /// Check all that `serve` needs: configuration, database, policies, keys, TLS.
+    ///
+    /// Prints `ok`, `warning` or `FAILED` for each item, changes nothing, and exits with 1 if
+    /// anything failed.
     Check,
     #[command(subcommand)]
     Account(account::Command),
@@ -101,7 +124,7 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
 
 fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome {
     let config = Config::load(file)?;
-    // A command speaks on standard output; a service has nothing but its log.
+    // A command prints its results to standard output; the log is all that a service prints.
     let level = if matches!(service, ServiceCommand::Serve) {
         LevelFilter::Info
     } else {

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Authority tokens (RFC 9447, RFC 9448) for acme2certifier.
 
-acme2certifier offers `tkauth-01` challenges and has nothing that checks their tokens. This module has: it asks
-`tn-authority verify`, a process of its own. It is loaded three times over, always by its name, so that the three are one:
+acme2certifier offers `tkauth-01` challenges but cannot check their tokens. This module checks them by running
+`tn-authority verify`. It is used in three places, always by its name, so that python loads it only once:
 
-- as the WSGI application (`tn_authority_acme2certifier:application`), in place of acme2certifier's own,
+- as the WSGI application (`tn_authority_acme2certifier:application`), instead of acme2certifier's own,
 - as `hooks_module` in the section `Hooks`,
-- as `handler_module` in the section `CAhandler`, for those who sign with acme2certifier's openssl handler.
+- as `handler_module` in the section `CAhandler`, if acme2certifier's openssl handler issues the certificates.
 
-Whatever is missing or fails refuses the order: without the application, acme2certifier itself refuses every token;
-without the hooks, the handler issues no certificate with a TNAuthList.
+It fails closed: without the application, acme2certifier itself refuses every token; without the hooks, the handler
+issues no certificate with a TNAuthList.
 """
 
 import base64
@@ -34,40 +34,41 @@ from acme2certifier.acme_srv.version import __version__ as _ACME2CERTIFIER
 from acme2certifier.cahandlers import openssl_ca_handler
 from cryptography import x509
 
-# The version that this was written for and is tested with. Another one may have moved what is used here.
+# The version that this module is written for and tested with. Others may have moved the parts that it uses.
 TESTED_WITH = "0.46.3"
-# Names the file with the settings of this module; tn_authority.example.cfg shows them all.
+# The variable that names the settings file; tn_authority.example.cfg shows all settings.
 CONFIG = "TN_AUTHORITY_PLUGIN_CONFIG"
+# The variable that permits other versions of acme2certifier.
 ANY_VERSION = "TN_AUTHORITY_PLUGIN_ANY_VERSION"
 
 TN_AUTH_LIST = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 UNAUTHORIZED = "urn:ietf:params:acme:error:unauthorized"
 SERVER_INTERNAL = "urn:ietf:params:acme:error:serverInternal"
 
-# The longest token that is looked at, as in `tn-authority verify`.
+# The longest token that is checked, in bytes, as in `tn-authority verify`.
 MAX_TOKEN = 65536
-# How long a token of single use is remembered after it has expired, in seconds: longer than clocks differ.
+# How long a single-use token is remembered after it has expired, in seconds: longer than any clock difference.
 REMEMBERED = 86400
 
-# What the hook has found out about the CSR that this thread is about to sign.
+# What the hook has found about the CSR that this thread is about to sign.
 _in_hand = threading.local()
 
 
 class Refused(Exception):
-    """The order is refused, and the client may know why."""
+    """The order is refused, and the client can be told why."""
 
 
 class Broken(Exception):
-    """Nothing could be found out, which is the operator's matter."""
+    """The check could not run, which the operator has to fix."""
 
 
 class Settings:
-    """The settings, read anew for each token, so that an authority can be added without a restart."""
+    """The settings. They are read again for each token, so that an authority can be added without a restart."""
 
     def __init__(self):
         path = os.environ.get(CONFIG)
         if not path:
-            raise Broken(f"{CONFIG} does not name the file with the settings")
+            raise Broken(f"{CONFIG} is not set; it must name the settings file")
         parser = configparser.ConfigParser(interpolation=None)
         with open(path, encoding="utf-8") as file:
             parser.read_file(file)
@@ -100,7 +101,7 @@ class Settings:
 
 
 class Ledger:
-    """What has to be remembered: the tokens of single use, and what each order was authorized for. Never a token."""
+    """Remembers which single-use tokens were used, and what each order was authorized for. Never stores a token."""
 
     def __init__(self, path):
         self.path = path
@@ -118,7 +119,7 @@ class Ledger:
         return connection
 
     def authorize(self, order_name, tkvalue, claims, single_use):
-        """Records that an order may be finalized. With `single_use` the token is spent by it, in one transaction."""
+        """Records that an order can be finalized. With `single_use`, the same transaction marks the token as used."""
         expires, authorized = int(claims["exp"]), claims["atc"]
         with closing(self._open()) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -138,10 +139,10 @@ class Ledger:
                 connection.execute("COMMIT")
             except sqlite3.IntegrityError as error:
                 connection.execute("ROLLBACK")
-                raise Refused("the token was used before, and this CA takes each token once (`jti`)") from error
+                raise Refused("the token was used before, and this CA accepts each token only once (`jti`)") from error
 
     def authorized(self, order_name):
-        """What an order was authorized for: tkvalue, ca and the end of the token; or None."""
+        """What an order was authorized for: tkvalue, ca and the expiry of the token; or None."""
         with closing(self._open()) as connection:
             return connection.execute(
                 "SELECT tkvalue, ca, exp FROM authorized WHERE order_name = ?", (order_name,)
@@ -149,7 +150,7 @@ class Ledger:
 
 
 def verify(settings, token, fingerprint, identifier):
-    """Has the token checked (RFC 9448 section 6, steps 1 to 8) and gives its claims."""
+    """Checks the token (RFC 9448 section 6, steps 1 to 8) and returns its claims."""
     command = [settings.command, "verify", "--json", "--fingerprint", fingerprint, "--identifier", identifier]
     for file in settings.trust:
         command += ["--trust", file]
@@ -159,7 +160,7 @@ def verify(settings, token, fingerprint, identifier):
         command += ["--x5u-ca", file]
     if settings.audience:
         command += ["--audience", settings.audience]
-    # The token goes in by stdin: arguments can be seen by every user of the machine.
+    # The token goes to stdin, because every user of the machine can see arguments.
     try:
         done = subprocess.run(
             command + ["-"],
@@ -171,7 +172,7 @@ def verify(settings, token, fingerprint, identifier):
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Broken(f"`{settings.command} verify`: {type(error).__name__}") from error
     if done.returncode not in (0, 1):
-        raise Broken(f"`{settings.command} verify` ended with {done.returncode}: {done.stderr[-500:]!r}")
+        raise Broken(f"`{settings.command} verify` exited with {done.returncode}: {done.stderr[-500:]!r}")
     report = json.loads(done.stdout)
     if done.returncode == 0 and report["accepted"] is True:
         return report["claims"]
@@ -180,7 +181,7 @@ def verify(settings, token, fingerprint, identifier):
 
 
 def fingerprint_of(thumbprint):
-    """The fingerprint of RFC 9448 section 5.4, of a thumbprint of RFC 7638."""
+    """The fingerprint (RFC 9448 section 5.4) from a thumbprint (RFC 7638)."""
     if isinstance(thumbprint, bytes):
         thumbprint = thumbprint.decode("ascii")
     digest = decoded(thumbprint)
@@ -188,7 +189,7 @@ def fingerprint_of(thumbprint):
 
 
 def decoded(text):
-    """Reads base64url without padding, in its one spelling."""
+    """Reads base64url without padding, in its canonical form."""
     try:
         value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -199,7 +200,7 @@ def decoded(text):
 
 
 def answered(payload):
-    """The token in an answer: under `tkauth` (RFC 9447), or `atc` as older clients send it; one of the two."""
+    """The token in an answer: in `tkauth` (RFC 9447), or in `atc` from older clients, but not in both."""
     given = [payload[name] for name in ("tkauth", "atc") if name in payload] if isinstance(payload, dict) else []
     if len(given) == 1 and isinstance(given[0], str) and 0 < len(given[0]) <= MAX_TOKEN:
         return given[0]
@@ -207,12 +208,12 @@ def answered(payload):
 
 
 def problem(kind, detail):
-    """The reason of a failed validation as an ACME problem (RFC 8555 section 6.7)."""
+    """Why a validation failed, as an ACME problem (RFC 8555 section 6.7)."""
     return {"type": kind, "status": 403 if kind == UNAUTHORIZED else 500, "detail": detail}
 
 
 class Challenge(_Challenge):
-    """Challenges, of which `tkauth-01` is checked here and every other kind by acme2certifier."""
+    """Checks `tkauth-01` challenges; leaves all other types to acme2certifier."""
 
     _answer = None
     _reason = None
@@ -222,12 +223,12 @@ class Challenge(_Challenge):
             return self._create_error_response(
                 400,
                 self.err_msg_dic["malformed"],
-                "the answer has to be an authority token under `tkauth` (or `atc`), and nothing else of the two",
+                "the answer must have an authority token in either `tkauth` or `atc`",
             )
         return {"code": 200}
 
     def _perform_challenge_validation(self, challenge_name, payload):
-        # One object serves one request, so the answer cannot be another one's.
+        # acme2certifier makes one object per request, so the answer belongs to this request.
         self._answer = answered(payload)
         return super()._perform_challenge_validation(challenge_name, payload)
 
@@ -248,15 +249,15 @@ class Challenge(_Challenge):
 
     def _append_challenge_validation_error(self, response_dic, challenge_info):
         super()._append_challenge_validation_error(response_dic, challenge_info)
-        # acme2certifier's own database handler (not that of Django) forgets the reason.
+        # acme2certifier's own database handler (unlike that for Django) loses the reason.
         if self._reason is not None:
             response_dic["data"].setdefault("error", self._reason)
 
     def _check_token(self, challenge_name, details):
         if details["authorization_type"].lower() != "tnauthlist":
-            raise Refused("the identifier is no TNAuthList")
+            raise Refused("the identifier is not a TNAuthList")
         if self._answer is None:
-            raise Refused("there is no authority token in the answer")
+            raise Refused("the answer has no authority token")
         order = self.dbstore.challenge_lookup("name", challenge_name, ["authorization__order__name"])
         settings, identifier = Settings(), details["authorization_value"]
         claims = verify(settings, self._answer, fingerprint_of(details["jwk_thumbprint"]), identifier)
@@ -265,7 +266,7 @@ class Challenge(_Challenge):
 
 
 class Certificate(_Certificate):
-    """Certificates, whose identifiers acme2certifier compares as texts: base64url with what it writes in base64."""
+    """Converts identifiers to padded base64, since acme2certifier compares them with that as text."""
 
     def _check_tnauth_identifier_match(self, identifier, tnauthlist):
         try:
@@ -282,7 +283,7 @@ class Hooks:
         self.logger = logger
 
     def pre_hook(self, _certificate_name, order_name, csr):
-        """Refuses a CSR that asks for anything but what the authority token of its order was for."""
+        """Refuses a CSR that differs from what the authority token of its order authorizes."""
         _in_hand.found = None
         order = DBstore(False, self.logger).order_lookup("name", order_name, ["identifiers"])
         identifiers = json.loads(order["identifiers"])
@@ -291,10 +292,10 @@ class Hooks:
         found = extensions_of(request, TN_AUTH_LIST)
         if not lists:
             if found:
-                raise Refused("the CSR has a TNAuthList, and the order has none")
+                raise Refused("the CSR has a TNAuthList, but the order has none")
             return
         if len(identifiers) != 1:
-            raise Refused("an order with a TNAuthList has no other identifier here")
+            raise Refused("an order with a TNAuthList must have no other identifier at this CA")
         settings = Settings()
         authorized = Ledger(settings.database).authorized(order_name)
         if authorized is None:
@@ -303,46 +304,46 @@ class Hooks:
         if expires <= time.time():
             raise Refused("the authority token has expired since it was checked")
         if tkvalue != lists[0] or [decoded(tkvalue)] != [each.value.value for each in found]:
-            raise Refused("the TNAuthList of the CSR is not that of the order")
+            raise Refused("the TNAuthList of the CSR differs from that of the order")
         if bool(ca) != asks_for_ca(request):
             raise Refused(
                 f"`ca` of the authority token is {str(bool(ca)).lower()}, "
-                f"and `cA` of the CSR is {str(asks_for_ca(request)).lower()} (RFC 9448 section 6, step 9)"
+                f"but `cA` of the CSR is {str(asks_for_ca(request)).lower()} (RFC 9448 section 6, step 9)"
             )
         until = expires if settings.bound_by_token else None
         _in_hand.found = (csr, decoded(tkvalue), bool(ca), until)
 
     def post_hook(self, _certificate_name, _order_name, _csr, _error):
-        """Called whether there is a certificate or not."""
+        """Called after each attempt, successful or not."""
         _in_hand.found = None
 
     def success_hook(self, *_ignored):
-        """Called with each certificate."""
+        """Called after each certificate."""
 
 
 def read_csr(csr):
-    """Reads the CSR as ACME carries it: base64url of DER."""
+    """Reads a CSR in the encoding of ACME: base64url of the DER."""
     text = csr if isinstance(csr, str) else csr.decode("ascii")
     return x509.load_der_x509_csr(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
 
 def extensions_of(request, oid):
-    """The extensions of one kind; cryptography itself refuses a kind that comes twice."""
+    """The extensions with this OID; cryptography itself refuses duplicates."""
     return [each for each in request.extensions if each.oid == oid]
 
 
 def asks_for_ca(request):
-    """`cA` of the CSR's basicConstraints, which is false without them."""
+    """`cA` of the CSR's basicConstraints; false if it has none."""
     return any(each.value.ca for each in extensions_of(request, x509.ExtensionOID.BASIC_CONSTRAINTS))
 
 
 class CAhandler(openssl_ca_handler.CAhandler):
-    """acme2certifier's openssl handler, which alone would leave the TNAuthList out."""
+    """acme2certifier's openssl handler, extended to put the TNAuthList into the certificate."""
 
     _found = None
 
     def enroll(self, csr):
-        """Issues a certificate with the TNAuthList that the hook has allowed for this CSR."""
+        """Issues a certificate, with the TNAuthList that the hook has approved for this CSR."""
         found, _in_hand.found = getattr(_in_hand, "found", None), None
         try:
             self._found = found if found and found[0] == csr else None
@@ -359,7 +360,7 @@ class CAhandler(openssl_ca_handler.CAhandler):
             return usual
         if usual.tzinfo is None:
             usual = usual.replace(tzinfo=timezone.utc)
-        # RFC 9447 section 7: no certificate outlives its token. The last second of a certificate is still its own.
+        # RFC 9447 section 7: no certificate outlives its token. notAfter is inclusive, `exp` is not.
         last = datetime.fromtimestamp(self._found[3], timezone.utc) - timedelta(seconds=1)
         return min(usual, last)
 
@@ -390,15 +391,15 @@ class CAhandler(openssl_ca_handler.CAhandler):
 
 
 def _start():
-    """Puts the classes of this module into the place of acme2certifier's own, and gives its WSGI application."""
+    """Replaces acme2certifier's classes by those of this module, and returns its WSGI application."""
     if _ACME2CERTIFIER != TESTED_WITH and not os.environ.get(ANY_VERSION):
         raise Broken(
-            f"acme2certifier {_ACME2CERTIFIER} is not {TESTED_WITH}, the version that this module is tested with; "
-            f"set {ANY_VERSION}=1 after trying it out"
+            f"acme2certifier is version {_ACME2CERTIFIER}, but this module is tested with {TESTED_WITH}; "
+            f"set {ANY_VERSION}=1 once you have tried it"
         )
     if os.environ.get("ACME2CERTIFIER_I_KNOW_THE_RISK"):
-        raise Broken("ACME2CERTIFIER_I_KNOW_THE_RISK is set, with which acme2certifier takes tokens that nobody checked")
-    # Wrong settings stop the start, and not the first order.
+        raise Broken("unset ACME2CERTIFIER_I_KNOW_THE_RISK, which makes acme2certifier accept unchecked tokens")
+    # Invalid settings fail here, at start-up, rather than at the first order.
     settings = Settings()
     Ledger(settings.database).authorized("")
     challenge_module.Challenge = Challenge
@@ -420,7 +421,7 @@ def application(environ, start_response):
 
 
 def start():
-    """Starts acme2certifier once; whoever runs a server of its own calls this first, to fail early."""
+    """Starts acme2certifier once. A server of your own should call this at start-up, to fail early."""
     global _application  # pylint: disable=global-statement
     with _starting:
         if _application is None:

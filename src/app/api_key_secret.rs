@@ -1,4 +1,4 @@
-//! The secret under which API keys are hashed, and from which other secrets are derived.
+//! The API key secret: API keys are hashed with it, and other secrets are derived from it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,7 @@ use crate::callers::Pepper;
 use crate::config::{Config, Secret};
 use crate::store::DatabaseUrl;
 
-/// Checks that there is, or will be, a secret for the API keys; makes none.
-///
-/// # Errors
-/// [`AppError`] says what is missing or wrong.
+/// Checks that the API key secret exists or would be generated. Generates nothing.
 pub fn check_secret(config: &Config) -> Result<(), AppError> {
     match (configured_secret(config)?, database_url(config)?) {
         (Some(_), _) | (None, DatabaseUrl::Sqlite(_)) => Ok(()),
@@ -19,7 +16,8 @@ pub fn check_secret(config: &Config) -> Result<(), AppError> {
     }
 }
 
-/// The secret of the API keys: as configured, or, beside an embedded database, in a file that is made once.
+/// The API key secret: as configured, or, with SQLite, from a file next to the database that is
+/// generated once.
 pub(super) fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, AppError> {
     match (configured_secret(config)?, url) {
         (Some(secret), _) => Ok(Pepper::new(secret.expose())?),

@@ -1,4 +1,4 @@
-//! How callers are authenticated, as the configuration says: access tokens, client certificates, proxies.
+//! Authentication as configured: access tokens, client certificates, proxies.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
 use crate::telemetry::{Metrics, TelemetryError};
 
-/// Why callers cannot be authenticated as the configuration says.
+/// A fault in the configuration of authentication.
 #[derive(Debug, Error)]
 pub enum AuthenticationError {
     #[error("`{path}` cannot be read: {error}")]
@@ -30,16 +30,18 @@ pub enum AuthenticationError {
     Endpoint { name: String, error: EndpointError },
     #[error("`client_certificates`: {0}")]
     Anchors(#[from] AnchorsError),
-    #[error("`client_certificates.callers.{0}.sha256` is not 32 bytes in hex, with or without `:`")]
+    #[error(
+        "`client_certificates.callers.{0}.sha256` must be 32 bytes in hex, with or without `:`"
+    )]
     Sha256(String),
-    #[error("`{0}` gives no role")]
+    #[error("`{0}` has no role; set `role`")]
     NoRole(String),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
 }
 
-/// What authenticates callers, besides API keys. Reads the files of client certificates; the keys of issuers are obtained
-/// later.
+/// Everything that authenticates callers, besides API keys. Reads the files of client certificates;
+/// the keys of issuers are fetched later.
 ///
 /// # Errors
 /// [`AuthenticationError`] names the key that is wrong.
@@ -57,7 +59,7 @@ pub(super) fn trust(
     })
 }
 
-/// A line for each issuer: its keys are read, or fetched, once.
+/// Reads or fetches the keys of each issuer once, and reports how many can be used.
 ///
 /// # Errors
 /// [`AuthenticationError`] if the configuration itself is wrong.
@@ -74,11 +76,11 @@ pub fn check_issuers(
     Ok(checked.collect())
 }
 
-/// What became of the keys of an issuer.
+/// The outcome of reading an issuer's keys.
 #[derive(Debug)]
 pub struct CheckedIssuer {
     pub name: String,
-    /// How many can be used, and what is wrong with the others.
+    /// The number of usable keys, and why the others cannot be used.
     pub keys: Result<(usize, Vec<String>), IssuerError>,
 }
 
@@ -167,7 +169,7 @@ fn certificates(
     let callers = section.callers.iter().map(|(name, caller)| {
         Ok(CertificateCaller {
             name: name.clone(),
-            by: by(name, caller)?,
+            by: criterion(name, caller)?,
             role: role(name, caller)?,
             accounts: caller.accounts.clone(),
         })
@@ -186,7 +188,7 @@ fn proxies(section: &config::Proxy) -> Proxies {
     }
 }
 
-fn by(name: &str, caller: &config::CertificateCaller) -> Result<Match, AuthenticationError> {
+fn criterion(name: &str, caller: &config::CertificateCaller) -> Result<Match, AuthenticationError> {
     if let Some(subject) = &caller.subject {
         return Ok(Match::Subject(subject.clone()));
     }
@@ -206,7 +208,7 @@ fn role(name: &str, caller: &config::CertificateCaller) -> Result<Role, Authenti
     caller.role.ok_or_else(missing)
 }
 
-/// 32 bytes in hex, as `openssl x509 -fingerprint -sha256` writes them, or without the `:`.
+/// Reads 32 bytes in hex, with `:` as `openssl x509 -fingerprint -sha256` writes them, or without.
 fn digest(text: &str) -> Option<[u8; 32]> {
     let text: String = text.split(':').collect();
     let mut digest = [0; 32];

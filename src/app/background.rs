@@ -1,4 +1,4 @@
-//! Work that the service repeats in the background, each piece of it on a thread of its own.
+//! Periodic background work of the service. Each job has a thread of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -17,16 +17,13 @@ use crate::domain::{Caller, new_id};
 
 /// How often expired idempotency keys are deleted.
 const EXPIRE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is written when API keys were last used.
+/// How often the time at which API keys were last used is written to the database.
 const WRITE_KEY_USES_INTERVAL: Duration = Duration::from_secs(30);
-/// Between two runs while work is left, so that the writer is free for others.
+/// The pause between two runs while work is left, so that other jobs get their turn at the writer.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Starts everything that a running service repeats. Must be called where [`block_on`] runs, since certificates are also
-/// looked for at SIGHUP.
-///
-/// # Errors
-/// What the system says, if a thread cannot be started.
+/// Starts all periodic work. Must be called inside [`block_on`], because SIGHUP also triggers a
+/// scan for certificates.
 pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<Periodic>> {
     let mut all = Vec::new();
 
@@ -71,31 +68,31 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
     Ok(all)
 }
 
-/// Deletes a bounded number of the idempotency keys that have expired.
+/// Deletes a bounded number of expired idempotency keys.
 fn expire_idempotency_keys(authority: &Authority) -> PollProgress {
     match block_on(authority.forget_keys()) {
         Ok(true) => PollProgress::Unfinished,
         Ok(false) => PollProgress::Done,
         Err(error) => {
-            log::warn!("old idempotency keys stay for now: {error}");
+            log::warn!("expired idempotency keys cannot be deleted; retrying later: {error}");
             PollProgress::Done
         }
     }
 }
 
-/// Writes when API keys were last used.
+/// Writes to the database when API keys were last used.
 pub(super) async fn write_api_key_uses(service: &Service) {
     if let Err(error) = service.callers.api_keys().write_uses().await {
-        log::warn!("it cannot be written when API keys were last used: {error}");
+        log::warn!("cannot record when API keys were last used: {error}");
     }
 }
 
-/// Looks for new certificates, and agrees on them with the other replicas.
+/// Scans for new certificates, and agrees on them with the other replicas.
 fn reload_signers(authority: &Authority, trigger: Trigger) {
     let patience = match trigger {
         Trigger::Interval => ScanMode::Polled,
         Trigger::Hangup => {
-            log::info!("SIGHUP: looking for certificates");
+            log::info!("SIGHUP: scanning for certificates");
             ScanMode::Asked
         }
     };
@@ -104,29 +101,30 @@ fn reload_signers(authority: &Authority, trigger: Trigger) {
         .look_for_signers(patience)
         .and_then(|found| block_on(authority.agree_on_signers(&caller, found)));
     if let Err(error) = agreed {
-        log::warn!("the certificates stay as they are: {error}");
+        log::warn!("keeping the current certificates: {error}");
     }
 }
 
-/// A named thread that repeats some work. Dropping it stops the thread, and waits until a run in progress has ended.
+/// A named thread that runs some work periodically. Dropping it stops the thread, after waiting for
+/// a run in progress.
 #[derive(Debug)]
 pub(super) struct Periodic {
     messages: Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why the work runs now.
+/// What started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trigger {
     Interval,
     Hangup,
 }
 
-/// Whether a run has done all there was to do.
+/// Whether a run has finished its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PollProgress {
     Done,
-    /// There is more: the next run comes after a short pause.
+    /// There is more to do: the next run follows after a short pause.
     Unfinished,
 }
 
@@ -137,7 +135,7 @@ enum Message {
 }
 
 impl Periodic {
-    /// Starts the thread. The first run comes after one interval.
+    /// Starts the thread. The first run is after one interval.
     fn start(
         name: &str,
         interval: Duration,
@@ -165,7 +163,7 @@ impl Periodic {
         })
     }
 
-    /// Runs the work at each SIGHUP too. Must be called where [`block_on`] runs.
+    /// Also runs the work at each SIGHUP. Must be called inside [`block_on`].
     fn run_at_hangups(&self) -> io::Result<()> {
         let mut hangups = signal(SignalKind::hangup())?;
         let messages = self.messages.clone();
@@ -182,7 +180,7 @@ impl Periodic {
 
 impl Drop for Periodic {
     fn drop(&mut self) {
-        // A message, since the task that waits for SIGHUP keeps the channel open.
+        // A message is needed, because the task that waits for SIGHUP keeps the channel open.
         let _ = self.messages.send(Message::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -210,12 +208,12 @@ mod tests {
             assert_eq!(runs.recv(), Ok(Trigger::Interval));
         }
         drop(periodic);
-        // The thread has ended, and the work with it.
+        // The thread has ended and dropped the work, so the channel closes.
         while runs.recv().is_ok() {}
     }
 
     #[test]
-    fn unfinished_work_goes_on_without_waiting_for_the_interval() {
+    fn unfinished_work_continues_without_waiting_for_the_interval() {
         let (ran, runs) = channel();
         let mut left = 3;
         let work = move |trigger| {

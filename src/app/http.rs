@@ -25,7 +25,7 @@ use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
 use crate::webhooks::SenderThreads;
 
-/// Why the service cannot listen. Says what to do.
+/// Why the service cannot serve.
 #[derive(Debug, Error)]
 pub enum HttpError {
     #[error("cannot listen on {address}: {error}")]
@@ -35,7 +35,7 @@ pub enum HttpError {
     },
     #[error("`{path}` cannot be used for TLS: {error}")]
     Tls { path: PathBuf, error: ErrorStack },
-    #[error("OpenSSL is not ready for TLS: {0}")]
+    #[error("OpenSSL cannot be set up for TLS: {0}")]
     OpenSsl(#[from] ErrorStack),
     #[error("access tokens cannot be verified: {0}")]
     Issuer(#[from] IssuerError),
@@ -43,12 +43,12 @@ pub enum HttpError {
     Serve(#[from] std::io::Error),
 }
 
-/// A service that answers.
+/// A running service.
 #[expect(missing_debug_implementations, reason = "actix's servers have none")]
 pub struct Running {
-    /// Where the API listens, also when the configuration asked for a free port.
+    /// The address of the API, with the real port if the configuration has port 0.
     pub address: SocketAddr,
-    /// Where metrics and health are.
+    /// The address of metrics and health.
     pub operations: SocketAddr,
     servers: [Server; 2],
     background: Vec<Periodic>,
@@ -56,10 +56,7 @@ pub struct Running {
     service: Data<Service>,
 }
 
-/// Starts to listen. Must be called where [`super::block_on`] runs.
-///
-/// # Errors
-/// [`HttpError`] says what is in the way.
+/// Starts listeners and background work. Must be called inside [`super::block_on`].
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
     let server = &config.server;
     let tls = acceptor(config, service.callers.trust().certificates.as_ref())?;
@@ -79,7 +76,8 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .on_connect(keep_certificate)
         .workers(workers)
         .max_connections((server.max_connections / workers).max(1))
-        // One that sends nothing takes up a connection, and not a place that others wait for.
+        // The default limits handshakes in progress to 256 per worker, so clients that connect and
+        // send nothing would keep others waiting.
         .max_connection_rate((server.max_connections / workers).max(1))
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
@@ -104,16 +102,13 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
 }
 
 impl Running {
-    /// What stops the service from elsewhere.
+    /// A handle that stops the service from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper([self.servers[0].handle(), self.servers[1].handle()])
     }
 
-    /// Answers until it is stopped, by a handle or by SIGTERM.
-    ///
-    /// # Errors
-    /// [`HttpError`] if a listener fails.
+    /// Serves until it is stopped, by a [`Stopper`] or by SIGTERM.
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
@@ -129,7 +124,7 @@ impl Running {
 pub struct Stopper([ServerHandle; 2]);
 
 impl Stopper {
-    /// Lets the service take no more requests, and waits for those under way.
+    /// Stops accepting requests, and waits for those in progress.
     pub async fn stop(&self) {
         for server in &self.0 {
             server.stop(true).await;
@@ -144,20 +139,17 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HttpError> {
     Ok((listener, address))
 }
 
-/// Checks how the API would listen, and says it in words.
-///
-/// # Errors
-/// [`HttpError`] says what is wrong.
+/// Checks the TLS settings of the API, and describes them.
 pub fn check_listener(config: &Config) -> Result<&'static str, HttpError> {
     Ok(match acceptor(config, None)? {
         Some(_) => "1.2 and 1.3, with the configured certificate",
-        None if config.server.behind_proxy => "ended by a proxy",
+        None if config.server.behind_proxy => "terminated by a proxy",
         None => "none: plain HTTP on loopback",
     })
 }
 
-/// TLS 1.2 and 1.3, by Mozilla's intermediate profile. `None` if no certificate is configured, which the configuration
-/// permits only on loopback and behind a proxy.
+/// TLS 1.2 and 1.3, as in Mozilla's intermediate profile. `None` if no certificate is configured,
+/// which is permitted only on loopback and behind a proxy.
 ///
 /// # Errors
 /// [`HttpError`] names the file that is wrong.
@@ -191,15 +183,15 @@ fn acceptor(
     Ok(Some(builder))
 }
 
-/// Asks clients for a certificate. One that nobody vouches for ends the handshake; without one it goes on, unless one is
-/// required.
+/// Requests a certificate from clients. An untrusted one ends the handshake; without one it
+/// continues, unless a certificate is required.
 fn ask_for_certificates(
     builder: &mut SslAcceptorBuilder,
     clients: &ClientCertificates,
     require: bool,
 ) -> Result<(), ErrorStack> {
     let (anchors, names) = clients.for_handshakes()?;
-    // As in `for_handshakes`: each of the CAs is an anchor.
+    // As in `for_handshakes`: each configured CA is a trust anchor, even without its root.
     builder.set_verify_cert_store(anchors)?;
     builder
         .verify_param_mut()
@@ -210,15 +202,15 @@ fn ask_for_certificates(
         mode |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
     }
     builder.set_verify(mode);
-    // A resumed session would bring a certificate along that this handshake has not seen, without those that vouch for
-    // it. So there is nothing to be resumed: no cache, no tickets.
+    // A resumed session would carry a client certificate that this handshake has not verified, and
+    // without its chain. So resumption is off: no cache, no tickets.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     builder.set_options(SslOptions::NO_TICKET);
     builder.set_num_tickets(0)?;
     builder.set_session_id_context(b"tn-authority")
 }
 
-/// Keeps the certificate of a client where the requests of its connection find it.
+/// Stores the client's certificate with its connection, for the requests on it.
 fn keep_certificate(connection: &dyn Any, data: &mut Extensions) {
     let tls = connection.downcast_ref::<TlsStream<TcpStream>>();
     if let Some(certificate) = tls.and_then(|tls| PresentedCertificate::of_connection(tls.ssl())) {

@@ -1,5 +1,5 @@
-//! The composition root: opens store, policies, signer and callers, puts them together, starts HTTP, and drains the writer
-//! when it stops.
+//! The composition root: opens the store, policies, signers and callers, wires them together,
+//! starts HTTP, and drains the writer on stop.
 
 mod api_key_secret;
 mod authentication;
@@ -33,7 +33,7 @@ use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
 use api_key_secret::open_pepper;
 
-/// Why the service cannot be put together. Says what to do.
+/// Why the service cannot start. Each message says what to do.
 #[derive(Debug, Error)]
 pub enum AppError {
     #[error(transparent)]
@@ -50,42 +50,37 @@ pub enum AppError {
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Webhooks(#[from] SendError),
-    #[error("the secret of the API keys cannot be read from `{path}`: {error}")]
+    #[error("the API key secret cannot be read from `{path}`: {error}")]
     SecretUnreadable {
         path: PathBuf,
         error: std::io::Error,
     },
-    #[error("the secret of the API keys in `{path}` is malformed: {error}")]
+    #[error("the API key secret in `{path}` is malformed: {error}")]
     SecretMalformed { path: PathBuf, error: SecretError },
     #[error(
-        "no secret for the API keys: replicas on PostgreSQL share one; set api_keys.secret_file (`openssl rand -hex 32` makes a secret)"
+        "no API key secret: on PostgreSQL all replicas share one; set `api_keys.secret_file` (`openssl rand -hex 32` makes a secret)"
     )]
     NoSecret,
     #[error(
-        "no signing key: set signer.dir, or signer.key_file and signer.chain_file, and carrier.spcs; `tn-authority demo` \
-         runs without them"
+        "no signing key: set `signer.dir`, or `signer.key_file` and `signer.chain_file`, and `carrier.spcs`; `tn-authority \
+         demo` runs without them"
     )]
     NoSigner,
-    #[error("the certificates cannot be agreed on with the other replicas: {0}")]
+    #[error("the replicas cannot agree on the signing certificates: {0}")]
     NotAgreed(ChangeError),
     #[error("the policies cannot be recorded in the audit trail: {0}")]
     NotRecorded(StoreError),
-    #[error("no service provider code: set carrier.spcs to those of the carrier")]
+    #[error("no service provider code: set `carrier.spcs` to the codes of the carrier")]
     NoSpc,
 }
 
-/// Puts together what the command line needs: everything but a signer.
-///
-/// # Errors
-/// [`AppError`] says what is missing or wrong.
+/// Opens everything but the signers, as commands need it.
 pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, None)
 }
 
-/// Puts together what issues tokens: looks for keys and chains, and agrees on them with the other replicas.
-///
-/// # Errors
-/// [`AppError`] says what is missing or wrong.
+/// Opens everything, as `serve` needs it. Scans for keys and chains, and agrees on them with the
+/// other replicas.
 pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     let signers = signers(config)?;
     let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
@@ -98,18 +93,12 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
     Ok(service)
 }
 
-/// Looks for keys and chains that may sign for the carrier now.
-///
-/// # Errors
-/// [`AppError`] says what is missing or wrong.
-pub fn look_for_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
+/// Scans for keys and chains that can sign for the carrier now.
+pub fn scan_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
     Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
 }
 
-/// Reads the policies: those of the folder that is configured, or the built-in ones.
-///
-/// # Errors
-/// [`AppError`] says which file is wrong.
+/// Reads the policies: those of the configured folder, or the built-in ones.
 pub fn open_policy(config: &Config) -> Result<PolicySet, AppError> {
     Ok(match &config.policy.dir {
         Some(dir) => PolicySet::from_dir(dir)?,
@@ -117,7 +106,7 @@ pub fn open_policy(config: &Config) -> Result<PolicySet, AppError> {
     })
 }
 
-/// Runs a future to its end, for commands that are not a service.
+/// Runs a future to completion on a runtime of its own.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
 }

@@ -1,4 +1,4 @@
-//! From each section of the configuration to the settings of the module that gets it.
+//! Converts each section of the configuration to the settings of the module that uses it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +15,7 @@ use crate::signer::{SecretSource, SignerError, Sources};
 use crate::store::{DatabaseUrl, Settings};
 use crate::webhooks::{SenderSettings, SystemNames};
 
-/// Where the data is.
-///
-/// # Errors
-/// [`AppError`] if the URL is none.
+/// The URL of the database, parsed.
 pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
     Ok(config.database.url.expose().parse()?)
 }
@@ -33,7 +30,7 @@ pub(super) fn store(config: &Config) -> Result<Settings, AppError> {
     })
 }
 
-/// Where keys and certificate chains are looked for, and for which service provider codes they may sign.
+/// Where to scan for keys and certificate chains, and the service provider codes they can sign for.
 pub(super) fn signer_sources(config: &Config) -> Result<Sources, AppError> {
     let section = &config.signer;
     if section.dir.is_none() && section.chain_file.is_none() {
@@ -63,7 +60,7 @@ pub(super) fn rotation(section: &config::Signer) -> Rotation {
     }
 }
 
-/// How hardware security modules are reached.
+/// The settings for hardware security modules.
 #[must_use]
 pub fn pkcs11(section: &config::Pkcs11) -> Pkcs11 {
     Pkcs11 {
@@ -77,7 +74,7 @@ pub fn pkcs11(section: &config::Pkcs11) -> Pkcs11 {
     }
 }
 
-/// What opens encrypted keys.
+/// The source of the passphrase of encrypted keys.
 #[must_use]
 pub fn passphrase(section: &config::Signer) -> Option<SecretSource> {
     secret(
@@ -131,7 +128,7 @@ pub(super) fn facade(section: &config::Facade) -> Option<Facade> {
     Some(Facade::new(crl_url, section.access_lifetime))
 }
 
-/// `key` is what the webhooks' secrets are derived from.
+/// The secrets of the webhooks are derived from `key`.
 pub(super) fn webhooks(section: &config::Webhooks, key: Vec<u8>) -> SenderSettings {
     SenderSettings {
         allow_private: section.allow_private.clone(),

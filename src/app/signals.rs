@@ -1,4 +1,4 @@
-//! Signals, for commands that wait.
+//! Signals, for commands that keep running.
 
 use std::future::Future;
 use std::io;
@@ -8,12 +8,9 @@ use std::thread;
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
-/// Says when SIGTERM or SIGINT comes, instead of ending the process.
-///
-/// # Errors
-/// What the system says, if signals cannot be listened to.
+/// Reports SIGTERM and SIGINT on a channel. They no longer end the process.
 pub fn on_termination() -> io::Result<Receiver<()>> {
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let (ready, started) = channel();
     let listen = async move {
         let listening = signal(SignalKind::terminate())
@@ -31,7 +28,7 @@ pub fn on_termination() -> io::Result<Receiver<()>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if tell.send(()).is_err() {
+            if sender.send(()).is_err() {
                 return;
             }
         }
@@ -39,16 +36,13 @@ pub fn on_termination() -> io::Result<Receiver<()>> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || rt::System::new().block_on(listen))?;
-    let gone = || io::Error::other("the thread that listens to signals is gone");
-    started.recv().map_err(|_| gone())??;
-    Ok(told)
+    let thread_ended = || io::Error::other("the thread that listens for signals has ended");
+    started.recv().map_err(|_| thread_ended())??;
+    Ok(receiver)
 }
 
-/// Does something when SIGHUP comes: whoever was at the terminal has closed it. Must be called where
-/// [`block_on`](super::block_on) runs.
-///
-/// # Errors
-/// What the system says, if signals cannot be listened to.
+/// Runs `then` on SIGHUP, which a process gets when its terminal is closed. Must be called inside
+/// [`block_on`](super::block_on).
 pub fn on_hangup(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
     let mut hangups = signal(SignalKind::hangup())?;
     rt::spawn(async move {

@@ -1,4 +1,4 @@
-//! `account`: who asks for tokens.
+//! `account`: the parties that request tokens.
 
 use clap::Subcommand;
 use tn_authority::app;
@@ -8,23 +8,30 @@ use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Dialect};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line};
+use super::{Exit, Outcome, command_line_caller};
 
-/// Keep accounts: enterprises and resellers.
+/// Create and change accounts: enterprises and resellers.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make an account, or give it another name or dialect. Can be repeated.
+    /// Create an account, or change its name or dialect. Safe to repeat.
+    #[command(after_help = "\
+Examples:
+  tn-authority account create acme --name 'Acme, Inc.'
+  tn-authority account create shop --parent reseller")]
     Create {
-        /// 1 to 64 letters, digits, `.`, `_`, `~` or `-`.
+        /// The account's id, which is part of its token URL: 1 to 64 letters, digits, `.`, `_`, `~`
+        /// or `-`.
         id: AccountId,
-        /// The reseller that the account is a customer of.
-        #[arg(long)]
+        /// The reseller whose customer the account is. Default: none; it is a customer of the
+        /// carrier.
+        #[arg(long, value_name = "ID")]
         parent: Option<AccountId>,
-        /// A name for people.
-        #[arg(long, value_parser = text_for_people)]
+        /// A name for display.
+        #[arg(long, value_name = "TEXT", value_parser = text_for_people)]
         name: Option<String>,
-        /// How strictly its requests are read: `strict`, or `legacy` for the clients of older authorities, which write padded
-        /// base64 and the fingerprint of the SubjectPublicKeyInfo.
+        /// How its requests are read: `strict` (RFC 9448; default for a new account), or `legacy`
+        /// for clients of older authorities, which send padded base64 and the fingerprint of the
+        /// SubjectPublicKeyInfo.
         #[arg(long)]
         dialect: Option<Dialect>,
     },
@@ -39,7 +46,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             name,
             dialect,
         } => {
-            let caller = at_the_command_line();
+            let caller = command_line_caller();
             let new = NewAccount {
                 name,
                 parent,
@@ -50,7 +57,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             say!(
                 "account {} {}",
                 account.id,
-                if new { "created" } else { "is there" }
+                if new { "created" } else { "exists" }
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `allocation`: what the carrier holds.
+//! `allocation`: numbers that the carrier holds.
 
 use clap::Subcommand;
 use tn_authority::app;
@@ -9,20 +9,23 @@ use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers};
 
-/// Keep the numbers that the carrier holds.
+/// Record which numbers the carrier holds. Only these can be delegated.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Record that the carrier holds a block, from now on.
+    /// Record that the carrier holds these numbers, from now on.
+    #[command(after_help = "\
+Example:
+  tn-authority allocation add 1.212.555.1XXX --spc 1234")]
     Add {
-        /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+        /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
         #[arg(value_parser = parse_numbers)]
         block: NumberRange,
-        /// The service provider code that holds it.
-        #[arg(long)]
+        /// The service provider code (OCN) that holds them.
+        #[arg(long, value_name = "CODE")]
         spc: Spc,
-        /// Why the carrier holds it: block, code, ported-in or toll-free.
+        /// Why the carrier holds them: block, code, ported-in or toll-free.
         #[arg(long, default_value = "block")]
         basis: Basis,
     },
@@ -39,7 +42,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 valid_from: None,
                 valid_until: None,
             };
-            let done = app::block_on(service.authority.allocate(&at_the_command_line(), new))?;
+            let done = app::block_on(service.authority.allocate(&command_line_caller(), new))?;
             say!(
                 "allocation {}: {}, {}",
                 done.row.id,

@@ -1,4 +1,4 @@
-//! `api-key`: what callers prove themselves with.
+//! `api-key`: creates, lists, rotates and revokes API keys.
 
 use std::io::{self, Write as _};
 
@@ -13,63 +13,74 @@ use tn_authority::domain::credentials::api_key::ApiKey;
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line};
+use super::{Exit, Outcome, command_line_caller};
 
-/// Keep API keys.
+/// Create, list, rotate, expire and revoke the API keys of callers.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key and print it: the only time that it is shown.
+    /// Create a key and print it. This is the only time that it is shown.
     Create(Create),
-    /// List the keys, without their secrets: id, state, role, accounts, and what else there is to say.
+    /// List the keys without their secrets, one per line: id, state, role, accounts, networks,
+    /// times and label.
     List,
-    /// Give a key another secret and print it: the only time that it is shown. The old one works for a while.
+    /// Give a key a new secret and print it. This is the only time that it is shown.
+    ///
+    /// The id stays, so the audit trail continues. The old secret works until the overlap ends.
+    #[command(after_help = "\
+Example:
+  tn-authority api-key rotate 0123456789abcdef --overlap 3600")]
     Rotate {
-        /// The id of the key: the part behind `tna_`.
+        /// The id of the key: the 16 characters after `tna_`.
         id: String,
-        /// For how many seconds the old secret works beside the new one; 0 ends it at once.
-        #[arg(long, default_value_t = DEFAULT_OVERLAP, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_OVERLAP)))]
+        /// How long the old secret still works, in seconds, up to 2592000 (30 days); 0 ends it
+        /// immediately.
+        #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_OVERLAP, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_OVERLAP)))]
         overlap: u32,
     },
-    /// Say when a key ends.
+    /// Set the time at which a key expires.
     Expire {
-        /// The id of the key: the part behind `tna_`.
+        /// The id of the key: the 16 characters after `tna_`.
         id: String,
-        /// The first second at which it no longer works, as 2027-01-31T00:00:00Z.
-        #[arg(long, value_parser = parse_time)]
+        /// When the key stops working (RFC 3339), such as 2027-01-31T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
         at: Time,
     },
-    /// Make a key useless from now on.
+    /// Revoke a key immediately and permanently.
     Revoke {
-        /// The id of the key: the part behind `tna_`.
+        /// The id of the key: the 16 characters after `tna_`.
         id: String,
     },
 }
 
-/// What a key is to be.
+/// The properties of a new key.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tn-authority api-key create --role provisioner --label 'order system'
+  tn-authority api-key create --role account --account acme --allow-from 192.0.2.0/24")]
 pub struct Create {
-    /// admin, provisioner, portal, account, auditor or renewer.
+    /// What the key allows: admin, provisioner, portal, account, auditor or renewer.
     #[arg(long)]
     role: Role,
-    /// The account of a key with role `account`; for `portal`, one of its accounts (repeat it for more); for
-    /// `provisioner` and `auditor`, the reseller that the key is for: it then keeps the reseller's customers, and sees
-    /// nothing else.
-    #[arg(long = "account")]
+    /// The account that the key is for: exactly one for `account` and `renewer`, one or more for
+    /// `portal` (repeatable), none for `admin`. For `provisioner` and `auditor`, optionally a
+    /// reseller, to whose customers the key is then limited.
+    #[arg(long = "account", value_name = "ID")]
     accounts: Vec<AccountId>,
-    /// What the key is for.
-    #[arg(long, default_value = "", value_parser = text_for_people)]
+    /// A note on what the key is for, shown by `list`.
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = text_for_people)]
     label: String,
-    /// The first second at which it no longer works, as 2027-01-31T00:00:00Z; without it, no end is known.
-    #[arg(long, value_parser = parse_time)]
+    /// When the key stops working (RFC 3339), such as 2027-01-31T00:00:00Z. Default: never.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires_at: Option<Time>,
-    /// A network that it works from, as 192.0.2.0/24 (repeat it for more); from anywhere, if none is named.
-    #[arg(long = "allow-from")]
+    /// A network that the key works from, such as 192.0.2.0/24 (repeatable). Default: any.
+    #[arg(long = "allow-from", value_name = "NETWORK")]
     allow_from: Vec<Network>,
 }
 
 pub fn run(command: Command, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
-    let (keys, by) = (service.callers.api_keys(), at_the_command_line());
+    let (keys, by) = (service.callers.api_keys(), command_line_caller());
     match command {
         Command::Create(create) => {
             let new = NewApiKey {
@@ -109,17 +120,17 @@ pub fn run(command: Command, config: &Config) -> Outcome {
     Ok(Exit::SUCCESS)
 }
 
-/// Shows a key, which is the only time. If that fails, somebody has to know that there is a secret that nobody has.
+/// Shows a key, the only time. If that fails, the operator must learn that the secret is lost.
 fn show(made: &ShownApiKey) -> Result<(), String> {
     writeln!(io::stdout(), "{}", made.key).map_err(|error| {
         let id = &made.kept.id;
         format!(
-            "the secret of API key {id} could not be shown ({error}): rotate the key, or revoke it"
+            "the secret of API key `{id}` could not be printed and is lost ({error}); rotate the key, or revoke it"
         )
     })
 }
 
-/// A key on one line, for people and for `grep`.
+/// A key on one line, readable and easy to `grep`.
 fn line(key: &ApiKey, now: Time) -> String {
     let accounts: Vec<&str> = key.accounts.iter().map(AccountId::as_str).collect();
     let networks: Vec<String> = key.allow_from.iter().map(ToString::to_string).collect();

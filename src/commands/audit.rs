@@ -1,4 +1,4 @@
-//! `audit`: the trail of what was done and what was refused.
+//! `audit`: exports the record of what was done and what was refused.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,23 +14,26 @@ use tn_authority::config::Config;
 use tn_authority::domain::clock::{TimeError, parse_time};
 use tn_authority::domain::{AccountId, Clock, Time};
 
-use super::{Exit, Outcome, at_the_command_line, counted};
+use super::{Exit, Outcome, command_line_caller, counted};
 
-/// Read the audit trail.
+/// Export the audit trail.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write events as JSON lines, the oldest first.
+    /// Write audit events as JSON lines, oldest first.
+    #[command(after_help = "\
+Example:
+  tn-authority audit export --from 2027-01-01T00:00:00Z --account acme --out january.jsonl")]
     Export {
-        /// Those from this instant on (RFC 3339).
+        /// Only events at or after this time (RFC 3339). Default: from the first.
         #[arg(long, value_name = "TIME", value_parser = time)]
         from: Option<Time>,
-        /// Those before this instant; until now, if it is not said.
+        /// Only events before this time (RFC 3339). Default: now.
         #[arg(long, value_name = "TIME", value_parser = time)]
         until: Option<Time>,
-        /// Those about this account.
+        /// Only events about this account.
         #[arg(long, value_name = "ID")]
         account: Option<AccountId>,
-        /// Into this file, which is there only when it is whole; without it, on standard output.
+        /// Write to this file, which appears only when it is complete. Default: standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -47,7 +50,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
     let filter = EventFilter {
         account,
         from,
-        // It ends, also while new events come in.
+        // With an end, so that the export finishes even if events are added all the time.
         until: Some(until.unwrap_or(clock.now() + TimeDelta::seconds(1))),
         ..EventFilter::default()
     };
@@ -69,7 +72,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             let file = out.into_inner().map_err(|e| unwritable(e.into_error()))?;
             file.as_file().sync_all().map_err(unwritable)?;
             file.persist(&path).map_err(|e| unwritable(e.error))?;
-            // What was renamed is there after a power cut only if its folder is written too.
+            // The rename survives a power failure only if the folder is synced too.
             let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(unwritable)?;
             folder.sync_all().map_err(unwritable)?;
             eprintln!("{} events", counted(events));
@@ -78,13 +81,13 @@ pub fn run(command: Command, config: &Config) -> Outcome {
     Ok(Exit::SUCCESS)
 }
 
-/// Writes page by page, so that the trail need not fit into memory. Says how many events there were.
+/// Writes page by page, so that the trail need not fit into memory. Returns the number of events.
 fn export(
     authority: &tn_authority::authority::Authority,
     filter: &EventFilter,
     out: &mut impl Write,
 ) -> Result<u64, Box<dyn std::error::Error>> {
-    let (caller, bar) = (at_the_command_line(), ProgressBar::new_spinner());
+    let (caller, bar) = (command_line_caller(), ProgressBar::new_spinner());
     let (mut after, mut events) = (None, 0_u64);
     loop {
         let page = Page::new(Page::MAX_LIMIT, after);

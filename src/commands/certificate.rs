@@ -1,4 +1,4 @@
-//! `certificate`: what a certificate says, whether its key can sign tokens, and a request for a new one.
+//! `certificate`: describes certificates, and writes requests for new ones.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,36 +14,49 @@ use tn_authority::signer::{Chain, FileKey, SigningKey};
 
 use super::{Exit, Outcome, file};
 
-/// Look at certificates, and ask for new ones.
+/// Inspect signing certificates, and request new ones.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print one JSON line a file: names, validity, key, TNAuthList, and whether the key can sign tokens now. Exit 1 if a
-    /// file cannot be read.
+    /// Print one JSON line per file: names, validity, key, TNAuthList, and whether it can be used
+    /// to sign tokens now.
+    ///
+    /// `reasons` says why it cannot be used. Exits with 1 if a file cannot be read.
+    #[command(after_help = "\
+Example:
+  tn-authority certificate inspect --spc 1234 /etc/tn-authority/signing.pem")]
     Inspect {
-        /// A code of the carrier, that the certificate has to name; may be given more than once.
+        /// A service provider code of the carrier; the certificate must name one of those given
+        /// (repeatable).
         #[arg(long, value_name = "CODE")]
         spc: Vec<Spc>,
-        /// PEM, of which the first certificate is looked at, or DER.
+        /// A certificate chain in PEM, whose first certificate is described, or a certificate in
+        /// DER.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     Request(RequestArgs),
 }
 
-/// Print a certificate request (PEM) with the TNAuthList of a code, for the carrier's own CA. The key is a file, or in a
-/// module of hardware; the section `signer` of the configuration says how encrypted keys and modules are opened.
+/// Print a certificate request (PEM) for a service provider code, to be sent to the carrier's CA.
+///
+/// The key is in a file or in a hardware security module. The section `signer` of the configuration
+/// has the passphrase of an encrypted key, and the module and its PIN.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tn-authority certificate request --spc 1234 --key signing.key --new > signing.csr
+  tn-authority certificate request --spc 1234 --key 'pkcs11:token=carrier;object=signing'")]
 pub struct RequestArgs {
-    /// The service provider code.
+    /// The service provider code that the request's TNAuthList names.
     #[arg(long, value_name = "CODE")]
     spc: Spc,
-    /// A file in PEM, or a URI such as `pkcs11:token=carrier;object=signing`.
+    /// The key: a PEM file, or a URI such as `pkcs11:token=carrier;object=signing`.
     #[arg(long, value_name = "FILE|URI")]
     key: String,
-    /// Make the key: into a new file, or in the module, which it then never leaves.
+    /// Generate the key, in a new file, or in the module, which it then never leaves.
     #[arg(long)]
     new: bool,
-    /// The subject, in the form of RFC 4514. Default: `CN=SHAKEN CODE`.
+    /// The subject as RFC 4514 writes it. Default: `CN=SHAKEN CODE`.
     #[arg(long, value_name = "NAME", value_parser = subject)]
     subject: Option<String>,
 }
@@ -80,7 +93,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
     Ok(Exit::SUCCESS)
 }
 
-/// Makes a key in a file that nobody else can read, and never takes the place of another.
+/// Generates a key in a file that only its owner can read. Never replaces an existing file.
 pub(super) fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::Error>> {
     let (key, pem) = FileKey::generate()?;
     file::keep(path, pem.as_bytes())?;
@@ -104,10 +117,10 @@ fn inspect(files: &[PathBuf], own: &[Spc]) -> Outcome {
     Ok(exit)
 }
 
-/// The first certificate, and what keeps the file from being a chain, if anything does.
+/// The first certificate, and the whole chain or why the file is not one; `None` for DER.
 fn read(path: &Path) -> Result<(Certificate, Option<Result<Chain, String>>), String> {
     let bytes = file::bytes(path)?;
-    // DER starts with a SEQUENCE, which PEM, being text, does not.
+    // DER starts with the tag of a SEQUENCE and a length of several bytes; PEM is text.
     if let [0x30, 0x80..=0x84, ..] = bytes[..] {
         let certificate = Certificate::from_der(&bytes).map_err(|e| e.to_string())?;
         return Ok((certificate, None));
@@ -115,7 +128,7 @@ fn read(path: &Path) -> Result<(Certificate, Option<Result<Chain, String>>), Str
     let text = String::from_utf8_lossy(&bytes);
     let first = match Certificate::chain_from_pem(&text) {
         Ok(all) => all.into_iter().next().ok_or(CertificateError::None),
-        // Whatever follows, the first one may be readable.
+        // Even if a later certificate is malformed, the first can be readable.
         Err(error) => Certificate::first_from_pem(&text).map_err(|_| error),
     };
     let first = first.map_err(|e| e.to_string())?;
@@ -142,7 +155,7 @@ fn described(
             if !own.is_empty() && list.is_ok() {
                 reasons.extend(chain.names_one_of(own).err().map(|e| e.to_string()));
             }
-            // The leaf's own faults are named already.
+            // The leaf's own faults are in the list already.
             if faults.is_empty() {
                 reasons.extend(chain.usable_at(now).err().map(|e| e.to_string()));
             }
@@ -166,7 +179,7 @@ fn described(
     });
     if let Err(error) = list {
         line["tn_auth_list_error"] = json!(error.to_string());
-        // What it holds instead, for whoever has to talk to the CA about it.
+        // The raw bytes, for the operator's report to the CA.
         if let Some(der) = certificate.tn_auth_list_der() {
             line["tn_auth_list_der"] = json!(hex::encode(der));
         }

@@ -1,4 +1,4 @@
-//! `check`: says what is wrong before `serve` would.
+//! `check`: reports what would keep `serve` from starting.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use tn_authority::store::Store;
 use super::output::say;
 use super::{Exit, Outcome};
 
-/// The configuration itself was read before; here is what it points to. Changes nothing.
+/// The configuration itself has been read already; this checks what it refers to. Changes nothing.
 pub fn run(config: &Config) -> Outcome {
     say!("ok      configuration");
     let mut sound = true;
@@ -47,7 +47,7 @@ pub fn run(config: &Config) -> Outcome {
             .map_err(Into::into),
     )?;
     for result in issuers(config) {
-        line("who proves callers", result)?;
+        line("access token issuers", result)?;
     }
     line(
         "TLS",
@@ -56,7 +56,7 @@ pub fn run(config: &Config) -> Outcome {
     Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
 }
 
-/// What is wrong with the database, and what is not wrong but should be changed.
+/// Whether the database can be used, and warnings about settings that should be changed.
 fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
     let url = app::database_url(config);
     let checked = url
@@ -68,9 +68,9 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
     }
 }
 
-/// A line for each chain that may sign and for each file that is refused.
+/// A line for each chain that can sign and for each file that is refused.
 fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
-    let found = match app::look_for_signers(config, &Clock::system()) {
+    let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
         Err(error) => return vec![Err(error.into())],
     };
@@ -85,12 +85,13 @@ fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
     let lines: Vec<_> = sound.chain(refused).collect();
     if lines.is_empty() {
-        return vec![Err("there is no certificate".into())];
+        return vec![Err("no certificate found".into())];
     }
     lines
 }
 
-/// A line for each issuer of access tokens, whose keys are read or fetched; one for all if there is none.
+/// A line for each issuer of access tokens, whose keys are read or fetched; a single line if there
+/// is none.
 fn issuers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
     let checked = match app::check_issuers(config, &Clock::system()) {
         Ok(checked) => checked,
@@ -101,8 +102,9 @@ fn issuers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
         let name = one.name;
         match one.keys {
             Ok((keys, faults)) => {
-                // A key for something else is no fault of the issuer's, but nobody should look for it in vain.
-                let left_out = faults.iter().map(|fault| format!("; left out: {fault}"));
+                // A key that cannot be used here is not an error of the issuer, but an operator who
+                // misses it should see why.
+                let left_out = faults.iter().map(|fault| format!("; ignored: {fault}"));
                 let left_out: String = left_out.collect();
                 lines.push(Ok(note(format!("`{name}`, usable keys: {keys}{left_out}"))));
             }

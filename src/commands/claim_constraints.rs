@@ -1,4 +1,4 @@
-//! `claim-constraints`: what a `tkvalue` of type JWTClaimConstraints says, and which `tkvalue` says it.
+//! `claim-constraints`: decodes and encodes the `tkvalue` of JWTClaimConstraints.
 
 use std::io::{self, Write as _};
 
@@ -8,24 +8,27 @@ use tn_authority::domain::tokens::claim_constraints::{
 
 use super::{Exit, Outcome};
 
-/// Read and write JWTClaimConstraints (RFC 8226 §8, RFC 9118) in the form of `tkvalue`.
+/// Decode and encode JWTClaimConstraints (RFC 8226 §8, RFC 9118), as `tkvalue` has them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print what constraints say as one JSON object; exit 1 if they are malformed.
+    /// Print constraints as one JSON object. Exits with 1 if they are malformed.
     Decode {
-        /// base64url of the DER.
+        /// base64url of the DER, unpadded.
         #[arg(allow_hyphen_values = true)]
         tkvalue: String,
     },
     /// Print the `tkvalue` of these constraints, in this order.
+    #[command(after_help = "\
+Example:
+  tn-authority claim-constraints encode --must-include rcd --permit attest=A --permit attest=B")]
     Encode {
-        /// A claim that has to be there. May be given more than once.
+        /// A claim that a PASSporT must have (repeatable).
         #[arg(long, value_name = "CLAIM")]
         must_include: Vec<ClaimName>,
-        /// A value that a claim may have. May be given more than once; values of one claim are listed together.
+        /// A value that a claim can have (repeatable). The values of one claim are grouped.
         #[arg(long, value_name = "CLAIM=VALUE", value_parser = permitted)]
         permit: Vec<(ClaimName, String)>,
-        /// A claim that may not be there (RFC 9118). May be given more than once.
+        /// A claim that a PASSporT must not have (RFC 9118; repeatable).
         #[arg(long, value_name = "CLAIM")]
         must_exclude: Vec<ClaimName>,
     },
@@ -41,19 +44,19 @@ pub fn run(command: Command) -> Outcome {
             permit,
             must_exclude,
         } => {
-            let says = Constraints {
+            let constraints = Constraints {
                 must_include,
-                permitted_values: together(permit),
+                permitted_values: group_by_claim(permit),
                 must_exclude,
             };
-            ClaimConstraints::new(says)?.to_tkvalue()
+            ClaimConstraints::new(constraints)?.to_tkvalue()
         }
     };
     writeln!(io::stdout().lock(), "{line}")?;
     Ok(Exit::SUCCESS)
 }
 
-fn together(permitted: Vec<(ClaimName, String)>) -> Vec<PermittedValues> {
+fn group_by_claim(permitted: Vec<(ClaimName, String)>) -> Vec<PermittedValues> {
     let mut all: Vec<PermittedValues> = Vec::new();
     for (claim, value) in permitted {
         match all.iter_mut().find(|known| known.claim == claim) {

@@ -1,4 +1,4 @@
-//! `delegation`: what is lent to an account.
+//! `delegation`: numbers that are delegated to an account.
 
 use clap::Subcommand;
 use tn_authority::app;
@@ -11,34 +11,41 @@ use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers};
 
-/// Keep the numbers that accounts may get tokens for.
+/// Delegate numbers to accounts, which can then get tokens for them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Lend numbers to an account, from now on.
+    /// Delegate numbers to an account, from now on.
+    #[command(after_help = "\
+Examples:
+  tn-authority delegation add acme +12125551001 --reference 'order 4711'
+  tn-authority delegation add reseller 1.212.555.1XXX --lend-on --until 2027-01-31T00:00:00Z")]
     Add {
+        /// The account that gets the numbers.
         account: AccountId,
-        /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+        /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
         #[arg(value_parser = parse_numbers)]
         block: NumberRange,
-        /// Allow tokens for CA certificates, to delegate further.
+        /// Allow tokens for CA certificates too, which can issue further certificates.
         #[arg(long)]
         ca: bool,
-        /// The delegation of a reseller that the numbers are cut from; without it, the carrier itself lends.
+        /// The reseller's delegation that these numbers are cut from. Default: none; the carrier
+        /// itself delegates.
         #[arg(long, value_name = "UUID")]
         parent: Option<Uuid>,
-        /// Let the account lend the numbers on to customers of its own.
+        /// Let the account delegate the numbers to its own customers.
         #[arg(long)]
         lend_on: bool,
-        /// Let the reseller of --parent go on getting tokens for the numbers.
+        /// Let the reseller of --parent continue to get tokens for these numbers.
         #[arg(long, requires = "parent")]
         lender_keeps: bool,
-        /// The first second at which the numbers are no longer lent, as 2027-01-31T00:00:00Z.
-        #[arg(long, value_parser = parse_time)]
+        /// When the delegation ends (RFC 3339), such as 2027-01-31T00:00:00Z. Default: it stays
+        /// until it is ended.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
         until: Option<Time>,
-        /// The carrier's own order or contract.
-        #[arg(long, value_parser = text_for_people)]
+        /// The carrier's own name for it, such as an order or a contract.
+        #[arg(long, value_name = "TEXT", value_parser = text_for_people)]
         reference: Option<String>,
     },
 }
@@ -67,7 +74,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 valid_until: until,
                 reference,
             };
-            let done = app::block_on(service.authority.delegate(&at_the_command_line(), new))?;
+            let done = app::block_on(service.authority.delegate(&command_line_caller(), new))?;
             let count = numbers(done.numbers.count());
             say!(
                 "delegation {}: {}, {count} to {}",

@@ -1,4 +1,4 @@
-//! `exclusion`: numbers without authority, though the carrier holds them.
+//! `exclusion`: numbers that get no tokens, although the carrier holds them.
 
 use clap::Subcommand;
 use tn_authority::app;
@@ -10,24 +10,30 @@ use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers};
 
-/// Keep the numbers that may not be used, though the carrier holds them.
+/// Exclude numbers that the carrier holds: ported out, aging, suspended or reserved.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Take authority from numbers, such as when they port out.
+    /// Exclude numbers, such as when they port out: no more tokens are issued for them.
+    ///
+    /// Lists the outstanding grants: tokens already issued for these numbers, which a CA accepts
+    /// until they expire.
+    #[command(after_help = "\
+Example:
+  tn-authority exclusion add +12125551001 --reason ported-out")]
     Add {
-        /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+        /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
         #[arg(value_parser = parse_numbers)]
         block: NumberRange,
-        /// ported-out, contaminated, aging, suspended or reserved.
+        /// Why: ported-out, contaminated, aging, suspended or reserved.
         #[arg(long)]
         reason: Reason,
-        /// The first second at which they may not be used, as 2027-01-31T00:00:00Z; now, if it is not said.
-        #[arg(long, value_parser = parse_time)]
+        /// When the exclusion begins (RFC 3339), such as 2027-01-31T00:00:00Z. Default: now.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
         from: Option<Time>,
-        /// The first second at which they may be used again; without it, no end is known.
-        #[arg(long, value_parser = parse_time)]
+        /// When it ends (RFC 3339). Default: it stays until it is ended.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
         until: Option<Time>,
     },
 }
@@ -47,7 +53,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
                 valid_from: *from,
                 valid_until: *until,
             };
-            let done = app::block_on(service.authority.exclude(&at_the_command_line(), new))?;
+            let done = app::block_on(service.authority.exclude(&command_line_caller(), new))?;
             let (row, outstanding) = (done.row, done.outstanding_grants);
             say!(
                 "exclusion {}: {}, {}, {}",
@@ -65,7 +71,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             }
             if outstanding.more {
                 let all = outstanding.exposure.tokens;
-                say!("  and more, {all} in all; GET /v1/grants lists them");
+                say!("  and more, {all} in total; list them with GET /v1/grants");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a command ends.
+//! Exit codes, and how the process ends.
 
 use std::io::{self, Write as _};
 
@@ -10,10 +10,11 @@ impl Exit {
     pub const SUCCESS: Self = Self(0);
     pub const FAILURE: Self = Self(1);
 
-    /// Ends the process without the ends of libraries. Threads that nobody waits for may still be in one: in the module of
-    /// an HSM, which may hang, or in libpq. What it frees at exit would be gone under their feet.
+    /// Ends the process without running the exit handlers of libraries. Threads that are not joined
+    /// can still be inside one: in the PKCS #11 module of an HSM, which can hang, or in libpq.
+    /// Memory that a handler frees would still be in use there.
     pub fn leave(self) -> ! {
-        // Whoever closed the pipe does not want the rest.
+        // A reader that closed the pipe does not want the rest.
         let _ = io::stdout().flush();
         signal_hook::low_level::exit(self.0.into())
     }

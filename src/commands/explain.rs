@@ -1,4 +1,4 @@
-//! `explain`: what a request for a token would be answered, and which rows say so.
+//! `explain`: the answer that a token request would get, and the rows that justify it.
 
 use std::io;
 
@@ -12,20 +12,27 @@ use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{AccountId, Clock, NumberRange};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers};
 
-/// Explain what a request for a token would be answered: no token, no grant. Exits 1 where the answer is no.
+/// Say whether an account would get a token for some numbers, and why.
+///
+/// Nothing is issued or recorded. For each range, it lists the allocations, delegations and
+/// exclusions that decide. Exits with 0 if the account would get the token, with 1 if not.
 #[derive(Debug, Arguments)]
+#[command(after_help = "\
+Example:
+  tn-authority explain acme +12125551001 1.212.555.2XXX --lifetime 600")]
 pub struct Args {
+    /// The account that would request the token.
     account: AccountId,
-    /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
+    /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
     #[arg(required = true, value_parser = parse_numbers)]
     numbers: Vec<NumberRange>,
-    /// For a CA certificate.
+    /// Explain a token for a CA certificate, which can issue further certificates.
     #[arg(long)]
     ca: bool,
-    /// Seconds.
-    #[arg(long)]
+    /// The lifetime that the request would name, in seconds. Default: `tokens.default_lifetime`.
+    #[arg(long, value_name = "SECONDS")]
     lifetime: Option<u32>,
 }
 
@@ -39,7 +46,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     };
     let explained = service
         .authority
-        .explain(&at_the_command_line(), &question)?;
+        .explain(&command_line_caller(), &question)?;
     print_parts(&explained)?;
     match explained.decision {
         Ok((expires, _)) => {
@@ -73,9 +80,9 @@ fn print_parts(explained: &Explained) -> io::Result<()> {
             say!("  {says} {} {}: {row}", row.kind(), row.held().row());
         }
         if part.left_out > 0 {
-            say!("  and {} rows more", part.left_out);
+            say!("  and {} more rows", part.left_out);
         } else if part.rows.is_empty() {
-            say!("  no row speaks of them");
+            say!("  no allocation, delegation or exclusion has them");
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Files that the user names: read as a whole, up to a bound, and written so that they are there as a whole or not at all. A
-//! device or a mistaken name must not fill the memory.
+//! Files that the user names: read whole, and written atomically. Reads are bounded, so that a
+//! device or a mistyped name cannot fill the memory.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write as _};
@@ -8,29 +8,20 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// More than any key, certificate chain, list of roots or token has.
+/// Larger than any key, certificate chain, list of roots or token.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The bytes of a file; a pipe may be one.
-///
-/// # Errors
-/// Says which file cannot be read, and why.
+/// The bytes of a file, which can be a pipe.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     read(path).map_err(|e| unreadable(path, &e))
 }
 
 /// The text of a file.
-///
-/// # Errors
-/// Says which file cannot be read, and why.
 pub fn text(path: &Path) -> Result<String, String> {
     utf8(path, bytes(path)?)
 }
 
-/// The text of a file, if there is one.
-///
-/// # Errors
-/// Says which file cannot be read, and why.
+/// The text of a file; `None` if the file does not exist.
 pub fn text_if_any(path: &Path) -> Result<Option<String>, String> {
     match read(path) {
         Ok(bytes) => utf8(path, bytes).map(Some),
@@ -39,25 +30,19 @@ pub fn text_if_any(path: &Path) -> Result<Option<String>, String> {
     }
 }
 
-/// Puts a file into its place, for everybody to read, whatever was there.
-///
-/// # Errors
-/// Says which file cannot be written, and why.
+/// Writes a world-readable file atomically, replacing an existing one.
 pub fn publish(path: &Path, content: &[u8]) -> Result<(), String> {
     put(path, content, 0o644, |file| file.persist(path).map(drop))
 }
 
-/// Puts a file into its place that nobody else can read, and that takes the place of no other.
-///
-/// # Errors
-/// Says which file cannot be written, and why.
+/// Writes a file atomically that only its owner can read. Never replaces an existing one.
 pub fn keep(path: &Path, content: &[u8]) -> Result<(), String> {
     put(path, content, 0o600, |file| {
         file.persist_noclobber(path).map(drop)
     })
 }
 
-/// Beside it first, then on disk, then by its name.
+/// Writes a temporary file in the same folder, syncs it, then renames it, and syncs the folder.
 fn put(
     path: &Path,
     content: &[u8],
@@ -80,15 +65,15 @@ fn put(
     written().map_err(|e: io::Error| format!("`{}` cannot be written: {e}", path.display()))
 }
 
-/// All that comes, up to the same bound.
+/// Reads to the end, up to the same bound.
 ///
 /// # Errors
-/// Whatever keeps it from being read; or that it is too much.
+/// `FileTooLarge` if there is more than the bound.
 pub fn all_of(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        let why = format!("there are more than {MAX_BYTES} bytes");
+        let why = format!("more than {MAX_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)

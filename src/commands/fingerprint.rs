@@ -1,4 +1,4 @@
-//! `fingerprint`: what binds a token to an ACME account.
+//! `fingerprint`: the fingerprint that binds a token to an ACME account.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,13 @@ use tn_authority::signer::FileKey;
 use super::output::say;
 use super::{Exit, Outcome, file};
 
-/// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request takes it.
+/// Print the fingerprint of an ACME account key (RFC 7638, SHA-256), as a token request needs it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  tn-authority fingerprint account-key.jwk")]
 pub struct Args {
-    /// The public key as a JWK, or the key on P-256 that `redeem` keeps, in PEM.
+    /// A file with the public key (JWK), or with the private P-256 key that `redeem` uses (PEM).
     key: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! `import`: what the carrier keeps, out of a table.
+//! `import`: updates the inventory from a table.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
@@ -14,56 +14,65 @@ use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::tables::{self, Format, ParsedTable, TableContent, TableRequest, TableSummary};
 
 use super::output::say;
-use super::{Exit, Outcome, at_the_command_line, counted, numbers};
+use super::{Exit, Outcome, command_line_caller, counted, numbers};
 
-/// How many ranges of a kind, lines and grants are printed.
+/// The largest number of ranges of a kind, of lines and of grants that are printed.
 const PRINTED: usize = 20;
 
-/// Import what the carrier keeps out of a table: all of it or nothing. Can be repeated.
+/// Import numbers from a table: compares it with the database, and applies the difference.
+///
+/// An import is applied completely or not at all, and is safe to repeat. Numbers that a table of
+/// the carrier's holdings covers but no longer lists lose their authority.
 #[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  tn-authority import blocks.txt --format nanp-blocks --ocn 1234,567A --spc 1234 --dry-run
+  tn-authority import orders.csv --format delegations")]
 pub struct Args {
-    /// The table, as text; `-` reads standard input.
+    /// The table, a text file; `-` reads standard input.
     file: PathBuf,
-    /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or exclusions.
+    /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or
+    /// exclusions.
     #[arg(long)]
     format: Format,
-    /// The OCNs whose numbers are the carrier's, as the table writes them; all that one service provider code holds.
-    #[arg(long = "ocn", num_args = 1.., value_delimiter = ',')]
+    /// The carrier's OCNs, as the table writes them (repeatable, or separated by commas). Their
+    /// numbers are recorded under `--spc`.
+    #[arg(long = "ocn", value_name = "OCN", num_args = 1.., value_delimiter = ',')]
     ocns: Vec<String>,
-    /// The service provider code that holds them.
-    #[arg(long)]
+    /// The service provider code that holds the numbers of these OCNs.
+    #[arg(long, value_name = "CODE")]
     spc: Option<Spc>,
-    /// Say what would be done, and do nothing.
+    /// Print the difference, but change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// The difference is right, also if much ends by it.
+    /// Apply the difference even if it ends more than `imports.max_ended_share` of the numbers.
     #[arg(long)]
     confirm: bool,
-    /// Print one JSON object.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
-    let wanted = TableRequest {
+    let request = TableRequest {
         format: args.format,
         ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
         spc: args.spc,
     };
-    wanted.check()?;
+    request.check()?;
     let clock = Clock::system();
-    let draft = read(&args.file, &wanted, &clock)?;
+    let parsed = read(&args.file, &request, &clock)?;
     if !args.json {
-        print_table(&draft, &wanted)?;
+        print_table(&parsed, &request)?;
     }
     let service = app::open(config, &clock)?;
-    let consent = ImportOptions {
+    let options = ImportOptions {
         dry_run: args.dry_run,
         confirm: args.confirm,
         max_ended_ppm: config.imports.max_ended_share.ppm(),
     };
-    let caller = at_the_command_line();
-    let import = service.authority.import(&caller, draft, consent, None);
+    let caller = command_line_caller();
+    let import = service.authority.import(&caller, parsed, options, None);
     let imported = app::block_on(import)?;
     if args.json {
         let result = serde_json::to_string(&ImportResult::from(&imported))?;
@@ -72,21 +81,24 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         print_difference(&imported)?;
     }
     if imported.summary.refused.count > 0 {
-        return Err("an import of this table would be refused, since lines of it are".into());
+        return Err(
+            "an import of this table would be refused, because it has refused lines".into(),
+        );
     }
     Ok(Exit::SUCCESS)
 }
 
-/// Reads the table. One that changes meanwhile is neither what it was nor what it will be.
+/// Reads the table, and refuses it if the file changes meanwhile: the result would be a mix of two
+/// versions.
 fn read(
     path: &Path,
-    wanted: &TableRequest,
+    request: &TableRequest,
     clock: &Clock,
 ) -> Result<ParsedTable, Box<dyn std::error::Error>> {
     if path.as_os_str() == "-" {
         return read_from(
             std::io::stdin().lock(),
-            wanted,
+            request,
             clock,
             &ProgressBar::hidden(),
         );
@@ -95,31 +107,31 @@ fn read(
     let file = File::open(path).map_err(named)?;
     let before = file.metadata().map_err(named)?;
     let bar = progress(before.len());
-    let draft = read_from(BufReader::new(&file), wanted, clock, &bar);
+    let parsed = read_from(BufReader::new(&file), request, clock, &bar);
     bar.finish_and_clear();
-    let draft = draft?;
+    let parsed = parsed?;
     let after = std::fs::metadata(path).map_err(named)?;
     if changed(&before, &after) || changed(&before, &file.metadata().map_err(named)?) {
         return Err(format!(
-            "`{}` was changed while it was read, so nothing of it is taken; import it again when it is whole",
+            "`{}` was changed while it was read, so nothing was imported; retry when the file is complete",
             path.display()
         )
         .into());
     }
-    Ok(draft)
+    Ok(parsed)
 }
 
 fn read_from(
     table: impl Read,
-    wanted: &TableRequest,
+    request: &TableRequest,
     clock: &Clock,
     bar: &ProgressBar,
 ) -> Result<ParsedTable, Box<dyn std::error::Error>> {
-    let draft = tables::read(table, wanted, clock.now(), &mut |progress| {
+    let parsed = tables::read(table, request, clock.now(), &mut |progress| {
         bar.set_position(progress.bytes);
         true
     });
-    Ok(draft?)
+    Ok(parsed?)
 }
 
 fn changed(before: &Metadata, after: &Metadata) -> bool {
@@ -127,9 +139,9 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
     before.len() != after.len() || times.is_some_and(|(before, after)| before != after)
 }
 
-fn print_table(draft: &ParsedTable, wanted: &TableRequest) -> std::io::Result<()> {
-    let told = &draft.summary;
-    let ocns: Vec<&str> = wanted.ocns.iter().map(String::as_str).collect();
+fn print_table(parsed: &ParsedTable, request: &TableRequest) -> std::io::Result<()> {
+    let told = &parsed.summary;
+    let ocns: Vec<&str> = request.ocns.iter().map(String::as_str).collect();
     if ocns.is_empty() {
         say!("read {} lines", counted(told.lines));
     } else {
@@ -141,7 +153,7 @@ fn print_table(draft: &ParsedTable, wanted: &TableRequest) -> std::io::Result<()
         );
     }
     print_notes(told)?;
-    let (ranges, count) = match &draft.content {
+    let (ranges, count) = match &parsed.content {
         TableContent::Holdings { table, .. } => (table.held.len(), table.numbers()),
         TableContent::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
         TableContent::Delegations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
@@ -172,10 +184,7 @@ fn print_notes(told: &TableSummary) -> std::io::Result<()> {
         say!("note: {} {}{lines}", counted(note.count), note.what);
     }
     if !told.unknown_columns.is_empty() {
-        say!(
-            "columns that are not known: {}",
-            told.unknown_columns.join(", ")
-        );
+        say!("unknown columns: {}", told.unknown_columns.join(", "));
     }
     Ok(())
 }
@@ -220,12 +229,12 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     );
     if imported.elsewhere > 0 {
         say!(
-            "the table does not speak for {} of this code, which stay",
+            "the table does not cover {} of this code; they are unchanged",
             numbers(imported.elsewhere)
         );
     }
     if imported.changes_nothing() && refused.count == 0 {
-        say!("nothing changes: all of it was known");
+        say!("nothing changes: the database has all of it");
     }
     print_outstanding(imported)?;
     Ok(())
@@ -255,7 +264,7 @@ fn print_outstanding(imported: &Imported) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A bar on standard error, where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 fn progress(bytes: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template("reading {bar:40} {bytes} of {total_bytes}, {eta} left");

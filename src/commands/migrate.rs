@@ -1,4 +1,4 @@
-//! `migrate`: brings the database's schema up to date.
+//! `migrate`: applies pending migrations.
 
 use tn_authority::app;
 use tn_authority::config::Config;

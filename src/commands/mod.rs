@@ -1,4 +1,4 @@
-//! What each command does, one file a command. Argument shapes stand beside the work they describe.
+//! The commands, one file each: the arguments of a command and its `run`.
 
 pub mod account;
 pub mod allocation;
@@ -29,10 +29,10 @@ use tn_authority::domain::{Caller, Clock, new_id};
 
 pub use exit::Exit;
 
-/// What a command ends with: an exit code, or an error that [`report`] prints.
+/// How a command ends: with an exit code, or with an error that [`report`] prints.
 pub type Outcome = Result<Exit, Box<dyn Error>>;
 
-/// Prints an error with all of its causes, and gives exit code 1.
+/// Prints an error with all of its causes, and returns exit code 1.
 pub fn report(error: &dyn Error) -> Exit {
     eprintln!("error: {error}");
     let mut cause = error.source();
@@ -43,8 +43,8 @@ pub fn report(error: &dyn Error) -> Exit {
     Exit::FAILURE
 }
 
-/// Whoever runs a command on the machine of the service.
-pub fn at_the_command_line() -> Caller {
+/// The operator who runs a command on the machine of the service.
+pub fn command_line_caller() -> Caller {
     Caller::at_the_command_line(new_id(Clock::system().now()))
 }
 

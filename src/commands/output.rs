@@ -1,7 +1,7 @@
-//! What commands say on standard output.
+//! Printing to standard output.
 
-/// Says a line. What cannot be said, since the disk is full or nobody reads on, ends the command with an error, and not with
-/// the panic of `println`.
+/// Prints a line. If that fails, because the disk is full or the pipe is closed, the command ends
+/// with an error; `println` would panic.
 macro_rules! say {
     ($($line:tt)*) => {{
         use ::std::io::Write as _;

@@ -1,4 +1,4 @@
-//! `policy`: what the policies say, before the service follows them.
+//! `policy`: checks policies before the service uses them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,18 @@ use tn_authority::config::Config;
 use super::output::say;
 use super::{Exit, Outcome, counted};
 
-/// Check the policies that say who may ask for what.
+/// Check the Cedar policies, which decide who may request what.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Read policies as the service would, run their cases, and say what is wrong.
+    /// Load policies as the service does, and run their test cases.
     ///
-    /// DIR holds policies in files `*.cedar` and cases in files `tests/*.toml`. Without DIR these are the policies that the
-    /// configuration names (`policy.dir`), or else those that are built in. The schema is the service's own.
+    /// DIR has policies in files `*.cedar` and cases in files `tests/*.toml`. Default: the folder
+    /// `policy.dir` of the configuration, or else the built-in policies. The schema is that of the
+    /// service.
     ///
-    /// A line a file and a line a case: `ok`, `warning` or `FAILED`, with file, line and column where they are known. Exits
-    /// 1 if anything failed. The service does not start with such policies, and a running one keeps those that it has.
+    /// Prints `ok`, `warning` or `FAILED` for each file and each case, with file, line and column
+    /// where known. Exits with 1 if anything failed. The service does not start with failing
+    /// policies; a running service keeps its current ones.
     #[command(after_long_help = CASE)]
     Check {
         /// A folder of policies.
@@ -35,18 +37,18 @@ A policy:
 Its case:
   [[case]]
   name = \"acme gets no CA certificate\"
-  caller = { role = \"account\", accounts = [\"acme\"] }   # `id` too, for policies that name a caller
+  caller = { role = \"account\", accounts = [\"acme\"] }   # also `id`, for policies that name a caller
   action = \"mint\"                                    # or ask, read, manage, provision,
                                                      # mint-claim-constraints
-  account = \"acme\"                                   # `carrier = true`, if it is the carrier's own
+  account = \"acme\"                                   # `carrier = true` if it is the carrier's own
   token = { ca = true }                              # lifetime, entries, numbers, largest,
                                                      # spcs, renewal
-  at = \"2026-01-02T08:00:00Z\"                        # Monday at noon, if it is not said
-  expect = \"deny\"                                    # or allow
-  code = \"no-ca-for-acme\"                            # of the refusal
-  by = [\"acme-has-no-ca\"]                            # the policies that decide; may be left out
+  at = \"2026-01-02T08:00:00Z\"                        # default: a Monday at noon
+  expect = \"deny\"                                    # or \"allow\"
+  code = \"no-ca-for-acme\"                            # the code of the refusal
+  by = [\"acme-has-no-ca\"]                            # the policies that decide; optional
 
-A token has, unless a case says otherwise, one entry with one number, lives for 3600 seconds, and is for no CA certificate.";
+A token has these defaults: one entry with one number, a lifetime of 3600 seconds, `ca = false`.";
 
 pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
     let Command::Check { dir } = command;

@@ -1,4 +1,4 @@
-//! `serve`: the service.
+//! `serve`: runs the service.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use tn_authority::domain::Clock;
 
 use super::{Exit, Outcome};
 
-/// Runs until SIGTERM or SIGINT; then takes no more requests, finishes those under way, stops the
-/// imports, and drains the writer.
+/// Runs until SIGTERM or SIGINT. Then it accepts no more requests, finishes those in progress,
+/// stops the imports, and drains the writer.
 pub fn run(config: &Config) -> Outcome {
     let service = app::open_with_signer(config, &Clock::system())?;
     app::block_on(async {

@@ -1,4 +1,4 @@
-//! `tn-auth-list`: what a `tkvalue` says, and which `tkvalue` says it.
+//! `tn-auth-list`: decodes and encodes the `tkvalue` of a TNAuthList.
 
 use std::io::{self, BufRead as _, BufWriter, Write as _};
 
@@ -8,22 +8,30 @@ use tn_authority::domain::{TnAuthList, TnEntry};
 
 use super::{Exit, Outcome};
 
-/// Read and write a TNAuthList (RFC 8226 §9) in the form of `tkvalue`.
+/// Decode and encode TNAuthLists (RFC 8226 §9), as `tkvalue` has them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print the entries of a list as one JSON object; exit 1 if it is malformed.
+    /// Print the entries of a list as one JSON object. Exits with 1 if it is malformed.
+    #[command(after_help = "\
+Example:
+  tn-authority tn-auth-list decode MAigBhYEMTIzNA")]
     Decode {
-        /// base64url of the DER. `-` reads values from stdin, one a line, and prints one JSON line for each.
+        /// base64url of the DER, unpadded. `-` reads one value per line from standard input, and
+        /// prints one JSON line for each.
         #[arg(allow_hyphen_values = true)]
         tkvalue: String,
-        /// Read padded standard base64, as some older authorities write it.
+        /// Expect padded standard base64, as some older authorities write it.
         #[arg(long)]
         legacy: bool,
     },
-    /// Print the `tkvalue` of these entries, in this order.
+    /// Print the `tkvalue` of a list with these entries, in this order.
+    #[command(after_help = "\
+Example:
+  tn-authority tn-auth-list encode spc:1234 one:12125551001 range:12125552000+1000")]
     Encode {
-        /// `spc:1234`, `one:12125551001` or `range:12125551000+1000`. `-` alone reads lists from stdin, one a line with
-        /// spaces between entries, and prints one JSON line for each.
+        /// `spc:1234`, `one:12125551001` or `range:12125551000+1000`. A single `-` reads one list
+        /// per line from standard input, its entries separated by spaces, and prints one JSON line
+        /// for each.
         #[arg(required = true, allow_hyphen_values = true, value_name = "ENTRY")]
         entries: Vec<String>,
     },
@@ -64,7 +72,7 @@ fn print(line: &str) -> Outcome {
     Ok(Exit::SUCCESS)
 }
 
-/// One JSON line for each line of stdin, also for those that are malformed.
+/// Prints one JSON line for each line of standard input. A malformed line gives an `error`.
 fn each_line(work: impl Fn(&str) -> Result<Value, TnAuthListError>) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().split(b'\n') {

@@ -1,4 +1,4 @@
-//! `verify`: checks a token as a CA would.
+//! `verify`: checks a token as a CA does.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -12,69 +12,77 @@ use tn_authority::verifier::{self, Expectations, TrustList, verify};
 
 use super::{Exit, Outcome, file};
 
-/// Exit code of a check that could not be made; 1 says that the token was refused.
+/// Exit code if the check could not run; 1 means that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
-/// A chain has a handful of certificates, and who waits for it holds up an order.
+/// A chain has a handful of certificates, and an order waits while it is fetched.
 const X5U: ReplyLimits = ReplyLimits {
     body: 64 * 1024,
     time: Duration::from_secs(5),
 };
 
-/// Check an authority token as a CA does (RFC 9448 §6): a line a step; exit 0 accepted, 1 refused, 2 could not be run.
+/// Check an authority token as a CA does (RFC 9448 §6), and print the result of each step.
 ///
-/// No URL is fetched but an `x5u` at a host that `--x5u-host` names. Without `--trust`, a chain given by `--x5u-file` is
-/// trusted as it is; one that was fetched never is.
+/// Exits with 0 if the token is accepted, 1 if it is refused, 2 if the check could not run.
+///
+/// The only URL ever fetched is an `x5u` at a host given by `--x5u-host`. Without `--trust`, a
+/// chain given by `--x5u-file` is trusted as it is; a fetched chain never is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tn-authority verify --trust sti-roots.pem --x5u-host authority.example \\
+      --account-jwk account-key.jwk --identifier MAigBhYEMTIzNA - < token
+  tn-authority verify --x5u-file https://authority.example/certs/1.pem=chain.pem \\
+      --fingerprint 'SHA256 56:3E:..' \"$TOKEN\"")]
 pub struct Args {
-    /// Certificates of trusted authorities, or of the CAs that vouch for them. May be given more than once.
+    /// Certificates of trusted authorities, or of the CAs that issue to them (repeatable).
     #[arg(long, value_name = "PEM")]
     trust: Vec<PathBuf>,
-    /// What is published at an `x5u`: URL, `=`, file with the chain. May be given more than once.
+    /// Use the chain in this file instead of fetching the `x5u` URL (repeatable).
     #[arg(long, value_name = "URL=PEM", value_parser = x5u_file)]
     x5u_file: Vec<(String, PathBuf)>,
-    /// A host that the token's `x5u` may be fetched from: HTTPS, no redirects, at most 64 KiB, at most 5 seconds. With a
-    /// port if it is not 443. May be given more than once.
+    /// A host that `x5u` may be fetched from, with its port if that is not 443 (repeatable): HTTPS,
+    /// no redirects, up to 64 KiB and 5 seconds.
     #[arg(long, value_name = "HOST", requires = "trust")]
     x5u_host: Vec<HostPort>,
-    /// The roots of those hosts' TLS certificates; the system's, if it is not given.
+    /// CAs that those hosts' TLS certificates must come from. Default: those of the system.
     #[arg(long, value_name = "PEM", requires = "x5u_host")]
     x5u_ca: Option<PathBuf>,
     #[command(flatten)]
     account: AccountKeyArgs,
-    /// The identifier of the ACME order, which `tkvalue` has to equal.
+    /// The identifier of the ACME order, which `tkvalue` must equal. Default: not compared.
     #[arg(long, value_name = "TKVALUE")]
     identifier: Option<String>,
     /// The type of the identifier: TNAuthList or JWTClaimConstraints.
     #[arg(long, value_name = "TYPE", default_value_t)]
     tktype: TkType,
-    /// Read padded standard base64 too, as some older authorities write it.
+    /// Accept padded standard base64 too, as some older authorities write it.
     #[arg(long)]
     legacy: bool,
-    /// `cA` of the CSR's basicConstraints, which `ca` has to equal.
+    /// `cA` of the CSR's basicConstraints, which `ca` must equal. Default: not compared.
     #[arg(long, value_name = "BOOL")]
     ca: Option<bool>,
-    /// The name of the CA, for tokens with `aud`.
+    /// The name of this CA. Needed for tokens that have an `aud`.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
-    /// The time of the check (RFC 3339); now, if it is not given.
-    #[arg(long, value_name = "T", value_parser = time)]
+    /// Check as of this time (RFC 3339), such as 2022-01-01T00:00:00Z. Default: now.
+    #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Time>,
-    /// Print one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
-    /// The token, or `-` to read it from stdin.
+    /// The token, or `-` to read it from standard input.
     #[arg(allow_hyphen_values = true)]
     token: String,
 }
 
-/// Whose token it has to be.
+/// The ACME account that the token must be bound to.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct AccountKeyArgs {
-    /// The ACME account's public key, a JWK in a file; its RFC 7638 thumbprint is compared.
+    /// The ACME account's public key (JWK). Its thumbprint (RFC 7638) is compared.
     #[arg(long, value_name = "FILE")]
     account_jwk: Option<PathBuf>,
-    /// The fingerprint itself: `SHA256 56:3E:..`.
+    /// The fingerprint of the ACME account's key: `SHA256 56:3E:..`.
     #[arg(long)]
     fingerprint: Option<Fingerprint>,
 }
@@ -141,11 +149,12 @@ fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
     Ok(trust)
 }
 
-/// Fetches the chain that the token names, if it is at a host of the list and not at hand already. A chain that does not
-/// come is a matter of the network or of the authority, not of the token: the check could not be run.
+/// Fetches the chain that the token names, if its host is allowed and no file has it. A failed
+/// fetch does not refuse the token: the cause is the network or the authority, so the check could
+/// not run.
 fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn Error>> {
     let Some(url) = verifier::x5u(token).and_then(|url| url.parse::<HttpsUrl>().ok()) else {
-        // The verifier says what is wrong with it.
+        // The verifier reports what is wrong with it.
         return Ok(());
     };
     if !args.x5u_host.contains(url.host()) || trust.knows(url.as_str()) {
@@ -159,9 +168,10 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         X5U.time,
     )?;
     if reply.status != 200 {
-        return Err(format!("`x5u` {url}: the answer's status is {}", reply.status).into());
+        return Err(format!("`x5u` {url}: expected status 200, got {}", reply.status).into());
     }
-    let pem = String::from_utf8(reply.body).map_err(|_| format!("`x5u` {url}: that is no PEM"))?;
+    let pem =
+        String::from_utf8(reply.body).map_err(|_| format!("`x5u` {url}: the answer is not PEM"))?;
     Ok(trust
         .publish_pem(url.as_str(), &pem)
         .map_err(|e| format!("`x5u` {url}: {e}"))?)
@@ -174,13 +184,13 @@ impl AccountKeyArgs {
             (Some(path), None) => Ok(Fingerprint::of_jwk(&file::text(path)?)
                 .map_err(|e| format!("`{}`: {e}", path.display()))?),
             (None, None) => {
-                Err("`--account-jwk` or `--fingerprint` says whose token it has to be".into())
+                Err("give `--account-jwk` or `--fingerprint` of the ACME account".into())
             }
         }
     }
 }
 
-/// What is no UTF-8 is no token either, and it is the verifier who says so.
+/// Text that is not UTF-8 is passed on too: it is not a token, so the verifier refuses it.
 fn token(args: &Args) -> io::Result<String> {
     if args.token != "-" {
         return Ok(args.token.clone());
@@ -189,7 +199,7 @@ fn token(args: &Args) -> io::Result<String> {
     Ok(String::from_utf8_lossy(bytes.trim_ascii()).into_owned())
 }
 
-/// The last `=` divides, since a URL may have one and a file seldom does.
+/// Splits at the last `=`, since a URL can contain one and a file name seldom does.
 fn x5u_file(text: &str) -> Result<(String, PathBuf), &'static str> {
     match text.rsplit_once('=') {
         Some((url, file)) if !url.is_empty() && !file.is_empty() => {
@@ -201,6 +211,6 @@ fn x5u_file(text: &str) -> Result<(String, PathBuf), &'static str> {
 
 fn time(text: &str) -> Result<Time, String> {
     let time = DateTime::parse_from_rfc3339(text)
-        .map_err(|e| format!("{e}; write 2022-01-01T00:00:00Z"))?;
+        .map_err(|e| format!("{e}; write it as 2022-01-01T00:00:00Z"))?;
     Ok(time.with_nanosecond(0).unwrap_or(time).to_utc())
 }

@@ -1,4 +1,4 @@
-//! `[api_keys]`: the secret under which API keys are hashed.
+//! `[api_keys]`: the secret that API keys are hashed with.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::bounds::exclude_each_other;
 use super::{ConfigError, Secret};
 
-/// How API keys are kept: as a hash under a secret key.
+/// The secret that API keys are hashed with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiKeys {

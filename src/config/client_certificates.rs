@@ -1,4 +1,4 @@
-//! `[client_certificates]`: the CAs of client certificates, and the callers that certificates name.
+//! `[client_certificates]`: the CAs of client certificates, and the callers that they authenticate.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use super::bounds::{check_name, wrong};
 use super::lists::{list, named};
 use crate::domain::{AccountId, Role};
 
-/// Why a key that is about client certificates cannot be used.
+/// Why a key about client certificates is invalid without a CA.
 pub(super) const NEEDS_CA: &str =
-    "needs `client_certificates.ca_file`, which says who vouches for clients";
+    "needs `client_certificates.ca_file`, the CAs that issue client certificates";
 
 /// Client certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientCertificates {
-    /// The CAs that vouch for clients; no client certificate is taken when absent.
+    /// The CAs that issue client certificates. None is accepted when absent.
     pub ca_file: Option<PathBuf>,
     pub crl_file: Option<PathBuf>,
-    /// Whether the TLS handshake fails without one.
+    /// Whether the TLS handshake fails without a client certificate.
     pub require: bool,
-    /// Whom certificates name, by a name that stands in the audit trail.
+    /// The callers that certificates authenticate, by the name that the audit trail uses.
     pub callers: BTreeMap<String, CertificateCaller>,
 }
 
-/// A caller with a certificate.
+/// A caller that a certificate authenticates.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateCaller {
@@ -76,12 +76,12 @@ impl CertificateCaller {
             _ => {
                 return wrong(
                     key("subject"),
-                    "or exactly one of `dns`, `uri` and `sha256` says which certificates are meant",
+                    "or one of `dns`, `uri` and `sha256` must be set, and only one, to say which certificates match",
                 );
             }
         }
         if self.dns.as_ref().is_some_and(|dns| dns.contains('*')) {
-            return wrong(key("dns"), "has a `*`, which would stand for nothing");
+            return wrong(key("dns"), "has a `*`; wildcards are not supported");
         }
         if self.role.is_none() {
             return wrong(key("role"), "is missing");

@@ -1,16 +1,17 @@
-//! `[database]`: where everything is kept.
+//! `[database]`: the database of the service.
 
 use serde::Deserialize;
 
 use super::bounds::within;
 use super::{ConfigError, SecretUrl};
 
-/// Where everything is kept.
+/// The database of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://..`
     pub url: SecretUrl,
+    /// Connections for reading.
     pub pool_size: u32,
     /// Whether `serve` applies migrations when it starts.
     pub migrate: bool,

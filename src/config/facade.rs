@@ -1,4 +1,4 @@
-//! `[facade]`: the facade in the shape of an STI-PA.
+//! `[facade]`: the API of an STI-PA, for clients that know no other.
 
 use serde::Deserialize;
 
@@ -6,14 +6,14 @@ use super::ConfigError;
 use super::bounds::wrong;
 use crate::domain::web_url::WebUrl;
 
-/// The facade for clients of STI-PAs.
+/// The facade for STI-PA clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facade {
     pub enabled: bool,
-    /// Where the certificates of the tokens are revoked: clients download it, and take no token without.
+    /// The CRL of the signing certificates. Clients download it, and accept no token without it.
     pub crl_url: Option<String>,
-    /// Seconds that an access token lives.
+    /// Seconds that an access token is valid.
     pub access_lifetime: u32,
 }
 
@@ -30,16 +30,16 @@ impl Default for Facade {
 impl Facade {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.access_lifetime == 0 || self.access_lifetime > 86_400 {
-            return wrong("facade.access_lifetime", "has to be 1 to 86400 seconds");
+            return wrong("facade.access_lifetime", "must be 1 to 86400 seconds");
         }
         match &self.crl_url {
             None if self.enabled => wrong(
                 "facade.crl_url",
-                "is missing; the clients of the facade take no token without the URL of a CRL",
+                "is missing; clients of the facade accept no token without a CRL",
             ),
             Some(url) if url.parse::<WebUrl>().is_err() => wrong(
                 "facade.crl_url",
-                "is an absolute URL with http or https, without user or white space",
+                "must be an absolute http or https URL, without user or white space",
             ),
             None | Some(_) => Ok(()),
         }

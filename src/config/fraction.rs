@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A fraction from 0 to 1, to a millionth.
+/// A fraction from 0 to 1, with a resolution of one millionth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fraction {
     ppm: u32,
@@ -50,17 +50,23 @@ impl<'de> Deserialize<'de> for Fraction {
                     .ok_or_else(|| E::invalid_value(de::Unexpected::Float(value), &self))
             }
 
-            #[expect(clippy::cast_precision_loss, reason = "what is not 0 or 1 is refused")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "any value other than 0 and 1 is refused"
+            )]
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Fraction, E> {
                 self.visit_f64(value as f64)
             }
 
-            #[expect(clippy::cast_precision_loss, reason = "what is not 0 or 1 is refused")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "any value other than 0 and 1 is refused"
+            )]
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Fraction, E> {
                 self.visit_f64(value as f64)
             }
 
-            /// The environment has texts only.
+            /// Values from the environment are text.
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Fraction, E> {
                 let value = text.trim().parse().ok().and_then(Fraction::of);
                 value.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))

@@ -1,17 +1,18 @@
-//! `[idempotency]`: requests with an Idempotency-Key.
+//! `[idempotency]`: requests with an `Idempotency-Key`.
 
 use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::{within, wrong};
 
-/// Requests with an Idempotency-Key.
+/// Requests with an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Idempotency {
-    /// Seconds that an answer is kept for.
+    /// Seconds that an answer is kept.
     pub keep: u32,
-    /// Seconds without an answer after which a request is taken for gone, so that the next one is done in its place.
+    /// Seconds after which a request without an answer is considered lost, so the next one with its
+    /// key is carried out.
     pub lease: u32,
 }
 
@@ -32,8 +33,8 @@ impl Idempotency {
             return wrong(
                 "idempotency.keep",
                 format!(
-                    "is {} seconds, less than `idempotency.lease`, which is {}: a key would be forgotten while its request \
-                     is at work",
+                    "is {} seconds, less than `idempotency.lease`, which is {}: a key could expire while its request is \
+                     in progress",
                     self.keep, self.lease
                 ),
             );

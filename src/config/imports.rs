@@ -1,4 +1,4 @@
-//! `[imports]`: imports of tables.
+//! `[imports]`: imports of number tables.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,19 @@ use serde::Deserialize;
 use super::bounds::{at_least_one, within};
 use super::{ConfigError, Fraction};
 
-/// Imports of tables.
+/// Imports of number tables.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Imports {
-    /// The share of the numbers of a service provider code that one import may end without being confirmed.
+    /// The largest share of a service provider code's numbers that an import can end without
+    /// confirmation.
     pub max_ended_share: Fraction,
-    /// The longest table that is taken over HTTP.
+    /// The largest table accepted over HTTP, in bytes.
     pub max_upload_bytes: u64,
-    /// Imports over HTTP that may wait, the running one included; more are answered 503.
+    /// The largest number of imports over HTTP that wait or run; further ones get 503.
     pub queue: usize,
-    /// Where their files are until they are done; the system's folder for temporary files when absent.
+    /// The folder for uploaded tables until they are imported; the system's temporary folder when
+    /// absent.
     pub dir: Option<PathBuf>,
 }
 

@@ -5,20 +5,20 @@ use serde::Deserialize;
 use super::ConfigError;
 use super::bounds::wrong;
 
-/// The most that can be set: a million a second, or at once.
+/// The maximum of a rate (per second) and of a burst.
 const MAX_RATE: u32 = 1_000_000;
 
-/// Token buckets, in each process: how many a second, and how many at once. A rate of 0 is no limit.
+/// Token buckets, in each process: a rate per second, and a burst. A rate of 0 means no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Requests of one caller.
     pub caller_rate: u32,
     pub caller_burst: u32,
-    /// Requests for tokens of one account.
+    /// Token requests for one account.
     pub account_rate: u32,
     pub account_burst: u32,
-    /// Requests without valid credentials from one address; of IPv6, from one network of 64 bits.
+    /// Requests without valid credentials from one IPv4 address, or one IPv6 /64.
     pub unproven_rate: u32,
     pub unproven_burst: u32,
 }
@@ -44,7 +44,7 @@ impl Limits {
             ("limits.unproven_rate", self.unproven_rate),
         ] {
             if rate > MAX_RATE {
-                return wrong(key, format!("is {rate}, more than {MAX_RATE} a second"));
+                return wrong(key, format!("is {rate}, more than {MAX_RATE} per second"));
             }
         }
         for (key, burst, rate) in [
@@ -63,7 +63,7 @@ impl Limits {
             if rate > 0 && !(1..=MAX_RATE).contains(&burst) {
                 return wrong(
                     key,
-                    format!("is {burst}; it is 1 to {MAX_RATE} beside a rate"),
+                    format!("is {burst}; with a rate it must be 1 to {MAX_RATE}"),
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Lists and tables, as a file and as the environment write them: one text with commas.
+//! Lists and tables: TOML in the file, comma-separated text in the environment.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A list, or a text with commas.
+/// Reads a list, or comma-separated text.
 pub(super) fn list<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: FromStr<Err: Display> + Deserialize<'de>,
@@ -20,7 +20,7 @@ where
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list, or one text with commas")
+            f.write_str("a list, or comma-separated text")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
@@ -41,7 +41,7 @@ where
     deserializer.deserialize_any(List(PhantomData))
 }
 
-/// A table of values by their names, or a text with commas: `name=value,name=value`.
+/// Reads a table of named values, or comma-separated text: `name=value,name=value`.
 pub(super) fn table<'de, T, D>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
 where
     T: FromStr<Err: Display>,
@@ -53,15 +53,15 @@ where
         type Value = BTreeMap<String, T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table, or one text such as `name=value,name=value`")
+            f.write_str("a table, or text such as `name=value,name=value`")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
             let pair = |item: &str| {
-                // A name may have `=` in it, a value never does.
+                // A name can contain `=`; a value never does.
                 let (name, value) = item
                     .rsplit_once('=')
-                    .ok_or_else(|| E::custom("an item has no `=`"))?;
+                    .ok_or_else(|| E::custom("an item without `=`; expected `name=value`"))?;
                 let value = value.trim().parse().map_err(E::custom)?;
                 Ok((name.trim().to_owned(), value))
             };
@@ -80,7 +80,7 @@ where
     deserializer.deserialize_any(Table(PhantomData))
 }
 
-/// A text that names a value.
+/// Reads an optional value from its name.
 pub(super) fn named<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: Display>,

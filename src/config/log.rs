@@ -1,10 +1,10 @@
-//! `[log]`: how the log is written.
+//! `[log]`: the format of the log.
 
 use serde::Deserialize;
 
 use crate::telemetry::LogFormat;
 
-/// How the log looks. Its level comes from `RUST_LOG`.
+/// The format of the log. Its level comes from `RUST_LOG`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {

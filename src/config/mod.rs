@@ -1,9 +1,10 @@
-//! The configuration: TOML and environment, plain data. What a section means is the business of the module that gets it.
+//! The configuration: plain data from TOML and the environment. The module that uses a section
+//! gives it its meaning.
 //!
-//! Every key has a default or may be left out, so that the service boots on SQLite with no file at all. An unknown key is
-//! an error: a mistyped one would otherwise be a default that nobody chose.
+//! Every key has a default or is optional, so the service starts on SQLite without any file. An
+//! unknown key is an error; otherwise a mistyped key would silently mean the default.
 //!
-//! Each section has a file of its own with its keys, their defaults and their bounds.
+//! Each section has a file of its own, with its keys, their defaults and their bounds.
 
 mod aging;
 mod api_keys;
@@ -66,7 +67,7 @@ pub use writer::Writer;
 pub enum ConfigError {
     #[error("the configuration cannot be read: {0}")]
     Read(#[from] config::ConfigError),
-    #[error("the configuration is wrong: `{key}` {why}")]
+    #[error("invalid configuration: `{key}` {why}")]
     Wrong { key: String, why: String },
 }
 
@@ -96,7 +97,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file, if one is given, and the environment, which wins: `TN_AUTHORITY__SECTION__KEY`.
+    /// Reads the file, if one is given, and the environment, which wins:
+    /// `TN_AUTHORITY__SECTION__KEY`.
     ///
     /// # Errors
     /// [`ConfigError`] names the key that is unknown or wrong.
@@ -112,7 +114,8 @@ impl Config {
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
-        // Values stay text until the type of their key reads them: an account `007` is not the number 7.
+        // Values stay text until the type of the key parses them: the account `007` is not the
+        // number 7.
         let environment = Environment::with_prefix("TN_AUTHORITY")
             .prefix_separator("__")
             .separator("__")

@@ -11,55 +11,55 @@ use super::lists::{list, named, table};
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{AccountId, Role};
 
-/// Who issues access tokens (RFC 9068).
+/// The issuers of access tokens (RFC 9068).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OAuth {
-    /// By a name, which stands in the audit trail and in metrics.
+    /// By the name that the audit trail and metrics use.
     pub issuers: BTreeMap<String, Issuer>,
 }
 
-/// One issuer, and how its tokens are taken.
+/// One issuer, and how its tokens are verified.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Issuer {
-    /// `iss`, byte for byte.
+    /// `iss`, compared byte for byte.
     pub issuer: String,
-    /// What `aud` has to name.
+    /// The name that `aud` must contain.
     pub audience: String,
     pub jwks_file: Option<PathBuf>,
     pub jwks_url: Option<String>,
-    /// The CAs that vouch for the endpoint; those of the system when absent.
+    /// CAs for TLS with the endpoint; those of the system when absent.
     pub jwks_ca_file: Option<PathBuf>,
     #[serde(deserialize_with = "list")]
     pub algorithms: Vec<Algorithm>,
     /// `typ`, without `application/`.
     pub token_type: String,
-    /// Seconds by which clocks may differ.
+    /// Seconds of tolerance for clock differences.
     pub leeway: u32,
-    /// The longest time from `iat` to `exp`, in seconds.
+    /// The longest permitted time from `iat` to `exp`, in seconds.
     pub max_lifetime: u32,
     pub max_token_bytes: u32,
     /// The role of every token.
     #[serde(deserialize_with = "named")]
     pub role: Option<Role>,
-    /// The claim that gives the role: a name, or a JSON pointer.
+    /// The claim with the role: a name, or a JSON pointer.
     pub role_claim: Option<String>,
-    /// The values of that claim, each with its role.
+    /// The role for each value of that claim.
     #[serde(deserialize_with = "table")]
     pub roles: BTreeMap<String, Role>,
     /// The accounts of every token.
     #[serde(deserialize_with = "list")]
     pub accounts: Vec<AccountId>,
-    /// The claim that names the accounts.
+    /// The claim with the accounts.
     pub accounts_claim: Option<String>,
-    /// Seconds between two fetches at least.
+    /// Minimum seconds between two fetches.
     pub refetch_interval: u32,
-    /// Seconds after which keys are fetched again.
+    /// Seconds after which keys are refreshed.
     pub max_age: u32,
-    /// Seconds after which fetched keys are used no more.
+    /// Seconds after which keys are no longer used if they cannot be refreshed.
     pub max_stale: u32,
-    /// Seconds that a fetch may take.
+    /// The timeout of a fetch, in seconds.
     pub fetch_timeout: u32,
 }
 
@@ -97,7 +97,7 @@ impl OAuth {
             issuer.validate(&key)?;
             let same = |other: &&Issuer| other.issuer == issuer.issuer;
             if self.issuers.values().filter(same).count() > 1 {
-                return wrong(key("issuer"), "is the one of another issuer too");
+                return wrong(key("issuer"), "is also the one of another issuer");
             }
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Issuer {
             (None, Some(_)) => {
                 return wrong(
                     key("jwks_url"),
-                    "is `https://host/path`: keys that anybody on the way could replace prove nothing",
+                    "must be `https://host/path`: over plain HTTP, anyone on the path could replace the keys",
                 );
             }
             (None, None) => return wrong(key("jwks_file"), "or `jwks_url` is missing"),
@@ -136,10 +136,7 @@ impl Issuer {
             return wrong(key("jwks_ca_file"), "needs `jwks_url`");
         }
         if self.algorithms.is_empty() {
-            return wrong(
-                key("algorithms"),
-                "is empty, so that no token could be taken",
-            );
+            return wrong(key("algorithms"), "is empty, so no token would be accepted");
         }
         self.validate_claims(key)?;
         if self.leeway > 300 {
@@ -168,7 +165,7 @@ impl Issuer {
             _ => {
                 return wrong(
                     key("role"),
-                    "is the one role of all tokens, or `role_claim` and `roles` say how a token gives one; set either",
+                    "gives all tokens one role; `role_claim` and `roles` take it from a claim; set either",
                 );
             }
         }

@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::bounds::{at_least_one, exclude_each_other, within};
 use crate::domain::Passphrase;
 
-/// Modules of hardware.
+/// Hardware security modules.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pkcs11 {
@@ -16,11 +16,11 @@ pub struct Pkcs11 {
     pub module: Option<PathBuf>,
     pub pin: Option<Passphrase>,
     pub pin_file: Option<PathBuf>,
-    /// Signatures at one time, for each key.
+    /// Signatures at the same time, per key.
     pub sessions: usize,
-    /// Signatures that may wait; more are answered 503.
+    /// The capacity of the queue; when it is full, requests get 503.
     pub queue: usize,
-    /// Seconds that a signature may take.
+    /// The timeout of a signature, in seconds, including its time in the queue.
     pub timeout: u64,
 }
 

@@ -1,4 +1,4 @@
-//! `[policy]`: where the Cedar policies are.
+//! `[policy]`: the Cedar policies.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use serde::Deserialize;
 use super::ConfigError;
 use super::bounds::at_least_one;
 
-/// Where the Cedar policies stand.
+/// The Cedar policies.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// The built-in policies when absent.
+    /// The folder of policies; the built-in ones when absent.
     pub dir: Option<PathBuf>,
-    /// Seconds between two looks at the folder.
+    /// Seconds between two polls of the folder.
     pub poll_interval: u32,
 }
 

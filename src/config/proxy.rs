@@ -11,7 +11,7 @@ use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Proxy {
-    /// Where they are. Only they are listened to.
+    /// Their addresses. Header fields about clients are accepted only from these.
     #[serde(deserialize_with = "list")]
     pub addresses: Vec<ProxyAddress>,
     /// The header field with the client's certificate.
@@ -27,7 +27,7 @@ impl Proxy {
         if any_header && self.addresses.is_empty() {
             return wrong(
                 "proxy.addresses",
-                "is empty, so that no proxy could be listened to",
+                "is empty; name the proxies that set the header fields",
             );
         }
         if let Some(name) = &self.certificate_header {
@@ -35,14 +35,17 @@ impl Proxy {
             if name.is_empty() || !name.bytes().all(plain) {
                 return wrong(
                     "proxy.certificate_header",
-                    "is a name of lower-case letters, digits and `-`, such as `client-cert`",
+                    "must be a name of lower-case letters, digits and `-`, such as `client-cert`",
                 );
             }
             if matches!(
                 name.as_str(),
                 "authorization" | "forwarded" | "x-forwarded-for"
             ) {
-                return wrong("proxy.certificate_header", "has another meaning already");
+                return wrong(
+                    "proxy.certificate_header",
+                    "is a header field with another meaning; choose a different one",
+                );
             }
         }
         Ok(())

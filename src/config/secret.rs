@@ -1,4 +1,4 @@
-//! Values of the configuration that must not reach a log: they have no `Display`, and `Debug` hides them.
+//! Values that must not reach a log: they have no `Display`, and `Debug` redacts them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,16 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// Bytes that a secret has at least.
+/// The minimum length of a secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// Why a text is not a secret. The text itself is not repeated.
+/// Why a text is not a valid secret. The message does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SecretError {
-    #[error("a secret is written in hex or in base64url without padding")]
+    #[error("a secret must be hex, or base64url without padding")]
     Encoding,
     #[error(
-        "a secret has at least {MIN_SECRET_BYTES} bytes, not {0}; `openssl rand -hex {MIN_SECRET_BYTES}` makes one"
+        "a secret must have at least {MIN_SECRET_BYTES} bytes, not {0}; `openssl rand -hex {MIN_SECRET_BYTES}` makes one"
     )]
     TooShort(usize),
 }
@@ -34,8 +34,8 @@ impl Secret {
     }
 }
 
-/// Hex, if all characters are hex digits and their number is even; else base64url without padding. White space around it
-/// is passed over, since a file ends with a line break.
+/// Hex, if all characters are hex digits and their number is even; otherwise base64url without
+/// padding. White space around it is ignored, since a file ends with a line break.
 impl FromStr for Secret {
     type Err = SecretError;
 
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// The URL of a database, which may hold a password.
+/// The URL of a database, which can contain a password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SecretUrl(String);
@@ -84,7 +84,8 @@ impl From<&str> for SecretUrl {
     }
 }
 
-/// The URL if it is a file's; of another one the scheme alone, since a password can stand in more than one place of it.
+/// The whole URL of a file; only the scheme of any other, since a password can be in several parts
+/// of it.
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.split_once(':') {

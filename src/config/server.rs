@@ -14,24 +14,26 @@ use crate::domain::web_url::{WebUrl, WebUrlError};
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     pub listen: SocketAddr,
-    /// What clients and CAs call the service: `iss`, and the front of `x5u`.
+    /// The base URL under which clients and CAs reach the service: `iss`, and the start of `x5u`.
     pub public_url: String,
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
-    /// A proxy in front ends TLS, so that plain HTTP is right also on addresses other than loopback.
+    /// Whether a proxy terminates TLS. Plain HTTP is then permitted on any address, not only on
+    /// loopback.
     pub behind_proxy: bool,
-    /// Threads that serve HTTP; one a core when absent.
+    /// Threads that serve HTTP; one per core when absent.
     pub workers: Option<usize>,
+    /// The longest request body, in bytes.
     pub max_body_bytes: usize,
-    /// The same for a bulk of requests for tokens.
+    /// The same for a bulk of token requests.
     pub max_bulk_body_bytes: usize,
     /// Seconds that a client has to send a request.
     pub request_timeout: u64,
-    /// Connections that are open at one time.
+    /// Connections that are open at the same time.
     pub max_connections: usize,
-    /// Requests that are worked on at one time; more are answered 503.
+    /// Requests in progress at the same time; further ones get 503.
     pub max_requests: usize,
-    /// Seconds that requests under way get when the service stops.
+    /// Seconds for requests in progress to finish when the service stops.
     pub shutdown_timeout: u64,
 }
 
@@ -65,14 +67,14 @@ impl Server {
                 "and `server.tls_key` go together; one of them is missing",
             );
         }
-        // Tokens are confidential (RFC 9447 §7).
+        // Tokens must travel over a confidential transport (RFC 9447 §7).
         let plain = self.tls_certificate.is_none() && !self.behind_proxy;
         if plain && !self.listen.ip().is_loopback() {
             return wrong(
                 "server.listen",
                 format!(
-                    "is `{}`, where plain HTTP would be open to others; set `server.tls_certificate` and \
-                     `server.tls_key`, or `server.behind_proxy = true` if a proxy ends TLS",
+                    "is `{}`, where plain HTTP would expose tokens; set `server.tls_certificate` and \
+                     `server.tls_key`, or `server.behind_proxy = true` if a proxy terminates TLS",
                     self.listen
                 ),
             );
@@ -88,10 +90,10 @@ impl Server {
     }
 }
 
-/// The URL goes into tokens as it stands, so it has one spelling: `https://host[:port][/path]`.
+/// The URL goes into tokens unchanged, so it has one form: `https://host[:port][/path]`.
 fn public_url_fault(url: &str) -> Option<&'static str> {
     if !url.starts_with("https://") {
-        return Some("has to start with `https://` (RFC 7515 §4.1.5)");
+        return Some("must start with `https://` (RFC 7515 §4.1.5)");
     }
     if url.ends_with('/') {
         return Some("must not end with `/`");
@@ -99,9 +101,9 @@ fn public_url_fault(url: &str) -> Option<&'static str> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&b);
     match url.parse::<WebUrl>() {
         Ok(_) if url.bytes().all(allowed) => None,
-        Err(WebUrlError::Host) => Some("has no host, or one that is not spelled as usual"),
+        Err(WebUrlError::Host) => Some("has no host, or one that is not in its usual form"),
         Ok(_) | Err(_) => Some(
-            "is `https://host`, with a port and a path if need be; no user, query, fragment or white space",
+            "must be `https://host`, with an optional port and path; no user, query, fragment or white space",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! `[signer]`: what tokens are signed with.
+//! `[signer]`: the keys and certificate chains that sign tokens.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,23 @@ use super::bounds::{at_least_one, exclude_each_other, wrong};
 use super::{ConfigError, Pkcs11};
 use crate::domain::Passphrase;
 
-/// What tokens are signed with.
+/// The keys and certificate chains that sign tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Signer {
-    /// A folder of keys and certificate chains, which is watched. What the keys below name is used beside it.
+    /// A folder of keys and certificate chains, which is polled. The files named below are used in
+    /// addition.
     pub dir: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
-    /// A key in a module of hardware (RFC 7512).
+    /// A key in a hardware security module (RFC 7512).
     pub key_uri: Option<String>,
     pub chain_file: Option<PathBuf>,
-    /// Opens encrypted keys.
+    /// The passphrase of encrypted keys.
     pub passphrase: Option<Passphrase>,
     pub passphrase_file: Option<PathBuf>,
-    /// Whether tokens carry their certificate chain too.
+    /// Whether tokens also contain their certificate chain.
     pub x5c: bool,
-    /// Seconds between two looks at the files.
+    /// Seconds between two polls of the files.
     pub poll_interval: u32,
     /// Seconds between the publication of a chain and its first signature.
     pub publication_delay: u32,
@@ -71,7 +72,7 @@ impl Signer {
             return wrong(
                 "signer.publication_delay",
                 format!(
-                    "has to be at least three times `signer.poll_interval`, which is {shortest} seconds, so that every \
+                    "must be at least three times `signer.poll_interval`, which is {shortest} seconds, so that every \
                      replica publishes a chain before any signs with it; or 0, for a process without replicas"
                 ),
             );

@@ -1,21 +1,21 @@
-//! `[tokens]`: how long tokens live.
+//! `[tokens]`: the lifetimes of tokens.
 
 use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::{at_least_one, wrong};
 
-/// How long tokens live, in seconds. Policies may be stricter.
+/// The lifetimes of tokens, in seconds. Policies can be stricter.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {
     pub default_lifetime: u32,
     pub min_lifetime: u32,
-    /// The longest that may be asked for.
+    /// The longest that can be requested.
     pub max_lifetime: u32,
     /// The longest in grant-horizon mode.
     pub max_horizon: u32,
-    /// Whether tokens for JWTClaimConstraints can be had, as far as policies permit.
+    /// Whether tokens for JWTClaimConstraints are available, as far as policies permit.
     pub jwt_claim_constraints: bool,
 }
 
@@ -55,7 +55,7 @@ impl Tokens {
         if self.max_horizon < self.min_lifetime {
             return wrong(
                 "tokens.max_horizon",
-                "is less than `tokens.min_lifetime`, so that no token could be signed",
+                "is less than `tokens.min_lifetime`, so no token could be signed",
             );
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Each section's own bounds, and the rules that concern more than one section.
+//! The checks of all sections, and the rules that concern more than one section.
 
 use super::bounds::wrong;
 use super::client_certificates::NEEDS_CA;
@@ -24,7 +24,8 @@ impl Config {
         self.facade.validate()
     }
 
-    /// Client certificates come with TLS that ends here, or in a header field of a proxy; without a CA neither is accepted.
+    /// Client certificates arrive by TLS that ends here, or in a header field from a proxy. Neither
+    /// is accepted without a CA.
     fn certificates_can_arrive(&self) -> Result<(), ConfigError> {
         let certificates = &self.client_certificates;
         let by_tls = self.server.tls_certificate.is_some();
@@ -35,7 +36,7 @@ impl Config {
         if certificates.ca_file.is_some() && !by_tls && !by_proxy {
             return wrong(
                 "client_certificates.ca_file",
-                "needs `server.tls_certificate`, or `proxy.certificate_header` if a proxy ends TLS",
+                "needs `server.tls_certificate`, or `proxy.certificate_header` if a proxy terminates TLS",
             );
         }
         if certificates.require && !by_tls {

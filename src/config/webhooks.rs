@@ -1,4 +1,4 @@
-//! `[webhooks]`: where notifications may be sent.
+//! `[webhooks]`: the targets that notifications can be sent to.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use crate::domain::Network;
 
-/// Who may be told of what happens.
+/// The targets that notifications can be sent to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
-    /// Networks of the carrier's own that targets may be in, though they are not public.
+    /// Networks that are not public, but in which targets are permitted.
     pub allow_private: Vec<Network>,
-    /// CAs (PEM) that targets are believed by, in place of those of the system.
+    /// CAs (PEM) for TLS with targets, in place of those of the system.
     pub ca_file: Option<PathBuf>,
 }

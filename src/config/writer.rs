@@ -1,17 +1,17 @@
-//! `[writer]`: the thread that writes, with group commit.
+//! `[writer]`: the writer thread, with group commit.
 
 use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::within;
 
-/// The writer with group commit.
+/// The writer thread, with group commit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Writer {
-    /// Jobs that may wait; more are answered 503.
+    /// The capacity of the queue; when it is full, requests get 503.
     pub queue: usize,
-    /// Jobs in one transaction.
+    /// The largest number of jobs in one transaction.
     pub batch: usize,
 }
 

@@ -139,8 +139,8 @@ impl Runner {
     async fn write_progress(&self, id: Uuid, progress: Progress) -> Result<(), StoreError> {
         let (runner, now) = (self.id, self.authority.now());
         let write = move |tx: &mut Tx<'_>| {
-            tx.job_is_at(id, progress.bytes, progress.lines)?;
-            tx.jobs_are_alive(runner, now)
+            tx.update_job_progress(id, progress.bytes, progress.lines)?;
+            tx.record_job_heartbeats(runner, now)
         };
         self.authority.change_as_service("job", write).await
     }
@@ -187,7 +187,7 @@ pub(super) async fn mark_lost_jobs(authority: &Authority) -> Result<(), StoreErr
     let now = authority.now();
     let since = now - TimeDelta::seconds(MAX_SILENCE_SECONDS);
     // Reading first is cheap; a write would take a turn of the writer on every check.
-    if authority.store.read(|tx| tx.silent_jobs(since))? == 0 {
+    if authority.store.read(|tx| tx.count_silent_jobs(since))? == 0 {
         return Ok(());
     }
     let failure = JobFailure {
@@ -199,7 +199,7 @@ pub(super) async fn mark_lost_jobs(authority: &Authority) -> Result<(), StoreErr
     let caller = Caller::the_service(new_id(now));
     let event = event_by(&caller, now, IMPORT);
     let mark = move |tx: &mut Tx<'_>| {
-        for job in tx.lose_jobs(since, &failure, now)? {
+        for job in tx.mark_silent_jobs_lost(since, &failure, now)? {
             tx.record(&event.refused(&job, &failure.code, &failure.detail))?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What a carrier has before it starts: certificates, a configuration, a folder; and the service that runs on them.
+//! The carrier's set-up: a folder with certificates and a configuration, and the service that uses
+//! them.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -16,10 +17,10 @@ use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate};
 
-/// The carrier's folder.
-pub struct House {
+/// The carrier's folder and the address of its service.
+pub struct Carrier {
     dir: PathBuf,
-    /// Whether the folder goes when the demo ends.
+    /// Whether the folder is deleted when the demo ends.
     temporary: bool,
     url: String,
     ca_pem: String,
@@ -31,7 +32,7 @@ pub struct Serving {
     thread: JoinHandle<Result<(), String>>,
 }
 
-impl House {
+impl Carrier {
     pub fn build(dir: Option<PathBuf>, keep: bool) -> Result<Self, Box<dyn Error>> {
         let temporary = dir.is_none() && !keep;
         let dir = match dir {
@@ -55,14 +56,14 @@ impl House {
             ca.issue_spc_certificate(&SpcCertificate::new("1234".parse()?, validity.clone())?)?;
         let tls = ca.issue_tls_certificate(&["localhost", "127.0.0.1"], &validity)?;
         let ca_pem = ca.certificate_pem()?;
-        let house = Self {
+        let carrier = Self {
             dir,
             temporary,
             url: format!("https://localhost:{port}"),
             ca_pem,
         };
-        house.furnish(&spc, &tls, port)?;
-        Ok(house)
+        carrier.write_files(&spc, &tls, port)?;
+        Ok(carrier)
     }
 
     pub fn url(&self) -> &str {
@@ -98,14 +99,14 @@ impl House {
         });
         match start.recv() {
             Ok(stopper) => Ok(Serving { stopper, thread }),
-            // The thread has ended and says why.
+            // The thread has ended; its result says why.
             Err(_) => Err(joined(thread)
                 .err()
-                .unwrap_or_else(|| "the service ended".into())),
+                .unwrap_or_else(|| "the service stopped without an error".into())),
         }
     }
 
-    /// Makes an API key by the command that makes one.
+    /// Creates an API key with `tn-authority api-key create`.
     pub fn api_key(&self, role: &str, account: Option<&str>) -> Result<String, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -120,8 +121,8 @@ impl House {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Says how to go on by hand: on the screen, and as shell variables in a file.
-    pub fn introduce(
+    /// Says how to make calls by hand, on the screen and as shell variables in a file.
+    pub fn print_access(
         &self,
         keys: &[(&str, &str)],
         account_key: &str,
@@ -148,7 +149,7 @@ impl House {
         Ok(())
     }
 
-    fn furnish(
+    fn write_files(
         &self,
         spc: &IssuedChain,
         tls: &IssuedChain,
@@ -182,7 +183,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Carrier {
     fn drop(&mut self) {
         if self.temporary {
             let _ = fs::remove_dir_all(&self.dir);
@@ -197,7 +198,7 @@ impl Serving {
         joined(self.thread)
     }
 
-    /// Waits until somebody stops the service.
+    /// Waits until the service is stopped.
     pub fn wait(self) -> Result<(), Box<dyn Error>> {
         joined(self.thread)
     }
@@ -206,16 +207,16 @@ impl Serving {
 fn joined(thread: JoinHandle<Result<(), String>>) -> Result<(), Box<dyn Error>> {
     let ended = thread
         .join()
-        .map_err(|_| "the service's thread ended badly")?;
+        .map_err(|_| "the thread of the service panicked")?;
     Ok(ended?)
 }
 
-/// A port of loopback that nobody has now.
+/// A loopback port that is free now.
 fn free_port() -> Result<u16, Box<dyn Error>> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// A TOML basic string: the same escapes as JSON's.
+/// A TOML basic string, whose escapes are those of JSON.
 fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,4 +1,4 @@
-//! An HTTPS client as anybody's: it trusts the development CA and nothing else.
+//! An ordinary HTTPS client, which trusts only the development CA.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,14 +12,14 @@ const LIMITS: ReplyLimits = ReplyLimits {
     time: Duration::from_secs(60),
 };
 
-/// What came back.
+/// The answer to a call.
 #[derive(Debug)]
 pub struct HttpAnswer {
     pub status: u16,
     pub body: Value,
 }
 
-/// A caller with its key.
+/// A caller with its API key.
 pub struct Client {
     http: Outgoing,
     url: String,
@@ -29,7 +29,7 @@ pub struct Client {
 impl Client {
     pub fn new(url: &str, ca_pem: &str, api_key: &str) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
-            // What the environment says of proxies is not about loopback.
+            // Proxies from the environment are not meant for loopback.
             http: Outgoing::new(Some(ca_pem), LIMITS, Way::Direct)?,
             url: url.to_owned(),
             authorization: format!("Bearer {api_key}"),

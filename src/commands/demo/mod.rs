@@ -1,5 +1,5 @@
-//! `demo`: the main job on embedded defaults, self-contained. What a carrier would do, by the commands and calls that a
-//! carrier would use: nothing here reaches around the service.
+//! `demo`: the whole flow, self-contained. It uses only the commands and HTTP calls that a carrier
+//! would use; nothing here bypasses the service.
 
 mod carrier;
 mod client;
@@ -16,17 +16,24 @@ use tn_authority::verifier::{self, Expectations, TrustList};
 
 use super::{Exit, Outcome};
 use crate::commands::output::say;
-use carrier::House;
+use carrier::Carrier;
 use client::{Client, HttpAnswer};
 
-/// Show the whole idea: a carrier lends a number, the enterprise gets a token, a CA's check accepts it, and a number
-/// outside the block is refused. Needs nothing: makes its own CA, database and TLS, and takes them away again.
+/// Show the whole flow on throw-away data: delegate a number, issue a token, verify it as a CA
+/// does.
+///
+/// A number outside the block is then refused. Needs no set-up: it creates its own CA, database and
+/// TLS certificate, and deletes them at the end.
 #[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  tn-authority demo
+  tn-authority demo --keep --dir /tmp/carrier    then: . /tmp/carrier/env")]
 pub struct Args {
-    /// Keep everything in this folder, which must be empty or absent. Without it, a folder of its own, removed at the end.
+    /// Keep all files in this folder, which must be empty or absent. Default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Go on serving, and print URL, CA file and API keys.
+    /// Keep serving until Ctrl-C, and print the URL, the CA file and API keys for your own calls.
     #[arg(long)]
     keep: bool,
 }
@@ -35,44 +42,44 @@ pub struct Args {
 const NUMBER: &str = "+12125551001";
 
 pub fn run(args: &Args) -> Outcome {
-    let house = House::build(args.dir.clone(), args.keep)?;
+    let carrier = Carrier::build(args.dir.clone(), args.keep)?;
     step("A carrier with the service provider code 1234 starts its Token Authority")?;
     say(&format!(
         "development CA        {}",
-        house.ca_file().display()
+        carrier.ca_file().display()
     ))?;
     say(&format!(
         "configuration         {}",
-        house.config_file().display()
+        carrier.config_file().display()
     ))?;
-    let serving = house.serve()?;
-    say(&format!("serving               {}", house.url()))?;
+    let serving = carrier.serve()?;
+    say(&format!("serving               {}", carrier.url()))?;
 
-    let provisioner = house.api_key("provisioner", None)?;
-    let provisioning = Client::new(house.url(), house.ca_pem(), &provisioner)?;
+    let provisioner = carrier.api_key("provisioner", None)?;
+    let provisioning = Client::new(carrier.url(), carrier.ca_pem(), &provisioner)?;
 
     step("The carrier holds 1.212.555.1XXX")?;
     let block = json!({ "spc": "1234", "block": "1.212.555.1XXX", "basis": "block" });
-    done(provisioning.post("/v1/allocations", &block)?, 201)?;
+    expect_status(provisioning.post("/v1/allocations", &block)?, 201)?;
 
-    step(&format!("It lends {NUMBER} to the enterprise `acme`"))?;
-    done(
+    step(&format!("It delegates {NUMBER} to the enterprise `acme`"))?;
+    expect_status(
         provisioning.put("/v1/accounts/acme", &json!({ "name": "Acme, Inc." }))?,
         201,
     )?;
     let number = json!({ "start": NUMBER, "count": 1, "reference": "order 4711" });
-    done(
+    expect_status(
         provisioning.post("/v1/accounts/acme/delegations", &number)?,
         201,
     )?;
 
-    step("The enterprise asks for a token, bound to the key of its ACME account")?;
+    step("The enterprise requests a token, bound to the key of its ACME account")?;
     let account_key = development::account_key()?;
     let fingerprint = Fingerprint::of_jwk(&account_key)?;
-    let key = house.api_key("account", Some("acme"))?;
-    let enterprise = Client::new(house.url(), house.ca_pem(), &key)?;
+    let key = carrier.api_key("account", Some("acme"))?;
+    let enterprise = Client::new(carrier.url(), carrier.ca_pem(), &key)?;
     let list = list_of("one:12125551001")?;
-    let answer = done(
+    let answer = expect_status(
         enterprise.post("/at/account/acme/token", &request(&list, fingerprint))?,
         200,
     )?;
@@ -81,7 +88,7 @@ pub fn run(args: &Args) -> Outcome {
         .ok_or("the answer has no token")?
         .to_owned();
 
-    step("What the token says")?;
+    step("The contents of the token")?;
     let claims = verifier::lint(&token, Dialect::Strict)?;
     print_parts(&token)?;
     say(&format!(
@@ -89,10 +96,10 @@ pub fn run(args: &Args) -> Outcome {
         serde_json::to_string(claims.tkvalue.scope())?
     ))?;
 
-    step("A CA checks it (RFC 9448 section 6), with the certificate that x5u names")?;
-    check(&house, &provisioning, &token, fingerprint, list.clone())?;
+    step("A CA verifies it (RFC 9448 section 6), with the certificate at its x5u")?;
+    check(&carrier, &provisioning, &token, fingerprint, list.clone())?;
 
-    step("The enterprise asks for +12125552001, which is outside the block")?;
+    step("The enterprise requests a token for +12125552001, which is outside the block")?;
     let outside = request(&list_of("one:12125552001")?, fingerprint);
     let refused = enterprise.post("/at/account/acme/token", &outside)?;
     say(&format!(
@@ -103,13 +110,13 @@ pub fn run(args: &Args) -> Outcome {
     if refused.status != 403
         || refused.body["subproblems"][0]["identifier"]["start"] != "+12125552001"
     {
-        return Err("the number outside the block was not refused by name".into());
+        return Err("the refusal does not name the number outside the block".into());
     }
-    say("refused               +12125552001: it was never lent to acme")?;
+    say("refused               +12125552001: it is not delegated to acme")?;
 
     if args.keep {
-        let admin = house.api_key("admin", None)?;
-        house.introduce(
+        let admin = carrier.api_key("admin", None)?;
+        carrier.print_access(
             &[
                 ("admin", &admin),
                 ("provisioner", &provisioner),
@@ -120,14 +127,14 @@ pub fn run(args: &Args) -> Outcome {
         serving.wait()?;
     } else {
         serving.stop()?;
-        step("Done. `tn-authority demo --keep` goes on serving, for your own calls")?;
+        step("Done. `tn-authority demo --keep` keeps serving, for your own calls")?;
     }
     Ok(Exit::SUCCESS)
 }
 
-/// Verifies the token as a CA does. The CA fetches `x5u` only because it expects this authority there.
+/// Verifies the token as a CA does. It fetches `x5u` only because the URL is this authority's.
 fn check(
-    house: &House,
+    carrier: &Carrier,
     client: &Client,
     token: &str,
     fingerprint: Fingerprint,
@@ -136,12 +143,12 @@ fn check(
     let header = part(token, 0)?;
     let x5u = header["x5u"].as_str().ok_or("the token has no x5u")?;
     let path = x5u
-        .strip_prefix(house.url())
+        .strip_prefix(carrier.url())
         .ok_or("x5u names another authority")?;
     let chain = client.get_text(path)?;
     say(&format!("fetched               {x5u}"))?;
     let mut trust = TrustList::default();
-    trust.trust_pem(house.ca_pem())?;
+    trust.trust_pem(carrier.ca_pem())?;
     trust.publish_pem(x5u, &chain)?;
     let expected = Expectations {
         trust,
@@ -172,8 +179,8 @@ fn request(list: &TnAuthList, fingerprint: Fingerprint) -> Value {
     json!({ "tktype": "TNAuthList", "tkvalue": list.to_tkvalue(), "ca": false, "fingerprint": fingerprint })
 }
 
-/// Prints an answer, which must have the status that the step is for.
-fn done(answer: HttpAnswer, expected: u16) -> Result<Value, Box<dyn Error>> {
+/// Prints an answer, and returns its body if the status is the expected one.
+fn expect_status(answer: HttpAnswer, expected: u16) -> Result<Value, Box<dyn Error>> {
     say(&format!("{} {}", answer.status, answer.body))?;
     if answer.status == expected {
         Ok(answer.body)

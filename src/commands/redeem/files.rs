@@ -10,23 +10,24 @@ use tn_authority::signer::key::warn_if_open_to_others;
 
 use crate::commands::file;
 
-/// Reads a key.
+/// Reads a private key; warns if other users can read its file.
 pub(super) fn own_key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
     let pem = file::bytes(path)?;
     warn_if_open_to_others("key", path);
-    Ok(FileKey::from_pem(&pem).map_err(|e| format!("the key in `{}`: {e}", path.display()))?)
+    Ok(FileKey::from_pem(&pem)
+        .map_err(|e| format!("the key in `{}` cannot be used: {e}", path.display()))?)
 }
 
-/// Reads a key, or makes one.
+/// Reads a key; generates it if the file does not exist.
 pub(super) fn key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
     match fs::exists(path) {
         Ok(true) => own_key(path),
         Ok(false) => Ok(super::super::certificate::new_key_file(path)?),
-        Err(e) => Err(format!("`{}` cannot be looked at: {e}", path.display()).into()),
+        Err(e) => Err(format!("cannot check whether `{}` exists: {e}", path.display()).into()),
     }
 }
 
-/// Reads a text that nobody else should read.
+/// Reads a secret, without the white space around it.
 pub(super) fn secret(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
     Ok(Passphrase::from(file::text(path)?.trim()))
 }

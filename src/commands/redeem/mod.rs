@@ -1,5 +1,5 @@
-//! `redeem`: the enterprise's side. Gets a certificate for numbers from a CA, with a token of the authority, once or again
-//! and again.
+//! `redeem`: the enterprise's side. Gets a certificate for numbers from a CA, with a token of the
+//! authority, once or periodically.
 
 mod files;
 mod work;
@@ -24,16 +24,24 @@ use super::{Exit, Outcome};
 use crate::commands::output::say;
 use work::{Redeemed, Redemption};
 
-/// The authority refuses: there is no right to a certificate, or none any more.
+/// Exit code if the authority refuses a token.
 const AUTHORITY_REFUSES: u8 = 3;
-/// The CA refuses.
+/// Exit code if the CA refuses.
 const CA_REFUSES: u8 = 4;
 
-/// Get a certificate for numbers from a CA, over ACME (RFC 8555, RFC 9448), with a token of the authority that lent them.
+/// Get a certificate for numbers from a CA by ACME (RFC 8555, RFC 9448), with an authority token.
 ///
-/// Exit 0 done, or stopped by SIGTERM or SIGINT; 1 it could not be done; 2 the arguments are wrong; 3 the authority refuses; 4 the CA
-/// refuses.
+/// Requests a token at the authority that delegated the numbers, answers the CA's challenge with
+/// it, and stores the certificate. With `--renew` it keeps running and renews the certificate.
+///
+/// Exits with 0 if it is done, or was stopped by SIGTERM or SIGINT; 1 on other failures; 2 if the
+/// arguments are wrong; 3 if the authority refuses; 4 if the CA refuses.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  tn-authority redeem --directory https://ca.example/directory --account-key account.pem \\
+      --token-url https://authority.example/at/account/acme/token --api-key-file acme.apikey \\
+      --numbers +12125551001 --out acme.pem --agree-tos")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
@@ -42,72 +50,84 @@ pub struct Args {
     /// The CA's ACME directory.
     #[arg(long, value_name = "URL")]
     directory: HttpsUrl,
-    /// The key of the account with the CA (PEM, EC P-256); made if the file is not there.
+    /// The private key of the account at the CA (PEM, EC P-256). Generated if the file does not
+    /// exist.
     #[arg(long, value_name = "FILE")]
     account_key: PathBuf,
-    /// The authority's token endpoint, such as `https://authority.example/at/account/acme/token`.
+    /// The token endpoint of the account at the authority, such as
+    /// `https://authority.example/at/account/acme/token`.
     #[arg(long, value_name = "URL", required_unless_present = "star_cancel")]
     token_url: Option<HttpsUrl>,
-    /// Holds the API key for the token endpoint. Without it, the variable `TN_AUTHORITY_API_KEY` does.
+    /// A file with the API key for the token endpoint. Default: the variable
+    /// `TN_AUTHORITY_API_KEY`.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count). In the certificate they stand in
-    /// this order.
+    /// Numbers for the certificate, in this order: `1.212.555.1XXX`, `+12125551001`, or
+    /// `+12125551000+1000` (a start and a count).
     #[arg(long, value_parser = parse_numbers, num_args = 1.., required_unless_present_any = ["spc", "star_cancel"])]
     numbers: Vec<NumberRange>,
-    /// A service provider code, for the carrier itself; it stands before the numbers.
+    /// A service provider code for the certificate, before the numbers; for the carrier itself
+    /// (repeatable).
     #[arg(long, value_name = "CODE")]
     spc: Vec<Spc>,
-    /// Where the certificate goes, followed by those of its issuers (PEM).
+    /// The file for the certificate, followed by those of its issuers (PEM). An existing one is
+    /// replaced.
     #[arg(long, value_name = "FILE", required_unless_present = "star_cancel")]
     out: Option<PathBuf>,
-    /// The key of the certificate (PEM, EC P-256); made if the file is not there. Default: `--out` with the ending `key`.
+    /// The private key of the certificate (PEM, EC P-256). Generated if the file does not exist.
+    /// Default: the path of `--out` with the extension `key`.
     #[arg(long, value_name = "FILE")]
     csr_key: Option<PathBuf>,
-    /// The subject of the certificate, in the form of RFC 4514. Default: `CN=SHAKEN CODE`, or `CN=` and the first number.
+    /// The subject of the certificate as RFC 4514 writes it. Default: `CN=SHAKEN CODE`, or `CN=`
+    /// and the first number.
     #[arg(long, value_name = "NAME", value_parser = subject)]
     subject: Option<String>,
-    /// Ask for a certificate that may issue others.
+    /// Request a CA certificate, which can issue further certificates.
     #[arg(long)]
     ca: bool,
-    /// Seconds that the token shall live.
+    /// The lifetime of the token, in seconds. Default: the authority's.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     lifetime: Option<u32>,
-    /// Roots for the TLS of the CA's directory and of the token endpoint (PEM). Default: the system's.
+    /// Root certificates for TLS with the CA and with the authority (PEM). Default: those of the
+    /// system.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Where the CA may reach whoever is responsible: an address of e-mail, or a URL such as `mailto:numbers@example.com`.
+    /// A contact for the CA: an e-mail address, or a URL such as `mailto:numbers@example.com`
+    /// (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     contact: Vec<String>,
     /// Agree to the CA's terms of service.
     #[arg(long)]
     agree_tos: bool,
-    /// The identifier of an external account binding, for CAs that ask for one.
+    /// The key identifier of an external account binding (RFC 8555 §7.3.4), for CAs that require
+    /// one.
     #[arg(long, value_name = "KID", requires = "eab_key_file")]
     eab_kid: Option<String>,
-    /// Holds the MAC key of that binding, in base64url.
+    /// A file with the MAC key of that binding, in base64url.
     #[arg(long, value_name = "FILE", requires = "eab_kid")]
     eab_key_file: Option<PathBuf>,
-    /// The member that the CA takes the token under: `tkauth` (RFC 9447), or `atc` for older ones.
+    /// The JSON member in which the CA expects the token: `tkauth` (RFC 9447), or `atc` for older
+    /// CAs.
     #[arg(long, value_name = "NAME", value_parser = member, default_value = "tkauth")]
     challenge_member: ChallengeMember,
-    /// Seconds that one certificate may take, from the directory to the file.
+    /// The timeout for one certificate, from the directory to the file, in seconds: 1 to 86400.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: u32,
-    /// Go on: fetch the next certificate after about two thirds of this one's life, until SIGTERM, or until the authority
-    /// refuses.
+    /// Keep running, and renew the certificate after about two thirds of its lifetime, until
+    /// SIGTERM or until the authority refuses.
     #[arg(long)]
     renew: bool,
-    /// Let the CA renew until then (STAR, RFC 8739).
-    #[arg(long, value_name = "T", value_parser = parse_time, requires = "star_lifetime")]
+    /// Let the CA renew the certificate until this time (STAR, RFC 8739), such as
+    /// 2027-01-31T00:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "star_lifetime")]
     star_until: Option<Time>,
-    /// Seconds that each of those certificates is valid.
+    /// The lifetime of each of those certificates, in seconds.
     #[arg(long, value_name = "SECONDS", requires = "star_until", value_parser = clap::value_parser!(u32).range(1..))]
     star_lifetime: Option<u32>,
-    /// Do nothing but end an order that the CA renews.
+    /// Only cancel this order, which the CA renews.
     #[arg(long, value_name = "ORDER_URL", conflicts_with_all = ["renew", "star_until", "numbers", "spc"])]
     star_cancel: Option<HttpsUrl>,
-    /// Print one JSON object.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -117,13 +137,13 @@ pub fn run(args: &Args) -> Outcome {
     let mut work = Redemption::prepare(args, &clock)?;
     if let Some(order) = &args.star_cancel {
         return match work.cancel(order, &Sleep) {
-            Ok(()) if args.json => said(&json!({ "canceled": order.as_str() })),
-            Ok(()) => said(&format_args!("canceled {order}")),
+            Ok(()) if args.json => print_line(&json!({ "canceled": order.as_str() })),
+            Ok(()) => print_line(&format_args!("canceled {order}")),
             Err(error) => Ok(failed(&error)),
         };
     }
     if args.renew {
-        return run_on(&mut work, &clock);
+        return renew_until_stopped(&mut work, &clock);
     }
     match work.redeem(&Sleep) {
         Ok(redeemed) => print(&redeemed, args.json),
@@ -131,12 +151,18 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-fn run_on(work: &mut Redemption, clock: &Clock) -> Outcome {
+fn renew_until_stopped(work: &mut Redemption, clock: &Clock) -> Outcome {
     telemetry::init(LogFormat::Auto, LevelFilter::Info)?;
-    let until_told = UntilTold(app::on_termination()?);
-    let held = work.held()?;
-    let mut renew = || work.renew(&until_told);
-    match keep(held, clock, &until_told, &mut chance, &mut renew) {
+    let until_signal = UntilSignal(app::on_termination()?);
+    let current = work.current()?;
+    let mut renew = || work.renew(&until_signal);
+    match keep(
+        current,
+        clock,
+        &until_signal,
+        &mut random_fraction,
+        &mut renew,
+    ) {
         RenewalStop::Stopped => {
             log::info!("stopped");
             Ok(Exit::SUCCESS)
@@ -153,10 +179,10 @@ fn run_on(work: &mut Redemption, clock: &Clock) -> Outcome {
     }
 }
 
-/// A pause that a signal ends.
-struct UntilTold(Receiver<()>);
+/// A pause that SIGTERM or SIGINT ends.
+struct UntilSignal(Receiver<()>);
 
-impl Pause for UntilTold {
+impl Pause for UntilSignal {
     fn pause(&self, time: Duration) -> Result<(), Stopped> {
         match self.0.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
@@ -165,8 +191,8 @@ impl Pause for UntilTold {
     }
 }
 
-/// 0 to 1, the same for each. Without chance there is no jitter, which harms nobody.
-fn chance() -> f64 {
+/// A random number from 0 to 1. If there is no randomness there is no jitter, which is harmless.
+fn random_fraction() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / f64::from(u32::MAX))
 }
 
@@ -180,7 +206,7 @@ fn failed(error: &AcmeError) -> Exit {
     }
 }
 
-fn said(line: &dyn std::fmt::Display) -> Outcome {
+fn print_line(line: &dyn std::fmt::Display) -> Outcome {
     say!("{line}");
     Ok(Exit::SUCCESS)
 }
@@ -199,7 +225,7 @@ fn print(redeemed: &Redeemed, as_json: bool) -> Outcome {
             "order": redeemed.order.as_str(),
             "star_certificate": star,
         });
-        return said(&line);
+        return print_line(&line);
     }
     say!("certificate {}", redeemed.out.display());
     say!("key         {}", redeemed.key.display());

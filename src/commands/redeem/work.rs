@@ -1,4 +1,4 @@
-//! What `redeem` works with, read once from its arguments.
+//! The work of `redeem`: an order at the CA, prepared once from the arguments.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use super::Args;
 use super::files;
 use crate::commands::file;
 
-/// Holds the API key, when no file does.
+/// The variable with the API key, if no file is given.
 const API_KEY: &str = "TN_AUTHORITY_API_KEY";
-/// More than any answer of RFC 8555 with a chain of this field in it.
-const MAX_ANSWER: u64 = 256 * 1024;
-const MAX_ANSWER_BYTES: Duration = Duration::from_secs(30);
+/// Larger than any answer of RFC 8555, even one with a certificate chain.
+const MAX_ANSWER_BYTES: u64 = 256 * 1024;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A certificate in its file.
+/// A certificate that is stored in its file.
 pub(super) struct Redeemed {
     pub(super) out: PathBuf,
     pub(super) key: PathBuf,
@@ -32,18 +32,18 @@ pub(super) struct Redeemed {
     pub(super) star: Option<HttpsUrl>,
 }
 
-/// All that is needed to redeem.
+/// Everything needed to redeem a token.
 pub(super) struct Redemption {
     clock: Clock,
     http: Outgoing,
     settings: SessionSettings,
     account: AccountKey,
     goal: Option<Goal>,
-    /// An order that the CA renews: itself, and where its certificates are.
+    /// An order that the CA renews: its URL, and the URL of its current certificate.
     star: Option<(HttpsUrl, HttpsUrl)>,
 }
 
-/// What is to come of it.
+/// The certificate to be obtained, and where it is stored.
 struct Goal {
     list: TnAuthList,
     ca: bool,
@@ -58,8 +58,8 @@ struct Goal {
 impl Redemption {
     pub(super) fn prepare(args: &Args, clock: &Clock) -> Result<Self, Box<dyn Error>> {
         let limits = ReplyLimits {
-            body: MAX_ANSWER,
-            time: MAX_ANSWER_BYTES,
+            body: MAX_ANSWER_BYTES,
+            time: ANSWER_TIMEOUT,
         };
         let roots = args.ca_file.as_deref().map(file::text).transpose()?;
         let http = Outgoing::new(roots.as_deref(), limits, Way::Environment)?;
@@ -84,10 +84,10 @@ impl Redemption {
             member: args.challenge_member,
             timeout: Duration::from_secs(args.timeout.into()),
         };
-        // Before a key is made, for what it would be made for may be wrong.
+        // Before a key is generated, since the arguments can turn out to be wrong.
         let goal = Goal::read(args, &http, clock)?;
         let key = match args.star_cancel {
-            // No new account has an order.
+            // A new account could not have the order that is to be canceled.
             Some(_) => files::own_key(&args.account_key)?,
             None => files::key(&args.account_key)?,
         };
@@ -101,17 +101,17 @@ impl Redemption {
         })
     }
 
-    /// Ends an order that the CA renews.
+    /// Cancels an order that the CA renews.
     pub(super) fn cancel(&self, order: &HttpsUrl, pause: &dyn Pause) -> Result<(), AcmeError> {
         self.session(pause)?.cancel(order)
     }
 
-    /// Orders a certificate and puts it into its place.
+    /// Orders a certificate and stores it.
     pub(super) fn redeem(&self, pause: &dyn Pause) -> Result<Redeemed, AcmeError> {
         let goal = self.goal()?;
         let session = self.session(pause)?;
-        let token = |wanted: &TokenWanted<'_>| goal.tokens.token(wanted);
-        let issued = redeem(&session, &goal.wanted(), &goal.key, &token)?;
+        let token = |request: &TokenWanted<'_>| goal.tokens.token(request);
+        let issued = redeem(&session, &goal.request(), &goal.key, &token)?;
         file::publish(&goal.out, &issued.chain.pem()).map_err(AcmeError::Files)?;
         Ok(Redeemed {
             out: goal.out.clone(),
@@ -122,21 +122,21 @@ impl Redemption {
         })
     }
 
-    /// The certificate that is in its place already, if it is the one that is wanted and has not expired.
-    pub(super) fn held(&self) -> Result<Option<ValidityPeriod>, Box<dyn Error>> {
+    /// The validity of the stored certificate, if it is as requested and has not expired.
+    pub(super) fn current(&self) -> Result<Option<ValidityPeriod>, Box<dyn Error>> {
         let goal = self.goal()?;
-        // An order that the CA renews is known to this process alone.
+        // Only the process that made it knows an order that the CA renews.
         if goal.renewal.is_some() {
             return Ok(None);
         }
         let chain = file::text_if_any(&goal.out)?.and_then(|pem| Chain::from_pem(&pem).ok());
-        let wanted = goal.wanted();
+        let request = goal.request();
         let fits =
-            |chain: &Chain| check_issued(chain, &wanted, &goal.key, self.clock.now()).is_ok();
-        Ok(chain.filter(fits).map(|chain| held(&chain)))
+            |chain: &Chain| check_issued(chain, &request, &goal.key, self.clock.now()).is_ok();
+        Ok(chain.filter(fits).map(|chain| validity(&chain)))
     }
 
-    /// The next certificate: of a new order, or of the one that the CA renews.
+    /// Gets the next certificate: from a new order, or from the one that the CA renews.
     pub(super) fn renew(&mut self, pause: &dyn Pause) -> Result<Renewed, AcmeError> {
         if let Some((order, url)) = self.star.clone() {
             return self.follow(&order, &url, pause);
@@ -146,11 +146,14 @@ impl Redemption {
             log::info!(order = redeemed.order.as_str(); "the CA renews this order; `--star-cancel` ends it");
             self.star = Some((redeemed.order, star));
         }
-        Ok(Renewed::ValidityPeriod(held(&redeemed.chain)))
+        Ok(Renewed::ValidityPeriod(validity(&redeemed.chain)))
     }
 
-    /// Nobody asks the authority when the CA renews by itself. So it is asked here for a token, which is not used: if it
-    /// refuses, the numbers have gone, and the order is ended (RFC 9060 §8.1).
+    /// Fetches the next certificate of an order that the CA renews.
+    ///
+    /// A CA does not consult the authority when it renews. So this requests a token and discards
+    /// it: if the authority refuses, the account has lost the numbers, and the order is canceled
+    /// (RFC 9060 §8.1).
     fn follow(
         &self,
         order: &HttpsUrl,
@@ -162,25 +165,25 @@ impl Redemption {
         if ends.is_some_and(|ends| ends <= self.clock.now()) {
             return Ok(Renewed::Over);
         }
-        let asked = goal.tokens.token(&TokenWanted {
+        let answer = goal.tokens.token(&TokenWanted {
             list: &goal.list,
             ca: goal.ca,
             fingerprint: self.account.fingerprint(),
         });
-        match asked {
+        match answer {
             Err(refusal) if refusal.kind() == Kind::AuthorityRefuses => {
-                // If the CA is out of reach, this is tried again.
+                // If the CA cannot be reached, the caller retries.
                 self.session(pause)?.cancel(order)?;
                 log::info!(order = order.as_str(); "the order is canceled");
                 return Err(refusal);
             }
-            // An authority that cannot answer now has not refused.
+            // An authority that is unavailable has not refused.
             Err(_) | Ok(_) => {}
         }
         let chain = self.session(pause)?.next_star(url)?;
-        check_issued(&chain, &goal.wanted(), &goal.key, self.clock.now())?;
+        check_issued(&chain, &goal.request(), &goal.key, self.clock.now())?;
         file::publish(&goal.out, &chain.pem()).map_err(AcmeError::Files)?;
-        Ok(Renewed::ValidityPeriod(held(&chain)))
+        Ok(Renewed::ValidityPeriod(validity(&chain)))
     }
 
     fn session<'a>(&'a self, pause: &'a dyn Pause) -> Result<AcmeSession<'a>, AcmeError> {
@@ -194,7 +197,9 @@ impl Redemption {
     }
 
     fn goal(&self) -> Result<&Goal, AcmeError> {
-        let missing = || AcmeError::Files("nothing was said to be redeemed".to_owned());
+        let missing = || {
+            AcmeError::Files("there is nothing to redeem; give `--token-url`, `--out`, and `--numbers` or `--spc`".to_owned())
+        };
         self.goal.as_ref().ok_or_else(missing)
     }
 }
@@ -208,7 +213,7 @@ impl Goal {
         for numbers in &args.numbers {
             entries.push((*numbers).try_into()?);
         }
-        let usual = match (args.spc.first(), args.numbers.first()) {
+        let default_subject = match (args.spc.first(), args.numbers.first()) {
             (Some(spc), _) => format!("CN=SHAKEN {spc}"),
             (None, Some(numbers)) => format!("CN={}", numbers.first().to_digits()),
             (None, None) => return Ok(None),
@@ -230,12 +235,14 @@ impl Goal {
             .clone()
             .unwrap_or_else(|| out.with_extension("key"));
         if key_file == *out || key_file == args.account_key || *out == args.account_key {
-            return Err("the certificate, its key and the account's key need a file each".into());
+            return Err(
+                "`--out`, `--csr-key` and `--account-key` must name three different files".into(),
+            );
         }
         Ok(Some(Self {
             list,
             ca: args.ca,
-            subject: args.subject.clone().unwrap_or(usual),
+            subject: args.subject.clone().unwrap_or(default_subject),
             renewal,
             tokens,
             key: files::key(&key_file)?,
@@ -244,7 +251,7 @@ impl Goal {
         }))
     }
 
-    fn wanted(&self) -> CertificateRequest<'_> {
+    fn request(&self) -> CertificateRequest<'_> {
         CertificateRequest {
             list: &self.list,
             ca: self.ca,
@@ -254,22 +261,22 @@ impl Goal {
     }
 }
 
-/// Never an argument, since every user of the machine can see those.
+/// The API key. Never an argument, since every user of the machine can see arguments.
 fn api_key(args: &Args) -> Result<Passphrase, Box<dyn Error>> {
     let key = match &args.api_key_file {
         Some(file) => files::secret(file)?,
         None => std::env::var(API_KEY)
             .map(|key| Passphrase::from(key.trim()))
-            .map_err(|_| format!("no API key: give `--api-key-file`, or set {API_KEY}"))?,
+            .map_err(|_| format!("no API key: give `--api-key-file`, or set `{API_KEY}`"))?,
     };
-    // What is no text of a header would only be found out while it is being sent.
+    // Checked here, since a header field could not carry it and sending would fail later.
     if key.expose().is_empty() || !key.expose().bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("the API key is empty, or has white space in it".into());
+        return Err("the API key is empty, or contains white space or non-ASCII characters".into());
     }
     Ok(key)
 }
 
-fn held(chain: &Chain) -> ValidityPeriod {
+fn validity(chain: &Chain) -> ValidityPeriod {
     ValidityPeriod {
         not_before: chain.leaf().not_before(),
         not_after: chain.leaf().not_after(),

@@ -73,7 +73,7 @@ fn the_environment_configures_issuers_certificates_and_proxies() {
         Some(AddressHeader::XForwardedFor)
     );
 
-    // Of one issuer, the environment may say a part.
+    // The environment can override single keys of an issuer.
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let text = "[oauth.issuers.corporate]\nissuer = \"https://login.example/\"\naudience = \"a\"\njwks_file = \"f\"\n\
                 role_claim = \"https://login.example/Roles\"\nroles = { \"TN.Portal\" = \"portal\" }\n";
@@ -123,12 +123,12 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
         (
             "OAUTH__ISSUERS__CORPORATE__JWKS_URL",
             "http://login.example/certs",
-            "is `https://host/path`",
+            "must be `https://host/path`",
         ),
         (
             "OAUTH__ISSUERS__CORPORATE__JWKS_URL",
             "https://u@login.example/certs",
-            "is `https://host/path`",
+            "must be `https://host/path`",
         ),
         (
             "OAUTH__ISSUERS__CORPORATE__JWKS_FILE",
@@ -148,7 +148,7 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
         (
             "OAUTH__ISSUERS__CORPORATE__MAX_LIFETIME",
             "0",
-            "`oauth.issuers.corporate.max_lifetime` has to be at least 1",
+            "`oauth.issuers.corporate.max_lifetime` must be at least 1",
         ),
         (
             "OAUTH__ISSUERS__CORPORATE__MAX_TOKEN_BYTES",
@@ -164,7 +164,7 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
         (
             "OAUTH__ISSUERS__OTHER__ISSUER",
             "https://login.example/",
-            "is the one of another issuer too",
+            "is also the one of another issuer",
         ),
         (
             "OAUTH__ISSUERS__OTHER__ISSUER",
@@ -196,7 +196,7 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
         (
             "CLIENT_CERTIFICATES__CALLERS__X__ROLE",
             "admin",
-            "says which certificates are meant",
+            "to say which certificates match",
         ),
         (
             "CLIENT_CERTIFICATES__CALLERS__X__DNS",

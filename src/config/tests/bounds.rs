@@ -1,4 +1,4 @@
-//! Values that are out of bounds, and keys that do not go together.
+//! Values out of bounds, and keys that exclude or need each other.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "SERVER__PUBLIC_URL",
             "http://localhost",
-            "`server.public_url` has to start with `https://`",
+            "`server.public_url` must start with `https://`",
         ),
         (
             "SERVER__PUBLIC_URL",
@@ -31,7 +31,7 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "SERVER__PUBLIC_URL",
             "https://u@h",
-            "`server.public_url` is `https://host`",
+            "`server.public_url` must be `https://host`",
         ),
         (
             "SERVER__LISTEN",
@@ -63,15 +63,15 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "SERVER__WORKERS",
             "0",
-            "`server.workers` has to be at least 1",
+            "`server.workers` must be at least 1",
         ),
         (
             "DATABASE__POOL_SIZE",
             "0",
-            "`database.pool_size` has to be at least 1",
+            "`database.pool_size` must be at least 1",
         ),
         ("DATABASE__POOL_SIZE", "-1", "database.pool_size"),
-        ("WRITER__BATCH", "0", "`writer.batch` has to be at least 1"),
+        ("WRITER__BATCH", "0", "`writer.batch` must be at least 1"),
         (
             "TOKENS__MIN_LIFETIME",
             "3601",
@@ -90,7 +90,7 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "CARRIER__SPCS__X",
             "1",
-            "expected a list, or one text with commas",
+            "expected a list, or comma-separated text",
         ),
         ("CARRIER__ACCOUNT", "a/b", "carrier.account"),
         ("LOG__FORMAT", "xml", "log.format"),
@@ -104,7 +104,7 @@ fn a_limit_out_of_bounds_is_an_error() {
         (
             "SERVER__MAX_CONNECTIONS",
             "0",
-            "`server.max_connections` has to be at least 1",
+            "`server.max_connections` must be at least 1",
         ),
         (
             "SERVER__MAX_REQUESTS",
@@ -120,7 +120,7 @@ fn a_limit_out_of_bounds_is_an_error() {
         (
             "LIMITS__UNPROVEN_BURST",
             "0",
-            "`limits.unproven_burst` is 0; it is 1 to 1000000",
+            "`limits.unproven_burst` is 0; with a rate it must be 1 to 1000000",
         ),
     ]);
     // Without a rate there is no bucket, so its size does not matter.
@@ -147,7 +147,7 @@ fn a_key_outlives_the_lease_of_its_request() {
         (
             "IDEMPOTENCY__LEASE",
             "0",
-            "`idempotency.lease` has to be at least 1",
+            "`idempotency.lease` must be at least 1",
         ),
         (
             "IDEMPOTENCY__LEASE",
@@ -163,22 +163,22 @@ fn a_facade_that_no_client_could_use_is_an_error() {
         (
             "FACADE__ENABLED",
             "true",
-            "`facade.crl_url` is missing; the clients",
+            "`facade.crl_url` is missing; clients",
         ),
         (
             "FACADE__CRL_URL",
             "ftp://crl.example/x",
-            "`facade.crl_url` is an absolute URL",
+            "`facade.crl_url` must be an absolute http or https URL",
         ),
         (
             "FACADE__CRL_URL",
             "https://crl.example/a b",
-            "`facade.crl_url` is an absolute URL",
+            "`facade.crl_url` must be an absolute http or https URL",
         ),
         (
             "FACADE__ACCESS_LIFETIME",
             "86401",
-            "`facade.access_lifetime` has to be 1 to 86400",
+            "`facade.access_lifetime` must be 1 to 86400",
         ),
     ]);
     let on = [
@@ -212,7 +212,7 @@ fn keys_that_do_not_go_together_are_errors() {
         (
             "SIGNER__POLL_INTERVAL",
             "0",
-            "`signer.poll_interval` has to be at least 1",
+            "`signer.poll_interval` must be at least 1",
         ),
         (
             "SIGNER__PUBLICATION_DELAY",
@@ -222,7 +222,7 @@ fn keys_that_do_not_go_together_are_errors() {
         (
             "SIGNER__PKCS11__QUEUE",
             "0",
-            "`signer.pkcs11.queue` has to be at least 1",
+            "`signer.pkcs11.queue` must be at least 1",
         ),
     ]);
     for (one, other) in [

@@ -12,7 +12,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(from_toml(EXAMPLE).expect("example"), Config::default());
 }
 
-/// Keys without a default stand in the example behind `#`, with a value that could be theirs.
+/// Keys without a default are commented out in the example, with a plausible value.
 #[test]
 fn the_example_shows_every_key() {
     let uncommented: String = EXAMPLE

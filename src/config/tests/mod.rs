@@ -1,4 +1,4 @@
-//! How the configuration is loaded. The sections' bounds are in `bounds`.
+//! Loading the configuration. The bounds of the sections are in `bounds`.
 
 use std::io::Write as _;
 
@@ -25,11 +25,11 @@ fn from_toml(text: &str) -> Result<Config, ConfigError> {
 
 fn message(result: Result<Config, ConfigError>) -> String {
     result
-        .expect_err("a wrong configuration was taken")
+        .expect_err("a wrong configuration was accepted")
         .to_string()
 }
 
-/// Each variable, without its prefix, is refused with a message that has the given part.
+/// Each variable (given without its prefix) is refused with a message that contains the given part.
 fn are_wrong(all: &[(&str, &str, &str)]) {
     are_wrong_beside(&[], all);
 }

@@ -168,13 +168,13 @@ fn a_csr_that_does_not_fit_the_token_is_refused(kind: Kind) {
             true,
             false,
             &ours,
-            "`ca` of the authority token is true, and `cA` of the CSR is false",
+            "`ca` of the authority token is true, but `cA` of the CSR is false",
         ),
         (
             false,
             true,
             &ours,
-            "`ca` of the authority token is false, and `cA` of the CSR is true",
+            "`ca` of the authority token is false, but `cA` of the CSR is true",
         ),
         (false, false, &other, "badCSR: CSR validation failed"),
     ] {
@@ -240,7 +240,7 @@ fn the_plug_in_starts_only_as_it_should() {
         (
             None,
             None,
-            "TN_AUTHORITY_PLUGIN_CONFIG does not name the file",
+            "TN_AUTHORITY_PLUGIN_CONFIG is not set; it must name the settings file",
         ),
         (
             Some("[tn-authority]\ncommand = x\ntrust =\ndatabase = x\n"),
@@ -255,7 +255,7 @@ fn the_plug_in_starts_only_as_it_should() {
         (
             None,
             Some("ACME2CERTIFIER_I_KNOW_THE_RISK"),
-            "takes tokens that nobody checked",
+            "makes acme2certifier accept unchecked tokens",
         ),
     ] {
         let said = acme2certifier::start_fails(settings, variable);

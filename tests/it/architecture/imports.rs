@@ -268,7 +268,11 @@ fn faults(file: &str, source: &str) -> Vec<String> {
     let may = match MODULES.iter().find(|(name, _)| *name == module) {
         Some((_, may)) => *may,
         None if module == "domain" => &[],
-        None => return vec![format!("src/{file}: `{module}` is not a module of ARCHITECTURE.md")],
+        None => {
+            return vec![format!(
+                "src/{file}: `{module}` is not a module of ARCHITECTURE.md"
+            )];
+        }
     };
     let words = words(source);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -303,7 +303,12 @@ fn check_and_serve_refuse_what_policy_check_refuses() {
 #[test]
 fn the_help_shows_a_policy_and_its_case() {
     let (_, told) = run(&["policy", "check", "--help"], &[]);
-    for part in ["[[case]]", "expect = \"deny\"", "tests/*.toml", "Exits 1"] {
+    for part in [
+        "[[case]]",
+        "expect = \"deny\"",
+        "tests/*.toml",
+        "Exits with 1",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     // What it shows is true.
