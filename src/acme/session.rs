@@ -14,7 +14,7 @@ use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
 use crate::domain::text::printable::printable;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 
 /// How often a request is sent if its nonce is refused. A correct CA accepts the second nonce.

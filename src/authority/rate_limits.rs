@@ -14,7 +14,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use thiserror::Error;
 
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 use crate::domain::{AccountId, Caller};
 
 /// The most keys of one kind that are tracked at one time.

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::certificate::PresentedCertificate;
 use super::rejection::Rejection;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
-use crate::domain::percent;
 use crate::domain::signing::certificate::Certificate;
+use crate::domain::text::percent;
 
 /// Bytes of a header field with a certificate.
 const MAX_LENGTH: usize = 32_768;

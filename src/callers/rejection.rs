@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::AuthError;
 use crate::domain::credentials::api_key::CredentialEnd;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 use crate::store::StoreError;
 
 /// Why authentication failed.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::wrong;
-use crate::domain::web_url::WebUrl;
+use crate::domain::network::web_url::WebUrl;
 
 /// The facade for STI-PA clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::{at_least_one, within, wrong};
-use crate::domain::web_url::{WebUrl, WebUrlError};
+use crate::domain::network::web_url::{WebUrl, WebUrlError};
 
 /// The API's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::clock::Time;
 use super::numbers::spc::Spc;
-use super::words::words;
+use super::text::words::words;
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

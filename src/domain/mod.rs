@@ -16,13 +16,10 @@ pub mod issuance;
 pub mod jobs;
 pub mod network;
 pub mod numbers;
-pub mod percent;
 pub mod signing;
 pub mod text;
 pub mod tokens;
-pub mod web_url;
 pub mod webhook;
-pub mod words;
 
 // The types that most modules need, under short paths. The rest is imported from its sub-module.
 pub use accounts::account::AccountId;

@@ -26,7 +26,7 @@ pub use lines::Progress;
 
 use crate::domain::Spc;
 use crate::domain::clock::Time;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 use fields::Ocns;
 use formats::{
     allocations, arcep_majnum, delegations, exclusions, nanp_blocks, nanpa_codes, nanpa_thousands,

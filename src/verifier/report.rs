@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::jws::JwsError;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// What each step of RFC 9448 §6 checks, by its number. Step 0 is the parsing that precedes them.
 /// The titles are neutral, because they also precede the detail of a failure.

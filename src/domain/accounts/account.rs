@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::dialect::Dialect;
 use crate::domain::clock::Time;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// Why a text is not an account id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

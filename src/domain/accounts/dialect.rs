@@ -1,7 +1,7 @@
 //! How strictly the requests of an account are parsed. Some older CAs, and clients written for
 //! them, spell parts of a request differently and compare the token with what they wrote.
 
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// How strictly the requests of an account are parsed, and which spellings its tokens can repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -9,7 +9,7 @@ use super::caller::Role;
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::network::cidr::Network;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// An API key. Its id, role, accounts and networks never change: to change them, create another
 /// key.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
-use crate::domain::words::{listed, words};
+use crate::domain::text::words::{listed, words};
 
 /// What a caller may do in general. Policies decide on each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::domain::words::{listed, words};
+use crate::domain::text::words::{listed, words};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 

@@ -17,7 +17,7 @@ use super::clock::Time;
 use super::inventory::window::Window;
 use super::numbers::number::NumberRange;
 use super::numbers::spc::Spc;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// One version of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,3 +3,4 @@
 pub mod cidr;
 pub mod public_address;
 pub mod trusted_proxy;
+pub mod web_url;

@@ -7,7 +7,7 @@
 use crate::domain::clock::Time;
 use crate::domain::decision::denial::Denial;
 use crate::domain::numbers::spc::Spc;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// A certificate chain that the replicas publish (RFC 9447: `x5u`), and when it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Parsing untrusted text strictly, and showing it safely.
 
+pub mod percent;
 pub mod printable;
 pub mod strict_encoding;
 pub mod strict_json;
+pub mod words;

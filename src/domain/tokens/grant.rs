@@ -13,7 +13,7 @@ use crate::domain::accounts::dialect::Dialect;
 use crate::domain::clock::Time;
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// The id of a token (RFC 7519 §4.1.7), unique among all issuers but for a negligible probability.
 ///

@@ -12,7 +12,7 @@ use crate::domain::accounts::dialect::Dialect;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::text::strict_encoding::{EncodingError, Spelling};
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// The token types, which are ACME identifier types as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

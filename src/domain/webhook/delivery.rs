@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::EventKind;
 use crate::domain::clock::Time;
-use crate::domain::words::words;
+use crate::domain::text::words::words;
 
 /// The most attempts of one delivery.
 const MAX_ATTEMPTS: i32 = 15;

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::accounts::account::AccountId;
 use super::clock::Time;
-use super::web_url::{WebUrl, WebUrlError};
-use crate::domain::words::words;
+use super::network::web_url::{WebUrl, WebUrlError};
+use crate::domain::text::words::words;
 
 /// The most characters of a target URL.
 const MAX_URL: usize = 2_048;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use cryptoki::object::{Attribute, KeyType};
 use cryptoki::slot::TokenInfo;
 
-use crate::domain::percent;
+use crate::domain::text::percent;
 use crate::signer::error::HsmError;
 use crate::signer::secret::SecretSource;
 

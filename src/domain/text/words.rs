@@ -72,7 +72,7 @@ macro_rules! words {
             }
         }
 
-        $($($crate::domain::words::words!(@$name $type);)+)?
+        $($($crate::domain::text::words::words!(@$name $type);)+)?
     };
     (@Display $type:ident) => {
         impl std::fmt::Display for $type {
@@ -83,10 +83,10 @@ macro_rules! words {
     };
     (@FromStr $type:ident) => {
         impl std::str::FromStr for $type {
-            type Err = $crate::domain::words::WordError;
+            type Err = $crate::domain::text::words::WordError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::from_word(text).ok_or($crate::domain::words::WordError(&Self::WORDS))
+                Self::from_word(text).ok_or($crate::domain::text::words::WordError(&Self::WORDS))
             }
         }
     };
