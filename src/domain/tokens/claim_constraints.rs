@@ -3,7 +3,7 @@
 //! in both directions.
 //!
 //! ```asn1
-//! EnhancedJWTClaimConstraints ::= SEQUENCE {                              -- EXPLICIT TAGS, at least one present
+//! EnhancedJWTClaimConstraints ::= SEQUENCE {      -- EXPLICIT TAGS, at least one present
 //!   mustInclude [0] JWTClaimNames OPTIONAL, permittedValues [1] JWTClaimValuesList OPTIONAL,
 //!   mustExclude [2] JWTClaimNames OPTIONAL }
 //! JWTClaimValuesList ::= SEQUENCE SIZE (1..MAX) OF JWTClaimValues

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_target_has_one_meaning() {
-        for good in [
+        for valid in [
             "https://hooks.example.com",
             "https://hooks.example.com/",
             "https://a-1.example.com:8443/x?y=z%20",
@@ -209,7 +209,7 @@ mod tests {
             "https://hooks.example.com?x=@:/..",
             "https://hooks.example.com/a/../%zz",
         ] {
-            assert!(good.parse::<TargetUrl>().is_ok(), "{good}");
+            assert!(valid.parse::<TargetUrl>().is_ok(), "{valid}");
         }
         for (wrong, why) in [
             ("", TargetUrlError::Scheme),

@@ -244,7 +244,8 @@ fn a_forbidden_import_is_found() {
             "authority/queries.rs",
             "use crate::store::Tx; self.store.read(|tx| tx.list_jobs(page))",
         ),
-        ("store/mint/mod.rs", "use super::super::tables::grants;"),
+        ("store/mint/mod.rs", "use super::tables::grants;"),
+        ("store/mint/facts.rs", "use super::super::tables::grants;"),
         ("store/tx.rs", "use super::tables::grants;"),
         (
             "signer/key.rs",

@@ -67,10 +67,16 @@ fn types(source: &str) -> Vec<String> {
         match pair[0].as_str() {
             "{" => depth += 1,
             "}" => depth -= 1,
-            "struct" | "enum" | "trait" | "union" => types.push(pair[1].clone()),
+            "struct" | "enum" | "trait" | "union" if is_type(&pair[1]) => {
+                types.push(pair[1].clone())
+            }
             "type" if depth == 0 => types.push(pair[1].clone()),
             _ => {}
         }
     }
     types
+}
+
+fn is_type(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
 }

@@ -9,8 +9,8 @@ use super::sources;
 const MAX_LINES: usize = 400;
 /// Half of the files are not longer than this.
 const MAX_MEDIAN: usize = 150;
-/// A longer line needs scrolling; rustfmt does not wrap comments and literals.
-const MAX_COLUMNS: usize = 130;
+/// Comments are wrapped as rustfmt wraps code, which it does not do itself.
+const MAX_COLUMNS: usize = 100;
 
 #[test]
 fn no_source_file_is_too_long_to_read() {
@@ -26,11 +26,12 @@ fn no_source_file_is_too_long_to_read() {
 }
 
 #[test]
-fn lines_fit_on_a_screen() {
+fn comments_are_wrapped() {
     let mut wide = Vec::new();
     for (file, text) in sources("src") {
         for (number, line) in (1..).zip(text.lines()) {
-            if line.chars().count() > MAX_COLUMNS {
+            let is_comment = line.trim_start().starts_with("//");
+            if is_comment && line.chars().count() > MAX_COLUMNS {
                 wide.push(format!("src/{file}:{number}"));
             }
         }

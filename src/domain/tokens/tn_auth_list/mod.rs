@@ -2,7 +2,8 @@
 //!
 //! ```asn1
 //! TNAuthorizationList ::= SEQUENCE SIZE (1..MAX) OF TNEntry       -- EXPLICIT TAGS
-//! TNEntry ::= CHOICE { spc [0] ServiceProviderCode, range [1] TelephoneNumberRange, one [2] TelephoneNumber }
+//! TNEntry ::= CHOICE {
+//!   spc [0] ServiceProviderCode, range [1] TelephoneNumberRange, one [2] TelephoneNumber }
 //! ServiceProviderCode  ::= IA5String
 //! TelephoneNumberRange ::= SEQUENCE { start TelephoneNumber, count INTEGER (2..MAX), ... }
 //! TelephoneNumber ::= IA5String (SIZE (1..15)) (FROM ("0123456789#*"))
