@@ -23,7 +23,7 @@ use client::{Client, HttpAnswer};
 /// does.
 ///
 /// A number outside the block is then refused. Needs no set-up: it creates its own CA, database and
-/// TLS certificate, and deletes them at the end.
+/// TLS certificate, and deletes them at the end unless `--dir` or `--keep` is given.
 #[derive(Debug, Arguments)]
 #[command(after_help = "\
 Examples:
