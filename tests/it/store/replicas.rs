@@ -109,7 +109,9 @@ fn race(
     for jti in &granted {
         assert!(
             outstanding.contains(jti),
-            "a token for {number} that is not in the answer"
+            "a token for {number} that is not among the {} of the answer, of {} granted",
+            outstanding.len(),
+            granted.len()
         );
     }
     assert_eq!(outstanding.len(), granted.len());
