@@ -13,8 +13,8 @@ use crate::domain::signing::certificate::Certificate;
 use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::SigningKey;
-use crate::signer::chain::Chain;
 use crate::signer::csr::request_der;
+use crate::signer::published_chain::Chain;
 
 const DOWNLOAD: &str = "the certificate download";
 /// How far the clocks of a CA and of this machine may differ.

@@ -10,7 +10,7 @@ use super::wire::{self, Meta, OrderBody};
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
-use crate::signer::chain::Chain;
+use crate::signer::published_chain::Chain;
 
 /// The automatic renewal of an order (RFC 8739 §3.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]

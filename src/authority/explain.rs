@@ -12,7 +12,7 @@ use crate::domain::decision::explanation::{self, ExplainedPart, ExplainedRow};
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::InventoryRow;
 use crate::domain::issuance::RuledRequest;
-use crate::domain::signing::chain::{Candidate, SigningChain};
+use crate::domain::signing::chain_choice::{Candidate, SigningChain};
 use crate::domain::tokens::grant::Justification;
 use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
 use crate::domain::{AccountId, Caller, Denial, Fingerprint, NumberRange, Role, TokenRequest};

@@ -60,7 +60,7 @@ pub enum IssueError {
         "no signing key is configured; set signer.dir, or signer.key_file and signer.chain_file"
     )]
     NoSigner,
-    #[error("the system has no random bits: {0}")]
+    #[error("the random generator of the system failed: {0}")]
     Random(String),
     /// The service's own verifier rejects the token.
     #[error("the signed token is malformed: {0}")]
@@ -101,15 +101,16 @@ impl Authority {
         self.issue_one(caller, request).await
     }
 
-    /// Issues many tokens, each decided separately. The answers are in the order of the requests.
-    /// Other requests are served in between, so a bulk need not be one transaction.
+    /// Issues many tokens, each decided separately. The answers are in the order of the requests. A
+    /// bulk need not be one transaction, so other requests are served in between.
     ///
     /// A bulk with an idempotency key has already claimed it. Each of its requests has a key of its
     /// own, so retrying an unfinished bulk does not record a grant twice.
     ///
     /// # Errors
-    /// If nothing could be decided. A request that is denied, exceeds the rate limit, or fails
-    /// after others have succeeded is one of the answers instead.
+    /// If nothing could be decided. Only the store can fail the whole bulk, and only before the
+    /// first request is answered. Every later failure, and any denial or refusal by the rate limit,
+    /// is the answer to its request.
     pub async fn issue_all(
         &self,
         caller: &Caller,
@@ -179,8 +180,8 @@ impl Authority {
                 self.must_be_able_to_sign()?;
                 self.must_be_within_rate(&ruled)?;
 
-                // Step 3: Complete the order with the `jti` of its token. From here on it is data
-                // that the writer can decide in whichever transaction its turn comes.
+                // Step 3: Complete the order with the `jti` of its token. It is plain data now,
+                // which the writer decides in whatever transaction takes it.
                 complete(ruled, request.keyed)
             };
             prepared.push(order.await.map(|order| orders.push(order)));

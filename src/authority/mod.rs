@@ -50,7 +50,7 @@ pub use withdraw::{Outstanding, Withdrawing};
 pub use withdrawal_feed::{Feed, GrantStatus};
 
 // Re-exported so that `api` need not depend on the store, the signer and the verifier.
-pub use crate::signer::chain::Published;
+pub use crate::signer::published_chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
 pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
 pub use crate::verifier::check_account_key;

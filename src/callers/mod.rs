@@ -8,7 +8,7 @@
 //!   key.
 //! - Client certificates, from the TLS connection or forwarded by a proxy.
 //!
-//! What a caller may do is decided elsewhere. Nothing in a request determines what is fetched.
+//! What a caller may do is decided elsewhere. No URL in a request is ever fetched.
 
 mod access_token;
 mod answer_seal;
@@ -55,7 +55,7 @@ use crate::telemetry::Metrics;
 use api_key::PresentedKey;
 use jwt::Jwt;
 
-/// Why a request is not authenticated, as far as the caller learns.
+/// The failure to authenticate as the caller sees it; `Rejection` has the real cause.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthError {
     /// 401, with a challenge (RFC 9110 §15.5.2).
@@ -146,7 +146,7 @@ impl Callers {
         }
     }
 
-    /// Authenticates by these, too.
+    /// Also accepts the access tokens and certificates that `trust` covers.
     #[must_use]
     pub fn with_trust(self, trust: Trust) -> Self {
         Self { trust, ..self }
@@ -166,8 +166,8 @@ impl Callers {
         self.trust.issuers.iter().try_for_each(Issuer::start)
     }
 
-    /// Authenticates a request by the current state of the database, so that a reader never sees
-    /// more than is allowed now. Blocks.
+    /// Authenticates a request against the database and not the cache, so that a revoked key can
+    /// read nothing. Blocks.
     pub fn authenticate(
         &self,
         credentials: &Credentials,
@@ -191,9 +191,9 @@ impl Callers {
     }
 
     /// Authenticates by the one credential of the request. A certificate that is mapped to a caller
-    /// excludes an `Authorization` field, since two credentials are ambiguous. An unmapped
-    /// certificate is allowed beside it, because a network can require one of every client. An
-    /// invalid one is not.
+    /// excludes an `Authorization` field, since two credentials are ambiguous. A valid but unmapped
+    /// certificate can accompany the field, since some networks require client certificates of
+    /// everyone. An invalid certificate is always refused.
     fn identify(
         &self,
         credentials: &Credentials,

@@ -6,7 +6,6 @@
 //! Verification belongs to `verifier`, which deliberately shares only the domain types with this
 //! module, so that one cannot repeat the other's mistakes.
 
-pub mod chain;
 pub mod csr;
 pub mod development;
 mod error;
@@ -15,6 +14,7 @@ pub mod key;
 pub mod key_pool;
 pub mod keyring;
 pub mod pkcs11;
+pub mod published_chain;
 pub mod secret;
 
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::domain::signing::certificate::Certificate;
 use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Claims, Spc, Time};
 
-pub use chain::{Chain, PublishedChains};
 pub use error::{HsmError, SignerError};
 pub use key::{FileKey, Signature, Signing, SigningKey};
 pub use keyring::{Keyring, RefusedFile, ScanMode, ScanResult, Sources};
+pub use published_chain::{Chain, PublishedChains};
 pub use secret::SecretSource;
 
 /// Signs authority tokens with one key and its chain.

@@ -99,7 +99,9 @@ impl TableRequest {
             }
             _ if !self.format.lists_everybody() => Ok(()),
             _ if self.ocns.is_empty() => missing("the OCNs of the carrier"),
-            _ if self.spc.is_none() => missing("the service provider code that holds the numbers"),
+            _ if self.spc.is_none() => {
+                missing("the service provider code to file the numbers under")
+            }
             _ => Ok(()),
         }
     }
@@ -128,7 +130,7 @@ impl TableRequest {
                 | Format::ArcepMajnum,
                 None,
             ) => {
-                let what = "the service provider code that holds the numbers";
+                let what = "the service provider code to file the numbers under";
                 let format = self.format.as_str();
                 return Err(TableError::Missing { format, what });
             }
@@ -189,8 +191,9 @@ pub fn read(
     Ok(table)
 }
 
-/// Adds the counts of OCNs to the summary. Refuses a table without a line of the carrier: most
-/// likely it is the wrong table, or an OCN is mistyped.
+/// Records in the summary how many lines are the carrier's, have no OCN, or name several carriers.
+/// Refuses a table without a line of the carrier: most likely it is the wrong table, or an OCN is
+/// mistyped.
 pub fn must_have_own_lines(ocns: &Ocns, summary: &mut TableSummary) -> Result<(), TableError> {
     summary.own = ocns.lines;
     summary.note(ocns.without, "lines without an OCN");

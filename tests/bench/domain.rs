@@ -8,7 +8,7 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, RecordedPeriod, RowRef};
 use tn_authority::domain::numbers::block;
-use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window};
 use uuid::Uuid;
 

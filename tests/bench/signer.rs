@@ -18,7 +18,7 @@ use tn_authority::domain::decision::policy_trace::PolicyTrace;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::issuance::{MintOrder, RuledRequest};
 use tn_authority::domain::numbers::block;
-use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::tokens::grant::{Grant, Jti, Recorded};
 use tn_authority::domain::{
     Actor, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,

@@ -1,6 +1,6 @@
-//! Turns errors into RFC 9457 problem documents, and logs failures. Nothing else does either.
+//! Turns errors into RFC 9457 problem documents, and logs failures: the only place that does.
 //!
-//! The matches have no `_`, so that the compiler finds every place that a new error needs.
+//! No match here has a `_` arm: adding an error breaks the build wherever it must be handled.
 
 mod authentication;
 mod failures;
@@ -23,7 +23,7 @@ use super::routes::views::RangeView;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tn-authority\"");
-/// Characters of a detail, which names what is wrong and need not repeat the whole input.
+/// The maximum length of a detail; a longer one is cut.
 const MAX_DETAIL: usize = 300;
 
 /// An error answer: a refusal or a failure.
@@ -260,7 +260,7 @@ impl Problem {
         self
     }
 
-    /// Whether a retry of the same request can soon have another result.
+    /// Whether the same request can soon get a different answer.
     pub(super) fn is_transient(&self) -> bool {
         let is_retry = matches!(self.0.replay, Some(Replay::Answered(_) | Replay::InFlight));
         self.0.status.is_server_error() || is_retry

@@ -10,7 +10,7 @@ use super::rotation::RotationStep;
 use super::{Listed, SignerSnapshot, Signers};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError};
-use crate::domain::signing::chain::{ChainState, SigningChain};
+use crate::domain::signing::chain_choice::{ChainState, SigningChain};
 use crate::domain::{AuditEvent, Caller, Time, new_id};
 use crate::signer::{PublishedChains, RefusedFile, ScanResult};
 use crate::store::{StoreError, Tx};

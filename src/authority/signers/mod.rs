@@ -17,9 +17,9 @@ use parking_lot::{Mutex, RwLock};
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::signing::certificate::Certificate;
-use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, choose};
+use crate::domain::signing::chain_choice::{Candidate, ChainState, SigningChain, choose};
 use crate::domain::{Caller, Spc, Time};
-use crate::signer::chain::Published;
+use crate::signer::published_chain::Published;
 use crate::signer::{
     Keyring, PublishedChains, RefusedFile, ScanMode, ScanResult, Signer, SignerError, Sources,
 };

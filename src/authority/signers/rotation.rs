@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::domain::signing::chain::{Candidate, ChainState, SigningChain, active, choose};
+use crate::domain::signing::chain_choice::{Candidate, ChainState, SigningChain, active, choose};
 use crate::domain::{Spc, Time};
 use crate::signer::{Chain, Signer};
 use crate::store::StoreError;

@@ -10,10 +10,10 @@
 //! 3. An allocation of the carrier covers the number.
 //! 4. No exclusion covers the number.
 //!
-//! Of a number that fails, the first failure in this order is reported. If one of the conditions is
-//! known to become false before the requested expiry, or the certificate chain that signs expires
-//! before it, `exp` is shortened to that instant. A list is granted in full or refused: there is no
-//! token for a part of it.
+//! For each refused number, only the first unmet condition in this order is reported. If one of the
+//! conditions is known to become false before the requested expiry, or the certificate chain that
+//! signs expires before it, `exp` is shortened to that instant. A list is granted in full or
+//! refused: there is no token for a part of it.
 //!
 //! Three more conditions concern the whole request: each service provider code in the list is one
 //! of the carrier's; one certificate can sign for all of it, because its numbers belong to a single
@@ -35,7 +35,7 @@ use super::clock::Time;
 use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
 use super::numbers::number::{NumberRange, Tn};
 use super::numbers::spc::Spc;
-use super::signing::chain::{self, Candidate};
+use super::signing::chain_choice::{self, Candidate};
 use super::tokens::claims::TokenRequest;
 use super::tokens::grant::Justification;
 use super::tokens::renewal::Renewal;
@@ -63,8 +63,9 @@ pub struct Question<'a> {
     pub chains: &'a [Candidate],
 }
 
-/// What the store knows, read in the transaction that will record the decision: every row of these
-/// kinds that overlaps the numbers of the request and is valid at some instant of `[now, until)`.
+/// What the store knows, read in the transaction that will record the decision: the account, and
+/// every row of the inventory that overlaps the numbers of the request and is valid at some instant
+/// of `[now, until)`.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub standing: AccountStanding,
@@ -152,7 +153,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
         // Claim constraints concern no number and no code, so any of the carrier's certificates can
         // sign.
         TkType::JwtClaimConstraints => {
-            chain::choose_any(question.chains, &facts.spcs, question.now)?
+            chain_choice::choose_any(question.chains, &facts.spcs, question.now)?
         }
     };
     expires_at = expires_at.min(chain.ends);
@@ -197,7 +198,7 @@ fn signing_chain<'a>(
     let mut spcs = needed.into_iter();
     match (spcs.next(), spcs.next()) {
         (Some(one), None) => {
-            let chosen = chain::choose(question.chains, &one, question.now);
+            let chosen = chain_choice::choose(question.chains, &one, question.now);
             chosen.ok_or(Denial::NoCertificate(one))
         }
         (one, another) => {
@@ -256,8 +257,8 @@ impl<'a> RangeEvaluator<'a> {
         }
     }
 
-    /// Until when one range of the list would be granted and by which rows, or which parts of it
-    /// are refused.
+    /// Returns the end of authority for one range of the list and the rows that justify it, or the
+    /// refused parts.
     ///
     /// Only the first failing condition is reported. Delegation is checked first, so an account
     /// that asks for numbers never delegated to it learns nothing about other tenants' numbers.
@@ -319,9 +320,9 @@ impl<'a> RangeEvaluator<'a> {
         )
     }
 
-    /// Condition 3: allocations cover the range. Only codes that can sign count: once the numbers
-    /// move to another code of the carrier, the certificate of the first one no longer vouches for
-    /// them.
+    /// Condition 3: allocations cover the range. Only allocations under a service provider code
+    /// whose certificate can sign count: once the numbers move to another SPC of the carrier, the
+    /// certificate of the first one no longer covers them.
     fn allocated(&self, numbers: NumberRange) -> Result<Cover<'_, Allocation>, Vec<RefusedPart>> {
         let allocations = self.facts.allocations.iter();
         let allocations = allocations.filter(|row| self.needed.contains(&row.spc));

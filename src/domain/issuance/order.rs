@@ -19,7 +19,7 @@ use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::decision::{self, AccountStanding, Decision, Facts, Question};
 use crate::domain::inventory::RowRef;
 use crate::domain::numbers::spc::Spc;
-use crate::domain::signing::chain::Candidate;
+use crate::domain::signing::chain_choice::Candidate;
 use crate::domain::tokens::claims::TokenRequest;
 use crate::domain::tokens::grant::{Grant, Jti, Justification};
 

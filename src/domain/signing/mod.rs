@@ -1,4 +1,4 @@
 //! Signing certificates (RFC 8226), and the rule that chooses the certificate chain that signs.
 
 pub mod certificate;
-pub mod chain;
+pub mod chain_choice;

@@ -21,8 +21,8 @@ use crate::domain::clock::Time;
 /// Which versions of the rows are searched.
 #[derive(Debug, Clone, Copy)]
 pub enum Versions {
-    /// The newest versions that are valid at some instant of `[from, until)`; without an end, at
-    /// any instant from `from` on.
+    /// The newest versions that are valid at some instant of `[from, until)`; if `until` is `None`,
+    /// at some instant at or after `from`.
     HoldingIn { from: Time, until: Option<Time> },
     /// The versions that were valid at `at`, according to what was recorded at `believed`.
     HeldAt { at: Time, believed: Time },
@@ -38,7 +38,7 @@ enum VersionFilter {
     AsOf(i64),
 }
 
-/// Whose rows are searched.
+/// Restricts the rows by account, delegating account or parent delegation.
 #[derive(Debug, Clone)]
 enum OwnedBy {
     Anyone,
@@ -47,8 +47,8 @@ enum OwnedBy {
     CutFrom(Option<String>),
 }
 
-/// Finds the rows of table `T` that overlap the probes, each once for a request, with the index of
-/// the request. At most `limit` rows.
+/// Finds the rows of table `T` that overlap the probes. Each overlapping row is returned once for
+/// each request, with the index of that request; at most `limit` rows.
 pub(in crate::store) struct OverlapQuery<T> {
     table: &'static str,
     owner: OwnedBy,
@@ -57,7 +57,7 @@ pub(in crate::store) struct OverlapQuery<T> {
     json: String,
     period: Option<(i64, i64)>,
     versions: VersionFilter,
-    /// Of rows that have `expires_at`, only those that expire later.
+    /// If set, only rows whose `expires_at` is later.
     expiring_after: Option<i64>,
     limit: i64,
     row: PhantomData<T>,
@@ -98,7 +98,7 @@ impl<T> OverlapQuery<T> {
         }
     }
 
-    /// Only rows, of grants, that expire after an instant.
+    /// Only rows of grants that expire after `time`.
     pub(in crate::store) fn expiring_after(mut self, time: Time) -> Self {
         self.expiring_after = Some(time.timestamp());
         self
@@ -116,14 +116,15 @@ impl<T> OverlapQuery<T> {
         self
     }
 
-    /// Only what is cut from this delegation or, without one, what the carrier itself delegates.
+    /// Only delegations that are cut from `parent`; if it is `None`, only those that the carrier
+    /// itself made.
     pub(in crate::store) fn cut_from(mut self, parent: Option<Uuid>) -> Self {
         self.owner = OwnedBy::CutFrom(parent.map(|id| id.to_string()));
         self
     }
 
-    /// If a history exceeds the limit, its oldest rows are left out. `grant_numbers` has no
-    /// versions.
+    /// Newest first, so that the limit drops the oldest rows of a history. `grant_numbers` has no
+    /// `recorded_at` to order by.
     fn order(&self) -> &'static str {
         match self.versions {
             VersionFilter::Any if self.expiring_after.is_none() => " ORDER BY t.recorded_at DESC",
@@ -134,7 +135,8 @@ impl<T> OverlapQuery<T> {
     /// The SQL before the probes: the spans that occur, found by stepping through the index.
     fn before_probes(&self) -> String {
         let table = self.table;
-        // The newest rows of one account have fewer spans, but there are at most 16 anyway.
+        // Filtering by account would yield fewer spans, but there are at most 16, so it is not
+        // worth it.
         format!(
             "WITH RECURSIVE spans (span) AS (SELECT min(span) FROM {table} UNION ALL \
              SELECT (SELECT min(t.span) FROM {table} t WHERE t.span > s.span) FROM spans s WHERE s.span IS NOT NULL) \
@@ -142,9 +144,8 @@ impl<T> OverlapQuery<T> {
         )
     }
 
-    /// The conditions that a row `t` has to meet for a probe `p` and a span `s`. Contains no
-    /// values: a constant text is prepared once, while each different text would fill a slot of the
-    /// statement cache.
+    /// The conditions that a row `t` has to meet for a probe `p` and a span `s`. Values are bound,
+    /// not inlined, so the statement is prepared once instead of once for each value.
     fn conditions(&self) -> String {
         let mut sql = String::from(
             "t.span = s.span AND t.first_position > p.first_position - s.span \

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::columns;
 use crate::domain::Spc;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::signing::chain::{ChainState, SigningChain};
+use crate::domain::signing::chain_choice::{ChainState, SigningChain};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{grants, signing_chains};

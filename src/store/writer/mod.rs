@@ -1,14 +1,13 @@
-//! The writer: the one thread of a process that writes, with group commit.
+//! The writer: the only writing thread of the process, with group commit.
 //!
 //! It takes the jobs that wait, without an artificial delay, and runs them in one transaction;
 //! answers are released only after COMMIT. A job that fails is rolled back alone. The queue is fair
 //! among tenants, and bounded: when it is full, the answer is [`StoreError::Busy`].
 //!
-//! A transaction does a bounded amount of work. The jobs of a batch that it does not reach are put
-//! back, and are the first of the next one. So a heavy batch does not hold up the jobs that arrive
-//! after it.
+//! A transaction does a bounded amount of work. Jobs that it does not reach go back to the head of
+//! the queue, so a heavy batch is split, and other tenants get turns between its parts.
 //!
-//! Minting and changes of the inventory must never overtake each other, on any replica. On
+//! Minting and changes of the inventory are serialized against each other, on all replicas. On
 //! PostgreSQL both hold an advisory lock until COMMIT: minting shares it, a change of the inventory
 //! holds it exclusively. SQLite has one writer anyway.
 
@@ -132,7 +131,7 @@ impl Writer {
         self.run(Some(actor), name, true, work).await
     }
 
-    /// Writes what no decision reads, while minting continues.
+    /// Runs a write that no decision depends on; it does not block minting.
     pub(super) async fn write_alongside<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -235,8 +234,7 @@ impl WriterThread {
     }
 
     /// Runs the jobs in one transaction and answers them; if that is impossible, each in a
-    /// transaction of its own. Returns the jobs at the end that exceeded the limits of one
-    /// transaction.
+    /// transaction of its own. Returns the jobs at the end that did not fit into it.
     fn commit_batch(&mut self, mut jobs: Vec<WriteJob>) -> Vec<WriteJob> {
         let name = match jobs.as_slice() {
             [only] => only.name(),
@@ -286,8 +284,8 @@ impl WriterThread {
     fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            // Without a database, a transaction for each job would only make all of them wait
-            // longer.
+            // The database is unreachable, so fail the whole batch: retrying job by job would only
+            // delay every answer.
             None => self.url.connect().map_err(|error| BatchFailure {
                 remedy: Remedy::FailBatch,
                 error: StoreError::Unavailable(error.to_string()),
@@ -346,7 +344,7 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, Store
     if let [WriteJob::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
-            // Its savepoint is rolled back, and its own answer says why.
+            // If it failed, its savepoint is already rolled back and its answer carries the reason.
             None | Some(Remedy::GiveUp) => Ok(1),
             Some(remedy) => {
                 tx.remedy = Some(remedy);

@@ -84,9 +84,13 @@ fn a_chain_that_does_not_come_as_it_should_is_no_chain() {
         (
             "redirect",
             Reply::status(302).header("Location", "https://127.0.0.1/"),
-            "status is 302",
+            "expected status 200, got 302",
         ),
-        ("missing", Reply::status(404), "status is 404"),
+        (
+            "missing",
+            Reply::status(404),
+            "expected status 200, got 404",
+        ),
         (
             "large",
             Reply::status(200).body(&"x".repeat(65 * 1024)),

@@ -46,5 +46,8 @@ fn a_thousand_tokens_are_a_few_commits(world: World) {
         wait(world.authority.issue_all(&caller, wanted.collect(), None)).expect("answers");
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(world.grants().len(), 1000);
-    assert!(world.metric("writer_batch_size_count") - before < 9.0);
+    // Four groups of 250. The writer takes what is in the queue, so it can begin with a part of a group, and a transaction
+    // begins nothing after 100 ms.
+    let commits = world.metric("writer_batch_size_count") - before;
+    assert!(commits < 20.0, "{commits} transactions");
 }

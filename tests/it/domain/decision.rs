@@ -14,7 +14,7 @@ use tn_authority::domain::decision::{
 use tn_authority::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
-use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::tokens::grant::Justification;
 use tn_authority::domain::{
     AccountId, Denial, Dialect, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest,

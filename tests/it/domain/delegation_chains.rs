@@ -9,7 +9,7 @@ use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question,
 use tn_authority::domain::inventory::{
     Allocation, Basis, CutFrom, Delegation, RecordedPeriod, RowRef,
 };
-use tn_authority::domain::signing::chain::Candidate;
+use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::{
     AccountId, Denial, Fingerprint, NumberRange, Time, Tn, TnAuthList, TokenRequest, Window,
 };
