@@ -31,7 +31,7 @@ pub struct Jobs {
     authority: Arc<Authority>,
     runner: Uuid,
     /// How many jobs may be queued, including the running one.
-    max_jobs: usize,
+    max_queued: usize,
     slots_used: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     worker: Mutex<ImportThread>,
@@ -68,14 +68,14 @@ pub(super) struct QueuedImport {
 }
 
 impl Jobs {
-    /// A queue of at most `max_jobs` jobs. None runs before [`Jobs::start`].
+    /// A queue of at most `max_queued` jobs. None runs before [`Jobs::start`].
     #[must_use]
-    pub fn new(authority: Arc<Authority>, max_jobs: usize) -> Self {
+    pub fn new(authority: Arc<Authority>, max_queued: usize) -> Self {
         let (queue, receiver) = channel();
         Self {
             runner: new_id(authority.now()),
             authority,
-            max_jobs,
+            max_queued,
             slots_used: Arc::default(),
             stopping: Arc::default(),
             worker: Mutex::new(ImportThread {
@@ -129,7 +129,7 @@ impl Jobs {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(stopping());
         }
-        let one_more = |used: usize| (used < self.max_jobs).then_some(used + 1);
+        let one_more = |used: usize| (used < self.max_queued).then_some(used + 1);
         let reserved = self
             .slots_used
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
