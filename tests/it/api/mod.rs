@@ -11,6 +11,7 @@ mod facade;
 mod facade_access;
 mod facade_client;
 mod imports;
+mod interrupted_jobs;
 mod inventory;
 mod ledger;
 mod limits;
