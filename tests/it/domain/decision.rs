@@ -8,9 +8,7 @@ use proptest::prelude::*;
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::denial::{RefusalCause, Subject};
-use tn_authority::domain::decision::{
-    AccountStanding, Decision, Facts, MAX_ROWS, Question, decide,
-};
+use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question, decide};
 use tn_authority::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
@@ -39,7 +37,7 @@ fn numbers(first: u64, count: u64) -> NumberRange {
     NumberRange::new(tn(first), count).expect("a range")
 }
 
-fn request(entries: &[(u64, u64)], ca: bool) -> TokenRequest {
+pub(super) fn request(entries: &[(u64, u64)], ca: bool) -> TokenRequest {
     let entries = entries.iter().map(|(first, count)| {
         let text = if *count == 1 {
             format!("one:{first}")
@@ -52,7 +50,7 @@ fn request(entries: &[(u64, u64)], ca: bool) -> TokenRequest {
     TokenRequest::new(list, ca, Fingerprint::from([0x5e; 32]), None).expect("E.164")
 }
 
-fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
+pub(super) fn question(request: &TokenRequest, minimum: u32) -> Question<'_> {
     Question {
         account: &ACME,
         request,
@@ -136,7 +134,7 @@ fn exclusion(index: usize, ((first, count), times, aging): Row) -> Exclusion {
     }
 }
 
-fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts {
+pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts {
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
         renewal: None,
@@ -161,7 +159,7 @@ fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]) -> Facts 
     }
 }
 
-fn always(first: u64, count: u64) -> Row {
+pub(super) fn always(first: u64, count: u64) -> Row {
     ((first, count), (0, None), true)
 }
 
@@ -213,7 +211,7 @@ fn refused_now(entry: (u64, u64), ca: bool, facts: &Facts) -> BTreeSet<(u64, &'s
         .collect()
 }
 
-fn refused(denial: &Denial) -> BTreeSet<(u64, &'static str)> {
+pub(super) fn refused(denial: &Denial) -> BTreeSet<(u64, &'static str)> {
     let listed = denial.refusals().iter().flat_map(|refusal| {
         let Subject::Numbers(range) = &refusal.subject else {
             panic!("no code was asked for");
@@ -305,110 +303,5 @@ proptest! {
                 prop_assert_eq!(refused(&denial), refused_now);
             }
         }
-    }
-}
-
-/// Whichever of N numbers is not the caller's, there is no token, and that number alone is named.
-#[test]
-fn the_one_foreign_number_of_many_is_named() {
-    let facts = facts(&[always(100, 12)], &[always(100, 30)], &[]);
-    for count in 1..=12 {
-        for foreign in 0..count {
-            let mut entries: Vec<(u64, u64)> =
-                (100..100 + count).map(|number| (number, 1)).collect();
-            entries[usize::try_from(foreign).expect("small")] = (120 + foreign, 1);
-            let request = request(&entries, false);
-            let denial = decide(&question(&request, 1), &facts).expect_err("a foreign number");
-            assert_eq!(
-                refused(&denial),
-                BTreeSet::from([(120 + foreign, "not-delegated")])
-            );
-            assert_eq!(denial.code(), "not-authorized");
-        }
-    }
-}
-
-#[test]
-fn a_range_that_leaves_the_block_is_refused_for_what_is_outside() {
-    let facts = facts(&[always(105, 10)], &[always(100, 30)], &[]);
-    for (entry, outside) in [
-        ((110, 10), 115..120),
-        ((105, 11), 115..116),
-        ((104, 2), 104..105),
-    ] {
-        let request = request(&[entry], false);
-        let denial = decide(&question(&request, 1), &facts);
-        let denial = denial.expect_err("numbers outside");
-        let outside: BTreeSet<_> = outside.map(|number| (number, "not-delegated")).collect();
-        assert_eq!(refused(&denial), outside);
-    }
-}
-
-#[test]
-fn the_first_cause_is_named_and_nothing_is_said_of_foreign_numbers() {
-    let cases = [
-        (facts(&[], &[], &[always(100, 30)]), "not-delegated"),
-        (
-            facts(&[((100, 5), (0, None), false)], &[], &[]),
-            "ca-not-delegated",
-        ),
-        (
-            facts(&[always(100, 5)], &[], &[always(100, 30)]),
-            "not-allocated",
-        ),
-        (
-            facts(&[always(100, 5)], &[always(100, 5)], &[always(100, 30)]),
-            "excluded",
-        ),
-    ];
-    for (facts, cause) in cases {
-        let request = request(&[(100, 1)], true);
-        let denial = decide(&question(&request, 1), &facts).expect_err(cause);
-        assert_eq!(refused(&denial), BTreeSet::from([(100, cause)]));
-    }
-}
-
-#[test]
-fn an_account_that_is_unknown_or_suspended_gets_one_answer() {
-    let request = request(&[(100, 1)], false);
-    for standing in [AccountStanding::Unknown, AccountStanding::Suspended] {
-        let facts = Facts {
-            standing,
-            ..facts(&[always(100, 5)], &[always(100, 5)], &[])
-        };
-        assert_eq!(
-            decide(&question(&request, 1), &facts),
-            Err(Denial::NotTheCallers)
-        );
-    }
-}
-
-#[test]
-fn codes_are_the_carriers_byte_for_byte() {
-    let facts = facts(&[], &[], &[]);
-    for (spc, held) in [
-        ("1234", true),
-        ("1235", false),
-        ("12345", false),
-        ("123", false),
-    ] {
-        let entry = format!("spc:{spc}").parse().expect("an entry");
-        let list = TnAuthList::from_entries(vec![entry]).expect("a list");
-        let request =
-            TokenRequest::new(list, false, Fingerprint::from([0; 32]), None).expect("a request");
-        let decision = decide(&question(&request, 1), &facts);
-        assert_eq!(decision.is_ok(), held, "{spc}");
-        if let Err(denial) = decision {
-            assert_eq!(denial.refusals()[0].cause, RefusalCause::SpcNotHeld);
-        }
-    }
-}
-
-#[test]
-fn a_decision_weighs_a_bounded_number_of_rows() {
-    let request = request(&[(100, 1)], false);
-    for (rows, decided) in [(MAX_ROWS, true), (MAX_ROWS + 1, false)] {
-        let facts = facts(&vec![always(100, 1); rows], &[always(100, 1)], &[]);
-        assert_eq!(decide(&question(&request, 1), &facts).is_ok(), decided);
     }
 }

@@ -3,5 +3,6 @@
 mod certificates;
 pub mod claim_constraints;
 mod decision;
+mod decision_cases;
 mod delegation_chains;
 pub mod values;
