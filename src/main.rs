@@ -32,8 +32,8 @@ The variable RUST_LOG sets the log level: `RUST_LOG=debug`.";
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Configuration file (TOML). Default: none, which means an SQLite database in the working
-    /// directory. Environment variables `TN_AUTHORITY__SECTION__KEY` override it.
+    /// Configuration file (TOML). Without it: the built-in defaults, and the SQLite database
+    /// `./tn-authority.sqlite`. Environment variables `TN_AUTHORITY__SECTION__KEY` override it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

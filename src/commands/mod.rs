@@ -34,13 +34,27 @@ pub type Outcome = Result<Exit, Box<dyn Error>>;
 
 /// Prints an error with all of its causes, and returns exit code 1.
 pub fn report(error: &dyn Error) -> Exit {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        eprintln!("  because: {inner}");
-        cause = inner.source();
+    for line in chain(error) {
+        eprintln!("{line}");
     }
     Exit::FAILURE
+}
+
+/// An error and its causes, a line each. Many messages already end with their cause, which is not
+/// repeated then.
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut lines = vec![format!("error: {said}")];
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !said.contains(&text) {
+            lines.push(format!("  because: {text}"));
+            said = text;
+        }
+        cause = inner.source();
+    }
+    lines
 }
 
 /// The operator who runs a command on the machine of the service.
@@ -64,4 +78,35 @@ pub fn counted(count: u64) -> String {
 pub fn numbers(count: u64) -> String {
     let noun = if count == 1 { "number" } else { "numbers" };
     format!("{} {noun}", counted(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use thiserror::Error;
+
+    use super::*;
+
+    #[derive(Debug, Error)]
+    enum Outer {
+        #[error("it failed: {0}")]
+        WithCause(#[source] Inner),
+        #[error("it failed")]
+        Alone(#[source] Inner),
+    }
+
+    #[derive(Debug, Error)]
+    #[error("the disk is full")]
+    struct Inner;
+
+    #[test]
+    fn a_cause_is_printed_once() {
+        assert_eq!(
+            chain(&Outer::WithCause(Inner)),
+            ["error: it failed: the disk is full"]
+        );
+        assert_eq!(
+            chain(&Outer::Alone(Inner)),
+            ["error: it failed", "  because: the disk is full"]
+        );
+    }
 }
