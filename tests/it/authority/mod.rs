@@ -15,6 +15,7 @@ mod outstanding;
 pub mod policies;
 mod policy_files;
 mod policy_reload;
+mod refused_imports;
 mod renewal_rights;
 mod renewals;
 mod reseller_reach;

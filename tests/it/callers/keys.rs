@@ -5,7 +5,6 @@
 )]
 
 use serde_json::{Value, json};
-use tn_authority::domain::Role;
 
 use crate::support::fixtures::{items, member};
 use crate::support::service::{Api, asking};
@@ -18,8 +17,6 @@ both!(
     a_key_ends_when_it_was_said_to,
     a_revoked_key_is_useless_at_once,
     a_change_of_a_key_is_in_the_trail_without_its_secret,
-    keys_are_for_admins_alone,
-    what_makes_no_key_is_refused,
     pages_of_keys_have_the_accounts_of_each,
     the_last_use_is_written_now_and_then,
 );
@@ -36,7 +33,7 @@ fn make(api: &Api, body: &Value) -> (String, String) {
     (id, member(&made, "key").to_owned())
 }
 
-fn of_acme(api: &Api) -> (String, String) {
+pub(super) fn of_acme(api: &Api) -> (String, String) {
     make(api, &json!({ "role": "account", "accounts": ["acme"] }))
 }
 
@@ -45,7 +42,7 @@ fn mints(api: &Api, key: &str) -> u16 {
     api.post(key, "/at/account/acme/token", &wanted).status
 }
 
-fn shown(api: &Api, id: &str) -> Value {
+pub(super) fn shown(api: &Api, id: &str) -> Value {
     api.get(&api.admin, &format!("/v1/api-keys/{id}")).with(200)
 }
 
@@ -212,138 +209,6 @@ fn a_change_of_a_key_is_in_the_trail_without_its_secret(api: Api) {
     for key in [&key, member(&rotated, "key")] {
         // A secret may have a `_` in it.
         assert!(!all.contains(key.splitn(3, '_').nth(2).expect("a secret")));
-    }
-}
-
-fn keys_are_for_admins_alone(api: Api) {
-    let (id, _) = of_acme(&api);
-    let others = [
-        api.provisioner.clone(),
-        api.auditor.clone(),
-        api.acme.clone(),
-        api.key(Role::Portal, &["acme"]),
-        api.key(Role::Provisioner, &["acme"]),
-    ];
-    let new = json!({ "role": "admin" }).to_string();
-    for key in &others {
-        for (method, path, body) in [
-            ("POST", "/v1/api-keys".to_owned(), Some(new.as_str())),
-            ("GET", "/v1/api-keys".to_owned(), None),
-            ("GET", format!("/v1/api-keys/{id}"), None),
-            ("POST", format!("/v1/api-keys/{id}/rotate"), Some("{}")),
-            ("POST", format!("/v1/api-keys/{id}/expire"), Some("{}")),
-            ("POST", format!("/v1/api-keys/{id}/revoke"), Some("{}")),
-        ] {
-            api.call(method, key, &path, body).problem(403, "forbidden");
-        }
-    }
-    assert_eq!(shown(&api, &id)["state"], "active");
-}
-
-fn what_makes_no_key_is_refused(api: Api) {
-    let many: Vec<String> = (0..33).map(|n| format!("10.0.{n}.0/24")).collect();
-    for (body, status, code) in [
-        (json!({}), 400, "missing-member"),
-        (json!({ "role": "root" }), 400, "malformed-member"),
-        (json!({ "role": "account" }), 400, "role-and-accounts"),
-        (
-            json!({ "role": "account", "accounts": ["acme", "other"] }),
-            400,
-            "role-and-accounts",
-        ),
-        (json!({ "role": "portal" }), 400, "role-and-accounts"),
-        (
-            json!({ "role": "admin", "accounts": ["acme"] }),
-            400,
-            "role-and-accounts",
-        ),
-        (
-            json!({ "role": "auditor", "accounts": ["acme", "other"] }),
-            400,
-            "role-and-accounts",
-        ),
-        (
-            json!({ "role": "account", "accounts": ["a b"] }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "account", "accounts": ["nobody"] }),
-            409,
-            "unknown-account",
-        ),
-        (
-            json!({ "role": "admin", "label": "a\u{1b}[31m" }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "expires_at": "2026-01-01T00:00:00Z" }),
-            400,
-            "window-over",
-        ),
-        (
-            json!({ "role": "admin", "expires_at": "tomorrow" }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "allow_from": ["10.0.0.1/8"] }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "allow_from": ["10.0.0.1"] }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "allow_from": ["::ffff:10.0.0.0/104"] }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "allow_from": "10.0.0.0/8" }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "allow_from": many }),
-            400,
-            "malformed-member",
-        ),
-        (
-            json!({ "role": "admin", "secret": "mine" }),
-            400,
-            "unknown-member",
-        ),
-    ] {
-        api.post(&api.admin, "/v1/api-keys", &body)
-            .problem(status, code);
-    }
-    let (id, _) = of_acme(&api);
-    for (verb, body, code) in [
-        (
-            "rotate",
-            json!({ "overlap": 2_592_001 }),
-            "malformed-member",
-        ),
-        ("rotate", json!({ "overlap": -1 }), "malformed-member"),
-        ("rotate", json!({ "overlap": 1.5 }), "malformed-member"),
-        ("expire", json!({}), "missing-member"),
-        ("expire", json!({ "at": null }), "malformed-member"),
-        (
-            "revoke",
-            json!({ "at": "2027-01-01T00:00:00Z" }),
-            "unknown-member",
-        ),
-    ] {
-        api.post(&api.admin, &format!("/v1/api-keys/{id}/{verb}"), &body)
-            .problem(400, code);
-    }
-    for none in ["0000000000000000", "x", "%2e%2e", &"a".repeat(500)] {
-        let path = format!("/v1/api-keys/{none}");
-        api.get(&api.admin, &path).problem(404, "not-found");
     }
 }
 

@@ -3,6 +3,8 @@
 pub mod authentication;
 pub mod client_certificates;
 mod command;
+mod every_verb;
+mod key_refusals;
 mod keys;
 pub mod oauth;
 mod refusals;

@@ -1,4 +1,4 @@
-//! The commands that look at tokens, lists and certificates, run as a user runs them.
+//! The commands that look at tokens, run as a user runs them.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,21 +7,21 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::fixtures::{self, items, member};
+use crate::support::fixtures::{self, items};
 use crate::support::tokens::{
-    Made, URL, account_key, authority, certificate, changed, payload, pem, stranger, token,
+    Made, URL, account_key, certificate, changed, payload, pem, stranger, token,
 };
 
 /// The day before the published tokens expire.
 const AT: &str = "2021-12-31T00:00:00Z";
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
-fn run(args: &[&str], stdin: &[u8]) -> Ran {
+pub(super) fn run(args: &[&str], stdin: &[u8]) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tn-authority"))
         .args(args)
         .stdin(Stdio::piped())
@@ -44,17 +44,17 @@ fn run(args: &[&str], stdin: &[u8]) -> Ran {
     }
 }
 
-fn lines(out: &str) -> Vec<Value> {
+pub(super) fn lines(out: &str) -> Vec<Value> {
     out.lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect()
 }
 
 /// Files that a user would have.
-struct Files(TempDir);
+pub(super) struct Files(TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let files = Self(TempDir::new().expect("a folder"));
         files.write("authority.pem", &pem(&[certificate()]));
         files.write(
@@ -71,12 +71,12 @@ impl Files {
         files
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         let path: PathBuf = self.0.path().join(name);
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect(name);
     }
 }
@@ -314,161 +314,4 @@ fn a_file_that_is_named_is_read_up_to_a_bound() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let ran = run(&["fingerprint", "/dev/zero"], b"");
     assert_eq!(ran.code, Some(1));
-}
-
-#[test]
-fn lists_are_decoded_and_encoded() {
-    let vectors = fixtures::json("vectors/tn_auth_list.json");
-    for vector in items(&vectors["positive"]) {
-        let expected = json!({ "entries": vector["entries"] });
-        for args in [
-            &["decode", member(vector, "tkvalue")][..],
-            &["decode", "--legacy", member(vector, "legacy_base64")],
-            &["decode", member(vector, "legacy_base64"), "--legacy"],
-        ] {
-            let ran = run(&[&["tn-auth-list"], args].concat(), b"");
-            assert_eq!(
-                (ran.code, lines(&ran.out)),
-                (Some(0), vec![expected.clone()]),
-                "{}",
-                ran.err
-            );
-        }
-    }
-    let entries = ["spc:1234", "range:12125551500+100", "one:12125551824"];
-    let ran = run(&[&["tn-auth-list", "encode"], &entries[..]].concat(), b"");
-    assert_eq!(
-        ran.out,
-        "MCugBhYEMTIzNKESMBAWCzEyMTI1NTUxNTAwAgFkog0WCzEyMTI1NTUxODI0\n"
-    );
-    for wrong in ["spc:", "one:", "range:1+1", "x", "-x", ""] {
-        let ran = run(&["tn-auth-list", "encode", "spc:1234", wrong], b"");
-        assert_eq!(
-            (ran.code, ran.out.as_str()),
-            (Some(1), ""),
-            "{wrong:?}: {}",
-            ran.err
-        );
-    }
-}
-
-#[test]
-fn malformed_lists_are_refused_one_by_one_and_in_bulk() {
-    let vectors = fixtures::json("vectors/tn_auth_list.json");
-    let bad = items(&vectors["negative"])
-        .iter()
-        .chain(items(&vectors["text_negative"]));
-    let bad: Vec<&str> = bad.map(|vector| member(vector, "tkvalue")).collect();
-    for tkvalue in bad.iter().chain(&["-MAA", "--", "%"]) {
-        let ran = run(&["tn-auth-list", "decode", "--", tkvalue], b"");
-        assert_eq!(
-            (ran.code, ran.out.as_str()),
-            (Some(1), ""),
-            "{tkvalue:?}: {}",
-            ran.err
-        );
-        assert!(ran.err.starts_with("error: "), "{}", ran.err);
-    }
-    let one_line: Vec<&str> = bad
-        .into_iter()
-        .filter(|tkvalue| !tkvalue.contains('\n'))
-        .collect();
-    let mut stdin = one_line.join("\n").into_bytes();
-    stdin.extend(b"\nMAigBhYEMTIzNA\r\n\xff\nMAigBhYEMTIzNA");
-    let ran = run(&["tn-auth-list", "decode", "-"], &stdin);
-    let answers = lines(&ran.out);
-    assert_eq!(
-        (ran.code, answers.len()),
-        (Some(0), one_line.len() + 3),
-        "{}",
-        ran.err
-    );
-    let good = json!({ "entries": [{ "spc": "1234" }] });
-    for (place, answer) in answers.iter().enumerate() {
-        let is_good = place == one_line.len() || place == one_line.len() + 2;
-        assert_eq!(*answer == good, is_good, "{answer}");
-        assert_eq!(answer["error"].is_string(), !is_good, "{answer}");
-    }
-    let ran = run(&["tn-auth-list", "encode", "-"], b"spc:1234\nspc:\n\n");
-    let answers = lines(&ran.out);
-    assert_eq!((ran.code, answers.len()), (Some(0), 3));
-    assert_eq!(answers[0], json!({ "tkvalue": "MAigBhYEMTIzNA" }));
-    assert!(answers[1]["error"].is_string() && answers[2]["error"].is_string());
-}
-
-#[test]
-fn certificates_are_described() {
-    let manifest = fixtures::json("certs/manifest.json");
-    let paths: Vec<String> = items(&manifest)
-        .iter()
-        .map(|entry| {
-            fixtures::path("certs")
-                .join(member(entry, "file"))
-                .to_str()
-                .expect("UTF-8")
-                .to_owned()
-        })
-        .collect();
-    let args: Vec<&str> = ["certificate", "inspect"]
-        .into_iter()
-        .chain(paths.iter().map(String::as_str))
-        .collect();
-    let ran = run(&args, b"");
-    let answers = lines(&ran.out);
-    assert_eq!(
-        (ran.code, answers.len()),
-        (Some(0), paths.len()),
-        "{}",
-        ran.err
-    );
-    for (entry, answer) in items(&manifest).iter().zip(&answers) {
-        assert!(member(answer, "file").ends_with(member(entry, "file")));
-        assert_eq!(
-            member(answer, "not_after").get(..10),
-            member(entry, "not_after").get(..10),
-            "{answer}"
-        );
-        assert_eq!(
-            answer["tn_auth_list"].is_null(),
-            answer["tn_auth_list_error"].is_string(),
-            "{answer}"
-        );
-        assert_eq!(
-            answer["tn_auth_list"].is_null(),
-            entry["tn"].is_null(),
-            "{answer}"
-        );
-        assert_eq!(
-            answer["usable_for_signing"] == true,
-            items(&answer["reasons"]).is_empty(),
-            "{answer}"
-        );
-    }
-    let files = Files::new();
-    files.write("none.pem", "x");
-    let der = files.path("authority.der");
-    std::fs::write(&der, authority_with_spc()).expect("DER");
-    let ran = run(
-        &["certificate", "inspect", &files.path("none.pem"), "/", &der],
-        b"",
-    );
-    let answers = lines(&ran.out);
-    assert_eq!((ran.code, answers.len()), (Some(1), 3), "{}", ran.err);
-    assert!(answers[0]["error"].is_string() && answers[1]["error"].is_string());
-    assert_eq!(answers[2]["tn_auth_list"], json!([{ "spc": "1234" }]));
-    assert_eq!(
-        (&answers[2]["key"], &answers[2]["usable_for_signing"]),
-        (&json!("EC P-256"), &json!(true))
-    );
-}
-
-/// A certificate that can sign now and for years.
-fn authority_with_spc() -> Vec<u8> {
-    let key = authority();
-    let made = Made {
-        days: (-10, 36_500),
-        tn_auth_list: Some(&fixtures::hex("3008a006160431323334")),
-        ..Made::new("authority", &key)
-    };
-    made.make().to_der().expect("DER")
 }

@@ -5,5 +5,7 @@ mod certificate_requests;
 mod demo;
 mod import_blocks;
 mod inspection;
+mod lists_and_certificates;
 mod policy_check;
 mod policy_serve;
+mod refused_blocks;

@@ -6,4 +6,5 @@ mod keyring;
 mod keys;
 mod rotation;
 mod softhsm;
+mod softhsm_carrier;
 pub mod sources;

@@ -7,12 +7,14 @@
     reason = "a vocabulary: no scenario uses all of it"
 )]
 
+mod answer;
 mod db;
 pub mod fixtures;
 mod keys;
 mod log;
 pub mod service;
 pub mod tokens;
+mod views;
 mod world;
 
 use std::future::Future;
@@ -24,9 +26,8 @@ use std::thread::{self, Thread};
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text};
-pub use world::{
-    Setup, World, account, clock_starts, code, fingerprint, number, numbers, outside, request,
-};
+pub use views::{code, outside};
+pub use world::{Setup, World, account, clock_starts, fingerprint, number, numbers, request};
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a
 /// [`World`], a [`Db`], or the kind itself when it has to set up more than one store.

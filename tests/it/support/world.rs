@@ -6,23 +6,21 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
-    Authority, Carrier, ChangeError, ExplainRequest, Explained, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, NumberHistory, Parts, PolicySet, Rotation,
-    ScanMode, Signers, Withdrawing,
+    Authority, Carrier, ChangeError, IssueError, Issued, Lifetimes, Limits, NewAllocation,
+    NewDelegation, NewExclusion, Parts, PolicySet, Rotation, ScanMode, Signers, Withdrawing,
 };
+use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::numbers::block;
-use tn_authority::domain::tokens::grant::Grant;
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
     TokenRequest,
 };
-use tn_authority::domain::{Actor, AuditEvent};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{EventFilter, GrantFilter, Page, Settings, Store};
+use tn_authority::store::{Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -361,84 +359,6 @@ impl World {
     ) -> Result<Issued, IssueError> {
         wait(self.authority.issue(caller, account(id), request, None))
     }
-
-    /// What would be decided for the account.
-    pub fn explains(&self, id: &str, texts: &[&str], ca: bool) -> Explained {
-        let question = ExplainRequest {
-            account: account(id),
-            numbers: texts.iter().map(|text| numbers(text)).collect(),
-            ca,
-            lifetime: None,
-        };
-        self.authority
-            .explain(&self.caller(Role::Auditor, &[]), &question)
-            .expect("an explanation")
-    }
-
-    pub fn looks_up(&self, text: &str, at: Option<Time>) -> NumberHistory {
-        let number = text.parse().expect("a number");
-        self.authority
-            .look_up(&self.caller(Role::Auditor, &[]), number, at)
-            .expect("what is known")
-    }
-
-    /// The whole ledger.
-    pub fn grants(&self) -> Vec<Grant> {
-        let all = |page: &Page| {
-            self.authority
-                .store()
-                .read(|tx| tx.list_grants(&GrantFilter::default(), page))
-        };
-        let (mut grants, mut cursor) = (Vec::new(), None);
-        loop {
-            let page = all(&Page::new(Page::MAX_LIMIT, cursor)).expect("grants");
-            grants.extend(page.items);
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return grants,
-            }
-        }
-    }
-
-    pub fn grant_of(&self, issued: &Issued) -> Grant {
-        let grant = self
-            .authority
-            .store()
-            .read(|tx| tx.grant(&issued.jti))
-            .expect("the ledger");
-        grant.expect("a grant for each token")
-    }
-
-    /// What the audit trail says of something.
-    pub fn trail(&self, subject: &str) -> Vec<AuditEvent> {
-        let page = Page::new(Page::MAX_LIMIT, None);
-        let filter = EventFilter {
-            subject: Some(subject.to_owned()),
-            ..EventFilter::default()
-        };
-        self.authority
-            .store()
-            .read(|tx| tx.list_audit_events(&filter, &page))
-            .expect("the trail")
-            .items
-    }
-
-    /// The value of a metric that counts.
-    pub fn count(&self, name: &str) -> u64 {
-        let value = self.metric(name);
-        format!("{value}").parse().expect("a count")
-    }
-
-    /// The value of a metric, by its name and labels; 0 if it was never counted.
-    pub fn metric(&self, name: &str) -> f64 {
-        let text = self.metrics.render().expect("metrics");
-        let line = text.lines().find_map(|line| {
-            line.strip_prefix("tn_authority_")?
-                .strip_prefix(name)?
-                .strip_prefix(' ')
-        });
-        line.map_or(0.0, |value| value.parse().expect("a number"))
-    }
 }
 
 pub fn account(id: &str) -> AccountId {
@@ -463,24 +383,4 @@ pub fn request(entries: &[&str], ca: bool, lifetime: Option<u32>) -> TokenReques
     let entries = entries.iter().map(|text| text.parse().expect("an entry"));
     let list = TnAuthList::from_entries(entries.collect()).expect("a list");
     TokenRequest::new(list, ca, fingerprint(), lifetime).expect("E.164")
-}
-
-/// The code of the denial; a failure of any other kind is no denial.
-pub fn code(outcome: &Result<Issued, IssueError>) -> String {
-    match outcome {
-        Err(IssueError::Denied(denial)) => denial.code().to_owned(),
-        other => panic!("expected a denial, got {other:?}"),
-    }
-}
-
-/// What exactly was refused, and why: `("+12125552000", "not-delegated")`.
-pub fn outside(outcome: &Result<Issued, IssueError>) -> Vec<(String, String)> {
-    match outcome {
-        Err(IssueError::Denied(denial)) => denial
-            .refusals()
-            .iter()
-            .map(|r| (r.subject.to_string(), r.cause.code().to_owned()))
-            .collect(),
-        other => panic!("expected a denial, got {other:?}"),
-    }
 }
