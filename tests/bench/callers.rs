@@ -5,38 +5,30 @@
 //! on which it makes and drops databases of its own. CPU time is that of all threads of this process; what the server of
 //! PostgreSQL does is not in it. What is compared is measured in turns, and each number is a median of the turns.
 
+mod support;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt;
-use chrono::TimeDelta;
-use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer as Hmac;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-use tempfile::TempDir;
 use tn_authority::app::block_on;
-use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, MintContext, Parts, PolicySet, Rotation,
-    ScanMode, Signers, TokenContext,
-};
+use tn_authority::authority::{Authority, MintContext, TokenContext};
 use tn_authority::callers::{Callers, Credentials, Pepper};
 use tn_authority::domain::{
-    AccountId, Actor, AuditEvent, Caller, Clock, Fingerprint, Proof, Spc, TnAuthList, TokenRequest,
-    new_id,
+    AccountId, Actor, AuditEvent, Caller, Clock, Proof, TnAuthList, TokenRequest, new_id,
 };
-use tn_authority::signer::Sources;
-use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::key_pool::PoolSettings;
-use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{DatabaseUrl, Settings, Store, Tx};
-use tn_authority::telemetry::Metrics;
+use tn_authority::store::{DatabaseUrl, Tx};
 use uuid::Uuid;
+
+use support::{median, position, series};
 
 const PEPPER: [u8; 32] = [7; 32];
 /// 32 bytes, in base64url.
@@ -60,24 +52,16 @@ struct House {
 type Micros = f64;
 
 fn main() {
-    // `cargo test --benches` asks every benchmark whether it runs.
-    if std::env::args().any(|arg| arg == "--test") {
+    if support::only_tested() {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
-    let sqlite = |name: &str| format!("sqlite:{}", dir.path().join(name).display());
-    measure("SQLite", &dir, &sqlite("small"), &sqlite("large"));
-    if let Ok(server) = std::env::var("TN_AUTHORITY_TEST_POSTGRES") {
-        let names = ["tn_authority_bench_small", "tn_authority_bench_large"];
-        let urls = names.map(|name| database(&server, name));
-        measure("PostgreSQL", &dir, &urls[0], &urls[1]);
-        for name in names {
-            administer(&server, &format!("DROP DATABASE {name} WITH (FORCE)"));
-        }
-    }
+    support::on_two_databases(dir.path(), ["small", "large"], |database, small, large| {
+        measure(database, dir.path(), small, large);
+    });
 }
 
-fn measure(database: &str, dir: &TempDir, small: &str, large: &str) {
+fn measure(database: &str, dir: &Path, small: &str, large: &str) {
     let small = House::new(dir, small, 1, 1);
     let large = House::new(dir, large, KEYS, ACCOUNTS);
     let turns = |what: &mut dyn FnMut(usize) -> Micros| -> Micros {
@@ -134,9 +118,9 @@ fn measure(database: &str, dir: &TempDir, small: &str, large: &str) {
 }
 
 impl House {
-    fn new(dir: &TempDir, url: &str, keys: u64, accounts: u64) -> Self {
+    fn new(dir: &Path, url: &str, keys: u64, accounts: u64) -> Self {
         fill(url, keys, accounts);
-        let authority = Arc::new(authority(url, dir));
+        let authority = Arc::new(support::signing_authority(url, dir));
         let pepper = Pepper::new(&PEPPER).expect("a pepper");
         let callers = Callers::new(
             Arc::clone(authority.store()),
@@ -299,7 +283,7 @@ fn wanted(account: u64) -> TokenRequest {
         .parse()
         .expect("an entry");
     let list = TnAuthList::from_entries(vec![entry]).expect("a list");
-    TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request")
+    support::request_for(list)
 }
 
 fn offered(key: u64) -> Credentials {
@@ -324,16 +308,9 @@ fn cpu() -> Duration {
     Duration::try_from(time).expect("a time")
 }
 
-fn median(mut all: Vec<Micros>) -> Micros {
-    all.sort_unstable_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
 /// So many accounts, each with a number and as many keys as there are for it, written by the database itself.
 fn fill(url: &str, keys: u64, accounts: u64) {
-    let parsed: DatabaseUrl = url.parse().expect("a URL");
-    Store::migrate(&parsed).expect("migrations");
-    let position = |number: u64| 11_000_000_000_000_000_u64 + number;
+    let database = support::migrated(url);
     let (first, last) = (position(FIRST), position(FIRST + 9_999));
     let pepper = PKey::hmac(&PEPPER).expect("a key");
     let mut hmac = Hmac::new(MessageDigest::sha256(), &pepper).expect("HMAC");
@@ -350,122 +327,19 @@ fn fill(url: &str, keys: u64, accounts: u64) {
     let loan = format!("1, 'a' || n, {first} + n, {first} + n, 1, false, false, false, 0, 0 FROM");
     let into_keys =
         "INSERT INTO api_keys (id, secret_hash, role, account_id, label, created_at) SELECT";
-    match parsed {
-        DatabaseUrl::Sqlite(path) => {
-            let mut connection =
-                SqliteConnection::establish(&path.to_string_lossy()).expect("SQLite");
-            let series = |n: u64| {
-                format!(
-                    "(WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {n}) SELECT n FROM s)"
-                )
-            };
-            let (of_accounts, of_keys) = (series(accounts), series(keys));
-            let statements = format!(
-                "BEGIN; {into_accounts} {of_accounts}; {held} \
-                 {into_loans} printf('00000000-0000-7000-9000-%012x', n), {loan} {of_accounts}; \
-                 {into_keys} printf('%016x', n), x'{hash}', 'account', 'a' || (n % {accounts}), '', 0 FROM {of_keys}; \
-                 COMMIT; ANALYZE;"
-            );
-            connection.batch_execute(&statements).expect("rows");
-        }
-        DatabaseUrl::Postgres(url) => {
-            let mut connection = PgConnection::establish(&url).expect("PostgreSQL");
-            let series = |n: u64| format!("generate_series(0, {}) AS s (n)", n - 1);
-            let (of_accounts, of_keys) = (series(accounts), series(keys));
-            let statements = format!(
-                "{into_accounts} {of_accounts}; {held} \
-                 {into_loans} ('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0')), {loan} {of_accounts}; \
-                 {into_keys} lpad(to_hex(n), 16, '0'), '\\x{hash}', 'account', 'a' || (n % {accounts}), '', 0 FROM {of_keys};"
-            );
-            connection.batch_execute(&statements).expect("rows");
-            connection
-                .batch_execute("VACUUM ANALYZE")
-                .expect("statistics");
-        }
-    }
-}
-
-/// Makes a fresh database, and says its URL.
-fn database(server: &str, name: &str) -> String {
-    administer(
-        server,
-        &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+    let (of_accounts, of_keys) = (series(&database, accounts), series(&database, keys));
+    let id = support::uuid_of_n(&database);
+    let (key, secret) = match database {
+        DatabaseUrl::Sqlite(_) => ("printf('%016x', n)", format!("x'{hash}'")),
+        DatabaseUrl::Postgres(_) => ("lpad(to_hex(n), 16, '0')", format!("'\\x{hash}'")),
+    };
+    let rows = format!(
+        "BEGIN; {into_accounts} {of_accounts}; {held} {into_loans} {id}, {loan} {of_accounts}; \
+         {into_keys} {key}, {secret}, 'account', 'a' || (n % {accounts}), '', 0 FROM {of_keys}; COMMIT;"
     );
-    administer(server, &format!("CREATE DATABASE {name}"));
-    let (front, _) = server.rsplit_once('/').expect("a URL with a database");
-    format!("{front}/{name}")
-}
-
-fn administer(server: &str, statement: &str) {
-    let mut connection = PgConnection::establish(server).expect("PostgreSQL");
-    connection.batch_execute(statement).expect(statement);
-}
-
-fn authority(url: &str, dir: &TempDir) -> Authority {
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let settings = Settings {
-        url: url.parse().expect("a URL"),
-        pool_size: 2,
-        migrate: false,
-        queue: 1024,
-        batch: 256,
+    let statistics = match database {
+        DatabaseUrl::Sqlite(_) => "ANALYZE",
+        DatabaseUrl::Postgres(_) => "VACUUM ANALYZE",
     };
-    let authority = Authority::new(Parts {
-        store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: PolicySet::built_in().expect("policies").into(),
-        signers: Some(Arc::new(signers(dir))),
-        clock: Clock::system(),
-        carrier: Carrier::default(),
-        lifetimes: Lifetimes {
-            default: 3600,
-            minimum: 300,
-            maximum: 86_400,
-            horizon: 86_400,
-        },
-        aging: AgingDays::new(),
-        limits: Limits::none(),
-        claim_constraints: false,
-        metrics,
-    });
-    let found = authority.look_for_signers(ScanMode::Asked);
-    let caller = Caller::the_service(Uuid::nil());
-    let agreed = authority.agree_on_signers(&caller, found.expect("signers"));
-    block_on(agreed).expect("an agreement");
-    authority
-}
-
-fn signers(dir: &TempDir) -> Signers {
-    let now = Clock::system().now();
-    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-    let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
-    let spc: Spc = "1234".parse().expect("a code");
-    let wanted = SpcCertificate::new(spc.clone(), validity).expect("a certificate");
-    let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
-    let (key_file, chain_file) = (dir.path().join("key.pem"), dir.path().join("chain.pem"));
-    std::fs::write(&key_file, issued.key_pem).expect("a file");
-    std::fs::write(&chain_file, issued.chain_pem).expect("a file");
-    let sources = Sources {
-        key_file: Some(key_file),
-        key_uri: None,
-        keys: Vec::new(),
-        chain_file: Some(chain_file),
-        dir: None,
-        passphrase: None,
-        pkcs11: Pkcs11 {
-            module: None,
-            pin: None,
-            pool: PoolSettings {
-                sessions: 1,
-                queue: 1,
-                timeout: Duration::from_secs(1),
-            },
-        },
-        public_url: "https://authority.example".to_owned(),
-        x5c: false,
-        spcs: vec![spc],
-    };
-    let rotation = Rotation {
-        publication_delay: 0,
-    };
-    Signers::new(sources, rotation)
+    support::execute(&database, &[&rows, statistics]);
 }

@@ -1,6 +1,8 @@
 //! What a decision costs with the policies of one tenant in force beside those of a thousand. Both sides take turns in one
 //! run, so that what else the machine does meets both.
 
+mod support;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tn_authority::authority::{MintContext, PolicySet, TokenContext};
 use tn_authority::domain::{AccountId, Caller, Clock, Role, TkType, new_id};
+
+use support::median;
 
 const ROUNDS: usize = 41;
 const DECISIONS: u32 = 2_000;
@@ -123,11 +127,6 @@ fn timed(policy: &PolicySet, caller: &Caller, asked: &MintContext<'_>, again: bo
 /// An id that no caller had before.
 fn new(n: u32) -> String {
     format!("{n} {:?}", Instant::now())
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_unstable_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 fn account(id: &str) -> AccountId {

@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench rotation -- [SECONDS]`; 60 seconds without it. Exit 1 if anything is wrong.
 
+mod support;
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,14 +21,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tn_authority::app;
-use tn_authority::authority::{NewAllocation, NewDelegation};
 use tn_authority::callers::NewApiKey;
 use tn_authority::config::Config;
-use tn_authority::domain::inventory::Basis;
-use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::certificate::Certificate;
 use tn_authority::domain::{Caller, Clock, Dialect, Fingerprint, Role, TkType, TnAuthList, new_id};
-use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::signer::development::DevelopmentCa;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
 const CLIENTS: usize = 3;
@@ -47,22 +46,18 @@ fn main() -> ExitCode {
     let seconds = std::env::args().skip(1).find_map(|text| text.parse().ok());
     let length = Duration::from_secs(seconds.unwrap_or(60));
     let dir = tempfile::tempdir().expect("a folder");
-    let now = Clock::system().now();
-    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-    let ca = DevelopmentCa::new("Development CA", validity).expect("a CA");
+    let ca = support::development_ca();
     let signers = dir.path().join("signers");
     std::fs::create_dir(&signers).expect("a folder");
     certificate_comes(&ca, &signers, 0);
 
     let address = free_port();
     let mut config = Config::default();
-    config.carrier.spcs = vec!["1234".parse().expect("a code")];
+    config.carrier.spcs = vec![support::spc()];
     config.server.listen = address;
     config.server.workers = Some(2);
     config.operations.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.database.url = format!("sqlite:{}/bench.sqlite", dir.path().display())
-        .as_str()
-        .into();
+    config.database.url = support::sqlite(dir.path(), "bench.sqlite").as_str().into();
     config.signer.dir = Some(signers.clone());
     config.signer.poll_interval = 1;
     config.signer.publication_delay = 3;
@@ -130,36 +125,7 @@ fn report(seen: &[Seen], elapsed: Duration) -> ExitCode {
 async fn furnish(service: &tn_authority::api::Service) -> String {
     let authority = &service.authority;
     let caller = Caller::at_the_command_line(new_id(authority.now()));
-    let account: tn_authority::domain::AccountId = "acme".parse().expect("an id");
-    let numbers = block::parse("1.212.555.1XXX").expect("a block");
-    let put = authority.put_account(&caller, account.clone(), None, None);
-    put.await.expect("an account");
-    let allocation = NewAllocation {
-        spc: "1234".parse().expect("a code"),
-        numbers,
-        basis: Basis::Block,
-        valid_from: None,
-        valid_until: None,
-    };
-    authority
-        .allocate(&caller, allocation)
-        .await
-        .expect("an allocation");
-    let delegation = NewDelegation {
-        account: account.clone(),
-        numbers,
-        ca: false,
-        parent: None,
-        lend_on: false,
-        lender_keeps: false,
-        valid_from: None,
-        valid_until: None,
-        reference: None,
-    };
-    authority
-        .delegate(&caller, delegation)
-        .await
-        .expect("a delegation");
+    let account = support::lend_block(authority, &caller).await;
     let key = NewApiKey::new(Role::Account, vec![account]);
     let made = service.callers.api_keys().create(&caller, key).await;
     made.expect("a key").key
@@ -168,17 +134,14 @@ async fn furnish(service: &tn_authority::api::Service) -> String {
 fn certificate_comes(ca: &DevelopmentCa, folder: &Path, number: usize) {
     let now = Clock::system().now();
     let validity = now - TimeDelta::seconds(60)..=now + TimeDelta::seconds(CERTIFICATE_SECONDS);
-    let wanted = SpcCertificate::new("1234".parse().expect("a code"), validity);
-    let issued = ca
-        .issue_spc_certificate(&wanted.expect("a list"))
-        .expect("a certificate");
+    let issued = support::certificate(ca, validity);
     std::fs::write(folder.join(format!("{number}.key")), issued.key_pem).expect("a file");
     std::fs::write(folder.join(format!("{number}.pem")), issued.chain_pem).expect("a file");
 }
 
 /// Asks until it is over; checks each token as a CA does.
 fn ask(address: SocketAddr, key: &str, root: &str, over: &AtomicBool) -> Seen {
-    let list = TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTEwMDE").expect("a list");
+    let list = TnAuthList::from_tkvalue(support::LENT_NUMBER).expect("a list");
     let fingerprint = Fingerprint::from([7; 32]);
     let body =
         json!({ "tktype": "TNAuthList", "tkvalue": list.to_tkvalue(), "fingerprint": fingerprint });

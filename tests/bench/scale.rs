@@ -5,18 +5,16 @@
 //! databases of its own. `TN_AUTHORITY_BENCH_RANGES` sets another number in place of ten million; the folder for temporary
 //! files needs 6 GB for that many.
 
+mod support;
+
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
-use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, Parts, PolicySet,
-};
-use tn_authority::domain::{Caller, Clock, NumberRange, Tn, new_id};
-use tn_authority::store::{DatabaseUrl, Settings, Store};
-use tn_authority::telemetry::Metrics;
+use tn_authority::authority::{Authority, ExplainRequest};
+use tn_authority::domain::{Caller, NumberRange, Tn, new_id};
+use tn_authority::store::DatabaseUrl;
+
+use support::{median, position, series};
 
 const FEW: u64 = 10_000;
 const MANY: u64 = 10_000_000;
@@ -28,23 +26,15 @@ const TURNS: usize = 60;
 const FIRST: u64 = 12_000_000_000;
 
 fn main() {
-    // `cargo test --benches` asks every benchmark whether it runs.
-    if std::env::args().any(|arg| arg == "--test") {
+    if support::only_tested() {
         return;
     }
     let many = std::env::var("TN_AUTHORITY_BENCH_RANGES");
     let many = many.map_or(MANY, |text| text.parse().expect("a number of ranges"));
     let dir = tempfile::tempdir().expect("a folder");
-    let sqlite = |name: &str| format!("sqlite:{}", dir.path().join(name).display());
-    compare("SQLite", &sqlite("few"), &sqlite("many"), many);
-    if let Ok(server) = std::env::var("TN_AUTHORITY_TEST_POSTGRES") {
-        let names = ["tn_authority_bench_few", "tn_authority_bench_many"];
-        let urls = names.map(|name| database(&server, name));
-        compare("PostgreSQL", &urls[0], &urls[1], many);
-        for name in names {
-            administer(&server, &format!("DROP DATABASE {name}"));
-        }
-    }
+    support::on_two_databases(dir.path(), ["few", "many"], |database, small, large| {
+        compare(database, small, large, many);
+    });
 }
 
 fn compare(database: &str, few: &str, many: &str, ranges: u64) {
@@ -106,16 +96,9 @@ fn decisions(authority: &Authority, ranges: u64, turn: usize) -> Duration {
     started.elapsed() / u32::try_from(TURN).expect("few")
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
 /// Accounts, one allocation that holds everything, and so many loans of single numbers, written by the database itself.
 fn fill(url: &str, ranges: u64) {
-    let parsed: DatabaseUrl = url.parse().expect("a URL");
-    Store::migrate(&parsed).expect("migrations");
-    let position = |number: u64| 11_000_000_000_000_000_u64 + number;
+    let database = support::migrated(url);
     let (first, last) = (position(FIRST), position(FIRST + 999_999_999));
     let common = format!(
         "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) \
@@ -129,77 +112,21 @@ fn fill(url: &str, ranges: u64) {
     let rest = format!(
         "'bench-' || (n % {ACCOUNTS}), {first} + 2 * n, {first} + 2 * n, 1, false, false, false, 0, 0 FROM"
     );
-    match parsed {
-        DatabaseUrl::Sqlite(path) => {
-            let mut connection =
-                SqliteConnection::establish(&path.to_string_lossy()).expect("SQLite");
-            let series = |n: u64| {
-                format!(
-                    "(WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {n}) SELECT n FROM s)"
-                )
-            };
-            let (all_accounts, all_loans) = (series(ACCOUNTS), series(ranges));
-            connection
-                .batch_execute(&format!(
-                    "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; BEGIN; {accounts} {all_accounts}; {common} \
-                     {loans} printf('00000000-0000-7000-9000-%012x', n), 1, {rest} {all_loans}; COMMIT; \
-                     PRAGMA wal_checkpoint(TRUNCATE);"
-                ))
-                .expect("rows");
-        }
-        DatabaseUrl::Postgres(url) => {
-            let mut connection = PgConnection::establish(&url).expect("PostgreSQL");
-            let (most, all) = (ACCOUNTS - 1, ranges - 1);
-            connection
-                .batch_execute(&format!(
-                    "SET synchronous_commit = off; {accounts} generate_series(0, {most}) AS s (n); {common} \
-                     {loans} ('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0')), 1, {rest} generate_series(0, {all}) AS s (n);"
-                ))
-                .expect("rows");
-            connection
-                .batch_execute("VACUUM ANALYZE delegations")
-                .expect("statistics");
-        }
-    }
-}
-
-/// Makes a fresh database, and says its URL.
-fn database(server: &str, name: &str) -> String {
-    administer(server, &format!("DROP DATABASE IF EXISTS {name}"));
-    administer(server, &format!("CREATE DATABASE {name}"));
-    let (front, _) = server.rsplit_once('/').expect("a URL with a database");
-    format!("{front}/{name}")
-}
-
-fn administer(server: &str, statement: &str) {
-    let mut connection = PgConnection::establish(server).expect("PostgreSQL");
-    connection.batch_execute(statement).expect(statement);
+    let (all_accounts, all_loans) = (series(&database, ACCOUNTS), series(&database, ranges));
+    let id = support::uuid_of_n(&database);
+    let (before, after) = match database {
+        DatabaseUrl::Sqlite(_) => (
+            "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ),
+        DatabaseUrl::Postgres(_) => ("SET synchronous_commit = off", "VACUUM ANALYZE delegations"),
+    };
+    let rows = format!(
+        "BEGIN; {accounts} {all_accounts}; {common} {loans} {id}, 1, {rest} {all_loans}; COMMIT;"
+    );
+    support::execute(&database, &[before, &rows, after]);
 }
 
 fn authority(url: &str) -> Authority {
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let settings = Settings {
-        url: url.parse().expect("a URL"),
-        pool_size: 1,
-        migrate: false,
-        queue: 16,
-        batch: 16,
-    };
-    Authority::new(Parts {
-        store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: PolicySet::built_in().expect("policies").into(),
-        signers: None,
-        clock: Clock::system(),
-        carrier: Carrier::default(),
-        lifetimes: Lifetimes {
-            default: 3600,
-            minimum: 300,
-            maximum: 86_400,
-            horizon: 86_400,
-        },
-        aging: AgingDays::new(),
-        limits: Limits::none(),
-        claim_constraints: false,
-        metrics,
-    })
+    support::authority(&support::small_store(url), None)
 }

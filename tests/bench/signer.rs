@@ -1,6 +1,8 @@
 //! What a signature costs through the file key beside the bare one of openssl, and how many whole tokens one core signs.
 //! Both sides take turns in one run, so that what else the machine does meets both.
 
+mod support;
+
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -10,34 +12,22 @@ use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use tn_authority::app::block_on;
-use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts,
-    PolicySet,
-};
 use tn_authority::domain::decision::policy_trace::PolicyTrace;
-use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::issuance::{MintOrder, RuledRequest};
-use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::tokens::grant::{Grant, Jti, Recorded};
-use tn_authority::domain::{
-    Actor, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,
-};
-use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
+use tn_authority::domain::{Actor, Caller, Clock, Spc, TnAuthList, new_id};
 use tn_authority::signer::{Chain, FileKey, Signer, SigningKey as _};
-use tn_authority::store::{Settings, Store};
-use tn_authority::telemetry::Metrics;
+
+use support::median;
 
 const ROUNDS: usize = 41;
 const SIGNATURES: u32 = 2_000;
 
 fn main() {
     let now = Clock::system().now();
-    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-    let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
-    let spc: Spc = "1234".parse().expect("a code");
-    let wanted = SpcCertificate::new(spc.clone(), validity).expect("a certificate");
-    let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
+    let issued = support::certificate(&support::development_ca(), support::a_day());
+    let spc = support::spc();
     let bare = EcKey::private_key_from_pem(issued.key_pem.as_bytes()).expect("a key");
     let key = Arc::new(FileKey::from_pem(issued.key_pem.as_bytes()).expect("a key"));
     let chain = Chain::from_pem(&issued.chain_pem).expect("a chain");
@@ -99,76 +89,16 @@ fn time_on_the_core() -> Duration {
     told.map_or_else(|| START.elapsed(), Duration::from_nanos)
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
 /// The signer takes nothing but what a database has recorded.
 fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
     let dir = tempfile::tempdir().expect("a folder");
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let settings = Settings {
-        url: format!("sqlite:{}/bench.sqlite", dir.path().display())
-            .parse()
-            .expect("a URL"),
-        pool_size: 1,
-        migrate: true,
-        queue: 8,
-        batch: 8,
-    };
-    let store = Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store"));
-    let authority = Authority::new(Parts {
-        store: Arc::clone(&store),
-        policy: PolicySet::built_in().expect("policies").into(),
-        signers: None,
-        clock: Clock::system(),
-        carrier: Carrier::default(),
-        lifetimes: Lifetimes {
-            default: 3600,
-            minimum: 300,
-            maximum: 86_400,
-            horizon: 86_400,
-        },
-        aging: AgingDays::new(),
-        limits: Limits::none(),
-        claim_constraints: false,
-        metrics,
-    });
+    let url = support::sqlite(dir.path(), "bench.sqlite");
+    let authority = support::authority(&support::small_store(&url), None);
     let now = authority.now();
     let caller = Caller::at_the_command_line(new_id(now));
-    let account: tn_authority::domain::AccountId = "acme".parse().expect("an id");
-    let numbers = block::parse("1.212.555.1XXX").expect("a block");
-    let list = TnAuthList::from_tkvalue("MA-iDRYLMTIxMjU1NTEwMDE").expect("a list");
+    let list = TnAuthList::from_tkvalue(support::LENT_NUMBER).expect("a list");
     block_on(async {
-        let put = authority.put_account(&caller, account.clone(), None, None);
-        put.await.expect("an account");
-        let allocation = NewAllocation {
-            spc: spc.clone(),
-            numbers,
-            basis: Basis::Block,
-            valid_from: None,
-            valid_until: None,
-        };
-        authority
-            .allocate(&caller, allocation)
-            .await
-            .expect("an allocation");
-        let delegation = NewDelegation {
-            account: account.clone(),
-            numbers,
-            ca: false,
-            parent: None,
-            lend_on: false,
-            lender_keeps: false,
-            valid_from: None,
-            valid_until: None,
-            reference: None,
-        };
-        authority
-            .delegate(&caller, delegation)
-            .await
-            .expect("a delegation");
+        let account = support::lend_block(&authority, &caller).await;
         let candidate = Candidate {
             spc: spc.clone(),
             chain: signer.chain().name().to_owned(),
@@ -179,8 +109,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
         let until = now + TimeDelta::hours(1);
         let ruled = RuledRequest {
             account,
-            request: TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
-                .expect("a request"),
+            request: support::request_for(list),
             now,
             until,
             horizon: until,
@@ -198,7 +127,8 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             audit_id: new_id(now),
             keyed: None,
         };
-        store
+        authority
+            .store()
             .issue("bench", vec![order])
             .await
             .pop()

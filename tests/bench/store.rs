@@ -2,68 +2,25 @@
 //!
 //! SQLite always; PostgreSQL too when `TN_AUTHORITY_TEST_POSTGRES` names an empty database, which is filled.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod support;
 
-use chrono::TimeDelta;
+use std::sync::Arc;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use tn_authority::app::block_on;
-use tn_authority::authority::{
-    AgingDays, Authority, Carrier, ExplainRequest, Lifetimes, Limits, NewAllocation, Parts,
-    PolicySet, Rotation, ScanMode, Signers,
-};
+use tn_authority::authority::{Authority, ExplainRequest, NewAllocation};
 use tn_authority::domain::inventory::{Basis, Delegation, RecordedPeriod, RowRef};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
-    Actor, Caller, Clock, Fingerprint, NumberRange, Role, Spc, Tn, TnAuthList, TokenRequest,
-    Window, new_id,
+    Actor, Caller, Clock, NumberRange, Role, Tn, TnAuthList, Window, new_id,
 };
-use tn_authority::signer::Sources;
-use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::key_pool::PoolSettings;
-use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{Settings, Store, Tx};
-use tn_authority::telemetry::Metrics;
+use tn_authority::store::Tx;
 
 const SIZES: [u64; 2] = [10, 10_000];
 const BULK: u64 = 1_000;
 /// +12030000000... is no number of the NANP, and nobody's: as good as any for a measurement.
 const NUMBER: &str = "MA-iDRYLMTIwMzAwMDAwMDA";
-
-fn authority(url: &str, dir: &TempDir) -> Authority {
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let settings = Settings {
-        url: url.parse().expect("a URL"),
-        pool_size: 2,
-        migrate: true,
-        queue: 1024,
-        batch: 256,
-    };
-    let authority = Authority::new(Parts {
-        store: Arc::new(Store::open(&settings, Arc::clone(&metrics)).expect("a store")),
-        policy: PolicySet::built_in().expect("policies").into(),
-        signers: Some(Arc::new(signers(dir))),
-        clock: Clock::system(),
-        carrier: Carrier::default(),
-        lifetimes: Lifetimes {
-            default: 3600,
-            minimum: 300,
-            maximum: 86_400,
-            horizon: 86_400,
-        },
-        aging: AgingDays::new(),
-        limits: Limits::none(),
-        claim_constraints: false,
-        metrics,
-    });
-    let found = authority
-        .look_for_signers(ScanMode::Asked)
-        .expect("signers");
-    let caller = Caller::the_service(new_id(authority.now()));
-    block_on(authority.agree_on_signers(&caller, found)).expect("an agreement");
-    authority
-}
 
 /// Lends `count` single numbers to one account, every other one of a block, so that none touches the next.
 fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
@@ -77,7 +34,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
             .await
             .expect("an account");
         let new = NewAllocation {
-            spc: "1234".parse().expect("a code"),
+            spc: support::spc(),
             numbers,
             basis: Basis::Block,
             valid_from: None,
@@ -125,7 +82,7 @@ fn decisions(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut group = c.benchmark_group("decide one number");
     for (database, url) in databases(&dir) {
-        let authority = authority(&url, &dir);
+        let authority = support::signing_authority(&url, dir.path());
         let caller = Caller::at_the_command_line(new_id(authority.now()));
         for (size, area) in SIZES.into_iter().zip(["201", "202"]) {
             let account = format!("bench-{size}");
@@ -162,7 +119,7 @@ fn mints(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut group = c.benchmark_group("mint");
     for (database, url) in databases(&dir) {
-        let authority = Arc::new(authority(&url, &dir));
+        let authority = Arc::new(support::signing_authority(&url, dir.path()));
         lend(&authority, "minter", "203", 1_000);
         let caller = Caller {
             role: Role::Account,
@@ -193,8 +150,7 @@ fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
                 let (authority, caller) = (Arc::clone(authority), caller.clone());
                 actix_web::rt::spawn(async move {
                     let list = TnAuthList::from_tkvalue(NUMBER).expect("a list");
-                    let request = TokenRequest::new(list, false, Fingerprint::from([7; 32]), None)
-                        .expect("a request");
+                    let request = support::request_for(list);
                     authority
                         .issue(&caller, caller.accounts[0].clone(), request, None)
                         .await
@@ -209,59 +165,15 @@ fn mint(authority: &Arc<Authority>, caller: &Caller, at_once: u64) {
 
 fn mint_in_bulk(authority: &Authority, caller: &Caller) {
     let list = TnAuthList::from_tkvalue(NUMBER).expect("a list");
-    let request =
-        TokenRequest::new(list, false, Fingerprint::from([7; 32]), None).expect("a request");
+    let request = support::request_for(list);
     let requests = (0..BULK).map(|_| (caller.accounts[0].clone(), request.clone()));
     let tokens = block_on(authority.issue_all(caller, requests.collect(), None)).expect("answers");
     assert!(tokens.iter().all(Result::is_ok));
 }
 
-fn signers(dir: &TempDir) -> Signers {
-    let now = Clock::system().now();
-    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-    let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
-    let spc: Spc = "1234".parse().expect("a code");
-    let wanted = SpcCertificate::new(spc.clone(), validity).expect("a certificate");
-    let issued = ca.issue_spc_certificate(&wanted).expect("a certificate");
-    let (key_file, chain_file) = (dir.path().join("key.pem"), dir.path().join("chain.pem"));
-    std::fs::write(&key_file, issued.key_pem).expect("a file");
-    std::fs::write(&chain_file, issued.chain_pem).expect("a file");
-    let sources = Sources {
-        key_file: Some(key_file),
-        key_uri: None,
-        keys: Vec::new(),
-        chain_file: Some(chain_file),
-        dir: None,
-        passphrase: None,
-        pkcs11: Pkcs11 {
-            module: None,
-            pin: None,
-            pool: PoolSettings {
-                sessions: 1,
-                queue: 1,
-                timeout: Duration::from_secs(1),
-            },
-        },
-        public_url: "https://authority.example".to_owned(),
-        x5c: false,
-        spcs: vec![spc],
-    };
-    let rotation = Rotation {
-        publication_delay: 0,
-    };
-    Signers::new(sources, rotation)
-}
-
 fn databases(dir: &TempDir) -> Vec<(&'static str, String)> {
-    let mut urls = vec![(
-        "sqlite",
-        format!("sqlite:{}", dir.path().join("bench.sqlite").display()),
-    )];
-    urls.extend(
-        std::env::var("TN_AUTHORITY_TEST_POSTGRES")
-            .ok()
-            .map(|url| ("postgres", url)),
-    );
+    let mut urls = vec![("sqlite", support::sqlite(dir.path(), "bench.sqlite"))];
+    urls.extend(support::postgres().map(|url| ("postgres", url)));
     urls
 }
 
