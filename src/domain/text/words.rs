@@ -34,7 +34,7 @@ pub fn listed(words: &[&str]) -> String {
 /// Gives the variants of an enum without data their names: `ALL`, `WORDS`, `as_str` and
 /// `from_word`, and the traits that are listed, if any.
 ///
-/// ```ignore
+/// ```text
 /// words! {
 ///     /// The name in the API.
 ///     impl Display, FromStr for Suit { Hearts = "hearts", Spades = "spades" }
