@@ -8,8 +8,9 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, audit, certificate, check, claim_constraints, delegation, demo,
-    exclusion, explain, fingerprint, import, migrate, policy, redeem, serve, tn_auth_list, verify,
+    account, allocation, api_key, audit, backup, certificate, check, claim_constraints, delegation,
+    demo, exclusion, explain, fingerprint, import, migrate, policy, redeem, serve, tn_auth_list,
+    verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -95,6 +96,7 @@ enum ServiceCommand {
     Exclusion(exclusion::Command),
     Explain(explain::Args),
     Import(import::Args),
+    Backup(backup::Args),
     #[command(subcommand)]
     Audit(audit::Command),
 }
@@ -141,6 +143,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
         ServiceCommand::Delegation(command) => delegation::run(command, &config),
         ServiceCommand::Exclusion(command) => exclusion::run(&command, &config),
         ServiceCommand::Explain(args) => explain::run(args, &config),
+        ServiceCommand::Backup(args) => backup::run(&args, &config),
         ServiceCommand::Import(args) => import::run(args, &config),
         ServiceCommand::Audit(command) => audit::run(command, &config),
     }

@@ -1,7 +1,7 @@
 //! The API key secret: API keys are hashed with it, and other secrets are derived from it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{AppError, database_url};
 use crate::callers::Pepper;
@@ -21,13 +21,24 @@ pub fn check_secret(config: &Config) -> Result<(), AppError> {
 pub(super) fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, AppError> {
     match (configured_secret(config)?, url) {
         (Some(secret), _) => Ok(Pepper::new(secret.expose())?),
-        (None, DatabaseUrl::Sqlite(path)) => {
-            let mut name = path.clone().into_os_string();
-            name.push(".api-key-secret");
-            Ok(Pepper::load_or_create(&PathBuf::from(name))?)
-        }
+        (None, DatabaseUrl::Sqlite(path)) => Ok(Pepper::load_or_create(&secret_beside(path))?),
         (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
     }
+}
+
+/// The file of the API key secret, if it is generated: on SQLite, without another in the
+/// configuration.
+pub fn generated_secret(config: &Config) -> Result<Option<PathBuf>, AppError> {
+    Ok(match (configured_secret(config)?, database_url(config)?) {
+        (None, DatabaseUrl::Sqlite(path)) => Some(secret_beside(&path)),
+        (Some(_), DatabaseUrl::Sqlite(_)) | (_, DatabaseUrl::Postgres(_)) => None,
+    })
+}
+
+fn secret_beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".api-key-secret");
+    PathBuf::from(name)
 }
 
 fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {

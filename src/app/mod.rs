@@ -8,7 +8,7 @@ mod http;
 mod settings;
 mod signals;
 
-pub use api_key_secret::check_secret;
+pub use api_key_secret::{check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
@@ -28,7 +28,7 @@ use crate::callers::{Callers, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::{OpenError, Purpose, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
 use api_key_secret::open_pepper;
@@ -74,9 +74,16 @@ pub enum AppError {
     NoSpc,
 }
 
-/// Opens everything but the signers, as commands need it.
+/// Opens everything but the signers, as commands need it. A missing SQLite database is an error:
+/// the command runs in a wrong folder.
 pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
-    compose(config, clock, None)
+    compose(config, clock, Purpose::Command, None)
+}
+
+/// Like [`open`], for commands that can be the first of a new service: they create a missing SQLite
+/// database.
+pub fn open_or_create(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    compose(config, clock, Purpose::FirstStep, None)
 }
 
 /// Opens everything, as `serve` needs it. Scans for keys and chains, and agrees on them with the
@@ -84,7 +91,7 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
 pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     let signers = signers(config)?;
     let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
-    let service = compose(config, clock, Some(Arc::new(signers)))?;
+    let service = compose(config, clock, Purpose::Serve, Some(Arc::new(signers)))?;
     let caller = Caller::the_service(new_id(clock.now()));
     let agreed = block_on(service.authority.agree_on_signers(&caller, found));
     agreed.map_err(AppError::NotAgreed)?;
@@ -119,6 +126,7 @@ fn signers(config: &Config) -> Result<Signers, AppError> {
 fn compose(
     config: &Config,
     clock: &Clock,
+    purpose: Purpose,
     signers: Option<Arc<Signers>>,
 ) -> Result<Service, AppError> {
     let metrics = Arc::new(Metrics::new()?);
@@ -126,7 +134,7 @@ fn compose(
     for warning in policy.warnings() {
         log::warn!("policies: {warning}");
     }
-    let store_settings = settings::store(config)?;
+    let store_settings = settings::store(config, purpose)?;
     let store = Arc::new(Store::open(&store_settings, Arc::clone(&metrics))?);
 
     let pepper = open_pepper(config, &store_settings.url)?;

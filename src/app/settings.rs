@@ -12,7 +12,7 @@ use crate::domain::Passphrase;
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, Settings};
+use crate::store::{DatabaseUrl, Purpose, Settings};
 use crate::webhooks::{SenderSettings, SystemNames};
 
 /// The URL of the database, parsed.
@@ -20,9 +20,10 @@ pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
     Ok(config.database.url.expose().parse()?)
 }
 
-pub(super) fn store(config: &Config) -> Result<Settings, AppError> {
+pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppError> {
     Ok(Settings {
         url: database_url(config)?,
+        purpose,
         pool_size: config.database.pool_size,
         migrate: config.database.migrate,
         queue: config.writer.queue,

@@ -5,10 +5,10 @@ use tn_authority::app;
 use tn_authority::authority::NewAccount;
 use tn_authority::config::Config;
 use tn_authority::domain::accounts::account::text_for_people;
-use tn_authority::domain::{AccountId, Clock, Dialect};
+use tn_authority::domain::{AccountId, Dialect};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller};
+use super::{Exit, Outcome, command_line_caller, open_or_create};
 
 /// Create and change accounts: enterprises and resellers.
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ Examples:
 }
 
 pub fn run(command: Command, config: &Config) -> Outcome {
-    let service = app::open(config, &Clock::system())?;
+    let service = open_or_create(config)?;
     match command {
         Command::Create {
             id,

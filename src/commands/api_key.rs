@@ -13,7 +13,7 @@ use tn_authority::domain::credentials::api_key::ApiKey;
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller};
+use super::{Exit, Outcome, command_line_caller, open_or_create};
 
 /// Create, list, rotate, expire and revoke the API keys of callers.
 #[derive(Debug, Subcommand)]
@@ -79,7 +79,13 @@ pub struct Create {
 }
 
 pub fn run(command: Command, config: &Config) -> Outcome {
-    let service = app::open(config, &Clock::system())?;
+    let service = match command {
+        Command::Create(_) => open_or_create(config)?,
+        Command::List
+        | Command::Rotate { .. }
+        | Command::Expire { .. }
+        | Command::Revoke { .. } => app::open(config, &Clock::system())?,
+    };
     let (keys, by) = (service.callers.api_keys(), command_line_caller());
     match command {
         Command::Create(create) => {

@@ -5,10 +5,13 @@ use tn_authority::config::Config;
 use tn_authority::store::Store;
 
 use super::output::say;
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, report_created};
 
 pub fn run(config: &Config) -> Outcome {
-    let applied = Store::migrate(&app::database_url(config)?)?;
+    let url = app::database_url(config)?;
+    let missing = url.missing_file()?;
+    let applied = Store::migrate(&url)?;
+    report_created(missing.as_deref());
     if applied.is_empty() {
         say!("the schema is up to date");
     }

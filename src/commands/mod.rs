@@ -4,6 +4,7 @@ pub mod account;
 pub mod allocation;
 pub mod api_key;
 pub mod audit;
+pub mod backup;
 pub mod certificate;
 pub mod check;
 pub mod claim_constraints;
@@ -24,7 +25,11 @@ pub mod tn_auth_list;
 pub mod verify;
 
 use std::error::Error;
+use std::path::Path;
 
+use tn_authority::api::Service;
+use tn_authority::app;
+use tn_authority::config::Config;
 use tn_authority::domain::{Caller, Clock, new_id};
 
 pub use exit::Exit;
@@ -55,6 +60,22 @@ fn chain(error: &dyn Error) -> Vec<String> {
         cause = inner.source();
     }
     lines
+}
+
+/// Opens everything for a command that can be the first of a new service. If it creates the
+/// database, it says where: in a wrong folder that would be a mistake.
+pub fn open_or_create(config: &Config) -> Result<Service, Box<dyn Error>> {
+    let missing = app::database_url(config)?.missing_file()?;
+    let service = app::open_or_create(config, &Clock::system())?;
+    report_created(missing.as_deref());
+    Ok(service)
+}
+
+/// Says on standard error that an SQLite database was created.
+pub fn report_created(database: Option<&Path>) {
+    if let Some(path) = database {
+        eprintln!("created a new database: `{}`", path.display());
+    }
 }
 
 /// The operator who runs a command on the machine of the service.

@@ -11,7 +11,11 @@ use super::{Exit, Outcome};
 /// Runs until SIGTERM or SIGINT. Then it accepts no more requests, finishes those in progress,
 /// stops the imports, and drains the writer.
 pub fn run(config: &Config) -> Outcome {
+    let missing = app::database_url(config)?.missing_file()?;
     let service = app::open_with_signer(config, &Clock::system())?;
+    if let Some(path) = missing {
+        log::warn!("created a new database: `{}`", path.display());
+    }
     app::block_on(async {
         let service = Arc::new(service);
         let running = app::start(Arc::clone(&service), config)?;

@@ -33,6 +33,7 @@ mod webhooks;
 mod writer;
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use config::{Environment, File, FileFormat};
@@ -104,6 +105,34 @@ impl Config {
     /// [`ConfigError`] names the key that is unknown or wrong.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::load_with(file, None)
+    }
+
+    /// Like [`Config::load`], but these sections are read from the file alone. Also returns the
+    /// names of the variables that were ignored.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that is unknown or wrong.
+    pub fn load_ignoring(
+        file: &Path,
+        sections: &[&str],
+    ) -> Result<(Self, Vec<OsString>), ConfigError> {
+        let ignores = |name: &OsStr| {
+            // Names are compared without regard to case, as by the library.
+            let name = name.to_string_lossy().to_ascii_lowercase();
+            let key = name.strip_prefix("tn_authority__");
+            let section = key.map(|key| key.split("__").next().unwrap_or(key));
+            section.is_some_and(|section| sections.contains(&section))
+        };
+        let (ignored, used): (Vec<_>, Vec<_>) =
+            std::env::vars_os().partition(|(name, _)| ignores(name));
+        let used = used.into_iter().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        let config = Self::load_with(Some(file), Some(used.collect()))?;
+        Ok((config, ignored.into_iter().map(|(name, _)| name).collect()))
     }
 
     fn load_with(

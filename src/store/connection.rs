@@ -1,9 +1,7 @@
 //! Connections to either database: one enum, its session settings, and the pool of read
 //! connections.
 
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
@@ -13,10 +11,11 @@ use diesel::r2d2::ManageConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::error::{OpenError, Remedy};
+use super::database_url::{DatabaseUrl, existing_file_uri};
+use super::error::Remedy;
 
-/// Times `SETUP_RETRY_INTERVAL`, this is as long as `busy_timeout`.
-const MAX_SETUP_ATTEMPTS: u32 = 400;
+/// As long as `busy_timeout`.
+const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
 const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A connection to either database.
@@ -49,65 +48,26 @@ macro_rules! on_either {
 }
 pub(super) use on_either;
 
-/// The URL of the database; its scheme decides which database it is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// `sqlite:PATH`
-    Sqlite(PathBuf),
-    /// `postgres://..` or `postgresql://..`; can contain a password, so `Debug` omits it.
-    Postgres(String),
-}
-
-impl std::fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(_) => f.write_str("postgres://.."),
-        }
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = OpenError;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        match url.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                Ok(Self::Postgres(url.to_owned()))
-            }
-            // The URL can contain a password, so the error does not repeat it.
-            _ => Err(OpenError::Url),
-        }
-    }
+/// Whether opening a connection may create the file of an SQLite database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfMissing {
+    Create,
+    Fail,
 }
 
 impl DatabaseUrl {
-    /// The text of a connection error, without the password, which libpq can repeat.
-    pub(super) fn without_secrets(&self, error: &dyn ToString) -> String {
-        let text = error.to_string();
-        let Self::Postgres(url) = self else {
-            return text;
-        };
-        let text = text.replace(url, "postgres://..");
-        let user = url
-            .split_once("://")
-            .and_then(|(_, rest)| rest.rsplit_once('@'));
-        match user.and_then(|(user, _)| user.split_once(':')) {
-            // libpq splits a password at an `@`, so each part is redacted.
-            Some((_, password)) => password
-                .split('@')
-                .filter(|part| !part.is_empty())
-                .fold(text, |text, part| text.replace(part, "***")),
-            None => text,
-        }
-    }
-
     /// Opens a connection and applies the session settings that the service relies on.
-    pub(super) fn connect(&self) -> Result<AnyConnection, diesel::ConnectionError> {
+    pub(super) fn connect(
+        &self,
+        if_missing: IfMissing,
+    ) -> Result<AnyConnection, diesel::ConnectionError> {
         let mut connection = match self {
             Self::Sqlite(path) => {
-                AnyConnection::Sqlite(SqliteConnection::establish(&path.to_string_lossy())?)
+                let name = match if_missing {
+                    IfMissing::Create => path.to_string_lossy().into_owned(),
+                    IfMissing::Fail => existing_file_uri(path),
+                };
+                AnyConnection::Sqlite(SqliteConnection::establish(&name)?)
             }
             Self::Postgres(url) => AnyConnection::Postgres(PgConnection::establish(url)?),
         };
@@ -139,11 +99,13 @@ impl DatabaseUrl {
 /// time conflict when they switch it to WAL, and `busy_timeout` does not cover that: SQLite reports
 /// the file as locked immediately.
 fn set_up(connection: &mut AnyConnection, settings: &str) -> QueryResult<()> {
-    let mut attempts_left = MAX_SETUP_ATTEMPTS;
+    let started = Instant::now();
     loop {
-        attempts_left -= 1;
         match connection.batch_execute(settings) {
-            Err(error) if attempts_left > 0 && Remedy::for_error(&error) == Remedy::Repeat => {
+            Err(error)
+                if started.elapsed() < MAX_SETUP_TIME
+                    && Remedy::for_error(&error) == Remedy::Repeat =>
+            {
                 std::thread::sleep(SETUP_RETRY_INTERVAL);
             }
             done => return done,
@@ -198,7 +160,7 @@ impl ManageConnection for Readers {
 
     fn connect(&self) -> Result<AnyConnection, Self::Error> {
         self.0
-            .connect()
+            .connect(IfMissing::Fail)
             .map_err(diesel::r2d2::Error::ConnectionError)
     }
 

@@ -1,5 +1,7 @@
 //! Errors of the store, and how to recover from a failed statement.
 
+use std::path::PathBuf;
+
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
 
@@ -8,8 +10,25 @@ use crate::domain::issuance::Replay;
 /// Why the store cannot be opened, and what to do.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    #[error("the database URL is neither `sqlite:PATH` nor `postgres://..`")]
-    Url,
+    #[error("the database URL {0}")]
+    Url(&'static str),
+    #[error(
+        "there is no database at `{}` (`database.url`): name the configuration with `--config`, or \
+         run in the folder of the database; `tn-authority migrate` creates a new one",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
+    #[error(
+        "another `tn-authority serve` uses the database: it holds `{}`; SQLite is for one serving \
+         process, so stop the other one, or use PostgreSQL for several replicas",
+        .0.display()
+    )]
+    Served(PathBuf),
+    #[error("`{}` cannot be locked: {error}", path.display())]
+    Lock {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("the database cannot be reached: {0}")]
     Connect(String),
     #[error("the database cannot be written to: {0}")]

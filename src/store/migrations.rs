@@ -7,17 +7,19 @@ use diesel::pg::Pg;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
+use super::connection::{AnyConnection, IfMissing, begin_writing, commit, roll_back};
+use super::database_url::DatabaseUrl;
 use super::error::OpenError;
 use super::locks::MIGRATIONS_LOCK;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
-/// Applies missing migrations and returns their names.
+/// Applies missing migrations and returns their names. A missing SQLite file is created.
 pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    url.missing_file()?;
     let mut connection = url
-        .connect()
+        .connect(IfMissing::Create)
         .map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
     locked(&mut connection, |connection| {
         let pending = missing(connection)?;

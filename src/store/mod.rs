@@ -6,7 +6,9 @@
 //! after COMMIT.
 
 mod actor;
+mod backup;
 mod connection;
+mod database_url;
 mod error;
 mod locks;
 mod migrations;
@@ -15,11 +17,14 @@ mod page;
 mod requester;
 mod schema;
 mod server_messages;
+mod sqlite_file;
+mod sqlite_locks;
 mod tables;
 mod tx;
 mod writer;
 
-pub use connection::DatabaseUrl;
+pub use backup::{Backup, BackupError, BackupReport};
+pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
@@ -40,12 +45,16 @@ use std::time::Duration;
 use crate::domain::Actor;
 use crate::domain::issuance::{KeyedRequest, MintOrder};
 use crate::telemetry::Metrics;
-use writer::Writer;
+use connection::IfMissing;
+use sqlite_file::SqliteFile;
+use sqlite_locks::{ServeLock, WriteTurns};
+use writer::{Writer, WriterDatabase};
 
 /// Options for [`Store::open`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: DatabaseUrl,
+    pub purpose: Purpose,
     /// The size of the pool of read connections.
     pub pool_size: u32,
     /// Whether missing migrations are applied on opening.
@@ -56,17 +65,45 @@ pub struct Settings {
     pub batch: usize,
 }
 
+/// Who opens a store. It matters on SQLite only, where one process serves a database that is a
+/// file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The service. A second one is refused; if migrations are applied, a missing file is created.
+    Serve,
+    /// A command that can be the first. If migrations are applied, a missing file is created.
+    FirstStep,
+    /// Any other command. A missing file is an error.
+    Command,
+}
+
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
     readers: r2d2::Pool<connection::Readers>,
     writer: Writer,
+    file: Option<Arc<SqliteFile>>,
+    /// Released after all connections are closed.
+    _serve_lock: Option<ServeLock>,
 }
 
 impl Store {
     /// Connects, applies missing migrations if `settings.migrate` is set, and starts the writer
     /// thread.
     pub fn open(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let may_create = match settings.purpose {
+            Purpose::Serve | Purpose::FirstStep => settings.migrate,
+            Purpose::Command => false,
+        };
+        if let Some(missing) = settings.url.missing_file()?
+            && !may_create
+        {
+            return Err(OpenError::NoDatabase(missing));
+        }
+        let serve_lock = match settings.purpose {
+            Purpose::Serve => ServeLock::acquire(&settings.url)?,
+            Purpose::FirstStep | Purpose::Command => None,
+        };
         if settings.migrate {
             for name in migrations::run(&settings.url)? {
                 log::info!("applied migration {name}");
@@ -74,7 +111,9 @@ impl Store {
         }
         let unreachable =
             |error: &dyn ToString| OpenError::Connect(settings.url.without_secrets(error));
-        let mut connection = settings.url.connect().map_err(|e| unreachable(&e))?;
+        let file = SqliteFile::open(&settings.url)?.map(Arc::new);
+        let connection = settings.url.connect(IfMissing::Fail);
+        let mut connection = connection.map_err(|e| unreachable(&e))?;
         migrations::check(&mut connection)?;
         let readers = r2d2::Pool::builder()
             .max_size(settings.pool_size)
@@ -86,9 +125,24 @@ impl Store {
             .error_handler(Box::new(LogPoolErrors))
             .build(connection::Readers(settings.url.clone()))
             .map_err(|e| unreachable(&e))?;
-        let url = settings.url.clone();
-        let writer = Writer::start(url, connection, settings.queue, settings.batch, metrics)?;
-        Ok(Self { readers, writer })
+        let database = WriterDatabase {
+            url: settings.url.clone(),
+            file: file.clone(),
+            turns: WriteTurns::open(&settings.url)?,
+        };
+        let writer = Writer::start(
+            database,
+            connection,
+            settings.queue,
+            settings.batch,
+            metrics,
+        )?;
+        Ok(Self {
+            readers,
+            writer,
+            file,
+            _serve_lock: serve_lock,
+        })
     }
 
     /// Applies missing migrations and returns their names.
@@ -100,7 +154,10 @@ impl Store {
     /// this version. Changes nothing. Returns warnings about what does not prevent the service from
     /// running.
     pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        let connection = url.connect();
+        if let Some(missing) = url.missing_file()? {
+            return Err(OpenError::NoDatabase(missing));
+        }
+        let connection = url.connect(IfMissing::Fail);
         let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
@@ -119,8 +176,14 @@ impl Store {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
+        // Checked before the wait for a connection too, since no new one can be opened then.
+        self.check_file()?;
         let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
         connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
+        if let Err(error) = self.check_file() {
+            let _ = connection::roll_back(&mut connection);
+            return Err(error.into());
+        }
         let outcome = work(&mut Tx::new(&mut connection));
         // Nothing was written, so a rollback ends the transaction as well as a COMMIT.
         connection::roll_back(&mut connection).map_err(|e| unavailable(&e))?;
@@ -203,6 +266,11 @@ impl Store {
             ));
         }
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
+    }
+
+    /// Fails if the file of an SQLite database is not the one that was opened.
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 }
 

@@ -23,7 +23,7 @@ use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate, Validity};
 use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{DatabaseUrl, Settings, Store};
+use tn_authority::store::{DatabaseUrl, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 /// One number of the block that [`lend_block`] lends, as the value of a `TNAuthList` identifier.
@@ -127,6 +127,7 @@ pub fn position(number: u64) -> u64 {
 pub fn small_store(url: &str) -> Settings {
     Settings {
         url: url.parse().expect("a URL"),
+        purpose: Purpose::FirstStep,
         pool_size: 1,
         migrate: true,
         queue: 16,
@@ -160,6 +161,7 @@ pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
 pub fn signing_authority(url: &str, dir: &Path) -> Authority {
     let settings = Settings {
         url: url.parse().expect("a URL"),
+        purpose: Purpose::FirstStep,
         pool_size: 2,
         migrate: true,
         queue: 1024,

@@ -2,6 +2,7 @@
 //! them.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
@@ -17,6 +18,21 @@ use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate};
 
+/// What the configuration of the demo determines. Variables for a service of the user's own would
+/// make the demo listen elsewhere than it calls, or write to that service's database.
+const OWN_SECTIONS: [&str; 10] = [
+    "api_keys",
+    "carrier",
+    "client_certificates",
+    "database",
+    "oauth",
+    "operations",
+    "policy",
+    "proxy",
+    "server",
+    "signer",
+];
+
 /// The carrier's folder and the address of its service.
 pub struct Carrier {
     dir: PathBuf,
@@ -24,6 +40,9 @@ pub struct Carrier {
     temporary: bool,
     url: String,
     ca_pem: String,
+    config: Config,
+    /// Variables that the configuration ignores.
+    ignored: Vec<OsString>,
 }
 
 /// The service, on a thread of its own.
@@ -56,14 +75,28 @@ impl Carrier {
             ca.issue_spc_certificate(&SpcCertificate::new("1234".parse()?, validity.clone())?)?;
         let tls = ca.issue_tls_certificate(&["localhost", "127.0.0.1"], &validity)?;
         let ca_pem = ca.certificate_pem()?;
-        let carrier = Self {
+        let mut carrier = Self {
             dir,
             temporary,
             url: format!("https://localhost:{port}"),
             ca_pem,
+            config: Config::default(),
+            ignored: Vec::new(),
         };
         carrier.write_files(&spc, &tls, port)?;
+        (carrier.config, carrier.ignored) =
+            Config::load_ignoring(&carrier.config_file(), &OWN_SECTIONS)?;
         Ok(carrier)
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The names of the environment variables that the demo ignores.
+    pub fn ignored(&self) -> Vec<String> {
+        let name = |name: &OsString| name.to_string_lossy().into_owned();
+        self.ignored.iter().map(name).collect()
     }
 
     pub fn url(&self) -> &str {
@@ -84,7 +117,7 @@ impl Carrier {
 
     /// Starts the service as `serve` does.
     pub fn serve(&self) -> Result<Serving, Box<dyn Error>> {
-        let config = Config::load(Some(&self.config_file()))?;
+        let config = self.config.clone();
         let (started, start) = mpsc::channel();
         let thread = thread::spawn(move || {
             let service =
@@ -113,6 +146,9 @@ impl Carrier {
             .arg("--config")
             .arg(self.config_file())
             .args(["api-key", "create", "--role", role]);
+        for name in &self.ignored {
+            command.env_remove(name);
+        }
         command.args(account.iter().flat_map(|account| ["--account", account]));
         let output = command.output()?;
         if !output.status.success() {

@@ -9,9 +9,11 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
+use log::LevelFilter;
 use serde_json::{Value, json};
 use tn_authority::domain::{Clock, Dialect, Fingerprint, TkType, TnAuthList, TnEntry};
 use tn_authority::signer::development;
+use tn_authority::telemetry;
 use tn_authority::verifier::{self, Expectations, TrustList};
 
 use super::{Exit, Outcome};
@@ -43,6 +45,7 @@ const NUMBER: &str = "+12125551001";
 
 pub fn run(args: &Args) -> Outcome {
     let carrier = Carrier::build(args.dir.clone(), args.keep)?;
+    telemetry::init(carrier.config().log.format, LevelFilter::Error)?;
     step("A carrier with the service provider code 1234 starts its Token Authority")?;
     say(&format!(
         "development CA        {}",
@@ -52,6 +55,13 @@ pub fn run(args: &Args) -> Outcome {
         "configuration         {}",
         carrier.config_file().display()
     ))?;
+    let ignored = carrier.ignored();
+    if !ignored.is_empty() {
+        say(&format!(
+            "ignored variables     {}: the demo has its own settings",
+            ignored.join(", ")
+        ))?;
+    }
     let serving = carrier.serve()?;
     say(&format!("serving               {}", carrier.url()))?;
 

@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::from_unix;
-    use crate::store::connection::AnyConnection;
+    use crate::store::connection::{AnyConnection, IfMissing};
     use crate::store::schema::{allocations, delegations, exclusions};
     use crate::store::{DatabaseUrl, Store};
 
@@ -280,7 +280,7 @@ mod tests {
         let dir = tempfile::TempDir::new().expect("a folder");
         let url = DatabaseUrl::Sqlite(dir.path().join("plan.db"));
         Store::migrate(&url).expect("migrations");
-        let Ok(AnyConnection::Sqlite(mut connection)) = url.connect() else {
+        let Ok(AnyConnection::Sqlite(mut connection)) = url.connect(IfMissing::Fail) else {
             panic!("SQLite")
         };
         let sql = debug_query::<Sqlite, _>(query).to_string();

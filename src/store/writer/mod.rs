@@ -11,6 +11,7 @@
 //! PostgreSQL both hold an advisory lock until COMMIT: minting shares it, a change of the inventory
 //! holds it exclusively. SQLite has one writer anyway.
 
+mod database;
 mod job;
 pub(super) mod queue;
 
@@ -18,21 +19,20 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection as _;
-use diesel::result::QueryResult;
 use tokio::sync::oneshot;
 
-use super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
+use super::connection::{AnyConnection, roll_back};
 use super::error::{OpenError, Remedy, StoreError};
-use super::locks::AUTHORITY_LOCK;
 use super::mint;
 use super::tx::Tx;
 use crate::domain::Actor;
 use crate::domain::issuance::MintOrder;
 use crate::telemetry::Metrics;
+use database::BatchFailure;
 use job::{ChangeOf, IssueJob, WriteJob};
 use queue::{FairQueue, Pushed};
 
+pub(super) use database::WriterDatabase;
 pub use job::Verdict;
 
 /// The queue for writes of the service itself, which belong to no tenant.
@@ -54,7 +54,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
-        url: DatabaseUrl,
+        database: WriterDatabase,
         connection: AnyConnection,
         queue: usize,
         batch: usize,
@@ -62,7 +62,7 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let queue = Arc::new(FairQueue::new(queue));
         let mut worker = WriterThread {
-            url,
+            database,
             connection: Some(connection),
             metrics: Arc::clone(&metrics),
         };
@@ -208,14 +208,8 @@ fn writer_ended() -> StoreError {
     StoreError::Unavailable("the writer thread has ended".to_owned())
 }
 
-/// Why a transaction was not committed, and how to recover.
-struct BatchFailure {
-    remedy: Remedy,
-    error: StoreError,
-}
-
 struct WriterThread {
-    url: DatabaseUrl,
+    database: WriterDatabase,
     connection: Option<AnyConnection>,
     metrics: Arc<Metrics>,
 }
@@ -284,14 +278,9 @@ impl WriterThread {
     fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            // The database is unreachable, so fail the whole batch: retrying job by job would only
-            // delay every answer.
-            None => self.url.connect().map_err(|error| BatchFailure {
-                remedy: Remedy::FailBatch,
-                error: StoreError::Unavailable(error.to_string()),
-            })?,
+            None => self.database.connect()?,
         };
-        let outcome = run_batch(&mut connection, jobs);
+        let outcome = run_batch(&self.database, &mut connection, jobs);
         // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
             Ok(_) => true,
@@ -304,14 +293,13 @@ impl WriterThread {
 }
 
 /// Runs the jobs in a transaction and commits it. Returns how many of the jobs are done.
-fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
-    let failed = |error: diesel::result::Error| BatchFailure {
-        remedy: Remedy::for_error(&error),
-        error: StoreError::Unavailable(error.to_string()),
-    };
-    begin_writing(connection).map_err(failed)?;
+fn run_batch(
+    database: &WriterDatabase,
+    connection: &mut AnyConnection,
+    jobs: &mut [WriteJob],
+) -> Result<usize, BatchFailure> {
     let exclusive = jobs.iter().any(WriteJob::is_exclusive);
-    acquire_lock(connection, exclusive).map_err(failed)?;
+    database.begin(connection, exclusive)?;
 
     let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
     for segment in
@@ -326,15 +314,7 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<us
             break;
         }
     }
-    commit(connection).map_err(|error| BatchFailure {
-        remedy: match Remedy::for_error(&error) {
-            Remedy::Repeat => Remedy::Repeat,
-            // Only a conflict proves that nothing was committed. After any other error the
-            // transaction may have been committed, so it must not run again.
-            Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => Remedy::FailBatch,
-        },
-        error: StoreError::Unavailable(error.to_string()),
-    })?;
+    database.commit(connection)?;
     Ok(done)
 }
 
@@ -367,22 +347,6 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, Store
         }
     }
     Ok(done)
-}
-
-/// Takes the lock that orders minting and changes among all replicas. It is released at the end of
-/// the transaction.
-fn acquire_lock(connection: &mut AnyConnection, exclusive: bool) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Sqlite(_) => Ok(()),
-        AnyConnection::Postgres(c) => {
-            let lock = if exclusive {
-                "pg_advisory_xact_lock"
-            } else {
-                "pg_advisory_xact_lock_shared"
-            };
-            c.batch_execute(&format!("SELECT {lock}({AUTHORITY_LOCK})"))
-        }
-    }
 }
 
 fn count(jobs: usize) -> i64 {

@@ -14,7 +14,7 @@ use tn_authority::domain::clock::rfc3339;
 
 use super::carrier::{Carrier, EXECUTABLE, PATIENCE, list};
 use super::little_ca::{Faults, LittleCa};
-use crate::support::{Db, Logged as _, keep_text};
+use crate::support::{Db, Logged as _, Signal, keep_text, send_signal};
 
 both!(
     one_certificate_and_the_exit_codes,
@@ -239,11 +239,7 @@ fn a_certificate_is_kept_alive_until_the_number_leaves(db: Db) {
         enterprise.ca.asked("certificate") >= 3
     });
     // SIGTERM ends it well, also while it waits.
-    let term = Command::new("kill")
-        .arg(running.0.id().to_string())
-        .status()
-        .expect("kill");
-    assert!(term.success());
+    send_signal(&running.0, Signal::TERM);
     assert_eq!(running.code(), Some(0));
 
     // Started again it goes on with the certificate that is there, until the number is ported out.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::Logged as _;
+use crate::support::{Logged as _, Signal, send_signal};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 const CHECK_TOKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check-token");
@@ -44,6 +44,64 @@ fn demo_shows_a_token_its_check_and_a_refusal() {
         .arg(dir.path())
         .logged_output();
     assert!(!again.status.success() && text(&again.stderr).contains("is not empty"));
+}
+
+/// Variables for a service of the reader's own, in the same terminal.
+#[test]
+fn a_demo_has_its_own_settings_whatever_the_environment_says() {
+    let (dir, own) = (
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    );
+    let own_database = format!("sqlite:{}", own.path().join("own.sqlite").display());
+    let ignored = [
+        ("TN_AUTHORITY__API_KEYS__SECRET", "5e5e"),
+        ("TN_AUTHORITY__CARRIER__SPCS", "9999"),
+        ("TN_AUTHORITY__CLIENT_CERTIFICATES__REQUIRE", "true"),
+        ("TN_AUTHORITY__DATABASE__MIGRATE", "false"),
+        ("TN_AUTHORITY__DATABASE__URL", &own_database),
+        ("TN_AUTHORITY__OPERATIONS__LISTEN", "192.0.2.1:9090"),
+        ("TN_AUTHORITY__POLICY__DIR", "/nonexistent"),
+        ("TN_AUTHORITY__SERVER__LISTEN", "127.0.0.1:1"),
+        (
+            "TN_AUTHORITY__SERVER__PUBLIC_URL",
+            "https://authority.example",
+        ),
+        ("TN_AUTHORITY__SIGNER__DIR", "/nonexistent"),
+        ("tn_authority__server__tls_key", "/nonexistent"),
+    ];
+    let output = Command::new(EXECUTABLE)
+        .args(["demo", "--dir"])
+        .arg(dir.path())
+        .envs(ignored)
+        .env("TN_AUTHORITY__TOKENS__DEFAULT_LIFETIME", "1800")
+        .logged_output();
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shown}{errors}");
+    let line = shown
+        .lines()
+        .find(|line| line.contains("ignored variables"));
+    let line = line.expect("a line that names them");
+    for (name, value) in ignored {
+        assert!(line.contains(name), "{name}: {line}");
+        assert!(
+            !shown.contains(value) || value == "true" || value == "false",
+            "{value}"
+        );
+    }
+    assert!(!line.contains("TOKENS"), "{line}");
+    assert_eq!(own.path().read_dir().expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_demo_logs_what_it_is_asked_to() {
+    for (level, logs) in [("", false), ("info", true)] {
+        let mut command = Command::new(EXECUTABLE);
+        let output = command.arg("demo").env("RUST_LOG", level).output();
+        let output = output.expect("the command");
+        assert!(output.status.success());
+        assert_eq!(!output.stderr.is_empty(), logs, "{}", text(&output.stderr));
+    }
 }
 
 #[test]
@@ -104,15 +162,10 @@ impl Kept {
         serde_json::from_str(found.expect(start)).expect("JSON")
     }
 
-    fn ends_well_by(mut self, signal: &str) {
-        let sent = Command::new("kill")
-            .arg(signal)
-            .arg(self.demo.id().to_string())
-            .status()
-            .expect("kill");
-        assert!(sent.success());
+    fn ends_well_by(mut self, signal: Signal) {
+        send_signal(&self.demo, signal);
         let ended = self.demo.wait().expect("the end of the demo");
-        assert!(ended.success(), "{signal} ends it well, not with {ended}");
+        assert!(ended.success(), "{signal:?} ends it well, not with {ended}");
     }
 }
 
@@ -125,7 +178,7 @@ impl Drop for Kept {
 
 #[test]
 fn a_demo_ends_with_its_terminal() {
-    Kept::start().ends_well_by("-HUP");
+    Kept::start().ends_well_by(Signal::HUP);
 }
 
 #[test]
@@ -177,5 +230,5 @@ fn a_token_of_the_demo_passes_an_independent_check() {
             text(&refused.stderr)
         );
     }
-    kept.ends_well_by("-TERM");
+    kept.ends_well_by(Signal::TERM);
 }

@@ -1,6 +1,7 @@
 //! The commands, run as an operator runs them.
 
 mod audit;
+mod backup;
 mod certificate_requests;
 mod demo;
 mod import_blocks;
@@ -9,3 +10,4 @@ mod lists_and_certificates;
 mod policy_check;
 mod policy_serve;
 mod refused_blocks;
+mod wrong_folder;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tn_authority::domain::tokens::grant::Jti;
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::store::{Settings, Store};
+use tn_authority::store::{Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Db, Logged as _, fingerprint};
@@ -41,6 +41,7 @@ fn every_token_that_was_received_is_in_the_ledger(db: Db) {
 
     let settings = Settings {
         url: db.url(),
+        purpose: Purpose::Command,
         pool_size: 1,
         migrate: false,
         queue: 1,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tn_authority::domain::clock::Clock;
-use tn_authority::store::{Settings, Store};
+use tn_authority::store::{Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::Db;
@@ -39,6 +39,7 @@ fn an_import_that_is_killed_leaves_nothing(db: Db) {
     fs::write(&table, text).expect("a file");
     let settings = Settings {
         url: db.url(),
+        purpose: Purpose::Command,
         pool_size: 1,
         migrate: false,
         queue: 1,

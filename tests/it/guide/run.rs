@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::page::{Block, blocks};
 use super::{ROOT, expected};
-use crate::support::keep_text;
+use crate::support::{keep_text, kill_group};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
 
@@ -240,11 +240,7 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill")
-            .args(["-KILL", "--", &group])
-            .stderr(Stdio::null())
-            .status();
+        kill_group(&self.0);
         let _ = self.0.wait();
     }
 }

@@ -1,14 +1,13 @@
 //! A key in a real module of hardware, which is one of software: `serve` signs with it, over PKCS #11.
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::softhsm_carrier::{Carrier, KEY, PIN};
-use crate::support::{Db, fingerprint, write_private};
+use crate::support::{Db, Signal, fingerprint, send_signal, write_private};
 
 both!(
     a_service_signs_with_a_key_in_softhsm,
@@ -155,12 +154,7 @@ fn sighup_makes_the_service_look(db: Db) {
     };
     assert_eq!(states(), ["active"]);
     fs::write(carrier.path("signers/bad.pem"), "hello").expect("a file");
-    let pid = serving.service.id().to_string();
-    let sent = Command::new("kill")
-        .args(["-HUP", &pid])
-        .status()
-        .expect("kill");
-    assert!(sent.success());
+    send_signal(&serving.service, Signal::HUP);
     // Long before two looks of its own, which a new file would take.
     let patience = Instant::now() + Duration::from_secs(8);
     while states() != ["active", "refused"] {

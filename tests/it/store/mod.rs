@@ -1,7 +1,9 @@
 //! The store by itself: group commit, replicas, outages, migrations.
 
 mod fairness;
+mod lost_files;
 mod outages;
+mod processes;
 mod reads;
 mod replicas;
 mod schema;

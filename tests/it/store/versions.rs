@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tn_authority::store::{OpenError, Settings, Store};
+use tn_authority::store::{OpenError, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Db, Kind, at_once};
@@ -17,6 +17,7 @@ both! {
 fn open(db: &Db, migrate: bool) -> Result<Store, OpenError> {
     let settings = Settings {
         url: db.url(),
+        purpose: Purpose::FirstStep,
         pool_size: 1,
         migrate,
         queue: 1,

@@ -1,5 +1,6 @@
 //! Databases for tests: one each, fresh, and gone afterwards.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -89,6 +90,14 @@ impl Db {
         match &self.0 {
             Held::Sqlite(dir) => format!("sqlite:{}", dir.path().join("authority.db").display()),
             Held::Postgres { server, name, .. } => url_of(server, name),
+        }
+    }
+
+    /// The file of an SQLite database.
+    pub fn sqlite_path(&self) -> PathBuf {
+        match &self.0 {
+            Held::Sqlite(dir) => dir.path().join("authority.db"),
+            Held::Postgres { .. } => panic!("a file of PostgreSQL"),
         }
     }
 

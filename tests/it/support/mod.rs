@@ -13,6 +13,7 @@ pub mod fixtures;
 mod keys;
 mod log;
 pub mod service;
+mod signals;
 pub mod tokens;
 mod views;
 mod world;
@@ -26,6 +27,7 @@ use std::thread::{self, Thread};
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text};
+pub use signals::{Signal, kill_group, send_signal};
 pub use views::{code, outside};
 pub use world::{Setup, World, account, clock_starts, fingerprint, number, numbers, request};
 

@@ -20,7 +20,7 @@ use tn_authority::domain::{
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Settings, Store};
+use tn_authority::store::{Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -144,6 +144,7 @@ impl World {
         };
         let settings = Settings {
             url: db.url(),
+            purpose: Purpose::Command,
             pool_size: 4,
             migrate: false,
             queue: setup.queue,
