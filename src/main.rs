@@ -21,6 +21,7 @@ Examples:
   tn-authority --config ta.toml check       check everything that `serve` needs
   tn-authority --config ta.toml serve       run the service
   tn-authority explain acme +12125551001    would `acme` get a token for this number?
+  tn-authority backup saved.sqlite          copy the SQLite database, beside the running service
 
 The commands from `demo` to `claim-constraints` need no configuration and no database.
 Exit codes: 0 success, 1 failure, 2 wrong arguments; `verify` and `redeem` have more.

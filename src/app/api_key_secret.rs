@@ -6,13 +6,27 @@ use std::path::{Path, PathBuf};
 use super::{AppError, database_url};
 use crate::callers::Pepper;
 use crate::config::{Config, Secret};
-use crate::store::DatabaseUrl;
+use crate::store::{DatabaseUrl, Page, Store};
 
 /// Checks that the API key secret exists or would be generated. Generates nothing.
 pub fn check_secret(config: &Config) -> Result<(), AppError> {
     match (configured_secret(config)?, database_url(config)?) {
         (Some(_), _) | (None, DatabaseUrl::Sqlite(_)) => Ok(()),
         (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
+    }
+}
+
+/// Fails if a secret would be generated although there are API keys already, as after a restore
+/// without it: no key would be accepted, without a reason in sight.
+pub(super) fn check_secret_of_keys(config: &Config, store: &Store) -> Result<(), AppError> {
+    let Some(path) = generated_secret(config)?.filter(|path| !path.exists()) else {
+        return Ok(());
+    };
+    let first = store.read(|tx| tx.list_api_keys(&Page::new(1, None)));
+    match first {
+        Ok(page) if page.items.is_empty() => Ok(()),
+        Ok(_) => Err(AppError::SecretMissing(path)),
+        Err(error) => Err(AppError::ApiKeys(error)),
     }
 }
 

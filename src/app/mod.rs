@@ -31,7 +31,7 @@ use crate::signer::{ScanResult, SignerError};
 use crate::store::{OpenError, Purpose, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
-use api_key_secret::open_pepper;
+use api_key_secret::{check_secret_of_keys, open_pepper};
 
 /// Why the service cannot start. Each message says what to do.
 #[derive(Debug, Error)]
@@ -66,6 +66,14 @@ pub enum AppError {
          demo` runs without them"
     )]
     NoSigner,
+    #[error(
+        "the database has API keys, but the secret that they are hashed with is missing: `{0}`; \
+         restore it from a backup, or set `api_keys.secret_file`; with a new one (`openssl rand \
+         -out {0} 32`) all API keys are invalid"
+    )]
+    SecretMissing(PathBuf),
+    #[error("the API keys cannot be read: {0}")]
+    ApiKeys(StoreError),
     #[error("the replicas cannot agree on the signing certificates: {0}")]
     NotAgreed(ChangeError),
     #[error("the policies cannot be recorded in the audit trail: {0}")]
@@ -78,6 +86,15 @@ pub enum AppError {
 /// the command runs in a wrong folder.
 pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, Purpose::Command, None)
+}
+
+/// Fails if an SQLite database does not exist, as [`open`] does, for a command that has a lot to do
+/// first.
+pub fn require_database(config: &Config) -> Result<(), AppError> {
+    match database_url(config)?.missing_file()? {
+        Some(missing) => Err(OpenError::NoDatabase(missing).into()),
+        None => Ok(()),
+    }
 }
 
 /// Like [`open`], for commands that can be the first of a new service: they create a missing SQLite
@@ -137,6 +154,9 @@ fn compose(
     let store_settings = settings::store(config, purpose)?;
     let store = Arc::new(Store::open(&store_settings, Arc::clone(&metrics))?);
 
+    if purpose == Purpose::Serve {
+        check_secret_of_keys(config, &store)?;
+    }
     let pepper = open_pepper(config, &store_settings.url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);

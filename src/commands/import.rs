@@ -61,6 +61,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     };
     request.check()?;
     let clock = Clock::system();
+    app::require_database(config)?;
     let parsed = read(&args.file, &request, &clock)?;
     if !args.json {
         print_table(&parsed, &request)?;

@@ -176,18 +176,18 @@ fn refuse_files_in_use(source: &Path, target: &Path) -> Result<(), BackupError> 
 /// Checks each page and index of the copy, and counts its rows.
 fn check_copy(path: &Path) -> Result<Vec<(&'static str, u64)>, BackupError> {
     #[derive(QueryableByName)]
-    struct Message {
+    struct IntegrityMessage {
         #[diesel(sql_type = Text)]
         integrity_check: String,
     }
     #[derive(QueryableByName)]
-    struct Count {
+    struct RowCount {
         #[diesel(sql_type = BigInt)]
         rows: i64,
     }
     let broken = |error: &dyn ToString| BackupError::NotIntact(error.to_string());
     let mut copy = SqliteConnection::establish(&existing_file_uri(path)).map_err(|e| broken(&e))?;
-    let checked: QueryResult<Vec<Message>> = sql_query("PRAGMA integrity_check(1)").load(&mut copy);
+    let checked: QueryResult<Vec<IntegrityMessage>> = sql_query("PRAGMA integrity_check(1)").load(&mut copy);
     for message in checked.map_err(|e| broken(&e))? {
         if message.integrity_check != "ok" {
             return Err(broken(&message.integrity_check));
@@ -195,7 +195,7 @@ fn check_copy(path: &Path) -> Result<Vec<(&'static str, u64)>, BackupError> {
     }
     let counted = COUNTED.map(|table| {
         let count = sql_query(format!("SELECT count(*) AS rows FROM {table}"));
-        let count: Count = count.get_result(&mut copy).map_err(|e| broken(&e))?;
+        let count: RowCount = count.get_result(&mut copy).map_err(|e| broken(&e))?;
         Ok((table, u64::try_from(count.rows).unwrap_or_default()))
     });
     counted.into_iter().collect()

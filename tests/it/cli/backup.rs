@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
-use tn_authority::domain::Jti;
+use tn_authority::domain::tokens::grant::Jti;
 use tn_authority::store::{DatabaseUrl, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 

@@ -20,7 +20,9 @@ pub(super) struct Carrier(pub(super) TempDir);
 
 impl Carrier {
     pub(super) fn new() -> Self {
-        Self(TempDir::new().expect("a folder"))
+        let carrier = Self(TempDir::new().expect("a folder"));
+        carrier.does(&["migrate"]);
+        carrier
     }
 
     pub(super) fn run(&self, args: &[&str]) -> Output {

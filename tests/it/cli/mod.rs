@@ -10,4 +10,5 @@ mod lists_and_certificates;
 mod policy_check;
 mod policy_serve;
 mod refused_blocks;
+mod second_serve;
 mod wrong_folder;

@@ -21,6 +21,7 @@ macro_rules! pages {
 
 pages! {
     audit_and_logs: "deploy/guide/audit-and-logs.md",
+    backup: "deploy/guide/backup.md",
     callers: "deploy/guide/callers.md",
     conformance: "deploy/guide/conformance.md",
     idempotency: "deploy/guide/idempotency.md",

@@ -1,4 +1,6 @@
 //! Several replicas over one database: what takes authority away and what mints do not pass each other.
+//!
+//! On SQLite only one process serves. There the others are commands, which write by the same rules.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
