@@ -116,7 +116,7 @@ impl Config {
         file: &Path,
         sections: &[&str],
     ) -> Result<(Self, Vec<OsString>), ConfigError> {
-        let ignores = |name: &OsStr| {
+        let is_ignored = |name: &OsStr| {
             // Names are compared without regard to case, as by the library.
             let name = name.to_string_lossy().to_ascii_lowercase();
             let key = name.strip_prefix("tn_authority__");
@@ -124,7 +124,7 @@ impl Config {
             section.is_some_and(|section| sections.contains(&section))
         };
         let (ignored, used): (Vec<_>, Vec<_>) =
-            std::env::vars_os().partition(|(name, _)| ignores(name));
+            std::env::vars_os().partition(|(name, _)| is_ignored(name));
         let used = used.into_iter().filter_map(|(name, value)| {
             Some((
                 name.into_string().ok()?,

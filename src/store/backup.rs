@@ -187,7 +187,8 @@ fn check_copy(path: &Path) -> Result<Vec<(&'static str, u64)>, BackupError> {
     }
     let broken = |error: &dyn ToString| BackupError::NotIntact(error.to_string());
     let mut copy = SqliteConnection::establish(&existing_file_uri(path)).map_err(|e| broken(&e))?;
-    let checked: QueryResult<Vec<IntegrityMessage>> = sql_query("PRAGMA integrity_check(1)").load(&mut copy);
+    let checked: QueryResult<Vec<IntegrityMessage>> =
+        sql_query("PRAGMA integrity_check(1)").load(&mut copy);
     for message in checked.map_err(|e| broken(&e))? {
         if message.integrity_check != "ok" {
             return Err(broken(&message.integrity_check));

@@ -17,8 +17,11 @@ fn named(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// What happens, and how.
+type Accident = (&'static str, fn(&Path));
+
 /// What an operator, a clean-up job or a backup tool does to the file at this path.
-const ACCIDENTS: [(&str, fn(&Path)); 8] = [
+const ACCIDENTS: [Accident; 8] = [
     ("the file is removed", |path| {
         fs::remove_file(path).expect("removed");
     }),
