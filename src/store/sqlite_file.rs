@@ -113,31 +113,42 @@ impl SqliteFile {
     }
 
     fn find_fault(&self) -> std::io::Result<Option<String>> {
-        if let Some(fault) = fault_of(&self.path, self.file)? {
-            return Ok(Some(fault));
-        }
-        let size = fs::metadata(&self.path)?.len();
+        let size = match examine(&self.path, self.file)? {
+            Found::Same(size) => size,
+            Found::Fault(fault) => return Ok(Some(fault)),
+        };
         if size < self.largest.fetch_max(size, Ordering::Relaxed) {
             return Ok(Some(format!(
                 "the SQLite file `{}` was truncated, overwritten or vacuumed",
                 self.path.display()
             )));
         }
-        fault_of(&self.wal, self.wal_file)
+        // Its size says nothing: other tools may empty it after a checkpoint.
+        Ok(match examine(&self.wal, self.wal_file)? {
+            Found::Same(_) => None,
+            Found::Fault(fault) => Some(fault),
+        })
     }
 }
 
-/// What has happened to a file. An error of the file system itself says nothing about that.
-fn fault_of(path: &Path, opened: FileId) -> std::io::Result<Option<String>> {
+enum Found {
+    /// The file that was opened; its size.
+    Same(u64),
+    Fault(String),
+}
+
+/// Compares the file at a path with the one that was opened. An error of the file system itself
+/// does not say that they differ.
+fn examine(path: &Path, opened: FileId) -> std::io::Result<Found> {
     let what = match fs::metadata(path) {
-        Ok(found) if FileId::from(&found) == opened => return Ok(None),
+        Ok(found) if FileId::from(&found) == opened => return Ok(Found::Same(found.len())),
         Ok(_) => "replaced",
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             "moved or removed"
         }
         Err(error) => return Err(error),
     };
-    Ok(Some(format!(
+    Ok(Found::Fault(format!(
         "the SQLite file `{}` was {what}",
         path.display()
     )))
