@@ -101,6 +101,22 @@ fn a_file_that_returns_is_used_again_after_a_restart_and_lacks_nothing_that_was_
     world.mints("acme", &["one:12125551001"]).expect("a token");
 }
 
+/// SQLite still has the log open, and writes it into the database when the service is stopped in order.
+#[test]
+fn a_log_that_was_removed_is_in_the_file_after_a_stop() {
+    let db = std::sync::Arc::new(Db::from(Kind::Sqlite));
+    let world = World::over(db.clone(), Setup::default());
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let answered = world.mints("acme", &["one:12125551001"]).expect("a token");
+    fs::remove_file(named(&db.sqlite_path(), "-wal")).expect("removed");
+    assert!(world.mints("acme", &["one:12125551001"]).is_err());
+    drop(world);
+    let grants = World::over(db, Setup::default()).grants();
+    let grants: Vec<_> = grants.into_iter().map(|grant| grant.jti).collect();
+    assert_eq!(grants, [answered.jti]);
+}
+
 #[test]
 fn a_change_is_not_answered_when_the_file_goes_while_it_is_made() {
     let world = World::from(Kind::Sqlite);
