@@ -1,8 +1,8 @@
 //! Locks among the processes that use one SQLite file, as locked files beside it. SQLite's own
 //! locks keep the data right; these keep processes from starving each other.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,6 +74,22 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Gives a file the owner and the mode of the database, as SQLite does with its log: root may run a
+/// command before the service, whose user then has to open the file too. Only the owner and root
+/// can do that, so a failure means nothing.
+fn belong_to_owner(file: &File, database: &Path) {
+    let (Ok(own), Ok(database)) = (file.metadata(), fs::metadata(database)) else {
+        return;
+    };
+    if (own.uid(), own.gid()) != (database.uid(), database.gid()) {
+        let _ = fchown(file, Some(database.uid()), Some(database.gid()));
+    }
+    let mode = database.mode() & 0o666;
+    if own.mode() & 0o777 != mode {
+        let _ = file.set_permissions(Permissions::from_mode(mode));
+    }
+}
+
 /// Opens a file beside the database, wherever links to it are. SQLite itself never opens it:
 /// closing a second handle of one of its files would release its locks.
 fn open_beside(database: &Path, suffix: &str) -> Result<(PathBuf, File), OpenError> {
@@ -90,7 +106,10 @@ fn open_beside(database: &Path, suffix: &str) -> Result<(PathBuf, File), OpenErr
         .mode(0o600)
         .open(&path);
     match opened {
-        Ok(file) => Ok((path, file)),
+        Ok(file) => {
+            belong_to_owner(&file, database);
+            Ok((path, file))
+        }
         Err(error) => Err(OpenError::Lock { path, error }),
     }
 }

@@ -55,6 +55,24 @@ fn a_second_service_is_refused_on_sqlite_and_shares_postgresql(db: Db) {
     open(db.url(), Purpose::Serve).expect("the next service");
 }
 
+/// Root runs a command before the service of another user starts.
+#[test]
+fn the_files_beside_the_database_have_its_owner_and_mode() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let db = Db::from(Kind::Sqlite);
+    let path = db.sqlite_path();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("a mode");
+    // Only root can give a file away. Anyone else sees the owner stay.
+    let _ = std::os::unix::fs::chown(&path, Some(65_534), Some(65_534));
+    let wanted = std::fs::metadata(&path).expect("the database");
+    open(db.url(), Purpose::Serve).expect("a service");
+    for suffix in ["db.lock", "db.turn"] {
+        let found = std::fs::metadata(path.with_extension(suffix)).expect(suffix);
+        let of = |file: &std::fs::Metadata| (file.uid(), file.gid(), file.mode() & 0o777);
+        assert_eq!(of(&found), of(&wanted), "{suffix}");
+    }
+}
+
 /// SQLite's lock goes to the process that has just released it. Another one writes all the same, after a
 /// transaction or two.
 #[test]
