@@ -17,6 +17,7 @@ mod schema;
 mod server_messages;
 mod tables;
 mod tx;
+mod waiter;
 mod writer;
 
 pub use connection::DatabaseUrl;
@@ -32,6 +33,7 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
+pub use waiter::Waiter;
 pub use writer::Verdict;
 
 use std::sync::Arc;

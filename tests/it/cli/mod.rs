@@ -3,6 +3,7 @@
 mod audit;
 mod certificate_requests;
 mod demo;
+mod file_limits;
 mod import_blocks;
 mod inspection;
 mod lists_and_certificates;

@@ -18,6 +18,7 @@ both! {
     a_change_that_fails_leaves_nothing_and_its_neighbours_stay,
     one_list_that_touches_too_much_does_not_disturb_the_others,
     an_account_is_counted_once_however_often_it_asks,
+    a_panic_fails_one_transaction_and_the_writer_continues,
 }
 
 fn tokens_that_are_asked_for_at_once_share_transactions(world: World) {
@@ -234,4 +235,18 @@ fn an_account_is_counted_once_however_often_it_asks(world: World) {
     drop(world);
     sent.send(metrics.render().is_ok()).expect("a channel");
     assert!(received.recv().expect("metrics"));
+}
+
+fn a_panic_fails_one_transaction_and_the_writer_continues(world: World) {
+    world.knows("acme");
+    let store = world.authority.store();
+    let faulty = store.write_alongside("faulty", |tx| -> Result<(), StoreError> {
+        let page = tx.list_accounts(None, &Page::new(1, None))?;
+        panic!("{} accounts", page.items.len())
+    });
+    assert!(matches!(wait(faulty), Err(StoreError::Unavailable(_))));
+    world.knows("other");
+    assert!(world.authority.ready().is_ok());
+    assert_eq!(world.authority.ended_tasks(), [""; 0]);
+    assert_eq!(world.count("background_failures_total{task=\"writer\"}"), 1);
 }
