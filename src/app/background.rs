@@ -22,6 +22,8 @@ use crate::telemetry::RunningTask;
 const EXPIRE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the time at which API keys were last used is written to the database.
 const WRITE_KEY_USES_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the sums of refused tokens are written.
+const WRITE_REFUSALS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between two runs while work is left, so that other jobs get their turn at the writer.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -43,6 +45,13 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         tasks.start("api-key-uses"),
         WRITE_KEY_USES_INTERVAL,
         move |waiter, _| waiter.wait(write_api_key_uses(&shared)),
+    )?);
+
+    let authority = Arc::clone(&service.authority);
+    all.push(Periodic::start(
+        tasks.start("refusals"),
+        WRITE_REFUSALS_INTERVAL,
+        move |waiter, _| waiter.wait(write_refusal_sums(&authority, false)),
     )?);
 
     if service.authority.signs() {
@@ -88,9 +97,20 @@ async fn write_api_key_uses(service: &Service) -> RunOutcome {
     }
 }
 
+/// Writes the sums of refused tokens of the seconds that are over, or all.
+async fn write_refusal_sums(authority: &Authority, all: bool) -> RunOutcome {
+    let now = authority.now();
+    match authority.store().write_refusal_sums(now, all).await {
+        Ok(()) => Ok(PollProgress::Done),
+        Err(error) => failed("the sums of refused tokens cannot be recorded", &error),
+    }
+}
+
 /// Writes what is still in memory when the service stops.
 pub(super) async fn write_the_rest(service: &Service) {
-    if let Err(error) = write_api_key_uses(service).await {
+    let sums = write_refusal_sums(&service.authority, true).await;
+    let uses = write_api_key_uses(service).await;
+    for error in [sums, uses].into_iter().filter_map(Result::err) {
         log::warn!("{error}");
     }
 }
@@ -109,7 +129,7 @@ fn reload_signers(authority: &Authority, waiter: &Waiter, trigger: Trigger) -> R
         .look_for_signers(patience)
         .and_then(|found| waiter.wait(authority.agree_on_signers(&caller, found)));
     match agreed {
-        Ok(_) => Ok(PollProgress::Done),
+        Ok(()) => Ok(PollProgress::Done),
         Err(error) => failed("keeping the current certificates", &error),
     }
 }

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn connections_get_what_other_purposes_leave() {
         assert!(matches!(allowed(1024, 300, 2), Ok(724)));
-        assert!(matches!(allowed(u64::MAX, 300, 2), Ok(_)));
+        assert!(allowed(u64::MAX, 300, 2).is_ok());
         for limit in [0, 300, 301] {
             let refused = allowed(limit, 300, 2);
             assert!(matches!(

@@ -39,8 +39,10 @@ pub use writer::Verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::Actor;
-use crate::domain::issuance::{KeyedRequest, MintOrder};
+use parking_lot::Mutex;
+
+use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
+use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use writer::Writer;
 
@@ -63,6 +65,7 @@ pub struct Settings {
 pub struct Store {
     readers: r2d2::Pool<connection::Readers>,
     writer: Writer,
+    refusals: Arc<Mutex<RefusalSums>>,
 }
 
 impl Store {
@@ -89,8 +92,14 @@ impl Store {
             .build(connection::Readers(settings.url.clone()))
             .map_err(|e| unreachable(&e))?;
         let url = settings.url.clone();
-        let writer = Writer::start(url, connection, settings.queue, settings.batch, metrics)?;
-        Ok(Self { readers, writer })
+        let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
+        let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
+        let writer = Writer::start(url, connection, (queue, batch), sums, metrics)?;
+        Ok(Self {
+            readers,
+            writer,
+            refusals,
+        })
     }
 
     /// Applies missing migrations and returns their names.
@@ -195,6 +204,19 @@ impl Store {
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write_alongside(name, work).await
+    }
+
+    /// Writes the sums of refused tokens of the seconds before `now`, or all of them. Sums that
+    /// cannot be written stay in memory.
+    pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
+        let due = self.refusals.lock().due(now, all);
+        if !due.is_empty() {
+            let events: Vec<AuditEvent> = due.iter().map(|sum| sum.event.clone()).collect();
+            let write = move |tx: &mut Tx<'_>| tx.insert_audit_events(&events);
+            self.write_alongside("refusals", write).await?;
+        }
+        self.refusals.lock().written(&due, now);
+        Ok(())
     }
 
     /// Checks that the writer thread is alive and that the database can be read. Blocks.

@@ -125,7 +125,6 @@ impl Drop for RunningTask {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::telemetry::Metrics;
 
     #[test]

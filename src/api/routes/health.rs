@@ -32,7 +32,7 @@ pub(in crate::api) async fn ready_for_operators(
         if ended.is_empty() {
             problem
         } else {
-            problem.with_detail(&format_args!(
+            problem.with_detail(format_args!(
                 "background tasks have ended: {ended}; restart the service"
             ))
         }

@@ -18,13 +18,14 @@ mod thread;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::connection::{AnyConnection, DatabaseUrl};
 use super::error::{OpenError, StoreError};
 use super::tx::Tx;
 use crate::domain::Actor;
-use crate::domain::issuance::MintOrder;
+use crate::domain::issuance::{MintOrder, RefusalSums};
 use crate::telemetry::Metrics;
 use job::{ChangeOf, IssueJob, WriteJob};
 use queue::{FairQueue, Pushed};
@@ -47,14 +48,15 @@ impl Writer {
     pub(super) fn start(
         url: DatabaseUrl,
         connection: AnyConnection,
-        queue: usize,
-        batch: usize,
+        (queue, batch): (usize, usize),
+        refusals: Arc<Mutex<RefusalSums>>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let queue = Arc::new(FairQueue::new(queue));
         let mut worker = WriterThread {
             url,
             connection: Some(connection),
+            refusals,
             metrics: Arc::clone(&metrics),
         };
         let jobs = Arc::clone(&queue);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::result::QueryResult;
+use parking_lot::Mutex;
 
 use super::super::connection::{AnyConnection, DatabaseUrl, begin_writing, commit, roll_back};
 use super::super::error::{Remedy, StoreError};
@@ -14,7 +15,7 @@ use super::super::mint;
 use super::super::tx::Tx;
 use super::job::WriteJob;
 use super::queue::FairQueue;
-use crate::domain::issuance::MintOrder;
+use crate::domain::issuance::{MintOrder, RefusalSums, StagedRefusals};
 use crate::telemetry::{Metrics, RunningTask};
 
 /// The most attempts of a transaction that conflicts with others or loses its connection.
@@ -32,6 +33,7 @@ struct BatchFailure {
 pub(super) struct WriterThread {
     pub(super) url: DatabaseUrl,
     pub(super) connection: Option<AnyConnection>,
+    pub(super) refusals: Arc<Mutex<RefusalSums>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -110,7 +112,11 @@ impl WriterThread {
                 error: StoreError::Unavailable(error.to_string()),
             })?,
         };
-        let outcome = run_batch(&mut connection, jobs);
+        let mut staged = StagedRefusals::default();
+        let outcome = run_batch(&mut connection, jobs, &self.refusals, &mut staged);
+        if outcome.is_ok() {
+            self.refusals.lock().commit(staged);
+        }
         // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
             Ok(_) => true,
@@ -123,7 +129,12 @@ impl WriterThread {
 }
 
 /// Runs the jobs in a transaction and commits it. Returns how many of the jobs are done.
-fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
+fn run_batch(
+    connection: &mut AnyConnection,
+    jobs: &mut [WriteJob],
+    sums: &Mutex<RefusalSums>,
+    staged: &mut StagedRefusals,
+) -> Result<usize, BatchFailure> {
     let failed = |error: diesel::result::Error| BatchFailure {
         remedy: Remedy::for_error(&error),
         error: StoreError::Unavailable(error.to_string()),
@@ -136,7 +147,7 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<us
     for segment in
         jobs.chunk_by_mut(|a, b| matches!((a, b), (WriteJob::Issue(_), WriteJob::Issue(_))))
     {
-        let some = run_segment(&mut tx, segment).map_err(|error| BatchFailure {
+        let some = run_segment(&mut tx, segment, sums, staged).map_err(|error| BatchFailure {
             remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
             error,
         })?;
@@ -159,7 +170,12 @@ fn run_batch(connection: &mut AnyConnection, jobs: &mut [WriteJob]) -> Result<us
 
 /// Runs one change, or adjacent orders as one batch. Returns how many of the jobs are done: at
 /// least the first.
-fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, StoreError> {
+fn run_segment(
+    tx: &mut Tx<'_>,
+    segment: &mut [WriteJob],
+    sums: &Mutex<RefusalSums>,
+    staged: &mut StagedRefusals,
+) -> Result<usize, StoreError> {
     if let [WriteJob::Change(change)] = segment {
         change.run(tx);
         return match tx.remedy.take() {
@@ -178,7 +194,7 @@ fn run_segment(tx: &mut Tx<'_>, segment: &mut [WriteJob]) -> Result<usize, Store
             WriteJob::Change(_) => None,
         })
         .collect();
-    let all = mint::decide_and_record(tx, &orders)?;
+    let all = mint::decide_and_record(tx, &orders, sums, staged)?;
     let done = all.len();
     for (job, decided) in segment.iter_mut().zip(all) {
         if let WriteJob::Issue(job) = job {

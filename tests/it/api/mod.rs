@@ -16,6 +16,7 @@ mod interrupted_jobs;
 mod inventory;
 mod ledger;
 mod limits;
+mod look_alikes;
 mod policies;
 mod refused_flood;
 mod renewals;
