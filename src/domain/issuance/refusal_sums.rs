@@ -97,14 +97,14 @@ struct Sum {
 }
 
 #[derive(Debug)]
-struct Kind {
+struct TrackedKind {
     recorded: RecordedInSecond,
     sum: Option<Sum>,
 }
 
 /// All sums of this process.
 #[derive(Debug, Default)]
-pub struct RefusalSums(HashMap<RefusalKind, Kind>);
+pub struct RefusalSums(HashMap<RefusalKind, TrackedKind>);
 
 /// The refusals of one transaction. They count only once it is committed, since it can run twice.
 #[derive(Debug, Default)]
@@ -165,24 +165,26 @@ impl RefusalSums {
         }
     }
 
-    fn kind(&mut self, kind: RefusalKind, at: Time) -> &mut Kind {
+    fn kind(&mut self, kind: RefusalKind, at: Time) -> &mut TrackedKind {
         if self.0.len() >= MAX_KINDS {
             self.0
                 .retain(|_, known| known.sum.is_some() || known.recorded.second >= at);
         }
-        self.0.entry(kind).or_insert_with(|| Kind {
+        self.0.entry(kind).or_insert_with(|| TrackedKind {
             recorded: RecordedInSecond::starting(at),
             sum: None,
         })
     }
 
-    /// The sums to be written: those of seconds that are over, or all. They stay until
+    /// The sums to be written: those that began in a second that is over, or all. They stay until
     /// [`Self::written`].
     #[must_use]
     pub fn due(&self, now: Time, all: bool) -> Vec<WrittenSum> {
         let sums = self.0.iter().filter_map(|(kind, known)| {
             let sum = known.sum.as_ref()?;
-            (all || sum.event.at < now).then(|| sum.to_write(kind, now))
+            // Whatever has a part of an earlier second: under a lasting flood, all have one of this
+            // second, too.
+            (all || sum.first < now).then(|| sum.to_write(kind, now))
         });
         sums.collect()
     }
@@ -204,7 +206,7 @@ impl RefusalSums {
     }
 }
 
-impl Kind {
+impl TrackedKind {
     fn add(&mut self, event: AuditEvent) {
         match &mut self.sum {
             Some(sum) => {
@@ -293,6 +295,8 @@ mod tests {
         assert_eq!(refuse(&mut sums, 100, 30), 0);
         assert!(sums.due(from_unix(100), false).is_empty());
         assert_eq!(refuse(&mut sums, 101, 12), 10);
+        // Although refusals of this second are among them.
+        assert_eq!(sums.due(from_unix(101), false).len(), 1);
         // Of an order that waited longer than others.
         assert_eq!(refuse(&mut sums, 99, 1), 0);
         let due = sums.due(from_unix(102), false);

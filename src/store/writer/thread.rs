@@ -1,5 +1,5 @@
-//! The writer thread: takes the jobs that wait, runs them in one transaction, and answers them after
-//! COMMIT.
+//! The writer thread: takes the jobs that wait, runs them in one transaction, and answers them
+//! after COMMIT.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

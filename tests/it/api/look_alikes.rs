@@ -28,24 +28,24 @@ fn what_no_one_can_see_is_refused_wherever_people_write(api: Api) {
     ] {
         let name = json!({ "name": hidden });
         api.put(&api.provisioner, "/v1/accounts/umbrella", &name)
-            .problem(400, "malformed-body");
+            .problem(400, "malformed-member");
         let key = json!({ "role": "account", "accounts": ["acme"], "label": hidden });
         api.post(&api.admin, "/v1/api-keys", &key)
-            .problem(400, "malformed-body");
+            .problem(400, "malformed-member");
         let lent = json!({
-            "account": "acme", "start": "+12125551960", "count": 1, "reference": hidden,
+            "start": "+12125551960", "count": 1, "reference": hidden,
         });
-        api.post(&api.provisioner, "/v1/delegations", &lent)
-            .problem(400, "malformed-body");
+        api.post(&api.provisioner, "/v1/accounts/acme/delegations", &lent)
+            .problem(400, "malformed-member");
         let path = format!("/v1/grants/{jti}/withdraw");
         api.post(&api.provisioner, &path, &json!({ "reason": hidden }))
-            .problem(400, "malformed-body");
+            .problem(400, "malformed-member");
         let renewal = json!({
             "account": "acme", "delegation": delegation.row.id, "tkvalue": "MAo", "lifetime": 600,
             "fingerprint": fingerprint().to_string(), "caller": hidden,
         });
         api.post(&api.provisioner, "/v1/renewals", &renewal)
-            .problem(400, "malformed-body");
+            .problem(400, "malformed-member");
     }
     let name = json!({ "name": "Société “Acme”, 日本" });
     api.put(&api.provisioner, "/v1/accounts/umbrella", &name)

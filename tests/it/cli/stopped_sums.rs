@@ -12,30 +12,36 @@ use crate::support::{Db, Logged as _, fingerprint};
 
 both!(no_refusal_is_lost_when_the_service_stops);
 
-const REFUSALS: u64 = 300;
+const REFUSALS: usize = 300;
 
 fn no_refusal_is_lost_when_the_service_stops(db: Db) {
     let carrier = Carrier::over(&db);
     let address = free_port();
     let mut service = carrier.serve(address);
+    // One request, so that all of it is refused in a second or two.
     let entry = "one:12125559999".parse().expect("an entry");
     let list = TnAuthList::from_entries(vec![entry]).expect("a list");
-    let body = json!({
-        "tktype": "TNAuthList", "tkvalue": list.to_tkvalue(), "fingerprint": fingerprint(),
+    let one = json!({
+        "account": "acme", "tktype": "TNAuthList", "tkvalue": list.to_tkvalue(),
+        "fingerprint": fingerprint(),
     });
-    let (key, body) = (&carrier.api_key, body.to_string());
+    let body = json!({ "requests": vec![one; REFUSALS] }).to_string();
     let request = format!(
-        "POST /at/account/acme/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
+        "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        carrier.api_key,
         body.len()
     );
     let mut connection = TcpStream::connect(address).expect("a connection");
     let mut answers = BufReader::new(connection.try_clone().expect("a connection"));
-    for _ in 0..REFUSALS {
-        connection.write_all(request.as_bytes()).expect("sent");
-        let answer = read_answer(&mut answers).expect("an answer");
-        assert_eq!(answer["code"], "not-authorized");
-    }
+    connection.write_all(request.as_bytes()).expect("sent");
+    let answer = read_answer(&mut answers).expect("an answer");
+    let items = answer["items"].as_array().expect("items");
+    assert!(
+        items
+            .iter()
+            .all(|item| item["problem"]["code"] == "not-authorized")
+    );
     drop((connection, answers));
     let pid = i32::try_from(service.id()).expect("a process id");
     let pid = Pid::from_raw(pid).expect("a process id");
@@ -53,11 +59,10 @@ fn no_refusal_is_lost_when_the_service_stops(db: Db) {
     let counts = refused
         .iter()
         .map(|event| event["detail"]["count"].as_u64().unwrap_or(1));
-    assert_eq!(counts.sum::<u64>(), REFUSALS);
-    // A slow machine may have needed several seconds; the last sum is never on time.
+    assert_eq!(counts.sum::<u64>(), REFUSALS as u64);
     let sums = refused
         .iter()
         .filter(|event| event["detail"]["count"].is_u64());
     assert!(sums.count() > 0, "{trail}");
-    assert!((refused.len() as u64) < REFUSALS / 2, "{}", refused.len());
+    assert!(refused.len() <= 33, "{}", refused.len());
 }
