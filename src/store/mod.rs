@@ -206,8 +206,8 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
-    /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot be
-    /// written stay in memory.
+    /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
+    /// be written stay in memory.
     pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
         let due = self.refusals.lock().due(now, all);
         if !due.is_empty() {
