@@ -299,7 +299,7 @@ pub(super) fn must_be_held(
 ) -> Result<(), ChangeError> {
     let allocations = tx.allocations_touching(&[numbers], at_instant(at), MAX_ROWS + 1)?;
     if allocations.len() > MAX_ROWS {
-        return Err(ChangeError::TooFragmented);
+        return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
     let missing = gaps(
         numbers,
@@ -331,7 +331,9 @@ fn must_not_overlap_siblings(
     // on that number read too many rows.
     let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
     if siblings.len() == MAX_SIBLINGS {
-        return Err(ChangeError::TooFragmented);
+        return Err(ChangeError::TooFragmented {
+            limit: MAX_SIBLINGS,
+        });
     }
     match tx.delegations_beside(new, versions, 1)?.pop() {
         None => Ok(()),

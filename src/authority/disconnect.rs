@@ -83,7 +83,7 @@ impl Authority {
             },
             numbers: new.numbers,
             reason: Reason::Aging,
-            window: Window::new(at, Some(aging_until.ok_or(ChangeError::Over(at))?))?,
+            window: Window::new(at, Some(aging_until.ok_or(ChangeError::TooLate(at))?))?,
             belief: RecordedPeriod {
                 recorded_at: now,
                 superseded_at: None,
@@ -128,7 +128,7 @@ fn disconnect(
     let delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
     let allocations = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
     if delegations.len().max(allocations.len()) > MAX_ROWS {
-        return Err(ChangeError::TooFragmented);
+        return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
 
     let lies_within =

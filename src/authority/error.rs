@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::window::WindowError;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
@@ -80,8 +79,11 @@ pub enum ChangeError {
     UnknownClass(String),
     #[error("{} is in the past", rfc3339(.0))]
     Over(Time),
-    #[error("the numbers overlap more than {MAX_ROWS} rows of the inventory; use a smaller range")]
-    TooFragmented,
+    /// The aging of a disconnect would end after the last time that can be written.
+    #[error("{} is too late: the numbers would age beyond the year 9999", rfc3339(.0))]
+    TooLate(Time),
+    #[error("the numbers overlap {limit} rows of the inventory or more; use a smaller range")]
+    TooFragmented { limit: usize },
     #[error("this key covers several accounts; set `account`")]
     NameTheAccount,
     #[error("webhook limit reached; end one first")]
@@ -133,10 +135,10 @@ impl ChangeError {
             Self::Overlap { .. } | Self::Twice(_) => "overlap",
             Self::NotHeld(_) => "not-allocated",
             Self::SpcNotHeld(_) => "spc-not-held",
-            Self::Window(_) => "window",
+            Self::Window(_) | Self::TooLate(_) => "window",
             Self::UnknownClass(_) => "unknown-class",
             Self::Over(_) => "window-over",
-            Self::TooFragmented => "too-fragmented",
+            Self::TooFragmented { .. } => "too-fragmented",
             Self::NameTheAccount => "name-the-account",
             Self::TooManyWebhooks => "too-many-webhooks",
             Self::TooManyDeliveries => "too-many-deliveries",
@@ -177,7 +179,8 @@ impl ChangeError {
             | Self::Window(_)
             | Self::UnknownClass(_)
             | Self::Over(_)
-            | Self::TooFragmented
+            | Self::TooLate(_)
+            | Self::TooFragmented { .. }
             | Self::NameTheAccount
             | Self::TooManyWebhooks
             | Self::TooManyDeliveries

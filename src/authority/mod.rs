@@ -181,6 +181,13 @@ impl Authority {
         Ok(signers.ready(self.clock.now())?)
     }
 
+    /// The background tasks that have ended, although the service needs them. Policies or
+    /// certificates may no longer be up to date then.
+    #[must_use]
+    pub fn ended_tasks(&self) -> Vec<&'static str> {
+        self.metrics.background.ended()
+    }
+
     /// The token type of this name, if this service issues such tokens.
     #[must_use]
     pub fn tktype(&self, name: &str) -> Option<TkType> {

@@ -12,6 +12,9 @@ use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
 use crate::store::{GrantFilter, StoreError, Tx, Versions};
 
+/// The most grants that are listed.
+const MAX_GRANTS: u16 = 100;
+
 /// All that is and was known about one number.
 #[derive(Debug, Clone)]
 pub struct NumberHistory {
@@ -21,7 +24,7 @@ pub struct NumberHistory {
     pub allocations: Vec<Allocation>,
     pub delegations: Vec<Delegation>,
     pub exclusions: Vec<Exclusion>,
-    /// Whether older versions were left out.
+    /// Whether older versions, older grants or accounts were left out.
     pub more: bool,
     /// The accounts that could get a token for the number at `at`; for a past instant, by what was
     /// recorded then.
@@ -53,17 +56,18 @@ impl Authority {
             };
             let believed = Facts {
                 standing: AccountStanding::Good,
-                delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS)?,
-                allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS)?,
-                exclusions: tx.exclusions_touching(&numbers, valid_at, MAX_ROWS)?,
+                delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
+                allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
+                exclusions: tx.exclusions_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 ..Facts::default()
             };
+            let accounts_left_out = believed.exceeds(MAX_ROWS);
             let accounts = holders(tx, number, at, believed_at, believed)?;
             // One more than is shown, to learn whether there are more.
             let mut allocations = tx.allocations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut delegations = tx.delegations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut exclusions = tx.exclusions_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
-            let more = truncate_rows(&mut allocations)
+            let rows_left_out = truncate_rows(&mut allocations)
                 | truncate_rows(&mut delegations)
                 | truncate_rows(&mut exclusions);
             let filter = GrantFilter {
@@ -71,7 +75,9 @@ impl Authority {
                 within: scope.within(tx)?,
                 ..GrantFilter::default()
             };
-            let mut grants = tx.newest_grants(&filter, 100)?;
+            let mut grants = tx.newest_grants(&filter, MAX_GRANTS + 1)?;
+            let grants_left_out = grants.len() > usize::from(MAX_GRANTS);
+            grants.truncate(MAX_GRANTS.into());
             scope.redact(tx, &mut grants)?;
             if let Visibility::AccountSubset(_) = &scope {
                 let delegates = accounts_of(tx, &delegations)?;
@@ -91,7 +97,7 @@ impl Authority {
                 allocations,
                 delegations,
                 exclusions,
-                more,
+                more: rows_left_out || grants_left_out || accounts_left_out,
                 accounts,
                 grants,
             })

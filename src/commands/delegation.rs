@@ -4,9 +4,9 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewDelegation;
 use tn_authority::config::Config;
-use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::parse_time;
 use tn_authority::domain::numbers::block::parse_numbers;
+use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
 use uuid::Uuid;
 

@@ -228,7 +228,7 @@ impl Problem {
 
     /// A detail can quote what the caller sent, so it is truncated and control characters are
     /// escaped.
-    fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+    pub(super) fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         let mut text = String::new();
         for c in detail.to_string().chars() {
             if text.len() >= MAX_DETAIL {

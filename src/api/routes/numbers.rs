@@ -48,9 +48,9 @@ pub(in crate::api) struct KnownView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
-    /// True if there are older versions that are not listed.
+    /// True if there are older versions, older grants or more accounts that are not listed.
     more: bool,
-    /// Grants whose TNAuthList includes the number.
+    /// The newest grants whose TNAuthList includes the number, at most 100.
     grants: Vec<GrantView>,
 }
 
@@ -85,6 +85,9 @@ pub(in crate::api) struct ExplainedView {
     /// of the inventory.
     #[schema(example = json!(["own-accounts"]))]
     policies: Vec<String>,
+    /// How many more policies decided.
+    #[schema(minimum = 0, example = 0)]
+    policies_left_out: usize,
     /// Why the request would be refused; null if it would not.
     denial: Option<DenialView>,
     /// The numbers in the order of the request, split wherever the result changes.
@@ -96,6 +99,8 @@ pub(in crate::api) struct ExplainedView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    /// True if there are more rows than are listed; such a request is refused.
+    more: bool,
 }
 
 /// A range of numbers with the same result.
@@ -254,6 +259,7 @@ impl From<Explained> for ExplainedView {
             expires: expires.map(Instant),
             justified_by: justified_by.iter().map(JustificationView::from).collect(),
             policies: explained.policies.ids().to_vec(),
+            policies_left_out: explained.policies.left_out(),
             denial: denial.map(|denial| DenialView {
                 code: denial.code().to_owned(),
                 detail: denial.to_string(),
@@ -284,6 +290,7 @@ impl From<Explained> for ExplainedView {
                 .into_iter()
                 .map(ExclusionView::from)
                 .collect(),
+            more: explained.more,
         }
     }
 }

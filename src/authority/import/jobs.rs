@@ -101,7 +101,8 @@ impl Jobs {
             stopping: Arc::clone(&self.stopping),
         };
         let thread = thread::Builder::new().name("jobs".to_owned());
-        worker.thread = Some(thread.spawn(move || runner.run_queue(&receiver))?);
+        let task = self.authority.metrics().background.start("jobs");
+        worker.thread = Some(thread.spawn(move || runner.run_queue(task, &receiver))?);
         Ok(())
     }
 

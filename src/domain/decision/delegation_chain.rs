@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Facts;
 use crate::domain::accounts::account::{Account, AccountId};
+use crate::domain::clock::Time;
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Delegation, InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
@@ -19,6 +20,8 @@ pub(super) struct DelegationChain {
     rows: Vec<RowRef>,
     numbers: NumberRange,
     window: Window,
+    /// When the newest of them was recorded.
+    recorded_at: Time,
     /// Whether each of them allows CA certificates.
     pub(super) ca: bool,
     /// Whether a reseller above the account that is part of the chain is suspended.
@@ -34,6 +37,9 @@ impl InventoryRow for DelegationChain {
     }
     fn window(&self) -> Window {
         self.window
+    }
+    fn recorded_at(&self) -> Time {
+        self.recorded_at
     }
 }
 
@@ -65,6 +71,7 @@ impl DelegationChain {
             rows: vec![own.row],
             numbers: own.numbers,
             window: own.window,
+            recorded_at: own.belief.recorded_at,
             ca: own.ca,
             lender_suspended: false,
         };
@@ -79,6 +86,7 @@ impl DelegationChain {
             chain.rows.push(parent.row);
             chain.numbers = chain.numbers.intersection(parent.numbers)?;
             chain.window = chain.window.intersection(parent.window)?;
+            chain.recorded_at = chain.recorded_at.max(parent.belief.recorded_at);
             chain.ca &= parent.ca;
             chain.lender_suspended |= suspended.contains(&parent.account);
             below = parent;

@@ -60,7 +60,8 @@ pub enum Denial {
     OutsideRenewal(Beyond),
     /// The list overlaps more inventory rows than one decision evaluates.
     #[error(
-        "the list overlaps more than {limit} rows of the inventory; request fewer numbers at once"
+        "the list overlaps too many rows of the inventory ({limit} at most, fewer for a list of many entries); request \
+         fewer numbers at once"
     )]
     TooFragmented { limit: usize },
 }

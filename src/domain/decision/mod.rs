@@ -88,6 +88,20 @@ pub struct Facts {
     pub renewal: Option<Renewal>,
 }
 
+impl Facts {
+    /// Whether there are more rows of a kind than `most`.
+    #[must_use]
+    pub fn exceeds(&self, most: usize) -> bool {
+        let rows = [
+            self.delegations.len(),
+            self.lent_on.len(),
+            self.allocations.len(),
+            self.exclusions.len(),
+        ];
+        rows.into_iter().any(|rows| rows > most)
+    }
+}
+
 /// Whether the account exists and may request tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccountStanding {

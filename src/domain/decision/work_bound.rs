@@ -14,15 +14,12 @@ const FEW_ROWS: usize = 64;
 /// Whether a decision would take too long: there are too many rows of a kind, or they are so
 /// fragmented in numbers and in time that following them takes too many visits.
 pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
-    let rows = [
-        facts.delegations.len(),
-        facts.lent_on.len(),
-        facts.allocations.len(),
-        facts.exclusions.len(),
-    ];
-    let all: usize = rows.iter().sum();
+    let all = facts.delegations.len()
+        + facts.lent_on.len()
+        + facts.allocations.len()
+        + facts.exclusions.len();
     let ranges = question.request.numbers();
-    if rows.into_iter().any(|n| n > MAX_ROWS) || all.saturating_mul(ranges.len()) > MAX_VISITS {
+    if facts.exceeds(MAX_ROWS) || all.saturating_mul(ranges.len()) > MAX_VISITS {
         return true;
     }
     if all <= FEW_ROWS {

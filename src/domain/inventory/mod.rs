@@ -147,6 +147,15 @@ pub trait InventoryRow {
     fn numbers(&self) -> NumberRange;
     /// When it is valid.
     fn window(&self) -> Window;
+    /// When this version was recorded.
+    fn recorded_at(&self) -> Time;
+
+    /// Whether an instant is past for a decision at `now`. A request is decided on the time at
+    /// which it arrived, and can wait while rows change: what had begun or ended when the row was
+    /// recorded has done so now, too.
+    fn is_past(&self, instant: Time, now: Time) -> bool {
+        instant <= now.max(self.recorded_at())
+    }
 }
 
 /// A row that has versions: it is superseded, never edited.
@@ -171,6 +180,9 @@ macro_rules! impl_rows {
             }
             fn window(&self) -> Window {
                 self.window
+            }
+            fn recorded_at(&self) -> Time {
+                self.belief.recorded_at
             }
         }
 

@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use super::TelemetryError;
+use super::background::BackgroundTasks;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
@@ -73,6 +74,7 @@ pub struct Metrics {
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
+    pub background: BackgroundTasks,
 }
 
 impl Metrics {
@@ -185,6 +187,7 @@ impl Metrics {
             authentication: AuthenticationMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
+            background: BackgroundTasks::new(&registry)?,
             registry,
         };
         // Export a zero from the start, because a rate cannot be computed for a series that begins

@@ -27,7 +27,10 @@ fn many_loans_in_turn_hide_nobody(world: World) {
             break;
         }
     }
-    assert_eq!(refused, Some((1_000, ChangeError::TooFragmented)));
+    assert_eq!(
+        refused,
+        Some((1_000, ChangeError::TooFragmented { limit: 1_000 }))
+    );
     let known = world.looks_up("+12125551002", Some(world.in_seconds(1_000_500)));
     assert_eq!(
         (known.accounts, known.more),

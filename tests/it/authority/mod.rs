@@ -9,6 +9,7 @@ pub mod idempotency;
 mod imported_reports;
 mod imported_rows;
 pub mod imports;
+mod in_that_second;
 mod life_cycle;
 mod main_job;
 mod outstanding;

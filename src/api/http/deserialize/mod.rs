@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 pub(in crate::api) use fault::Fault;
 
-use crate::domain::accounts::account::text_for_people;
+use crate::domain::text::for_people::text_for_people;
 
 /// The members of an object that are not read yet.
 pub(in crate::api) type Members = Map<String, Value>;
