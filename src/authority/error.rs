@@ -71,6 +71,12 @@ pub enum ChangeError {
     /// The carrier does not hold these numbers at the start of the window; at least one range.
     #[error("the carrier does not hold {} at that time", listed(.0))]
     NotHeld(Vec<NumberRange>),
+    /// The carrier holds none of these numbers within the window of the exclusion.
+    #[error(
+        "the carrier holds none of these numbers, now or later, so nothing would change: {0}; check the digits, and if \
+         they are right, set `force` (command: `--force`)"
+    )]
+    MeetsNothing(NumberRange),
     #[error("`{0}` is not one of the carrier's service provider codes")]
     SpcNotHeld(Spc),
     #[error(transparent)]
@@ -132,6 +138,7 @@ impl ChangeError {
             Self::CaNotLent => "ca-not-delegated",
             Self::Overlap { .. } | Self::Twice(_) => "overlap",
             Self::NotHeld(_) => "not-allocated",
+            Self::MeetsNothing(_) => "meets-nothing",
             Self::SpcNotHeld(_) => "spc-not-held",
             Self::Window(_) => "window",
             Self::UnknownClass(_) => "unknown-class",
@@ -156,7 +163,9 @@ impl ChangeError {
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         match self {
-            Self::Overlap { numbers, .. } | Self::Twice(numbers) => std::slice::from_ref(numbers),
+            Self::Overlap { numbers, .. } | Self::Twice(numbers) | Self::MeetsNothing(numbers) => {
+                std::slice::from_ref(numbers)
+            }
             Self::NotHeld(ranges)
             | Self::NotTheLenders(ranges)
             | Self::NotOfTheDelegation(ranges) => ranges,

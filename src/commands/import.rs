@@ -48,6 +48,9 @@ pub struct Args {
     /// Apply the difference even if it ends more than `imports.max_ended_share` of the numbers.
     #[arg(long)]
     confirm: bool,
+    /// Exclude numbers although the carrier holds none of those of a line (`exclusions` only).
+    #[arg(long)]
+    force: bool,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -59,18 +62,20 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
         spc: args.spc,
     };
+    let options = ImportOptions {
+        dry_run: args.dry_run,
+        confirm: args.confirm,
+        force: args.force,
+        max_ended_ppm: config.imports.max_ended_share.ppm(),
+    };
     request.check()?;
+    options.check(request.format)?;
     let clock = Clock::system();
     let parsed = read(&args.file, &request, &clock)?;
     if !args.json {
         print_table(&parsed, &request)?;
     }
     let service = app::open(config, &clock)?;
-    let options = ImportOptions {
-        dry_run: args.dry_run,
-        confirm: args.confirm,
-        max_ended_ppm: config.imports.max_ended_share.ppm(),
-    };
     let caller = command_line_caller();
     let import = service.authority.import(&caller, parsed, options, None);
     let imported = app::block_on(import)?;

@@ -7,7 +7,7 @@ use chrono::{NaiveDate, NaiveTime};
 
 use crate::domain::clock::{Time, parse_time};
 use crate::domain::numbers::block;
-use crate::domain::{NumberRange, Tn};
+use crate::domain::{InventoryRange, NumberRange, Tn};
 
 /// An OCN has four characters (ATIS-0300251).
 const OCN_LENGTH: usize = 4;
@@ -216,7 +216,20 @@ pub fn number(name: &str, text: &str) -> Result<Tn, String> {
 
 /// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one
 /// number.
-pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
+pub fn numbers(
+    start: &str,
+    end: &str,
+    count: &str,
+    block: &str,
+) -> Result<InventoryRange, String> {
+    let numbers = range(start, end, count, block)?;
+    numbers.try_into().map_err(|error| {
+        let name = if block.is_empty() { "start" } else { "block" };
+        format!("{name}: {error}")
+    })
+}
+
+fn range(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
     match (start, end, count, block) {
         ("", "", "", "") => Err("no numbers: both `start` and `block` are empty".to_owned()),
         ("", "", "", block) => {
@@ -291,7 +304,7 @@ mod tests {
     #[test]
     fn numbers_are_e164_or_refused_with_a_hint() {
         let counted =
-            |start, end, count, block| numbers(start, end, count, block).map(NumberRange::count);
+            |start, end, count, block| numbers(start, end, count, block).map(|n| n.range().count());
         assert_eq!(counted("+12125551001", "", "", ""), Ok(1));
         assert_eq!(counted("+12125551000", "+12125551999", "", ""), Ok(1000));
         assert_eq!(counted("+12125551000", "", "50", ""), Ok(50));
@@ -311,6 +324,11 @@ mod tests {
             (["", "+12125551000", "", ""], "`start` is missing"),
             (["+12125551000", "", "0", ""], "at least one"),
             (["", "", "", "12125551000"], "ends with one or more"),
+            (["", "", "", "1.212.556.1xxx"], "upper-case `X`"),
+            (["+1212555101", "", "", ""], "start: numbers under +1"),
+            (["+1212555101", "+1212555102", "", ""], "10 digits"),
+            (["+121255510010", "", "10", ""], "has 11"),
+            (["", "", "", "1.212.556.1XX"], "block: numbers under +1"),
         ] {
             let [start, end, count, block] = fields;
             let why = numbers(start, end, count, block).expect_err(hint);

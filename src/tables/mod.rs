@@ -19,7 +19,7 @@ use std::io::Read;
 
 pub use draft::{AllocationRow, DelegationRow, ExclusionRow};
 pub use draft::{
-    Coverage, Holding, Holdings, Note, ParsedTable, TableContent, TableRow, TableSummary,
+    Coverage, Holding, Holdings, Note, NotedLines, ParsedTable, TableContent, TableRow, TableSummary,
 };
 pub use error::{LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;

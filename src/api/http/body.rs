@@ -21,7 +21,7 @@ use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::numbers::block;
 use crate::domain::text::strict_json;
-use crate::domain::{NumberRange, Time, Tn};
+use crate::domain::{InventoryRange, NumberRange, Time, Tn};
 
 /// How an error calls the body as a whole.
 const THE_BODY: &str = "the body";
@@ -92,6 +92,16 @@ impl NumbersBody {
                 NumberRange::new(*start, *count).map_err(|e| Fault::malformed("count", e))
             }
         }
+    }
+
+    /// Numbers to write into the inventory.
+    pub(in crate::api) fn inventory_range(&self) -> Result<InventoryRange, Fault> {
+        let name = match self {
+            Self::Block(_) => "block",
+            Self::Range(_) => "start",
+        };
+        let numbers = self.range()?;
+        numbers.try_into().map_err(|e| Fault::malformed(name, e))
     }
 }
 

@@ -67,7 +67,7 @@ pub(in crate::api) async fn create_allocation(
 ) -> Result<HttpResponse, Problem> {
     let body: NewAllocationBody = body.read().await?;
     let new = NewAllocation {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         spc: body.details.spc,
         basis: body.details.basis,
         valid_from: body.window.valid_from(),

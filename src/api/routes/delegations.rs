@@ -85,7 +85,7 @@ pub(in crate::api) async fn create_delegation(
     let details = body.details;
     let new = NewDelegation {
         account,
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         ca: details.ca.unwrap_or(false),
         parent: details.parent.map(|id| id.0),
         lend_on: details.lend_on.unwrap_or(false),

@@ -78,7 +78,7 @@ pub(in crate::api) async fn create_disconnect(
 ) -> Result<HttpResponse, Problem> {
     let body: NewDisconnectBody = body.read().await?;
     let new = NewDisconnect {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         class: body.details.class,
         at: body.details.at.map(|at| at.0),
     };

@@ -15,7 +15,7 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
-    AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
+    AccountId, Caller, Clock, Fingerprint, InventoryRange, NumberRange, Proof, Role, Spc, Time, TnAuthList,
     TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
@@ -370,8 +370,8 @@ pub fn number(text: &str) -> NumberRange {
 }
 
 /// A block, one number, or `+12125551000+1000`.
-pub fn numbers(text: &str) -> NumberRange {
-    block::parse_numbers(text).expect("numbers")
+pub fn numbers<T: From<InventoryRange>>(text: &str) -> T {
+    block::parse_inventory(text).expect("numbers").into()
 }
 
 pub fn fingerprint() -> Fingerprint {
