@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub enum ChangeError {
     #[error("the caller's role does not allow this")]
     Forbidden,
-    #[error("there is no account `{0}`")]
+    #[error("there is no account `{0}`; check its id, or create it first")]
     UnknownAccount(AccountId),
     /// No such row or grant.
     #[error("there is no {0} with this id")]
@@ -69,7 +69,7 @@ pub enum ChangeError {
     #[error("the request contains {0} more than once")]
     Twice(NumberRange),
     /// The carrier does not hold these numbers at the start of the window; at least one range.
-    #[error("the carrier does not hold {} at that time", listed(.0))]
+    #[error("the carrier does not hold {} at that time; check the digits", listed(.0))]
     NotHeld(Vec<NumberRange>),
     /// The carrier holds none of these numbers within the window of the exclusion.
     #[error(

@@ -85,7 +85,10 @@ mod tests {
         };
         let touching = vec![range(12_125_551_010, 10), range(12_125_551_000, 10)];
         let met = Met::of(touching, false);
-        assert_eq!((met.ranges, met.more), (vec![range(12_125_551_000, 20)], false));
+        assert_eq!(
+            (met.ranges, met.more),
+            (vec![range(12_125_551_000, 20)], false)
+        );
         let apart = (0..=MAX_LISTED as u64).map(|n| range(12_125_551_000 + 2 * n, 1));
         let met = Met::of(apart.collect(), false);
         assert_eq!((met.ranges.len(), met.more), (MAX_LISTED, true));

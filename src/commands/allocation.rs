@@ -35,6 +35,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
     match command {
         Command::Add { block, spc, basis } => {
+            warn_of_unknown(&spc, config);
             let new = NewAllocation {
                 spc,
                 numbers: block,
@@ -52,4 +53,14 @@ pub fn run(command: Command, config: &Config) -> Outcome {
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Without `carrier.spcs` any code is accepted, so a mistyped one would not be noticed.
+fn warn_of_unknown(spc: &Spc, config: &Config) {
+    if config.carrier.spcs.is_empty() {
+        eprintln!(
+            "warning: `{spc}` is not checked, because `carrier.spcs` is not set; is this the configuration of the service \
+             (`--config`)?"
+        );
+    }
 }

@@ -209,7 +209,7 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     }
     let refused = &imported.summary.refused;
     for line in refused.named.iter().take(PRINTED) {
-        say!("! line {}: {}", line.line, line.reason);
+        say!("! {line}");
     }
     if refused.count > PRINTED as u64 {
         say!("! and {} more", counted(refused.count - PRINTED as u64));

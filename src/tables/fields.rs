@@ -41,6 +41,8 @@ pub struct Ocns {
     mangled: HashMap<String, String>,
     /// Similar OCNs in the table, for a hint if no line has one of `own`.
     similar: BTreeSet<String>,
+    /// Why a table with lines of the carrier may give it nothing.
+    absence: Option<String>,
     pub lines: u64,
     pub without: u64,
     pub several: u64,
@@ -61,6 +63,7 @@ impl Ocns {
             own,
             mangled,
             similar: BTreeSet::new(),
+            absence: None,
             lines: 0,
             without: 0,
             several: 0,
@@ -108,8 +111,21 @@ impl Ocns {
         self.own.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 
-    /// The similar OCNs, for a message.
+    /// Whether an OCN is the carrier's. Counts nothing.
+    pub fn is_own(&self, ocn: &str) -> bool {
+        self.own.contains(ocn)
+    }
+
+    /// Says why a table with lines of the carrier may give it nothing.
+    pub fn explain_absence(&mut self, why: Option<String>) {
+        self.absence = why;
+    }
+
+    /// The similar OCNs, or why there are no lines, for a message.
     pub fn hint(&self) -> String {
+        if let Some(why) = &self.absence {
+            return why.clone();
+        }
         if self.similar.is_empty() {
             return String::new();
         }
@@ -216,12 +232,7 @@ pub fn number(name: &str, text: &str) -> Result<Tn, String> {
 
 /// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one
 /// number.
-pub fn numbers(
-    start: &str,
-    end: &str,
-    count: &str,
-    block: &str,
-) -> Result<InventoryRange, String> {
+pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<InventoryRange, String> {
     let numbers = range(start, end, count, block)?;
     numbers.try_into().map_err(|error| {
         let name = if block.is_empty() { "start" } else { "block" };

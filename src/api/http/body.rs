@@ -70,6 +70,10 @@ pub(in crate::api) struct UntilBody {
 }
 
 impl FromMembers for NumbersBody {
+    fn known() -> Vec<&'static str> {
+        [BlockBody::known(), RangeBody::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         if !members.contains_key("block") {
             return RangeBody::take_from(members).map(Self::Range);
@@ -271,7 +275,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let code = fault.code();
         match &fault {
-            Fault::Missing(_) | Fault::Unknown(_) => {
+            Fault::Missing(_) | Fault::Unknown { .. } => {
                 Self::malformed(code, format_args!("the member {fault}"))
             }
             Fault::Malformed { .. } => Self::malformed(code, fault),

@@ -43,6 +43,11 @@ struct AllocationDetails {
 }
 
 impl FromMembers for NewAllocationBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), AllocationDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,

@@ -57,6 +57,11 @@ struct DelegationDetails {
 }
 
 impl FromMembers for NewDelegationBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), DelegationDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,

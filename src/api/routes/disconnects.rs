@@ -38,6 +38,10 @@ struct DisconnectDetails {
 }
 
 impl FromMembers for NewDisconnectBody {
+    fn known() -> Vec<&'static str> {
+        [NumbersBody::known(), DisconnectDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,

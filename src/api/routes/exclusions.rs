@@ -62,13 +62,23 @@ impl From<Excluded> for ExcludedView {
     fn from(excluded: Excluded) -> Self {
         Self {
             exclusion: excluded.exclusion.into(),
-            met: excluded.met.ranges.into_iter().map(RangeView::from).collect(),
+            met: excluded
+                .met
+                .ranges
+                .into_iter()
+                .map(RangeView::from)
+                .collect(),
             met_more: excluded.met.more,
         }
     }
 }
 
 impl FromMembers for NewExclusionBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), ExclusionDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,

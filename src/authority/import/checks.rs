@@ -74,8 +74,14 @@ pub(super) fn must_meet(
         summary.refused.add(row.line, why);
         false
     });
-    summary.note_lines(partly, "lines exclude numbers of which the carrier holds only a part");
-    summary.note_lines(ahead, "lines exclude numbers of which the carrier holds none");
+    summary.note_lines(
+        partly,
+        "lines exclude numbers of which the carrier holds only a part",
+    );
+    summary.note_lines(
+        ahead,
+        "lines exclude numbers of which the carrier holds none",
+    );
     Ok(())
 }
 

@@ -344,7 +344,8 @@ fn note_kept_ends(count: u64, summary: &mut TableSummary) {
     if count > 0 {
         summary.notes.push(Note {
             count,
-            what: "rows already end earlier than the file says; an import never postpones an end",
+            what: "rows already end earlier than the file says; an import never postpones an end"
+                .into(),
             lines: Vec::new(),
         });
     }

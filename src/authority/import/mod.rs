@@ -128,14 +128,15 @@ impl Authority {
         for spc in codes(&table.content) {
             self.must_hold(spc)?;
         }
-        if !options.dry_run && table.summary.refused.count > 0 {
-            return Err(ImportError::Lines(table.summary.refused));
-        }
         let now = self.clock.now();
+        if !options.dry_run && table.summary.refused.count > 0 {
+            return Err(self.all_refused(table, options, now));
+        }
         if options.dry_run {
             return self.store.read(|tx| {
                 let mut summary = table.summary.clone();
-                let change = difference::compare(tx, &table.content, options.force, now, &mut summary)?;
+                let change =
+                    difference::compare(tx, &table.content, options.force, now, &mut summary)?;
                 outcome_of(tx, &change, summary, true, now)
             });
         }
@@ -168,6 +169,22 @@ impl Authority {
             }
             None => self.change(event, subject, work).await,
         }
+    }
+}
+
+impl Authority {
+    /// All refused lines of a table some of whose lines cannot be parsed: with those that do not fit
+    /// the database, so that they can be fixed together.
+    fn all_refused(&self, table: ParsedTable, options: ImportOptions, now: Time) -> ImportError {
+        let mut summary = table.summary.clone();
+        let compared = self.store.read(|tx| {
+            difference::compare(tx, &table.content, options.force, now, &mut summary).map(|_| ())
+        });
+        ImportError::Lines(match compared {
+            Ok(()) => summary.refused,
+            // Another fault cannot be more urgent than lines that nobody can read.
+            Err(_) => table.summary.refused,
+        })
     }
 }
 

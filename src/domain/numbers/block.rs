@@ -148,7 +148,12 @@ mod tests {
     #[test]
     fn a_forgotten_x_or_digit_is_refused_in_the_inventory() {
         assert!(parse_inventory("1.212.556.1XXX").is_ok());
-        for text in ["+1212555101", "1.212.556.1XX", "1.2125.556.1XXX", "+12125551+10"] {
+        for text in [
+            "+1212555101",
+            "1.212.556.1XX",
+            "1.2125.556.1XXX",
+            "+12125551+10",
+        ] {
             let why = parse_inventory(text).expect_err(text).to_string();
             assert!(why.contains("10 digits after the 1"), "{text}: {why}");
             assert!(parse_numbers(text).is_ok(), "{text} can be asked about");

@@ -15,6 +15,7 @@ mod interrupted_jobs;
 mod inventory;
 mod ledger;
 mod limits;
+mod mistyped_numbers;
 mod policies;
 mod renewals;
 mod resellers;

@@ -11,6 +11,7 @@ mod imported_rows;
 pub mod imports;
 mod life_cycle;
 mod main_job;
+mod meets_nothing;
 mod outstanding;
 pub mod policies;
 mod policy_files;

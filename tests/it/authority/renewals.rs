@@ -164,6 +164,7 @@ fn whatever_takes_authority_away_stops_it(world: World) {
             reason: Reason::PortedOut,
             valid_from: Some(ported),
             valid_until: None,
+            force: false,
         },
     ))
     .expect("an exclusion");

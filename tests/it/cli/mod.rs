@@ -6,6 +6,7 @@ mod demo;
 mod import_blocks;
 mod inspection;
 mod lists_and_certificates;
+mod newcomers;
 mod policy_check;
 mod policy_serve;
 mod refused_blocks;
