@@ -1,8 +1,8 @@
 //! What a change that takes authority away meets: the numbers that the carrier holds then, whether
 //! they are delegated or not.
 //!
-//! An exclusion that meets none is most likely a mistyped number, and the tokens for the number that
-//! was meant are still issued. So it is refused, unless the caller says that it is meant.
+//! An exclusion that meets none is most likely a mistyped number, and the tokens for the number
+//! that was meant are still issued. So it is refused, unless the caller says that it is meant.
 
 use super::ChangeError;
 use crate::domain::NumberRange;

@@ -127,8 +127,8 @@ impl Config {
     }
 }
 
-/// What to do about a file that cannot be parsed. The parser says where, but a quotation mark that is
-/// missing makes it complain of something else.
+/// What to do about a file that cannot be parsed. The parser says where, but a quotation mark that
+/// is missing makes it complain of something else.
 fn help(error: &config::ConfigError) -> &'static str {
     match error {
         config::ConfigError::FileParse { .. } => {

@@ -1,5 +1,5 @@
-//! The header of a table: where each column is, since administrators rename and reorder columns over
-//! the years, and how many fields a line has.
+//! The header of a table: where each column is, since administrators rename and reorder columns
+//! over the years, and how many fields a line has.
 //!
 //! A line with a field too many or too few is refused. Most likely a separator in a field is not
 //! quoted, so that all fields after it are one column too far to the right: the block of another

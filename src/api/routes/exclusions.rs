@@ -90,9 +90,9 @@ impl FromMembers for NewExclusionBody {
 
 /// Exclude numbers, for example because they were ported out.
 ///
-/// While the exclusion is valid, no tokens are issued for them. `met` says which of them the carrier
-/// holds. If it holds none, the exclusion is refused (`meets-nothing`): most likely, a digit is
-/// wrong.
+/// While the exclusion is valid, no tokens are issued for them. `met` says which of them the
+/// carrier holds. If it holds none, the exclusion is refused (`meets-nothing`): most likely, a
+/// digit is wrong.
 #[utoipa::path(post, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])),
     request_body = NewExclusionBody,
     responses(

@@ -1,5 +1,5 @@
-//! What the lines of a table require: a delegation an existing account, and numbers that the carrier
-//! holds; an exclusion at least one of them.
+//! What the lines of a table require: a delegation an existing account, and numbers that the
+//! carrier holds; an exclusion at least one of them.
 
 use std::collections::BTreeMap;
 

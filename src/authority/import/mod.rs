@@ -173,8 +173,8 @@ impl Authority {
 }
 
 impl Authority {
-    /// All refused lines of a table some of whose lines cannot be parsed: with those that do not fit
-    /// the database, so that they can be fixed together.
+    /// All refused lines of a table some of whose lines cannot be parsed: with those that do not
+    /// fit the database, so that they can be fixed together.
     fn all_refused(&self, table: ParsedTable, options: ImportOptions, now: Time) -> ImportError {
         let mut summary = table.summary.clone();
         let compared = self.store.read(|tx| {
