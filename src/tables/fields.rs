@@ -14,8 +14,13 @@ const OCN_LENGTH: usize = 4;
 
 /// The start of a field for a message, escaped so that it cannot control a terminal.
 pub fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(20).collect();
-    if text.chars().nth(20).is_some() {
+    shown_up_to(20, text)
+}
+
+/// The same, with more or fewer characters.
+pub fn shown_up_to(limit: usize, text: &str) -> String {
+    let mut out: String = text.chars().take(limit).collect();
+    if text.chars().nth(limit).is_some() {
         out.push_str("..");
     }
     out.escape_debug().to_string()

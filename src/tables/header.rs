@@ -8,7 +8,7 @@
 use chrono::NaiveDate;
 
 use super::error::TableError;
-use super::fields::shown;
+use super::fields::{shown, shown_up_to};
 use super::lines::{CsvDialect, Line};
 
 /// A column of a format.
@@ -30,6 +30,9 @@ impl Column {
         Self { names, needed }
     }
 }
+
+/// The characters of an unknown title that are kept; enough for the date of a table.
+const MAX_TITLE: usize = 60;
 
 /// The titles of a table, and the columns of the format among them.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Header {
             .iter()
             .enumerate()
             .filter(|(position, title)| !known(*position) && !title.is_empty())
-            .map(|(_, title)| shown(title))
+            .map(|(_, title)| shown_up_to(MAX_TITLE, title))
             .collect();
         let is_column = |(position, title): (usize, &String)| {
             known(position) || !(title.is_empty() || is_stamp(title))
