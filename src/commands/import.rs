@@ -28,6 +28,10 @@ const PRINTED: usize = 20;
 Examples:
   tn-authority import blocks.txt --format nanp-blocks --ocn 1234,567A --spc 1234 --dry-run
   tn-authority import orders.csv --format delegations")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command"
+)]
 pub struct Args {
     /// The table, a text file; `-` reads standard input.
     file: PathBuf,

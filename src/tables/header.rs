@@ -166,9 +166,9 @@ impl FieldCount {
 
     /// Whether a field contains what can be another line: a line end, and the separators of a line.
     fn swallows(&self, line: &Line<'_>) -> bool {
-        let separators = |field: &[u8]| field.iter().filter(|b| **b == self.separator).count();
+        let parts = |field: &[u8]| field.split(|b| *b == self.separator).count();
         let looks_like_a_line =
-            |field: &[u8]| field.contains(&b'\n') && separators(field) + 1 >= self.width.max(2);
+            |field: &[u8]| field.contains(&b'\n') && parts(field) >= self.width.max(2);
         line.spans_lines() && (0..line.len()).any(|position| looks_like_a_line(line.at(position)))
     }
 }

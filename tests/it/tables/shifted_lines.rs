@@ -221,7 +221,7 @@ fn a_file_that_is_no_such_table_says_what_to_do() {
         ("\n\n", "the file is empty"),
         ("start,reason\n", "no lines"),
         ("start,reason\n\n\n,,\n", "no lines"),
-        ("start,reason\n+1212555\01001,aging\n", "NUL at byte"),
+        ("start,reason\n+1212555\x001001,aging\n", "NUL at byte"),
     ] {
         let error = read(Format::Exclusions, table).expect_err(why).to_string();
         assert!(error.contains(why), "{table:?}: {error}");

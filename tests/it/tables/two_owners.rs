@@ -15,9 +15,8 @@ fn a_block_with_two_owners_names_the_lines_of_both() {
             "line 7: block 212-555-1 is listed for these OCNs and for another, in lines 2, 7",
         ]
     );
-    let all: String = (200..350)
-        .map(|nxx| format!("212,{nxx},A,9999\n212,{nxx},A,073H\n"))
-        .collect();
+    let both = |nxx: u32| format!("212,{nxx},A,9999\n212,{nxx},A,073H\n");
+    let all = (200..350).map(both).collect::<Vec<_>>().concat();
     let table = read(Format::NanpBlocks, &format!("npa,nxx,x,ocn\n{all}")).expect("a table");
     let refused = table.summary.refused;
     assert_eq!((refused.count, refused.named.len()), (150, 100));
@@ -74,9 +73,8 @@ fn a_status_that_grants_nothing_is_reported_by_name_and_count() {
         .to_string();
     assert!(error.contains("no column `NXX`"), "{error}");
 
-    let many: String = (0..30)
-        .map(|n| format!("204,230,1,S{n},9999,N,\n"))
-        .collect();
+    let other = |n: u32| format!("204,230,1,S{n},9999,N,\n");
+    let many = (0..30).map(other).collect::<Vec<_>>().concat();
     let table = read(
         Format::NanpaThousands,
         &format!("{titles}204,230,2,AS,073H,N,\n{many}"),
