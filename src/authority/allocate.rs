@@ -10,14 +10,14 @@ use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
-use crate::domain::{NumberRange, Spc, new_id};
+use crate::domain::{InventoryRange, NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 
 /// Numbers that the carrier declares to hold.
 #[derive(Debug, Clone)]
 pub struct NewAllocation {
     pub spc: Spc,
-    pub numbers: NumberRange,
+    pub numbers: InventoryRange,
     pub basis: Basis,
     /// Defaults to now.
     pub valid_from: Option<Time>,
@@ -47,7 +47,7 @@ impl Authority {
                 version: 1,
             },
             spc: new.spc,
-            numbers: new.numbers,
+            numbers: new.numbers.range(),
             basis: new.basis,
             window: super::window(new.valid_from, new.valid_until, now)?,
             belief: RecordedPeriod {

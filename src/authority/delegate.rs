@@ -14,7 +14,7 @@ use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
+use crate::domain::{AccountId, Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations, current and future, with the same parent that can overlap a new one.
@@ -24,7 +24,7 @@ const MAX_SIBLINGS: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
     pub account: AccountId,
-    pub numbers: NumberRange,
+    pub numbers: InventoryRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4).
     pub ca: bool,
     /// The reseller's delegation that this one is cut from. `None`: the carrier delegates, or, if a
@@ -140,7 +140,7 @@ fn record_delegation(
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
         account: account.id,
-        numbers: new.numbers,
+        numbers: new.numbers.range(),
         ca: new.ca,
         lend_on: new.lend_on,
         reference: new.reference.clone(),
@@ -261,14 +261,15 @@ fn find_parent(
     new: &NewDelegation,
     window: Window,
 ) -> Result<Delegation, ChangeError> {
-    let not_held = || ChangeError::NotTheLenders(vec![new.numbers]);
+    let numbers = new.numbers.range();
+    let not_held = || ChangeError::NotTheLenders(vec![numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
-    let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
+    let found = tx.delegations_touching(&[numbers], instant, MAX_ROWS)?;
     found
         .into_iter()
         .filter(|row| row.account == *lender && row.lend_on)
-        .find(|row| row.numbers.intersection(new.numbers) == Some(new.numbers))
+        .find(|row| row.numbers.intersection(numbers) == Some(numbers))
         .ok_or_else(not_held)
 }
 

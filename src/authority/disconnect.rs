@@ -15,7 +15,7 @@ use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
-use crate::domain::{Event, NumberRange, Window, new_id};
+use crate::domain::{Event, InventoryRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
 /// The most delegations, and the most allocations, that one disconnect can end: a whole NXX code,
@@ -28,7 +28,7 @@ pub type AgingDays = BTreeMap<String, u32>;
 /// Numbers to take out of service.
 #[derive(Debug, Clone)]
 pub struct NewDisconnect {
-    pub numbers: NumberRange,
+    pub numbers: InventoryRange,
     /// One of the configured aging classes.
     pub class: String,
     /// Defaults to now.
@@ -81,7 +81,7 @@ impl Authority {
                 id: new_id(now),
                 version: 1,
             },
-            numbers: new.numbers,
+            numbers: new.numbers.range(),
             reason: Reason::Aging,
             window: Window::new(at, Some(aging_until.ok_or(ChangeError::TooLate(at))?))?,
             belief: RecordedPeriod {

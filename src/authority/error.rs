@@ -17,7 +17,7 @@ use crate::store::StoreError;
 pub enum ChangeError {
     #[error("the caller's role does not allow this")]
     Forbidden,
-    #[error("there is no account `{0}`")]
+    #[error("there is no account `{0}`; check its id, or create it first")]
     UnknownAccount(AccountId),
     /// No such row or grant.
     #[error("there is no {0} with this id")]
@@ -68,8 +68,14 @@ pub enum ChangeError {
     #[error("the request contains {0} more than once")]
     Twice(NumberRange),
     /// The carrier does not hold these numbers at the start of the window; at least one range.
-    #[error("the carrier does not hold {} at that time", listed(.0))]
+    #[error("the carrier does not hold {} at that time; check the digits", listed(.0))]
     NotHeld(Vec<NumberRange>),
+    /// The carrier holds none of these numbers within the window of the exclusion.
+    #[error(
+        "the carrier holds none of these numbers, now or later, so nothing would change: {0}; check the digits, and if \
+         they are right, set `force` (command: `--force`)"
+    )]
+    MeetsNothing(NumberRange),
     #[error("`{0}` is not one of the carrier's service provider codes")]
     SpcNotHeld(Spc),
     #[error(transparent)]
@@ -134,6 +140,7 @@ impl ChangeError {
             Self::CaNotLent => "ca-not-delegated",
             Self::Overlap { .. } | Self::Twice(_) => "overlap",
             Self::NotHeld(_) => "not-allocated",
+            Self::MeetsNothing(_) => "meets-nothing",
             Self::SpcNotHeld(_) => "spc-not-held",
             Self::Window(_) | Self::TooLate(_) => "window",
             Self::UnknownClass(_) => "unknown-class",
@@ -158,7 +165,9 @@ impl ChangeError {
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         match self {
-            Self::Overlap { numbers, .. } | Self::Twice(numbers) => std::slice::from_ref(numbers),
+            Self::Overlap { numbers, .. } | Self::Twice(numbers) | Self::MeetsNothing(numbers) => {
+                std::slice::from_ref(numbers)
+            }
             Self::NotHeld(ranges)
             | Self::NotTheLenders(ranges)
             | Self::NotOfTheDelegation(ranges) => ranges,

@@ -4,23 +4,26 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::met::{Excluded, must_meet};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
-use crate::domain::{NumberRange, new_id};
+use crate::domain::{InventoryRange, new_id};
 use crate::store::{Loss, Tx};
 
 /// Numbers that must not be in a token for a time.
 #[derive(Debug, Clone)]
 pub struct NewExclusion {
-    pub numbers: NumberRange,
+    pub numbers: InventoryRange,
     pub reason: Reason,
     /// Defaults to now; a port is often known in advance.
     pub valid_from: Option<Time>,
     pub valid_until: Option<Time>,
+    /// Exclude the numbers although the carrier holds none of them.
+    pub force: bool,
 }
 
 impl Authority {
@@ -28,12 +31,12 @@ impl Authority {
     /// earlier grants whose tokens can still be redeemed in it.
     ///
     /// # Errors
-    /// If the window is invalid or has ended.
+    /// If the window is invalid or has ended, or the carrier holds none of the numbers in it.
     pub async fn exclude(
         &self,
-        by: impl Into<ChangeRequester<'_, Withdrawing<Exclusion>>>,
+        by: impl Into<ChangeRequester<'_, Withdrawing<Excluded>>>,
         new: NewExclusion,
-    ) -> Result<Withdrawing<Exclusion>, ChangeError> {
+    ) -> Result<Withdrawing<Excluded>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
@@ -44,7 +47,7 @@ impl Authority {
                 id: new_id(now),
                 version: 1,
             },
-            numbers: new.numbers,
+            numbers: new.numbers.range(),
             reason: new.reason,
             window: super::window(new.valid_from, new.valid_until, now)?,
             belief: RecordedPeriod {
@@ -54,18 +57,22 @@ impl Authority {
         };
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
+            let met = must_meet(tx, &exclusion, new.force, now)?;
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
             let loss = loss_of(&exclusion, now);
             let withdrawn = withdraw_for(tx, &loss, now)?;
             let detail = json!({
                 "numbers": exclusion.numbers, "reason": exclusion.reason,
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
-                "withdrawn": withdrawn,
+                "withdrawn": withdrawn, "met": &met.ranges, "force": new.force,
             });
             tx.record(&event.done(&exclusion.row.id, detail))?;
             let outstanding_grants = outstanding(tx, &Visibility::Everything, &loss)?;
             Ok(Withdrawing {
-                row: exclusion.clone(),
+                row: Excluded {
+                    exclusion: exclusion.clone(),
+                    met,
+                },
                 outstanding_grants,
             })
         };

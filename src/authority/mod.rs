@@ -15,6 +15,7 @@ mod explain;
 mod idempotency;
 pub mod import;
 mod issue;
+mod met;
 mod number_history;
 mod policy;
 mod queries;
@@ -36,6 +37,7 @@ pub use exclude::NewExclusion;
 pub use explain::{ExplainRequest, Explained};
 pub use idempotency::ChangeRequester;
 pub use issue::{IssueError, Issued};
+pub use met::{Excluded, Met};
 pub use number_history::NumberHistory;
 pub use policy::{
     Action, ActivePolicySet, MintContext, PolicyError, PolicyFault, PolicyReport, PolicySet,

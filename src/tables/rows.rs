@@ -37,7 +37,7 @@ pub fn row<T>(line: &Line<'_>, of: T) -> Result<TableRow<T>, String> {
     let field = |column| field(line, column);
     let row = TableRow {
         line: line.number,
-        numbers: numbers(field(0)?, field(1)?, field(2)?, field(3)?)?,
+        numbers: numbers(field(0)?, field(1)?, field(2)?, field(3)?)?.range(),
         valid_from: time("valid_from", field(4)?)?,
         valid_until: time("valid_until", field(5)?)?,
         of,

@@ -221,6 +221,13 @@ impl Problem {
         }
     }
 
+    /// Says which methods a path has.
+    pub(super) fn allowing(self, methods: HeaderValue) -> Self {
+        let listed = methods.to_str().unwrap_or_default().to_owned();
+        self.with_detail(format_args!("this path has {listed}; see `/docs/`"))
+            .with_header(header::ALLOW, methods)
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self

@@ -87,7 +87,7 @@ impl From<ChangeError> for Problem {
                 StatusCode::CONFLICT,
                 "The numbers overlap an existing entry",
             ),
-            ChangeError::NotHeld(_) => (
+            ChangeError::NotHeld(_) | ChangeError::MeetsNothing(_) => (
                 StatusCode::CONFLICT,
                 "The carrier does not hold the numbers",
             ),

@@ -38,6 +38,10 @@ struct DisconnectDetails {
 }
 
 impl FromMembers for NewDisconnectBody {
+    fn known() -> Vec<&'static str> {
+        [NumbersBody::known(), DisconnectDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,
@@ -78,7 +82,7 @@ pub(in crate::api) async fn create_disconnect(
 ) -> Result<HttpResponse, Problem> {
     let body: NewDisconnectBody = body.read().await?;
     let new = NewDisconnect {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         class: body.details.class,
         at: body.details.at.map(|at| at.0),
     };

@@ -140,6 +140,7 @@ impl ImportChange {
 pub(super) fn compare(
     tx: &mut Tx<'_>,
     content: &TableContent,
+    force: bool,
     now: Time,
     summary: &mut TableSummary,
 ) -> Result<ImportChange, ImportError> {
@@ -170,7 +171,8 @@ pub(super) fn compare(
         TableContent::Delegations(rows) => compare_delegations(tx, rows, now, summary),
         TableContent::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = row_diff::plan(rows.clone(), known, now, &mut summary.refused);
+            let mut plan = row_diff::plan(rows.clone(), known, now, &mut summary.refused);
+            checks::must_meet(tx, &mut plan, force, now, summary)?;
             note_kept_ends(plan.ends_kept, summary);
             let mut change = ImportChange::default();
             change.exclusions = table_change(
@@ -342,7 +344,8 @@ fn note_kept_ends(count: u64, summary: &mut TableSummary) {
     if count > 0 {
         summary.notes.push(Note {
             count,
-            what: "rows already end earlier than the file says; an import never postpones an end",
+            what: "rows already end earlier than the file says; an import never postpones an end"
+                .into(),
             lines: Vec::new(),
         });
     }

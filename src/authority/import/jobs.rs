@@ -184,7 +184,7 @@ impl Jobs {
             tx.insert_job(&row)?;
             let detail = json!({
                 "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
-                "dry_run": row.dry_run, "confirm": row.confirm,
+                "dry_run": row.dry_run, "confirm": row.confirm, "force": options.force,
             });
             tx.record(&submitted.done(&row.id, detail))?;
             Ok(row.clone())

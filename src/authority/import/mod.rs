@@ -51,7 +51,7 @@ use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
 use crate::store::Tx;
-use crate::tables::{Format, ParsedTable, TableContent, TableSummary};
+use crate::tables::{Format, ParsedTable, TableContent, TableError, TableSummary};
 use crate::telemetry::ImportOutcome;
 use difference::ImportChange;
 
@@ -65,9 +65,25 @@ pub struct ImportOptions {
     pub dry_run: bool,
     /// Import however many numbers end.
     pub confirm: bool,
+    /// Exclude numbers although the carrier holds none of a line's.
+    pub force: bool,
     /// How many of the numbers of a service provider code may end without `confirm`, in parts per
     /// million.
     pub max_ended_ppm: u32,
+}
+
+impl ImportOptions {
+    /// Checks that the format takes these options, so that `force` is not mistaken for `confirm`.
+    ///
+    /// # Errors
+    /// [`TableError::Unwanted`] if it does not.
+    pub fn check(self, format: Format) -> Result<(), TableError> {
+        if self.force && format != Format::Exclusions {
+            let (format, what) = (format.as_str(), "`force`, which is for exclusions");
+            return Err(TableError::Unwanted { format, what });
+        }
+        Ok(())
+    }
 }
 
 impl Authority {
@@ -112,14 +128,15 @@ impl Authority {
         for spc in codes(&table.content) {
             self.must_hold(spc)?;
         }
-        if !options.dry_run && table.summary.refused.count > 0 {
-            return Err(ImportError::Lines(table.summary.refused));
-        }
         let now = self.clock.now();
+        if !options.dry_run && table.summary.refused.count > 0 {
+            return Err(self.all_refused(table, options, now));
+        }
         if options.dry_run {
             return self.store.read(|tx| {
                 let mut summary = table.summary.clone();
-                let change = difference::compare(tx, &table.content, now, &mut summary)?;
+                let change =
+                    difference::compare(tx, &table.content, options.force, now, &mut summary)?;
                 outcome_of(tx, &change, summary, true, now)
             });
         }
@@ -129,7 +146,7 @@ impl Authority {
         let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
             let mut summary = table.summary.clone();
-            let change = difference::compare(tx, &table.content, now, &mut summary)?;
+            let change = difference::compare(tx, &table.content, options.force, now, &mut summary)?;
             if summary.refused.count > 0 {
                 return Err(ImportError::Lines(summary.refused));
             }
@@ -152,6 +169,22 @@ impl Authority {
             }
             None => self.change(event, subject, work).await,
         }
+    }
+}
+
+impl Authority {
+    /// All refused lines of a table some of whose lines cannot be parsed: with those that do not
+    /// fit the database, so that they can be fixed together.
+    fn all_refused(&self, table: ParsedTable, options: ImportOptions, now: Time) -> ImportError {
+        let mut summary = table.summary.clone();
+        let compared = self.store.read(|tx| {
+            difference::compare(tx, &table.content, options.force, now, &mut summary).map(|_| ())
+        });
+        ImportError::Lines(match compared {
+            Ok(()) => summary.refused,
+            // Another fault cannot be more urgent than lines that nobody can read.
+            Err(_) => table.summary.refused,
+        })
     }
 }
 
@@ -247,7 +280,7 @@ fn detail(imported: &Imported, options: ImportOptions) -> serde_json::Value {
         "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
-        "unchanged": imported.unchanged.ranges, "confirm": options.confirm,
+        "unchanged": imported.unchanged.ranges, "confirm": options.confirm, "force": options.force,
         "outstanding_grants": imported.outstanding.count, "withdrawn": imported.outstanding.withdrawn,
     })
 }

@@ -89,6 +89,19 @@ words! {
     }
 }
 
+impl Reason {
+    /// Whether numbers may be excluded before the carrier holds them. Only a donor's list of
+    /// contaminated numbers may come before the block; for the other reasons, numbers that the
+    /// carrier does not hold are a mistake.
+    #[must_use]
+    pub const fn may_precede_its_block(self) -> bool {
+        match self {
+            Self::Contaminated => true,
+            Self::PortedOut | Self::Aging | Self::Suspended | Self::Reserved => false,
+        }
+    }
+}
+
 /// Numbers that the carrier holds, under one of its service provider codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {

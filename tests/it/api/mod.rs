@@ -17,6 +17,7 @@ mod inventory;
 mod ledger;
 mod limits;
 mod look_alikes;
+mod mistyped_numbers;
 mod policies;
 mod refused_flood;
 mod renewals;

@@ -53,7 +53,13 @@ fn whatever_is_refused_is_a_problem(api: Api) {
         ("BREW", "/v1/explain", "POST"),
     ] {
         let answer = api.call(method, "", path, None);
-        answer.problem(405, "method-not-allowed");
+        let problem = answer.problem(405, "method-not-allowed");
+        let said = problem["detail"].as_str().expect("a detail");
+        assert!(
+            said.starts_with("this path has ")
+                && allow.split(", ").all(|method| said.contains(method)),
+            "{method} {path}: {said}"
+        );
         let listed = |text: &str| text.split(", ").map(str::to_owned).collect::<BTreeSet<_>>();
         assert_eq!(
             answer.header("allow").map(listed),

@@ -261,6 +261,7 @@ fn a_contaminated_number_is_nobodys_in_a_lent_block(world: World) {
         reason: Reason::Contaminated,
         valid_from: None,
         valid_until: None,
+        force: false,
     };
     wait(world.authority.exclude(&world.provisioner(), new)).expect("an exclusion");
     let refused = world.mints("acme", &["range:12125551000+1000"]);

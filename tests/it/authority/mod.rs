@@ -12,6 +12,7 @@ pub mod imports;
 mod in_that_second;
 mod life_cycle;
 mod main_job;
+mod meets_nothing;
 mod outstanding;
 pub mod policies;
 mod policy_files;

@@ -8,6 +8,7 @@ mod file_limits;
 mod import_blocks;
 mod inspection;
 mod lists_and_certificates;
+mod newcomers;
 mod policy_check;
 mod policy_serve;
 mod refused_blocks;
