@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::error::ProblemDocument;
@@ -13,6 +13,7 @@ use super::wait::Pause;
 use super::wire::{self, DirectoryBody, Meta};
 use super::{AccountKey, AcmeError, ExternalBinding};
 use crate::domain::Clock;
+use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::text::printable::printable;
 use crate::domain::text::words::words;
 use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
@@ -227,12 +228,10 @@ impl<'a> AcmeSession<'a> {
 
     /// The `Retry-After` of a response: seconds, or a date (RFC 9110 §10.2.3).
     pub(super) fn retry_after(&self, reply: &HttpReply) -> Option<Duration> {
-        let text = reply.header("Retry-After")?.trim();
-        if let Ok(seconds) = text.parse::<u32>() {
-            return Some(Duration::from_secs(seconds.into()));
-        }
-        let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-        Some((date - self.clock.now()).to_std().unwrap_or(MIN_WAIT))
+        let now = self.clock.now();
+        let next =
+            RetryAfter::parse(reply.header("Retry-After")?)?.instant(now, TimeDelta::days(1));
+        Some((next - now).to_std().unwrap_or(MIN_WAIT))
     }
 
     fn left(&self, what: &'static str) -> Result<Duration, AcmeError> {

@@ -133,6 +133,7 @@ pub(super) fn facade(section: &config::Facade) -> Option<Facade> {
 pub(super) fn webhooks(section: &config::Webhooks, key: Vec<u8>) -> SenderSettings {
     SenderSettings {
         allow_private: section.allow_private.clone(),
+        nat64_prefixes: section.nat64_prefixes.clone(),
         ca_file: section.ca_file.clone(),
         key,
         names: Arc::new(SystemNames),

@@ -16,6 +16,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::domain::Network;
+use crate::domain::network::embedded_ipv4::{Nat64Prefix, destinations};
 use crate::domain::network::public_address::is_public;
 use crate::domain::webhook::Host;
 
@@ -51,22 +52,38 @@ impl NameLookup for SystemNames {
 pub struct Guard {
     /// Internal networks that are allowed as well.
     allowed: Arc<[Network]>,
+    /// The prefixes of translators, besides the well-known one.
+    nat64: Arc<[Nat64Prefix]>,
     names: Arc<dyn NameLookup>,
 }
 
 impl Guard {
-    /// A guard that allows public addresses, and these networks.
+    /// A guard that allows public addresses, and these networks. An allowed network that is
+    /// reserved for NAT64 is a prefix too.
     #[must_use]
-    pub fn new(allowed: Vec<Network>, names: Arc<dyn NameLookup>) -> Self {
+    pub fn new(
+        allowed: Vec<Network>,
+        mut nat64: Vec<Nat64Prefix>,
+        names: Arc<dyn NameLookup>,
+    ) -> Self {
+        nat64.extend(allowed.iter().filter_map(Nat64Prefix::of_local_use));
         Self {
+            nat64: nat64.into(),
             allowed: allowed.into(),
             names,
         }
     }
 
-    /// Whether this address can be a target.
+    /// Whether this address can be a target. An IPv4 address inside an IPv6 address is where a
+    /// translator or a tunnel leads to, so it must be allowed; no network that is allowed in IPv6
+    /// replaces that.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
+        let reached = destinations(address, &self.nat64);
+        !reached.is_empty() && reached.iter().all(|address| self.permits(*address))
+    }
+
+    fn permits(&self, address: IpAddr) -> bool {
         is_public(address) || self.allowed.iter().any(|network| network.contains(address))
     }
 
@@ -135,5 +152,64 @@ impl Resolver for Guard {
             addresses.push(SocketAddr::new(address, port));
         }
         Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(allowed: &[&str], nat64: &[&str], address: &str) -> bool {
+        let allowed = allowed.iter().map(|text| text.parse().expect(text));
+        let nat64 = nat64.iter().map(|text| text.parse().expect(text));
+        let guard = Guard::new(allowed.collect(), nat64.collect(), Arc::new(SystemNames));
+        guard.allows(address.parse().expect(address))
+    }
+
+    #[test]
+    fn a_translated_address_is_judged_by_the_ipv4_address_inside() {
+        let (local, own) = ("64:ff9b:1::/96", "2606:4700:64::/96");
+        assert!(allows(&[], &[], "64:ff9b::808:808"));
+        for allowed in [&[][..], &["64:ff9b::/96"], &["64:ff9b::/32", "::/0"]] {
+            assert!(allows(allowed, &[], "64:ff9b::808:808"), "{allowed:?}");
+            for inside in ["a9fe:a9fe", "7f00:1", "a00:1", "c0a8:1", "6440:1", "::"] {
+                let address = format!("64:ff9b::{}", inside.trim_start_matches(':'));
+                assert!(!allows(allowed, &[], &address), "{allowed:?} {address}");
+            }
+        }
+        // Which translator it is must be known.
+        assert!(!allows(&[], &[], "64:ff9b:1::808:808"));
+        for (allowed, nat64) in [(&[local][..], &[][..]), (&[], &[local])] {
+            assert!(allows(allowed, nat64, "64:ff9b:1::808:808"));
+            assert!(!allows(allowed, nat64, "64:ff9b:1::7f00:1"));
+            assert!(!allows(allowed, nat64, "64:ff9b:1::a00:1"));
+        }
+        assert!(!allows(&["64:ff9b:1::/48"], &[], "64:ff9b:1::7f00:1"));
+        // A prefix of the network's own is public without being a public target.
+        assert!(!allows(&[], &[own], "2606:4700:64::a9fe:a9fe"));
+        assert!(allows(&[], &[own], "2606:4700:64::808:808"));
+        // What is allowed in IPv4 is, through a translator too, but not the translator's loopback.
+        let private = ["10.0.0.0/8", "127.0.0.0/8"];
+        assert!(allows(&private, &[], "64:ff9b::a00:1"));
+        assert!(!allows(&private, &[], "64:ff9b::7f00:1"));
+    }
+
+    #[test]
+    fn a_tunnel_does_not_lead_inside() {
+        let all = ["::/0"];
+        for (inside, outside) in [
+            ("2002:a00:1::1", "2002:808:808::1"),
+            ("2001:0:808:808::f5ff:fffe", "2001:0:808:808::f7f7:f7f7"),
+            ("2606:4700::5efe:a00:1", "2606:4700::5efe:808:808"),
+            ("::10.0.0.1", "::8.8.8.8"),
+            ("::ffff:0:10.0.0.1", "::ffff:0:8.8.8.8"),
+            ("::ffff:10.0.0.1", "::ffff:8.8.8.8"),
+        ] {
+            assert!(!allows(&all, &[], inside), "{inside}");
+            assert!(allows(&all, &[], outside), "{outside}");
+        }
+        assert!(!allows(&[], &[], "2606:4700::5efe:a00:1"));
+        assert!(!allows(&[], &[], "2002:808:808::1"));
+        assert!(allows(&["::1/128"], &[], "::1"));
     }
 }

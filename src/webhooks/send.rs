@@ -1,4 +1,4 @@
-//! One attempt: a signed POST. Only the status of the response is read.
+//! One attempt: a signed POST. Only the status and `Retry-After` of the response are read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use super::sign::{Secrets, SignError};
 use crate::authority::Assignment;
 use crate::domain::clock::rfc3339;
 use crate::domain::inventory::withdrawal::Withdrawn;
+use crate::domain::network::embedded_ipv4::Nat64Prefix;
+use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::webhook::{DeliveryFailure, TargetAnswer};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
@@ -41,6 +43,8 @@ pub enum SendError {
 pub struct SenderSettings {
     /// Internal networks that are allowed as well.
     pub allow_private: Vec<Network>,
+    /// The prefixes of translators, besides the well-known one.
+    pub nat64_prefixes: Vec<Nat64Prefix>,
     /// A PEM file of the CAs that targets are verified against; by default those of the system.
     pub ca_file: Option<PathBuf>,
     /// The key that the webhooks' secrets are derived from.
@@ -75,7 +79,11 @@ impl Sender {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("tn-authority/", env!("CARGO_PKG_VERSION")))
             .build();
-        let guard = Guard::new(settings.allow_private, settings.names);
+        let guard = Guard::new(
+            settings.allow_private,
+            settings.nat64_prefixes,
+            settings.names,
+        );
         Ok(Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), guard.clone()),
             guard,
@@ -114,7 +122,14 @@ impl Sender {
             .header("webhook-signature", signature)
             .send(&body);
         Ok(match sent {
-            Ok(answer) => TargetAnswer::Status(answer.status().as_u16()),
+            Ok(answer) => {
+                let retry_after = answer.headers().get("retry-after");
+                let retry_after = retry_after.and_then(|value| value.to_str().ok());
+                TargetAnswer::Status(
+                    answer.status().as_u16(),
+                    retry_after.and_then(RetryAfter::parse),
+                )
+            }
             Err(error) => TargetAnswer::Nothing(failure(&error)),
         })
     }

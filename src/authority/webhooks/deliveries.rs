@@ -166,15 +166,15 @@ impl Authority {
             webhook, delivery, ..
         } = assignment;
         let work = move |tx: &mut Tx<'_>| {
-            let (delivery, retry_at) = delivery.clone().after(answer, jitter, now);
-            let is_ours = tx.release_webhook(webhook.id, process, retry_at.unwrap_or(now))?;
+            let (delivery, next_at) = delivery.clone().after(answer, jitter, now);
+            let is_ours = tx.release_webhook(webhook.id, process, next_at.unwrap_or(now))?;
             if !is_ours {
                 return Ok(None);
             }
             tx.update_delivery(&delivery)?;
             if delivery.state == DeliveryState::Dead {
                 // 410: the target asks for no more deliveries.
-                let is_gone = answer == TargetAnswer::Status(410);
+                let is_gone = matches!(answer, TargetAnswer::Status(410, _));
                 if is_gone && let Some(mut newest) = tx.webhook(webhook.id)? {
                     newest.ended_at.get_or_insert(now);
                     tx.update_webhook(&newest)?;

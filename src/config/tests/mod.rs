@@ -158,3 +158,18 @@ fn secrets_are_read_and_not_shown() {
     ];
     assert!(message(from_environment(&both)).contains("exclude each other"));
 }
+
+#[test]
+fn only_prefixes_of_a_nat64_are_accepted_as_such() {
+    let with = |prefix: &str| from_toml(&format!("[webhooks]\nnat64_prefixes = [\"{prefix}\"]\n"));
+    let config = with("64:ff9b:1::/96").expect("a prefix");
+    assert_eq!(config.webhooks.nat64_prefixes.len(), 1);
+    for (prefix, why) in [
+        ("64:ff9b:1::/80", "RFC 6052 §2.2"),
+        ("10.0.0.0/8", "RFC 6052 §2.2"),
+        ("64:ff9b:1::1/96", "the network is 64:ff9b:1::/96"),
+    ] {
+        let message = message(with(prefix));
+        assert!(message.contains(why), "{message}");
+    }
+}

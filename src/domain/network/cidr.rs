@@ -1,7 +1,7 @@
 //! IP networks in CIDR notation: where an API key can be used from, and where proxies are.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -35,6 +35,15 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// The first address of an IPv6 network, and the length of its prefix.
+    #[must_use]
+    pub fn as_ipv6(&self) -> Option<(Ipv6Addr, u8)> {
+        match self.0 {
+            IpNet::V4(_) => None,
+            IpNet::V6(network) => Some((network.network(), network.prefix_len())),
+        }
     }
 }
 

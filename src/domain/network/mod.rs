@@ -1,6 +1,8 @@
 //! IP networks, trusted proxies, and which addresses are public.
 
 pub mod cidr;
+pub mod embedded_ipv4;
 pub mod public_address;
+pub mod retry_after;
 pub mod trusted_proxy;
 pub mod web_url;

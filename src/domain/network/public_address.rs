@@ -37,9 +37,8 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// In IPv6 only `2000::/3` is globally routed. Addresses that embed an IPv4 address could lead to
-/// an internal one, so they are excluded: 6to4, Teredo, and NAT64 (`64:ff9b::/96`, outside of
-/// `2000::/3`).
+/// In IPv6 only `2000::/3` is globally routed. 6to4 and Teredo are excluded, which are obsolete and
+/// lead to IPv4 addresses; `embedded_ipv4.rs` says which.
 fn is_public_6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let global = first & 0xe000 == 0x2000;

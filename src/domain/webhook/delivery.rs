@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::EventKind;
 use crate::domain::clock::Time;
+use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::text::words::words;
 
 /// The most attempts of one delivery.
@@ -15,6 +16,8 @@ const MAX_AGE: TimeDelta = TimeDelta::hours(48);
 const FIRST_WAIT: i64 = 10;
 /// The longest wait, in seconds.
 const MAX_WAIT: i64 = 4 * 3_600;
+/// The longest wait that a target can ask for.
+const MAX_RETRY_AFTER: TimeDelta = TimeDelta::days(1);
 
 /// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +64,8 @@ pub struct Delivery {
 /// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetAnswer {
-    /// The target answered with this status.
-    Status(u16),
+    /// The target answered with this status, and with this `Retry-After`.
+    Status(u16, Option<RetryAfter>),
     /// The target did not answer.
     Nothing(DeliveryFailure),
 }
@@ -117,33 +120,50 @@ impl Delivery {
         }
     }
 
-    /// The delivery after an attempt, and when to retry it, if at all. `jitter` is random: waits
-    /// differ, so that targets that failed together are not retried together.
+    /// The delivery after an attempt, and when the target can be sent to again, unless that is at
+    /// once. `jitter` is random: waits differ, so that targets that failed together are not retried
+    /// together.
+    ///
+    /// A failed target can ask for a longer wait (RFC 9110 §10.2.3). It does not end the delivery:
+    /// the last attempt is made when the delivery is given up.
     #[must_use]
     pub fn after(mut self, answer: TargetAnswer, jitter: u8, now: Time) -> (Self, Option<Time>) {
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt_at = Some(now);
         (self.last_status, self.last_failure) = match answer {
-            TargetAnswer::Status(status @ 200..300) => (Some(status.into()), None),
-            TargetAnswer::Status(status @ 300..400) => {
+            TargetAnswer::Status(status @ 200..300, _) => (Some(status.into()), None),
+            TargetAnswer::Status(status @ 300..400, _) => {
                 (Some(status.into()), Some("redirect".to_owned()))
             }
-            TargetAnswer::Status(status) => (Some(status.into()), Some("status".to_owned())),
+            TargetAnswer::Status(status, _) => (Some(status.into()), Some("status".to_owned())),
             TargetAnswer::Nothing(failure) => (None, Some(failure.to_string())),
         };
+        let asked = match answer {
+            TargetAnswer::Status(_, retry_after) => retry_after,
+            TargetAnswer::Nothing(_) => None,
+        };
+        let asked = asked.map(|retry_after| retry_after.instant(now, MAX_RETRY_AFTER));
         let again = now + self.wait(jitter);
         self.state = match answer {
-            TargetAnswer::Status(200..300) => DeliveryState::Delivered,
+            TargetAnswer::Status(200..300, _) => DeliveryState::Delivered,
             // 410 Gone: the target no longer wants notifications.
-            TargetAnswer::Status(410) => DeliveryState::Dead,
+            TargetAnswer::Status(410, _) => DeliveryState::Dead,
             _ if self.attempts >= MAX_ATTEMPTS || again > self.give_up_at => DeliveryState::Dead,
-            TargetAnswer::Status(_) | TargetAnswer::Nothing(_) => DeliveryState::Pending,
+            TargetAnswer::Status(..) | TargetAnswer::Nothing(_) => DeliveryState::Pending,
         };
         match self.state {
-            DeliveryState::Pending => (self, Some(again)),
-            DeliveryState::Delivered | DeliveryState::Dead => {
+            DeliveryState::Pending => {
+                let asked = asked.map_or(again, |asked| asked.min(self.give_up_at));
+                (self, Some(again.max(asked)))
+            }
+            DeliveryState::Delivered => {
                 self.finished_at = Some(now);
                 (self, None)
+            }
+            DeliveryState::Dead => {
+                self.finished_at = Some(now);
+                // The next message must wait as well.
+                (self, asked)
             }
         }
     }
@@ -167,7 +187,7 @@ mod tests {
         let mut delivery = Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), now);
         let mut waits = Vec::new();
         loop {
-            let (next, again) = delivery.after(TargetAnswer::Status(500), 0, now);
+            let (next, again) = delivery.after(TargetAnswer::Status(500, None), 0, now);
             delivery = next;
             let Some(again) = again else { break };
             waits.push((again - now).num_seconds());
@@ -194,19 +214,48 @@ mod tests {
         assert_eq!(waits, [Some(from_unix(10)), Some(from_unix(12))]);
         assert_eq!(
             fresh()
-                .after(TargetAnswer::Status(410), 0, from_unix(0))
+                .after(TargetAnswer::Status(410, None), 0, from_unix(0))
                 .0
                 .state,
             DeliveryState::Dead
         );
         assert_eq!(
             fresh()
-                .after(TargetAnswer::Status(204), 0, from_unix(0))
+                .after(TargetAnswer::Status(204, None), 0, from_unix(0))
                 .0
                 .state,
             DeliveryState::Delivered
         );
-        let redirected = fresh().after(TargetAnswer::Status(302), 0, from_unix(0)).0;
+        let redirected = fresh()
+            .after(TargetAnswer::Status(302, None), 0, from_unix(0))
+            .0;
         assert_eq!(redirected.last_failure.as_deref(), Some("redirect"));
+    }
+
+    #[test]
+    fn a_target_can_ask_for_a_longer_wait_but_not_for_the_end() {
+        let start = from_unix(0);
+        let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), start);
+        let hours = |hours: i64| from_unix(hours * 3_600);
+        let day = Some(RetryAfter::Seconds(86_400));
+        for (status, asked, now, next) in [
+            (503, Some(RetryAfter::Seconds(120)), start, from_unix(120)),
+            (429, Some(RetryAfter::At(hours(1))), start, hours(1)),
+            (500, Some(RetryAfter::Seconds(3)), start, from_unix(10)),
+            (302, Some(RetryAfter::Seconds(u32::MAX)), start, hours(24)),
+            // It would be given up before that.
+            (503, day, hours(40), hours(48)),
+        ] {
+            let (delivery, again) = fresh().after(TargetAnswer::Status(status, asked), 0, now);
+            assert_eq!(
+                (delivery.state, again),
+                (DeliveryState::Pending, Some(next)),
+                "{status} {asked:?}"
+            );
+        }
+        let (dead, next) = fresh().after(TargetAnswer::Status(503, day), 0, hours(48));
+        assert_eq!((dead.state, next), (DeliveryState::Dead, Some(hours(72))));
+        let (delivered, next) = fresh().after(TargetAnswer::Status(204, day), 0, start);
+        assert_eq!((delivered.state, next), (DeliveryState::Delivered, None));
     }
 }

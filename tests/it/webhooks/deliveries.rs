@@ -168,7 +168,7 @@ fn a_crash_between_commit_and_delivery_loses_nothing(kind: Kind) {
         &service,
         OTHER_PROCESS,
         lost,
-        (TargetAnswer::Status(500), 0),
+        (TargetAnswer::Status(500, None), 0),
     );
     assert_eq!(wait(late).expect("no record"), None);
     let answer = sender.send(&again, world.now()).expect("a signature");
@@ -330,7 +330,7 @@ fn one_account_does_not_keep_all_senders_busy(kind: Kind) {
         &service,
         PROCESS,
         first.swap_remove(0),
-        (TargetAnswer::Status(204), 0),
+        (TargetAnswer::Status(204, None), 0),
     );
     wait(done).expect("a record").expect("its own delivery");
     assert_eq!(told(&take(OTHER_PROCESS)), [of_acme[2]]);

@@ -11,6 +11,7 @@ use crate::support::{Kind, wait};
 
 both! {
     nothing_goes_inside,
+    an_allowed_nat64_does_not_lead_inside,
     a_name_is_looked_up_once_for_each_attempt,
 }
 
@@ -60,6 +61,32 @@ fn nothing_goes_inside(kind: Kind) {
     let allowed = target.sender_with(Fixed::of(&["8.8.8.8"]), &["127.0.0.1/32"]);
     assert_eq!(round(&world, &allowed)[0].state, DeliveryState::Delivered);
     assert_eq!(target.received().len(), 1);
+}
+
+fn an_allowed_nat64_does_not_lead_inside(kind: Kind) {
+    let (world, target) = (carrier(kind), Target::taking());
+    subscribes(&world, &world.provisioner(), &target.url()).expect("a webhook");
+    ports(&world, "+12125551001");
+    for (inside, allowed) in [
+        ("64:ff9b::7f00:1", "64:ff9b::/96"),
+        ("64:ff9b::a9fe:a9fe", "64:ff9b::/96"),
+        ("64:ff9b::a00:1", "64:ff9b::/96"),
+        ("64:ff9b:1::7f00:1", "64:ff9b:1::/96"),
+        ("2002:7f00:1::1", "2002::/16"),
+    ] {
+        let sender = target.sender_with(Fixed::of(&[inside]), &[allowed]);
+        let done = round(&world, &sender).pop().expect("a delivery");
+        assert_eq!(
+            done.last_failure.as_deref(),
+            Some("refused-address"),
+            "{inside}"
+        );
+        world.seconds_pass(4 * 3_600);
+    }
+    // A public IPv4 address is not refused by the guard. Whether it is reached is up to the network.
+    let guard = target.sender_with(Fixed::of(&[]), &[]);
+    let public = "64:ff9b::808:808".parse().expect("an address");
+    assert!(guard.guard().allows(public));
 }
 
 fn a_name_is_looked_up_once_for_each_attempt(kind: Kind) {

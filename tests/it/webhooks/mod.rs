@@ -3,6 +3,7 @@
 mod deliveries;
 mod guard;
 mod house;
+mod retry_after;
 mod subscriptions;
 mod target;
 

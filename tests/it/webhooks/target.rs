@@ -113,6 +113,7 @@ impl Target {
         let allowed = allowed.iter().map(|text| text.parse().expect("a network"));
         let settings = SenderSettings {
             allow_private: allowed.collect(),
+            nat64_prefixes: Vec::new(),
             ca_file: Some(self.ca_file.clone()),
             key: vec![7; 32],
             names: Arc::new(names),
@@ -184,6 +185,7 @@ impl NameLookup for Fixed {
 pub fn sender_to_nowhere() -> Arc<Sender> {
     let settings = SenderSettings {
         allow_private: Vec::new(),
+        nat64_prefixes: Vec::new(),
         ca_file: None,
         key: vec![7; 32],
         names: Arc::new(SystemNames),
