@@ -8,12 +8,16 @@ mod file_limit;
 mod http;
 mod settings;
 mod signals;
+mod system_roots;
+mod tls_warnings;
 
 pub use api_key_secret::{check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
+pub use system_roots::roots_warning;
+pub use tls_warnings::tls_warnings;
 
 use std::future::Future;
 use std::path::PathBuf;

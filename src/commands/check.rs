@@ -15,6 +15,9 @@ use super::{Exit, Outcome};
 /// The configuration itself has been read already; this checks what it refers to. Changes nothing.
 pub fn run(config: &Config) -> Outcome {
     say!("ok      configuration");
+    for warning in config.warnings() {
+        say!("warning configuration: {warning}");
+    }
     let mut sound = true;
     let mut line = |what: &str, result: Result<String, Box<dyn Error>>| {
         match result {
@@ -26,7 +29,9 @@ pub fn run(config: &Config) -> Outcome {
         }
         io::Result::Ok(())
     };
-    let (database, warnings) = database(config);
+    let (database, mut warnings) = database(config);
+    // Said if the connection fails too, since it is most likely why.
+    warnings.extend(app::roots_warning(config));
     line("database and schema", database)?;
     for warning in warnings {
         say!("warning database: {warning}");
@@ -53,6 +58,9 @@ pub fn run(config: &Config) -> Outcome {
         "TLS",
         app::check_listener(config).map(note).map_err(Into::into),
     )?;
+    for warning in app::tls_warnings(config, &Clock::system()) {
+        say!("warning TLS: {warning}");
+    }
     Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
 }
 

@@ -29,6 +29,7 @@ mod server;
 mod signer;
 mod tokens;
 mod validate;
+mod warnings;
 mod webhooks;
 mod writer;
 

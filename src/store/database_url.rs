@@ -140,6 +140,25 @@ impl DatabaseUrl {
         }
     }
 
+    /// Whether it makes libpq verify the server against OpenSSL's default root certificates
+    /// (`sslrootcert=system`).
+    #[must_use]
+    pub fn uses_system_roots(&self) -> bool {
+        let Self::Postgres(url) = self else {
+            return false;
+        };
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        // libpq uses the last one.
+        let roots = query
+            .split('&')
+            .rev()
+            .find_map(|part| part.strip_prefix("sslrootcert="));
+        match roots {
+            Some(roots) => roots == "system",
+            None => std::env::var_os("PGSSLROOTCERT").is_some_and(|roots| roots == "system"),
+        }
+    }
+
     /// The text of a connection error, without the password, which libpq can repeat.
     pub(super) fn without_secrets(&self, error: &dyn ToString) -> String {
         let text = error.to_string();
@@ -222,6 +241,26 @@ mod tests {
             let refused = url.parse::<DatabaseUrl>().expect_err(url).to_string();
             assert!(refused.contains(why), "{url}: {refused}");
             assert!(!refused.contains("SECRETPW"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_roots_of_the_system_are_recognized() {
+        for (url, uses) in [
+            (
+                "postgres://h/d?sslmode=verify-full&sslrootcert=system",
+                true,
+            ),
+            (
+                "postgres://h/d?sslrootcert=system&sslrootcert=/ca.pem",
+                false,
+            ),
+            ("postgres://h/d?sslrootcert=/etc/system", false),
+            ("postgres://h/sslrootcert=system", false),
+            ("sqlite:system", false),
+        ] {
+            let read: DatabaseUrl = url.parse().expect(url);
+            assert_eq!(read.uses_system_roots(), uses, "{url}");
         }
     }
 

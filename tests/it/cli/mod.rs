@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod certificate_requests;
+mod check_warnings;
 mod demo;
 mod file_limits;
 mod import_blocks;
