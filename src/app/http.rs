@@ -13,13 +13,13 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
-    SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod, SslOptions, SslSessionCacheMode,
-    SslVerifyMode,
+    SslAcceptor, SslAcceptorBuilder, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
 };
 use openssl::x509::verify::X509VerifyFlags;
 use thiserror::Error;
 
 use super::background::{self, Periodic, write_api_key_uses};
+use super::tls_key::{TlsKeyError, read_tls_key};
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
 use crate::config::Config;
@@ -35,6 +35,8 @@ pub enum HttpError {
     },
     #[error("`{path}` cannot be used for TLS: {error}")]
     Tls { path: PathBuf, error: ErrorStack },
+    #[error(transparent)]
+    TlsKey(#[from] TlsKeyError),
     #[error("OpenSSL cannot be set up for TLS: {0}")]
     OpenSsl(#[from] ErrorStack),
     #[error("access tokens cannot be verified: {0}")]
@@ -173,8 +175,9 @@ fn acceptor(
     builder
         .set_certificate_chain_file(certificate)
         .map_err(wrong(certificate))?;
+    let passphrase = config.server.tls_passphrase_file.as_deref();
     builder
-        .set_private_key_file(key, SslFiletype::PEM)
+        .set_private_key(&*read_tls_key(key, passphrase)?)
         .map_err(wrong(key))?;
     builder.check_private_key().map_err(wrong(key))?;
     if let Some(clients) = clients {

@@ -7,12 +7,14 @@ mod background;
 mod http;
 mod settings;
 mod signals;
+mod tls_key;
 
 pub use api_key_secret::{check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
+pub use tls_key::TlsKeyError;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -80,6 +82,14 @@ pub enum AppError {
     NotRecorded(StoreError),
     #[error("no service provider code: set `carrier.spcs` to the codes of the carrier")]
     NoSpc,
+}
+
+impl AppError {
+    /// Whether the service cannot start because an HSM refuses the PIN.
+    #[must_use]
+    pub const fn is_refused_pin(&self) -> bool {
+        matches!(self, Self::Signer(SignerError::PinRefused(_)))
+    }
 }
 
 /// Opens everything but the signers, as commands need it. A missing SQLite database is an error:

@@ -74,7 +74,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
         Box::new(if args.new {
             pkcs11.generate(&uri)?
         } else {
-            pkcs11.open(&uri)?
+            pkcs11.open(&uri, &[])?
         })
     } else if args.new {
         Box::new(new_key_file(Path::new(&args.key))?)

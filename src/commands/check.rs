@@ -37,8 +37,14 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
-    for result in signers(config) {
+    let (signers, issuers_only) = signers(config);
+    for result in signers {
         line("signing key and chain", result)?;
+    }
+    for file in issuers_only {
+        say!(
+            "ok      issuers: `{file}` has only certificates of CAs, which complete chains and sign nothing"
+        );
     }
     line(
         "API key secret",
@@ -68,11 +74,14 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
     }
 }
 
-/// A line for each chain that can sign and for each file that is refused.
-fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
+type Checked = Result<String, Box<dyn Error>>;
+
+/// A line for each chain that can sign and for each file that is refused, and the files that have
+/// only certificates of CAs.
+fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
-        Err(error) => return vec![Err(error.into())],
+        Err(error) => return (vec![Err(error.into())], Vec::new()),
     };
     let sound = found.signers.iter().map(|signer| {
         Ok(note(format!(
@@ -85,9 +94,9 @@ fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
     let lines: Vec<_> = sound.chain(refused).collect();
     if lines.is_empty() {
-        return vec![Err("no certificate found".into())];
+        return (vec![Err("no certificate found".into())], found.issuers);
     }
-    lines
+    (lines, found.issuers)
 }
 
 /// A line for each issuer of access tokens, whose keys are read or fetched; a single line if there

@@ -18,6 +18,8 @@ pub struct Server {
     pub public_url: String,
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// The passphrase of an encrypted TLS key.
+    pub tls_passphrase_file: Option<PathBuf>,
     /// Whether a proxy terminates TLS. Plain HTTP is then permitted on any address, not only on
     /// loopback.
     pub behind_proxy: bool,
@@ -44,6 +46,7 @@ impl Default for Server {
             public_url: "https://localhost:8443".to_owned(),
             tls_certificate: None,
             tls_key: None,
+            tls_passphrase_file: None,
             behind_proxy: false,
             workers: None,
             max_body_bytes: 262_144,

@@ -30,6 +30,7 @@ fn the_example_shows_every_key() {
         .expect("example");
     assert!(!config.carrier.spcs.is_empty() && config.carrier.account.is_some());
     assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
+    assert!(config.server.tls_passphrase_file.is_some());
     assert!(config.server.workers.is_some());
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
     assert!(config.policy.dir.is_some());
