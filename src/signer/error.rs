@@ -128,6 +128,15 @@ pub enum SignerError {
     Claims(#[from] serde_json::Error),
     #[error("`{0}` is not a distinguished name (RFC 4514); an example is `CN=SHAKEN 1234`")]
     Subject(String),
+    #[error(
+        "`{0}` is not a subject alternative name; examples are `DNS:authority.example.com`, `URI:https://example.com`, \
+         `email:pki@example.com` and `IP:192.0.2.1`"
+    )]
+    AlternativeName(String),
+    #[error(
+        "`{0}` is not the OID of a certificate policy; an example is `2.16.840.1.114569.1.1.3`"
+    )]
+    Policy(String),
     #[error("cannot encode the certificate signing request: {0}")]
     Request(#[from] der::Error),
     #[error("cannot encode the header of the token: {0}")]
