@@ -80,10 +80,16 @@ fn expire_idempotency_keys(authority: &Authority) -> PollProgress {
     }
 }
 
-/// Writes to the database when API keys were last used.
+/// Writes to the database when API keys were last used, and the hashes that were made anew at that.
 pub(super) async fn write_api_key_uses(service: &Service) {
-    if let Err(error) = service.callers.api_keys().write_uses().await {
+    let keys = service.callers.api_keys();
+    if let Err(error) = keys.write_uses().await {
         log::warn!("cannot record when API keys were last used: {error}");
+    }
+    if let Err(error) = keys.write_rehashes().await {
+        log::warn!(
+            "cannot store API keys that were hashed anew; retrying at their next use: {error}"
+        );
     }
 }
 

@@ -9,7 +9,7 @@ mod settings;
 mod signals;
 mod tls_key;
 
-pub use api_key_secret::{check_secret, generated_secret};
+pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
@@ -26,14 +26,14 @@ use thiserror::Error;
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
 use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
-use crate::callers::{Callers, PepperError};
+use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
 use crate::store::{OpenError, Purpose, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
-use api_key_secret::{check_secret_of_keys, open_pepper};
+use api_key_secret::{check_secret_of_keys, open_peppers};
 
 /// Why the service cannot start. Each message says what to do.
 #[derive(Debug, Error)]
@@ -167,14 +167,19 @@ fn compose(
     if purpose == Purpose::Serve {
         check_secret_of_keys(config, &store)?;
     }
-    let pepper = open_pepper(config, &store_settings.url)?;
+    let peppers = open_peppers(config, &store_settings.url)?;
     let keys = &config.idempotency;
-    let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
-    let webhooks = settings::webhooks(&config.webhooks, pepper.derive("webhooks")?);
+    let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
+    let derive = |pepper: &Pepper| pepper.derive("webhooks");
+    let webhooks = settings::webhooks(
+        &config.webhooks,
+        derive(peppers.newest())?,
+        peppers.previous().map(derive).transpose()?,
+    );
     let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
-        pepper,
+        peppers,
         clock.clone(),
         Arc::clone(&metrics),
     );

@@ -39,7 +39,7 @@ pub use forwarded::{ClientInfo, Proxies};
 pub use jwks::JwksError;
 pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};
 pub use jwks_source::{KeySettings, KeysError, Origin};
-pub use pepper::{Pepper, PepperError};
+pub use pepper::{Pepper, PepperError, Peppers};
 pub use rejection::{CertificateFault, Rejection, TokenFault};
 pub use role_accounts::RoleAccountsError;
 
@@ -137,9 +137,9 @@ pub struct Callers {
 impl Callers {
     /// Authenticates by the API keys of this store.
     #[must_use]
-    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Arc<Store>, peppers: Peppers, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
-            api_keys: ApiKeys::new(store, pepper, clock.clone()),
+            api_keys: ApiKeys::new(store, peppers, clock.clone()),
             trust: Trust::default(),
             clock,
             metrics,

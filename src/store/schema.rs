@@ -38,6 +38,8 @@ table! {
         rotated_at -> Nullable<BigInt>,
         previous_hash -> Nullable<Binary>,
         previous_until -> Nullable<BigInt>,
+        hashed_by -> Nullable<Text>,
+        previous_hashed_by -> Nullable<Text>,
     }
 }
 
@@ -280,6 +282,7 @@ table! {
         created_at -> BigInt,
         created_by -> Text,
         ended_at -> Nullable<BigInt>,
+        derived_by -> Nullable<Text>,
     }
 }
 

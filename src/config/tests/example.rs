@@ -35,6 +35,7 @@ fn the_example_shows_every_key() {
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
     assert!(config.policy.dir.is_some());
     assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
+    assert!(config.api_keys.previous_secret_file.is_some());
     let signer = &config.signer;
     assert!(signer.dir.is_some() && signer.key_uri.is_some());
     assert!(signer.passphrase.is_some() && signer.passphrase_file.is_some());

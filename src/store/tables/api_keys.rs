@@ -24,6 +24,40 @@ pub struct KeptApiKey {
     pub secret_hash: Vec<u8>,
     /// The same of the previous secret, if there is one that may still be valid.
     pub previous_hash: Option<Vec<u8>>,
+    /// The name of the API key secret that is the key of `secret_hash`; `None` if that was not
+    /// recorded.
+    pub hashed_by: Option<String>,
+    /// The same for `previous_hash`.
+    pub previous_hashed_by: Option<String>,
+}
+
+/// A hash of a key, made anew with another API key secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rehash {
+    pub id: String,
+    pub old: Vec<u8>,
+    pub new: Vec<u8>,
+    /// The name of the API key secret that `new` was made with.
+    pub hashed_by: String,
+}
+
+impl std::fmt::Debug for Rehash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Rehash");
+        out.field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The keys in use, by the API key secret of their newest hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeysByApiKeySecret {
+    pub total: i64,
+    /// Hashed with the one of the given name.
+    pub newest: i64,
+    /// Hashed with one that was not recorded.
+    pub unknown: i64,
+    /// Hashed with the previous one of the given name.
+    pub previous: i64,
 }
 
 impl std::fmt::Debug for KeptApiKey {
@@ -49,6 +83,8 @@ struct Row {
     rotated_at: Option<i64>,
     previous_hash: Option<Vec<u8>>,
     previous_until: Option<i64>,
+    hashed_by: Option<String>,
+    previous_hashed_by: Option<String>,
 }
 
 /// `id`, and the columns of [`KeyValidity`].
@@ -76,6 +112,8 @@ impl From<&KeptApiKey> for Row {
             rotated_at: columns::seconds(key.rotated_at),
             previous_hash: kept.previous_hash.clone(),
             previous_until: columns::seconds(key.validity.previous_until),
+            hashed_by: kept.hashed_by.clone(),
+            previous_hashed_by: kept.previous_hashed_by.clone(),
         }
     }
 }
@@ -111,6 +149,8 @@ impl Row {
             },
             secret_hash: self.secret_hash,
             previous_hash: self.previous_hash,
+            hashed_by: self.hashed_by,
+            previous_hashed_by: self.previous_hashed_by,
         })
     }
 }
@@ -279,10 +319,66 @@ impl Tx<'_> {
                     api_keys::rotated_at.eq(row.rotated_at),
                     api_keys::previous_hash.eq(&row.previous_hash),
                     api_keys::previous_until.eq(row.previous_until),
+                    api_keys::hashed_by.eq(&row.hashed_by),
+                    api_keys::previous_hashed_by.eq(&row.previous_hashed_by),
                 ))
                 .execute(c))
         })?;
         Ok(())
+    }
+
+    /// Replaces a hash of a key by one of the same secret. A secret that was rotated meanwhile is
+    /// left alone.
+    pub fn rehash_api_key(&mut self, rehash: &Rehash) -> Result<(), StoreError> {
+        let new = (Some(&rehash.new), Some(&rehash.hashed_by));
+        self.run(|connection| {
+            on_either!(connection, c => {
+                diesel::update(api_keys::table
+                    .find(&rehash.id)
+                    .filter(api_keys::secret_hash.eq(&rehash.old)))
+                    .set((
+                        api_keys::secret_hash.eq(&rehash.new),
+                        api_keys::hashed_by.eq(&rehash.hashed_by),
+                    ))
+                    .execute(c)?;
+                diesel::update(api_keys::table
+                    .find(&rehash.id)
+                    .filter(api_keys::previous_hash.eq(Some(&rehash.old))))
+                    .set((
+                        api_keys::previous_hash.eq(new.0),
+                        api_keys::previous_hashed_by.eq(new.1),
+                    ))
+                    .execute(c)
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Counts the keys that can be used at `now`, by the API key secret of their newest hash.
+    pub fn keys_by_api_key_secret(
+        &mut self,
+        newest: &str,
+        previous: Option<&str>,
+        now: Time,
+    ) -> Result<KeysByApiKeySecret, StoreError> {
+        let names = self.run(|connection| {
+            on_either!(connection, c => api_keys::table
+                .filter(api_keys::revoked_at.is_null())
+                .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now.timestamp())))
+                .group_by(api_keys::hashed_by)
+                .select((api_keys::hashed_by, diesel::dsl::count_star()))
+                .load::<(Option<String>, i64)>(c))
+        })?;
+        let of = |wanted: &dyn Fn(Option<&str>) -> bool| {
+            let counts = names.iter().filter(|(name, _)| wanted(name.as_deref()));
+            counts.map(|(_, count)| count).sum()
+        };
+        Ok(KeysByApiKeySecret {
+            total: of(&|_| true),
+            newest: of(&|name| name == Some(newest)),
+            unknown: of(&|name| name.is_none()),
+            previous: of(&|name| name.is_some() && name == previous),
+        })
     }
 
     /// Records when keys were last used, in one statement. A later use that another replica has

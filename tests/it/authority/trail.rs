@@ -1,7 +1,7 @@
 //! The trail: every decision and every change leaves an event about its account, and without the event it does not happen.
 
 use tn_authority::authority::{Action, ChangeError, IssueError, NewDisconnect};
-use tn_authority::callers::{ApiKeyError, Callers, NewApiKey, Pepper};
+use tn_authority::callers::{ApiKeyError, Callers, NewApiKey, Pepper, Peppers};
 use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{AuditEvent, Caller, Role};
@@ -44,8 +44,9 @@ pub fn told(events: &[AuditEvent]) -> Vec<(&str, &str, &str)> {
 
 fn callers(world: &World) -> Callers {
     let pepper = Pepper::new(&[7; 32]).expect("a pepper");
+    let peppers = Peppers::new(pepper, None).expect("peppers");
     let (clock, metrics) = (world.clock.clone(), world.metrics.clone());
-    Callers::new(world.authority.store().clone(), pepper, clock, metrics)
+    Callers::new(world.authority.store().clone(), peppers, clock, metrics)
 }
 
 fn new_key(role: Role, accounts: &[&str]) -> NewApiKey {

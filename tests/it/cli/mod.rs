@@ -11,4 +11,5 @@ mod policy_check;
 mod policy_serve;
 mod refused_blocks;
 mod second_serve;
+mod secrets;
 mod wrong_folder;

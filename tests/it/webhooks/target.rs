@@ -115,6 +115,7 @@ impl Target {
             allow_private: allowed.collect(),
             ca_file: Some(self.ca_file.clone()),
             key: vec![7; 32],
+            previous_key: None,
             names: Arc::new(names),
         };
         Arc::new(Sender::new(settings).expect("a sender"))
@@ -186,6 +187,7 @@ pub fn sender_to_nowhere() -> Arc<Sender> {
         allow_private: Vec::new(),
         ca_file: None,
         key: vec![7; 32],
+        previous_key: None,
         names: Arc::new(SystemNames),
     };
     Arc::new(Sender::new(settings).expect("a sender"))
