@@ -48,8 +48,8 @@ pub enum SignerError {
     Unsettled,
     #[error("no usable signing key and certificate: {}", .0.join("; "))]
     NothingSigns(Vec<String>),
-    /// As [`SignerError::NothingSigns`], and an HSM has refused the PIN, so another start would only
-    /// try it again.
+    /// As [`SignerError::NothingSigns`], and an HSM has refused the PIN, so another start would
+    /// only try it again.
     #[error("no usable signing key and certificate: {}", .0.join("; "))]
     PinRefused(Vec<String>),
     #[error("this replica has not synchronized its certificates with the database for {0} seconds")]

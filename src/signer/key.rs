@@ -134,7 +134,7 @@ impl FileKey {
         let key = match (pem::is_encrypted(&block), passphrase) {
             (false, _) => read(b"").map_err(|e| SignerError::KeyMalformed(e.to_string())),
             (true, None) => Err(SignerError::KeyEncrypted),
-            // OpenSSL reports a wrong passphrase as a failed decryption, the same as a damaged file.
+            // OpenSSL reports a wrong passphrase as a failed decryption, as it does a damaged file.
             (true, Some(passphrase)) => {
                 read(passphrase.expose().as_bytes()).map_err(|_| SignerError::KeyPassphrase)
             }

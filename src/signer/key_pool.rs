@@ -1,8 +1,8 @@
 //! A thread pool for slow keys: a bounded queue, a few threads with one session each, and a
 //! timeout. No thread that serves HTTP ever waits for a device.
 //!
-//! A key has signed once before it is used. Each signature is verified with the public key before it is returned. One that is late or does
-//! not verify is discarded.
+//! A key has signed once before it is used. Each signature is verified with the public key before
+//! it is returned. One that is late or does not verify is discarded.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -72,14 +72,14 @@ const SECRET: [&str; 5] = [
 ];
 
 /// The parts of a URL, as libpq divides it (PostgreSQL, "Connection URIs").
-struct Parts<'a> {
+struct UrlParts<'a> {
     user: &'a str,
     hosts: &'a str,
     path: &'a str,
     query: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> UrlParts<'a> {
     /// `rest` is what follows `postgres://`.
     fn of(rest: &'a str) -> Self {
         let (user, rest) = match rest.find(['@', '/']) {
@@ -110,7 +110,7 @@ pub(super) fn check(rest: &str) -> Result<(), String> {
             "has a `%` that is not followed by two hex digits: {ENCODE}"
         ));
     }
-    let parts = Parts::of(rest);
+    let parts = UrlParts::of(rest);
     if parts.hosts.contains('@') || parts.path.contains('@') {
         return Err(format!(
             "has an `@` that does not end a user name and password: {ENCODE}"
@@ -142,7 +142,7 @@ pub(super) fn check(rest: &str) -> Result<(), String> {
 
 /// The secrets in what follows `postgres://`, as they are written and as they are meant.
 pub(super) fn secrets(rest: &str) -> Vec<String> {
-    let parts = Parts::of(rest);
+    let parts = UrlParts::of(rest);
     let password = parts.user.split_once(':').map(|(_, password)| password);
     let given = parts.parameters().filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

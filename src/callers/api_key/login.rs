@@ -2,8 +2,8 @@
 //! password for a short-lived access token.
 //!
 //! An access token is `tnf_ID_EXPIRY_MAC`: the id of the API key that logged in, the expiry, and an
-//! HMAC of both and of the number of the secret. It is not stored, so every replica accepts it. It is
-//! valid as long as the secret is, from the networks that the key allows: revoking the key or
+//! HMAC of both and of the number of the secret. It is not stored, so every replica accepts it. It
+//! is valid as long as the secret is, from the networks that the key allows: revoking the key or
 //! rotating the secret ends it.
 
 use base64::Engine as _;

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ScanResult;
-use super::files::{Certificates, Source};
+use super::files::{Certificates, ScannedFile};
 use crate::domain::Time;
 use crate::domain::signing::certificate::Certificate;
 use crate::signer::{Chain, SigningKey};
 
 /// The public keys that any of the certificates is for.
-pub(super) fn public_keys(certificates: &[(Source, Certificates)]) -> Vec<Vec<u8>> {
+pub(super) fn public_keys(certificates: &[(ScannedFile, Certificates)]) -> Vec<Vec<u8>> {
     let keys = certificates.iter().filter_map(|(_, found)| match found {
         Certificates::Chain(chain) => Some(chain.leaf_key_der().to_vec()),
         Certificates::OfCas(all) => all.first().and_then(|first| first.public_key_der().ok()),
@@ -25,7 +25,7 @@ pub(super) fn public_keys(certificates: &[(Source, Certificates)]) -> Vec<Vec<u8
 /// The chains that could sign, complete as far as possible, with their files: one for each leaf,
 /// the longest.
 pub(super) fn chains(
-    certificates: Vec<(Source, Certificates)>,
+    certificates: Vec<(ScannedFile, Certificates)>,
     keys: &[Arc<dyn SigningKey>],
     at: Time,
     found: &mut ScanResult,

@@ -36,7 +36,7 @@ pub(super) enum Certificates {
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct ScannedFile {
     pub(super) path: PathBuf,
     /// Whether the configuration names the file, and not only its folder.
     pub(super) is_named: bool,
@@ -44,12 +44,12 @@ pub(super) struct Source {
 
 impl Keyring {
     /// The configured files, then those of the folder, sorted by name.
-    pub(super) fn files(&self, found: &mut ScanResult) -> Vec<Source> {
+    pub(super) fn files(&self, found: &mut ScanResult) -> Vec<ScannedFile> {
         let configured = [&self.sources.key_file, &self.sources.chain_file];
-        let mut files: Vec<Source> = configured
+        let mut files: Vec<ScannedFile> = configured
             .into_iter()
             .flatten()
-            .map(|path| Source {
+            .map(|path| ScannedFile {
                 path: path.clone(),
                 is_named: true,
             })
@@ -74,7 +74,7 @@ impl Keyring {
             .filter(is_known)
             .collect();
         paths.sort_unstable();
-        files.extend(paths.into_iter().map(|path| Source {
+        files.extend(paths.into_iter().map(|path| ScannedFile {
             path,
             is_named: false,
         }));

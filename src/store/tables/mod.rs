@@ -3,6 +3,7 @@
 
 pub(super) mod accounts;
 pub(super) mod allocations;
+pub(super) mod api_key_hashes;
 pub(super) mod api_keys;
 pub(super) mod audit_events;
 pub(super) mod columns;
