@@ -10,7 +10,7 @@ impl Exit {
     pub const SUCCESS: Self = Self(0);
     pub const FAILURE: Self = Self(1);
     /// `serve` cannot start because an HSM refuses the PIN. A supervisor must not start it again:
-    /// each start would try the PIN, until the token is locked. It is EX_NOPERM of `sysexits.h`.
+    /// each start would try the PIN, until the token is locked. It is `EX_NOPERM` of `sysexits.h`.
     pub const PIN_REFUSED: Self = Self(77);
 
     /// Ends the process without running the exit handlers of libraries. Threads that are not joined

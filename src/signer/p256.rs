@@ -84,9 +84,8 @@ fn bare_point(encoded: &[u8]) -> Option<&[u8]> {
         }
         _ => return None,
     };
-    let bare = match (tag, content) {
-        (0x04, bare) | (0x03, [0x00, bare @ ..]) => bare,
-        _ => return None,
+    let ((0x04, bare) | (0x03, [0x00, bare @ ..])) = (tag, content) else {
+        return None;
     };
     Some(bare).filter(is_point)
 }

@@ -27,9 +27,7 @@ pub fn private_key(text: &str) -> Option<String> {
     loop {
         let from = &rest[rest.find(BEGIN)?..];
         rest = &from[BEGIN.len()..];
-        let Some((label, _)) = rest.split_once("-----") else {
-            return None;
-        };
+        let (label, _) = rest.split_once("-----")?;
         if !label.ends_with("PRIVATE KEY") || label.contains(['\n', '\r']) {
             continue;
         }

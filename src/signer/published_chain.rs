@@ -291,16 +291,13 @@ fn issuer_of<'a>(
     known: &'a [Certificate],
     at: Time,
 ) -> Option<&'a Certificate> {
-    let issued = X509::from_der(certificate.as_der()).ok()?;
+    let leaf = X509::from_der(certificate.as_der()).ok()?;
     let is_issuer = |candidate: &&Certificate| {
         let issuer = X509::from_der(candidate.as_der());
         (candidate.not_before()..=candidate.not_after()).contains(&at)
             && candidate.subject() == certificate.issuer()
             && issuer.is_ok_and(|issuer| {
-                matches!(
-                    why_not_issued(&issued, &issuer, candidate.is_ca()),
-                    Ok(None)
-                )
+                matches!(why_not_issued(&leaf, &issuer, candidate.is_ca()), Ok(None))
             })
     };
     let issuers = known.iter().filter(is_issuer);

@@ -117,12 +117,12 @@ pub(super) fn check(rest: &str) -> Result<(), String> {
         ));
     }
     // A host can be an IPv6 address in brackets.
-    let ports = parts.hosts.split(',').map(|host| {
+    let numbers = parts.hosts.split(',').map(|host| {
         let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
         after.split_once(':').map_or("", |(_, port)| port)
     });
     let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    if !ports.into_iter().all(is_number) {
+    if !numbers.into_iter().all(is_number) {
         return Err(format!(
             "has a port that is not a number; if that is a password, `@` and the host are missing after it, or: {ENCODE}"
         ));

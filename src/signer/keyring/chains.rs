@@ -34,7 +34,7 @@ pub(super) fn chains(
     let mut of_cas = Vec::new();
     for (file, found) in certificates {
         match found {
-            Certificates::Chain(chain) => chains.push((file.path, chain)),
+            Certificates::Chain(chain) => chains.push((file.path, *chain)),
             Certificates::OfCas(all) => of_cas.push((file, all)),
         }
     }

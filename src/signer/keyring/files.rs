@@ -29,7 +29,7 @@ pub(super) struct Content {
 /// The certificates of a file.
 #[derive(Debug, Clone)]
 pub(super) enum Certificates {
-    Chain(Chain),
+    Chain(Box<Chain>),
     /// Certificates of CAs only, which need not be a chain.
     OfCas(Vec<Certificate>),
 }
@@ -157,7 +157,7 @@ impl Certificates {
         if all.iter().all(Certificate::is_ca) {
             return Ok(Self::OfCas(all));
         }
-        Chain::from_pem(text).map(Self::Chain)
+        Chain::from_pem(text).map(|chain| Self::Chain(Box::new(chain)))
     }
 }
 

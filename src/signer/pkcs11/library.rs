@@ -257,16 +257,16 @@ impl SessionSlot {
 }
 
 fn ambiguous(uri: &KeyUri, tokens: &[Token]) -> HsmError {
-    let named = |token: &Token| {
+    let describe = |token: &Token| {
         let (label, serial) = (token.info.label(), token.info.serial_number());
         format!("`{}` (serial `{}`)", printable(label), printable(serial))
     };
-    let names: Vec<String> = tokens.iter().map(named).collect();
+    let all: Vec<String> = tokens.iter().map(describe).collect();
     HsmError::Ambiguous(format!(
         "`{uri}` fits {} tokens: {}; add `token=` or `serial=` to it, because a PIN that is sent to the wrong \
          one could lock it",
         tokens.len(),
-        names.join(", ")
+        all.join(", ")
     ))
 }
 

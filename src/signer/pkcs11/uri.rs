@@ -51,8 +51,11 @@ impl KeyUri {
     pub(super) fn is_in_library(&self, info: &LibraryInfo) -> bool {
         let version = info.library_version();
         let version = (version.major(), version.minor());
-        is(&self.library_manufacturer, info.manufacturer_id())
-            && is(&self.library_description, info.library_description())
+        is(self.library_manufacturer.as_ref(), info.manufacturer_id())
+            && is(
+                self.library_description.as_ref(),
+                info.library_description(),
+            )
             && self.library_version.is_none_or(|known| known == version)
     }
 
@@ -64,18 +67,18 @@ impl KeyUri {
 
     /// Whether the URI fits a slot.
     pub(super) fn is_in_slot(&self, id: u64, slot: &SlotInfo) -> bool {
-        is(&self.slot_manufacturer, slot.manufacturer_id())
-            && is(&self.slot_description, slot.slot_description())
+        is(self.slot_manufacturer.as_ref(), slot.manufacturer_id())
+            && is(self.slot_description.as_ref(), slot.slot_description())
             && self.slot_id.is_none_or(|expected| expected == id)
     }
 
     /// Whether the URI fits a token.
     pub(super) fn is_in(&self, token: &TokenInfo) -> bool {
         token.token_initialized()
-            && is(&self.token, token.label())
-            && is(&self.manufacturer, token.manufacturer_id())
-            && is(&self.serial, token.serial_number())
-            && is(&self.model, token.model())
+            && is(self.token.as_ref(), token.label())
+            && is(self.manufacturer.as_ref(), token.manufacturer_id())
+            && is(self.serial.as_ref(), token.serial_number())
+            && is(self.model.as_ref(), token.model())
     }
 
     /// The attributes that find the key itself in its token.
@@ -95,8 +98,8 @@ impl KeyUri {
 }
 
 /// Whether an attribute is what the URI says, if it says anything. PKCS #11 pads texts with spaces.
-fn is(expected: &Option<String>, actual: &str) -> bool {
-    let expected = expected.as_deref().map(str::trim_end);
+fn is(expected: Option<&String>, actual: &str) -> bool {
+    let expected = expected.map(|text| text.trim_end());
     expected.is_none_or(|text| text == actual.trim_end())
 }
 

@@ -143,7 +143,7 @@ impl Carrier {
         self
     }
 
-    /// Puts the shim between the service and SoftHSM; it counts logins.
+    /// Puts the shim before the module; it counts logins.
     pub(super) fn watched(mut self) -> Self {
         let log = self.path("logins");
         fs::write(&log, "").expect("a file");
