@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::callers::{
     AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, Endpoint,
     EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
-    RoleFrom, Trust,
+    RoleFrom, TokenType, Trust,
 };
 use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
@@ -109,8 +109,13 @@ fn issuer_settings(
     Ok(IssuerSettings {
         issuer: section.issuer.clone(),
         audience: section.audience.clone(),
+        audience_claim: ClaimPath(section.audience_claim.clone()),
         algorithms: section.algorithms.clone(),
-        token_type: section.token_type.clone(),
+        token_type: match section.token_type.as_str() {
+            config::NO_TOKEN_TYPE => TokenType::None,
+            typ => TokenType::Typ(typ.to_owned()),
+        },
+        required_claims: required_claims(section),
         leeway: section.leeway,
         max_lifetime: section.max_lifetime,
         max_token_bytes: usize::try_from(section.max_token_bytes).unwrap_or(usize::MAX),
@@ -128,6 +133,13 @@ fn issuer_settings(
             None => AccountsFrom::Fixed(section.accounts.clone()),
         },
     })
+}
+
+fn required_claims(section: &config::Issuer) -> Vec<(ClaimPath, String)> {
+    let required = section.required_claims.iter();
+    required
+        .map(|(claim, value)| (ClaimPath(claim.clone()), value.clone()))
+        .collect()
 }
 
 fn key_settings(name: &str, section: &config::Issuer) -> Result<KeySettings, AuthenticationError> {
@@ -184,6 +196,7 @@ fn proxies(section: &config::Proxy) -> Proxies {
         addresses: section.addresses.clone(),
         certificate_header: section.certificate_header.clone(),
         certificate_encoding: section.certificate_encoding,
+        certificate_chain_header: section.certificate_chain_header.clone(),
         address_header: section.address_header,
     }
 }

@@ -49,12 +49,9 @@ impl PresentedCertificate {
         })
     }
 
-    /// A certificate without intermediates, in DER.
-    pub(super) fn alone(leaf: Vec<u8>) -> Self {
-        Self {
-            leaf,
-            chain: Vec::new(),
-        }
+    /// A certificate and its intermediates, in DER.
+    pub(super) const fn new(leaf: Vec<u8>, chain: Vec<Vec<u8>>) -> Self {
+        Self { leaf, chain }
     }
 }
 

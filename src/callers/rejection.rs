@@ -34,6 +34,10 @@ pub enum Rejection {
     Token(TokenFault),
     #[error("the keys of the token's issuer are not available")]
     NoKeys,
+    #[error(
+        "the token is signed with a key that its issuer may have published since its keys were loaded; they can be loaded again in {retry_after} seconds"
+    )]
+    KeyNotLoaded { retry_after: u32 },
 
     #[error("the certificate is {0}")]
     Certificate(CertificateFault),
@@ -91,10 +95,14 @@ pub enum TokenFault {
     Issuer,
     #[error("signed with an algorithm that is not allowed for its issuer")]
     Algorithm,
+    #[error(
+        "from an issuer that is configured with another number of slashes at its end; set `oauth.issuers.*.issuer` to `iss`, byte for byte"
+    )]
+    IssuerSlash,
     #[error("not of the type in `oauth.issuers.*.token_type`")]
     Type,
     #[error(
-        "not acceptable: its header requires an extension, contains a key, or says where to fetch one"
+        "not acceptable: its header requires an extension, or says that it is compressed, encrypted or not encoded"
     )]
     Header,
     #[error("signed with a key that its issuer does not publish")]
@@ -105,7 +113,11 @@ pub enum TokenFault {
     Signature,
     #[error("meant for another audience")]
     Audience,
-    #[error("malformed: its `exp`, `iat` or `nbf` is missing or not a whole number of seconds")]
+    #[error("without a claim in `oauth.issuers.*.required_claims`, or with another value of it")]
+    RequiredClaim,
+    #[error(
+        "malformed: its `exp` or `iat` is missing, one of its times is not a number of seconds, or `exp` is not after `iat`"
+    )]
     Times,
     #[error("expired")]
     Expired,
@@ -152,6 +164,7 @@ impl Rejection {
             Self::Session(fault) => ["login", fault.as_str()],
             Self::Token(fault) => ["access-token", fault.as_str()],
             Self::NoKeys => ["access-token", "no-keys"],
+            Self::KeyNotLoaded { .. } => ["access-token", "key-not-loaded"],
             Self::Certificate(fault) => ["certificate", fault.label()],
             Self::Unmapped(_) => ["certificate", "unmapped"],
             Self::Unnamed => ["certificate", "unnamed-peer"],
@@ -185,6 +198,7 @@ impl From<Rejection> for AuthError {
         match rejection {
             Rejection::Missing => Self::Missing,
             Rejection::NoKeys => Self::NoKeys,
+            Rejection::KeyNotLoaded { retry_after } => Self::KeyNotLoaded { retry_after },
             Rejection::Store(error) => Self::Store(error),
             Rejection::TwoFields
             | Rejection::Scheme
@@ -229,12 +243,14 @@ words! {
         Form = "form",
         Json = "json",
         Issuer = "issuer",
+        IssuerSlash = "issuer-slash",
         Algorithm = "algorithm",
         Type = "type",
         Header = "header",
         UnknownKey = "unknown-key",
         UnsuitedKey = "unsuited-key",
         Signature = "signature",
+        RequiredClaim = "required-claim",
         Audience = "audience",
         Times = "times",
         Expired = "expired",
