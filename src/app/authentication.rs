@@ -8,8 +8,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::callers::{
-    AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, Endpoint,
-    EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
+    AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, CrlSettings,
+    Endpoint, EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
     RoleFrom, TokenType, Trust,
 };
 use crate::config::{self, Config};
@@ -54,7 +54,7 @@ pub(super) fn trust(
     let issuers = issuers.map(|(name, section)| issuer(name, section, clock, metrics));
     Ok(Trust {
         issuers: issuers.collect::<Result<_, _>>()?,
-        certificates: certificates(&config.client_certificates)?,
+        certificates: certificates(&config.client_certificates, metrics)?,
         proxies: proxies(&config.proxy),
     })
 }
@@ -174,6 +174,7 @@ fn origin(name: &str, section: &config::Issuer) -> Result<Origin, Authentication
 
 fn certificates(
     section: &config::ClientCertificates,
+    metrics: &Arc<Metrics>,
 ) -> Result<Option<ClientCertificates>, AuthenticationError> {
     let Some(ca_file) = &section.ca_file else {
         return Ok(None);
@@ -187,7 +188,11 @@ fn certificates(
         })
     });
     let callers = callers.collect::<Result<_, AuthenticationError>>()?;
-    let certificates = ClientCertificates::new(ca_file.clone(), section.crl_file.clone(), callers);
+    let crls = section.crl_file.clone().map(|file| CrlSettings {
+        file,
+        grace: section.crl_grace,
+    });
+    let certificates = ClientCertificates::new(ca_file.clone(), crls, callers, metrics);
     Ok(Some(certificates?))
 }
 

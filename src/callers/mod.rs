@@ -17,6 +17,8 @@ mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;
+mod crl;
+mod crl_source;
 mod forwarded;
 mod forwarded_certificate;
 mod jwks;
@@ -38,6 +40,8 @@ pub use api_key::{
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
+pub use crl::CrlError;
+pub use crl_source::CrlSettings;
 pub use forwarded::{ClientInfo, Proxies};
 pub use jwks::JwksError;
 pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};

@@ -145,6 +145,10 @@ pub enum CertificateFault {
     /// With the message of OpenSSL.
     #[error("not trusted by `client_certificates.ca_file`: {0}")]
     Path(&'static str),
+    #[error(
+        "from a CA whose CRL has expired or is not valid yet; replace `client_certificates.crl_file`"
+    )]
+    Crl,
     #[error("not for TLS clients: its extended key usage lacks clientAuth")]
     Usage,
     #[error("mapped to more than one caller")]
@@ -269,6 +273,7 @@ impl CertificateFault {
             Self::NotTaken => "not-taken",
             Self::Unreadable => "unreadable",
             Self::Path(_) => "path",
+            Self::Crl => "crl",
             Self::Usage => "usage",
             Self::Ambiguous => "ambiguous",
         }
