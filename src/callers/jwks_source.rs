@@ -185,7 +185,7 @@ impl KeySource {
         // An issuer publishes a key before it signs with it. So a key that was not published after
         // the token had been signed, as far as is known, is none of the issuer's.
         let loaded_since = state.confirmations != confirmations
-            || state.confirmed.is_some_and(|loaded| signed <= loaded);
+            || state.confirmed.is_some_and(|loaded| signed < loaded);
         if loaded_since {
             NewerKeys::None
         } else {
