@@ -54,6 +54,8 @@ fn the_example_shows_every_key() {
         (&defaults.algorithms, &defaults.token_type)
     );
     assert_eq!(issuer.max_token_bytes, defaults.max_token_bytes);
+    assert_eq!(issuer.audience_claim, defaults.audience_claim);
+    assert_eq!(issuer.required_claims.len(), 1);
     assert_eq!(issuer.refetch_interval, defaults.refetch_interval);
     assert_eq!(issuer.fetch_timeout, defaults.fetch_timeout);
     assert!(
@@ -67,10 +69,12 @@ fn the_example_shows_every_key() {
     assert!(caller.subject.is_some() && caller.dns.is_some() && caller.uri.is_some());
     assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
     assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
+    assert!(config.proxy.certificate_chain_header.is_some());
     for key in [
         "require",
         "addresses",
         "certificate_encoding",
+        "crl_grace",
         "x5c",
         "poll_interval",
         "publication_delay",

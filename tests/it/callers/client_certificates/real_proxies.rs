@@ -268,7 +268,7 @@ fn caddy_passes_certificates_on(world: World) {
         let file = write(
             dir,
             &format!(
-                "{{\n    admin off\n    persist_config off\n    auto_https disable_redirects\n\
+                "{{\n    admin off\n    auto_https disable_redirects\n\
                  \x20   storage file_system {}/caddy\n}}\n{site}",
                 dir.display()
             ),
