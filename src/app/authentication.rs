@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::callers::{
     AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, CrlSettings,
-    Endpoint, EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
-    RoleFrom, TokenType, Trust,
+    Endpoint, EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin,
+    Proxies, RoleFrom, TokenType, Trust,
 };
 use crate::config::{self, Config};
 use crate::domain::{Clock, Role};

@@ -11,9 +11,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::Identity;
-use super::claims::{
-    AccountsFrom, ClaimPath, RoleFrom, has_required, is_for, subject, time,
-};
+use super::claims::{AccountsFrom, ClaimPath, RoleFrom, has_required, is_for, subject, time};
 use super::jwks_source::{Current, KeySettings, KeySource, KeysError, NewerKeys};
 use super::jwt::{Jwt, TokenType};
 use super::proof_cache::ProofCache;
@@ -247,8 +245,7 @@ pub(super) fn authenticate(
 /// RFC 7519 §4.1.1 compares `iss` byte for byte, so a slash at its end matters.
 fn unknown_issuer(issuers: &[Issuer], claimed: Option<&str>) -> TokenFault {
     let plain = claimed.unwrap_or_default().trim_end_matches('/');
-    let differs_in_slash =
-        |issuer: &Issuer| issuer.settings.issuer.trim_end_matches('/') == plain;
+    let differs_in_slash = |issuer: &Issuer| issuer.settings.issuer.trim_end_matches('/') == plain;
     if issuers.iter().any(differs_in_slash) {
         TokenFault::IssuerSlash
     } else {

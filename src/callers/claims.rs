@@ -129,10 +129,7 @@ pub(super) fn is_for(claims: &Map<String, Value>, stands_for: &ClaimPath, audien
 }
 
 /// Whether each of these claims has its required value, alone or among others.
-pub(super) fn has_required(
-    claims: &Map<String, Value>,
-    required: &[(ClaimPath, String)],
-) -> bool {
+pub(super) fn has_required(claims: &Map<String, Value>, required: &[(ClaimPath, String)]) -> bool {
     required.iter().all(|(claim, expected)| {
         let values = claim.of(claims).and_then(values).unwrap_or_default();
         values.contains(&expected.as_str())

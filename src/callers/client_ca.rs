@@ -98,9 +98,7 @@ impl Anchors {
         }
         let certificates = chain.iter().map(|one| X509::from_der(one.as_der()));
         let certificates: Vec<X509> = certificates.collect::<Result<_, _>>()?;
-        let read = |settings| {
-            CrlSource::read(settings, certificates.clone(), Arc::clone(metrics))
-        };
+        let read = |settings| CrlSource::read(settings, certificates.clone(), Arc::clone(metrics));
         let anchors = Self {
             crls: crls.map(read).transpose()?,
             certificates,
@@ -140,12 +138,14 @@ impl Anchors {
             log::warn!("client certificates cannot be verified: {error}");
             CertificateFault::Path("OpenSSL cannot be set up")
         })?;
-        let (from, until) = verify(&store, leaf, chain)?;
+        let path = verify(&store, leaf, chain)?;
+        let (from, until) = path.valid;
         let Some(crls) = &self.crls else {
             return Ok((from, until));
         };
         let (set, _) = crls.current(now);
-        let counts = crls.validity(&set, leaf.issuer_name(), now)?;
+        let issuer = path.issuer.ok_or(CertificateFault::Unreadable)?;
+        let counts = crls.validity(&set, &issuer, now)?;
         verify(set.store(), leaf, chain)?;
         Ok((from.max(counts.0), until.min(counts.1)))
     }
@@ -178,18 +178,26 @@ impl Anchors {
     }
 }
 
-/// Verifies a certificate by the rules of a store. Returns the period in which its path is valid.
+/// A verified path.
+struct VerifiedPath {
+    valid: (Time, Time),
+    issuer: Option<X509>,
+}
+
+/// Verifies a certificate by the rules of a store.
 fn verify(
     store: &X509StoreRef,
     leaf: &X509Ref,
     chain: &StackRef<X509>,
-) -> Result<(Time, Time), CertificateFault> {
+) -> Result<VerifiedPath, CertificateFault> {
     let verify = |context: &mut X509StoreContextRef| {
         if !context.verify_cert()? {
             let why = context.error().error_string();
             return Ok(Err(CertificateFault::Path(why)));
         }
-        validity(context)
+        let issuer = context.chain().and_then(|path| path.get(1));
+        let issuer = issuer.map(ToOwned::to_owned);
+        Ok(validity(context)?.map(|valid| VerifiedPath { valid, issuer }))
     };
     let verified = X509StoreContext::new().and_then(|mut c| c.init(store, leaf, chain, verify));
     verified.unwrap_or(Err(CertificateFault::Unreadable))

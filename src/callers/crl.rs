@@ -7,7 +7,7 @@ use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
-use openssl::x509::{X509, X509Crl, X509NameRef};
+use openssl::x509::{X509, X509Crl, X509NameRef, X509Ref};
 use thiserror::Error;
 use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
@@ -17,9 +17,11 @@ use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::text::printable::printable;
 
-/// Extensions that say for which certificates of its CA a list is: `issuingDistributionPoint` (RFC
-/// 5280 §5.2.5) and `deltaCRLIndicator` (§5.2.4).
-const SCOPE: [ObjectIdentifier; 2] = [
+/// Extensions that say for which certificates a list is: `authorityKeyIdentifier` (RFC 5280 §5.2.1),
+/// since a CA may have had several keys, `issuingDistributionPoint` (§5.2.5) and
+/// `deltaCRLIndicator` (§5.2.4).
+const SCOPE: [ObjectIdentifier; 3] = [
+    ObjectIdentifier::new_unwrap("2.5.29.35"),
     ObjectIdentifier::new_unwrap("2.5.29.28"),
     ObjectIdentifier::new_unwrap("2.5.29.27"),
 ];
@@ -106,15 +108,16 @@ impl Crl {
             .iter()
             .filter(|ca| self.is_of(ca.subject_name()))
             .peekable();
-        let signed = |ca: &X509| {
-            let key = ca.public_key().ok();
-            key.is_some_and(|key| self.crl.verify(&key).unwrap_or(false))
-        };
-        if own.peek().is_none() || own.any(signed) {
+        if own.peek().is_none() || own.any(|ca| self.is_signed_by(ca)) {
             return Ok(());
         }
         let issuer = self.issuer();
         Err(CrlError::Signature { issuer })
+    }
+
+    pub(super) fn is_signed_by(&self, ca: &X509Ref) -> bool {
+        let key = ca.public_key();
+        key.is_ok_and(|key| self.crl.verify(&key).unwrap_or(false))
     }
 
     /// Whether this list says the same, about the same certificates, at another time.
@@ -124,7 +127,9 @@ impl Crl {
 
     /// The time from which the list no longer counts, if it counts for `grace` longer than it says.
     pub(super) fn ends(&self, grace: TimeDelta) -> Time {
-        let next = self.next_update.and_then(|next| next.checked_add_signed(grace));
+        let next = self
+            .next_update
+            .and_then(|next| next.checked_add_signed(grace));
         next.unwrap_or(Time::MAX_UTC)
     }
 

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use openssl::ssl::SslFiletype;
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
-use openssl::x509::{X509, X509NameRef};
+use openssl::x509::{X509, X509Ref};
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
@@ -158,8 +158,12 @@ impl CrlSource {
             Err(error) => ("failed", Some(error.to_string())),
         };
         self.metrics.client_crl_loaded(outcome);
-        self.metrics.client_crl_next_update(state.in_force.next_update());
-        if let Some(fault) = fault.as_ref().filter(|new| state.fault.as_ref() != Some(*new)) {
+        self.metrics
+            .client_crl_next_update(state.in_force.next_update());
+        if let Some(fault) = fault
+            .as_ref()
+            .filter(|new| state.fault.as_ref() != Some(*new))
+        {
             let path = self.settings.file.display().to_string();
             log::error!(path = path.as_str(); "the CRLs in force stay in force: {fault}");
         } else if fault.is_none() && state.fault.is_some() {
@@ -177,7 +181,10 @@ impl CrlSource {
         let found = Self::read_file(&self.settings, &self.cas)?;
         let (lists, faults) = merge(old, found, now, self.grace());
         let is_same = lists.len() == old.len()
-            && lists.iter().zip(old).all(|(new, old)| Arc::ptr_eq(new, old));
+            && lists
+                .iter()
+                .zip(old)
+                .all(|(new, old)| Arc::ptr_eq(new, old));
         if is_same {
             return Ok((None, faults));
         }
@@ -193,16 +200,19 @@ impl CrlSource {
     pub(super) fn validity(
         &self,
         set: &CrlSet,
-        ca: &X509NameRef,
+        ca: &X509Ref,
         now: Time,
     ) -> Result<(Time, Time), CertificateFault> {
         let grace = self.grace();
         let mut valid = (Time::MIN_UTC, Time::MAX_UTC);
-        for list in set.lists.iter().filter(|list| list.is_of(ca)) {
-            valid = (
-                valid.0.max(list.this_update),
-                valid.1.min(list.ends(grace)),
-            );
+        let of_ca = set
+            .lists
+            .iter()
+            .filter(|list| list.is_of(ca.subject_name()));
+        let (signed, others): (Vec<_>, Vec<_>) = of_ca.partition(|list| list.is_signed_by(ca));
+        // Lists of the CA's other keys count if it has none of this one.
+        for list in if signed.is_empty() { others } else { signed } {
+            valid = (valid.0.max(list.this_update), valid.1.min(list.ends(grace)));
         }
         if (valid.0..valid.1).contains(&now) {
             Ok(valid)

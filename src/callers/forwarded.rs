@@ -94,7 +94,11 @@ impl Proxies {
             }
             // RFC 9440 §2.3: there is no chain without a certificate, so the proxy passed on what a
             // client has sent.
-            [] | [_] if !chain.iter().all(|line| forwarded_certificate::is_none(line)) => {
+            [] | [_]
+                if !chain
+                    .iter()
+                    .all(|line| forwarded_certificate::is_none(line)) =>
+            {
                 Err(Rejection::HeaderMalformed)
             }
             [] | [_] => Ok(None),
@@ -151,12 +155,14 @@ fn forwarded(field: &[u8]) -> Vec<Option<&str>> {
 
 /// The `for` of one hop, if there is exactly one.
 fn forwarded_for(element: &str) -> Option<&str> {
-    let mut of = split_outside_quotes(element, ';')?.into_iter().filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("for")
-            .then_some(value.trim())
-    });
+    let mut of = split_outside_quotes(element, ';')?
+        .into_iter()
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("for")
+                .then_some(value.trim())
+        });
     match (of.next(), of.next()) {
         (Some(value), None) => match value.strip_prefix('"') {
             Some(quoted) => quoted.strip_suffix('"'),

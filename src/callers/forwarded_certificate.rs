@@ -15,16 +15,23 @@ use crate::domain::text::percent;
 
 /// Bytes of a header field with certificates.
 const MAX_LENGTH: usize = 32_768;
-/// What proxies write if the client has no certificate: nothing, an empty byte sequence (HAProxy,
-/// Caddy), the text of an unset variable (Apache), or that of an empty field in a log.
+/// What proxies write if the client has no certificate: nothing, an empty byte sequence (HAProxy),
+/// the text of an unset variable (Apache), or that of an empty field in a log.
 const NO_CERTIFICATE: [&[u8]; 4] = [b"", b"::", b"(null)", b"-"];
+/// The start of a placeholder that Caddy leaves as it is if the client has no certificate.
+const CADDY_PLACEHOLDER: &[u8] = b"{http.request.tls.client.";
 
 /// Certificates in DER, the client's first.
 type Path = Vec<Vec<u8>>;
 
 /// Whether the value of a field says that the client has no certificate.
 pub(super) fn is_none(value: &[u8]) -> bool {
-    NO_CERTIFICATE.contains(&value.trim_ascii())
+    let value = value.trim_ascii();
+    let bytes = value
+        .strip_prefix(b":")
+        .and_then(|rest| rest.strip_suffix(b":"));
+    let bare = bytes.unwrap_or(value);
+    NO_CERTIFICATE.contains(&value) || bare.starts_with(CADDY_PLACEHOLDER) && bare.ends_with(b"}")
 }
 
 /// Reads the certificate, and the intermediate certificates that came with it: in the same field,
@@ -175,24 +182,58 @@ mod tests {
         for text in ["+/8=,BA==", "+/8=, BA==", "%2B%2F8%3D%2CBA%3D%3D"] {
             assert_eq!(read(text), both, "{text}");
         }
-        for wrong in ["", ",", "BA==,", ",BA==", ":BA==:", "BA==;BA==", "%", "-_8="] {
+        for wrong in [
+            "",
+            ",",
+            "BA==,",
+            ",BA==",
+            ":BA==:",
+            "BA==;BA==",
+            "%",
+            "-_8=",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn what_is_not_pem_is_refused() {
-        for wrong in ["%", "%4", "%zz", "%ff", "-----BEGIN CERTIFICATE-----", "none"] {
+        for wrong in [
+            "%",
+            "%4",
+            "%zz",
+            "%ff",
+            "-----BEGIN CERTIFICATE-----",
+            "none",
+        ] {
             assert_eq!(pem(wrong.as_bytes()), None, "{wrong}");
         }
     }
 
     #[test]
     fn each_way_to_say_none_is_known_and_nothing_else() {
-        for none in ["", " ", "::", "(null)", "-", " - "] {
+        for none in [
+            "",
+            " ",
+            "::",
+            "(null)",
+            "-",
+            " - ",
+            ":{http.request.tls.client.certificate_der_base64}:",
+            "{http.request.tls.client.certificate_pem}",
+        ] {
             assert!(is_none(none.as_bytes()), "{none}");
         }
-        for other in [":", "--", "null", "none", ":AQID:", "\"\""] {
+        for other in [
+            ":",
+            "--",
+            "null",
+            "none",
+            ":AQID:",
+            "\"\"",
+            "{}",
+            "{http.request.tls.client.",
+        ] {
             assert!(!is_none(other.as_bytes()), "{other}");
         }
     }

@@ -25,9 +25,7 @@ pub enum ClaimsError {
         name: &'static str,
         expected: &'static str,
     },
-    #[error(
-        "`{name}` is not a number of seconds between 1970 and the end of 9999 (JSON number)"
-    )]
+    #[error("`{name}` is not a number of seconds between 1970 and the end of 9999 (JSON number)")]
     Time { name: &'static str },
     #[error("`jti` is empty")]
     EmptyJti,
@@ -190,9 +188,9 @@ fn time(
     name: &'static str,
     boundary: Boundary,
 ) -> Result<Option<Time>, ClaimsError> {
-    let time = object.get(name).map(|value| {
-        numeric_date::read(value, boundary).ok_or(ClaimsError::Time { name })
-    });
+    let time = object
+        .get(name)
+        .map(|value| numeric_date::read(value, boundary).ok_or(ClaimsError::Time { name }));
     time.transpose()
 }
 

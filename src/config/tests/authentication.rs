@@ -73,7 +73,10 @@ fn the_environment_configures_issuers_certificates_and_proxies() {
         CertificateEncoding::Base64Der
     );
     let required = &issuer.required_claims;
-    assert_eq!((required["token_use"].as_str(), required["/a/b"].as_str()), ("access", "c"));
+    assert_eq!(
+        (required["token_use"].as_str(), required["/a/b"].as_str()),
+        ("access", "c")
+    );
     assert_eq!(
         config.proxy.address_header,
         Some(AddressHeader::XForwardedFor)

@@ -13,9 +13,10 @@ use crate::support::World;
 
 const CONFIG: &str = "unique_subject=no\n[ca]\ndefault_ca=d\n[d]\nunique_subject=no\ndatabase=index.txt\n\
     default_md=sha256\ncrlnumber=crlnumber\nnew_certs_dir=.\nserial=serial\npolicy=p\ndefault_days=1\n\
+    crl_extensions=crl\n[crl]\nauthorityKeyIdentifier=keyid\n\
     [p]\ncommonName=supplied\n[req]\ndistinguished_name=n\nprompt=no\n[n]\nCN=Clients\n\
     [v3]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
-    [client]\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:acme.example\n";
+    subjectKeyIdentifier=hash\n[client]\nauthorityKeyIdentifier=keyid\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:acme.example\n";
 
 pub struct Books {
     dir: PathBuf,

@@ -42,7 +42,11 @@ fn scene(world: World, header: &str, encoding: CertificateEncoding) -> Scene {
         ..trust(world)
     });
     let validity = api.world.in_seconds(-3600)..=api.world.in_seconds(86_400 * 3650 - 3600);
-    let ca: DevelopmentCa = api.world.ca.intermediate("Clients", validity).expect("a CA");
+    let ca: DevelopmentCa = api
+        .world
+        .ca
+        .intermediate("Clients", validity)
+        .expect("a CA");
     let lower = wanted(&api.world).of(&ca);
     assert_eq!(lower.chain.len(), 1);
     Scene {
@@ -189,7 +193,8 @@ fn envoy_writes_pairs(world: World) {
     );
     let chain = format!("{lower}{}", escaped(&scene.issuer, b"-"));
     let subject = r#"Subject="CN=a\",Cert=x;Chain=y,O=b";URI=spiffe://a;DNS=acme.example"#;
-    let hash = "By=spiffe://proxy;Hash=468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688";
+    let hash =
+        "By=spiffe://proxy;Hash=468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688";
     scene.lacks_issuer(&head(&format!("{hash};Cert=\"{lower}\"")));
     for value in [
         format!("Cert=\"{alone}\""),
@@ -223,7 +228,8 @@ fn each_proxy_says_none_in_its_way(world: World) {
     let encoding = CertificateEncoding::Rfc9440;
     let scene = scene(world, "client-cert", encoding);
     let bearer = format!("authorization: Bearer {}\r\n", scene.api.acme);
-    for none in ["", "::", "(null)", "-"] {
+    let caddy = ":{http.request.tls.client.certificate_der_base64}:";
+    for none in ["", "::", "(null)", "-", caddy] {
         let head = format!("client-cert: {none}\r\n");
         scene.mint(&head).problem(401, "unauthorized");
         scene.mint(&format!("{head}{bearer}")).with(200);

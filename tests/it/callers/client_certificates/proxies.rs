@@ -168,11 +168,7 @@ fn nginx_writes_another_encoding(world: World) {
         api.send("POST", "/at/account/acme/token", &head, asked.as_bytes())
     };
     mint(&escaped).with(200);
-    for wrong in [
-        client.header(),
-        format!("{escaped}%"),
-        "%00".to_owned(),
-    ] {
+    for wrong in [client.header(), format!("{escaped}%"), "%00".to_owned()] {
         refused(&api, "header-malformed", || mint(&wrong));
     }
 }

@@ -73,7 +73,10 @@ fn behind(
     });
     let dir = api.world.dir.path().to_owned();
     let validity = api.world.in_seconds(-3600)..=api.world.in_seconds(86_400 * 3650 - 3600);
-    let tls = api.world.ca.issue_tls_certificate(&["localhost"], &validity);
+    let tls = api
+        .world
+        .ca
+        .issue_tls_certificate(&["localhost"], &validity);
     let tls = tls.expect("a certificate");
     write_private(&dir.join("tls.key"), &tls.key_pem);
     write_private(&dir.join("tls.pem"), &tls.chain_pem);
@@ -92,7 +95,10 @@ fn behind(
     let libraries = std::fs::read_dir(folder.join("usr/lib")).map(|mut all| {
         all.find_map(|one| {
             let path = one.expect("a folder").path();
-            path.display().to_string().ends_with("-linux-gnu").then_some(path)
+            path.display()
+                .to_string()
+                .ends_with("-linux-gnu")
+                .then_some(path)
         })
     });
     if let Some(libraries) = libraries.ok().flatten() {
@@ -120,8 +126,19 @@ impl Scene {
     /// The status of a request, by curl; `None` if the handshake fails.
     fn status(&self, client: Option<&Client>, fields: &[String]) -> Option<u16> {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--output", "answer", "--write-out", "%{http_code}"]);
-        curl.args(["--cacert", "clients-ca.pem", "-H", "Content-Type: application/json"]);
+        curl.args([
+            "--silent",
+            "--output",
+            "answer",
+            "--write-out",
+            "%{http_code}",
+        ]);
+        curl.args([
+            "--cacert",
+            "clients-ca.pem",
+            "-H",
+            "Content-Type: application/json",
+        ]);
         curl.args(["-d", &asking(&["one:12125551001"]).to_string()]);
         if let Some(client) = client {
             let mut pem = client.certificate.to_pem().expect("PEM");
@@ -187,7 +204,10 @@ impl Scene {
         let validity = world.in_seconds(-3600)..=world.in_seconds(86_400 * 3650 - 3600);
         let stranger = DevelopmentCa::new("Development CA", validity).expect("a CA");
         let strange = self.status(Some(&wanted(world).of(&stranger)), &[]);
-        assert!(strange.is_none_or(|status| matches!(status, 400 | 403 | 495)), "{strange:?}");
+        assert!(
+            strange.is_none_or(|status| matches!(status, 400 | 403 | 495)),
+            "{strange:?}"
+        );
         // The proxy names the client's address.
         self.is(200, None, &[self.key_from("127.0.0.1/32")]);
         self.is(403, None, &[self.key_from("192.0.2.0/24")]);
@@ -220,7 +240,12 @@ fn nginx_passes_certificates_on(world: World) {
             ),
         );
         let mut nginx = Command::new(folder.join("usr/sbin/nginx"));
-        nginx.arg("-p").arg(dir).arg("-c").arg(file).args(["-e", "stderr"]);
+        nginx
+            .arg("-p")
+            .arg(dir)
+            .arg("-c")
+            .arg(file)
+            .args(["-e", "stderr"]);
         nginx
     });
     scene.passes_certificates_on();
@@ -240,13 +265,24 @@ fn haproxy_passes_certificates_on(world: World) {
 fn apache_passes_certificates_on(world: World) {
     let scene = behind(world, "apache", |folder, dir, host| {
         let modules = [
-            "mpm_event", "authz_core", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http",
+            "mpm_event",
+            "authz_core",
+            "socache_shmcb",
+            "ssl",
+            "headers",
+            "proxy",
+            "proxy_http",
         ];
         let modules = modules.map(|name| {
             let file = folder.join(format!("usr/lib/apache2/modules/mod_{name}.so"));
             format!("LoadModule {name}_module {}\n", file.display())
         });
-        let port: String = host.chars().skip_while(|c| *c != ':').skip(1).take_while(char::is_ascii_digit).collect();
+        let port: String = host
+            .chars()
+            .skip_while(|c| *c != ':')
+            .skip(1)
+            .take_while(char::is_ascii_digit)
+            .collect();
         // Root cannot serve requests, so it names somebody else.
         let user = "<IfModule unixd_module>\nUser nobody\nGroup nogroup\n</IfModule>\n";
         let text = format!(
@@ -274,7 +310,12 @@ fn caddy_passes_certificates_on(world: World) {
             ),
         );
         let mut caddy = Command::new(folder.join("usr/bin/caddy"));
-        caddy.arg("run").arg("--adapter").arg("caddyfile").arg("--config").arg(file);
+        caddy
+            .arg("run")
+            .arg("--adapter")
+            .arg("caddyfile")
+            .arg("--config")
+            .arg(file);
         caddy
     });
     scene.passes_certificates_on();

@@ -18,6 +18,7 @@ both!(
     a_faulty_file_cuts_nobody_off,
     a_crl_that_is_not_in_force_replaces_none_that_is,
     each_ca_has_its_own_crl,
+    each_key_of_a_ca_has_its_own_crl,
     an_expired_crl_proves_nobody_unless_it_may,
     the_service_does_not_start_with_a_faulty_file,
 );
@@ -156,7 +157,11 @@ fn a_crl_that_is_not_in_force_replaces_none_that_is(world: World) {
     let scene = scene(world, 0);
     let world = &scene.api.world;
     scene.books.revoke("good");
-    let crl = |from: i64, until: i64| scene.books.crl(world.in_seconds(from), world.in_seconds(until));
+    let crl = |from: i64, until: i64| {
+        scene
+            .books
+            .crl(world.in_seconds(from), world.in_seconds(until))
+    };
     for (text, what) in [
         (crl(-120, 20 * DAY), "older"),
         (crl(-30, -10), "expired"),
@@ -205,6 +210,30 @@ fn each_ca_has_its_own_crl(world: World) {
     assert_eq!(loads(&api, "new"), 2);
 }
 
+/// A CA that has a new key under its old name: what the old one signed ends with the old one's list.
+fn each_key_of_a_ca_has_its_own_crl(world: World) {
+    let (old, new) = (
+        Books::open(&world, "old", "Clients"),
+        Books::open(&world, "new", "Clients"),
+    );
+    let (mine, theirs) = (old.client("mine"), new.client("theirs"));
+    let (start, soon, later) = (
+        world.in_seconds(-60),
+        world.in_seconds(DAY),
+        world.in_seconds(10 * DAY),
+    );
+    let roots = format!("{}{}", old.root(), new.root());
+    std::fs::write(world.dir.path().join("root.pem"), roots).expect("a file");
+    let both = format!("{}{}", old.crl(start, soon), new.crl(start, later));
+    std::fs::write(world.dir.path().join("clients.crl.pem"), both).expect("a file");
+    let api = trusting(world, 0);
+    is_known(&api, &mine);
+    is_known(&api, &theirs);
+    api.world.seconds_pass(DAY);
+    refused(&api, "crl", || ask(&api, &mine));
+    is_known(&api, &theirs);
+}
+
 fn an_expired_crl_proves_nobody_unless_it_may(world: World) {
     let scene = scene(world, 3_600);
     let world = &scene.api.world;
@@ -225,7 +254,10 @@ fn an_expired_crl_proves_nobody_unless_it_may(world: World) {
 
 fn the_service_does_not_start_with_a_faulty_file(world: World) {
     let books = Books::open(&world, "books", "Clients");
-    let (ca_file, file) = (world.dir.path().join("root.pem"), world.dir.path().join("crl"));
+    let (ca_file, file) = (
+        world.dir.path().join("root.pem"),
+        world.dir.path().join("crl"),
+    );
     std::fs::write(&ca_file, books.root()).expect("a file");
     let start = || {
         let crls = CrlSettings {
@@ -237,11 +269,23 @@ fn the_service_does_not_start_with_a_faulty_file(world: World) {
     let fault = || start().expect_err("a fault");
     assert!(matches!(fault(), AnchorsError::Read { .. }));
     std::fs::write(&file, "junk").expect("a file");
-    assert!(matches!(fault(), AnchorsError::Crl { error: CrlError::None, .. }));
+    assert!(matches!(
+        fault(),
+        AnchorsError::Crl {
+            error: CrlError::None,
+            ..
+        }
+    ));
     let other = Books::open(&world, "others", "Clients");
     let crl = |books: &Books| books.crl(world.now(), world.in_seconds(DAY));
     std::fs::write(&file, crl(&other)).expect("a file");
-    assert!(matches!(fault(), AnchorsError::Crl { error: CrlError::Signature { .. }, .. }));
+    assert!(matches!(
+        fault(),
+        AnchorsError::Crl {
+            error: CrlError::Signature { .. },
+            ..
+        }
+    ));
     std::fs::write(&file, crl(&books)).expect("a file");
     assert!(start().is_ok());
 }

@@ -62,7 +62,12 @@ fn okta_writes_no_type(world: World) {
     // An ID token of the same issuer, for the same audience.
     let id = with(&api.world, "nonce", json!("n-1"));
     refused(&api, &sign(header, &id), "required-claim");
-    for scope in [json!("tn.mint.not"), json!(["openid"]), json!(true), json!({ "tn.mint": 1 })] {
+    for scope in [
+        json!("tn.mint.not"),
+        json!(["openid"]),
+        json!(true),
+        json!({ "tn.mint": 1 }),
+    ] {
         let other = with(&api.world, "scp", scope);
         refused(&api, &sign(header, &other), "required-claim");
     }
@@ -70,7 +75,11 @@ fn okta_writes_no_type(world: World) {
         let header = json!({ "alg": "RS256", "kid": "k1", "typ": typ }).to_string();
         refused(&api, &sign(&header, &access), "type");
     }
-    refused(&api, &sign(r#"{"alg":"RS256","kid":"k1","typ":null}"#, &access), "type");
+    refused(
+        &api,
+        &sign(r#"{"alg":"RS256","kid":"k1","typ":null}"#, &access),
+        "type",
+    );
 }
 
 /// An issuer that writes no `aud`: `client_id` stands for it, and `token_use` for the type.
@@ -95,12 +104,28 @@ fn cognito_writes_no_audience(world: World) {
         token(&claims)
     };
     refused(&api, &change("client_id", json!("8example")), "audience");
-    refused(&api, &token(&without(access.clone(), "client_id")), "audience");
+    refused(
+        &api,
+        &token(&without(access.clone(), "client_id")),
+        "audience",
+    );
     refused(&api, &change("token_use", json!("id")), "required-claim");
-    refused(&api, &token(&without(access.clone(), "token_use")), "required-claim");
+    refused(
+        &api,
+        &token(&without(access.clone(), "token_use")),
+        "required-claim",
+    );
     // RFC 7519 §4.1.3: an `aud` that is there all the same is not ignored.
-    refused(&api, &change("aud", json!("https://other.example")), "audience");
-    get(&api, &change("aud", json!(["https://other.example", "7example"]))).with(200);
+    refused(
+        &api,
+        &change("aud", json!("https://other.example")),
+        "audience",
+    );
+    get(
+        &api,
+        &change("aud", json!(["https://other.example", "7example"])),
+    )
+    .with(200);
 }
 
 fn entra_writes_scopes_as_one_text(world: World) {
@@ -119,10 +144,21 @@ fn entra_writes_scopes_as_one_text(world: World) {
         let claims = with(&api.world, "scp", scope).to_string();
         key.sign(r#"{"alg":"RS256","kid":"k1","typ":"JWT"}"#, &claims)
     };
-    for scope in [json!("openid tn.mint"), json!("tn.mint"), json!(" tn.mint  tn.mint ")] {
+    for scope in [
+        json!("openid tn.mint"),
+        json!("tn.mint"),
+        json!(" tn.mint  tn.mint "),
+    ] {
         get(&api, &token(scope)).with(200);
     }
-    for scope in ["openid", "", " ", "tn.mint tn.read", "tn.mint,openid", "tn.mint\topenid"] {
+    for scope in [
+        "openid",
+        "",
+        " ",
+        "tn.mint tn.read",
+        "tn.mint,openid",
+        "tn.mint\topenid",
+    ] {
         refused(&api, &token(json!(scope)), "role");
     }
 }
@@ -160,14 +196,22 @@ fn accounts_are_words_or_a_list(world: World) {
     }
     get(&api, &token(json!("other"))).problem(403, "forbidden");
     let many = "acme ".repeat(257);
-    for wrong in [json!(""), json!("acme,other"), json!(["acme other"]), json!(many)] {
+    for wrong in [
+        json!(""),
+        json!("acme,other"),
+        json!(["acme other"]),
+        json!(many),
+    ] {
         refused(&api, &token(wrong), "accounts");
     }
 }
 
 /// RFC 7517 §4.5: keys of different types may share a `kid`.
 fn two_kinds_of_keys_share_a_kid(world: World) {
-    let (rsa, ec) = (Key::new("1", Algorithm::Rs256), Key::new("1", Algorithm::Es256));
+    let (rsa, ec) = (
+        Key::new("1", Algorithm::Rs256),
+        Key::new("1", Algorithm::Es256),
+    );
     let another = Key::new("1", Algorithm::Es256);
     let api = api(world, settings(), &[&rsa, &ec, &another]);
     for key in [&rsa, &ec] {
@@ -224,7 +268,10 @@ fn times_have_fractions(world: World) {
 
 /// RFC 7515 §4: what is not understood, and not critical, is ignored.
 fn headers_name_keys_that_nobody_fetches(world: World) {
-    let (key, theirs) = (Key::new("k1", Algorithm::Es256), Key::new("k1", Algorithm::Es256));
+    let (key, theirs) = (
+        Key::new("k1", Algorithm::Es256),
+        Key::new("k1", Algorithm::Es256),
+    );
     let elsewhere = Endpoint::of(&world, Behaviour::Publish(key_set(&[&theirs])));
     let api = api(world, settings(), &[&key]);
     for (name, value) in [

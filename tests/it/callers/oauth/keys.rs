@@ -282,7 +282,10 @@ fn a_file_is_read_again_when_it_has_changed(world: World) {
         let name = "key_sets_total{issuer=\"corporate\",outcome=\"failed\"}";
         api.world.count(name)
     };
-    for (text, n) in ["", "{\"keys\":[", "junk", "{\"keys\":[]}"].into_iter().zip(1..) {
+    for (text, n) in ["", "{\"keys\":[", "junk", "{\"keys\":[]}"]
+        .into_iter()
+        .zip(1..)
+    {
         std::fs::write(&path, text).expect("a file");
         api.world.seconds_pass(30);
         get(&api, &theirs).with(200);

@@ -98,7 +98,10 @@ fn mint_with(kind: Kind, cognito: bool, change: impl FnOnce(&mut IssuerSettings)
         ..Setup::default()
     };
     let world = World::new(kind, setup);
-    let keys = [Key::new("1", Algorithm::Rs256), Key::new("2", Algorithm::Es256)];
+    let keys = [
+        Key::new("1", Algorithm::Rs256),
+        Key::new("2", Algorithm::Es256),
+    ];
     let provider = Provider::start(&world, &keys, cognito);
     let token = provider.token();
     // The provider's clock is the real one.
