@@ -18,6 +18,7 @@ use super::proof_cache::ProofCache;
 use super::rejection::{Rejection, TokenFault};
 use super::role_accounts::{RoleAccountsError, role_accounts};
 use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::text::printable::printable;
 use crate::domain::tokens::numeric_date::Boundary;
 use crate::domain::{Clock, Proof, Time};
 use crate::telemetry::Metrics;
@@ -238,17 +239,19 @@ pub(super) fn authenticate(
     let is_same = |issuer: &&Issuer| Some(issuer.settings.issuer.as_str()) == claimed;
     match issuers.iter().find(is_same) {
         Some(issuer) => issuer.authenticate(text, &jwt, now),
-        None => Err(unknown_issuer(issuers, claimed).into()),
+        None => Err(unknown_issuer(issuers, claimed.unwrap_or_default())),
     }
 }
 
 /// RFC 7519 §4.1.1 compares `iss` byte for byte, so a slash at its end matters.
-fn unknown_issuer(issuers: &[Issuer], claimed: Option<&str>) -> TokenFault {
-    let plain = claimed.unwrap_or_default().trim_end_matches('/');
-    let differs_in_slash = |issuer: &Issuer| issuer.settings.issuer.trim_end_matches('/') == plain;
-    if issuers.iter().any(differs_in_slash) {
-        TokenFault::IssuerSlash
-    } else {
-        TokenFault::Issuer
+fn unknown_issuer(issuers: &[Issuer], claimed: &str) -> Rejection {
+    let plain = |name: &str| name.trim_end_matches('/').to_owned();
+    let mut names = issuers.iter().map(|issuer| issuer.settings.issuer.as_str());
+    match names.find(|name| plain(name) == plain(claimed)) {
+        Some(configured) => Rejection::IssuerSlash {
+            claimed: printable(claimed),
+            configured: configured.to_owned(),
+        },
+        None => TokenFault::Issuer.into(),
     }
 }

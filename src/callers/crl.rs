@@ -46,7 +46,7 @@ pub enum CrlError {
 /// A revocation list.
 pub(super) struct Crl {
     pub(super) pem: Vec<u8>,
-    crl: X509Crl,
+    signed: X509Crl,
     /// The CA and the extensions of [`SCOPE`]: what a newer list must have in common.
     scope: Vec<Vec<u8>>,
     pub(super) this_update: Time,
@@ -82,13 +82,13 @@ impl Crl {
             scope: scope(&crl)?,
             this_update: unix_time(crl.last_update())?,
             next_update: next_update.transpose()?,
-            crl,
+            signed: crl,
         })
     }
 
     /// Whether it lists certificates of this CA.
     pub(super) fn is_of(&self, ca: &X509NameRef) -> bool {
-        self.crl
+        self.signed
             .issuer_name()
             .try_cmp(ca)
             .is_ok_and(|order| order == Ordering::Equal)
@@ -96,7 +96,7 @@ impl Crl {
 
     /// The CA, in the form of RFC 4514.
     pub(super) fn issuer(&self) -> String {
-        let der = self.crl.issuer_name().to_der().unwrap_or_default();
+        let der = self.signed.issuer_name().to_der().unwrap_or_default();
         let name = RdnSequence::from_der(&der).map(|name| name.to_string());
         printable(&name.unwrap_or_default())
     }
@@ -117,7 +117,7 @@ impl Crl {
 
     pub(super) fn is_signed_by(&self, ca: &X509Ref) -> bool {
         let key = ca.public_key();
-        key.is_ok_and(|key| self.crl.verify(&key).unwrap_or(false))
+        key.is_ok_and(|key| self.signed.verify(&key).unwrap_or(false))
     }
 
     /// Whether this list says the same, about the same certificates, at another time.

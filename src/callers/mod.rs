@@ -133,9 +133,8 @@ impl AuthError {
     #[must_use]
     pub const fn is_callers_fault(&self) -> bool {
         match self {
-            Self::Missing | Self::Invalid => true,
             // Anyone can name a key that does not exist, so such guesses are limited, too.
-            Self::KeyNotLoaded { .. } => true,
+            Self::Missing | Self::Invalid | Self::KeyNotLoaded { .. } => true,
             Self::NoKeys | Self::Store(_) => false,
         }
     }

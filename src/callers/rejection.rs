@@ -32,6 +32,10 @@ pub enum Rejection {
 
     #[error("the token is {0}")]
     Token(TokenFault),
+    #[error(
+        "the token is from `{claimed}`, but the issuer is configured as `{configured}`; they are compared byte for byte"
+    )]
+    IssuerSlash { claimed: String, configured: String },
     #[error("the keys of the token's issuer are not available")]
     NoKeys,
     #[error(
@@ -95,10 +99,6 @@ pub enum TokenFault {
     Issuer,
     #[error("signed with an algorithm that is not allowed for its issuer")]
     Algorithm,
-    #[error(
-        "from an issuer that is configured with another number of slashes at its end; set `oauth.issuers.*.issuer` to `iss`, byte for byte"
-    )]
-    IssuerSlash,
     #[error("not of the type in `oauth.issuers.*.token_type`")]
     Type,
     #[error(
@@ -167,6 +167,7 @@ impl Rejection {
             Self::Login => ["login", "form"],
             Self::Session(fault) => ["login", fault.as_str()],
             Self::Token(fault) => ["access-token", fault.as_str()],
+            Self::IssuerSlash { .. } => ["access-token", "issuer-slash"],
             Self::NoKeys => ["access-token", "no-keys"],
             Self::KeyNotLoaded { .. } => ["access-token", "key-not-loaded"],
             Self::Certificate(fault) => ["certificate", fault.label()],
@@ -211,6 +212,7 @@ impl From<Rejection> for AuthError {
             | Rejection::Login
             | Rejection::Session(_)
             | Rejection::Token(_)
+            | Rejection::IssuerSlash { .. }
             | Rejection::Certificate(_)
             | Rejection::Unmapped(_)
             | Rejection::Unnamed
@@ -247,7 +249,6 @@ words! {
         Form = "form",
         Json = "json",
         Issuer = "issuer",
-        IssuerSlash = "issuer-slash",
         Algorithm = "algorithm",
         Type = "type",
         Header = "header",

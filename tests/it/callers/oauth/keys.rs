@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use governor::clock::FakeRelativeClock;
 use serde_json::{Value, json};
+use tn_authority::authority::{LimitClock, Limits, Rate};
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use super::endpoint::{Behaviour, Endpoint};
@@ -13,11 +15,12 @@ use super::{
     settings,
 };
 use crate::support::service::Api;
-use crate::support::{World, at_once};
+use crate::support::{Kind, Setup, World, at_once};
 
 both!(
     a_new_key_is_fetched_when_it_is_first_used,
     a_flood_of_unknown_keys_makes_one_fetch,
+    whoever_names_unknown_keys_is_slowed_down,
     while_an_endpoint_hangs_known_keys_go_on_working,
     the_service_starts_without_the_endpoint,
     no_answer_of_an_endpoint_is_taken_unseen,
@@ -46,8 +49,8 @@ impl From<World> for Scene {
     }
 }
 
-impl From<crate::support::Kind> for Scene {
-    fn from(kind: crate::support::Kind) -> Self {
+impl From<Kind> for Scene {
+    fn from(kind: Kind) -> Self {
         World::from(kind).into()
     }
 }
@@ -126,6 +129,26 @@ fn a_flood_of_unknown_keys_makes_one_fetch(scene: Scene) {
     assert_eq!(scene.outcome("unchanged"), 1);
     scene.works();
     assert_eq!(scene.endpoint.requests(), 2);
+}
+
+/// Anyone can name a key that is newer than all known ones, so that counts as a guess.
+fn whoever_names_unknown_keys_is_slowed_down(kind: Kind) {
+    let two = Rate {
+        per_second: 1,
+        burst: 2,
+    };
+    let clock = LimitClock::Fake(FakeRelativeClock::default());
+    let setup = Setup {
+        limits: Limits::new(Rate::NONE, Rate::NONE, two, &clock),
+        ..Setup::default()
+    };
+    let scene = Scene::from(World::new(kind, setup));
+    let unknown = scene.token(&Key::new("k2", Algorithm::Es256));
+    for _ in 0..2 {
+        not_loaded(&scene.api, &unknown, 30);
+    }
+    get(&scene.api, &unknown).problem(429, "too-many-requests");
+    scene.works();
 }
 
 fn while_an_endpoint_hangs_known_keys_go_on_working(scene: Scene) {
