@@ -181,6 +181,8 @@ impl Issuer {
                 NewerKeys::Found(newer) => newer,
                 NewerKeys::None => return Err(TokenFault::UnknownKey.into()),
                 NewerKeys::NotLoadedSince { retry_after } => {
+                    // With any key it would be refused for its times, so no retry helps.
+                    self.validity(jwt.claims(), now)?;
                     return Err(Rejection::KeyNotLoaded { retry_after });
                 }
             };

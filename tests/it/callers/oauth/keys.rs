@@ -91,6 +91,10 @@ fn a_new_key_is_fetched_when_it_is_first_used(scene: Scene) {
     not_loaded(&scene.api, &scene.token(&new), 30);
     scene.api.world.seconds_pass(10);
     not_loaded(&scene.api, &scene.token(&new), 20);
+    // A token with wrong times is refused whatever its key.
+    let mut long = claims(&scene.api.world);
+    long["exp"] = json!(scene.api.world.in_seconds(90_000).timestamp());
+    refused(&scene.api, &new.token(&long), "lifetime");
     assert_eq!(scene.endpoint.requests(), 1);
     scene
         .endpoint
