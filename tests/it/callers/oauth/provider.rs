@@ -147,6 +147,6 @@ fn a_provider_issues_tokens_without_type_and_audience(kind: Kind) {
         settings.token_type = TokenType::None;
         settings.required_claims = vec![(ClaimPath("token_use".to_owned()), "access".to_owned())];
         settings.audience_claim = ClaimPath("client_id".to_owned());
-        settings.audience = CLIENT.to_owned();
+        CLIENT.clone_into(&mut settings.audience);
     });
 }
