@@ -17,8 +17,8 @@ use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::text::printable::printable;
 
-/// Extensions that say for which certificates a list is: `authorityKeyIdentifier` (RFC 5280 §5.2.1),
-/// since a CA may have had several keys, `issuingDistributionPoint` (§5.2.5) and
+/// Extensions that say for which certificates a list is: `authorityKeyIdentifier` (RFC 5280
+/// §5.2.1), since a CA may have had several keys, `issuingDistributionPoint` (§5.2.5) and
 /// `deltaCRLIndicator` (§5.2.4).
 const SCOPE: [ObjectIdentifier; 3] = [
     ObjectIdentifier::new_unwrap("2.5.29.35"),

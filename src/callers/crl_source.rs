@@ -65,8 +65,8 @@ pub(super) struct CrlSet {
     store: X509Store,
 }
 
-/// Metadata that changes when a file is replaced or written: device, inode, length, and the times of
-/// the last write and change.
+/// Metadata that changes when a file is replaced or written: device, inode, length, and the times
+/// of the last write and change.
 type FileStamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl CrlSource {

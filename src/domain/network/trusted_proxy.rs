@@ -58,8 +58,8 @@ pub enum CertificateEncoding {
     /// PEM, URL-encoded, as `$ssl_client_escaped_cert` of nginx is. Intermediate certificates can
     /// follow.
     EscapedPem,
-    /// The DER in base64, without colons, as Traefik and HAProxy write it. Intermediate certificates
-    /// can follow, separated by commas.
+    /// The DER in base64, without colons, as Traefik and HAProxy write it. Intermediate
+    /// certificates can follow, separated by commas.
     Base64Der,
     /// `x-forwarded-client-cert` of Envoy, with `Cert` or `Chain`.
     Xfcc,
