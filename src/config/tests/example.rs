@@ -106,3 +106,17 @@ fn the_example_shows_every_key() {
         );
     }
 }
+
+/// The issuers of the guide, each block as a configuration of its own.
+#[test]
+fn the_guide_shows_issuers_that_can_be_configured() {
+    let guide = include_str!("../../../deploy/guide/callers.md");
+    let blocks = guide.split("```toml\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("a block"));
+    let issuers = blocks.filter(|block| block.contains("[oauth.issuers."));
+    let shown = issuers.map(|block| {
+        let config = from_toml(block).unwrap_or_else(|error| panic!("{block}: {error}"));
+        config.oauth.issuers.len()
+    });
+    assert_eq!(shown.sum::<usize>(), 3);
+}

@@ -208,9 +208,13 @@ impl Scene {
             strange.is_none_or(|status| matches!(status, 400 | 403 | 495)),
             "{strange:?}"
         );
-        // The proxy names the client's address.
+        // The proxy names the client's address, and not the one that the client claims.
         self.is(200, None, &[self.key_from("127.0.0.1/32")]);
-        self.is(403, None, &[self.key_from("192.0.2.0/24")]);
+        let elsewhere = self.key_from("192.0.2.0/24");
+        self.is(403, None, std::slice::from_ref(&elsewhere));
+        for claimed in ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1"] {
+            self.is(403, None, &[elsewhere.clone(), claimed.to_owned()]);
+        }
     }
 }
 
