@@ -77,11 +77,15 @@ impl CrlSource {
         metrics: Arc<Metrics>,
     ) -> Result<Self, AnchorsError> {
         let stamp = stamp(&settings);
-        let lists = Self::read_file(&settings, &cas)?;
-        let in_force = CrlSet::new(lists, &cas).map_err(|error| AnchorsError::Crl {
+        let wrong = |error| AnchorsError::Crl {
             path: settings.file.clone(),
             error,
-        })?;
+        };
+        let (lists, forged) = Self::read_file(&settings, &cas)?;
+        if let Some(error) = forged.into_iter().next() {
+            return Err(wrong(error));
+        }
+        let in_force = CrlSet::new(lists, &cas).map_err(wrong)?;
         metrics.client_crl_loaded("new");
         metrics.client_crl_next_update(in_force.next_update());
         Ok(Self {
@@ -98,26 +102,33 @@ impl CrlSource {
         })
     }
 
-    fn read_file(settings: &CrlSettings, cas: &[X509]) -> Result<Vec<Arc<Crl>>, AnchorsError> {
+    /// The newest list of each scope, and why others cannot be used.
+    fn read_file(
+        settings: &CrlSettings,
+        cas: &[X509],
+    ) -> Result<(Vec<Arc<Crl>>, Vec<CrlError>), AnchorsError> {
         let path = &settings.file;
         let text = bounded_file::read(path, MAX_BYTES).map_err(|error| AnchorsError::Read {
             path: path.clone(),
             error,
         })?;
-        let wrong = |error| AnchorsError::Crl {
+        let lists = Crl::all_from_pem(&text).map_err(|error| AnchorsError::Crl {
             path: path.clone(),
             error,
-        };
-        let mut newest: Vec<Arc<Crl>> = Vec::new();
-        for list in Crl::all_from_pem(&text).map_err(wrong)? {
-            list.check_signature(cas).map_err(wrong)?;
+        })?;
+        let (mut newest, mut forged) = (Vec::<Arc<Crl>>::new(), Vec::new());
+        for list in lists {
+            if let Err(error) = list.check_signature(cas) {
+                forged.push(error);
+                continue;
+            }
             match newest.iter_mut().find(|other| other.has_scope_of(&list)) {
                 Some(other) if other.this_update < list.this_update => *other = Arc::new(list),
                 Some(_) => {}
                 None => newest.push(Arc::new(list)),
             }
         }
-        Ok(newest)
+        Ok((newest, forged))
     }
 
     /// The CRLs in force, and a number that changes whenever they do. Reads the file if it has
@@ -178,8 +189,9 @@ impl CrlSource {
         old: &[Arc<Crl>],
         now: Time,
     ) -> Result<(Option<CrlSet>, Vec<String>), AnchorsError> {
-        let found = Self::read_file(&self.settings, &self.cas)?;
-        let (lists, faults) = merge(old, found, now, self.grace());
+        let (found, forged) = Self::read_file(&self.settings, &self.cas)?;
+        let (lists, mut faults) = merge(old, found, now, self.grace());
+        faults.extend(forged.iter().map(ToString::to_string));
         let is_same = lists.len() == old.len()
             && lists
                 .iter()

@@ -204,6 +204,13 @@ fn each_ca_has_its_own_crl(world: World) {
     refused(&api, "path", || ask(&api, &mine));
     is_known(&api, &theirs);
     assert_eq!(loads(&api, "failed"), 1);
+    // Nor does a list that somebody else has signed in the CA's name.
+    let forged = Books::open(&api.world, "forged", "Clients two");
+    let end = api.world.in_seconds(DAY);
+    put(&format!("{newer}{}", forged.crl(api.world.now(), end)));
+    api.world.seconds_pass(60);
+    is_known(&api, &theirs);
+    assert_eq!(loads(&api, "failed"), 2);
     two.revoke("theirs");
     put(&format!("{}{newer}", two.crl(api.world.now(), end)));
     refused(&api, "path", || ask(&api, &theirs));
