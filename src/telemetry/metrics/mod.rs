@@ -341,6 +341,8 @@ mod tests {
         metrics.unproven("access-token", "expired");
         metrics.key_set("corporate", "new");
         metrics.issuer_keys("corporate", 2);
+        metrics.client_crl_loaded("failed");
+        metrics.client_crl_next_update(1_800_000_000);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -371,6 +373,8 @@ mod tests {
             "tn_authority_unproven_total{proof=\"access-token\",reason=\"expired\"} 1",
             "tn_authority_key_sets_total{issuer=\"corporate\",outcome=\"new\"} 1",
             "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
+            "tn_authority_client_crl_loads_total{outcome=\"failed\"} 1",
+            "tn_authority_client_crl_next_update_seconds 1800000000",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {
