@@ -159,6 +159,8 @@ fn record_delegation(
             recorded_at: now,
             superseded_at: None,
         },
+        sequence: tx.next_change()?,
+        made_at: now,
     };
     if let Some(parent) = &parent {
         must_be_within_parent(&delegation, parent)?;

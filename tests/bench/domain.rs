@@ -59,6 +59,8 @@ fn facts() -> Facts {
             reference: None,
             window,
             belief,
+            sequence: 1,
+            made_at: from_unix(0),
         }],
         allocations: vec![Allocation {
             row: row(2),

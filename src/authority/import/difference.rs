@@ -314,6 +314,9 @@ fn compare_delegations(
             reference: of.reference,
             window,
             belief: recorded(now),
+            // `write` sets it, since only a transaction that writes can count.
+            sequence: 0,
+            made_at: now,
         },
     );
     Ok(change)

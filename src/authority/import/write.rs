@@ -30,12 +30,25 @@ pub(super) fn apply(
             record_end(tx, event, &ended, *end, below)?;
         }
     }
-    tx.insert_delegations(&change.delegations.add)?;
+    insert_delegations(tx, &change.delegations.add)?;
     record_delegations(tx, event, &change.delegations.add)?;
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
     Ok(())
+}
+
+/// Inserts new delegations, all with the sequence of this change.
+fn insert_delegations(tx: &mut Tx<'_>, added: &[Delegation]) -> Result<(), ImportError> {
+    if added.is_empty() {
+        return Ok(());
+    }
+    let sequence = tx.next_change()?;
+    let mut added = added.to_vec();
+    for row in &mut added {
+        row.sequence = sequence;
+    }
+    Ok(tx.insert_delegations(&added)?)
 }
 
 /// Records for each account how many delegations it gets. The rows themselves say which.

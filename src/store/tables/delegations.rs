@@ -9,7 +9,7 @@ use super::columns;
 use super::overlap::{OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
-use crate::domain::clock::Time;
+use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{CutFrom, Delegation};
 use crate::domain::{AccountId, NumberRange};
 use crate::store::connection::on_either;
@@ -37,6 +37,8 @@ pub(in crate::store) struct Row {
     valid_until: Option<i64>,
     recorded_at: i64,
     superseded_at: Option<i64>,
+    sequence: i64,
+    made_at: i64,
 }
 
 impl Row {
@@ -66,6 +68,8 @@ impl From<&Delegation> for Row {
             valid_until: columns::seconds(delegation.window.until()),
             recorded_at: delegation.belief.recorded_at.timestamp(),
             superseded_at: columns::seconds(delegation.belief.superseded_at),
+            sequence: delegation.sequence,
+            made_at: delegation.made_at.timestamp(),
         }
     }
 }
@@ -92,6 +96,8 @@ impl TryFrom<Row> for Delegation {
             reference: row.reference,
             window: columns::window(row.valid_from, row.valid_until)?,
             belief: columns::belief(row.recorded_at, row.superseded_at),
+            sequence: row.sequence,
+            made_at: from_unix(row.made_at),
         })
     }
 }

@@ -106,6 +106,8 @@ fn delegation(index: usize, ((first, count), times, ca): Row) -> Delegation {
         reference: None,
         window: window(times),
         belief: BELIEF,
+        sequence: 1,
+        made_at: at(0),
     }
 }
 
