@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::difference::{EVER, ImportChange, note_kept_ends, numbers, recorded, table_change};
+use super::checks;
 use super::difference::new_row;
+use super::difference::{EVER, ImportChange, note_kept_ends, numbers, recorded, table_change};
 use super::error::ImportError;
 use super::outcome::Amount;
 use super::row_diff::{self, Reconcile as _};
-use super::checks;
 use crate::authority::departures::KnownDepartures;
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;

@@ -22,8 +22,7 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Spc, Window, new_id};
 use crate::store::{Loss, Tx, Versions};
 use crate::tables::{
-    AllocationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow,
-    TableSummary,
+    AllocationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow, TableSummary,
 };
 
 /// What an import changes.
