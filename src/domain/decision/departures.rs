@@ -6,7 +6,7 @@
 //!   the changes decide, since a script ports out and delegates anew within a second;
 //! - if it was recorded earlier, but takes effect later: the delegation was made while the port-out
 //!   was already planned, and starts before it. Numbers that have left already can be delegated:
-//!   whoever does that knows it, and the delegation counts when the numbers are back.
+//!   that is done knowingly, and the delegation counts when the numbers are back.
 //!
 //! Two kinds differ. Numbers that age stay with the holder of a block, who assigns them: that is
 //! the delegation that the carrier made (not cut from another) and that may be delegated further.
