@@ -132,6 +132,10 @@ impl From<Allocation> for AllocationView {
 /// Numbers delegated to an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delegation)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of the JSON object"
+)]
 pub(in crate::api) struct DelegationView {
     id: Uuid,
     #[schema(example = 1)]
