@@ -27,10 +27,12 @@
 
 mod block_diff;
 mod checks;
+mod delegation_diff;
 mod difference;
 mod error;
 mod exposure;
 pub mod jobs;
+mod leaving;
 mod outcome;
 mod report;
 mod row_diff;
@@ -47,6 +49,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
+use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
@@ -137,7 +140,12 @@ impl Authority {
                 let mut summary = table.summary.clone();
                 let change =
                     difference::compare(tx, &table.content, options.force, now, &mut summary)?;
-                outcome_of(tx, &change, summary, true, now)
+                let leaving = leaving::of(tx, &change, now)?;
+                // As if recorded now, after every delegation.
+                let planned = departures::planned(&leaving, i64::MAX, now);
+                let ended = departures::ended_by(tx, &planned)?;
+                let imported = outcome_of(tx, &change, summary, true, now)?;
+                Ok(imported.with_ended_delegations(ended))
             });
         }
         let event = event_by(caller, now, "import");
@@ -151,8 +159,10 @@ impl Authority {
                 return Err(ImportError::Lines(summary.refused));
             }
             must_not_end_too_much(tx, &change, &summary, options, now)?;
-            write::apply(tx, &done, &change, now)?;
+            let leaving = leaving::of(tx, &change, now)?;
+            let ended = write::apply(tx, &done, &change, &leaving, now)?;
             let imported = outcome_of(tx, &change, summary, false, now)?;
+            let imported = imported.with_ended_delegations(ended);
             if !imported.changes_nothing() {
                 tx.record(&done.done(&about, detail(&imported, options)))?;
             }
