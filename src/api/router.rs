@@ -115,7 +115,7 @@ fn facade_routes(cfg: &mut ServiceConfig) {
 fn operations_routes(cfg: &mut ServiceConfig) {
     cfg.service(route("/metrics").get(routes::health::metrics))
         .service(route("/healthz").get(routes::health::alive))
-        .service(route("/readyz").get(routes::health::ready));
+        .service(route("/readyz").get(routes::health::ready_for_operators));
 }
 
 /// The API, ready to be served.

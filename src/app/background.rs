@@ -1,57 +1,67 @@
-//! Periodic background work of the service. Each job has a thread of its own.
+//! Periodic background work of the service. Each job has a thread of its own, which survives what
+//! goes wrong in one run: an error or a panic is logged, counted, and tried again.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
-use super::block_on;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ScanMode};
 use crate::config::Config;
 use crate::domain::{Caller, new_id};
+use crate::store::Waiter;
+use crate::telemetry::RunningTask;
 
 /// How often expired idempotency keys are deleted.
 const EXPIRE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the time at which API keys were last used is written to the database.
 const WRITE_KEY_USES_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the sums of refused tokens are written.
+const WRITE_REFUSALS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between two runs while work is left, so that other jobs get their turn at the writer.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Starts all periodic work. Must be called inside [`block_on`], because SIGHUP also triggers a
-/// scan for certificates.
+/// Starts all periodic work. Must be called inside [`super::block_on`], because SIGHUP also
+/// triggers a scan for certificates.
 pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<Periodic>> {
+    let tasks = &service.authority.metrics().background;
     let mut all = Vec::new();
 
     let authority = Arc::clone(&service.authority);
     all.push(Periodic::start(
-        "idempotency",
+        tasks.start("idempotency"),
         EXPIRE_KEYS_INTERVAL,
-        move |_| expire_idempotency_keys(&authority),
+        move |waiter, _| expire_idempotency_keys(&authority, waiter),
     )?);
 
     let shared = Arc::clone(service);
     all.push(Periodic::start(
-        "api-key-uses",
+        tasks.start("api-key-uses"),
         WRITE_KEY_USES_INTERVAL,
-        move |_| {
-            block_on(write_api_key_uses(&shared));
-            PollProgress::Done
-        },
+        move |waiter, _| waiter.wait(write_api_key_uses(&shared)),
+    )?);
+
+    let authority = Arc::clone(&service.authority);
+    all.push(Periodic::start(
+        tasks.start("refusals"),
+        WRITE_REFUSALS_INTERVAL,
+        move |waiter, _| waiter.wait(write_refusal_sums(&authority, false)),
     )?);
 
     if service.authority.signs() {
         let authority = Arc::clone(&service.authority);
         let interval = Duration::from_secs(config.signer.poll_interval.into());
-        let signers = Periodic::start("signers", interval, move |trigger| {
-            reload_signers(&authority, trigger);
-            PollProgress::Done
+        let task = tasks.start("signers");
+        let signers = Periodic::start(task, interval, move |waiter, trigger| {
+            reload_signers(&authority, waiter, trigger)
         })?;
-        signers.run_at_hangups()?;
+        signers.run_at_hangups(tasks.start("hangups"))?;
         all.push(signers);
     }
 
@@ -59,42 +69,58 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         let authority = Arc::clone(&service.authority);
         let interval = Duration::from_secs(config.policy.poll_interval.into());
         let mut watch = PolicyWatch::new(dir);
-        all.push(Periodic::start("policies", interval, move |_| {
+        let task = tasks.start("policies");
+        all.push(Periodic::start(task, interval, move |waiter, _| {
             let caller = Caller::the_service(new_id(authority.now()));
-            block_on(watch.poll(&authority, &caller));
-            PollProgress::Done
+            // It reports what is wrong with the folder itself, by a metric of its own.
+            waiter.wait(watch.poll(&authority, &caller));
+            Ok(PollProgress::Done)
         })?);
     }
     Ok(all)
 }
 
 /// Deletes a bounded number of expired idempotency keys.
-fn expire_idempotency_keys(authority: &Authority) -> PollProgress {
-    match block_on(authority.forget_keys()) {
-        Ok(true) => PollProgress::Unfinished,
-        Ok(false) => PollProgress::Done,
-        Err(error) => {
-            log::warn!("expired idempotency keys cannot be deleted; retrying later: {error}");
-            PollProgress::Done
-        }
+fn expire_idempotency_keys(authority: &Authority, waiter: &Waiter) -> RunOutcome {
+    match waiter.wait(authority.forget_keys()) {
+        Ok(true) => Ok(PollProgress::Unfinished),
+        Ok(false) => Ok(PollProgress::Done),
+        Err(error) => failed("expired idempotency keys cannot be deleted", &error),
     }
 }
 
 /// Writes to the database when API keys were last used, and the hashes that were made anew at that.
-pub(super) async fn write_api_key_uses(service: &Service) {
+async fn write_api_key_uses(service: &Service) -> RunOutcome {
     let keys = service.callers.api_keys();
-    if let Err(error) = keys.write_uses().await {
-        log::warn!("cannot record when API keys were last used: {error}");
+    let uses = keys.write_uses().await;
+    let rehashes = keys.write_rehashes().await;
+    match (uses, rehashes) {
+        (Ok(()), Ok(())) => Ok(PollProgress::Done),
+        (Err(error), _) => failed("cannot record when API keys were last used", &error),
+        (Ok(()), Err(error)) => failed("cannot store API keys that were hashed anew", &error),
     }
-    if let Err(error) = keys.write_rehashes().await {
-        log::warn!(
-            "cannot store API keys that were hashed anew; retrying at their next use: {error}"
-        );
+}
+
+/// Writes the sums of refused tokens of the seconds that are over, or all.
+async fn write_refusal_sums(authority: &Authority, all: bool) -> RunOutcome {
+    let now = authority.now();
+    match authority.store().write_refusal_sums(now, all).await {
+        Ok(()) => Ok(PollProgress::Done),
+        Err(error) => failed("the sums of refused tokens cannot be recorded", &error),
+    }
+}
+
+/// Writes what is still in memory when the service stops.
+pub(super) async fn write_the_rest(service: &Service) {
+    let sums = write_refusal_sums(&service.authority, true).await;
+    let uses = write_api_key_uses(service).await;
+    for error in [sums, uses].into_iter().filter_map(Result::err) {
+        log::warn!("{error}");
     }
 }
 
 /// Scans for new certificates, and agrees on them with the other replicas.
-fn reload_signers(authority: &Authority, trigger: Trigger) {
+fn reload_signers(authority: &Authority, waiter: &Waiter, trigger: Trigger) -> RunOutcome {
     let patience = match trigger {
         Trigger::Interval => ScanMode::Polled,
         Trigger::Hangup => {
@@ -105,10 +131,15 @@ fn reload_signers(authority: &Authority, trigger: Trigger) {
     let caller = Caller::the_service(new_id(authority.now()));
     let agreed = authority
         .look_for_signers(patience)
-        .and_then(|found| block_on(authority.agree_on_signers(&caller, found)));
-    if let Err(error) = agreed {
-        log::warn!("keeping the current certificates: {error}");
+        .and_then(|found| waiter.wait(authority.agree_on_signers(&caller, found)));
+    match agreed {
+        Ok(()) => Ok(PollProgress::Done),
+        Err(error) => failed("keeping the current certificates", &error),
     }
+}
+
+fn failed(what: &str, error: &dyn Display) -> RunOutcome {
+    Err(format!("{what}: {error}"))
 }
 
 /// A named thread that runs some work periodically. Dropping it stops the thread, after waiting for
@@ -134,6 +165,9 @@ enum PollProgress {
     Unfinished,
 }
 
+/// How a run ended, or why it failed.
+type RunOutcome = Result<PollProgress, String>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     Hangup,
@@ -143,44 +177,62 @@ enum Message {
 impl Periodic {
     /// Starts the thread. The first run is after one interval.
     fn start(
-        name: &str,
+        task: RunningTask,
         interval: Duration,
-        mut work: impl FnMut(Trigger) -> PollProgress + Send + 'static,
+        work: impl FnMut(&Waiter, Trigger) -> RunOutcome + Send + 'static,
     ) -> io::Result<Self> {
         let (messages, received) = channel();
-        let repeat = move || {
-            let mut wait = interval;
-            loop {
-                let trigger = match received.recv_timeout(wait) {
-                    Err(RecvTimeoutError::Timeout) => Trigger::Interval,
-                    Ok(Message::Hangup) => Trigger::Hangup,
-                    Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                };
-                wait = match work(trigger) {
-                    PollProgress::Done => interval,
-                    PollProgress::Unfinished => PAUSE,
-                };
-            }
-        };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(repeat)?;
+        let name = task.name().to_owned();
+        let repeat = move || repeat(task, interval, &received, work);
+        let thread = thread::Builder::new().name(name).spawn(repeat)?;
         Ok(Self {
             messages,
             thread: Some(thread),
         })
     }
 
-    /// Also runs the work at each SIGHUP. Must be called inside [`block_on`].
-    fn run_at_hangups(&self) -> io::Result<()> {
+    /// Also runs the work at each SIGHUP. Must be called inside [`super::block_on`].
+    fn run_at_hangups(&self, task: RunningTask) -> io::Result<()> {
         let mut hangups = signal(SignalKind::hangup())?;
         let messages = self.messages.clone();
         rt::spawn(async move {
             while hangups.recv().await.is_some() {
                 if messages.send(Message::Hangup).is_err() {
-                    return;
+                    return task.stop();
                 }
             }
         });
         Ok(())
+    }
+}
+
+fn repeat(
+    task: RunningTask,
+    interval: Duration,
+    received: &Receiver<Message>,
+    mut work: impl FnMut(&Waiter, Trigger) -> RunOutcome,
+) {
+    // Built once: a runtime for each run would fail whenever file descriptors run out.
+    let waiter = match Waiter::new() {
+        Ok(waiter) => waiter,
+        Err(error) => return task.failed(&error),
+    };
+    let mut wait = interval;
+    loop {
+        let trigger = match received.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => Trigger::Interval,
+            Ok(Message::Hangup) => Trigger::Hangup,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return task.stop(),
+        };
+        let outcome = task.attempt(|| work(&waiter, trigger));
+        wait = match outcome {
+            Some(Ok(PollProgress::Unfinished)) => PAUSE,
+            Some(Ok(PollProgress::Done)) | None => interval,
+            Some(Err(why)) => {
+                task.failed(&why);
+                interval
+            }
+        };
     }
 }
 
@@ -199,38 +251,47 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn task(metrics: &Metrics) -> RunningTask {
+        metrics.background.start("test")
+    }
 
     #[test]
     fn work_is_repeated_until_it_is_dropped() {
+        let metrics = Metrics::new().expect("metrics");
         let (ran, runs) = channel();
-        let work = move |trigger| {
+        let work = move |_: &Waiter, trigger| {
             let _ = ran.send(trigger);
-            PollProgress::Done
+            Ok(PollProgress::Done)
         };
-        let periodic = Periodic::start("test", Duration::from_millis(1), work).expect("a thread");
+        let periodic = Periodic::start(task(&metrics), SHORT, work).expect("a thread");
         for _ in 0..3 {
             assert_eq!(runs.recv(), Ok(Trigger::Interval));
         }
         drop(periodic);
         // The thread has ended and dropped the work, so the channel closes.
         while runs.recv().is_ok() {}
+        assert_eq!(metrics.background.ended(), [""; 0]);
     }
 
     #[test]
     fn unfinished_work_continues_without_waiting_for_the_interval() {
+        let metrics = Metrics::new().expect("metrics");
         let (ran, runs) = channel();
         let mut left = 3;
-        let work = move |trigger| {
+        let work = move |_: &Waiter, trigger| {
             left -= 1;
             let _ = ran.send(trigger);
-            match left {
+            Ok(match left {
                 0 => PollProgress::Done,
                 _ => PollProgress::Unfinished,
-            }
+            })
         };
-        let periodic = Periodic::start("test", LONG, work).expect("a thread");
+        let periodic = Periodic::start(task(&metrics), LONG, work).expect("a thread");
         periodic.messages.send(Message::Hangup).expect("sent");
         assert_eq!(runs.recv(), Ok(Trigger::Hangup));
         assert_eq!(runs.recv(), Ok(Trigger::Interval));
@@ -239,5 +300,29 @@ mod tests {
         drop(periodic);
         assert!(started.elapsed() < LONG / 60);
         assert!(runs.recv().is_err());
+    }
+
+    #[test]
+    fn a_run_that_panics_or_fails_is_counted_and_the_next_one_comes() {
+        let metrics = Metrics::new().expect("metrics");
+        let (ran, runs) = channel();
+        let mut run = 0;
+        let work = move |waiter: &Waiter, _| {
+            run += 1;
+            match run {
+                1 => panic!("no file descriptors"),
+                2 => return failed("no file descriptors", &"EMFILE"),
+                _ => {}
+            }
+            let _ = ran.send(waiter.wait(async { run }));
+            Ok(PollProgress::Done)
+        };
+        let periodic = Periodic::start(task(&metrics), SHORT, work).expect("a thread");
+        assert_eq!(runs.recv(), Ok(3));
+        assert_eq!(metrics.background.ended(), [""; 0]);
+        let text = metrics.render().expect("text");
+        let line = "tn_authority_background_failures_total{task=\"test\"} 2";
+        assert!(text.lines().any(|l| l == line), "{text}");
+        drop(periodic);
     }
 }

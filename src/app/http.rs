@@ -18,7 +18,8 @@ use openssl::ssl::{
 use openssl::x509::verify::X509VerifyFlags;
 use thiserror::Error;
 
-use super::background::{self, Periodic, write_api_key_uses};
+use super::background::{self, Periodic, write_the_rest};
+use super::file_limit;
 use super::tls_key::{TlsKeyError, read_tls_key};
 use crate::api::{self, Service};
 use crate::callers::{ClientCertificates, IssuerError, PresentedCertificate};
@@ -39,6 +40,11 @@ pub enum HttpError {
     TlsKey(#[from] TlsKeyError),
     #[error("OpenSSL cannot be set up for TLS: {0}")]
     OpenSsl(#[from] ErrorStack),
+    #[error(
+        "at most {limit} files can be open, and {needed} are needed besides connections; raise the limit (`ulimit -n`, \
+         `LimitNOFILE`)"
+    )]
+    FewFiles { limit: u64, needed: u64 },
     #[error("access tokens cannot be verified: {0}")]
     Issuer(#[from] IssuerError),
     #[error("the service stopped: {0}")]
@@ -61,13 +67,14 @@ pub struct Running {
 /// Starts listeners and background work. Must be called inside [`super::block_on`].
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
     let server = &config.server;
+    let workers = server
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
+    let connections = file_limit::connections(config, workers)?;
     let tls = acceptor(config, service.callers.trust().certificates.as_ref())?;
     service.callers.start()?;
     let (listener, address) = listen(server.listen)?;
     let (operations_listener, operations) = listen(config.operations.listen)?;
-    let workers = server
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
 
     service.jobs.start()?;
     let background = background::start(&service, config)?;
@@ -77,10 +84,10 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let public = HttpServer::new(move || api::app(shared.clone()))
         .on_connect(keep_certificate)
         .workers(workers)
-        .max_connections((server.max_connections / workers).max(1))
+        .max_connections((connections / workers).max(1))
         // The default limits handshakes in progress to 256 per worker, so clients that connect and
         // send nothing would keep others waiting.
-        .max_connection_rate((server.max_connections / workers).max(1))
+        .max_connection_rate((connections / workers).max(1))
         .client_request_timeout(Duration::from_secs(server.request_timeout))
         .shutdown_timeout(server.shutdown_timeout);
     let public = match tls {
@@ -91,6 +98,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let service = data.clone();
     let metrics = HttpServer::new(move || api::operations(data.clone()))
         .workers(1)
+        .max_connections(file_limit::OPERATIONS_CONNECTIONS)
         .shutdown_timeout(1)
         .listen(operations_listener)?;
     Ok(Running {
@@ -114,8 +122,9 @@ impl Running {
     pub async fn wait(self) -> Result<(), HttpError> {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
+        self.service.authority.metrics().background.service_stops();
         drop((self.background, self.webhooks));
-        write_api_key_uses(&self.service).await;
+        write_the_rest(&self.service).await;
         public?;
         Ok(operations?)
     }

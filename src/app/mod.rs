@@ -4,6 +4,7 @@
 mod api_key_secret;
 mod authentication;
 mod background;
+mod file_limit;
 mod http;
 mod settings;
 mod signals;
@@ -116,6 +117,7 @@ pub fn open_or_create(config: &Config, clock: &Clock) -> Result<Service, AppErro
 /// Opens everything, as `serve` needs it. Scans for keys and chains, and agrees on them with the
 /// other replicas.
 pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
+    file_limit::raise();
     let signers = signers(config)?;
     let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
     let service = compose(config, clock, Purpose::Serve, Some(Arc::new(signers)))?;

@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -14,7 +15,7 @@ use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, Event, NumberRange, Window, new_id};
+use crate::domain::{AccountId, Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations, current and future, with the same parent that can overlap a new one.
@@ -24,7 +25,7 @@ const MAX_SIBLINGS: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
     pub account: AccountId,
-    pub numbers: NumberRange,
+    pub numbers: InventoryRange,
     /// Whether tokens for CA certificates are allowed (RFC 9447 §4).
     pub ca: bool,
     /// The reseller's delegation that this one is cut from. `None`: the carrier delegates, or, if a
@@ -116,6 +117,7 @@ impl Authority {
             Ok(Withdrawing {
                 row,
                 outstanding_grants,
+                ended_delegations: EndedDelegations::default(),
             })
         };
         self.change_by(by, recorded, id, work).await
@@ -135,12 +137,12 @@ fn record_delegation(
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_parent(tx, scope, &account, parent)?),
         (None, Visibility::Everything) => None,
-        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window)?),
+        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window, now)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
         account: account.id,
-        numbers: new.numbers,
+        numbers: new.numbers.range(),
         ca: new.ca,
         lend_on: new.lend_on,
         reference: new.reference.clone(),
@@ -159,9 +161,17 @@ fn record_delegation(
             recorded_at: now,
             superseded_at: None,
         },
+        sequence: tx.next_change()?,
+        made_at: now,
     };
     if let Some(parent) = &parent {
         must_be_within_parent(&delegation, parent)?;
+        let left = KnownDepartures::all_touching(tx, &[delegation.numbers])?;
+        let start = delegation.window.from().max(now);
+        let missing = left.missing(parent, delegation.numbers, start);
+        if !missing.is_empty() {
+            return Err(ChangeError::NotTheLenders(missing));
+        }
     }
     must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
     must_not_overlap_siblings(tx, &delegation, now)?;
@@ -260,15 +270,21 @@ fn find_parent(
     account: &Account,
     new: &NewDelegation,
     window: Window,
+    now: Time,
 ) -> Result<Delegation, ChangeError> {
-    let not_held = || ChangeError::NotTheLenders(vec![new.numbers]);
+    let numbers = new.numbers.range();
+    let not_held = || ChangeError::NotTheLenders(vec![numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
-    let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
+    let found = tx.delegations_touching(&[numbers], instant, MAX_ROWS)?;
+    let left = KnownDepartures::all_touching(tx, &[numbers])?;
+    let start = window.from().max(now);
     found
         .into_iter()
         .filter(|row| row.account == *lender && row.lend_on)
-        .find(|row| row.numbers.intersection(new.numbers) == Some(new.numbers))
+        .filter(|row| row.numbers.intersection(numbers) == Some(numbers))
+        // What left cannot be delegated further, until it is delegated to the reseller anew.
+        .find(|row| left.missing(row, numbers, start).is_empty())
         .ok_or_else(not_held)
 }
 
@@ -299,7 +315,7 @@ pub(super) fn must_be_held(
 ) -> Result<(), ChangeError> {
     let allocations = tx.allocations_touching(&[numbers], at_instant(at), MAX_ROWS + 1)?;
     if allocations.len() > MAX_ROWS {
-        return Err(ChangeError::TooFragmented);
+        return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
     let missing = gaps(
         numbers,
@@ -320,20 +336,29 @@ fn must_not_overlap_siblings(
     now: Time,
 ) -> Result<(), ChangeError> {
     let versions = Versions::HoldingIn {
-        from: new.window.from(),
-        until: new.window.until(),
-    };
-    let current_and_future = Versions::HoldingIn {
-        from: now,
+        from: new.window.from().min(now),
         until: None,
     };
+    let siblings = tx.delegations_beside(new, versions, MAX_READ + 1)?;
+    if siblings.is_empty() {
+        return Ok(());
+    }
+    if siblings.len() > MAX_READ {
+        return Err(ChangeError::TooFragmented { limit: MAX_READ });
+    }
+    // Those that ended because their numbers left do not count.
+    let left = KnownDepartures::all_touching(tx, &[new.numbers])?;
+    let current_and_future = Window::open(now);
+    let counts = |row: &&Delegation| left.leave_any(row, new.numbers, current_and_future);
     // Without this limit, delegating one number to many accounts in turn would make every decision
     // on that number read too many rows.
-    let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
-    if siblings.len() == MAX_SIBLINGS {
-        return Err(ChangeError::TooFragmented);
+    if siblings.iter().filter(counts).count() >= MAX_SIBLINGS {
+        return Err(ChangeError::TooFragmented {
+            limit: MAX_SIBLINGS,
+        });
     }
-    match tx.delegations_beside(new, versions, 1)?.pop() {
+    let mut siblings = siblings.into_iter();
+    match siblings.find(|row| left.leave_any(row, new.numbers, new.window)) {
         None => Ok(()),
         Some(other) => Err(ChangeError::Overlap {
             numbers: other.numbers,

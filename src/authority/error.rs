@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, rfc3339};
-use crate::domain::decision::MAX_ROWS;
 use crate::domain::inventory::window::WindowError;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
@@ -18,7 +17,7 @@ use crate::store::StoreError;
 pub enum ChangeError {
     #[error("the caller's role does not allow this")]
     Forbidden,
-    #[error("there is no account `{0}`")]
+    #[error("there is no account `{0}`; check its id, or create it first")]
     UnknownAccount(AccountId),
     /// No such row or grant.
     #[error("there is no {0} with this id")]
@@ -69,8 +68,14 @@ pub enum ChangeError {
     #[error("the request contains {0} more than once")]
     Twice(NumberRange),
     /// The carrier does not hold these numbers at the start of the window; at least one range.
-    #[error("the carrier does not hold {} at that time", listed(.0))]
+    #[error("the carrier does not hold {} at that time; check the digits", listed(.0))]
     NotHeld(Vec<NumberRange>),
+    /// The carrier holds none of these numbers within the window of the exclusion.
+    #[error(
+        "the carrier holds none of these numbers, now or later, so nothing would change: {0}; check the digits, and if \
+         they are right, set `force` (command: `--force`)"
+    )]
+    MeetsNothing(NumberRange),
     #[error("`{0}` is not one of the carrier's service provider codes")]
     SpcNotHeld(Spc),
     #[error(transparent)]
@@ -80,8 +85,11 @@ pub enum ChangeError {
     UnknownClass(String),
     #[error("{} is in the past", rfc3339(.0))]
     Over(Time),
-    #[error("the numbers overlap more than {MAX_ROWS} rows of the inventory; use a smaller range")]
-    TooFragmented,
+    /// The aging of a disconnect would end after the last time that can be written.
+    #[error("{} is too late: the numbers would age beyond the year 9999", rfc3339(.0))]
+    TooLate(Time),
+    #[error("the numbers overlap {limit} rows of the inventory or more; use a smaller range")]
+    TooFragmented { limit: usize },
     #[error("this key covers several accounts; set `account`")]
     NameTheAccount,
     #[error("webhook limit reached; end one first")]
@@ -132,11 +140,12 @@ impl ChangeError {
             Self::CaNotLent => "ca-not-delegated",
             Self::Overlap { .. } | Self::Twice(_) => "overlap",
             Self::NotHeld(_) => "not-allocated",
+            Self::MeetsNothing(_) => "meets-nothing",
             Self::SpcNotHeld(_) => "spc-not-held",
-            Self::Window(_) => "window",
+            Self::Window(_) | Self::TooLate(_) => "window",
             Self::UnknownClass(_) => "unknown-class",
             Self::Over(_) => "window-over",
-            Self::TooFragmented => "too-fragmented",
+            Self::TooFragmented { .. } => "too-fragmented",
             Self::NameTheAccount => "name-the-account",
             Self::TooManyWebhooks => "too-many-webhooks",
             Self::TooManyDeliveries => "too-many-deliveries",
@@ -156,7 +165,9 @@ impl ChangeError {
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         match self {
-            Self::Overlap { numbers, .. } | Self::Twice(numbers) => std::slice::from_ref(numbers),
+            Self::Overlap { numbers, .. } | Self::Twice(numbers) | Self::MeetsNothing(numbers) => {
+                std::slice::from_ref(numbers)
+            }
             Self::NotHeld(ranges)
             | Self::NotTheLenders(ranges)
             | Self::NotOfTheDelegation(ranges) => ranges,
@@ -177,7 +188,8 @@ impl ChangeError {
             | Self::Window(_)
             | Self::UnknownClass(_)
             | Self::Over(_)
-            | Self::TooFragmented
+            | Self::TooLate(_)
+            | Self::TooFragmented { .. }
             | Self::NameTheAccount
             | Self::TooManyWebhooks
             | Self::TooManyDeliveries

@@ -7,9 +7,9 @@ use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
-use crate::domain::decision::Facts;
 use crate::domain::decision::explanation::{self, ExplainedPart, ExplainedRow};
 use crate::domain::decision::policy_trace::PolicyTrace;
+use crate::domain::decision::{Facts, MAX_ROWS};
 use crate::domain::inventory::InventoryRow;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::signing::chain_choice::{Candidate, SigningChain};
@@ -40,6 +40,8 @@ pub struct Explained {
     pub parts: Vec<ExplainedPart>,
     /// All rows that overlap the numbers now and that the caller may see.
     pub facts: Facts,
+    /// Whether more rows overlap than `facts` has.
+    pub more: bool,
 }
 
 impl Authority {
@@ -94,6 +96,7 @@ impl Authority {
                 policies: PolicyTrace::default(),
                 parts: Vec::new(),
                 facts: Facts::default(),
+                more: false,
             });
         };
         let ruled = match chains {
@@ -106,6 +109,7 @@ impl Authority {
             decision: decided.map(|decision| (decision.expires_at, decision.justified_by)),
             parts: explanation::parts(&ruled.question(facts.lifetime), &facts),
             policies: ruled.policies,
+            more: facts.exceeds(MAX_ROWS),
             facts,
         };
         if let Visibility::AccountSubset(part) = &scope {
@@ -137,6 +141,9 @@ impl Explained {
         self.facts
             .exclusions
             .retain(|row| is_delegated(row.numbers));
+        self.facts
+            .departures
+            .retain(|row| is_delegated(row.numbers));
         if let Ok((_, rows)) = &mut self.decision {
             rows.retain(|justification| match justification {
                 Justification::Delegation(row) => self
@@ -153,6 +160,7 @@ impl Explained {
                 ExplainedRow::LentOn(_) => true,
                 ExplainedRow::Allocation(row) => is_delegated(row.numbers),
                 ExplainedRow::Exclusion(row) => is_delegated(row.numbers),
+                ExplainedRow::Departure(row) => is_delegated(row.numbers),
             });
         }
     }

@@ -5,9 +5,11 @@
 //! renders.
 
 mod accounts;
+mod acquisition;
 mod allocate;
 mod audited;
 mod delegate;
+mod departures;
 mod disconnect;
 mod error;
 mod exclude;
@@ -15,6 +17,7 @@ mod explain;
 mod idempotency;
 pub mod import;
 mod issue;
+mod met;
 mod number_history;
 mod policy;
 mod queries;
@@ -30,12 +33,14 @@ mod withdrawal_feed;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
+pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::ChangeError;
 pub use exclude::NewExclusion;
 pub use explain::{ExplainRequest, Explained};
 pub use idempotency::ChangeRequester;
 pub use issue::{IssueError, Issued};
+pub use met::{Excluded, Met};
 pub use number_history::NumberHistory;
 pub use policy::{
     Action, ActivePolicySet, MintContext, PolicyError, PolicyFault, PolicyReport, PolicySet,
@@ -179,6 +184,13 @@ impl Authority {
         self.store.ready()?;
         let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
         Ok(signers.ready(self.clock.now())?)
+    }
+
+    /// The background tasks that have ended, although the service needs them. Policies or
+    /// certificates may no longer be up to date then.
+    #[must_use]
+    pub fn ended_tasks(&self) -> Vec<&'static str> {
+        self.metrics.background.ended()
     }
 
     /// The token type of this name, if this service issues such tokens.

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewAccount;
 use tn_authority::config::Config;
-use tn_authority::domain::accounts::account::text_for_people;
+use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{AccountId, Dialect};
 
 use super::output::say;

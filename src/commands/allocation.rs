@@ -5,8 +5,8 @@ use tn_authority::app;
 use tn_authority::authority::NewAllocation;
 use tn_authority::config::Config;
 use tn_authority::domain::inventory::Basis;
-use tn_authority::domain::numbers::block::parse_numbers;
-use tn_authority::domain::{Clock, NumberRange, Spc};
+use tn_authority::domain::numbers::block::parse_inventory;
+use tn_authority::domain::{Clock, InventoryRange, Spc};
 
 use super::output::say;
 use super::{Exit, Outcome, command_line_caller, numbers};
@@ -20,8 +20,8 @@ Example:
   tn-authority allocation add 1.212.555.1XXX --spc 1234")]
     Add {
         /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
-        #[arg(value_parser = parse_numbers)]
-        block: NumberRange,
+        #[arg(value_parser = parse_inventory)]
+        block: InventoryRange,
         /// The service provider code (OCN) that holds them.
         #[arg(long, value_name = "CODE")]
         spc: Spc,
@@ -35,6 +35,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
     match command {
         Command::Add { block, spc, basis } => {
+            warn_of_unknown(&spc, config);
             let new = NewAllocation {
                 spc,
                 numbers: block,
@@ -52,4 +53,14 @@ pub fn run(command: Command, config: &Config) -> Outcome {
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Without `carrier.spcs` any code is accepted, so a mistyped one would not be noticed.
+fn warn_of_unknown(spc: &Spc, config: &Config) {
+    if config.carrier.spcs.is_empty() {
+        eprintln!(
+            "warning: `{spc}` is not checked, because `carrier.spcs` is not set; is this the configuration of the service \
+             (`--config`)?"
+        );
+    }
 }

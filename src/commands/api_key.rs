@@ -7,9 +7,9 @@ use tn_authority::app;
 use tn_authority::authority::Page;
 use tn_authority::callers::{DEFAULT_OVERLAP, MAX_OVERLAP, NewApiKey, ShownApiKey};
 use tn_authority::config::Config;
-use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::credentials::api_key::ApiKey;
+use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Network, Role, Time};
 
 use super::output::say;

@@ -4,10 +4,10 @@ use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::NewDelegation;
 use tn_authority::config::Config;
-use tn_authority::domain::accounts::account::text_for_people;
 use tn_authority::domain::clock::parse_time;
-use tn_authority::domain::numbers::block::parse_numbers;
-use tn_authority::domain::{AccountId, Clock, NumberRange, Time};
+use tn_authority::domain::numbers::block::parse_inventory;
+use tn_authority::domain::text::for_people::text_for_people;
+use tn_authority::domain::{AccountId, Clock, InventoryRange, Time};
 use uuid::Uuid;
 
 use super::output::say;
@@ -25,8 +25,8 @@ Examples:
         /// The account that gets the numbers.
         account: AccountId,
         /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
-        #[arg(value_parser = parse_numbers)]
-        block: NumberRange,
+        #[arg(value_parser = parse_inventory)]
+        block: InventoryRange,
         /// Allow tokens for CA certificates too, which can issue further certificates.
         #[arg(long)]
         ca: bool,

@@ -2,15 +2,15 @@
 
 use clap::Subcommand;
 use tn_authority::app;
-use tn_authority::authority::NewExclusion;
+use tn_authority::authority::{Met, NewExclusion};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::numbers::block::parse_numbers;
-use tn_authority::domain::{Clock, NumberRange, Time};
+use tn_authority::domain::numbers::block::parse_inventory;
+use tn_authority::domain::{Clock, InventoryRange, NumberRange, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers, print_ended_delegations};
 
 /// Exclude numbers that the carrier holds: ported out, aging, suspended or reserved.
 #[derive(Debug, Subcommand)]
@@ -24,8 +24,8 @@ Example:
   tn-authority exclusion add +12125551001 --reason ported-out")]
     Add {
         /// Numbers: `1.212.555.1XXX`, `+12125551001`, or `+12125551000+1000` (a start and a count).
-        #[arg(value_parser = parse_numbers)]
-        block: NumberRange,
+        #[arg(value_parser = parse_inventory)]
+        block: InventoryRange,
         /// Why: ported-out, contaminated, aging, suspended or reserved.
         #[arg(long)]
         reason: Reason,
@@ -35,6 +35,10 @@ Example:
         /// When it ends (RFC 3339). Default: it stays until it is ended.
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
         until: Option<Time>,
+        /// Exclude the numbers although the carrier holds none of them. Without it, such an
+        /// exclusion is refused: most likely, a digit is wrong.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -46,15 +50,18 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             reason,
             from,
             until,
+            force,
         } => {
             let new = NewExclusion {
                 numbers: *block,
                 reason: *reason,
                 valid_from: *from,
                 valid_until: *until,
+                force: *force,
             };
             let done = app::block_on(service.authority.exclude(&command_line_caller(), new))?;
-            let (row, outstanding) = (done.row, done.outstanding_grants);
+            let (row, outstanding) = (done.row.exclusion, done.outstanding_grants);
+            let ended = done.ended_delegations;
             say!(
                 "exclusion {}: {}, {}, {}",
                 row.row.id,
@@ -62,6 +69,8 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
                 numbers(row.numbers.count()),
                 row.reason.as_str()
             );
+            print_met(row.numbers, &done.row.met)?;
+            print_ended_delegations(&ended)?;
             for grant in &outstanding.grants {
                 let (jti, account) = (&grant.jti, &grant.account);
                 say!(
@@ -76,4 +85,21 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Says which numbers the carrier holds, unless it is all of them.
+fn print_met(excluded: NumberRange, met: &Met) -> std::io::Result<()> {
+    if met.ranges == [excluded] {
+        return Ok(());
+    }
+    if met.ranges.is_empty() {
+        say!("  the carrier holds none of them");
+    }
+    for range in &met.ranges {
+        say!("  the carrier holds {range} of them");
+    }
+    if met.more {
+        say!("  and more");
+    }
+    Ok(())
 }

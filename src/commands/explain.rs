@@ -4,12 +4,12 @@ use std::io;
 
 use clap::Args as Arguments;
 use tn_authority::app;
-use tn_authority::authority::{ExplainRequest, Explained};
+use tn_authority::authority::{ChangeError, ExplainRequest, Explained};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::decision::denial::RefusalCause;
 use tn_authority::domain::numbers::block::parse_numbers;
-use tn_authority::domain::{AccountId, Clock, NumberRange};
+use tn_authority::domain::{AccountId, Clock, Denial, NumberRange};
 
 use super::output::say;
 use super::{Exit, Outcome, command_line_caller, numbers};
@@ -38,6 +38,7 @@ pub struct Args {
 
 pub fn run(args: Args, config: &Config) -> Outcome {
     let service = app::open(config, &Clock::system())?;
+    let asked = args.account.clone();
     let question = ExplainRequest {
         account: args.account,
         numbers: args.numbers,
@@ -53,6 +54,8 @@ pub fn run(args: Args, config: &Config) -> Outcome {
             say!("yes: a token until {}", rfc3339(&expires));
             Ok(Exit::SUCCESS)
         }
+        // The command line may ask about any account, so there is none.
+        Err(Denial::NotTheCallers) => Err(ChangeError::UnknownAccount(asked).into()),
         Err(denial) => {
             let by = denial.policies();
             let by = if by.is_empty() {

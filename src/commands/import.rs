@@ -28,6 +28,10 @@ const PRINTED: usize = 20;
 Examples:
   tn-authority import blocks.txt --format nanp-blocks --ocn 1234,567A --spc 1234 --dry-run
   tn-authority import orders.csv --format delegations")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command"
+)]
 pub struct Args {
     /// The table, a text file; `-` reads standard input.
     file: PathBuf,
@@ -48,6 +52,9 @@ pub struct Args {
     /// Apply the difference even if it ends more than `imports.max_ended_share` of the numbers.
     #[arg(long)]
     confirm: bool,
+    /// Exclude numbers although the carrier holds none of those of a line (`exclusions` only).
+    #[arg(long)]
+    force: bool,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -59,7 +66,14 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
         spc: args.spc,
     };
+    let options = ImportOptions {
+        dry_run: args.dry_run,
+        confirm: args.confirm,
+        force: args.force,
+        max_ended_ppm: config.imports.max_ended_share.ppm(),
+    };
     request.check()?;
+    options.check(request.format)?;
     let clock = Clock::system();
     app::require_database(config)?;
     let parsed = read(&args.file, &request, &clock)?;
@@ -67,11 +81,6 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         print_table(&parsed, &request)?;
     }
     let service = app::open(config, &clock)?;
-    let options = ImportOptions {
-        dry_run: args.dry_run,
-        confirm: args.confirm,
-        max_ended_ppm: config.imports.max_ended_share.ppm(),
-    };
     let caller = command_line_caller();
     let import = service.authority.import(&caller, parsed, options, None);
     let imported = app::block_on(import)?;
@@ -205,7 +214,7 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     }
     let refused = &imported.summary.refused;
     for line in refused.named.iter().take(PRINTED) {
-        say!("! line {}: {}", line.line, line.reason);
+        say!("! {line}");
     }
     if refused.count > PRINTED as u64 {
         say!("! and {} more", counted(refused.count - PRINTED as u64));
@@ -237,6 +246,7 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     if imported.changes_nothing() && refused.count == 0 {
         say!("nothing changes: the database has all of it");
     }
+    super::print_ended_delegations(&imported.ended_delegations)?;
     print_outstanding(imported)?;
     Ok(())
 }

@@ -42,7 +42,11 @@ pub fn run(command: &Command) -> Outcome {
         Command::Decode { tkvalue, legacy } if tkvalue == "-" => {
             each_line(|line| decoded(line, *legacy))
         }
-        Command::Decode { tkvalue, legacy } => print(&decoded(tkvalue, *legacy)?.to_string()),
+        Command::Decode { tkvalue, legacy } => {
+            let value = decoded(tkvalue, *legacy)
+                .map_err(|error| format!("not a TNAuthList in base64url (RFC 8226 §9): {error}"))?;
+            print(&value.to_string())
+        }
         Command::Encode { entries } if entries[..] == ["-"] => each_line(|line| {
             let list = list(line.split_ascii_whitespace())?;
             Ok(json!({ "tkvalue": list.to_tkvalue() }))

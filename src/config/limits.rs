@@ -26,10 +26,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            caller_rate: 0,
-            caller_burst: 2_000,
-            account_rate: 0,
-            account_burst: 2_000,
+            caller_rate: 500,
+            caller_burst: 20_000,
+            account_rate: 100,
+            account_burst: 5_000,
             unproven_rate: 20,
             unproven_burst: 1_000,
         }

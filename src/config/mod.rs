@@ -51,7 +51,7 @@ pub use idempotency::Idempotency;
 pub use imports::Imports;
 pub use limits::Limits;
 pub use log::Log;
-pub use oauth::{Issuer, OAuth};
+pub use oauth::{Issuer, NO_TOKEN_TYPE, OAuth};
 pub use operations::Operations;
 pub use pkcs11::Pkcs11;
 pub use policy::Policy;
@@ -66,7 +66,7 @@ pub use writer::Writer;
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("the configuration cannot be read: {0}")]
+    #[error("the configuration cannot be read: {0}{help}", help = help(.0))]
     Read(#[from] config::ConfigError),
     #[error("invalid configuration: `{key}` {why}")]
     Wrong { key: String, why: String },
@@ -153,6 +153,17 @@ impl Config {
         let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// What to do about a file that cannot be parsed. The parser says where, but a quotation mark that
+/// is missing makes it complain of something else.
+fn help(error: &config::ConfigError) -> &'static str {
+    match error {
+        config::ConfigError::FileParse { .. } => {
+            "; texts are in quotation marks that end on the same line: is one missing?"
+        }
+        _ => "",
     }
 }
 

@@ -34,6 +34,7 @@ pub use decision::denial::Denial;
 pub use ids::new_id;
 pub use inventory::window::Window;
 pub use network::cidr::Network;
+pub use numbers::inventory_range::InventoryRange;
 pub use numbers::number::{NumberRange, Tn};
 pub use numbers::spc::Spc;
 pub use tokens::claims::{Claims, TokenRequest};

@@ -24,6 +24,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use super::SignerError;
 use super::key::{SIGNATURE_LENGTH, Signature, SigningKey};
 use crate::domain::signing::certificate::ID_PE_TN_AUTH_LIST;
+use crate::domain::text::for_people::text_for_people;
 use crate::domain::text::printable::printable;
 use crate::domain::{Spc, TnAuthList, TnEntry};
 
@@ -128,8 +129,9 @@ pub fn subject(text: &str) -> Result<String, SignerError> {
 }
 
 fn name(text: &str) -> Result<Name, SignerError> {
-    text.parse()
-        .map_err(|_| SignerError::Subject(printable(text)))
+    let wrong = || SignerError::Subject(printable(text));
+    let text = text_for_people(text).map_err(|_| wrong())?;
+    text.parse().map_err(|_| wrong())
 }
 
 /// Builds a CSR for a TNAuthList, in DER, signed with `key`. With `ca` it requests a certificate

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -197,12 +198,21 @@ impl SigningThread {
             if job.deadline <= Instant::now() || job.reply.is_answered() {
                 continue;
             }
-            let outcome = self.sign(&job.message);
+            let outcome = self.sign_or_report(&job.message);
             if let Err(error) = &outcome {
                 log::warn!("the HSM did not sign: {error}");
             }
             job.reply.answer(outcome.map_err(SignerError::from));
         }
+    }
+
+    /// Signs. A panic below is the failure of one signature, and does not end the thread.
+    fn sign_or_report(&mut self, message: &[u8]) -> Result<Signature, HsmError> {
+        let signed = catch_unwind(AssertUnwindSafe(|| self.sign(message)));
+        signed.unwrap_or_else(|_| {
+            self.session = None;
+            Err(HsmError::Device("it panicked".to_owned()))
+        })
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Signature, HsmError> {

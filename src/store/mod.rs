@@ -22,6 +22,7 @@ mod sqlite_file;
 mod sqlite_locks;
 mod tables;
 mod tx;
+mod waiter;
 mod writer;
 
 pub use backup::{Backup, BackupError, BackupReport};
@@ -39,13 +40,16 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
+pub use waiter::Waiter;
 pub use writer::Verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::Actor;
-use crate::domain::issuance::{KeyedRequest, MintOrder};
+use parking_lot::Mutex;
+
+use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
+use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connection::IfMissing;
 use sqlite_file::SqliteFile;
@@ -84,6 +88,7 @@ pub enum Purpose {
 pub struct Store {
     readers: r2d2::Pool<connection::Readers>,
     writer: Writer,
+    refusals: Arc<Mutex<RefusalSums>>,
     file: Option<Arc<SqliteFile>>,
     /// Released after all connections are closed.
     _serve_lock: Option<ServeLock>,
@@ -132,16 +137,13 @@ impl Store {
             file: file.clone(),
             turns: WriteTurns::open(&settings.url)?,
         };
-        let writer = Writer::start(
-            database,
-            connection,
-            settings.queue,
-            settings.batch,
-            metrics,
-        )?;
+        let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
+        let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
+        let writer = Writer::start(database, connection, (queue, batch), sums, metrics)?;
         Ok(Self {
             readers,
             writer,
+            refusals,
             file,
             _serve_lock: serve_lock,
         })
@@ -274,6 +276,19 @@ impl Store {
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write_alongside(name, work).await
+    }
+
+    /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
+    /// be written stay in memory.
+    pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
+        let due = self.refusals.lock().due(now, all);
+        if !due.is_empty() {
+            let events: Vec<AuditEvent> = due.iter().map(|sum| sum.event.clone()).collect();
+            let write = move |tx: &mut Tx<'_>| tx.insert_audit_events(&events);
+            self.write_alongside("refusals", write).await?;
+        }
+        self.refusals.lock().written(&due, now);
+        Ok(())
     }
 
     /// Checks that the writer thread is alive and that the database can be read. Blocks.

@@ -91,6 +91,31 @@ table! {
         valid_until -> Nullable<BigInt>,
         recorded_at -> BigInt,
         superseded_at -> Nullable<BigInt>,
+        sequence -> BigInt,
+        made_at -> BigInt,
+    }
+}
+
+table! {
+    departures (id) {
+        id -> Text,
+        kind -> Text,
+        cause_id -> Text,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        sequence -> BigInt,
+        recorded_at -> BigInt,
+        superseded_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    change_counter (id) {
+        id -> Integer,
+        last -> BigInt,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A parsed table, before it is compared with the database.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -61,24 +63,26 @@ pub struct TableSummary {
 pub struct Note {
     pub count: u64,
     #[schema(value_type = String)]
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// The first lines that it concerns, if they matter.
     pub lines: Vec<u64>,
 }
 
 impl TableSummary {
     /// Adds a note, unless the count is zero.
-    pub fn note(&mut self, count: u64, what: &'static str) {
+    pub fn note(&mut self, count: u64, what: impl Into<Cow<'static, str>>) {
         if count > 0 {
+            let what = what.into();
             let lines = Vec::new();
             self.notes.push(Note { count, what, lines });
         }
     }
 
     /// The same, with line numbers.
-    pub fn note_lines(&mut self, noted: NotedLines, what: &'static str) {
+    pub fn note_lines(&mut self, noted: NotedLines, what: impl Into<Cow<'static, str>>) {
         let NotedLines { count, lines } = noted;
         if count > 0 {
+            let what = what.into();
             self.notes.push(Note { count, what, lines });
         }
     }
@@ -92,6 +96,10 @@ pub struct NotedLines {
 }
 
 impl NotedLines {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn add(&mut self, line: u64) {
         self.count += 1;
         if self.lines.len() < LINES_OF_A_NOTE {

@@ -61,6 +61,15 @@ pub struct RefusedLine {
     pub reason: String,
 }
 
+impl std::fmt::Display for RefusedLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.reason),
+            line => write!(f, "line {line}: {}", self.reason),
+        }
+    }
+}
+
 /// The refused lines of a table: how many, and the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefusedLines {
@@ -84,7 +93,7 @@ impl std::fmt::Display for RefusedLines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (n, refused) in self.named.iter().take(LINES_IN_A_MESSAGE).enumerate() {
             let comma = if n == 0 { "" } else { "; " };
-            write!(f, "{comma}line {}: {}", refused.line, refused.reason)?;
+            write!(f, "{comma}{refused}")?;
         }
         if self.count > LINES_IN_A_MESSAGE as u64 {
             write!(f, "; and {} more", self.count - LINES_IN_A_MESSAGE as u64)?;

@@ -7,15 +7,20 @@ use chrono::{NaiveDate, NaiveTime};
 
 use crate::domain::clock::{Time, parse_time};
 use crate::domain::numbers::block;
-use crate::domain::{NumberRange, Tn};
+use crate::domain::{InventoryRange, NumberRange, Tn};
 
 /// An OCN has four characters (ATIS-0300251).
 const OCN_LENGTH: usize = 4;
 
 /// The start of a field for a message, escaped so that it cannot control a terminal.
 pub fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(20).collect();
-    if text.chars().nth(20).is_some() {
+    shown_up_to(20, text)
+}
+
+/// The same, with more or fewer characters.
+pub fn shown_up_to(limit: usize, text: &str) -> String {
+    let mut out: String = text.chars().take(limit).collect();
+    if text.chars().nth(limit).is_some() {
         out.push_str("..");
     }
     out.escape_debug().to_string()
@@ -41,6 +46,8 @@ pub struct Ocns {
     mangled: HashMap<String, String>,
     /// Similar OCNs in the table, for a hint if no line has one of `own`.
     similar: BTreeSet<String>,
+    /// Why a table with lines of the carrier may give it nothing.
+    absence: Option<String>,
     pub lines: u64,
     pub without: u64,
     pub several: u64,
@@ -61,6 +68,7 @@ impl Ocns {
             own,
             mangled,
             similar: BTreeSet::new(),
+            absence: None,
             lines: 0,
             without: 0,
             several: 0,
@@ -108,8 +116,21 @@ impl Ocns {
         self.own.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 
-    /// The similar OCNs, for a message.
+    /// Whether an OCN is the carrier's. Counts nothing.
+    pub fn is_own(&self, ocn: &str) -> bool {
+        self.own.contains(ocn)
+    }
+
+    /// Says why a table with lines of the carrier may give it nothing.
+    pub fn explain_absence(&mut self, why: Option<String>) {
+        self.absence = why;
+    }
+
+    /// The similar OCNs, or why there are no lines, for a message.
     pub fn hint(&self) -> String {
+        if let Some(why) = &self.absence {
+            return why.clone();
+        }
         if self.similar.is_empty() {
             return String::new();
         }
@@ -216,7 +237,15 @@ pub fn number(name: &str, text: &str) -> Result<Tn, String> {
 
 /// The numbers of a line: `block`, or `start` with `end` or `count`, or `start` alone for one
 /// number.
-pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
+pub fn numbers(start: &str, end: &str, count: &str, block: &str) -> Result<InventoryRange, String> {
+    let numbers = range(start, end, count, block)?;
+    numbers.try_into().map_err(|error| {
+        let name = if block.is_empty() { "start" } else { "block" };
+        format!("{name}: {error}")
+    })
+}
+
+fn range(start: &str, end: &str, count: &str, block: &str) -> Result<NumberRange, String> {
     match (start, end, count, block) {
         ("", "", "", "") => Err("no numbers: both `start` and `block` are empty".to_owned()),
         ("", "", "", block) => {
@@ -291,7 +320,7 @@ mod tests {
     #[test]
     fn numbers_are_e164_or_refused_with_a_hint() {
         let counted =
-            |start, end, count, block| numbers(start, end, count, block).map(NumberRange::count);
+            |start, end, count, block| numbers(start, end, count, block).map(|n| n.range().count());
         assert_eq!(counted("+12125551001", "", "", ""), Ok(1));
         assert_eq!(counted("+12125551000", "+12125551999", "", ""), Ok(1000));
         assert_eq!(counted("+12125551000", "", "50", ""), Ok(50));
@@ -311,6 +340,11 @@ mod tests {
             (["", "+12125551000", "", ""], "`start` is missing"),
             (["+12125551000", "", "0", ""], "at least one"),
             (["", "", "", "12125551000"], "ends with one or more"),
+            (["", "", "", "1.212.556.1xxx"], "upper-case `X`"),
+            (["+1212555101", "", "", ""], "start: numbers under +1"),
+            (["+1212555101", "+1212555102", "", ""], "10 digits"),
+            (["+121255510010", "", "10", ""], "has 11"),
+            (["", "", "", "1.212.556.1XX"], "block: numbers under +1"),
         ] {
             let [start, end, count, block] = fields;
             let why = numbers(start, end, count, block).expect_err(hint);

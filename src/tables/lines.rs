@@ -1,5 +1,4 @@
-//! The lines of a table. The header says where each column is, since administrators rename and
-//! reorder columns over the years.
+//! The lines of a table, each split into fields. The header says what they mean.
 //!
 //! Memory is bounded for any file: a line that does not fit into the buffer is an error.
 
@@ -9,6 +8,8 @@ use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::decode::{Clean, Digested, Encoding};
 use super::error::{RefusedLines, TableError};
+pub use super::header::Column;
+use super::header::Header;
 
 /// The longest line, in bytes.
 const MAX_LINE: usize = 64 * 1024;
@@ -24,26 +25,6 @@ pub struct CsvDialect {
     /// Whether fields can be quoted. If not, a quotation mark is an ordinary character.
     pub quoted: bool,
     pub encoding: Encoding,
-}
-
-/// A column of a format.
-#[derive(Debug, Clone, Copy)]
-pub struct Column {
-    /// Its names, the current one first. Case, spaces, punctuation and accents are ignored.
-    pub names: &'static [&'static str],
-    pub needed: bool,
-}
-
-impl Column {
-    pub const fn needed(names: &'static [&'static str]) -> Self {
-        let needed = true;
-        Self { names, needed }
-    }
-
-    pub const fn optional(names: &'static [&'static str]) -> Self {
-        let needed = false;
-        Self { names, needed }
-    }
 }
 
 /// How much of a table has been read.
@@ -80,7 +61,8 @@ impl<'a> Line<'a> {
         position.map_or(b"", |position| self.at(position))
     }
 
-    fn at(&self, position: usize) -> &'a [u8] {
+    /// The field at a position of the table.
+    pub fn at(&self, position: usize) -> &'a [u8] {
         let Some(end) = self.ends.get(position) else {
             return b"";
         };
@@ -89,8 +71,24 @@ impl<'a> Line<'a> {
         &self.output[start..*end]
     }
 
-    fn len(&self) -> usize {
+    /// How many fields the line has.
+    pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Whether a quotation mark has joined lines of the file.
+    pub fn spans_lines(&self) -> bool {
+        self.output.contains(&b'\n')
+    }
+
+    fn is_empty(&self) -> bool {
+        self.output.trim_ascii().is_empty()
+    }
+
+    /// All fields, trimmed.
+    fn texts(&self) -> Vec<String> {
+        let fields = (0..self.len()).map(|position| String::from_utf8_lossy(self.at(position)));
+        fields.map(|text| text.trim().to_owned()).collect()
     }
 }
 
@@ -98,6 +96,8 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub struct TableEnd {
     pub lines: u64,
+    /// Lines without any text, which are not among `lines`.
+    pub empty: u64,
     pub digested: Digested,
     /// Titles of columns that the format does not have.
     pub unknown_columns: Vec<String>,
@@ -117,42 +117,22 @@ pub fn read(
     take: &mut dyn FnMut(&Line<'_>) -> Result<(), String>,
 ) -> Result<TableEnd, TableError> {
     let mut records = Records::new(Clean::new(file, dialect.encoding), dialect);
-    let Some(header) = records.next()? else {
-        return Err(TableError::Columns(missing(columns, &[])));
+    let header = match records.next()? {
+        Some(line) => Header::new(columns, &line.texts(), dialect)?,
+        None => return Err(Header::absent(columns)),
     };
-    let titles: Vec<String> = (0..header.len())
-        .map(|position| {
-            String::from_utf8_lossy(header.at(position))
-                .trim()
-                .to_owned()
-        })
-        .collect();
-    let positions = positions(columns, &titles)?;
-    let known = |position| positions.contains(&Some(position));
-    let unknown_columns = titles
-        .iter()
-        .enumerate()
-        .filter(|(position, title)| !known(*position) && !title.is_empty())
-        .map(|(_, title)| super::fields::shown(title))
-        .collect();
-
-    // Empty titles at the end come from trailing separators, and lines may lack their fields.
-    let width = titles.iter().rposition(|title| !title.is_empty());
-    let width = width.map_or(0, |last| last + 1);
-
+    let mut fields = header.field_count();
+    let mut empty = 0;
     let mut lines = 0;
     while let Some(mut line) = records.next()? {
+        if line.is_empty() {
+            // Spreadsheets write lines of separators alone, which say nothing.
+            empty += 1;
+            continue;
+        }
         lines += 1;
-        line.positions = &positions;
-        let outcome = if line.len() < width {
-            Err(format!(
-                "{} field(s), but the header has {}; the line may be truncated",
-                line.len(),
-                width
-            ))
-        } else {
-            take(&line)
-        };
+        line.positions = header.positions();
+        let outcome = fields.check(&line).and_then(|()| take(&line));
         if let Err(why) = outcome {
             refused.add(line.number, why);
         }
@@ -175,83 +155,10 @@ pub fn read(
     }
     Ok(TableEnd {
         lines,
+        empty,
         digested: records.text.digested(),
-        unknown_columns,
+        unknown_columns: header.into_unknown(),
     })
-}
-
-/// The letters and digits of a title, in lower case and without accents: `Mnémo` becomes `mnemo`,
-/// `NPA-NXX` becomes `npanxx`.
-fn normalized(title: &str) -> String {
-    let without_accent = |c: char| match c {
-        'é' | 'è' | 'ê' | 'ë' => 'e',
-        'à' | 'â' => 'a',
-        'î' | 'ï' => 'i',
-        'ô' => 'o',
-        'û' | 'ù' => 'u',
-        'ç' => 'c',
-        other => other,
-    };
-    title
-        .chars()
-        .flat_map(char::to_lowercase)
-        .map(without_accent)
-        .filter(char::is_ascii_alphanumeric)
-        .collect()
-}
-
-/// Finds each column of the format in the header.
-fn positions(columns: &[Column], titles: &[String]) -> Result<Vec<Option<usize>>, TableError> {
-    let normalized_titles: Vec<String> = titles.iter().map(|title| normalized(title)).collect();
-    let mut positions = Vec::with_capacity(columns.len());
-    let mut absent = Vec::new();
-    for column in columns {
-        let is_it = |title: &String| column.names.iter().any(|name| normalized(name) == *title);
-        let mut found = normalized_titles
-            .iter()
-            .enumerate()
-            .filter(|(_, t)| is_it(t));
-        let (first, second) = (found.next(), found.next());
-        if let (Some((_, title)), Some(_)) = (first, second) {
-            return Err(TableError::Columns(format!(
-                "two columns of the table are named `{title}`; remove one of them"
-            )));
-        }
-        if first.is_none() && column.needed {
-            absent.push(*column);
-        }
-        positions.push(first.map(|(position, _)| position));
-    }
-    if absent.is_empty() {
-        Ok(positions)
-    } else {
-        Err(TableError::Columns(missing(&absent, titles)))
-    }
-}
-
-/// The message for needed columns that are absent, with the titles that were found.
-fn missing(absent: &[Column], titles: &[String]) -> String {
-    let named = absent.iter().filter(|column| column.needed).map(|column| {
-        let others: Vec<String> = column.names[1..].iter().map(|n| format!("`{n}`")).collect();
-        let others = if others.is_empty() {
-            String::new()
-        } else {
-            format!(" (or {})", others.join(", "))
-        };
-        format!("no column `{}`{others}", column.names[0])
-    });
-    let named: Vec<String> = named.collect();
-    let shown: Vec<String> = titles
-        .iter()
-        .take(20)
-        .map(|title| format!("`{}`", super::fields::shown(title)))
-        .collect();
-    let has = if shown.is_empty() {
-        "the file is empty".to_owned()
-    } else {
-        format!("its header is {}", shown.join(", "))
-    };
-    format!("the table has {}; {has}", named.join(" and "))
 }
 
 /// The records of a file, parsed one at a time into the same buffer.

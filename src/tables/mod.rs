@@ -11,6 +11,7 @@ mod draft;
 mod error;
 mod fields;
 mod formats;
+mod header;
 mod lines;
 mod rows;
 
@@ -19,7 +20,8 @@ use std::io::Read;
 
 pub use draft::{AllocationRow, DelegationRow, ExclusionRow};
 pub use draft::{
-    Coverage, Holding, Holdings, Note, ParsedTable, TableContent, TableRow, TableSummary,
+    Coverage, Holding, Holdings, Note, NotedLines, ParsedTable, TableContent, TableRow,
+    TableSummary,
 };
 pub use error::{LINES_NAMED, RefusedLine, RefusedLines, TableError};
 pub use lines::Progress;
@@ -35,6 +37,10 @@ use lines::{Column, CsvDialect, Line};
 
 /// How many lines a format may keep in memory.
 const MAX_ROWS: usize = 500_000;
+
+/// What a format with OCNs needs too.
+const SPC_NEEDED: &str =
+    "the service provider code to file the numbers under: `--spc` (REST: `spc`)";
 
 /// A table format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,10 +104,8 @@ impl TableRequest {
                 unwanted("service provider code")
             }
             _ if !self.format.lists_everybody() => Ok(()),
-            _ if self.ocns.is_empty() => missing("the OCNs of the carrier"),
-            _ if self.spc.is_none() => {
-                missing("the service provider code to file the numbers under")
-            }
+            _ if self.ocns.is_empty() => missing("the OCNs of the carrier: `--ocn` (REST: `ocn`)"),
+            _ if self.spc.is_none() => missing(SPC_NEEDED),
             _ => Ok(()),
         }
     }
@@ -130,7 +134,7 @@ impl TableRequest {
                 | Format::ArcepMajnum,
                 None,
             ) => {
-                let what = "the service provider code to file the numbers under";
+                let what = SPC_NEEDED;
                 let format = self.format.as_str();
                 return Err(TableError::Missing { format, what });
             }
@@ -187,6 +191,8 @@ pub fn read(
             notes: Vec::new(),
         },
     };
+    let empty = "lines without any text were skipped";
+    table.summary.note(read.empty, empty);
     layout.finish(&mut table)?;
     Ok(table)
 }

@@ -8,8 +8,8 @@ use super::draft::TableRow;
 use super::fields::{harmless, numbers, shown, time};
 use super::lines::{Column, CsvDialect, Line};
 use crate::domain::Window;
-use crate::domain::accounts::account::is_control_or_bidi;
 use crate::domain::clock::from_unix;
+use crate::domain::text::for_people::text_for_people;
 
 /// The common columns come first, in this order.
 pub const START: Column = Column::optional(&["start", "first", "number", "tn"]);
@@ -20,9 +20,6 @@ pub const FROM: Column = Column::optional(&["valid_from", "from", "starts_at"]);
 pub const UNTIL: Column = Column::optional(&["valid_until", "until", "ends_at"]);
 /// The index of the format's first own column.
 pub const OWN: usize = 6;
-
-/// Maximum length of a reference, in characters.
-const MAX_TEXT: usize = 256;
 
 pub const DIALECT: CsvDialect = CsvDialect {
     delimiter: b',',
@@ -40,7 +37,7 @@ pub fn row<T>(line: &Line<'_>, of: T) -> Result<TableRow<T>, String> {
     let field = |column| field(line, column);
     let row = TableRow {
         line: line.number,
-        numbers: numbers(field(0)?, field(1)?, field(2)?, field(3)?)?,
+        numbers: numbers(field(0)?, field(1)?, field(2)?, field(3)?)?.range(),
         valid_from: time("valid_from", field(4)?)?,
         valid_until: time("valid_until", field(5)?)?,
         of,
@@ -62,14 +59,25 @@ pub fn row<T>(line: &Line<'_>, of: T) -> Result<TableRow<T>, String> {
 
 /// Free text, such as a reference. `None` if it is empty.
 pub fn text(name: &str, text: &str) -> Result<Option<String>, String> {
-    if text.chars().count() > MAX_TEXT {
-        return Err(format!("{name} has more than {MAX_TEXT} characters"));
+    let checked = text_for_people(text);
+    let checked = checked.map_err(|why| format!("{name} {why}: `{}`", shown(text)))?;
+    Ok((!checked.is_empty()).then_some(checked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_has_no_characters_that_no_one_can_see() {
+        assert_eq!(text("reference", ""), Ok(None));
+        assert_eq!(text("reference", "Order 1"), Ok(Some("Order 1".to_owned())));
+        let refused = text("reference", "Order 1\u{feff}").expect_err("refused");
+        assert_eq!(
+            refused,
+            "reference has a control character or an invisible one, U+FEFF: `Order 1\\u{feff}`"
+        );
+        let refused = text("reference", "Order 1 ").expect_err("refused");
+        assert!(refused.starts_with("reference starts or ends with a space"));
     }
-    if text.chars().any(is_control_or_bidi) {
-        return Err(format!(
-            "{name} contains a control character: `{}`",
-            shown(text)
-        ));
-    }
-    Ok((!text.is_empty()).then(|| text.to_owned()))
 }

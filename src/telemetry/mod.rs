@@ -4,6 +4,7 @@
 //! exhaust memory with new time series. Input in log lines is escaped, so a caller cannot forge a
 //! line.
 
+mod background;
 mod log_format;
 mod metrics;
 mod panics;
@@ -19,6 +20,7 @@ use log::LevelFilter;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use background::{BackgroundTasks, RunningTask};
 pub use metrics::{ImportOutcome, Metrics, MintOutcome, method_label};
 pub use policies::PolicyMetrics;
 pub use request_context::{RequestContext, carried, trace_id};

@@ -12,4 +12,4 @@ mod worker;
 pub use guard::{Guard, NameLookup, SystemNames};
 pub use send::{SendError, Sender, SenderSettings};
 pub use sign::{Secrets, SignError};
-pub use worker::SenderThreads;
+pub use worker::{SENDERS, SenderThreads};

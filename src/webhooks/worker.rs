@@ -3,7 +3,6 @@
 //! an account, so a slow target delays only itself and its account. Others are delayed only while
 //! the targets of many accounts are slow at once.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, channel};
 use std::thread::{self, JoinHandle};
@@ -16,10 +15,11 @@ use super::send::Sender;
 use crate::authority::{Assignment, Authority};
 use crate::domain::webhook::DeliveryState;
 use crate::domain::{Caller, new_id};
-use crate::store::StoreError;
+use crate::store::{StoreError, Waiter};
+use crate::telemetry::RunningTask;
 
 /// The number of sending threads. They spend most of their time waiting for targets.
-const SENDERS: u16 = 32;
+pub const SENDERS: u16 = 32;
 /// How often the database is polled for work.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often exposure is measured.
@@ -49,6 +49,7 @@ impl SenderThreads {
         let (assign, assigned) = channel();
         let assigned = Arc::new(Mutex::new(assigned));
         let process = new_id(authority.now());
+        let tasks = &authority.metrics().background;
         let mut threads = Vec::new();
         for _ in 0..SENDERS {
             let worker = DeliveryWorker {
@@ -57,7 +58,8 @@ impl SenderThreads {
                 process,
             };
             let (assigned, idle) = (Arc::clone(&assigned), wake.clone());
-            let work = move || worker.run(&assigned, &idle);
+            let task = tasks.start("webhooks");
+            let work = move || worker.run(task, &assigned, &idle);
             let thread = thread::Builder::new().name("webhooks".to_owned());
             threads.push(thread.spawn(work)?);
         }
@@ -68,7 +70,8 @@ impl SenderThreads {
             idle: SENDERS,
         };
         let thread = thread::Builder::new().name("withdrawals".to_owned());
-        threads.push(thread.spawn(move || dispatcher.run(&woken))?);
+        let task = tasks.start("withdrawals");
+        threads.push(thread.spawn(move || dispatcher.run(task, &woken))?);
         Ok(Self { wake, threads })
     }
 }
@@ -92,38 +95,48 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
-    fn run(mut self, woken: &Receiver<Wake>) {
+    fn run(mut self, task: RunningTask, woken: &Receiver<Wake>) {
+        let waiter = match Waiter::new() {
+            Ok(waiter) => waiter,
+            Err(error) => return task.failed(&error),
+        };
         let mut measured: Option<Instant> = None;
         loop {
-            if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
-                measured = Some(Instant::now());
-                or_warn(
-                    "exposure could not be measured",
-                    self.authority.measure_exposure(),
-                );
-            }
-            let caller = Caller::the_service(new_id(self.authority.now()));
-            let swept = wait(self.authority.sweep(&caller)).unwrap_or(Ok(false));
-            let swept =
-                or_warn("withdrawal sweep failed, and will be retried", swept).unwrap_or(false);
-            self.hand_out();
+            let polled = task.attempt(|| self.poll(&task, &waiter, &mut measured));
+            let swept = polled.unwrap_or(false);
             // Continue an unfinished sweep immediately: other writes get their turn between its
             // transactions.
             let timeout = if swept { Duration::ZERO } else { POLL_INTERVAL };
             match woken.recv_timeout(timeout) {
                 Ok(Wake::Idle) => self.idle += 1,
-                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return task.stop(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    fn hand_out(&mut self) {
-        let taken = wait(self.authority.take_deliveries(self.process, self.idle));
-        let taken = or_warn(
-            "deliveries could not be leased",
-            taken.unwrap_or(Ok(Vec::new())),
-        );
+    /// Polls once. Returns whether a sweep is unfinished.
+    fn poll(
+        &mut self,
+        task: &RunningTask,
+        waiter: &Waiter,
+        measured: &mut Option<Instant>,
+    ) -> bool {
+        if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
+            *measured = Some(Instant::now());
+            let exposure = self.authority.measure_exposure();
+            or_failed(task, "exposure could not be measured", exposure);
+        }
+        let caller = Caller::the_service(new_id(self.authority.now()));
+        let swept = waiter.wait(self.authority.sweep(&caller));
+        let swept = or_failed(task, "a withdrawal sweep failed", swept);
+        self.hand_out(task, waiter);
+        swept.unwrap_or(false)
+    }
+
+    fn hand_out(&mut self, task: &RunningTask, waiter: &Waiter) {
+        let taken = waiter.wait(self.authority.take_deliveries(self.process, self.idle));
+        let taken = or_failed(task, "deliveries could not be leased", taken);
         for assignment in taken.unwrap_or_default() {
             self.idle = self.idle.saturating_sub(1);
             if self.assign.send(assignment).is_err() {
@@ -141,20 +154,28 @@ struct DeliveryWorker {
 }
 
 impl DeliveryWorker {
-    fn run(&self, assigned: &Mutex<Receiver<Assignment>>, idle: &Channel<Wake>) {
+    fn run(&self, task: RunningTask, assigned: &Mutex<Receiver<Assignment>>, idle: &Channel<Wake>) {
+        let waiter = match Waiter::new() {
+            Ok(waiter) => waiter,
+            Err(error) => return task.failed(&error),
+        };
         loop {
             let next = assigned.lock().recv();
-            let Ok(assignment) = next else { return };
-            self.deliver(assignment);
+            // The dispatcher has ended, because it was stopped or by a fault that it reports.
+            let Ok(assignment) = next else {
+                return task.stop();
+            };
+            // After a panic, the lease ends and the delivery is sent once more.
+            task.attempt(|| self.deliver(&task, &waiter, assignment));
             if idle.send(Wake::Idle).is_err() {
-                return;
+                return task.stop();
             }
         }
     }
 
     /// Makes one attempt and records it. If it cannot be recorded, the lease ends and the delivery
     /// is sent once more.
-    fn deliver(&self, assignment: Assignment) {
+    fn deliver(&self, task: &RunningTask, waiter: &Waiter, assignment: Assignment) {
         let now = self.authority.now();
         let answer = match self.sender.send(&assignment, now) {
             Ok(answer) => answer,
@@ -171,10 +192,8 @@ impl DeliveryWorker {
         let recorded =
             self.authority
                 .attempted(&caller, self.process, assignment, (answer, jitter[0]));
-        let recorded = or_warn(
-            "webhook attempt could not be recorded",
-            wait(recorded).unwrap_or(Ok(None)),
-        );
+        let recorded = waiter.wait(recorded);
+        let recorded = or_failed(task, "a webhook attempt could not be recorded", recorded);
         let Some(Some(delivery)) = recorded else {
             return;
         };
@@ -200,20 +219,8 @@ impl DeliveryWorker {
     }
 }
 
-/// Blocks until the writer answers. `None` if the system cannot provide a runtime.
-fn wait<T>(answer: impl Future<Output = T>) -> Option<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    match runtime {
-        Ok(runtime) => Some(runtime.block_on(answer)),
-        Err(error) => {
-            log::error!("no runtime to wait for the writer: {error}");
-            None
-        }
-    }
-}
-
-fn or_warn<T>(what: &str, outcome: Result<T, StoreError>) -> Option<T> {
+fn or_failed<T>(task: &RunningTask, what: &str, outcome: Result<T, StoreError>) -> Option<T> {
     outcome
-        .inspect_err(|error| log::warn!("{what}: {error}"))
+        .inspect_err(|error| task.failed(&format_args!("{what}: {error}")))
         .ok()
 }

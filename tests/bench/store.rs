@@ -27,7 +27,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
     let now = authority.now();
     let caller = Caller::at_the_command_line(new_id(now));
     let account = account.parse().expect("an id");
-    let numbers = block::parse(&format!("1.{area}.XXXXXXX")).expect("a block");
+    let numbers = block::parse_inventory(&format!("1.{area}.XXXXXXX")).expect("a block");
     block_on(async {
         let put = authority
             .put_account(&caller, account, None, None)
@@ -53,7 +53,7 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                 },
                 account: put.0.id.clone(),
                 cut_from: None,
-                numbers: nth(numbers, 2 * n),
+                numbers: nth(numbers.range(), 2 * n),
                 ca: false,
                 lend_on: false,
                 reference: None,
@@ -62,6 +62,8 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                     recorded_at: now,
                     superseded_at: None,
                 },
+                sequence: 1,
+                made_at: now,
             })
             .collect();
         let work = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);

@@ -230,7 +230,7 @@ pub fn certificate(ca: &DevelopmentCa, validity: Validity) -> IssuedChain {
 /// Lends a block of a thousand numbers to the account `acme`, which is made for it.
 pub async fn lend_block(authority: &Authority, caller: &Caller) -> AccountId {
     let account: AccountId = "acme".parse().expect("an id");
-    let numbers = block::parse("1.212.555.1XXX").expect("a block");
+    let numbers = block::parse_inventory("1.212.555.1XXX").expect("a block");
     let put = authority.put_account(caller, account.clone(), None, None);
     put.await.expect("an account");
     let allocation = NewAllocation {

@@ -21,7 +21,7 @@ use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::numbers::block;
 use crate::domain::text::strict_json;
-use crate::domain::{NumberRange, Time, Tn};
+use crate::domain::{InventoryRange, NumberRange, Time, Tn};
 
 /// How an error calls the body as a whole.
 const THE_BODY: &str = "the body";
@@ -70,6 +70,10 @@ pub(in crate::api) struct UntilBody {
 }
 
 impl FromMembers for NumbersBody {
+    fn known() -> Vec<&'static str> {
+        [BlockBody::known(), RangeBody::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         if !members.contains_key("block") {
             return RangeBody::take_from(members).map(Self::Range);
@@ -92,6 +96,16 @@ impl NumbersBody {
                 NumberRange::new(*start, *count).map_err(|e| Fault::malformed("count", e))
             }
         }
+    }
+
+    /// Numbers to write into the inventory.
+    pub(in crate::api) fn inventory_range(&self) -> Result<InventoryRange, Fault> {
+        let name = match self {
+            Self::Block(_) => "block",
+            Self::Range(_) => "start",
+        };
+        let numbers = self.range()?;
+        numbers.try_into().map_err(|e| Fault::malformed(name, e))
     }
 }
 
@@ -261,7 +275,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let code = fault.code();
         match &fault {
-            Fault::Missing(_) | Fault::Unknown(_) => {
+            Fault::Missing(_) | Fault::Unknown { .. } => {
                 Self::malformed(code, format_args!("the member {fault}"))
             }
             Fault::Malformed { .. } => Self::malformed(code, fault),

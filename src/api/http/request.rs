@@ -151,7 +151,7 @@ fn with_problem(mut response: HttpResponse, id: Uuid) -> HttpResponse {
         None if status.is_client_error() || status.is_server_error() => {
             let mut problem = Problem::bare(status);
             if let Some(allow) = response.headers().get(header::ALLOW) {
-                problem = problem.with_header(header::ALLOW, allow.clone());
+                problem = problem.allowing(allow.clone());
             }
             problem.render(id)
         }

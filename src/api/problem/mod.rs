@@ -221,6 +221,13 @@ impl Problem {
         }
     }
 
+    /// Says which methods a path has.
+    pub(super) fn allowing(self, methods: HeaderValue) -> Self {
+        let listed = methods.to_str().unwrap_or_default().to_owned();
+        self.with_detail(format_args!("this path has {listed}; see `/docs/`"))
+            .with_header(header::ALLOW, methods)
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self
@@ -228,7 +235,7 @@ impl Problem {
 
     /// A detail can quote what the caller sent, so it is truncated and control characters are
     /// escaped.
-    fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+    pub(super) fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         let mut text = String::new();
         for c in detail.to_string().chars() {
             if text.len() >= MAX_DETAIL {

@@ -87,7 +87,7 @@ impl From<ChangeError> for Problem {
                 StatusCode::CONFLICT,
                 "The numbers overlap an existing entry",
             ),
-            ChangeError::NotHeld(_) => (
+            ChangeError::NotHeld(_) | ChangeError::MeetsNothing(_) => (
                 StatusCode::CONFLICT,
                 "The carrier does not hold the numbers",
             ),
@@ -95,12 +95,14 @@ impl From<ChangeError> for Problem {
                 StatusCode::BAD_REQUEST,
                 "Not a service provider code of the carrier",
             ),
-            ChangeError::Window(_) | ChangeError::Over(_) => {
+            ChangeError::Window(_) | ChangeError::Over(_) | ChangeError::TooLate(_) => {
                 (StatusCode::BAD_REQUEST, "Invalid time window")
             }
             ChangeError::UnknownClass(_) => (StatusCode::BAD_REQUEST, "Unknown aging class"),
             ChangeError::Twice(_) => (StatusCode::BAD_REQUEST, "The numbers occur more than once"),
-            ChangeError::TooFragmented => (StatusCode::BAD_REQUEST, "Too many inventory rows"),
+            ChangeError::TooFragmented { .. } => {
+                (StatusCode::BAD_REQUEST, "Too many inventory rows")
+            }
             ChangeError::NameTheAccount => (StatusCode::BAD_REQUEST, "The account is missing"),
             ChangeError::TooManyWebhooks => (StatusCode::CONFLICT, "Too many webhooks"),
             ChangeError::TooManyDeliveries => (StatusCode::CONFLICT, "Too many pending deliveries"),

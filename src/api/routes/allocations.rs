@@ -43,6 +43,11 @@ struct AllocationDetails {
 }
 
 impl FromMembers for NewAllocationBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), AllocationDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,
@@ -67,7 +72,7 @@ pub(in crate::api) async fn create_allocation(
 ) -> Result<HttpResponse, Problem> {
     let body: NewAllocationBody = body.read().await?;
     let new = NewAllocation {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         spc: body.details.spc,
         basis: body.details.basis,
         valid_from: body.window.valid_from(),

@@ -48,6 +48,10 @@ struct BulkItemAccount {
 }
 
 impl FromMembers for BulkItemBody {
+    fn known() -> Vec<&'static str> {
+        [BulkItemAccount::known(), AnyTokenBody::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             owner: FromMembers::take_from(members)?,

@@ -57,6 +57,11 @@ struct DelegationDetails {
 }
 
 impl FromMembers for NewDelegationBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), DelegationDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,
@@ -85,7 +90,7 @@ pub(in crate::api) async fn create_delegation(
     let details = body.details;
     let new = NewDelegation {
         account,
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         ca: details.ca.unwrap_or(false),
         parent: details.parent.map(|id| id.0),
         lend_on: details.lend_on.unwrap_or(false),

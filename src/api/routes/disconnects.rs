@@ -38,6 +38,10 @@ struct DisconnectDetails {
 }
 
 impl FromMembers for NewDisconnectBody {
+    fn known() -> Vec<&'static str> {
+        [NumbersBody::known(), DisconnectDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,
@@ -52,9 +56,10 @@ impl FromMembers for NewDisconnectBody {
 pub(in crate::api) struct DisconnectView {
     /// The exclusion that blocks tokens for the numbers while they age.
     aging: ExclusionView,
-    /// Delegations of these numbers alone, which end, and the delegations cut from them.
+    /// Delegations of these numbers alone, which end.
     ended_delegations: Vec<DelegationView>,
-    /// Delegations of larger ranges, which continue: their holder assigns the numbers in them.
+    /// Delegations that continue: of larger ranges, without these numbers (see `delegation_ends`),
+    /// and of the holder of a block (`lend_on`), who assigns the numbers in it.
     kept_delegations: Vec<DelegationView>,
     /// Allocations of ported-in numbers, which return to the holder of their block after aging.
     returned_allocations: Vec<AllocationView>,
@@ -78,7 +83,7 @@ pub(in crate::api) async fn create_disconnect(
 ) -> Result<HttpResponse, Problem> {
     let body: NewDisconnectBody = body.read().await?;
     let new = NewDisconnect {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         class: body.details.class,
         at: body.details.at.map(|at| at.0),
     };

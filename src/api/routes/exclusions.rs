@@ -3,19 +3,19 @@
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::views::{AffectedView, ExclusionView, PageView};
+use super::views::{AffectedView, ExclusionView, PageView, RangeView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
-use crate::api::http::deserialize::{Fault, FromMembers, Members};
+use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
-use crate::authority::{ChangeRequester, NewExclusion, Withdrawing};
-use crate::domain::inventory::{Exclusion, Reason};
+use crate::authority::{ChangeRequester, Excluded, NewExclusion, Withdrawing};
+use crate::domain::inventory::Reason;
 
 /// Numbers for which no tokens are to be issued.
 #[derive(Debug, ToSchema)]
@@ -36,9 +36,49 @@ struct ExclusionDetails {
     /// ported-out, contaminated, aging, suspended or reserved
     #[schema(value_type = String, example = "ported-out")]
     reason: Reason,
+    /// Exclude the numbers although the carrier holds none of them, now or later. Contaminated
+    /// numbers need no `force`: their list may come before their block.
+    #[schema(default = false)]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
+    force: Option<bool>,
+}
+
+/// An exclusion, and the numbers of it that the carrier holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewlyExcluded)]
+pub(in crate::api) struct ExcludedView {
+    #[serde(flatten)]
+    exclusion: ExclusionView,
+    /// The excluded numbers that the carrier holds, at any time at which they are excluded. The
+    /// other numbers are excluded too, but nobody could get a token for them.
+    met: Vec<RangeView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    met_more: bool,
+}
+
+impl From<Excluded> for ExcludedView {
+    fn from(excluded: Excluded) -> Self {
+        Self {
+            exclusion: excluded.exclusion.into(),
+            met: excluded
+                .met
+                .ranges
+                .into_iter()
+                .map(RangeView::from)
+                .collect(),
+            met_more: excluded.met.more,
+        }
+    }
 }
 
 impl FromMembers for NewExclusionBody {
+    fn known() -> Vec<&'static str> {
+        let numbers = NumbersBody::known();
+        [numbers, WindowBody::known(), ExclusionDetails::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         Ok(Self {
             numbers: FromMembers::take_from(members)?,
@@ -50,11 +90,14 @@ impl FromMembers for NewExclusionBody {
 
 /// Exclude numbers, for example because they were ported out.
 ///
-/// While the exclusion is valid, no tokens are issued for them.
+/// While the exclusion is valid, no tokens are issued for them. `met` says which of them the
+/// carrier holds. If it holds none, the exclusion is refused (`meets-nothing`): most likely, a
+/// digit is wrong.
 #[utoipa::path(post, path = "/v1/exclusions", tag = "inventory", security(("bearer" = [])),
     request_body = NewExclusionBody,
     responses(
-        (status = 201, body = AffectedView<ExclusionView>, description = "The exclusion is recorded"),
+        (status = 201, body = AffectedView<ExcludedView>, description = "The exclusion is recorded"),
+        (status = 409, description = "The carrier holds none of the numbers, now or later, and there is no `force`"),
     ))]
 pub(in crate::api) async fn create_exclusion(
     service: Data<Service>,
@@ -64,18 +107,19 @@ pub(in crate::api) async fn create_exclusion(
 ) -> Result<HttpResponse, Problem> {
     let body: NewExclusionBody = body.read().await?;
     let new = NewExclusion {
-        numbers: body.numbers.range()?,
+        numbers: body.numbers.inventory_range()?,
         reason: body.details.reason,
         valid_from: body.window.valid_from(),
         valid_until: body.window.valid_until(),
+        force: body.details.force.unwrap_or(false),
     };
     let now = service.authority.now();
-    let view = move |affected: Withdrawing<Exclusion>| {
-        let id = affected.row.row.id;
+    let view = move |affected: Withdrawing<Excluded>| {
+        let id = affected.row.exclusion.row.id;
         let location = (header::LOCATION, format!("/v1/exclusions/{id}"));
         HttpResponse::Created()
             .insert_header(location)
-            .json(AffectedView::<ExclusionView>::at(now, affected))
+            .json(AffectedView::<ExcludedView>::at(now, affected))
     };
     let verb = async |by: ChangeRequester<'_, _>| service.authority.exclude(by, new).await;
     change(&service, &request, &caller, view, verb).await

@@ -19,7 +19,7 @@ use crate::api::http::idempotency::{Digesting, change};
 use crate::api::http::query::query;
 use crate::api::problem::Problem;
 use crate::authority::ChangeRequester;
-use crate::authority::import::ImportOptions;
+use crate::authority::import::{ImportError, ImportOptions};
 use crate::domain::jobs::Job;
 use crate::tables::TableRequest;
 
@@ -54,6 +54,10 @@ pub(in crate::api) struct ImportQuery {
     /// Apply the changes even if more numbers end than the service allows without confirmation.
     #[param(default = false)]
     confirm: Option<bool>,
+    /// Exclude numbers although the carrier holds none of those of a line, now or later: for
+    /// `exclusions`.
+    #[param(default = false)]
+    force: Option<bool>,
 }
 
 /// Import a table.
@@ -81,18 +85,20 @@ pub(in crate::api) async fn start_import(
     let params: ImportQuery = query(&request)?;
     let table = params.table_request()?;
     service.jobs.check(&caller, &table)?;
-    must_be_a_table(request.headers())?;
     let uploads = &service.uploads;
+    let options = ImportOptions {
+        dry_run: params.dry_run.unwrap_or_default(),
+        confirm: params.confirm.unwrap_or_default(),
+        force: params.force.unwrap_or_default(),
+        max_ended_ppm: uploads.max_ended_ppm,
+    };
+    options.check(table.format).map_err(ImportError::from)?;
+    must_be_a_table(request.headers())?;
     // Refuse a table that is too large before its upload, if its length is known.
     must_not_declare_more(request.headers(), uploads.max_bytes)?;
     // Reserve a slot before the upload, so that the disk never holds more tables than jobs can run.
     let slot = service.jobs.place()?;
     let file = receive(body, &request, &service).await?;
-    let options = ImportOptions {
-        dry_run: params.dry_run.unwrap_or_default(),
-        confirm: params.confirm.unwrap_or_default(),
-        max_ended_ppm: uploads.max_ended_ppm,
-    };
     let view = |job: Job| {
         let location = (header::LOCATION, format!("/v1/jobs/{}", job.id));
         HttpResponse::Accepted()

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::token::seconds;
 use super::views::{
-    AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
+    AllocationView, DelegationView, DepartureView, ExclusionView, GrantView, JustificationView,
+    RangeView,
 };
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Reader};
@@ -48,9 +49,11 @@ pub(in crate::api) struct KnownView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
-    /// True if there are older versions that are not listed.
+    /// When the number left. Delegations that were made before have ended for it.
+    departures: Vec<DepartureView>,
+    /// True if there are older versions, older grants or more accounts that are not listed.
     more: bool,
-    /// Grants whose TNAuthList includes the number.
+    /// The newest grants whose TNAuthList includes the number, at most 100.
     grants: Vec<GrantView>,
 }
 
@@ -85,6 +88,9 @@ pub(in crate::api) struct ExplainedView {
     /// of the inventory.
     #[schema(example = json!(["own-accounts"]))]
     policies: Vec<String>,
+    /// How many more policies decided.
+    #[schema(minimum = 0, example = 0)]
+    policies_left_out: usize,
     /// Why the request would be refused; null if it would not.
     denial: Option<DenialView>,
     /// The numbers in the order of the request, split wherever the result changes.
@@ -96,6 +102,9 @@ pub(in crate::api) struct ExplainedView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    /// True if there are more rows than are listed; such a request is refused.
+    more: bool,
+    departures: Vec<DepartureView>,
 }
 
 /// A range of numbers with the same result.
@@ -119,7 +128,7 @@ pub(in crate::api) struct PartView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Saying)]
 pub(in crate::api) struct SayingView {
-    /// delegation, lent-on, allocation or exclusion
+    /// delegation, lent-on, allocation, exclusion or departure
     #[schema(example = "delegation")]
     kind: &'static str,
     id: Uuid,
@@ -213,6 +222,11 @@ impl KnownView {
                 .into_iter()
                 .map(ExclusionView::from)
                 .collect(),
+            departures: known
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
+                .collect(),
             more: known.more,
             grants: known
                 .grants
@@ -254,6 +268,7 @@ impl From<Explained> for ExplainedView {
             expires: expires.map(Instant),
             justified_by: justified_by.iter().map(JustificationView::from).collect(),
             policies: explained.policies.ids().to_vec(),
+            policies_left_out: explained.policies.left_out(),
             denial: denial.map(|denial| DenialView {
                 code: denial.code().to_owned(),
                 detail: denial.to_string(),
@@ -283,6 +298,12 @@ impl From<Explained> for ExplainedView {
                 .exclusions
                 .into_iter()
                 .map(ExclusionView::from)
+                .collect(),
+            more: explained.more,
+            departures: facts
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
                 .collect(),
         }
     }

@@ -78,6 +78,10 @@ pub(in crate::api) enum AnyTokenBody {
 }
 
 impl FromMembers for AnyTokenBody {
+    fn known() -> Vec<&'static str> {
+        [TokenBody::known(), AtcTokenBody::known()].concat()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         if members.contains_key("atc") {
             return AtcTokenBody::take_from(members).map(Self::UnderAtc);

@@ -1,16 +1,16 @@
-//! What a delegation requires: an existing account, and numbers that the carrier holds.
+//! What the lines of a table require: a delegation an existing account, and numbers that the
+//! carrier holds; an exclusion at least one of them.
 
 use std::collections::BTreeMap;
 
 use super::error::ImportError;
-use super::row_diff::Plan;
+use super::row_diff::{Plan, Reconcile};
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, NumberRange};
+use crate::domain::{AccountId, NumberRange, Window};
 use crate::store::{Tx, Versions};
-use crate::tables::DelegationRow;
-use crate::tables::RefusedLines;
+use crate::tables::{DelegationRow, ExclusionRow, NotedLines, RefusedLines, TableSummary};
 
 /// Refuses lines whose account does not exist.
 pub(super) fn must_have_accounts(
@@ -41,6 +41,50 @@ pub(super) fn must_have_accounts(
     Ok(())
 }
 
+/// Refuses exclusions of numbers of which the carrier holds none while they are excluded, unless
+/// `force` says that they are meant. Notes those of which it holds a part.
+pub(super) fn must_meet(
+    tx: &mut Tx<'_>,
+    plan: &mut Plan<ExclusionRow>,
+    force: bool,
+    now: Time,
+    summary: &mut TableSummary,
+) -> Result<(), ImportError> {
+    let held = held_from(tx, plan, now)?;
+    let (mut partly, mut ahead) = (NotedLines::default(), NotedLines::default());
+    plan.add.retain(|(row, window)| {
+        let met = held.touching(row.numbers);
+        let met = met.filter(|(_, theirs)| theirs.overlaps(*window));
+        let missing = gaps(row.numbers, met.map(|(numbers, _)| *numbers));
+        if missing != [row.numbers] {
+            if !missing.is_empty() {
+                partly.add(row.line);
+            }
+            return true;
+        }
+        if force || row.of.reason.may_precede_its_block() {
+            ahead.add(row.line);
+            return true;
+        }
+        let why = format!(
+            "the carrier holds none of {}, now or later; check the digits, and if they are right, import with \
+             `--force` (REST: `force=true`)",
+            row.numbers
+        );
+        summary.refused.add(row.line, why);
+        false
+    });
+    summary.note_lines(
+        partly,
+        "lines exclude numbers of which the carrier holds only a part",
+    );
+    summary.note_lines(
+        ahead,
+        "lines exclude numbers of which the carrier holds none",
+    );
+    Ok(())
+}
+
 /// Refuses lines with numbers that the carrier does not hold when the delegation starts.
 pub(super) fn must_be_held(
     tx: &mut Tx<'_>,
@@ -48,13 +92,7 @@ pub(super) fn must_be_held(
     now: Time,
     refused: &mut RefusedLines,
 ) -> Result<(), ImportError> {
-    let all: Vec<NumberRange> = plan.add.iter().map(|(row, _)| row.numbers).collect();
-    let from_now = Versions::HoldingIn {
-        from: now,
-        until: None,
-    };
-    let held = tx.allocations_touching(&all, from_now, usize::MAX)?;
-    let held = Index::new(held.into_iter().map(|row| (row.numbers, row.window)));
+    let held = held_from(tx, plan, now)?;
     plan.add.retain(|(row, window)| {
         let start = window.from().max(now);
         let held = held.touching(row.numbers);
@@ -67,4 +105,21 @@ pub(super) fn must_be_held(
         missing.is_empty()
     });
     Ok(())
+}
+
+/// When the carrier holds the numbers of the lines to add, from now on.
+fn held_from<T: Reconcile>(
+    tx: &mut Tx<'_>,
+    plan: &Plan<T>,
+    now: Time,
+) -> Result<Index<Window>, ImportError> {
+    let all: Vec<NumberRange> = plan.add.iter().map(|(row, _)| row.numbers).collect();
+    let from_now = Versions::HoldingIn {
+        from: now,
+        until: None,
+    };
+    let held = tx.allocations_touching(&all, from_now, usize::MAX)?;
+    Ok(Index::new(
+        held.into_iter().map(|row| (row.numbers, row.window)),
+    ))
 }

@@ -101,7 +101,8 @@ impl Jobs {
             stopping: Arc::clone(&self.stopping),
         };
         let thread = thread::Builder::new().name("jobs".to_owned());
-        worker.thread = Some(thread.spawn(move || runner.run_queue(&receiver))?);
+        let task = self.authority.metrics().background.start("jobs");
+        worker.thread = Some(thread.spawn(move || runner.run_queue(task, &receiver))?);
         Ok(())
     }
 
@@ -183,7 +184,7 @@ impl Jobs {
             tx.insert_job(&row)?;
             let detail = json!({
                 "format": row.format, "spc": row.spc, "ocns": row.ocns, "bytes": row.bytes_total,
-                "dry_run": row.dry_run, "confirm": row.confirm,
+                "dry_run": row.dry_run, "confirm": row.confirm, "force": options.force,
             });
             tx.record(&submitted.done(&row.id, detail))?;
             Ok(row.clone())

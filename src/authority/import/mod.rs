@@ -27,10 +27,12 @@
 
 mod block_diff;
 mod checks;
+mod delegation_diff;
 mod difference;
 mod error;
 mod exposure;
 pub mod jobs;
+mod leaving;
 mod outcome;
 mod report;
 mod row_diff;
@@ -47,11 +49,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
+use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::{Caller, Spc};
 use crate::store::Tx;
-use crate::tables::{Format, ParsedTable, TableContent, TableSummary};
+use crate::tables::{Format, ParsedTable, TableContent, TableError, TableSummary};
 use crate::telemetry::ImportOutcome;
 use difference::ImportChange;
 
@@ -65,9 +68,25 @@ pub struct ImportOptions {
     pub dry_run: bool,
     /// Import however many numbers end.
     pub confirm: bool,
+    /// Exclude numbers although the carrier holds none of a line's.
+    pub force: bool,
     /// How many of the numbers of a service provider code may end without `confirm`, in parts per
     /// million.
     pub max_ended_ppm: u32,
+}
+
+impl ImportOptions {
+    /// Checks that the format takes these options, so that `force` is not mistaken for `confirm`.
+    ///
+    /// # Errors
+    /// [`TableError::Unwanted`] if it does not.
+    pub fn check(self, format: Format) -> Result<(), TableError> {
+        if self.force && format != Format::Exclusions {
+            let (format, what) = (format.as_str(), "`force`, which is for exclusions");
+            return Err(TableError::Unwanted { format, what });
+        }
+        Ok(())
+    }
 }
 
 impl Authority {
@@ -112,15 +131,21 @@ impl Authority {
         for spc in codes(&table.content) {
             self.must_hold(spc)?;
         }
-        if !options.dry_run && table.summary.refused.count > 0 {
-            return Err(ImportError::Lines(table.summary.refused));
-        }
         let now = self.clock.now();
+        if !options.dry_run && table.summary.refused.count > 0 {
+            return Err(self.all_refused(table, options, now));
+        }
         if options.dry_run {
             return self.store.read(|tx| {
                 let mut summary = table.summary.clone();
-                let change = difference::compare(tx, &table.content, now, &mut summary)?;
-                outcome_of(tx, &change, summary, true, now)
+                let change =
+                    difference::compare(tx, &table.content, options.force, now, &mut summary)?;
+                let leaving = leaving::of(tx, &change, now)?;
+                // As if recorded now, after every delegation.
+                let planned = departures::planned(&leaving, i64::MAX, now);
+                let ended = departures::ended_by(tx, &planned)?;
+                let imported = outcome_of(tx, &change, summary, true, now)?;
+                Ok(imported.with_ended_delegations(ended))
             });
         }
         let event = event_by(caller, now, "import");
@@ -129,13 +154,15 @@ impl Authority {
         let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
         let work = move |tx: &mut Tx<'_>| {
             let mut summary = table.summary.clone();
-            let change = difference::compare(tx, &table.content, now, &mut summary)?;
+            let change = difference::compare(tx, &table.content, options.force, now, &mut summary)?;
             if summary.refused.count > 0 {
                 return Err(ImportError::Lines(summary.refused));
             }
             must_not_end_too_much(tx, &change, &summary, options, now)?;
-            write::apply(tx, &done, &change, now)?;
+            let leaving = leaving::of(tx, &change, now)?;
+            let ended = write::apply(tx, &done, &change, &leaving, now)?;
             let imported = outcome_of(tx, &change, summary, false, now)?;
+            let imported = imported.with_ended_delegations(ended);
             if !imported.changes_nothing() {
                 tx.record(&done.done(&about, detail(&imported, options)))?;
             }
@@ -152,6 +179,22 @@ impl Authority {
             }
             None => self.change(event, subject, work).await,
         }
+    }
+}
+
+impl Authority {
+    /// All refused lines of a table some of whose lines cannot be parsed: with those that do not
+    /// fit the database, so that they can be fixed together.
+    fn all_refused(&self, table: ParsedTable, options: ImportOptions, now: Time) -> ImportError {
+        let mut summary = table.summary.clone();
+        let compared = self.store.read(|tx| {
+            difference::compare(tx, &table.content, options.force, now, &mut summary).map(|_| ())
+        });
+        ImportError::Lines(match compared {
+            Ok(()) => summary.refused,
+            // Another fault cannot be more urgent than lines that nobody can read.
+            Err(_) => table.summary.refused,
+        })
     }
 }
 
@@ -247,7 +290,7 @@ fn detail(imported: &Imported, options: ImportOptions) -> serde_json::Value {
         "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
-        "unchanged": imported.unchanged.ranges, "confirm": options.confirm,
+        "unchanged": imported.unchanged.ranges, "confirm": options.confirm, "force": options.force,
         "outstanding_grants": imported.outstanding.count, "withdrawn": imported.outstanding.withdrawn,
     })
 }

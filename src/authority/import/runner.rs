@@ -17,8 +17,9 @@ use crate::authority::audited::event_by;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{JobFailure, JobState};
 use crate::domain::{Caller, new_id};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, Waiter};
 use crate::tables::{Progress, TableError};
+use crate::telemetry::RunningTask;
 
 /// How often an idle runner checks for lost jobs.
 const LOST_CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,57 +42,52 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Runs jobs until the sending end of the queue is dropped.
-    pub(super) fn run_queue(&self, queue: &Receiver<QueuedImport>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => return log::error!("import jobs cannot run: no runtime: {error}"),
+    pub(super) fn run_queue(&self, task: RunningTask, queue: &Receiver<QueuedImport>) {
+        let waiter = match Waiter::new() {
+            Ok(waiter) => waiter,
+            Err(error) => return task.failed(&error),
         };
-        let mut failed_checks = 0_u32;
         loop {
             match queue.recv_timeout(LOST_CHECK_INTERVAL) {
                 Ok(work) if self.stopping.load(Ordering::SeqCst) => {
-                    let code = "stopped".to_owned();
                     let detail = "the service stopped before the job started; send the table again";
-                    let detail = detail.to_owned();
-                    let failure = JobFailure { code, detail };
-                    runtime.block_on(self.fail(&work.caller, work.job.id, None, failure));
+                    let failure = failure("stopped", &detail);
+                    waiter.wait(self.fail(&work.caller, work.job.id, None, failure));
                 }
-                Ok(work) => {
-                    let (id, caller) = (work.job.id, work.caller.clone());
-                    if let Err(error) = self.run(&runtime, work) {
-                        log::warn!(job:% = id; "import job failed: {error}");
-                        let code = error.code().to_owned();
-                        let detail = error.to_string();
-                        let failure = JobFailure { code, detail };
-                        runtime.block_on(self.fail(&caller, id, error.result(), failure));
-                    }
-                }
+                Ok(work) => self.run_to_the_end(&task, &waiter, work),
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = runtime.block_on(mark_lost_jobs(&self.authority)) {
-                        // Warn once per outage of the database, not every two seconds.
-                        if failed_checks == 0 {
-                            log::warn!("cannot check for lost import jobs: {error}");
-                        }
-                        failed_checks += 1;
-                    } else {
-                        failed_checks = 0;
+                    let checked = task.attempt(|| waiter.wait(mark_lost_jobs(&self.authority)));
+                    if let Some(Err(error)) = checked {
+                        task.failed(&format_args!("cannot check for lost import jobs: {error}"));
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return task.stop(),
             }
         }
     }
 
-    fn run(
-        &self,
-        runtime: &tokio::runtime::Runtime,
-        work: QueuedImport,
-    ) -> Result<(), ImportError> {
+    /// Runs a job. However it fails, the failure is recorded.
+    fn run_to_the_end(&self, task: &RunningTask, waiter: &Waiter, work: QueuedImport) {
+        let (id, caller) = (work.job.id, work.caller.clone());
+        let (result, failure) = match task.attempt(|| self.run(waiter, work)) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => {
+                log::warn!(job:% = id; "import job failed: {error}");
+                (error.result(), failure(error.code(), &error))
+            }
+            None => {
+                let detail = "the import failed by a fault of the service; its log says more";
+                (None, failure("internal", &detail))
+            }
+        };
+        waiter.wait(self.fail(&caller, id, result, failure));
+    }
+
+    fn run(&self, waiter: &Waiter, work: QueuedImport) -> Result<(), ImportError> {
         let (id, authority) = (work.job.id, &self.authority);
         let now = self.authority.now();
         let start = move |tx: &mut Tx<'_>| tx.start_job(id, now);
-        if !runtime.block_on(authority.change_as_service("job", start))? {
+        if !waiter.wait(authority.change_as_service("job", start))? {
             // Another process has marked it as lost.
             return Ok(());
         }
@@ -101,7 +97,7 @@ impl Runner {
                 last_report = Instant::now();
                 // Keep reading if the database is unavailable; if that lasts, the import itself
                 // fails.
-                report_error = runtime.block_on(self.write_progress(id, progress)).err();
+                report_error = waiter.wait(self.write_progress(id, progress)).err();
             }
             !self.stopping.load(Ordering::SeqCst)
         };
@@ -114,7 +110,7 @@ impl Runner {
             bytes: table.summary.bytes,
             lines: table.summary.lines,
         };
-        runtime.block_on(self.write_progress(id, progress))?;
+        waiter.wait(self.write_progress(id, progress))?;
         if self.stopping.load(Ordering::SeqCst) {
             return Err(TableError::Stopped.into());
         }
@@ -122,7 +118,7 @@ impl Runner {
         let import = self
             .authority
             .import(&work.caller, table, options, Some(id));
-        let imported = runtime.block_on(import)?;
+        let imported = waiter.wait(import)?;
         if options.dry_run {
             // A dry run has no writing transaction in which the job could be finished.
             let now = self.authority.now();
@@ -131,7 +127,7 @@ impl Runner {
                 finish(tx, id, &imported, now)?;
                 Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
             };
-            runtime.block_on(self.authority.change_as_service("job", done))?;
+            waiter.wait(self.authority.change_as_service("job", done))?;
         }
         Ok(())
     }
@@ -163,6 +159,13 @@ impl Runner {
         if let Err(error) = self.authority.change_as_service("job", write).await {
             log::error!(job:% = id; "cannot record that an import job failed, so it will be marked as lost: {error}");
         }
+    }
+}
+
+fn failure(code: &str, detail: &dyn ToString) -> JobFailure {
+    JobFailure {
+        code: code.to_owned(),
+        detail: detail.to_string(),
     }
 }
 

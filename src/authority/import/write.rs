@@ -8,34 +8,53 @@ use uuid::Uuid;
 use super::difference::{ImportChange, TableChange};
 use super::error::ImportError;
 use crate::authority::delegate::{end_with_all_below, record_end};
+use crate::authority::departures::{self, EndedDelegations, Leaving};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
 use crate::domain::inventory::{Delegation, Versioned};
 use crate::domain::{AccountId, Event};
 use crate::store::Tx;
 
-/// Writes the difference. What ends and what replaces it change at the same instant.
+/// Writes the difference. What ends and what replaces it change at the same instant. Returns the
+/// delegations that end because their numbers leave.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     event: &Event,
     change: &ImportChange,
+    leaving: &[Leaving],
     now: Time,
-) -> Result<(), ImportError> {
+) -> Result<EndedDelegations, ImportError> {
     let (ids, rows) = next_versions(&change.allocations, now);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
+    departures::call_off_return(tx, &ids, now)?;
+    let ended = departures::record(tx, leaving, now)?;
+    departures::record_ends(tx, event, &ended, |_| true)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
         if let (ended, Some(below)) = end_with_all_below(tx, event, row, *end, now)? {
             record_end(tx, event, &ended, *end, below)?;
         }
     }
-    tx.insert_delegations(&change.delegations.add)?;
+    insert_delegations(tx, &change.delegations.add)?;
     record_delegations(tx, event, &change.delegations.add)?;
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
-    Ok(())
+    Ok(ended)
+}
+
+/// Inserts new delegations, all with the sequence of this change.
+fn insert_delegations(tx: &mut Tx<'_>, added: &[Delegation]) -> Result<(), ImportError> {
+    if added.is_empty() {
+        return Ok(());
+    }
+    let sequence = tx.next_change()?;
+    let mut added = added.to_vec();
+    for row in &mut added {
+        row.sequence = sequence;
+    }
+    Ok(tx.insert_delegations(&added)?)
 }
 
 /// Records for each account how many delegations it gets. The rows themselves say which.
@@ -56,7 +75,10 @@ fn record_delegations(
 }
 
 /// The ids of the superseded rows, and the rows to write.
-fn next_versions<R: Versioned + Clone>(change: &TableChange<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
+pub(super) fn next_versions<R: Versioned + Clone>(
+    change: &TableChange<R>,
+    now: Time,
+) -> (Vec<Uuid>, Vec<R>) {
     let mut ids = Vec::with_capacity(change.end.len());
     let mut rows = Vec::with_capacity(change.end.len() + change.keep.len() + change.add.len());
     for (row, end) in &change.end {

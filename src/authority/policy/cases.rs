@@ -10,6 +10,7 @@ use super::engine::files::{Folder, TextFile};
 use super::error::{PolicyError, PolicyFault};
 use super::{Action, MintContext, PolicySet, Ruling, TokenContext};
 use crate::domain::clock::parse_time;
+use crate::domain::text::for_people::text_for_people;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
 /// How many cases a set can have.
@@ -181,7 +182,7 @@ fn read_file(file: &TextFile) -> Result<Vec<PolicyCase>, Vec<PolicyFault>> {
 
 impl CaseText {
     fn parse(self, file: &str) -> Result<PolicyCase, String> {
-        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+        if self.name.is_empty() || text_for_people(&self.name).is_err() {
             return Err("`name` must say what the case shows, in one line".to_owned());
         }
         let expected = match (self.expect, self.code) {

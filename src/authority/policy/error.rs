@@ -24,6 +24,10 @@ pub enum PolicyError {
     /// Failing cases; at least one.
     #[error("the policies fail their test cases: {}", listed(.0))]
     Differing(Vec<PolicyFault>),
+    /// The thread that loads the policies cannot be started, or panicked. Temporary, if the system
+    /// lacked resources.
+    #[error("the policies cannot be loaded: {0}")]
+    Loader(String),
     /// A fault of the service itself: its schema does not parse, or does not fit its requests.
     #[error("the schema of the policies cannot be used: {0}")]
     Schema(String),
@@ -35,7 +39,11 @@ impl PolicyError {
     pub fn faults(&self) -> &[PolicyFault] {
         match self {
             Self::Faulty(faults) | Self::Differing(faults) => faults,
-            Self::Read { .. } | Self::None(_) | Self::TooMany(_) | Self::Schema(_) => &[],
+            Self::Read { .. }
+            | Self::None(_)
+            | Self::TooMany(_)
+            | Self::Loader(_)
+            | Self::Schema(_) => &[],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::PolicyError;
 use super::PolicySet;
 use super::engine::files::Folder;
 use crate::authority::Authority;
@@ -86,6 +87,8 @@ impl PolicyWatch {
                 }
                 None
             }
+            // Not the fault of the files, so the next poll tries the same ones again.
+            Err(error @ PolicyError::Loader(_)) => return Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
         (self.validated, self.pending) = (content, None);

@@ -56,6 +56,8 @@ fn the_example_shows_every_key() {
         (&defaults.algorithms, &defaults.token_type)
     );
     assert_eq!(issuer.max_token_bytes, defaults.max_token_bytes);
+    assert_eq!(issuer.audience_claim, defaults.audience_claim);
+    assert_eq!(issuer.required_claims.len(), 1);
     assert_eq!(issuer.refetch_interval, defaults.refetch_interval);
     assert_eq!(issuer.fetch_timeout, defaults.fetch_timeout);
     assert!(
@@ -69,10 +71,12 @@ fn the_example_shows_every_key() {
     assert!(caller.subject.is_some() && caller.dns.is_some() && caller.uri.is_some());
     assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
     assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
+    assert!(config.proxy.certificate_chain_header.is_some());
     for key in [
         "require",
         "addresses",
         "certificate_encoding",
+        "crl_grace",
         "x5c",
         "poll_interval",
         "publication_delay",
@@ -103,4 +107,18 @@ fn the_example_shows_every_key() {
             "{key} is missing"
         );
     }
+}
+
+/// The issuers of the guide, each block as a configuration of its own.
+#[test]
+fn the_guide_shows_issuers_that_can_be_configured() {
+    let guide = include_str!("../../../deploy/guide/callers.md");
+    let blocks = guide.split("```toml\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("a block"));
+    let issuers = blocks.filter(|block| block.contains("[oauth.issuers."));
+    let shown = issuers.map(|block| {
+        let config = from_toml(block).unwrap_or_else(|error| panic!("{block}: {error}"));
+        config.oauth.issuers.len()
+    });
+    assert_eq!(shown.sum::<usize>(), 3);
 }

@@ -54,40 +54,6 @@ impl<'de> Deserialize<'de> for AccountId {
     }
 }
 
-/// Why a text is not a name, a reference or a reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TextError {
-    #[error("has more than {MAX_TEXT} characters")]
-    Long,
-    #[error("has a control character, or one that changes the writing direction")]
-    Control,
-}
-
-/// The most characters in a text for people.
-pub const MAX_TEXT: usize = 256;
-
-/// Checks a text for people: a name, a reference or a reason.
-///
-/// # Errors
-/// [`TextError`] if it is too long, or has characters that a database cannot store or that a
-/// terminal would interpret.
-pub fn text_for_people(text: &str) -> Result<String, TextError> {
-    if text.chars().count() > MAX_TEXT {
-        return Err(TextError::Long);
-    }
-    if text.chars().any(is_control_or_bidi) {
-        return Err(TextError::Control);
-    }
-    Ok(text.to_owned())
-}
-
-/// Whether a character ends a line, controls a terminal or changes the writing direction.
-#[must_use]
-pub fn is_control_or_bidi(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// An account in the carrier's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

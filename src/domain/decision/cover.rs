@@ -18,7 +18,8 @@ pub(super) struct Cover<'a, R> {
 /// expiry is reached.
 ///
 /// # Errors
-/// The numbers that no row covers now.
+/// The numbers that no row covers now; or no longer, if a row was recorded as ended while the
+/// request waited.
 pub(super) fn covered_until<'a, R: InventoryRow>(
     numbers: NumberRange,
     rows: impl Iterator<Item = &'a R>,
@@ -36,7 +37,10 @@ pub(super) fn covered_until<'a, R: InventoryRow>(
             .copied()
             .collect();
         let missing = gaps(numbers, live.iter().map(|row| row.numbers()));
-        if !missing.is_empty() && instant == question.now {
+        let has_ended =
+            |row: &&R| row.window().until() == Some(instant) && row.is_past(instant, question.now);
+        let is_past = instant == question.now || used.iter().any(has_ended);
+        if !missing.is_empty() && is_past {
             return Err(missing);
         }
         if !missing.is_empty() {
@@ -59,7 +63,8 @@ pub(super) fn covered_until<'a, R: InventoryRow>(
     }
 }
 
-/// How long none of these rows overlaps the numbers. Refuses those that a row overlaps now.
+/// How long none of these rows overlaps the numbers. Refuses those that a row overlaps now, also if
+/// it has begun while the request waited.
 pub(super) fn unblocked_until<R: InventoryRow>(
     numbers: NumberRange,
     rows: &[R],
@@ -72,11 +77,12 @@ pub(super) fn unblocked_until<R: InventoryRow>(
     });
     let (mut until, mut refusals) = (question.until, Vec::new());
     for (part, row) in overlapping {
-        if row.window().contains(question.now) {
+        let (from, now) = (row.window().from(), question.now);
+        if row.window().contains(now) || (from > now && row.is_past(from, now)) {
             refusals.extend(refused(vec![part], cause(row)));
         // Known in advance, such as a port-out tomorrow: the token has to expire before it.
-        } else if row.window().from() > question.now {
-            until = until.min(row.window().from());
+        } else if from > now {
+            until = until.min(from);
         }
     }
     if refusals.is_empty() {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Facts;
 use crate::domain::accounts::account::{Account, AccountId};
+use crate::domain::clock::Time;
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Delegation, InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
@@ -13,19 +14,21 @@ use crate::domain::numbers::number::NumberRange;
 /// A delegation and all those that it is cut from, up to the carrier's. It is valid for the numbers
 /// and the time that all of them share (RFC 9060 §4: encompassed).
 #[derive(Debug, Clone)]
-pub(super) struct DelegationChain {
-    own: RowRef,
+pub(super) struct DelegationChain<'a> {
     /// The delegation itself, then the one that it is cut from, and so on.
-    rows: Vec<RowRef>,
+    rows: Vec<&'a Delegation>,
+    own: RowRef,
     numbers: NumberRange,
     window: Window,
+    /// When the newest of them was recorded.
+    recorded_at: Time,
     /// Whether each of them allows CA certificates.
     pub(super) ca: bool,
     /// Whether a reseller above the account that is part of the chain is suspended.
     pub(super) lender_suspended: bool,
 }
 
-impl InventoryRow for DelegationChain {
+impl InventoryRow for DelegationChain<'_> {
     fn row(&self) -> RowRef {
         self.own
     }
@@ -35,15 +38,18 @@ impl InventoryRow for DelegationChain {
     fn window(&self) -> Window {
         self.window
     }
+    fn recorded_at(&self) -> Time {
+        self.recorded_at
+    }
 }
 
-impl DelegationChain {
+impl<'a> DelegationChain<'a> {
     /// The chains of an account, one for each of its delegations. A delegation whose parent is not
     /// among the facts does not count.
-    pub(super) fn all_of(account: &AccountId, facts: &Facts) -> Vec<Self> {
+    pub(super) fn all_of(account: &AccountId, facts: &'a Facts) -> Vec<Self> {
         // Most accounts are the carrier's own customers, and need no map.
         let any_is_cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
-        let parents: HashMap<Uuid, &Delegation> = facts
+        let parents: HashMap<Uuid, &'a Delegation> = facts
             .delegations
             .iter()
             .filter(|_| any_is_cut)
@@ -56,15 +62,16 @@ impl DelegationChain {
     }
 
     fn up_from(
-        own: &Delegation,
-        parents: &HashMap<Uuid, &Delegation>,
+        own: &'a Delegation,
+        parents: &HashMap<Uuid, &'a Delegation>,
         suspended: &[AccountId],
     ) -> Option<Self> {
         let mut chain = Self {
             own: own.row,
-            rows: vec![own.row],
+            rows: vec![own],
             numbers: own.numbers,
             window: own.window,
+            recorded_at: own.belief.recorded_at,
             ca: own.ca,
             lender_suspended: false,
         };
@@ -76,9 +83,10 @@ impl DelegationChain {
             if chain.rows.len() > Account::MAX_DEPTH {
                 return None;
             }
-            chain.rows.push(parent.row);
+            chain.rows.push(parent);
             chain.numbers = chain.numbers.intersection(parent.numbers)?;
             chain.window = chain.window.intersection(parent.window)?;
+            chain.recorded_at = chain.recorded_at.max(parent.belief.recorded_at);
             chain.ca &= parent.ca;
             chain.lender_suspended |= suspended.contains(&parent.account);
             below = parent;
@@ -86,8 +94,8 @@ impl DelegationChain {
         Some(chain)
     }
 
-    /// The rows of the chain, the account's own first.
-    pub(super) fn rows(&self) -> &[RowRef] {
+    /// The delegations of the chain, the account's own first.
+    pub(super) fn delegations(&self) -> &[&'a Delegation] {
         &self.rows
     }
 }

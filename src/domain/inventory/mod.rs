@@ -4,6 +4,7 @@
 //! Rows are never edited. A change supersedes the newest version of a row and writes the next one,
 //! so that what the service believed at any past instant can still be read.
 
+pub mod departure;
 pub mod window;
 pub mod withdrawal;
 
@@ -89,6 +90,19 @@ words! {
     }
 }
 
+impl Reason {
+    /// Whether numbers may be excluded before the carrier holds them. Only a donor's list of
+    /// contaminated numbers may come before the block; for the other reasons, numbers that the
+    /// carrier does not hold are a mistake.
+    #[must_use]
+    pub const fn may_precede_its_block(self) -> bool {
+        match self {
+            Self::Contaminated => true,
+            Self::PortedOut | Self::Aging | Self::Suspended | Self::Reserved => false,
+        }
+    }
+}
+
 /// Numbers that the carrier holds, under one of its service provider codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
@@ -116,6 +130,11 @@ pub struct Delegation {
     pub reference: Option<String>,
     pub window: Window,
     pub belief: RecordedPeriod,
+    /// The change that made it, and so all of its versions. Compared with that of a
+    /// [`departure::Departure`], it says which was first, also within one second.
+    pub sequence: i64,
+    /// When its first version was recorded.
+    pub made_at: Time,
 }
 
 /// The delegation that another one is cut from.
@@ -147,6 +166,15 @@ pub trait InventoryRow {
     fn numbers(&self) -> NumberRange;
     /// When it is valid.
     fn window(&self) -> Window;
+    /// When this version was recorded.
+    fn recorded_at(&self) -> Time;
+
+    /// Whether an instant is past for a decision at `now`. A request is decided on the time at
+    /// which it arrived, and can wait while rows change: what had begun or ended when the row was
+    /// recorded has done so now, too.
+    fn is_past(&self, instant: Time, now: Time) -> bool {
+        instant <= now.max(self.recorded_at())
+    }
 }
 
 /// A row that has versions: it is superseded, never edited.
@@ -171,6 +199,9 @@ macro_rules! impl_rows {
             }
             fn window(&self) -> Window {
                 self.window
+            }
+            fn recorded_at(&self) -> Time {
+                self.belief.recorded_at
             }
         }
 

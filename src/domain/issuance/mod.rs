@@ -3,8 +3,10 @@
 
 pub mod decided;
 pub mod order;
+pub mod refusal_sums;
 pub mod replay;
 
 pub use decided::Decided;
 pub use order::{MintOrder, RuledRequest};
+pub use refusal_sums::{RefusalKind, RefusalSums, StagedRefusals};
 pub use replay::{KeyStatus, KeyedRequest, Replay};

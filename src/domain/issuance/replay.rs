@@ -5,6 +5,7 @@
 //! recorded for a key, a retry gets a token for that grant or none: there is never a second grant,
 //! whichever process crashes, and when.
 
+use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
@@ -30,7 +31,17 @@ pub struct KeyedRequest {
     pub keep_until: Time,
 }
 
+/// How long the key of a refused request is kept at most: a retry of it comes soon, and refusals
+/// with ever new keys must not fill the database.
+const REFUSAL_KEPT: TimeDelta = TimeDelta::minutes(10);
+
 impl KeyedRequest {
+    /// When the key expires if the request is refused.
+    #[must_use]
+    pub fn refusal_kept_until(&self) -> Time {
+        self.keep_until.min(self.at + REFUSAL_KEPT)
+    }
+
     /// One request of a bulk. It is decided separately, so it has a key of its own. Its lease is
     /// over from the start, so the holder of the bulk's key can claim it at once.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::inventory_range::{InventoryRange, NumberingPlanError};
 use super::number::{MAX_DIGITS, NumberError, NumberRange, Tn};
 
 /// Why a text is not a block.
@@ -11,6 +12,8 @@ pub enum BlockError {
     NoX,
     #[error("a block starts with its country code")]
     NoDigits,
+    #[error("a free digit is written as an upper-case `X`, as in `1.212.555.1XXX`")]
+    LowerCase,
     #[error("`{0}` is not allowed in a block, which is written as `1.212.555.1XXX`")]
     Character(char),
     #[error(
@@ -21,6 +24,8 @@ pub enum BlockError {
     DigitAfterX,
     #[error(transparent)]
     Number(#[from] NumberError),
+    #[error(transparent)]
+    Plan(#[from] NumberingPlanError),
 }
 
 /// Parses a block: an optional `+`, the country code and further digits in groups separated by a
@@ -32,6 +37,7 @@ pub fn parse(text: &str) -> Result<NumberRange, BlockError> {
             '0'..='9' if free > 0 => return Err(BlockError::DigitAfterX),
             '0'..='9' => digits.push(c),
             'X' => free += 1,
+            'x' => return Err(BlockError::LowerCase),
             '.' | '-' | ' ' if gap || free > 0 => return Err(BlockError::Separator),
             '.' | '-' | ' ' => {}
             other => return Err(BlockError::Character(other)),
@@ -56,7 +62,7 @@ pub fn parse(text: &str) -> Result<NumberRange, BlockError> {
 /// Parses numbers as the commands accept them: a block, one number `+12125551001`, or
 /// `+12125551000+1000` (a start and a count).
 pub fn parse_numbers(text: &str) -> Result<NumberRange, BlockError> {
-    if text.contains('X') {
+    if text.contains(['X', 'x']) {
         return parse(text);
     }
     let digits = text.strip_prefix('+').ok_or(NumberError::NoPlus)?;
@@ -67,6 +73,11 @@ pub fn parse_numbers(text: &str) -> Result<NumberRange, BlockError> {
             Ok(NumberRange::new(Tn::from_digits(start)?, count)?)
         }
     }
+}
+
+/// Parses numbers that the carrier writes into its inventory, in the same notations.
+pub fn parse_inventory(text: &str) -> Result<InventoryRange, BlockError> {
+    Ok(parse_numbers(text)?.try_into()?)
 }
 
 /// Parses a count: digits only, since `str::parse` would also accept a sign.
@@ -123,6 +134,29 @@ mod tests {
             "1.２12.555.1XXX",
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_lower_case_x_is_refused_with_the_right_one() {
+        for text in ["1.212.555.1xxx", "1.212.555.1XXx"] {
+            assert_eq!(parse(text), Err(BlockError::LowerCase));
+            assert_eq!(parse_numbers(text), Err(BlockError::LowerCase));
+        }
+    }
+
+    #[test]
+    fn a_forgotten_x_or_digit_is_refused_in_the_inventory() {
+        assert!(parse_inventory("1.212.556.1XXX").is_ok());
+        for text in [
+            "+1212555101",
+            "1.212.556.1XX",
+            "1.2125.556.1XXX",
+            "+12125551+10",
+        ] {
+            let why = parse_inventory(text).expect_err(text).to_string();
+            assert!(why.contains("10 digits after the 1"), "{text}: {why}");
+            assert!(parse_numbers(text).is_ok(), "{text} can be asked about");
         }
     }
 

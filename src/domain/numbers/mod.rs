@@ -2,6 +2,7 @@
 //! provider codes.
 
 pub mod block;
+pub mod inventory_range;
 pub mod number;
 pub mod range_index;
 pub mod range_set;

@@ -1,5 +1,6 @@
 //! Parsing untrusted text strictly, and showing it safely.
 
+pub mod for_people;
 pub mod percent;
 pub mod printable;
 pub mod strict_encoding;

@@ -7,12 +7,16 @@ mod replay;
 
 use std::collections::HashMap;
 
+use parking_lot::Mutex;
+
 use super::error::StoreError;
 use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::Facts;
 use crate::domain::issuance::replay::decide_recorded;
-use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RuledRequest};
+use crate::domain::issuance::{
+    Decided, KeyStatus, MintOrder, RefusalKind, RefusalSums, RuledRequest, StagedRefusals,
+};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
 
@@ -27,10 +31,12 @@ struct Case<'a> {
 
 /// Decides and records a batch of orders. Returns one decision for each, in their order. If the
 /// orders need very many rows, the last ones get no decision, and are left to another transaction;
-/// the first order always gets one.
+/// the first order always gets one. Refusals that are not recorded one by one are staged instead.
 pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&MintOrder],
+    sums: &Mutex<RefusalSums>,
+    staged: &mut StagedRefusals,
 ) -> Result<Vec<Decided>, StoreError> {
     // 1. Load.
     let requests: Vec<&RuledRequest> = orders.iter().map(|order| &order.ruled).collect();
@@ -58,9 +64,17 @@ pub(super) fn decide_and_record(
     if !granted.is_empty() {
         tx.insert_grants(&granted)?;
     }
+    let sums = sums.lock();
     let events: Vec<AuditEvent> = outcomes()
-        .filter_map(|(case, decided)| case.order.event(case.key_status, decided))
+        .filter_map(|(case, decided)| {
+            let event = case.order.event(case.key_status, decided)?;
+            match RefusalKind::of(&event, decided) {
+                Some(kind) => sums.stage(kind, event, staged),
+                None => Some(event),
+            }
+        })
         .collect();
+    drop(sums);
     if !events.is_empty() {
         tx.insert_audit_events(&events)?;
     }

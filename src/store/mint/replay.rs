@@ -47,6 +47,7 @@ pub(super) fn claim_keys(
             // The grant that was recorded for a key first remains the grant of the key.
             jti: case.key_status.recorded().or(granted),
             answer: None,
+            refused: matches!(decided, Decided::Denied(_)),
         });
     }
     let claimed = tx.claim(&claims)?;

@@ -5,6 +5,7 @@ use serde_json::Map;
 use uuid::{Builder, Uuid};
 
 use super::accounts::{Within, path, within};
+use super::versioned::ROWS_PER_INSERT;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::{AccountId, AuditEvent};
 use crate::store::connection::on_either;
@@ -143,9 +144,11 @@ impl Tx<'_> {
     /// [`StoreError`] if that fails; then what the events report must not happen either.
     pub fn insert_audit_events(&mut self, events: &[AuditEvent]) -> Result<(), StoreError> {
         let rows: Vec<Row> = events.iter().map(Row::from).collect();
-        self.run(|connection| {
-            on_either!(connection, c => diesel::insert_into(audit_events::table).values(&rows).execute(c))
-        })?;
+        for chunk in rows.chunks(ROWS_PER_INSERT) {
+            self.run(|connection| {
+                on_either!(connection, c => diesel::insert_into(audit_events::table).values(chunk).execute(c))
+            })?;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::accounts::Within;
 use super::columns;
+use super::versioned::{ROWS_PER_INSERT, WIDE_ROWS_PER_INSERT};
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
@@ -257,11 +258,13 @@ impl Tx<'_> {
                     }),
             );
         }
-        self.run(|connection| {
-            on_either!(connection, c => diesel::insert_into(grants::table).values(&rows).execute(c))
-        })?;
-        // A grant can have many ranges, and a statement takes a bounded number of parameters.
-        for chunk in numbers.chunks(super::versioned::ROWS_PER_INSERT) {
+        // A statement takes a bounded number of parameters; a grant can also have many ranges.
+        for chunk in rows.chunks(WIDE_ROWS_PER_INSERT) {
+            self.run(|connection| {
+                on_either!(connection, c => diesel::insert_into(grants::table).values(chunk).execute(c))
+            })?;
+        }
+        for chunk in numbers.chunks(ROWS_PER_INSERT) {
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(grant_numbers::table).values(chunk).execute(c))
             })?;

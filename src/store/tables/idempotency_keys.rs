@@ -6,6 +6,7 @@
 //! So there is one grant for a key, whichever process crashes, and when.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use diesel::prelude::*;
 
@@ -15,6 +16,7 @@ use crate::domain::tokens::grant::Jti;
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::schema::idempotency_keys as keys;
+use crate::store::tables::versioned::ROWS_PER_INSERT;
 use crate::store::tx::Tx;
 
 /// A key to be claimed, with what is already known of it.
@@ -23,6 +25,8 @@ pub(in crate::store) struct Claim<'a> {
     pub(in crate::store) status: &'a KeyStatus,
     pub(in crate::store) jti: Option<&'a Jti>,
     pub(in crate::store) answer: Option<&'a [u8]>,
+    /// Whether the request is refused, so that its answer is kept for a shorter time.
+    pub(in crate::store) refused: bool,
 }
 
 #[derive(Debug, Clone, Queryable, Insertable, AsChangeset)]
@@ -48,7 +52,12 @@ impl From<&Claim<'_>> for Row {
             jti: claim.jti.map(ToString::to_string),
             answer: claim.answer.map(<[u8]>::to_vec),
             lease_until: keyed.lease_until.timestamp(),
-            keep_until: keyed.keep_until.timestamp(),
+            keep_until: if claim.refused {
+                keyed.refusal_kept_until()
+            } else {
+                keyed.keep_until
+            }
+            .timestamp(),
         }
     }
 }
@@ -102,14 +111,16 @@ impl Tx<'_> {
         for keyed in requests {
             statuses.push(match *keyed {
                 None => KeyStatus::New,
-                Some(keyed) => match firsts.insert(&keyed.name, keyed) {
-                    None => rows
-                        .remove(&keyed.name)
-                        .map_or(KeyStatus::New, |row| row.status_for(keyed)),
-                    Some(first) if first.request == keyed.request => {
+                Some(keyed) => match firsts.entry(&keyed.name) {
+                    Entry::Vacant(first) => {
+                        first.insert(keyed);
+                        rows.remove(&keyed.name)
+                            .map_or(KeyStatus::New, |row| row.status_for(keyed))
+                    }
+                    Entry::Occupied(first) if first.get().request == keyed.request => {
                         KeyStatus::Used(Replay::InFlight)
                     }
-                    Some(_) => KeyStatus::Used(Replay::OtherRequest),
+                    Entry::Occupied(_) => KeyStatus::Used(Replay::OtherRequest),
                 },
             });
         }
@@ -136,7 +147,7 @@ impl Tx<'_> {
         // In the same order on all replicas, so that no two of them deadlock.
         rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut holders: Option<HashMap<String, String>> = None;
-        if !rows.is_empty() && self.run(|connection| insert(connection, &rows))? < rows.len() {
+        if self.insert_keys(&rows)? < rows.len() {
             let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
             let stored = self.run(|connection| rows_of(connection, &names))?;
             holders = Some(
@@ -157,6 +168,15 @@ impl Tx<'_> {
                 KeyStatus::Abandoned { holder, .. } => self.replace(holder, &claim.into()),
             })
             .collect()
+    }
+
+    /// Inserts rows, and returns how many there were not yet.
+    fn insert_keys(&mut self, rows: &[Row]) -> Result<usize, StoreError> {
+        let mut inserted = 0;
+        for chunk in rows.chunks(ROWS_PER_INSERT) {
+            inserted += self.run(|connection| insert(connection, chunk))?;
+        }
+        Ok(inserted)
     }
 
     /// Replaces a row that its holder has abandoned. Returns whether it still had that holder.
@@ -200,7 +220,7 @@ impl Tx<'_> {
         match self.key_status(keyed)? {
             KeyStatus::Used(replay) => Err(replay.into()),
             status @ (KeyStatus::New | KeyStatus::Abandoned { .. }) => {
-                claim_one(self, keyed, &status, None)
+                claim_one(self, keyed, &status, None, false)
             }
         }
     }
@@ -284,7 +304,7 @@ pub(in crate::store) fn once<T, E: From<StoreError>>(
     let Some(answer) = seal(&outcome)? else {
         return Ok(outcome);
     };
-    claim_one(tx, keyed, &status, Some(&answer))?;
+    claim_one(tx, keyed, &status, Some(&answer), outcome.is_err())?;
     Ok(outcome)
 }
 
@@ -293,12 +313,14 @@ fn claim_one(
     keyed: &KeyedRequest,
     status: &KeyStatus,
     answer: Option<&[u8]>,
+    refused: bool,
 ) -> Result<(), StoreError> {
     let claim = Claim {
         keyed,
         status,
         jti: None,
         answer,
+        refused,
     };
     match tx.claim(&[claim])?.as_slice() {
         [true] => Ok(()),
@@ -312,7 +334,7 @@ fn rows_of(connection: &mut AnyConnection, names: &[&str]) -> QueryResult<Vec<Ro
 
 /// Inserts rows. PostgreSQL waits for another replica that is inserting one of them, and skips that
 /// row. SQLite has one writer, which has checked already.
-fn insert(connection: &mut AnyConnection, rows: &Vec<Row>) -> QueryResult<usize> {
+fn insert(connection: &mut AnyConnection, rows: &[Row]) -> QueryResult<usize> {
     match connection {
         AnyConnection::Sqlite(c) => diesel::insert_into(keys::table).values(rows).execute(c),
         AnyConnection::Postgres(c) => diesel::insert_into(keys::table)

@@ -3,6 +3,8 @@
 
 /// How many rows one statement inserts; PostgreSQL takes at most 65,535 parameters, SQLite 32,766.
 pub(in crate::store) const ROWS_PER_INSERT: usize = 2_000;
+/// The same for a table of more than 16 columns.
+pub(in crate::store) const WIDE_ROWS_PER_INSERT: usize = 1_000;
 
 /// The methods of [`crate::store::tx::Tx`] for one table of versioned rows.
 macro_rules! versioned_table {

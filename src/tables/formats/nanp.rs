@@ -5,13 +5,15 @@
 //! grants nothing, and its blocks without a line belong to no one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use super::listed_lines::{ListedLines, key};
 use crate::domain::clock::Time;
 use crate::domain::inventory::Basis;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{NumberRange, Tn};
 use crate::tables::draft::{Coverage, Holding};
-use crate::tables::error::RefusedLines;
+use crate::tables::error::{LINES_NAMED, RefusedLines};
 use crate::tables::fields::{Holder, shown};
 
 // The bits of an entry.
@@ -33,6 +35,18 @@ pub enum CodeOrBlock {
     Block(usize),
 }
 
+impl fmt::Display for CodeOrBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "code {:03}-{:03}", code / 1_000, code % 1_000),
+            Self::Block(block) => {
+                let (code, x) = (block / 10, block % 10);
+                write!(f, "block {:03}-{:03}-{x}", code / 1_000, code % 1_000)
+            }
+        }
+    }
+}
+
 /// All codes and thousands-blocks of the NANP, indexed by their six or seven digits.
 #[derive(Debug)]
 pub struct Blocks {
@@ -40,6 +54,7 @@ pub struct Blocks {
     thousands: Vec<u8>,
     /// The future start dates of the carrier's own. The key says whether it is a code.
     starts: BTreeMap<(usize, bool), Time>,
+    lines: ListedLines,
 }
 
 impl Default for Blocks {
@@ -48,6 +63,7 @@ impl Default for Blocks {
             codes: vec![0; 1_000_000],
             thousands: vec![0; 10_000_000],
             starts: BTreeMap::new(),
+            lines: ListedLines::default(),
         }
     }
 }
@@ -55,7 +71,8 @@ impl Default for Blocks {
 impl Blocks {
     /// Takes a line that assigns a code or block to a holder. `starts` is its start date, if that
     /// is in the future.
-    pub fn add(&mut self, named: CodeOrBlock, holder: Holder, starts: Option<Time>) {
+    pub fn add(&mut self, line: u64, named: CodeOrBlock, holder: Holder, starts: Option<Time>) {
+        self.lines.add(line, named);
         let own = holder == Holder::Own;
         let (entry, key) = match named {
             CodeOrBlock::Code(code) => (self.codes.get_mut(code), (code, true)),
@@ -90,13 +107,35 @@ impl Blocks {
     /// Refuses the table if it lists one of the carrier's blocks for another carrier too: only the
     /// administrator can resolve that.
     pub fn refuse_contradictions(&self, refused: &mut RefusedLines) {
-        let both = |entry: &&u8| **entry & (OWN | FOREIGN) == OWN | FOREIGN;
+        let both = |entry: &u8| *entry & (OWN | FOREIGN) == OWN | FOREIGN;
+        let marked = |entries: &[u8]| -> Vec<usize> {
+            let entries = entries.iter().enumerate();
+            let both = entries.filter(|(_, entry)| both(entry));
+            both.map(|(index, _)| index).take(LINES_NAMED).collect()
+        };
+        let codes = marked(&self.codes).into_iter().map(CodeOrBlock::Code);
+        let blocks = marked(&self.thousands).into_iter().map(CodeOrBlock::Block);
+        let first: Vec<CodeOrBlock> = codes.chain(blocks).take(LINES_NAMED).collect();
         let entries = self.codes.iter().chain(&self.thousands);
-        let count = entries.filter(both).count();
-        if count > 0 {
-            let why = format!("{count} block(s) of these OCNs are also listed for another OCN");
-            // Lines are not kept, so it is a fault of the table as a whole.
-            refused.add(0, why);
+        let count = entries.filter(|entry| both(entry)).count();
+        refused.count += count.saturating_sub(first.len()) as u64;
+        let lines = self.lines.of(first.iter().copied());
+        for named in first {
+            let lines = lines
+                .get(&key(named))
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let why = format!("{named} is listed for these OCNs and for another");
+            let why = match lines {
+                [] => why,
+                [line] => format!("{why}, one of them in line {line}"),
+                lines => {
+                    let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
+                    format!("{why}, in lines {}", lines.join(", "))
+                }
+            };
+            // A table that is too long for its lines to be remembered is at fault as a whole.
+            refused.add(lines.last().copied().unwrap_or_default(), why);
         }
     }
 

@@ -60,7 +60,7 @@ impl Layout for NanpBlocks {
                 CodeOrBlock::Block(code * 10 + digit)
             }
         };
-        self.blocks.add(named, holder, None);
+        self.blocks.add(line.number, named, holder, None);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ mod tests {
         assert!(ranges("212,555,A,073H,,\n212,555,2,,,\n").is_empty());
         let text = lines("212,555,A,073H,,\n212,555,2,,,\n212,556,2,MULT,,\n");
         let summary = summary(Format::NanpBlocks, &["073H"], text.as_bytes());
-        let notes: Vec<_> = summary.notes.iter().map(|n| (n.count, n.what)).collect();
+        let notes: Vec<_> = summary.notes.iter().map(|n| (n.count, &*n.what)).collect();
         let expected = [
             (1, "lines without an OCN"),
             (1, "lines for several carriers (`MULT`)"),
@@ -161,7 +161,7 @@ mod tests {
             ),
             (
                 "212,555,1,073H,,\n212,555,1,9999,,\n",
-                "also listed for another OCN",
+                "line 3: block 212-555-1 is listed for these OCNs and for another, in lines 2, 3",
             ),
             (
                 "212,555,1,073H,,\n212,555,1,73H,,\n",

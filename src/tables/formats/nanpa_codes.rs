@@ -7,6 +7,7 @@
 //! report lists, except for their pooled codes.
 
 use super::nanp::{Blocks, CodeOrBlock, code};
+use super::statuses::OtherStatuses;
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_set::gaps;
@@ -39,7 +40,7 @@ pub struct NanpaCodes {
     blocks: Blocks,
     own_pooled: u64,
     unclear: NotedLines,
-    not_assigned: u64,
+    statuses: OtherStatuses,
 }
 
 impl NanpaCodes {
@@ -51,7 +52,7 @@ impl NanpaCodes {
             blocks: Blocks::default(),
             own_pooled: 0,
             unclear: NotedLines::default(),
-            not_assigned: 0,
+            statuses: OtherStatuses::new("Use"),
         }
     }
 }
@@ -96,8 +97,8 @@ impl Layout for NanpaCodes {
         if pooled {
             self.blocks.list_as_pooled(code);
         }
-        if !line.field(3)?.eq_ignore_ascii_case("AS") {
-            self.not_assigned += 1;
+        let own = self.ocns.is_own(line.field(1)?);
+        if !self.statuses.is_assigned(line.field(3)?, line.number, own) {
             self.blocks.list(CodeOrBlock::Code(code));
             return Ok(());
         }
@@ -112,17 +113,17 @@ impl Layout for NanpaCodes {
             _ => None,
         };
         let starts = starts.filter(|starts| *starts > self.now);
-        self.blocks.add(CodeOrBlock::Code(code), holder, starts);
+        self.blocks
+            .add(line.number, CodeOrBlock::Code(code), holder, starts);
         Ok(())
     }
 
     fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        self.ocns.explain_absence(self.statuses.hint());
         crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
         self.blocks
             .refuse_contradictions(&mut table.summary.refused);
-        table
-            .summary
-            .note(self.not_assigned, "lines whose Use is not AS");
+        self.statuses.note(&mut table.summary);
         table.summary.note(
             self.own_pooled,
             "own codes are pooled: their blocks are in the thousands-block report",

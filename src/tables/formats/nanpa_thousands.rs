@@ -6,6 +6,7 @@
 //! its donor, but not which: the carrier imports those as `exclusions`.
 
 use super::nanp::{Blocks, CodeOrBlock, code, thousands};
+use super::statuses::OtherStatuses;
 use crate::domain::Spc;
 use crate::domain::clock::Time;
 use crate::tables::Layout;
@@ -46,7 +47,7 @@ pub struct NanpaThousands {
     spc: Spc,
     now: Time,
     blocks: Blocks,
-    not_assigned: u64,
+    statuses: OtherStatuses,
     contaminated: NotedLines,
 }
 
@@ -57,7 +58,7 @@ impl NanpaThousands {
             spc,
             now,
             blocks: Blocks::default(),
-            not_assigned: 0,
+            statuses: OtherStatuses::new("STATUS"),
             contaminated: NotedLines::default(),
         }
     }
@@ -81,8 +82,8 @@ impl Layout for NanpaThousands {
         let x = line.field(2)?;
         let digit = thousands(x).ok_or_else(|| format!("X must be a digit, not `{}`", shown(x)))?;
         let block = CodeOrBlock::Block(code * 10 + digit);
-        if !line.field(3)?.eq_ignore_ascii_case("AS") {
-            self.not_assigned += 1;
+        let own = self.ocns.is_own(line.field(4)?);
+        if !self.statuses.is_assigned(line.field(3)?, line.number, own) {
             self.blocks.list(block);
             return Ok(());
         }
@@ -98,17 +99,16 @@ impl Layout for NanpaThousands {
             }
         }
         let starts = starts.filter(|starts| *starts > self.now);
-        self.blocks.add(block, holder, starts);
+        self.blocks.add(line.number, block, holder, starts);
         Ok(())
     }
 
-    fn finish(self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+    fn finish(mut self: Box<Self>, table: &mut ParsedTable) -> Result<(), TableError> {
+        self.ocns.explain_absence(self.statuses.hint());
         crate::tables::must_have_own_lines(&self.ocns, &mut table.summary)?;
         self.blocks
             .refuse_contradictions(&mut table.summary.refused);
-        table
-            .summary
-            .note(self.not_assigned, "lines whose STATUS is not AS");
+        self.statuses.note(&mut table.summary);
         table.summary.note_lines(
             self.contaminated,
             "own blocks have contaminated numbers: import those numbers with --format exclusions",

@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use super::TelemetryError;
+use super::background::BackgroundTasks;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
@@ -73,6 +74,7 @@ pub struct Metrics {
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
+    pub background: BackgroundTasks,
 }
 
 impl Metrics {
@@ -185,6 +187,7 @@ impl Metrics {
             authentication: AuthenticationMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
+            background: BackgroundTasks::new(&registry)?,
             registry,
         };
         // Export a zero from the start, because a rate cannot be computed for a series that begins
@@ -338,6 +341,8 @@ mod tests {
         metrics.unproven("access-token", "expired");
         metrics.key_set("corporate", "new");
         metrics.issuer_keys("corporate", 2);
+        metrics.client_crl_loaded("failed");
+        metrics.client_crl_next_update(1_800_000_000);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -368,6 +373,8 @@ mod tests {
             "tn_authority_unproven_total{proof=\"access-token\",reason=\"expired\"} 1",
             "tn_authority_key_sets_total{issuer=\"corporate\",outcome=\"new\"} 1",
             "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
+            "tn_authority_client_crl_loads_total{outcome=\"failed\"} 1",
+            "tn_authority_client_crl_next_update_seconds 1800000000",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

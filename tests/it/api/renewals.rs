@@ -120,12 +120,15 @@ fn a_malformed_right_is_told_what_is_wrong(api: Api) {
     with("lifetime", json!("600")).problem(400, "malformed-member");
     with("not_after", json!("2025-12-31T23:59:59Z")).problem(400, "window-over");
     with("not_after", json!("tomorrow")).problem(400, "malformed-member");
-    for nobody in ["", " "] {
+    for (nobody, why) in [
+        (
+            "",
+            "must not be empty; leave it out to allow every caller of the account",
+        ),
+        (" ", "starts or ends with a space, or has two in a row"),
+    ] {
         let refused = with("caller", json!(nobody)).problem(400, "malformed-member");
-        assert_eq!(
-            refused["detail"],
-            "`caller`: must not be empty; leave it out to allow every caller of the account"
-        );
+        assert_eq!(refused["detail"], format!("`caller`: {why}"));
     }
     with("numbers", json!([])).problem(400, "unknown-member");
     for name in [

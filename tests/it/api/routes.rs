@@ -19,6 +19,7 @@ both!(
     a_failure_tells_strangers_nothing,
     without_audit_there_is_no_token,
     without_signer_nothing_is_ready,
+    a_background_task_that_has_ended_is_named_to_operators,
     operators_see_metrics_by_pattern,
 );
 
@@ -52,7 +53,13 @@ fn whatever_is_refused_is_a_problem(api: Api) {
         ("BREW", "/v1/explain", "POST"),
     ] {
         let answer = api.call(method, "", path, None);
-        answer.problem(405, "method-not-allowed");
+        let problem = answer.problem(405, "method-not-allowed");
+        let said = problem["detail"].as_str().expect("a detail");
+        assert!(
+            said.starts_with("this path has ")
+                && allow.split(", ").all(|method| said.contains(method)),
+            "{method} {path}: {said}"
+        );
         let listed = |text: &str| text.split(", ").map(str::to_owned).collect::<BTreeSet<_>>();
         assert_eq!(
             answer.header("allow").map(listed),
@@ -270,6 +277,18 @@ fn without_signer_nothing_is_ready(kind: Kind) {
     api.get("", "/readyz").problem(503, "unavailable");
     api.ask(&asking(&["one:12125551001"]))
         .problem(503, "unavailable");
+}
+
+fn a_background_task_that_has_ended_is_named_to_operators(api: Api) {
+    drop(api.world.metrics.background.start("policies"));
+    let problem = api.get("", "/readyz").problem(503, "unavailable");
+    assert!(!problem.to_string().contains("policies"), "{problem}");
+    let problem = api.operations().get("/readyz").problem(503, "unavailable");
+    assert_eq!(
+        problem["detail"],
+        "background tasks have ended: policies; restart the service"
+    );
+    assert_eq!(api.get("", "/healthz").status, 200);
 }
 
 fn operators_see_metrics_by_pattern(api: Api) {

@@ -27,17 +27,20 @@ both! {
 pub const CONFIRMED: ImportOptions = ImportOptions {
     dry_run: false,
     confirm: true,
+    force: false,
     max_ended_ppm: 0,
 };
 /// A tenth may end.
 pub const UNCONFIRMED: ImportOptions = ImportOptions {
     dry_run: false,
     confirm: false,
+    force: false,
     max_ended_ppm: 100_000,
 };
 pub const DRY_RUN: ImportOptions = ImportOptions {
     dry_run: true,
     confirm: false,
+    force: false,
     max_ended_ppm: 100_000,
 };
 

@@ -3,14 +3,18 @@
 
 mod bounds;
 mod bulk;
+mod comebacks;
 mod denials;
 mod history;
 pub mod idempotency;
+mod imported_comebacks;
 mod imported_reports;
 mod imported_rows;
 pub mod imports;
+mod in_that_second;
 mod life_cycle;
 mod main_job;
+mod meets_nothing;
 mod outstanding;
 pub mod policies;
 mod policy_files;

@@ -160,10 +160,11 @@ fn whatever_takes_authority_away_stops_it(world: World) {
     wait(world.authority.exclude(
         &world.provisioner(),
         tn_authority::authority::NewExclusion {
-            numbers: crate::support::number("+12125551001"),
+            numbers: crate::support::numbers("+12125551001"),
             reason: Reason::PortedOut,
             valid_from: Some(ported),
             valid_until: None,
+            force: false,
         },
     ))
     .expect("an exclusion");

@@ -111,6 +111,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
         reason: Reason::Suspended,
         valid_from: None,
         valid_until: None,
+        force: false,
     };
     assert_eq!(
         wait(authority.exclude(&cpaas, exclusion)).map(drop),

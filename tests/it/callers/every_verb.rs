@@ -162,6 +162,7 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
                     reason: Reason::PortedOut,
                     valid_from: None,
                     valid_until: None,
+                    force: false,
                 },
             ))
             .told(),
@@ -223,6 +224,7 @@ pub(super) fn submit(api: &Api, by: &Caller, table: &str) -> Result<Uuid, Import
     let consent = ImportOptions {
         dry_run: false,
         confirm: false,
+        force: false,
         max_ended_ppm: 100_000,
     };
     let place = jobs.place().expect("a place");

@@ -222,6 +222,7 @@ fn an_import_is_refused_when_its_key_has_ended(api: Api) {
     let consent = ImportOptions {
         dry_run: false,
         confirm: false,
+        force: false,
         max_ended_ppm: 100_000,
     };
     wait(keys.revoke(&command_line(), &by.id)).expect("revoked");

@@ -181,8 +181,8 @@ fn in_query(path: &str, name: &str) -> Option<Kind> {
         (
             _,
             "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm"
-            | "subject" | "caller" | "action" | "outcome" | "request_id" | "from" | "until"
-            | "after",
+            | "force" | "subject" | "caller" | "action" | "outcome" | "request_id" | "from"
+            | "until" | "after",
         ) => None,
         _ => panic!("no example for ?{name}= of {path}"),
     }
@@ -306,7 +306,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 40] = [
+    const NAME_NOTHING: [&str; 41] = [
         "requests",
         "numbers",
         "start",
@@ -347,6 +347,7 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "tn",
         "dry_run",
         "confirm",
+        "force",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);

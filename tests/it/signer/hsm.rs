@@ -22,6 +22,7 @@ both! {
     a_wrong_signature_never_leaves,
     a_lost_session_is_opened_again,
     a_device_that_is_unplugged_comes_back,
+    a_panic_in_the_module_ends_no_thread,
 }
 
 /// What the device does to a session.
@@ -34,6 +35,8 @@ enum Mood {
     Wrong,
     /// Open sessions are gone, new ones are good.
     Lost,
+    /// Has a fault of its own.
+    Panics,
     /// Neither opens nor signs.
     Unplugged,
 }
@@ -108,6 +111,10 @@ impl KeySession for Opened {
                     .changed
                     .wait_timeout_while(mood, half_a_minute, slow);
                 drop(woken.expect("a mood"));
+            }
+            Mood::Panics => {
+                drop(mood);
+                panic!("a fault of the module");
             }
             Mood::Lost if self.since == mood.1 => {}
             Mood::Lost | Mood::Unplugged => {
@@ -295,4 +302,15 @@ fn a_device_that_cannot_be_opened_is_no_key() {
     );
     let file = FileKey::generate().expect("a key").0;
     assert_eq!(file.kind(), "file");
+}
+
+fn a_panic_in_the_module_ends_no_thread(kind: Kind) {
+    let (world, fake, _dir) = carrier(kind, 16);
+    fake.is(Mood::Panics);
+    // More often than there are threads.
+    for _ in 0..5 {
+        assert!(matches!(failed(mint(&world)), HsmError::Device(_)));
+    }
+    fake.is(Mood::Good);
+    assert!(mint(&world).is_ok());
 }

@@ -8,9 +8,14 @@ use diesel::connection::SimpleConnection as _;
 use tn_authority::authority::IssueError;
 use tn_authority::domain::Dialect;
 use tn_authority::domain::accounts::account::{Account, LifetimeMode};
+use tn_authority::domain::issuance::{KeyedRequest, Replay};
+use tn_authority::domain::tokens::grant::{Grant, Jti};
+use tn_authority::domain::{AuditEvent, Role};
 use tn_authority::store::{AUTHORITY_LOCK, Page, StoreError, Tx};
 
-use crate::support::{Kind, Raw, Setup, World, account, at_once, code, wait};
+use uuid::Uuid;
+
+use crate::support::{Kind, Raw, Setup, World, account, at_once, code, request, wait};
 
 both! {
     tokens_that_are_asked_for_at_once_share_transactions,
@@ -18,6 +23,9 @@ both! {
     a_change_that_fails_leaves_nothing_and_its_neighbours_stay,
     one_list_that_touches_too_much_does_not_disturb_the_others,
     an_account_is_counted_once_however_often_it_asks,
+    a_panic_fails_one_transaction_and_the_writer_continues,
+    a_batch_of_any_size_is_one_transaction,
+    of_three_requests_with_one_key_the_third_is_compared_with_the_first,
 }
 
 fn tokens_that_are_asked_for_at_once_share_transactions(world: World) {
@@ -234,4 +242,87 @@ fn an_account_is_counted_once_however_often_it_asks(world: World) {
     drop(world);
     sent.send(metrics.render().is_ok()).expect("a channel");
     assert!(received.recv().expect("metrics"));
+}
+
+fn a_panic_fails_one_transaction_and_the_writer_continues(world: World) {
+    world.knows("acme");
+    let store = world.authority.store();
+    let faulty = store.write_alongside("faulty", |tx| -> Result<(), StoreError> {
+        let page = tx.list_accounts(None, &Page::new(1, None))?;
+        panic!("{} accounts", page.items.len())
+    });
+    assert!(matches!(wait(faulty), Err(StoreError::Unavailable(_))));
+    world.knows("other");
+    assert!(world.authority.ready().is_ok());
+    assert_eq!(world.authority.ended_tasks(), [""; 0]);
+    assert_eq!(world.count("background_failures_total{task=\"writer\"}"), 1);
+}
+
+fn a_batch_of_any_size_is_one_transaction(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "1.212.555.1XXX");
+    let issued = world.mints("acme", &["one:12125551001"]).expect("a token");
+    let (grant, event) = (world.grant_of(&issued), world.trail("acme").remove(0));
+    let grants: Vec<Grant> = (0..4_000)
+        .map(|n| Grant {
+            jti: Jti::from_text(&format!("one-of-many-{n}")),
+            ..grant.clone()
+        })
+        .collect();
+    let events: Vec<AuditEvent> = (0..7_000)
+        .map(|n| AuditEvent {
+            id: Uuid::from_u128(n),
+            ..event.clone()
+        })
+        .collect();
+    let many = world.authority.store().write_alongside("many", move |tx| {
+        tx.insert_grants(&grants.iter().collect::<Vec<_>>())?;
+        tx.insert_audit_events(&events)
+    });
+    wait(many).expect("written");
+    assert_eq!(world.grants().len(), 4_001);
+}
+
+fn of_three_requests_with_one_key_the_third_is_compared_with_the_first(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "1.212.555.1XXX");
+    let keyed = |n: u128, digest: &str| KeyedRequest {
+        name: "one key".to_owned(),
+        request: digest.to_owned(),
+        holder: Uuid::from_u128(n),
+        at: world.now(),
+        lease_until: world.in_seconds(10),
+        keep_until: world.in_seconds(3600),
+    };
+    let mint = |keyed: Option<KeyedRequest>| {
+        let caller = world.caller(Role::Account, &["acme"]);
+        let wanted = request(&["one:12125551001"], false, None);
+        let issued = world
+            .authority
+            .issue(&caller, account("acme"), wanted, keyed);
+        wait(issued)
+    };
+    let mut blocker = block(&world);
+    std::thread::scope(|scope| {
+        let taken = transactions(&world) + 0.5;
+        // Taken by the writer, who waits for the lock: the others wait in the queue, in order.
+        let before = scope.spawn(|| mint(None));
+        until(|| transactions(&world) > taken && world.metric("writer_queue_length").abs() < 0.5);
+        let in_order = [keyed(1, "a"), keyed(2, "b"), keyed(3, "a")].map(|keyed| {
+            let waiting = world.metric("writer_queue_length") + 0.5;
+            let asked = scope.spawn(|| mint(Some(keyed)));
+            until(|| world.metric("writer_queue_length") > waiting);
+            asked
+        });
+        release(&mut blocker);
+        assert!(before.join().expect("a thread").is_ok());
+        let [first, other, third] = in_order.map(|asked| asked.join().expect("a thread"));
+        let replay = |outcome| match outcome {
+            Err(IssueError::Store(StoreError::Replay(replay))) => replay,
+            other => panic!("{other:?}"),
+        };
+        assert!(first.is_ok());
+        assert_eq!(replay(other), Replay::OtherRequest);
+        assert_eq!(replay(third), Replay::InFlight);
+    });
 }

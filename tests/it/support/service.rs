@@ -210,6 +210,11 @@ impl Api {
         self.server.send_raw(bytes)
     }
 
+    /// Where it listens, without TLS.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
     /// The other listener.
     pub fn operations(&self) -> Server {
         let service = self.service.clone();

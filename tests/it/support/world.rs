@@ -15,8 +15,8 @@ use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
-    AccountId, Caller, Clock, Fingerprint, NumberRange, Proof, Role, Spc, Time, TnAuthList,
-    TokenRequest,
+    AccountId, Caller, Clock, Fingerprint, InventoryRange, NumberRange, Proof, Role, Spc, Time,
+    TnAuthList, TokenRequest,
 };
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
@@ -302,8 +302,14 @@ impl World {
             reason,
             valid_from,
             valid_until: None,
+            force: false,
         };
-        wait(self.authority.exclude(&self.provisioner(), new)).expect("an exclusion")
+        let done = wait(self.authority.exclude(&self.provisioner(), new)).expect("an exclusion");
+        Withdrawing {
+            row: done.row.exclusion,
+            outstanding_grants: done.outstanding_grants,
+            ended_delegations: done.ended_delegations,
+        }
     }
 
     pub fn ends_exclusion(&self, exclusion: &Exclusion, at: Option<Time>) -> Exclusion {
@@ -371,8 +377,8 @@ pub fn number(text: &str) -> NumberRange {
 }
 
 /// A block, one number, or `+12125551000+1000`.
-pub fn numbers(text: &str) -> NumberRange {
-    block::parse_numbers(text).expect("numbers")
+pub fn numbers<T: From<InventoryRange>>(text: &str) -> T {
+    block::parse_inventory(text).expect("numbers").into()
 }
 
 pub fn fingerprint() -> Fingerprint {

@@ -174,7 +174,7 @@ fn the_french_sample_gives_what_was_counted_by_hand() {
     let notes: Vec<_> = told
         .notes
         .iter()
-        .map(|note| (note.count, note.what))
+        .map(|note| (note.count, &*note.what))
         .collect();
     assert_eq!(
         notes[0],

@@ -11,8 +11,12 @@ const MAX_NAME: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum Fault {
     Missing(&'static str),
-    /// The name, truncated to [`MAX_NAME`].
-    Unknown(String),
+    Unknown {
+        /// Truncated to [`MAX_NAME`].
+        name: String,
+        /// A known member with a similar name.
+        nearest: Option<&'static str>,
+    },
     Malformed {
         /// The innermost member or parameter concerned, if it has a name.
         name: Option<String>,
@@ -21,6 +25,16 @@ pub(in crate::api) enum Fault {
 }
 
 impl Fault {
+    /// An unknown member, and which of the known ones may be meant.
+    pub(super) fn unknown(name: &str, known: &[&'static str]) -> Self {
+        let name: String = name.chars().take(MAX_NAME).collect();
+        let distance = |known: &&'static str| strsim::damerau_levenshtein(&name, known);
+        let nearest = known.iter().copied().min_by_key(distance);
+        // A third of the letters may differ: `blok` is near `block`, and `spc` is near nothing.
+        let nearest = nearest.filter(|known| distance(known) * 3 <= known.len());
+        Self::Unknown { name, nearest }
+    }
+
     pub(in crate::api) fn malformed(name: &str, why: impl fmt::Display) -> Self {
         Self::Malformed {
             name: Some(name.to_owned()),
@@ -32,7 +46,7 @@ impl Fault {
     pub(in crate::api) const fn code(&self) -> &'static str {
         match self {
             Self::Missing(_) => "missing-member",
-            Self::Unknown(_) => "unknown-member",
+            Self::Unknown { .. } => "unknown-member",
             Self::Malformed { .. } => "malformed-member",
         }
     }
@@ -41,7 +55,7 @@ impl Fault {
     pub(super) fn within(self, outer: &str) -> Self {
         match self {
             Self::Malformed { name: None, why } => Self::malformed(outer, why),
-            Self::Missing(_) | Self::Unknown(_) | Self::Malformed { .. } => self,
+            Self::Missing(_) | Self::Unknown { .. } | Self::Malformed { .. } => self,
         }
     }
 
@@ -70,7 +84,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "`{name}` is missing"),
-            Self::Unknown(name) => write!(f, "`{name}` is unknown"),
+            Self::Unknown {
+                name,
+                nearest: Some(nearest),
+            } => write!(f, "`{name}` is unknown; is `{nearest}` meant?"),
+            Self::Unknown {
+                name,
+                nearest: None,
+            } => write!(f, "`{name}` is unknown"),
             Self::Malformed {
                 name: Some(name),
                 why,
@@ -103,8 +124,8 @@ impl de::Error for Fault {
         Self::custom(format_args!("expected one of {}", known.join(", ")))
     }
 
-    fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
-        Self::Unknown(name.chars().take(MAX_NAME).collect())
+    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
+        Self::unknown(name, known)
     }
 
     fn missing_field(name: &'static str) -> Self {

@@ -4,6 +4,9 @@
 //! An unread member of an object is an error, so no struct needs `deny_unknown_fields`.
 
 mod fault;
+mod field_names;
+#[cfg(test)]
+mod tests;
 
 use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
 use serde::de::{
@@ -15,7 +18,7 @@ use uuid::Uuid;
 
 pub(in crate::api) use fault::Fault;
 
-use crate::domain::accounts::account::text_for_people;
+use crate::domain::text::for_people::text_for_people;
 
 /// The members of an object that are not read yet.
 pub(in crate::api) type Members = Map<String, Value>;
@@ -24,10 +27,17 @@ pub(in crate::api) type Members = Map<String, Value>;
 /// so that several values can be read from one object: `serde(flatten)` would ignore unknown
 /// members.
 pub(in crate::api) trait FromMembers: Sized {
+    /// The names of its members, to suggest one in place of a mistyped one.
+    fn known() -> Vec<&'static str>;
+
     fn take_from(members: &mut Members) -> Result<Self, Fault>;
 }
 
 impl<T: DeserializeOwned> FromMembers for T {
+    fn known() -> Vec<&'static str> {
+        field_names::of::<T>()
+    }
+
     fn take_from(members: &mut Members) -> Result<Self, Fault> {
         T::deserialize(Object(members))
     }
@@ -40,17 +50,43 @@ pub(in crate::api) fn object<T: FromMembers>(value: Value, what: &str) -> Result
             "{what} is not a JSON object"
         )));
     };
-    let read = T::take_from(&mut members)?;
-    nothing_left(&members)?;
-    Ok(read)
+    let read = T::take_from(&mut members);
+    of_these_only(read, &members, T::known)
 }
 
-/// Refuses the first member that was not read.
-fn nothing_left(members: &Members) -> Result<(), Fault> {
-    match members.keys().next() {
-        None => Ok(()),
-        Some(name) => Err(de::Error::unknown_field(name, &[])),
+/// Refuses what was read if members are left, and says so if a member is missing that may be there
+/// under a mistyped name.
+fn of_these_only<T>(
+    read: Result<T, Fault>,
+    left: &Members,
+    known: impl FnOnce() -> Vec<&'static str>,
+) -> Result<T, Fault> {
+    match read {
+        Ok(read) => match left.keys().next() {
+            None => Ok(read),
+            Some(name) => Err(Fault::unknown(name, &known())),
+        },
+        Err(Fault::Missing(missing)) => Err(mistyped(left, missing, &known())),
+        Err(fault) => Err(fault),
     }
+}
+
+/// The first of the members left that is near a known name, else that one is missing.
+fn mistyped(members: &Members, missing: &'static str, known: &[&'static str]) -> Fault {
+    let unknown = members
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()));
+    let mut faults = unknown.map(|name| Fault::unknown(name, known));
+    let near = faults.find(|fault| {
+        matches!(
+            fault,
+            Fault::Unknown {
+                nearest: Some(_),
+                ..
+            }
+        )
+    });
+    near.unwrap_or(Fault::Missing(missing))
 }
 
 /// Reads query parameters.
@@ -160,9 +196,8 @@ impl<'de> Deserializer<'de> for Json {
         let Value::Object(mut members) = self.0 else {
             return Err(Fault::expected(&"a map"));
         };
-        let read = Object(&mut members).deserialize_struct(name, fields, visitor)?;
-        nothing_left(&members)?;
-        Ok(read)
+        let read = Object(&mut members).deserialize_struct(name, fields, visitor);
+        of_these_only(read, &members, || fields.to_vec())
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -289,81 +324,5 @@ impl<'de> Deserializer<'de> for Text {
     forward_to_deserialize_any! {
         i8 i16 i32 i128 u8 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple
         tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    struct Outer {
-        inner: Inner,
-        #[serde(default, deserialize_with = "not_null")]
-        flag: Option<bool>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    struct Inner {
-        count: u8,
-    }
-
-    #[derive(Debug)]
-    struct Both(Outer, Inner);
-
-    impl FromMembers for Both {
-        fn take_from(members: &mut Members) -> Result<Self, Fault> {
-            Ok(Self(
-                FromMembers::take_from(members)?,
-                FromMembers::take_from(members)?,
-            ))
-        }
-    }
-
-    fn fault<T: FromMembers + std::fmt::Debug>(value: Value) -> String {
-        let fault = object::<T>(value, "it").expect_err("a fault");
-        format!("{}: {fault}", fault.code())
-    }
-
-    #[test]
-    fn several_values_are_read_from_one_object() {
-        let value = json!({ "count": 2, "inner": { "count": 1 } });
-        let Both(outer, inner) = object(value, "it").expect("an object");
-        assert_eq!((outer.inner.count, outer.flag, inner.count), (1, None, 2));
-        let more = json!({ "count": 2, "inner": { "count": 1 }, "more": 3 });
-        assert_eq!(fault::<Both>(more), "unknown-member: `more` is unknown");
-    }
-
-    #[test]
-    fn a_fault_names_the_innermost_member() {
-        for (value, expected) in [
-            (json!([]), "malformed-member: it is not a JSON object"),
-            (json!({}), "missing-member: `inner` is missing"),
-            (json!({ "inner": {} }), "missing-member: `count` is missing"),
-            (
-                json!({ "inner": null }),
-                "malformed-member: `inner`: expected an object",
-            ),
-            (
-                json!({ "inner": [1] }),
-                "malformed-member: `inner`: expected an object",
-            ),
-            (
-                json!({ "inner": { "count": 256 } }),
-                "malformed-member: `count`: expected a whole number from 0 to 255",
-            ),
-            (
-                json!({ "inner": { "count": 1, "more": 1 } }),
-                "unknown-member: `more` is unknown",
-            ),
-            (
-                json!({ "inner": { "count": 1 }, "flag": null }),
-                "malformed-member: `flag`: expected true or false",
-            ),
-        ] {
-            assert_eq!(fault::<Outer>(value), expected);
-        }
     }
 }

@@ -52,8 +52,8 @@ pub(in crate::authority::policy) fn load(folder: &Folder) -> Result<Loaded, Poli
             .name("policies".to_owned())
             .stack_size(STACK)
             .spawn_scoped(scope, || load_here(folder));
-        let panicked = || PolicyError::Schema("the thread that loads policies panicked".to_owned());
-        let reader = reader.map_err(|e| PolicyError::Schema(e.to_string()))?;
+        let panicked = || PolicyError::Loader("the thread that loads them panicked".to_owned());
+        let reader = reader.map_err(|e| PolicyError::Loader(format!("no thread: {e}")))?;
         reader.join().unwrap_or_else(|_| Err(panicked()))
     })
 }

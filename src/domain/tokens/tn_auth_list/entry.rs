@@ -157,6 +157,9 @@ impl FromStr for TnEntry {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let syntax = || MalformedReason::EntrySyntax(text.escape_debug().to_string());
         let (kind, value) = text.split_once(':').ok_or_else(syntax)?;
+        if matches!(kind, "one" | "range") && value.starts_with('+') {
+            return Err(MalformedReason::NumberPlus.into());
+        }
         let entry = match kind {
             "spc" => Self::Spc(value.parse().map_err(MalformedReason::from)?),
             "one" => Self::One(TelephoneNumber::new(value.as_bytes())?),

@@ -27,6 +27,8 @@ pub(super) enum MalformedReason {
     NumberLength(usize),
     #[error("byte {0:#04x} in a telephone number; only `0` to `9`, `#` and `*` are allowed")]
     NumberCharacter(u8),
+    #[error("in a list, a telephone number is its digits without `+`: 12125551001")]
+    NumberPlus,
     #[error("a range starts with a number of digits only, without `#` and `*`")]
     RangeStart,
     #[error("a range has 2 numbers or more, not {0}")]

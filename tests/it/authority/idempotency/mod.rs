@@ -29,7 +29,7 @@ struct Kept {
     answer: Option<Vec<u8>>,
 }
 
-fn count(db: &Db, what: &str) -> i64 {
+pub fn count(db: &Db, what: &str) -> i64 {
     let query = format!("SELECT count(*) AS count FROM {what}");
     match db.connect() {
         Raw::Sqlite(mut c) => sql_query(query).get_result::<Count>(&mut c),
