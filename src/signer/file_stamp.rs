@@ -7,13 +7,13 @@ use std::path::Path;
 
 /// Metadata that changes when a file changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileStamp {
+pub(super) struct KeyFileStamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
 }
 
-impl FileStamp {
+impl KeyFileStamp {
     /// The stamp of the file that a path leads to, through any symbolic links.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;

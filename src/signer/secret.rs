@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::SignerError;
-use super::file_stamp::FileStamp;
+use super::file_stamp::KeyFileStamp;
 use super::key::warn_if_open_to_others;
 use crate::domain::Passphrase;
 
@@ -26,7 +26,7 @@ impl SecretSource {
     pub(super) fn read_stamped(
         &self,
         what: &'static str,
-    ) -> Result<(Passphrase, Option<FileStamp>), SignerError> {
+    ) -> Result<(Passphrase, Option<KeyFileStamp>), SignerError> {
         let path = match self {
             Self::Given(text) => return Ok((text.clone(), None)),
             Self::File(path) => path,
@@ -36,9 +36,9 @@ impl SecretSource {
             path: path.clone(),
             source,
         };
-        let stamp = FileStamp::of(path).map_err(unreadable)?;
+        let stamp = KeyFileStamp::of(path).map_err(unreadable)?;
         let text = fs::read_to_string(path).map_err(unreadable)?;
-        if FileStamp::of(path).map_err(unreadable)? != stamp {
+        if KeyFileStamp::of(path).map_err(unreadable)? != stamp {
             return Err(SignerError::Unsettled);
         }
         warn_if_open_to_others(what, path);

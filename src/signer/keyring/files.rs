@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{FileCache, Keyring, ScanMode, ScanResult};
 use crate::domain::signing::certificate::Certificate;
-use crate::signer::file_stamp::FileStamp;
+use crate::signer::file_stamp::KeyFileStamp;
 use crate::signer::key::warn_if_open_to_others;
 use crate::signer::pem;
 use crate::signer::pkcs11::KeyUri;
@@ -95,7 +95,7 @@ impl Keyring {
         mode: ScanMode,
         cache: &mut FileCache,
     ) -> Result<Content, SignerError> {
-        let stamp = FileStamp::of(path).map_err(|source| unreadable(path, source))?;
+        let stamp = KeyFileStamp::of(path).map_err(|source| unreadable(path, source))?;
         if let Some((known, content)) = cache.files.get(path)
             && *known == stamp
         {
@@ -110,7 +110,7 @@ impl Keyring {
         } else {
             self.read(path)?
         };
-        if FileStamp::of(path).map_err(|source| unreadable(path, source))? != stamp {
+        if KeyFileStamp::of(path).map_err(|source| unreadable(path, source))? != stamp {
             return Err(SignerError::Unsettled);
         }
         cache

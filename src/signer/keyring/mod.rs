@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::file_stamp::FileStamp;
+use super::file_stamp::KeyFileStamp;
 use super::pkcs11::{KeyUri, Pkcs11};
 use super::{Chain, SecretSource, Signer, SignerError, SigningKey};
 use crate::domain::{Spc, Time};
@@ -89,8 +89,8 @@ pub struct Keyring {
 /// Files and keys that do not have to be read or opened again.
 #[derive(Debug, Default)]
 struct FileCache {
-    stamps: BTreeMap<PathBuf, FileStamp>,
-    files: BTreeMap<PathBuf, (FileStamp, Content)>,
+    stamps: BTreeMap<PathBuf, KeyFileStamp>,
+    files: BTreeMap<PathBuf, (KeyFileStamp, Content)>,
     /// Keys in HSMs, by their URI. They stay open because each has threads and sessions.
     hsm: BTreeMap<String, Arc<dyn SigningKey>>,
     /// The chains whose warnings have been logged, by name.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::device;
 use crate::domain::Passphrase;
 use crate::signer::error::HsmError;
-use crate::signer::file_stamp::FileStamp;
+use crate::signer::file_stamp::KeyFileStamp;
 use crate::signer::secret::SecretSource;
 
 /// The PINs that tokens have refused in this process. There is one more only after an operator has
@@ -31,7 +31,7 @@ struct RefusedPin {
     token: TokenId,
     pin: Passphrase,
     /// The file that the PIN was in.
-    file: Option<FileStamp>,
+    file: Option<KeyFileStamp>,
 }
 
 impl TokenId {
