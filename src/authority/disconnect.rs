@@ -12,6 +12,7 @@ use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::{Time, is_written};
+use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
@@ -135,13 +136,15 @@ fn disconnect(
         |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
     let (to_end, kept_delegations): (Vec<_>, Vec<_>) =
         delegations.into_iter().partition(|row| lies_within(row));
+    let mut changes = vec![RowChange::added(aging)];
     let mut ended_delegations = Vec::with_capacity(to_end.len());
     for delegation in to_end {
         // Read it again: it may have ended together with one above it.
         let newest = tx.delegation(delegation.row.id)?.unwrap_or(delegation);
-        let (ended, below) = end_with_all_below(tx, event, &newest, at, now)?;
-        if let Some(below) = below {
-            record_end(tx, event, &ended, at, below)?;
+        let (ended, changed) = end_with_all_below(tx, event, &newest, at, now)?;
+        if let Some(changed) = changed {
+            record_end(tx, event, &ended, at, &changed)?;
+            changes.extend(changed);
         }
         ended_delegations.push(ended);
     }
@@ -151,11 +154,14 @@ fn disconnect(
             let (returned, changed) = ended(&allocation, aging_until, now);
             if changed {
                 tx.supersede_allocation(allocation.row.id, now, still_held(&returned))?;
+                changes.push(RowChange::ended(&allocation, still_held(&returned)));
             }
             returned_allocations.push(returned);
         }
     }
     tx.insert_exclusions(std::slice::from_ref(aging))?;
+    // A disconnect has no row of its own: its aging exclusion stands for it.
+    tx.insert_row_changes(aging.row.id, &changes)?;
     Ok(Disconnected {
         aging: aging.clone(),
         ended_delegations,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::Ref;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
+use uuid::Uuid;
 
 use super::error::ImportError;
 use super::outcome::{Difference, Imported, OutstandingTokens};
@@ -17,6 +18,8 @@ use crate::tables::RefusedLine;
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportResult {
+    /// The job under which the import can be undone; null if it changed nothing.
+    job: Option<Uuid>,
     #[schema(value_type = String)]
     format: &'static str,
     /// SHA-256 of the file, in hex.
@@ -107,6 +110,7 @@ impl From<&Imported> for ImportResult {
     fn from(imported: &Imported) -> Self {
         let summary = &imported.summary;
         Self {
+            job: imported.job,
             format: summary.format,
             sha256: summary.sha256.clone(),
             bytes: summary.bytes,

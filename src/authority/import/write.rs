@@ -10,32 +10,37 @@ use super::error::ImportError;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
-use crate::domain::inventory::{Delegation, Versioned};
+use crate::domain::inventory::Delegation;
+use crate::domain::inventory::row_change::{RowChange, Undoable};
 use crate::domain::{AccountId, Event};
 use crate::store::Tx;
 
-/// Writes the difference. What ends and what replaces it change at the same instant.
+/// Writes the difference, and returns what it did to each row. What ends and what replaces it
+/// change at the same instant.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     event: &Event,
     change: &ImportChange,
     now: Time,
-) -> Result<(), ImportError> {
-    let (ids, rows) = next_versions(&change.allocations, now);
+) -> Result<Vec<RowChange>, ImportError> {
+    let mut changes = Vec::new();
+    let (ids, rows) = next_versions(&change.allocations, now, &mut changes);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
-        if let (ended, Some(below)) = end_with_all_below(tx, event, row, *end, now)? {
-            record_end(tx, event, &ended, *end, below)?;
+        if let (ended, Some(changed)) = end_with_all_below(tx, event, row, *end, now)? {
+            record_end(tx, event, &ended, *end, &changed)?;
+            changes.extend(changed);
         }
     }
+    changes.extend(change.delegations.add.iter().map(RowChange::added));
     insert_delegations(tx, &change.delegations.add)?;
     record_delegations(tx, event, &change.delegations.add)?;
-    let (ids, rows) = next_versions(&change.exclusions, now);
+    let (ids, rows) = next_versions(&change.exclusions, now, &mut changes);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
-    Ok(())
+    Ok(changes)
 }
 
 /// Inserts new delegations, all with the sequence of this change.
@@ -68,17 +73,25 @@ fn record_delegations(
     Ok(())
 }
 
-/// The ids of the superseded rows, and the rows to write.
-fn next_versions<R: Versioned + Clone>(change: &TableChange<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
+/// The ids of the superseded rows, and the rows to write. Adds what happens to each to `changes`.
+fn next_versions<R: Undoable>(
+    change: &TableChange<R>,
+    now: Time,
+    changes: &mut Vec<RowChange>,
+) -> (Vec<Uuid>, Vec<R>) {
     let mut ids = Vec::with_capacity(change.end.len());
     let mut rows = Vec::with_capacity(change.end.len() + change.keep.len() + change.add.len());
     for (row, end) in &change.end {
         let (ended, changed) = withdraw::ended(row, *end, now);
         if changed {
             ids.push(row.row().id);
-            rows.extend(withdraw::still_held(&ended).cloned());
+            let next = withdraw::still_held(&ended);
+            changes.push(RowChange::ended(row, next));
+            rows.extend(next.cloned());
         }
     }
-    rows.extend(change.keep.iter().chain(&change.add).cloned());
+    let added = change.keep.iter().chain(&change.add);
+    changes.extend(added.clone().map(RowChange::added));
+    rows.extend(added.cloned());
     (ids, rows)
 }
