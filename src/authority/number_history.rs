@@ -56,6 +56,7 @@ impl Authority {
                 delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS)?,
                 allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS)?,
                 exclusions: tx.exclusions_touching(&numbers, valid_at, MAX_ROWS)?,
+                departures: tx.departures_touching(&numbers, valid_at, MAX_ROWS)?,
                 ..Facts::default()
             };
             let accounts = holders(tx, number, at, believed_at, believed)?;

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use super::window::Window;
 use super::withdrawal::EndingRow;
-use super::{Reason, RecordedPeriod};
+use super::{InventoryRow, Reason, RecordedPeriod, RowRef};
 use crate::domain::clock::Time;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::text::words::words;
@@ -68,5 +69,22 @@ impl Departure {
             DepartureKind::PortedOut | DepartureKind::Aging => EndingRow::Exclusion(self.cause),
             DepartureKind::Returned | DepartureKind::Acquired => EndingRow::Allocation(self.cause),
         }
+    }
+}
+
+impl InventoryRow for Departure {
+    /// It has one version: it is superseded, never replaced.
+    fn row(&self) -> RowRef {
+        RowRef {
+            id: self.id,
+            version: 1,
+        }
+    }
+    fn numbers(&self) -> NumberRange {
+        self.numbers
+    }
+    /// From when on the numbers have left.
+    fn window(&self) -> Window {
+        Window::open(self.at)
     }
 }

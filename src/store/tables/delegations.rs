@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{OverlapQuery, Versions};
+use super::overlap::{EndsAny, OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
 use crate::domain::clock::{Time, from_unix};
@@ -45,6 +45,20 @@ impl Row {
     /// Whether this account may delegate some of the numbers to customers of its own.
     pub(in crate::store) fn may_be_delegated_on_by(&self, account: &AccountId) -> bool {
         self.lend_on && self.account_id == account.as_str()
+    }
+
+    /// Which departures can end any of these; `None` if there are none.
+    pub(in crate::store) fn ended_by<'a>(rows: impl Iterator<Item = &'a Self>) -> Option<EndsAny> {
+        let each = rows.map(|row| EndsAny {
+            sequence: row.sequence,
+            made_at: row.made_at,
+            by_aging: !row.lend_on || row.parent_id.is_some(),
+        });
+        each.reduce(|all, one| EndsAny {
+            sequence: all.sequence.min(one.sequence),
+            made_at: all.made_at.min(one.made_at),
+            by_aging: all.by_aging || one.by_aging,
+        })
     }
 }
 

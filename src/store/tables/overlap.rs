@@ -59,8 +59,21 @@ pub(in crate::store) struct OverlapQuery<T> {
     versions: VersionFilter,
     /// If set, only rows whose `expires_at` is later.
     expiring_after: Option<i64>,
+    /// If set, only departures that can end such delegations.
+    ending: Option<EndsAny>,
     limit: i64,
     row: PhantomData<T>,
+}
+
+/// What is common to some delegations, so that departures that can end none of them are left out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct EndsAny {
+    /// The lowest sequence of them.
+    pub(in crate::store) sequence: i64,
+    /// The earliest time at which one of them was made.
+    pub(in crate::store) made_at: i64,
+    /// Whether numbers that age can end any of them.
+    pub(in crate::store) by_aging: bool,
 }
 
 impl<T> OverlapQuery<T> {
@@ -93,6 +106,7 @@ impl<T> OverlapQuery<T> {
                 Versions::HeldAt { believed, .. } => VersionFilter::AsOf(believed.timestamp()),
             },
             expiring_after: None,
+            ending: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             row: PhantomData,
         }
@@ -101,6 +115,12 @@ impl<T> OverlapQuery<T> {
     /// Only rows of grants that expire after `time`.
     pub(in crate::store) fn expiring_after(mut self, time: Time) -> Self {
         self.expiring_after = Some(time.timestamp());
+        self
+    }
+
+    /// Only departures that can end a delegation like these.
+    pub(in crate::store) fn ending(mut self, delegations: EndsAny) -> Self {
+        self.ending = Some(delegations);
         self
     }
 
@@ -159,6 +179,9 @@ impl<T> OverlapQuery<T> {
             }
             OwnedBy::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
         }
+        if self.ending.is_some_and(|ending| !ending.by_aging) {
+            sql.push_str(" AND t.kind <> 'aging'");
+        }
         match self.versions {
             VersionFilter::Any | VersionFilter::AsOf(_) => {}
             VersionFilter::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
@@ -192,6 +215,13 @@ macro_rules! write_values {
         if let Some(after) = &$self.expiring_after {
             $out.push_sql(" AND t.expires_at > ");
             $out.push_bind_param::<BigInt, i64>(after)?;
+        }
+        if let Some(ending) = &$self.ending {
+            $out.push_sql(" AND (t.sequence > ");
+            $out.push_bind_param::<BigInt, i64>(&ending.sequence)?;
+            $out.push_sql(" OR t.valid_from > ");
+            $out.push_bind_param::<BigInt, i64>(&ending.made_at)?;
+            $out.push_sql(")");
         }
     };
 }

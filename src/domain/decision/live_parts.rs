@@ -1,0 +1,134 @@
+//! What departures leave of the facts of one decision: the parts of delegation chains, and of what
+//! was delegated further, that still count.
+
+use super::cover::refused;
+use super::delegation_chain::DelegationChain;
+use super::denial::{RefusalCause, RefusedPart};
+use super::departures::{DelegatedPart, ends, parts_of, split};
+use super::{Facts, Question};
+use crate::domain::inventory::departure::Departure;
+use crate::domain::inventory::window::Window;
+use crate::domain::inventory::{InventoryRow, RowRef};
+use crate::domain::numbers::number::NumberRange;
+use crate::domain::numbers::range_index::Index;
+use crate::domain::numbers::range_set::gaps;
+
+/// The most pairs of a row and a departure that overlap, in one decision. They take a few
+/// milliseconds.
+const MAX_PAIRS: usize = 100_000;
+
+/// The parts that count, and the numbers for which chains have ended.
+#[derive(Debug, Default)]
+pub(super) struct LiveParts<'a> {
+    pub(super) chains: Vec<LivePart>,
+    pub(super) lent_on: Vec<LivePart>,
+    /// Numbers for which a chain has ended, and what ended it; the latest first.
+    ended: Vec<(NumberRange, &'a Departure)>,
+}
+
+/// A part of a row that counts.
+#[derive(Debug)]
+pub(super) struct LivePart {
+    row: RowRef,
+    /// Its index among the chains.
+    pub(super) of: usize,
+    numbers: NumberRange,
+    window: Window,
+}
+
+impl InventoryRow for LivePart {
+    fn row(&self) -> RowRef {
+        self.row
+    }
+    fn numbers(&self) -> NumberRange {
+        self.numbers
+    }
+    fn window(&self) -> Window {
+        self.window
+    }
+}
+
+impl<'a> LiveParts<'a> {
+    /// Splits the chains and what was delegated further. `None` if that takes too much work.
+    pub(super) fn of(
+        chains: &[DelegationChain<'_>],
+        facts: &'a Facts,
+        question: &Question<'_>,
+    ) -> Option<Self> {
+        let departures = facts.departures.iter();
+        let departures = Index::new(departures.map(|departure| (departure.numbers, departure)));
+        let mut pairs_left = MAX_PAIRS;
+        let mut near = |numbers| {
+            let found: Vec<&'a Departure> = departures
+                .touching(numbers)
+                .map(|(_, departure)| *departure)
+                .take(pairs_left.saturating_add(1))
+                .collect();
+            pairs_left = pairs_left.checked_sub(found.len())?;
+            Some(found)
+        };
+        let mut live = Self::default();
+        for (n, chain) in chains.iter().enumerate() {
+            let ending = near(chain.numbers())?.into_iter().filter(|departure| {
+                let mut rows = chain.delegations().iter();
+                rows.any(|row| ends(departure, row))
+            });
+            for part in split(chain, ending) {
+                live.ended.extend(ended_now(&part, question));
+                live.chains.extend(LivePart::of(n, &part, chain.row()));
+            }
+        }
+        for (n, row) in facts.lent_on.iter().enumerate() {
+            let parts = parts_of(row, near(row.numbers)?);
+            let parts = parts.iter();
+            live.lent_on
+                .extend(parts.filter_map(|part| LivePart::of(n, part, row.row)));
+        }
+        live.ended
+            .sort_by_key(|(_, departure)| std::cmp::Reverse((departure.at, departure.sequence)));
+        Some(live)
+    }
+
+    /// The refused parts, given the numbers that no live part covers now: each names the departure
+    /// that ended its delegation last.
+    pub(super) fn refused(&self, mut missing: Vec<NumberRange>) -> Vec<RefusedPart> {
+        let mut refusals = Vec::new();
+        for (numbers, departure) in &self.ended {
+            let named: Vec<NumberRange> = missing
+                .iter()
+                .filter_map(|range| range.intersection(*numbers))
+                .collect();
+            if named.is_empty() {
+                continue;
+            }
+            missing = missing
+                .into_iter()
+                .flat_map(|range| gaps(range, [*numbers]))
+                .collect();
+            let (kind, at) = (departure.kind, departure.at);
+            refusals.extend(refused(named, RefusalCause::DelegationEnded { kind, at }));
+        }
+        // Chains that ended by themselves, while the rest of another one left.
+        refusals.extend(refused(missing, RefusalCause::NotDelegated));
+        refusals
+    }
+}
+
+impl LivePart {
+    fn of(n: usize, part: &DelegatedPart<'_>, row: RowRef) -> Option<Self> {
+        Some(Self {
+            row,
+            of: n,
+            numbers: part.numbers,
+            window: part.window?,
+        })
+    }
+}
+
+fn ended_now<'a>(
+    part: &DelegatedPart<'a>,
+    question: &Question<'_>,
+) -> Option<(NumberRange, &'a Departure)> {
+    let departure = part.ended_by.filter(|departure| departure.at <= question.now)?;
+    Some((part.numbers, departure))
+}
