@@ -206,7 +206,7 @@ pub(super) fn end_with_all_below(
 }
 
 /// Ends all delegations below this one, level by level. Returns what changed.
-fn end_all_below(
+pub(super) fn end_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
     delegation: &Delegation,

@@ -29,7 +29,7 @@ mod block_diff;
 mod checks;
 mod difference;
 mod error;
-mod exposure;
+pub(super) mod exposure;
 mod finished;
 pub mod jobs;
 mod outcome;
@@ -40,7 +40,8 @@ mod write;
 
 pub use error::ImportError;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
-pub use report::{ImportResult, RefusedResult};
+pub(super) use report::ranges;
+pub use report::{ImportOutstanding, ImportResult, RefusedResult};
 
 use std::sync::Arc;
 

@@ -70,7 +70,7 @@ struct ImportDifference {
 
 /// Tokens that can still be redeemed although authority over some of their numbers has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct ImportOutstanding {
+pub struct ImportOutstanding {
     count: u64,
     /// Whether there are more than `count`.
     more: bool,
@@ -217,7 +217,7 @@ fn time() -> Ref {
     Ref::from_schema_name("Time")
 }
 
-fn ranges() -> Array {
+pub(in crate::authority) fn ranges() -> Array {
     ArrayBuilder::new()
         .items(Ref::from_schema_name("Range"))
         .build()

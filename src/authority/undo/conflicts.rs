@@ -1,7 +1,7 @@
 //! What has happened since, so that a change can no longer be undone: the numbers are held or
 //! delegated otherwise.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::authority::ChangeError;
 use crate::domain::clock::Time;
 use crate::domain::decision::departures::{ends, parts_of};
 use crate::domain::inventory::departure::{Departure, DepartureKind};
-use crate::domain::inventory::row_change::ChangedVersions;
+use crate::domain::inventory::row_change::{ChangedVersions, RowChange};
 use crate::domain::inventory::{Allocation, Delegation};
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
@@ -41,11 +41,7 @@ fn rest(window: Window, now: Time) -> Option<Window> {
 }
 
 /// Refuses allocations that would overlap others, now or later.
-pub(super) fn must_be_free(
-    tx: &mut Tx<'_>,
-    plan: &UndoPlan,
-    now: Time,
-) -> Result<(), ChangeError> {
+pub(super) fn must_be_free(tx: &mut Tx<'_>, plan: &UndoPlan, now: Time) -> Result<(), ChangeError> {
     let back: Vec<&Allocation> = plan.allocations.restore.iter().map(|(_, n)| n).collect();
     let numbers: Vec<NumberRange> = back.iter().map(|row| row.numbers).collect();
     let ids: HashSet<Uuid> = (back.iter().map(|row| row.row.id))
@@ -74,12 +70,10 @@ pub(super) fn must_be_free(
 fn overlap_or_undo_first(tx: &mut Tx<'_>, other: &Allocation) -> Result<ChangeError, ChangeError> {
     let (kind, id) = ("allocation", other.row.id);
     let changes = tx.changes_of_row(id)?;
-    let added = |(_, change): &&(Uuid, _)| {
-        let change: &crate::domain::inventory::row_change::RowChange = change;
-        matches!(change.versions, ChangedVersions::Added(_))
-    };
-    Ok(match changes.iter().find(added) {
-        Some((by, _)) => ChangeError::UndoFirst { kind, id, by: *by },
+    let added =
+        |(_, change): &(Uuid, RowChange)| matches!(change.versions, ChangedVersions::Added(_));
+    Ok(match changes.into_iter().find(added) {
+        Some((by, _)) => ChangeError::UndoFirst { kind, id, by },
         None => ChangeError::Overlap {
             numbers: other.numbers,
             kind,
@@ -106,10 +100,14 @@ pub(super) fn released(
     let mut known = tx.delegations_touching(&numbers, from(now), MAX_ROWS + 1)?;
     // A row that overlaps several ranges is found once for each.
     known.dedup_by_key(|row| row.row);
-    let mut remaining = tx.departures_touching(&numbers, Versions::HoldingIn {
-        from: chrono::DateTime::UNIX_EPOCH,
-        until: None,
-    }, MAX_ROWS + 1)?;
+    let mut remaining = tx.departures_touching(
+        &numbers,
+        Versions::HoldingIn {
+            from: chrono::DateTime::UNIX_EPOCH,
+            until: None,
+        },
+        MAX_ROWS + 1,
+    )?;
     if known.len().max(remaining.len()) > MAX_ROWS {
         return Err(ChangeError::TooFragmented);
     }
@@ -134,7 +132,14 @@ pub(super) fn released(
     for row in restored {
         for (numbers, window) in parts(row) {
             back.push((numbers, row, window));
-            all.push((numbers, CountingPart { of: row, window, is_back: true }));
+            all.push((
+                numbers,
+                CountingPart {
+                    of: row,
+                    window,
+                    is_back: true,
+                },
+            ));
         }
     }
     for row in &known {
@@ -145,12 +150,18 @@ pub(super) fn released(
         let mut counts_again = false;
         for (numbers, window) in parts(row) {
             let again = ended.iter().filter_map(|ended| ended.intersection(numbers));
-            for numbers in again {
-                back.push((numbers, row, window));
-                counts_again = true;
-            }
-            let is_back = counts_again;
-            all.push((numbers, CountingPart { of: row, window, is_back }));
+            let before = back.len();
+            back.extend(again.map(|numbers| (numbers, row, window)));
+            let is_back = back.len() > before;
+            counts_again |= is_back;
+            all.push((
+                numbers,
+                CountingPart {
+                    of: row,
+                    window,
+                    is_back,
+                },
+            ));
         }
         if counts_again {
             released.push(row.clone());
@@ -162,9 +173,9 @@ pub(super) fn released(
             let parent = |row: &Delegation| row.cut_from.as_ref().map(|from| from.parent);
             other.row.id != row.row.id && parent(other) == parent(row)
         };
-        let conflicts = all.touching(numbers).filter(|(_, other)| {
-            beside(other.of) && other.window.overlaps(window)
-        });
+        let conflicts = all
+            .touching(numbers)
+            .filter(|(_, other)| beside(other.of) && other.window.overlaps(window));
         // Of two that both count again, the one that was made later is named.
         let first = conflicts.max_by_key(|(_, other)| (!other.is_back, other.of.sequence));
         if let Some((theirs, other)) = first {
@@ -181,7 +192,8 @@ pub(super) fn released(
 /// The numbers of removed allocations that the carrier then no longer holds, each with the
 /// allocation.
 pub(super) fn lost<'a>(plan: &'a UndoPlan, now: Time) -> Vec<(NumberRange, &'a Allocation)> {
-    let restored = Index::new((plan.allocations.restore.iter()).map(|(_, n)| (n.numbers, n.window)));
+    let restored =
+        Index::new((plan.allocations.restore.iter()).map(|(_, n)| (n.numbers, n.window)));
     let mut lost = Vec::new();
     for row in &plan.allocations.remove {
         let Some(window) = rest(row.window, now) else {
@@ -212,13 +224,14 @@ pub(super) fn must_be_unused(
         return Err(ChangeError::TooFragmented);
     }
     let lost = Index::new(lost.iter().map(|(numbers, row)| (*numbers, row.row.id)));
-    let acquired = |id: Uuid| {
-        let mut acquired = lifted.iter();
-        acquired.find(|d| d.kind == DepartureKind::Acquired && d.cause == id)
-    };
+    let acquired = lifted.iter().filter(|d| d.kind == DepartureKind::Acquired);
+    let acquired: HashMap<Uuid, i64> = acquired.map(|d| (d.cause, d.sequence)).collect();
     for user in users {
         for (numbers, id) in lost.touching(user.numbers) {
-            if acquired(*id).is_some_and(|acquired| user.sequence > acquired.sequence) {
+            if acquired
+                .get(id)
+                .is_some_and(|acquired| user.sequence > *acquired)
+            {
                 return Err(ChangeError::InUse {
                     numbers: numbers.intersection(user.numbers).unwrap_or(*numbers),
                     id: user.row.id,

@@ -129,6 +129,8 @@ fn ended_now<'a>(
     part: &DelegatedPart<'a>,
     question: &Question<'_>,
 ) -> Option<(NumberRange, &'a Departure)> {
-    let departure = part.ended_by.filter(|departure| departure.at <= question.now)?;
+    let departure = part
+        .ended_by
+        .filter(|departure| departure.at <= question.now)?;
     Some((part.numbers, departure))
 }
