@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -117,6 +118,7 @@ impl Authority {
             Ok(Withdrawing {
                 row,
                 outstanding_grants,
+                ended_delegations: EndedDelegations::default(),
             })
         };
         self.change_by(by, recorded, id, work).await
@@ -136,7 +138,7 @@ fn record_delegation(
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_parent(tx, scope, &account, parent)?),
         (None, Visibility::Everything) => None,
-        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window)?),
+        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window, now)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
@@ -165,6 +167,12 @@ fn record_delegation(
     };
     if let Some(parent) = &parent {
         must_be_within_parent(&delegation, parent)?;
+        let left = KnownDepartures::all_touching(tx, &[delegation.numbers])?;
+        let start = delegation.window.from().max(now);
+        let missing = left.missing(parent, delegation.numbers, start);
+        if !missing.is_empty() {
+            return Err(ChangeError::NotTheLenders(missing));
+        }
     }
     must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
     must_not_overlap_siblings(tx, &delegation, now)?;
@@ -266,15 +274,20 @@ fn find_parent(
     account: &Account,
     new: &NewDelegation,
     window: Window,
+    now: Time,
 ) -> Result<Delegation, ChangeError> {
     let not_held = || ChangeError::NotTheLenders(vec![new.numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
     let found = tx.delegations_touching(&[new.numbers], instant, MAX_ROWS)?;
+    let left = KnownDepartures::all_touching(tx, &[new.numbers])?;
+    let start = window.from().max(now);
     found
         .into_iter()
         .filter(|row| row.account == *lender && row.lend_on)
-        .find(|row| row.numbers.intersection(new.numbers) == Some(new.numbers))
+        .filter(|row| row.numbers.intersection(new.numbers) == Some(new.numbers))
+        // What left cannot be delegated further, until it is delegated to the reseller anew.
+        .find(|row| left.missing(row, new.numbers, start).is_empty())
         .ok_or_else(not_held)
 }
 
@@ -326,20 +339,27 @@ fn must_not_overlap_siblings(
     now: Time,
 ) -> Result<(), ChangeError> {
     let versions = Versions::HoldingIn {
-        from: new.window.from(),
-        until: new.window.until(),
-    };
-    let current_and_future = Versions::HoldingIn {
-        from: now,
+        from: new.window.from().min(now),
         until: None,
     };
-    // Without this limit, delegating one number to many accounts in turn would make every decision
-    // on that number read too many rows.
-    let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
-    if siblings.len() == MAX_SIBLINGS {
+    let siblings = tx.delegations_beside(new, versions, MAX_READ + 1)?;
+    if siblings.is_empty() {
+        return Ok(());
+    }
+    if siblings.len() > MAX_READ {
         return Err(ChangeError::TooFragmented);
     }
-    match tx.delegations_beside(new, versions, 1)?.pop() {
+    // Those that ended because their numbers left do not count.
+    let left = KnownDepartures::all_touching(tx, &[new.numbers])?;
+    let current_and_future = Window::open(now);
+    let counts = |row: &&Delegation| left.leave_any(row, new.numbers, current_and_future);
+    // Without this limit, delegating one number to many accounts in turn would make every decision
+    // on that number read too many rows.
+    if siblings.iter().filter(counts).count() >= MAX_SIBLINGS {
+        return Err(ChangeError::TooFragmented);
+    }
+    let mut siblings = siblings.into_iter();
+    match siblings.find(|row| left.leave_any(row, new.numbers, new.window)) {
         None => Ok(()),
         Some(other) => Err(ChangeError::Overlap {
             numbers: other.numbers,

@@ -5,9 +5,11 @@
 //! renders.
 
 mod accounts;
+mod acquisition;
 mod allocate;
 mod audited;
 mod delegate;
+mod departures;
 mod disconnect;
 mod error;
 mod exclude;
@@ -31,6 +33,7 @@ mod withdrawal_feed;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
+pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::ChangeError;
 pub use exclude::NewExclusion;

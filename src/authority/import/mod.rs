@@ -27,11 +27,13 @@
 
 mod block_diff;
 mod checks;
+mod delegation_diff;
 mod difference;
 mod error;
 pub(super) mod exposure;
 mod finished;
 pub mod jobs;
+mod leaving;
 mod outcome;
 mod report;
 mod row_diff;
@@ -49,6 +51,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
+use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::jobs::Job;
@@ -123,7 +126,12 @@ impl Authority {
             return self.store.read(|tx| {
                 let mut summary = table.summary.clone();
                 let change = difference::compare(tx, &table.content, now, &mut summary)?;
-                outcome_of(tx, &change, summary, true, now)
+                let leaving = leaving::of(tx, &change, now)?;
+                // As if recorded now, after every delegation.
+                let planned = departures::planned(&leaving, i64::MAX, now);
+                let ended = departures::ended_by(tx, &planned)?;
+                let imported = outcome_of(tx, &change, summary, true, now)?;
+                Ok(imported.with_ended_delegations(ended))
             });
         }
         let event = event_by(caller, now, "import");
@@ -138,9 +146,11 @@ impl Authority {
                 return Err(ImportError::Lines(summary.refused));
             }
             must_not_end_too_much(tx, &change, &summary, options, now)?;
-            let changes = write::apply(tx, &done, &change, now)?;
+            let leaving = leaving::of(tx, &change, now)?;
+            let (changes, ended) = write::apply(tx, &done, &change, &leaving, now)?;
             tx.insert_row_changes(id, &changes)?;
-            let mut imported = outcome_of(tx, &change, summary, false, now)?;
+            let imported = outcome_of(tx, &change, summary, false, now)?;
+            let mut imported = imported.with_ended_delegations(ended);
             imported.job = (!changes.is_empty()).then_some(id);
             if !imported.changes_nothing() {
                 tx.record(&done.done(&about, detail(&imported, options)))?;

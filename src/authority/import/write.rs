@@ -7,26 +7,32 @@ use uuid::Uuid;
 
 use super::difference::{ImportChange, TableChange};
 use super::error::ImportError;
+use super::leaving;
 use crate::authority::delegate::{end_with_all_below, record_end};
+use crate::authority::departures::{self, EndedDelegations, Leaving};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
-use crate::domain::inventory::Delegation;
 use crate::domain::inventory::row_change::{RowChange, Undoable};
+use crate::domain::inventory::{Delegation, Versioned};
 use crate::domain::{AccountId, Event};
 use crate::store::Tx;
 
-/// Writes the difference, and returns what it did to each row. What ends and what replaces it
-/// change at the same instant.
+/// Writes the difference. What ends and what replaces it change at the same instant. Returns what
+/// it did to each row, and the delegations that end because their numbers leave.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     event: &Event,
     change: &ImportChange,
+    leaving: &[Leaving],
     now: Time,
-) -> Result<Vec<RowChange>, ImportError> {
-    let mut changes = Vec::new();
-    let (ids, rows) = next_versions(&change.allocations, now, &mut changes);
+) -> Result<(Vec<RowChange>, EndedDelegations), ImportError> {
+    let mut changes = row_changes(&change.allocations, now);
+    let (ids, rows) = next_versions(&change.allocations, now);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
+    departures::call_off_return(tx, &ids, now)?;
+    tx.supersede_departures_of(&leaving::called_off(change, now), now)?;
+    let ended = departures::record(tx, leaving, now)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
         if let (ended, Some(changed)) = end_with_all_below(tx, event, row, *end, now)? {
@@ -37,10 +43,11 @@ pub(super) fn apply(
     changes.extend(change.delegations.add.iter().map(RowChange::added));
     insert_delegations(tx, &change.delegations.add)?;
     record_delegations(tx, event, &change.delegations.add)?;
-    let (ids, rows) = next_versions(&change.exclusions, now, &mut changes);
+    changes.extend(row_changes(&change.exclusions, now));
+    let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
-    Ok(changes)
+    Ok((changes, ended))
 }
 
 /// Inserts new delegations, all with the sequence of this change.
@@ -73,11 +80,20 @@ fn record_delegations(
     Ok(())
 }
 
-/// The ids of the superseded rows, and the rows to write. Adds what happens to each to `changes`.
-fn next_versions<R: Undoable>(
+/// What a change does to each row of one table.
+fn row_changes<R: Undoable>(change: &TableChange<R>, now: Time) -> Vec<RowChange> {
+    let ended = change.end.iter().filter_map(|(row, end)| {
+        let (ended, changed) = withdraw::ended(row, *end, now);
+        changed.then(|| RowChange::ended(row, withdraw::still_held(&ended)))
+    });
+    let added = change.keep.iter().chain(&change.add);
+    ended.chain(added.map(RowChange::added)).collect()
+}
+
+/// The ids of the superseded rows, and the rows to write.
+pub(super) fn next_versions<R: Versioned + Clone>(
     change: &TableChange<R>,
     now: Time,
-    changes: &mut Vec<RowChange>,
 ) -> (Vec<Uuid>, Vec<R>) {
     let mut ids = Vec::with_capacity(change.end.len());
     let mut rows = Vec::with_capacity(change.end.len() + change.keep.len() + change.add.len());
@@ -85,13 +101,9 @@ fn next_versions<R: Undoable>(
         let (ended, changed) = withdraw::ended(row, *end, now);
         if changed {
             ids.push(row.row().id);
-            let next = withdraw::still_held(&ended);
-            changes.push(RowChange::ended(row, next));
-            rows.extend(next.cloned());
+            rows.extend(withdraw::still_held(&ended).cloned());
         }
     }
-    let added = change.keep.iter().chain(&change.add);
-    changes.extend(added.clone().map(RowChange::added));
-    rows.extend(added.cloned());
+    rows.extend(change.keep.iter().chain(&change.add).cloned());
     (ids, rows)
 }

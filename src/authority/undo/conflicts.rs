@@ -1,15 +1,16 @@
 //! What has happened since, so that a change can no longer be undone: the numbers are held or
 //! delegated otherwise.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
 use super::plan::UndoPlan;
 use crate::authority::ChangeError;
+use crate::authority::departures::KnownDepartures;
 use crate::domain::clock::Time;
 use crate::domain::decision::departures::{ends, parts_of};
-use crate::domain::inventory::departure::{Departure, DepartureKind};
+use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::row_change::{ChangedVersions, RowChange};
 use crate::domain::inventory::{Allocation, Delegation};
 use crate::domain::numbers::range_index::Index;
@@ -207,12 +208,11 @@ pub(super) fn lost<'a>(plan: &'a UndoPlan, now: Time) -> Vec<(NumberRange, &'a A
     lost
 }
 
-/// Refuses to remove allocations whose numbers were delegated since they were added: the
-/// delegations would revive if the carrier got the numbers again.
+/// Refuses to remove allocations whose numbers are delegated: the delegations were made since, or
+/// they would have ended when the numbers were acquired.
 pub(super) fn must_be_unused(
     tx: &mut Tx<'_>,
     lost: &[(NumberRange, &Allocation)],
-    lifted: &[Departure],
     now: Time,
 ) -> Result<(), ChangeError> {
     let numbers: Vec<NumberRange> = lost.iter().map(|(numbers, _)| *numbers).collect();
@@ -223,19 +223,15 @@ pub(super) fn must_be_unused(
     if users.len() > MAX_ROWS {
         return Err(ChangeError::TooFragmented);
     }
-    let lost = Index::new(lost.iter().map(|(numbers, row)| (*numbers, row.row.id)));
-    let acquired = lifted.iter().filter(|d| d.kind == DepartureKind::Acquired);
-    let acquired: HashMap<Uuid, i64> = acquired.map(|d| (d.cause, d.sequence)).collect();
+    let left = KnownDepartures::of_table(tx, &numbers)?;
+    let lost = Index::new(numbers.iter().map(|numbers| (*numbers, ())));
     for user in users {
-        for (numbers, id) in lost.touching(user.numbers) {
-            if acquired
-                .get(id)
-                .is_some_and(|acquired| user.sequence > *acquired)
-            {
-                return Err(ChangeError::InUse {
-                    numbers: numbers.intersection(user.numbers).unwrap_or(*numbers),
-                    id: user.row.id,
-                });
+        let used = lost.touching(user.numbers);
+        let used = used.filter_map(|(numbers, ())| numbers.intersection(user.numbers));
+        for numbers in used {
+            if left.leave_any(&user, numbers, Window::open(now)) {
+                let id = user.row.id;
+                return Err(ChangeError::InUse { numbers, id });
             }
         }
     }

@@ -20,12 +20,13 @@ use uuid::Uuid;
 use super::ChangeError;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
+use crate::domain::inventory::departure::{Departure, DepartureKind};
 use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::withdrawal::{
     ALLOCATION_RETURNED, AuthorityEnd, DELEGATION_ENDED, EndingRow,
 };
 use crate::domain::inventory::{Allocation, Delegation};
-use crate::store::{Loss, Tx};
+use crate::store::{Loss, StoreError, Tx};
 use plan::UndoPlan;
 
 /// How many restored delegations an answer lists.
@@ -65,8 +66,8 @@ impl RestoredDelegations {
 #[derive(Debug)]
 struct Undoing {
     plan: UndoPlan,
-    /// The exclusions and allocations whose departures are lifted.
-    causes: Vec<Uuid>,
+    /// The departures that are lifted.
+    lifted: Vec<Uuid>,
     /// Delegations that lifted departures had ended.
     released: Vec<Delegation>,
     /// Numbers of removed allocations that the carrier no longer holds.
@@ -82,21 +83,30 @@ fn prepare(
     now: Time,
 ) -> Result<Undoing, ChangeError> {
     let plan = plan::plan(tx, cause, changes, now)?;
-    let removed = plan.exclusions.remove.iter().map(|row| row.row.id);
-    let removed = removed.chain(plan.allocations.remove.iter().map(|row| row.row.id));
-    let restored = plan.allocations.restore.iter().map(|(row, _)| row.row.id);
-    let causes: Vec<Uuid> = removed.chain(restored).collect();
-    let lifted = tx.departures_of(&causes)?;
+    let lifted = lifted_departures(tx, &plan)?;
     let lost = conflicts::lost(&plan, now);
     conflicts::must_be_free(tx, &plan, now)?;
-    conflicts::must_be_unused(tx, &lost, &lifted, now)?;
+    conflicts::must_be_unused(tx, &lost, now)?;
     let released = conflicts::released(tx, &plan, &lifted, now)?;
     Ok(Undoing {
         lost: lost.into_iter().map(|(n, row)| (n, row.clone())).collect(),
+        lifted: lifted.iter().map(|departure| departure.id).collect(),
         plan,
-        causes,
         released,
     })
+}
+
+/// The departures that never were: those of removed rows, and of the ends of restored allocations.
+/// What such an allocation ended when it was acquired stays ended.
+fn lifted_departures(tx: &mut Tx<'_>, plan: &UndoPlan) -> Result<Vec<Departure>, StoreError> {
+    let exclusions = plan.exclusions.remove.iter().map(|row| row.row.id);
+    let allocations = plan.allocations.remove.iter().map(|row| row.row.id);
+    let mut lifted = tx.departures_of(&exclusions.chain(allocations).collect::<Vec<_>>())?;
+    let restored = plan.allocations.restore.iter().map(|(row, _)| row.row.id);
+    let ends = tx.departures_of(&restored.collect::<Vec<_>>())?;
+    let returned = |departure: &Departure| departure.kind == DepartureKind::Returned;
+    lifted.extend(ends.into_iter().filter(returned));
+    Ok(lifted)
 }
 
 impl Undoing {

@@ -1,7 +1,7 @@
 //! Writes what `plan` has planned: one more version of each row that is restored, and none for a
 //! row that is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::json;
 use uuid::Uuid;
@@ -10,11 +10,13 @@ use super::Undoing;
 use super::plan::RowsToUndo;
 use crate::authority::ChangeError;
 use crate::authority::delegate::end_all_below;
+use crate::authority::departures::{self, Leaving};
+use crate::authority::exclude;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
-use crate::domain::inventory::departure::{Departure, DepartureKind};
+use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::row_change::Undoable;
-use crate::domain::{AccountId, Event, new_id};
+use crate::domain::{AccountId, Event, NumberRange};
 use crate::store::{StoreError, Tx};
 
 /// Undoes a change. `event` is the audit event of the whole; the accounts get events of their own.
@@ -40,7 +42,7 @@ pub(super) fn apply(
     let (ids, next) = next_versions(&plan.exclusions);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&next)?;
-    tx.supersede_departures_of(&undoing.causes, now)?;
+    tx.supersede_departures(&undoing.lifted, now)?;
     record_departures_again(tx, undoing, now)?;
     Ok(())
 }
@@ -54,34 +56,51 @@ fn next_versions<R: Undoable>(rows: &RowsToUndo<R>) -> (Vec<Uuid>, Vec<R>) {
     (superseded.chain(removed).collect(), next.collect())
 }
 
-/// Numbers that an exclusion takes out again leave again, if its end had called that off.
+/// Numbers leave again with an exclusion that had been called off, and with the planned return of an
+/// allocation that was moved.
 fn record_departures_again(
     tx: &mut Tx<'_>,
     undoing: &Undoing,
     now: Time,
 ) -> Result<(), StoreError> {
-    let restored = undoing.plan.exclusions.restore.iter();
-    let leaving: Vec<_> = restored
-        .filter_map(|(_, next)| Some((next, DepartureKind::of(next.reason)?)))
+    let excluded = undoing.plan.exclusions.restore.iter();
+    let mut leaving: Vec<Leaving> = excluded
+        .filter_map(|(_, next)| exclude::leaving(next, now))
         .collect();
-    let ids: Vec<Uuid> = leaving.iter().map(|(row, _)| row.row.id).collect();
-    let known = tx.departures_of(&ids)?;
-    let mut missing = leaving;
-    missing.retain(|(row, _)| !known.iter().any(|known| known.cause == row.row.id));
-    if missing.is_empty() {
-        return Ok(());
+    let causes: Vec<Uuid> = leaving.iter().map(|leaving| leaving.cause).collect();
+    let known: HashSet<Uuid> = tx.departures_of(&causes)?.iter().map(|d| d.cause).collect();
+    leaving.retain(|leaving| !known.contains(&leaving.cause));
+
+    let held = undoing
+        .plan
+        .allocations
+        .restore
+        .iter()
+        .map(|(_, next)| next);
+    let ending: HashMap<Uuid, (NumberRange, Time)> = held
+        .filter_map(|next| Some((next.row.id, (next.numbers, next.window.until()?))))
+        .filter(|(_, (_, until))| *until > now)
+        .collect();
+    let ids: Vec<Uuid> = ending.keys().copied().collect();
+    let mut returned = HashSet::new();
+    for version in tx.allocation_versions(&ids)? {
+        // It was once meant to last longer, so the end is that of a return.
+        let longer = |(_, until): &(NumberRange, Time)| {
+            version.window.until().is_none_or(|once| once > *until)
+        };
+        let id = version.row.id;
+        if let Some((numbers, at)) = ending.get(&id).filter(|end| longer(end))
+            && returned.insert(id)
+        {
+            leaving.push(Leaving {
+                kind: DepartureKind::Returned,
+                cause: id,
+                numbers: *numbers,
+                at: *at,
+            });
+        }
     }
-    let sequence = tx.next_change()?;
-    let missing = missing.into_iter().map(|(row, kind)| Departure {
-        id: new_id(now),
-        kind,
-        cause: row.row.id,
-        numbers: row.numbers,
-        at: row.window.from(),
-        sequence,
-        belief: row.belief,
-    });
-    tx.insert_departures(&missing.collect::<Vec<_>>())
+    departures::record(tx, &leaving, now).map(drop)
 }
 
 /// Records each restored delegation in the trail of its account, and how many were removed.

@@ -121,19 +121,27 @@ impl Tx<'_> {
     }
 
     /// Marks the departures that these exclusions and allocations caused as superseded: they were
-    /// called off or undone. Returns how many there were.
+    /// called off or undone. Returns how many there were. Of an allocation, these can be the one of
+    /// its start (`acquired`) and that of its return; [`Self::supersede_departures`] can choose.
     pub fn supersede_departures_of(
         &mut self,
         causes: &[Uuid],
         now: Time,
     ) -> Result<usize, StoreError> {
+        let known = self.departures_of(causes)?;
+        let ids: Vec<Uuid> = known.iter().map(|departure| departure.id).collect();
+        self.supersede_departures(&ids, now)
+    }
+
+    /// Marks these departures as superseded. Returns how many were not yet.
+    pub fn supersede_departures(&mut self, ids: &[Uuid], now: Time) -> Result<usize, StoreError> {
         let mut count = 0;
-        for chunk in causes.chunks(IDS_PER_STATEMENT) {
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
             let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
             count += self.run(|connection| {
                 on_either!(connection, c => diesel::update(departures::table
                     .filter(departures::superseded_at.is_null())
-                    .filter(departures::cause_id.eq_any(&ids)))
+                    .filter(departures::id.eq_any(&ids)))
                     .set(departures::superseded_at.eq(now.timestamp()))
                     .execute(c))
             })?;
