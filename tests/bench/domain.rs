@@ -46,6 +46,7 @@ fn facts() -> Facts {
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
+        departures: Vec::new(),
         lifetime: LifetimeMode::Proof,
         dialect: tn_authority::domain::Dialect::Strict,
         spcs: vec!["1234".parse().expect("a code")],

@@ -22,6 +22,8 @@ mod reseller_reach;
 mod resellers;
 mod trail;
 mod trail_reading;
+mod undo;
+mod undone_imports;
 mod windows;
 mod withdrawal_sweeps;
 mod withdrawals;

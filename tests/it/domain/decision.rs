@@ -158,6 +158,7 @@ pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]
             .into_iter()
             .map(|(i, row)| exclusion(i, row))
             .collect(),
+        departures: Vec::new(),
     }
 }
 
