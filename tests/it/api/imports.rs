@@ -27,7 +27,7 @@ pub(super) const TABLE: &str =
     "npa,nxx,x,ocn,company,category\n646,555,1,073H,,\n646,555,2,073H,,\n646,555,3,9999,,\n";
 const BLOCKS: &str = "format=nanp-blocks&ocn=073H&spc=1234";
 
-fn upload(api: &Api, query: &str, body: &[u8]) -> Answer {
+pub(super) fn upload(api: &Api, query: &str, body: &[u8]) -> Answer {
     upload_as(api, &api.provisioner, "text/csv", query, body)
 }
 
@@ -37,7 +37,7 @@ fn upload_as(api: &Api, key: &str, media_type: &str, query: &str, body: &[u8]) -
 }
 
 /// The job, once it is finished.
-fn finished(api: &Api, answer: &Answer) -> Value {
+pub(super) fn finished(api: &Api, answer: &Answer) -> Value {
     let queued = answer.with(202);
     let location = answer.header("location").expect("a location");
     assert_eq!(location, format!("/v1/jobs/{}", member(&queued, "id")));

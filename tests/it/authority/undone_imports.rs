@@ -115,10 +115,7 @@ fn a_line_that_was_missing_costs_a_thousand_customers_nothing(world: World) {
         "not-allocated"
     );
     let undone = undoes(&world, &cut).expect("undone");
-    assert_eq!(
-        (rows(&undone), undone.delegations.count),
-        ((1, 0, 0), 997)
-    );
+    assert_eq!((rows(&undone), undone.delegations.count), ((1, 0, 0), 997));
     assert_eq!(would.delegations, undone.delegations);
     assert_eq!((would.dry_run, undone.dry_run), (true, false));
 

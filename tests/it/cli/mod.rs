@@ -9,3 +9,4 @@ mod lists_and_certificates;
 mod policy_check;
 mod policy_serve;
 mod refused_blocks;
+mod undone_blocks;
