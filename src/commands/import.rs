@@ -66,7 +66,13 @@ pub struct Args {
     )]
     undo: Option<Uuid>,
     /// Why it is undone, for the audit trail.
-    #[arg(long, value_name = "TEXT", requires = "undo", value_parser = reason)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "undo",
+        conflicts_with_all = ["file", "format"],
+        value_parser = reason
+    )]
     reason: Option<String>,
 }
 

@@ -37,7 +37,7 @@ impl Authority {
                 .ok_or(ChangeError::NotFound("exclusion"))?;
             let changes = changes_of(tx, &known)?;
             let undoing = prepare(tx, id, &changes, now)?;
-            if is_cancelled(&known) && undoing.restores_nothing() {
+            if is_cancelled(&known) && undoing.changes_nothing() {
                 return Err(ChangeError::AlreadyUndone("exclusion"));
             }
             write::apply(tx, &event, id, &undoing, now)?;
@@ -46,7 +46,6 @@ impl Authority {
                 "at": now, "mistake": true, "reason": mistake.reason,
                 "restored_delegations": delegations.count,
                 "restored_allocations": undoing.plan.allocations.restore.len(),
-                "left": undoing.plan.left,
             });
             tx.record(&event.done(&id, detail))?;
             let mut row = known;
@@ -68,10 +67,8 @@ fn changes_of(tx: &mut Tx<'_>, known: &Exclusion) -> Result<Vec<RowChange>, Chan
         ));
     }
     changes.retain(|change| change.row != id);
-    if !is_cancelled(known) {
-        // Its newest version, since it can have been ended meanwhile.
-        changes.push(RowChange::added(known));
-    }
+    // Its newest version, since it can have been ended meanwhile.
+    changes.push(RowChange::added(known));
     Ok(changes)
 }
 

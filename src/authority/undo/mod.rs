@@ -21,7 +21,7 @@ use super::ChangeError;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::{Departure, DepartureKind};
-use crate::domain::inventory::row_change::RowChange;
+use crate::domain::inventory::row_change::{ChangedVersions, RowChange, RowKind};
 use crate::domain::inventory::withdrawal::{
     ALLOCATION_RETURNED, AuthorityEnd, DELEGATION_ENDED, EndingRow,
 };
@@ -83,7 +83,7 @@ fn prepare(
     now: Time,
 ) -> Result<Undoing, ChangeError> {
     let plan = plan::plan(tx, cause, changes, now)?;
-    let lifted = lifted_departures(tx, &plan)?;
+    let lifted = lifted_departures(tx, changes, &plan)?;
     let lost = conflicts::lost(&plan, now);
     conflicts::must_be_free(tx, &plan, now)?;
     conflicts::must_be_unused(tx, &lost, now)?;
@@ -98,8 +98,17 @@ fn prepare(
 
 /// The departures that never were: those of removed rows, and of the ends of restored allocations.
 /// What such an allocation ended when it was acquired stays ended.
-fn lifted_departures(tx: &mut Tx<'_>, plan: &UndoPlan) -> Result<Vec<Departure>, StoreError> {
-    let exclusions = plan.exclusions.remove.iter().map(|row| row.row.id);
+fn lifted_departures(
+    tx: &mut Tx<'_>,
+    changes: &[RowChange],
+    plan: &UndoPlan,
+) -> Result<Vec<Departure>, StoreError> {
+    // Also of an exclusion that was ended in the second in which it began: it is cancelled, but the
+    // numbers had left.
+    let exclusions = changes.iter().filter(|change| {
+        change.kind == RowKind::Exclusion && matches!(change.versions, ChangedVersions::Added(_))
+    });
+    let exclusions = exclusions.map(|change| change.row);
     let allocations = plan.allocations.remove.iter().map(|row| row.row.id);
     let mut lifted = tx.departures_of(&exclusions.chain(allocations).collect::<Vec<_>>())?;
     let restored = plan.allocations.restore.iter().map(|(row, _)| row.row.id);
@@ -110,12 +119,12 @@ fn lifted_departures(tx: &mut Tx<'_>, plan: &UndoPlan) -> Result<Vec<Departure>,
 }
 
 impl Undoing {
-    /// Whether no row that had ended is valid again.
-    const fn restores_nothing(&self) -> bool {
-        self.plan.allocations.restore.is_empty()
-            && self.plan.delegations.restore.is_empty()
-            && self.plan.exclusions.restore.is_empty()
-            && self.released.is_empty()
+    /// Whether no row changes, and no departure is lifted.
+    const fn changes_nothing(&self) -> bool {
+        self.plan.allocations.is_empty()
+            && self.plan.delegations.is_empty()
+            && self.plan.exclusions.is_empty()
+            && self.lifted.is_empty()
     }
 
     /// The delegations that count again.

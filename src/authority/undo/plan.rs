@@ -19,6 +19,12 @@ pub(super) struct RowsToUndo<R> {
     pub(super) remove: Vec<R>,
 }
 
+impl<R> RowsToUndo<R> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.restore.is_empty() && self.remove.is_empty()
+    }
+}
+
 /// What undoing a change does.
 #[derive(Debug)]
 pub(super) struct UndoPlan {

@@ -61,14 +61,14 @@ fn a_mistake_is_named_as_one(api: Api) {
         json!({ "mistake": false, "reason": "x" }),
     ];
     for body in of_an_end {
-        api.post(key, &end, &body).problem(400, "malformed-body");
+        api.post(key, &end, &body).problem(400, "malformed-member");
     }
     for body in [
         json!({ "reason": "x" }),
         json!({ "mistake": false, "reason": "x" }),
         json!({ "mistake": true }),
     ] {
-        api.post(key, undo, &body).problem(400, "malformed-body");
+        api.post(key, undo, &body).problem(400, "malformed-member");
     }
     api.post(key, undo, &mistake()).problem(404, "not-found");
     api.ask(&asking(&["one:12125551001"]))
