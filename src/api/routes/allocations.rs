@@ -136,7 +136,7 @@ pub(in crate::api) async fn return_allocation(
 /// Undo the return of an allocation, also a planned one: it was a mistake.
 ///
 /// The allocation is valid as before, and the delegations that ended with it count again. Withdrawn
-/// grants stay withdrawn, since their subscribers have been notified; a new token takes one request.
+/// grants stay so, since their subscribers have been notified; a new token takes one request.
 #[utoipa::path(post, path = "/v1/allocations/{id}/return/undo", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The allocation")),
     request_body = MistakeBody,

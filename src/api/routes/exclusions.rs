@@ -111,8 +111,8 @@ pub(in crate::api) async fn get_exclusion(
 
 /// End an exclusion: tokens for the numbers can be issued again.
 ///
-/// Delegations that the exclusion ended stay ended, unless it was a `mistake`: then they count again
-/// exactly as before, and so does everything that a disconnect ended. Withdrawn grants stay
+/// Delegations that the exclusion ended stay ended, unless it was a `mistake`: then they count
+/// again exactly as before, and so does everything that a disconnect ended. Withdrawn grants stay
 /// withdrawn, since their subscribers have been notified; a new token takes one request.
 #[utoipa::path(post, path = "/v1/exclusions/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The exclusion")),

@@ -148,7 +148,7 @@ pub(in crate::api) async fn get_job(
 /// Undo an import as a whole: the table was wrong.
 ///
 /// Every row that the import changed is as before, or nothing changes. Grants for what it had added
-/// are withdrawn; those that it withdrew stay withdrawn, since their subscribers have been notified.
+/// are withdrawn; those that it withdrew stay so, since their subscribers have been notified.
 #[utoipa::path(post, path = "/v1/jobs/{id}/undo", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = JobMistakeBody,

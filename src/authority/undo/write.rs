@@ -56,8 +56,8 @@ fn next_versions<R: Undoable>(rows: &RowsToUndo<R>) -> (Vec<Uuid>, Vec<R>) {
     (superseded.chain(removed).collect(), next.collect())
 }
 
-/// Numbers leave again with an exclusion that had been called off, and with the planned return of an
-/// allocation that was moved.
+/// Numbers leave again with an exclusion that had been called off, and with the planned return of
+/// an allocation that was moved.
 fn record_departures_again(
     tx: &mut Tx<'_>,
     undoing: &Undoing,

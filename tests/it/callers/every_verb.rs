@@ -85,6 +85,9 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
     let kept = world
         .excludes(&format!("+1212555196{round}"), Reason::Reserved, None)
         .row;
+    let mistaken = world
+        .excludes(&format!("+1212555199{round}"), Reason::Reserved, None)
+        .row;
     let table = format!("start,reason\n+1212555198{round},reserved\n");
     let imported = import(world, Format::Exclusions, &table, CONFIRMED).expect("an import");
     let mistake = || Mistake {
@@ -178,7 +181,7 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
         ),
         (
             "end-exclusion",
-            wait(authority.undo_exclusion(by, kept.row.id, mistake())).told(),
+            wait(authority.undo_exclusion(by, mistaken.row.id, mistake())).told(),
         ),
         (
             "undo-return",
