@@ -63,7 +63,8 @@ impl Authority {
             must_be_free(tx, std::slice::from_ref(&allocation))?;
             tx.insert_allocations(std::slice::from_ref(&allocation))?;
             let acquired = acquired(tx, std::slice::from_ref(&allocation), &[], now)?;
-            departures::record(tx, &acquired, now)?;
+            let ended = departures::record(tx, &acquired, now)?;
+            departures::record_ends(tx, &event, &ended, |_| true)?;
             let detail = json!({
                 "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
                 "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
@@ -112,6 +113,7 @@ impl Authority {
                     at: loss.ended.at,
                 };
                 ended_delegations = departures::record(tx, &[leaving], now)?;
+                departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::ChangeError;
@@ -12,7 +13,7 @@ use crate::domain::inventory::departure::{Departure, DepartureKind};
 use crate::domain::inventory::withdrawal::EndingRow;
 use crate::domain::inventory::{Delegation, RecordedPeriod};
 use crate::domain::numbers::range_index::Index;
-use crate::domain::{NumberRange, Window, new_id};
+use crate::domain::{Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations that one change reads to say which of them end, and the most departures
@@ -83,6 +84,31 @@ pub(super) fn record(
     let ended = ended_by(tx, &departures)?;
     tx.insert_departures(&departures)?;
     Ok(ended)
+}
+
+/// Records the listed ends in the audit trail of each account, except for those that are recorded
+/// otherwise. The number of delegations that end has no bound; what is listed has.
+pub(super) fn record_ends(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    ended: &EndedDelegations,
+    is_meant: impl Fn(&Delegation) -> bool,
+) -> Result<(), StoreError> {
+    for ended in ended
+        .delegations
+        .iter()
+        .filter(|ended| is_meant(&ended.row))
+    {
+        let event = event.of("end-delegation").about(&ended.row.account);
+        let parts = ended.ended_for.iter().map(|part| {
+            json!({ "numbers": part.numbers, "at": part.at, "reason": part.kind.as_str(), "cause": part.cause.to_string() })
+        });
+        let detail = json!({
+            "whole": ended.whole, "ended_for": parts.collect::<Vec<_>>(), "more": ended.more,
+        });
+        tx.record(&event.done(&ended.row.row.id, detail))?;
+    }
+    Ok(())
 }
 
 /// Calls off the returns of these allocations that are planned but have not taken place.

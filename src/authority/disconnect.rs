@@ -165,6 +165,8 @@ fn disconnect(
     }
     // Recorded first, so that the answer also names the delegations that end below.
     let all_ended = departures::record(tx, &leaving, now)?;
+    let ends_below = |row: &Delegation| lies_within(row) && !row.lend_on;
+    departures::record_ends(tx, event, &all_ended, |row| !ends_below(row))?;
     let mut ended_delegations = Vec::with_capacity(to_end.len());
     for delegation in to_end {
         let (shown, changed) = ended(&delegation, at, now);

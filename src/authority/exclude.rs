@@ -62,6 +62,7 @@ impl Authority {
             let withdrawn = withdraw_for(tx, &loss, now)?;
             let leaving = leaving(&exclusion, now);
             let ended_delegations = departures::record(tx, leaving.as_slice(), now)?;
+            departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
             let detail = json!({
                 "numbers": exclusion.numbers, "reason": exclusion.reason,
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
@@ -124,7 +125,7 @@ pub(super) fn leaving(exclusion: &Exclusion, now: Time) -> Option<Leaving> {
 }
 
 /// Whether ending an exclusion called it off: it never came into force, so no number left.
-pub(super) fn is_called_off(known: &Exclusion, ended: &Exclusion, now: Time) -> bool {
+fn is_called_off(known: &Exclusion, ended: &Exclusion, now: Time) -> bool {
     known.window.from() > now && ended.belief.superseded_at.is_some()
 }
 

@@ -7,6 +7,7 @@ use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, AccountStanding, Facts, MAX_ROWS};
+use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Versioned};
 use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
@@ -21,6 +22,8 @@ pub struct NumberHistory {
     pub allocations: Vec<Allocation>,
     pub delegations: Vec<Delegation>,
     pub exclusions: Vec<Exclusion>,
+    /// When the number left; delegations that were made before have ended for it.
+    pub departures: Vec<Departure>,
     /// Whether older versions were left out.
     pub more: bool,
     /// The accounts that could get a token for the number at `at`; for a past instant, by what was
@@ -64,7 +67,9 @@ impl Authority {
             let mut allocations = tx.allocations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut delegations = tx.delegations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut exclusions = tx.exclusions_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
-            let more = truncate_rows(&mut allocations)
+            let mut departures = tx.departures_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
+            let more = truncate_rows(&mut departures)
+                | truncate_rows(&mut allocations)
                 | truncate_rows(&mut delegations)
                 | truncate_rows(&mut exclusions);
             let filter = GrantFilter {
@@ -83,6 +88,10 @@ impl Authority {
                 // the numbers.
                 allocations.retain(|row| overlaps_any(row, &delegations));
                 exclusions.retain(|row| overlaps_any(row, &delegations));
+                departures.retain(|departure| {
+                    let mut delegations = delegations.iter();
+                    delegations.any(|row| decision::departures::ends(departure, row))
+                });
             }
             let accounts = accounts.into_iter().filter(|account| scope.holds(account));
             let accounts = accounts.map(|account| account.id).collect();
@@ -92,6 +101,7 @@ impl Authority {
                 allocations,
                 delegations,
                 exclusions,
+                departures,
                 more,
                 accounts,
                 grants,
@@ -134,7 +144,7 @@ fn accounts_of(tx: &mut Tx<'_>, delegations: &[Delegation]) -> Result<Vec<Accoun
 fn truncate_rows<R>(rows: &mut Vec<R>) -> bool {
     let more = rows.len() > MAX_ROWS;
     if more {
-        // Rows are sorted by id, and ids grow with time.
+        // Rows are sorted by id or sequence, and both grow with time.
         rows.drain(..rows.len() - MAX_ROWS);
     }
     more

@@ -10,7 +10,7 @@ use tn_authority::domain::numbers::block::parse_numbers;
 use tn_authority::domain::{Clock, NumberRange, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers, print_ended_delegations};
 
 /// Exclude numbers that the carrier holds: ported out, aging, suspended or reserved.
 #[derive(Debug, Subcommand)]
@@ -55,6 +55,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             };
             let done = app::block_on(service.authority.exclude(&command_line_caller(), new))?;
             let (row, outstanding) = (done.row, done.outstanding_grants);
+            let ended = done.ended_delegations;
             say!(
                 "exclusion {}: {}, {}, {}",
                 row.row.id,
@@ -62,6 +63,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
                 numbers(row.numbers.count()),
                 row.reason.as_str()
             );
+            print_ended_delegations(&ended)?;
             for grant in &outstanding.grants {
                 let (jti, account) = (&grant.jti, &grant.account);
                 say!(

@@ -280,6 +280,7 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     if imported.changes_nothing() && refused.count == 0 {
         say!("nothing changes: the database has all of it");
     }
+    super::print_ended_delegations(&imported.ended_delegations)?;
     print_outstanding(&imported.outstanding)
 }
 

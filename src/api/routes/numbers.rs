@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::token::seconds;
 use super::views::{
-    AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
+    AllocationView, DelegationView, DepartureView, ExclusionView, GrantView, JustificationView,
+    RangeView,
 };
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Reader};
@@ -48,6 +49,8 @@ pub(in crate::api) struct KnownView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    /// When the number left. Delegations that were made before have ended for it.
+    departures: Vec<DepartureView>,
     /// True if there are older versions that are not listed.
     more: bool,
     /// Grants whose TNAuthList includes the number.
@@ -96,6 +99,7 @@ pub(in crate::api) struct ExplainedView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    departures: Vec<DepartureView>,
 }
 
 /// A range of numbers with the same result.
@@ -119,7 +123,7 @@ pub(in crate::api) struct PartView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Saying)]
 pub(in crate::api) struct SayingView {
-    /// delegation, lent-on, allocation or exclusion
+    /// delegation, lent-on, allocation, exclusion or departure
     #[schema(example = "delegation")]
     kind: &'static str,
     id: Uuid,
@@ -213,6 +217,11 @@ impl KnownView {
                 .into_iter()
                 .map(ExclusionView::from)
                 .collect(),
+            departures: known
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
+                .collect(),
             more: known.more,
             grants: known
                 .grants
@@ -283,6 +292,11 @@ impl From<Explained> for ExplainedView {
                 .exclusions
                 .into_iter()
                 .map(ExclusionView::from)
+                .collect(),
+            departures: facts
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
                 .collect(),
         }
     }

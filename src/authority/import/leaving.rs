@@ -9,11 +9,11 @@ use super::difference::ImportChange;
 use super::write::next_versions;
 use crate::authority::acquisition::acquired;
 use crate::authority::departures::Leaving;
-use crate::authority::{exclude, withdraw};
+use crate::authority::exclude;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
+use crate::domain::inventory::Allocation;
 use crate::domain::inventory::departure::DepartureKind;
-use crate::domain::inventory::{Allocation, Exclusion, InventoryRow};
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::{gaps, merged};
 use crate::store::{StoreError, Tx, Versions};
@@ -31,16 +31,6 @@ pub(super) fn of(
     let excluded = change.exclusions.add.iter();
     leaving.extend(excluded.filter_map(|row| exclude::leaving(row, now)));
     Ok(leaving)
-}
-
-/// The exclusions that the import calls off before they start.
-pub(super) fn called_off(change: &ImportChange, now: Time) -> Vec<Uuid> {
-    let is_called_off = |(row, end): &&(Exclusion, Time)| {
-        let (ended, _) = withdraw::ended(row, *end, now);
-        exclude::is_called_off(row, &ended, now)
-    };
-    let ending = change.exclusions.end.iter().filter(is_called_off);
-    ending.map(|(row, _)| row.row.id).collect()
 }
 
 /// The numbers whose allocation ends, except for those that another one covers from that instant
@@ -68,7 +58,7 @@ fn really_lost(
         .into_iter()
         .filter(|row| !ending.contains(&row.row.id));
     let held = others.chain(after);
-    let held = Index::new(held.map(|row: Allocation| (row.numbers(), row.window)));
+    let held = Index::new(held.map(|row: Allocation| (row.numbers, row.window)));
     let mut really = Vec::new();
     for lost in lost {
         let held = held.touching(lost.numbers);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::error::ImportError;
 use super::outcome::{Difference, Imported, OutstandingTokens};
+use crate::authority::departures::EndedDelegations;
 use crate::domain::NumberRange;
 use crate::domain::clock::rfc3339;
 use crate::domain::tokens::grant::Grant;
@@ -41,6 +42,27 @@ pub struct ImportResult {
     outstanding_grants: ImportOutstanding,
     #[schema(schema_with = exposure)]
     exposure: ImportExposure,
+    #[schema(required = false)]
+    delegation_ends: ImportDelegationEnds,
+}
+
+/// The delegations that end, wholly or for some of their numbers, because numbers leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct ImportDelegationEnds {
+    /// At most 100.
+    delegations: Vec<ImportDelegationEnd>,
+    /// Whether there are more than listed here.
+    more: bool,
+}
+
+/// A delegation that ends; `GET /v1/delegations/{id}` says for which numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct ImportDelegationEnd {
+    #[schema(value_type = uuid::Uuid)]
+    id: String,
+    account: String,
+    /// Whether all of it ends; else the rest continues, with the same id.
+    whole: bool,
 }
 
 /// Counts of ranges (or rows) and of their telephone numbers, and of refused lines.
@@ -124,6 +146,7 @@ impl From<&Imported> for ImportResult {
             difference: ImportDifference::of(&imported.difference, imported.ranges()),
             outstanding_grants: (&imported.outstanding).into(),
             exposure: (&imported.outstanding).into(),
+            delegation_ends: (&imported.ended_delegations).into(),
         }
     }
 }
@@ -151,6 +174,20 @@ impl ImportDifference {
             added: difference.added.clone(),
             ended: difference.ended.clone(),
             more: named < ranges,
+        }
+    }
+}
+
+impl From<&EndedDelegations> for ImportDelegationEnds {
+    fn from(ended: &EndedDelegations) -> Self {
+        let delegations = ended.delegations.iter().map(|ended| ImportDelegationEnd {
+            id: ended.row.row.id.to_string(),
+            account: ended.row.account.to_string(),
+            whole: ended.whole,
+        });
+        Self {
+            delegations: delegations.collect(),
+            more: ended.more,
         }
     }
 }

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::difference::{ImportChange, TableChange};
 use super::error::ImportError;
-use super::leaving;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::departures::{self, EndedDelegations, Leaving};
 use crate::authority::withdraw;
@@ -31,8 +30,8 @@ pub(super) fn apply(
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
     departures::call_off_return(tx, &ids, now)?;
-    tx.supersede_departures_of(&leaving::called_off(change, now), now)?;
     let ended = departures::record(tx, leaving, now)?;
+    departures::record_ends(tx, event, &ended, |_| true)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
         if let (ended, Some(changed)) = end_with_all_below(tx, event, row, *end, now)? {

@@ -1,6 +1,8 @@
 //! What departures leave of the facts of one decision: the parts of delegation chains, and of what
 //! was delegated further, that still count.
 
+use std::cmp::Reverse;
+
 use super::cover::refused;
 use super::delegation_chain::DelegationChain;
 use super::denial::{RefusalCause, RefusedPart};
@@ -11,7 +13,6 @@ use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_index::Index;
-use crate::domain::numbers::range_set::gaps;
 
 /// The most pairs of a row and a departure that overlap, in one decision. They take a few
 /// milliseconds.
@@ -22,7 +23,7 @@ const MAX_PAIRS: usize = 100_000;
 pub(super) struct LiveParts<'a> {
     pub(super) chains: Vec<LivePart>,
     pub(super) lent_on: Vec<LivePart>,
-    /// Numbers for which a chain has ended, and what ended it; the latest first.
+    /// Numbers for which a chain has ended, and what ended it; in the order of the numbers.
     ended: Vec<(NumberRange, &'a Departure)>,
 }
 
@@ -85,32 +86,41 @@ impl<'a> LiveParts<'a> {
                 .extend(parts.filter_map(|part| LivePart::of(n, part, row.row)));
         }
         live.ended
-            .sort_by_key(|(_, departure)| std::cmp::Reverse((departure.at, departure.sequence)));
+            .sort_by_key(|(numbers, departure)| (numbers.first(), Reverse(departure.at)));
         Some(live)
     }
 
-    /// The refused parts, given the numbers that no live part covers now: each names the departure
-    /// that ended its delegation last.
-    pub(super) fn refused(&self, mut missing: Vec<NumberRange>) -> Vec<RefusedPart> {
-        let mut refusals = Vec::new();
-        for (numbers, departure) in &self.ended {
-            let named: Vec<NumberRange> = missing
-                .iter()
-                .filter_map(|range| range.intersection(*numbers))
-                .collect();
-            if named.is_empty() {
-                continue;
+    /// The refused parts, given the numbers that no live part covers now: each names a departure
+    /// that ended the delegation.
+    pub(super) fn refused(&self, missing: Vec<NumberRange>) -> Vec<RefusedPart> {
+        let mut causes: Vec<(NumberRange, RefusalCause)> = Vec::new();
+        for range in missing {
+            let mut rest = Some(range);
+            for (numbers, departure) in &self.ended {
+                let Some((open, part)) = rest.and_then(|r| Some((r, r.intersection(*numbers)?)))
+                else {
+                    continue;
+                };
+                // Chains that ended by themselves, while the rest of another one left.
+                let before = open.part_before(part.first());
+                causes.extend(before.map(|numbers| (numbers, RefusalCause::NotDelegated)));
+                let (kind, at) = (departure.kind, departure.at);
+                causes.push((part, RefusalCause::DelegationEnded { kind, at }));
+                rest = part.rest_until(range.last());
             }
-            missing = missing
-                .into_iter()
-                .flat_map(|range| gaps(range, [*numbers]))
-                .collect();
-            let (kind, at) = (departure.kind, departure.at);
-            refusals.extend(refused(named, RefusalCause::DelegationEnded { kind, at }));
+            causes.extend(rest.map(|numbers| (numbers, RefusalCause::NotDelegated)));
         }
-        // Chains that ended by themselves, while the rest of another one left.
-        refusals.extend(refused(missing, RefusalCause::NotDelegated));
-        refusals
+        let mut joined: Vec<(NumberRange, RefusalCause)> = Vec::new();
+        for (numbers, cause) in causes {
+            let last = joined.last_mut().filter(|(_, last)| *last == cause);
+            match last.and_then(|last| Some((last.0.joined(numbers)?, last))) {
+                Some((all, last)) => last.0 = all,
+                None => joined.push((numbers, cause)),
+            }
+        }
+        let each = joined.into_iter();
+        each.flat_map(|(numbers, cause)| refused(vec![numbers], cause))
+            .collect()
     }
 }
 

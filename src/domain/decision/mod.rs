@@ -26,6 +26,7 @@ mod delegation_chain;
 pub mod denial;
 pub mod departures;
 pub mod explanation;
+mod holders;
 mod live_parts;
 pub mod policy_trace;
 mod work_bound;
@@ -37,13 +38,15 @@ use super::accounts::dialect::Dialect;
 use super::clock::Time;
 use super::inventory::departure::Departure;
 use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
-use super::numbers::number::{NumberRange, Tn};
+use super::numbers::number::NumberRange;
 use super::numbers::spc::Spc;
 use super::signing::chain_choice::{self, Candidate};
 use super::tokens::claims::TokenRequest;
 use super::tokens::grant::Justification;
 use super::tokens::renewal::Renewal;
 use super::tokens::tkvalue::TkType;
+pub use holders::holders;
+
 use cover::{Cover, covered_until, refused, unblocked_until};
 use delegation_chain::DelegationChain;
 use denial::{Denial, RefusalCause, RefusedPart, Subject};
@@ -210,48 +213,6 @@ fn signing_chain<'a>(
             Err(Denial::SeveralSpcs(all.collect()))
         }
     }
-}
-
-/// The accounts that could get a token for a number at an instant, by these rows alone, ordered by
-/// id. `facts.delegations` must contain those of all accounts.
-#[must_use]
-pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
-    fn covers<R: InventoryRow>(row: &R, number: Tn, at: Time) -> bool {
-        row.numbers().contains(number) && row.window().contains(at)
-    }
-    let mut allocations = facts.allocations.iter();
-    let mut exclusions = facts.exclusions.iter();
-    if !allocations.any(|row| covers(row, number, at))
-        || exclusions.any(|row| covers(row, number, at))
-    {
-        return Vec::new();
-    }
-    let left = |row: &Delegation| {
-        let mut departures = facts.departures.iter();
-        departures.any(|departure| {
-            departure.at <= at
-                && departure.numbers.contains(number)
-                && departures::ends(departure, row)
-        })
-    };
-    let delegated_on = |account: &AccountId| {
-        facts.delegations.iter().any(|row| {
-            let from = row.cut_from.as_ref();
-            from.is_some_and(|from| from.lender == *account && !from.lender_keeps)
-                && covers(row, number, at)
-                && !left(row)
-        })
-    };
-    let accounts: BTreeSet<&AccountId> = facts.delegations.iter().map(|row| &row.account).collect();
-    let holders = accounts.into_iter().filter(|account| {
-        let mut chains = DelegationChain::all_of(account, facts).into_iter();
-        chains.any(|chain| {
-            !chain.lender_suspended
-                && covers(&chain, number, at)
-                && !chain.delegations().iter().any(|row| left(row))
-        }) && !delegated_on(account)
-    });
-    holders.cloned().collect()
 }
 
 /// Evaluates the ranges of one request. What all ranges share is computed once.

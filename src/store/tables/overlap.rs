@@ -16,27 +16,9 @@ use diesel::{RunQueryDsl, Table};
 use uuid::Uuid;
 
 use super::range_probes::RangeProbes;
+pub use super::row_filters::Versions;
+pub(in crate::store) use super::row_filters::{EndsAny, VersionFilter};
 use crate::domain::clock::Time;
-
-/// Which versions of the rows are searched.
-#[derive(Debug, Clone, Copy)]
-pub enum Versions {
-    /// The newest versions that are valid at some instant of `[from, until)`; if `until` is `None`,
-    /// at some instant at or after `from`.
-    HoldingIn { from: Time, until: Option<Time> },
-    /// The versions that were valid at `at`, according to what was recorded at `believed`.
-    HeldAt { at: Time, believed: Time },
-    /// All versions, superseded ones included, the newest first.
-    All,
-}
-
-/// Which versions count, by the time when they were recorded.
-#[derive(Debug, Clone, Copy)]
-enum VersionFilter {
-    Any,
-    Newest,
-    AsOf(i64),
-}
 
 /// Restricts the rows by account, delegating account or parent delegation.
 #[derive(Debug, Clone)]
@@ -65,17 +47,6 @@ pub(in crate::store) struct OverlapQuery<T> {
     row: PhantomData<T>,
 }
 
-/// What is common to some delegations, so that departures that can end none of them are left out.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct EndsAny {
-    /// The lowest sequence of them.
-    pub(in crate::store) sequence: i64,
-    /// The earliest time at which one of them was made.
-    pub(in crate::store) made_at: i64,
-    /// Whether numbers that age can end any of them.
-    pub(in crate::store) by_aging: bool,
-}
-
 impl<T> OverlapQuery<T> {
     pub(in crate::store) fn new(
         table: &'static str,
@@ -88,23 +59,8 @@ impl<T> OverlapQuery<T> {
             owner: OwnedBy::Anyone,
             json: probes.to_json(),
             probes,
-            period: match versions {
-                Versions::All => None,
-                Versions::HoldingIn { from, until } => Some((
-                    from.timestamp(),
-                    until.map_or(i64::MAX, |until| until.timestamp()),
-                )),
-                Versions::HeldAt { at, .. } => {
-                    let at = at.timestamp();
-                    // Times are whole seconds, so an instant is a period of one second.
-                    Some((at, at.saturating_add(1)))
-                }
-            },
-            versions: match versions {
-                Versions::All => VersionFilter::Any,
-                Versions::HoldingIn { .. } => VersionFilter::Newest,
-                Versions::HeldAt { believed, .. } => VersionFilter::AsOf(believed.timestamp()),
-            },
+            period: versions.period(),
+            versions: versions.filter(),
             expiring_after: None,
             ending: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -296,7 +252,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::from_unix;
     use crate::store::connection::AnyConnection;
-    use crate::store::schema::{allocations, delegations, exclusions};
+    use crate::store::schema::{allocations, delegations, departures, exclusions};
     use crate::store::{DatabaseUrl, Store};
 
     #[derive(Debug, QueryableByName)]
@@ -364,10 +320,19 @@ mod tests {
             )),
             plan(&OverlapQuery::<exclusions::table>::new(
                 "exclusions",
-                probes,
+                probes.clone(),
                 versions,
                 1,
             )),
+            plan(
+                &OverlapQuery::<departures::table>::new("departures", probes, versions, 1).ending(
+                    EndsAny {
+                        sequence: 1,
+                        made_at: 2,
+                        by_aging: false,
+                    },
+                ),
+            ),
         ];
         for plan in plans {
             let of_table = plan.iter().filter(|step| step.contains(" t "));
@@ -383,7 +348,12 @@ mod tests {
                 .iter()
                 .any(|step| step.contains("span=? AND first_position>? AND first_position<?"));
             assert!(searched, "{plan:#?}");
-            for table in ["SCAN delegations", "SCAN allocations", "SCAN exclusions"] {
+            for table in [
+                "SCAN delegations",
+                "SCAN allocations",
+                "SCAN exclusions",
+                "SCAN departures",
+            ] {
                 assert!(!plan.iter().any(|step| step == table), "{plan:#?}");
             }
         }

@@ -3,9 +3,11 @@
 
 mod bounds;
 mod bulk;
+mod comebacks;
 mod denials;
 mod history;
 pub mod idempotency;
+mod imported_comebacks;
 mod imported_reports;
 mod imported_rows;
 pub mod imports;

@@ -175,7 +175,10 @@ fn ending_a_loan_ends_what_hangs_below_it_at_the_same_instant(world: World) {
             .authority
             .delegation(&world.provisioner(), loan.row.id);
         let newest = newest.expect("a row");
-        assert_eq!((newest.row.version, newest.window.until()), (2, Some(end)));
+        assert_eq!(
+            (newest.row.row.version, newest.row.window.until()),
+            (2, Some(end))
+        );
     }
     let issued = world.mints("shop", &["one:12125551001"]).expect("a token");
     assert_eq!(issued.expires, end, "a known end shortens the token");

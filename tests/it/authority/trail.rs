@@ -97,6 +97,8 @@ fn each_change_leaves_an_event_about_its_account(world: World) {
             ("suspend", "acme", "done"),
             ("issue", "acme", "forbidden"),
             ("resume", "acme", "done"),
+            // The number left, and the delegation ended for it.
+            ("end-delegation", "acme", "done"),
             ("exclude", "-", "done"),
             ("end-exclusion", "-", "done"),
             ("end-delegation", "acme", "done"),
@@ -175,14 +177,18 @@ fn each_account_that_loses_numbers_finds_it_in_its_trail(world: World) {
         },
     );
     wait(disconnected).expect("a disconnect");
-    for id in ["reseller", "shop"] {
+    let ends = |id: &str| {
         let of_it = EventFilter {
             account: Some(account(id)),
             action: Some("end-delegation".to_owned()),
             ..EventFilter::default()
         };
-        assert_eq!(all(&world, &auditor(&world), of_it).len(), 1, "{id}");
-    }
+        all(&world, &auditor(&world), of_it).len()
+    };
+    // The reseller keeps its block while the number ages, and loses it with a port.
+    assert_eq!([ends("reseller"), ends("shop")], [0, 1]);
+    world.excludes("+12125551001", Reason::PortedOut, None);
+    assert_eq!([ends("reseller"), ends("shop")], [1, 1]);
 }
 
 fn a_key_leaves_events_and_never_its_secret(world: World) {

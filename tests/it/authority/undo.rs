@@ -1,7 +1,7 @@
 //! The way back from a mistake: a port-out of the wrong number, a disconnect, a return. What it ended counts again, exactly.
 
 use tn_authority::authority::{
-    ChangeError, Disconnected, Mistake, NewDisconnect, Restored, Withdrawing,
+    ChangeError, DelegationStatus, Disconnected, Mistake, NewDisconnect, Restored, Withdrawing,
 };
 use tn_authority::domain::Role;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
@@ -235,8 +235,8 @@ fn a_disconnect_of_the_wrong_numbers_is_undone(world: World) {
     assert_eq!(twice.code(), "already-undone");
 }
 
-fn row_of<T: Into<Delegation>, E: std::fmt::Debug>(found: Result<T, E>) -> Delegation {
-    found.expect("a delegation").into()
+fn row_of(found: Result<DelegationStatus, ChangeError>) -> Delegation {
+    found.expect("a delegation").row
 }
 
 fn a_planned_disconnect_is_undone_and_called_off(world: World) {
