@@ -7,12 +7,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::ChangeError;
-use crate::domain::clock::{Time, from_unix};
+use crate::domain::clock::Time;
 use crate::domain::decision::departures::{DelegatedPart, parts_of};
 use crate::domain::inventory::departure::{Departure, DepartureKind};
 use crate::domain::inventory::withdrawal::EndingRow;
 use crate::domain::inventory::{Delegation, RecordedPeriod};
 use crate::domain::numbers::range_index::Index;
+use crate::domain::numbers::range_set::gaps;
 use crate::domain::{Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
@@ -180,10 +181,10 @@ pub(super) fn ended_by(
         let (ended_for, more) = listed(parts.iter().filter(is_new));
         let whole = known.complete && parts.iter().all(|part| part.ended_by.is_some());
         ended.delegations.push(EndedDelegation {
+            row,
             whole,
             ended_for,
             more,
-            row,
         });
     }
     Ok(ended)
@@ -276,7 +277,7 @@ impl KnownDepartures {
     ) -> Vec<NumberRange> {
         let parts = self.parts_of(row).into_iter();
         let live = parts.filter(|part| part.counts_at(at));
-        crate::domain::numbers::range_set::gaps(numbers, live.map(|part| part.numbers))
+        gaps(numbers, live.map(|part| part.numbers))
     }
 
     fn status(&self, mut row: Delegation) -> DelegationStatus {
@@ -289,10 +290,8 @@ impl KnownDepartures {
             .filter_map(|part| Some(part.ended_by?.at))
             .max();
         if let Some(end) = last.filter(|_| is_ended) {
-            let from = row.window.from();
-            // Numbers that leave before it starts: it ends when it starts, to the second.
-            let least = from_unix(from.timestamp().saturating_add(1));
-            row.window = Window::new(from, Some(end.max(least))).unwrap_or(row.window);
+            // If they leave before it starts, it has no window; `ended_for` says so.
+            row.window = Window::new(row.window.from(), Some(end)).unwrap_or(row.window);
         }
         DelegationStatus {
             row,

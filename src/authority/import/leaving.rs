@@ -42,12 +42,12 @@ fn really_lost(
 ) -> Result<Vec<Leaving>, StoreError> {
     let lost: Vec<Leaving> = change.lost_allocations(now).collect();
     let instants = || lost.iter().map(|lost| lost.at);
-    let (Some(first), Some(last)) = (instants().min(), instants().max()) else {
+    let (Some(earliest), Some(latest)) = (instants().min(), instants().max()) else {
         return Ok(Vec::new());
     };
     let then = Versions::HoldingIn {
-        from: first,
-        until: Some(last + TimeDelta::seconds(1)),
+        from: earliest,
+        until: Some(latest + TimeDelta::seconds(1)),
     };
     let numbers = merged(lost.iter().map(|lost| lost.numbers).collect());
     let (_, after) = next_versions(&change.allocations, now);

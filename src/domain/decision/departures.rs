@@ -6,7 +6,7 @@
 //!   the changes decide, since a script ports out and delegates anew within a second;
 //! - if it was recorded earlier, but takes effect later: the delegation was made while the port-out
 //!   was already planned, and starts before it. Numbers that have left already can be delegated:
-//!   whoever does that knows it, and the delegation counts when the numbers are back.
+//!   that is done knowingly, and the delegation counts when the numbers are back.
 //!
 //! Two kinds differ. Numbers that age stay with the holder of a block, who assigns them: that is
 //! the delegation that the carrier made (not cut from another) and that may be delegated further.
@@ -20,7 +20,6 @@ use crate::domain::inventory::departure::{Departure, DepartureKind};
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Delegation, InventoryRow, RowRef};
 use crate::domain::numbers::number::NumberRange;
-use crate::domain::numbers::range_set::gaps;
 
 /// Whether a departure, from its instant on, ends a delegation for the numbers that both have.
 #[must_use]
@@ -72,27 +71,6 @@ pub fn parts_of<'a>(
     let departures = departures.into_iter();
     let ending = departures.filter(|departure| ends(departure, delegation));
     split(delegation, ending)
-}
-
-/// Whether a delegation counts for all of these numbers at an instant; else the numbers for which
-/// it does not.
-///
-/// # Errors
-/// The numbers for which it does not count.
-pub fn counts_for(
-    delegation: &Delegation,
-    numbers: NumberRange,
-    at: Time,
-    departures: &[Departure],
-) -> Result<(), Vec<NumberRange>> {
-    let parts = parts_of(delegation, departures).into_iter();
-    let live = parts.filter(|part| part.counts_at(at));
-    let missing = gaps(numbers, live.map(|part| part.numbers));
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(missing)
-    }
 }
 
 /// Splits a row where departures end it. All of `ending` end it; of those with the same numbers the

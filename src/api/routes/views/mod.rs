@@ -132,6 +132,10 @@ impl From<Allocation> for AllocationView {
 /// Numbers delegated to an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delegation)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of the JSON object"
+)]
 pub(in crate::api) struct DelegationView {
     id: Uuid,
     #[schema(example = 1)]
@@ -265,8 +269,8 @@ pub(in crate::api) struct AffectedView<T> {
     #[schema(required = false)]
     outstanding_grants_more: bool,
     exposure: ExposureView,
-    /// The delegations that end, wholly or for some of their numbers, because numbers leave; at most
-    /// 100. Left out if none does.
+    /// The delegations that end, wholly or for some of their numbers, because numbers leave; at
+    /// most 100. Left out if none does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     delegation_ends: Vec<EndedDelegationView>,
