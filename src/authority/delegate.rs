@@ -208,9 +208,9 @@ pub(super) fn end_with_all_below(
         return Ok((row, None));
     }
     tx.supersede_delegation(known.row.id, now, still_held(&row))?;
-    let mut changes = vec![RowChange::ended(known, still_held(&row))];
-    changes.extend(end_all_below(tx, event, known, end, now)?);
-    Ok((row, Some(changes)))
+    let mut row_changes = vec![RowChange::ended(known, still_held(&row))];
+    row_changes.extend(end_all_below(tx, event, known, end, now)?);
+    Ok((row, Some(row_changes)))
 }
 
 /// Ends all delegations below this one, level by level. Returns what changed.
@@ -224,7 +224,7 @@ pub(super) fn end_all_below(
     if !delegation.lend_on {
         return Ok(Vec::new());
     }
-    let (mut changes, mut written) = (Vec::new(), Vec::new());
+    let (mut row_changes, mut written) = (Vec::new(), Vec::new());
     let mut level = tx.delegations_cut_from(&[delegation.row.id])?;
     while !level.is_empty() {
         let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
@@ -236,16 +236,16 @@ pub(super) fn end_all_below(
                     &below.row.id,
                     json!({ "at": end, "with": delegation.row.id }),
                 ))?;
-                changes.push(RowChange::ended(&known, still_held(&below)));
+                row_changes.push(RowChange::ended(&known, still_held(&below)));
                 written.extend(still_held(&below).cloned());
             }
         }
         level = tx.delegations_cut_from(&parents)?;
     }
-    let superseded: Vec<Uuid> = changes.iter().map(|change| change.row).collect();
+    let superseded: Vec<Uuid> = row_changes.iter().map(|change| change.row).collect();
     tx.supersede_delegations(&superseded, now)?;
     tx.insert_delegations(&written)?;
-    Ok(changes)
+    Ok(row_changes)
 }
 
 /// The parent delegation that the request names. It must belong to the account's own reseller.

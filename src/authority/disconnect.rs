@@ -145,14 +145,14 @@ fn disconnect(
         .filter(|row| counts(row))
         .partition(|row| lies_within(row) && !holds_block(row));
     let mut leaving: Vec<Leaving> = super::exclude::leaving(aging, now).into_iter().collect();
-    let mut changes = vec![RowChange::added(aging)];
+    let mut row_changes = vec![RowChange::added(aging)];
     let mut returned_allocations = Vec::new();
     for allocation in allocations {
         if allocation.basis == Basis::PortedIn && lies_within(&allocation) {
             let (returned, changed) = ended(&allocation, aging_until, now);
             if changed {
                 tx.supersede_allocation(allocation.row.id, now, still_held(&returned))?;
-                changes.push(RowChange::ended(&allocation, still_held(&returned)));
+                row_changes.push(RowChange::ended(&allocation, still_held(&returned)));
                 leaving.push(Leaving {
                     kind: DepartureKind::Returned,
                     cause: allocation.row.id,
@@ -175,13 +175,13 @@ fn disconnect(
             tx.supersede_delegation(delegation.row.id, now, still_held(&shown))?;
             let change = RowChange::ended(&delegation, still_held(&shown));
             record_end(tx, event, &shown, at, &[change])?;
-            changes.push(change);
+            row_changes.push(change);
         }
         ended_delegations.push(shown);
     }
     tx.insert_exclusions(std::slice::from_ref(aging))?;
     // A disconnect has no row of its own: its aging exclusion stands for it.
-    tx.insert_row_changes(aging.row.id, &changes)?;
+    tx.insert_row_changes(aging.row.id, &row_changes)?;
     let done = Disconnected {
         aging: aging.clone(),
         ended_delegations,

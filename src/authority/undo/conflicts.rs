@@ -192,7 +192,7 @@ pub(super) fn released(
 
 /// The numbers of removed allocations that the carrier then no longer holds, each with the
 /// allocation.
-pub(super) fn lost<'a>(plan: &'a UndoPlan, now: Time) -> Vec<(NumberRange, &'a Allocation)> {
+pub(super) fn lost(plan: &UndoPlan, now: Time) -> Vec<(NumberRange, &Allocation)> {
     let restored =
         Index::new((plan.allocations.restore.iter()).map(|(_, n)| (n.numbers, n.window)));
     let mut lost = Vec::new();

@@ -128,14 +128,15 @@ fn row_undo<R: Undoable>(
         ChangedVersions::Added(added) if is_as_written(added, versions) || !is_over(newest) => {
             RowUndo::Remove(newest.clone())
         }
-        ChangedVersions::Added(_) => RowUndo::Leave,
         ChangedVersions::Ended(before, after) if is_as_written(after, versions) => restore(before),
         ChangedVersions::Cancelled(before)
             if is_cancelled(newest) && newest.row().version == before =>
         {
             restore(before)
         }
-        ChangedVersions::Ended(..) | ChangedVersions::Cancelled(_) => RowUndo::Leave,
+        ChangedVersions::Added(_) | ChangedVersions::Ended(..) | ChangedVersions::Cancelled(_) => {
+            RowUndo::Leave
+        }
     }
 }
 

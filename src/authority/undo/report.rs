@@ -9,6 +9,7 @@ use super::plan::{RowsToUndo, UndoPlan};
 use crate::authority::import::{Amount, ImportOutstanding};
 use crate::domain::NumberRange;
 use crate::domain::clock::rfc3339;
+use crate::domain::inventory::InventoryRow;
 use crate::domain::inventory::row_change::Undoable;
 
 /// How many ranges of each kind are listed.
@@ -41,7 +42,7 @@ impl UndoneAmounts {
 
     fn add<R: Undoable>(&mut self, rows: &RowsToUndo<R>) {
         let restored = rows.restore.iter().map(|(_, next)| next.numbers());
-        let removed = rows.remove.iter().map(|row| row.numbers());
+        let removed = rows.remove.iter().map(InventoryRow::numbers);
         for (ranges, amount, listed) in [
             (
                 restored.collect::<Vec<_>>(),

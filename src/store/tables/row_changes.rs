@@ -12,6 +12,10 @@ use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = row_changes)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields have the names of the columns"
+)]
 struct Row {
     cause_id: String,
     row_id: String,

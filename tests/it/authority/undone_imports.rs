@@ -109,15 +109,15 @@ fn a_line_that_was_missing_costs_a_thousand_customers_nothing(world: World) {
     let undone = undoes(&world, &again).expect("undone");
     assert_eq!(rows(&undone), (0, 1, 0));
     assert_eq!(held(&world), ["+16465550000 to +16465559999"]);
-    let would = would_undo(&world, &cut).expect("nothing in the way");
+    let dry = would_undo(&world, &cut).expect("nothing in the way");
     assert_eq!(
         why_not(&world, "customer-500", "one:12125551500"),
         "not-allocated"
     );
     let undone = undoes(&world, &cut).expect("undone");
     assert_eq!((rows(&undone), undone.delegations.count), ((1, 0, 0), 997));
-    assert_eq!(would.delegations, undone.delegations);
-    assert_eq!((would.dry_run, undone.dry_run), (true, false));
+    assert_eq!(dry.delegations, undone.delegations);
+    assert_eq!((dry.dry_run, undone.dry_run), (true, false));
 
     for n in (0..1_000).step_by(100).chain([4, 999]) {
         let (id, entry) = (format!("customer-{n}"), format!("one:1212555{}", 1_000 + n));
@@ -186,11 +186,8 @@ fn what_a_table_added_is_gone_with_its_tokens(world: World) {
     let others = world.mints("acme", &["one:12125551101"]).expect("a token");
 
     world.seconds_pass(60);
-    let would = would_undo(&world, &imported).expect("nothing in the way");
-    assert_eq!(
-        (would.outstanding.count, would.outstanding.withdrawn),
-        (1, 0)
-    );
+    let dry = would_undo(&world, &imported).expect("nothing in the way");
+    assert_eq!((dry.outstanding.count, dry.outstanding.withdrawn), (1, 0));
     assert_eq!(world.grant_of(&theirs).withdrawal, None);
     let undone = undoes(&world, &imported).expect("undone");
     assert_eq!(rows(&undone), (0, 1, 0));
