@@ -69,7 +69,7 @@ struct Made {
     until: Option<i64>,
     lend_on: bool,
     keeps: bool,
-    made: (i64, i64),
+    recorded: (i64, i64),
 }
 
 /// Numbers that leave: kind, when, and when that was recorded.
@@ -90,7 +90,7 @@ fn counts(made: &Made, number: u64, second: i64, left: &[Left]) -> bool {
     let holds = has(made.span, number)
         && made.from <= second
         && made.until.is_none_or(|until| second < until);
-    let (sequence, made_at) = made.made;
+    let (sequence, made_at) = made.recorded;
     holds
         && !left.iter().any(|left| {
             let concerns = has(left.span, number) && left.at <= second;
@@ -141,8 +141,8 @@ fn delegation(place: usize, made: &Made) -> Delegation {
         reference: None,
         window: Window::new(at(made.from), made.until.map(at)).expect("a window"),
         belief: BELIEF,
-        sequence: made.made.0,
-        made_at: at(made.made.1),
+        sequence: made.recorded.0,
+        made_at: at(made.recorded.1),
     }
 }
 
@@ -210,7 +210,7 @@ fn made(account: usize, above: usize, offset: usize) -> impl Strategy<Value = Ma
         (0..6_i64, 0..12_i64),
     )
         .prop_map(
-            move |((span, from, until), parent, (lend_on, keeps), made)| Made {
+            move |((span, from, until), parent, (lend_on, keeps), recorded)| Made {
                 account,
                 parent,
                 span,
@@ -218,7 +218,7 @@ fn made(account: usize, above: usize, offset: usize) -> impl Strategy<Value = Ma
                 until,
                 lend_on,
                 keeps,
-                made,
+                recorded,
             },
         )
 }

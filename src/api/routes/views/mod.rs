@@ -162,10 +162,10 @@ pub(in crate::api) struct DelegationView {
     superseded_at: Option<Instant>,
     /// Numbers for which it ended, or will, before `valid_until`, because they left: at most 100
     /// ranges. If all of its numbers left, `valid_until` is when the last of them did. Part of
-    /// `GET /v1/delegations/{id}` and of the list of an account.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `GET /v1/delegations/{id}` and of the list of an account; left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    ended_for: Option<Vec<EndedForView>>,
+    ended_for: Vec<EndedForView>,
     /// True if there are more such numbers than listed here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -176,7 +176,7 @@ impl From<DelegationStatus> for DelegationView {
     fn from(status: DelegationStatus) -> Self {
         let ended_for = status.ended_for.into_iter().map(EndedForView::from);
         Self {
-            ended_for: Some(ended_for.collect()),
+            ended_for: ended_for.collect(),
             ended_for_more: status.more,
             ..status.row.into()
         }
@@ -200,7 +200,7 @@ impl From<Delegation> for DelegationView {
             window: row.window.into(),
             recorded_at: row.belief.recorded_at.into(),
             superseded_at: row.belief.superseded_at.map(Instant),
-            ended_for: None,
+            ended_for: Vec::new(),
             ended_for_more: false,
         }
     }
