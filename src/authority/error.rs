@@ -110,7 +110,7 @@ pub enum ChangeError {
     #[error("the {0} was undone or cancelled already")]
     AlreadyUndone(&'static str),
     /// Says why.
-    #[error("the import cannot be undone: {0}")]
+    #[error("this cannot be undone: {0}")]
     NotUndoable(&'static str),
     /// A later change builds on the one that is to be undone.
     #[error("the import or disconnect `{by}` changed {kind} `{id}` later; undo that first")]

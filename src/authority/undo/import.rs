@@ -108,17 +108,17 @@ fn undoing(tx: &mut Tx<'_>, job: Uuid, now: Time) -> Result<(Job, Undoing), Chan
     let is_done = match known.state {
         JobState::Done => !known.dry_run,
         JobState::Queued | JobState::Running => {
-            return Err(ChangeError::NotUndoable("it has not finished"));
+            return Err(ChangeError::NotUndoable("the import has not finished"));
         }
         JobState::Failed | JobState::Lost => false,
     };
     if !is_done || known.changed_rows == Some(0) {
-        return Err(ChangeError::NotUndoable("it changed nothing"));
+        return Err(ChangeError::NotUndoable("the import changed nothing"));
     }
     let changes = tx.row_changes_of(job)?;
     if known.changed_rows != Some(changes.len() as u64) {
         return Err(ChangeError::NotUndoable(
-            "it was made before this version recorded what an import changes; import a corrected table",
+            "the import was made before this version recorded what an import changes; import a corrected table",
         ));
     }
     let undoing = prepare(tx, job, &changes, now)?;

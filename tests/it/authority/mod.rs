@@ -26,6 +26,7 @@ mod trail;
 mod trail_reading;
 mod undo;
 mod undone_imports;
+mod undone_returns;
 mod windows;
 mod withdrawal_sweeps;
 mod withdrawals;

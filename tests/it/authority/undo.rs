@@ -1,10 +1,10 @@
-//! The way back from a mistake: a port-out of the wrong number, a disconnect, a return. What it ended counts again, exactly.
+//! The way back from a mistake: a port-out of the wrong number, a disconnect. What it ended counts again, exactly.
 
 use tn_authority::authority::{
     ChangeError, DelegationStatus, Disconnected, Mistake, NewDisconnect, Restored, Withdrawing,
 };
 use tn_authority::domain::Role;
-use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::inventory::{Basis, Delegation, Exclusion, Reason};
 use tn_authority::store::EventFilter;
 use uuid::Uuid;
 
@@ -20,11 +20,8 @@ both! {
     what_left_for_another_reason_stays_ended,
     a_disconnect_of_the_wrong_numbers_is_undone,
     a_planned_disconnect_is_undone_and_called_off,
+    a_disconnect_of_an_earlier_version_is_not_half_undone,
     a_resellers_customers_get_their_numbers_back,
-    a_return_is_undone,
-    numbers_that_are_held_anew_do_not_revive_by_undoing_a_return,
-    a_planned_return_is_undone_step_by_step,
-    what_was_not_returned_cannot_be_undone,
     a_reseller_undoes_nothing_of_the_carrier,
     withdrawn_grants_stay_withdrawn,
 }
@@ -44,19 +41,7 @@ fn undoes(world: &World, exclusion: &Exclusion) -> Result<Restored<Exclusion>, C
     )
 }
 
-fn undoes_return(
-    world: &World,
-    allocation: &Allocation,
-) -> Result<Restored<Allocation>, ChangeError> {
-    let provisioner = world.provisioner();
-    wait(
-        world
-            .authority
-            .undo_return(&provisioner, allocation.row.id, mistake()),
-    )
-}
-
-fn disconnects(world: &World, text: &str, in_seconds: i64) -> Disconnected {
+pub(super) fn disconnects(world: &World, text: &str, in_seconds: i64) -> Disconnected {
     let new = NewDisconnect {
         numbers: numbers(text),
         class: "residential".to_owned(),
@@ -67,7 +52,7 @@ fn disconnects(world: &World, text: &str, in_seconds: i64) -> Disconnected {
         .expect("a disconnect")
 }
 
-fn ids<T>(restored: &Restored<T>) -> Vec<Uuid> {
+pub(super) fn ids<T>(restored: &Restored<T>) -> Vec<Uuid> {
     restored
         .delegations
         .rows
@@ -77,7 +62,7 @@ fn ids<T>(restored: &Restored<T>) -> Vec<Uuid> {
 }
 
 /// Why the account gets no token for the number.
-fn why_not(world: &World, id: &str, entry: &str) -> String {
+pub(super) fn why_not(world: &World, id: &str, entry: &str) -> String {
     let refused = outside(&world.mints(id, &[entry]));
     let (_, code) = refused.into_iter().next().expect("a refused number");
     code
@@ -252,6 +237,18 @@ fn a_planned_disconnect_is_undone_and_called_off(world: World) {
     world.mints("acme", &["one:12125551001"]).expect("a token");
 }
 
+fn a_disconnect_of_an_earlier_version_is_not_half_undone(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let done = disconnects(&world, "+12125551001", 0);
+    let plain = world.excludes("+12125551002", Reason::Aging, None).row;
+    // As before disconnects kept what they ended.
+    world.db.execute("DELETE FROM row_changes");
+    let refused = undoes(&world, &done.aging).expect_err("not known");
+    assert_eq!(refused.code(), "not-undoable");
+    undoes(&world, &plain).expect("no disconnect, so nothing else had ended");
+}
+
 fn a_resellers_customers_get_their_numbers_back(world: World) {
     let chain = lent_down(&world);
     let done = disconnects(&world, "1.212.555.100X", 0);
@@ -264,100 +261,6 @@ fn a_resellers_customers_get_their_numbers_back(world: World) {
         assert!(restored.contains(&loan.row.id), "{restored:?}");
     }
     world.mints(LINE[3], &["one:12125551001"]).expect("a token");
-}
-
-fn a_return_is_undone(world: World) {
-    let block = world.carrier_holds("1.212.555.1XXX");
-    let loan = world.lends("acme", "1.212.555.10XX");
-    let gone = world.lends("other", "1.212.555.11XX");
-    world.seconds_pass(60);
-    world.ends(&gone, None);
-    world.returns(&block, None);
-    world.seconds_pass(60);
-    assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-allocated");
-    let undone = undoes_return(&world, &block).expect("undone");
-    assert_eq!(
-        (undone.row.row.version, undone.row.window),
-        (3, block.window)
-    );
-    assert_eq!(ids(&undone), [loan.row.id]);
-    world.mints("acme", &["one:12125551001"]).expect("a token");
-    assert_eq!(why_not(&world, "other", "one:12125551101"), "not-delegated");
-}
-
-fn numbers_that_are_held_anew_do_not_revive_by_undoing_a_return(world: World) {
-    let block = world.carrier_holds("1.212.555.1XXX");
-    world.lends("acme", "1.212.555.10XX");
-    world.seconds_pass(60);
-    world.returns(&block, None);
-    world.seconds_pass(60);
-    let held_again = world.carrier_holds("1.212.555.1XXX");
-    assert_eq!(
-        why_not(&world, "acme", "one:12125551001"),
-        "delegation-ended"
-    );
-
-    let refused = undoes_return(&world, &block).expect_err("held by another row");
-    let id = held_again.row.id;
-    assert!(
-        matches!(refused, ChangeError::Overlap { kind: "allocation", id: other, .. } if other == id),
-        "{refused}"
-    );
-    world.seconds_pass(60);
-    world.returns(&held_again, None);
-    world.seconds_pass(60);
-    // The return of the other row is none by mistake, and ends the delegation too.
-    let first = undoes_return(&world, &block).expect("undone");
-    assert_eq!(first.row.window, block.window);
-    assert_eq!(
-        why_not(&world, "acme", "one:12125551001"),
-        "delegation-ended"
-    );
-    assert_eq!(first.delegations.count, 0);
-    let twice = undoes_return(&world, &block).expect_err("nothing more to undo");
-    assert_eq!(twice.code(), "not-returned");
-}
-
-fn a_planned_return_is_undone_step_by_step(world: World) {
-    let block = world.carrier_holds("1.212.555.1XXX");
-    let loan = world.lends("acme", "1.212.555.10XX");
-    let (later, sooner) = (world.in_seconds(90_000), world.in_seconds(9_000));
-    world.returns(&block, Some(later));
-    world.returns(&block, Some(sooner));
-    let once = undoes_return(&world, &block).expect("undone");
-    assert_eq!(once.row.window.until(), Some(later));
-    world.seconds_pass(10_000);
-    world.mints("acme", &["one:12125551001"]).expect("a token");
-    let whole = undoes_return(&world, &block).expect("undone");
-    assert_eq!(whole.row.window, block.window);
-    assert_eq!(ids(&whole), [loan.row.id]);
-    world.seconds_pass(90_000);
-    world.mints("acme", &["one:12125551001"]).expect("a token");
-}
-
-fn what_was_not_returned_cannot_be_undone(world: World) {
-    let block = world.carrier_holds("1.212.555.1XXX");
-    let refused = undoes_return(&world, &block).expect_err("not returned");
-    assert_eq!(refused.code(), "not-returned");
-    let ported_in = world
-        .allocates(tn_authority::authority::NewAllocation {
-            spc: "1234".parse().expect("a code"),
-            numbers: numbers("+16465550001"),
-            basis: Basis::PortedIn,
-            valid_from: None,
-            valid_until: None,
-        })
-        .expect("an allocation");
-    let done = disconnects(&world, "+16465550001", 0);
-    let refused = undoes_return(&world, &ported_in).expect_err("ended by a disconnect");
-    assert_eq!(
-        refused,
-        ChangeError::UndoFirst {
-            kind: "allocation",
-            id: ported_in.row.id,
-            by: done.aging.row.id,
-        }
-    );
 }
 
 fn a_reseller_undoes_nothing_of_the_carrier(world: World) {
