@@ -26,4 +26,5 @@ mod routes;
 mod signers;
 mod sockets;
 mod token;
+mod undo;
 mod withdrawals;

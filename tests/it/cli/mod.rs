@@ -14,4 +14,5 @@ mod policy_serve;
 mod refused_blocks;
 mod second_serve;
 mod stopped_sums;
+mod undone_blocks;
 mod wrong_folder;
