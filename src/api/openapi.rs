@@ -1,9 +1,11 @@
 //! The OpenAPI document, generated from the handlers and views, and a page that shows it without
 //! loading anything from other hosts.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{self, ContentEncoding};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -236,7 +238,15 @@ pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> 
     Ok(response
         .content_type(file.content_type)
         .insert_header((header::CONTENT_SECURITY_POLICY, own_scripts))
-        .body(file.bytes.into_owned()))
+        .body(shared(file.bytes)))
+}
+
+/// The bytes of a file, which are a part of the program, without a copy for each answer.
+fn shared(bytes: Cow<'static, [u8]>) -> Bytes {
+    match bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    }
 }
 
 pub(super) async fn to_the_page() -> HttpResponse {

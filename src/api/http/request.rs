@@ -36,6 +36,10 @@ impl RequestId {
     }
 }
 
+/// The data of a connection has this if TLS ends at this listener.
+#[derive(Debug)]
+pub struct OverTls;
+
 /// The outermost middleware. It adds the request id, and the trace id if there is one, to all log
 /// lines of the request.
 pub(in crate::api) async fn handle(
@@ -69,7 +73,7 @@ async fn handle_inner(
     start: Instant,
     id: Uuid,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let secure = request.app_config().secure();
+    let secure = request.conn_data::<OverTls>().is_some();
     request.extensions_mut().insert(RequestId(id));
 
     let _permit = match enter(&request) {

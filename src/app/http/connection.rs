@@ -1,0 +1,234 @@
+//! The bytes of one connection. It reads a request only when the one before it is answered, and
+//! ends when the client makes no progress.
+//!
+//! The HTTP library reads whatever has arrived, and bounds neither what it parses of it nor what it
+//! keeps for a client that does not read.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_tls::accept::openssl::TlsStream;
+use actix_web::rt::net::TcpStream;
+use openssl::ssl::SslRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::flow::{Flow, Stage};
+use super::patience::{Patience, Timeouts, Wait};
+use super::slots::Slot;
+use crate::telemetry::Cut;
+
+/// Bytes of a head that are read at once. All requests in them are parsed and kept until they are
+/// answered: 39 of the shortest, each of which takes about a kilobyte.
+const HEAD_STEP: usize = 1024;
+/// Bytes of a body that are read at once.
+const BODY_STEP: usize = 32 * 1024;
+
+/// The stream below the HTTP library, with or without TLS.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    fn tcp(&self) -> &TcpStream;
+
+    fn tls(&self) -> Option<&SslRef>;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+
+    fn tls(&self) -> Option<&SslRef> {
+        None
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref()
+    }
+
+    fn tls(&self) -> Option<&SslRef> {
+        Some(self.ssl())
+    }
+}
+
+/// An open connection.
+pub(super) struct Connection<T> {
+    stream: T,
+    flow: Rc<Flow>,
+    patience: Patience,
+    slot: Slot,
+    /// Bytes that were read since the HTTP library last had to wait.
+    read: usize,
+    /// Whether a part of the next request has been read.
+    has_started: bool,
+    /// Whether the client has to read before more can be written.
+    is_blocked: bool,
+    cut: Option<Cut>,
+}
+
+impl<T: Transport> Connection<T> {
+    pub(super) fn new(stream: T, slot: Slot, timeouts: Timeouts) -> Self {
+        Self {
+            stream,
+            flow: Rc::new(Flow::new()),
+            patience: Patience::new(timeouts),
+            slot,
+            read: 0,
+            has_started: false,
+            is_blocked: false,
+            cut: None,
+        }
+    }
+
+    pub(super) fn flow(&self) -> &Rc<Flow> {
+        &self.flow
+    }
+
+    /// The TLS session, if there is TLS.
+    pub(super) fn tls(&self) -> Option<&SslRef> {
+        self.stream.tls()
+    }
+
+    /// How many bytes may be read at once; `None` while the service has to act, or the client has to
+    /// read what was written.
+    fn step(&self) -> Option<usize> {
+        match self.flow.stage() {
+            Stage::Idle if !self.is_blocked => Some(HEAD_STEP),
+            Stage::Body if !self.is_blocked => Some(BODY_STEP),
+            Stage::Idle | Stage::Body | Stage::Answering => None,
+        }
+    }
+
+    fn awaited(&self) -> Wait {
+        match self.flow.stage() {
+            _ if self.is_blocked => Wait::Reader,
+            Stage::Answering => Wait::Handler,
+            Stage::Body => Wait::Body,
+            Stage::Idle if self.has_started => Wait::Head,
+            Stage::Idle => Wait::Request,
+        }
+    }
+
+    /// Waits for the client, or finds that it has waited long enough.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
+        if self.flow.take_change() {
+            self.has_started = false;
+            self.patience.progressed();
+        }
+        let (slot, wait) = (&self.slot, self.awaited());
+        if let Poll::Ready(cut) = self.patience.poll(cx, wait, || slot.is_pressed()) {
+            slot.cut(cut);
+            if cut == Cut::Reader {
+                // The system would otherwise keep trying to deliver what it has buffered.
+                let _ = self.stream.tcp().set_zero_linger();
+            }
+            self.cut = Some(cut);
+        }
+        self.cut
+    }
+
+    /// Waits to read. A client that sends too slowly is treated as one that has nothing more to
+    /// send, so that the HTTP library closes the connection in order.
+    fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.wait(cx) {
+            None => Poll::Pending,
+            Some(Cut::Request | Cut::Body | Cut::Share) => Poll::Ready(Ok(())),
+            Some(Cut::Reader) => Poll::Ready(Err(not_read())),
+        }
+    }
+
+    fn wait_to_write<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.is_blocked = true;
+        match self.wait(cx) {
+            None | Some(Cut::Request | Cut::Body | Cut::Share) => Poll::Pending,
+            Some(Cut::Reader) => Poll::Ready(Err(not_read())),
+        }
+    }
+}
+
+fn not_read() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the client does not read its answers",
+    )
+}
+
+impl<T: Transport> AsyncRead for Connection<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(step) = this.step() else {
+            this.flow.read_later(cx.waker());
+            return this.wait_to_read(cx);
+        };
+        if this.read >= step {
+            // Let the HTTP library parse and answer what it has before it reads more.
+            this.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let room = buf.remaining().min(step - this.read);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        match Pin::new(&mut this.stream).poll_read(cx, &mut part) {
+            Poll::Ready(Ok(())) => {
+                let read = part.filled().len();
+                buf.advance(read);
+                this.read += read;
+                match this.flow.stage() {
+                    Stage::Body => this.patience.progressed(),
+                    // A head has to be complete in time, however many bytes of it arrive.
+                    Stage::Idle | Stage::Answering => this.has_started = true,
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                this.read = 0;
+                this.wait_to_read(cx)
+            }
+        }
+    }
+}
+
+impl<T: Transport> AsyncWrite for Connection<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        match written {
+            Poll::Ready(Ok(_)) => this.patience.progressed(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => return this.wait_to_write(cx),
+        }
+        written
+    }
+
+    /// The HTTP library flushes when the stream has accepted all that it had to write.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            return this.wait_to_write(cx);
+        }
+        if std::mem::take(&mut this.is_blocked) {
+            this.flow.wake_reader();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
+        if closed.is_pending() {
+            return this.wait_to_write(cx);
+        }
+        closed
+    }
+}
