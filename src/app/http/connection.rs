@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_tls::accept::openssl::TlsStream;
 use actix_web::rt::net::TcpStream;
@@ -15,13 +15,13 @@ use openssl::ssl::SslRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flow::{Flow, Stage};
+use super::head_scan::HeadScan;
 use super::patience::{Patience, Timeouts, Wait};
 use super::slots::Slot;
 use crate::telemetry::Cut;
 
-/// Bytes of a head that are read at once. All requests in them are parsed and kept until they are
-/// answered: 39 of the shortest, each of which takes about a kilobyte.
-const HEAD_STEP: usize = 1024;
+/// Bytes that are read at once while a head is expected.
+const HEAD_STEP: usize = 2 * 1024;
 /// Bytes of a body that are read at once.
 const BODY_STEP: usize = 32 * 1024;
 
@@ -58,8 +58,11 @@ pub(super) struct Connection<T> {
     flow: Rc<Flow>,
     patience: Patience,
     slot: Slot,
-    /// Bytes that were read since the HTTP library last had to wait.
-    read: usize,
+    /// What was read beyond the end of a head.
+    ahead: Vec<u8>,
+    scan: HeadScan,
+    /// Bytes that the HTTP library was given since it last had to wait.
+    given: usize,
     /// Whether a part of the next request has been read.
     has_started: bool,
     /// Whether the client has to read before more can be written.
@@ -74,7 +77,9 @@ impl<T: Transport> Connection<T> {
             flow: Rc::new(Flow::new()),
             patience: Patience::new(timeouts),
             slot,
-            read: 0,
+            ahead: Vec::new(),
+            scan: HeadScan::default(),
+            given: 0,
             has_started: false,
             is_blocked: false,
             cut: None,
@@ -88,16 +93,6 @@ impl<T: Transport> Connection<T> {
     /// The TLS session, if there is TLS.
     pub(super) fn tls(&self) -> Option<&SslRef> {
         self.stream.tls()
-    }
-
-    /// How many bytes may be read at once; `None` while the service has to act, or the client has to
-    /// read what was written.
-    fn step(&self) -> Option<usize> {
-        match self.flow.stage() {
-            Stage::Idle if !self.is_blocked => Some(HEAD_STEP),
-            Stage::Body if !self.is_blocked => Some(BODY_STEP),
-            Stage::Idle | Stage::Body | Stage::Answering => None,
-        }
     }
 
     fn awaited(&self) -> Wait {
@@ -138,6 +133,59 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Gives the HTTP library one head, or a part of it, and then lets it answer.
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let is_at_end = self.given > 0 && !self.scan.is_in_head();
+        if is_at_end || self.given >= HEAD_STEP {
+            if self.has_more(cx) {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+        let room = buf.remaining().min(HEAD_STEP);
+        if self.ahead.is_empty() {
+            let mut bytes = [0; HEAD_STEP];
+            let mut part = ReadBuf::new(&mut bytes[..room]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+            let read = part.filled();
+            let end = self.scan.take(read);
+            buf.put_slice(&read[..end]);
+            self.ahead.extend_from_slice(&read[end..]);
+        } else {
+            let end = self.scan.take(&self.ahead[..self.ahead.len().min(room)]);
+            self.give_ahead(end, buf);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether there is more to read now. If not, the task is woken when there is.
+    fn has_more(&self, cx: &mut Context<'_>) -> bool {
+        !self.ahead.is_empty()
+            || self.stream.tls().is_some_and(|tls| tls.pending() > 0)
+            || self.stream.tcp().poll_read_ready(cx).is_ready()
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.given >= BODY_STEP {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        self.give_ahead(self.ahead.len().min(buf.remaining()), buf);
+        Poll::Ready(Ok(()))
+    }
+
+    fn give_ahead(&mut self, end: usize, buf: &mut ReadBuf<'_>) {
+        buf.put_slice(&self.ahead[..end]);
+        if end < self.ahead.len() {
+            self.ahead.drain(..end);
+        } else {
+            self.ahead = Vec::new();
+        }
+    }
+
     fn wait_to_write<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         self.is_blocked = true;
         match self.wait(cx) {
@@ -161,35 +209,33 @@ impl<T: Transport> AsyncRead for Connection<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(step) = this.step() else {
-            this.flow.read_later(cx.waker());
-            return this.wait_to_read(cx);
+        let (before, stage) = (buf.filled().len(), this.flow.stage());
+        let read = match stage {
+            // The service has to act, or the client has to read what was written.
+            Stage::Answering => None,
+            Stage::Idle | Stage::Body if this.is_blocked => None,
+            Stage::Idle => Some(this.poll_head(cx, buf)),
+            Stage::Body => Some(this.poll_body(cx, buf)),
         };
-        if this.read >= step {
-            // Let the HTTP library parse and answer what it has before it reads more.
-            this.read = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let room = buf.remaining().min(step - this.read);
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-        match Pin::new(&mut this.stream).poll_read(cx, &mut part) {
-            Poll::Ready(Ok(())) => {
-                let read = part.filled().len();
-                buf.advance(read);
-                this.read += read;
-                match this.flow.stage() {
+        match read {
+            None => {
+                this.flow.read_later(cx.waker());
+                this.wait_to_read(cx)
+            }
+            Some(Poll::Pending) => {
+                this.given = 0;
+                this.wait_to_read(cx)
+            }
+            Some(Poll::Ready(Ok(()))) => {
+                this.given += buf.filled().len() - before;
+                match stage {
                     Stage::Body => this.patience.progressed(),
                     // A head has to be complete in time, however many bytes of it arrive.
                     Stage::Idle | Stage::Answering => this.has_started = true,
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                this.read = 0;
-                this.wait_to_read(cx)
-            }
+            Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod exchange;
 mod flow;
+mod head_scan;
 mod patience;
 mod server;
 mod slots;
