@@ -63,6 +63,8 @@ pub(super) struct Connection<T> {
     scan: HeadScan,
     /// Bytes that the HTTP library was given since it last had to wait.
     given: usize,
+    /// Whether the first request has arrived.
+    is_in_use: bool,
     /// Whether a part of the next request has been read.
     has_started: bool,
     /// Whether the client has to read before more can be written.
@@ -80,6 +82,7 @@ impl<T: Transport> Connection<T> {
             ahead: Vec::new(),
             scan: HeadScan::default(),
             given: 0,
+            is_in_use: false,
             has_started: false,
             is_blocked: false,
             cut: None,
@@ -101,6 +104,7 @@ impl<T: Transport> Connection<T> {
             Stage::Answering => Wait::Handler,
             Stage::Body => Wait::Body,
             Stage::Idle if self.has_started => Wait::Head,
+            Stage::Idle if self.is_in_use => Wait::NextRequest,
             Stage::Idle => Wait::Request,
         }
     }
@@ -108,7 +112,7 @@ impl<T: Transport> Connection<T> {
     /// Waits for the client, or finds that it has waited long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
         if self.flow.take_change() {
-            self.has_started = false;
+            (self.is_in_use, self.has_started) = (true, false);
             self.patience.progressed();
         }
         let (slot, wait) = (&self.slot, self.awaited());
@@ -128,7 +132,7 @@ impl<T: Transport> Connection<T> {
     fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.wait(cx) {
             None => Poll::Pending,
-            Some(Cut::Request | Cut::Body | Cut::Share) => Poll::Ready(Ok(())),
+            Some(Cut::Idle | Cut::Request | Cut::Body | Cut::Share) => Poll::Ready(Ok(())),
             Some(Cut::Reader) => Poll::Ready(Err(not_read())),
         }
     }
@@ -189,7 +193,7 @@ impl<T: Transport> Connection<T> {
     fn wait_to_write<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         self.is_blocked = true;
         match self.wait(cx) {
-            None | Some(Cut::Request | Cut::Body | Cut::Share) => Poll::Pending,
+            None | Some(Cut::Idle | Cut::Request | Cut::Body | Cut::Share) => Poll::Pending,
             Some(Cut::Reader) => Poll::Ready(Err(not_read())),
         }
     }

@@ -11,7 +11,8 @@ use crate::telemetry::Cut;
 /// How often it is checked whether a client makes progress. All waits are counted in this unit, so
 /// a connection that is in use costs one timer in this time, not one for each request.
 const TICK: Duration = Duration::from_secs(1);
-/// Seconds that the HTTP library keeps an idle connection open.
+/// Seconds that an idle connection stays open. The HTTP library has the same timeout, but starts it
+/// again with every tick.
 pub(super) const KEEP_ALIVE: u64 = 5;
 /// Seconds without progress when few connections are left for others.
 const UNDER_PRESSURE: u64 = 2;
@@ -28,8 +29,10 @@ pub(super) struct Timeouts {
 pub(super) enum Wait {
     /// The service itself.
     Handler,
-    /// The start of a request.
+    /// The start of the first request.
     Request,
+    /// The start of another request.
+    NextRequest,
     /// The rest of the head of a request.
     Head,
     /// More of a body.
@@ -46,8 +49,8 @@ impl Wait {
         let request = timeouts.request.saturating_add(1);
         match self {
             Self::Handler => None,
-            Self::Request => Some((request.max(KEEP_ALIVE + 1), Cut::Request)),
-            Self::Head => Some((request, Cut::Request)),
+            Self::Request | Self::Head => Some((request, Cut::Request)),
+            Self::NextRequest => Some((KEEP_ALIVE, Cut::Idle)),
             Self::Body => Some((request, Cut::Body)),
             Self::Reader => Some((timeouts.write, Cut::Reader)),
         }
@@ -142,9 +145,11 @@ mod tests {
             (Wait::Handler, true, (1_000, None)),
             (Wait::Request, false, (11, Some(Cut::Request))),
             (Wait::Head, false, (11, Some(Cut::Request))),
+            (Wait::NextRequest, false, (5, Some(Cut::Idle))),
             (Wait::Body, false, (11, Some(Cut::Body))),
             (Wait::Reader, false, (30, Some(Cut::Reader))),
             (Wait::Request, true, (2, Some(Cut::Request))),
+            (Wait::NextRequest, true, (2, Some(Cut::Idle))),
             (Wait::Reader, true, (2, Some(Cut::Reader))),
         ] {
             let found = ticks_until_cut(&mut patience(), wait, is_pressed);

@@ -17,6 +17,8 @@ pub enum Listener {
 pub enum Cut {
     /// The address had its share of connections.
     Share,
+    /// It was idle after an answer.
+    Idle,
     /// No request arrived in time.
     Request,
     /// The body of a request did not arrive in time.
@@ -51,7 +53,13 @@ impl ConnectionMetrics {
         };
         for listener in [Listener::Api, Listener::Operations] {
             metrics.open.with_label_values(&[listener.label()]);
-            for cut in [Cut::Share, Cut::Request, Cut::Body, Cut::Reader] {
+            for cut in [
+                Cut::Share,
+                Cut::Idle,
+                Cut::Request,
+                Cut::Body,
+                Cut::Reader,
+            ] {
                 let labels = [listener.label(), cut.label()];
                 metrics.cut.with_label_values(&labels);
             }
@@ -86,6 +94,7 @@ impl Cut {
     const fn label(self) -> &'static str {
         match self {
             Self::Share => "share",
+            Self::Idle => "idle",
             Self::Request => "slow-request",
             Self::Body => "slow-body",
             Self::Reader => "slow-reader",
