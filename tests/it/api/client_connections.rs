@@ -1,6 +1,6 @@
 //! What clients may rely on, whatever bounds their connections have.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ fn a_slow_client_that_makes_progress_gets_its_whole_answers() {
         client.write_all(last.as_bytes()).expect("a request");
         let (start, mut received) = (Instant::now(), Vec::new());
         loop {
-            let piece = client.by_ref().take(65_536).read_to_end(&mut received);
-            if piece.expect("it is cut off") == 0 {
+            let mut piece = Read::take(&mut client, 65_536);
+            if piece.read_to_end(&mut received).expect("it is cut off") == 0 {
                 break;
             }
             sleep(Duration::from_millis(300));
