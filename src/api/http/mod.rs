@@ -8,3 +8,4 @@ pub(super) mod idempotency;
 pub(super) mod query;
 pub(super) mod request;
 pub(super) mod time;
+pub(super) mod unsent;

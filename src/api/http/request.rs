@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::concurrency::Permit;
 use super::idempotency::Finished;
+use super::unsent;
 use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::new_id;
@@ -84,6 +85,7 @@ async fn handle_inner(
         }
     };
     let response = next.call(request).await?.map_into_boxed_body();
+    let response = unsent::hold(response);
     Ok(finish(response, start, id, secure))
 }
 

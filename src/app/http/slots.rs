@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::api::UnsentAnswers;
 use crate::domain::network::source::source_network;
 use crate::domain::network::trusted_proxy::ProxyAddress;
 use crate::telemetry::{Cut, Listener, Metrics};
@@ -22,6 +23,7 @@ pub(super) struct Slots {
     proxies: Vec<ProxyAddress>,
     open: AtomicUsize,
     by_source: Mutex<HashMap<IpAddr, usize>>,
+    unsent: Arc<UnsentAnswers>,
     metrics: Arc<Metrics>,
 }
 
@@ -39,6 +41,7 @@ impl Slots {
         max: usize,
         share: Option<usize>,
         proxies: Vec<ProxyAddress>,
+        unsent: Arc<UnsentAnswers>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -48,6 +51,7 @@ impl Slots {
             proxies,
             open: AtomicUsize::new(0),
             by_source: Mutex::default(),
+            unsent,
             metrics,
         })
     }
@@ -79,10 +83,11 @@ impl Slots {
         })
     }
 
-    /// Whether nine of ten connections are in use, so that those without progress must end sooner.
+    /// Whether connections without progress must end sooner: nine of ten are in use, or much memory
+    /// is taken by answers that are not read.
     fn is_pressed(&self) -> bool {
         let open = self.open.load(Ordering::Relaxed);
-        open.saturating_mul(10) >= self.max.saturating_mul(9)
+        open.saturating_mul(10) >= self.max.saturating_mul(9) || self.unsent.are_many()
     }
 }
 
@@ -121,7 +126,7 @@ mod tests {
     fn slots(max: usize, share: Option<usize>) -> Arc<Slots> {
         let proxies = vec!["192.0.2.80".parse().expect("an address")];
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        Slots::new(Listener::Api, max, share, proxies, metrics)
+        Slots::new(Listener::Api, max, share, proxies, Arc::default(), metrics)
     }
 
     fn peer(ip: &str) -> SocketAddr {
