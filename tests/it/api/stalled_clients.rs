@@ -5,7 +5,11 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tn_authority::domain::TnAuthList;
+
 use super::serving::{Client, PATIENCE, Serving, exchange, head, held, read_all, read_answer};
+use crate::support::fingerprint;
 
 /// The timeouts of the service in these tests, in seconds.
 const SECONDS: usize = 2;
@@ -36,22 +40,20 @@ fn flood(service: &Serving, clients: usize, path: &str, fields: &str) -> Vec<Cli
     (0..clients).map(connect).collect()
 }
 
-fn little_memory_is_used(has_tls: bool, clients: usize) {
+fn little_memory_is_used(has_tls: bool, clients: usize, paths: &[&str]) {
     let service = Serving::start(has_tls, &TIMEOUTS);
-    let key = format!("authorization: Bearer {}\r\n", service.carrier.api_key);
+    let key = service.carrier.run(&["api-key", "create", "--role", "admin"]);
+    let fields = format!("authorization: Bearer {key}\r\n");
+    make_grants(&service, &fields);
     // Bodies that are made at the first request are no cost of the clients.
-    for path in ["/openapi.json", "/docs/swagger-ui-bundle.js", "/none"] {
+    for path in paths {
         let mut client = service.connect();
-        exchange(&mut client, "GET", path, "connection: close\r\n");
+        let answer = exchange(&mut client, "GET", path, &format!("{fields}connection: close\r\n"));
+        assert!(answer.len() > 200, "{path}: {answer}");
     }
     let before = service.memory();
-    for (path, fields) in [
-        ("/openapi.json", ""),
-        ("/docs/swagger-ui-bundle.js", ""),
-        ("/none", ""),
-        ("/v1/delegations?limit=x", key.as_str()),
-    ] {
-        let flood = flood(&service, clients, path, fields);
+    for path in paths {
+        let flood = flood(&service, clients, path, &fields);
         let grown = service.memory() - before;
         let most = MOST_MEMORY.min(MOST_MEMORY_OF_ONE * clients as f64);
         assert!(grown < most, "{path}: {grown} MB for {clients} clients");
@@ -64,14 +66,40 @@ fn little_memory_is_used(has_tls: bool, clients: usize) {
     assert!(grown < MOST_MEMORY, "{grown} MB after all have gone");
 }
 
+/// Grants whose list is as long as one answer can be.
+fn make_grants(service: &Serving, fields: &str) {
+    let entry = "one:12125551001".parse().expect("an entry");
+    let list = TnAuthList::from_entries(vec![entry]).expect("a list");
+    let request = json!({
+        "account": "acme", "tktype": "TNAuthList", "tkvalue": list.to_tkvalue(), "fingerprint": fingerprint(),
+    });
+    let body = json!({ "requests": vec![request; 1_000] }).to_string();
+    let length = body.len();
+    let fields =
+        format!("{fields}content-type: application/json\r\ncontent-length: {length}\r\n");
+    let mut client = service.connect();
+    let whole = head("POST", "/v1/tokens", &fields) + &body;
+    client.write_all(whole.as_bytes()).expect("a bulk");
+    let (answer, _) = read_answer(&mut client);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[test]
 fn clients_that_do_not_read_take_little_memory() {
-    little_memory_is_used(false, 100);
+    let paths = [
+        "/openapi.json",
+        "/docs/swagger-ui-bundle.js",
+        "/none",
+        "/v1/grants?limit=1000",
+        "/v1/audit-events/export",
+        "/v1/numbers/+12125551001",
+    ];
+    little_memory_is_used(false, 100, &paths);
 }
 
 #[test]
 fn clients_that_do_not_read_take_little_memory_with_tls() {
-    little_memory_is_used(true, 200);
+    little_memory_is_used(true, 200, &["/openapi.json"]);
 }
 
 #[test]
