@@ -65,8 +65,10 @@ pub(in crate::api) fn hold(response: ServiceResponse<BoxBody>) -> ServiceRespons
         BodySize::Sized(_) | BodySize::None | BodySize::Stream => return response,
     };
     let service = response.request().app_data::<Data<Service>>();
-    let (Some(service), None) = (service, response.response().extensions().get::<SharedBody>())
-    else {
+    let (Some(service), None) = (
+        service,
+        response.response().extensions().get::<SharedBody>(),
+    ) else {
         return response;
     };
     let (held, fits) = service.under_way.unsent().hold(bytes);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flow::{Flow, Stage};
 use super::head_scan::HeadScan;
-use super::patience::{Patience, Timeouts, Wait};
+use super::patience::{ClientTimeouts, Patience, Wait};
 use super::slots::Slot;
 use crate::telemetry::Cut;
 
@@ -73,7 +73,7 @@ pub(super) struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
-    pub(super) fn new(stream: T, slot: Slot, timeouts: Timeouts) -> Self {
+    pub(super) fn new(stream: T, slot: Slot, timeouts: ClientTimeouts) -> Self {
         Self {
             stream,
             flow: Rc::new(Flow::new()),

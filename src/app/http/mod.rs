@@ -27,7 +27,7 @@ use crate::callers::IssuerError;
 use crate::config::Config;
 use crate::telemetry::Listener;
 use crate::webhooks::SenderThreads;
-use patience::Timeouts;
+use patience::ClientTimeouts;
 use server::Bounds;
 use slots::Slots;
 
@@ -84,7 +84,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let background = background::start(&service, config)?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let metrics = service.authority.metrics();
-    let timeouts = Timeouts {
+    let timeouts = ClientTimeouts {
         request: server.request_timeout,
         write: server.write_timeout,
     };
@@ -118,9 +118,10 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let shared = data.clone();
     let public = server::serve(listener, tls, bounds, move || api::app(shared.clone()))?;
     let service = data.clone();
-    let operations_server = server::serve(operations_listener, None, operations_bounds, move || {
-        api::operations(data.clone())
-    })?;
+    let operations_server =
+        server::serve(operations_listener, None, operations_bounds, move || {
+            api::operations(data.clone())
+        })?;
     Ok(Running {
         address,
         operations,

@@ -19,7 +19,7 @@ const UNDER_PRESSURE: u64 = 2;
 
 /// The timeouts of the configuration, in seconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
+pub(super) struct ClientTimeouts {
     pub(super) request: u64,
     pub(super) write: u64,
 }
@@ -43,7 +43,7 @@ pub(super) enum Wait {
 
 impl Wait {
     /// The timeout in seconds, and what ends when it has passed.
-    fn timeout(self, timeouts: Timeouts) -> Option<(u64, Cut)> {
+    fn timeout(self, timeouts: ClientTimeouts) -> Option<(u64, Cut)> {
         // The HTTP library and the handlers have the same timeouts, and answer 408. One second more
         // lets them do so.
         let request = timeouts.request.saturating_add(1);
@@ -60,7 +60,7 @@ impl Wait {
 /// Counts the seconds in which nothing happens.
 #[derive(Debug)]
 pub(super) struct Patience {
-    timeouts: Timeouts,
+    timeouts: ClientTimeouts,
     tick: Pin<Box<Sleep>>,
     wait: Wait,
     /// Ticks without progress.
@@ -69,7 +69,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(super) fn new(timeouts: ClientTimeouts) -> Self {
         Self {
             timeouts,
             tick: Box::pin(sleep(TICK)),
@@ -101,7 +101,8 @@ impl Patience {
     }
 
     fn count(&mut self, wait: Wait, is_pressed: bool) -> Option<Cut> {
-        if std::mem::take(&mut self.has_progressed) || std::mem::replace(&mut self.wait, wait) != wait
+        if std::mem::take(&mut self.has_progressed)
+            || std::mem::replace(&mut self.wait, wait) != wait
         {
             self.wait = wait;
             self.ticks = 0;
@@ -123,13 +124,17 @@ mod tests {
     use super::*;
 
     fn patience() -> Patience {
-        Patience::new(Timeouts {
+        Patience::new(ClientTimeouts {
             request: 10,
             write: 30,
         })
     }
 
-    fn ticks_until_cut(patience: &mut Patience, wait: Wait, is_pressed: bool) -> (usize, Option<Cut>) {
+    fn ticks_until_cut(
+        patience: &mut Patience,
+        wait: Wait,
+        is_pressed: bool,
+    ) -> (usize, Option<Cut>) {
         for n in 0..1_000 {
             if let Some(cut) = patience.count(wait, is_pressed) {
                 return (n, Some(cut));

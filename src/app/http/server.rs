@@ -25,7 +25,7 @@ use openssl::ssl::SslAcceptor;
 use super::BACKLOG;
 use super::connection::{Connection, Transport};
 use super::exchange::{Exchange, PIECE_BYTES, ResponseBody};
-use super::patience::{KEEP_ALIVE, Timeouts};
+use super::patience::{ClientTimeouts, KEEP_ALIVE};
 use super::slots::{Slot, Slots};
 use crate::api::OverTls;
 use crate::callers::PresentedCertificate;
@@ -38,7 +38,7 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Bounds {
     pub(super) workers: usize,
     pub(super) slots: Arc<Slots>,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: ClientTimeouts,
     /// Seconds for requests in progress to finish when the service stops.
     pub(super) shutdown_timeout: u64,
 }
@@ -86,7 +86,8 @@ where
         })?,
         Some(tls) => builder.listen(name, listener, move || {
             let (slots, timeouts) = (Arc::clone(&bounds.slots), bounds.timeouts);
-            let acceptor = ServiceFactory::<TcpStream>::new_service(&Acceptor::new(tls.clone()), ());
+            let acceptor =
+                ServiceFactory::<TcpStream>::new_service(&Acceptor::new(tls.clone()), ());
             let acceptor = acceptor.into_inner().map(Rc::new);
             let accept = fn_service(move |tcp: TcpStream| {
                 let (taken, acceptor) = (take(&slots, &tcp), acceptor.clone());
@@ -119,7 +120,7 @@ fn refused() -> io::Error {
 /// The HTTP library, over connections of ours.
 fn http<T, I, S, B>(
     app: I,
-    timeouts: Timeouts,
+    timeouts: ClientTimeouts,
     stop: GracefulShutdownSignal,
 ) -> impl ServiceFactory<
     (Connection<T>, Protocol, Option<SocketAddr>),

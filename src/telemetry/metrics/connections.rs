@@ -53,13 +53,7 @@ impl ConnectionMetrics {
         };
         for listener in [Listener::Api, Listener::Operations] {
             metrics.open.with_label_values(&[listener.label()]);
-            for cut in [
-                Cut::Share,
-                Cut::Idle,
-                Cut::Request,
-                Cut::Body,
-                Cut::Reader,
-            ] {
+            for cut in [Cut::Share, Cut::Idle, Cut::Request, Cut::Body, Cut::Reader] {
                 let labels = [listener.label(), cut.label()];
                 metrics.cut.with_label_values(&labels);
             }

@@ -36,7 +36,10 @@ fn a_slow_client_that_makes_progress_gets_its_whole_answers() {
         assert_eq!(received.matches("\n}\n").count(), 3);
         assert!(received.ends_with("alive\n"));
         let taken = start.elapsed();
-        assert!(taken > Duration::from_secs(5), "too fast to be a test: {taken:?}");
+        assert!(
+            taken > Duration::from_secs(5),
+            "too fast to be a test: {taken:?}"
+        );
     });
 }
 
@@ -54,7 +57,10 @@ fn pipelined_requests_are_answered_in_order() {
         for n in 0..16 {
             let (answer, _) = read_answer(&mut client);
             let status = if n % 3 == 0 { 200 } else { 404 };
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{n}: {answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{n}: {answer}"
+            );
         }
         let (_, body) = read_answer(&mut client);
         serde_json::from_slice::<serde_json::Value>(&body).expect("a document");
@@ -64,21 +70,29 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn a_large_table_is_received_whole() {
     both_ways(|service| {
-        let key = service.carrier.run(&["api-key", "create", "--role", "admin"]);
+        let key = service
+            .carrier
+            .run(&["api-key", "create", "--role", "admin"]);
         let table = "# a comment of some length, as tables have them\n".repeat(600_000);
         let fields = format!(
             "authorization: Bearer {key}\r\ncontent-type: text/csv\r\ncontent-length: {}\r\n",
             table.len()
         );
         let mut client = service.connect();
-        let post = head("POST", "/v1/imports?format=delegations&dry_run=true", &fields);
+        let post = head(
+            "POST",
+            "/v1/imports?format=delegations&dry_run=true",
+            &fields,
+        );
         client.write_all(post.as_bytes()).expect("a head");
         client.write_all(table.as_bytes()).expect("a table");
         let (answer, body) = read_answer(&mut client);
         let body = String::from_utf8_lossy(&body);
         assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}{body}");
         // The next request on the connection is not a part of the table.
-        client.write_all(head("GET", "/healthz", "").as_bytes()).expect("a request");
+        client
+            .write_all(head("GET", "/healthz", "").as_bytes())
+            .expect("a request");
         assert!(read_answer(&mut client).0.starts_with("HTTP/1.1 200 "));
     });
 }
@@ -126,7 +140,10 @@ fn a_half_closed_connection_still_gets_its_answer() {
         let mut client = service.connect();
         let request = head("GET", "/openapi.json", "");
         client.write_all(request.as_bytes()).expect("a request");
-        client.tcp().shutdown(Shutdown::Write).expect("half a connection");
+        client
+            .tcp()
+            .shutdown(Shutdown::Write)
+            .expect("half a connection");
         let (_, body) = read_answer(&mut client);
         serde_json::from_slice::<serde_json::Value>(&body).expect("a document");
         assert_eq!(read_all(&mut client), "");
@@ -155,12 +172,27 @@ fn http_2_is_not_offered() {
         service.handshake(tcp, protocols)
     };
     let either = connect(b"\x02h2\x08http/1.1");
-    assert_eq!(either.ssl().selected_alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(
+        either.ssl().selected_alpn_protocol(),
+        Some(&b"http/1.1"[..])
+    );
     let mut only = connect(b"\x02h2");
     assert_eq!(only.ssl().selected_alpn_protocol(), None);
-    only.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("a preface");
+    only.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .expect("a preface");
     let answer = read_all(&mut only);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    let secure = exchange(&mut service.connect(), "GET", "/healthz", "connection: close\r\n");
-    assert!(secure.contains("\r\nstrict-transport-security: "), "{secure}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
+        "{answer}"
+    );
+    let secure = exchange(
+        &mut service.connect(),
+        "GET",
+        "/healthz",
+        "connection: close\r\n",
+    );
+    assert!(
+        secure.contains("\r\nstrict-transport-security: "),
+        "{secure}"
+    );
 }

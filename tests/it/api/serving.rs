@@ -210,7 +210,10 @@ pub fn read_answer(stream: &mut impl Read) -> (String, Vec<u8>) {
 pub fn held(stream: &mut Client, piece: &[u8], most: Duration) -> Duration {
     let start = Instant::now();
     let interval = Duration::from_millis(100);
-    stream.tcp().set_read_timeout(Some(interval)).expect("a timeout");
+    stream
+        .tcp()
+        .set_read_timeout(Some(interval))
+        .expect("a timeout");
     let mut bytes = [0; 4096];
     while start.elapsed() < most {
         let sent = stream.write_all(piece);

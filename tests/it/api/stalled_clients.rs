@@ -42,13 +42,20 @@ fn flood(service: &Serving, clients: usize, path: &str, fields: &str) -> Vec<Cli
 
 fn little_memory_is_used(has_tls: bool, clients: usize, paths: &[&str]) {
     let service = Serving::start(has_tls, &TIMEOUTS);
-    let key = service.carrier.run(&["api-key", "create", "--role", "admin"]);
+    let key = service
+        .carrier
+        .run(&["api-key", "create", "--role", "admin"]);
     let fields = format!("authorization: Bearer {key}\r\n");
     make_grants(&service, &fields);
     // Bodies that are made at the first request are no cost of the clients.
     for path in paths {
         let mut client = service.connect();
-        let answer = exchange(&mut client, "GET", path, &format!("{fields}connection: close\r\n"));
+        let answer = exchange(
+            &mut client,
+            "GET",
+            path,
+            &format!("{fields}connection: close\r\n"),
+        );
         assert!(answer.len() > 200, "{path}: {answer}");
     }
     let before = service.memory();
@@ -75,8 +82,7 @@ fn make_grants(service: &Serving, fields: &str) {
     });
     let body = json!({ "requests": vec![request; 1_000] }).to_string();
     let length = body.len();
-    let fields =
-        format!("{fields}content-type: application/json\r\ncontent-length: {length}\r\n");
+    let fields = format!("{fields}content-type: application/json\r\ncontent-length: {length}\r\n");
     let mut client = service.connect();
     let whole = head("POST", "/v1/tokens", &fields) + &body;
     client.write_all(whole.as_bytes()).expect("a bulk");
@@ -110,14 +116,21 @@ fn clients_that_do_not_read_are_cut_off() {
         let cut = "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"}";
         let start = Instant::now();
         while service.metric(cut) < 10 {
-            assert!(start.elapsed() < MOST, "{} are cut off", service.metric(cut));
+            assert!(
+                start.elapsed() < MOST,
+                "{} are cut off",
+                service.metric(cut)
+            );
             sleep(Duration::from_millis(100));
         }
         for client in &mut clients {
             let received = read_all(client).matches("\"openapi\": ").count();
             assert!(received < 20, "{received} of {PIPELINED} answers");
         }
-        assert_eq!(service.metric("tn_authority_open_connections{listener=\"api\"}"), 0);
+        assert_eq!(
+            service.metric("tn_authority_open_connections{listener=\"api\"}"),
+            0
+        );
         service.answers_others();
     }
 }
@@ -139,7 +152,11 @@ fn the_operations_listener_has_its_bounds_too() {
     let cut = "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"operations\"}";
     let start = Instant::now();
     while service.metric(cut) < 20 {
-        assert!(start.elapsed() < MOST, "{} are cut off", service.metric(cut));
+        assert!(
+            start.elapsed() < MOST,
+            "{} are cut off",
+            service.metric(cut)
+        );
         sleep(Duration::from_millis(100));
     }
 }
@@ -158,7 +175,9 @@ fn slow_requests_are_cut_off_wherever_they_stop() {
         };
         // The second head of a connection never ends.
         let mut second = after_one("");
-        second.write_all(b"GET / HTTP/1.1\r\nx-slow: ").expect("a start");
+        second
+            .write_all(b"GET / HTTP/1.1\r\nx-slow: ")
+            .expect("a start");
         let seconds = held(&mut second, b"a", MOST);
         assert!(seconds >= Duration::from_secs(1), "{seconds:?}");
         // Part of a head has arrived together with the request before it.
@@ -205,7 +224,9 @@ fn an_address_has_its_share_of_the_connections() {
             sleep(Duration::from_millis(10));
         }
         let mut one_more = TcpStream::connect(service.address).expect("a connection");
-        one_more.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        one_more
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout");
         assert_eq!(exchange(&mut one_more, "GET", "/healthz", ""), "");
         let cut = "tn_authority_cut_connections_total{cause=\"share\",listener=\"api\"}";
         assert_eq!(service.metric(cut), 1);
@@ -216,7 +237,12 @@ fn an_address_has_its_share_of_the_connections() {
         while service.metric(open) > 49 {
             sleep(Duration::from_millis(10));
         }
-        let answer = exchange(&mut service.connect(), "GET", "/healthz", "connection: close\r\n");
+        let answer = exchange(
+            &mut service.connect(),
+            "GET",
+            "/healthz",
+            "connection: close\r\n",
+        );
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }
@@ -234,9 +260,7 @@ fn others_get_in_when_stalled_clients_have_taken_all_connections() {
     let openapi = head("GET", "/openapi.json", "").repeat(PIPELINED);
     let post = head("POST", "/v1/explain", "content-length: 9\r\n");
     for stall in ["", "GET / HT", &openapi, &post] {
-        let mut stalled: Vec<Client> = (0..60)
-            .map(|_| service.connect())
-            .collect();
+        let mut stalled: Vec<Client> = (0..60).map(|_| service.connect()).collect();
         for client in &mut stalled {
             send_and_do_not_read(client, stall.as_bytes());
         }
