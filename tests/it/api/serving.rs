@@ -64,6 +64,7 @@ impl Serving {
             .env("RUST_LOG", "info")
             .stdout(Stdio::null())
             .stderr(log);
+        command.envs(allocator_settings());
         for (key, value) in settings {
             command.env(format!("TN_AUTHORITY__SERVER__{key}"), value.to_string());
         }
@@ -138,13 +139,13 @@ impl Serving {
         start.elapsed()
     }
 
-    /// Megabytes of memory that the process has now.
-    pub fn memory(&self) -> f64 {
+    /// Kilobytes of memory that the process has now.
+    pub fn memory(&self) -> usize {
         let path = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(path).expect("the status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.trim().split(' ').next());
-        kilobytes.expect("a size").parse::<f64>().expect("a size") / 1024.0
+        kilobytes.expect("a size").parse().expect("a size")
     }
 
     /// The value of a metric of the service.
@@ -155,6 +156,17 @@ impl Serving {
         let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
         value.trim().parse().expect("a number")
     }
+}
+
+/// The variables for the allocator, from the unit that the service is run by.
+fn allocator_settings() -> Vec<(&'static str, &'static str)> {
+    let unit = include_str!("../../../deploy/tn-authority.service");
+    let mut lines = unit.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Environment="));
+    let variables = line.expect("the variables").split(' ');
+    variables
+        .map(|one| one.split_once('=').expect("a value"))
+        .collect()
 }
 
 impl Drop for Serving {
