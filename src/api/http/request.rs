@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -85,8 +86,14 @@ async fn handle_inner(
         }
     };
     let response = next.call(request).await?.map_into_boxed_body();
-    let response = unsent::hold(response);
-    Ok(finish(response, start, id, secure))
+    let (response, is_refused) = unsent::hold(response);
+    let mut response = finish(response, start, id, secure);
+    if is_refused {
+        // Requests that the client has pipelined would each be processed for nothing.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// Counts the request against the concurrency limit. Health checks and metrics are exempt.

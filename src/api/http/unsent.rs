@@ -58,25 +58,27 @@ impl Drop for Held {
 }
 
 /// Counts a large answer until it is sent. One that would exceed the bound is refused, unless its
-/// request may have changed something: that answer must not be lost.
-pub(in crate::api) fn hold(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+/// request may have changed something: that answer must not be lost. Returns whether it is refused.
+pub(in crate::api) fn hold(response: ServiceResponse<BoxBody>) -> (ServiceResponse<BoxBody>, bool) {
     let bytes = match response.response().body().size() {
         BodySize::Sized(bytes) if bytes >= LARGE => bytes,
-        BodySize::Sized(_) | BodySize::None | BodySize::Stream => return response,
+        BodySize::Sized(_) | BodySize::None | BodySize::Stream => return (response, false),
     };
     let service = response.request().app_data::<Data<Service>>();
     let (Some(service), None) = (
         service,
         response.response().extensions().get::<SharedBody>(),
     ) else {
-        return response;
+        return (response, false);
     };
     let (held, fits) = service.under_way.unsent().hold(bytes);
     if !fits && response.request().method().is_safe() {
         let (request, _) = response.into_parts();
-        return ServiceResponse::new(request, Problem::too_busy().error_response());
+        let refusal = Problem::too_busy().error_response();
+        return (ServiceResponse::new(request, refusal), true);
     }
-    response.map_body(|_, body| BoxBody::new(HeldBody { body, _held: held }))
+    let response = response.map_body(|_, body| BoxBody::new(HeldBody { body, _held: held }));
+    (response, false)
 }
 
 struct HeldBody {

@@ -14,7 +14,7 @@ use super::flow::{Flow, Stage};
 
 /// How much of an answer is handed to the HTTP library at once. It copies what it is given into the
 /// buffer of the connection.
-pub(super) const PIECE_BYTES: usize = 8 * 1024;
+pub(super) const PIECE_BYTES: usize = 16 * 1024;
 
 /// A request that is being answered. It ends when it is dropped: with the last byte of the answer,
 /// or with the connection.

@@ -108,6 +108,8 @@ where
 /// A slot for a new connection. Without one it is closed, before any handshake.
 fn take(slots: &Arc<Slots>, tcp: &TcpStream) -> io::Result<(Slot, SocketAddr)> {
     let peer = tcp.peer_addr()?;
+    // The last piece of an answer must not wait until the client has acknowledged the one before.
+    tcp.set_nodelay(true)?;
     let slot = slots.take(peer).ok_or_else(refused)?;
     Ok((slot, peer))
 }

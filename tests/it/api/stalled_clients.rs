@@ -41,7 +41,9 @@ fn flood(service: &Serving, clients: usize, path: &str, fields: &str) -> Vec<Cli
 }
 
 fn little_memory_is_used(has_tls: bool, clients: usize, paths: &[&str]) {
-    let service = Serving::start(has_tls, &TIMEOUTS);
+    // The service has much to do in this test, so a client may have to wait.
+    let timeouts = [("REQUEST_TIMEOUT", 10), ("WRITE_TIMEOUT", SECONDS)];
+    let service = Serving::start(has_tls, &timeouts);
     let key = service
         .carrier
         .run(&["api-key", "create", "--role", "admin"]);
@@ -70,7 +72,7 @@ fn little_memory_is_used(has_tls: bool, clients: usize, paths: &[&str]) {
             sleep(Duration::from_millis(50));
         }
         let delay = service.answers_others();
-        assert!(delay < Duration::from_secs(5), "{path}: {delay:?}");
+        assert!(delay < MOST, "{path}: {delay:?}");
         drop(flood);
     }
     let open = "tn_authority_open_connections{listener=\"api\"}";
