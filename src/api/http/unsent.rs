@@ -17,7 +17,7 @@ use crate::api::problem::Problem;
 /// connections.
 const LARGE: u64 = 64 * 1024;
 /// Bytes of all large answers that are not sent yet.
-const MAX_UNSENT: u64 = 8 * 1024 * 1024;
+const MAX_UNSENT: u64 = 16 * 1024 * 1024;
 
 /// Marks an answer whose body is a part of the program, so that it takes no memory of its own.
 #[derive(Debug)]
