@@ -9,3 +9,4 @@ pub(super) mod mistake;
 pub(super) mod query;
 pub(super) mod request;
 pub(super) mod time;
+pub(super) mod unsent;

@@ -1,6 +1,7 @@
 //! The Prometheus metrics of the service.
 
 mod authentication;
+mod connections;
 mod register;
 
 use prometheus::{
@@ -15,6 +16,7 @@ use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
 use register::{counter, jobs, seconds};
 
+pub use connections::{ConnectionMetrics, Cut, Listener};
 pub(super) use register::{counters, gauge, gauges};
 
 /// The route label of a request that matches no route.
@@ -71,6 +73,7 @@ pub struct Metrics {
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
     authentication: AuthenticationMetrics,
+    pub connections: ConnectionMetrics,
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
@@ -185,6 +188,7 @@ impl Metrics {
                 &["kind"],
             )?,
             authentication: AuthenticationMetrics::new(&registry)?,
+            connections: ConnectionMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
             background: BackgroundTasks::new(&registry)?,
@@ -343,6 +347,8 @@ mod tests {
         metrics.issuer_keys("corporate", 2);
         metrics.client_crl_loaded("failed");
         metrics.client_crl_next_update(1_800_000_000);
+        metrics.connections.opened(Listener::Api);
+        metrics.connections.cut(Listener::Api, Cut::Reader);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -375,6 +381,9 @@ mod tests {
             "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
             "tn_authority_client_crl_loads_total{outcome=\"failed\"} 1",
             "tn_authority_client_crl_next_update_seconds 1800000000",
+            "tn_authority_open_connections{listener=\"api\"} 1",
+            "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"} 1",
+            "tn_authority_cut_connections_total{cause=\"share\",listener=\"operations\"} 0",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {
