@@ -99,15 +99,6 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, Purpose::Command, None)
 }
 
-/// Fails if an SQLite database does not exist, as [`open`] does, for a command that has a lot to do
-/// first.
-pub fn require_database(config: &Config) -> Result<(), AppError> {
-    match database_url(config)?.missing_file()? {
-        Some(missing) => Err(OpenError::NoDatabase(missing).into()),
-        None => Ok(()),
-    }
-}
-
 /// Like [`open`], for commands that can be the first of a new service: they create a missing SQLite
 /// database.
 pub fn open_or_create(config: &Config, clock: &Clock) -> Result<Service, AppError> {

@@ -12,6 +12,7 @@ use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
+use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
@@ -100,14 +101,14 @@ impl Authority {
             // A reseller can see its own delegations, but only the delegator can end them.
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
-            let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
+            let (row, changes) = end_with_all_below(tx, &event, &known, end, now)?;
             let why = AuthorityEnd {
                 at: end,
                 reason: DELEGATION_ENDED.to_owned(),
                 cause: Some(EndingRow::Delegation(id)),
             };
             let loss = loss_of(&known, Some(&account), (end, now), why);
-            if let Some(below) = below {
+            if let Some(below) = changes.map(|changes| changes.len() - 1) {
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 let event = event.about(&row.account);
                 let detail = json!({ "at": end, "ended_below": below, "withdrawn": withdrawn });
@@ -180,68 +181,71 @@ fn record_delegation(
 }
 
 /// Records the end of a delegation, and how many below it ended, in the audit trail of its account.
+/// `changes` are those of [`end_with_all_below`].
 pub(super) fn record_end(
     tx: &mut Tx<'_>,
     event: &Event,
     delegation: &Delegation,
     at: Time,
-    below: usize,
+    changes: &[RowChange],
 ) -> Result<(), StoreError> {
     let event = event.of("end-delegation").about(&delegation.account);
-    let detail = json!({ "at": at, "ended_below": below });
+    let detail = json!({ "at": at, "ended_below": changes.len().saturating_sub(1) });
     tx.record(&event.done(&delegation.row.id, detail))
 }
 
 /// Ends a delegation, and all below it, at the same instant; records each end below it. Returns the
-/// new version and, if anything changed, how many delegations below it ended.
+/// new version and, if anything changed, what did: the delegation itself, then those below it.
 pub(super) fn end_with_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
     known: &Delegation,
     end: Time,
     now: Time,
-) -> Result<(Delegation, Option<usize>), ChangeError> {
+) -> Result<(Delegation, Option<Vec<RowChange>>), ChangeError> {
     let (row, changed) = ended(known, end, now);
     if !changed {
         return Ok((row, None));
     }
     tx.supersede_delegation(known.row.id, now, still_held(&row))?;
-    let below = end_all_below(tx, event, known, end, now)?;
-    Ok((row, Some(below)))
+    let mut row_changes = vec![RowChange::ended(known, still_held(&row))];
+    row_changes.extend(end_all_below(tx, event, known, end, now)?);
+    Ok((row, Some(row_changes)))
 }
 
-/// Ends all delegations below this one, level by level. Returns how many changed.
-fn end_all_below(
+/// Ends all delegations below this one, level by level. Returns what changed.
+pub(super) fn end_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
     delegation: &Delegation,
     end: Time,
     now: Time,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<RowChange>, StoreError> {
     if !delegation.lend_on {
-        return Ok(0);
+        return Ok(Vec::new());
     }
-    let (mut superseded, mut written) = (Vec::new(), Vec::new());
+    let (mut row_changes, mut written) = (Vec::new(), Vec::new());
     let mut level = tx.delegations_cut_from(&[delegation.row.id])?;
     while !level.is_empty() {
         let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
-        for below in level {
-            let (below, changed) = ended(&below, end, now);
+        for known in level {
+            let (below, changed) = ended(&known, end, now);
             if changed {
                 let event = event.of("end-delegation").about(&below.account);
                 tx.record(&event.done(
                     &below.row.id,
                     json!({ "at": end, "with": delegation.row.id }),
                 ))?;
-                superseded.push(below.row.id);
+                row_changes.push(RowChange::ended(&known, still_held(&below)));
                 written.extend(still_held(&below).cloned());
             }
         }
         level = tx.delegations_cut_from(&parents)?;
     }
+    let superseded: Vec<Uuid> = row_changes.iter().map(|change| change.row).collect();
     tx.supersede_delegations(&superseded, now)?;
     tx.insert_delegations(&written)?;
-    Ok(superseded.len())
+    Ok(row_changes)
 }
 
 /// The parent delegation that the request names. It must belong to the account's own reseller.

@@ -14,6 +14,7 @@ use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for}
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::{Time, is_written};
 use crate::domain::inventory::departure::DepartureKind;
+use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
@@ -144,12 +145,14 @@ fn disconnect(
         .filter(|row| counts(row))
         .partition(|row| lies_within(row) && !holds_block(row));
     let mut leaving: Vec<Leaving> = super::exclude::leaving(aging, now).into_iter().collect();
+    let mut row_changes = vec![RowChange::added(aging)];
     let mut returned_allocations = Vec::new();
     for allocation in allocations {
         if allocation.basis == Basis::PortedIn && lies_within(&allocation) {
             let (returned, changed) = ended(&allocation, aging_until, now);
             if changed {
                 tx.supersede_allocation(allocation.row.id, now, still_held(&returned))?;
+                row_changes.push(RowChange::ended(&allocation, still_held(&returned)));
                 leaving.push(Leaving {
                     kind: DepartureKind::Returned,
                     cause: allocation.row.id,
@@ -170,11 +173,15 @@ fn disconnect(
         // What a reseller may delegate further ends by the departure, with all that is cut from it.
         if changed && !delegation.lend_on {
             tx.supersede_delegation(delegation.row.id, now, still_held(&shown))?;
-            record_end(tx, event, &shown, at, 0)?;
+            let change = RowChange::ended(&delegation, still_held(&shown));
+            record_end(tx, event, &shown, at, &[change])?;
+            row_changes.push(change);
         }
         ended_delegations.push(shown);
     }
     tx.insert_exclusions(std::slice::from_ref(aging))?;
+    // A disconnect has no row of its own: its aging exclusion stands for it.
+    tx.insert_row_changes(aging.row.id, &row_changes)?;
     let done = Disconnected {
         aging: aging.clone(),
         ended_delegations,

@@ -26,6 +26,7 @@ mod redact;
 mod renewals;
 mod scope;
 mod signers;
+mod undo;
 mod webhooks;
 mod withdraw;
 mod withdrawal_feed;
@@ -49,6 +50,7 @@ pub use policy::{
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
+pub use undo::{Mistake, Restored, RestoredDelegations, UndoResult, UndoneAmounts, UndoneImport};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};

@@ -16,6 +16,7 @@ pub mod explain;
 mod file;
 pub mod fingerprint;
 pub mod import;
+mod import_undo;
 pub mod migrate;
 mod output;
 pub mod policy;

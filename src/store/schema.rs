@@ -113,6 +113,16 @@ table! {
 }
 
 table! {
+    row_changes (cause_id, row_id) {
+        cause_id -> Text,
+        row_id -> Text,
+        kind -> Text,
+        version_before -> Nullable<Integer>,
+        version_after -> Nullable<Integer>,
+    }
+}
+
+table! {
     change_counter (id) {
         id -> Integer,
         last -> BigInt,
@@ -204,6 +214,10 @@ table! {
         started_at -> Nullable<BigInt>,
         heartbeat_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        changed_rows -> Nullable<BigInt>,
+        undone_at -> Nullable<BigInt>,
+        undone_by -> Nullable<Text>,
+        undo_reason -> Nullable<Text>,
     }
 }
 

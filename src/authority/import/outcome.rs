@@ -1,5 +1,7 @@
 //! What an import did, or would do.
 
+use uuid::Uuid;
+
 use crate::authority::departures::EndedDelegations;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
@@ -56,6 +58,8 @@ pub struct OutstandingTokens {
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
+    /// The job under which it can be undone; `None` if it changed nothing.
+    pub job: Option<Uuid>,
     pub summary: TableSummary,
     pub dry_run: bool,
     pub added: Amount,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::Ref;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
+use uuid::Uuid;
 
 use super::error::ImportError;
 use super::outcome::{Difference, Imported, OutstandingTokens};
@@ -18,6 +19,8 @@ use crate::tables::RefusedLine;
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportResult {
+    /// The job under which the import can be undone; null if it changed nothing.
+    job: Option<Uuid>,
     #[schema(value_type = String)]
     format: &'static str,
     /// SHA-256 of the file, in hex.
@@ -89,7 +92,7 @@ struct ImportDifference {
 
 /// Tokens that can still be redeemed although authority over some of their numbers has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct ImportOutstanding {
+pub struct ImportOutstanding {
     count: u64,
     /// Whether there are more than `count`.
     more: bool,
@@ -129,6 +132,7 @@ impl From<&Imported> for ImportResult {
     fn from(imported: &Imported) -> Self {
         let summary = &imported.summary;
         Self {
+            job: imported.job,
             format: summary.format,
             sha256: summary.sha256.clone(),
             bytes: summary.bytes,
@@ -250,7 +254,7 @@ fn time() -> Ref {
     Ref::from_schema_name("Time")
 }
 
-fn ranges() -> Array {
+pub(in crate::authority) fn ranges() -> Array {
     ArrayBuilder::new()
         .items(Ref::from_schema_name("Range"))
         .build()

@@ -32,6 +32,7 @@ fn the_example_shows_every_key() {
     assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
     assert!(config.server.tls_passphrase_file.is_some());
     assert!(config.server.workers.is_some());
+    assert!(config.server.max_connections_per_address.is_some());
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
     assert!(config.policy.dir.is_some());
     assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
@@ -89,6 +90,7 @@ fn the_example_shows_every_key() {
         "behind_proxy",
         "max_body_bytes",
         "request_timeout",
+        "write_timeout",
         "shutdown_timeout",
         "listen = \"127.0.0.1:9090\"",
         "url",

@@ -5,6 +5,7 @@
 //! so that what the service believed at any past instant can still be read.
 
 pub mod departure;
+pub mod row_change;
 pub mod window;
 pub mod withdrawal;
 

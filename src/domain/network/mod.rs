@@ -1,6 +1,7 @@
-//! IP networks, trusted proxies, and which addresses are public.
+//! IP networks, trusted proxies, and which addresses are public or count as one client.
 
 pub mod cidr;
 pub mod public_address;
+pub mod source;
 pub mod trusted_proxy;
 pub mod web_url;

@@ -119,7 +119,7 @@ impl TryFrom<Row> for Delegation {
 versioned_table! {
     table: delegations, name: "delegations", domain: Delegation,
     insert: insert_delegations, find: delegation, list: list_delegations, supersede: supersede_delegation,
-    touching: delegations_touching,
+    touching: delegations_touching, versions: delegation_versions,
 }
 
 impl Tx<'_> {

@@ -18,6 +18,7 @@ pub(super) mod jobs;
 pub(super) mod overlap;
 pub(super) mod range_probes;
 pub(super) mod renewals;
+pub(super) mod row_changes;
 pub(super) mod row_filters;
 pub(super) mod signing_chains;
 pub(super) mod versioned;

@@ -16,7 +16,7 @@ both! {
     siblings_do_not_overlap_and_generations_do,
 }
 
-const LINE: [&str; 4] = ["wholesale", "cpaas", "agency", "shop"];
+pub const LINE: [&str; 4] = ["wholesale", "cpaas", "agency", "shop"];
 
 /// Four accounts, each the customer of the one before.
 pub fn line(world: &World) {

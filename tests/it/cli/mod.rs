@@ -15,4 +15,5 @@ mod refused_blocks;
 mod second_serve;
 mod secrets;
 mod stopped_sums;
+mod undone_blocks;
 mod wrong_folder;

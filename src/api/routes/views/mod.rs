@@ -12,7 +12,7 @@ pub(in crate::api) use departure::{DepartureView, EndedDelegationView, EndedForV
 pub(in crate::api) use grant::{GrantView, JustificationView};
 
 use crate::api::http::time::Instant;
-use crate::authority::{DelegationStatus, PageOf, Withdrawing};
+use crate::authority::{DelegationStatus, PageOf, Restored, Withdrawing};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
@@ -278,6 +278,43 @@ pub(in crate::api) struct AffectedView<T> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     delegation_ends_more: bool,
+}
+
+/// A row, and the delegations that count again because a mistake was undone. Another exclusion, or
+/// the end of a delegation above, can still block them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Restored)]
+pub(in crate::api) struct RestoredView<T> {
+    #[serde(flatten)]
+    row: T,
+    /// The delegations that count again for numbers for which they had ended. Withdrawn grants stay
+    /// withdrawn; a new token takes one request.
+    restored_delegations: Vec<DelegationView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    restored_delegations_more: bool,
+}
+
+impl<T> RestoredView<T> {
+    pub(in crate::api) fn of<R: Into<T>>(restored: Restored<R>) -> Self {
+        let more = restored.delegations.more();
+        let rows = restored.delegations.rows.into_iter();
+        Self {
+            row: restored.row.into(),
+            restored_delegations: rows.map(DelegationView::from).collect(),
+            restored_delegations_more: more,
+        }
+    }
+
+    /// A row that restores nothing.
+    pub(in crate::api) fn nothing_but(row: impl Into<T>) -> Self {
+        Self {
+            row: row.into(),
+            restored_delegations: Vec::new(),
+            restored_delegations_more: false,
+        }
+    }
 }
 
 /// How many tokens can still be redeemed although authority has ended, including those not listed.
