@@ -24,7 +24,7 @@ Examples:
   tn-authority backup saved.sqlite          copy the SQLite database, beside the running service
 
 The commands from `demo` to `claim-constraints` need no configuration and no database.
-Exit codes: 0 success, 1 failure, 2 wrong arguments; `verify` and `redeem` have more.
+Exit codes: 0 success, 1 failure, 2 wrong arguments; `serve`, `verify` and `redeem` have more.
 The variable RUST_LOG sets the log level: `RUST_LOG=debug`.";
 
 /// A Token Authority for telephone numbers (RFC 9447, RFC 9448).
@@ -75,6 +75,9 @@ enum ServiceCommand {
     /// It serves the API at `server.listen`, and metrics and health at `operations.listen`. On
     /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it check
     /// for new certificates immediately.
+    ///
+    /// Exits with 77 if it cannot start because a hardware security module refuses the PIN. It must
+    /// not be started again then, since each start is another try.
     Serve,
     /// Apply the migrations that the database does not have yet.
     ///

@@ -12,6 +12,8 @@ mod service;
 
 pub use http::concurrency::ConcurrencyLimit;
 pub use http::idempotency::Idempotency;
+pub use http::request::OverTls;
+pub use http::unsent::UnsentAnswers;
 pub use router::{app, operations};
 pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;

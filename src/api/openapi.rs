@@ -1,9 +1,11 @@
 //! The OpenAPI document, generated from the handlers and views, and a page that shows it without
 //! loading anything from other hosts.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{self, ContentEncoding};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -16,6 +18,7 @@ use utoipa_swagger_ui::Config;
 
 use super::http::idempotency::IdempotencyKeys;
 use super::http::query::name;
+use super::http::unsent::SharedBody;
 use super::problem::{Problem, ProblemView};
 use super::routes::{
     accounts, allocations, api_keys, audit, bulk_tokens, certs, delegations, disconnects,
@@ -35,7 +38,7 @@ use super::routes::{
         delegations::list_delegations, delegations::create_delegation,
         delegations::get_delegation, delegations::end_delegation, disconnects::create_disconnect,
         allocations::list_allocations, allocations::create_allocation,
-        allocations::get_allocation, allocations::return_allocation,
+        allocations::get_allocation, allocations::return_allocation, allocations::undo_return,
         exclusions::list_exclusions, exclusions::create_exclusion,
         exclusions::get_exclusion, exclusions::end_exclusion,
         numbers::look_up_number, numbers::explain,
@@ -47,7 +50,7 @@ use super::routes::{
         webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
         webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
         webhooks::list_deliveries, webhooks::replay_delivery,
-        imports::start_import, jobs::list_jobs, jobs::get_job,
+        imports::start_import, jobs::list_jobs, jobs::get_job, jobs::undo_job,
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
         signers::list_signers, signers::reload_signers,
@@ -213,9 +216,11 @@ fn problem(description: &str) -> Response {
 #[utoipa::path(get, path = "/openapi.json", tag = "for everybody",
     responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "The OpenAPI 3.1 document")))]
 pub(super) async fn document() -> HttpResponse {
-    HttpResponse::Ok()
+    let mut response = HttpResponse::Ok()
         .content_type("application/json")
-        .body(openapi())
+        .body(openapi());
+    response.extensions_mut().insert(SharedBody);
+    response
 }
 
 /// Show this OpenAPI document as a web page.
@@ -233,10 +238,20 @@ pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> 
     }
     // Swagger UI sets inline styles, but all of its scripts are files of this service.
     let own_scripts = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
-    Ok(response
+    let mut response = response
         .content_type(file.content_type)
         .insert_header((header::CONTENT_SECURITY_POLICY, own_scripts))
-        .body(file.bytes.into_owned()))
+        .body(shared(file.bytes));
+    response.extensions_mut().insert(SharedBody);
+    Ok(response)
+}
+
+/// The bytes of a file, which are a part of the program, without a copy for each answer.
+fn shared(bytes: Cow<'static, [u8]>) -> Bytes {
+    match bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    }
 }
 
 pub(super) async fn to_the_page() -> HttpResponse {

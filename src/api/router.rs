@@ -41,6 +41,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
         )
         .service(route("/v1/allocations/{id}").get(routes::allocations::get_allocation))
         .service(route("/v1/allocations/{id}/return").post(routes::allocations::return_allocation))
+        .service(route("/v1/allocations/{id}/return/undo").post(routes::allocations::undo_return))
         .service(
             route("/v1/exclusions")
                 .get(routes::exclusions::list_exclusions)
@@ -83,6 +84,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
         .service(route("/v1/imports").post(routes::imports::start_import))
         .service(route("/v1/jobs").get(routes::jobs::list_jobs))
         .service(route("/v1/jobs/{id}").get(routes::jobs::get_job))
+        .service(route("/v1/jobs/{id}/undo").post(routes::jobs::undo_job))
         // Callers
         .service(
             route("/v1/api-keys")

@@ -4,16 +4,80 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{AppError, database_url};
-use crate::callers::Pepper;
+use crate::callers::{Pepper, Peppers};
 use crate::config::{Config, Secret};
-use crate::store::{DatabaseUrl, Page, Store};
+use crate::domain::Clock;
+use crate::signer::key::warn_if_open_to_others;
+use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store};
+use crate::webhooks::{Secrets, SendError};
 
-/// Checks that the API key secret exists or would be generated. Generates nothing.
+/// What warnings call the secret.
+const WHAT: &str = "API key secret";
+/// The end of the name of a generated secret's file.
+const GENERATED: &str = ".api-key-secret";
+
+/// What is still made with the previous API key secret, or with one that is not configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiKeySecretUse {
+    pub keys: KeysByApiKeySecret,
+    /// Whether a previous secret is configured.
+    pub has_previous: bool,
+    /// Webhooks in use whose owners have a secret that is not derived from the newest one.
+    pub webhooks: i64,
+}
+
+impl ApiKeySecretUse {
+    /// The keys that have not been hashed anew since the secret was changed.
+    #[must_use]
+    pub const fn waiting_keys(&self) -> i64 {
+        if self.has_previous {
+            self.keys.previous + self.keys.unknown
+        } else {
+            0
+        }
+    }
+
+    /// The keys that do not work, since they are hashed with neither secret.
+    #[must_use]
+    pub const fn lost_keys(&self) -> i64 {
+        self.keys.total - self.keys.newest - self.keys.unknown - self.keys.previous
+    }
+}
+
+/// Checks that the API key secrets exist or would be generated. Generates nothing.
 pub fn check_secret(config: &Config) -> Result<(), AppError> {
+    previous_pepper(config)?;
     match (configured_secret(config)?, database_url(config)?) {
         (Some(_), _) | (None, DatabaseUrl::Sqlite(_)) => Ok(()),
         (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
     }
+}
+
+/// Counts what is made with which API key secret; `None` if the secret is still to be generated.
+pub fn api_key_secret_use(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Option<ApiKeySecretUse>, AppError> {
+    if generated_secret(config)?.is_some_and(|path| !path.exists()) {
+        return Ok(None);
+    }
+    let url = database_url(config)?;
+    let peppers = open_peppers(config, &url)?;
+    let previous = peppers.previous().map(Pepper::name).transpose()?;
+    let derived = Secrets::new(&peppers.newest().derive("webhooks")?, None);
+    let derived = derived.map_err(SendError::from)?;
+    let (keys, webhooks) = Store::read_once(&url, |tx| {
+        let (newest, previous) = (peppers.name(), previous.as_deref());
+        Ok((
+            tx.keys_by_api_key_secret(newest, previous, clock.now())?,
+            tx.count_webhooks_derived_otherwise(derived.name())?,
+        ))
+    })?;
+    Ok(Some(ApiKeySecretUse {
+        keys,
+        has_previous: previous.is_some(),
+        webhooks,
+    }))
 }
 
 /// Fails if a secret would be generated although there are API keys already, as after a restore
@@ -31,13 +95,34 @@ pub(super) fn check_secret_of_keys(config: &Config, store: &Store) -> Result<(),
 }
 
 /// The API key secret: as configured, or, with SQLite, from a file next to the database that is
-/// generated once.
-pub(super) fn open_pepper(config: &Config, url: &DatabaseUrl) -> Result<Pepper, AppError> {
-    match (configured_secret(config)?, url) {
-        (Some(secret), _) => Ok(Pepper::new(secret.expose())?),
-        (None, DatabaseUrl::Sqlite(path)) => Ok(Pepper::load_or_create(&secret_beside(path))?),
-        (None, DatabaseUrl::Postgres(_)) => Err(AppError::NoSecret),
+/// generated once; and the one before it, if it is configured.
+pub(super) fn open_peppers(config: &Config, url: &DatabaseUrl) -> Result<Peppers, AppError> {
+    let newest = match (configured_secret(config)?, url) {
+        (Some(secret), _) => Pepper::new(secret.expose())?,
+        (None, DatabaseUrl::Sqlite(path)) => {
+            let path = secret_beside(path);
+            let pepper = Pepper::load_or_create(&path)?;
+            warn_if_open_to_others(WHAT, &path);
+            pepper
+        }
+        (None, DatabaseUrl::Postgres(_)) => return Err(AppError::NoSecret),
+    };
+    Ok(Peppers::new(newest, previous_pepper(config)?)?)
+}
+
+/// The previous secret, in the form of a configured one or of a generated one.
+fn previous_pepper(config: &Config) -> Result<Option<Pepper>, AppError> {
+    let Some(path) = &config.api_keys.previous_secret_file else {
+        return Ok(None);
+    };
+    let is_generated = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().ends_with(GENERATED.as_bytes()));
+    if is_generated {
+        warn_if_open_to_others(WHAT, path);
+        return Ok(Some(Pepper::load(path)?));
     }
+    Ok(Some(Pepper::new(read_secret(path.clone())?.expose())?))
 }
 
 /// The file of the API key secret, if it is generated: on SQLite, without another in the
@@ -51,7 +136,7 @@ pub fn generated_secret(config: &Config) -> Result<Option<PathBuf>, AppError> {
 
 fn secret_beside(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(".api-key-secret");
+    name.push(GENERATED);
     PathBuf::from(name)
 }
 
@@ -64,6 +149,7 @@ fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
 }
 
 fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
+    warn_if_open_to_others(WHAT, &path);
     match fs::read_to_string(&path) {
         Ok(text) => text
             .parse()

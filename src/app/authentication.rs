@@ -8,9 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::callers::{
-    AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, Endpoint,
-    EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin, Proxies,
-    RoleFrom, Trust,
+    AccountsFrom, AnchorsError, CertificateCaller, ClaimPath, ClientCertificates, CrlSettings,
+    Endpoint, EndpointError, Issuer, IssuerError, IssuerSettings, KeySettings, Match, Origin,
+    Proxies, RoleFrom, TokenType, Trust,
 };
 use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
@@ -54,7 +54,7 @@ pub(super) fn trust(
     let issuers = issuers.map(|(name, section)| issuer(name, section, clock, metrics));
     Ok(Trust {
         issuers: issuers.collect::<Result<_, _>>()?,
-        certificates: certificates(&config.client_certificates)?,
+        certificates: certificates(&config.client_certificates, metrics)?,
         proxies: proxies(&config.proxy),
     })
 }
@@ -109,8 +109,13 @@ fn issuer_settings(
     Ok(IssuerSettings {
         issuer: section.issuer.clone(),
         audience: section.audience.clone(),
+        audience_claim: ClaimPath(section.audience_claim.clone()),
         algorithms: section.algorithms.clone(),
-        token_type: section.token_type.clone(),
+        token_type: match section.token_type.as_str() {
+            config::NO_TOKEN_TYPE => TokenType::None,
+            typ => TokenType::Typ(typ.to_owned()),
+        },
+        required_claims: required_claims(section),
         leeway: section.leeway,
         max_lifetime: section.max_lifetime,
         max_token_bytes: usize::try_from(section.max_token_bytes).unwrap_or(usize::MAX),
@@ -128,6 +133,13 @@ fn issuer_settings(
             None => AccountsFrom::Fixed(section.accounts.clone()),
         },
     })
+}
+
+fn required_claims(section: &config::Issuer) -> Vec<(ClaimPath, String)> {
+    let required = section.required_claims.iter();
+    required
+        .map(|(claim, value)| (ClaimPath(claim.clone()), value.clone()))
+        .collect()
 }
 
 fn key_settings(name: &str, section: &config::Issuer) -> Result<KeySettings, AuthenticationError> {
@@ -162,6 +174,7 @@ fn origin(name: &str, section: &config::Issuer) -> Result<Origin, Authentication
 
 fn certificates(
     section: &config::ClientCertificates,
+    metrics: &Arc<Metrics>,
 ) -> Result<Option<ClientCertificates>, AuthenticationError> {
     let Some(ca_file) = &section.ca_file else {
         return Ok(None);
@@ -175,7 +188,11 @@ fn certificates(
         })
     });
     let callers = callers.collect::<Result<_, AuthenticationError>>()?;
-    let certificates = ClientCertificates::new(ca_file.clone(), section.crl_file.clone(), callers);
+    let crls = section.crl_file.clone().map(|file| CrlSettings {
+        file,
+        grace: section.crl_grace,
+    });
+    let certificates = ClientCertificates::new(ca_file.clone(), crls, callers, metrics);
     Ok(Some(certificates?))
 }
 
@@ -184,6 +201,7 @@ fn proxies(section: &config::Proxy) -> Proxies {
         addresses: section.addresses.clone(),
         certificate_header: section.certificate_header.clone(),
         certificate_encoding: section.certificate_encoding,
+        certificate_chain_header: section.certificate_chain_header.clone(),
         address_header: section.address_header,
     }
 }

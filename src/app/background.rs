@@ -89,11 +89,15 @@ fn expire_idempotency_keys(authority: &Authority, waiter: &Waiter) -> RunOutcome
     }
 }
 
-/// Writes to the database when API keys were last used.
+/// Writes to the database when API keys were last used, and the hashes that were made anew at that.
 async fn write_api_key_uses(service: &Service) -> RunOutcome {
-    match service.callers.api_keys().write_uses().await {
-        Ok(()) => Ok(PollProgress::Done),
-        Err(error) => failed("cannot record when API keys were last used", &error),
+    let keys = service.callers.api_keys();
+    let uses = keys.write_uses().await;
+    let rehashes = keys.write_rehashes().await;
+    match (uses, rehashes) {
+        (Ok(()), Ok(())) => Ok(PollProgress::Done),
+        (Err(error), _) => failed("cannot record when API keys were last used", &error),
+        (Ok(()), Err(error)) => failed("cannot store API keys that were hashed anew", &error),
     }
 }
 

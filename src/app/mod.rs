@@ -9,14 +9,16 @@ mod http;
 mod settings;
 mod signals;
 mod system_roots;
+mod tls_key;
 mod tls_warnings;
 
-pub use api_key_secret::{check_secret, generated_secret};
+pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
 pub use system_roots::roots_warning;
+pub use tls_key::TlsKeyError;
 pub use tls_warnings::tls_warnings;
 
 use std::future::Future;
@@ -29,14 +31,14 @@ use thiserror::Error;
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
 use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
-use crate::callers::{Callers, PepperError};
+use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
 use crate::store::{OpenError, Purpose, Store, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
-use api_key_secret::{check_secret_of_keys, open_pepper};
+use api_key_secret::{check_secret_of_keys, open_peppers};
 
 /// Why the service cannot start. Each message says what to do.
 #[derive(Debug, Error)]
@@ -87,19 +89,18 @@ pub enum AppError {
     NoSpc,
 }
 
+impl AppError {
+    /// Whether the service cannot start because an HSM refuses the PIN.
+    #[must_use]
+    pub const fn is_refused_pin(&self) -> bool {
+        matches!(self, Self::Signer(SignerError::PinRefused(_)))
+    }
+}
+
 /// Opens everything but the signers, as commands need it. A missing SQLite database is an error:
 /// the command runs in a wrong folder.
 pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, Purpose::Command, None)
-}
-
-/// Fails if an SQLite database does not exist, as [`open`] does, for a command that has a lot to do
-/// first.
-pub fn require_database(config: &Config) -> Result<(), AppError> {
-    match database_url(config)?.missing_file()? {
-        Some(missing) => Err(OpenError::NoDatabase(missing).into()),
-        None => Ok(()),
-    }
 }
 
 /// Like [`open`], for commands that can be the first of a new service: they create a missing SQLite
@@ -163,14 +164,19 @@ fn compose(
     if purpose == Purpose::Serve {
         check_secret_of_keys(config, &store)?;
     }
-    let pepper = open_pepper(config, &store_settings.url)?;
+    let peppers = open_peppers(config, &store_settings.url)?;
     let keys = &config.idempotency;
-    let idempotency = Idempotency::new(pepper.seals()?, keys.keep, keys.lease);
-    let webhooks = settings::webhooks(&config.webhooks, pepper.derive("webhooks")?);
+    let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
+    let derive = |pepper: &Pepper| pepper.derive("webhooks");
+    let webhooks = settings::webhooks(
+        &config.webhooks,
+        derive(peppers.newest())?,
+        peppers.previous().map(derive).transpose()?,
+    );
     let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
-        pepper,
+        peppers,
         clock.clone(),
         Arc::clone(&metrics),
     );

@@ -129,13 +129,18 @@ pub(super) fn facade(section: &config::Facade) -> Option<Facade> {
     Some(Facade::new(crl_url, section.access_lifetime))
 }
 
-/// The secrets of the webhooks are derived from `key`.
-pub(super) fn webhooks(section: &config::Webhooks, key: Vec<u8>) -> SenderSettings {
+/// The secrets of the webhooks are derived from `key`, and from `previous_key` before it.
+pub(super) fn webhooks(
+    section: &config::Webhooks,
+    key: Vec<u8>,
+    previous_key: Option<Vec<u8>>,
+) -> SenderSettings {
     SenderSettings {
         allow_private: section.allow_private.clone(),
         nat64_prefixes: section.nat64_prefixes.clone(),
         ca_file: section.ca_file.clone(),
         key,
+        previous_key,
         names: Arc::new(SystemNames),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::audited::event_by;
+use super::departures::EndedDelegations;
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -157,6 +158,7 @@ impl Authority {
             Ok(Withdrawing {
                 row: account,
                 outstanding_grants,
+                ended_delegations: EndedDelegations::default(),
             })
         };
         self.change_by(by, recorded, subject, work).await

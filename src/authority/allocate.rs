@@ -3,11 +3,14 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::acquisition::acquired;
 use super::audited::event_by;
+use super::departures::{self, EndedDelegations, Leaving};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
+use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
 use crate::domain::{InventoryRange, NumberRange, Spc, new_id};
@@ -59,6 +62,9 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             must_be_free(tx, std::slice::from_ref(&allocation))?;
             tx.insert_allocations(std::slice::from_ref(&allocation))?;
+            let acquired = acquired(tx, std::slice::from_ref(&allocation), &[], now)?;
+            let ended = departures::record(tx, &acquired, now)?;
+            departures::record_ends(tx, &event, &ended, |_| true)?;
             let detail = json!({
                 "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
                 "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
@@ -95,8 +101,19 @@ impl Authority {
                 cause: Some(EndingRow::Allocation(id)),
             };
             let loss = super::withdraw::loss_of(&known, None, (end, now), why);
+            let mut ended_delegations = EndedDelegations::default();
             if changed {
                 tx.supersede_allocation(id, now, super::withdraw::still_held(&ended))?;
+                // A planned return that is moved counts when it takes place.
+                departures::call_off_return(tx, &[id], now)?;
+                let leaving = Leaving {
+                    kind: DepartureKind::Returned,
+                    cause: id,
+                    numbers: known.numbers,
+                    at: loss.ended.at,
+                };
+                ended_delegations = departures::record(tx, &[leaving], now)?;
+                departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             }
@@ -104,6 +121,7 @@ impl Authority {
             Ok(Withdrawing {
                 row: ended,
                 outstanding_grants,
+                ended_delegations,
             })
         };
         self.change_by(by, recorded, id, work).await

@@ -5,12 +5,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
+use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
@@ -99,14 +101,14 @@ impl Authority {
             // A reseller can see its own delegations, but only the delegator can end them.
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
-            let (row, below) = end_with_all_below(tx, &event, &known, end, now)?;
+            let (row, changes) = end_with_all_below(tx, &event, &known, end, now)?;
             let why = AuthorityEnd {
                 at: end,
                 reason: DELEGATION_ENDED.to_owned(),
                 cause: Some(EndingRow::Delegation(id)),
             };
             let loss = loss_of(&known, Some(&account), (end, now), why);
-            if let Some(below) = below {
+            if let Some(below) = changes.map(|changes| changes.len() - 1) {
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 let event = event.about(&row.account);
                 let detail = json!({ "at": end, "ended_below": below, "withdrawn": withdrawn });
@@ -116,6 +118,7 @@ impl Authority {
             Ok(Withdrawing {
                 row,
                 outstanding_grants,
+                ended_delegations: EndedDelegations::default(),
             })
         };
         self.change_by(by, recorded, id, work).await
@@ -135,7 +138,7 @@ fn record_delegation(
     let parent = match (new.parent, scope) {
         (Some(parent), _) => Some(named_parent(tx, scope, &account, parent)?),
         (None, Visibility::Everything) => None,
-        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window)?),
+        (None, Visibility::AccountSubset(_)) => Some(find_parent(tx, &account, new, window, now)?),
     };
     let delegation = Delegation {
         row: RowRef { id, version: 1 },
@@ -159,9 +162,17 @@ fn record_delegation(
             recorded_at: now,
             superseded_at: None,
         },
+        sequence: tx.next_change()?,
+        made_at: now,
     };
     if let Some(parent) = &parent {
         must_be_within_parent(&delegation, parent)?;
+        let left = KnownDepartures::all_touching(tx, &[delegation.numbers])?;
+        let start = delegation.window.from().max(now);
+        let missing = left.missing(parent, delegation.numbers, start);
+        if !missing.is_empty() {
+            return Err(ChangeError::NotTheLenders(missing));
+        }
     }
     must_be_held(tx, delegation.numbers, delegation.window.from().max(now))?;
     must_not_overlap_siblings(tx, &delegation, now)?;
@@ -170,68 +181,71 @@ fn record_delegation(
 }
 
 /// Records the end of a delegation, and how many below it ended, in the audit trail of its account.
+/// `changes` are those of [`end_with_all_below`].
 pub(super) fn record_end(
     tx: &mut Tx<'_>,
     event: &Event,
     delegation: &Delegation,
     at: Time,
-    below: usize,
+    changes: &[RowChange],
 ) -> Result<(), StoreError> {
     let event = event.of("end-delegation").about(&delegation.account);
-    let detail = json!({ "at": at, "ended_below": below });
+    let detail = json!({ "at": at, "ended_below": changes.len().saturating_sub(1) });
     tx.record(&event.done(&delegation.row.id, detail))
 }
 
 /// Ends a delegation, and all below it, at the same instant; records each end below it. Returns the
-/// new version and, if anything changed, how many delegations below it ended.
+/// new version and, if anything changed, what did: the delegation itself, then those below it.
 pub(super) fn end_with_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
     known: &Delegation,
     end: Time,
     now: Time,
-) -> Result<(Delegation, Option<usize>), ChangeError> {
+) -> Result<(Delegation, Option<Vec<RowChange>>), ChangeError> {
     let (row, changed) = ended(known, end, now);
     if !changed {
         return Ok((row, None));
     }
     tx.supersede_delegation(known.row.id, now, still_held(&row))?;
-    let below = end_all_below(tx, event, known, end, now)?;
-    Ok((row, Some(below)))
+    let mut row_changes = vec![RowChange::ended(known, still_held(&row))];
+    row_changes.extend(end_all_below(tx, event, known, end, now)?);
+    Ok((row, Some(row_changes)))
 }
 
-/// Ends all delegations below this one, level by level. Returns how many changed.
-fn end_all_below(
+/// Ends all delegations below this one, level by level. Returns what changed.
+pub(super) fn end_all_below(
     tx: &mut Tx<'_>,
     event: &Event,
     delegation: &Delegation,
     end: Time,
     now: Time,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<RowChange>, StoreError> {
     if !delegation.lend_on {
-        return Ok(0);
+        return Ok(Vec::new());
     }
-    let (mut superseded, mut written) = (Vec::new(), Vec::new());
+    let (mut row_changes, mut written) = (Vec::new(), Vec::new());
     let mut level = tx.delegations_cut_from(&[delegation.row.id])?;
     while !level.is_empty() {
         let parents: Vec<Uuid> = level.iter().map(|below| below.row.id).collect();
-        for below in level {
-            let (below, changed) = ended(&below, end, now);
+        for known in level {
+            let (below, changed) = ended(&known, end, now);
             if changed {
                 let event = event.of("end-delegation").about(&below.account);
                 tx.record(&event.done(
                     &below.row.id,
                     json!({ "at": end, "with": delegation.row.id }),
                 ))?;
-                superseded.push(below.row.id);
+                row_changes.push(RowChange::ended(&known, still_held(&below)));
                 written.extend(still_held(&below).cloned());
             }
         }
         level = tx.delegations_cut_from(&parents)?;
     }
+    let superseded: Vec<Uuid> = row_changes.iter().map(|change| change.row).collect();
     tx.supersede_delegations(&superseded, now)?;
     tx.insert_delegations(&written)?;
-    Ok(superseded.len())
+    Ok(row_changes)
 }
 
 /// The parent delegation that the request names. It must belong to the account's own reseller.
@@ -260,16 +274,21 @@ fn find_parent(
     account: &Account,
     new: &NewDelegation,
     window: Window,
+    now: Time,
 ) -> Result<Delegation, ChangeError> {
     let numbers = new.numbers.range();
     let not_held = || ChangeError::NotTheLenders(vec![numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
     let found = tx.delegations_touching(&[numbers], instant, MAX_ROWS)?;
+    let left = KnownDepartures::all_touching(tx, &[numbers])?;
+    let start = window.from().max(now);
     found
         .into_iter()
         .filter(|row| row.account == *lender && row.lend_on)
-        .find(|row| row.numbers.intersection(numbers) == Some(numbers))
+        .filter(|row| row.numbers.intersection(numbers) == Some(numbers))
+        // What left cannot be delegated further, until it is delegated to the reseller anew.
+        .find(|row| left.missing(row, numbers, start).is_empty())
         .ok_or_else(not_held)
 }
 
@@ -321,22 +340,29 @@ fn must_not_overlap_siblings(
     now: Time,
 ) -> Result<(), ChangeError> {
     let versions = Versions::HoldingIn {
-        from: new.window.from(),
-        until: new.window.until(),
-    };
-    let current_and_future = Versions::HoldingIn {
-        from: now,
+        from: new.window.from().min(now),
         until: None,
     };
+    let siblings = tx.delegations_beside(new, versions, MAX_READ + 1)?;
+    if siblings.is_empty() {
+        return Ok(());
+    }
+    if siblings.len() > MAX_READ {
+        return Err(ChangeError::TooFragmented { limit: MAX_READ });
+    }
+    // Those that ended because their numbers left do not count.
+    let left = KnownDepartures::all_touching(tx, &[new.numbers])?;
+    let current_and_future = Window::open(now);
+    let counts = |row: &&Delegation| left.leave_any(row, new.numbers, current_and_future);
     // Without this limit, delegating one number to many accounts in turn would make every decision
     // on that number read too many rows.
-    let siblings = tx.delegations_beside(new, current_and_future, MAX_SIBLINGS)?;
-    if siblings.len() == MAX_SIBLINGS {
+    if siblings.iter().filter(counts).count() >= MAX_SIBLINGS {
         return Err(ChangeError::TooFragmented {
             limit: MAX_SIBLINGS,
         });
     }
-    match tx.delegations_beside(new, versions, 1)?.pop() {
+    let mut siblings = siblings.into_iter();
+    match siblings.find(|row| left.leave_any(row, new.numbers, new.window)) {
         None => Ok(()),
         Some(other) => Err(ChangeError::Overlap {
             numbers: other.numbers,

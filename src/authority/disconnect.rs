@@ -7,11 +7,14 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::audited::event_by;
-use super::delegate::{end_with_all_below, record_end};
+use super::delegate::record_end;
+use super::departures::{self, EndedDelegations, KnownDepartures, Leaving};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::{Time, is_written};
+use crate::domain::inventory::departure::DepartureKind;
+use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
@@ -40,10 +43,10 @@ pub struct NewDisconnect {
 pub struct Disconnected {
     /// The exclusion that lasts while the numbers age.
     pub aging: Exclusion,
-    /// Delegations of only these numbers, which end together with all below them.
+    /// Delegations of only these numbers, which end.
     pub ended_delegations: Vec<Delegation>,
-    /// Delegations of larger ranges, which continue: the holder of a block reassigns its numbers
-    /// itself.
+    /// Delegations that continue: of larger ranges, of which these numbers end, and those of the
+    /// holder of a block, who reassigns its numbers itself.
     pub kept_delegations: Vec<Delegation>,
     /// Ported-in numbers, which return to the holder of their block after aging.
     pub returned_allocations: Vec<Allocation>,
@@ -91,7 +94,7 @@ impl Authority {
         };
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let done = disconnect(tx, &event, &aging, now)?;
+            let (done, ended_delegations) = disconnect(tx, &event, &aging, now)?;
             let loss = super::exclude::loss_of(&aging, now);
             let withdrawn = withdraw_for(tx, &loss, now)?;
             let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
@@ -106,6 +109,7 @@ impl Authority {
             Ok(Withdrawing {
                 row: done,
                 outstanding_grants: outstanding(tx, &Visibility::Everything, &loss)?,
+                ended_delegations,
             })
         };
         self.change_by(by, recorded, subject, work).await
@@ -117,7 +121,7 @@ fn disconnect(
     event: &Event,
     aging: &Exclusion,
     now: Time,
-) -> Result<Disconnected, ChangeError> {
+) -> Result<(Disconnected, EndedDelegations), ChangeError> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
     let aging_until = aging.window.until().unwrap_or(at);
     super::delegate::must_be_held(tx, numbers, at)?;
@@ -133,33 +137,56 @@ fn disconnect(
 
     let lies_within =
         |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
-    let (to_end, kept_delegations): (Vec<_>, Vec<_>) =
-        delegations.into_iter().partition(|row| lies_within(row));
-    let mut ended_delegations = Vec::with_capacity(to_end.len());
-    for delegation in to_end {
-        // Read it again: it may have ended together with one above it.
-        let newest = tx.delegation(delegation.row.id)?.unwrap_or(delegation);
-        let (ended, below) = end_with_all_below(tx, event, &newest, at, now)?;
-        if let Some(below) = below {
-            record_end(tx, event, &ended, at, below)?;
-        }
-        ended_delegations.push(ended);
-    }
+    let left = KnownDepartures::all_touching(tx, &[numbers])?;
+    let counts = |row: &Delegation| left.leave_any(row, numbers, Window::open(at));
+    let holds_block = |row: &Delegation| row.lend_on && row.cut_from.is_none();
+    let (to_end, kept_delegations): (Vec<_>, Vec<_>) = delegations
+        .into_iter()
+        .filter(|row| counts(row))
+        .partition(|row| lies_within(row) && !holds_block(row));
+    let mut leaving: Vec<Leaving> = super::exclude::leaving(aging, now).into_iter().collect();
+    let mut row_changes = vec![RowChange::added(aging)];
     let mut returned_allocations = Vec::new();
     for allocation in allocations {
         if allocation.basis == Basis::PortedIn && lies_within(&allocation) {
             let (returned, changed) = ended(&allocation, aging_until, now);
             if changed {
                 tx.supersede_allocation(allocation.row.id, now, still_held(&returned))?;
+                row_changes.push(RowChange::ended(&allocation, still_held(&returned)));
+                leaving.push(Leaving {
+                    kind: DepartureKind::Returned,
+                    cause: allocation.row.id,
+                    numbers: allocation.numbers,
+                    at: aging_until,
+                });
             }
             returned_allocations.push(returned);
         }
     }
+    // Recorded first, so that the answer also names the delegations that end below.
+    let all_ended = departures::record(tx, &leaving, now)?;
+    let ends_below = |row: &Delegation| lies_within(row) && !row.lend_on;
+    departures::record_ends(tx, event, &all_ended, |row| !ends_below(row))?;
+    let mut ended_delegations = Vec::with_capacity(to_end.len());
+    for delegation in to_end {
+        let (shown, changed) = ended(&delegation, at, now);
+        // What a reseller may delegate further ends by the departure, with all that is cut from it.
+        if changed && !delegation.lend_on {
+            tx.supersede_delegation(delegation.row.id, now, still_held(&shown))?;
+            let change = RowChange::ended(&delegation, still_held(&shown));
+            record_end(tx, event, &shown, at, &[change])?;
+            row_changes.push(change);
+        }
+        ended_delegations.push(shown);
+    }
     tx.insert_exclusions(std::slice::from_ref(aging))?;
-    Ok(Disconnected {
+    // A disconnect has no row of its own: its aging exclusion stands for it.
+    tx.insert_row_changes(aging.row.id, &row_changes)?;
+    let done = Disconnected {
         aging: aging.clone(),
         ended_delegations,
         kept_delegations,
         returned_allocations,
-    })
+    };
+    Ok((done, all_ended))
 }

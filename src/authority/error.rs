@@ -112,6 +112,25 @@ pub enum ChangeError {
     SpcNotRenewed(Spc),
     #[error("`lifetime` must be between {} and {} seconds", .0.start(), .0.end())]
     RenewalLifetime(RangeInclusive<u32>),
+    /// What is to be undone never happened.
+    #[error("the allocation was not returned, so there is nothing to undo")]
+    NotReturned,
+    #[error("the {0} was undone or cancelled already")]
+    AlreadyUndone(&'static str),
+    /// Says why.
+    #[error("this cannot be undone: {0}")]
+    NotUndoable(&'static str),
+    /// A later change builds on the one that is to be undone.
+    #[error("the import or disconnect `{by}` changed {kind} `{id}` later; undo that first")]
+    UndoFirst {
+        kind: &'static str,
+        id: Uuid,
+        by: Uuid,
+    },
+    #[error(
+        "delegation `{id}` uses {numbers}, which the carrier would no longer hold; end it first"
+    )]
+    InUse { numbers: NumberRange, id: Uuid },
     /// The numbers cannot be expressed as a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -156,6 +175,11 @@ impl ChangeError {
             Self::NotOfTheDelegation(_) => "not-of-the-delegation",
             Self::SpcNotRenewed(_) => "spc-not-renewed",
             Self::RenewalLifetime(_) => "lifetime-not-allowed",
+            Self::NotReturned => "not-returned",
+            Self::AlreadyUndone(_) => "already-undone",
+            Self::NotUndoable(_) => "not-undoable",
+            Self::UndoFirst { .. } => "undo-first",
+            Self::InUse { .. } => "in-use",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }
@@ -165,9 +189,10 @@ impl ChangeError {
     #[must_use]
     pub fn ranges(&self) -> &[NumberRange] {
         match self {
-            Self::Overlap { numbers, .. } | Self::Twice(numbers) | Self::MeetsNothing(numbers) => {
-                std::slice::from_ref(numbers)
-            }
+            Self::Overlap { numbers, .. }
+            | Self::InUse { numbers, .. }
+            | Self::Twice(numbers)
+            | Self::MeetsNothing(numbers) => std::slice::from_ref(numbers),
             Self::NotHeld(ranges)
             | Self::NotTheLenders(ranges)
             | Self::NotOfTheDelegation(ranges) => ranges,
@@ -199,6 +224,10 @@ impl ChangeError {
             | Self::TooManyRenewals
             | Self::SpcNotRenewed(_)
             | Self::RenewalLifetime(_)
+            | Self::NotReturned
+            | Self::AlreadyUndone(_)
+            | Self::NotUndoable(_)
+            | Self::UndoFirst { .. }
             | Self::List(_)
             | Self::Store(_) => &[],
         }

@@ -4,11 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::departures::{self, Leaving};
 use super::met::{Excluded, must_meet};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
+use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
 use crate::domain::{InventoryRange, new_id};
@@ -27,8 +29,9 @@ pub struct NewExclusion {
 }
 
 impl Authority {
-    /// Excludes numbers: no token minted from now on is valid within the window. Returns the
-    /// earlier grants whose tokens can still be redeemed in it.
+    /// Excludes numbers: no token minted from now on is valid within the window. If they are ported
+    /// out or age, their delegations end. Returns the earlier grants whose tokens can still be
+    /// redeemed in it, and these delegations.
     ///
     /// # Errors
     /// If the window is invalid or has ended, or the carrier holds none of the numbers in it.
@@ -61,6 +64,9 @@ impl Authority {
             tx.insert_exclusions(std::slice::from_ref(&exclusion))?;
             let loss = loss_of(&exclusion, now);
             let withdrawn = withdraw_for(tx, &loss, now)?;
+            let leaving = leaving(&exclusion, now);
+            let ended_delegations = departures::record(tx, leaving.as_slice(), now)?;
+            departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
             let detail = json!({
                 "numbers": exclusion.numbers, "reason": exclusion.reason,
                 "valid_from": exclusion.window.from(), "valid_until": exclusion.window.until(),
@@ -74,6 +80,7 @@ impl Authority {
                     met,
                 },
                 outstanding_grants,
+                ended_delegations,
             })
         };
         self.change_by(by, recorded, subject, work).await
@@ -81,7 +88,8 @@ impl Authority {
 
     /// Ends an exclusion, now or at a later instant. Withdrawn grants stay withdrawn, even if the
     /// exclusion is cancelled before it starts: subscribers may have been notified already, and a
-    /// new token takes one request.
+    /// new token takes one request. Delegations that ended when the numbers left stay ended; one
+    /// that is called off before it starts ends none.
     pub async fn end_exclusion(
         &self,
         by: impl Into<ChangeRequester<'_, Exclusion>>,
@@ -102,12 +110,30 @@ impl Authority {
             let (ended, changed) = super::withdraw::ended(&known, end, now);
             if changed {
                 tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;
+                if is_called_off(&known, &ended, now) {
+                    tx.supersede_departures_of(&[id], now)?;
+                }
                 tx.record(&event.done(&id, json!({ "at": end })))?;
             }
             Ok(ended)
         };
         self.change_by(by, recorded, id, work).await
     }
+}
+
+/// The numbers that leave with an exclusion, if its reason is one for which they do.
+pub(super) fn leaving(exclusion: &Exclusion, now: Time) -> Option<Leaving> {
+    Some(Leaving {
+        kind: DepartureKind::of(exclusion.reason)?,
+        cause: exclusion.row.id,
+        numbers: exclusion.numbers,
+        at: exclusion.window.from().max(now),
+    })
+}
+
+/// Whether ending an exclusion called it off: it never came into force, so no number left.
+fn is_called_off(known: &Exclusion, ended: &Exclusion, now: Time) -> bool {
+    known.window.from() > now && ended.belief.superseded_at.is_some()
 }
 
 /// The authority that is lost when numbers are excluded.

@@ -141,6 +141,9 @@ impl Explained {
         self.facts
             .exclusions
             .retain(|row| is_delegated(row.numbers));
+        self.facts
+            .departures
+            .retain(|row| is_delegated(row.numbers));
         if let Ok((_, rows)) = &mut self.decision {
             rows.retain(|justification| match justification {
                 Justification::Delegation(row) => self
@@ -157,6 +160,7 @@ impl Explained {
                 ExplainedRow::LentOn(_) => true,
                 ExplainedRow::Allocation(row) => is_delegated(row.numbers),
                 ExplainedRow::Exclusion(row) => is_delegated(row.numbers),
+                ExplainedRow::Departure(row) => is_delegated(row.numbers),
             });
         }
     }

@@ -20,6 +20,11 @@ impl Authority {
         self.store.read(|tx| tx.replay(keyed))
     }
 
+    /// Whether a key of this name is in use, answered or not. Blocks.
+    pub fn knows_key(&self, keyed: &KeyedRequest) -> Result<bool, StoreError> {
+        self.store.read(|tx| tx.knows_key(keyed))
+    }
+
     /// Claims the key of a request that takes more than one transaction.
     ///
     /// # Errors

@@ -5,9 +5,11 @@
 //! renders.
 
 mod accounts;
+mod acquisition;
 mod allocate;
 mod audited;
 mod delegate;
+mod departures;
 mod disconnect;
 mod error;
 mod exclude;
@@ -24,6 +26,7 @@ mod redact;
 mod renewals;
 mod scope;
 mod signers;
+mod undo;
 mod webhooks;
 mod withdraw;
 mod withdrawal_feed;
@@ -31,6 +34,7 @@ mod withdrawal_feed;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use delegate::NewDelegation;
+pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
 pub use error::ChangeError;
 pub use exclude::NewExclusion;
@@ -46,6 +50,7 @@ pub use policy::{
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
+pub use undo::{Mistake, Restored, RestoredDelegations, UndoResult, UndoneAmounts, UndoneImport};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};

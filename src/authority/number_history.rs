@@ -7,6 +7,7 @@ use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{self, AccountStanding, Facts, MAX_ROWS};
+use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, Versioned};
 use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Caller, NumberRange, Tn};
@@ -24,6 +25,8 @@ pub struct NumberHistory {
     pub allocations: Vec<Allocation>,
     pub delegations: Vec<Delegation>,
     pub exclusions: Vec<Exclusion>,
+    /// When the number left; delegations that were made before have ended for it.
+    pub departures: Vec<Departure>,
     /// Whether older versions, older grants or accounts were left out.
     pub more: bool,
     /// The accounts that could get a token for the number at `at`; for a past instant, by what was
@@ -59,6 +62,7 @@ impl Authority {
                 delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 exclusions: tx.exclusions_touching(&numbers, valid_at, MAX_ROWS + 1)?,
+                departures: tx.departures_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 ..Facts::default()
             };
             let accounts_left_out = believed.exceeds(MAX_ROWS);
@@ -67,7 +71,9 @@ impl Authority {
             let mut allocations = tx.allocations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut delegations = tx.delegations_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
             let mut exclusions = tx.exclusions_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
-            let rows_left_out = truncate_rows(&mut allocations)
+            let mut departures = tx.departures_touching(&numbers, Versions::All, MAX_ROWS + 1)?;
+            let rows_left_out = truncate_rows(&mut departures)
+                | truncate_rows(&mut allocations)
                 | truncate_rows(&mut delegations)
                 | truncate_rows(&mut exclusions);
             let filter = GrantFilter {
@@ -88,6 +94,10 @@ impl Authority {
                 // the numbers.
                 allocations.retain(|row| overlaps_any(row, &delegations));
                 exclusions.retain(|row| overlaps_any(row, &delegations));
+                departures.retain(|departure| {
+                    let mut delegations = delegations.iter();
+                    delegations.any(|row| decision::departures::ends(departure, row))
+                });
             }
             let accounts = accounts.into_iter().filter(|account| scope.holds(account));
             let accounts = accounts.map(|account| account.id).collect();
@@ -98,6 +108,7 @@ impl Authority {
                 delegations,
                 exclusions,
                 more: rows_left_out || grants_left_out || accounts_left_out,
+                departures,
                 accounts,
                 grants,
             })
@@ -139,7 +150,7 @@ fn accounts_of(tx: &mut Tx<'_>, delegations: &[Delegation]) -> Result<Vec<Accoun
 fn truncate_rows<R>(rows: &mut Vec<R>) -> bool {
     let more = rows.len() > MAX_ROWS;
     if more {
-        // Rows are sorted by id, and ids grow with time.
+        // Rows are sorted by id or sequence, and both grow with time.
         rows.drain(..rows.len() - MAX_ROWS);
     }
     more

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::departures::{self, DelegationStatus};
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
-use crate::domain::inventory::{Allocation, Delegation, Exclusion};
+use crate::domain::inventory::{Allocation, Exclusion};
 use crate::domain::jobs::Job;
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{AccountId, AuditEvent, Caller};
@@ -72,20 +73,26 @@ impl Authority {
         caller: &Caller,
         account: &AccountId,
         page: &Page,
-    ) -> Result<PageOf<Delegation>, ChangeError> {
+    ) -> Result<PageOf<DelegationStatus>, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             scope.must_know(tx, account)?;
-            Ok(tx.list_delegations_of(account, page)?)
+            let found = tx.list_delegations_of(account, page)?;
+            Ok(PageOf {
+                items: departures::statuses(tx, found.items)?,
+                next: found.next,
+            })
         })
     }
 
     /// The newest version of one delegation.
-    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<Delegation, ChangeError> {
+    pub fn delegation(&self, caller: &Caller, id: Uuid) -> Result<DelegationStatus, ChangeError> {
         self.read_scoped(caller, |tx, scope| {
             let not_found = || ChangeError::NotFound("delegation");
             let found = tx.delegation(id)?.ok_or_else(not_found)?;
             scope.account(tx, &found.account)?.ok_or_else(not_found)?;
-            Ok(found)
+            departures::statuses(tx, vec![found])?
+                .pop()
+                .ok_or_else(not_found)
         })
     }
 

@@ -2,7 +2,7 @@
 //! in memory, so each replica counts for itself.
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use thiserror::Error;
 
+use crate::domain::network::source::source_network;
 use crate::domain::text::words::words;
 use crate::domain::{AccountId, Caller};
 
@@ -104,7 +105,7 @@ impl Limits {
     /// # Errors
     /// If the address exceeds its limit.
     pub fn failed_proof(&self, peer: IpAddr) -> Result<(), TooMany> {
-        self.proofs.take(&network(peer))
+        self.proofs.take(&source_network(peer))
     }
 }
 
@@ -216,17 +217,10 @@ fn in_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + more).max(1)
 }
 
-/// The address to count: an IPv4 address, also if it is mapped into IPv6, or the /64 network of an
-/// IPv6 address.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(peer) => peer.into(),
-        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn of_peers(per_second: u32, burst: u32) -> (Limits, FakeRelativeClock) {

@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::departures::KnownDepartures;
 use super::issue::IssueRequest;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
@@ -221,6 +222,16 @@ fn checked_renewal(
     let delegation = delegation.filter(|delegation| delegation.account == account.id);
     let delegation = delegation.ok_or(ChangeError::NotFound("delegation"))?;
     must_cover(&delegation, &new.list, now)?;
+    let numbers = new.list.numbers()?;
+    let left = KnownDepartures::all_touching(tx, &numbers)?;
+    let start = delegation.window.from().max(now);
+    let numbers = numbers.into_iter();
+    let missing: Vec<_> = numbers
+        .flat_map(|range| left.missing(&delegation, range, start))
+        .collect();
+    if !missing.is_empty() {
+        return Err(ChangeError::NotOfTheDelegation(missing));
+    }
     if let Some(end) = new.not_after.filter(|end| *end <= now) {
         return Err(ChangeError::Over(end));
     }

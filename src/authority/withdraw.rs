@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::audited::event_by;
+use super::departures::EndedDelegations;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::Account;
@@ -24,6 +25,8 @@ pub(super) const MAX_AT_ONCE: usize = 10_000;
 pub struct Withdrawing<T> {
     pub row: T,
     pub outstanding_grants: Outstanding,
+    /// The delegations that ended because numbers left.
+    pub ended_delegations: EndedDelegations,
 }
 
 /// Grants that have not expired.

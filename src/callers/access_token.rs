@@ -11,14 +11,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::Identity;
-use super::claims::{AccountsFrom, RoleFrom, is_for, seconds, subject};
-use super::jwks_source::{Current, KeySettings, KeySource, KeysError};
-use super::jwt::Jwt;
+use super::claims::{AccountsFrom, ClaimPath, RoleFrom, has_required, is_for, subject, time};
+use super::jwks_source::{Current, KeySettings, KeySource, KeysError, NewerKeys};
+use super::jwt::{Jwt, TokenType};
 use super::proof_cache::ProofCache;
 use super::rejection::{Rejection, TokenFault};
 use super::role_accounts::{RoleAccountsError, role_accounts};
-use crate::domain::clock::from_unix;
 use crate::domain::credentials::jws_algorithm::Algorithm;
+use crate::domain::text::printable::printable;
+use crate::domain::tokens::numeric_date::Boundary;
 use crate::domain::{Clock, Proof, Time};
 use crate::telemetry::Metrics;
 
@@ -27,11 +28,14 @@ use crate::telemetry::Metrics;
 pub struct IssuerSettings {
     /// `iss`, byte for byte.
     pub issuer: String,
-    /// The value that `aud` must contain.
+    /// The value that the audience claim must contain.
     pub audience: String,
+    /// The claim that names the audience: `aud`, or what stands for it.
+    pub audience_claim: ClaimPath,
     pub algorithms: Vec<Algorithm>,
-    /// `typ`, without `application/`.
-    pub token_type: String,
+    pub token_type: TokenType,
+    /// Claims that distinguish access tokens from other tokens of the issuer, and their values.
+    pub required_claims: Vec<(ClaimPath, String)>,
     /// Seconds by which the clocks of the issuer and the service can differ.
     pub leeway: u32,
     /// The longest time from `iat` to `exp`, in seconds.
@@ -124,7 +128,10 @@ impl Issuer {
         }
         let generation = self.verify(jwt, algorithm, current, now)?;
         let claims = jwt.claims();
-        if !is_for(claims, &settings.audience) {
+        if !has_required(claims, &settings.required_claims) {
+            return Err(TokenFault::RequiredClaim.into());
+        }
+        if !is_for(claims, &settings.audience_claim, &settings.audience) {
             return Err(TokenFault::Audience.into());
         }
         let (from, until) = self.validity(claims, now)?;
@@ -166,16 +173,30 @@ impl Issuer {
         algorithm: Algorithm,
         mut current: Current,
         now: Time,
-    ) -> Result<u64, TokenFault> {
+    ) -> Result<u64, Rejection> {
         let kid = jwt.kid()?;
         if current.keys.find(kid, algorithm).err() == Some(TokenFault::UnknownKey) {
-            current = self
-                .keys
-                .newer_than(&current, now)
-                .ok_or(TokenFault::UnknownKey)?;
+            let signed = self.signed_at_latest(jwt.claims(), now);
+            current = match self.keys.newer_than(&current, signed, now) {
+                NewerKeys::Found(newer) => newer,
+                NewerKeys::None => return Err(TokenFault::UnknownKey.into()),
+                NewerKeys::NotLoadedSince { retry_after } => {
+                    // With any key it would be refused for its times, so no retry helps.
+                    self.validity(jwt.claims(), now)?;
+                    return Err(Rejection::KeyNotLoaded { retry_after });
+                }
+            };
         }
         jwt.verify(current.keys.find(kid, algorithm)?)?;
         Ok(current.generation)
+    }
+
+    /// The latest time, by the service's clock, at which a token can have been signed. Not verified
+    /// yet: it only decides with which status the token is refused.
+    fn signed_at_latest(&self, claims: &Map<String, Value>, now: Time) -> Time {
+        let issued = time(claims, "iat", Boundary::Start).ok().flatten();
+        let leeway = TimeDelta::seconds(self.settings.leeway.into());
+        issued.map_or(now, |issued| (issued + leeway).min(now))
     }
 
     /// The period in which the token is valid, including the leeway. An error if it is not valid
@@ -183,16 +204,17 @@ impl Issuer {
     fn validity(&self, claims: &Map<String, Value>, now: Time) -> Result<(Time, Time), TokenFault> {
         let settings = &self.settings;
         let leeway = TimeDelta::seconds(settings.leeway.into());
-        let expires = seconds(claims, "exp")?.ok_or(TokenFault::Times)?;
-        let issued = seconds(claims, "iat")?.ok_or(TokenFault::Times)?;
-        let starts = seconds(claims, "nbf")?.unwrap_or(issued).max(issued);
+        let expires = time(claims, "exp", Boundary::End)?.ok_or(TokenFault::Times)?;
+        let issued = time(claims, "iat", Boundary::Start)?.ok_or(TokenFault::Times)?;
+        let starts = time(claims, "nbf", Boundary::Start)?;
+        let starts = starts.unwrap_or(issued).max(issued);
         if expires <= issued {
             return Err(TokenFault::Times);
         }
-        if expires - issued > i64::from(settings.max_lifetime) {
+        if expires - issued > TimeDelta::seconds(settings.max_lifetime.into()) {
             return Err(TokenFault::Lifetime);
         }
-        let (from, until) = (from_unix(starts) - leeway, from_unix(expires) + leeway);
+        let (from, until) = (starts - leeway, expires + leeway);
         if now < from {
             return Err(TokenFault::NotYetValid);
         }
@@ -216,10 +238,22 @@ pub(super) fn authenticate(
     let jwt = Jwt::parse(text)?;
     // Not verified yet: it only selects the issuer whose keys have to verify it (RFC 8725 §3.8).
     let claimed = jwt.claims().get("iss").and_then(Value::as_str);
-    let issuer = issuers
-        .iter()
-        .find(|issuer| Some(issuer.settings.issuer.as_str()) == claimed);
-    issuer
-        .ok_or(TokenFault::Issuer)?
-        .authenticate(text, &jwt, now)
+    let is_same = |issuer: &&Issuer| Some(issuer.settings.issuer.as_str()) == claimed;
+    match issuers.iter().find(is_same) {
+        Some(issuer) => issuer.authenticate(text, &jwt, now),
+        None => Err(unknown_issuer(issuers, claimed.unwrap_or_default())),
+    }
+}
+
+/// RFC 7519 §4.1.1 compares `iss` byte for byte, so a slash at its end matters.
+fn unknown_issuer(issuers: &[Issuer], claimed: &str) -> Rejection {
+    let plain = |name: &str| name.trim_end_matches('/').to_owned();
+    let mut names = issuers.iter().map(|issuer| issuer.settings.issuer.as_str());
+    match names.find(|name| plain(name) == plain(claimed)) {
+        Some(configured) => Rejection::IssuerSlash {
+            claimed: printable(claimed),
+            configured: configured.to_owned(),
+        },
+        None => TokenFault::Issuer.into(),
+    }
 }

@@ -12,7 +12,7 @@ use openssl::sign::Signer;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use thiserror::Error;
 
-use super::pepper::{Pepper, PepperError};
+use super::pepper::{Pepper, PepperError, Peppers};
 use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
 
 const NONCE: usize = 12;
@@ -35,7 +35,11 @@ impl From<ErrorStack> for SealError {
 }
 
 /// Derives the [`Seal`] of each request.
-pub struct Seals(PKey<Private>);
+pub struct Seals {
+    newest: PKey<Private>,
+    /// Answers that were kept before the secret of the API keys was changed.
+    previous: Option<PKey<Private>>,
+}
 
 impl std::fmt::Debug for Seals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,33 +62,59 @@ impl std::fmt::Debug for Seal {
     }
 }
 
-impl Pepper {
-    /// The derived secret that seals answers.
+impl Peppers {
+    /// The derived secrets that seal answers.
     pub fn seals(&self) -> Result<Seals, PepperError> {
-        let secret = self.hash(b"tn-authority: idempotency keys and answers")?;
-        Ok(Seals(PKey::hmac(&secret)?))
+        let sealing = |pepper: &Pepper| -> Result<PKey<Private>, PepperError> {
+            let secret = pepper.hash(b"tn-authority: idempotency keys and answers")?;
+            Ok(PKey::hmac(&secret)?)
+        };
+        Ok(Seals {
+            newest: sealing(&self.newest)?,
+            previous: self.previous.as_ref().map(sealing).transpose()?,
+        })
     }
 }
 
 impl Seals {
     /// The seal for a key of this caller's tenant.
     pub fn seal(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Seal, SealError> {
+        Seal::derived(&self.newest, caller, key)
+    }
+
+    /// The seal that the key had before the secret of the API keys was changed; `None` if it was
+    /// not.
+    pub fn previous_seal(
+        &self,
+        caller: &Caller,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Seal>, SealError> {
+        let previous = self.previous.as_ref();
+        let seal = previous.map(|secret| Seal::derived(secret, caller, key));
+        seal.transpose()
+    }
+}
+
+impl Seal {
+    fn derived(
+        secret: &PKey<Private>,
+        caller: &Caller,
+        key: &IdempotencyKey,
+    ) -> Result<Self, SealError> {
         let mut context = tenant(caller);
         part(&mut context, key.as_str());
         let derive = |what: &str| -> Result<Vec<u8>, ErrorStack> {
             let mut text = Vec::new();
             part(&mut text, what);
             text.extend_from_slice(&context);
-            Signer::new(MessageDigest::sha256(), &self.0)?.sign_oneshot_to_vec(&text)
+            Signer::new(MessageDigest::sha256(), secret)?.sign_oneshot_to_vec(&text)
         };
-        Ok(Seal {
+        Ok(Self {
             name: hex::encode(derive("name")?),
             secret: derive("answer")?,
         })
     }
-}
 
-impl Seal {
     /// The name under which the key is stored.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -179,7 +209,8 @@ mod tests {
             .iter()
             .map(|id| id.parse().expect("an id"))
             .collect();
-        let seals = Pepper::new(&[7; 32]).expect("a pepper").seals();
+        let pepper = Pepper::new(&[7; 32]).expect("a pepper");
+        let seals = Peppers::new(pepper, None).and_then(|peppers| peppers.seals());
         let key = key.parse().expect("a key");
         seals.expect("seals").seal(&caller, &key).expect("a seal")
     }

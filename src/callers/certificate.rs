@@ -15,11 +15,13 @@ use openssl::x509::{GeneralNameRef, X509, X509ExtendedKeyUsage, X509Name, X509Re
 
 use super::Identity;
 use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
+use super::crl_source::CrlSettings;
 use super::proof_cache::ProofCache;
 use super::rejection::{CertificateFault, Rejection};
 use super::role_accounts::role_accounts;
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::{AccountId, Proof, Role, Time};
+use crate::telemetry::Metrics;
 
 /// Bytes of one certificate.
 const MAX_LENGTH: usize = 65_536;
@@ -49,12 +51,9 @@ impl PresentedCertificate {
         })
     }
 
-    /// A certificate without intermediates, in DER.
-    pub(super) fn alone(leaf: Vec<u8>) -> Self {
-        Self {
-            leaf,
-            chain: Vec::new(),
-        }
+    /// A certificate and its intermediates, in DER.
+    pub(super) const fn new(leaf: Vec<u8>, chain: Vec<Vec<u8>>) -> Self {
+        Self { leaf, chain }
     }
 }
 
@@ -110,16 +109,17 @@ impl CachedCertificate {
 }
 
 impl ClientCertificates {
-    /// Trusts each CA of a PEM file, and refuses the certificates that the CRL revokes.
+    /// Trusts each CA of a PEM file, and refuses the certificates that a CRL revokes.
     ///
     /// # Errors
     /// [`AnchorsError`] says which file or caller is wrong.
     pub fn new(
         ca_file: PathBuf,
-        crl: Option<PathBuf>,
+        crls: Option<CrlSettings>,
         mut callers: Vec<CertificateCaller>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, AnchorsError> {
-        let anchors = Anchors::read(ca_file, crl)?;
+        let anchors = Anchors::read(ca_file, crls, metrics)?;
         for caller in &mut callers {
             let accounts = std::mem::take(&mut caller.accounts);
             caller.accounts = role_accounts(caller.role, accounts).map_err(|error| {
@@ -147,7 +147,7 @@ impl ClientCertificates {
         presented: &PresentedCertificate,
         now: Time,
     ) -> Result<Identity, Rejection> {
-        let generation = self.anchors.generation();
+        let generation = self.anchors.generation(now);
         let is_valid = |cached: &CachedCertificate| cached.is_valid(now, generation);
         let verified = match self.cache.get(&presented.leaf, is_valid) {
             Some(cached) => cached,

@@ -7,14 +7,13 @@ use serde_json::{Map, Value};
 
 use super::rejection::TokenFault;
 use super::role_accounts::role_accounts;
-use crate::domain::{AccountId, Role};
+use crate::domain::tokens::numeric_date::{self, Boundary};
+use crate::domain::{AccountId, Role, Time};
 
 /// Accounts that a token can name.
 const MAX_ACCOUNTS: usize = 256;
 /// Characters of a subject that is used as it is. A longer one is hashed.
 const MAX_SUBJECT: usize = 96;
-/// The last second that RFC 3339 can express.
-const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A claim: the name of a member, or a JSON pointer (RFC 6901), which starts with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +32,8 @@ pub enum RoleFrom {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountsFrom {
     Fixed(Vec<AccountId>),
-    /// A claim that is a string or an array of strings. It is required for every role but `admin`,
-    /// even if it is empty.
+    /// A claim that is an array of strings, or a string of words. It is required for every role but
+    /// `admin`, even if it is empty.
     ClaimPath(ClaimPath),
 }
 
@@ -44,28 +43,14 @@ impl RoleFrom {
             Self::Fixed(role) => return Ok(*role),
             Self::ClaimPath(claim, roles) => (claim, roles),
         };
-        let value = claim.of(claims).ok_or(TokenFault::Role)?;
-        let values: Vec<&str> = match value {
-            // RFC 8693 §4.2: scopes are separated by spaces.
-            Value::String(scopes) if claim.0 == "scope" => scopes.split(' ').collect(),
-            Value::String(one) => vec![one],
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().ok_or(TokenFault::Role))
-                .collect::<Result<_, _>>()?,
-            _ => return Err(TokenFault::Role),
-        };
-        let mut given: Vec<Role> = values
-            .iter()
-            .filter_map(|v| roles.get(*v))
-            .copied()
-            .collect();
-        given.dedup();
-        match given[..] {
-            // With several roles, it is ambiguous which one is meant.
-            [role] => Ok(role),
-            _ => Err(TokenFault::Role),
+        let values = claim.of(claims).and_then(values).ok_or(TokenFault::Role)?;
+        let mut given = values.iter().filter_map(|value| roles.get(*value)).copied();
+        let role = given.next().ok_or(TokenFault::Role)?;
+        // With several roles, it is ambiguous which one is meant.
+        if given.any(|other| other != role) {
+            return Err(TokenFault::Role);
         }
+        Ok(role)
     }
 }
 
@@ -82,12 +67,13 @@ impl AccountsFrom {
                 // For other roles, no accounts can mean all of them, so a missing claim would widen
                 // the access.
                 None if role == Role::Admin => Vec::new(),
-                Some(Value::String(one)) => vec![account(one)?],
-                Some(Value::Array(items)) if items.len() <= MAX_ACCOUNTS => items
-                    .iter()
-                    .map(|item| account(item.as_str().ok_or(TokenFault::Accounts)?))
-                    .collect::<Result<_, _>>()?,
-                None | Some(_) => return Err(TokenFault::Accounts),
+                None => return Err(TokenFault::Accounts),
+                // A text names at least one account. Only a list can be empty on purpose.
+                Some(Value::String(text)) if words(text).next().is_none() => {
+                    return Err(TokenFault::Accounts);
+                }
+                Some(Value::String(text)) => several(words(text))?,
+                Some(value) => several(values(value).ok_or(TokenFault::Accounts)?.into_iter())?,
             },
         };
         role_accounts(role, accounts).map_err(|_| TokenFault::Accounts)
@@ -110,31 +96,65 @@ fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-/// Whether `aud` contains the audience (RFC 7519 §4.1.3): a string, or an array of strings.
-pub(super) fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
-    match claims.get("aud") {
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(several)) => {
+/// The values that a claim lists: an array of strings, or a string of words (RFC 6749 §3.3, RFC
+/// 8693 §4.2), whatever the claim is called. A string with spaces can also be one value, such as
+/// the name of a group, so it is one of the values itself. `None` for anything else.
+fn values(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) if text.contains(' ') => {
+            Some(words(text).chain([text.as_str()]).collect())
+        }
+        Value::String(one) => Some(vec![one]),
+        Value::Array(items) => items.iter().map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}
+
+/// Whether the token is for this audience (RFC 7519 §4.1.3): `aud` contains it, and so does the
+/// claim that stands for `aud`, if that is another. A token of such an issuer usually has no `aud`;
+/// if it has one, the RFC forbids to ignore it.
+pub(super) fn is_for(claims: &Map<String, Value>, stands_for: &ClaimPath, audience: &str) -> bool {
+    let contains = |value: &Value| match value {
+        Value::String(one) => one == audience,
+        Value::Array(several) => {
             several.iter().all(Value::is_string) && several.iter().any(|one| one == audience)
         }
-        _ => false,
-    }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    };
+    stands_for.of(claims).is_some_and(contains) && claims.get("aud").is_none_or(contains)
 }
 
-/// A `NumericDate`. RFC 7519 allows a fraction, but issuers write whole seconds, and rounding would
-/// be ambiguous.
-pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenFault> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => match value.as_i64() {
-            Some(seconds @ 0..=LAST_SECOND) => Ok(Some(seconds)),
-            _ => Err(TokenFault::Times),
-        },
-    }
+/// Whether each of these claims has its required value, alone or among others.
+pub(super) fn has_required(claims: &Map<String, Value>, required: &[(ClaimPath, String)]) -> bool {
+    required.iter().all(|(claim, expected)| {
+        let values = claim.of(claims).and_then(values).unwrap_or_default();
+        values.contains(&expected.as_str())
+    })
 }
 
-fn account(text: &str) -> Result<AccountId, TokenFault> {
-    text.parse().map_err(|_| TokenFault::Accounts)
+/// A time of the token, if it has one.
+pub(super) fn time(
+    claims: &Map<String, Value>,
+    name: &str,
+    boundary: Boundary,
+) -> Result<Option<Time>, TokenFault> {
+    let read = |value| numeric_date::read(value, boundary).ok_or(TokenFault::Times);
+    claims.get(name).map(read).transpose()
+}
+
+fn several<'a>(ids: impl Iterator<Item = &'a str>) -> Result<Vec<AccountId>, TokenFault> {
+    let accounts: Vec<AccountId> = ids
+        .take(MAX_ACCOUNTS + 1)
+        .map(|id| id.parse().map_err(|_| TokenFault::Accounts))
+        .collect::<Result<_, _>>()?;
+    if accounts.len() > MAX_ACCOUNTS {
+        return Err(TokenFault::Accounts);
+    }
+    Ok(accounts)
 }
 
 /// The subject as the audit trail names it: unchanged if it is short and plain, else `#` and its
@@ -204,21 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn a_numeric_date_is_a_whole_number() {
-        let date = |value: Value| seconds(&claims(json!({ "exp": value })), "exp");
-        assert_eq!(date(json!(1_767_225_600)), Ok(Some(1_767_225_600)));
+    fn an_audience_is_the_whole_claim_and_aud_is_never_ignored() {
+        let is_for = |value: Value, claim: &str| {
+            is_for(&claims(value), &ClaimPath(claim.to_owned()), "7example")
+        };
+        assert!(is_for(json!({ "client_id": "7example" }), "client_id"));
+        let both = json!({ "client_id": "7example", "aud": ["other", "7example"] });
+        assert!(is_for(both, "client_id"));
         for wrong in [
-            json!("1767225600"),
-            json!(1.5),
-            json!(1e9),
-            json!(-1),
-            json!(null),
-            json!([1]),
-            json!(true),
-            json!(u64::MAX),
-            json!(LAST_SECOND + 1),
+            json!({}),
+            json!({ "aud": "7example" }),
+            json!({ "client_id": "8example" }),
+            json!({ "client_id": "7example 8example" }),
+            json!({ "client_id": ["7example", 7] }),
+            json!({ "client_id": "7example", "aud": "other" }),
+            json!({ "client_id": "7example", "aud": null }),
         ] {
-            assert_eq!(date(wrong.clone()), Err(TokenFault::Times), "{wrong}");
+            assert!(!is_for(wrong.clone(), "client_id"), "{wrong}");
         }
     }
 }

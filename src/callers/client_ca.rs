@@ -1,14 +1,12 @@
-//! The CAs that client certificates are verified with, and their CRL.
+//! The CAs that client certificates are verified with, and their CRLs.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::SslFiletype;
 use openssl::stack::{Stack, StackRef};
-use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
+use openssl::x509::store::{X509Store, X509StoreBuilder, X509StoreRef};
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use openssl::x509::{
     X509, X509Name, X509PurposeId, X509Ref, X509StoreContext, X509StoreContextRef,
@@ -16,11 +14,14 @@ use openssl::x509::{
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use super::crl::CrlError;
+use super::crl_source::{CrlSettings, CrlSource};
 use super::rejection::CertificateFault;
 use super::role_accounts::RoleAccountsError;
 use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
+use crate::telemetry::Metrics;
 
 /// Intermediate certificates between a client's and an anchor.
 pub(super) const MAX_CHAIN: u8 = 8;
@@ -42,8 +43,8 @@ pub enum AnchorsError {
     },
     #[error("`{path}`: `{subject}` is not a CA certificate; list CA certificates only")]
     NotACa { path: PathBuf, subject: String },
-    #[error("`{path}` is not a CRL in PEM: {error}")]
-    Crl { path: PathBuf, error: ErrorStack },
+    #[error("`{path}` is not a file of CRLs in PEM: {error}")]
+    Crl { path: PathBuf, error: CrlError },
     #[error("`client_certificates.callers.{name}`: {error}")]
     RoleAccounts {
         name: String,
@@ -57,32 +58,28 @@ pub enum AnchorsError {
 #[derive(Debug)]
 pub(super) struct Anchors {
     certificates: Vec<X509>,
-    crl: Option<PathBuf>,
-    rules: Mutex<Rules>,
+    crls: Option<CrlSource>,
+    store: Mutex<TimedStore>,
 }
 
-/// The OpenSSL store for verification. It contains the time, so it is rebuilt for each second in
-/// which a certificate is verified.
+/// The OpenSSL store for paths. It contains the time, so it is rebuilt for each second in which a
+/// certificate is verified.
 #[derive(Default)]
-struct Rules {
-    store: Option<(Time, Arc<X509Store>)>,
-    /// Modification time and size of the CRL's file.
-    stamp: Option<(SystemTime, u64)>,
-    /// Increases with each new CRL.
-    generation: u64,
-}
+struct TimedStore(Option<(Time, Arc<X509Store>)>);
 
-impl std::fmt::Debug for Rules {
+impl std::fmt::Debug for TimedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rules")
-            .field("generation", &self.generation)
-            .finish_non_exhaustive()
+        f.write_str("TimedStore(..)")
     }
 }
 
 impl Anchors {
-    /// Reads the CAs of a PEM file, and checks that the configured CRL can be loaded.
-    pub(super) fn read(ca_file: PathBuf, crl: Option<PathBuf>) -> Result<Self, AnchorsError> {
+    /// Reads the CAs of a PEM file, and the configured CRLs.
+    pub(super) fn read(
+        ca_file: PathBuf,
+        crls: Option<CrlSettings>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, AnchorsError> {
         let read = |error| AnchorsError::Read {
             path: ca_file.clone(),
             error,
@@ -100,10 +97,12 @@ impl Anchors {
             });
         }
         let certificates = chain.iter().map(|one| X509::from_der(one.as_der()));
+        let certificates: Vec<X509> = certificates.collect::<Result<_, _>>()?;
+        let read = |settings| CrlSource::read(settings, certificates.clone(), Arc::clone(metrics));
         let anchors = Self {
-            certificates: certificates.collect::<Result<_, _>>()?,
-            crl,
-            rules: Mutex::default(),
+            crls: crls.map(read).transpose()?,
+            certificates,
+            store: Mutex::default(),
         };
         anchors.build(from_unix(0))?;
         Ok(anchors)
@@ -120,21 +119,15 @@ impl Anchors {
         Ok((store.build(), names))
     }
 
-    /// A number that changes whenever the CRL's file does.
-    pub(super) fn generation(&self) -> u64 {
-        let mut rules = self.rules.lock();
-        let stamp = stamp(self.crl.as_ref());
-        if rules.stamp != stamp {
-            rules.stamp = stamp;
-            rules.store = None;
-            rules.generation += 1;
-        }
-        rules.generation
+    /// A number that changes whenever the CRLs do.
+    pub(super) fn generation(&self, now: Time) -> u64 {
+        self.crls.as_ref().map_or(0, |crls| crls.current(now).1)
     }
 
     /// Finds a path from the certificate to an anchor that is valid now, for TLS clients (RFC 5280
     /// §6). Returns the period in which all of it is valid. RFC 5280 §4.1.2.5 includes the last
-    /// second of a certificate, but OpenSSL does not; so it is excluded here, too.
+    /// second of a certificate, but OpenSSL does not; so it is excluded here, too. A CRL ends the
+    /// period, too.
     pub(super) fn path(
         &self,
         leaf: &X509Ref,
@@ -143,27 +136,27 @@ impl Anchors {
     ) -> Result<(Time, Time), CertificateFault> {
         let store = self.store(now).map_err(|error| {
             log::warn!("client certificates cannot be verified: {error}");
-            CertificateFault::Path("the CRL cannot be read")
+            CertificateFault::Path("OpenSSL cannot be set up")
         })?;
-        let verify = |context: &mut X509StoreContextRef| {
-            if !context.verify_cert()? {
-                let why = context.error().error_string();
-                return Ok(Err(CertificateFault::Path(why)));
-            }
-            validity(context)
+        let path = verify(&store, leaf, chain)?;
+        let (from, until) = path.valid;
+        let Some(crls) = &self.crls else {
+            return Ok((from, until));
         };
-        let verified =
-            X509StoreContext::new().and_then(|mut c| c.init(&store, leaf, chain, verify));
-        verified.unwrap_or(Err(CertificateFault::Unreadable))
+        let (set, _) = crls.current(now);
+        let issuer = path.issuer.ok_or(CertificateFault::Unreadable)?;
+        let counts = crls.validity(&set, &issuer, now)?;
+        verify(set.store(), leaf, chain)?;
+        Ok((from.max(counts.0), until.min(counts.1)))
     }
 
     fn store(&self, now: Time) -> Result<Arc<X509Store>, AnchorsError> {
-        let mut rules = self.rules.lock();
-        match &rules.store {
+        let mut timed = self.store.lock();
+        match &timed.0 {
             Some((at, store)) if *at == now => Ok(Arc::clone(store)),
-            _ => {
+            Some(_) | None => {
                 let store = Arc::new(self.build(now)?);
-                rules.store = Some((now, Arc::clone(&store)));
+                timed.0 = Some((now, Arc::clone(&store)));
                 Ok(store)
             }
         }
@@ -174,24 +167,8 @@ impl Anchors {
         for anchor in &self.certificates {
             store.add_cert(anchor.clone())?;
         }
-        let mut flags = X509VerifyFlags::PARTIAL_CHAIN;
-        if let Some(path) = &self.crl {
-            let read = |error| AnchorsError::Read {
-                path: path.clone(),
-                error,
-            };
-            fs::metadata(path).map_err(read)?;
-            let loaded = store
-                .add_lookup(X509Lookup::file())?
-                .load_crl_file(path, SslFiletype::PEM);
-            loaded.map_err(|error| AnchorsError::Crl {
-                path: path.clone(),
-                error,
-            })?;
-            flags |= X509VerifyFlags::CRL_CHECK;
-        }
         let mut rules = X509VerifyParam::new()?;
-        rules.set_flags(flags)?;
+        rules.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
         rules.set_time(at.timestamp());
         rules.set_purpose(X509PurposeId::SSL_CLIENT)?;
         rules.set_auth_level(SECURITY_LEVEL);
@@ -201,9 +178,29 @@ impl Anchors {
     }
 }
 
-fn stamp(path: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
-    let metadata = fs::metadata(path?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+/// A verified path.
+struct VerifiedPath {
+    valid: (Time, Time),
+    issuer: Option<X509>,
+}
+
+/// Verifies a certificate by the rules of a store.
+fn verify(
+    store: &X509StoreRef,
+    leaf: &X509Ref,
+    chain: &StackRef<X509>,
+) -> Result<VerifiedPath, CertificateFault> {
+    let verify = |context: &mut X509StoreContextRef| {
+        if !context.verify_cert()? {
+            let why = context.error().error_string();
+            return Ok(Err(CertificateFault::Path(why)));
+        }
+        let issuer = context.chain().and_then(|path| path.get(1));
+        let issuer = issuer.map(ToOwned::to_owned);
+        Ok(validity(context)?.map(|valid| VerifiedPath { valid, issuer }))
+    };
+    let verified = X509StoreContext::new().and_then(|mut c| c.init(store, leaf, chain, verify));
+    verified.unwrap_or(Err(CertificateFault::Unreadable))
 }
 
 fn validity(

@@ -5,17 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::certificate::PresentedCertificate;
+use super::forwarded_certificate;
+use super::quoted::split_outside_quotes;
 use super::rejection::Rejection;
 use crate::domain::network::trusted_proxy::{AddressHeader, CertificateEncoding, ProxyAddress};
-use crate::domain::signing::certificate::Certificate;
-use crate::domain::text::percent;
 
-/// Bytes of a header field with a certificate.
-const MAX_LENGTH: usize = 32_768;
 /// Trusted proxies between the client and the service.
 const MAX_HOPS: usize = 32;
 
@@ -29,6 +24,8 @@ pub struct Proxies {
     /// The header field with the client's certificate, in lower case.
     pub certificate_header: Option<String>,
     pub certificate_encoding: CertificateEncoding,
+    /// The header field with its intermediate certificates (RFC 9440 §2.3), in lower case.
+    pub certificate_chain_header: Option<String>,
     /// The header field with the client's address.
     pub address_header: Option<AddressHeader>,
 }
@@ -46,8 +43,7 @@ impl Proxies {
     /// returns the values of a header field in order.
     ///
     /// # Errors
-    /// [`Rejection`] if the header field with the certificate is malformed, or not from a trusted
-    /// proxy.
+    /// [`Rejection`] if a header field with certificates is malformed, or not from a trusted proxy.
     pub fn resolve_client<'a, I: Iterator<Item = &'a [u8]>>(
         &self,
         peer: Option<IpAddr>,
@@ -55,29 +51,26 @@ impl Proxies {
         fields: impl Fn(&str) -> I,
     ) -> Result<ClientInfo, Rejection> {
         let peer = peer.map(|address| address.to_canonical());
-        let mut values = self.certificate_header.as_deref().map(&fields);
-        let mut next = || values.as_mut().and_then(Iterator::next);
-        let (sent, another) = (next(), next());
-        if !peer.is_some_and(|peer| self.is_proxy(peer)) {
-            return match sent {
-                // A forged certificate, or a proxy missing in the configuration. Ignoring the field
-                // would hide both.
-                Some(_) => Err(Rejection::Unnamed),
-                None => Ok(ClientInfo {
-                    from: peer,
-                    certificate: own.cloned(),
-                }),
-            };
-        }
-        // The proxy's own certificate does not identify the client.
-        let certificate = match (sent, another) {
-            (Some(_), Some(_)) => return Err(Rejection::HeaderTwice),
-            (Some(value), None) if !value.is_empty() => Some(self.certificate(value)?),
-            (Some(_) | None, _) => None,
+        let all = |name: &Option<String>| -> Vec<&'a [u8]> {
+            name.as_deref().map(&fields).into_iter().flatten().collect()
         };
+        let sent = all(&self.certificate_header);
+        let chain = all(&self.certificate_chain_header);
+        if peer.is_some_and(|peer| self.is_proxy(peer)) {
+            return Ok(ClientInfo {
+                from: self.client(&fields),
+                // The proxy's own certificate does not identify the client.
+                certificate: self.certificate(&sent, &chain)?,
+            });
+        }
+        // A forged certificate, or a proxy missing in the configuration. Ignoring the field would
+        // hide both.
+        if !sent.is_empty() || !chain.is_empty() {
+            return Err(Rejection::Unnamed);
+        }
         Ok(ClientInfo {
-            from: self.client(&fields),
-            certificate,
+            from: peer,
+            certificate: own.cloned(),
         })
     }
 
@@ -87,16 +80,30 @@ impl Proxies {
             .any(|network| network.contains(address))
     }
 
-    fn certificate(&self, value: &[u8]) -> Result<PresentedCertificate, Rejection> {
-        if value.len() > MAX_LENGTH {
-            return Err(Rejection::HeaderMalformed);
+    /// The certificate in the values of the header fields, if there is one.
+    fn certificate(
+        &self,
+        sent: &[&[u8]],
+        chain: &[&[u8]],
+    ) -> Result<Option<PresentedCertificate>, Rejection> {
+        match sent {
+            [value] if !forwarded_certificate::is_none(value) => {
+                let encoding = self.certificate_encoding;
+                let read = forwarded_certificate::read(encoding, value, chain);
+                read.map(Some).ok_or(Rejection::HeaderMalformed)
+            }
+            // RFC 9440 §2.3: there is no chain without a certificate, so the proxy passed on what a
+            // client has sent.
+            [] | [_]
+                if !chain
+                    .iter()
+                    .all(|line| forwarded_certificate::is_none(line)) =>
+            {
+                Err(Rejection::HeaderMalformed)
+            }
+            [] | [_] => Ok(None),
+            [_, _, ..] => Err(Rejection::HeaderTwice),
         }
-        let der = match self.certificate_encoding {
-            CertificateEncoding::Rfc9440 => byte_sequence(value),
-            CertificateEncoding::EscapedPem => escaped_pem(value),
-        };
-        der.map(PresentedCertificate::alone)
-            .ok_or(Rejection::HeaderMalformed)
     }
 
     /// The last address in the list that is not a trusted proxy's. The client can forge those
@@ -125,23 +132,6 @@ impl Proxies {
     }
 }
 
-/// The certificate's DER as a byte sequence (RFC 9440 §2.1, RFC 8941 §3.3.5).
-fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
-    let text = value.strip_prefix(b":")?.strip_suffix(b":")?;
-    let der = STANDARD.decode(text).ok()?;
-    (!der.is_empty()).then_some(der)
-}
-
-/// One certificate in PEM, percent-encoded.
-fn escaped_pem(value: &[u8]) -> Option<Vec<u8>> {
-    let pem = percent::decode(value)?;
-    let chain = Certificate::chain_from_pem(std::str::from_utf8(&pem).ok()?).ok()?;
-    match &chain[..] {
-        [one] => Some(one.as_der().to_vec()),
-        _ => None,
-    }
-}
-
 fn x_forwarded_for(field: &[u8]) -> Vec<Option<&str>> {
     let hops = field.rsplit(|byte| *byte == b',');
     hops.map(|hop| std::str::from_utf8(hop).ok()).collect()
@@ -165,12 +155,14 @@ fn forwarded(field: &[u8]) -> Vec<Option<&str>> {
 
 /// The `for` of one hop, if there is exactly one.
 fn forwarded_for(element: &str) -> Option<&str> {
-    let mut of = pairs(element)?.into_iter().filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("for")
-            .then_some(value.trim())
-    });
+    let mut of = split_outside_quotes(element, ';')?
+        .into_iter()
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("for")
+                .then_some(value.trim())
+        });
     match (of.next(), of.next()) {
         (Some(value), None) => match value.strip_prefix('"') {
             Some(quoted) => quoted.strip_suffix('"'),
@@ -178,26 +170,6 @@ fn forwarded_for(element: &str) -> Option<&str> {
         },
         _ => None,
     }
-}
-
-/// Splits at each `;` outside of quotes. `None` if a quote is not closed.
-fn pairs(element: &str) -> Option<Vec<&str>> {
-    let (mut parts, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, c) in element.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ';' if !quoted => {
-                parts.push(&element[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&element[start..]);
-    (!quoted).then_some(parts)
 }
 
 /// An address, with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `[2001:db8::1]:4711`,
@@ -310,47 +282,5 @@ mod tests {
             ..proxies
         };
         assert_eq!(client(&silent, "10.0.0.1", &["for=192.0.2.1"]), None);
-    }
-
-    #[test]
-    fn a_byte_sequence_has_one_spelling() {
-        assert_eq!(byte_sequence(b":AQID:"), Some(vec![1, 2, 3]));
-        for wrong in [
-            &b""[..],
-            b":",
-            b"::",
-            b"AQID",
-            b":AQID",
-            b":AQI:",
-            b":AQIDBA:",
-            b":AQ ID:",
-            b":AQID:;a=1",
-            b":AQID:, :AQID:",
-            b":-_-_:",
-            b" :AQID:",
-            b":\xff\xff\xff\xff:",
-        ] {
-            assert_eq!(
-                byte_sequence(wrong),
-                None,
-                "{}",
-                String::from_utf8_lossy(wrong)
-            );
-        }
-        for wrong in [
-            &b"%"[..],
-            b"%4",
-            b"%zz",
-            b"%ff",
-            b"-----BEGIN CERTIFICATE-----",
-            b"none",
-        ] {
-            assert_eq!(
-                escaped_pem(wrong),
-                None,
-                "{}",
-                String::from_utf8_lossy(wrong)
-            );
-        }
     }
 }

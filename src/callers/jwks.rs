@@ -61,9 +61,12 @@ impl KeySet {
         let (mut keys, mut faults) = (Vec::<Key>::new(), Vec::new());
         for (item, number) in items.iter().zip(1..) {
             match Key::read(item, algorithms) {
-                // A `kid` must be unambiguous.
-                Ok(key) if key.kid.is_some() && keys.iter().any(|known| known.kid == key.kid) => {
-                    faults.push(format!("key {number} has the kid of an earlier one"));
+                // RFC 7517 §4.5 lets keys of different types share a `kid`. With the algorithm it
+                // must be unambiguous.
+                Ok(key) if keys.iter().any(|known| known.is_confused_with(&key)) => {
+                    faults.push(format!(
+                        "key {number} has the kid and an algorithm of an earlier one"
+                    ));
                 }
                 Ok(key) => keys.push(key),
                 Err(why) => faults.push(format!("key {number} {why}")),
@@ -99,12 +102,13 @@ impl KeySet {
                 _ => Err(TokenFault::UnsuitedKey),
             };
         };
-        let mut named = self
-            .keys
-            .iter()
-            .filter(|key| key.kid.as_deref() == Some(kid));
-        let key = named.next().ok_or(TokenFault::UnknownKey)?;
-        key.verifier(algorithm).ok_or(TokenFault::UnsuitedKey)
+        let is_named = |key: &&Key| key.kid.as_deref() == Some(kid);
+        let mut named = self.keys.iter().filter(is_named).peekable();
+        if named.peek().is_none() {
+            return Err(TokenFault::UnknownKey);
+        }
+        let mut suited = named.filter_map(|key| key.verifier(algorithm));
+        suited.next().ok_or(TokenFault::UnsuitedKey)
     }
 }
 
@@ -151,6 +155,12 @@ impl Key {
             kid,
             verifiers: verifiers.collect::<Result<_, &'static str>>()?,
         })
+    }
+
+    /// Whether a token could mean either of the two by its `kid` and algorithm.
+    fn is_confused_with(&self, other: &Self) -> bool {
+        let shared = |(algorithm, _): &(Algorithm, _)| other.verifier(*algorithm).is_some();
+        self.kid.is_some() && self.kid == other.kid && self.verifiers.iter().any(shared)
     }
 
     fn verifier(&self, algorithm: Algorithm) -> Option<&dyn JwsVerifier> {

@@ -5,7 +5,6 @@
 //! thread. Only requests that need its result wait for it: a limited number, for a limited time.
 //! Meanwhile the current keys stay in use.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -16,6 +15,7 @@ use openssl::sha::sha256;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
 
+use super::bounded_file;
 use super::jwks::{JwksError, KeySet};
 use super::jwks_endpoint::{Endpoint, FetchError, MAX_BYTES};
 use crate::domain::credentials::jws_algorithm::Algorithm;
@@ -36,8 +36,6 @@ pub enum KeysError {
         path: PathBuf,
         error: std::io::Error,
     },
-    #[error("`{0}` is longer than {MAX_BYTES} bytes")]
-    Long(PathBuf),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("the key set is unusable: {0}")]
@@ -78,6 +76,20 @@ pub(super) struct Current {
     pub(super) generation: u64,
 }
 
+/// The outcome of looking for newer keys.
+#[derive(Debug)]
+pub(super) enum NewerKeys {
+    Found(Current),
+    /// The keys were loaded after the token was signed, and are the same.
+    None,
+    /// The token may have been signed after the keys were loaded, and loading them is not due yet
+    /// or failed.
+    NotLoadedSince {
+        /// Seconds until they can be loaded again.
+        retry_after: u32,
+    },
+}
+
 #[derive(Debug)]
 struct Shared {
     settings: KeySettings,
@@ -95,6 +107,8 @@ struct SourceState {
     digest: [u8; 32],
     /// When the keys were last loaded, or found unchanged.
     confirmed: Option<Time>,
+    /// How often the keys were loaded, or found unchanged.
+    confirmations: u64,
     /// When a load was last attempted.
     attempted: Option<Time>,
     fetching: bool,
@@ -150,20 +164,35 @@ impl KeySource {
         shared.usable(&state, now)
     }
 
-    /// Keys that are newer than these, if there are any.
-    pub(super) fn newer_than(&self, old: &Current, now: Time) -> Option<Current> {
+    /// Looks for a key that these keys lack, among newer ones. `signed` is the latest time at which
+    /// the token that names the key can have been signed.
+    pub(super) fn newer_than(&self, old: &Current, signed: Time, now: Time) -> NewerKeys {
         let shared = &self.0;
         let mut state = shared.lock();
-        let is_newer = |state: &SourceState| {
+        let newer = |state: &SourceState| {
             let current = shared.usable(state, now)?;
             (current.generation != old.generation).then_some(current)
         };
-        if let Some(newer) = is_newer(&state) {
-            return Some(newer);
+        if let Some(newer) = newer(&state) {
+            return NewerKeys::Found(newer);
         }
+        let confirmations = state.confirmations;
         shared.refresh(&mut state, now);
         shared.wait(&mut state);
-        is_newer(&state)
+        if let Some(newer) = newer(&state) {
+            return NewerKeys::Found(newer);
+        }
+        // An issuer publishes a key before it signs with it. So a key that was not published after
+        // the token had been signed, as far as is known, is none of the issuer's.
+        let loaded_since = state.confirmations != confirmations
+            || state.confirmed.is_some_and(|loaded| signed < loaded);
+        if loaded_since {
+            NewerKeys::None
+        } else {
+            NewerKeys::NotLoadedSince {
+                retry_after: shared.until_next_load(&state, now),
+            }
+        }
     }
 }
 
@@ -219,6 +248,14 @@ impl Shared {
         }
     }
 
+    /// Seconds until a load can be attempted, at least 1.
+    fn until_next_load(&self, state: &SourceState, now: Time) -> u32 {
+        let interval = self.settings.refetch_interval;
+        let since = state.attempted.map(|then| now.signed_duration_since(then));
+        let since = since.and_then(|age| u32::try_from(age.num_seconds()).ok());
+        interval.saturating_sub(since.unwrap_or(0)).max(1)
+    }
+
     /// Runs on its own thread.
     fn fetch(self: &Arc<Self>, now: Time) {
         /// Ends the fetch even if it panics, so that requests do not wait in vain.
@@ -243,7 +280,7 @@ impl Shared {
     fn replace(&self, state: &mut SourceState, text: &[u8], now: Time) -> Result<(), KeysError> {
         let (name, digest) = (self.settings.name.as_str(), sha256(text));
         if state.current.is_some() && state.digest == digest {
-            state.confirmed = Some(now);
+            state.confirm(now);
             self.metrics.key_set(name, "unchanged");
             return Ok(());
         }
@@ -260,11 +297,11 @@ impl Shared {
             generation,
         });
         state.digest = digest;
-        state.confirmed = Some(now);
+        state.confirm(now);
         Ok(())
     }
 
-    /// Reports a failed load. The current keys stay in use until `max_stale`.
+    /// Reports a failed load. The current keys stay in use: those of an endpoint until `max_stale`.
     fn report(&self, error: &KeysError) {
         let name = self.settings.name.as_str();
         self.metrics.key_set(name, "failed");
@@ -283,6 +320,13 @@ impl Shared {
     }
 }
 
+impl SourceState {
+    const fn confirm(&mut self, at: Time) {
+        self.confirmed = Some(at);
+        self.confirmations += 1;
+    }
+}
+
 impl Origin {
     fn read(&self) -> Result<Vec<u8>, KeysError> {
         match self {
@@ -291,11 +335,7 @@ impl Origin {
                     path: path.clone(),
                     error,
                 };
-                let text = fs::read(path).map_err(failed)?;
-                if text.len() > MAX_BYTES {
-                    return Err(KeysError::Long(path.clone()));
-                }
-                Ok(text)
+                Ok(bounded_file::read(path, MAX_BYTES as u64).map_err(failed)?)
             }
             Self::Https(endpoint) => Ok(endpoint.fetch()?),
         }

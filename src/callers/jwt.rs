@@ -10,11 +10,23 @@ use super::rejection::TokenFault;
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::text::strict_json;
 
-/// Header members that are refused: extensions, encryption, and keys that the caller supplies or
-/// says where to fetch (RFC 8725 §3.10).
-const FORBIDDEN: [&str; 8] = ["crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"];
+/// Header members that are refused, because they change how the token is read: critical extensions,
+/// unencoded claims (RFC 7797), compression and encryption. Others that are not needed are ignored
+/// (RFC 7515 §4). That includes keys, and addresses of keys, that the token itself supplies (`jku`,
+/// `jwk`, `x5u`, `x5c`): only the configured keys count, and nothing is fetched (RFC 8725 §3.10).
+const FORBIDDEN: [&str; 4] = ["crit", "b64", "zip", "enc"];
 /// Bytes of a signature by an RSA key of 8192 bits.
 const MAX_SIGNATURE: usize = 1_024;
+
+/// The `typ` of an issuer's access tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenType {
+    /// This one, without `application/`: `at+jwt` in RFC 9068 §2.1.
+    Typ(String),
+    /// There is no `typ`. Then only claims distinguish access tokens from others, such as ID tokens
+    /// (RFC 8725 §3.12).
+    None,
+}
 
 /// A parsed token.
 #[derive(Debug)]
@@ -65,10 +77,14 @@ impl<'a> Jwt<'a> {
     }
 
     /// Checks `typ` (RFC 8725 §3.11), which can have the prefix `application/` (RFC 7515 §4.1.9).
-    pub(super) fn check_type(&self, expected: &str) -> Result<(), TokenFault> {
+    /// RFC 7519 §5.1 makes it optional.
+    pub(super) fn check_type(&self, expected: &TokenType) -> Result<(), TokenFault> {
         const PREFIX: &str = "application/";
-        let own = self.header.get("typ").and_then(Value::as_str);
-        let own = own.ok_or(TokenFault::Type)?;
+        let (expected, own) = match (expected, self.header.get("typ")) {
+            (TokenType::None, None) => return Ok(()),
+            (TokenType::Typ(expected), Some(Value::String(own))) => (expected, own.as_str()),
+            (TokenType::None, Some(_)) | (TokenType::Typ(_), _) => return Err(TokenFault::Type),
+        };
         let own = match own.get(..PREFIX.len()) {
             Some(front) if front.eq_ignore_ascii_case(PREFIX) => &own[PREFIX.len()..],
             _ => own,

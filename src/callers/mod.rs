@@ -13,16 +13,21 @@
 mod access_token;
 mod answer_seal;
 mod api_key;
+mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;
+mod crl;
+mod crl_source;
 mod forwarded;
+mod forwarded_certificate;
 mod jwks;
 mod jwks_endpoint;
 mod jwks_source;
 mod jwt;
 mod pepper;
 mod proof_cache;
+mod quoted;
 mod rejection;
 mod role_accounts;
 
@@ -35,11 +40,14 @@ pub use api_key::{
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
+pub use crl::CrlError;
+pub use crl_source::CrlSettings;
 pub use forwarded::{ClientInfo, Proxies};
 pub use jwks::JwksError;
 pub use jwks_endpoint::{Endpoint, EndpointError, FetchError};
 pub use jwks_source::{KeySettings, KeysError, Origin};
-pub use pepper::{Pepper, PepperError};
+pub use jwt::TokenType;
+pub use pepper::{Pepper, PepperError, Peppers};
 pub use rejection::{CertificateFault, Rejection, TokenFault};
 pub use role_accounts::RoleAccountsError;
 
@@ -67,6 +75,12 @@ pub enum AuthError {
     /// 503: the keys of an access token's issuer are not available.
     #[error("the keys that verify the credentials are not available")]
     NoKeys,
+    /// 503: the key of an access token may be newer than the loaded ones.
+    #[error("the keys that verify the credentials may not be loaded yet")]
+    KeyNotLoaded {
+        /// Seconds until the issuer's keys can be loaded again.
+        retry_after: u32,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -115,11 +129,12 @@ impl Identity {
 }
 
 impl AuthError {
-    /// Whether the credentials are missing or wrong, rather than the service failing.
+    /// Whether the credentials are missing or wrong, or may be, rather than the service failing.
     #[must_use]
     pub const fn is_callers_fault(&self) -> bool {
         match self {
-            Self::Missing | Self::Invalid => true,
+            // Anyone can name a key that does not exist, so such guesses are limited, too.
+            Self::Missing | Self::Invalid | Self::KeyNotLoaded { .. } => true,
             Self::NoKeys | Self::Store(_) => false,
         }
     }
@@ -137,9 +152,9 @@ pub struct Callers {
 impl Callers {
     /// Authenticates by the API keys of this store.
     #[must_use]
-    pub fn new(store: Arc<Store>, pepper: Pepper, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Arc<Store>, peppers: Peppers, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
-            api_keys: ApiKeys::new(store, pepper, clock.clone()),
+            api_keys: ApiKeys::new(store, peppers, clock.clone()),
             trust: Trust::default(),
             clock,
             metrics,

@@ -31,6 +31,47 @@ pub enum PepperError {
 /// The secret of the API keys.
 pub struct Pepper(PKey<Private>);
 
+/// The secret of the API keys, and the one before it, which still works while keys are hashed anew.
+#[derive(Debug)]
+pub struct Peppers {
+    pub(super) newest: Pepper,
+    pub(super) previous: Option<Pepper>,
+    /// The name of the newest one.
+    name: String,
+}
+
+impl Peppers {
+    /// # Errors
+    /// [`PepperError`] if OpenSSL cannot use one of them.
+    pub fn new(newest: Pepper, previous: Option<Pepper>) -> Result<Self, PepperError> {
+        let name = newest.name()?;
+        // One that is configured as both has no predecessor.
+        let is_other = |previous: &Pepper| !previous.name().is_ok_and(|other| other == name);
+        Ok(Self {
+            previous: previous.filter(is_other),
+            newest,
+            name,
+        })
+    }
+
+    /// The secret that new hashes are made with.
+    #[must_use]
+    pub const fn newest(&self) -> &Pepper {
+        &self.newest
+    }
+
+    #[must_use]
+    pub const fn previous(&self) -> Option<&Pepper> {
+        self.previous.as_ref()
+    }
+
+    /// The name of the newest one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl std::fmt::Debug for Pepper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Pepper(..)")
@@ -67,13 +108,7 @@ impl Pepper {
                 })?;
                 Self::new(&new)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let secret = fs::read(path).map_err(|error| PepperError::Read {
-                    path: path_text(),
-                    error,
-                })?;
-                Self::new(&secret)
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
             Err(error) => Err(PepperError::Write {
                 path: path_text(),
                 error,
@@ -81,10 +116,25 @@ impl Pepper {
         }
     }
 
+    /// Reads the secret from a file that [`Pepper::load_or_create`] has written.
+    pub fn load(path: &Path) -> Result<Self, PepperError> {
+        let secret = fs::read(path).map_err(|error| PepperError::Read {
+            path: path.display().to_string(),
+            error,
+        })?;
+        Self::new(&secret)
+    }
+
     /// Derives a key for another purpose, which reveals nothing about this one.
     pub fn derive(&self, purpose: &str) -> Result<Vec<u8>, PepperError> {
         // The secret of an API key has no space, so this input differs from all of those.
         Ok(self.hash(format!("derived key: {purpose}").as_bytes())?)
+    }
+
+    /// Identifies the secret, and reveals nothing of it: 16 hex digits.
+    pub fn name(&self) -> Result<String, PepperError> {
+        let derived = self.derive("name")?;
+        Ok(hex::encode(&derived[..8]))
     }
 
     /// HMAC-SHA256 of a secret.

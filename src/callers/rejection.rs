@@ -32,8 +32,16 @@ pub enum Rejection {
 
     #[error("the token is {0}")]
     Token(TokenFault),
+    #[error(
+        "the token is from `{claimed}`, but the issuer is configured as `{configured}`; they are compared byte for byte"
+    )]
+    IssuerSlash { claimed: String, configured: String },
     #[error("the keys of the token's issuer are not available")]
     NoKeys,
+    #[error(
+        "the token is signed with a key that its issuer may have published since its keys were loaded; they can be loaded again in {retry_after} seconds"
+    )]
+    KeyNotLoaded { retry_after: u32 },
 
     #[error("the certificate is {0}")]
     Certificate(CertificateFault),
@@ -94,7 +102,7 @@ pub enum TokenFault {
     #[error("not of the type in `oauth.issuers.*.token_type`")]
     Type,
     #[error(
-        "not acceptable: its header requires an extension, contains a key, or says where to fetch one"
+        "not acceptable: its header requires an extension, or says that it is compressed, encrypted or not encoded"
     )]
     Header,
     #[error("signed with a key that its issuer does not publish")]
@@ -105,7 +113,11 @@ pub enum TokenFault {
     Signature,
     #[error("meant for another audience")]
     Audience,
-    #[error("malformed: its `exp`, `iat` or `nbf` is missing or not a whole number of seconds")]
+    #[error("without a claim in `oauth.issuers.*.required_claims`, or with another value of it")]
+    RequiredClaim,
+    #[error(
+        "malformed: its `exp` or `iat` is missing, one of its times is not a number of seconds, or `exp` is not after `iat`"
+    )]
     Times,
     #[error("expired")]
     Expired,
@@ -133,6 +145,10 @@ pub enum CertificateFault {
     /// With the message of OpenSSL.
     #[error("not trusted by `client_certificates.ca_file`: {0}")]
     Path(&'static str),
+    #[error(
+        "from a CA whose CRL has expired or is not valid yet; replace `client_certificates.crl_file`"
+    )]
+    Crl,
     #[error("not for TLS clients: its extended key usage lacks clientAuth")]
     Usage,
     #[error("mapped to more than one caller")]
@@ -151,7 +167,9 @@ impl Rejection {
             Self::Login => ["login", "form"],
             Self::Session(fault) => ["login", fault.as_str()],
             Self::Token(fault) => ["access-token", fault.as_str()],
+            Self::IssuerSlash { .. } => ["access-token", "issuer-slash"],
             Self::NoKeys => ["access-token", "no-keys"],
+            Self::KeyNotLoaded { .. } => ["access-token", "key-not-loaded"],
             Self::Certificate(fault) => ["certificate", fault.label()],
             Self::Unmapped(_) => ["certificate", "unmapped"],
             Self::Unnamed => ["certificate", "unnamed-peer"],
@@ -185,6 +203,7 @@ impl From<Rejection> for AuthError {
         match rejection {
             Rejection::Missing => Self::Missing,
             Rejection::NoKeys => Self::NoKeys,
+            Rejection::KeyNotLoaded { retry_after } => Self::KeyNotLoaded { retry_after },
             Rejection::Store(error) => Self::Store(error),
             Rejection::TwoFields
             | Rejection::Scheme
@@ -193,6 +212,7 @@ impl From<Rejection> for AuthError {
             | Rejection::Login
             | Rejection::Session(_)
             | Rejection::Token(_)
+            | Rejection::IssuerSlash { .. }
             | Rejection::Certificate(_)
             | Rejection::Unmapped(_)
             | Rejection::Unnamed
@@ -235,6 +255,7 @@ words! {
         UnknownKey = "unknown-key",
         UnsuitedKey = "unsuited-key",
         Signature = "signature",
+        RequiredClaim = "required-claim",
         Audience = "audience",
         Times = "times",
         Expired = "expired",
@@ -253,6 +274,7 @@ impl CertificateFault {
             Self::NotTaken => "not-taken",
             Self::Unreadable => "unreadable",
             Self::Path(_) => "path",
+            Self::Crl => "crl",
             Self::Usage => "usage",
             Self::Ambiguous => "ambiguous",
         }

@@ -6,10 +6,10 @@ use tn_authority::authority::NewAllocation;
 use tn_authority::config::Config;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block::parse_inventory;
-use tn_authority::domain::{Clock, InventoryRange, Spc};
+use tn_authority::domain::{InventoryRange, Spc};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers, open_or_create};
 
 /// Record which numbers the carrier holds. Only these can be delegated.
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ Example:
 }
 
 pub fn run(command: Command, config: &Config) -> Outcome {
-    let service = app::open(config, &Clock::system())?;
+    let service = open_or_create(config)?;
     match command {
         Command::Add { block, spc, basis } => {
             warn_of_unknown(&spc, config);

@@ -9,7 +9,9 @@ use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
 use tn_authority::domain::{Clock, Spc, Time};
-use tn_authority::signer::csr::{certificate_request, subject};
+use tn_authority::signer::csr::{
+    AlternativeName, PolicyId, RequestedNames, certificate_request, subject, usual_subject,
+};
 use tn_authority::signer::{Chain, FileKey, SigningKey};
 
 use super::{Exit, Outcome, file};
@@ -45,7 +47,9 @@ Example:
 #[command(after_help = "\
 Examples:
   tn-authority certificate request --spc 1234 --key signing.key --new > signing.csr
-  tn-authority certificate request --spc 1234 --key 'pkcs11:token=carrier;object=signing'")]
+  tn-authority certificate request --spc 1234 --key 'pkcs11:token=carrier;object=signing'
+  tn-authority certificate request --spc 1234 --key signing.key --organization 'Acme Telecom' \\
+    --san DNS:authority.example.com --policy 2.16.840.1.114569.1.1.3")]
 pub struct RequestArgs {
     /// The service provider code that the request's TNAuthList names.
     #[arg(long, value_name = "CODE")]
@@ -57,8 +61,18 @@ pub struct RequestArgs {
     #[arg(long)]
     new: bool,
     /// The subject as RFC 4514 writes it. Default: `CN=SHAKEN CODE`.
-    #[arg(long, value_name = "NAME", value_parser = subject)]
+    #[arg(long, value_name = "NAME", value_parser = subject, conflicts_with = "organization")]
     subject: Option<String>,
+    /// The organization in the default subject: `CN=SHAKEN CODE,O=NAME`.
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+    /// A subject alternative name: `DNS:`, `URI:`, `email:` or `IP:` and its value (repeatable).
+    /// Some CAs accept no signing certificate without one.
+    #[arg(long, value_name = "NAME")]
+    san: Vec<AlternativeName>,
+    /// The OID of a certificate policy (repeatable).
+    #[arg(long, value_name = "OID")]
+    policy: Vec<PolicyId>,
 }
 
 pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
@@ -69,12 +83,21 @@ pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
 }
 
 fn request(args: &RequestArgs, config: &Config) -> Outcome {
+    // Before a key is made.
+    let names = RequestedNames {
+        subject: match &args.subject {
+            Some(subject) => subject.clone(),
+            None => usual_subject(&args.spc, args.organization.as_deref())?,
+        },
+        alternative: args.san.clone(),
+        policies: args.policy.clone(),
+    };
     let key: Box<dyn SigningKey> = if args.key.starts_with("pkcs11:") {
         let (uri, pkcs11) = (args.key.parse()?, app::pkcs11(&config.signer.pkcs11));
         Box::new(if args.new {
             pkcs11.generate(&uri)?
         } else {
-            pkcs11.open(&uri)?
+            pkcs11.open(&uri, &[])?
         })
     } else if args.new {
         Box::new(new_key_file(Path::new(&args.key))?)
@@ -86,9 +109,7 @@ fn request(args: &RequestArgs, config: &Config) -> Outcome {
             passphrase.transpose()?.as_ref(),
         )?)
     };
-    let usual = format!("CN=SHAKEN {}", args.spc);
-    let subject = args.subject.as_deref().unwrap_or(&usual);
-    let request = certificate_request(&*key, &args.spc, subject)?;
+    let request = certificate_request(&*key, &args.spc, &names)?;
     io::stdout().write_all(request.as_bytes())?;
     Ok(Exit::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io;
 
-use tn_authority::app;
+use tn_authority::app::{self, AppError};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
 use tn_authority::store::Store;
@@ -30,6 +30,7 @@ pub fn run(config: &Config) -> Outcome {
         io::Result::Ok(())
     };
     let (database, mut warnings) = database(config);
+    let database_is_sound = database.is_ok();
     // Said if the connection fails too, since it is most likely why.
     warnings.extend(app::roots_warning(config));
     line("database and schema", database)?;
@@ -42,15 +43,23 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
-    for result in signers(config) {
+    let (signers, issuers_only) = signers(config);
+    for result in signers {
         line("signing key and chain", result)?;
     }
-    line(
-        "API key secret",
-        app::check_secret(config)
-            .map(|()| String::new())
-            .map_err(Into::into),
-    )?;
+    for file in issuers_only {
+        say!(
+            "ok      issuers: `{file}` has only certificates of CAs, which complete chains and sign nothing"
+        );
+    }
+    let (secret, warning) = match api_key_secret(config, database_is_sound) {
+        Ok((detail, warning)) => (Ok(detail), warning),
+        Err(error) => (Err(error.into()), None),
+    };
+    line("API key secret", secret)?;
+    if let Some(warning) = warning {
+        say!("warning API key secret: {warning}");
+    }
     for result in issuers(config) {
         line("access token issuers", result)?;
     }
@@ -76,11 +85,14 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
     }
 }
 
-/// A line for each chain that can sign and for each file that is refused.
-fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
+type Checked = Result<String, Box<dyn Error>>;
+
+/// A line for each chain that can sign and for each file that is refused, and the files that have
+/// only certificates of CAs.
+fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
-        Err(error) => return vec![Err(error.into())],
+        Err(error) => return (vec![Err(error.into())], Vec::new()),
     };
     let sound = found.signers.iter().map(|signer| {
         Ok(note(format!(
@@ -93,9 +105,45 @@ fn signers(config: &Config) -> Vec<Result<String, Box<dyn Error>>> {
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
     let lines: Vec<_> = sound.chain(refused).collect();
     if lines.is_empty() {
-        return vec![Err("no certificate found".into())];
+        return (vec![Err("no certificate found".into())], found.issuers);
     }
-    lines
+    (lines, found.issuers)
+}
+
+/// Whether the API key secret can be used, what is still made with the previous one, and a warning
+/// about keys that are made with neither.
+fn api_key_secret(
+    config: &Config,
+    database_is_sound: bool,
+) -> Result<(String, Option<String>), AppError> {
+    app::check_secret(config)?;
+    let usage = if database_is_sound {
+        app::api_key_secret_use(config, &Clock::system())?
+    } else {
+        None
+    };
+    let Some(usage) = usage else {
+        return Ok((String::new(), None));
+    };
+    let total = usage.keys.total;
+    let lost = usage.lost_keys();
+    let warning = (lost > 0).then(|| {
+        format!(
+            "{lost} of {total} API keys in use are hashed with another secret and do not work; name it as \
+             `api_keys.previous_secret_file`, or create these keys anew"
+        )
+    });
+    let detail = match (usage.has_previous, usage.waiting_keys(), usage.webhooks) {
+        (false, ..) => String::new(),
+        (true, 0, 0) => {
+            note("nothing needs the previous one; remove `api_keys.previous_secret_file`")
+        }
+        (true, keys, webhooks) => note(format!(
+            "{keys} of {total} API keys in use are hashed with the previous one until they are used, and {webhooks} \
+             webhooks have a secret from it until they are rotated"
+        )),
+    };
+    Ok((detail, warning))
 }
 
 /// A line for each issuer of access tokens, whose keys are read or fetched; a single line if there

@@ -10,7 +10,7 @@ use tn_authority::domain::numbers::block::parse_inventory;
 use tn_authority::domain::{Clock, InventoryRange, NumberRange, Time};
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, numbers};
+use super::{Exit, Outcome, command_line_caller, numbers, print_ended_delegations};
 
 /// Exclude numbers that the carrier holds: ported out, aging, suspended or reserved.
 #[derive(Debug, Subcommand)]
@@ -61,6 +61,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
             };
             let done = app::block_on(service.authority.exclude(&command_line_caller(), new))?;
             let (row, outstanding) = (done.row.exclusion, done.outstanding_grants);
+            let ended = done.ended_delegations;
             say!(
                 "exclusion {}: {}, {}, {}",
                 row.row.id,
@@ -69,6 +70,7 @@ pub fn run(command: &Command, config: &Config) -> Outcome {
                 row.reason.as_str()
             );
             print_met(row.numbers, &done.row.met)?;
+            print_ended_delegations(&ended)?;
             for grant in &outstanding.grants {
                 let (jti, account) = (&grant.jti, &grant.account);
                 say!(

@@ -9,6 +9,9 @@ pub struct Exit(u8);
 impl Exit {
     pub const SUCCESS: Self = Self(0);
     pub const FAILURE: Self = Self(1);
+    /// `serve` cannot start because an HSM refuses the PIN. A supervisor must not start it again:
+    /// each start would try the PIN, until the token is locked. It is `EX_NOPERM` of `sysexits.h`.
+    pub const PIN_REFUSED: Self = Self(77);
 
     /// Ends the process without running the exit handlers of libraries. Threads that are not joined
     /// can still be inside one: in the PKCS #11 module of an HSM, which can hang, or in libpq.

@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use indicatif::{ProgressBar, ProgressStyle};
 use tn_authority::app;
-use tn_authority::authority::import::{ImportOptions, ImportResult, Imported};
+use tn_authority::authority::Mistake;
+use tn_authority::authority::import::{ImportOptions, ImportResult, Imported, OutstandingTokens};
 use tn_authority::config::Config;
+use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{Clock, NumberRange, Spc};
 use tn_authority::tables::{self, Format, ParsedTable, TableContent, TableRequest, TableSummary};
+use uuid::Uuid;
 
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, counted, numbers};
+use super::{Exit, Outcome, command_line_caller, counted, numbers, open_or_create};
 
 /// The largest number of ranges of a kind, of lines and of grants that are printed.
-const PRINTED: usize = 20;
+pub(super) const PRINTED: usize = 20;
 
 /// Import numbers from a table: compares it with the database, and applies the difference.
 ///
@@ -27,18 +30,20 @@ const PRINTED: usize = 20;
 #[command(after_help = "\
 Examples:
   tn-authority import blocks.txt --format nanp-blocks --ocn 1234,567A --spc 1234 --dry-run
-  tn-authority import orders.csv --format delegations")]
+  tn-authority import orders.csv --format delegations
+  tn-authority import --undo 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --reason \"the table lacked a line\"")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command"
 )]
 pub struct Args {
     /// The table, a text file; `-` reads standard input.
-    file: PathBuf,
+    #[arg(required_unless_present = "undo")]
+    file: Option<PathBuf>,
     /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or
     /// exclusions.
-    #[arg(long)]
-    format: Format,
+    #[arg(long, required_unless_present = "undo")]
+    format: Option<Format>,
     /// The carrier's OCNs, as the table writes them (repeatable, or separated by commas). Their
     /// numbers are recorded under `--spc`.
     #[arg(long = "ocn", value_name = "OCN", num_args = 1.., value_delimiter = ',')]
@@ -58,11 +63,47 @@ pub struct Args {
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
+    /// Undo an import as a whole, by the id of its job: what it ended is valid as before, and what
+    /// it added never was. Withdrawn grants stay withdrawn.
+    #[arg(
+        long,
+        value_name = "JOB",
+        requires = "reason",
+        conflicts_with_all = ["file", "format", "ocns", "spc", "confirm"]
+    )]
+    undo: Option<Uuid>,
+    /// Why it is undone, for the audit trail.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "undo",
+        conflicts_with_all = ["file", "format"],
+        value_parser = reason
+    )]
+    reason: Option<String>,
+}
+
+/// A text that says something.
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("say why this was a mistake".to_owned());
+    }
+    text_for_people(text).map_err(|error| error.to_string())
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
+    let (file, format) = match (args.undo, args.reason, args.file, args.format) {
+        (Some(job), Some(reason), ..) => {
+            let mistake = Mistake { reason };
+            return super::import_undo::run(job, mistake, args.dry_run, args.json, config);
+        }
+        (None, _, Some(file), Some(format)) => (file, format),
+        (..) => {
+            return Err("name a table and its `--format`, or `--undo JOB --reason TEXT`".into());
+        }
+    };
     let request = TableRequest {
-        format: args.format,
+        format,
         ocns: args.ocns.into_iter().collect::<BTreeSet<_>>(),
         spc: args.spc,
     };
@@ -75,12 +116,11 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     request.check()?;
     options.check(request.format)?;
     let clock = Clock::system();
-    app::require_database(config)?;
-    let parsed = read(&args.file, &request, &clock)?;
+    let parsed = read(&file, &request, &clock)?;
     if !args.json {
         print_table(&parsed, &request)?;
     }
-    let service = app::open(config, &clock)?;
+    let service = open_or_create(config)?;
     let caller = command_line_caller();
     let import = service.authority.import(&caller, parsed, options, None);
     let imported = app::block_on(import)?;
@@ -224,6 +264,9 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     } else {
         ("added", "ended")
     };
+    if let Some(job) = imported.job {
+        say!("job {job}");
+    }
     say!(
         "{add} {}, unchanged {}, {end} {}, refused lines {}",
         counted(imported.added.ranges),
@@ -246,12 +289,12 @@ fn print_difference(imported: &Imported) -> std::io::Result<()> {
     if imported.changes_nothing() && refused.count == 0 {
         say!("nothing changes: the database has all of it");
     }
-    print_outstanding(imported)?;
-    Ok(())
+    super::print_ended_delegations(&imported.ended_delegations)?;
+    print_outstanding(&imported.outstanding)
 }
 
-fn print_outstanding(imported: &Imported) -> std::io::Result<()> {
-    let outstanding = &imported.outstanding;
+/// Prints the tokens that can still be redeemed, if there are any.
+pub(super) fn print_outstanding(outstanding: &OutstandingTokens) -> std::io::Result<()> {
     if outstanding.count == 0 {
         return Ok(());
     }

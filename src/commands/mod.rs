@@ -16,6 +16,7 @@ pub mod explain;
 mod file;
 pub mod fingerprint;
 pub mod import;
+mod import_undo;
 pub mod migrate;
 mod output;
 pub mod policy;
@@ -29,6 +30,7 @@ use std::path::Path;
 
 use tn_authority::api::Service;
 use tn_authority::app;
+use tn_authority::authority::EndedDelegations;
 use tn_authority::config::Config;
 use tn_authority::domain::{Caller, Clock, new_id};
 
@@ -99,6 +101,22 @@ pub fn counted(count: u64) -> String {
 pub fn numbers(count: u64) -> String {
     let noun = if count == 1 { "number" } else { "numbers" };
     format!("{} {noun}", counted(count))
+}
+
+/// How many delegations that end are printed.
+const ENDS_PRINTED: usize = 20;
+
+/// Prints the delegations that end because numbers leave.
+fn print_ended_delegations(ended: &EndedDelegations) -> std::io::Result<()> {
+    for one in ended.delegations.iter().take(ENDS_PRINTED) {
+        let (id, account) = (one.row.row.id, &one.row.account);
+        let extent = if one.whole { "" } else { " in part" };
+        output::say!("  delegation {id} of {account} ends{extent}");
+    }
+    if ended.more || ended.delegations.len() > ENDS_PRINTED {
+        output::say!("  and more delegations end");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

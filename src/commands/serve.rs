@@ -12,7 +12,14 @@ use super::{Exit, Outcome};
 /// stops the imports, and drains the writer.
 pub fn run(config: &Config) -> Outcome {
     let missing = app::database_url(config)?.missing_file()?;
-    let service = app::open_with_signer(config, &Clock::system())?;
+    let service = match app::open_with_signer(config, &Clock::system()) {
+        Ok(service) => service,
+        Err(error) if error.is_refused_pin() => {
+            super::report(&error);
+            return Ok(Exit::PIN_REFUSED);
+        }
+        Err(error) => return Err(error.into()),
+    };
     if let Some(path) = missing {
         log::warn!("created a new database: `{}`", path.display());
     }

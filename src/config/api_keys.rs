@@ -13,6 +13,8 @@ use super::{ConfigError, Secret};
 pub struct ApiKeys {
     pub secret: Option<Secret>,
     pub secret_file: Option<PathBuf>,
+    /// The secret before this one, which still works while keys are hashed anew.
+    pub previous_secret_file: Option<PathBuf>,
 }
 
 impl ApiKeys {

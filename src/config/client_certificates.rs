@@ -14,6 +14,9 @@ use crate::domain::{AccountId, Role};
 pub(super) const NEEDS_CA: &str =
     "needs `client_certificates.ca_file`, the CAs that issue client certificates";
 
+/// Seconds: a week.
+const MAX_CRL_GRACE: u32 = 604_800;
+
 /// Client certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +24,8 @@ pub struct ClientCertificates {
     /// The CAs that issue client certificates. None is accepted when absent.
     pub ca_file: Option<PathBuf>,
     pub crl_file: Option<PathBuf>,
+    /// Seconds for which a CRL still counts after it has expired.
+    pub crl_grace: u32,
     /// Whether the TLS handshake fails without a client certificate.
     pub require: bool,
     /// The callers that certificates authenticate, by the name that the audit trail uses.
@@ -46,6 +51,10 @@ impl ClientCertificates {
         for (name, caller) in &self.callers {
             check_name(name, "client_certificates.callers")?;
             caller.validate(name)?;
+        }
+        if self.crl_grace > MAX_CRL_GRACE {
+            let why = format!("is {}, more than {MAX_CRL_GRACE}", self.crl_grace);
+            return wrong("client_certificates.crl_grace", why);
         }
         let needs_ca = [
             (self.require, "client_certificates.require"),

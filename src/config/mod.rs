@@ -52,7 +52,7 @@ pub use idempotency::Idempotency;
 pub use imports::Imports;
 pub use limits::Limits;
 pub use log::Log;
-pub use oauth::{Issuer, OAuth};
+pub use oauth::{Issuer, NO_TOKEN_TYPE, OAuth};
 pub use operations::Operations;
 pub use pkcs11::Pkcs11;
 pub use policy::Policy;

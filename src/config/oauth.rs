@@ -11,6 +11,9 @@ use super::lists::{list, named, table};
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{AccountId, Role};
 
+/// The value of `token_type` for issuers whose tokens have no `typ`.
+pub const NO_TOKEN_TYPE: &str = "none";
+
 /// The issuers of access tokens (RFC 9068).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,16 +28,21 @@ pub struct OAuth {
 pub struct Issuer {
     /// `iss`, compared byte for byte.
     pub issuer: String,
-    /// The name that `aud` must contain.
+    /// The name that the audience claim must contain.
     pub audience: String,
+    /// The claim with the audience: a name, or a JSON pointer.
+    pub audience_claim: String,
     pub jwks_file: Option<PathBuf>,
     pub jwks_url: Option<String>,
     /// CAs for TLS with the endpoint; those of the system when absent.
     pub jwks_ca_file: Option<PathBuf>,
     #[serde(deserialize_with = "list")]
     pub algorithms: Vec<Algorithm>,
-    /// `typ`, without `application/`.
+    /// `typ`, without `application/`; [`NO_TOKEN_TYPE`] if the tokens have none.
     pub token_type: String,
+    /// Claims that tokens must have, and their values.
+    #[serde(deserialize_with = "table")]
+    pub required_claims: BTreeMap<String, String>,
     /// Seconds of tolerance for clock differences.
     pub leeway: u32,
     /// The longest permitted time from `iat` to `exp`, in seconds.
@@ -68,11 +76,13 @@ impl Default for Issuer {
         Self {
             issuer: String::new(),
             audience: String::new(),
+            audience_claim: "aud".to_owned(),
             jwks_file: None,
             jwks_url: None,
             jwks_ca_file: None,
             algorithms: Algorithm::ALL.to_vec(),
             token_type: "at+jwt".to_owned(),
+            required_claims: BTreeMap::new(),
             leeway: 30,
             max_lifetime: 86_400,
             max_token_bytes: 8_192,
@@ -109,6 +119,7 @@ impl Issuer {
         for (name, text) in [
             ("issuer", &self.issuer),
             ("audience", &self.audience),
+            ("audience_claim", &self.audience_claim),
             ("token_type", &self.token_type),
         ] {
             if text.is_empty() {
@@ -168,6 +179,16 @@ impl Issuer {
                     "gives all tokens one role; `role_claim` and `roles` take it from a claim; set either",
                 );
             }
+        }
+        let empty = |(claim, value): (&String, &String)| claim.is_empty() || value.is_empty();
+        if self.required_claims.iter().any(empty) {
+            return wrong(key("required_claims"), "has an empty claim or value");
+        }
+        if self.token_type == NO_TOKEN_TYPE && self.required_claims.is_empty() {
+            return wrong(
+                key("required_claims"),
+                "is missing: without `typ`, it must name a claim that only access tokens of the issuer have, and its value, such as `token_use = \"access\"`",
+            );
         }
         if self.accounts_claim.as_ref().is_some_and(String::is_empty) {
             return wrong(key("accounts_claim"), "is empty");

@@ -17,6 +17,8 @@ pub struct Proxy {
     /// The header field with the client's certificate.
     pub certificate_header: Option<String>,
     pub certificate_encoding: CertificateEncoding,
+    /// The header field with the intermediate certificates (RFC 9440 §2.3).
+    pub certificate_chain_header: Option<String>,
     /// The header field with the client's address.
     pub address_header: Option<AddressHeader>,
 }
@@ -31,23 +33,41 @@ impl Proxy {
             );
         }
         if let Some(name) = &self.certificate_header {
-            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if name.is_empty() || !name.bytes().all(plain) {
+            check_field("proxy.certificate_header", name)?;
+        }
+        if let Some(name) = &self.certificate_chain_header {
+            check_field("proxy.certificate_chain_header", name)?;
+            let is_rfc9440 = self.certificate_encoding == CertificateEncoding::Rfc9440;
+            if self.certificate_header.is_none() || !is_rfc9440 {
                 return wrong(
-                    "proxy.certificate_header",
-                    "must be a name of lower-case letters, digits and `-`, such as `client-cert`",
+                    "proxy.certificate_chain_header",
+                    "needs `proxy.certificate_header` in the encoding `rfc9440`; other encodings have the chain in the same field",
                 );
             }
-            if matches!(
-                name.as_str(),
-                "authorization" | "forwarded" | "x-forwarded-for"
-            ) {
+            if self.certificate_header.as_ref() == Some(name) {
                 return wrong(
-                    "proxy.certificate_header",
-                    "is a header field with another meaning; choose a different one",
+                    "proxy.certificate_chain_header",
+                    "is the same field as `proxy.certificate_header`",
                 );
             }
         }
         Ok(())
     }
+}
+
+fn check_field(key: &str, name: &str) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.is_empty() || !name.bytes().all(plain) {
+        return wrong(
+            key,
+            "must be a name of lower-case letters, digits and `-`, such as `client-cert`",
+        );
+    }
+    if matches!(name, "authorization" | "forwarded" | "x-forwarded-for") {
+        return wrong(
+            key,
+            "is a header field with another meaning; choose a different one",
+        );
+    }
+    Ok(())
 }

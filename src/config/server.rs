@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::ConfigError;
 use super::bounds::{at_least_one, within, wrong};
+use super::{ConfigError, Proxy};
 use crate::domain::network::web_url::{WebUrl, WebUrlError};
+
+/// The most connections from one address, if the configuration names no other number.
+const DEFAULT_SHARE: usize = 1_000;
 
 /// The API's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -18,6 +21,8 @@ pub struct Server {
     pub public_url: String,
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// The passphrase of an encrypted TLS key.
+    pub tls_passphrase_file: Option<PathBuf>,
     /// Whether a proxy terminates TLS. Plain HTTP is then permitted on any address, not only on
     /// loopback.
     pub behind_proxy: bool,
@@ -29,8 +34,13 @@ pub struct Server {
     pub max_bulk_body_bytes: usize,
     /// Seconds that a client has to send a request.
     pub request_timeout: u64,
+    /// Seconds without progress after which a client that does not read its answers is
+    /// disconnected.
+    pub write_timeout: u64,
     /// Connections that are open at the same time.
     pub max_connections: usize,
+    /// Of these, the most from one IPv4 address, or one IPv6 /64; 0 means no limit.
+    pub max_connections_per_address: Option<usize>,
     /// Requests in progress at the same time; further ones get 503.
     pub max_requests: usize,
     /// Seconds for requests in progress to finish when the service stops.
@@ -44,12 +54,15 @@ impl Default for Server {
             public_url: "https://localhost:8443".to_owned(),
             tls_certificate: None,
             tls_key: None,
+            tls_passphrase_file: None,
             behind_proxy: false,
             workers: None,
             max_body_bytes: 262_144,
             max_bulk_body_bytes: 2_097_152,
             request_timeout: 10,
+            write_timeout: 30,
             max_connections: 10_000,
+            max_connections_per_address: None,
             max_requests: 5_000,
             shutdown_timeout: 20,
         }
@@ -80,13 +93,35 @@ impl Server {
             );
         }
         if let Some(workers) = self.workers {
-            within("server.workers", workers as u64, 1_024)?;
+            within("server.workers", workers as u64, 512)?;
         }
         let (connections, requests) = (self.max_connections, self.max_requests);
         within("server.max_connections", connections as u64, 1_000_000)?;
         within("server.max_requests", requests as u64, 1_000_000)?;
         at_least_one("server.max_body_bytes", self.max_body_bytes as u64)?;
-        at_least_one("server.request_timeout", self.request_timeout)
+        if let Some(share) = self.max_connections_per_address
+            && share > connections
+        {
+            return wrong(
+                "server.max_connections_per_address",
+                format!("is {share}, more than `server.max_connections`, which is {connections}"),
+            );
+        }
+        at_least_one("server.request_timeout", self.request_timeout)?;
+        at_least_one("server.write_timeout", self.write_timeout)
+    }
+
+    /// The most connections from one address, given how many can be open. The default leaves room
+    /// for three others, and is no limit behind a proxy that is not named, since all connections
+    /// come from it.
+    #[must_use]
+    pub fn share_of_an_address(&self, connections: usize, proxy: &Proxy) -> Option<usize> {
+        match self.max_connections_per_address {
+            Some(0) => None,
+            Some(share) => Some(share),
+            None if self.behind_proxy && proxy.addresses.is_empty() => None,
+            None => Some(DEFAULT_SHARE.min(connections / 4).max(1)),
+        }
     }
 }
 

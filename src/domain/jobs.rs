@@ -60,6 +60,19 @@ pub struct Job {
     /// The last heartbeat of its process.
     pub heartbeat_at: Time,
     pub finished_at: Option<Time>,
+    /// How many rows of the inventory it changed; `None` if that is not known, because it has not
+    /// finished, or was imported before imports could be undone.
+    pub changed_rows: Option<u64>,
+    pub undone: Option<UndoneJob>,
+}
+
+/// That the changes of an import were undone, as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoneJob {
+    pub at: Time,
+    /// The credential that undid it, such as the id of an API key.
+    pub by: String,
+    pub reason: String,
 }
 
 /// Why a job failed.

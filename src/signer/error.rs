@@ -35,6 +35,8 @@ pub enum SignerError {
         "`{0}` is neither a certificate nor a key; expected PEM, or a line that starts with `pkcs11:`"
     )]
     NotForSigning(String),
+    #[error("`{0}` has several key URIs; write a file for each")]
+    SeveralUris(String),
     #[error("cannot read the folder of signing keys `{}`: {source}", .path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error(
@@ -46,6 +48,10 @@ pub enum SignerError {
     Unsettled,
     #[error("no usable signing key and certificate: {}", .0.join("; "))]
     NothingSigns(Vec<String>),
+    /// As [`SignerError::NothingSigns`], and an HSM has refused the PIN, so another start would
+    /// only try it again.
+    #[error("no usable signing key and certificate: {}", .0.join("; "))]
+    PinRefused(Vec<String>),
     #[error("this replica has not synchronized its certificates with the database for {0} seconds")]
     NotAgreed(u64),
     #[error("the grant was made for the chain `{0}`, for which this process has no key")]
@@ -122,6 +128,15 @@ pub enum SignerError {
     Claims(#[from] serde_json::Error),
     #[error("`{0}` is not a distinguished name (RFC 4514); an example is `CN=SHAKEN 1234`")]
     Subject(String),
+    #[error(
+        "`{0}` is not a subject alternative name; examples are `DNS:authority.example.com`, `URI:https://example.com`, \
+         `email:pki@example.com` and `IP:192.0.2.1`"
+    )]
+    AlternativeName(String),
+    #[error(
+        "`{0}` is not the OID of a certificate policy; an example is `2.16.840.1.114569.1.1.3`"
+    )]
+    Policy(String),
     #[error("cannot encode the certificate signing request: {0}")]
     Request(#[from] der::Error),
     #[error("cannot encode the header of the token: {0}")]
@@ -146,6 +161,17 @@ pub enum HsmError {
          the token"
     )]
     Pin,
+    #[error("the HSM has locked the PIN; its security officer has to reset it")]
+    PinLocked,
+    #[error(
+        "the HSM allows only one more try of the PIN, so it is not tried, because a wrong one would lock the token; log \
+         in with the right PIN by another tool, which resets the count"
+    )]
+    PinLastTry,
+    #[error("the key in the HSM cannot be used: {0}")]
+    Key(String),
+    #[error("the key URI is ambiguous: {0}")]
+    Ambiguous(String),
     #[error("the key URI is malformed: {0}")]
     Uri(String),
 }
@@ -158,11 +184,35 @@ impl SignerError {
             Self::Hsm(HsmError::Busy) => "busy",
             Self::Hsm(HsmError::Timeout) => "timeout",
             Self::Hsm(HsmError::WrongSignature) => "wrong-signature",
-            Self::Hsm(HsmError::Device(_) | HsmError::Pin | HsmError::Uri(_)) | Self::KeyGone => {
-                "device"
-            }
+            Self::Hsm(
+                HsmError::Device(_)
+                | HsmError::Pin
+                | HsmError::PinLocked
+                | HsmError::PinLastTry
+                | HsmError::Key(_)
+                | HsmError::Ambiguous(_)
+                | HsmError::Uri(_),
+            )
+            | Self::KeyGone => "device",
             Self::NotAgreed(_) => "not-agreed",
             _ => "other",
+        }
+    }
+}
+
+impl HsmError {
+    /// Whether a person has to see to the PIN before it may be tried again.
+    #[must_use]
+    pub const fn is_about_the_pin(&self) -> bool {
+        match self {
+            Self::Pin | Self::PinLocked | Self::PinLastTry => true,
+            Self::Busy
+            | Self::Timeout
+            | Self::WrongSignature
+            | Self::Device(_)
+            | Self::Key(_)
+            | Self::Ambiguous(_)
+            | Self::Uri(_) => false,
         }
     }
 }

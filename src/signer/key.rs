@@ -12,6 +12,8 @@ use openssl::sha::sha256;
 use tokio::sync::oneshot;
 
 use super::SignerError;
+use super::p256::named_spki;
+use super::pem;
 use crate::domain::Passphrase;
 
 /// Bytes of an ES256 signature: R and S, 32 bytes each.
@@ -106,15 +108,7 @@ impl FileKey {
     /// [`SignerError`] if the key is encrypted, public, of another type, on another curve, or
     /// inconsistent.
     pub fn from_pem(pem: &[u8]) -> Result<Self, SignerError> {
-        let text = String::from_utf8_lossy(pem);
-        check_label(&text)?;
-        if is_encrypted(&text) {
-            return Err(SignerError::KeyEncrypted);
-        }
-        // Without a passphrase argument OpenSSL would prompt on the terminal, so pass an empty one.
-        let key = PKey::private_key_from_pem_passphrase(pem, b"")
-            .map_err(|e| SignerError::KeyMalformed(e.to_string()))?;
-        Self::of(&key)
+        Self::read(pem, None)
     }
 
     /// Reads the key from PEM that may be encrypted: `ENCRYPTED PRIVATE KEY` (RFC 5958), or
@@ -123,28 +117,41 @@ impl FileKey {
     /// # Errors
     /// [`SignerError`] if the passphrase does not decrypt it, or as for [`FileKey::from_pem`].
     pub fn from_encrypted_pem(pem: &[u8], passphrase: &Passphrase) -> Result<Self, SignerError> {
-        let text = String::from_utf8_lossy(pem);
-        check_label(&text)?;
-        if !is_encrypted(&text) {
-            return Self::from_pem(pem);
-        }
-        // OpenSSL reports a wrong passphrase as a failed decryption, the same as a damaged file.
-        let key = PKey::private_key_from_pem_passphrase(pem, passphrase.expose().as_bytes())
-            .map_err(|_| SignerError::KeyPassphrase)?;
-        Self::of(&key)
+        Self::read(pem, Some(passphrase))
+    }
+
+    fn read(file: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, SignerError> {
+        let text = pem::text(file);
+        // OpenSSL would only report "no start line".
+        let block = pem::private_key(&text).ok_or_else(|| SignerError::NotAPrivateKey {
+            found: pem::first_label(&text).map_or_else(
+                || "no PEM at all".to_owned(),
+                |label| format!("`{}`", label.escape_debug()),
+            ),
+        })?;
+        // Without a passphrase argument OpenSSL would prompt on the terminal, so pass an empty one.
+        let read = |passphrase| PKey::private_key_from_pem_passphrase(block.as_bytes(), passphrase);
+        let key = match (pem::is_encrypted(&block), passphrase) {
+            (false, _) => read(b"").map_err(|e| SignerError::KeyMalformed(e.to_string())),
+            (true, None) => Err(SignerError::KeyEncrypted),
+            // OpenSSL reports a wrong passphrase as a failed decryption, as it does a damaged file.
+            (true, Some(passphrase)) => {
+                read(passphrase.expose().as_bytes()).map_err(|_| SignerError::KeyPassphrase)
+            }
+        };
+        Self::of(&key?)
     }
 
     fn of(key: &PKey<Private>) -> Result<Self, SignerError> {
         if key.id() != Id::EC {
             return Err(SignerError::KeyType(type_name(key.id())));
         }
-        let public_key_der = key.public_key_to_der()?;
         let key = key.ec_key()?;
-        match key.group().curve_name() {
-            Some(Nid::X9_62_PRIME256V1) => {}
-            Some(curve) => return Err(SignerError::KeyCurve(curve.short_name()?.to_owned())),
-            None => return Err(SignerError::KeyCurve("without a name".to_owned())),
-        }
+        let Some(public_key_der) = named_spki(key.group(), key.public_key())? else {
+            let curve = key.group().curve_name();
+            let name = curve.map_or(Ok("without a name"), |curve| curve.short_name());
+            return Err(SignerError::KeyCurve(name?.to_owned()));
+        };
         key.check_key()
             .map_err(|e| SignerError::KeyMalformed(e.to_string()))?;
         Ok(Self {
@@ -184,32 +191,6 @@ impl fmt::Debug for FileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKey").finish_non_exhaustive()
     }
-}
-
-/// Names the PEM labels that the file has instead of a private key. OpenSSL would only report "no
-/// start line".
-fn check_label(pem: &str) -> Result<(), SignerError> {
-    let labels: Vec<&str> = pem
-        .lines()
-        .filter_map(|line| {
-            line.trim()
-                .strip_prefix("-----BEGIN ")?
-                .strip_suffix("-----")
-        })
-        .collect();
-    if labels.iter().any(|label| label.ends_with("PRIVATE KEY")) {
-        return Ok(());
-    }
-    Err(SignerError::NotAPrivateKey {
-        found: labels.first().map_or_else(
-            || "no PEM at all".to_owned(),
-            |label| format!("`{}`", label.escape_debug()),
-        ),
-    })
-}
-
-fn is_encrypted(pem: &str) -> bool {
-    pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 fn type_name(id: Id) -> String {

@@ -1,8 +1,8 @@
 //! A thread pool for slow keys: a bounded queue, a few threads with one session each, and a
 //! timeout. No thread that serves HTTP ever waits for a device.
 //!
-//! Each signature is verified with the public key before it is returned. One that is late or does
-//! not verify is discarded.
+//! A key has signed once before it is used. Each signature is verified with the public key before
+//! it is returned. One that is late or does not verify is discarded.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +22,9 @@ use tokio::sync::oneshot;
 
 use super::error::{HsmError, SignerError};
 use super::key::{SIGNATURE_LENGTH, Signature, Signing, SigningKey};
+
+/// What a key signs when it is opened. It is no token, which has two dots.
+const TRIAL_MESSAGE: &[u8] = b"tn-authority: does this key sign?";
 
 /// A device that holds a key.
 pub trait Device: fmt::Debug + Send + Sync + 'static {
@@ -46,8 +49,9 @@ pub trait KeySession: Send {
     /// [`HsmError`] if the session is lost. A new session can succeed.
     fn sign(&mut self, digest: &[u8; 32]) -> Result<Signature, HsmError>;
 
-    /// The public key as a DER-encoded `SubjectPublicKeyInfo`.
-    fn public_key_der(&self) -> &[u8];
+    /// The public keys that the device has for the key, each as a DER-encoded
+    /// `SubjectPublicKeyInfo`. There can be none, and none need be right.
+    fn public_keys(&self) -> &[Vec<u8>];
 }
 
 /// The size of a pool and its queue, and the timeout.
@@ -94,21 +98,27 @@ struct Waiting {
 }
 
 impl PooledKey {
-    /// Opens the device once, to read its public key and check that it responds, and starts the
-    /// threads.
+    /// Opens the device, signs once, and starts the threads. A key that was never seen to sign
+    /// would be found out by the first token. The signature also shows which public key is that of
+    /// the key: one that the device has, or else one of `known`.
     ///
     /// # Errors
-    /// [`SignerError`] if the device is unreachable or holds another kind of key.
-    pub fn start(device: &Arc<dyn Device>, settings: PoolSettings) -> Result<Self, SignerError> {
-        let public_key_der = device.open()?.public_key_der().to_vec();
-        let verifying = PKey::public_key_from_der(&public_key_der)?.ec_key()?;
+    /// [`SignerError`] if the device is unreachable, does not sign, or holds another kind of key.
+    pub fn start(
+        device: &Arc<dyn Device>,
+        known: &[Vec<u8>],
+        settings: PoolSettings,
+    ) -> Result<Self, SignerError> {
+        let mut session = device.open()?;
+        let (public_key_der, verifying) = key_that_signs(&mut *session, known)?;
+        let mut session = Some(session);
         let (queue, jobs) = sync_channel(settings.queue.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..settings.sessions.max(1) {
             let mut worker = SigningThread {
                 device: Arc::clone(device),
                 verifying: verifying.clone(),
-                session: None,
+                session: session.take(),
             };
             let jobs = Arc::clone(&jobs);
             start_thread(&format!("hsm-{number}"), move || worker.serve(&jobs))?;
@@ -213,7 +223,7 @@ impl SigningThread {
             Err(_) if was_open => self.try_sign(&digest)?,
             outcome => outcome?,
         };
-        if self.verifies(&digest, &signature) {
+        if verifies(&self.verifying, &digest, &signature) {
             return Ok(signature);
         }
         // A session that has returned a wrong signature is not used again.
@@ -229,14 +239,6 @@ impl SigningThread {
         let signature = session.sign(digest)?;
         self.session = Some(session);
         Ok(signature)
-    }
-
-    fn verifies(&self, digest: &[u8; 32], signature: &Signature) -> bool {
-        let (r, s) = signature.split_at(SIGNATURE_LENGTH / 2);
-        let verified = BigNum::from_slice(r)
-            .and_then(|r| EcdsaSig::from_private_components(r, BigNum::from_slice(s)?))
-            .and_then(|signature| signature.verify(digest, &self.verifying));
-        verified.unwrap_or(false)
     }
 }
 
@@ -288,6 +290,42 @@ impl Timeouts {
             self.changed.wait_for(&mut waiting, next);
         }
     }
+}
+
+/// Signs once, and finds the public key that verifies the signature.
+fn key_that_signs(
+    session: &mut dyn KeySession,
+    known: &[Vec<u8>],
+) -> Result<(Vec<u8>, EcKey<Public>), SignerError> {
+    let digest = sha256(TRIAL_MESSAGE);
+    let signature = session.sign(&digest)?;
+    let own = session.public_keys();
+    for der in own.iter().chain(known) {
+        // A chain can be for a key of another kind.
+        let Ok(key) = PKey::public_key_from_der(der).and_then(|key| key.ec_key()) else {
+            continue;
+        };
+        if verifies(&key, &digest, &signature) {
+            return Ok((der.clone(), key));
+        }
+    }
+    Err(match own.len() {
+        0 => HsmError::Key(
+            "the token has neither a public key nor a certificate for it, and it is the key of no certificate chain \
+             that is here; put its chain into `signer.dir`"
+                .to_owned(),
+        ),
+        _ => HsmError::WrongSignature,
+    }
+    .into())
+}
+
+fn verifies(key: &EcKey<Public>, digest: &[u8; 32], signature: &Signature) -> bool {
+    let (r, s) = signature.split_at(SIGNATURE_LENGTH / 2);
+    let verified = BigNum::from_slice(r)
+        .and_then(|r| EcdsaSig::from_private_components(r, BigNum::from_slice(s)?))
+        .and_then(|signature| signature.verify(digest, key));
+    verified.unwrap_or(false)
 }
 
 fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SignerError> {

@@ -9,10 +9,13 @@
 pub mod csr;
 pub mod development;
 mod error;
+mod file_stamp;
 mod jws;
 pub mod key;
 pub mod key_pool;
 pub mod keyring;
+mod p256;
+pub mod pem;
 pub mod pkcs11;
 pub mod published_chain;
 pub mod secret;

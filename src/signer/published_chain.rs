@@ -11,6 +11,9 @@ use super::SignerError;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
 use crate::domain::{Spc, Time};
 
+/// The longest chain that is made by completing a shorter one.
+const MAX_COMPLETED: usize = 8;
+
 /// The certificate of a signing key and those of its issuers, leaf first; the root is optional.
 #[derive(Debug, Clone)]
 pub struct Chain {
@@ -24,7 +27,15 @@ pub struct Chain {
 impl Chain {
     /// Parses a chain and checks that each certificate is issued and signed by the next one.
     pub fn from_pem(pem: &str) -> Result<Self, SignerError> {
-        let mut certificates = Certificate::chain_from_pem(pem)?.into_iter();
+        Self::new(Certificate::chain_from_pem(pem)?)
+    }
+
+    /// A chain of these certificates, leaf first.
+    ///
+    /// # Errors
+    /// [`SignerError`] if one of them is not issued and signed by the next one.
+    pub(super) fn new(certificates: Vec<Certificate>) -> Result<Self, SignerError> {
+        let mut certificates = certificates.into_iter();
         let leaf = certificates.next().ok_or(CertificateError::None)?;
         let issuers: Vec<Certificate> = certificates.collect();
 
@@ -52,6 +63,34 @@ impl Chain {
             name: hex::encode(sha256(&published)),
             pem: published.into(),
         })
+    }
+
+    /// The chain, continued with those of the `known` certificates of CAs that issued its last
+    /// certificate, that one's issuer, and so on. A root is left out, unless it issued the leaf.
+    /// Only certificates that are valid at `at` are added, so that no chain loses by it.
+    #[must_use]
+    pub(super) fn completed(self, known: &[Certificate], at: Time) -> Self {
+        let mut all = vec![self.leaf.clone()];
+        all.extend(self.issuers.iter().cloned());
+        let own = all.len();
+        while all.len() < MAX_COMPLETED
+            && let Some(last) = all.last()
+            && let Some(issuer) = issuer_of(last, known, at)
+            && (!is_self_issued(issuer) || all.len() == 1)
+            && !all.contains(issuer)
+        {
+            all.push(issuer.clone());
+        }
+        if all.len() == own {
+            return self;
+        }
+        // Each link has been checked, so this succeeds.
+        Self::new(all).unwrap_or(self)
+    }
+
+    /// How many certificates the chain has.
+    pub(super) const fn length(&self) -> usize {
+        1 + self.issuers.len()
     }
 
     /// The certificate of the signing key.
@@ -90,7 +129,7 @@ impl Chain {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let is_leaf_only = self.issuers.is_empty() && self.leaf.issuer() != self.leaf.subject();
+        let is_leaf_only = self.issuers.is_empty() && !is_self_issued(&self.leaf);
         if is_leaf_only {
             warnings.push(format!(
                 "the chain contains only the signing certificate; a CA that does not have its issuer `{}` cannot build \
@@ -239,6 +278,30 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
         chains.into_iter().for_each(|chain| published.add(chain));
         published
     }
+}
+
+fn is_self_issued(certificate: &Certificate) -> bool {
+    certificate.issuer() == certificate.subject()
+}
+
+/// The certificate among these that issued `certificate`: of several, such as the old and the new
+/// one of a CA that was renewed, the one that is valid longest.
+fn issuer_of<'a>(
+    certificate: &Certificate,
+    known: &'a [Certificate],
+    at: Time,
+) -> Option<&'a Certificate> {
+    let leaf = X509::from_der(certificate.as_der()).ok()?;
+    let is_issuer = |candidate: &&Certificate| {
+        let issuer = X509::from_der(candidate.as_der());
+        (candidate.not_before()..=candidate.not_after()).contains(&at)
+            && candidate.subject() == certificate.issuer()
+            && issuer.is_ok_and(|issuer| {
+                matches!(why_not_issued(&leaf, &issuer, candidate.is_ca()), Ok(None))
+            })
+    };
+    let issuers = known.iter().filter(is_issuer);
+    issuers.max_by_key(|candidate| candidate.not_after())
 }
 
 /// RFC 5280 §6.1.3: checks the issuer's name, key identifier and right to sign certificates, and

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::SignerError;
+use super::file_stamp::KeyFileStamp;
 use super::key::warn_if_open_to_others;
 use crate::domain::Passphrase;
 
@@ -18,17 +19,29 @@ pub enum SecretSource {
 impl SecretSource {
     /// Reads the secret. `what` names it in errors and warnings.
     pub fn read(&self, what: &'static str) -> Result<Passphrase, SignerError> {
-        match self {
-            Self::Given(text) => Ok(text.clone()),
-            Self::File(path) => {
-                let text = fs::read_to_string(path).map_err(|source| SignerError::Unreadable {
-                    what,
-                    path: path.clone(),
-                    source,
-                })?;
-                warn_if_open_to_others(what, path);
-                Ok(Passphrase::from(text.as_str()))
-            }
+        self.read_stamped(what).map(|(secret, _)| secret)
+    }
+
+    /// Reads the secret, and the stamp of its file if it is in one.
+    pub(super) fn read_stamped(
+        &self,
+        what: &'static str,
+    ) -> Result<(Passphrase, Option<KeyFileStamp>), SignerError> {
+        let path = match self {
+            Self::Given(text) => return Ok((text.clone(), None)),
+            Self::File(path) => path,
+        };
+        let unreadable = |source| SignerError::Unreadable {
+            what,
+            path: path.clone(),
+            source,
+        };
+        let stamp = KeyFileStamp::of(path).map_err(unreadable)?;
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        if KeyFileStamp::of(path).map_err(unreadable)? != stamp {
+            return Err(SignerError::Unsettled);
         }
+        warn_if_open_to_others(what, path);
+        Ok((Passphrase::from(text.as_str()), Some(stamp)))
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::OpenError;
+use super::postgres_url;
 
 /// What is left as it is in a `file:` URI.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -51,6 +52,7 @@ impl FromStr for DatabaseUrl {
             "sqlite" => sqlite_path(rest).map(Self::Sqlite).map_err(OpenError::Url),
             // libpq reads only lower-case schemes.
             known @ ("postgres" | "postgresql") if rest.starts_with("//") => {
+                postgres_url::check(&rest[2..]).map_err(OpenError::PostgresUrl)?;
                 Ok(Self::Postgres(format!("{known}:{rest}")))
             }
             "postgres" | "postgresql" => Err(OpenError::Url(
@@ -166,17 +168,11 @@ impl DatabaseUrl {
             return text;
         };
         let text = text.replace(url, "postgres://..");
-        let user = url
-            .split_once("://")
-            .and_then(|(_, rest)| rest.rsplit_once('@'));
-        match user.and_then(|(user, _)| user.split_once(':')) {
-            // libpq splits a password at an `@`, so each part is redacted.
-            Some((_, password)) => password
-                .split('@')
-                .filter(|part| !part.is_empty())
-                .fold(text, |text, part| text.replace(part, "***")),
-            None => text,
-        }
+        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let secrets = postgres_url::secrets(rest);
+        secrets
+            .iter()
+            .fold(text, |text, secret| text.replace(secret, "***"))
     }
 }
 

@@ -12,6 +12,8 @@ use crate::domain::issuance::Replay;
 pub enum OpenError {
     #[error("the database URL {0}")]
     Url(&'static str),
+    #[error("the database URL {0}")]
+    PostgresUrl(String),
     #[error(
         "there is no database at `{}` (`database.url`): name the configuration with `--config`, or \
          run in the folder of the database; `tn-authority migrate` creates a new one",

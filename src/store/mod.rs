@@ -14,6 +14,7 @@ mod locks;
 mod migrations;
 mod mint;
 mod page;
+mod postgres_url;
 mod requester;
 mod schema;
 mod server_messages;
@@ -31,6 +32,7 @@ pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{Requester, Sealing};
 pub use tables::accounts::Within;
+pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
 pub use tables::api_keys::KeptApiKey;
 pub use tables::audit_events::EventFilter;
 pub use tables::grants::GrantFilter;
@@ -167,6 +169,22 @@ impl Store {
         let warning = server_messages::warning(&mut connection);
         let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
         Ok(warning.into_iter().collect())
+    }
+
+    /// Reads from a database that no store is open for, in a transaction.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or `work` fails.
+    pub fn read_once<T>(
+        url: &DatabaseUrl,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, OpenError> {
+        let connection = url.connect(IfMissing::Fail);
+        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        let outcome = connection::begin_reading(&mut connection)
+            .map_err(|e| StoreError::Unavailable(e.to_string()))
+            .and_then(|()| work(&mut Tx::new(&mut connection)));
+        outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
     }
 
     /// Runs `work` in a read-only transaction, which sees one snapshot of the database. Blocks.

@@ -38,6 +38,8 @@ table! {
         rotated_at -> Nullable<BigInt>,
         previous_hash -> Nullable<Binary>,
         previous_until -> Nullable<BigInt>,
+        hashed_by -> Nullable<Text>,
+        previous_hashed_by -> Nullable<Text>,
     }
 }
 
@@ -89,6 +91,41 @@ table! {
         valid_until -> Nullable<BigInt>,
         recorded_at -> BigInt,
         superseded_at -> Nullable<BigInt>,
+        sequence -> BigInt,
+        made_at -> BigInt,
+    }
+}
+
+table! {
+    departures (id) {
+        id -> Text,
+        kind -> Text,
+        cause_id -> Text,
+        first_position -> BigInt,
+        last_position -> BigInt,
+        span -> BigInt,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        sequence -> BigInt,
+        recorded_at -> BigInt,
+        superseded_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    row_changes (cause_id, row_id) {
+        cause_id -> Text,
+        row_id -> Text,
+        kind -> Text,
+        version_before -> Nullable<Integer>,
+        version_after -> Nullable<Integer>,
+    }
+}
+
+table! {
+    change_counter (id) {
+        id -> Integer,
+        last -> BigInt,
     }
 }
 
@@ -177,6 +214,10 @@ table! {
         started_at -> Nullable<BigInt>,
         heartbeat_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        changed_rows -> Nullable<BigInt>,
+        undone_at -> Nullable<BigInt>,
+        undone_by -> Nullable<Text>,
+        undo_reason -> Nullable<Text>,
     }
 }
 
@@ -280,6 +321,7 @@ table! {
         created_at -> BigInt,
         created_by -> Text,
         ended_at -> Nullable<BigInt>,
+        derived_by -> Nullable<Text>,
     }
 }
 

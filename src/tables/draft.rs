@@ -41,6 +41,8 @@ pub enum TableContent {
 pub struct TableSummary {
     /// The name of the format.
     pub format: &'static str,
+    /// The requested OCNs.
+    pub ocns: Vec<String>,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
     pub bytes: u64,

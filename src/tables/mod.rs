@@ -181,6 +181,7 @@ pub fn read(
         content: TableContent::Exclusions(Vec::new()),
         summary: TableSummary {
             format: request.format.as_str(),
+            ocns: request.ocns.iter().cloned().collect(),
             sha256: read.digested.sha256,
             bytes: read.digested.bytes,
             lines: read.lines,

@@ -21,7 +21,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use background::{BackgroundTasks, RunningTask};
-pub use metrics::{ImportOutcome, Metrics, MintOutcome, method_label};
+pub use metrics::{
+    ConnectionMetrics, Cut, ImportOutcome, Listener, Metrics, MintOutcome, method_label,
+};
 pub use policies::PolicyMetrics;
 pub use request_context::{RequestContext, carried, trace_id};
 pub use traceparent::trace_id_of;

@@ -7,14 +7,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jws::{JwsError, object};
-use crate::domain::clock::from_unix;
 use crate::domain::text::printable::printable;
 use crate::domain::tokens::fingerprint::FingerprintError;
+use crate::domain::tokens::numeric_date::{self, Boundary};
 use crate::domain::tokens::tkvalue::TkValueError;
 use crate::domain::{Dialect, Fingerprint, Time, TkType, TkValue};
-
-/// The last second of the year 9999, the latest time that RFC 3339 can represent.
-const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Why a payload is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,9 +25,7 @@ pub enum ClaimsError {
         name: &'static str,
         expected: &'static str,
     },
-    #[error(
-        "`{name}` is not a whole number of seconds between 1970 and the end of 9999 (JSON integer)"
-    )]
+    #[error("`{name}` is not a number of seconds between 1970 and the end of 9999 (JSON number)")]
     Time { name: &'static str },
     #[error("`jti` is empty")]
     EmptyJti,
@@ -93,7 +88,7 @@ pub struct RegisteredClaims {
 
 impl RegisteredClaims {
     pub(super) fn read(payload: &Map<String, Value>) -> Result<Self, ClaimsError> {
-        let exp = time(payload, "exp")?.ok_or(ClaimsError::Missing("exp"))?;
+        let exp = time(payload, "exp", Boundary::End)?.ok_or(ClaimsError::Missing("exp"))?;
         let jti = text(payload, "jti")?.ok_or(ClaimsError::Missing("jti"))?;
         if jti.is_empty() {
             return Err(ClaimsError::EmptyJti);
@@ -101,8 +96,8 @@ impl RegisteredClaims {
         Ok(Self {
             iss: text(payload, "iss")?,
             exp,
-            nbf: time(payload, "nbf")?,
-            iat: time(payload, "iat")?,
+            nbf: time(payload, "nbf", Boundary::Start)?,
+            iat: time(payload, "iat", Boundary::Start)?,
             jti,
             aud: audience(payload)?,
         })
@@ -187,17 +182,16 @@ fn text(object: &Map<String, Value>, name: &'static str) -> Result<Option<String
     }
 }
 
-/// `NumericDate` (RFC 7519 §2) as an integer: not every CA accepts fractions or forms such as
-/// `1.0`, `1e9` and `"1"`.
-fn time(object: &Map<String, Value>, name: &'static str) -> Result<Option<Time>, ClaimsError> {
-    let Some(value) = object.get(name) else {
-        return Ok(None);
-    };
-    value
-        .as_i64()
-        .filter(|seconds| (0..=LAST_SECOND).contains(seconds))
-        .map(|seconds| Some(from_unix(seconds)))
-        .ok_or(ClaimsError::Time { name })
+/// `NumericDate` (RFC 7519 §2).
+fn time(
+    object: &Map<String, Value>,
+    name: &'static str,
+    boundary: Boundary,
+) -> Result<Option<Time>, ClaimsError> {
+    let time = object
+        .get(name)
+        .map(|value| numeric_date::read(value, boundary).ok_or(ClaimsError::Time { name }));
+    time.transpose()
 }
 
 /// RFC 7519 §4.1.3: one name, or an array of names.

@@ -49,6 +49,8 @@ pub struct SenderSettings {
     pub ca_file: Option<PathBuf>,
     /// The key that the webhooks' secrets are derived from.
     pub key: Vec<u8>,
+    /// The one before it, which they are derived from until they are rotated.
+    pub previous_key: Option<Vec<u8>>,
     pub names: Arc<dyn NameLookup>,
 }
 
@@ -87,7 +89,7 @@ impl Sender {
         Ok(Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), guard.clone()),
             guard,
-            secrets: Secrets::new(&settings.key)?,
+            secrets: Secrets::new(&settings.key, settings.previous_key.as_deref())?,
         })
     }
 
@@ -109,11 +111,9 @@ impl Sender {
         let (webhook, delivery) = (&assignment.webhook, &assignment.delivery);
         let body = message(assignment).to_string();
         let timestamp = now.timestamp();
-        let signature = self.secrets.sign(
-            webhook.id,
-            &webhook.generations(now),
-            (delivery.id, timestamp, &body),
-        )?;
+        let signature = self
+            .secrets
+            .sign(webhook, now, (delivery.id, timestamp, &body))?;
         let request = self.agent.post(webhook.url.as_str());
         let sent = request
             .header("content-type", "application/json")

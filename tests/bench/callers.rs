@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tn_authority::app::block_on;
 use tn_authority::authority::{Authority, MintContext, TokenContext};
-use tn_authority::callers::{Callers, Credentials, Pepper};
+use tn_authority::callers::{Callers, Credentials, Pepper, Peppers};
 use tn_authority::domain::{
     AccountId, Actor, AuditEvent, Caller, Clock, Proof, TnAuthList, TokenRequest, new_id,
 };
@@ -122,9 +122,10 @@ impl House {
         fill(url, keys, accounts);
         let authority = Arc::new(support::signing_authority(url, dir));
         let pepper = Pepper::new(&PEPPER).expect("a pepper");
+        let peppers = Peppers::new(pepper, None).expect("peppers");
         let callers = Callers::new(
             Arc::clone(authority.store()),
-            pepper,
+            peppers,
             Clock::system(),
             Arc::clone(authority.metrics()),
         );

@@ -46,6 +46,7 @@ fn facts() -> Facts {
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),
+        departures: Vec::new(),
         lifetime: LifetimeMode::Proof,
         dialect: tn_authority::domain::Dialect::Strict,
         spcs: vec!["1234".parse().expect("a code")],
@@ -59,6 +60,8 @@ fn facts() -> Facts {
             reference: None,
             window,
             belief,
+            sequence: 1,
+            made_at: from_unix(0),
         }],
         allocations: vec![Allocation {
             row: row(2),

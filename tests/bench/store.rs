@@ -62,6 +62,8 @@ fn lend(authority: &Authority, account: &str, area: &str, count: u64) {
                     recorded_at: now,
                     superseded_at: None,
                 },
+                sequence: 1,
+                made_at: now,
             })
             .collect();
         let work = move |tx: &mut Tx<'_>| tx.insert_delegations(&rows);

@@ -1,13 +1,16 @@
-//! Limits how many requests are processed at the same time.
+//! Limits how many requests are processed at the same time, and how much of their answers waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::unsent::UnsentAnswers;
 
 /// The number of requests in progress, and its limit.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     max: usize,
     current: Arc<AtomicUsize>,
+    unsent: Arc<UnsentAnswers>,
 }
 
 /// Counts as one request until it is dropped.
@@ -20,7 +23,14 @@ impl ConcurrencyLimit {
         Self {
             max,
             current: Arc::default(),
+            unsent: Arc::default(),
         }
+    }
+
+    /// The large answers that are not sent yet.
+    #[must_use]
+    pub fn unsent(&self) -> &Arc<UnsentAnswers> {
+        &self.unsent
     }
 
     /// Counts a request, unless the limit is reached.

@@ -5,6 +5,8 @@ pub(super) mod body;
 pub(super) mod concurrency;
 pub(super) mod deserialize;
 pub(super) mod idempotency;
+pub(super) mod mistake;
 pub(super) mod query;
 pub(super) mod request;
 pub(super) mod time;
+pub(super) mod unsent;

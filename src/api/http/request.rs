@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::concurrency::Permit;
 use super::idempotency::Finished;
+use super::unsent;
 use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::new_id;
@@ -35,6 +37,10 @@ impl RequestId {
             .map_or_else(Uuid::nil, |id| id.0)
     }
 }
+
+/// The data of a connection has this if TLS ends at this listener.
+#[derive(Debug)]
+pub struct OverTls;
 
 /// The outermost middleware. It adds the request id, and the trace id if there is one, to all log
 /// lines of the request.
@@ -69,7 +75,7 @@ async fn handle_inner(
     start: Instant,
     id: Uuid,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let secure = request.app_config().secure();
+    let secure = request.conn_data::<OverTls>().is_some();
     request.extensions_mut().insert(RequestId(id));
 
     let _permit = match enter(&request) {
@@ -80,7 +86,14 @@ async fn handle_inner(
         }
     };
     let response = next.call(request).await?.map_into_boxed_body();
-    Ok(finish(response, start, id, secure))
+    let (response, is_refused) = unsent::hold(response);
+    let mut response = finish(response, start, id, secure);
+    if is_refused {
+        // Requests that the client has pipelined would each be processed for nothing.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// Counts the request against the concurrency limit. Health checks and metrics are exempt.

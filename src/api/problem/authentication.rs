@@ -20,6 +20,9 @@ impl From<AuthError> for Problem {
             }
             AuthError::Invalid => Self::forbidden(),
             AuthError::NoKeys => Self::unavailable_for(&error, RETRY_AFTER_NO_KEYS),
+            AuthError::KeyNotLoaded { retry_after } => {
+                Self::unavailable_for(&error, HeaderValue::from(retry_after))
+            }
             AuthError::Store(error) => error.into(),
         }
     }

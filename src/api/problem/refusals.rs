@@ -118,6 +118,12 @@ impl From<ChangeError> for Problem {
             ),
             ChangeError::RenewalLifetime(_) => (StatusCode::BAD_REQUEST, "Lifetime not allowed"),
             ChangeError::WebhookEnded => (StatusCode::CONFLICT, "The webhook has ended"),
+            ChangeError::NotReturned | ChangeError::NotUndoable(_) => {
+                (StatusCode::CONFLICT, "Nothing to undo")
+            }
+            ChangeError::AlreadyUndone(_) => (StatusCode::CONFLICT, "Undone already"),
+            ChangeError::UndoFirst { .. } => (StatusCode::CONFLICT, "Undo a later change first"),
+            ChangeError::InUse { .. } => (StatusCode::CONFLICT, "The numbers are in use"),
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let subproblems = refused.ranges().iter().map(|numbers| SubproblemView {

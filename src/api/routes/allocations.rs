@@ -6,12 +6,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::views::{AffectedView, AllocationView, PageView};
+use super::views::{AffectedView, AllocationView, PageView, RestoredView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
+use crate::api::http::mistake::MistakeBody;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, NewAllocation};
@@ -134,5 +135,30 @@ pub(in crate::api) async fn return_allocation(
         move |affected| HttpResponse::Ok().json(AffectedView::<AllocationView>::at(now, affected));
     let verb =
         async |by: ChangeRequester<'_, _>| service.authority.return_allocation(by, id, at).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
+/// Undo the return of an allocation, also a planned one: it was a mistake.
+///
+/// The allocation is valid as before, and the delegations that ended with it count again. Withdrawn
+/// grants stay so, since their subscribers have been notified; a new token takes one request.
+#[utoipa::path(post, path = "/v1/allocations/{id}/return/undo", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The allocation")),
+    request_body = MistakeBody,
+    responses(
+        (status = 200, body = RestoredView<AllocationView>, description = "The allocation, as before"),
+        (status = 409, description = "It was not returned, or the numbers are held or delegated otherwise since"),
+    ))]
+pub(in crate::api) async fn undo_return(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "allocation")?;
+    let mistake = body.read::<MistakeBody>().await?.mistake()?;
+    let view = |restored| HttpResponse::Ok().json(RestoredView::<AllocationView>::of(restored));
+    let verb =
+        async |by: ChangeRequester<'_, _>| service.authority.undo_return(by, id, mistake).await;
     change(&service, &request, &caller, view, verb).await
 }

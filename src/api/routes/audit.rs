@@ -28,6 +28,9 @@ use crate::domain::AuditEvent;
 use crate::domain::{AccountId, Caller};
 use crate::telemetry::carried;
 
+/// Events that an export reads at once. It holds three pages: one that is being read, one that
+/// waits, and one that is being sent.
+const EXPORT_PAGE: u16 = 200;
 /// The timeout of an export whose client does not read.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -217,7 +220,7 @@ struct Export {
 impl Export {
     async fn page(&self, after: Option<String>) -> Result<PageOf<AuditEvent>, Problem> {
         let (service, caller) = (self.service.clone(), self.caller.clone());
-        let (filter, page) = (self.filter.clone(), Page::new(Page::MAX_LIMIT, after));
+        let (filter, page) = (self.filter.clone(), Page::new(EXPORT_PAGE, after));
         let read = carried(move || service.authority.audit_events(&caller, filter, &page));
         Ok(web::block(read).await??)
     }

@@ -56,9 +56,10 @@ impl FromMembers for NewDisconnectBody {
 pub(in crate::api) struct DisconnectView {
     /// The exclusion that blocks tokens for the numbers while they age.
     aging: ExclusionView,
-    /// Delegations of these numbers alone, which end, and the delegations cut from them.
+    /// Delegations of these numbers alone, which end.
     ended_delegations: Vec<DelegationView>,
-    /// Delegations of larger ranges, which continue: their holder assigns the numbers in them.
+    /// Delegations that continue: of larger ranges, without these numbers (see `delegation_ends`),
+    /// and of the holder of a block (`lend_on`), who assigns the numbers in it.
     kept_delegations: Vec<DelegationView>,
     /// Allocations of ported-in numbers, which return to the holder of their block after aging.
     returned_allocations: Vec<AllocationView>,

@@ -6,16 +6,17 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::views::{AffectedView, ExclusionView, PageView, RangeView};
+use super::views::{AffectedView, ExclusionView, PageView, RangeView, RestoredView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
-use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::body::{Body, NumbersBody, WindowBody};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
+use crate::api::http::mistake::{EndExclusionBody, ExclusionEnd};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, Excluded, NewExclusion, Withdrawing};
-use crate::domain::inventory::Reason;
+use crate::domain::inventory::{Exclusion, Reason};
 
 /// Numbers for which no tokens are to be issued.
 #[derive(Debug, ToSchema)]
@@ -153,10 +154,17 @@ pub(in crate::api) async fn get_exclusion(
 }
 
 /// End an exclusion: tokens for the numbers can be issued again.
+///
+/// Delegations that the exclusion ended stay ended, unless it was a `mistake`: then they count
+/// again exactly as before, and so does everything that a disconnect ended. Withdrawn grants stay
+/// withdrawn, since their subscribers have been notified; a new token takes one request.
 #[utoipa::path(post, path = "/v1/exclusions/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The exclusion")),
-    request_body = Option<UntilBody>,
-    responses((status = 200, body = ExclusionView, description = "The exclusion, with its end")))]
+    request_body = Option<EndExclusionBody>,
+    responses(
+        (status = 200, body = RestoredView<ExclusionView>, description = "The exclusion, with its end"),
+        (status = 409, description = "It was undone already, or a restored delegation would overlap one that was made since"),
+    ))]
 pub(in crate::api) async fn end_exclusion(
     service: Data<Service>,
     Provisioner(caller): Provisioner,
@@ -164,9 +172,22 @@ pub(in crate::api) async fn end_exclusion(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "exclusion")?;
-    let end = body.read_if_any::<UntilBody>().await?;
-    let at = end.and_then(|end| end.at());
-    let view = |ended| HttpResponse::Ok().json(ExclusionView::from(ended));
-    let verb = async |by: ChangeRequester<'_, _>| service.authority.end_exclusion(by, id, at).await;
-    change(&service, &request, &caller, view, verb).await
+    let end = body.read_if_any::<EndExclusionBody>().await?;
+    let authority = &service.authority;
+    match end.map_or(Ok(ExclusionEnd::Ended(None)), EndExclusionBody::end)? {
+        ExclusionEnd::Ended(at) => {
+            let view = |ended: Exclusion| {
+                HttpResponse::Ok().json(RestoredView::<ExclusionView>::nothing_but(ended))
+            };
+            let verb = async |by: ChangeRequester<'_, _>| authority.end_exclusion(by, id, at).await;
+            change(&service, &request, &caller, view, verb).await
+        }
+        ExclusionEnd::Undone(mistake) => {
+            let view =
+                |restored| HttpResponse::Ok().json(RestoredView::<ExclusionView>::of(restored));
+            let verb =
+                async |by: ChangeRequester<'_, _>| authority.undo_exclusion(by, id, mistake).await;
+            change(&service, &request, &caller, view, verb).await
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! `/v1/jobs`: the state and the results of imports, which run in the background.
+//! `/v1/jobs`: the state and the results of imports, which run in the background, and how to undo
+//! one.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -9,14 +10,18 @@ use uuid::Uuid;
 
 use super::views::PageView;
 use crate::api::Service;
-use crate::api::http::authentication::Reader;
+use crate::api::http::authentication::{Provisioner, Reader};
+use crate::api::http::body::Body;
+use crate::api::http::idempotency::change;
+use crate::api::http::mistake::JobMistakeBody;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
 use crate::authority::import::ImportResult;
+use crate::authority::{ChangeRequester, UndoResult};
 use crate::domain::jobs::{Job, JobFailure, JobState};
 
-/// An import, which runs in the background.
+/// An import. Over HTTP it runs in the background.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 pub(in crate::api) struct JobView {
@@ -44,6 +49,11 @@ pub(in crate::api) struct JobView {
     created_at: Instant,
     started_at: Option<Instant>,
     finished_at: Option<Instant>,
+    /// When its changes were undone; null if they were not.
+    undone_at: Option<Instant>,
+    /// The id of the credential that undid them.
+    undone_by: Option<String>,
+    undo_reason: Option<String>,
 }
 
 /// How far the job has read the table.
@@ -67,6 +77,11 @@ struct FailureView {
 
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
+        let (undone_at, undone) = match job.undone {
+            Some(undone) => (Some(Instant(undone.at)), Some((undone.by, undone.reason))),
+            None => (None, None),
+        };
+        let (undone_by, undo_reason) = undone.unzip();
         Self {
             id: job.id,
             state: job.state,
@@ -87,6 +102,9 @@ impl From<Job> for JobView {
             created_at: job.created_at.into(),
             started_at: job.started_at.map(Instant),
             finished_at: job.finished_at.map(Instant),
+            undone_at,
+            undone_by,
+            undo_reason,
         }
     }
 }
@@ -125,4 +143,34 @@ pub(in crate::api) async fn get_job(
     let id = id(&request, "job")?;
     let found = web::block(move || service.authority.job(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(JobView::from(found)))
+}
+
+/// Undo an import as a whole: the table was wrong.
+///
+/// Every row that the import changed is as before, or nothing changes. Grants for what it had added
+/// are withdrawn; those that it withdrew stay so, since their subscribers have been notified.
+#[utoipa::path(post, path = "/v1/jobs/{id}/undo", tag = "inventory", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
+    request_body = JobMistakeBody,
+    responses(
+        (status = 200, body = UndoResult, description = "What was undone, or would be"),
+        (status = 409, description = "It changed nothing, was undone already, or something that happened since conflicts with it"),
+    ))]
+pub(in crate::api) async fn undo_job(
+    service: Data<Service>,
+    Provisioner(caller): Provisioner,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "job")?;
+    let (mistake, dry_run) = body.read::<JobMistakeBody>().await?.mistake()?;
+    if dry_run {
+        // Changes nothing, so it can be repeated without a key.
+        let would = web::block(move || service.authority.try_undo_import(&caller, id)).await??;
+        return Ok(HttpResponse::Ok().json(UndoResult::from(&would)));
+    }
+    let view = |undone| HttpResponse::Ok().json(UndoResult::from(&undone));
+    let verb =
+        async |by: ChangeRequester<'_, _>| service.authority.undo_import(by, id, mistake).await;
+    change(&service, &request, &caller, view, verb).await
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::token::seconds;
 use super::views::{
-    AllocationView, DelegationView, ExclusionView, GrantView, JustificationView, RangeView,
+    AllocationView, DelegationView, DepartureView, ExclusionView, GrantView, JustificationView,
+    RangeView,
 };
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Reader};
@@ -48,6 +49,8 @@ pub(in crate::api) struct KnownView {
     allocations: Vec<AllocationView>,
     delegations: Vec<DelegationView>,
     exclusions: Vec<ExclusionView>,
+    /// When the number left. Delegations that were made before have ended for it.
+    departures: Vec<DepartureView>,
     /// True if there are older versions, older grants or more accounts that are not listed.
     more: bool,
     /// The newest grants whose TNAuthList includes the number, at most 100.
@@ -101,6 +104,7 @@ pub(in crate::api) struct ExplainedView {
     exclusions: Vec<ExclusionView>,
     /// True if there are more rows than are listed; such a request is refused.
     more: bool,
+    departures: Vec<DepartureView>,
 }
 
 /// A range of numbers with the same result.
@@ -124,7 +128,7 @@ pub(in crate::api) struct PartView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Saying)]
 pub(in crate::api) struct SayingView {
-    /// delegation, lent-on, allocation or exclusion
+    /// delegation, lent-on, allocation, exclusion or departure
     #[schema(example = "delegation")]
     kind: &'static str,
     id: Uuid,
@@ -218,6 +222,11 @@ impl KnownView {
                 .into_iter()
                 .map(ExclusionView::from)
                 .collect(),
+            departures: known
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
+                .collect(),
             more: known.more,
             grants: known
                 .grants
@@ -291,6 +300,11 @@ impl From<Explained> for ExplainedView {
                 .map(ExclusionView::from)
                 .collect(),
             more: explained.more,
+            departures: facts
+                .departures
+                .into_iter()
+                .map(DepartureView::from)
+                .collect(),
         }
     }
 }

@@ -200,6 +200,7 @@ pub(in crate::api) async fn create_webhook(
         account: body.account,
         url: body.url,
         kinds,
+        derived_by: service.webhooks.secrets().name().to_owned(),
     };
     let sender = Arc::clone(&service.webhooks);
     let view = move |made: Webhook| {
@@ -262,7 +263,11 @@ pub(in crate::api) async fn rotate_webhook(
     body.read_nothing().await?;
     let sender = Arc::clone(&service.webhooks);
     let view = move |rotated: Webhook| shown(&sender, HttpResponse::Ok(), rotated);
-    let verb = async |by: ChangeRequester<'_, _>| service.authority.rotate_webhook(by, id).await;
+    let derived_by = service.webhooks.secrets().name().to_owned();
+    let verb = async |by: ChangeRequester<'_, _>| {
+        let rotated = service.authority.rotate_webhook(by, id, &derived_by);
+        rotated.await
+    };
     change(&service, &request, &caller, view, verb).await
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::error::ImportError;
 use super::outcome::{Amount, Difference, Imported, RANGES_NAMED};
 use super::row_diff::{self, Plan};
-use super::{block_diff, checks};
+use super::{block_diff, checks, delegation_diff};
 use crate::authority::ChangeError;
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::{
@@ -22,8 +22,7 @@ use crate::domain::numbers::range_set::gaps;
 use crate::domain::{NumberRange, Spc, Window, new_id};
 use crate::store::{Loss, Tx, Versions};
 use crate::tables::{
-    AllocationRow, DelegationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow,
-    TableSummary,
+    AllocationRow, ExclusionRow, Holding, Holdings, Note, TableContent, TableRow, TableSummary,
 };
 
 /// What an import changes.
@@ -62,7 +61,19 @@ impl<R> Default for TableChange<R> {
     }
 }
 
+impl<R> TableChange<R> {
+    /// The numbers that end.
+    pub(super) fn ended(&self) -> &[NumberRange] {
+        &self.ended
+    }
+}
+
 impl ImportChange {
+    /// Where the lines that change nothing are counted.
+    pub(super) const fn unchanged_mut(&mut self) -> &mut Amount {
+        &mut self.unchanged
+    }
+
     /// How many numbers end, by service provider code.
     pub(super) const fn numbers_ending(&self) -> &BTreeMap<Spc, u64> {
         &self.ending
@@ -81,22 +92,10 @@ impl ImportChange {
             },
         };
         let mut out = Vec::new();
-        let ending = self.allocations.end.iter();
-        let ending = Index::new(
-            ending.map(|(row, end)| (row.numbers, (row.row.id, row.window.from().max(*end)))),
-        );
-        for lost in &self.allocations.ended {
-            let rows = ending.touching(*lost);
-            out.extend(rows.filter_map(|(numbers, (id, end))| {
-                let numbers = numbers.intersection(*lost)?;
-                Some(loss(
-                    numbers,
-                    *end,
-                    ALLOCATION_RETURNED,
-                    EndingRow::Allocation(*id),
-                ))
-            }));
-        }
+        out.extend(self.lost_allocations(now).map(|lost| {
+            let cause = EndingRow::Allocation(lost.cause);
+            loss(lost.numbers, lost.at, ALLOCATION_RETURNED, cause)
+        }));
         out.extend(self.delegations.end.iter().map(|(row, end)| {
             let end = row.window.from().max(*end);
             loss(
@@ -148,7 +147,7 @@ pub(super) fn compare(
         TableContent::Holdings { spc, table } => compare_holdings(tx, spc, table, now),
         TableContent::Allocations(rows) => {
             let known = tx.allocations_touching(&numbers(rows), EVER, usize::MAX)?;
-            let plan = row_diff::plan(rows.clone(), known, now, &mut summary.refused);
+            let plan = row_diff::plan(rows.clone(), known, now, always, &mut summary.refused);
             note_kept_ends(plan.ends_kept, summary);
             let mut change = ImportChange::default();
             for (row, _) in &plan.end {
@@ -168,10 +167,10 @@ pub(super) fn compare(
             );
             Ok(change)
         }
-        TableContent::Delegations(rows) => compare_delegations(tx, rows, now, summary),
+        TableContent::Delegations(rows) => delegation_diff::compare(tx, rows, now, summary),
         TableContent::Exclusions(rows) => {
             let known = tx.exclusions_touching(&numbers(rows), EVER, usize::MAX)?;
-            let mut plan = row_diff::plan(rows.clone(), known, now, &mut summary.refused);
+            let mut plan = row_diff::plan(rows.clone(), known, now, always, &mut summary.refused);
             checks::must_meet(tx, &mut plan, force, now, summary)?;
             note_kept_ends(plan.ends_kept, summary);
             let mut change = ImportChange::default();
@@ -192,7 +191,7 @@ pub(super) fn compare(
 }
 
 /// Rows of any period, past ones included.
-const EVER: Versions = Versions::HoldingIn {
+pub(super) const EVER: Versions = Versions::HoldingIn {
     from: chrono::DateTime::UNIX_EPOCH,
     until: None,
 };
@@ -289,40 +288,8 @@ fn not_yet_allocated(
     Ok(out)
 }
 
-fn compare_delegations(
-    tx: &mut Tx<'_>,
-    rows: &[TableRow<DelegationRow>],
-    now: Time,
-    summary: &mut TableSummary,
-) -> Result<ImportChange, ImportError> {
-    let mut known = tx.delegations_touching(&numbers(rows), EVER, usize::MAX)?;
-    // The table is the carrier's, so it does not speak for what resellers delegate on.
-    known.retain(|row| row.cut_from.is_none());
-    let mut plan = row_diff::plan(rows.to_vec(), known, now, &mut summary.refused);
-    checks::must_have_accounts(tx, &mut plan, &mut summary.refused)?;
-    checks::must_be_held(tx, &mut plan, now, &mut summary.refused)?;
-    note_kept_ends(plan.ends_kept, summary);
-    let mut change = ImportChange::default();
-    change.delegations = table_change(
-        plan,
-        &mut change.unchanged,
-        |numbers, of: DelegationRow, window| Delegation {
-            row: new_row(now),
-            account: of.account,
-            cut_from: None,
-            numbers,
-            ca: of.ca,
-            lend_on: of.lend_on,
-            reference: of.reference,
-            window,
-            belief: recorded(now),
-        },
-    );
-    Ok(change)
-}
-
 /// Turns a plan into rows; `row` builds a new one.
-fn table_change<T: row_diff::Reconcile>(
+pub(super) fn table_change<T: row_diff::Reconcile>(
     plan: Plan<T>,
     unchanged: &mut Amount,
     row: impl Fn(NumberRange, T, Window) -> T::Known,
@@ -340,7 +307,7 @@ fn table_change<T: row_diff::Reconcile>(
     }
 }
 
-fn note_kept_ends(count: u64, summary: &mut TableSummary) {
+pub(super) fn note_kept_ends(count: u64, summary: &mut TableSummary) {
     if count > 0 {
         summary.notes.push(Note {
             count,
@@ -351,18 +318,23 @@ fn note_kept_ends(count: u64, summary: &mut TableSummary) {
     }
 }
 
-fn numbers<T>(rows: &[TableRow<T>]) -> Vec<NumberRange> {
+/// Allocations and exclusions count for as long as they say.
+fn always<R: InventoryRow>(row: &R, _: NumberRange, window: Window) -> bool {
+    row.window().overlaps(window)
+}
+
+pub(super) fn numbers<T>(rows: &[TableRow<T>]) -> Vec<NumberRange> {
     rows.iter().map(|row| row.numbers).collect()
 }
 
-fn new_row(now: Time) -> RowRef {
+pub(super) fn new_row(now: Time) -> RowRef {
     RowRef {
         id: new_id(now),
         version: 1,
     }
 }
 
-fn recorded(now: Time) -> RecordedPeriod {
+pub(super) fn recorded(now: Time) -> RecordedPeriod {
     RecordedPeriod {
         recorded_at: now,
         superseded_at: None,

@@ -15,14 +15,17 @@ use crate::store::{GrantFilter, Loss, StoreError, Tx};
 /// The grants that a set of losses concerns: each with its earliest loss, and when its token
 /// expires.
 #[derive(Debug, Default)]
-pub(super) struct ExposedGrants {
+pub(in crate::authority) struct ExposedGrants {
     grants: BTreeMap<Jti, (AuthorityEnd, Time)>,
     /// Whether the search stopped at its limit.
     more: bool,
 }
 
 /// Finds the grants that these losses concern, up to [`GRANTS_COUNTED`].
-pub(super) fn find(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants, StoreError> {
+pub(in crate::authority) fn find(
+    tx: &mut Tx<'_>,
+    losses: &[Loss],
+) -> Result<ExposedGrants, StoreError> {
     let Some(first) = losses.iter().map(|loss| loss.ended.at).min() else {
         return Ok(ExposedGrants::default());
     };
@@ -47,7 +50,7 @@ pub(super) fn find(tx: &mut Tx<'_>, losses: &[Loss]) -> Result<ExposedGrants, St
 
 /// Withdraws the exposed grants. If they are too many for one transaction, queues sweeps that do it
 /// later.
-pub(super) fn withdraw(
+pub(in crate::authority) fn withdraw(
     tx: &mut Tx<'_>,
     losses: Vec<Loss>,
     exposed: &ExposedGrants,
@@ -73,7 +76,7 @@ pub(super) fn withdraw(
 }
 
 /// The counts of the exposed grants, and the first of them.
-pub(super) fn listed(
+pub(in crate::authority) fn listed(
     tx: &mut Tx<'_>,
     exposed: &ExposedGrants,
 ) -> Result<OutstandingTokens, StoreError> {

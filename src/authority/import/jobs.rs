@@ -176,6 +176,8 @@ impl Jobs {
             started_at: None,
             heartbeat_at: now,
             finished_at: None,
+            changed_rows: None,
+            undone: None,
         };
         let row = job.clone();
         let event = event_by(caller, now, "submit-import");

@@ -27,10 +27,13 @@
 
 mod block_diff;
 mod checks;
+mod delegation_diff;
 mod difference;
 mod error;
-mod exposure;
+pub(super) mod exposure;
+mod finished;
 pub mod jobs;
+mod leaving;
 mod outcome;
 mod report;
 mod row_diff;
@@ -39,7 +42,8 @@ mod write;
 
 pub use error::ImportError;
 pub use outcome::{Amount, Difference, Imported, OutstandingTokens};
-pub use report::{ImportResult, RefusedResult};
+pub(super) use report::ranges;
+pub use report::{ImportOutstanding, ImportResult, RefusedResult};
 
 use std::sync::Arc;
 
@@ -47,9 +51,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::authority::audited::event_by;
+use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
-use crate::domain::{Caller, Spc};
+use crate::domain::jobs::Job;
+use crate::domain::{Caller, Spc, new_id};
 use crate::store::Tx;
 use crate::tables::{Format, ParsedTable, TableContent, TableError, TableSummary};
 use crate::telemetry::ImportOutcome;
@@ -137,13 +143,19 @@ impl Authority {
                 let mut summary = table.summary.clone();
                 let change =
                     difference::compare(tx, &table.content, options.force, now, &mut summary)?;
-                outcome_of(tx, &change, summary, true, now)
+                let leaving = leaving::of(tx, &change, now)?;
+                // As if recorded now, after every delegation.
+                let planned = departures::planned(&leaving, i64::MAX, now);
+                let ended = departures::ended_by(tx, &planned)?;
+                let imported = outcome_of(tx, &change, summary, true, now)?;
+                Ok(imported.with_ended_delegations(ended))
             });
         }
         let event = event_by(caller, now, "import");
         let subject = subject(&table);
         // Shared, since the transaction may run twice and a table may have half a million lines.
         let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());
+        let id = job.unwrap_or_else(|| new_id(now));
         let work = move |tx: &mut Tx<'_>| {
             let mut summary = table.summary.clone();
             let change = difference::compare(tx, &table.content, options.force, now, &mut summary)?;
@@ -151,13 +163,26 @@ impl Authority {
                 return Err(ImportError::Lines(summary.refused));
             }
             must_not_end_too_much(tx, &change, &summary, options, now)?;
-            write::apply(tx, &done, &change, now)?;
+            let leaving = leaving::of(tx, &change, now)?;
+            let (changes, ended) = write::apply(tx, &done, &change, &leaving, now)?;
+            tx.insert_row_changes(id, &changes)?;
             let imported = outcome_of(tx, &change, summary, false, now)?;
+            let mut imported = imported.with_ended_delegations(ended);
+            imported.job = (!changes.is_empty()).then_some(id);
             if !imported.changes_nothing() {
                 tx.record(&done.done(&about, detail(&imported, options)))?;
             }
-            if let Some(job) = job {
-                runner::finish(tx, job, &imported, now)?;
+            if job.is_some() {
+                runner::finish(tx, id, &imported, now)?;
+                tx.set_job_changes(id, changes.len())?;
+            } else if !changes.is_empty() {
+                // So that every import is listed, and can be undone.
+                let spc = codes(&table.content).first().map(|spc| (*spc).clone());
+                let ran = finished::job(done.caller(), (id, spc), &imported, options, now);
+                tx.insert_job(&Job {
+                    changed_rows: Some(changes.len() as u64),
+                    ..ran
+                })?;
             }
             Ok(imported)
         };
@@ -277,7 +302,7 @@ fn outcome_of(
 
 fn detail(imported: &Imported, options: ImportOptions) -> serde_json::Value {
     json!({
-        "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
+        "job": imported.job, "format": imported.summary.format, "sha256": imported.summary.sha256, "lines": imported.summary.lines,
         "added": imported.added.ranges, "added_numbers": imported.added.numbers,
         "ended": imported.ended.ranges, "ended_numbers": imported.ended.numbers,
         "unchanged": imported.unchanged.ranges, "confirm": options.confirm, "force": options.force,

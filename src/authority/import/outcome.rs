@@ -1,5 +1,8 @@
 //! What an import did, or would do.
 
+use uuid::Uuid;
+
+use crate::authority::departures::EndedDelegations;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::tokens::grant::Grant;
@@ -55,6 +58,8 @@ pub struct OutstandingTokens {
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
+    /// The job under which it can be undone; `None` if it changed nothing.
+    pub job: Option<Uuid>,
     pub summary: TableSummary,
     pub dry_run: bool,
     pub added: Amount,
@@ -64,9 +69,18 @@ pub struct Imported {
     pub elsewhere: u64,
     pub difference: Difference,
     pub outstanding: OutstandingTokens,
+    /// The delegations that end because their numbers leave.
+    pub ended_delegations: EndedDelegations,
 }
 
 impl Imported {
+    pub(super) fn with_ended_delegations(self, ended: EndedDelegations) -> Self {
+        Self {
+            ended_delegations: ended,
+            ..self
+        }
+    }
+
     /// Whether the import changed nothing, or would change nothing.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {

@@ -5,9 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::Ref;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
+use uuid::Uuid;
 
 use super::error::ImportError;
 use super::outcome::{Difference, Imported, OutstandingTokens};
+use crate::authority::departures::EndedDelegations;
 use crate::domain::NumberRange;
 use crate::domain::clock::rfc3339;
 use crate::domain::tokens::grant::Grant;
@@ -17,6 +19,8 @@ use crate::tables::RefusedLine;
 /// What an import did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportResult {
+    /// The job under which the import can be undone; null if it changed nothing.
+    job: Option<Uuid>,
     #[schema(value_type = String)]
     format: &'static str,
     /// SHA-256 of the file, in hex.
@@ -38,6 +42,27 @@ pub struct ImportResult {
     outstanding_grants: ImportOutstanding,
     #[schema(schema_with = exposure)]
     exposure: ImportExposure,
+    #[schema(required = false)]
+    delegation_ends: ImportDelegationEnds,
+}
+
+/// The delegations that end, wholly or for some of their numbers, because numbers leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct ImportDelegationEnds {
+    /// At most 100.
+    delegations: Vec<ImportDelegationEnd>,
+    /// Whether there are more than listed here.
+    more: bool,
+}
+
+/// A delegation that ends; `GET /v1/delegations/{id}` says for which numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct ImportDelegationEnd {
+    #[schema(value_type = uuid::Uuid)]
+    id: String,
+    account: String,
+    /// Whether all of it ends; else the rest continues, with the same id.
+    whole: bool,
 }
 
 /// Counts of ranges (or rows) and of their telephone numbers, and of refused lines.
@@ -67,7 +92,7 @@ struct ImportDifference {
 
 /// Tokens that can still be redeemed although authority over some of their numbers has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct ImportOutstanding {
+pub struct ImportOutstanding {
     count: u64,
     /// Whether there are more than `count`.
     more: bool,
@@ -107,6 +132,7 @@ impl From<&Imported> for ImportResult {
     fn from(imported: &Imported) -> Self {
         let summary = &imported.summary;
         Self {
+            job: imported.job,
             format: summary.format,
             sha256: summary.sha256.clone(),
             bytes: summary.bytes,
@@ -120,6 +146,7 @@ impl From<&Imported> for ImportResult {
             difference: ImportDifference::of(&imported.difference, imported.ranges()),
             outstanding_grants: (&imported.outstanding).into(),
             exposure: (&imported.outstanding).into(),
+            delegation_ends: (&imported.ended_delegations).into(),
         }
     }
 }
@@ -147,6 +174,20 @@ impl ImportDifference {
             added: difference.added.clone(),
             ended: difference.ended.clone(),
             more: named < ranges,
+        }
+    }
+}
+
+impl From<&EndedDelegations> for ImportDelegationEnds {
+    fn from(ended: &EndedDelegations) -> Self {
+        let delegations = ended.delegations.iter().map(|ended| ImportDelegationEnd {
+            id: ended.row.row.id.to_string(),
+            account: ended.row.account.to_string(),
+            whole: ended.whole,
+        });
+        Self {
+            delegations: delegations.collect(),
+            more: ended.more,
         }
     }
 }
@@ -213,7 +254,7 @@ fn time() -> Ref {
     Ref::from_schema_name("Time")
 }
 
-fn ranges() -> Array {
+pub(in crate::authority) fn ranges() -> Array {
     ArrayBuilder::new()
         .items(Ref::from_schema_name("Range"))
         .build()

@@ -101,11 +101,12 @@ pub(super) struct Plan<T: Reconcile> {
 }
 
 /// Compares lines with `known`: the newest versions of all rows that overlap their numbers, also of
-/// rows that have ended.
+/// rows that have ended. `counts` says whether a row counts for any of some numbers in a window.
 pub(super) fn plan<T: Reconcile>(
     rows: Vec<TableRow<T>>,
     known: Vec<T::Known>,
     now: Time,
+    counts: impl Fn(&T::Known, NumberRange, Window) -> bool,
     refused: &mut RefusedLines,
 ) -> Plan<T> {
     let known = Index::new(known.into_iter().map(|row| (row.numbers(), row)));
@@ -152,7 +153,9 @@ pub(super) fn plan<T: Reconcile>(
             let until = ends.get(&known.row().id).copied();
             let until = until.or(known.window().until());
             let theirs = Window::new(known.window().from(), until);
-            row.of.excludes(known) && theirs.is_ok_and(|theirs| theirs.overlaps(window))
+            row.of.excludes(known)
+                && theirs.is_ok_and(|theirs| theirs.overlaps(window))
+                && counts(known, row.numbers, window)
         })?;
         let (numbers, id) = (other.numbers(), other.row().id);
         Some(format!("overlaps {numbers} of {} {id}", T::KIND))

@@ -8,34 +8,58 @@ use uuid::Uuid;
 use super::difference::{ImportChange, TableChange};
 use super::error::ImportError;
 use crate::authority::delegate::{end_with_all_below, record_end};
+use crate::authority::departures::{self, EndedDelegations, Leaving};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
+use crate::domain::inventory::row_change::{RowChange, Undoable};
 use crate::domain::inventory::{Delegation, Versioned};
 use crate::domain::{AccountId, Event};
 use crate::store::Tx;
 
-/// Writes the difference. What ends and what replaces it change at the same instant.
+/// Writes the difference. What ends and what replaces it change at the same instant. Returns what
+/// it did to each row, and the delegations that end because their numbers leave.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     event: &Event,
     change: &ImportChange,
+    leaving: &[Leaving],
     now: Time,
-) -> Result<(), ImportError> {
+) -> Result<(Vec<RowChange>, EndedDelegations), ImportError> {
+    let mut changes = row_changes(&change.allocations, now);
     let (ids, rows) = next_versions(&change.allocations, now);
     tx.supersede_allocations(&ids, now)?;
     tx.insert_allocations(&rows)?;
+    departures::call_off_return(tx, &ids, now)?;
+    let ended = departures::record(tx, leaving, now)?;
+    departures::record_ends(tx, event, &ended, |_| true)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
-        if let (ended, Some(below)) = end_with_all_below(tx, event, row, *end, now)? {
-            record_end(tx, event, &ended, *end, below)?;
+        if let (ended, Some(changed)) = end_with_all_below(tx, event, row, *end, now)? {
+            record_end(tx, event, &ended, *end, &changed)?;
+            changes.extend(changed);
         }
     }
-    tx.insert_delegations(&change.delegations.add)?;
+    changes.extend(change.delegations.add.iter().map(RowChange::added));
+    insert_delegations(tx, &change.delegations.add)?;
     record_delegations(tx, event, &change.delegations.add)?;
+    changes.extend(row_changes(&change.exclusions, now));
     let (ids, rows) = next_versions(&change.exclusions, now);
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
-    Ok(())
+    Ok((changes, ended))
+}
+
+/// Inserts new delegations, all with the sequence of this change.
+fn insert_delegations(tx: &mut Tx<'_>, added: &[Delegation]) -> Result<(), ImportError> {
+    if added.is_empty() {
+        return Ok(());
+    }
+    let sequence = tx.next_change()?;
+    let mut added = added.to_vec();
+    for row in &mut added {
+        row.sequence = sequence;
+    }
+    Ok(tx.insert_delegations(&added)?)
 }
 
 /// Records for each account how many delegations it gets. The rows themselves say which.
@@ -55,8 +79,21 @@ fn record_delegations(
     Ok(())
 }
 
+/// What a change does to each row of one table.
+fn row_changes<R: Undoable>(change: &TableChange<R>, now: Time) -> Vec<RowChange> {
+    let ended = change.end.iter().filter_map(|(row, end)| {
+        let (ended, changed) = withdraw::ended(row, *end, now);
+        changed.then(|| RowChange::ended(row, withdraw::still_held(&ended)))
+    });
+    let added = change.keep.iter().chain(&change.add);
+    ended.chain(added.map(RowChange::added)).collect()
+}
+
 /// The ids of the superseded rows, and the rows to write.
-fn next_versions<R: Versioned + Clone>(change: &TableChange<R>, now: Time) -> (Vec<Uuid>, Vec<R>) {
+pub(super) fn next_versions<R: Versioned + Clone>(
+    change: &TableChange<R>,
+    now: Time,
+) -> (Vec<Uuid>, Vec<R>) {
     let mut ids = Vec::with_capacity(change.end.len());
     let mut rows = Vec::with_capacity(change.end.len() + change.keep.len() + change.add.len());
     for (row, end) in &change.end {

@@ -21,6 +21,8 @@ pub struct NewWebhook {
     pub account: Option<AccountId>,
     pub url: TargetUrl,
     pub kinds: Vec<EventKind>,
+    /// The name of what its secret is derived from.
+    pub derived_by: String,
 }
 
 impl Authority {
@@ -73,6 +75,7 @@ impl Authority {
                 created_at: now,
                 created_by: event.caller().id.clone(),
                 ended_at: None,
+                derived_by: Some(new.derived_by.clone()),
             };
             tx.insert_webhook(&webhook)?;
             let detail = json!({ "account": webhook.account, "url": webhook.url.as_str() });
@@ -111,14 +114,17 @@ impl Authority {
         .await
     }
 
-    /// Gives a webhook a new secret. For one day, deliveries are signed with the previous one as
-    /// well.
+    /// Gives a webhook a new secret, derived from what has the name `derived_by`. For one day,
+    /// deliveries are signed with the previous one as well.
     pub async fn rotate_webhook(
         &self,
         by: impl Into<ChangeRequester<'_, Webhook>>,
         id: Uuid,
+        derived_by: &str,
     ) -> Result<Webhook, ChangeError> {
-        self.change_webhook(by.into(), id, "rotate-webhook", |webhook, now| {
+        let derived_by = derived_by.to_owned();
+        self.change_webhook(by.into(), id, "rotate-webhook", move |webhook, now| {
+            webhook.derived_by = Some(derived_by.clone());
             webhook.generation = webhook.generation.saturating_add(1);
             webhook.previous_until = Some(now + OVERLAP);
             Ok(())

@@ -102,6 +102,8 @@ mod tests {
             },
             secret_hash: Vec::new(),
             previous_hash: None,
+            hashed_by: None,
+            previous_hashed_by: None,
         }
     }
 

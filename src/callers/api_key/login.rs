@@ -2,8 +2,8 @@
 //! password for a short-lived access token.
 //!
 //! An access token is `tnf_ID_EXPIRY_MAC`: the id of the API key that logged in, the expiry, and an
-//! HMAC of both and of the hash of the secret. It is not stored, so every replica accepts it. It is
-//! valid as long as the secret is, from the networks that the key allows: revoking the key or
+//! HMAC of both and of the number of the secret. It is not stored, so every replica accepts it. It
+//! is valid as long as the secret is, from the networks that the key allows: revoking the key or
 //! rotating the secret ends it.
 
 use base64::Engine as _;
@@ -15,10 +15,11 @@ use uuid::Uuid;
 use super::{
     ApiKeys, Identity, KeyFault, PREFIX, PresentedKey, Rejection, are_equal, check_usable, number,
 };
+use crate::callers::pepper::Pepper;
 use crate::callers::rejection::SessionFault;
 use crate::callers::{AuthError, Callers, Credentials};
-use crate::domain::Caller;
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::{Caller, Proof};
 
 /// Makes access tokens recognizable, and distinct from API keys.
 const ACCESS_PREFIX: &str = "tnf_";
@@ -69,7 +70,9 @@ impl Callers {
                 };
                 let by_key = |_: &str| self.api_keys.authenticate(&presented, credentials.from);
                 let identity = self.identify(&credentials, by_key)?;
-                let access = self.api_keys.access_token(&presented, seconds)?;
+                let access = self
+                    .api_keys
+                    .access_token(&presented, identity.proof, seconds)?;
                 Ok((identity.caller(request_id), access))
             });
         result.map_err(|rejection| self.reject(rejection, request_id))
@@ -95,16 +98,22 @@ impl Callers {
 
 impl ApiKeys {
     /// A new access token for an authenticated key.
-    fn access_token(&self, key: &PresentedKey<'_>, seconds: u32) -> Result<AccessToken, Rejection> {
+    fn access_token(
+        &self,
+        key: &PresentedKey<'_>,
+        proof: Proof,
+        seconds: u32,
+    ) -> Result<AccessToken, Rejection> {
         let expires = self.clock.now() + TimeDelta::seconds(seconds.into());
-        let mac = self
-            .pepper
-            .hash(key.secret.as_bytes())
-            .and_then(|hash| self.access_mac(key.id, expires, &hash));
-        let mac = mac.map_err(|_| Rejection::ApiKey {
+        let rejection = || Rejection::ApiKey {
             key: key.id.to_owned(),
             fault: KeyFault::Secret,
-        })?;
+        };
+        let Proof::ApiKey { secret } = proof else {
+            return Err(rejection());
+        };
+        let mac = access_mac(&self.peppers.newest, key.id, expires, secret);
+        let mac = mac.map_err(|_| rejection())?;
         let (id, mac) = (key.id, URL_SAFE_NO_PAD.encode(mac));
         Ok(AccessToken {
             token: format!("{ACCESS_PREFIX}{id}_{}_{mac}", expires.timestamp()),
@@ -130,14 +139,17 @@ impl ApiKeys {
         };
         let known = self.store.read(|tx| tx.api_key(presented.id))?;
         let known = known.ok_or_else(|| rejection(KeyFault::Unknown))?;
-        let is_of = |hash: &[u8]| {
-            let expected = self.access_mac(presented.id, presented.expires, hash);
-            expected.is_ok_and(|expected| are_equal(&expected, &presented.mac))
+        let peppers = std::iter::once(&self.peppers.newest).chain(&self.peppers.previous);
+        let is_of = |secret: i32| {
+            peppers.clone().any(|pepper| {
+                let expected = access_mac(pepper, presented.id, presented.expires, secret);
+                expected.is_ok_and(|expected| are_equal(&expected, &presented.mac))
+            })
         };
         let newest = known.key.validity.secret;
-        let secret = if is_of(&known.secret_hash) {
+        let secret = if is_of(newest) {
             newest
-        } else if known.previous_hash.as_deref().is_some_and(is_of) {
+        } else if known.previous_hash.is_some() && is_of(newest - 1) {
             newest - 1
         } else {
             // The secret was rotated away, or the MAC is forged.
@@ -150,11 +162,18 @@ impl ApiKeys {
             ..super::identity(&known.key, secret)
         })
     }
+}
 
-    fn access_mac(&self, id: &str, expires: Time, hash: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-        let head = format!("{PURPOSE}\n{id}\n{}\n", expires.timestamp());
-        self.pepper.hash(&[head.as_bytes(), hash].concat())
-    }
+/// The hash of the secret is no part of it: it changes with the API key secret, which may not end a
+/// session.
+fn access_mac(
+    pepper: &Pepper,
+    id: &str,
+    expires: Time,
+    secret: i32,
+) -> Result<Vec<u8>, ErrorStack> {
+    let text = format!("{PURPOSE}\n{id}\n{}\n{secret}\n", expires.timestamp());
+    pepper.hash(text.as_bytes())
 }
 
 /// An access token as presented.

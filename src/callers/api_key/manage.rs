@@ -120,8 +120,10 @@ impl ApiKeys {
         let id = format!("{:0ID_LENGTH$x}", u64::from_be_bytes(id));
         let secret = secret()?;
         let stored = KeptApiKey {
-            secret_hash: self.pepper.hash(secret.as_bytes())?,
+            secret_hash: self.peppers.newest.hash(secret.as_bytes())?,
             previous_hash: None,
+            hashed_by: Some(self.peppers.name().to_owned()),
+            previous_hashed_by: None,
             key: ApiKey {
                 id: id.clone(),
                 role: new.role,
@@ -170,12 +172,14 @@ impl ApiKeys {
             return Err(ApiKeyError::LongOverlap);
         }
         let secret = secret()?;
-        let hash = self.pepper.hash(secret.as_bytes())?;
+        let hash = self.peppers.newest.hash(secret.as_bytes())?;
+        let hashed_by = self.peppers.name().to_owned();
         let rotate = move |stored: &mut KeptApiKey, now: Time| {
             must_not_have_ended(stored, now)?;
             let until = now + TimeDelta::seconds(overlap.into());
             let old = std::mem::replace(&mut stored.secret_hash, hash.clone());
             stored.previous_hash = (overlap > 0).then_some(old);
+            stored.previous_hashed_by = stored.hashed_by.replace(hashed_by.clone());
             let key = &mut stored.key;
             key.validity.previous_until = (overlap > 0).then_some(until);
             key.validity.secret += 1;

@@ -5,6 +5,7 @@ mod cache;
 mod last_used;
 mod login;
 mod manage;
+mod rehash;
 
 pub use login::AccessToken;
 pub use manage::{ApiKeyError, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey, ShownApiKey};
@@ -14,16 +15,18 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::error::ErrorStack;
 use openssl::memcmp;
 
 use super::Identity;
-use super::pepper::Pepper;
+use super::pepper::Peppers;
 use super::rejection::{KeyFault, Rejection};
 use crate::domain::credentials::api_key::ApiKey;
 use crate::domain::{Clock, Proof, Time};
-use crate::store::{KeptApiKey, Store};
+use crate::store::{KeptApiKey, Rehash, Store};
 use cache::KeyCache;
 use last_used::Uses;
+use rehash::Rehashes;
 
 /// Makes keys recognizable, also to scanners for leaked secrets.
 const PREFIX: &str = "tna_";
@@ -35,20 +38,22 @@ const SECRET_BYTES: usize = 32;
 #[derive(Debug)]
 pub struct ApiKeys {
     store: Arc<Store>,
-    pepper: Pepper,
+    peppers: Peppers,
     clock: Clock,
     cache: KeyCache,
     uses: Uses,
+    rehashes: Rehashes,
 }
 
 impl ApiKeys {
-    pub(super) fn new(store: Arc<Store>, pepper: Pepper, clock: Clock) -> Self {
+    pub(super) fn new(store: Arc<Store>, peppers: Peppers, clock: Clock) -> Self {
         Self {
             store,
-            pepper,
+            peppers,
             clock,
             cache: KeyCache::default(),
             uses: Uses::default(),
+            rehashes: Rehashes::default(),
         }
     }
 
@@ -63,12 +68,13 @@ impl ApiKeys {
             fault,
         };
         // Hash before the lookup, so that an unknown key takes as long as a known one.
-        let hash = self.pepper.hash(presented.secret.as_bytes());
-        let hash = hash.map_err(|_| rejection(KeyFault::Secret))?;
+        let hashes = self.hashes(presented);
+        let hashes = hashes.map_err(|_| rejection(KeyFault::Secret))?;
         let known = self.store.read(|tx| tx.api_key(presented.id))?;
         let known = known.ok_or_else(|| rejection(KeyFault::Unknown))?;
         let now = self.clock.now();
-        let secret = verify(&known, &hash, from, now).map_err(rejection)?;
+        let secret = verify(&known, &hashes, from, now).map_err(rejection)?;
+        self.note_rehash(&known, secret, hashes);
         self.uses.note(presented.number, now);
         let identity = identity(&known.key, secret);
         self.cache
@@ -88,12 +94,48 @@ impl ApiKeys {
             check_usable(&cached.key.key, cached.secret, from, now).map(|()| cached.secret)
         } else {
             // The other secret of a rotated key, or a wrong one.
-            let hash = self.pepper.hash(presented.secret.as_bytes()).ok()?;
-            verify(&cached.key, &hash, from, now)
+            let hashes = self.hashes(presented).ok()?;
+            let secret = verify(&cached.key, &hashes, from, now);
+            if let Ok(secret) = secret {
+                self.note_rehash(&cached.key, secret, hashes);
+            }
+            secret
         };
         let secret = secret.ok()?;
         self.uses.note(presented.number, now);
         Some(identity(&cached.key.key, secret))
+    }
+
+    fn hashes(&self, presented: &PresentedKey<'_>) -> Result<Hashes, ErrorStack> {
+        let secret = presented.secret.as_bytes();
+        let previous = self.peppers.previous.as_ref();
+        Ok(Hashes {
+            newest: self.peppers.newest.hash(secret)?,
+            previous: previous.map(|pepper| pepper.hash(secret)).transpose()?,
+        })
+    }
+
+    /// Has the secret hashed anew with the newest API key secret, if it is not yet. While there is
+    /// no other one, nothing needs to be recorded.
+    fn note_rehash(&self, known: &KeptApiKey, secret: i32, hashes: Hashes) {
+        let is_newest = secret == known.key.validity.secret;
+        let (old, hashed_by) = if is_newest {
+            (Some(&known.secret_hash), &known.hashed_by)
+        } else {
+            (known.previous_hash.as_ref(), &known.previous_hashed_by)
+        };
+        let name = self.peppers.name();
+        if hashes.previous.is_none() || hashed_by.as_deref() == Some(name) {
+            return;
+        }
+        if let Some(old) = old {
+            self.rehashes.note(Rehash {
+                id: known.key.id.clone(),
+                old: old.clone(),
+                new: hashes.newest,
+                hashed_by: name.to_owned(),
+            });
+        }
     }
 
     pub(super) fn forget(&self, id: &str) {
@@ -103,14 +145,24 @@ impl ApiKeys {
     }
 }
 
+/// The hashes of a presented secret, by the newest and the previous API key secret.
+struct Hashes {
+    newest: Vec<u8>,
+    previous: Option<Vec<u8>>,
+}
+
 /// The number of the secret that was hashed, if the key can be used with it from this address.
 fn verify(
     known: &KeptApiKey,
-    hash: &[u8],
+    hashes: &Hashes,
     from: Option<IpAddr>,
     now: Time,
 ) -> Result<i32, KeyFault> {
-    let is = |other: &[u8]| are_equal(other, hash);
+    let is = |other: &[u8]| {
+        // Not short-circuited, so that it takes as long for either.
+        let previous = hashes.previous.as_deref();
+        are_equal(other, &hashes.newest) | previous.is_some_and(|hash| are_equal(other, hash))
+    };
     let newest = known.key.validity.secret;
     let secret = if is(&known.secret_hash) {
         newest

@@ -27,7 +27,9 @@ pub(super) fn key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
     }
 }
 
-/// Reads a secret, without the white space around it.
+/// Reads a secret, without the white space around it; warns if other users can read its file.
 pub(super) fn secret(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
-    Ok(Passphrase::from(file::text(path)?.trim()))
+    let text = file::text(path)?;
+    warn_if_open_to_others("secret", path);
+    Ok(Passphrase::from(text.trim()))
 }

@@ -51,7 +51,11 @@ fn the_environment_configures_issuers_certificates_and_proxies() {
         ),
         ("TN_AUTHORITY__PROXY__ADDRESSES", "10.0.0.0/8, ::1"),
         ("TN_AUTHORITY__PROXY__CERTIFICATE_HEADER", "client-cert"),
-        ("TN_AUTHORITY__PROXY__CERTIFICATE_ENCODING", "escaped-pem"),
+        ("TN_AUTHORITY__PROXY__CERTIFICATE_ENCODING", "base64-der"),
+        (
+            "TN_AUTHORITY__OAUTH__ISSUERS__CORPORATE__REQUIRED_CLAIMS",
+            "token_use=access,/a/b=c",
+        ),
         ("TN_AUTHORITY__PROXY__ADDRESS_HEADER", "x-forwarded-for"),
     ];
     let config = from_environment(&[&ISSUER[..], &others].concat()).expect("environment");
@@ -66,7 +70,12 @@ fn the_environment_configures_issuers_certificates_and_proxies() {
     assert_eq!(config.proxy.addresses.len(), 2);
     assert_eq!(
         config.proxy.certificate_encoding,
-        CertificateEncoding::EscapedPem
+        CertificateEncoding::Base64Der
+    );
+    let required = &issuer.required_claims;
+    assert_eq!(
+        (required["token_use"].as_str(), required["/a/b"].as_str()),
+        ("access", "c")
     );
     assert_eq!(
         config.proxy.address_header,
@@ -177,6 +186,22 @@ fn what_would_let_the_wrong_tokens_in_is_an_error() {
             "lower-case letters",
         ),
         ("OAUTH__ISSUERS__CORPORATE__JWKS", "x", "unknown field"),
+        // Without `typ`, an ID token would do.
+        (
+            "OAUTH__ISSUERS__CORPORATE__TOKEN_TYPE",
+            "none",
+            "`oauth.issuers.corporate.required_claims` is missing",
+        ),
+        (
+            "OAUTH__ISSUERS__CORPORATE__REQUIRED_CLAIMS",
+            "token_use=",
+            "has an empty claim or value",
+        ),
+        (
+            "OAUTH__ISSUERS__CORPORATE__REQUIRED_CLAIMS",
+            "token_use",
+            "an item without `=`",
+        ),
     ]);
 }
 
@@ -212,6 +237,21 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
             "PROXY__CERTIFICATE_HEADER",
             "client-cert",
             "needs `client_certificates.ca_file`",
+        ),
+        (
+            "CLIENT_CERTIFICATES__CRL_GRACE",
+            "604801",
+            "is 604801, more than 604800",
+        ),
+        (
+            "PROXY__CERTIFICATE_CHAIN_HEADER",
+            "client-cert-chain",
+            "needs `proxy.certificate_header` in the encoding `rfc9440`",
+        ),
+        (
+            "PROXY__CERTIFICATE_CHAIN_HEADER",
+            "Client-Cert-Chain",
+            "lower-case letters",
         ),
         (
             "PROXY__ADDRESS_HEADER",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{are_wrong, from_environment, message};
-use crate::config::Config;
+use crate::config::{Config, Proxy, Server};
 
 #[test]
 fn a_wrong_value_is_an_error_that_names_its_key() {
@@ -42,7 +42,17 @@ fn a_wrong_value_is_an_error_that_names_its_key() {
         (
             "SERVER__WORKERS",
             "100000",
-            "`server.workers` is 100000, more than 1024",
+            "`server.workers` is 100000, more than 512",
+        ),
+        (
+            "SERVER__MAX_CONNECTIONS_PER_ADDRESS",
+            "10001",
+            "`server.max_connections_per_address` is 10001, more than `server.max_connections`, which is 10000",
+        ),
+        (
+            "SERVER__WRITE_TIMEOUT",
+            "0",
+            "`server.write_timeout` must be at least 1",
         ),
         ("WRITER__QUEUE", "18446744073709551615", "writer.queue"),
         (
@@ -241,5 +251,33 @@ fn keys_that_do_not_go_together_are_errors() {
             message(from_environment(&both)).contains("exclude each other"),
             "{one}"
         );
+    }
+}
+
+#[test]
+fn the_share_of_an_address_leaves_room_for_others() {
+    let server = |max, share, behind_proxy| Server {
+        max_connections: max,
+        max_connections_per_address: share,
+        behind_proxy,
+        ..Server::default()
+    };
+    let named = Proxy {
+        addresses: vec!["192.0.2.80".parse().expect("an address")],
+        ..Proxy::default()
+    };
+    let none = Proxy::default();
+    for (server, proxy, expected) in [
+        (server(10_000, None, false), &none, Some(1_000)),
+        (server(1_000, None, false), &none, Some(250)),
+        (server(2, None, false), &none, Some(1)),
+        (server(100, Some(100), false), &none, Some(100)),
+        (server(100, Some(0), false), &none, None),
+        (server(100, None, true), &none, None),
+        (server(100, None, true), &named, Some(25)),
+        (server(100, Some(50), true), &none, Some(50)),
+    ] {
+        let share = server.share_of_an_address(server.max_connections, proxy);
+        assert_eq!(share, expected, "{server:?}");
     }
 }

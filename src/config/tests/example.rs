@@ -30,10 +30,13 @@ fn the_example_shows_every_key() {
         .expect("example");
     assert!(!config.carrier.spcs.is_empty() && config.carrier.account.is_some());
     assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
+    assert!(config.server.tls_passphrase_file.is_some());
     assert!(config.server.workers.is_some());
+    assert!(config.server.max_connections_per_address.is_some());
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
     assert!(config.policy.dir.is_some());
     assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
+    assert!(config.api_keys.previous_secret_file.is_some());
     let signer = &config.signer;
     assert!(signer.dir.is_some() && signer.key_uri.is_some());
     assert!(signer.passphrase.is_some() && signer.passphrase_file.is_some());
@@ -54,6 +57,8 @@ fn the_example_shows_every_key() {
         (&defaults.algorithms, &defaults.token_type)
     );
     assert_eq!(issuer.max_token_bytes, defaults.max_token_bytes);
+    assert_eq!(issuer.audience_claim, defaults.audience_claim);
+    assert_eq!(issuer.required_claims.len(), 1);
     assert_eq!(issuer.refetch_interval, defaults.refetch_interval);
     assert_eq!(issuer.fetch_timeout, defaults.fetch_timeout);
     assert!(
@@ -67,10 +72,12 @@ fn the_example_shows_every_key() {
     assert!(caller.subject.is_some() && caller.dns.is_some() && caller.uri.is_some());
     assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
     assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
+    assert!(config.proxy.certificate_chain_header.is_some());
     for key in [
         "require",
         "addresses",
         "certificate_encoding",
+        "crl_grace",
         "x5c",
         "poll_interval",
         "publication_delay",
@@ -83,6 +90,7 @@ fn the_example_shows_every_key() {
         "behind_proxy",
         "max_body_bytes",
         "request_timeout",
+        "write_timeout",
         "shutdown_timeout",
         "listen = \"127.0.0.1:9090\"",
         "url",
@@ -101,4 +109,18 @@ fn the_example_shows_every_key() {
             "{key} is missing"
         );
     }
+}
+
+/// The issuers of the guide, each block as a configuration of its own.
+#[test]
+fn the_guide_shows_issuers_that_can_be_configured() {
+    let guide = include_str!("../../../deploy/guide/callers.md");
+    let blocks = guide.split("```toml\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("a block"));
+    let issuers = blocks.filter(|block| block.contains("[oauth.issuers."));
+    let shown = issuers.map(|block| {
+        let config = from_toml(block).unwrap_or_else(|error| panic!("{block}: {error}"));
+        config.oauth.issuers.len()
+    });
+    assert_eq!(shown.sum::<usize>(), 3);
 }

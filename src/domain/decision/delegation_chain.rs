@@ -14,10 +14,10 @@ use crate::domain::numbers::number::NumberRange;
 /// A delegation and all those that it is cut from, up to the carrier's. It is valid for the numbers
 /// and the time that all of them share (RFC 9060 §4: encompassed).
 #[derive(Debug, Clone)]
-pub(super) struct DelegationChain {
-    own: RowRef,
+pub(super) struct DelegationChain<'a> {
     /// The delegation itself, then the one that it is cut from, and so on.
-    rows: Vec<RowRef>,
+    rows: Vec<&'a Delegation>,
+    own: RowRef,
     numbers: NumberRange,
     window: Window,
     /// When the newest of them was recorded.
@@ -28,7 +28,7 @@ pub(super) struct DelegationChain {
     pub(super) lender_suspended: bool,
 }
 
-impl InventoryRow for DelegationChain {
+impl InventoryRow for DelegationChain<'_> {
     fn row(&self) -> RowRef {
         self.own
     }
@@ -43,13 +43,13 @@ impl InventoryRow for DelegationChain {
     }
 }
 
-impl DelegationChain {
+impl<'a> DelegationChain<'a> {
     /// The chains of an account, one for each of its delegations. A delegation whose parent is not
     /// among the facts does not count.
-    pub(super) fn all_of(account: &AccountId, facts: &Facts) -> Vec<Self> {
+    pub(super) fn all_of(account: &AccountId, facts: &'a Facts) -> Vec<Self> {
         // Most accounts are the carrier's own customers, and need no map.
         let any_is_cut = facts.delegations.iter().any(|row| row.cut_from.is_some());
-        let parents: HashMap<Uuid, &Delegation> = facts
+        let parents: HashMap<Uuid, &'a Delegation> = facts
             .delegations
             .iter()
             .filter(|_| any_is_cut)
@@ -62,13 +62,13 @@ impl DelegationChain {
     }
 
     fn up_from(
-        own: &Delegation,
-        parents: &HashMap<Uuid, &Delegation>,
+        own: &'a Delegation,
+        parents: &HashMap<Uuid, &'a Delegation>,
         suspended: &[AccountId],
     ) -> Option<Self> {
         let mut chain = Self {
             own: own.row,
-            rows: vec![own.row],
+            rows: vec![own],
             numbers: own.numbers,
             window: own.window,
             recorded_at: own.belief.recorded_at,
@@ -83,7 +83,7 @@ impl DelegationChain {
             if chain.rows.len() > Account::MAX_DEPTH {
                 return None;
             }
-            chain.rows.push(parent.row);
+            chain.rows.push(parent);
             chain.numbers = chain.numbers.intersection(parent.numbers)?;
             chain.window = chain.window.intersection(parent.window)?;
             chain.recorded_at = chain.recorded_at.max(parent.belief.recorded_at);
@@ -94,8 +94,8 @@ impl DelegationChain {
         Some(chain)
     }
 
-    /// The rows of the chain, the account's own first.
-    pub(super) fn rows(&self) -> &[RowRef] {
+    /// The delegations of the chain, the account's own first.
+    pub(super) fn delegations(&self) -> &[&'a Delegation] {
         &self.rows
     }
 }

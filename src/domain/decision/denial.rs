@@ -9,6 +9,8 @@ use super::policy_trace::PolicyTrace;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::inventory::Reason;
+use crate::domain::inventory::departure::DepartureKind;
+use crate::domain::inventory::withdrawal::DELEGATION_ENDED;
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::tokens::claims::NotStrict;
@@ -192,6 +194,9 @@ pub enum RefusalCause {
     CaNotDelegated,
     /// The service provider code is not one of the carrier's.
     SpcNotHeld,
+    /// The delegation ended for the number when it left; since it is back, it has to be delegated
+    /// anew.
+    DelegationEnded { kind: DepartureKind, at: Time },
 }
 
 impl RefusalCause {
@@ -206,6 +211,7 @@ impl RefusalCause {
             Self::Excluded(reason) => reason.as_str(),
             Self::CaNotDelegated => "ca-not-delegated",
             Self::SpcNotHeld => "spc-not-held",
+            Self::DelegationEnded { .. } => DELEGATION_ENDED,
         }
     }
 }
@@ -222,6 +228,17 @@ impl fmt::Display for RefusalCause {
             Self::Excluded(reason) => write!(f, "currently excluded: {}", reason.as_str()),
             Self::CaNotDelegated => f.write_str("delegated without the right to CA certificates"),
             Self::SpcNotHeld => f.write_str("not a service provider code of the carrier"),
+            Self::DelegationEnded { kind, at } => write!(
+                f,
+                "the delegation ended for it when it {} on {}; delegate it anew",
+                match kind {
+                    DepartureKind::PortedOut => "was ported out",
+                    DepartureKind::Aging => "went out of service",
+                    DepartureKind::Returned => "was returned",
+                    DepartureKind::Acquired => "came to the carrier again",
+                },
+                rfc3339(at)
+            ),
         }
     }
 }

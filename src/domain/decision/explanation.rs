@@ -4,8 +4,9 @@
 use std::fmt;
 
 use super::denial::{RefusalCause, Subject};
-use super::{Facts, Question, RangeEvaluator, is_too_much};
+use super::{Facts, Question, RangeEvaluator};
 use crate::domain::clock::{Time, rfc3339};
+use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
 use crate::domain::numbers::number::NumberRange;
@@ -35,6 +36,8 @@ pub enum ExplainedRow {
     LentOn(Delegation),
     Allocation(Allocation),
     Exclusion(Exclusion),
+    /// Numbers left, which ended delegations that were made before.
+    Departure(Departure),
 }
 
 impl ExplainedRow {
@@ -47,6 +50,7 @@ impl ExplainedRow {
             Self::Allocation(row) => row.window.contains(at),
             Self::LentOn(row) => !row.window.contains(at),
             Self::Exclusion(row) => !row.window.contains(at),
+            Self::Departure(row) => at < row.at,
         }
     }
 
@@ -58,6 +62,7 @@ impl ExplainedRow {
             Self::LentOn(_) => "lent-on",
             Self::Allocation(_) => "allocation",
             Self::Exclusion(_) => "exclusion",
+            Self::Departure(_) => "departure",
         }
     }
 
@@ -68,6 +73,7 @@ impl ExplainedRow {
             Self::Delegation(row) | Self::LentOn(row) => row,
             Self::Allocation(row) => row,
             Self::Exclusion(row) => row,
+            Self::Departure(row) => row,
         }
     }
 }
@@ -99,6 +105,12 @@ impl fmt::Display for ExplainedRow {
                 )
             }
             Self::Exclusion(row) => write!(f, "{} {}", row.numbers, row.reason.as_str()),
+            Self::Departure(row) => write!(
+                f,
+                "{} {}: earlier delegations ended",
+                row.numbers,
+                row.kind.as_str()
+            ),
         }?;
         write_window(f, self.held().window())
     }
@@ -116,10 +128,9 @@ fn write_window(f: &mut fmt::Formatter<'_>, window: Window) -> fmt::Result {
 /// evaluate.
 #[must_use]
 pub fn parts(question: &Question<'_>, facts: &Facts) -> Vec<ExplainedPart> {
-    if is_too_much(question, facts) {
+    let Some(evaluator) = RangeEvaluator::within_bounds(question, facts) else {
         return Vec::new();
-    }
-    let evaluator = RangeEvaluator::new(question, facts);
+    };
     let mut parts = Vec::new();
     let mut rows_left = MAX_ROWS_NAMED;
     for numbers in question.request.numbers() {
@@ -190,6 +201,9 @@ fn rows(numbers: NumberRange, facts: &Facts, most: usize) -> (Vec<ExplainedRow>,
     }
     for row in &facts.exclusions {
         add(row.numbers, &|| ExplainedRow::Exclusion(row.clone()));
+    }
+    for row in &facts.departures {
+        add(row.numbers, &|| ExplainedRow::Departure(row.clone()));
     }
     (rows, left_out)
 }

@@ -9,6 +9,7 @@
 //! 2. The account has not delegated the number further without keeping its own right.
 //! 3. An allocation of the carrier covers the number.
 //! 4. No exclusion covers the number.
+//! 5. The number has not left since it was delegated: what left does not revive ([`departures`]).
 //!
 //! For each refused number, only the first unmet condition in this order is reported. If one of the
 //! conditions is known to become false before the requested expiry, or the certificate chain that
@@ -23,7 +24,10 @@
 mod cover;
 mod delegation_chain;
 pub mod denial;
+pub mod departures;
 pub mod explanation;
+mod holders;
+mod live_parts;
 pub mod policy_trace;
 mod work_bound;
 
@@ -32,18 +36,22 @@ use std::collections::BTreeSet;
 use super::accounts::account::{AccountId, LifetimeMode};
 use super::accounts::dialect::Dialect;
 use super::clock::Time;
+use super::inventory::departure::Departure;
 use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
-use super::numbers::number::{NumberRange, Tn};
+use super::numbers::number::NumberRange;
 use super::numbers::spc::Spc;
 use super::signing::chain_choice::{self, Candidate};
 use super::tokens::claims::TokenRequest;
 use super::tokens::grant::Justification;
 use super::tokens::renewal::Renewal;
 use super::tokens::tkvalue::TkType;
+pub use holders::holders;
+
 use cover::{Cover, covered_until, refused, unblocked_until};
 use delegation_chain::DelegationChain;
 use denial::{Denial, RefusalCause, RefusedPart, Subject};
-use work_bound::is_too_much;
+use live_parts::{LivePart, LiveParts};
+use work_bound::{is_too_much, takes_too_many_visits};
 
 /// The most rows of one kind that one decision evaluates. A list that overlaps more is refused, so
 /// that the cost of a request is bounded.
@@ -84,6 +92,8 @@ pub struct Facts {
     pub lent_on: Vec<Delegation>,
     pub allocations: Vec<Allocation>,
     pub exclusions: Vec<Exclusion>,
+    /// The departures of the numbers that can end one of these delegations.
+    pub departures: Vec<Departure>,
     /// The standing right to renew that the request uses, if any.
     pub renewal: Option<Renewal>,
 }
@@ -97,6 +107,7 @@ impl Facts {
             self.lent_on.len(),
             self.allocations.len(),
             self.exclusions.len(),
+            self.departures.len(),
         ];
         rows.into_iter().any(|rows| rows > most)
     }
@@ -133,11 +144,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     }
     let in_dialect = question.request.is_in(facts.dialect);
     in_dialect.map_err(Denial::NotStrict)?;
-    // Checked before any row is followed, since this is what bounds the work below.
-    if is_too_much(question, facts) {
-        return Err(Denial::TooFragmented { limit: MAX_ROWS });
-    }
-    let evaluator = RangeEvaluator::new(question, facts);
+    let evaluator = RangeEvaluator::within_bounds(question, facts);
+    let evaluator = evaluator.ok_or(Denial::TooFragmented { limit: MAX_ROWS })?;
     let mut expires_at = question.until;
     let mut justified_by = BTreeSet::new();
     let mut refusals: Vec<RefusedPart> = question
@@ -222,53 +230,41 @@ fn signing_chain<'a>(
     }
 }
 
-/// The accounts that could get a token for a number at an instant, by these rows alone, ordered by
-/// id. `facts.delegations` must contain those of all accounts.
-#[must_use]
-pub fn holders(number: Tn, at: Time, facts: &Facts) -> Vec<AccountId> {
-    fn covers<R: InventoryRow>(row: &R, number: Tn, at: Time) -> bool {
-        row.numbers().contains(number) && row.window().contains(at)
-    }
-    let mut allocations = facts.allocations.iter();
-    let mut exclusions = facts.exclusions.iter();
-    if !allocations.any(|row| covers(row, number, at))
-        || exclusions.any(|row| covers(row, number, at))
-    {
-        return Vec::new();
-    }
-    let delegated_on = |account: &AccountId| {
-        facts.delegations.iter().any(|row| {
-            let from = row.cut_from.as_ref();
-            from.is_some_and(|from| from.lender == *account && !from.lender_keeps)
-                && covers(row, number, at)
-        })
-    };
-    let accounts: BTreeSet<&AccountId> = facts.delegations.iter().map(|row| &row.account).collect();
-    let holders = accounts.into_iter().filter(|account| {
-        let mut chains = DelegationChain::all_of(account, facts).into_iter();
-        chains.any(|chain| !chain.lender_suspended && covers(&chain, number, at))
-            && !delegated_on(account)
-    });
-    holders.cloned().collect()
-}
-
 /// Evaluates the ranges of one request. What all ranges share is computed once.
 pub(super) struct RangeEvaluator<'a> {
     question: &'a Question<'a>,
     facts: &'a Facts,
-    chains: Vec<DelegationChain>,
+    chains: Vec<DelegationChain<'a>>,
+    /// What departures leave of them; `None` if there are none, as for most requests.
+    live: Option<LiveParts<'a>>,
     /// The codes whose certificate could sign.
     needed: BTreeSet<Spc>,
 }
 
 impl<'a> RangeEvaluator<'a> {
-    pub(super) fn new(question: &'a Question<'a>, facts: &'a Facts) -> Self {
-        Self {
+    /// `None` if the request overlaps too many rows. Checked before any row is followed, since
+    /// this is what bounds the work.
+    pub(super) fn within_bounds(question: &'a Question<'a>, facts: &'a Facts) -> Option<Self> {
+        if is_too_much(question, facts) {
+            return None;
+        }
+        let chains = DelegationChain::all_of(question.account, facts);
+        let live = if facts.departures.is_empty() {
+            None
+        } else {
+            let live = LiveParts::of(&chains, facts, question)?;
+            if takes_too_many_visits(question, &live.chains) {
+                return None;
+            }
+            Some(live)
+        };
+        Some(Self {
             question,
             facts,
-            chains: DelegationChain::all_of(question.account, facts),
+            chains,
+            live,
             needed: needed_spcs(question, facts),
-        }
+        })
     }
 
     /// Returns the end of authority for one range of the list and the rows that justify it, or the
@@ -284,6 +280,10 @@ impl<'a> RangeEvaluator<'a> {
         let own_right_until = self.not_delegated_on(numbers)?;
         let allocated = self.allocated(numbers)?;
         let unexcluded_until = self.not_excluded(numbers)?;
+        let delegated = match &self.live {
+            None => delegated,
+            Some(live) => self.not_left(numbers, live)?,
+        };
         let ends = [
             delegated.until,
             own_right_until,
@@ -301,8 +301,8 @@ impl<'a> RangeEvaluator<'a> {
     fn delegated(
         &self,
         numbers: NumberRange,
-    ) -> Result<Cover<'_, DelegationChain>, Vec<RefusedPart>> {
-        let cover = |counts: &dyn Fn(&DelegationChain) -> bool, cause| {
+    ) -> Result<Cover<'_, DelegationChain<'a>>, Vec<RefusedPart>> {
+        let cover = |counts: &dyn Fn(&DelegationChain<'a>) -> bool, cause| {
             let chains = self.chains.iter().filter(|chain| counts(chain));
             self.covered(numbers, chains, cause)
         };
@@ -316,7 +316,7 @@ impl<'a> RangeEvaluator<'a> {
             )?;
         }
         if self.question.request.ca() {
-            let with_ca = |chain: &DelegationChain| chain.ca && !chain.lender_suspended;
+            let with_ca = |chain: &DelegationChain<'a>| chain.ca && !chain.lender_suspended;
             covered = cover(&with_ca, RefusalCause::CaNotDelegated)?;
         }
         Ok(covered)
@@ -325,13 +325,17 @@ impl<'a> RangeEvaluator<'a> {
     /// Condition 2: the account has not delegated any of the range further without keeping its own
     /// right.
     fn not_delegated_on(&self, numbers: NumberRange) -> Result<Time, Vec<RefusedPart>> {
-        let delegated_on = &self.facts.lent_on;
-        unblocked_until(
-            numbers,
-            delegated_on,
-            |_| RefusalCause::LentOn,
-            self.question,
-        )
+        match &self.live {
+            None => {
+                let cause = |_: &Delegation| RefusalCause::LentOn;
+                unblocked_until(numbers, &self.facts.lent_on, cause, self.question)
+            }
+            // What left has ended for the customer too, and no longer blocks.
+            Some(live) => {
+                let cause = |_: &LivePart| RefusalCause::LentOn;
+                unblocked_until(numbers, &live.lent_on, cause, self.question)
+            }
+        }
     }
 
     /// Condition 3: allocations cover the range. Only allocations under a service provider code
@@ -349,6 +353,27 @@ impl<'a> RangeEvaluator<'a> {
         unblocked_until(numbers, &self.facts.exclusions, cause, self.question)
     }
 
+    /// Condition 5: the delegations that cover the range have not ended for any of it, because it
+    /// left. Checked last, so that numbers that are out still get the cause of that.
+    fn not_left(
+        &self,
+        numbers: NumberRange,
+        live: &LiveParts<'a>,
+    ) -> Result<Cover<'_, DelegationChain<'a>>, Vec<RefusedPart>> {
+        let ca = self.question.request.ca();
+        let parts = live.chains.iter().filter(|part| {
+            let chain = &self.chains[part.of];
+            !chain.lender_suspended && (chain.ca || !ca)
+        });
+        let covered = covered_until(numbers, parts, self.question);
+        let covered = covered.map_err(|missing| live.refused(missing))?;
+        let rows = covered.rows.iter().map(|part| &self.chains[part.of]);
+        Ok(Cover {
+            until: covered.until,
+            rows: rows.collect(),
+        })
+    }
+
     fn covered<'r, R: InventoryRow>(
         &self,
         numbers: NumberRange,
@@ -360,11 +385,11 @@ impl<'a> RangeEvaluator<'a> {
 }
 
 fn justified_by(
-    delegated: &Cover<'_, DelegationChain>,
+    delegated: &Cover<'_, DelegationChain<'_>>,
     allocated: &Cover<'_, Allocation>,
 ) -> Vec<Justification> {
-    let delegations = delegated.rows.iter().flat_map(|chain| chain.rows());
-    let delegations = delegations.map(|row| Justification::Delegation(*row));
+    let delegations = delegated.rows.iter().flat_map(|chain| chain.delegations());
+    let delegations = delegations.map(|row| Justification::Delegation(row.row));
     let allocations = allocated.rows.iter();
     delegations
         .chain(allocations.map(|row| Justification::Allocation(row.row())))

@@ -17,7 +17,8 @@ pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
     let all = facts.delegations.len()
         + facts.lent_on.len()
         + facts.allocations.len()
-        + facts.exclusions.len();
+        + facts.exclusions.len()
+        + facts.departures.len();
     let ranges = question.request.numbers();
     if facts.exceeds(MAX_ROWS) || all.saturating_mul(ranges.len()) > MAX_VISITS {
         return true;
@@ -29,6 +30,16 @@ pub(super) fn is_too_much(question: &Question<'_>, facts: &Facts) -> bool {
         let delegations = visits(*range, &facts.delegations, question.until);
         delegations.saturating_add(visits(*range, &facts.allocations, question.until))
     });
+    visits.fold(0, usize::saturating_add) > MAX_VISITS
+}
+
+/// Whether departures have split the delegations into parts that take too many visits to follow.
+pub(super) fn takes_too_many_visits<R: InventoryRow>(question: &Question<'_>, parts: &[R]) -> bool {
+    if parts.len() <= FEW_ROWS {
+        return false;
+    }
+    let ranges = question.request.numbers().iter();
+    let visits = ranges.map(|range| visits(*range, parts, question.until));
     visits.fold(0, usize::saturating_add) > MAX_VISITS
 }
 

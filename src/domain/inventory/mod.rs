@@ -4,6 +4,8 @@
 //! Rows are never edited. A change supersedes the newest version of a row and writes the next one,
 //! so that what the service believed at any past instant can still be read.
 
+pub mod departure;
+pub mod row_change;
 pub mod window;
 pub mod withdrawal;
 
@@ -129,6 +131,11 @@ pub struct Delegation {
     pub reference: Option<String>,
     pub window: Window,
     pub belief: RecordedPeriod,
+    /// The change that made it, and so all of its versions. Compared with that of a
+    /// [`departure::Departure`], it says which was first, also within one second.
+    pub sequence: i64,
+    /// When its first version was recorded.
+    pub made_at: Time,
 }
 
 /// The delegation that another one is cut from.

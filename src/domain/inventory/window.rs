@@ -31,6 +31,12 @@ impl Window {
         }
     }
 
+    /// The window that starts at `from`, without a known end.
+    #[must_use]
+    pub const fn open(from: Time) -> Self {
+        Self { from, until: None }
+    }
+
     /// The first instant at which it is valid.
     #[must_use]
     pub const fn from(self) -> Time {

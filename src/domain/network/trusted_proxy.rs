@@ -55,8 +55,14 @@ pub enum CertificateEncoding {
     /// RFC 9440: `:`, the DER in base64, `:`.
     #[default]
     Rfc9440,
-    /// PEM, URL-encoded, as `$ssl_client_escaped_cert` of nginx is.
+    /// PEM, URL-encoded, as `$ssl_client_escaped_cert` of nginx is. Intermediate certificates can
+    /// follow.
     EscapedPem,
+    /// The DER in base64, without colons, as Traefik and HAProxy write it. Intermediate
+    /// certificates can follow, separated by commas.
+    Base64Der,
+    /// `x-forwarded-client-cert` of Envoy, with `Cert` or `Chain`.
+    Xfcc,
 }
 
 #[cfg(test)]

@@ -177,6 +177,9 @@ pub struct Webhook {
     pub created_at: Time,
     pub created_by: String,
     pub ended_at: Option<Time>,
+    /// The name of what the secret of the newest generation is derived from; `None` if that was not
+    /// recorded.
+    pub derived_by: Option<String>,
 }
 
 impl Webhook {

@@ -12,10 +12,12 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
+use cryptoki::slot::{Slot, TokenInfo};
 use parking_lot::Mutex;
 
-use super::device;
 use super::uri::KeyUri;
+use super::{device, objects};
+use crate::domain::text::printable::printable;
 use crate::signer::error::HsmError;
 
 /// The shortest time between two restarts of a module.
@@ -31,6 +33,12 @@ pub(super) struct Library {
 struct LibraryState {
     sessions: Vec<Weak<Mutex<Option<OpenSession>>>>,
     restarted: Option<Instant>,
+}
+
+/// A token in its slot.
+struct Token {
+    slot: Slot,
+    info: TokenInfo,
 }
 
 /// An open session and the key that it was opened for.
@@ -80,16 +88,15 @@ impl Library {
     pub(super) fn open(
         &self,
         uri: &KeyUri,
-        read_write: bool,
         was_found: bool,
-        mut find: impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
+        mut find: impl FnMut(&Session, &TokenInfo) -> Result<ObjectHandle, HsmError>,
     ) -> Result<SessionSlot, HsmError> {
         let mut state = self.state.lock();
-        let open = match self.try_open(uri, read_write, &mut find) {
+        let open = match self.try_open(uri, &mut find) {
             Err(HsmError::Device(_))
                 if (was_found || !state.is_used()) && self.restart(&mut state) =>
             {
-                self.try_open(uri, read_write, &mut find)?
+                self.try_open(uri, &mut find)?
             }
             outcome => outcome?,
         };
@@ -99,32 +106,96 @@ impl Library {
         Ok(SessionSlot(slot))
     }
 
+    /// Opens a session that can write to the one token that the URI fits, for `work`.
+    pub(super) fn open_to_write(
+        &self,
+        uri: &KeyUri,
+        work: impl FnOnce(&Session, &TokenInfo) -> Result<ObjectHandle, HsmError>,
+    ) -> Result<(), HsmError> {
+        let _state = self.state.lock();
+        let tokens = self.tokens(uri)?;
+        let [token] = &tokens[..] else {
+            return Err(ambiguous(uri, &tokens));
+        };
+        let session = self.context.open_rw_session(token.slot);
+        work(&session.map_err(|e| device(&e))?, &token.info).map(drop)
+    }
+
     fn try_open(
         &self,
         uri: &KeyUri,
-        read_write: bool,
-        find: &mut impl FnMut(&Session) -> Result<ObjectHandle, HsmError>,
+        find: &mut impl FnMut(&Session, &TokenInfo) -> Result<ObjectHandle, HsmError>,
     ) -> Result<OpenSession, HsmError> {
-        let slots = self.context.get_slots_with_token();
-        for slot in slots.map_err(|e| device(&e))? {
-            let Ok(token) = self.context.get_token_info(slot) else {
-                continue;
-            };
-            if !uri.is_in(slot.id(), &token) {
-                continue;
+        let tokens = self.tokens(uri)?;
+        let token = match &tokens[..] {
+            [only] => only,
+            several => self.token_with_key(uri, several)?,
+        };
+        let session = self.session(token)?;
+        let key = find(&session, &token.info)?;
+        Ok(OpenSession { session, key })
+    }
+
+    /// The tokens that the URI fits, of which there is at least one.
+    fn tokens(&self, uri: &KeyUri) -> Result<Vec<Token>, HsmError> {
+        let no_token = || {
+            HsmError::Device(format!(
+                "no token matches `{uri}`; check that it is connected"
+            ))
+        };
+        if uri.names_a_library() {
+            let info = self.context.get_library_info().map_err(|e| device(&e))?;
+            if !uri.is_in_library(&info) {
+                return Err(no_token());
             }
-            let session = if read_write {
-                self.context.open_rw_session(slot)
-            } else {
-                self.context.open_ro_session(slot)
-            };
-            let session = session.map_err(|e| device(&e))?;
-            let key = find(&session)?;
-            return Ok(OpenSession { session, key });
         }
-        Err(HsmError::Device(format!(
-            "no token matches `{uri}`; check that it is connected"
-        )))
+        let mut tokens = Vec::new();
+        for slot in self
+            .context
+            .get_slots_with_token()
+            .map_err(|e| device(&e))?
+        {
+            let Ok(info) = self.context.get_token_info(slot) else {
+                continue;
+            };
+            let fits = uri.is_in(&info)
+                && (!uri.names_a_slot()
+                    || (self.context.get_slot_info(slot))
+                        .is_ok_and(|place| uri.is_in_slot(slot.id(), &place)));
+            if fits {
+                tokens.push(Token { slot, info });
+            }
+        }
+        if tokens.is_empty() {
+            return Err(no_token());
+        }
+        Ok(tokens)
+    }
+
+    /// The one of several tokens that shows the key without a login: a PIN that is sent to another
+    /// one would cost it a try. Tokens that show the same key, as replicated HSMs do, are equally
+    /// good.
+    fn token_with_key<'a>(&self, uri: &KeyUri, tokens: &'a [Token]) -> Result<&'a Token, HsmError> {
+        let mut found: Vec<(&Token, Vec<Vec<u8>>)> = Vec::new();
+        for token in tokens {
+            let session = self.session(token)?;
+            let keys = objects::visible_public_keys(&session, uri)?;
+            if !keys.is_empty() || objects::private_key(&session, uri)?.is_some() {
+                found.push((token, keys));
+            }
+        }
+        let same =
+            |keys: &[Vec<u8>]| keys.len() == 1 && found.iter().all(|(_, others)| others == keys);
+        match &found[..] {
+            [(only, _)] => Ok(only),
+            [(first, keys), ..] if same(keys) => Ok(first),
+            _ => Err(ambiguous(uri, tokens)),
+        }
+    }
+
+    fn session(&self, token: &Token) -> Result<Session, HsmError> {
+        let session = self.context.open_ro_session(token.slot);
+        session.map_err(|e| device(&e))
     }
 
     /// Closes all sessions and restarts the module, unless a session is in use or the last restart
@@ -183,6 +254,20 @@ impl SessionSlot {
             None => Err(HsmError::Device("the session was closed".to_owned())),
         }
     }
+}
+
+fn ambiguous(uri: &KeyUri, tokens: &[Token]) -> HsmError {
+    let describe = |token: &Token| {
+        let (label, serial) = (token.info.label(), token.info.serial_number());
+        format!("`{}` (serial `{}`)", printable(label), printable(serial))
+    };
+    let all: Vec<String> = tokens.iter().map(describe).collect();
+    HsmError::Ambiguous(format!(
+        "`{uri}` fits {} tokens: {}; add `token=` or `serial=` to it, because a PIN that is sent to the wrong \
+         one could lock it",
+        tokens.len(),
+        all.join(", ")
+    ))
 }
 
 fn initialize(context: &Pkcs11) -> Result<(), ModuleError> {

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use cryptoki::context::Info as LibraryInfo;
 use cryptoki::object::{Attribute, KeyType};
-use cryptoki::slot::TokenInfo;
+use cryptoki::slot::{SlotInfo, TokenInfo};
 
 use crate::domain::text::percent;
 use crate::signer::error::HsmError;
@@ -19,6 +20,11 @@ pub struct KeyUri {
     manufacturer: Option<String>,
     serial: Option<String>,
     model: Option<String>,
+    library_manufacturer: Option<String>,
+    library_description: Option<String>,
+    library_version: Option<(u8, u8)>,
+    slot_manufacturer: Option<String>,
+    slot_description: Option<String>,
     slot_id: Option<u64>,
     object: Option<String>,
     id: Option<Vec<u8>>,
@@ -35,35 +41,66 @@ impl KeyUri {
         self.pin_source.clone().map(SecretSource::File)
     }
 
-    /// Whether the URI matches a token in a slot.
-    pub(super) fn is_in(&self, slot: u64, token: &TokenInfo) -> bool {
-        let is = |expected: &Option<String>, actual: &str| {
-            expected.as_deref().is_none_or(|text| text == actual)
-        };
-        token.token_initialized()
-            && is(&self.token, token.label())
-            && is(&self.manufacturer, token.manufacturer_id())
-            && is(&self.serial, token.serial_number())
-            && is(&self.model, token.model())
-            && self.slot_id.is_none_or(|expected| expected == slot)
+    pub(super) const fn names_a_library(&self) -> bool {
+        self.library_manufacturer.is_some()
+            || self.library_description.is_some()
+            || self.library_version.is_some()
     }
 
-    /// The attributes that find the key's objects in its token.
-    pub(super) fn object_template(&self) -> Vec<Attribute> {
-        let mut template = self.new_object_template();
-        if !template.is_empty() {
-            template.push(Attribute::KeyType(KeyType::EC));
-        }
+    /// Whether the URI fits a module.
+    pub(super) fn is_in_library(&self, info: &LibraryInfo) -> bool {
+        let version = info.library_version();
+        let version = (version.major(), version.minor());
+        is(self.library_manufacturer.as_ref(), info.manufacturer_id())
+            && is(
+                self.library_description.as_ref(),
+                info.library_description(),
+            )
+            && self.library_version.is_none_or(|known| known == version)
+    }
+
+    pub(super) const fn names_a_slot(&self) -> bool {
+        self.slot_manufacturer.is_some()
+            || self.slot_description.is_some()
+            || self.slot_id.is_some()
+    }
+
+    /// Whether the URI fits a slot.
+    pub(super) fn is_in_slot(&self, id: u64, slot: &SlotInfo) -> bool {
+        is(self.slot_manufacturer.as_ref(), slot.manufacturer_id())
+            && is(self.slot_description.as_ref(), slot.slot_description())
+            && self.slot_id.is_none_or(|expected| expected == id)
+    }
+
+    /// Whether the URI fits a token.
+    pub(super) fn is_in(&self, token: &TokenInfo) -> bool {
+        token.token_initialized()
+            && is(self.token.as_ref(), token.label())
+            && is(self.manufacturer.as_ref(), token.manufacturer_id())
+            && is(self.serial.as_ref(), token.serial_number())
+            && is(self.model.as_ref(), token.model())
+    }
+
+    /// The attributes that find the key itself in its token.
+    pub(super) fn key_template(&self) -> Vec<Attribute> {
+        let mut template = self.object_template();
+        template.push(Attribute::KeyType(KeyType::EC));
         template
     }
 
-    /// The attributes that name a new key.
-    pub(super) fn new_object_template(&self) -> Vec<Attribute> {
+    /// The attributes that name all objects of the key.
+    pub(super) fn object_template(&self) -> Vec<Attribute> {
         let label = self.object.as_ref();
         let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
         let id = self.id.clone().map(Attribute::Id);
         label.into_iter().chain(id).collect()
     }
+}
+
+/// Whether an attribute is what the URI says, if it says anything. PKCS #11 pads texts with spaces.
+fn is(expected: Option<&String>, actual: &str) -> bool {
+    let expected = expected.map(|text| text.trim_end());
+    expected.is_none_or(|text| text == actual.trim_end())
 }
 
 impl FromStr for KeyUri {
@@ -80,6 +117,11 @@ impl FromStr for KeyUri {
             manufacturer: None,
             serial: None,
             model: None,
+            library_manufacturer: None,
+            library_description: None,
+            library_version: None,
+            slot_manufacturer: None,
+            slot_description: None,
             slot_id: None,
             object: None,
             id: None,
@@ -94,6 +136,13 @@ impl FromStr for KeyUri {
                 "model" => uri.model.replace(text_of(value)?).is_some(),
                 "object" => uri.object.replace(text_of(value)?).is_some(),
                 "id" => uri.id.replace(bytes_of(value)?).is_some(),
+                "library-manufacturer" => {
+                    uri.library_manufacturer.replace(text_of(value)?).is_some()
+                }
+                "library-description" => uri.library_description.replace(text_of(value)?).is_some(),
+                "library-version" => uri.library_version.replace(version_of(value)?).is_some(),
+                "slot-manufacturer" => uri.slot_manufacturer.replace(text_of(value)?).is_some(),
+                "slot-description" => uri.slot_description.replace(text_of(value)?).is_some(),
                 "slot-id" => {
                     let id = value
                         .parse()
@@ -101,7 +150,12 @@ impl FromStr for KeyUri {
                     uri.slot_id.replace(id).is_some()
                 }
                 "type" if value == "private" => false,
-                "type" => return Err(wrong("`type` must be `private`, because the key signs")),
+                "type" => {
+                    return Err(wrong(
+                        "`type` must be `private`, because the key signs; leave it out if the URI is that of the \
+                         key's certificate or public key",
+                    ));
+                }
                 // Ignoring an attribute could make the URI match other keys.
                 other => {
                     return Err(wrong(&format!(
@@ -180,6 +234,16 @@ fn text_of(value: &str) -> Result<String, HsmError> {
     String::from_utf8(bytes_of(value)?).map_err(|_| wrong("an attribute is not UTF-8"))
 }
 
+/// `MAJOR` or `MAJOR.MINOR`.
+fn version_of(value: &str) -> Result<(u8, u8), HsmError> {
+    let (major, minor) = value.split_once('.').unwrap_or((value, "0"));
+    let number = |text: &str| {
+        let number = text.parse();
+        number.map_err(|_| wrong("`library-version` must be two numbers, such as `2.6`"))
+    };
+    Ok((number(major)?, number(minor)?))
+}
+
 /// `file:/path`, `file:///path` or the path itself. RFC 7512 also allows `|command`, which is
 /// refused.
 fn file_of(source: &str) -> Result<PathBuf, HsmError> {
@@ -190,7 +254,9 @@ fn file_of(source: &str) -> Result<PathBuf, HsmError> {
     if path.starts_with('/') {
         return Ok(path.into());
     }
-    Err(wrong("`pin-source` must be the absolute path of a file"))
+    Err(wrong(
+        "`pin-source` must be the absolute path of a file, such as `file:/etc/tn-authority/pin`",
+    ))
 }
 
 fn shown(text: &str) -> String {

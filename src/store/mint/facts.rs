@@ -10,16 +10,18 @@ use crate::domain::AccountId;
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::decision::{AccountStanding, Facts, MAX_ROWS};
+use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::issuance::RuledRequest;
 use crate::domain::tokens::renewal::Renewal;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::{allocations, delegations, exclusions};
+use crate::store::schema::{allocations, delegations, departures, exclusions};
 use crate::store::tables::overlap::{OverlapQuery, Versions};
 use crate::store::tables::range_probes::RangeProbes;
 use crate::store::tables::{
-    allocations as allocation_rows, delegations as delegation_rows, exclusions as exclusion_rows,
+    allocations as allocation_rows, delegations as delegation_rows, departures as departure_rows,
+    exclusions as exclusion_rows,
 };
 use crate::store::tx::Tx;
 
@@ -80,7 +82,8 @@ fn one_by_one(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>,
         rows += facts.delegations.len()
             + facts.lent_on.len()
             + facts.allocations.len()
-            + facts.exclusions.len();
+            + facts.exclusions.len()
+            + facts.departures.len();
         all.push(facts);
     }
     Ok(all)
@@ -127,6 +130,7 @@ fn read(
     } else {
         Vec::new()
     };
+    let departures = read_departures(tx, open, [&delegations, &delegated_on], versions, limit)?;
     let allocations = OverlapQuery::<allocations::table>::new(
         "allocations",
         probes.of_all.clone(),
@@ -145,6 +149,7 @@ fn read(
         delegated_on.len(),
         allocations.len(),
         exclusions.len(),
+        departures.len(),
     ];
     let extent = if rows.into_iter().any(|rows| rows >= limit) {
         Extent::AtLimit
@@ -158,6 +163,7 @@ fn read(
     distribute::<_, Delegation>(facts, delegated_on, |facts| &mut facts.lent_on)?;
     distribute::<_, Allocation>(facts, allocations, |facts| &mut facts.allocations)?;
     distribute::<_, Exclusion>(facts, exclusions, |facts| &mut facts.exclusions)?;
+    distribute::<_, Departure>(facts, departures, |facts| &mut facts.departures)?;
     Ok(extent)
 }
 
@@ -256,6 +262,30 @@ fn read_delegations(
     tx: &mut Tx<'_>,
     query: OverlapQuery<delegations::table>,
 ) -> Result<FoundRows<delegation_rows::Row>, StoreError> {
+    tx.run(|connection| on_either!(connection, c => query.load(c)))
+}
+
+/// The departures that can end any of these delegations. Without a delegation there is no query.
+fn read_departures(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    delegations: [&FoundRows<delegation_rows::Row>; 2],
+    versions: Versions,
+    limit: usize,
+) -> Result<FoundRows<departure_rows::Row>, StoreError> {
+    let found = || delegations.into_iter().flatten();
+    let Some(ending) = delegation_rows::Row::ended_by(found().map(|(_, row)| row)) else {
+        return Ok(Vec::new());
+    };
+    let with_any: HashSet<i32> = found().map(|(index, _)| *index).collect();
+    let mut probes = RangeProbes::default();
+    for (index, request) in open {
+        if i32::try_from(*index).is_ok_and(|index| with_any.contains(&index)) {
+            probes.add(*index, None, request.request.numbers());
+        }
+    }
+    let query = OverlapQuery::<departures::table>::new("departures", probes, versions, limit);
+    let query = query.ending(ending);
     tx.run(|connection| on_either!(connection, c => query.load(c)))
 }
 

@@ -68,5 +68,5 @@ impl TryFrom<Row> for Allocation {
 versioned_table! {
     table: allocations, name: "allocations", domain: Allocation,
     insert: insert_allocations, find: allocation, list: list_allocations, supersede: supersede_allocation,
-    touching: allocations_touching,
+    touching: allocations_touching, versions: allocation_versions,
 }

@@ -24,6 +24,11 @@ pub struct KeptApiKey {
     pub secret_hash: Vec<u8>,
     /// The same of the previous secret, if there is one that may still be valid.
     pub previous_hash: Option<Vec<u8>>,
+    /// The name of the API key secret that is the key of `secret_hash`; `None` if that was not
+    /// recorded.
+    pub hashed_by: Option<String>,
+    /// The same for `previous_hash`.
+    pub previous_hashed_by: Option<String>,
 }
 
 impl std::fmt::Debug for KeptApiKey {
@@ -49,6 +54,8 @@ struct Row {
     rotated_at: Option<i64>,
     previous_hash: Option<Vec<u8>>,
     previous_until: Option<i64>,
+    hashed_by: Option<String>,
+    previous_hashed_by: Option<String>,
 }
 
 /// `id`, and the columns of [`KeyValidity`].
@@ -76,6 +83,8 @@ impl From<&KeptApiKey> for Row {
             rotated_at: columns::seconds(key.rotated_at),
             previous_hash: kept.previous_hash.clone(),
             previous_until: columns::seconds(key.validity.previous_until),
+            hashed_by: kept.hashed_by.clone(),
+            previous_hashed_by: kept.previous_hashed_by.clone(),
         }
     }
 }
@@ -111,6 +120,8 @@ impl Row {
             },
             secret_hash: self.secret_hash,
             previous_hash: self.previous_hash,
+            hashed_by: self.hashed_by,
+            previous_hashed_by: self.previous_hashed_by,
         })
     }
 }
@@ -279,6 +290,8 @@ impl Tx<'_> {
                     api_keys::rotated_at.eq(row.rotated_at),
                     api_keys::previous_hash.eq(&row.previous_hash),
                     api_keys::previous_until.eq(row.previous_until),
+                    api_keys::hashed_by.eq(&row.hashed_by),
+                    api_keys::previous_hashed_by.eq(&row.previous_hashed_by),
                 ))
                 .execute(c))
         })?;

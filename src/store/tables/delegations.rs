@@ -6,10 +6,10 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::columns;
-use super::overlap::{OverlapQuery, Versions};
+use super::overlap::{EndsAny, OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
 use super::versioned::{ROWS_PER_INSERT, versioned_table};
-use crate::domain::clock::Time;
+use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{CutFrom, Delegation};
 use crate::domain::{AccountId, NumberRange};
 use crate::store::connection::on_either;
@@ -37,12 +37,28 @@ pub(in crate::store) struct Row {
     valid_until: Option<i64>,
     recorded_at: i64,
     superseded_at: Option<i64>,
+    sequence: i64,
+    made_at: i64,
 }
 
 impl Row {
     /// Whether this account may delegate some of the numbers to customers of its own.
     pub(in crate::store) fn may_be_delegated_on_by(&self, account: &AccountId) -> bool {
         self.lend_on && self.account_id == account.as_str()
+    }
+
+    /// Which departures can end any of these; `None` if there are none.
+    pub(in crate::store) fn ended_by<'a>(rows: impl Iterator<Item = &'a Self>) -> Option<EndsAny> {
+        let each = rows.map(|row| EndsAny {
+            sequence: row.sequence,
+            made_at: row.made_at,
+            by_aging: !row.lend_on || row.parent_id.is_some(),
+        });
+        each.reduce(|all, one| EndsAny {
+            sequence: all.sequence.min(one.sequence),
+            made_at: all.made_at.min(one.made_at),
+            by_aging: all.by_aging || one.by_aging,
+        })
     }
 }
 
@@ -66,6 +82,8 @@ impl From<&Delegation> for Row {
             valid_until: columns::seconds(delegation.window.until()),
             recorded_at: delegation.belief.recorded_at.timestamp(),
             superseded_at: columns::seconds(delegation.belief.superseded_at),
+            sequence: delegation.sequence,
+            made_at: delegation.made_at.timestamp(),
         }
     }
 }
@@ -92,6 +110,8 @@ impl TryFrom<Row> for Delegation {
             reference: row.reference,
             window: columns::window(row.valid_from, row.valid_until)?,
             belief: columns::belief(row.recorded_at, row.superseded_at),
+            sequence: row.sequence,
+            made_at: from_unix(row.made_at),
         })
     }
 }
@@ -99,7 +119,7 @@ impl TryFrom<Row> for Delegation {
 versioned_table! {
     table: delegations, name: "delegations", domain: Delegation,
     insert: insert_delegations, find: delegation, list: list_delegations, supersede: supersede_delegation,
-    touching: delegations_touching,
+    touching: delegations_touching, versions: delegation_versions,
 }
 
 impl Tx<'_> {

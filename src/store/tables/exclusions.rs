@@ -65,5 +65,5 @@ impl TryFrom<Row> for Exclusion {
 versioned_table! {
     table: exclusions, name: "exclusions", domain: Exclusion,
     insert: insert_exclusions, find: exclusion, list: list_exclusions, supersede: supersede_exclusion,
-    touching: exclusions_touching,
+    touching: exclusions_touching, versions: exclusion_versions,
 }

@@ -200,6 +200,18 @@ impl Tx<'_> {
         })
     }
 
+    /// Whether there is a key of this name that has not expired.
+    pub fn knows_key(&mut self, keyed: &KeyedRequest) -> Result<bool, StoreError> {
+        let known = self.run(|connection| {
+            on_either!(connection, c => keys::table
+                .find(&keyed.name)
+                .filter(keys::keep_until.gt(keyed.at.timestamp()))
+                .count()
+                .get_result::<i64>(c))
+        })?;
+        Ok(known > 0)
+    }
+
     /// Claims the key of a request that is carried out outside of this transaction.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::jobs::{Job, JobFailure, JobState};
+use crate::domain::jobs::{Job, JobFailure, JobState, UndoneJob};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::page::{Page, PageOf};
@@ -37,6 +37,10 @@ struct Row {
     started_at: Option<i64>,
     heartbeat_at: i64,
     finished_at: Option<i64>,
+    changed_rows: Option<i64>,
+    undone_at: Option<i64>,
+    undone_by: Option<String>,
+    undo_reason: Option<String>,
 }
 
 impl From<&Job> for Row {
@@ -62,6 +66,10 @@ impl From<&Job> for Row {
             started_at: columns::seconds(job.started_at),
             heartbeat_at: job.heartbeat_at.timestamp(),
             finished_at: columns::seconds(job.finished_at),
+            changed_rows: job.changed_rows.map(amount),
+            undone_at: job.undone.as_ref().map(|undone| undone.at.timestamp()),
+            undone_by: job.undone.as_ref().map(|undone| undone.by.clone()),
+            undo_reason: job.undone.as_ref().map(|undone| undone.reason.clone()),
         }
     }
 }
@@ -99,6 +107,12 @@ impl TryFrom<Row> for Job {
             started_at: row.started_at.map(from_unix),
             heartbeat_at: from_unix(row.heartbeat_at),
             finished_at: row.finished_at.map(from_unix),
+            changed_rows: row.changed_rows.map(amount).transpose()?,
+            undone: row.undone_at.map(|at| UndoneJob {
+                at: from_unix(at),
+                by: row.undone_by.unwrap_or_default(),
+                reason: row.undo_reason.unwrap_or_default(),
+            }),
         })
     }
 }
@@ -200,6 +214,32 @@ impl Tx<'_> {
                 .execute(c))
         })?;
         Ok(finished == 1)
+    }
+
+    /// Records how many rows of the inventory a job changed.
+    pub fn set_job_changes(&mut self, id: Uuid, rows: usize) -> Result<(), StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table.find(id.to_string()))
+                .set(jobs::changed_rows.eq(amount(rows as u64)))
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Records that the changes of a job were undone. Returns whether they were not before.
+    pub fn set_job_undone(&mut self, id: Uuid, undone: &UndoneJob) -> Result<bool, StoreError> {
+        let changed = self.run(|connection| {
+            on_either!(connection, c => diesel::update(jobs::table
+                .find(id.to_string())
+                .filter(jobs::undone_at.is_null()))
+                .set((
+                    jobs::undone_at.eq(undone.at.timestamp()),
+                    jobs::undone_by.eq(&undone.by),
+                    jobs::undo_reason.eq(&undone.reason),
+                ))
+                .execute(c))
+        })?;
+        Ok(changed == 1)
     }
 
     /// Counts the unfinished jobs without a heartbeat since an instant.

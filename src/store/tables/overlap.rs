@@ -16,27 +16,9 @@ use diesel::{RunQueryDsl, Table};
 use uuid::Uuid;
 
 use super::range_probes::RangeProbes;
+pub use super::row_filters::Versions;
+pub(in crate::store) use super::row_filters::{EndsAny, VersionFilter};
 use crate::domain::clock::Time;
-
-/// Which versions of the rows are searched.
-#[derive(Debug, Clone, Copy)]
-pub enum Versions {
-    /// The newest versions that are valid at some instant of `[from, until)`; if `until` is `None`,
-    /// at some instant at or after `from`.
-    HoldingIn { from: Time, until: Option<Time> },
-    /// The versions that were valid at `at`, according to what was recorded at `believed`.
-    HeldAt { at: Time, believed: Time },
-    /// All versions, superseded ones included, the newest first.
-    All,
-}
-
-/// Which versions count, by the time when they were recorded.
-#[derive(Debug, Clone, Copy)]
-enum VersionFilter {
-    Any,
-    Newest,
-    AsOf(i64),
-}
 
 /// Restricts the rows by account, delegating account or parent delegation.
 #[derive(Debug, Clone)]
@@ -59,6 +41,8 @@ pub(in crate::store) struct OverlapQuery<T> {
     versions: VersionFilter,
     /// If set, only rows whose `expires_at` is later.
     expiring_after: Option<i64>,
+    /// If set, only departures that can end such delegations.
+    ending: Option<EndsAny>,
     limit: i64,
     row: PhantomData<T>,
 }
@@ -75,24 +59,10 @@ impl<T> OverlapQuery<T> {
             owner: OwnedBy::Anyone,
             json: probes.to_json(),
             probes,
-            period: match versions {
-                Versions::All => None,
-                Versions::HoldingIn { from, until } => Some((
-                    from.timestamp(),
-                    until.map_or(i64::MAX, |until| until.timestamp()),
-                )),
-                Versions::HeldAt { at, .. } => {
-                    let at = at.timestamp();
-                    // Times are whole seconds, so an instant is a period of one second.
-                    Some((at, at.saturating_add(1)))
-                }
-            },
-            versions: match versions {
-                Versions::All => VersionFilter::Any,
-                Versions::HoldingIn { .. } => VersionFilter::Newest,
-                Versions::HeldAt { believed, .. } => VersionFilter::AsOf(believed.timestamp()),
-            },
+            period: versions.period(),
+            versions: versions.filter(),
             expiring_after: None,
+            ending: None,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             row: PhantomData,
         }
@@ -101,6 +71,12 @@ impl<T> OverlapQuery<T> {
     /// Only rows of grants that expire after `time`.
     pub(in crate::store) fn expiring_after(mut self, time: Time) -> Self {
         self.expiring_after = Some(time.timestamp());
+        self
+    }
+
+    /// Only departures that can end a delegation like these.
+    pub(in crate::store) fn ending(mut self, delegations: EndsAny) -> Self {
+        self.ending = Some(delegations);
         self
     }
 
@@ -159,6 +135,9 @@ impl<T> OverlapQuery<T> {
             }
             OwnedBy::CutFrom(None) => sql.push_str(" AND t.parent_id IS NULL"),
         }
+        if self.ending.is_some_and(|ending| !ending.by_aging) {
+            sql.push_str(" AND t.kind <> 'aging'");
+        }
         match self.versions {
             VersionFilter::Any | VersionFilter::AsOf(_) => {}
             VersionFilter::Newest => sql.push_str(" AND t.superseded_at IS NULL"),
@@ -192,6 +171,13 @@ macro_rules! write_values {
         if let Some(after) = &$self.expiring_after {
             $out.push_sql(" AND t.expires_at > ");
             $out.push_bind_param::<BigInt, i64>(after)?;
+        }
+        if let Some(ending) = &$self.ending {
+            $out.push_sql(" AND (t.sequence > ");
+            $out.push_bind_param::<BigInt, i64>(&ending.sequence)?;
+            $out.push_sql(" OR t.valid_from > ");
+            $out.push_bind_param::<BigInt, i64>(&ending.made_at)?;
+            $out.push_sql(")");
         }
     };
 }
@@ -266,7 +252,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::from_unix;
     use crate::store::connection::{AnyConnection, IfMissing};
-    use crate::store::schema::{allocations, delegations, exclusions};
+    use crate::store::schema::{allocations, delegations, departures, exclusions};
     use crate::store::{DatabaseUrl, Store};
 
     #[derive(Debug, QueryableByName)]
@@ -334,10 +320,19 @@ mod tests {
             )),
             plan(&OverlapQuery::<exclusions::table>::new(
                 "exclusions",
-                probes,
+                probes.clone(),
                 versions,
                 1,
             )),
+            plan(
+                &OverlapQuery::<departures::table>::new("departures", probes, versions, 1).ending(
+                    EndsAny {
+                        sequence: 1,
+                        made_at: 2,
+                        by_aging: false,
+                    },
+                ),
+            ),
         ];
         for plan in plans {
             let of_table = plan.iter().filter(|step| step.contains(" t "));
@@ -353,7 +348,12 @@ mod tests {
                 .iter()
                 .any(|step| step.contains("span=? AND first_position>? AND first_position<?"));
             assert!(searched, "{plan:#?}");
-            for table in ["SCAN delegations", "SCAN allocations", "SCAN exclusions"] {
+            for table in [
+                "SCAN delegations",
+                "SCAN allocations",
+                "SCAN exclusions",
+                "SCAN departures",
+            ] {
                 assert!(!plan.iter().any(|step| step == table), "{plan:#?}");
             }
         }

@@ -11,7 +11,7 @@ macro_rules! versioned_table {
     (
         table: $table:ident, name: $name:literal, domain: $domain:ty,
         insert: $insert:ident, find: $find:ident, list: $list:ident, supersede: $supersede:ident,
-        touching: $touching:ident,
+        touching: $touching:ident, versions: $versions:ident,
     ) => {
         impl Tx<'_> {
             /// Inserts these versions.
@@ -35,6 +35,24 @@ macro_rules! versioned_table {
                         .optional())
                 })?;
                 row.map(TryInto::try_into).transpose()
+            }
+
+            /// All versions of these rows, ordered by id and version.
+            pub fn $versions(&mut self, ids: &[Uuid]) -> Result<Vec<$domain>, StoreError> {
+                let mut found: Vec<$domain> = Vec::with_capacity(ids.len());
+                for chunk in ids.chunks($crate::store::tables::imports::IDS_PER_STATEMENT) {
+                    let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
+                    let rows = self.run(|connection| {
+                        on_either!(connection, c => $table::table
+                            .filter($table::id.eq_any(&ids))
+                            .load::<Row>(c))
+                    })?;
+                    for row in rows {
+                        found.push(row.try_into()?);
+                    }
+                }
+                found.sort_unstable_by_key(|item| item.row);
+                Ok(found)
             }
 
             /// A page of the newest versions, ordered by id.

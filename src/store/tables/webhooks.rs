@@ -30,6 +30,7 @@ struct Row {
     created_at: i64,
     created_by: String,
     ended_at: Option<i64>,
+    derived_by: Option<String>,
 }
 
 impl TryFrom<Row> for Webhook {
@@ -52,6 +53,7 @@ impl TryFrom<Row> for Webhook {
             created_at: from_unix(row.created_at),
             created_by: row.created_by,
             ended_at: row.ended_at.map(from_unix),
+            derived_by: row.derived_by,
         })
     }
 }
@@ -79,6 +81,7 @@ impl Tx<'_> {
             created_at: webhook.created_at.timestamp(),
             created_by: webhook.created_by.clone(),
             ended_at: columns::seconds(webhook.ended_at),
+            derived_by: webhook.derived_by.clone(),
         };
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(webhooks::table).values(&row).execute(c))
@@ -136,6 +139,18 @@ impl Tx<'_> {
         })
     }
 
+    /// Counts the webhooks in use whose newest secret is not derived by the API key secret of this
+    /// name.
+    pub fn count_webhooks_derived_otherwise(&mut self, name: &str) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .filter(webhooks::ended_at.is_null())
+                .filter(webhooks::derived_by.is_null().or(webhooks::derived_by.ne(name)))
+                .count()
+                .get_result::<i64>(c))
+        })
+    }
+
     /// Updates what can change of a webhook: its secrets, its position in the feed, its end.
     pub fn update_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
         self.run(|connection| {
@@ -145,6 +160,7 @@ impl Tx<'_> {
                     webhooks::previous_until.eq(columns::seconds(webhook.previous_until)),
                     webhooks::position.eq(webhook.position),
                     webhooks::ended_at.eq(columns::seconds(webhook.ended_at)),
+                    webhooks::derived_by.eq(&webhook.derived_by),
                 ))
                 .execute(c))
         })?;

@@ -1,14 +1,16 @@
 //! Metrics of failed authentication, and of the keys that verify access tokens.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{Metrics, TelemetryError, counters, gauges};
+use super::{Metrics, TelemetryError, counters, gauge, gauges};
 
 #[derive(Debug)]
 pub(super) struct AuthenticationMetrics {
     unproven: IntCounterVec,
     key_sets: IntCounterVec,
     issuer_keys: IntGaugeVec,
+    client_crl_loads: IntCounterVec,
+    client_crl_next_update: IntGauge,
 }
 
 impl AuthenticationMetrics {
@@ -32,6 +34,17 @@ impl AuthenticationMetrics {
                 "Usable keys of an access token issuer.",
                 &["issuer"],
             )?,
+            client_crl_loads: counters(
+                registry,
+                "client_crl_loads_total",
+                "Attempts to read the CRLs of client certificates, by outcome.",
+                &["outcome"],
+            )?,
+            client_crl_next_update: gauge(
+                registry,
+                "client_crl_next_update_seconds",
+                "When the first of the CRLs of client certificates expires, in seconds since 1970; 0 without any.",
+            )?,
         })
     }
 }
@@ -44,6 +57,17 @@ impl Metrics {
             .unproven
             .with_label_values(&labels)
             .inc();
+    }
+
+    /// Counts an attempt to read the CRLs of client certificates.
+    pub fn client_crl_loaded(&self, outcome: &'static str) {
+        let loads = &self.authentication.client_crl_loads;
+        loads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Sets when the first of the CRLs in force expires.
+    pub fn client_crl_next_update(&self, at: i64) {
+        self.authentication.client_crl_next_update.set(at);
     }
 
     /// Counts an attempt to load the keys of an issuer. The issuer's name comes from the

@@ -1,6 +1,7 @@
 //! The Prometheus metrics of the service.
 
 mod authentication;
+mod connections;
 mod register;
 
 use prometheus::{
@@ -13,8 +14,9 @@ use super::background::BackgroundTasks;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
-use register::{counter, jobs, seconds};
+use register::{counter, jobs, register_build_info, seconds};
 
+pub use connections::{ConnectionMetrics, Cut, Listener};
 pub(super) use register::{counters, gauge, gauges};
 
 /// The route label of a request that matches no route.
@@ -71,6 +73,7 @@ pub struct Metrics {
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
     authentication: AuthenticationMetrics,
+    pub connections: ConnectionMetrics,
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
@@ -185,6 +188,7 @@ impl Metrics {
                 &["kind"],
             )?,
             authentication: AuthenticationMetrics::new(&registry)?,
+            connections: ConnectionMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
             background: BackgroundTasks::new(&registry)?,
@@ -289,17 +293,6 @@ impl MintOutcome {
     }
 }
 
-fn register_build_info(registry: &Registry) -> Result<(), TelemetryError> {
-    let build = gauges(
-        registry,
-        "build_info",
-        "The version of the service, as a label; always 1.",
-        &["version"],
-    )?;
-    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    Ok(())
-}
-
 /// A method of RFC 9110, or PATCH, as a label; `other` for all others, since a client can send any
 /// text.
 pub fn method_label(method: &str) -> &'static str {
@@ -341,6 +334,10 @@ mod tests {
         metrics.unproven("access-token", "expired");
         metrics.key_set("corporate", "new");
         metrics.issuer_keys("corporate", 2);
+        metrics.client_crl_loaded("failed");
+        metrics.client_crl_next_update(1_800_000_000);
+        metrics.connections.opened(Listener::Api);
+        metrics.connections.cut(Listener::Api, Cut::Reader);
         let text = metrics.render().expect("text");
         for line in [
             concat!(
@@ -371,6 +368,11 @@ mod tests {
             "tn_authority_unproven_total{proof=\"access-token\",reason=\"expired\"} 1",
             "tn_authority_key_sets_total{issuer=\"corporate\",outcome=\"new\"} 1",
             "tn_authority_issuer_keys{issuer=\"corporate\"} 2",
+            "tn_authority_client_crl_loads_total{outcome=\"failed\"} 1",
+            "tn_authority_client_crl_next_update_seconds 1800000000",
+            "tn_authority_open_connections{listener=\"api\"} 1",
+            "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"} 1",
+            "tn_authority_cut_connections_total{cause=\"share\",listener=\"operations\"} 0",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

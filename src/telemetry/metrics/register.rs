@@ -85,3 +85,15 @@ fn register<M: Collector + Clone + 'static>(
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
+
+/// The version of the service, as a label.
+pub(super) fn register_build_info(registry: &Registry) -> Result<(), TelemetryError> {
+    let build = gauges(
+        registry,
+        "build_info",
+        "The version of the service, as a label; always 1.",
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}

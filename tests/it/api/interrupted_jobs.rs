@@ -44,6 +44,8 @@ fn left_behind(world: &World, state: JobState) -> Uuid {
         started_at: None,
         heartbeat_at: world.now(),
         finished_at: None,
+        changed_rows: None,
+        undone: None,
     };
     wait(
         world

@@ -201,6 +201,25 @@ fn numbers_are_disconnected(api: Api) {
     assert_eq!(items(&done["kept_delegations"]).len(), 1);
     let location = answer.header("location").expect("a place");
     assert_eq!(api.get(key, location).with(200), done["aging"]);
+    let ends = items(&done["delegation_ends"]);
+    assert_eq!(
+        (ends.len(), &ends[0]["account"], &ends[0]["whole"]),
+        (1, &json!("acme"), &json!(false))
+    );
+    // The delegation goes on, and says for which number it does not.
+    let path = format!("/v1/delegations/{}", member(&ends[0], "id"));
+    let rest = api.get(key, &path).with(200);
+    assert_eq!(rest["valid_until"], Value::Null);
+    assert_eq!(rest["ended_for"], ends[0]["ended_for"]);
+    let left = &rest["ended_for"][0];
+    assert_eq!(
+        (&left["start"], &left["count"], &left["reason"]),
+        (&json!("+12125551001"), &json!(1), &json!("aging"))
+    );
+    let cause = format!("exclusion:{}", member(&done["aging"], "id"));
+    assert_eq!(member(left, "cause"), cause);
+    let known = api.get(key, "/v1/numbers/+12125551001").with(200);
+    assert_eq!(member(&known["departures"][0], "cause"), cause);
     let refused = api
         .ask(&asking(&["one:12125551001"]))
         .problem(403, "not-authorized");

@@ -67,7 +67,7 @@ const EVERY: &[&str] = &[
 ];
 
 /// Libraries and functions that few modules may name: the path, and the modules or files that may.
-const RESTRICTED: [(&str, &[&str]); 11] = [
+const RESTRICTED: [(&str, &[&str]); 14] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
@@ -79,6 +79,9 @@ const RESTRICTED: [(&str, &[&str]); 11] = [
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),
     ("actix_tls", &["app"]),
+    ("actix_http", &["app"]),
+    ("actix_server", &["app"]),
+    ("actix_service", &["app"]),
     // No URL from a caller is ever fetched: `outgoing` requests only what the configuration names. Webhooks go through
     // their guard, and their answers are not read.
     (

@@ -238,6 +238,16 @@ fn excluded_numbers_have_no_token_and_the_reason_is_named(world: World) {
         assert_eq!(outside(&others)[0].1, "not-delegated");
 
         world.ends_exclusion(&excluded, None);
+        let text = format!("+{n}");
+        if matches!(reason, Reason::PortedOut | Reason::Aging) {
+            // The number has left, and has to be delegated anew.
+            let back = world.mints("acme", &["range:12125551000+10"]);
+            assert_eq!(
+                outside(&back),
+                [(text.clone(), "delegation-ended".to_owned())]
+            );
+            world.lends("acme", &text);
+        }
         assert!(
             world.mints("acme", &["range:12125551000+10"]).is_ok(),
             "{word} is over"

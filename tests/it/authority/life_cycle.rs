@@ -3,7 +3,7 @@
 use tn_authority::authority::{
     ChangeError, Disconnected, NewAllocation, NewDisconnect, NewExclusion, Withdrawing,
 };
-use tn_authority::domain::inventory::{Basis, Reason};
+use tn_authority::domain::inventory::{Basis, Delegation, Reason};
 use tn_authority::domain::{Role, Time};
 
 use crate::support::{World, account, code, numbers, outside, wait};
@@ -63,8 +63,14 @@ fn a_port_with_a_due_date_ends_the_tokens_at_that_second(world: World) {
         outside(&refused),
         [("+12125551001".into(), "ported-out".into())]
     );
-    // Back again.
+    // Back again, to nobody until it is delegated anew.
     world.ends_exclusion(&ported.row, None);
+    let refused = world.mints("acme", &["range:12125551000+10"]);
+    assert_eq!(
+        outside(&refused),
+        [("+12125551001".into(), "delegation-ended".into())]
+    );
+    world.lends("acme", "+12125551001");
     assert!(world.mints("acme", &["range:12125551000+10"]).is_ok());
 }
 
@@ -187,9 +193,10 @@ fn a_disconnect_ends_loans_with_what_hangs_below(world: World) {
     let done = disconnects(&world, "1.212.555.100X", "business", None)
         .expect("a disconnect")
         .row;
-    let mut ended: Vec<_> = done.ended_delegations.iter().map(|d| d.row.id).collect();
-    ended.sort_unstable();
-    assert_eq!(ended, [first.row.id, second.row.id]);
+    let ids = |rows: &[Delegation]| rows.iter().map(|d| d.row.id).collect::<Vec<_>>();
+    assert_eq!(ids(&done.ended_delegations), [second.row.id]);
+    // The block of the reseller goes on, who assigns its numbers anew when they have aged.
+    assert_eq!(ids(&done.kept_delegations), [first.row.id]);
     assert_eq!(
         code(&world.mints("shop", &["one:12125551001"])),
         "not-authorized"

@@ -3,9 +3,11 @@
 
 mod bounds;
 mod bulk;
+mod comebacks;
 mod denials;
 mod history;
 pub mod idempotency;
+mod imported_comebacks;
 mod imported_reports;
 mod imported_rows;
 pub mod imports;
@@ -24,6 +26,9 @@ mod reseller_reach;
 mod resellers;
 mod trail;
 mod trail_reading;
+mod undo;
+mod undone_imports;
+mod undone_returns;
 mod windows;
 mod withdrawal_sweeps;
 mod withdrawals;

@@ -2,18 +2,20 @@
 
 use tn_authority::authority::{ChangeError, NewRenewal};
 use tn_authority::domain::clock::Time;
+use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Caller, Role};
 use tn_authority::store::Page;
 use uuid::Uuid;
 
 use super::renewals::{NUMBER, acme, gives, lent, listed, renews, renews_as, right, wanted};
-use crate::support::{World, account, code, wait};
+use crate::support::{World, account, code, numbers, outside, wait};
 
 both! {
     somebody_elses_right_is_none,
     a_right_is_given_for_what_the_delegation_holds,
     the_ledger_and_the_trail_name_it,
     everybody_sees_what_is_theirs,
+    a_right_to_the_rest_of_a_block_goes_on_when_a_number_leaves,
 }
 
 fn somebody_elses_right_is_none(world: World) {
@@ -184,4 +186,30 @@ fn everybody_sees_what_is_theirs(world: World) {
     assert_eq!(seen(&world.caller(Role::Auditor, &[])), [mine, theirs]);
     assert_eq!(seen(&world.caller(Role::Auditor, &["other"])), [theirs]);
     assert_eq!(seen(&world.caller(Role::Account, &["third"])), []);
+}
+
+fn a_right_to_the_rest_of_a_block_goes_on_when_a_number_leaves(world: World) {
+    let loan = lent(&world);
+    let lost = right(&world, &loan);
+    let other = NewRenewal {
+        list: listed(&["one:12125551002"]),
+        ..wanted(&loan)
+    };
+    let kept = gives(&world, other).expect("a right");
+    let ported = world.excludes("+12125551001", Reason::PortedOut, None);
+    world.ends_exclusion(&ported.row, None);
+    assert_eq!(
+        outside(&renews(&world, &lost)),
+        [("+12125551001".into(), "delegation-ended".into())]
+    );
+    assert!(renews(&world, &kept).is_ok());
+    // The delegation no longer has the number, also for a new right; delegated anew, it is another one.
+    let again = gives(&world, wanted(&loan)).expect_err("refused");
+    assert_eq!(
+        again,
+        ChangeError::NotOfTheDelegation(vec![numbers("+12125551001")])
+    );
+    let anew = world.lends("acme", "+12125551001");
+    assert!(renews(&world, &lost).is_err());
+    assert!(renews(&world, &right(&world, &anew)).is_ok());
 }

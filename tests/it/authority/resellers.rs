@@ -16,7 +16,7 @@ both! {
     siblings_do_not_overlap_and_generations_do,
 }
 
-const LINE: [&str; 4] = ["wholesale", "cpaas", "agency", "shop"];
+pub const LINE: [&str; 4] = ["wholesale", "cpaas", "agency", "shop"];
 
 /// Four accounts, each the customer of the one before.
 pub fn line(world: &World) {
@@ -175,7 +175,10 @@ fn ending_a_loan_ends_what_hangs_below_it_at_the_same_instant(world: World) {
             .authority
             .delegation(&world.provisioner(), loan.row.id);
         let newest = newest.expect("a row");
-        assert_eq!((newest.row.version, newest.window.until()), (2, Some(end)));
+        assert_eq!(
+            (newest.row.row.version, newest.row.window.until()),
+            (2, Some(end))
+        );
     }
     let issued = world.mints("shop", &["one:12125551001"]).expect("a token");
     assert_eq!(issued.expires, end, "a known end shortens the token");

@@ -158,9 +158,13 @@ fn a_returned_allocation_takes_the_tokens_with_it(world: World) {
         outside(&refused),
         [("+12125551001".into(), "not-allocated".into())]
     );
-    // Another one takes its place, and the loan counts again.
+    // Another one takes its place, but the loan went with the first.
     world.carrier_holds("1.212.555.1XXX");
-    assert!(world.mints("acme", &["one:12125551001"]).is_ok());
+    let refused = world.mints("acme", &["one:12125551001"]);
+    assert_eq!(
+        outside(&refused),
+        [("+12125551001".into(), "delegation-ended".into())]
+    );
 }
 
 fn a_port_date_shortens_the_token(world: World) {

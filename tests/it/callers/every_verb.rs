@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use tn_authority::authority::import::{ImportError, ImportOptions};
 use tn_authority::authority::{
-    ChangeError, IssueError, NewAccount, NewAllocation, NewDelegation, NewDisconnect, NewExclusion,
-    StoreError,
+    ChangeError, IssueError, Mistake, NewAccount, NewAllocation, NewDelegation, NewDisconnect,
+    NewExclusion, StoreError,
 };
 use tn_authority::callers::{ApiKeyError, NewApiKey};
 use tn_authority::domain::accounts::account::LifetimeMode;
@@ -14,6 +14,7 @@ use tn_authority::domain::{Caller, Denial, Dialect, Role};
 use tn_authority::tables::{Format, TableRequest};
 use uuid::Uuid;
 
+use crate::authority::imports::{CONFIRMED, import};
 use crate::support::service::Api;
 use crate::support::{account, numbers, request, wait};
 
@@ -84,6 +85,14 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
     let kept = world
         .excludes(&format!("+1212555196{round}"), Reason::Reserved, None)
         .row;
+    let mistaken = world
+        .excludes(&format!("+1212555199{round}"), Reason::Reserved, None)
+        .row;
+    let table = format!("start,reason\n+1212555198{round},reserved\n");
+    let imported = import(world, Format::Exclusions, &table, CONFIRMED).expect("an import");
+    let mistake = || Mistake {
+        reason: "x".to_owned(),
+    };
     let minted = world.mints("acme", &["one:12125551001"]).expect("a token");
     let keys = api.service.callers.api_keys();
     let new_key = || NewApiKey::new(Role::Admin, Vec::new());
@@ -170,6 +179,18 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
         (
             "end-exclusion",
             wait(authority.end_exclusion(by, kept.row.id, None)).told(),
+        ),
+        (
+            "end-exclusion",
+            wait(authority.undo_exclusion(by, mistaken.row.id, mistake())).told(),
+        ),
+        (
+            "undo-return",
+            wait(authority.undo_return(by, held.row.id, mistake())).told(),
+        ),
+        (
+            "undo-import",
+            wait(authority.undo_import(by, imported.job.expect("a job"), mistake())).told(),
         ),
         (
             "disconnect",

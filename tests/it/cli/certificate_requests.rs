@@ -102,6 +102,86 @@ fn a_request_names_the_code_and_is_signed_by_its_key() {
     }
 }
 
+/// Some CAs accept no signing certificate without a subject alternative name.
+#[test]
+fn a_request_asks_for_names_an_organization_and_policies() {
+    let dir = TempDir::new().expect("a folder");
+    let key = dir.path().join("new.key");
+    let ask = |more: &[&str]| {
+        Command::new(EXECUTABLE)
+            .args(["certificate", "request", "--spc", "073H", "--new", "--key"])
+            .arg(&key)
+            .args(more)
+            .logged_output()
+    };
+    for (wrong, reason) in [
+        (
+            ["--san", "authority.example"],
+            "is not a subject alternative name",
+        ),
+        (["--san", "DNS:"], "is not a subject alternative name"),
+        (
+            ["--san", "DNS:two names"],
+            "is not a subject alternative name",
+        ),
+        (["--san", "IP:999"], "is not a subject alternative name"),
+        (
+            ["--san", "URI:nothing"],
+            "is not a subject alternative name",
+        ),
+        (["--san", "serial:1"], "is not a subject alternative name"),
+        (
+            ["--policy", "2.16.x"],
+            "is not the OID of a certificate policy",
+        ),
+        (["--organization", " Acme"], "is not a distinguished name"),
+    ] {
+        let refused = ask(&wrong);
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            !refused.status.success() && error.contains(reason),
+            "{wrong:?}: {error}"
+        );
+        assert!(!key.exists(), "a key for nothing");
+    }
+    let made = ask(&[
+        "--organization",
+        "Acme, Inc. + Sons",
+        "--san",
+        "DNS:authority.example",
+        "--san",
+        "URI:https://authority.example/",
+        "--san",
+        "email:pki@authority.example",
+        "--san",
+        "IP:192.0.2.1",
+        "--policy",
+        "2.16.840.1.114569.1.1.3",
+    ]);
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let file = dir.path().join("request.pem");
+    fs::write(&file, &made.stdout).expect("a file");
+    let shown = Command::new("openssl")
+        .args([
+            "req", "-noout", "-verify", "-text", "-nameopt", "RFC2253", "-in",
+        ])
+        .arg(file)
+        .logged_output();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    for part in [
+        "CN=SHAKEN 073H,O=Acme\\, Inc. \\+ Sons",
+        "DNS:authority.example, URI:https://authority.example/, email:pki@authority.example, IP Address:192.0.2.1",
+        "Policy: 2.16.840.1.114569.1.1.3",
+        "1.3.6.1.5.5.7.1.26",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 struct FileKeyPem<'a>(&'a Path);
 
 impl FileKeyPem<'_> {

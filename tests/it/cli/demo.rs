@@ -55,8 +55,8 @@ fn a_demo_has_its_own_settings_whatever_the_environment_says() {
     );
     let own_database = format!("sqlite:{}", own.path().join("own.sqlite").display());
     let ignored = [
-        ("TN_AUTHORITY__API_KEYS__SECRET", "5e5e"),
-        ("TN_AUTHORITY__CARRIER__SPCS", "9999"),
+        ("TN_AUTHORITY__API_KEYS__SECRET", "5e5e5e5e5e5e5e5e"),
+        ("TN_AUTHORITY__CARRIER__SPCS", "Z9Z9Z"),
         ("TN_AUTHORITY__CLIENT_CERTIFICATES__REQUIRE", "true"),
         ("TN_AUTHORITY__DATABASE__MIGRATE", "false"),
         ("TN_AUTHORITY__DATABASE__URL", &own_database),

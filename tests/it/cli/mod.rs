@@ -14,5 +14,7 @@ mod policy_check;
 mod policy_serve;
 mod refused_blocks;
 mod second_serve;
+mod secrets;
 mod stopped_sums;
+mod undone_blocks;
 mod wrong_folder;

@@ -112,7 +112,7 @@ impl Carrier {
         command
     }
 
-    fn run(&self, args: &[&str]) -> String {
+    pub fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).logged_output();
         assert!(
             output.status.success(),

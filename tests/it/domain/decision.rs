@@ -106,6 +106,8 @@ fn delegation(index: usize, ((first, count), times, ca): Row) -> Delegation {
         reference: None,
         window: window(times),
         belief: BELIEF,
+        sequence: 1,
+        made_at: at(0),
     }
 }
 
@@ -156,6 +158,7 @@ pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]
             .into_iter()
             .map(|(i, row)| exclusion(i, row))
             .collect(),
+        departures: Vec::new(),
     }
 }
 

@@ -76,6 +76,8 @@ impl Loan {
             reference: None,
             window: Window::new(at(self.from), self.until.map(at)).expect("a window"),
             belief: BELIEF,
+            sequence: 1,
+            made_at: at(0),
         }
     }
 }

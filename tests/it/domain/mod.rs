@@ -5,4 +5,5 @@ pub mod claim_constraints;
 mod decision;
 mod decision_cases;
 mod delegation_chains;
+mod departures;
 pub mod values;

@@ -270,6 +270,7 @@ fn example(operation: &str) -> Example {
             body(json!({ "start": "+12125551906", "count": 1, "class": "residential" }))
         }
         "withdraw_grant" => body(json!({ "reason": "x" })),
+        "undo_return" | "undo_job" => body(json!({ "mistake": true, "reason": "x" })),
         "start_import" => (
             Some(("text/csv", json!("start,reason\n+12125551904,aging\n"))),
             "?format=exclusions&dry_run=true",
@@ -306,7 +307,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 41] = [
+    const NAME_NOTHING: [&str; 42] = [
         "requests",
         "numbers",
         "start",
@@ -348,6 +349,7 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "dry_run",
         "confirm",
         "force",
+        "mistake",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);

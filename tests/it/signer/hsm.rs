@@ -77,7 +77,7 @@ struct Opened {
     fake: Arc<Fake>,
     /// The change of mood that it was opened after.
     since: u64,
-    public_key_der: Vec<u8>,
+    public_keys: Vec<Vec<u8>>,
 }
 
 impl Device for Plugged {
@@ -91,7 +91,7 @@ impl Device for Plugged {
         Ok(Box::new(Opened {
             fake: Arc::clone(&self.0),
             since,
-            public_key_der: key.public_key_to_der().expect("DER"),
+            public_keys: vec![key.public_key_to_der().expect("DER")],
         }))
     }
 }
@@ -129,8 +129,8 @@ impl KeySession for Opened {
         Ok(bytes)
     }
 
-    fn public_key_der(&self) -> &[u8] {
-        &self.public_key_der
+    fn public_keys(&self) -> &[Vec<u8>] {
+        &self.public_keys
     }
 }
 
@@ -155,7 +155,9 @@ fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>, TempDir) {
         queue,
         timeout: Duration::from_millis(400),
     };
-    let key = PooledKey::start(&device, settings).expect("a key");
+    let key = PooledKey::start(&device, &[], settings).expect("a key");
+    // It has signed once, to show that it can.
+    assert_eq!(fake.signed.swap(0, Ordering::SeqCst), 1);
     let world = World::over(
         db,
         Setup {
@@ -286,12 +288,12 @@ fn a_device_that_cannot_be_opened_is_no_key() {
         queue: 1,
         timeout: Duration::from_secs(1),
     };
-    let error = PooledKey::start(&device, settings)
+    let error = PooledKey::start(&device, &[], settings)
         .expect_err("unplugged")
         .to_string();
     assert_eq!(error, "the HSM cannot be used: CKR_TOKEN_NOT_PRESENT");
     fake.is(Mood::Good);
-    let key = PooledKey::start(&device, settings).expect("a key");
+    let key = PooledKey::start(&device, &[], settings).expect("a key");
     let signature = key.sign(b"message").wait().expect("a signature");
     assert_ne!(signature, [0; 64]);
     assert_eq!(

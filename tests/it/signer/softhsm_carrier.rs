@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,18 +35,49 @@ fn module() -> &'static str {
         .expect("SoftHSM is missing; use tests/run, which installs it")
 }
 
+/// The shim of `softhsm_shim.c`, compiled once.
+fn shim() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let source = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/signer/softhsm_shim.c"
+        );
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("softhsm_shim.so");
+        // Another process may be using the file, so it is replaced as a whole.
+        let new = built.with_extension(std::process::id().to_string());
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-Wall", "-o"])
+            .arg(&new)
+            .arg(source)
+            .arg("-ldl")
+            .logged_output();
+        let error = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "{error}");
+        fs::rename(&new, &built).expect("renamed");
+        built
+    })
+}
+
 /// A carrier whose key is in a token.
 pub(super) struct Carrier {
     dir: TempDir,
     database: String,
+    /// What else its commands find in their environment.
+    pub(super) env: Vec<(&'static str, String)>,
     pub(super) api_key: String,
 }
 
 impl Carrier {
     /// Makes a key in a token, and gets a certificate for it.
     pub(super) fn over(db: &Db) -> Self {
+        Self::over_with(db, |carrier| carrier.request(KEY))
+    }
+
+    /// The same with another way to get a key and a request for its certificate.
+    pub(super) fn over_with(db: &Db, request: impl FnOnce(&Self) -> String) -> Self {
         let mut carrier = Self::with_a_token(db.text_url());
-        let request = carrier.request(KEY);
+        let request = request(&carrier);
         carrier.is_certified(&request);
         carrier.run(&["account", "create", "acme"]);
         carrier.run(&["allocation", "add", "1.212.555.1XXX", "--spc", "1234"]);
@@ -63,6 +95,15 @@ impl Carrier {
 
     /// Initialises a token.
     pub(super) fn with_a_token(database: String) -> Self {
+        let carrier = Self {
+            database,
+            ..Self::without_a_token()
+        };
+        carrier.initialise_token();
+        carrier
+    }
+
+    pub(super) fn without_a_token() -> Self {
         let dir = TempDir::new().expect("a folder");
         fs::create_dir(dir.path().join("tokens")).expect("a folder");
         fs::create_dir(dir.path().join("signers")).expect("a folder");
@@ -73,13 +114,71 @@ impl Carrier {
         );
         fs::write(dir.path().join("softhsm2.conf"), conf).expect("a file");
         write_private(&dir.path().join("pin"), &format!("{PIN}\n"));
-        let carrier = Self {
+        Self {
             dir,
-            database,
+            database: String::new(),
+            env: Vec::new(),
             api_key: String::new(),
-        };
-        carrier.initialise_token();
-        carrier
+        }
+    }
+
+    /// The serial numbers of the tokens.
+    pub(super) fn serials(&self) -> Vec<String> {
+        let shown = Command::new("softhsm2-util")
+            .arg("--show-slots")
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .logged_output();
+        let shown = String::from_utf8(shown.stdout).expect("text");
+        let serials = shown.lines().filter_map(|line| {
+            let serial = line.trim().strip_prefix("Serial number:")?.trim();
+            (!serial.is_empty()).then(|| serial.to_owned())
+        });
+        serials.collect()
+    }
+
+    /// Keeps its data in a file of its own.
+    pub(super) fn in_a_file(mut self) -> Self {
+        self.database = format!("sqlite:{}", self.path("data.sqlite").display());
+        self.run(&["migrate"]);
+        self
+    }
+
+    /// Puts the shim before the module; it counts logins.
+    pub(super) fn watched(mut self) -> Self {
+        let log = self.path("logins");
+        fs::write(&log, "").expect("a file");
+        self.env.extend([
+            ("SHIM_MODULE", module().to_owned()),
+            ("SHIM_LOG", log.display().to_string()),
+            (
+                "TN_AUTHORITY__SIGNER__PKCS11__MODULE",
+                shim().display().to_string(),
+            ),
+        ]);
+        self
+    }
+
+    /// Imports a private key in PEM (PKCS #8) into a token, under the label `signing`.
+    pub(super) fn imports(&self, (token, pin): (&str, &str), key_pem: &str, how: &[&str]) {
+        let file = self.path("import.pem");
+        write_private(&file, key_pem);
+        let done = Command::new("softhsm2-util")
+            .arg("--import")
+            .arg(file)
+            .args([
+                "--token", token, "--pin", pin, "--label", "signing", "--id", "01",
+            ])
+            .args(how)
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .logged_output();
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{error}");
+    }
+
+    /// How often the PIN was tried, by [`Carrier::watched`].
+    pub(super) fn logins(&self) -> usize {
+        let log = fs::read_to_string(self.path("logins")).expect("a log");
+        log.lines().count()
     }
 
     /// A request for a certificate, with a new key.
@@ -100,16 +199,20 @@ impl Carrier {
     }
 
     pub(super) fn initialise_token(&self) {
+        self.initialise_token_of("carrier", PIN);
+    }
+
+    pub(super) fn initialise_token_of(&self, label: &str, pin: &str) {
         let done = Command::new("softhsm2-util")
             .args([
                 "--init-token",
                 "--free",
                 "--label",
-                "carrier",
+                label,
                 "--so-pin",
                 "123456",
                 "--pin",
-                PIN,
+                pin,
             ])
             .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
             .output()
@@ -121,7 +224,7 @@ impl Carrier {
         );
     }
 
-    fn is_certified(&self, request: &str) {
+    pub(super) fn is_certified(&self, request: &str) {
         let now = Clock::system().now();
         let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
         let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");
@@ -141,7 +244,8 @@ impl Carrier {
             .env("TN_AUTHORITY__SIGNER__PKCS11__MODULE", module())
             .env("TN_AUTHORITY__SIGNER__PKCS11__PIN_FILE", self.path("pin"))
             .env("TN_AUTHORITY__OPERATIONS__LISTEN", "127.0.0.1:0")
-            .env("TN_AUTHORITY__API_KEYS__SECRET", "5e".repeat(32));
+            .env("TN_AUTHORITY__API_KEYS__SECRET", "5e".repeat(32))
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -1,5 +1,6 @@
 //! The store by itself: group commit, replicas, outages, migrations.
 
+mod departures;
 mod fairness;
 mod lost_files;
 mod outages;

@@ -113,6 +113,8 @@ fn fill(world: &World, loans: u64) {
             reference: None,
             window,
             belief,
+            sequence: 1,
+            made_at: belief.recorded_at,
         })
         .collect();
     let exclusions: Vec<Exclusion> = (0..loans)

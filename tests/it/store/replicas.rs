@@ -15,6 +15,7 @@ use crate::support::{Db, Kind, Setup, World, account, at_once, request, wait};
 both! {
     what_two_replicas_mint_at_once_is_all_in_the_ledger,
     no_token_slips_past_a_port,
+    no_token_slips_in_when_a_port_comes_back_at_once,
     no_token_slips_past_a_suspension_or_the_end_of_a_loan,
     no_token_of_a_customer_slips_past_the_end_of_its_resellers_loan,
     two_replicas_do_not_lend_one_number_twice,
@@ -129,6 +130,24 @@ fn no_token_slips_past_a_port(kind: Kind) {
         "{} tokens slipped in before 200 ports",
         tokens.sum::<usize>()
     );
+}
+
+/// Out and back within the second: the one who had the number gets no token after the answer, on either replica.
+fn no_token_slips_in_when_a_port_comes_back_at_once(kind: Kind) {
+    let worlds = replicas(kind);
+    worlds[0].carrier_holds("1.212.555.1XXX");
+    worlds[0].lends("acme", "1.212.555.1XXX");
+    for number in 12_125_551_000_u64..12_125_551_040 {
+        race(&worlds, "acme", number, |world| {
+            let ported = world.excludes(&format!("+{number}"), Reason::PortedOut, None);
+            world.ends_exclusion(&ported.row, None);
+            ported.outstanding_grants
+        });
+        let next = worlds[0].lends("next", &format!("+{number}"));
+        let entry = format!("one:{number}");
+        let issued = worlds[0].mints("next", &[&entry]).expect("a token");
+        assert_eq!(worlds[0].grant_of(&issued).justified_by[0].row(), next.row);
+    }
 }
 
 fn no_token_slips_past_a_suspension_or_the_end_of_a_loan(kind: Kind) {

@@ -12,6 +12,7 @@ mod db;
 pub mod fixtures;
 mod keys;
 mod log;
+pub mod peers;
 pub mod service;
 mod signals;
 pub mod tokens;

@@ -19,7 +19,7 @@ use openssl::x509::X509;
 use serde_json::Value;
 use tn_authority::api::{self, ConcurrencyLimit, Facade, Idempotency, Service, Uploads};
 use tn_authority::authority::import::jobs::Jobs;
-use tn_authority::callers::{Callers, NewApiKey, Pepper, Trust};
+use tn_authority::callers::{Callers, NewApiKey, Pepper, Peppers, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
 use uuid::Uuid;
 
@@ -83,20 +83,31 @@ impl Api {
         world.knows("other");
         world.knows("carrier");
         let trust = trust(&world);
-        Self::serving(world, trust, facade)
+        Self::serving(world, trust, facade, Self::peppers(7, None))
     }
 
     /// The same over a database in which all of this stands already.
     pub fn beside(world: World) -> Self {
-        Self::serving(world, Trust::default(), None)
+        Self::serving(world, Trust::default(), None, Self::peppers(7, None))
     }
 
-    fn serving(world: World, trust: Trust, facade: Option<Facade>) -> Self {
-        let pepper = Pepper::new(&[7; 32]).expect("a pepper");
-        let seals = pepper.seals().expect("seals");
+    /// The same, with a facade and other API key secrets. The usual one is 7.
+    pub fn beside_with(world: World, secret: u8, previous: Option<u8>) -> Self {
+        let facade = Facade::new(CRL.to_owned(), ACCESS);
+        let peppers = Self::peppers(secret, previous);
+        Self::serving(world, Trust::default(), Some(facade), peppers)
+    }
+
+    fn peppers(secret: u8, previous: Option<u8>) -> Peppers {
+        let pepper = |byte: u8| Pepper::new(&[byte; 32]).expect("a pepper");
+        Peppers::new(pepper(secret), previous.map(pepper)).expect("peppers")
+    }
+
+    fn serving(world: World, trust: Trust, facade: Option<Facade>, peppers: Peppers) -> Self {
+        let seals = peppers.seals().expect("seals");
         let callers = Callers::new(
             world.authority.store().clone(),
-            pepper,
+            peppers,
             world.clock.clone(),
             world.metrics.clone(),
         );
@@ -197,6 +208,11 @@ impl Api {
     /// Any bytes.
     pub fn send_raw(&self, bytes: &[u8]) -> Answer {
         self.server.send_raw(bytes)
+    }
+
+    /// Where it listens, without TLS.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
     }
 
     /// The other listener.

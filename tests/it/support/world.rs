@@ -308,6 +308,7 @@ impl World {
         Withdrawing {
             row: done.row.exclusion,
             outstanding_grants: done.outstanding_grants,
+            ended_delegations: done.ended_delegations,
         }
     }
 

@@ -6,6 +6,11 @@ use tn_authority::verifier::{Expectations, claims, verify};
 
 use crate::support::tokens::*;
 
+/// Seconds since 1970 that have a fraction.
+fn exact(seconds: i64) -> f64 {
+    seconds.to_string().parse().expect("a number")
+}
+
 #[test]
 fn payloads_are_read_strictly() {
     let text = payload().to_string();
@@ -73,12 +78,11 @@ fn each_claim_fails_its_own_step() {
         ),
         ("atc.tkvalue", Some(json!("")), vec![6], "empty"),
         ("exp", None, vec![7], "`exp` is missing"),
-        ("exp", Some(json!(1_640_995_200.0)), vec![7], "JSON integer"),
-        ("exp", Some(json!("1640995200")), vec![7], "JSON integer"),
-        ("exp", Some(json!(-1)), vec![7], "JSON integer"),
-        ("exp", Some(json!(u64::MAX)), vec![7], "JSON integer"),
-        ("exp", Some(json!(i64::MAX)), vec![7], "JSON integer"),
-        ("exp", Some(json!(null)), vec![7], "JSON integer"),
+        ("exp", Some(json!("1640995200")), vec![7], "JSON number"),
+        ("exp", Some(json!(-1)), vec![7], "JSON number"),
+        ("exp", Some(json!(u64::MAX)), vec![7], "JSON number"),
+        ("exp", Some(json!(i64::MAX)), vec![7], "JSON number"),
+        ("exp", Some(json!(null)), vec![7], "JSON number"),
         ("exp", Some(json!(AT)), vec![7], "expired"),
         (
             "nbf",
@@ -86,7 +90,21 @@ fn each_claim_fails_its_own_step() {
             vec![7],
             "`nbf` is in the future",
         ),
-        ("nbf", Some(json!(1.5)), vec![7], "`nbf`"),
+        // A fraction never lengthens a token (RFC 7519 §2): `exp` is rounded down, the others up.
+        ("exp", Some(json!(exact(AT) + 0.9)), vec![7], "expired"),
+        (
+            "nbf",
+            Some(json!(exact(AT) + 60.1)),
+            vec![7],
+            "`nbf` is in the future",
+        ),
+        (
+            "iat",
+            Some(json!(exact(AT) + 60.1)),
+            vec![7],
+            "`iat` is in the future",
+        ),
+        ("nbf", Some(json!(1e300)), vec![7], "JSON number"),
         (
             "iat",
             Some(json!(AT + 61)),
@@ -129,6 +147,10 @@ fn what_a_token_may_say_besides_is_ignored_or_checked() {
         ("nbf", Some(json!(AT + 60))),
         ("iat", Some(json!(0))),
         ("exp", Some(json!(AT + 1))),
+        ("exp", Some(json!(exact(AT) + 1.5))),
+        ("exp", Some(json!(1.8e9))),
+        ("nbf", Some(json!(exact(AT) + 59.5))),
+        ("iat", Some(json!(0.5))),
         ("exp", Some(json!(253_402_300_799_i64))),
     ] {
         let token = token(&changed(path, value));
@@ -155,7 +177,7 @@ fn a_payload_is_read_without_a_token() {
     assert_eq!(claims.registered.exp, from_unix(EXP));
     assert_eq!((claims.ca, claims.fingerprint), (false, account_key()));
     for (path, value) in [
-        ("exp", Some(json!(1.0))),
+        ("exp", Some(json!(true))),
         ("jti", None),
         ("atc.tktype", Some(json!("x"))),
         ("atc.tkvalue", Some(json!("MAA"))),

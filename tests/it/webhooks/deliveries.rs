@@ -12,7 +12,7 @@ use tn_authority::webhooks::SenderThreads;
 use uuid::Uuid;
 
 use super::house::{
-    OTHER_PROCESS, PROCESS, carrier, is_signed, log, ports, round, subscribes, until,
+    DERIVED_BY, OTHER_PROCESS, PROCESS, carrier, is_signed, log, ports, round, subscribes, until,
 };
 use super::target::Target;
 use crate::support::fixtures::{items, member};
@@ -266,11 +266,11 @@ fn a_target_that_is_gone_is_told_no_more(kind: Kind) {
         .webhook(&world.provisioner(), webhook.id)
         .expect("a webhook");
     assert!(known.ended_at.is_some());
-    let rotated = wait(
-        world
-            .authority
-            .rotate_webhook(&world.provisioner(), webhook.id),
-    );
+    let rotated = wait(world.authority.rotate_webhook(
+        &world.provisioner(),
+        webhook.id,
+        DERIVED_BY,
+    ));
     assert_eq!(rotated, Err(ChangeError::WebhookEnded));
 }
 

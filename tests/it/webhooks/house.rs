@@ -19,11 +19,15 @@ use uuid::Uuid;
 use super::target::Received;
 use crate::support::{Kind, World, wait};
 
+/// The name of what the secrets are derived from.
+pub const DERIVED_BY: &str = "0123456789abcdef";
+
 pub fn subscribes(world: &World, caller: &Caller, url: &str) -> Result<Webhook, ChangeError> {
     let new = NewWebhook {
         account: None,
         url: url.parse().expect("a URL"),
         kinds: vec![EventKind::GrantsWithdrawn],
+        derived_by: DERIVED_BY.to_owned(),
     };
     wait(world.authority.subscribe(caller, new))
 }

@@ -7,7 +7,7 @@ use tn_authority::domain::webhook::EventKind;
 use tn_authority::store::Page;
 use uuid::Uuid;
 
-use super::house::{carrier, is_signed, log, ports, round, subscribes};
+use super::house::{DERIVED_BY, carrier, is_signed, log, ports, round, subscribes};
 use super::target::Target;
 use crate::support::fixtures::{items, member};
 use crate::support::service::{Api, asking};
@@ -23,11 +23,11 @@ fn both_secrets_sign_after_a_rotation(kind: Kind) {
     let (world, target) = (carrier(kind), Target::taking());
     let sender = target.sender();
     let webhook = subscribes(&world, &world.provisioner(), &target.url()).expect("a webhook");
-    let rotated = wait(
-        world
-            .authority
-            .rotate_webhook(&world.provisioner(), webhook.id),
-    );
+    let rotated = wait(world.authority.rotate_webhook(
+        &world.provisioner(),
+        webhook.id,
+        DERIVED_BY,
+    ));
     assert_eq!(rotated.expect("a webhook").generation, 2);
     let secrets = [1, 2].map(|generation| {
         sender
@@ -78,7 +78,11 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
         not_found
     );
     assert_eq!(
-        wait(world.authority.rotate_webhook(&umbrella, of_acme.id)),
+        wait(
+            world
+                .authority
+                .rotate_webhook(&umbrella, of_acme.id, DERIVED_BY)
+        ),
         not_found
     );
     let replayed = wait(
@@ -98,6 +102,7 @@ fn everybody_subscribes_for_what_is_theirs(kind: Kind) {
         account: Some(account(whose)),
         url: target.url().parse().expect("a URL"),
         kinds: vec![EventKind::GrantsWithdrawn],
+        derived_by: DERIVED_BY.to_owned(),
     };
     let others = wait(world.authority.subscribe(&acme, new("umbrella")));
     assert_eq!(

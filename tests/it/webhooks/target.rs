@@ -116,6 +116,7 @@ impl Target {
             nat64_prefixes: Vec::new(),
             ca_file: Some(self.ca_file.clone()),
             key: vec![7; 32],
+            previous_key: None,
             names: Arc::new(names),
         };
         Arc::new(Sender::new(settings).expect("a sender"))
@@ -188,6 +189,7 @@ pub fn sender_to_nowhere() -> Arc<Sender> {
         nat64_prefixes: Vec::new(),
         ca_file: None,
         key: vec![7; 32],
+        previous_key: None,
         names: Arc::new(SystemNames),
     };
     Arc::new(Sender::new(settings).expect("a sender"))

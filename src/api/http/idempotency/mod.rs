@@ -205,7 +205,8 @@ async fn begin(
         return Ok(Begun::Unkeyed);
     };
     let idempotency = &service.idempotency;
-    let seal = idempotency.seals.seal(caller, &key)?;
+    let (seals, text) = (&idempotency.seals, key);
+    let seal = seals.seal(caller, &text)?;
     let at = service.authority.now();
     let key = KeyedRequest {
         name: seal.name().to_owned(),
@@ -216,12 +217,25 @@ async fn begin(
         keep_until: at + idempotency.keep,
     };
     let guard = idempotency.in_flight.enter(&key)?;
-    let keyed = Keyed {
+    let mut keyed = Keyed {
         key,
         seal,
         request_id: caller.request_id,
         _guard: guard,
     };
+    // A key that was used before the secret of the API keys was changed keeps its name and its
+    // seal, so that its request is still done once.
+    if let Some(seal) = seals.previous_seal(caller, &text)? {
+        let name = seal.name().to_owned();
+        let key = KeyedRequest {
+            name,
+            ..keyed.key.clone()
+        };
+        let (authority, known) = (Arc::clone(&service.authority), key.clone());
+        if web::block(move || authority.knows_key(&known)).await?? {
+            (keyed.key, keyed.seal) = (key, seal);
+        }
+    }
     let (authority, key) = (Arc::clone(&service.authority), keyed.key.clone());
     // Most retries were answered before, so this read saves a pass through the writer.
     match web::block(move || authority.replay(&key)).await?? {

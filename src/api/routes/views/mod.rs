@@ -1,16 +1,18 @@
 //! Views of accounts and inventory rows, and of pages; `grant.rs` has those of grants. Numbers are
 //! always `start` and `count`; times are always UTC.
 
+mod departure;
 mod grant;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub(in crate::api) use departure::{DepartureView, EndedDelegationView, EndedForView};
 pub(in crate::api) use grant::{GrantView, JustificationView};
 
 use crate::api::http::time::Instant;
-use crate::authority::{PageOf, Withdrawing};
+use crate::authority::{DelegationStatus, PageOf, Restored, Withdrawing};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
@@ -130,6 +132,10 @@ impl From<Allocation> for AllocationView {
 /// Numbers delegated to an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delegation)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of the JSON object"
+)]
 pub(in crate::api) struct DelegationView {
     id: Uuid,
     #[schema(example = 1)]
@@ -154,6 +160,27 @@ pub(in crate::api) struct DelegationView {
     window: WindowView,
     recorded_at: Instant,
     superseded_at: Option<Instant>,
+    /// Numbers for which it ended, or will, before `valid_until`, because they left: at most 100
+    /// ranges. If all of its numbers left, `valid_until` is when the last of them did. Part of
+    /// `GET /v1/delegations/{id}` and of the list of an account; left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ended_for: Vec<EndedForView>,
+    /// True if there are more such numbers than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    ended_for_more: bool,
+}
+
+impl From<DelegationStatus> for DelegationView {
+    fn from(status: DelegationStatus) -> Self {
+        let ended_for = status.ended_for.into_iter().map(EndedForView::from);
+        Self {
+            ended_for: ended_for.collect(),
+            ended_for_more: status.more,
+            ..status.row.into()
+        }
+    }
 }
 
 impl From<Delegation> for DelegationView {
@@ -173,6 +200,8 @@ impl From<Delegation> for DelegationView {
             window: row.window.into(),
             recorded_at: row.belief.recorded_at.into(),
             superseded_at: row.belief.superseded_at.map(Instant),
+            ended_for: Vec::new(),
+            ended_for_more: false,
         }
     }
 }
@@ -240,6 +269,52 @@ pub(in crate::api) struct AffectedView<T> {
     #[schema(required = false)]
     outstanding_grants_more: bool,
     exposure: ExposureView,
+    /// The delegations that end, wholly or for some of their numbers, because numbers leave; at
+    /// most 100. Left out if none does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    delegation_ends: Vec<EndedDelegationView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    delegation_ends_more: bool,
+}
+
+/// A row, and the delegations that count again because a mistake was undone. Another exclusion, or
+/// the end of a delegation above, can still block them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Restored)]
+pub(in crate::api) struct RestoredView<T> {
+    #[serde(flatten)]
+    row: T,
+    /// The delegations that count again for numbers for which they had ended. Withdrawn grants stay
+    /// withdrawn; a new token takes one request.
+    restored_delegations: Vec<DelegationView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    restored_delegations_more: bool,
+}
+
+impl<T> RestoredView<T> {
+    pub(in crate::api) fn of<R: Into<T>>(restored: Restored<R>) -> Self {
+        let more = restored.delegations.more();
+        let rows = restored.delegations.rows.into_iter();
+        Self {
+            row: restored.row.into(),
+            restored_delegations: rows.map(DelegationView::from).collect(),
+            restored_delegations_more: more,
+        }
+    }
+
+    /// A row that restores nothing.
+    pub(in crate::api) fn nothing_but(row: impl Into<T>) -> Self {
+        Self {
+            row: row.into(),
+            restored_delegations: Vec::new(),
+            restored_delegations_more: false,
+        }
+    }
 }
 
 /// How many tokens can still be redeemed although authority has ended, including those not listed.
@@ -263,7 +338,7 @@ impl From<Exposure> for ExposureView {
 
 impl<T> AffectedView<T> {
     pub(in crate::api) fn at<R: Into<T>>(now: Time, affected: Withdrawing<R>) -> Self {
-        let outstanding = affected.outstanding_grants;
+        let (outstanding, ended) = (affected.outstanding_grants, affected.ended_delegations);
         Self {
             row: affected.row.into(),
             outstanding_grants: outstanding
@@ -273,6 +348,8 @@ impl<T> AffectedView<T> {
                 .collect(),
             outstanding_grants_more: outstanding.more,
             exposure: outstanding.exposure.into(),
+            delegation_ends: ended.delegations.into_iter().map(Into::into).collect(),
+            delegation_ends_more: ended.more,
         }
     }
 }

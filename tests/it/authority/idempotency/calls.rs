@@ -5,9 +5,11 @@
 )]
 
 use serde_json::{Value, json};
+use tn_authority::tables::Format;
 use uuid::Uuid;
 
 use super::written;
+use crate::authority::imports::{CONFIRMED, import};
 use crate::support::fixtures::{items, member};
 use crate::support::service::{Answer, Api, asking};
 use crate::support::{Kind, wait};
@@ -54,7 +56,7 @@ fn every_call_is_answered_once(kind: Kind) {
         walk(&api, id, path);
         walked.push(id.to_owned());
     }
-    assert_eq!(walked.len(), 27, "{walked:?}");
+    assert_eq!(walked.len(), 29, "{walked:?}");
 }
 
 fn walk(api: &Api, id: &str, documented: &str) {
@@ -113,6 +115,7 @@ fn call(api: &Api, id: &str) -> Call {
         let row = made(acme, "/v1/webhooks", body);
         format!("/v1/webhooks/{}/{verb}", member(&row, "id"))
     };
+    let mistake = || json!({ "mistake": true, "reason": "the wrong numbers" });
     let spare = || {
         let numbers = json!({ "start": "+12125551990", "count": 1 });
         made(provisioner, "/v1/accounts/other/delegations", numbers)
@@ -177,6 +180,19 @@ fn call(api: &Api, id: &str) -> Call {
             let row = made(provisioner, "/v1/allocations", body);
             let path = format!("/v1/allocations/{}/return", member(&row, "id"));
             (provisioner, path, json!({}), 200)
+        }
+        "undo_return" => {
+            let body = json!({ "spc": "1234", "block": "1.212.557.2XXX", "basis": "block" });
+            let row = made(provisioner, "/v1/allocations", body);
+            let path = format!("/v1/allocations/{}/return", member(&row, "id"));
+            api.post(provisioner, &path, &json!({})).with(200);
+            (provisioner, format!("{path}/undo"), mistake(), 200)
+        }
+        "undo_job" => {
+            let table = "start,reason\n+12125551972,reserved\n";
+            let imported = import(&api.world, Format::Exclusions, table, CONFIRMED);
+            let job = imported.expect("an import").job.expect("a job");
+            (provisioner, format!("/v1/jobs/{job}/undo"), mistake(), 200)
         }
         "create_exclusion" => {
             let body = json!({ "start": "+12125551970", "count": 1, "reason": "reserved" });

@@ -12,7 +12,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::extension::{ExtendedKeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name, X509Req};
-use tn_authority::callers::{CertificateCaller, ClientCertificates, Match, Trust};
+use tn_authority::callers::{CertificateCaller, ClientCertificates, CrlSettings, Match, Trust};
 use tn_authority::domain::{Role, Time};
 use tn_authority::signer::development::DevelopmentCa;
 
@@ -155,6 +155,11 @@ pub fn caller(name: &str, by: Match, role: Role, accounts: &[&str]) -> Certifica
 
 /// By the DNS name, `acme` mints; by the subject, the carrier's people provision; by the URI, somebody reads.
 pub fn trust(world: &World) -> Trust {
+    trust_with(world, 0)
+}
+
+/// The same, and a CRL counts for so many seconds longer than it says.
+pub fn trust_with(world: &World, grace: u32) -> Trust {
     let callers = vec![
         caller(
             "acme",
@@ -176,9 +181,10 @@ pub fn trust(world: &World) -> Trust {
         ),
     ];
     let ca_file = world.dir.path().join("root.pem");
-    let crl = world.dir.path().join("clients.crl.pem");
-    let crl = crl.exists().then_some(crl);
-    let certificates = ClientCertificates::new(ca_file, crl, callers).expect("anchors");
+    let file = world.dir.path().join("clients.crl.pem");
+    let crls = file.exists().then_some(CrlSettings { file, grace });
+    let certificates = ClientCertificates::new(ca_file, crls, callers, &world.metrics);
+    let certificates = certificates.expect("anchors");
     Trust {
         certificates: Some(certificates),
         ..Trust::default()

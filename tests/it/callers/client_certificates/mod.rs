@@ -1,8 +1,11 @@
 //! Client certificates: real TLS handshakes with certificates that openssl makes, and those that a proxy hands on.
 
+mod books;
 mod client;
 mod connections;
+mod encodings;
 mod proxies;
+mod real_proxies;
 mod revocation;
 mod tls;
 

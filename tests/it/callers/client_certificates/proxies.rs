@@ -53,7 +53,6 @@ fn a_named_proxy_hands_certificates_on(world: World) {
     for wrong in [
         base64.clone(),
         format!(":{base64}"),
-        "::".to_owned(),
         ":!:".to_owned(),
         format!(":{base64}:, :{base64}:"),
         format!(":{base64}:;x=1"),
@@ -169,12 +168,7 @@ fn nginx_writes_another_encoding(world: World) {
         api.send("POST", "/at/account/acme/token", &head, asked.as_bytes())
     };
     mint(&escaped).with(200);
-    for wrong in [
-        client.header(),
-        format!("{escaped}{escaped}"),
-        format!("{escaped}%"),
-        "%00".to_owned(),
-    ] {
+    for wrong in [client.header(), format!("{escaped}%"), "%00".to_owned()] {
         refused(&api, "header-malformed", || mint(&wrong));
     }
 }

@@ -4,19 +4,23 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use governor::clock::FakeRelativeClock;
 use serde_json::{Value, json};
+use tn_authority::authority::{LimitClock, Limits, Rate};
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
 use super::endpoint::{Behaviour, Endpoint};
 use super::{
-    Key, claims, from_endpoint, from_file, get, key_set, public_jwk, refused, rsa, settings,
+    Key, claims, from_endpoint, from_file, get, key_set, not_loaded, public_jwk, refused, rsa,
+    settings,
 };
 use crate::support::service::Api;
-use crate::support::{World, at_once};
+use crate::support::{Kind, Setup, World, at_once};
 
 both!(
     a_new_key_is_fetched_when_it_is_first_used,
     a_flood_of_unknown_keys_makes_one_fetch,
+    whoever_names_unknown_keys_is_slowed_down,
     while_an_endpoint_hangs_known_keys_go_on_working,
     the_service_starts_without_the_endpoint,
     no_answer_of_an_endpoint_is_taken_unseen,
@@ -45,8 +49,8 @@ impl From<World> for Scene {
     }
 }
 
-impl From<crate::support::Kind> for Scene {
-    fn from(kind: crate::support::Kind) -> Self {
+impl From<Kind> for Scene {
+    fn from(kind: Kind) -> Self {
         World::from(kind).into()
     }
 }
@@ -83,13 +87,19 @@ impl Scene {
 
 fn a_new_key_is_fetched_when_it_is_first_used(scene: Scene) {
     let new = Key::new("k2", Algorithm::Ps256);
-    // A second fetch so soon after the first would be one too many.
-    refused(&scene.api, &scene.token(&new), "unknown-key");
+    // A second fetch so soon after the first would be one too many. Meanwhile nobody knows.
+    not_loaded(&scene.api, &scene.token(&new), 30);
+    scene.api.world.seconds_pass(10);
+    not_loaded(&scene.api, &scene.token(&new), 20);
+    // A token with wrong times is refused whatever its key.
+    let mut long = claims(&scene.api.world);
+    long["exp"] = json!(scene.api.world.in_seconds(90_000).timestamp());
+    refused(&scene.api, &new.token(&long), "lifetime");
     assert_eq!(scene.endpoint.requests(), 1);
     scene
         .endpoint
         .now(Behaviour::Publish(key_set(&[&scene.key, &new])));
-    scene.api.world.seconds_pass(30);
+    scene.api.world.seconds_pass(20);
     get(&scene.api, &scene.token(&new)).with(200);
     assert_eq!(scene.endpoint.requests(), 2);
     scene.works();
@@ -97,12 +107,13 @@ fn a_new_key_is_fetched_when_it_is_first_used(scene: Scene) {
     let old = scene.token(&scene.key);
     get(&scene.api, &old).with(200);
     scene.endpoint.now(Behaviour::Publish(key_set(&[&new])));
-    scene.api.world.seconds_pass(30);
+    scene.api.world.seconds_pass(31);
     refused(
         &scene.api,
         &scene.token(&Key::new("k3", Algorithm::Es256)),
         "unknown-key",
     );
+    // So is a token that was signed long before the keys were loaded: no retry helps.
     refused(&scene.api, &old, "unknown-key");
     get(&scene.api, &scene.token(&new)).with(200);
     assert_eq!(scene.endpoint.requests(), 3);
@@ -116,14 +127,32 @@ fn a_flood_of_unknown_keys_makes_one_fetch(scene: Scene) {
         let all = kids.map(|key| get(&scene.api, &scene.token(&key)).status);
         all.collect::<Vec<_>>()
     });
-    assert!(
-        answers.iter().flatten().all(|status| *status == 403),
-        "{answers:?}"
-    );
+    let refused = |status: &u16| matches!(status, 403 | 503);
+    assert!(answers.iter().flatten().all(refused), "{answers:?}");
     assert_eq!(scene.endpoint.requests(), 2);
     assert_eq!(scene.outcome("unchanged"), 1);
     scene.works();
     assert_eq!(scene.endpoint.requests(), 2);
+}
+
+/// Anyone can name a key that is newer than all known ones, so that counts as a guess.
+fn whoever_names_unknown_keys_is_slowed_down(kind: Kind) {
+    let two = Rate {
+        per_second: 1,
+        burst: 2,
+    };
+    let clock = LimitClock::Fake(FakeRelativeClock::default());
+    let setup = Setup {
+        limits: Limits::new(Rate::NONE, Rate::NONE, two, &clock),
+        ..Setup::default()
+    };
+    let scene = Scene::from(World::new(kind, setup));
+    let unknown = scene.token(&Key::new("k2", Algorithm::Es256));
+    for _ in 0..2 {
+        not_loaded(&scene.api, &unknown, 30);
+    }
+    get(&scene.api, &unknown).problem(429, "too-many-requests");
+    scene.works();
 }
 
 fn while_an_endpoint_hangs_known_keys_go_on_working(scene: Scene) {
@@ -135,7 +164,7 @@ fn while_an_endpoint_hangs_known_keys_go_on_working(scene: Scene) {
         if n % 2 == 0 {
             scene.works();
         } else {
-            get(&scene.api, &scene.token(&unknown)).problem(403, "forbidden");
+            get(&scene.api, &scene.token(&unknown)).problem(503, "unavailable");
         }
         (n, start.elapsed())
     });
@@ -224,7 +253,7 @@ fn no_answer_of_an_endpoint_is_taken_unseen(scene: Scene) {
         let shown = format!("{behaviour:?}");
         scene.endpoint.now(behaviour);
         scene.api.world.seconds_pass(30);
-        refused(&scene.api, &scene.token(&unknown), "unknown-key");
+        not_loaded(&scene.api, &scene.token(&unknown), 30);
         scene.failed(n);
         // What was known stays.
         scene.works();
@@ -267,21 +296,37 @@ fn a_file_is_read_again_when_it_has_changed(world: World) {
         new.token(&claims(&api.world)),
     );
     get(&api, &mine).with(200);
+    // For an unknown key the file is read at once, but not twice.
     refused(&api, &theirs, "unknown-key");
+    not_loaded(&api, &theirs, 30);
     let path = api.world.dir.path().join("issuer.jwks.json");
     std::fs::write(&path, key_set(&[&new]).to_string()).expect("a file");
-    api.world.seconds_pass(30);
+    api.world.seconds_pass(31);
     get(&api, &theirs).with(200);
     refused(&api, &mine, "unknown-key");
-    // A file that is being written, or gone, is no reason to forget.
-    for text in ["", "{\"keys\":["] {
+    // A file that is being written, or gone, is no reason to forget. It is said each time.
+    let failed = || {
+        let name = "key_sets_total{issuer=\"corporate\",outcome=\"failed\"}";
+        api.world.count(name)
+    };
+    for (text, n) in ["", "{\"keys\":[", "junk", "{\"keys\":[]}"]
+        .into_iter()
+        .zip(1..)
+    {
         std::fs::write(&path, text).expect("a file");
         api.world.seconds_pass(30);
         get(&api, &theirs).with(200);
+        assert_eq!(failed(), n, "{text}");
     }
     std::fs::remove_file(&path).expect("removed");
     api.world.seconds_pass(30);
     get(&api, &theirs).with(200);
+    // Opening a pipe would wait for a writer.
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo").success());
+    api.world.seconds_pass(30);
+    get(&api, &theirs).with(200);
+    assert_eq!(failed(), 6);
 }
 
 fn one_bad_key_does_not_spoil_the_others(world: World) {
@@ -306,7 +351,7 @@ fn one_bad_key_does_not_spoil_the_others(world: World) {
         }),
         named("private", &|jwk| jwk["d"] = json!("AAAA")),
         named("number", &|jwk| jwk["x"] = json!(7)),
-        named("good", &|_| {}),
+        named("good", &|jwk| jwk["crv"] = json!("P-384")),
     ];
     let mut exponent = good.jwk();
     exponent["kid"] = json!("exponent");
@@ -322,7 +367,10 @@ fn one_bad_key_does_not_spoil_the_others(world: World) {
         } else {
             "unknown-key"
         };
-        refused(&api, &key.token(&claims(&api.world)), reason);
+        // Signed before the keys were loaded.
+        let mut claims = claims(&api.world);
+        claims["iat"] = json!(api.world.in_seconds(-60).timestamp());
+        refused(&api, &key.token(&claims), reason);
     }
     assert_eq!(api.world.count("issuer_keys{issuer=\"corporate\"}"), 1);
 }

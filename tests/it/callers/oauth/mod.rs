@@ -1,7 +1,9 @@
 //! Access tokens of an issuer, made with openssl alone, and an issuer that publishes its keys over HTTPS.
 
 mod endpoint;
+mod issuers;
 mod keys;
+mod provider;
 mod tokens;
 
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 use tn_authority::callers::{
-    AccountsFrom, ClaimPath, Endpoint, Issuer, IssuerSettings, KeySettings, Origin, RoleFrom, Trust,
+    AccountsFrom, ClaimPath, Endpoint, Issuer, IssuerSettings, KeySettings, Origin, RoleFrom,
+    TokenType, Trust,
 };
 use tn_authority::domain::Role;
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
@@ -144,8 +147,10 @@ pub fn settings() -> IssuerSettings {
     IssuerSettings {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
+        audience_claim: ClaimPath("aud".to_owned()),
         algorithms: Algorithm::ALL.to_vec(),
-        token_type: "at+jwt".to_owned(),
+        token_type: TokenType::Typ("at+jwt".to_owned()),
+        required_claims: Vec::new(),
         leeway: 30,
         max_lifetime: 86_400,
         max_token_bytes: 8_192,
@@ -209,6 +214,17 @@ pub fn refused(api: &Api, token: &str, reason: &str) {
         "not {reason}:\n{}",
         unproven(api)
     );
+}
+
+/// The key may be newer than those that are loaded: the client shall retry when they can be loaded again.
+#[track_caller]
+pub fn not_loaded(api: &Api, token: &str, seconds: u32) {
+    let name = "unproven_total{proof=\"access-token\",reason=\"key-not-loaded\"}";
+    let before = api.world.count(name);
+    let answer = get(api, token);
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some(&*seconds.to_string()));
+    assert_eq!(api.world.count(name), before + 1, "{}", unproven(api));
 }
 
 /// What a caller of any role may ask, as far as its accounts go.

@@ -6,7 +6,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 use serde_json::{Value, json};
-use tn_authority::callers::{AccountsFrom, ClaimPath, RoleFrom};
+use tn_authority::callers::{AccountsFrom, ClaimPath, RoleFrom, TokenType};
 use tn_authority::domain::Role;
 use tn_authority::domain::credentials::jws_algorithm::Algorithm;
 
@@ -62,7 +62,10 @@ fn every_algorithm_proves_a_caller(world: World) {
 
 fn what_is_wrong_with_the_form_proves_nobody(world: World) {
     let (api, key) = with_key(world);
-    let good = claims(&api.world).to_string();
+    let mut good = claims(&api.world);
+    // Before the keys were loaded, so a key that is not among them is none of the issuer's.
+    good["iat"] = json!(api.world.in_seconds(-60).timestamp());
+    let good = good.to_string();
     let header = |name: &str, value: Value| {
         let mut header = key.header();
         header[name] = value;
@@ -106,10 +109,6 @@ fn what_is_wrong_with_the_form_proves_nobody(world: World) {
         ("header", header("crit", json!(["exp"]))),
         ("header", header("crit", json!([]))),
         ("header", header("b64", json!(false))),
-        ("header", header("jku", json!("https://evil.example/keys"))),
-        ("header", header("x5u", json!("https://evil.example/chain"))),
-        ("header", header("jwk", key.jwk())),
-        ("header", header("x5c", json!(["AAAA"]))),
         ("header", header("zip", json!("DEF"))),
         ("header", header("enc", json!("A256GCM"))),
         (
@@ -164,7 +163,7 @@ fn what_is_wrong_with_the_claims_proves_nobody(world: World) {
     };
     for (reason, wrong) in [
         (
-            "issuer",
+            "issuer-slash",
             with("iss", json!("https://login.example/realms/carrier/")),
         ),
         ("issuer", with("iss", json!([ISSUER]))),
@@ -176,8 +175,7 @@ fn what_is_wrong_with_the_claims_proves_nobody(world: World) {
         ("audience", with("aud", json!({ "aud": AUDIENCE }))),
         ("audience", without("aud")),
         ("times", with("exp", json!((now + 3600).to_string()))),
-        ("times", with("exp", json!(1e10))),
-        ("times", with("exp", json!(1_767_229_200.5))),
+        ("times", with("exp", json!(1e300))),
         ("times", with("exp", json!(null))),
         ("times", with("exp", json!(true))),
         ("times", with("exp", json!([now + 3600]))),
@@ -207,6 +205,7 @@ fn what_is_wrong_with_the_claims_proves_nobody(world: World) {
         ("accounts", without("tn_accounts")),
         ("accounts", with("tn_accounts", json!(["acme", "other"]))),
         ("accounts", with("tn_accounts", json!([]))),
+        ("accounts", with("tn_accounts", json!(" "))),
         ("accounts", with("tn_accounts", json!(["acme", 7]))),
         ("accounts", with("tn_accounts", json!("a/b"))),
         ("accounts", with("tn_accounts", json!("acme other"))),
@@ -340,7 +339,7 @@ fn claims_are_mapped_as_configured(world: World) {
     let roles = [("tn:mint".to_owned(), Role::Account)];
     settings.role = RoleFrom::ClaimPath(ClaimPath("scope".to_owned()), roles.into());
     settings.accounts = AccountsFrom::ClaimPath(ClaimPath("/resource/tn~1accounts".to_owned()));
-    settings.token_type = String::from("JWT");
+    settings.token_type = TokenType::Typ("JWT".to_owned());
     settings.algorithms = vec![Algorithm::EdDsa];
     let api = Api::trusting(world, |world| from_file(world, settings, &key_set(&[&key])));
     let token = |typ: &str, scope: Value, accounts: Value| {

@@ -5,18 +5,24 @@
 //! An unusable file has no effect on the others: it is refused with a reason, and read again at the
 //! next scan.
 
-use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+mod chains;
+mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::key::warn_if_open_to_others;
+use super::file_stamp::KeyFileStamp;
 use super::pkcs11::{KeyUri, Pkcs11};
-use super::{Chain, FileKey, SecretSource, Signer, SignerError, SigningKey};
+use super::{Chain, SecretSource, Signer, SignerError, SigningKey};
 use crate::domain::{Spc, Time};
+use chains::{chains, public_keys};
+use files::Content;
+
+/// How often a scan is repeated because the files were exchanged meanwhile.
+const MAX_REPEATED_SCANS: usize = 3;
 
 /// Where the carrier's keys and chains are, and the URL and codes to use them with.
 #[derive(Debug, Clone)]
@@ -57,6 +63,10 @@ pub struct ScanResult {
     /// The usable signers, one for each chain.
     pub signers: Vec<Arc<Signer>>,
     pub refused: Vec<RefusedFile>,
+    /// Files that have only certificates of CAs, which are used to complete the chains of others.
+    pub issuers: Vec<String>,
+    /// Whether an HSM has refused the PIN.
+    pub pin_refused: bool,
 }
 
 /// A file that cannot be used, and why.
@@ -79,26 +89,12 @@ pub struct Keyring {
 /// Files and keys that do not have to be read or opened again.
 #[derive(Debug, Default)]
 struct FileCache {
-    stamps: BTreeMap<PathBuf, Stamp>,
-    files: BTreeMap<PathBuf, (Stamp, Content)>,
+    stamps: BTreeMap<PathBuf, KeyFileStamp>,
+    files: BTreeMap<PathBuf, (KeyFileStamp, Content)>,
     /// Keys in HSMs, by their URI. They stay open because each has threads and sessions.
     hsm: BTreeMap<String, Arc<dyn SigningKey>>,
-}
-
-/// Metadata that changes when a file changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-}
-
-/// The contents of a file.
-#[derive(Debug, Clone, Default)]
-struct Content {
-    key: Option<Arc<dyn SigningKey>>,
-    chain: Option<Chain>,
-    uri: Option<KeyUri>,
+    /// The chains whose warnings have been logged, by name.
+    warned: BTreeSet<String>,
 }
 
 impl Keyring {
@@ -127,40 +123,56 @@ impl Keyring {
     #[must_use]
     pub fn scan(&self, at: Time, mode: ScanMode) -> ScanResult {
         let mut cache = self.cache.lock();
+        let mut volume = self.volume();
+        let mut found = self.scan_once(at, mode, &mut cache);
+        // Files of two states of a volume do not go together.
+        for _ in 0..MAX_REPEATED_SCANS {
+            let now = self.volume();
+            if now == volume {
+                break;
+            }
+            volume = now;
+            found = self.scan_once(at, mode, &mut cache);
+        }
+        found
+    }
+
+    fn scan_once(&self, at: Time, mode: ScanMode, cache: &mut FileCache) -> ScanResult {
         let mut found = ScanResult::default();
         let mut keys = self.sources.keys.clone();
-        let mut chains = Vec::new();
+        let mut certificates = Vec::new();
         let mut uris: Vec<KeyUri> = self.sources.key_uri.iter().cloned().collect();
 
-        let paths = self.paths(&mut found);
-        cache.stamps.retain(|path, _| paths.contains(path));
-        cache.files.retain(|path, _| paths.contains(path));
-        for path in paths {
-            match self.content(&path, mode, &mut cache) {
+        let files = self.files(&mut found);
+        let is_there = |path: &PathBuf| files.iter().any(|file| file.path == *path);
+        cache.stamps.retain(|path, _| is_there(path));
+        cache.files.retain(|path, _| is_there(path));
+        for file in files {
+            match self.content(&file.path, mode, cache) {
                 Ok(content) => {
                     keys.extend(content.key);
                     uris.extend(content.uri);
-                    chains.extend(content.chain.map(|chain| (path, chain)));
+                    certificates.extend(content.certificates.map(|found| (file, found)));
                 }
                 // It is read at the next scan.
                 Err(SignerError::Unsettled) => {}
-                Err(error) => found.refuse(path.display(), &error, None),
+                Err(error) => found.refuse(file.path.display(), &error, None),
             }
         }
+        let known = public_keys(&certificates);
         for uri in uris {
-            match self.hsm_key(&uri, &mut cache) {
+            match self.hsm_key(&uri, &known, cache) {
                 Ok(key) => keys.push(key),
                 Err(error) => found.refuse(&uri, &error, None),
             }
         }
-        for (path, chain) in chains {
+        for (path, chain) in chains(certificates, &keys, at, &mut found) {
             let name = chain.name().to_owned();
-            if found
-                .signers
-                .iter()
-                .any(|known| known.chain().name() == name)
-            {
-                continue;
+            if cache.warned.insert(name.clone()) {
+                for warning in chain.warnings() {
+                    let path = path.display().to_string();
+                    log::warn!(path; "{warning}");
+                }
             }
             match self.signer(chain, &keys, at) {
                 Ok(signer) => found.signers.push(Arc::new(signer)),
@@ -170,103 +182,16 @@ impl Keyring {
         found
     }
 
-    /// The configured files, then those of the folder, sorted by name.
-    fn paths(&self, found: &mut ScanResult) -> Vec<PathBuf> {
-        const KNOWN: [&str; 5] = ["pem", "crt", "cer", "key", "uri"];
-        let configured = [&self.sources.key_file, &self.sources.chain_file];
-        let mut paths: Vec<PathBuf> = configured.into_iter().flatten().cloned().collect();
-        let Some(dir) = &self.sources.dir else {
-            return paths;
-        };
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(source) => {
-                let path = dir.clone();
-                found.refuse(dir.display(), &SignerError::Folder { path, source }, None);
-                return paths;
-            }
-        };
-        let is_known = |path: &PathBuf| {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            extension.is_some_and(|extension| KNOWN.contains(&extension))
-        };
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(is_known)
-            .collect();
-        files.sort_unstable();
-        paths.append(&mut files);
-        paths
-    }
-
-    /// The contents of a file, from the cache if it has not changed; an error if it is still being
-    /// written.
-    fn content(
-        &self,
-        path: &Path,
-        mode: ScanMode,
-        cache: &mut FileCache,
-    ) -> Result<Content, SignerError> {
-        let stamp = Stamp::of(path)?;
-        if let Some((known, content)) = cache.files.get(path)
-            && *known == stamp
-        {
-            return Ok(content.clone());
-        }
-        let previous = cache.stamps.insert(path.to_owned(), stamp);
-        if mode == ScanMode::Polled && previous != Some(stamp) {
-            return Err(SignerError::Unsettled);
-        }
-        let content = self.read(path)?;
-        if Stamp::of(path)? != stamp {
-            return Err(SignerError::Unsettled);
-        }
-        cache
-            .files
-            .insert(path.to_owned(), (stamp, content.clone()));
-        Ok(content)
-    }
-
-    fn read(&self, path: &Path) -> Result<Content, SignerError> {
-        let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let mut content = Content::default();
-        if text.contains("PRIVATE KEY-----") {
-            warn_if_open_to_others("signing key", path);
-            let passphrase = self.sources.passphrase.as_ref();
-            let passphrase = passphrase.map(|source| source.read("passphrase of the signing key"));
-            let key = match passphrase.transpose()? {
-                Some(passphrase) => FileKey::from_encrypted_pem(&bytes, &passphrase)?,
-                None => FileKey::from_pem(&bytes)?,
-            };
-            content.key = Some(Arc::new(key));
-        }
-        if text.contains("-----BEGIN CERTIFICATE-----") {
-            let chain = Chain::from_pem(&text)?;
-            for warning in chain.warnings() {
-                let path = path.display().to_string();
-                log::warn!(path; "{warning}");
-            }
-            content.chain = Some(chain);
-        }
-        if let Some(uri) = text.lines().find(|line| line.starts_with("pkcs11:")) {
-            content.uri = Some(uri.trim().parse()?);
-        }
-        if content.key.is_none() && content.chain.is_none() && content.uri.is_none() {
-            return Err(SignerError::NotForSigning(path.display().to_string()));
-        }
-        Ok(content)
-    }
-
     fn hsm_key(
         &self,
         uri: &KeyUri,
+        known: &[Vec<u8>],
         cache: &mut FileCache,
     ) -> Result<Arc<dyn SigningKey>, SignerError> {
         if let Some(key) = cache.hsm.get(&uri.to_string()) {
             return Ok(Arc::clone(key));
         }
-        let key: Arc<dyn SigningKey> = Arc::new(self.sources.pkcs11.open(uri)?);
+        let key: Arc<dyn SigningKey> = Arc::new(self.sources.pkcs11.open(uri, known)?);
         cache.hsm.insert(uri.to_string(), Arc::clone(&key));
         Ok(key)
     }
@@ -299,6 +224,7 @@ impl Keyring {
 
 impl ScanResult {
     fn refuse(&mut self, file: impl std::fmt::Display, error: &SignerError, chain: Option<String>) {
+        self.pin_refused |= matches!(error, SignerError::Hsm(error) if error.is_about_the_pin());
         self.refused.push(RefusedFile {
             file: file.to_string(),
             reason: error.to_string(),
@@ -309,35 +235,23 @@ impl ScanResult {
     /// Requires at least one signer.
     ///
     /// # Errors
-    /// [`SignerError::NothingSigns`] with the reason for each refused file.
+    /// [`SignerError::NothingSigns`] or [`SignerError::PinRefused`], with the reason for each
+    /// refused file.
     pub fn require_any(self) -> Result<Self, SignerError> {
         if !self.signers.is_empty() {
             return Ok(self);
         }
         let describe = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
         let mut reasons: Vec<String> = self.refused.iter().map(describe).collect();
+        let of_issuers = |file: &String| format!("`{file}` has only certificates of CAs");
+        reasons.extend(self.issuers.iter().map(of_issuers));
         if reasons.is_empty() {
             reasons.push("no certificate was found".to_owned());
         }
-        Err(SignerError::NothingSigns(reasons))
-    }
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Result<Self, SignerError> {
-        let metadata: Metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
-        Ok(Self {
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        Err(if self.pin_refused {
+            SignerError::PinRefused(reasons)
+        } else {
+            SignerError::NothingSigns(reasons)
         })
-    }
-}
-
-fn unreadable(path: &Path, source: std::io::Error) -> SignerError {
-    SignerError::Unreadable {
-        what: "file",
-        path: path.to_owned(),
-        source,
     }
 }

@@ -1,0 +1,194 @@
+//! The two listeners: the API, with TLS, and operations.
+
+mod connection;
+mod exchange;
+mod flow;
+mod head_scan;
+mod patience;
+mod server;
+mod slots;
+mod tls;
+
+pub use tls::check_listener;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::rt::net::TcpSocket;
+use actix_web::web::Data;
+use openssl::error::ErrorStack;
+use thiserror::Error;
+
+use super::background::{self, Periodic, write_the_rest};
+use super::file_limit;
+use super::tls_key::TlsKeyError;
+use crate::api::{self, Service};
+use crate::callers::IssuerError;
+use crate::config::Config;
+use crate::telemetry::Listener;
+use crate::webhooks::SenderThreads;
+use patience::ClientTimeouts;
+use server::Bounds;
+use slots::Slots;
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+/// What the system buffers of the answers on one connection; Linux doubles it.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
+
+/// Why the service cannot serve.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
+    #[error("`{path}` cannot be used for TLS: {error}")]
+    Tls { path: PathBuf, error: ErrorStack },
+    #[error(transparent)]
+    TlsKey(#[from] TlsKeyError),
+    #[error("OpenSSL cannot be set up for TLS: {0}")]
+    OpenSsl(#[from] ErrorStack),
+    #[error(
+        "at most {limit} files can be open, and {needed} are needed besides connections; raise the limit (`ulimit -n`, \
+         `LimitNOFILE`)"
+    )]
+    FewFiles { limit: u64, needed: u64 },
+    #[error("access tokens cannot be verified: {0}")]
+    Issuer(#[from] IssuerError),
+    #[error("the service stopped: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// A running service.
+#[expect(missing_debug_implementations, reason = "actix's servers have none")]
+pub struct Running {
+    /// The address of the API, with the real port if the configuration has port 0.
+    pub address: SocketAddr,
+    /// The address of metrics and health.
+    pub operations: SocketAddr,
+    servers: [Server; 2],
+    background: Vec<Periodic>,
+    webhooks: SenderThreads,
+    service: Data<Service>,
+}
+
+/// Starts listeners and background work. Must be called inside [`super::block_on`].
+pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
+    let server = &config.server;
+    let workers = server
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
+    let connections = file_limit::connections(config, workers)?;
+    let tls = tls::acceptor(config, service.callers.trust().certificates.as_ref())?;
+    service.callers.start()?;
+    let (listener, address) = listen(server.listen)?;
+    let (operations_listener, operations) = listen(config.operations.listen)?;
+
+    service.jobs.start()?;
+    let background = background::start(&service, config)?;
+    let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
+    let metrics = service.authority.metrics();
+    let timeouts = ClientTimeouts {
+        request: server.request_timeout,
+        write: server.write_timeout,
+    };
+    let bounds = Bounds {
+        workers,
+        slots: Slots::new(
+            Listener::Api,
+            connections,
+            server.share_of_an_address(connections, &config.proxy),
+            config.proxy.addresses.clone(),
+            Arc::clone(service.under_way.unsent()),
+            Arc::clone(metrics),
+        ),
+        timeouts,
+        shutdown_timeout: server.shutdown_timeout,
+    };
+    let operations_bounds = Bounds {
+        workers: 1,
+        slots: Slots::new(
+            Listener::Operations,
+            file_limit::OPERATIONS_CONNECTIONS,
+            None,
+            Vec::new(),
+            Arc::clone(service.under_way.unsent()),
+            Arc::clone(metrics),
+        ),
+        timeouts,
+        shutdown_timeout: 1,
+    };
+    let data = Data::from(service);
+    let shared = data.clone();
+    let public = server::serve(listener, tls, bounds, move || api::app(shared.clone()))?;
+    let service = data.clone();
+    let operations_server =
+        server::serve(operations_listener, None, operations_bounds, move || {
+            api::operations(data.clone())
+        })?;
+    Ok(Running {
+        address,
+        operations,
+        servers: [public, operations_server],
+        background,
+        webhooks,
+        service,
+    })
+}
+
+impl Running {
+    /// A handle that stops the service from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper([self.servers[0].handle(), self.servers[1].handle()])
+    }
+
+    /// Serves until it is stopped, by a [`Stopper`] or by SIGTERM.
+    pub async fn wait(self) -> Result<(), HttpError> {
+        let [public, operations] = self.servers;
+        let (public, operations) = tokio::join!(public, operations);
+        self.service.authority.metrics().background.service_stops();
+        drop((self.background, self.webhooks));
+        write_the_rest(&self.service).await;
+        public?;
+        Ok(operations?)
+    }
+}
+
+/// Stops a running service.
+#[derive(Debug)]
+pub struct Stopper([ServerHandle; 2]);
+
+impl Stopper {
+    /// Stops accepting requests, and waits for those in progress.
+    pub async fn stop(&self) {
+        for server in &self.0 {
+            server.stop(true).await;
+        }
+    }
+}
+
+/// Listens, with a send buffer of bounded size, which accepted connections inherit. Otherwise the
+/// system would buffer megabytes for a client that reads nothing, and a slow client would seem to
+/// make no progress while a large buffer drains.
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HttpError> {
+    let failed = |error| HttpError::Listen { address, error };
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(failed)?;
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket
+        .set_send_buffer_size(SEND_BUFFER_BYTES)
+        .map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
+    let listener = listener.into_std().map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
