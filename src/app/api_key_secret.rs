@@ -8,7 +8,7 @@ use crate::callers::{Pepper, Peppers};
 use crate::config::{Config, Secret};
 use crate::domain::Clock;
 use crate::signer::key::warn_if_open_to_others;
-use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store};
+use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store, StoreError, Tx};
 use crate::webhooks::{Secrets, SendError};
 
 /// What warnings call the secret.
@@ -58,10 +58,15 @@ pub fn api_key_secret_use(
     config: &Config,
     clock: &Clock,
 ) -> Result<Option<ApiKeySecretUse>, AppError> {
-    if generated_secret(config)?.is_some_and(|path| !path.exists()) {
-        return Ok(None);
-    }
     let url = database_url(config)?;
+    if let Some(path) = generated_secret(config)?.filter(|path| !path.exists()) {
+        let has_keys = Store::read_once(&url, has_api_keys)?;
+        return if has_keys {
+            Err(AppError::SecretMissing(path))
+        } else {
+            Ok(None)
+        };
+    }
     let peppers = open_peppers(config, &url)?;
     let previous = peppers.previous().map(Pepper::name).transpose()?;
     let derived = Secrets::new(&peppers.newest().derive("webhooks")?, None);
@@ -86,12 +91,15 @@ pub(super) fn check_secret_of_keys(config: &Config, store: &Store) -> Result<(),
     let Some(path) = generated_secret(config)?.filter(|path| !path.exists()) else {
         return Ok(());
     };
-    let first = store.read(|tx| tx.list_api_keys(&Page::new(1, None)));
-    match first {
-        Ok(page) if page.items.is_empty() => Ok(()),
-        Ok(_) => Err(AppError::SecretMissing(path)),
+    match store.read(has_api_keys) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(AppError::SecretMissing(path)),
         Err(error) => Err(AppError::ApiKeys(error)),
     }
+}
+
+fn has_api_keys(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    Ok(!tx.list_api_keys(&Page::new(1, None))?.items.is_empty())
 }
 
 /// The API key secret: as configured, or, with SQLite, from a file next to the database that is

@@ -161,9 +161,7 @@ fn compose(
     let store_settings = settings::store(config, purpose)?;
     let store = Arc::new(Store::open(&store_settings, Arc::clone(&metrics))?);
 
-    if purpose == Purpose::Serve {
-        check_secret_of_keys(config, &store)?;
-    }
+    check_secret_of_keys(config, &store)?;
     let peppers = open_peppers(config, &store_settings.url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);

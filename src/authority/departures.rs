@@ -147,7 +147,8 @@ pub(super) fn ended_by(
     departures: &[Departure],
 ) -> Result<EndedDelegations, StoreError> {
     let numbers: Vec<NumberRange> = departures.iter().map(|d| d.numbers).collect();
-    let Some(first) = departures.iter().map(|departure| departure.at).min() else {
+    let times = || departures.iter().map(|departure| departure.at);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
         return Ok(EndedDelegations::default());
     };
     let from_then_on = Versions::HoldingIn {
@@ -179,7 +180,9 @@ pub(super) fn ended_by(
             break;
         }
         let (ended_for, more) = listed(parts.iter().filter(is_new));
-        let whole = known.complete && parts.iter().all(|part| part.ended_by.is_some());
+        // What is only planned to leave later still counts until then.
+        let has_ended = |part: &DelegatedPart<'_>| part.ended_by.is_some_and(|by| by.at <= last);
+        let whole = known.complete && parts.iter().all(has_ended);
         ended.delegations.push(EndedDelegation {
             row,
             whole,

@@ -69,7 +69,7 @@ pub struct Args {
         long,
         value_name = "JOB",
         requires = "reason",
-        conflicts_with_all = ["file", "format", "ocns", "spc", "confirm"]
+        conflicts_with_all = ["file", "format", "ocns", "spc", "confirm", "force"]
     )]
     undo: Option<Uuid>,
     /// Why it is undone, for the audit trail.

@@ -2,7 +2,7 @@
 //! the write-ahead log beside it, which can be the newest grants.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use diesel::sql_types::{BigInt, Text};
@@ -26,6 +26,9 @@ const COUNTED: [&str; 7] = [
     "audit_events",
 ];
 
+/// The first bytes of every SQLite database.
+const HEADER: &[u8] = b"SQLite format 3\0";
+
 /// What else is beside a database, and must not be overwritten.
 const SUFFIXES: [&str; 5] = ["-wal", "-shm", ".lock", ".turn", ".api-key-secret"];
 
@@ -41,6 +44,8 @@ pub enum BackupError {
     Open(#[from] OpenError),
     #[error("`{}` exists; name another file, or replace it with `--replace`", .0.display())]
     Exists(PathBuf),
+    #[error("`{}` is no SQLite database, and is not replaced; name another file", .0.display())]
+    NotABackup(PathBuf),
     #[error("`{}` belongs to a database in use; name another file", .0.display())]
     InUse(PathBuf),
     #[error("`{}` cannot be written: {error}", path.display())]
@@ -94,8 +99,13 @@ impl Backup {
         let target = std::path::absolute(target).map_err(cannot_write)?;
         refuse_files_in_use(path, &target)?;
         // Also if it is a link to nowhere.
-        if !replace && target.symlink_metadata().is_ok() {
-            return Err(BackupError::Exists(target));
+        if target.symlink_metadata().is_ok() {
+            if !replace {
+                return Err(BackupError::Exists(target));
+            }
+            if !is_database(&target).map_err(cannot_write)? {
+                return Err(BackupError::NotABackup(target));
+            }
         }
         let folder = target.parent().unwrap_or(Path::new("/"));
         let partial = tempfile::Builder::new()
@@ -171,6 +181,15 @@ fn refuse_files_in_use(source: &Path, target: &Path) -> Result<(), BackupError> 
         return Err(BackupError::InUse(target.to_owned()));
     }
     Ok(())
+}
+
+/// Whether a file is an SQLite database, so that `--replace` does not overwrite a configuration or a
+/// key after a slip of the hand.
+fn is_database(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(HEADER.len());
+    let file = File::open(path)?;
+    file.take(HEADER.len() as u64).read_to_end(&mut header)?;
+    Ok(header == HEADER)
 }
 
 /// Checks each page and index of the copy, and counts its rows.

@@ -119,7 +119,12 @@ fn a_file_that_exists_is_replaced_only_when_asked_for() {
         !done && said.contains("exists; name another file"),
         "{said}"
     );
+    // A slip of the hand: this could be the configuration, or a key.
+    let (done, said) = backup(&world, &file, &["--replace"]);
+    assert!(!done && said.contains("no SQLite database"), "{said}");
     assert_eq!(fs::read_to_string(&file).expect("a file"), "something else");
+    fs::remove_file(&file).expect("removed");
+    assert!(backup(&world, &file, &[]).0);
     let jti = mint(&world);
     let (done, said) = backup(&world, &file, &["--replace"]);
     assert!(done, "{said}");
