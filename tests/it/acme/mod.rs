@@ -7,5 +7,6 @@ mod carrier;
 mod command;
 mod little_ca;
 mod renewal;
+mod repeats;
 mod star;
 mod x5u;
