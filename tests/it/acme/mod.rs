@@ -6,6 +6,8 @@ mod bad_ca;
 mod carrier;
 mod command;
 mod little_ca;
+mod plug_in;
+mod raw_client;
 mod renewal;
 mod repeats;
 mod star;
