@@ -261,7 +261,7 @@ def problem(kind, detail):
 
 
 class Order(_Order):
-    """Refuses malformed identifiers before there is an order."""
+    """Refuses malformed identifiers before there is an order, and ends an order whose CSR is refused."""
 
     def create_order(self, payload, account_name):
         """Makes an order with these identifiers, if they are well-formed."""
@@ -270,6 +270,13 @@ class Order(_Order):
         except Refused as why:
             return self.error_msg_dic["malformed"], str(why), None, {}, None
         return super().create_order(payload, account_name)
+
+    def _finalize_csr(self, order_name, payload, header=None):
+        code, *others = super()._finalize_csr(order_name, payload, header)
+        # acme2certifier leaves a refused order in `processing`, and clients wait for it.
+        if code != 200 and "tnauthlist" in self._get_order_info(order_name).get("identifiers", "").lower():
+            self.repository.order_update({"name": order_name, "status": "invalid"})
+        return (code, *others)
 
 
 class Challenge(_Challenge):

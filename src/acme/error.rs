@@ -123,6 +123,25 @@ impl AcmeError {
     }
 }
 
+impl AcmeError {
+    /// Adds the reason that an earlier answer gave, if this error has none.
+    pub(super) fn explained_by(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (
+                Self::OrderRefused {
+                    status,
+                    problem: None,
+                },
+                Self::Status { problem, .. },
+            ) => Self::OrderRefused { status, problem },
+            (Self::TokenRefused { problem: None }, Self::Status { problem, .. }) => {
+                Self::TokenRefused { problem }
+            }
+            (this, _) => this,
+        }
+    }
+}
+
 /// The problem document of a response (RFC 9457; RFC 8555 §6.7). Its texts are untrusted input.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

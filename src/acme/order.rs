@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::open_order::OpenOrder;
 use super::session::{AcmeSession, location, status};
 use super::star::AutoRenewal;
 use super::wire::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
@@ -43,6 +44,13 @@ pub struct PlacedOrder {
     star: bool,
 }
 
+impl PlacedOrder {
+    /// Whether it is an order for this list, renewed by the CA or not.
+    pub(super) fn is_for(&self, wanted: &CertificateRequest<'_>) -> bool {
+        self.tkvalue == wanted.list.to_tkvalue() && self.star == wanted.renewal.is_some()
+    }
+}
+
 /// A certificate that was issued for an order.
 #[derive(Debug, Clone)]
 pub struct IssuedCertificate {
@@ -61,20 +69,27 @@ pub fn redeem(
     key: &dyn SigningKey,
     token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
 ) -> Result<IssuedCertificate, AcmeError> {
-    if key.public_key_der() == session.key().public_key_der() {
-        return Err(AcmeError::SameKey);
-    }
-    let order = session.order(wanted)?;
-    session.authorize(&order, wanted, token)?;
+    OpenOrder::default().redeem(session, wanted, key, token)
+}
+
+/// Goes on with an order from its state (RFC 8555 §7.1.6).
+pub(super) fn complete(
+    session: &AcmeSession<'_>,
+    order: &PlacedOrder,
+    wanted: &CertificateRequest<'_>,
+    key: &dyn SigningKey,
+    token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
+) -> Result<IssuedCertificate, AcmeError> {
+    session.authorize(order, wanted, token)?;
     session.finalize(
-        &order,
+        order,
         &request_der(key, wanted.list, wanted.ca, wanted.subject)?,
     )?;
-    let (certificate, star) = session.certificate(&order)?;
+    let (certificate, star) = session.certificate(order)?;
     let chain = session.download(&certificate)?;
     check_issued(&chain, wanted, key, session.clock.now())?;
     Ok(IssuedCertificate {
-        order: order.url,
+        order: order.url.clone(),
         star,
         chain,
     })

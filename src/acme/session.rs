@@ -159,17 +159,20 @@ impl<'a> AcmeSession<'a> {
     ) -> Result<HttpReply, AcmeError> {
         let mut retries = 0;
         loop {
-            match self.attempt(what, url, payload) {
+            let failure = match self.attempt(what, url, payload) {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => self.before_retry(what, failure, &mut retries)?,
+                Err(failure) => failure,
+            };
+            if !self.waits_before_retry(what, &failure, &mut retries)? {
+                return Err(failure.error);
             }
         }
     }
 
     /// Sends a request that only one state of a resource allows (RFC 8555 §7.1.6), and that the CA
-    /// may have processed although its answer says otherwise or is lost. So `is_allowed`, which
-    /// asks for the state, is called after each failure: the request is repeated only if the state
-    /// still allows it. The caller has asked before the first attempt.
+    /// may have processed although its answer is a 5xx or lost. So `is_allowed`, which asks for the
+    /// state, is called after such a failure: the request is repeated only if the state still
+    /// allows it. The caller has asked before the first attempt.
     ///
     /// Returns `None` if the CA has processed the request, but its answer is not known.
     pub(super) fn post_while(
@@ -185,14 +188,16 @@ impl<'a> AcmeSession<'a> {
                 Ok(reply) => return Ok(Some(reply)),
                 Err(failure) => failure,
             };
-            let given_up = match self.before_retry(what, failure, &mut retries) {
-                Err(stopped @ AcmeError::Stopped(_)) => return Err(stopped),
-                other => other.err(),
-            };
-            match (is_allowed(), given_up) {
-                (Ok(false), _) => return Ok(None),
-                (Ok(true), None) => {}
-                (Err(error), None) | (Ok(true) | Err(_), Some(error)) => return Err(error),
+            let waits = self.waits_before_retry(what, &failure, &mut retries)?;
+            // A refusal of the first attempt is one of the request, not of a second copy of it.
+            if !failure.is_temporary && retries == 0 {
+                return Err(failure.error);
+            }
+            match is_allowed() {
+                Ok(false) => return Ok(None),
+                Ok(true) if waits => {}
+                Ok(true) => return Err(failure.error),
+                Err(error) => return Err(error.explained_by(failure.error)),
             }
         }
     }
@@ -227,19 +232,20 @@ impl<'a> AcmeSession<'a> {
         Err(AcmeError::Nonces.into())
     }
 
-    /// Waits before a retry. The error of the attempt if it is permanent, or was the last one.
-    fn before_retry(
+    /// Waits before a retry; `false` if the failure is permanent, or the last one.
+    fn waits_before_retry(
         &self,
         what: &'static str,
-        failure: FailedAttempt,
+        failure: &FailedAttempt,
         retries: &mut u32,
-    ) -> Result<(), AcmeError> {
+    ) -> Result<bool, AcmeError> {
         if !failure.is_temporary || *retries >= MAX_RETRIES {
-            return Err(failure.error);
+            return Ok(false);
         }
         let default = Duration::from_secs(1 << *retries);
         *retries += 1;
-        self.wait(what, failure.retry_after.unwrap_or(default))
+        self.wait(what, failure.retry_after.unwrap_or(default))?;
+        Ok(true)
     }
 
     fn post_once(

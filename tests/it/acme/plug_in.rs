@@ -3,8 +3,12 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tn_authority::acme::TokenWanted;
+use tn_authority::signer::FileKey;
+use tn_authority::signer::csr::request_der;
 
 use super::acme2certifier::Ca;
 use super::carrier::{Carrier, EXECUTABLE, list};
@@ -54,6 +58,7 @@ impl Bench {
 
 /// An order, and its only authorization and challenge.
 struct Placed {
+    order: String,
     finalize: String,
     authorization: String,
     challenge: String,
@@ -67,6 +72,7 @@ fn place(client: &RawClient, value: &str) -> Placed {
     let authorization = text(&order.json["authorizations"][0]);
     let shown = client.post(&authorization, "");
     Placed {
+        order: order.location,
         finalize: text(&order.json["finalize"]),
         challenge: text(&shown.json["challenges"][0]["url"]),
         authorization,
@@ -202,6 +208,23 @@ fn a_challenge_can_be_asked_for() {
     assert_eq!(status_of(&again), "invalid");
     shows(&placed, "invalid");
     bench.has_raised_no_alarm();
+}
+
+/// RFC 8555 §7.1.6: a client must not wait for an order that the CA has given up.
+#[test]
+fn an_order_whose_csr_is_refused_is_invalid() {
+    let bench = Bench::new();
+    let client = bench.client();
+    let placed = place(&client, LIST);
+    client.post(&placed.challenge, &bench.right_answer(&client));
+    assert_eq!(status_of(&client.post(&placed.order, "")), "ready");
+    let key = FileKey::generate().expect("a key").0;
+    let other = list(&["one:12125551002"]);
+    let csr = request_der(&key, &other, false, "CN=12125551002").expect("a request");
+    let csr = json!({ "csr": URL_SAFE_NO_PAD.encode(csr) }).to_string();
+    let refused = client.post(&placed.finalize, &csr);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(status_of(&client.post(&placed.order, "")), "invalid");
 }
 
 /// Settings that are gone, or a program that is not there or is another: nothing is authorized until it is repaired.

@@ -1,7 +1,9 @@
 //! A CA whose gateway does not wait, or whose answer is lost: the client asks how far the order is and goes on from
 //! there (RFC 8555 §7.4). It sends nothing that the state forbids, and orders nothing twice.
 
-use tn_authority::acme::{AcmeError, CertificateRequest, Kind, TokenWanted};
+use std::time::Duration;
+
+use tn_authority::acme::{AcmeError, CertificateRequest, Kind, OpenOrder, TokenWanted};
 use tn_authority::signer::csr::request_der;
 
 use super::bad_ca::order;
@@ -76,6 +78,20 @@ fn a_finalize_that_was_lost_is_sent_again_and_not_without_end() {
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(ca.asked("finalize"), 4);
     }
+    // The CA has given up on the order: its answer says why.
+    let ca = LittleCa::with(Faults {
+        unwilling: true,
+        ..passed_on(
+            "finalize",
+            soon(Reply::problem(500, "serverInternal", "no more")),
+        )
+    });
+    let error = order(&ca, 120, None).expect_err("a refusal");
+    assert_eq!(
+        error.to_string(),
+        "the CA set the order to `invalid`: serverInternal: no more"
+    );
+    assert_eq!(ca.asked("finalize"), 1);
     // Another refusal is final at once, and keeps its reason.
     let ca = kept_back("finalize", 1, Reply::problem(403, "badCSR", "no good"));
     let error = order(&ca, 120, None).expect_err("a refusal");
@@ -141,6 +157,81 @@ fn what_is_processing_already_is_waited_for() {
     }
     assert_eq!((ca.tokens().len(), ca.asked("finalize")), (1, 1));
     assert_eq!(ca.forbidden(), [""; 0]);
+}
+
+/// What `redeem --renew` does when the CA issues only after the timeout: it does not order again and again.
+#[test]
+fn an_order_that_takes_longer_than_the_timeout_is_continued() {
+    let ca = LittleCa::with(Faults {
+        processing: 16,
+        ..Faults::default()
+    });
+    let customer = Customer::of(&ca);
+    let (ours, other) = (list(&["one:12125551001"]), list(&["one:12125551002"]));
+    let wanted = |list| CertificateRequest {
+        list,
+        ca: false,
+        subject: "CN=12125551001",
+        renewal: None,
+    };
+    let token = |_: &TokenWanted<'_>| Ok("a token".to_owned());
+    let mut open = OpenOrder::default();
+    let mut attempt = |list, timeout| {
+        let session = customer.session_within(&ca, Duration::from_secs(timeout))?;
+        open.redeem(&session, &wanted(list), &customer.key, &token)
+    };
+    let late = attempt(&ours, 2).expect_err("too late");
+    assert!(matches!(late, AcmeError::Late { .. }), "{late:?}");
+    let issued = attempt(&ours, 120).expect("a certificate");
+    assert_eq!(issued.chain.leaf().tn_auth_list().expect("a list"), ours);
+    assert_eq!((ca.asked("order"), ca.asked("finalize")), (1, 1));
+
+    // What is done, what is refused, and what is for another list is not continued.
+    ca.becomes(Faults::default());
+    attempt(&ours, 120).expect("a certificate");
+    assert_eq!(ca.asked("order"), 2);
+    ca.becomes(Faults {
+        refuses: true,
+        ..Faults::default()
+    });
+    attempt(&ours, 120).expect_err("a refusal");
+    ca.becomes(Faults {
+        undecided: true,
+        ..Faults::default()
+    });
+    attempt(&ours, 2).expect_err("too late");
+    assert_eq!(ca.asked("order"), 4);
+    ca.becomes(Faults::default());
+    let issued = attempt(&other, 120).expect("a certificate");
+    assert_eq!(issued.chain.leaf().tn_auth_list().expect("a list"), other);
+    assert_eq!((ca.asked("order"), ca.forbidden()), (5, Vec::new()));
+}
+
+/// Some CAs never decide on an order: in the end there is another one.
+#[test]
+fn an_order_is_not_continued_without_end() {
+    let ca = LittleCa::with(Faults::default());
+    let customer = Customer::of(&ca);
+    let list = list(&["one:12125551001"]);
+    let wanted = CertificateRequest {
+        list: &list,
+        ca: false,
+        subject: "CN=12125551001",
+        renewal: None,
+    };
+    let unavailable = |_: &TokenWanted<'_>| {
+        Err(AcmeError::Authority {
+            status: 503,
+            problem: None,
+        })
+    };
+    let mut open = OpenOrder::default();
+    for orders in [1, 1, 1, 1, 2, 2] {
+        let session = customer.session(&ca);
+        let error = open.redeem(&session, &wanted, &customer.key, &unavailable);
+        assert!(matches!(error, Err(AcmeError::Authority { .. })));
+        assert_eq!(ca.asked("order"), orders);
+    }
 }
 
 /// What changes nothing at the CA is asked again, so that no certificate is left there.

@@ -1,5 +1,7 @@
 //! Certificates that the CA renews by itself (STAR, RFC 8739).
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use tn_authority::acme::{
     AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ChallengeMember,
@@ -31,16 +33,23 @@ impl Customer {
     }
 
     pub fn session(&self, ca: &LittleCa) -> AcmeSession<'_> {
+        self.session_within(ca, PATIENCE).expect("a session")
+    }
+
+    pub fn session_within(
+        &self,
+        ca: &LittleCa,
+        timeout: Duration,
+    ) -> Result<AcmeSession<'_>, AcmeError> {
         let settings = SessionSettings {
             directory: ca.directory().parse().expect("a URL"),
             contacts: Vec::new(),
             agrees_to_terms: true,
             binding: None,
             member: ChallengeMember::Atc,
-            timeout: PATIENCE,
+            timeout,
         };
         AcmeSession::open(&settings, &self.http, &self.account, &self.clock, &Sleep)
-            .expect("a session")
     }
 
     fn in_hours(&self, hours: i64, lifetime: u32) -> AutoRenewal {

@@ -111,6 +111,7 @@ impl Shared {
             }
             "finalize" => {
                 state.processing = faults.processing;
+                state.unwilling = faults.unwilling;
                 let csr = payload["csr"].as_str().expect("a CSR");
                 state.csr = Some(URL_SAFE_NO_PAD.decode(csr).expect("base64url"));
                 Reply::json(200, &self.order(&state))
@@ -141,6 +142,7 @@ impl Shared {
         let status = match (&state.csr, state.proved) {
             _ if state.canceled => "canceled",
             (Some(_), _) if state.processing > 0 => "processing",
+            (Some(_), _) if state.unwilling => "invalid",
             (Some(_), _) => "valid",
             (None, true) => "ready",
             (None, false) => "pending",

@@ -58,6 +58,8 @@ pub struct Faults {
     pub checking: usize,
     /// So many times an order that has a CSR is still `processing`.
     pub processing: usize,
+    /// The CSR is taken, and the order becomes `invalid`.
+    pub unwilling: bool,
     /// The token is refused.
     pub refuses: bool,
     /// New accounts need a binding.
@@ -139,6 +141,7 @@ struct State {
     csr: Option<Vec<u8>>,
     canceled: bool,
     processing: usize,
+    unwilling: bool,
     /// What was asked although the state forbids it (RFC 8555 §7.1.6).
     forbidden: Vec<String>,
     /// What was asked, by the name of its path.
