@@ -274,7 +274,8 @@ class Order(_Order):
     def _finalize_csr(self, order_name, payload, header=None):
         code, *others = super()._finalize_csr(order_name, payload, header)
         # acme2certifier leaves a refused order in `processing`, and clients wait for it.
-        if code != 200 and "tnauthlist" in self._get_order_info(order_name).get("identifiers", "").lower():
+        order = self._get_order_info(order_name) or {}
+        if code != 200 and "tnauthlist" in order.get("identifiers", "").lower():
             self.repository.order_update({"name": order_name, "status": "invalid"})
         return (code, *others)
 

@@ -31,15 +31,12 @@ impl OpenOrder {
             return Err(AcmeError::SameKey);
         }
         let open = self.order.take().filter(|order| order.is_for(wanted));
-        let order = match open.filter(|_| self.continued < MAX_CONTINUED) {
-            Some(order) => {
-                self.continued += 1;
-                order
-            }
-            None => {
-                self.continued = 0;
-                session.order(wanted)?
-            }
+        let order = if let Some(order) = open.filter(|_| self.continued < MAX_CONTINUED) {
+            self.continued += 1;
+            order
+        } else {
+            self.continued = 0;
+            session.order(wanted)?
         };
         let issued = complete(session, &order, wanted, key, token);
         if issued.as_ref().is_err_and(leaves_open) {
