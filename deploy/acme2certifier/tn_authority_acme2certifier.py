@@ -30,6 +30,7 @@ from acme2certifier.acme_srv.certificate import Certificate as _Certificate
 from acme2certifier.acme_srv.challenge import Challenge as _Challenge
 from acme2certifier.acme_srv.challenge_validators import ValidationResult
 from acme2certifier.acme_srv.db_handler import DBstore
+from acme2certifier.acme_srv.order import Order as _Order
 from acme2certifier.acme_srv.version import __version__ as _ACME2CERTIFIER
 from acme2certifier.cahandlers import openssl_ca_handler
 from cryptography import x509
@@ -47,6 +48,10 @@ SERVER_INTERNAL = "urn:ietf:params:acme:error:serverInternal"
 
 # The longest token that is checked, in bytes, as in `tn-authority verify`.
 MAX_TOKEN = 65536
+# The longest identifier, in characters: a token contains it, in base64.
+MAX_IDENTIFIER = MAX_TOKEN // 4 * 3
+# The longest type of an identifier, in characters.
+MAX_TYPE = 64
 # How long a single-use token is remembered after it has expired, in seconds: longer than any clock difference.
 REMEMBERED = 86400
 
@@ -151,7 +156,8 @@ class Ledger:
 
 def verify(settings, token, fingerprint, identifier):
     """Checks the token (RFC 9448 section 6, steps 1 to 8) and returns its claims."""
-    command = [settings.command, "verify", "--json", "--fingerprint", fingerprint, "--identifier", identifier]
+    check_list(settings, identifier)
+    command = ["verify", "--json", "--fingerprint", fingerprint, "--identifier", identifier]
     for file in settings.trust:
         command += ["--trust", file]
     for host in settings.x5u_hosts:
@@ -161,23 +167,37 @@ def verify(settings, token, fingerprint, identifier):
     if settings.audience:
         command += ["--audience", settings.audience]
     # The token goes to stdin, because every user of the machine can see arguments.
+    accepted, report = run(settings, command + ["-"], token)
+    if accepted and report["accepted"] is True:
+        return report["claims"]
+    failed = [step for step in report["steps"] if step["outcome"] == "failed"]
+    raise Refused("; ".join(f"step {step['number']}, {step['title']}: {step['detail']}" for step in failed))
+
+
+def check_list(settings, identifier):
+    """Refuses an identifier that is not a TNAuthList (RFC 8226 section 9) in base64url."""
+    decoded(identifier)
+    _, report = run(settings, ["tn-auth-list", "decode", "-"], identifier + "\n")
+    if "entries" not in report:
+        raise Refused("the identifier is not a TNAuthList (RFC 8226 section 9)")
+
+
+def run(settings, arguments, text):
+    """Runs `tn-authority` with this text as its input. Returns whether it exited with 0, and what it printed."""
+    command = f"`{settings.command} {arguments[0]}`"
     try:
         done = subprocess.run(
-            command + ["-"],
-            input=token.encode("utf-8", "replace"),
+            [settings.command, *arguments],
+            input=text.encode("utf-8", "replace"),
             capture_output=True,
             timeout=settings.timeout,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Broken(f"`{settings.command} verify`: {type(error).__name__}") from error
+        raise Broken(f"{command}: {type(error).__name__}") from error
     if done.returncode not in (0, 1):
-        raise Broken(f"`{settings.command} verify` exited with {done.returncode}: {done.stderr[-500:]!r}")
-    report = json.loads(done.stdout)
-    if done.returncode == 0 and report["accepted"] is True:
-        return report["claims"]
-    failed = [step for step in report["steps"] if step["outcome"] == "failed"]
-    raise Refused("; ".join(f"step {step['number']}, {step['title']}: {step['detail']}" for step in failed))
+        raise Broken(f"{command} exited with {done.returncode}: {done.stderr[-500:]!r}")
+    return done.returncode == 0, json.loads(done.stdout)
 
 
 def fingerprint_of(thumbprint):
@@ -190,6 +210,8 @@ def fingerprint_of(thumbprint):
 
 def decoded(text):
     """Reads base64url without padding, in its canonical form."""
+    if not text or len(text) > MAX_IDENTIFIER:
+        raise Refused(f"the identifier must have 1 to {MAX_IDENTIFIER} characters")
     try:
         value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -197,6 +219,32 @@ def decoded(text):
     if base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii") != text:
         raise Refused("the identifier is not base64url without padding")
     return value
+
+
+def check_identifiers(payload):
+    """Refuses an order with identifiers that acme2certifier or this module could not handle."""
+    identifiers = payload.get("identifiers") if isinstance(payload, dict) else None
+    if not isinstance(identifiers, list) or not identifiers:
+        raise Refused("`identifiers` must be a list of objects")
+    for each in identifiers:
+        if not isinstance(each, dict):
+            raise Refused("`identifiers` must be a list of objects")
+        kind, value = each.get("type"), each.get("value")
+        if not isinstance(kind, str) or not isinstance(value, str):
+            raise Refused("`type` and `value` of an identifier must be texts")
+        # acme2certifier logs the type of an identifier that it does not support.
+        if len(kind) > MAX_TYPE or not kind.isascii() or not kind.isprintable():
+            raise Refused(f"`type` of an identifier must be at most {MAX_TYPE} printable ASCII characters")
+        if kind.lower() == "tnauthlist":
+            decoded(value)
+
+
+def is_post_as_get(content):
+    """Whether the payload of this request (JWS) is empty (RFC 8555 section 6.3); `{}` is not."""
+    try:
+        return json.loads(content).get("payload") == ""
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 def answered(payload):
@@ -212,11 +260,52 @@ def problem(kind, detail):
     return {"type": kind, "status": 403 if kind == UNAUTHORIZED else 500, "detail": detail}
 
 
+class Order(_Order):
+    """Refuses malformed identifiers before there is an order, and ends an order whose CSR is refused."""
+
+    def create_order(self, payload, account_name):
+        """Makes an order with these identifiers, if they are well-formed."""
+        try:
+            check_identifiers(payload)
+        except Refused as why:
+            return self.error_msg_dic["malformed"], str(why), None, {}, None
+        return super().create_order(payload, account_name)
+
+    def _finalize_csr(self, order_name, payload, header=None):
+        code, *others = super()._finalize_csr(order_name, payload, header)
+        # acme2certifier leaves a refused order in `processing`, and clients wait for it.
+        order = self._get_order_info(order_name) or {}
+        if code != 200 and "tnauthlist" in order.get("identifiers", "").lower():
+            self.repository.order_update({"name": order_name, "status": "invalid"})
+        return (code, *others)
+
+
 class Challenge(_Challenge):
     """Checks `tkauth-01` challenges; leaves all other types to acme2certifier."""
 
     _answer = None
     _reason = None
+    _is_read = False
+
+    def process_challenge_request(self, content):
+        """Answers a request for the URL of a challenge."""
+        self._is_read = is_post_as_get(content)
+        return super().process_challenge_request(content)
+
+    def _handle_challenge_validation_request(self, _code, payload, protected, challenge_name, challenge_info):
+        # acme2certifier takes a POST-as-GET (RFC 8555 section 7.5.1) for an answer, and an answer to a challenge that
+        # is invalid for a second chance, although that state is final (section 7.1.6).
+        if challenge_info.type == "tkauth-01" and (self._is_read or challenge_info.status != "pending"):
+            return self._create_success_response(self._build_challenge_validation_response(challenge_info, protected))
+        return super()._handle_challenge_validation_request(
+            _code, payload, protected, challenge_name, challenge_info
+        )
+
+    def _build_challenge_validation_response(self, challenge_info, protected):
+        response = super()._build_challenge_validation_response(challenge_info, protected)
+        if challenge_info.type == "tkauth-01":
+            response["data"]["tkauth-type"] = "atc"
+        return response
 
     def _validate_tnauthlist_payload(self, payload, challenge_info):
         if challenge_info.type == "tkauth-01" and answered(payload) is None:
@@ -408,6 +497,7 @@ def _start():
 
     acme2certifier_wsgi.Challenge = Challenge
     acme2certifier_wsgi.Certificate = Certificate
+    acme2certifier_wsgi.Order = Order
     return acme2certifier_wsgi.application
 
 

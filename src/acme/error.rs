@@ -58,6 +58,8 @@ pub enum AcmeError {
     StarDuration(u64),
     #[error("the CA ended the automatic renewal{}", explained(.0.as_deref()))]
     StarEnded(Option<Box<ProblemDocument>>),
+    #[error("the order is `{0}`, and only a `valid` one can be canceled")]
+    NotCancelable(String),
     #[error("the issued certificate does not match the order: {0}")]
     WrongCertificate(String),
     #[error("the certificate and the ACME account have the same key, which RFC 8555 §11.1 forbids")]
@@ -110,12 +112,32 @@ impl AcmeError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Withheld(_) => Kind::AuthorityRefuses,
-            Self::TokenRefused { .. } | Self::OrderRefused { .. } | Self::StarEnded(_) => {
-                Kind::CaRefuses
-            }
+            Self::TokenRefused { .. }
+            | Self::OrderRefused { .. }
+            | Self::StarEnded(_)
+            | Self::NotCancelable(_) => Kind::CaRefuses,
             Self::Status { status, .. } if matches!(*status, 400..=428) => Kind::CaRefuses,
             Self::Stopped(_) => Kind::Stopped,
             _ => Kind::Other,
+        }
+    }
+}
+
+impl AcmeError {
+    /// Adds the reason that an earlier answer gave, if this error has none.
+    pub(super) fn explained_by(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (
+                Self::OrderRefused {
+                    status,
+                    problem: None,
+                },
+                Self::Status { problem, .. },
+            ) => Self::OrderRefused { status, problem },
+            (Self::TokenRefused { problem: None }, Self::Status { problem, .. }) => {
+                Self::TokenRefused { problem }
+            }
+            (this, _) => this,
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod error;
 mod jws;
+mod open_order;
 mod order;
 pub mod renewal;
 mod session;
@@ -23,6 +24,7 @@ mod wire;
 
 pub use error::{AcmeError, Kind, ProblemDocument};
 pub use jws::{AccountKey, ExternalBinding};
+pub use open_order::OpenOrder;
 pub use order::{CertificateRequest, IssuedCertificate, PlacedOrder, check_issued, redeem};
 pub use session::{AcmeSession, ChallengeMember, SessionSettings};
 pub use star::AutoRenewal;

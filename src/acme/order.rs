@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::open_order::OpenOrder;
 use super::session::{AcmeSession, location, status};
 use super::star::AutoRenewal;
 use super::wire::{self, AuthorizationBody, ChallengeBody, OrderBody, TN_AUTH_LIST};
@@ -43,6 +44,13 @@ pub struct PlacedOrder {
     star: bool,
 }
 
+impl PlacedOrder {
+    /// Whether it is an order for this list, renewed by the CA or not.
+    pub(super) fn is_for(&self, wanted: &CertificateRequest<'_>) -> bool {
+        self.tkvalue == wanted.list.to_tkvalue() && self.star == wanted.renewal.is_some()
+    }
+}
+
 /// A certificate that was issued for an order.
 #[derive(Debug, Clone)]
 pub struct IssuedCertificate {
@@ -61,20 +69,27 @@ pub fn redeem(
     key: &dyn SigningKey,
     token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
 ) -> Result<IssuedCertificate, AcmeError> {
-    if key.public_key_der() == session.key().public_key_der() {
-        return Err(AcmeError::SameKey);
-    }
-    let order = session.order(wanted)?;
-    session.authorize(&order, wanted, token)?;
+    OpenOrder::default().redeem(session, wanted, key, token)
+}
+
+/// Goes on with an order from its state (RFC 8555 §7.1.6).
+pub(super) fn complete(
+    session: &AcmeSession<'_>,
+    order: &PlacedOrder,
+    wanted: &CertificateRequest<'_>,
+    key: &dyn SigningKey,
+    token: &dyn Fn(&TokenWanted<'_>) -> Result<String, AcmeError>,
+) -> Result<IssuedCertificate, AcmeError> {
+    session.authorize(order, wanted, token)?;
     session.finalize(
-        &order,
+        order,
         &request_der(key, wanted.list, wanted.ca, wanted.subject)?,
     )?;
-    let (certificate, star) = session.certificate(&order)?;
+    let (certificate, star) = session.certificate(order)?;
     let chain = session.download(&certificate)?;
     check_issued(&chain, wanted, key, session.clock.now())?;
     Ok(IssuedCertificate {
-        order: order.url,
+        order: order.url.clone(),
         star,
         chain,
     })
@@ -171,9 +186,8 @@ impl AcmeSession<'_> {
     ) -> Result<(), AcmeError> {
         const WHAT: &str = "the challenge response";
         let (first, _) = self.authorization(order)?;
-        match first.status.as_str() {
-            "pending" => {}
-            _ => return self.until_valid(order),
+        if !is_unanswered(&first)? {
+            return self.until_valid(order);
         }
         let challenge_url = wire::url("url", &challenge(&first)?.url)?;
         let token = token(&TokenWanted {
@@ -183,19 +197,22 @@ impl AcmeSession<'_> {
         })?;
         let mut payload = json!({});
         payload[self.member.as_str()] = json!(token);
-        let reply = self.post(WHAT, &challenge_url, Some(&payload))?;
-        let mut challenge: ChallengeBody = wire::read(WHAT, &reply.body)?;
+        let still_open = || is_unanswered(&self.authorization(order)?.0);
+        let reply = self.post_while(WHAT, &challenge_url, &payload, &still_open)?;
+        let answered = reply.map(|reply| wire::read::<ChallengeBody>(WHAT, &reply.body));
+        let answered = answered.transpose()?;
         match self.until_valid(order) {
             // Some CAs report the reason only in the response to the challenge, not in the
             // authorization.
             Err(AcmeError::TokenRefused { problem: None }) => Err(AcmeError::TokenRefused {
-                problem: challenge.error.take().and_then(ProblemDocument::of),
+                problem: answered.and_then(|c| c.error).and_then(ProblemDocument::of),
             }),
             other => other,
         }
     }
 
-    /// Waits until the order is ready, and submits the CSR (RFC 8555 §7.4).
+    /// Waits until the order is ready, and submits the CSR (RFC 8555 §7.4). In no other state than
+    /// `ready` is a CSR sent.
     ///
     /// # Errors
     /// [`AcmeError::OrderRefused`] with the CA's reason, or another error.
@@ -203,11 +220,11 @@ impl AcmeSession<'_> {
         use base64::Engine as _;
         const WHAT: &str = "the certificate signing request";
         let csr = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(csr);
-        let current = self.state(order)?;
-        if current.status == "valid" {
-            return Ok(());
+        if self.is_ready(order)? {
+            let payload = json!({ "csr": csr });
+            let is_ready = || self.is_ready(order);
+            self.post_while(WHAT, &order.finalize, &payload, &is_ready)?;
         }
-        self.post(WHAT, &order.finalize, Some(&json!({ "csr": csr })))?;
         Ok(())
     }
 
@@ -255,14 +272,16 @@ impl AcmeSession<'_> {
         Chain::from_pem(&pem).map_err(|e| malformed(e.to_string()))
     }
 
-    fn state(&self, order: &PlacedOrder) -> Result<OrderBody, AcmeError> {
+    /// Whether the order waits for a CSR; `false` if it has one (RFC 8555 §7.1.6).
+    fn is_ready(&self, order: &PlacedOrder) -> Result<bool, AcmeError> {
         const WHAT: &str = "the order status request";
         let mut attempts = 0;
         loop {
             let reply = self.post(WHAT, &order.url, None)?;
             let mut body: OrderBody = wire::read(WHAT, &reply.body)?;
             match body.status.as_str() {
-                "ready" | "valid" | "processing" => return Ok(body),
+                "ready" => return Ok(true),
+                "valid" | "processing" => return Ok(false),
                 // The authorization is valid, but some CAs update the order only a moment later.
                 "pending" if attempts < 10 => {
                     attempts += 1;
@@ -313,6 +332,22 @@ impl AcmeSession<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a token is still to be sent: the authorization and its challenge are pending (RFC 8555
+/// §7.1.6).
+fn is_unanswered(authorization: &AuthorizationBody) -> Result<bool, AcmeError> {
+    if authorization.status != "pending" {
+        return Ok(false);
+    }
+    let challenge = challenge(authorization)?;
+    match challenge.status.as_deref() {
+        None | Some("pending") => Ok(true),
+        Some("processing" | "valid") => Ok(false),
+        Some(_) => Err(AcmeError::TokenRefused {
+            problem: challenge.error.clone().and_then(ProblemDocument::of),
+        }),
     }
 }
 

@@ -149,34 +149,104 @@ impl<'a> AcmeSession<'a> {
 
     /// Sends a signed request, with retries, until the CA answers 200 or 201. Without a payload it
     /// is a POST-as-GET (RFC 8555 §6.3).
+    ///
+    /// Only for requests that may be processed twice. Use [`post_while`](Self::post_while) for
+    /// those that only one state of a resource allows.
     pub(super) fn post(
         &self,
         what: &'static str,
         url: &HttpsUrl,
         payload: Option<&Value>,
     ) -> Result<HttpReply, AcmeError> {
-        let mut nonces = 0;
         let mut retries = 0;
         loop {
+            let failure = match self.attempt(what, url, payload) {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            if !self.waits_before_retry(what, &failure, &mut retries)? {
+                return Err(failure.error);
+            }
+        }
+    }
+
+    /// Sends a request that only one state of a resource allows (RFC 8555 §7.1.6), and that the CA
+    /// may have processed although its answer is a 5xx or lost. So `is_allowed`, which asks for the
+    /// state, is called after such a failure: the request is repeated only if the state still
+    /// allows it. The caller has asked before the first attempt.
+    ///
+    /// Returns `None` if the CA has processed the request, but its answer is not known.
+    pub(super) fn post_while(
+        &self,
+        what: &'static str,
+        url: &HttpsUrl,
+        payload: &Value,
+        is_allowed: &dyn Fn() -> Result<bool, AcmeError>,
+    ) -> Result<Option<HttpReply>, AcmeError> {
+        let mut retries = 0;
+        loop {
+            let failure = match self.attempt(what, url, Some(payload)) {
+                Ok(reply) => return Ok(Some(reply)),
+                Err(failure) => failure,
+            };
+            let waits = self.waits_before_retry(what, &failure, &mut retries)?;
+            // A refusal of the first attempt is one of the request, not of a second copy of it.
+            if !failure.is_temporary && retries == 0 {
+                return Err(failure.error);
+            }
+            match is_allowed() {
+                Ok(false) => return Ok(None),
+                Ok(true) if waits => {}
+                Ok(true) => return Err(failure.error),
+                Err(error) => return Err(error.explained_by(failure.error)),
+            }
+        }
+    }
+
+    /// Sends a request once. A refused nonce is replaced, as the CA has not processed the request
+    /// (RFC 8555 §6.5).
+    fn attempt(
+        &self,
+        what: &'static str,
+        url: &HttpsUrl,
+        payload: Option<&Value>,
+    ) -> Result<HttpReply, FailedAttempt> {
+        for _ in 0..MAX_NONCE_ATTEMPTS {
             let reply = self.post_once(what, url, payload)?;
             if matches!(reply.status, 200 | 201) {
                 return Ok(reply);
             }
-            let refused_nonce = reply.status == 400
-                && ProblemDocument::read(&reply.body).is_some_and(|p| p.is("badNonce"));
-            if refused_nonce {
-                nonces += 1;
-                if nonces >= MAX_NONCE_ATTEMPTS {
-                    return Err(AcmeError::Nonces);
-                }
-            } else if matches!(reply.status, 429 | 500 | 502..=504) && retries < MAX_RETRIES {
-                let default = Duration::from_secs(1 << retries);
-                retries += 1;
-                self.wait(what, self.retry_after(&reply).unwrap_or(default))?;
-            } else {
-                return Err(status(what, &reply));
+            let problem = ProblemDocument::read(&reply.body);
+            let says = |name| problem.as_ref().is_some_and(|problem| problem.is(name));
+            if reply.status == 400 && says("badNonce") {
+                continue;
             }
+            // The order can have moved on (RFC 8555 §7.4), or not yet be ready on another replica.
+            let may_change = says("orderNotReady");
+            let is_busy = matches!(reply.status, 429 | 500 | 502..=504);
+            return Err(FailedAttempt {
+                is_temporary: is_busy || may_change,
+                retry_after: self.retry_after(&reply),
+                error: status(what, &reply),
+            });
         }
+        Err(AcmeError::Nonces.into())
+    }
+
+    /// Waits before a retry; `false` if the failure is permanent, or the last one.
+    fn waits_before_retry(
+        &self,
+        what: &'static str,
+        failure: &FailedAttempt,
+        retries: &mut u32,
+    ) -> Result<bool, AcmeError> {
+        if !failure.is_temporary || *retries >= MAX_RETRIES {
+            return Ok(false);
+        }
+        let default = Duration::from_secs(1 << *retries);
+        *retries += 1;
+        self.wait(what, failure.retry_after.unwrap_or(default))?;
+        Ok(true)
     }
 
     fn post_once(
@@ -256,6 +326,28 @@ impl<'a> AcmeSession<'a> {
         AcmeError::Late {
             what,
             seconds: self.timeout.as_secs(),
+        }
+    }
+}
+
+/// Why a request failed, and whether the same request can succeed later.
+struct FailedAttempt {
+    error: AcmeError,
+    is_temporary: bool,
+    retry_after: Option<Duration>,
+}
+
+impl From<AcmeError> for FailedAttempt {
+    fn from(error: AcmeError) -> Self {
+        // A lost answer does not say whether the CA has processed the request.
+        let is_temporary = matches!(
+            error,
+            AcmeError::Outgoing(OutgoingError::Late { .. } | OutgoingError::Failed { .. })
+        );
+        Self {
+            error,
+            is_temporary,
+            retry_after: None,
         }
     }
 }

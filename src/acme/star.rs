@@ -50,13 +50,29 @@ impl AcmeSession<'_> {
     }
 
     /// Cancels an order permanently (§3.1.2): the CA issues no further certificates for it. The
-    /// last one remains valid until it expires.
+    /// last one remains valid until it expires. An order that is canceled already stays so.
     ///
     /// # Errors
-    /// [`AcmeError`] if the CA does not confirm the cancellation.
+    /// [`AcmeError::NotCancelable`] in a state in which a client must not cancel, or another error
+    /// if the CA does not confirm the cancellation.
     pub fn cancel(&self, order: &HttpsUrl) -> Result<(), AcmeError> {
         const WHAT: &str = "the cancellation";
-        let reply = self.post(WHAT, order, Some(&json!({ "status": "canceled" })))?;
+        let is_uncanceled = || {
+            let what = "the order status request";
+            let body: OrderBody = wire::read(what, &self.post(what, order, None)?.body)?;
+            match body.status.as_str() {
+                "valid" => Ok(true),
+                "canceled" => Ok(false),
+                other => Err(AcmeError::NotCancelable(printable(other))),
+            }
+        };
+        if !is_uncanceled()? {
+            return Ok(());
+        }
+        let payload = json!({ "status": "canceled" });
+        let Some(reply) = self.post_while(WHAT, order, &payload, &is_uncanceled)? else {
+            return Ok(());
+        };
         let body: OrderBody = wire::read(WHAT, &reply.body)?;
         if body.status == "canceled" {
             return Ok(());

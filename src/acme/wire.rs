@@ -93,6 +93,8 @@ pub(super) struct ChallengeBody {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) url: String,
+    #[serde(default)]
+    pub(super) status: Option<String>,
     #[serde(rename = "tkauth-type", default)]
     pub(super) tkauth_type: Option<String>,
     #[serde(default)]

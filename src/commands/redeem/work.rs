@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tn_authority::acme::renewal::{Renewed, ValidityPeriod};
 use tn_authority::acme::{
-    AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ExternalBinding, Kind,
-    Pause, SessionSettings, TokenEndpoint, TokenWanted, check_issued, redeem,
+    AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ExternalBinding,
+    IssuedCertificate, Kind, OpenOrder, Pause, SessionSettings, TokenEndpoint, TokenWanted,
+    check_issued,
 };
 use tn_authority::domain::{Clock, Passphrase, TnAuthList, TnEntry};
 use tn_authority::outgoing::{HttpsUrl, Outgoing, ReplyLimits, Way};
@@ -39,6 +40,8 @@ pub(super) struct Redemption {
     settings: SessionSettings,
     account: AccountKey,
     goal: Option<Goal>,
+    /// An order that the CA had not decided when the timeout ended.
+    open: OpenOrder,
     /// An order that the CA renews: its URL, and the URL of its current certificate.
     star: Option<(HttpsUrl, HttpsUrl)>,
 }
@@ -97,6 +100,7 @@ impl Redemption {
             http,
             settings,
             goal,
+            open: OpenOrder::default(),
             star: None,
         })
     }
@@ -106,12 +110,13 @@ impl Redemption {
         self.session(pause)?.cancel(order)
     }
 
-    /// Orders a certificate and stores it.
-    pub(super) fn redeem(&self, pause: &dyn Pause) -> Result<Redeemed, AcmeError> {
-        let goal = self.goal()?;
-        let session = self.session(pause)?;
-        let token = |request: &TokenWanted<'_>| goal.tokens.token(request);
-        let issued = redeem(&session, &goal.request(), &goal.key, &token)?;
+    /// Orders a certificate, or continues the order of the last attempt, and stores the
+    /// certificate.
+    pub(super) fn redeem(&mut self, pause: &dyn Pause) -> Result<Redeemed, AcmeError> {
+        let mut open = std::mem::take(&mut self.open);
+        let issued = self.order(&mut open, pause);
+        self.open = open;
+        let (issued, goal) = (issued?, self.goal()?);
         file::publish(&goal.out, &issued.chain.pem()).map_err(AcmeError::Files)?;
         Ok(Redeemed {
             out: goal.out.clone(),
@@ -120,6 +125,17 @@ impl Redemption {
             order: issued.order,
             star: issued.star,
         })
+    }
+
+    fn order(
+        &self,
+        open: &mut OpenOrder,
+        pause: &dyn Pause,
+    ) -> Result<IssuedCertificate, AcmeError> {
+        let goal = self.goal()?;
+        let session = self.session(pause)?;
+        let token = |request: &TokenWanted<'_>| goal.tokens.token(request);
+        open.redeem(&session, &goal.request(), &goal.key, &token)
     }
 
     /// The validity of the stored certificate, if it is as requested and has not expired.

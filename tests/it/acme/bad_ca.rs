@@ -17,7 +17,7 @@ use super::carrier::{LIMITS, list};
 use super::little_ca::{EAB_KEY, Faults, LittleCa, Reply};
 
 /// Orders a certificate for +12125551001, with a token that this CA does not look at.
-fn order(
+pub fn order(
     ca: &LittleCa,
     timeout: u64,
     binding: Option<ExternalBinding>,

@@ -13,11 +13,12 @@ use tn_authority::domain::Clock;
 use tn_authority::domain::clock::rfc3339;
 
 use super::carrier::{Carrier, EXECUTABLE, PATIENCE, list};
-use super::little_ca::{Faults, LittleCa};
+use super::little_ca::{Faults, LittleCa, Reply};
 use crate::support::{Db, Logged as _, Signal, keep_text, send_signal};
 
 both!(
     one_certificate_and_the_exit_codes,
+    a_timeout_of_the_cas_gateway_costs_no_second_order,
     a_certificate_is_kept_alive_until_the_number_leaves,
     a_right_to_renew_keeps_a_certificate_alive_until_the_delegation_ends,
     an_order_that_the_ca_renews_is_canceled_when_the_number_leaves,
@@ -173,6 +174,19 @@ fn one_certificate_and_the_exit_codes(db: Db) {
         "+12125551001",
     ]);
     ends(&mut plain, 2);
+}
+
+fn a_timeout_of_the_cas_gateway_costs_no_second_order(db: Db) {
+    let faults = Faults {
+        passed_on: Some(("finalize", 1, Reply::status(504))),
+        processing: 3,
+        ..Faults::default()
+    };
+    let enterprise = Enterprise::new(db, faults);
+    ends(&mut enterprise.redeem(&["--numbers", "+12125551001"]), 0);
+    let ca = &enterprise.ca;
+    assert_eq!((ca.asked("order"), ca.asked("finalize")), (1, 1));
+    assert_eq!(ca.forbidden(), [""; 0]);
 }
 
 /// A process with its log, which is killed when the test fails.

@@ -1,5 +1,7 @@
 //! Certificates that the CA renews by itself (STAR, RFC 8739).
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use tn_authority::acme::{
     AccountKey, AcmeError, AcmeSession, AutoRenewal, CertificateRequest, ChallengeMember,
@@ -10,17 +12,17 @@ use tn_authority::outgoing::{Outgoing, Way};
 use tn_authority::signer::FileKey;
 
 use super::carrier::{LIMITS, PATIENCE, list};
-use super::little_ca::{Faults, LittleCa};
+use super::little_ca::{Faults, LittleCa, Reply};
 
-struct Customer {
+pub struct Customer {
     http: Outgoing,
     account: AccountKey,
-    key: FileKey,
+    pub key: FileKey,
     clock: Clock,
 }
 
 impl Customer {
-    fn of(ca: &LittleCa) -> Self {
+    pub fn of(ca: &LittleCa) -> Self {
         let key = || FileKey::generate().expect("a key").0;
         Self {
             http: Outgoing::new(Some(&ca.root()), LIMITS, Way::Direct).expect("a client"),
@@ -30,17 +32,24 @@ impl Customer {
         }
     }
 
-    fn session(&self, ca: &LittleCa) -> AcmeSession<'_> {
+    pub fn session(&self, ca: &LittleCa) -> AcmeSession<'_> {
+        self.session_within(ca, PATIENCE).expect("a session")
+    }
+
+    pub fn session_within(
+        &self,
+        ca: &LittleCa,
+        timeout: Duration,
+    ) -> Result<AcmeSession<'_>, AcmeError> {
         let settings = SessionSettings {
             directory: ca.directory().parse().expect("a URL"),
             contacts: Vec::new(),
             agrees_to_terms: true,
             binding: None,
             member: ChallengeMember::Atc,
-            timeout: PATIENCE,
+            timeout,
         };
         AcmeSession::open(&settings, &self.http, &self.account, &self.clock, &Sleep)
-            .expect("a session")
     }
 
     fn in_hours(&self, hours: i64, lifetime: u32) -> AutoRenewal {
@@ -93,6 +102,40 @@ fn an_order_is_renewed_by_the_ca_until_it_is_canceled() {
     let ended = session.next_star(&star).expect_err("the end");
     assert!(matches!(ended, AcmeError::StarEnded(_)), "{ended:?}");
     assert!(ended.to_string().contains("autoRenewalCanceled"), "{ended}");
+}
+
+/// A client must not cancel an order that is not `valid` (RFC 8739 §3.1.2).
+#[test]
+fn an_order_is_canceled_once_and_only_when_it_is_valid() {
+    for answer in [Reply::status(504), Reply::lost()] {
+        let ca = offering();
+        let customer = Customer::of(&ca);
+        let (list, renewal) = (list(&["one:12125551001"]), customer.in_hours(12, 600));
+        let wanted = CertificateRequest {
+            list: &list,
+            ca: false,
+            subject: "CN=12125551001",
+            renewal: Some(&renewal),
+        };
+        let session = customer.session(&ca);
+        let placed = session.order(&wanted).expect("an order");
+        let error = session.cancel(&placed.url).expect_err("a refusal");
+        let said = "the order is `pending`, and only a `valid` one can be canceled";
+        assert_eq!(error.to_string(), said);
+
+        let token = |_: &TokenWanted<'_>| Ok("a token".to_owned());
+        let issued = redeem(&session, &wanted, &customer.key, &token).expect("a certificate");
+        ca.becomes(Faults {
+            passed_on: Some(("cancel", 1, answer)),
+            ..Faults::default()
+        });
+        session.cancel(&issued.order).expect("canceled");
+        assert!(ca.is_canceled());
+        session
+            .cancel(&issued.order)
+            .expect("it is canceled already");
+        assert_eq!(ca.forbidden(), [""; 0]);
+    }
 }
 
 #[test]

@@ -43,26 +43,37 @@ impl Shared {
                     renewal: payload.get("auto-renewal").cloned(),
                     asked: std::mem::take(&mut state.asked),
                     tokens: std::mem::take(&mut state.tokens),
+                    forbidden: std::mem::take(&mut state.forbidden),
                     ..State::default()
                 };
                 assert!(payload.get("notAfter").is_none(), "RFC 8739 §3.1.1");
                 Reply::json(201, &self.order(&state)).header("Location", &at("orders/1"))
             }
             "orders/1" => {
-                if payload["status"] == "canceled" {
-                    state.canceled = true;
+                let order = self.order(&state);
+                if payload["status"] != "canceled" {
+                    state.processing = state.processing.saturating_sub(1);
+                    return Reply::json(200, &order).header("Retry-After", "0");
                 }
+                if order["status"] != "valid" {
+                    state.forbidden.push("cancel".to_owned());
+                    return Reply::problem(400, "autoRenewalCancellationInvalid", "not valid");
+                }
+                state.canceled = true;
                 Reply::json(200, &self.order(&state))
             }
             "authz" => {
                 let status = match (state.proved, faults.refuses) {
                     (false, _) => "pending",
                     (true, true) => "invalid",
-                    (true, false) if faults.undecided => "pending",
+                    (true, false) if faults.undecided || faults.checking > 0 => "pending",
                     (true, false) => "valid",
                 };
+                let checking = state.proved && status == "pending";
+                faults.checking = faults.checking.saturating_sub(checking.into());
+                let of_challenge = if checking { "processing" } else { status };
                 let mut challenge = json!({ "type": "tkauth-01", "tkauth-type": "atc", "url": at("challenge"),
-                    "token": "x", "token-authority": "https://127.0.0.1:1/", "status": status });
+                    "token": "x", "token-authority": "https://127.0.0.1:1/", "status": of_challenge });
                 if status == "invalid" {
                     challenge["error"] = json!({ "type": "urn:ietf:params:acme:error:unauthorized",
                         "detail": "no \u{1b}[31mtrust" });
@@ -75,6 +86,10 @@ impl Shared {
                     "challenges": [other, challenge] }),
                 )
                 .header("Retry-After", "0")
+            }
+            "challenge" if state.proved => {
+                state.forbidden.push(name.to_owned());
+                Reply::problem(400, "malformed", "the challenge is not pending")
             }
             "challenge" => {
                 let (member, token) = payload
@@ -90,7 +105,13 @@ impl Shared {
                     &json!({ "type": "tkauth-01", "url": at("challenge"), "status": "processing" }),
                 )
             }
+            "finalize" if self.order(&state)["status"] != "ready" => {
+                state.forbidden.push(name.to_owned());
+                Reply::problem(403, "orderNotReady", "x")
+            }
             "finalize" => {
+                state.processing = faults.processing;
+                state.unwilling = faults.unwilling;
                 let csr = payload["csr"].as_str().expect("a CSR");
                 state.csr = Some(URL_SAFE_NO_PAD.decode(csr).expect("base64url"));
                 Reply::json(200, &self.order(&state))
@@ -120,6 +141,8 @@ impl Shared {
         let at = |path: &str| format!("{}/{path}", self.base);
         let status = match (&state.csr, state.proved) {
             _ if state.canceled => "canceled",
+            (Some(_), _) if state.processing > 0 => "processing",
+            (Some(_), _) if state.unwilling => "invalid",
             (Some(_), _) => "valid",
             (None, true) => "ready",
             (None, false) => "pending",

@@ -30,7 +30,7 @@ use wire::read;
 pub const EAB_KEY: [u8; 32] = [0xea; 32];
 
 /// What the server does wrong. The paths are `directory`, `nonce`, `account`, `order`, `orders/1`, `authz`, `challenge`,
-/// `finalize`, `certificate` and `star`.
+/// `finalize`, `certificate` and `star`; for `passed_on`, `cancel` is the cancellation of an order.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Faults {
@@ -38,6 +38,8 @@ pub struct Faults {
     pub late: Option<(&'static str, Duration)>,
     /// This answer in place of the right one, so many times.
     pub instead: Option<(&'static str, usize, Reply)>,
+    /// The request is processed, but answered with this, so many times: by a gateway that did not wait.
+    pub passed_on: Option<(&'static str, usize, Reply)>,
     /// How many nonces are refused.
     pub refused_nonces: usize,
     /// All answers carry one and the same nonce.
@@ -52,6 +54,12 @@ pub struct Faults {
     pub validity: Option<(i64, i64)>,
     /// The authorization stays pending.
     pub undecided: bool,
+    /// So many times the authorization is still pending, and its challenge `processing`.
+    pub checking: usize,
+    /// So many times an order that has a CSR is still `processing`.
+    pub processing: usize,
+    /// The CSR is taken, and the order becomes `invalid`.
+    pub unwilling: bool,
     /// The token is refused.
     pub refuses: bool,
     /// New accounts need a binding.
@@ -76,6 +84,11 @@ impl Reply {
             headers,
             body: Vec::new(),
         }
+    }
+
+    /// The connection ends without an answer.
+    pub fn lost() -> Self {
+        Self::status(0)
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -127,6 +140,10 @@ struct State {
     proved: bool,
     csr: Option<Vec<u8>>,
     canceled: bool,
+    processing: usize,
+    unwilling: bool,
+    /// What was asked although the state forbids it (RFC 8555 §7.1.6).
+    forbidden: Vec<String>,
     /// What was asked, by the name of its path.
     asked: Vec<String>,
     /// The tokens that came, each with the member that held it.
@@ -236,6 +253,11 @@ impl LittleCa {
         self.shared.state.lock().tokens.clone()
     }
 
+    /// What was asked although the state forbids it.
+    pub fn forbidden(&self) -> Vec<String> {
+        self.shared.state.lock().forbidden.clone()
+    }
+
     pub fn is_canceled(&self) -> bool {
         self.shared.state.lock().canceled
     }
@@ -271,6 +293,10 @@ impl Shared {
             Some(reply) => reply.clone(),
             None => self.answer(path.trim_start_matches('/'), &body),
         };
+        if reply.status == 0 {
+            let _ = stream.shutdown();
+            return;
+        }
         let fields = reply.headers.iter();
         let fields: String = fields
             .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
@@ -298,7 +324,16 @@ impl Shared {
             *times -= 1;
             return reply.clone();
         }
+        let was_canceled = self.state.lock().canceled;
         let mut reply = self.right(name, body, &mut faults);
+        let is_cancel = !was_canceled && self.state.lock().canceled;
+        if let Some((path, times, instead)) = &mut faults.passed_on
+            && *path == if is_cancel { "cancel" } else { name }
+            && *times > 0
+        {
+            *times -= 1;
+            return instead.clone();
+        }
         if let Some((_, member, value)) = faults.replaced.clone().filter(|(path, ..)| *path == name)
         {
             let mut json: Value = serde_json::from_slice(&reply.body).expect("JSON");
