@@ -8,7 +8,7 @@ use super::audited::event_by;
 use super::departures::{self, EndedDelegations, Leaving};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
-use super::{Action, Authority, ChangeError, ChangeRequester};
+use super::{Action, Authority, ChangeError, ChangeRequester, undo};
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
@@ -94,7 +94,7 @@ impl Authority {
             let known = tx
                 .allocation(id)?
                 .ok_or(ChangeError::NotFound("allocation"))?;
-            let (ended, changed) = super::withdraw::ended(&known, end, now);
+            let (mut ended, changed) = super::withdraw::ended(&known, end, now);
             let why = AuthorityEnd {
                 at: end,
                 reason: ALLOCATION_RETURNED.to_owned(),
@@ -116,6 +116,13 @@ impl Authority {
                 departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
+            } else {
+                let versions = tx.allocation_versions(&[id])?;
+                if let Some(next) = undo::ended_anyway(tx, &versions, now)? {
+                    tx.supersede_allocation(id, now, Some(&next))?;
+                    tx.record(&event.done(&id, json!({ "at": end, "withdrawn": 0 })))?;
+                    ended = next;
+                }
             }
             let outstanding_grants = outstanding(tx, &Visibility::Everything, &loss)?;
             Ok(Withdrawing {

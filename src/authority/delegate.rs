@@ -8,7 +8,7 @@ use super::audited::event_by;
 use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
-use super::{Action, Authority, ChangeError, ChangeRequester};
+use super::{Action, Authority, ChangeError, ChangeRequester, undo};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::decision::MAX_ROWS;
@@ -101,13 +101,21 @@ impl Authority {
             // A reseller can see its own delegations, but only the delegator can end them.
             scope.must_be_above(&account)?;
             scope.must_be_in_good_standing(tx)?;
-            let (row, changes) = end_with_all_below(tx, &event, &known, end, now)?;
+            let (mut row, mut changes) = end_with_all_below(tx, &event, &known, end, now)?;
             let why = AuthorityEnd {
                 at: end,
                 reason: DELEGATION_ENDED.to_owned(),
                 cause: Some(EndingRow::Delegation(id)),
             };
             let loss = loss_of(&known, Some(&account), (end, now), why);
+            if changes.is_none() {
+                let versions = tx.delegation_versions(&[id])?;
+                if let Some(next) = undo::ended_anyway(tx, &versions, now)? {
+                    tx.supersede_delegation(id, now, Some(&next))?;
+                    changes = Some(vec![RowChange::ended(&known, Some(&next))]);
+                    row = next;
+                }
+            }
             if let Some(below) = changes.map(|changes| changes.len() - 1) {
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 let event = event.about(&row.account);

@@ -8,7 +8,7 @@ use super::departures::{self, Leaving};
 use super::met::{Excluded, must_meet};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
-use super::{Action, Authority, ChangeError, ChangeRequester};
+use super::{Action, Authority, ChangeError, ChangeRequester, undo};
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
@@ -90,6 +90,10 @@ impl Authority {
     /// exclusion is cancelled before it starts: subscribers may have been notified already, and a
     /// new token takes one request. Delegations that ended when the numbers left stay ended; one
     /// that is called off before it starts ends none.
+    ///
+    /// # Errors
+    /// If there is none, or if it is called off and a delegation that then does not end would
+    /// overlap one that was made since.
     pub async fn end_exclusion(
         &self,
         by: impl Into<ChangeRequester<'_, Exclusion>>,
@@ -111,11 +115,20 @@ impl Authority {
             if changed {
                 tx.supersede_exclusion(id, now, super::withdraw::still_held(&ended))?;
                 if is_called_off(&known, &ended, now) {
+                    let departures = tx.departures_of(&[id])?;
+                    undo::must_not_conflict(tx, &departures, now)?;
                     tx.supersede_departures_of(&[id], now)?;
                 }
                 tx.record(&event.done(&id, json!({ "at": end })))?;
+                return Ok(ended);
             }
-            Ok(ended)
+            let versions = tx.exclusion_versions(&[id])?;
+            let Some(next) = undo::ended_anyway(tx, &versions, now)? else {
+                return Ok(ended);
+            };
+            tx.supersede_exclusion(id, now, Some(&next))?;
+            tx.record(&event.done(&id, json!({ "at": end })))?;
+            Ok(next)
         };
         self.change_by(by, recorded, id, work).await
     }

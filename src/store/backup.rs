@@ -183,8 +183,8 @@ fn refuse_files_in_use(source: &Path, target: &Path) -> Result<(), BackupError> 
     Ok(())
 }
 
-/// Whether a file is an SQLite database, so that `--replace` does not overwrite a configuration or a
-/// key after a slip of the hand.
+/// Whether a file is an SQLite database, so that `--replace` does not overwrite a configuration or
+/// a key after a slip of the hand.
 fn is_database(path: &Path) -> io::Result<bool> {
     let mut header = Vec::with_capacity(HEADER.len());
     let file = File::open(path)?;

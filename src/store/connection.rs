@@ -13,6 +13,7 @@ use diesel::sqlite::SqliteConnection;
 
 use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::Remedy;
+use super::sqlite_file::refuse_hard_links;
 
 /// As long as `busy_timeout`.
 const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
@@ -61,6 +62,7 @@ impl DatabaseUrl {
         &self,
         if_missing: IfMissing,
     ) -> Result<AnyConnection, diesel::ConnectionError> {
+        refuse_hard_links(self)?;
         let mut connection = match self {
             Self::Sqlite(path) => {
                 let name = match if_missing {

@@ -89,6 +89,7 @@ pub struct Store {
     readers: r2d2::Pool<connection::Readers>,
     writer: Writer,
     refusals: Arc<Mutex<RefusalSums>>,
+    /// The last owner, so that its connection is closed after all others.
     file: Option<Arc<SqliteFile>>,
     /// Released after all connections are closed.
     _serve_lock: Option<ServeLock>,
@@ -107,6 +108,9 @@ impl Store {
         {
             return Err(OpenError::NoDatabase(missing));
         }
+        // Before the lock, which would leave a file of that name.
+        sqlite_file::refuse_hard_links(&settings.url)
+            .map_err(|e| OpenError::Connect(e.to_string()))?;
         let serve_lock = match settings.purpose {
             Purpose::Serve => ServeLock::acquire(&settings.url)?,
             Purpose::FirstStep | Purpose::Command => None,

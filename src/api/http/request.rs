@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::concurrency::Permit;
 use super::idempotency::Finished;
-use super::unsent;
+use super::unsent::{self, Making};
 use crate::api::Service;
 use crate::api::problem::Problem;
 use crate::domain::new_id;
@@ -78,8 +78,8 @@ async fn handle_inner(
     let secure = request.conn_data::<OverTls>().is_some();
     request.extensions_mut().insert(RequestId(id));
 
-    let _permit = match enter(&request) {
-        Ok(permit) => permit,
+    let _permits = match enter(&request).await {
+        Ok(permits) => permits,
         Err(busy) => {
             let response = request.into_response(busy.error_response());
             return Ok(finish(response, start, id, secure));
@@ -96,15 +96,17 @@ async fn handle_inner(
     Ok(response)
 }
 
-/// Counts the request against the concurrency limit. Health checks and metrics are exempt.
-fn enter(request: &ServiceRequest) -> Result<Option<Permit>, Problem> {
+/// Counts the request against the concurrency limit, and waits if its answer may be large and others
+/// are being made. Health checks and metrics are exempt.
+async fn enter(request: &ServiceRequest) -> Result<Option<(Permit, Making)>, Problem> {
     let service = request.app_data::<Data<Service>>();
     match (request.path(), service) {
         ("/healthz" | "/readyz" | "/metrics", _) | (_, None) => Ok(None),
-        (_, Some(service)) => match service.under_way.enter() {
-            None => Err(Problem::too_busy()),
-            permit => Ok(permit),
-        },
+        (_, Some(service)) => {
+            let permit = service.under_way.enter().ok_or_else(Problem::too_busy)?;
+            let making = service.under_way.unsent().make(request).await?;
+            Ok(Some((permit, making)))
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use super::plan::is_cancelled;
 use super::{Mistake, Restored, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
+use crate::domain::AuditEvent;
 use crate::domain::clock::from_unix;
 use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{Exclusion, Reason};
-use crate::store::{EventFilter, Page, Tx};
+use crate::store::{EventFilter, Page, StoreError, Tx};
 
 impl Authority {
     /// Undoes an exclusion, even one that has ended: delegations that it ended count again, and so
@@ -35,6 +36,9 @@ impl Authority {
             let known = tx
                 .exclusion(id)?
                 .ok_or(ChangeError::NotFound("exclusion"))?;
+            if was_undone(tx, &known)? {
+                return Err(ChangeError::AlreadyUndone("exclusion"));
+            }
             let changes = changes_of(tx, &known)?;
             let undoing = prepare(tx, id, &changes, now)?;
             if is_cancelled(&known) && undoing.changes_nothing() {
@@ -54,6 +58,24 @@ impl Authority {
         };
         self.change_by(by, recorded, id, work).await
     }
+}
+
+/// Whether an exclusion was undone, and not only cancelled: ended before it started, or in the
+/// second in which it began.
+pub(super) fn was_undone(tx: &mut Tx<'_>, known: &Exclusion) -> Result<bool, StoreError> {
+    let Some(cancelled) = known.belief.superseded_at else {
+        return Ok(false);
+    };
+    let filter = EventFilter {
+        subject: Some(known.row.id.to_string()),
+        action: Some("end-exclusion".to_owned()),
+        outcome: Some("done".to_owned()),
+        from: Some(cancelled),
+        ..EventFilter::default()
+    };
+    let events = tx.list_audit_events(&filter, &Page::new(Page::MAX_LIMIT, None))?;
+    let by_mistake = |event: &AuditEvent| event.detail["mistake"] == true;
+    Ok(events.items.iter().any(by_mistake))
 }
 
 /// What the exclusion changed: itself, and for a disconnect also what that ended.

@@ -7,12 +7,14 @@
 mod conflicts;
 mod exclusion;
 mod import;
+mod otherwise;
 mod plan;
 mod report;
 mod returned;
 mod write;
 
 pub use import::UndoneImport;
+pub(super) use otherwise::ended_anyway;
 pub use report::{UndoResult, UndoneAmounts};
 
 use uuid::Uuid;
@@ -94,6 +96,16 @@ fn prepare(
         plan,
         released,
     })
+}
+
+/// Refuses to call off `departures` if a delegation that counts again would overlap another one
+/// beside it.
+pub(super) fn must_not_conflict(
+    tx: &mut Tx<'_>,
+    departures: &[Departure],
+    now: Time,
+) -> Result<(), ChangeError> {
+    conflicts::released(tx, &UndoPlan::default(), departures, now).map(drop)
 }
 
 /// The departures that never were: those of removed rows, and of the ends of restored allocations.

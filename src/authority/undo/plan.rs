@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::otherwise;
 use crate::authority::ChangeError;
 use crate::domain::clock::Time;
 use crate::domain::inventory::row_change::{ChangedVersions, RowChange, RowKind, Undoable};
@@ -19,6 +20,15 @@ pub(super) struct RowsToUndo<R> {
     pub(super) remove: Vec<R>,
 }
 
+impl<R> Default for RowsToUndo<R> {
+    fn default() -> Self {
+        Self {
+            restore: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+}
+
 impl<R> RowsToUndo<R> {
     pub(super) const fn is_empty(&self) -> bool {
         self.restore.is_empty() && self.remove.is_empty()
@@ -26,7 +36,7 @@ impl<R> RowsToUndo<R> {
 }
 
 /// What undoing a change does.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct UndoPlan {
     pub(super) allocations: RowsToUndo<Allocation>,
     pub(super) delegations: RowsToUndo<Delegation>,
@@ -93,10 +103,11 @@ fn plan_rows<R: Undoable>(
             let missing = format!("{} {} is missing", R::KIND.as_str(), change.row);
             return Err(StoreError::Corrupt(missing).into());
         };
-        if !is_as_written(change.versions.newest(), &versions) {
+        let as_written = is_as_written(tx, change.versions.newest(), &versions)?;
+        if !as_written {
             must_be_undone_last(tx, cause, change)?;
         }
-        match row_undo(change.versions, &versions, newest, now) {
+        match row_undo(change.versions, &versions, newest, as_written, now) {
             RowUndo::Restore(newest, next) => restore.push((newest, next)),
             RowUndo::Remove(newest) => remove.push(newest),
             RowUndo::Leave => *left += 1,
@@ -109,6 +120,7 @@ fn row_undo<R: Undoable>(
     change: ChangedVersions,
     versions: &[R],
     newest: &R,
+    as_written: bool,
     now: Time,
 ) -> RowUndo<R> {
     let restore = |before: i32| match version(versions, before) {
@@ -125,10 +137,10 @@ fn row_undo<R: Undoable>(
         ChangedVersions::Added(_) if R::KIND == RowKind::Exclusion => {
             RowUndo::Remove(newest.clone())
         }
-        ChangedVersions::Added(added) if is_as_written(added, versions) || !is_over(newest) => {
+        ChangedVersions::Added(_) if as_written || !is_over(newest) => {
             RowUndo::Remove(newest.clone())
         }
-        ChangedVersions::Ended(before, after) if is_as_written(after, versions) => restore(before),
+        ChangedVersions::Ended(before, _) if as_written => restore(before),
         ChangedVersions::Cancelled(before)
             if is_cancelled(newest) && newest.row().version == before =>
         {
@@ -142,10 +154,23 @@ fn row_undo<R: Undoable>(
 
 /// Whether the row is as this version left it. Not necessarily the newest one: a later change that
 /// was undone has left two more versions.
-fn is_as_written<R: Undoable>(written: i32, versions: &[R]) -> bool {
-    let newest = versions.last().filter(|newest| !is_cancelled(*newest));
-    let written = version(versions, written);
-    written.is_some_and(|w| newest.is_some_and(|newest| newest.window() == w.window()))
+fn is_as_written<R: Undoable>(
+    tx: &mut Tx<'_>,
+    written: i32,
+    versions: &[R],
+) -> Result<bool, StoreError> {
+    let Some(newest) = versions.last().filter(|newest| !is_cancelled(*newest)) else {
+        return Ok(false);
+    };
+    if newest.row().version == written {
+        return Ok(true);
+    }
+    // Another window needs no further question.
+    if version(versions, written).is_none_or(|written| written.window() != newest.window()) {
+        return Ok(false);
+    }
+    let changes = tx.changes_of_row(newest.row().id)?;
+    Ok(otherwise::stands_for(versions, &changes) == Some(written))
 }
 
 fn version<R: Undoable>(versions: &[R], number: i32) -> Option<&R> {

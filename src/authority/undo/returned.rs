@@ -4,12 +4,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::plan::{is_cancelled, is_undone};
-use super::{Mistake, Restored, prepare, write};
+use super::{Mistake, Restored, exclusion, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::inventory::Allocation;
 use crate::domain::inventory::row_change::{ChangedVersions, RowChange};
-use crate::store::Tx;
+use crate::store::{StoreError, Tx};
 
 impl Authority {
     /// Undoes the return of an allocation, also a planned one: it is valid as before, and so are
@@ -80,6 +80,14 @@ fn the_return(versions: &[Allocation]) -> Option<ChangedVersions> {
     ))
 }
 
+/// Whether an import or a disconnect was undone, and not only called off.
+fn was_undone(tx: &mut Tx<'_>, cause: Uuid) -> Result<bool, StoreError> {
+    match tx.exclusion(cause)? {
+        Some(aging) => exclusion::was_undone(tx, &aging),
+        None => is_undone(tx, cause),
+    }
+}
+
 /// Refuses an allocation that is as an import or a disconnect left it: that is what has to be
 /// undone. If an import that added it was undone, nothing was returned.
 fn must_not_be_changed_otherwise(
@@ -102,7 +110,8 @@ fn must_not_be_changed_otherwise(
                 is_cancelled(newest) && before == newest.row.version
             }
         };
-        if left_it_so {
+        // If that was undone nevertheless, the row had been returned as well.
+        if left_it_so && !was_undone(tx, by)? {
             let (kind, id) = ("allocation", newest.row.id);
             return Err(ChangeError::UndoFirst { kind, id, by });
         }

@@ -16,12 +16,14 @@ const NANP_DIGITS: u8 = 11;
 
 /// Why numbers cannot be in the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "numbers under +1 have 10 digits after the 1, but {first} has {}; check for a missing or an extra digit or `X`",
-    .first.digits().saturating_sub(1)
-)]
-pub struct NumberingPlanError {
-    first: Tn,
+pub enum NumberingPlanError {
+    #[error(
+        "numbers under +1 have 10 digits after the 1, but {first} has {}; check for a missing or an extra digit or `X`",
+        .first.digits().saturating_sub(1)
+    )]
+    Digits { first: Tn },
+    #[error("the range ends at {last}, which is not under +1; check the count")]
+    EndsBeyond { last: Tn },
 }
 
 /// A range of numbers that can be in the inventory: numbers under +1 have ten more digits.
@@ -40,11 +42,17 @@ impl TryFrom<NumberRange> for InventoryRange {
     type Error = NumberingPlanError;
 
     fn try_from(numbers: NumberRange) -> Result<Self, NumberingPlanError> {
-        let first = numbers.first();
+        let (first, last) = (numbers.first(), numbers.last());
         // The numbers of a range have one length and are in order, so none is under +1 unless the
         // first is. Country codes are prefix-free: all numbers that start with 1 are under +1.
-        if first.to_digits().starts_with('1') && first.digits() != NANP_DIGITS {
-            return Err(NumberingPlanError { first });
+        if !first.to_digits().starts_with('1') {
+            return Ok(Self(numbers));
+        }
+        if first.digits() != NANP_DIGITS {
+            return Err(NumberingPlanError::Digits { first });
+        }
+        if !last.to_digits().starts_with('1') {
+            return Err(NumberingPlanError::EndsBeyond { last });
         }
         Ok(Self(numbers))
     }
@@ -91,7 +99,14 @@ mod tests {
         for start in ["+4930123", "+337000000000000", "+8812", "+2125551001"] {
             assert!(checked(start, 1).is_ok(), "{start}");
         }
-        // Numbers that end beyond +1 start under it.
-        assert!(checked("+1999999999", 2).is_err());
+    }
+
+    #[test]
+    fn a_range_does_not_run_out_of_1() {
+        assert!(checked("+19999999999", 1).is_ok());
+        let why = checked("+19999999999", 2)
+            .expect_err("too many")
+            .to_string();
+        assert!(why.contains("ends at +20000000000"), "{why}");
     }
 }

@@ -11,8 +11,17 @@ use thiserror::Error;
 /// The most characters in a text for people.
 pub const MAX_TEXT: usize = 256;
 
-/// A letter, by Unicode, that looks like a space.
-const BRAILLE_BLANK: char = '\u{2800}';
+/// Characters that have a visible class in Unicode, and no glyph: the blank of Braille, joiners and
+/// fillers of scripts, a notehead of nothing, controls of hieroglyphs, and what stands for an object.
+const BLANK: [char; 7] = [
+    '\u{2800}',
+    '\u{2d7f}',
+    '\u{1107f}',
+    '\u{16fe4}',
+    '\u{1d159}',
+    '\u{13440}',
+    '\u{fffc}',
+];
 
 /// Why a text is not a name, a reference or a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -62,7 +71,7 @@ pub fn is_hidden(c: char) -> bool {
         | GeneralCategory::LineSeparator
         | GeneralCategory::ParagraphSeparator
         | GeneralCategory::SpaceSeparator => true,
-        _ => c == BRAILLE_BLANK || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c),
+        _ => BLANK.contains(&c) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c),
     }
 }
 
@@ -91,6 +100,9 @@ mod tests {
     fn what_no_one_can_see_is_refused() {
         for (hidden, what) in [
             ('\0', "null"),
+            ('\u{2d7f}', "Tifinagh consonant joiner"),
+            ('\u{16fe4}', "Khitan small script filler"),
+            ('\u{1d159}', "musical symbol null notehead"),
             ('\t', "tab"),
             ('\n', "line feed"),
             ('\u{7f}', "delete"),

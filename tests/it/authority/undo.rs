@@ -24,6 +24,11 @@ both! {
     a_resellers_customers_get_their_numbers_back,
     a_reseller_undoes_nothing_of_the_carrier,
     withdrawn_grants_stay_withdrawn,
+    a_port_is_not_called_off_over_what_was_delegated_since,
+    an_undo_does_not_revive_what_ended_after_it,
+    an_end_survives_the_undo_of_an_earlier_one,
+    an_end_survives_the_undo_of_one_that_cancelled,
+    what_ended_in_its_first_second_is_undone_once,
 }
 
 pub(super) fn mistake() -> Mistake {
@@ -300,4 +305,93 @@ fn withdrawn_grants_stay_withdrawn(world: World) {
         .mints("acme", &["one:12125551001"])
         .expect("a new token");
     assert_eq!(world.grant_of(&after).withdrawal, None);
+}
+
+fn a_port_is_not_called_off_over_what_was_delegated_since(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let at = world.in_seconds(7_200);
+    let ported = world.excludes("+12125551001", Reason::PortedOut, Some(at));
+    let mut new = world.loan("other", "+12125551001");
+    new.valid_from = Some(at);
+    let since = world.delegates(new).expect("a delegation");
+    let ends = || {
+        let provisioner = world.provisioner();
+        let id = ported.row.row.id;
+        wait(world.authority.end_exclusion(&provisioner, id, None))
+    };
+    let expected = ChangeError::Overlap {
+        numbers: numbers("+12125551001"),
+        kind: "delegation",
+        id: since.row.id,
+    };
+    assert_eq!(ends(), Err(expected.clone()));
+    assert_eq!(undoes(&world, &ported.row), Err(expected));
+    world.ends(&since, None);
+    ends().expect("nothing overlaps any more");
+    world.seconds_pass(7_200);
+    world.mints("acme", &["one:12125551001"]).expect("a token");
+    assert_eq!(why_not(&world, "other", "one:12125551001"), "not-delegated");
+}
+
+fn an_undo_does_not_revive_what_ended_after_it(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    let loan = world.lends("acme", "+12125551001");
+    let done = disconnects(&world, "+12125551001", 7_200);
+    undoes(&world, &done.aging).expect("undone");
+    world.ends(&loan, Some(world.in_seconds(7_200)));
+    let twice = undoes(&world, &done.aging).expect_err("undone already");
+    assert_eq!(twice.code(), "already-undone");
+    world.seconds_pass(7_200);
+    assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-delegated");
+}
+
+/// The audited ends of a delegation.
+fn audited_ends(world: &World, loan: &Delegation) -> usize {
+    let filter = EventFilter {
+        subject: Some(loan.row.id.to_string()),
+        action: Some("end-delegation".to_owned()),
+        ..EventFilter::default()
+    };
+    all(world, &auditor(world), filter).len()
+}
+
+fn an_end_survives_the_undo_of_an_earlier_one(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    let loan = world.lends("acme", "+12125551001");
+    world.seconds_pass(60);
+    let done = disconnects(&world, "+12125551001", 0);
+    world.seconds_pass(60);
+    let ended = world.ends(&loan, None).row;
+    assert_eq!(ended.row.version, 3);
+    assert_eq!(ended.window.until(), Some(done.aging.window.from()));
+    assert_eq!(audited_ends(&world, &loan), 2);
+    // Repeated, it changes nothing.
+    assert_eq!(world.ends(&loan, None).row, ended);
+    assert_eq!(audited_ends(&world, &loan), 2);
+    let undone = undoes(&world, &done.aging).expect("undone");
+    assert_eq!(undone.delegations.count, 0);
+    assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-delegated");
+}
+
+fn an_end_survives_the_undo_of_one_that_cancelled(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    let loan = world.lends("acme", "+12125551001");
+    let done = disconnects(&world, "+12125551001", 0);
+    let ended = world.ends(&loan, None).row;
+    assert_eq!(world.ends(&loan, None).row, ended);
+    assert_eq!(audited_ends(&world, &loan), 2);
+    undoes(&world, &done.aging).expect("undone");
+    assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-delegated");
+}
+
+fn what_ended_in_its_first_second_is_undone_once(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551001");
+    let ported = world.excludes("+12125551001", Reason::PortedOut, None).row;
+    world.ends_exclusion(&ported, None);
+    undoes(&world, &ported).expect("undone");
+    let twice = undoes(&world, &ported).expect_err("undone already");
+    assert_eq!(twice.code(), "already-undone");
+    world.mints("acme", &["one:12125551001"]).expect("a token");
 }

@@ -22,6 +22,7 @@ both! {
     a_range_that_was_split_is_whole_again,
     an_import_is_undone_once_and_the_last_one_first,
     what_ended_otherwise_since_stays_ended,
+    what_ended_otherwise_at_the_same_time_stays_ended,
     what_is_used_since_is_not_taken_away,
     only_what_an_import_changed_can_be_undone,
 }
@@ -305,6 +306,38 @@ fn what_ended_otherwise_since_stays_ended(world: World) {
     assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-delegated");
     assert_eq!(why_not(&world, "other", "one:12125551201"), "not-delegated");
     world.mints("other", &["one:12125551101"]).expect("a token");
+}
+
+fn what_ended_otherwise_at_the_same_time_stays_ended(world: World) {
+    world.carrier_holds("1.212.555.1XXX");
+    let loan = world.lends("acme", "1.212.555.10XX");
+    let suspended = world.excludes("+12125551101", Reason::Suspended, None).row;
+    let imports = |format, head: &str, seconds| {
+        let end = tn_authority::domain::clock::rfc3339(&world.in_seconds(seconds));
+        let table = format!("{head},valid_until\n");
+        let line = match format {
+            Format::Exclusions => format!("+12125551101,1,suspended,{end}\n"),
+            _ => format!("+12125551000,100,acme,{end}\n"),
+        };
+        let done = import(&world, format, &(table + &line), CONFIRMED).expect("an import");
+        assert_eq!(counts(&done), (0, 1, 0));
+        done
+    };
+    let first = imports(Format::Delegations, "start,count,account", 9_000);
+    let second = imports(Format::Delegations, "start,count,account", 6_000);
+    let third = imports(Format::Exclusions, "start,count,reason", 9_000);
+    // As the first one left it, with two more versions.
+    undoes(&world, &second).expect("undone");
+    let end = Some(world.in_seconds(9_000));
+    assert_eq!(world.ends(&loan, end).row.row.version, 5);
+    assert_eq!(world.ends_exclusion(&suspended, end).row.version, 3);
+    assert_eq!(world.ends_exclusion(&suspended, end).row.version, 3);
+    for imported in [&first, &third] {
+        let undone = undoes(&world, imported).expect("undone");
+        assert_eq!(rows(&undone), (0, 0, 1));
+    }
+    world.seconds_pass(9_000);
+    assert_eq!(why_not(&world, "acme", "one:12125551001"), "not-delegated");
 }
 
 fn what_is_used_since_is_not_taken_away(world: World) {

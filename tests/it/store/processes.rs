@@ -16,7 +16,7 @@ const CHANGES: u32 = 25;
 
 both!(a_second_service_is_refused_on_sqlite_and_shares_postgresql);
 
-fn open(url: DatabaseUrl, purpose: Purpose) -> Result<Store, OpenError> {
+pub fn open(url: DatabaseUrl, purpose: Purpose) -> Result<Store, OpenError> {
     let settings = Settings {
         url,
         purpose,
