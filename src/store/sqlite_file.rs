@@ -69,14 +69,14 @@ pub(super) struct SqliteFile {
     /// The size of the log at the last check, or [`NOT_MEASURED`].
     wal_size: AtomicU64,
     /// What happened to the files, once something has.
-    fault: OnceLock<Fault>,
+    fault: OnceLock<FileFault>,
     /// The last connection that is closed writes the log into the database and deletes it. This one
     /// is closed after all others, or never.
     keeper: Mutex<Option<Keeper>>,
 }
 
 #[derive(Debug, Clone)]
-struct Fault {
+struct FileFault {
     what: String,
     /// Whether an open file lost content. If it was only moved or removed, SQLite still has all.
     loses_content: bool,
@@ -167,14 +167,14 @@ impl SqliteFile {
         }
     }
 
-    fn find_fault(&self) -> io::Result<Option<Fault>> {
+    fn find_fault(&self) -> io::Result<Option<FileFault>> {
         let file = examine(&self.path, self.file)?;
         let wal = examine(&self.wal, self.wal_file)?;
         // Lost content comes first, since it decides how to stop.
         if let Found::Same { size, .. } = file
             && size < self.largest.fetch_max(size, Ordering::Relaxed)
         {
-            return Ok(Some(Fault::of_content(
+            return Ok(Some(FileFault::of_content(
                 &self.path,
                 "truncated, overwritten or vacuumed",
             )));
@@ -186,7 +186,7 @@ impl SqliteFile {
             match self.measure_log()? {
                 Some(size) => self.wal_size.store(size, Ordering::Relaxed),
                 None => {
-                    return Ok(Some(Fault::of_content(
+                    return Ok(Some(FileFault::of_content(
                         &self.wal,
                         "truncated or overwritten",
                     )));
@@ -198,7 +198,7 @@ impl SqliteFile {
             (Found::Same { links, .. }, Found::Same { .. }) if links > 1 => linked(&self.path),
             (Found::Same { .. }, Found::Same { .. }) => return Ok(None),
         };
-        Ok(Some(Fault {
+        Ok(Some(FileFault {
             what,
             loses_content: false,
         }))
@@ -259,7 +259,7 @@ impl Drop for SqliteFile {
     }
 }
 
-impl Fault {
+impl FileFault {
     fn of_content(path: &Path, what: &str) -> Self {
         Self {
             what: format!("the SQLite file `{}` was {what}", path.display()),
@@ -285,11 +285,11 @@ impl Keeper {
 
     fn number(&mut self, query: &str) -> QueryResult<u64> {
         #[derive(QueryableByName)]
-        struct Number {
+        struct PragmaValue {
             #[diesel(sql_type = BigInt)]
             number: i64,
         }
-        let found: Number = on_either!(&mut self.0, c => sql_query(query).get_result(c))?;
+        let found: PragmaValue = on_either!(&mut self.0, c => sql_query(query).get_result(c))?;
         Ok(found.number.try_into().unwrap_or(0))
     }
 }

@@ -96,8 +96,8 @@ async fn handle_inner(
     Ok(response)
 }
 
-/// Counts the request against the concurrency limit, and waits if its answer may be large and others
-/// are being made. Health checks and metrics are exempt.
+/// Counts the request against the concurrency limit, and waits if its answer may be large and
+/// others are being made. Health checks and metrics are exempt.
 async fn enter(request: &ServiceRequest) -> Result<Option<(Permit, Making)>, Problem> {
     let service = request.app_data::<Data<Service>>();
     match (request.path(), service) {

@@ -86,8 +86,8 @@ impl UnsentAnswers {
     }
 }
 
-/// Whether the request may be for a long list or the history of a number. Without a query a list has
-/// its default length, so it is short; an export is made in pieces.
+/// Whether the request may be for a long list or the history of a number. Without a query a list
+/// has its default length, so it is short; an export is made in pieces.
 fn may_be_large(request: &ServiceRequest) -> bool {
     let path = request.match_info().as_str();
     let is_long = !request.query_string().is_empty() || path.starts_with("/v1/numbers/");

@@ -30,7 +30,7 @@ use crate::telemetry::carried;
 
 /// Events that an export reads at once. It holds three pages: one that is being read, one that
 /// waits, and one that is being sent.
-const EXPORT_PAGE: u16 = 200;
+const EXPORT_PAGE: u16 = 100;
 /// The timeout of an export whose client does not read.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub const MAX_TEXT: usize = 256;
 
 /// Characters that have a visible class in Unicode, and no glyph: the blank of Braille, joiners and
-/// fillers of scripts, a notehead of nothing, controls of hieroglyphs, and what stands for an object.
+/// fillers of scripts, a notehead of nothing, hieroglyphic controls, and the sign for an object.
 const BLANK: [char; 7] = [
     '\u{2800}',
     '\u{2d7f}',
