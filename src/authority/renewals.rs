@@ -250,6 +250,7 @@ fn checked_renewal(
         created_at: now,
         created_by: by.id.clone(),
         revoked_at: None,
+        control: None,
     })
 }
 

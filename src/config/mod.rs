@@ -11,6 +11,7 @@ mod api_keys;
 mod bounds;
 mod carrier;
 mod client_certificates;
+mod control;
 mod database;
 mod facade;
 mod fraction;
@@ -45,6 +46,7 @@ pub use aging::Aging;
 pub use api_keys::ApiKeys;
 pub use carrier::Carrier;
 pub use client_certificates::{CertificateCaller, ClientCertificates};
+pub use control::{Control, Gateway, GatewayKind};
 pub use database::Database;
 pub use facade::Facade;
 pub use fraction::Fraction;
@@ -95,6 +97,7 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub facade: Facade,
     pub webhooks: Webhooks,
+    pub control: Control,
     pub log: Log,
 }
 

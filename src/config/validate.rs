@@ -21,7 +21,8 @@ impl Config {
         self.certificates_can_arrive()?;
         self.proxy.validate()?;
         self.idempotency.validate()?;
-        self.facade.validate()
+        self.facade.validate()?;
+        self.control.validate()
     }
 
     /// Client certificates arrive by TLS that ends here, or in a header field from a proxy. Neither

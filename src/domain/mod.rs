@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod clock;
+pub mod control;
 pub mod credentials;
 pub mod decision;
 pub mod ids;

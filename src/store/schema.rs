@@ -302,6 +302,9 @@ table! {
         created_at -> BigInt,
         created_by -> Text,
         revoked_at -> Nullable<BigInt>,
+        control_method -> Nullable<Text>,
+        control_max_age -> Nullable<BigInt>,
+        control_due_at -> Nullable<BigInt>,
     }
 }
 
@@ -345,6 +348,62 @@ table! {
     }
 }
 
+table! {
+    control_proofs (id) {
+        id -> Text,
+        account_id -> Text,
+        position -> BigInt,
+        delegation_id -> Text,
+        method -> Text,
+        gateway -> Text,
+        fingerprint -> Nullable<Text>,
+        renewal_id -> Nullable<Text>,
+        code_hash -> Binary,
+        tries -> Integer,
+        started_at -> BigInt,
+        started_by -> Text,
+        request_id -> Text,
+        expires_at -> BigInt,
+        sent_at -> Nullable<BigInt>,
+        delivered_at -> Nullable<BigInt>,
+        failure -> Nullable<Text>,
+        confirmed_at -> Nullable<BigInt>,
+        confirmed_by -> Nullable<Text>,
+        ends_at -> Nullable<BigInt>,
+        end_reason -> Nullable<Text>,
+    }
+}
+
+table! {
+    control_messages (proof_id) {
+        proof_id -> Text,
+        gateway -> Text,
+        sealed -> Binary,
+        attempts -> Integer,
+        due_at -> BigInt,
+        give_up_at -> BigInt,
+        leased_by -> Nullable<Text>,
+        leased_until -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    control_samples (account_id, list) {
+        account_id -> Text,
+        list -> Text,
+        positions -> Text,
+        drawn_at -> BigInt,
+    }
+}
+
+table! {
+    account_keys (account_id, fingerprint) {
+        account_id -> Text,
+        fingerprint -> Text,
+        first_used_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
@@ -355,7 +414,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     renewals,
     webhooks,
     webhook_deliveries,
-    withdrawals
+    withdrawals,
+    control_proofs,
+    control_messages
 );
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);
 diesel::allow_tables_to_appear_in_same_query!(renewals, delegations);

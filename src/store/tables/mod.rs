@@ -8,6 +8,8 @@ pub(super) mod api_keys;
 pub(super) mod audit_events;
 pub(super) mod change_counter;
 pub(super) mod columns;
+pub(super) mod control_messages;
+pub(super) mod control_proofs;
 pub(super) mod delegations;
 pub(super) mod departures;
 pub(super) mod exclusions;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::accounts::Within;
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::tokens::renewal::Renewal;
+use crate::domain::tokens::renewal::{Renewal, Reproofing};
 use crate::domain::{AccountId, TnAuthList};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -28,10 +28,14 @@ struct Row {
     created_at: i64,
     created_by: String,
     revoked_at: Option<i64>,
+    control_method: Option<String>,
+    control_max_age: Option<i64>,
+    control_due_at: Option<i64>,
 }
 
 impl From<&Renewal> for Row {
     fn from(renewal: &Renewal) -> Self {
+        let control = renewal.control.as_ref();
         Self {
             id: renewal.id.to_string(),
             account_id: renewal.account.to_string(),
@@ -44,6 +48,9 @@ impl From<&Renewal> for Row {
             created_at: renewal.created_at.timestamp(),
             created_by: renewal.created_by.clone(),
             revoked_at: columns::seconds(renewal.revoked_at),
+            control_method: control.map(|control| control.method.to_string()),
+            control_max_age: control.map(|control| control.max_age.into()),
+            control_due_at: control.map(|control| control.due_at.timestamp()),
         }
     }
 }
@@ -53,6 +60,15 @@ impl TryFrom<Row> for Renewal {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let id = |text: &str| Uuid::parse_str(text).map_err(StoreError::corrupt);
+        let control = match (row.control_method, row.control_max_age, row.control_due_at) {
+            (Some(method), Some(max_age), Some(due_at)) => Some(Reproofing {
+                method: method.parse().map_err(StoreError::corrupt)?,
+                max_age: u32::try_from(max_age).map_err(StoreError::corrupt)?,
+                due_at: from_unix(due_at),
+            }),
+            (None, None, None) => None,
+            _ => return Err(StoreError::corrupt("a renewal names half a method")),
+        };
         Ok(Self {
             id: id(&row.id)?,
             account: row.account_id.parse().map_err(StoreError::corrupt)?,
@@ -65,6 +81,7 @@ impl TryFrom<Row> for Renewal {
             created_at: from_unix(row.created_at),
             created_by: row.created_by,
             revoked_at: row.revoked_at.map(from_unix),
+            control,
         })
     }
 }

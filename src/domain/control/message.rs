@@ -1,0 +1,21 @@
+//! Codes on their way: what a gateway has still to send.
+
+use uuid::Uuid;
+
+use crate::domain::clock::Time;
+
+/// A code that is to be sent. It is in the database from the transaction that starts its proof,
+/// until it was sent or given up; the code is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeMessage {
+    pub proof: Uuid,
+    /// The name of the gateway.
+    pub gateway: String,
+    /// Nonce, ciphertext and tag.
+    pub sealed: Vec<u8>,
+    pub attempts: u32,
+    /// When the next attempt is due.
+    pub due_at: Time,
+    /// From when on no attempt is made.
+    pub give_up_at: Time,
+}

@@ -1,0 +1,136 @@
+//! Proofs of control: one number, one account, one method, one code.
+
+use uuid::Uuid;
+
+use crate::domain::accounts::account::AccountId;
+use crate::domain::clock::Time;
+use crate::domain::numbers::number::Tn;
+use crate::domain::text::words::words;
+use crate::domain::tokens::fingerprint::Fingerprint;
+
+/// How a number is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// A text message with a code, which a person enters.
+    Sms,
+    /// A call that says a code, which a person enters.
+    Voice,
+    /// A SIP `MESSAGE` (RFC 3428) with a nonce, which an agent returns, signed with the ACME
+    /// account key.
+    Sip,
+}
+
+words! {
+    /// The name in the API, the configuration and the database.
+    impl Display, FromStr, Serialize, Deserialize for Method {
+        Sms = "sms",
+        Voice = "voice",
+        Sip = "sip",
+    }
+}
+
+/// Where a proof stands at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofState {
+    /// The code can still be returned.
+    Pending,
+    /// The code came back, and nothing has ended the proof since.
+    Confirmed,
+    /// The code did not come back in time.
+    Expired,
+    /// The code never came back, and no longer can: wrong codes, or it could not be sent.
+    Failed,
+    /// The code came back, but the proof counts no longer.
+    Ended,
+}
+
+words! {
+    /// The name in the API.
+    impl Display, FromStr, Serialize for ProofState {
+        Pending = "pending",
+        Confirmed = "confirmed",
+        Expired = "expired",
+        Failed = "failed",
+        Ended = "ended",
+    }
+}
+
+/// Why a proof stopped to count, before its age did that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofEnd {
+    /// Too many wrong codes.
+    WrongCodes,
+    /// No gateway accepted the code.
+    NotSent,
+    /// An exclusion covers the number.
+    NumberExcluded,
+    /// The number left: a port-out, a disconnect, a return.
+    NumberLeft,
+    /// The account, or a reseller above it, was suspended.
+    AccountSuspended,
+}
+
+words! {
+    /// The name in the API and the database.
+    impl Display, FromStr, Serialize for ProofEnd {
+        WrongCodes = "wrong-codes",
+        NotSent = "not-sent",
+        NumberExcluded = "number-excluded",
+        NumberLeft = "number-left",
+        AccountSuspended = "account-suspended",
+    }
+}
+
+/// A proof that an account controls a number, from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlProof {
+    pub id: Uuid,
+    pub account: AccountId,
+    pub number: Tn,
+    /// The delegation that covered the number when it was started. The proof ends with it.
+    pub delegation: Uuid,
+    pub method: Method,
+    /// The name of the gateway that sends the code.
+    pub gateway: String,
+    /// The key that has to sign the answer; `None` if a person enters the code.
+    pub fingerprint: Option<Fingerprint>,
+    /// The right to renew that started it; `None` if a caller did.
+    pub renewal: Option<Uuid>,
+    /// Wrong codes so far.
+    pub tries: u32,
+    pub started_at: Time,
+    pub started_by: String,
+    pub request_id: Uuid,
+    /// Until when it can be confirmed.
+    pub expires_at: Time,
+    pub sent_at: Option<Time>,
+    pub delivered_at: Option<Time>,
+    /// Why the last attempt to send failed.
+    pub failure: Option<String>,
+    pub confirmed: Option<Confirmed>,
+    /// When it stops to count, and why; may be in the future.
+    pub end: Option<(Time, ProofEnd)>,
+}
+
+/// That the code came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    pub at: Time,
+    pub by: String,
+}
+
+impl ControlProof {
+    /// Where it stands. Whether its delegation still counts is not considered: see
+    /// [`super::facts`].
+    #[must_use]
+    pub fn state(&self, now: Time) -> ProofState {
+        let is_over = self.end.is_some_and(|(at, _)| at <= now);
+        match (&self.confirmed, is_over) {
+            (Some(_), false) => ProofState::Confirmed,
+            (Some(_), true) => ProofState::Ended,
+            (None, true) => ProofState::Failed,
+            (None, false) if self.expires_at <= now => ProofState::Expired,
+            (None, false) => ProofState::Pending,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Proofs of control: which numbers were asked, and which answered.
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::accounts::Within;
+use super::columns;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::control::proof::{Confirmed, ControlProof};
+use crate::domain::{AccountId, Tn};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::page::{Page, PageOf};
+use crate::store::schema::control_proofs;
+use crate::store::tx::Tx;
+
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = control_proofs)]
+struct Row {
+    id: String,
+    account_id: String,
+    position: i64,
+    delegation_id: String,
+    method: String,
+    gateway: String,
+    fingerprint: Option<String>,
+    renewal_id: Option<String>,
+    code_hash: Vec<u8>,
+    tries: i32,
+    started_at: i64,
+    started_by: String,
+    request_id: String,
+    expires_at: i64,
+    sent_at: Option<i64>,
+    delivered_at: Option<i64>,
+    failure: Option<String>,
+    confirmed_at: Option<i64>,
+    confirmed_by: Option<String>,
+    ends_at: Option<i64>,
+    end_reason: Option<String>,
+}
+
+/// The columns that change, for an update.
+#[derive(AsChangeset)]
+#[diesel(table_name = control_proofs)]
+#[diesel(treat_none_as_null = true)]
+struct Progress {
+    tries: i32,
+    sent_at: Option<i64>,
+    delivered_at: Option<i64>,
+    failure: Option<String>,
+    confirmed_at: Option<i64>,
+    confirmed_by: Option<String>,
+    ends_at: Option<i64>,
+    end_reason: Option<String>,
+}
+
+impl Row {
+    fn new(proof: &ControlProof, code_hash: &[u8]) -> Self {
+        let progress = Progress::from(proof);
+        Self {
+            id: proof.id.to_string(),
+            account_id: proof.account.to_string(),
+            position: proof.number.position(),
+            delegation_id: proof.delegation.to_string(),
+            method: proof.method.to_string(),
+            gateway: proof.gateway.clone(),
+            fingerprint: proof.fingerprint.map(|key| key.to_string()),
+            renewal_id: proof.renewal.map(|id| id.to_string()),
+            code_hash: code_hash.to_vec(),
+            tries: progress.tries,
+            started_at: proof.started_at.timestamp(),
+            started_by: proof.started_by.clone(),
+            request_id: proof.request_id.to_string(),
+            expires_at: proof.expires_at.timestamp(),
+            sent_at: progress.sent_at,
+            delivered_at: progress.delivered_at,
+            failure: progress.failure,
+            confirmed_at: progress.confirmed_at,
+            confirmed_by: progress.confirmed_by,
+            ends_at: progress.ends_at,
+            end_reason: progress.end_reason,
+        }
+    }
+}
+
+impl From<&ControlProof> for Progress {
+    fn from(proof: &ControlProof) -> Self {
+        let confirmed = proof.confirmed.as_ref();
+        Self {
+            tries: i32::try_from(proof.tries).unwrap_or(i32::MAX),
+            sent_at: columns::seconds(proof.sent_at),
+            delivered_at: columns::seconds(proof.delivered_at),
+            failure: proof.failure.clone(),
+            confirmed_at: columns::seconds(confirmed.map(|confirmed| confirmed.at)),
+            confirmed_by: confirmed.map(|confirmed| confirmed.by.clone()),
+            ends_at: columns::seconds(proof.end.map(|(at, _)| at)),
+            end_reason: proof.end.map(|(_, reason)| reason.to_string()),
+        }
+    }
+}
+
+impl TryFrom<Row> for ControlProof {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let id = |text: &str| Uuid::parse_str(text).map_err(StoreError::corrupt);
+        let confirmed = match (row.confirmed_at, row.confirmed_by) {
+            (Some(at), Some(by)) => Some(Confirmed {
+                at: from_unix(at),
+                by,
+            }),
+            (None, None) => None,
+            _ => return Err(StoreError::corrupt("a proof is confirmed by half")),
+        };
+        let end = match (row.ends_at, row.end_reason) {
+            (Some(at), Some(reason)) => {
+                Some((from_unix(at), reason.parse().map_err(StoreError::corrupt)?))
+            }
+            (None, None) => None,
+            _ => return Err(StoreError::corrupt("a proof ends without a reason")),
+        };
+        let fingerprint = row.fingerprint.as_deref().map(str::parse).transpose();
+        Ok(Self {
+            id: id(&row.id)?,
+            account: row.account_id.parse().map_err(StoreError::corrupt)?,
+            number: Tn::from_position(row.position).map_err(StoreError::corrupt)?,
+            delegation: id(&row.delegation_id)?,
+            method: row.method.parse().map_err(StoreError::corrupt)?,
+            gateway: row.gateway,
+            fingerprint: fingerprint.map_err(StoreError::corrupt)?,
+            renewal: row.renewal_id.as_deref().map(id).transpose()?,
+            tries: u32::try_from(row.tries).map_err(StoreError::corrupt)?,
+            started_at: from_unix(row.started_at),
+            started_by: row.started_by,
+            request_id: id(&row.request_id)?,
+            expires_at: from_unix(row.expires_at),
+            sent_at: row.sent_at.map(from_unix),
+            delivered_at: row.delivered_at.map(from_unix),
+            failure: row.failure,
+            confirmed,
+            end,
+        })
+    }
+}
+
+impl Tx<'_> {
+    /// Inserts a proof, with the keyed hash of its code.
+    pub fn insert_control_proof(
+        &mut self,
+        proof: &ControlProof,
+        code_hash: &[u8],
+    ) -> Result<(), StoreError> {
+        let row = Row::new(proof, code_hash);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(control_proofs::table).values(&row).execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// Writes what changes of a proof: tries, sending, confirmation and end.
+    pub fn update_control_proof(&mut self, proof: &ControlProof) -> Result<(), StoreError> {
+        let progress = Progress::from(proof);
+        self.run(|connection| {
+            on_either!(connection, c => diesel::update(control_proofs::table.find(proof.id.to_string()))
+                .set(&progress)
+                .execute(c))
+        })?;
+        Ok(())
+    }
+
+    /// A proof, with the keyed hash of its code.
+    pub fn control_proof(
+        &mut self,
+        id: Uuid,
+    ) -> Result<Option<(ControlProof, Vec<u8>)>, StoreError> {
+        let row = self.run(|connection| {
+            on_either!(connection, c => control_proofs::table
+                .find(id.to_string())
+                .first::<Row>(c)
+                .optional())
+        })?;
+        row.map(|row| {
+            let code_hash = row.code_hash.clone();
+            Ok((row.try_into()?, code_hash))
+        })
+        .transpose()
+    }
+
+    /// A page of the proofs, ordered by id: of one account, or of all accounts in `within`.
+    pub fn list_control_proofs(
+        &mut self,
+        account: Option<&AccountId>,
+        within: Option<&Within>,
+        page: &Page,
+    ) -> Result<PageOf<ControlProof>, StoreError> {
+        use super::accounts::{path, within};
+        let rows = self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = control_proofs::table
+                    .filter(control_proofs::id.gt(page.after()))
+                    .order(control_proofs::id)
+                    .limit(page.fetch())
+                    .into_boxed();
+                if let Some(account) = account {
+                    query = query.filter(control_proofs::account_id.eq(account.as_str()));
+                }
+                if let Some(within) = within {
+                    query = query.filter(control_proofs::account_id.eq_any(within!(within)));
+                }
+                query.load::<Row>(c)
+            })
+        })?;
+        page.of(rows, |row| row.id.clone())
+    }
+
+    /// The proofs of a number that were started at or after `since`, the newest first, whatever
+    /// became of them: what the limits count.
+    pub fn control_proofs_of_number(
+        &mut self,
+        number: Tn,
+        since: Time,
+        limit: i64,
+    ) -> Result<Vec<ControlProof>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => control_proofs::table
+                .filter(control_proofs::position.eq(number.position()))
+                .filter(control_proofs::started_at.ge(since.timestamp()))
+                .order((control_proofs::started_at.desc(), control_proofs::id.desc()))
+                .limit(limit)
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+}
