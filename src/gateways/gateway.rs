@@ -5,8 +5,9 @@ use std::sync::mpsc::Sender as Channel;
 
 use uuid::Uuid;
 
+use super::worker::Wake;
 use crate::domain::clock::Time;
-use crate::domain::control::sending::SendOutcome;
+use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::domain::{AccountId, Passphrase, Tn};
 use crate::telemetry::BackgroundTasks;
 
@@ -70,18 +71,27 @@ pub struct DeliveryReport {
 
 /// Where a gateway says what it learns.
 #[derive(Debug, Clone)]
-pub struct Reports(pub(super) Channel<super::worker::Wake>);
+pub struct Reports {
+    pub(super) wake: Channel<Wake>,
+    /// The gateway, by its place in the configuration.
+    pub(super) index: usize,
+}
 
 impl Reports {
     /// Hands a report over. Does not block.
     pub fn report(&self, report: DeliveryReport) {
         // The dispatcher is gone when the service stops; then the report is lost.
-        let _ = self.0.send(super::worker::Wake::Report(report));
+        let _ = self.wake.send(Wake::Report(report));
     }
 
     /// Says that the gateway can send again, so that nothing waits for the next poll.
     pub fn is_ready(&self) {
-        let _ = self.0.send(super::worker::Wake::Ready);
+        let _ = self.wake.send(Wake::Ready);
+    }
+
+    /// Counts a failure that belongs to no code, such as a session that cannot be opened.
+    pub fn failed(&self, failure: SendFailure) {
+        let _ = self.wake.send(Wake::Failed(self.index, failure));
     }
 }
 

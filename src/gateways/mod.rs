@@ -9,6 +9,7 @@ mod error;
 mod gateway;
 mod http;
 mod kannel;
+mod smpp;
 mod template;
 mod worker;
 
@@ -16,5 +17,6 @@ pub use error::GatewayError;
 pub use gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
 pub use http::{HttpGateway, HttpSettings};
 pub use kannel::{KannelGateway, KannelSettings};
+pub use smpp::{SmppGateway, SmppSettings};
 pub use template::{IN_MESSAGES, Template, TemplateError, Values};
 pub use worker::{ConfiguredGateway, GatewayThreads, Gateways};

@@ -61,6 +61,8 @@ pub(super) enum Wake {
     /// A gateway can send again.
     Ready,
     Report(DeliveryReport),
+    /// This gateway cannot do what it does besides sending.
+    Failed(usize, SendFailure),
     Stop,
 }
 
@@ -83,7 +85,11 @@ impl GatewayThreads {
         let tasks = &authority.metrics().background;
         let mut lanes = Vec::new();
         for (index, configured) in gateways.all.iter().enumerate() {
-            configured.gateway.start(Reports(wake.clone()), tasks)?;
+            let reports = Reports {
+                wake: wake.clone(),
+                index,
+            };
+            configured.gateway.start(reports, tasks)?;
             let (assign, assigned) = channel();
             let assigned = Arc::new(Mutex::new(assigned));
             for _ in 0..configured.concurrency {
@@ -174,6 +180,10 @@ impl OutboxDispatcher {
                     Ok(Wake::Due | Wake::Ready) => {}
                     Ok(Wake::Report(report)) => {
                         task.attempt(|| self.record(&task, &waiter, report));
+                    }
+                    Ok(Wake::Failed(index, failure)) => {
+                        let metrics = &self.authority.metrics().gateways;
+                        metrics.failed(&self.gateways.all[index].name, failure.as_str());
                     }
                     Ok(Wake::Stop) => return task.stop(),
                     Err(RecvTimeoutError::Disconnected) => return task.stop(),
