@@ -8,6 +8,7 @@ mod accounts;
 mod acquisition;
 mod allocate;
 mod audited;
+mod control;
 mod delegate;
 mod departures;
 mod disconnect;
@@ -33,6 +34,10 @@ mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
+pub use control::{
+    CannotStart, Confirmation, ControlParts, ControlSettings, NewControlProofs, OutboxSignal,
+    ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
+};
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
@@ -107,6 +112,7 @@ pub struct Parts {
     pub limits: Limits,
     /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
+    pub control: ControlParts,
     pub metrics: Arc<Metrics>,
 }
 
@@ -122,6 +128,7 @@ pub struct Authority {
     aging: AgingDays,
     limits: Limits,
     claim_constraints: bool,
+    control: ControlParts,
     metrics: Arc<Metrics>,
 }
 
@@ -138,6 +145,7 @@ impl Authority {
             aging: parts.aging,
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
+            control: parts.control,
             metrics: parts.metrics,
         }
     }
