@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::worker::Wake;
 use crate::domain::clock::Time;
+use crate::domain::control::codes::ControlCode;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
-use crate::domain::{AccountId, Passphrase, Tn};
+use crate::domain::{AccountId, Tn};
 use crate::telemetry::BackgroundTasks;
 
 /// A way to reach numbers. Several threads send over it at the same time.
@@ -44,7 +45,7 @@ pub struct OutgoingCode {
     pub account_name: String,
     pub number: Tn,
     /// The digits, or the nonce of a SIP `MESSAGE`.
-    pub code: Passphrase,
+    pub code: ControlCode,
     /// The message to a person, from the carrier's template.
     pub text: String,
     /// Whole minutes in which the code can be confirmed, from now on.
@@ -93,10 +94,4 @@ impl Reports {
     pub fn failed(&self, failure: SendFailure) {
         let _ = self.wake.send(Wake::Failed(self.index, failure));
     }
-}
-
-/// Decrypts codes of the outbox; given by the part of the service that has the key.
-pub trait CodeOpener: fmt::Debug + Send + Sync {
-    /// The code of a proof that was sealed for a gateway; `None` if it cannot be decrypted.
-    fn open(&self, proof: Uuid, gateway: &str, sealed: &[u8]) -> Option<Passphrase>;
 }

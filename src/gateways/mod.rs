@@ -14,7 +14,7 @@ mod template;
 mod worker;
 
 pub use error::GatewayError;
-pub use gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+pub use gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
 pub use http::{HttpGateway, HttpSettings};
 pub use kannel::{KannelGateway, KannelSettings};
 pub use smpp::{SmppGateway, SmppSettings};

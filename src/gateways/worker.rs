@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+use super::gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
 use super::template::{Template, Values};
 use crate::authority::{AssignedCode, AttemptResult, Authority};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
@@ -40,7 +40,6 @@ pub struct ConfiguredGateway {
 pub struct Gateways {
     pub all: Vec<ConfiguredGateway>,
     pub message: Template,
-    pub codes: Arc<dyn CodeOpener>,
 }
 
 /// The running threads. Dropping it stops them; each finishes its current attempt first.
@@ -121,7 +120,7 @@ impl GatewayThreads {
         let dispatch = move || dispatcher.run(task, &woken);
         started.threads.push(thread.spawn(dispatch)?);
         let bell = wake;
-        authority.outbox().wakes(move || {
+        authority.control().signal.on_codes(move || {
             // The dispatcher is gone when the service stops.
             let _ = bell.send(Wake::Due);
         });
@@ -299,12 +298,15 @@ impl CodeWorker {
             return None;
         }
         let (message, proof) = (&code.message, &code.proof);
-        let opened = self
-            .gateways
-            .codes
-            .open(message.proof, &message.gateway, &message.sealed);
-        let Some(secret) = opened else {
-            return Some(SendOutcome::Refused(SendFailure::Unsendable));
+        let codes = &self.authority.control().codes;
+        let opened = codes.open(message.proof, &message.gateway, &message.sealed);
+        let secret = match opened {
+            Ok(secret) => secret,
+            Err(error) => {
+                let proof = proof.id.to_string();
+                log::error!(proof = proof.as_str(); "a control code cannot be sent: {error}");
+                return Some(SendOutcome::Refused(SendFailure::Unsendable));
+            }
         };
         let left = (proof.expires_at - now).num_seconds().max(60) / 60;
         let minutes = u32::try_from(left).unwrap_or(u32::MAX);

@@ -14,6 +14,7 @@ use tokio_openssl::SslStream;
 use super::SmppSettings;
 use crate::domain::control::sending::SendFailure;
 use crate::gateways::error::GatewayError;
+use crate::outgoing::HostPort;
 
 /// A stream of either kind.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -37,9 +38,10 @@ impl fmt::Debug for Connector {
 
 impl Connector {
     pub(super) fn new(settings: &SmppSettings) -> Result<Self, GatewayError> {
+        let parsed: Result<HostPort, _> = settings.target.parse();
+        parsed.map_err(|error| GatewayError::wrong("target", &error))?;
         let parts = settings.target.rsplit_once(':');
-        let parts = parts.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        let Some((host, _)) = parts else {
+        let Some((host, _)) = parts.filter(|(_, port)| port.parse::<u16>().is_ok()) else {
             return Err(GatewayError::wrong("target", &"must be `host:port`"));
         };
         let host = host

@@ -132,7 +132,11 @@ impl Gateway for SmppGateway {
             .enable_all()
             .build()?;
         let task = tasks.start("gateways");
-        let work = move || session::run(&runtime, session, submissions, &reports, task);
+        let work = move || {
+            session::run(&runtime, session, submissions, &reports, task);
+            // A name lookup may still be waiting, and nothing stops the system's resolver.
+            runtime.shutdown_background();
+        };
         let thread = thread::Builder::new().name("smpp".to_owned()).spawn(work)?;
         *self.thread.lock() = Some(thread);
         Ok(())

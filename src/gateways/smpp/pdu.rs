@@ -180,7 +180,7 @@ mod tests {
             account: "acme".parse().expect("an id"),
             account_name: "ACME".to_owned(),
             number: "+12125551001".parse().expect("a number"),
-            code: "123456".into(),
+            code: crate::domain::control::codes::ControlCode::new("123456"),
             text: text.to_owned(),
             minutes: 10,
             expires_at: crate::domain::clock::from_unix(0),
