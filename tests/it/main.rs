@@ -20,6 +20,7 @@ mod callers;
 mod cli;
 mod crash;
 mod domain;
+mod gateways;
 mod guide;
 mod isolation;
 mod signer;
