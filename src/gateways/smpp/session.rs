@@ -162,7 +162,9 @@ impl Session {
                         status => Err((SendFailure::Login, format!("bind: {status:?}"))),
                     };
                 }
-                Ok(Some(_)) | Err(_) => {
+                // Too early, but no reason not to bind.
+                Ok(Some(_)) => continue,
+                Err(_) => {
                     let why = "the answer to bind is not that of an SMSC".to_owned();
                     return Err((SendFailure::Answer, why));
                 }
