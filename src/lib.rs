@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod acme;
+pub mod agent;
 pub mod api;
 pub mod app;
 pub mod authority;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod domain;
 pub mod outgoing;
 pub mod signer;
+pub mod sip;
 pub mod store;
 pub mod tables;
 pub mod telemetry;
