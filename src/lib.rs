@@ -8,6 +8,7 @@ pub mod authority;
 pub mod callers;
 pub mod config;
 pub mod domain;
+pub mod gateways;
 pub mod outgoing;
 pub mod signer;
 pub mod sip;

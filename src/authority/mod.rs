@@ -8,6 +8,7 @@ mod accounts;
 mod acquisition;
 mod allocate;
 mod audited;
+pub mod control;
 mod delegate;
 mod departures;
 mod disconnect;
@@ -33,6 +34,7 @@ mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
+pub use control::outbox::{AssignedCode, AttemptResult, OutboxBell};
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
@@ -123,6 +125,7 @@ pub struct Authority {
     limits: Limits,
     claim_constraints: bool,
     metrics: Arc<Metrics>,
+    outbox: OutboxBell,
 }
 
 impl Authority {
@@ -139,6 +142,7 @@ impl Authority {
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
             metrics: parts.metrics,
+            outbox: OutboxBell::default(),
         }
     }
 

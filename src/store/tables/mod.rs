@@ -10,6 +10,7 @@ pub(super) mod change_counter;
 pub(super) mod columns;
 pub(super) mod control_messages;
 pub(super) mod control_proofs;
+pub(super) mod control_sending;
 pub(super) mod delegations;
 pub(super) mod departures;
 pub(super) mod exclusions;

@@ -6,7 +6,7 @@ use super::rust::{is_name, words};
 use super::sources;
 
 /// Each top-level module, and the modules that it may import. What starts a process may import every module.
-const MODULES: [(&str, &[&str]); 16] = [
+const MODULES: [(&str, &[&str]); 17] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
@@ -24,6 +24,10 @@ const MODULES: [(&str, &[&str]); 16] = [
     ("tables", &["domain"]),
     (
         "webhooks",
+        &["authority", "store", "outgoing", "domain", "telemetry"],
+    ),
+    (
+        "gateways",
         &["authority", "store", "outgoing", "domain", "telemetry"],
     ),
     ("console", &["callers", "authority", "domain", "telemetry"]),
@@ -63,6 +67,7 @@ const EVERY: &[&str] = &[
     "config",
     "telemetry",
     "webhooks",
+    "gateways",
     "domain",
 ];
 
@@ -74,7 +79,9 @@ const RESTRICTED: [(&str, &[&str]); 14] = [
     ("actix_web", &["api", "app"]),
     (
         "openssl",
-        &["signer", "verifier", "callers", "acme", "webhooks", "app"],
+        &[
+            "signer", "verifier", "callers", "acme", "webhooks", "gateways", "app",
+        ],
     ),
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),

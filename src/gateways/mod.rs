@@ -1,0 +1,13 @@
+//! Sends codes to numbers over the carrier's gateways: text messages by HTTP, Kannel or SMPP, and
+//! SIP `MESSAGE`s.
+//!
+//! `authority` and `domain` decide what is sent, to whom and how often; the outbox is in the
+//! database. Addresses come from the configuration alone, never from a caller.
+
+mod gateway;
+mod template;
+mod worker;
+
+pub use gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+pub use template::{IN_MESSAGES, Template, TemplateError, Values};
+pub use worker::{ConfiguredGateway, GatewayThreads, Gateways};
