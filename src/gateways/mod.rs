@@ -4,10 +4,14 @@
 //! `authority` and `domain` decide what is sent, to whom and how often; the outbox is in the
 //! database. Addresses come from the configuration alone, never from a caller.
 
+mod error;
 mod gateway;
+mod sip;
 mod template;
 mod worker;
 
+pub use error::GatewayError;
 pub use gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+pub use sip::{SipGateway, SipSettings};
 pub use template::{IN_MESSAGES, Template, TemplateError, Values};
 pub use worker::{ConfiguredGateway, GatewayThreads, Gateways};
