@@ -5,6 +5,7 @@ mod api_key_secret;
 mod authentication;
 mod background;
 mod file_limit;
+mod gateways;
 mod http;
 mod settings;
 mod signals;
@@ -14,6 +15,7 @@ mod tls_warnings;
 
 pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
+pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
@@ -30,7 +32,10 @@ use thiserror::Error;
 
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
+use crate::authority::{
+    Authority, ChangeError, ControlParts, OutboxSignal, Parts, PolicyError, PolicySet, ScanMode,
+    Signers,
+};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
@@ -165,6 +170,11 @@ fn compose(
     let peppers = open_peppers(config, &store_settings.url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
+    let control = ControlParts {
+        settings: settings::control(&config.control),
+        codes: Arc::new(peppers.control_codes()?),
+        signal: OutboxSignal::default(),
+    };
     let derive = |pepper: &Pepper| pepper.derive("webhooks");
     let webhooks = settings::webhooks(
         &config.webhooks,
@@ -189,6 +199,7 @@ fn compose(
         aging: config.aging.days.clone(),
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
+        control,
         metrics,
     }));
     Ok(Service {

@@ -8,7 +8,7 @@ mod accounts;
 mod acquisition;
 mod allocate;
 mod audited;
-pub mod control;
+mod control;
 mod delegate;
 mod departures;
 mod disconnect;
@@ -34,7 +34,10 @@ mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
-pub use control::outbox::{AssignedCode, AttemptResult, OutboxBell};
+pub use control::{
+    AssignedCode, AttemptResult, CannotStart, Confirmation, ControlParts, ControlSettings,
+    NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
+};
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
@@ -109,6 +112,7 @@ pub struct Parts {
     pub limits: Limits,
     /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
+    pub control: ControlParts,
     pub metrics: Arc<Metrics>,
 }
 
@@ -124,8 +128,8 @@ pub struct Authority {
     aging: AgingDays,
     limits: Limits,
     claim_constraints: bool,
+    control: ControlParts,
     metrics: Arc<Metrics>,
-    outbox: OutboxBell,
 }
 
 impl Authority {
@@ -141,8 +145,8 @@ impl Authority {
             aging: parts.aging,
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
+            control: parts.control,
             metrics: parts.metrics,
-            outbox: OutboxBell::default(),
         }
     }
 

@@ -5,9 +5,11 @@ use std::sync::mpsc::Sender as Channel;
 
 use uuid::Uuid;
 
+use super::worker::Wake;
 use crate::domain::clock::Time;
-use crate::domain::control::sending::SendOutcome;
-use crate::domain::{AccountId, Passphrase, Tn};
+use crate::domain::control::codes::ControlCode;
+use crate::domain::control::sending::{SendFailure, SendOutcome};
+use crate::domain::{AccountId, Tn};
 use crate::telemetry::BackgroundTasks;
 
 /// A way to reach numbers. Several threads send over it at the same time.
@@ -43,7 +45,7 @@ pub struct OutgoingCode {
     pub account_name: String,
     pub number: Tn,
     /// The digits, or the nonce of a SIP `MESSAGE`.
-    pub code: Passphrase,
+    pub code: ControlCode,
     /// The message to a person, from the carrier's template.
     pub text: String,
     /// Whole minutes in which the code can be confirmed, from now on.
@@ -70,23 +72,26 @@ pub struct DeliveryReport {
 
 /// Where a gateway says what it learns.
 #[derive(Debug, Clone)]
-pub struct Reports(pub(super) Channel<super::worker::Wake>);
+pub struct Reports {
+    pub(super) wake: Channel<Wake>,
+    /// The gateway, by its place in the configuration.
+    pub(super) index: usize,
+}
 
 impl Reports {
     /// Hands a report over. Does not block.
     pub fn report(&self, report: DeliveryReport) {
         // The dispatcher is gone when the service stops; then the report is lost.
-        let _ = self.0.send(super::worker::Wake::Report(report));
+        let _ = self.wake.send(Wake::Report(report));
     }
 
     /// Says that the gateway can send again, so that nothing waits for the next poll.
     pub fn is_ready(&self) {
-        let _ = self.0.send(super::worker::Wake::Ready);
+        let _ = self.wake.send(Wake::Ready);
     }
-}
 
-/// Decrypts codes of the outbox; given by the part of the service that has the key.
-pub trait CodeOpener: fmt::Debug + Send + Sync {
-    /// The code of a proof that was sealed for a gateway; `None` if it cannot be decrypted.
-    fn open(&self, proof: Uuid, gateway: &str, sealed: &[u8]) -> Option<Passphrase>;
+    /// Counts a failure that belongs to no code, such as a session that cannot be opened.
+    pub fn failed(&self, failure: SendFailure) {
+        let _ = self.wake.send(Wake::Failed(self.index, failure));
+    }
 }

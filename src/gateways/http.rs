@@ -273,7 +273,7 @@ mod tests {
             account: "acme".parse().expect("an id"),
             account_name: account.to_owned(),
             number: "+12125551001".parse().expect("a number"),
-            code: "123456".into(),
+            code: crate::domain::control::codes::ControlCode::new("123456"),
             text: format!("123456 for {account}"),
             minutes: 10,
             expires_at: crate::domain::clock::from_unix(0),

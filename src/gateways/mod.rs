@@ -10,13 +10,15 @@ mod gateway;
 mod http;
 mod kannel;
 mod sip;
+mod smpp;
 mod template;
 mod worker;
 
 pub use error::GatewayError;
-pub use gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+pub use gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
 pub use http::{HttpGateway, HttpSettings};
 pub use kannel::{KannelGateway, KannelSettings};
 pub use sip::{SipGateway, SipSettings};
+pub use smpp::{SmppGateway, SmppSettings};
 pub use template::{IN_MESSAGES, Template, TemplateError, Values};
 pub use worker::{ConfiguredGateway, GatewayThreads, Gateways};

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::gateway::{CodeOpener, DeliveryReport, Gateway, OutgoingCode, Reports};
+use super::gateway::{DeliveryReport, Gateway, OutgoingCode, Reports};
 use super::template::{Template, Values};
 use crate::authority::{AssignedCode, AttemptResult, Authority};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
@@ -40,7 +40,6 @@ pub struct ConfiguredGateway {
 pub struct Gateways {
     pub all: Vec<ConfiguredGateway>,
     pub message: Template,
-    pub codes: Arc<dyn CodeOpener>,
 }
 
 /// The running threads. Dropping it stops them; each finishes its current attempt first.
@@ -61,6 +60,8 @@ pub(super) enum Wake {
     /// A gateway can send again.
     Ready,
     Report(DeliveryReport),
+    /// This gateway cannot do what it does besides sending.
+    Failed(usize, SendFailure),
     Stop,
 }
 
@@ -83,7 +84,11 @@ impl GatewayThreads {
         let tasks = &authority.metrics().background;
         let mut lanes = Vec::new();
         for (index, configured) in gateways.all.iter().enumerate() {
-            configured.gateway.start(Reports(wake.clone()), tasks)?;
+            let reports = Reports {
+                wake: wake.clone(),
+                index,
+            };
+            configured.gateway.start(reports, tasks)?;
             let (assign, assigned) = channel();
             let assigned = Arc::new(Mutex::new(assigned));
             for _ in 0..configured.concurrency {
@@ -115,7 +120,7 @@ impl GatewayThreads {
         let dispatch = move || dispatcher.run(task, &woken);
         started.threads.push(thread.spawn(dispatch)?);
         let bell = wake;
-        authority.outbox().wakes(move || {
+        authority.control().signal.on_codes(move || {
             // The dispatcher is gone when the service stops.
             let _ = bell.send(Wake::Due);
         });
@@ -174,6 +179,10 @@ impl OutboxDispatcher {
                     Ok(Wake::Due | Wake::Ready) => {}
                     Ok(Wake::Report(report)) => {
                         task.attempt(|| self.record(&task, &waiter, report));
+                    }
+                    Ok(Wake::Failed(index, failure)) => {
+                        let metrics = &self.authority.metrics().gateways;
+                        metrics.failed(&self.gateways.all[index].name, failure.as_str());
                     }
                     Ok(Wake::Stop) => return task.stop(),
                     Err(RecvTimeoutError::Disconnected) => return task.stop(),
@@ -289,12 +298,15 @@ impl CodeWorker {
             return None;
         }
         let (message, proof) = (&code.message, &code.proof);
-        let opened = self
-            .gateways
-            .codes
-            .open(message.proof, &message.gateway, &message.sealed);
-        let Some(secret) = opened else {
-            return Some(SendOutcome::Refused(SendFailure::Unsendable));
+        let codes = &self.authority.control().codes;
+        let opened = codes.open(message.proof, &message.gateway, &message.sealed);
+        let secret = match opened {
+            Ok(secret) => secret,
+            Err(error) => {
+                let proof = proof.id.to_string();
+                log::error!(proof = proof.as_str(); "a control code cannot be sent: {error}");
+                return Some(SendOutcome::Refused(SendFailure::Unsendable));
+            }
         };
         let left = (proof.expires_at - now).num_seconds().max(60) / 60;
         let minutes = u32::try_from(left).unwrap_or(u32::MAX);

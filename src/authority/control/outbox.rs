@@ -4,10 +4,8 @@
 //! These transactions run beside mints, which read nothing that is written here.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use chrono::TimeDelta;
-use parking_lot::Mutex;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -46,37 +44,7 @@ pub enum AttemptResult {
     NotOurs,
 }
 
-/// Wakes the thread that hands codes to gateways, so that a code does not wait for the next poll.
-#[derive(Default)]
-pub struct OutboxBell(Mutex<Option<Box<dyn Fn() + Send>>>);
-
-impl fmt::Debug for OutboxBell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OutboxBell(..)")
-    }
-}
-
-impl OutboxBell {
-    /// Says that codes were put into the outbox, after their transaction is committed.
-    pub fn ring(&self) {
-        if let Some(wake) = &*self.0.lock() {
-            wake();
-        }
-    }
-
-    /// From now on, `wake` is called at each ring. It must not block.
-    pub fn wakes(&self, wake: impl Fn() + Send + 'static) {
-        *self.0.lock() = Some(Box::new(wake));
-    }
-}
-
 impl Authority {
-    /// What is rung when codes were put into the outbox.
-    #[must_use]
-    pub const fn outbox(&self) -> &OutboxBell {
-        &self.outbox
-    }
-
     /// Leases codes to this process: for each gateway, at most as many as it has room for. Codes
     /// that are no longer worth sending are given up.
     pub async fn take_codes(

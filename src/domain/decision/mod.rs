@@ -26,6 +26,7 @@ mod delegation_chain;
 pub mod denial;
 pub mod departures;
 pub mod explanation;
+mod held_by;
 mod holders;
 mod live_parts;
 pub mod policy_trace;
@@ -45,6 +46,7 @@ use super::tokens::claims::TokenRequest;
 use super::tokens::grant::Justification;
 use super::tokens::renewal::Renewal;
 use super::tokens::tkvalue::TkType;
+pub use held_by::holding_delegations;
 pub use holders::holders;
 
 use cover::{Cover, covered_until, refused, unblocked_until};
