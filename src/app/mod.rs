@@ -189,6 +189,7 @@ fn compose(
         aging: config.aging.days.clone(),
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
+        control_sample: config.control.sample,
         metrics,
     }));
     Ok(Service {

@@ -7,6 +7,7 @@
 mod accounts;
 mod acquisition;
 mod allocate;
+mod ask_policies;
 mod audited;
 mod delegate;
 mod departures;
@@ -107,6 +108,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
+    /// How many numbers stand for a longer list, when a policy asks for control; 0: all do.
+    pub control_sample: u32,
     pub metrics: Arc<Metrics>,
 }
 
@@ -122,6 +125,7 @@ pub struct Authority {
     aging: AgingDays,
     limits: Limits,
     claim_constraints: bool,
+    control_sample: u32,
     metrics: Arc<Metrics>,
 }
 
@@ -138,6 +142,7 @@ impl Authority {
             aging: parts.aging,
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
+            control_sample: parts.control_sample,
             metrics: parts.metrics,
         }
     }

@@ -4,3 +4,4 @@
 pub mod facts;
 pub mod message;
 pub mod proof;
+pub mod sample;
