@@ -30,7 +30,10 @@ use thiserror::Error;
 
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
-use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
+use crate::authority::{
+    Authority, ChangeError, ControlParts, OutboxSignal, Parts, PolicyError, PolicySet, ScanMode,
+    Signers,
+};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
 use crate::domain::{Caller, Clock, new_id};
@@ -165,6 +168,11 @@ fn compose(
     let peppers = open_peppers(config, &store_settings.url)?;
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
+    let control = ControlParts {
+        settings: settings::control(&config.control),
+        codes: Arc::new(peppers.control_codes()?),
+        signal: OutboxSignal::default(),
+    };
     let derive = |pepper: &Pepper| pepper.derive("webhooks");
     let webhooks = settings::webhooks(
         &config.webhooks,
@@ -189,7 +197,7 @@ fn compose(
         aging: config.aging.days.clone(),
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
-        control_sample: config.control.sample,
+        control,
         metrics,
     }));
     Ok(Service {

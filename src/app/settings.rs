@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::AppError;
 use crate::api::{Facade, Uploads};
-use crate::authority::{Carrier, Lifetimes, LimitClock, Limits, Rate, Rotation};
+use crate::authority::{
+    Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, Rotation,
+};
 use crate::config::{self, Config};
 use crate::domain::Passphrase;
 use crate::signer::key_pool::PoolSettings;
@@ -113,6 +115,26 @@ pub(super) fn limits(section: &config::Limits) -> Limits {
         rate(section.unproven_rate, section.unproven_burst),
         &LimitClock::default(),
     )
+}
+
+pub(super) fn control(section: &config::Control) -> ControlSettings {
+    let gateways = section.gateways.iter();
+    let methods = |gateway: &config::Gateway| gateway.methods.iter().copied().collect();
+    ControlSettings {
+        digits: section.digits,
+        valid: section.valid,
+        tries: section.tries,
+        sample: section.sample,
+        limits: ProofLimits {
+            per_number_hour: section.per_number_hour,
+            per_number_day: section.per_number_day,
+            per_account_hour: section.per_account_hour,
+            per_gateway_hour: section.per_gateway_hour,
+        },
+        gateways: gateways
+            .map(|(name, gateway)| (name.clone(), methods(gateway)))
+            .collect(),
+    }
 }
 
 pub(super) fn uploads(section: &config::Imports) -> Uploads {

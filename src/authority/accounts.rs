@@ -148,7 +148,7 @@ impl Authority {
                 },
             };
             if known.is_none() || lifted {
-                tx.suspend_account(&id, by.as_ref(), row, now)?;
+                tx.suspend_account(&account, by.as_ref(), row, now)?;
                 account.suspended_since = Some(now);
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 let detail = json!({ "by": by, "withdrawn": withdrawn });

@@ -43,7 +43,7 @@ impl Authority {
             .and_then(|()| self.must_be_within_bounds(lifetime));
         let deferred = (waits && policy.is_ok()).then(|| DeferredRuling {
             policies: Arc::new(RulingInTransaction::new(in_force, caller, &context)),
-            sample: self.control_sample,
+            sample: self.control.settings.sample,
             bits: None,
         });
         let signers = self.signers.as_deref();

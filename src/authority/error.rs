@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::CannotStart;
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, rfc3339};
+use crate::domain::control::proof::Method;
 use crate::domain::inventory::window::WindowError;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{AccountId, NumberRange, Spc, Window};
@@ -131,6 +133,17 @@ pub enum ChangeError {
         "delegation `{id}` uses {numbers}, which the carrier would no longer hold; end it first"
     )]
     InUse { numbers: NumberRange, id: Uuid },
+    /// Numbers cannot be asked whether the account controls them; none was.
+    #[error(transparent)]
+    CannotStart(CannotStart),
+    #[error("a request names 1 to {most} numbers")]
+    HowManyNumbers { most: usize },
+    #[error(
+        "no gateway sends codes by `{0}`; use another method, or ask the carrier to configure one in `[control.gateways]`"
+    )]
+    NoGateway(Method),
+    #[error("this proof needs an answer that is signed with the ACME account key, not a code")]
+    SignedAnswerNeeded,
     /// The numbers cannot be expressed as a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -141,7 +154,7 @@ pub enum ChangeError {
 impl ChangeError {
     /// The stable problem code of the API.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Forbidden | Self::Store(StoreError::ProofEnded) => "forbidden",
             Self::UnknownAccount(_) => "unknown-account",
@@ -180,6 +193,10 @@ impl ChangeError {
             Self::NotUndoable(_) => "not-undoable",
             Self::UndoFirst { .. } => "undo-first",
             Self::InUse { .. } => "in-use",
+            Self::CannotStart(refused) => refused.code(),
+            Self::HowManyNumbers { .. } => "how-many-numbers",
+            Self::NoGateway(_) => "no-gateway",
+            Self::SignedAnswerNeeded => "signed-answer-needed",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }
@@ -228,6 +245,11 @@ impl ChangeError {
             | Self::AlreadyUndone(_)
             | Self::NotUndoable(_)
             | Self::UndoFirst { .. }
+            // Each of its numbers has a reason of its own.
+            | Self::CannotStart(_)
+            | Self::HowManyNumbers { .. }
+            | Self::NoGateway(_)
+            | Self::SignedAnswerNeeded
             | Self::List(_)
             | Self::Store(_) => &[],
         }

@@ -4,7 +4,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Authority, Signers, TooMany};
+use super::{Authority, TooMany};
 use crate::domain::clock::Time;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti, Recorded};

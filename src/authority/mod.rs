@@ -9,6 +9,7 @@ mod acquisition;
 mod allocate;
 mod ask_policies;
 mod audited;
+mod control;
 mod delegate;
 mod departures;
 mod disconnect;
@@ -34,6 +35,10 @@ mod withdrawal_feed;
 
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
+pub use control::{
+    CannotStart, Confirmation, ControlParts, ControlSettings, NewControlProofs, OutboxSignal,
+    ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
+};
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
 pub use disconnect::{AgingDays, Disconnected, NewDisconnect};
@@ -108,8 +113,7 @@ pub struct Parts {
     pub limits: Limits,
     /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
-    /// How many numbers stand for a longer list, when a policy asks for control; 0: all do.
-    pub control_sample: u32,
+    pub control: ControlParts,
     pub metrics: Arc<Metrics>,
 }
 
@@ -125,7 +129,7 @@ pub struct Authority {
     aging: AgingDays,
     limits: Limits,
     claim_constraints: bool,
-    control_sample: u32,
+    control: ControlParts,
     metrics: Arc<Metrics>,
 }
 
@@ -142,7 +146,7 @@ impl Authority {
             aging: parts.aging,
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
-            control_sample: parts.control_sample,
+            control: parts.control,
             metrics: parts.metrics,
         }
     }

@@ -7,32 +7,11 @@
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
-use openssl::rand::rand_bytes;
 use openssl::sign::Signer;
-use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
-use thiserror::Error;
 
+use super::aead::{self, SealError, part};
 use super::pepper::{Pepper, PepperError, Peppers};
 use crate::domain::{AccountId, Caller, IdempotencyKey, Role};
-
-const NONCE: usize = 12;
-const TAG: usize = 16;
-
-/// Why an answer cannot be encrypted or decrypted.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SealError {
-    #[error("OpenSSL cannot encrypt: {0}")]
-    OpenSsl(String),
-    /// The answer was altered, or the secret of the API keys was changed.
-    #[error("a stored answer cannot be decrypted")]
-    Broken,
-}
-
-impl From<ErrorStack> for SealError {
-    fn from(error: ErrorStack) -> Self {
-        Self::OpenSsl(error.to_string())
-    }
-}
 
 /// Derives the [`Seal`] of each request.
 pub struct Seals {
@@ -123,17 +102,7 @@ impl Seal {
 
     /// Encrypts an answer to a request with AES-256-GCM. Returns nonce, ciphertext and tag.
     pub fn close(&self, request: &str, answer: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (mut nonce, mut tag) = ([0; NONCE], [0; TAG]);
-        rand_bytes(&mut nonce)?;
-        let closed = encrypt_aead(
-            Cipher::aes_256_gcm(),
-            &self.secret,
-            Some(&nonce),
-            &self.associated_data(request),
-            answer,
-            &mut tag,
-        )?;
-        Ok([nonce.as_slice(), &closed, &tag].concat())
+        aead::close(&self.secret, &self.associated_data(request), answer)
     }
 
     /// Decrypts the answer to a request.
@@ -141,20 +110,7 @@ impl Seal {
     /// # Errors
     /// [`SealError::Broken`] if it was not encrypted by this seal, for this request.
     pub fn open(&self, request: &str, closed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let split = closed.split_at_checked(NONCE);
-        let (nonce, rest) = split.ok_or(SealError::Broken)?;
-        let length = rest.len().checked_sub(TAG);
-        let (closed, tag) = rest.split_at(length.ok_or(SealError::Broken)?);
-        let associated_data = self.associated_data(request);
-        decrypt_aead(
-            Cipher::aes_256_gcm(),
-            &self.secret,
-            Some(nonce),
-            &associated_data,
-            closed,
-            tag,
-        )
-        .map_err(|_| SealError::Broken)
+        aead::open(&self.secret, &self.associated_data(request), closed)
     }
 
     /// Binds an answer to its key and request, so that it cannot be moved to another row.
@@ -187,12 +143,6 @@ fn tenant(caller: &Caller) -> Vec<u8> {
         }
     }
     text
-}
-
-/// Appends a text, preceded by its length, so that two different lists are never encoded alike.
-fn part(to: &mut Vec<u8>, text: &str) {
-    to.extend_from_slice(&(text.len() as u64).to_be_bytes());
-    to.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

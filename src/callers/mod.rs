@@ -11,12 +11,14 @@
 //! What a caller may do is decided elsewhere. No URL in a request is ever fetched.
 
 mod access_token;
+mod aead;
 mod answer_seal;
 mod api_key;
 mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;
+mod control_code;
 mod crl;
 mod crl_source;
 mod forwarded;
@@ -32,7 +34,8 @@ mod rejection;
 mod role_accounts;
 
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
-pub use answer_seal::{Seal, SealError, Seals};
+pub use aead::SealError;
+pub use answer_seal::{Seal, Seals};
 pub use api_key::{
     AccessToken, ApiKeyError, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey,
     ShownApiKey,
@@ -40,6 +43,7 @@ pub use api_key::{
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
+pub use control_code::ControlCodes;
 pub use crl::CrlError;
 pub use crl_source::CrlSettings;
 pub use forwarded::{ClientInfo, Proxies};

@@ -35,6 +35,8 @@ pub use tables::accounts::Within;
 pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
 pub use tables::api_keys::KeptApiKey;
 pub use tables::audit_events::EventFilter;
+pub use tables::control_confirmed::ProofProbes;
+pub use tables::control_starts::{StartedBy, StartedProof};
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;

@@ -41,6 +41,12 @@ impl<'a, T, E> Requester<'a, T, E> {
         self.caller
     }
 
+    /// Whether the request has an idempotency key.
+    #[must_use]
+    pub const fn is_keyed(&self) -> bool {
+        self.keyed.is_some()
+    }
+
     /// The keyed request, and the closure that seals its answer.
     #[must_use]
     pub fn into_keyed(self) -> Option<(KeyedRequest, Sealing<T, E>)> {

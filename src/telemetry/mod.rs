@@ -5,6 +5,7 @@
 //! line.
 
 mod background;
+mod control;
 mod log_format;
 mod metrics;
 mod panics;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use background::{BackgroundTasks, RunningTask};
+pub use control::{ControlMetrics, ProofOutcome};
 pub use metrics::{
     ConnectionMetrics, Cut, ImportOutcome, Listener, Metrics, MintOutcome, method_label,
 };

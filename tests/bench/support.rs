@@ -11,9 +11,11 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::app::block_on;
 use tn_authority::authority::{
-    AgingDays, Authority, Carrier, Lifetimes, Limits, NewAllocation, NewDelegation, Parts,
-    PolicySet, Rotation, ScanMode, Signers,
+    AgingDays, Authority, Carrier, ControlParts, ControlSettings, Lifetimes, Limits, NewAllocation,
+    NewDelegation, OutboxSignal, Parts, PolicySet, ProofLimits, Rotation, ScanMode, Signers,
 };
+use tn_authority::callers::{Pepper, Peppers};
+use tn_authority::domain::control::proof::Method;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
@@ -135,6 +137,29 @@ pub fn small_store(url: &str) -> Settings {
     }
 }
 
+/// Asks no number.
+fn control() -> ControlParts {
+    let pepper = Pepper::new(&[0x5e; 32]).expect("a pepper");
+    let codes = Peppers::new(pepper, None).and_then(|peppers| peppers.control_codes());
+    ControlParts {
+        settings: ControlSettings {
+            digits: 6,
+            valid: 600,
+            tries: 5,
+            sample: 0,
+            limits: ProofLimits {
+                per_number_hour: 1_000_000,
+                per_number_day: 1_000_000,
+                per_account_hour: 1_000_000,
+                per_gateway_hour: 1_000_000,
+            },
+            gateways: [("sms".to_owned(), [Method::Sms].into())].into(),
+        },
+        codes: Arc::new(codes.expect("codes")),
+        signal: OutboxSignal::default(),
+    }
+}
+
 /// A service with the built-in policies, and without limits.
 pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
     let metrics = Arc::new(Metrics::new().expect("metrics"));
@@ -153,6 +178,7 @@ pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
         aging: AgingDays::new(),
         limits: Limits::none(),
         claim_constraints: false,
+        control: control(),
         metrics,
     })
 }

@@ -26,6 +26,7 @@ CREATE TABLE control_proofs (
 CREATE INDEX control_proofs_by_account ON control_proofs (account_id, id);
 CREATE INDEX control_proofs_by_number ON control_proofs (position, started_at);
 CREATE INDEX control_proofs_by_gateway ON control_proofs (gateway, started_at);
+CREATE INDEX control_proofs_started_by_account ON control_proofs (account_id, started_at);
 CREATE INDEX control_proofs_confirmed ON control_proofs (account_id, position, confirmed_at) WHERE confirmed_at IS NOT NULL;
 CREATE INDEX control_proofs_by_renewal ON control_proofs (renewal_id, id) WHERE renewal_id IS NOT NULL;
 COMMENT ON TABLE control_proofs IS 'Proofs that an account controls a number: a code that reached it and came back. Kept for ever.';
@@ -49,7 +50,7 @@ COMMENT ON COLUMN control_proofs.failure IS 'Why the last attempt to send the co
 COMMENT ON COLUMN control_proofs.confirmed_at IS 'When the code came back; NULL: it did not.';
 COMMENT ON COLUMN control_proofs.confirmed_by IS 'Who returned it: the id of an API key or another proof, or the fingerprint of the ACME account key; NULL as long as confirmed_at is.';
 COMMENT ON COLUMN control_proofs.ends_at IS 'When it stops to count, whatever its age; may be in the future; NULL: not known.';
-COMMENT ON COLUMN control_proofs.end_reason IS 'Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended; NULL as long as ends_at is.';
+COMMENT ON COLUMN control_proofs.end_reason IS 'Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended, delegation-ended; NULL as long as ends_at is.';
 
 CREATE TABLE control_messages (
     proof_id TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES control_proofs (id),

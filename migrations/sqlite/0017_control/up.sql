@@ -42,12 +42,13 @@ CREATE TABLE control_proofs (
     confirmed_by TEXT,
     -- When it stops to count, whatever its age; may be in the future; NULL: not known.
     ends_at BIGINT,
-    -- Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended; NULL as long as ends_at is.
+    -- Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended, delegation-ended; NULL as long as ends_at is.
     end_reason TEXT
 );
 CREATE INDEX control_proofs_by_account ON control_proofs (account_id, id);
 CREATE INDEX control_proofs_by_number ON control_proofs (position, started_at);
 CREATE INDEX control_proofs_by_gateway ON control_proofs (gateway, started_at);
+CREATE INDEX control_proofs_started_by_account ON control_proofs (account_id, started_at);
 CREATE INDEX control_proofs_confirmed ON control_proofs (account_id, position, confirmed_at) WHERE confirmed_at IS NOT NULL;
 CREATE INDEX control_proofs_by_renewal ON control_proofs (renewal_id, id) WHERE renewal_id IS NOT NULL;
 

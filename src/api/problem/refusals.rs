@@ -3,10 +3,10 @@
 use actix_web::http::{StatusCode, header};
 
 use super::{IdentifierView, Problem, SubproblemView, uri};
-use crate::authority::{ChangeError, IssueError, TooMany};
-use crate::domain::Denial;
+use crate::authority::{CannotStart, ChangeError, IssueError, RefusedCode, RefusedStart, TooMany};
 use crate::domain::decision::denial::{RefusedPart, Subject};
 use crate::domain::tokens::claims::NotStrict;
+use crate::domain::{Denial, NumberRange};
 
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
@@ -125,6 +125,12 @@ impl From<ChangeError> for Problem {
             ChangeError::AlreadyUndone(_) => (StatusCode::CONFLICT, "Undone already"),
             ChangeError::UndoFirst { .. } => (StatusCode::CONFLICT, "Undo a later change first"),
             ChangeError::InUse { .. } => (StatusCode::CONFLICT, "The numbers are in use"),
+            ChangeError::CannotStart(refused) => return refused.into(),
+            ChangeError::HowManyNumbers { .. } => {
+                (StatusCode::BAD_REQUEST, "No numbers, or too many")
+            }
+            ChangeError::NoGateway(_) => (StatusCode::CONFLICT, "No gateway for this method"),
+            ChangeError::SignedAnswerNeeded => (StatusCode::CONFLICT, "A signed answer is needed"),
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let subproblems = refused.ranges().iter().map(|numbers| SubproblemView {
@@ -136,6 +142,49 @@ impl From<ChangeError> for Problem {
         Self::new(status, refused.code(), title)
             .with_detail(&refused)
             .with_subproblems(subproblems.collect())
+    }
+}
+
+impl From<&CannotStart> for Problem {
+    fn from(refused: &CannotStart) -> Self {
+        let code = refused.code();
+        let (status, title) = match code {
+            CannotStart::PENDING => (StatusCode::CONFLICT, "Asked already"),
+            CannotStart::TOO_MANY => (StatusCode::TOO_MANY_REQUESTS, "Asked too often"),
+            _ => (StatusCode::FORBIDDEN, "Not authorized for these numbers"),
+        };
+        let subproblems = refused.refused.iter().map(SubproblemView::from).collect();
+        let problem = Self::new(status, code, title)
+            .with_detail(refused)
+            .with_subproblems(subproblems);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            problem.with_header(header::RETRY_AFTER, refused.retry_after().into())
+        } else {
+            problem
+        }
+    }
+}
+
+impl From<RefusedCode> for Problem {
+    fn from(refused: RefusedCode) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            RefusedCode::CODE,
+            "Code not accepted",
+        )
+        .with_detail(refused)
+    }
+}
+
+impl From<&RefusedStart> for SubproblemView {
+    fn from(refused: &RefusedStart) -> Self {
+        let code = refused.cause.code();
+        Self {
+            kind: uri(code),
+            code,
+            detail: refused.cause.to_string(),
+            identifier: IdentifierView::Numbers(NumberRange::from(refused.number).into()),
+        }
     }
 }
 

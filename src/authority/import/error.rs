@@ -42,7 +42,7 @@ impl From<StoreError> for ImportError {
 impl ImportError {
     /// The problem code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Table(TableError::Stopped) => "stopped",
             Self::Table(TableError::Missing { .. } | TableError::Unwanted { .. }) => {

@@ -3,19 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use uuid::Uuid;
-
-use super::proof::Method;
+use super::proof::{ConfirmedProof, ControlProof, Method};
 use crate::domain::clock::Time;
 use crate::domain::decision::live_delegations::LiveDelegation;
 use crate::domain::numbers::number::{NumberRange, Tn};
 
 /// The most numbers of one request that are looked up. A longer list needs a sample.
 pub const MAX_NUMBERS: u64 = 1_000;
-
-/// By how many seconds the clocks of two replicas can differ. A proof that was confirmed later than
-/// that from now does not count, and one that ends within that time no longer does.
-pub const MAX_CLOCK_DIFFERENCE: i64 = 60;
 
 /// What is known of control of the numbers of one request, in the transaction that decides it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,16 +37,6 @@ pub struct NewestProof {
     /// In seconds, rounded up by [`coarse_up`].
     pub age: u64,
     pub method: Method,
-}
-
-/// A proof that was confirmed and has not ended, as the store found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConfirmedProof {
-    pub number: Tn,
-    /// The delegation under which it was started.
-    pub delegation: Uuid,
-    pub method: Method,
-    pub confirmed_at: Time,
 }
 
 /// The numbers of a list that have to be proven.
@@ -106,7 +90,7 @@ impl ControlFacts {
             let counts = |delegation: &LiveDelegation| {
                 delegation.id == proof.delegation && delegation.numbers.contains(proof.number)
             };
-            let Some(age) = age(proof.confirmed_at, now).filter(|_| live.iter().any(counts)) else {
+            let Some(age) = age(proof.at, now).filter(|_| live.iter().any(counts)) else {
                 continue;
             };
             let found = NewestProof {
@@ -155,8 +139,7 @@ impl ControlFacts {
 
 /// The age of a proof; `None` if it is from a future that no difference of clocks explains.
 fn age(confirmed_at: Time, now: Time) -> Option<u64> {
-    let age = (now - confirmed_at).num_seconds();
-    (age >= -MAX_CLOCK_DIFFERENCE).then(|| age.max(0).unsigned_abs())
+    (!ControlProof::is_ahead(confirmed_at, now)).then(|| seconds_since(confirmed_at, now))
 }
 
 /// The seconds from then to now; 0 if that is in the future.
@@ -186,6 +169,8 @@ const fn step(seconds: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::clock::from_unix;
 
@@ -226,7 +211,7 @@ mod tests {
             number: tn(number),
             delegation: Uuid::from_u128(delegation),
             method,
-            confirmed_at: from_unix(at),
+            at: from_unix(at),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Effective control: a number was reached, and what it was sent came back. A proof is a factor
 //! beside the delegation, never in its place: it gives no authority that the inventory does not.
 
+pub mod channel;
+pub mod codes;
 pub mod facts;
 pub mod message;
 pub mod proof;

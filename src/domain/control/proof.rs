@@ -68,6 +68,8 @@ pub enum ProofEnd {
     NumberLeft,
     /// The account, or a reseller above it, was suspended.
     AccountSuspended,
+    /// The account lost its authority otherwise, such as by the end of the delegation.
+    DelegationEnded,
 }
 
 words! {
@@ -78,6 +80,7 @@ words! {
         NumberExcluded = "number-excluded",
         NumberLeft = "number-left",
         AccountSuspended = "account-suspended",
+        DelegationEnded = "delegation-ended",
     }
 }
 
@@ -112,6 +115,25 @@ pub struct ControlProof {
     pub end: Option<(Time, ProofEnd)>,
 }
 
+/// A confirmed proof, as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfirmedProof {
+    pub number: Tn,
+    /// The delegation that it ends with.
+    pub delegation: Uuid,
+    pub method: Method,
+    pub at: Time,
+}
+
+impl ConfirmedProof {
+    /// How old it is, in seconds. One that another replica confirmed a little ahead of this clock
+    /// is 0 seconds old.
+    #[must_use]
+    pub fn age(&self, now: Time) -> u64 {
+        u64::try_from((now - self.at).num_seconds()).unwrap_or_default()
+    }
+}
+
 /// That the code came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
@@ -120,6 +142,29 @@ pub struct Confirmed {
 }
 
 impl ControlProof {
+    /// By how many seconds the clocks of two replicas may differ. A proof that is further in the
+    /// future does not count.
+    pub const MAX_CLOCK_DIFFERENCE: i64 = 60;
+
+    /// Whether an instant of a proof is further in the future than clocks may differ.
+    #[must_use]
+    pub fn is_ahead(at: Time, now: Time) -> bool {
+        (at - now).num_seconds() > Self::MAX_CLOCK_DIFFERENCE
+    }
+
+    /// How many wrong codes are left of `most` until the proof fails.
+    #[must_use]
+    pub const fn tries_left(&self, most: u32) -> u32 {
+        most.saturating_sub(self.tries)
+    }
+
+    /// Ends it at an instant, unless it ends earlier anyway.
+    pub fn end_at(&mut self, at: Time, reason: ProofEnd) {
+        if self.end.is_none_or(|(end, _)| at < end) {
+            self.end = Some((at, reason));
+        }
+    }
+
     /// Where it stands. Whether its delegation still counts is not considered: see
     /// [`super::facts`].
     #[must_use]

@@ -107,7 +107,7 @@ impl Actor {
     pub fn api_key(&self) -> Option<&str> {
         match self.proof {
             Proof::ApiKey { .. } => Some(&self.caller),
-            Proof::Presence | Proof::AccessToken | Proof::Certificate => None,
+            Proof::Presence | Proof::AccessToken | Proof::Certificate | Proof::AccountKey => None,
         }
     }
 
@@ -127,7 +127,9 @@ impl Actor {
         match (self.proof, validity) {
             (Proof::ApiKey { secret }, Some(validity)) => validity.ended_for(secret, now),
             (Proof::ApiKey { .. }, None) => Some(CredentialEnd::Unknown),
-            (Proof::Presence | Proof::AccessToken | Proof::Certificate, _) => None,
+            (Proof::Presence | Proof::AccessToken | Proof::Certificate | Proof::AccountKey, _) => {
+                None
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::text::words::{listed, words};
+use crate::domain::tokens::fingerprint::Fingerprint;
 
 /// What a caller may do in general. Policies decide on each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +72,8 @@ pub enum Proof {
     AccessToken,
     /// A client certificate.
     Certificate,
+    /// An answer that an ACME account key has signed; it authorizes nothing else.
+    AccountKey,
 }
 
 /// An authenticated caller, in one request.
@@ -121,6 +124,19 @@ impl Caller {
             proof: Proof::Presence,
             role: Role::Admin,
             accounts: Vec::new(),
+            expires: None,
+            request_id,
+        }
+    }
+
+    /// The holder of an ACME account key that has signed an answer for an account.
+    #[must_use]
+    pub fn of_account_key(key: Fingerprint, account: AccountId, request_id: Uuid) -> Self {
+        Self {
+            id: key.to_string(),
+            proof: Proof::AccountKey,
+            role: Role::Account,
+            accounts: vec![account],
             expires: None,
             request_id,
         }

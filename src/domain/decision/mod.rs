@@ -27,6 +27,7 @@ mod delegation_chain;
 pub mod denial;
 pub mod departures;
 pub mod explanation;
+mod held_by;
 mod holders;
 pub mod live_delegations;
 mod live_parts;
@@ -37,14 +38,13 @@ use std::collections::BTreeSet;
 
 use super::accounts::{account::AccountId, account::LifetimeMode, dialect::Dialect};
 use super::clock::Time;
-use super::inventory::departure::Departure;
-use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
+use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow, departure::Departure};
 use super::issuance::RowFacts;
 use super::numbers::{number::NumberRange, spc::Spc};
 use super::signing::chain_choice::{self, Candidate};
-use super::tokens::claims::TokenRequest;
-use super::tokens::grant::Justification;
+use super::tokens::{claims::TokenRequest, grant::Justification};
 use super::tokens::{renewal::Renewal, tkvalue::TkType};
+pub use held_by::holding_delegations;
 pub use holders::holders;
 
 use cover::{Cover, covered_until, refused, unblocked_until};

@@ -4,8 +4,9 @@
 use super::memory::{KnownKeys, StagedKeys};
 use crate::domain::clock::Time;
 use crate::domain::control::facts::{
-    ConfirmedProof, ControlFacts, MAX_NUMBERS, RequiredNumbers, coarse_down, seconds_since,
+    ControlFacts, MAX_NUMBERS, RequiredNumbers, coarse_down, seconds_since,
 };
+use crate::domain::control::proof::ConfirmedProof;
 use crate::domain::control::sample::{self, ControlSample};
 use crate::domain::decision::Facts;
 use crate::domain::decision::live_delegations::{LiveDelegation, covered_since, live_delegations};
@@ -14,7 +15,7 @@ use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::grant::Grant;
 use crate::domain::{AccountId, Fingerprint, NumberRange};
 use crate::store::error::StoreError;
-use crate::store::tables::confirmed_proofs::ControlProbe;
+use crate::store::tables::control_confirmed::ProofProbes;
 use crate::store::tables::earlier_tokens::EarlierToken;
 use crate::store::tx::Tx;
 
@@ -282,24 +283,15 @@ fn read_proofs(
     let these = these.iter().filter(|n| open[**n].inputs.control);
     let required: Vec<(usize, RequiredNumbers)> =
         these.map(|n| (*n, open[*n].required())).collect();
-    let mut probes = Vec::new();
+    let mut probes = ProofProbes::default();
     for (n, required) in &required {
-        let loading = &open[*n];
-        let probe = |numbers: NumberRange| ControlProbe {
-            request: *n,
-            account: &loading.ruled.account,
-            numbers,
-            now: loading.ruled.now,
-        };
-        if required.is_sample {
-            let sample = required.numbers.iter();
-            probes.extend(sample.map(|number| probe((*number).into())));
-        } else if !required.numbers.is_empty() {
-            probes.extend(loading.list.iter().copied().map(probe));
+        let ruled = open[*n].ruled;
+        for number in &required.numbers {
+            probes.add(*n, &ruled.account, *number, ruled.now);
         }
     }
     let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
-    for (n, proof) in tx.confirmed_control_proofs(&probes)? {
+    for (n, proof) in tx.confirmed_control_proofs(probes)? {
         let of_request = found.get_mut(n);
         of_request
             .ok_or_else(|| StoreError::corrupt("a proof for a request that is not in the batch"))?

@@ -249,17 +249,17 @@ impl Tx<'_> {
         Ok(Some(Suspension { by }))
     }
 
-    /// Opens a suspension.
+    /// Opens a suspension. Proofs of control of the account, and of all accounts below it, end.
     pub fn suspend_account(
         &mut self,
-        id: &AccountId,
+        account: &Account,
         by: Option<&AccountId>,
         row: Uuid,
         at: Time,
     ) -> Result<(), StoreError> {
         let values = (
             suspensions::id.eq(row.to_string()),
-            suspensions::account_id.eq(id.as_str()),
+            suspensions::account_id.eq(account.id.as_str()),
             suspensions::suspended_by.eq(by.map(AccountId::as_str)),
             suspensions::suspended_at.eq(at.timestamp()),
             suspensions::resumed_at.eq(columns::seconds(None)),
@@ -267,7 +267,11 @@ impl Tx<'_> {
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(suspensions::table).values(values).execute(c))
         })?;
-        Ok(())
+        let accounts = Within {
+            roots: vec![account.clone()],
+            below: true,
+        };
+        self.end_proofs_of_accounts(&accounts, at)
     }
 
     /// Closes the open suspension.

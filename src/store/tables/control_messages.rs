@@ -4,6 +4,7 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
+use super::versioned::ROWS_PER_INSERT;
 use crate::domain::clock::from_unix;
 use crate::domain::control::message::CodeMessage;
 use crate::store::connection::on_either;
@@ -55,12 +56,14 @@ impl TryFrom<Row> for CodeMessage {
 }
 
 impl Tx<'_> {
-    /// Puts a code into the outbox.
-    pub fn insert_control_message(&mut self, message: &CodeMessage) -> Result<(), StoreError> {
-        let row = Row::from(message);
-        self.run(|connection| {
-            on_either!(connection, c => diesel::insert_into(control_messages::table).values(&row).execute(c))
-        })?;
+    /// Puts codes into the outbox.
+    pub fn insert_control_messages(&mut self, messages: &[CodeMessage]) -> Result<(), StoreError> {
+        for chunk in messages.chunks(ROWS_PER_INSERT) {
+            let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
+            self.run(|connection| {
+                on_either!(connection, c => diesel::insert_into(control_messages::table).values(&rows).execute(c))
+            })?;
+        }
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::accounts::Within;
 use super::columns;
-use crate::domain::clock::{Time, from_unix};
+use super::versioned::WIDE_ROWS_PER_INSERT;
+use crate::domain::clock::from_unix;
 use crate::domain::control::proof::{Confirmed, ControlProof};
 use crate::domain::{AccountId, Tn};
 use crate::store::connection::on_either;
@@ -145,16 +146,18 @@ impl TryFrom<Row> for ControlProof {
 }
 
 impl Tx<'_> {
-    /// Inserts a proof, with the keyed hash of its code.
-    pub fn insert_control_proof(
+    /// Inserts proofs, each with the keyed hash of its code.
+    pub fn insert_control_proofs(
         &mut self,
-        proof: &ControlProof,
-        code_hash: &[u8],
+        proofs: &[(ControlProof, &[u8])],
     ) -> Result<(), StoreError> {
-        let row = Row::new(proof, code_hash);
-        self.run(|connection| {
-            on_either!(connection, c => diesel::insert_into(control_proofs::table).values(&row).execute(c))
-        })?;
+        for chunk in proofs.chunks(WIDE_ROWS_PER_INSERT) {
+            let rows = chunk.iter().map(|(proof, hash)| Row::new(proof, hash));
+            let rows: Vec<Row> = rows.collect();
+            self.run(|connection| {
+                on_either!(connection, c => diesel::insert_into(control_proofs::table).values(&rows).execute(c))
+            })?;
+        }
         Ok(())
     }
 
@@ -212,24 +215,5 @@ impl Tx<'_> {
             })
         })?;
         page.of(rows, |row| row.id.clone())
-    }
-
-    /// The proofs of a number that were started at or after `since`, the newest first, whatever
-    /// became of them: what the limits count.
-    pub fn control_proofs_of_number(
-        &mut self,
-        number: Tn,
-        since: Time,
-        limit: i64,
-    ) -> Result<Vec<ControlProof>, StoreError> {
-        let rows = self.run(|connection| {
-            on_either!(connection, c => control_proofs::table
-                .filter(control_proofs::position.eq(number.position()))
-                .filter(control_proofs::started_at.ge(since.timestamp()))
-                .order((control_proofs::started_at.desc(), control_proofs::id.desc()))
-                .limit(limit)
-                .load::<Row>(c))
-        })?;
-        rows.into_iter().map(TryInto::try_into).collect()
     }
 }

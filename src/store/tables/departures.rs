@@ -67,7 +67,7 @@ impl TryFrom<Row> for Departure {
 }
 
 impl Tx<'_> {
-    /// Inserts these departures.
+    /// Inserts these departures. Proofs of control of their numbers end with them.
     pub fn insert_departures(&mut self, items: &[Departure]) -> Result<(), StoreError> {
         for chunk in items.chunks(ROWS_PER_INSERT) {
             let rows: Vec<Row> = chunk.iter().map(Row::from).collect();
@@ -75,7 +75,7 @@ impl Tx<'_> {
                 on_either!(connection, c => diesel::insert_into(departures::table).values(&rows).execute(c))
             })?;
         }
-        Ok(())
+        self.end_proofs_of_departed(items)
     }
 
     /// The departures that overlap any of these numbers, at most `limit` of them, in the order in

@@ -66,4 +66,5 @@ versioned_table! {
     table: exclusions, name: "exclusions", domain: Exclusion,
     insert: insert_exclusions, find: exclusion, list: list_exclusions, supersede: supersede_exclusion,
     touching: exclusions_touching, versions: exclusion_versions,
+    after_insert: end_proofs_of_excluded,
 }

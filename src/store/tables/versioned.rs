@@ -12,6 +12,7 @@ macro_rules! versioned_table {
         table: $table:ident, name: $name:literal, domain: $domain:ty,
         insert: $insert:ident, find: $find:ident, list: $list:ident, supersede: $supersede:ident,
         touching: $touching:ident, versions: $versions:ident,
+        $(after_insert: $after_insert:ident,)?
     ) => {
         impl Tx<'_> {
             /// Inserts these versions.
@@ -22,6 +23,7 @@ macro_rules! versioned_table {
                         on_either!(connection, c => diesel::insert_into($table::table).values(&rows).execute(c))
                     })?;
                 }
+                $(self.$after_insert(items)?;)?
                 Ok(())
             }
 

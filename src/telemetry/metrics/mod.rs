@@ -11,13 +11,14 @@ use prometheus::{
 
 use super::TelemetryError;
 use super::background::BackgroundTasks;
+use super::control::ControlMetrics;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
 use register::{counter, jobs, register_build_info, seconds};
 
 pub use connections::{ConnectionMetrics, Cut, Listener};
-pub(super) use register::{counters, gauge, gauges};
+pub(super) use register::{counters, gauge, gauges, minutes};
 
 /// The route label of a request that matches no route.
 const NO_ROUTE: &str = "unmatched";
@@ -77,6 +78,7 @@ pub struct Metrics {
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
+    pub control: ControlMetrics,
     pub background: BackgroundTasks,
 }
 
@@ -191,6 +193,7 @@ impl Metrics {
             connections: ConnectionMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
+            control: ControlMetrics::new(&registry)?,
             background: BackgroundTasks::new(&registry)?,
             registry,
         };

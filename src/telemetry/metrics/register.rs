@@ -13,6 +13,10 @@ const SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
 ];
+/// Seconds that people and networks take to answer, up to an hour.
+const MINUTES: &[f64] = &[
+    1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
+];
 /// Jobs in one transaction of the writer.
 const JOBS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
@@ -64,6 +68,17 @@ pub(super) fn seconds(
     label: &str,
 ) -> Result<HistogramVec, TelemetryError> {
     let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    register(registry, HistogramVec::new(options, &[label]))
+}
+
+/// A family of histograms of what takes people and networks seconds to minutes.
+pub(in crate::telemetry) fn minutes(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> Result<HistogramVec, TelemetryError> {
+    let options = HistogramOpts::new(name, help).buckets(MINUTES.to_vec());
     register(registry, HistogramVec::new(options, &[label]))
 }
 

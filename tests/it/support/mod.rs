@@ -8,6 +8,7 @@
 )]
 
 mod answer;
+mod control;
 mod db;
 pub mod fixtures;
 mod keys;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
-    Authority, Carrier, ChangeError, IssueError, Issued, Lifetimes, Limits, NewAllocation,
-    NewDelegation, NewExclusion, Parts, PolicySet, Rotation, ScanMode, Signers, Withdrawing,
+    Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
+    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet, Rotation,
+    ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::{
@@ -24,6 +26,7 @@ use tn_authority::store::{Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
+use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
 use super::{Db, Kind, wait};
 
@@ -50,6 +53,10 @@ pub struct Setup {
     /// Whether the authority has anything to sign with.
     pub signs: bool,
     pub limits: Limits,
+    /// How numbers are asked.
+    pub control: ControlSettings,
+    /// What codes are hashed and encrypted with: the newest secret, and the one before it.
+    pub code_secrets: (u8, Option<u8>),
 }
 
 impl Default for Setup {
@@ -68,6 +75,8 @@ impl Default for Setup {
             keys: Vec::new(),
             signs: true,
             limits: Limits::none(),
+            control: control_settings(),
+            code_secrets: (0x5e, None),
         }
     }
 }
@@ -79,6 +88,8 @@ pub struct World {
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub ca: DevelopmentCa,
+    /// What draws, hashes and encrypts codes.
+    pub codes: Arc<dyn Codes>,
     /// Holds `root.pem` of the CA, and the folder `signers` with `key.pem` and `chain.pem`.
     pub dir: TempDir,
     /// The folder of the signers.
@@ -150,6 +161,7 @@ impl World {
             queue: setup.queue,
             batch: setup.batch,
         };
+        let codes = codes(setup.code_secrets);
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
         let authority = Arc::new(Authority::new(Parts {
             store: Arc::new(store),
@@ -171,6 +183,11 @@ impl World {
             limits: setup.limits,
             aging: [("residential".to_owned(), 90), ("business".to_owned(), 365)].into(),
             claim_constraints: setup.claim_constraints,
+            control: ControlParts {
+                settings: setup.control,
+                codes: codes.clone(),
+                signal: OutboxSignal::default(),
+            },
             metrics: Arc::clone(&metrics),
         }));
         let world = Self {
@@ -178,6 +195,7 @@ impl World {
             clock,
             metrics,
             ca,
+            codes,
             dir,
             signers,
             db,

@@ -1,0 +1,353 @@
+//! Confirms proofs of control: what a number was sent comes back. Wrong codes are counted in the
+//! same transaction, so no number of callers and replicas gets more tries than one would.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::list::visible;
+use super::start::unprotected;
+use crate::authority::audited::event_by;
+use crate::authority::scope::Visibility;
+use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
+use crate::domain::clock::Time;
+use crate::domain::control::channel::SignedAnswer;
+use crate::domain::control::codes::{Codes, ControlCode};
+use crate::domain::control::proof::{Confirmed, ControlProof, ProofEnd, ProofState};
+use crate::domain::decision::denial::RefusalCause;
+use crate::domain::decision::{AccountStanding, holding_delegations};
+use crate::domain::issuance::RuledRequest;
+use crate::domain::{AuditEvent, Caller, Event};
+use crate::store::{Tx, Versions};
+use crate::telemetry::ProofOutcome;
+
+/// The most planned exclusions or departures of one number that are read.
+const MAX_PLANNED: usize = 1_000;
+
+/// What became of a code that came back. A refusal is a result and not an error, since it is
+/// recorded and counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmation {
+    Confirmed(ControlProof),
+    Refused(RefusedCode),
+}
+
+/// A code that was not accepted. Wrong, late and used-up codes get the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedCode {
+    /// How many more codes can be tried; 0 if another proof has to be started.
+    pub tries_left: u32,
+}
+
+impl RefusedCode {
+    /// The stable code of the API.
+    pub const CODE: &str = "code-not-accepted";
+    /// No further code can be accepted.
+    const FINAL: Self = Self { tries_left: 0 };
+}
+
+impl std::fmt::Display for RefusedCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.tries_left {
+            0 => f.write_str("the code is not accepted; start another proof"),
+            1 => f.write_str("the code is not accepted; one more try is left"),
+            left => write!(f, "the code is not accepted; {left} more tries are left"),
+        }
+    }
+}
+
+/// An answer to be compared with its proof.
+struct Answer {
+    code: ControlCode,
+    ruled: RuledRequest,
+    codes: Arc<dyn Codes>,
+    tries: u32,
+    event: Event,
+}
+
+/// What a transaction did with an answer.
+struct Answered {
+    confirmation: Confirmation,
+    proof: ControlProof,
+    outcome: Option<ProofOutcome>,
+}
+
+impl Authority {
+    /// Takes the code that a person got.
+    ///
+    /// # Errors
+    /// If the caller has no such proof, or a signed answer is needed. A code that is not accepted
+    /// is no error: see [`Confirmation`].
+    pub async fn confirm_control(
+        &self,
+        by: impl Into<ChangeRequester<'_, Confirmation>>,
+        id: Uuid,
+        code: ControlCode,
+    ) -> Result<Confirmation, ChangeError> {
+        let by = by.into();
+        let caller = by.caller().clone();
+        self.may_prove(&caller)?;
+        let scope = Visibility::of(&caller);
+        let proof = self.store.read(|tx| visible(tx, &scope, id))?;
+        if proof.fingerprint.is_some() {
+            return Err(ChangeError::SignedAnswerNeeded);
+        }
+        // Proofs that are over stay so. Nothing is recorded, or guesses would fill the audit trail.
+        if !by.is_keyed() && is_over(&proof, self.clock.now()) {
+            self.count(&proof, ProofOutcome::WrongCode);
+            return Ok(Confirmation::Refused(RefusedCode::FINAL));
+        }
+        self.answer(by, &caller, scope, &proof, code).await
+    }
+
+    /// Takes the nonce that an agent returned, signed with the ACME account key. The signature is
+    /// the credential. Only a nonce that the right key has signed counts as a try, so that no one
+    /// else can use up the tries of an agent.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn confirm_control_signed(
+        &self,
+        request_id: Uuid,
+        id: Uuid,
+        answer: SignedAnswer,
+    ) -> Result<Confirmation, ChangeError> {
+        let found = self.store.read(|tx| tx.control_proof(id))?;
+        let proof = found.map(|(proof, _)| proof);
+        let proof = proof.filter(|proof| proof.fingerprint == Some(answer.key));
+        let Some(proof) = proof else {
+            return Ok(Confirmation::Refused(RefusedCode::FINAL));
+        };
+        if is_over(&proof, self.clock.now()) {
+            self.count(&proof, ProofOutcome::WrongCode);
+            return Ok(Confirmation::Refused(RefusedCode::FINAL));
+        }
+        let caller = Caller::of_account_key(answer.key, proof.account.clone(), request_id);
+        let scope = Visibility::of(&caller);
+        self.answer((&caller).into(), &caller, scope, &proof, answer.nonce)
+            .await
+    }
+
+    async fn answer(
+        &self,
+        by: ChangeRequester<'_, Confirmation>,
+        caller: &Caller,
+        scope: Visibility,
+        proof: &ControlProof,
+        code: ControlCode,
+    ) -> Result<Confirmation, ChangeError> {
+        let (now, id) = (self.clock.now(), proof.id);
+        let event = event_by(caller, now, "confirm-control-proof");
+        let answer = Answer {
+            code,
+            ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,
+            codes: Arc::clone(&self.control.codes),
+            tries: self.control.settings.tries,
+            event: event.clone(),
+        };
+        let counted = Arc::new(parking_lot::Mutex::new(None));
+        let slot = Arc::clone(&counted);
+        let work = move |tx: &mut Tx<'_>| {
+            // Read again, under the lock that orders all changes.
+            visible(tx, &scope, id)?;
+            if scope.reaches_below() {
+                scope.must_be_in_good_standing(tx)?;
+            }
+            let found = tx.control_proof(id)?;
+            let (proof, hash) = found.ok_or(ChangeError::NotFound("control proof"))?;
+            let answered = answer.compare(tx, proof, &hash)?;
+            *slot.lock() = answered.outcome.map(|outcome| (answered.proof, outcome));
+            let mut confirmation = answered.confirmation;
+            if let Confirmation::Confirmed(proof) = &mut confirmation {
+                scope.redact_proofs(tx, std::slice::from_mut(proof))?;
+            }
+            Ok(confirmation)
+        };
+        let done = self.change_by(by, event, id, work).await?;
+        if let Some((proof, outcome)) = counted.lock().take() {
+            self.count(&proof, outcome);
+        }
+        Ok(done)
+    }
+
+    fn count(&self, proof: &ControlProof, outcome: ProofOutcome) {
+        let metrics = &self.metrics.control;
+        metrics.proof(proof.method.as_str(), outcome);
+        if let (ProofOutcome::Confirmed, Some(confirmed)) = (outcome, &proof.confirmed) {
+            let taken = (confirmed.at - proof.started_at).num_seconds();
+            let seconds = u32::try_from(taken).unwrap_or_default();
+            metrics.confirmed_after(proof.method.as_str(), seconds.into());
+        }
+    }
+}
+
+/// Whether no code can be accepted any more, not even the right one again.
+fn is_over(proof: &ControlProof, now: Time) -> bool {
+    match proof.state(now) {
+        ProofState::Pending | ProofState::Confirmed => false,
+        ProofState::Expired | ProofState::Failed | ProofState::Ended => true,
+    }
+}
+
+impl Answer {
+    /// Compares, and records what comes of it.
+    fn compare(
+        &self,
+        tx: &mut Tx<'_>,
+        mut proof: ControlProof,
+        hash: &[u8],
+    ) -> Result<Answered, ChangeError> {
+        let now = self.ruled.now;
+        let matches = self.codes.matches(proof.id, &self.code, hash);
+        let matches = matches.map_err(unprotected)?;
+        match proof.state(now) {
+            ProofState::Confirmed if matches => {
+                return Ok(Answered {
+                    confirmation: Confirmation::Confirmed(proof.clone()),
+                    proof,
+                    outcome: None,
+                });
+            }
+            ProofState::Confirmed
+            | ProofState::Expired
+            | ProofState::Failed
+            | ProofState::Ended => {
+                return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::WrongCode);
+            }
+            ProofState::Pending => {}
+        }
+        // Its clock or this one is wrong, so it cannot be said whether the code is still valid.
+        if ControlProof::is_ahead(proof.started_at, now) {
+            return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::WrongCode);
+        }
+        if let Some(reason) = self.lost_authority(tx, &proof)? {
+            proof.end_at(now, reason);
+            self.settle(tx, &proof)?;
+            return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed);
+        }
+        if matches {
+            return self.confirm(tx, proof);
+        }
+        proof.tries = proof.tries.saturating_add(1);
+        let tries_left = proof.tries_left(self.tries);
+        if tries_left > 0 {
+            tx.update_control_proof(&proof)?;
+            return self.refuse(
+                tx,
+                proof,
+                RefusedCode { tries_left },
+                ProofOutcome::WrongCode,
+            );
+        }
+        proof.end_at(now, ProofEnd::WrongCodes);
+        self.settle(tx, &proof)?;
+        self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed)
+    }
+
+    fn confirm(&self, tx: &mut Tx<'_>, mut proof: ControlProof) -> Result<Answered, ChangeError> {
+        let now = self.ruled.now;
+        let by = self.event.caller().id.clone();
+        proof.confirmed = Some(Confirmed { at: now, by });
+        end_as_planned(tx, &mut proof, now)?;
+        self.settle(tx, &proof)?;
+        let detail = json!({
+            "account": proof.account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
+            "tries": proof.tries, "ends": proof.end.map(|(at, _)| at),
+        });
+        tx.record(&self.event.about(&proof.account).done(&proof.id, detail))?;
+        Ok(Answered {
+            confirmation: Confirmation::Confirmed(proof.clone()),
+            proof,
+            outcome: Some(ProofOutcome::Confirmed),
+        })
+    }
+
+    /// Writes a proof whose code is of no more use.
+    fn settle(&self, tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
+        tx.update_control_proof(proof)?;
+        tx.remove_control_message(proof.id)
+    }
+
+    fn refuse(
+        &self,
+        tx: &mut Tx<'_>,
+        proof: ControlProof,
+        refused: RefusedCode,
+        outcome: ProofOutcome,
+    ) -> Result<Answered, ChangeError> {
+        let mut event = AuditEvent {
+            account: Some(proof.account.clone()),
+            ..self.event.refused(&proof.id, RefusedCode::CODE, &refused)
+        };
+        if let Some(members) = event.detail.as_object_mut() {
+            members.insert("tries".to_owned(), json!(proof.tries));
+            members.insert("end".to_owned(), json!(proof.end.map(|(_, why)| why)));
+        }
+        tx.record(&event)?;
+        Ok(Answered {
+            confirmation: Confirmation::Refused(refused),
+            proof,
+            outcome: Some(outcome),
+        })
+    }
+
+    /// Why the account has no authority over the number any more, by the delegation under which the
+    /// proof was started; `None` if it has.
+    fn lost_authority(
+        &self,
+        tx: &mut Tx<'_>,
+        proof: &ControlProof,
+    ) -> Result<Option<ProofEnd>, ChangeError> {
+        let facts = tx.facts(&self.ruled)?;
+        match facts.standing {
+            AccountStanding::Good => {}
+            AccountStanding::Unknown | AccountStanding::Suspended => {
+                return Ok(Some(ProofEnd::AccountSuspended));
+            }
+        }
+        let question = self.ruled.question(facts.lifetime);
+        let held = holding_delegations(&question, &facts, &[proof.number]);
+        let held = held.ok().and_then(|mut held| held.pop());
+        Ok(match held {
+            Some(Ok(delegations)) if delegations.contains(&proof.delegation) => None,
+            Some(Ok(_)) | None => Some(ProofEnd::DelegationEnded),
+            Some(Err(cause)) => Some(match cause {
+                RefusalCause::LenderSuspended => ProofEnd::AccountSuspended,
+                RefusalCause::Excluded(_) => ProofEnd::NumberExcluded,
+                RefusalCause::DelegationEnded { .. } => ProofEnd::NumberLeft,
+                RefusalCause::NotDelegated
+                | RefusalCause::LentOn
+                | RefusalCause::NotAllocated
+                | RefusalCause::CaNotDelegated
+                | RefusalCause::ControlNotProven { .. }
+                | RefusalCause::SpcNotHeld => ProofEnd::DelegationEnded,
+            }),
+        })
+    }
+}
+
+/// What is known to take the number away later ends the proof then. Whatever is recorded from now
+/// on ends it in its own transaction.
+fn end_as_planned(tx: &mut Tx<'_>, proof: &mut ControlProof, now: Time) -> Result<(), ChangeError> {
+    let (numbers, later) = (
+        [proof.number.into()],
+        Versions::HoldingIn {
+            from: now,
+            until: None,
+        },
+    );
+    let exclusions = tx.exclusions_touching(&numbers, later, MAX_PLANNED + 1)?;
+    let departures = tx.departures_touching(&numbers, later, MAX_PLANNED + 1)?;
+    if exclusions.len().max(departures.len()) > MAX_PLANNED {
+        return Err(ChangeError::TooFragmented { limit: MAX_PLANNED });
+    }
+    for exclusion in exclusions {
+        let from = exclusion.window.from();
+        proof.end_at(from.max(now), ProofEnd::NumberExcluded);
+    }
+    for departure in departures.iter().filter(|departure| departure.at > now) {
+        proof.end_at(departure.at, ProofEnd::NumberLeft);
+    }
+    Ok(())
+}

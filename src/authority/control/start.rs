@@ -1,0 +1,302 @@
+//! Starts proofs of control: all numbers of a request are asked, or none.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::ControlSettings;
+use super::limits::limited;
+use super::refusal::{CannotStart, RefusedStart, StartCause};
+use crate::authority::audited::event_by;
+use crate::authority::scope::Visibility;
+use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
+use crate::domain::clock::Time;
+use crate::domain::control::channel::Channel;
+use crate::domain::control::codes::{CodeError, CodeForm};
+use crate::domain::control::message::CodeMessage;
+use crate::domain::control::proof::{ControlProof, Method};
+use crate::domain::decision::holding_delegations;
+use crate::domain::decision::policy_trace::PolicyTrace;
+use crate::domain::issuance::RuledRequest;
+use crate::domain::numbers::range_set::merged;
+use crate::domain::{
+    AccountId, AuditEvent, Caller, Denial, Event, Fingerprint, NumberRange, Tn, TnAuthList,
+    TnEntry, TokenRequest, new_id,
+};
+use crate::store::Tx;
+use crate::telemetry::ProofOutcome;
+
+/// Numbers to be asked.
+#[derive(Debug, Clone)]
+pub struct NewControlProofs {
+    pub account: AccountId,
+    /// At most [`NewControlProofs::MAX_NUMBERS`], each once.
+    pub numbers: Vec<Tn>,
+    pub channel: Channel,
+    /// The right to renew that starts them; `None` if a caller does.
+    pub renewal: Option<Uuid>,
+}
+
+impl NewControlProofs {
+    /// The most numbers of one request.
+    pub const MAX_NUMBERS: usize = 100;
+
+    /// Refuses a request without numbers, with too many, or with the same one twice.
+    fn check(&self) -> Result<(), ChangeError> {
+        if !(1..=Self::MAX_NUMBERS).contains(&self.numbers.len()) {
+            return Err(ChangeError::HowManyNumbers {
+                most: Self::MAX_NUMBERS,
+            });
+        }
+        let mut sorted = self.numbers.clone();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(ChangeError::Twice(pair[0].into())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A proof with its code, which the transaction writes if the number may be asked.
+struct Draft {
+    proof: ControlProof,
+    code_hash: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// What the transaction of a start needs.
+struct Start {
+    scope: Visibility,
+    ruled: RuledRequest,
+    drafts: Vec<Draft>,
+    settings: ControlSettings,
+    method: Method,
+    gateway: String,
+    event: Event,
+}
+
+impl Authority {
+    /// Asks numbers whether the account controls them: each gets a code, which a gateway sends
+    /// after COMMIT.
+    ///
+    /// # Errors
+    /// [`ChangeError::CannotStart`] names each number that cannot be asked now; then none is.
+    pub async fn start_control(
+        &self,
+        by: impl Into<ChangeRequester<'_, Vec<ControlProof>>>,
+        new: NewControlProofs,
+    ) -> Result<Vec<ControlProof>, ChangeError> {
+        let by = by.into();
+        let caller = by.caller();
+        self.may_prove(caller)?;
+        new.check()?;
+        let (now, method) = (self.clock.now(), new.channel.method());
+        let gateway = self.control.settings.gateway(method);
+        let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
+        let event = event_by(caller, now, "start-control-proof");
+        let start = Start {
+            scope: Visibility::of(caller),
+            ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
+            drafts: self.drafts(caller, &new, &gateway, now)?,
+            settings: self.control.settings.clone(),
+            method,
+            gateway,
+            event: event.clone(),
+        };
+        let work = move |tx: &mut Tx<'_>| start.run(tx);
+        let started = self.change_by(by, event, new.account, work).await?;
+        self.control.signal.notify();
+        for proof in &started {
+            let metrics = &self.metrics.control;
+            metrics.proof(proof.method.as_str(), ProofOutcome::Started);
+        }
+        Ok(started)
+    }
+
+    /// The proofs, as far as they are known before the transaction, each with a fresh code.
+    fn drafts(
+        &self,
+        caller: &Caller,
+        new: &NewControlProofs,
+        gateway: &str,
+        now: Time,
+    ) -> Result<Vec<Draft>, ChangeError> {
+        let (settings, codes) = (&self.control.settings, &self.control.codes);
+        let form = match new.channel {
+            Channel::Sms | Channel::Voice => CodeForm::Digits(settings.digits),
+            Channel::Sip(_) => CodeForm::Nonce,
+        };
+        let draft = |number: &Tn| -> Result<Draft, CodeError> {
+            let (id, code) = (new_id(now), codes.draw(form)?);
+            Ok(Draft {
+                code_hash: codes.hash(id, &code)?,
+                sealed: codes.seal(id, gateway, &code)?,
+                proof: ControlProof {
+                    id,
+                    account: new.account.clone(),
+                    number: *number,
+                    // Known in the transaction.
+                    delegation: Uuid::nil(),
+                    method: new.channel.method(),
+                    gateway: gateway.to_owned(),
+                    fingerprint: new.channel.key(),
+                    renewal: new.renewal,
+                    tries: 0,
+                    started_at: now,
+                    started_by: caller.id.clone(),
+                    request_id: caller.request_id,
+                    expires_at: now + settings.valid(),
+                    sent_at: None,
+                    delivered_at: None,
+                    failure: None,
+                    confirmed: None,
+                    end: None,
+                },
+            })
+        };
+        let drafts = new.numbers.iter().map(draft).collect::<Result<_, _>>();
+        drafts.map_err(unprotected)
+    }
+
+    /// A question for the rule of authority about these numbers now. No policy is asked: control
+    /// gives nothing that a policy could widen.
+    pub(super) fn ruled_for_numbers(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        numbers: &[Tn],
+        now: Time,
+    ) -> Result<RuledRequest, ChangeError> {
+        let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
+        let entries = ranges.into_iter().map(TnEntry::try_from);
+        let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
+        // The fingerprint does not affect the decision.
+        let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
+        let moment = now + TimeDelta::seconds(1);
+        Ok(RuledRequest {
+            account: account.clone(),
+            request,
+            now,
+            until: moment,
+            horizon: moment,
+            minimum: 0,
+            chains: Vec::new().into(),
+            spcs: self.carrier.spcs.clone(),
+            actor: self.actor(caller),
+            policy: Ok(()),
+            policies: PolicyTrace::default(),
+            deferred: None,
+            renewal: None,
+        })
+    }
+}
+
+impl Start {
+    /// Starts all proofs, or refuses all.
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ControlProof>, ChangeError> {
+        let account = self.scope.must_know(tx, &self.ruled.account)?;
+        if self.scope.reaches_below() {
+            self.scope.must_be_in_good_standing(tx)?;
+        }
+        let numbers: Vec<Tn> = self.drafts.iter().map(|draft| draft.proof.number).collect();
+        let facts = tx.facts(&self.ruled)?;
+        let question = self.ruled.question(facts.lifetime);
+        let held = holding_delegations(&question, &facts, &numbers).map_err(refused_wholly)?;
+        let (mut delegations, mut refused) = (HashMap::new(), Vec::new());
+        for (number, held) in numbers.iter().zip(held) {
+            match held.map(|delegations| delegations.first().copied()) {
+                Ok(Some(delegation)) => drop(delegations.insert(*number, delegation)),
+                Ok(None) => {
+                    let why = "authority without a delegation".to_owned();
+                    return Err(StoreError::Corrupt(why).into());
+                }
+                Err(cause) => refused.push(RefusedStart {
+                    number: *number,
+                    cause: StartCause::NoAuthority(cause),
+                }),
+            }
+        }
+        // A number that the account has no authority over says nothing about its proofs.
+        let mine: Vec<Tn> = numbers
+            .into_iter()
+            .filter(|n| delegations.contains_key(n))
+            .collect();
+        let asking = (self.method, self.gateway.as_str());
+        refused.extend(limited(
+            tx,
+            &self.settings,
+            &account.id,
+            asking,
+            &mine,
+            self.ruled.now,
+        )?);
+        if !refused.is_empty() {
+            refused.sort_unstable_by_key(|one| one.number);
+            return Err(ChangeError::CannotStart(CannotStart { refused }));
+        }
+        let drafts = self.drafts.iter();
+        let started: Vec<(ControlProof, &[u8])> = drafts
+            .map(|draft| {
+                let mut proof = draft.proof.clone();
+                proof.delegation = delegations.get(&proof.number).copied().unwrap_or_default();
+                (proof, draft.code_hash.as_slice())
+            })
+            .collect();
+        tx.insert_control_proofs(&started)?;
+        tx.insert_control_messages(&self.messages())?;
+        tx.insert_audit_events(&self.events(&account.id, &started))?;
+        Ok(started.into_iter().map(|(proof, _)| proof).collect())
+    }
+
+    fn messages(&self) -> Vec<CodeMessage> {
+        let message = |draft: &Draft| CodeMessage {
+            proof: draft.proof.id,
+            gateway: draft.proof.gateway.clone(),
+            sealed: draft.sealed.clone(),
+            attempts: 0,
+            due_at: draft.proof.started_at,
+            give_up_at: draft.proof.expires_at,
+        };
+        self.drafts.iter().map(message).collect()
+    }
+
+    fn events(&self, account: &AccountId, started: &[(ControlProof, &[u8])]) -> Vec<AuditEvent> {
+        let event = self.event.about(account);
+        let of = |(proof, _): &(ControlProof, &[u8])| {
+            let detail = json!({
+                "account": account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
+                "delegation": proof.delegation, "renewal": proof.renewal, "expires": proof.expires_at,
+                "fingerprint": proof.fingerprint.map(|key| key.to_string()),
+            });
+            event.done(&proof.id, detail)
+        };
+        started.iter().map(of).collect()
+    }
+}
+
+/// A failure to protect a code is a failure of the service, like one of its database.
+pub(super) fn unprotected(error: CodeError) -> ChangeError {
+    log::error!("a code is not available: {error}");
+    ChangeError::Store(StoreError::Unavailable(error.to_string()))
+}
+
+/// Why none of the numbers can be asked.
+fn refused_wholly(denial: Denial) -> ChangeError {
+    match denial {
+        Denial::TooFragmented { limit } => ChangeError::TooFragmented { limit },
+        // The account is suspended.
+        Denial::NotTheCallers
+        | Denial::ProofEnded(_)
+        | Denial::Policy { .. }
+        | Denial::ControlNotProven { .. }
+        | Denial::NotAuthorized(_)
+        | Denial::EndsTooSoon { .. }
+        | Denial::SeveralSpcs(_)
+        | Denial::NoCertificate(_)
+        | Denial::NotStrict(_)
+        | Denial::RenewalEnded
+        | Denial::OutsideRenewal(_) => ChangeError::Forbidden,
+    }
+}

@@ -1,0 +1,85 @@
+//! The proofs of control that count for a batch of requests: one query, whatever their number.
+
+use diesel::RunQueryDsl as _;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::probe_query::ProbeQuery;
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::control::proof::{ConfirmedProof, ControlProof};
+use crate::domain::{AccountId, Tn};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::tx::Tx;
+
+/// Numbers whose proofs are looked up, each for an account and an instant.
+#[derive(Debug, Clone, Default)]
+pub struct ProofProbes(Vec<Value>);
+
+impl ProofProbes {
+    /// Adds a number of a request, by the index of the request.
+    pub fn add(&mut self, request: usize, account: &AccountId, number: Tn, now: Time) {
+        // Clocks differ, and a request can have waited while a proof ended.
+        let soon = now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE;
+        self.0.push(json!({
+            "request": request, "account_id": account, "position": number.position(), "soon": soon,
+        }));
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Request, position, delegation, method, newest confirmation.
+type FoundProof = (i32, i64, String, String, Option<i64>);
+
+impl Tx<'_> {
+    /// The confirmed proofs of these numbers that have not ended, and do not end at once: the
+    /// newest of each delegation and method, each with the index of its request. Whether its
+    /// delegation counts is left to the caller. No query if there are no numbers.
+    pub fn confirmed_control_proofs(
+        &mut self,
+        probes: ProofProbes,
+    ) -> Result<Vec<(usize, ConfirmedProof)>, StoreError> {
+        if probes.is_empty() {
+            return Ok(Vec::new());
+        }
+        // One from the future does not count, and must not hide one that does.
+        let query = ProbeQuery::<(Integer, BigInt, Text, Text, Nullable<BigInt>)>::new(
+            &[
+                ("request", "INTEGER"),
+                ("account_id", "TEXT"),
+                ("position", "BIGINT"),
+                ("soon", "BIGINT"),
+            ],
+            [
+                "SELECT p.request, c.position, c.delegation_id, c.method, max(c.confirmed_at) FROM ",
+                " CROSS JOIN control_proofs c WHERE c.account_id = p.account_id \
+                 AND c.position = p.position AND c.confirmed_at IS NOT NULL \
+                 AND c.confirmed_at <= p.soon AND (c.ends_at IS NULL OR c.ends_at > p.soon) \
+                 GROUP BY p.request, c.position, c.delegation_id, c.method",
+            ],
+            probes.0,
+        );
+        let found: Vec<FoundProof> =
+            self.run(|connection| on_either!(connection, c => query.load(c)))?;
+        found.into_iter().map(confirmed).collect()
+    }
+}
+
+fn confirmed(
+    (request, position, delegation, method, newest): FoundProof,
+) -> Result<(usize, ConfirmedProof), StoreError> {
+    let newest = newest.ok_or_else(|| StoreError::corrupt("a confirmed proof without a time"))?;
+    let proof = ConfirmedProof {
+        number: Tn::from_position(position).map_err(StoreError::corrupt)?,
+        delegation: Uuid::parse_str(&delegation).map_err(StoreError::corrupt)?,
+        method: method.parse().map_err(StoreError::corrupt)?,
+        at: from_unix(newest),
+    };
+    let request = usize::try_from(request).map_err(StoreError::corrupt)?;
+    Ok((request, proof))
+}

@@ -1,0 +1,123 @@
+//! What the limits of effective control count: the proofs that were started, whatever became of
+//! them.
+
+use diesel::prelude::*;
+
+use crate::domain::clock::{Time, from_unix};
+use crate::domain::{AccountId, Tn};
+use crate::store::connection::on_either;
+use crate::store::error::StoreError;
+use crate::store::schema::control_proofs;
+use crate::store::tx::Tx;
+
+/// A proof that was started for a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartedProof {
+    pub number: Tn,
+    pub account: AccountId,
+    pub at: Time,
+    /// Until when its code can come back; `None` if it came back, or no longer can.
+    pub pending_until: Option<Time>,
+}
+
+/// Whose proofs are counted.
+#[derive(Debug, Clone, Copy)]
+pub enum StartedBy<'a> {
+    Account(&'a AccountId),
+    Gateway(&'a str),
+}
+
+/// The columns of a [`StartedProof`].
+type StartedRow = (i64, String, i64, i64, Option<i64>, Option<i64>);
+
+/// The proofs of an account or a gateway that were started at or after an instant.
+macro_rules! started_by {
+    ($by:expr, $since:expr) => {{
+        let query = control_proofs::table
+            .filter(control_proofs::started_at.ge($since.timestamp()))
+            .into_boxed();
+        match $by {
+            StartedBy::Account(account) => {
+                query.filter(control_proofs::account_id.eq(account.as_str()))
+            }
+            StartedBy::Gateway(name) => query.filter(control_proofs::gateway.eq(name)),
+        }
+    }};
+}
+
+impl Tx<'_> {
+    /// The proofs of these numbers, of any account, that were started at or after `since`, oldest
+    /// first; at most `limit`.
+    pub fn control_starts(
+        &mut self,
+        numbers: &[Tn],
+        since: Time,
+        limit: i64,
+    ) -> Result<Vec<StartedProof>, StoreError> {
+        let positions: Vec<i64> = numbers.iter().map(|number| number.position()).collect();
+        let rows = self.run(|connection| {
+            on_either!(connection, c => control_proofs::table
+                .filter(control_proofs::position.eq_any(&positions))
+                .filter(control_proofs::started_at.ge(since.timestamp()))
+                .order((control_proofs::started_at, control_proofs::id))
+                .limit(limit)
+                .select((
+                    control_proofs::position,
+                    control_proofs::account_id,
+                    control_proofs::started_at,
+                    control_proofs::expires_at,
+                    control_proofs::confirmed_at,
+                    control_proofs::ends_at,
+                ))
+                .load::<StartedRow>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// How many proofs an account or a gateway started at or after `since`.
+    pub fn count_control_starts(
+        &mut self,
+        by: StartedBy<'_>,
+        since: Time,
+    ) -> Result<u64, StoreError> {
+        let count: i64 = self.run(
+            |connection| on_either!(connection, c => started_by!(by, since).count().get_result(c)),
+        )?;
+        u64::try_from(count).map_err(StoreError::corrupt)
+    }
+
+    /// When the proof was started that has `before` older ones since then.
+    pub fn control_start_after(
+        &mut self,
+        by: StartedBy<'_>,
+        since: Time,
+        before: u64,
+    ) -> Result<Option<Time>, StoreError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let found = self.run(|connection| {
+            on_either!(connection, c => started_by!(by, since)
+                .order(control_proofs::started_at)
+                .offset(before)
+                .limit(1)
+                .select(control_proofs::started_at)
+                .first::<i64>(c)
+                .optional())
+        })?;
+        Ok(found.map(from_unix))
+    }
+}
+
+impl TryFrom<StartedRow> for StartedProof {
+    type Error = StoreError;
+
+    fn try_from(row: StartedRow) -> Result<Self, StoreError> {
+        let (position, account, at, expires_at, confirmed_at, ends_at) = row;
+        let until = ends_at.map_or(expires_at, |end| end.min(expires_at));
+        Ok(Self {
+            number: Tn::from_position(position).map_err(StoreError::corrupt)?,
+            account: account.parse().map_err(StoreError::corrupt)?,
+            at: from_unix(at),
+            pending_until: confirmed_at.is_none().then(|| from_unix(until)),
+        })
+    }
+}
