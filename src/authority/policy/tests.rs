@@ -55,6 +55,7 @@ fn context(account: &AccountId) -> MintContext<'_> {
             renewal: false,
             at: from_unix(1_767_225_600),
         },
+        rows: None,
     }
 }
 

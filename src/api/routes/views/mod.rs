@@ -2,6 +2,7 @@
 //! always `start` and `count`; times are always UTC.
 
 mod departure;
+pub(in crate::api) mod explained_rows;
 mod grant;
 
 use serde::Serialize;
