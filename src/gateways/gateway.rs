@@ -79,6 +79,13 @@ pub struct Reports {
 }
 
 impl Reports {
+    /// Where nobody listens: for a gateway without a service.
+    #[must_use]
+    pub fn unheard() -> Self {
+        let (wake, _) = std::sync::mpsc::channel();
+        Self { wake, index: 0 }
+    }
+
     /// Hands a report over. Does not block.
     pub fn report(&self, report: DeliveryReport) {
         // The dispatcher is gone when the service stops; then the report is lost.

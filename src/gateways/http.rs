@@ -331,7 +331,10 @@ mod tests {
             ),
             ("https://sms.example/?c={coed}", "`target` names `{coed}`"),
             ("https://{account}/?c={code}", "`target` must be"),
-            ("https://sms.example/{code}?n={number}", "`target` must be"),
+            (
+                "https://sms.example/{code}?n={number}",
+                "`target` has a variable before `?`",
+            ),
             (
                 "http://sms.example/?c={code}&n={number}",
                 "`target` is `http://`",

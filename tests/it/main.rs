@@ -21,6 +21,7 @@ mod cli;
 mod control_sip;
 mod crash;
 mod domain;
+mod gateways;
 mod guide;
 mod isolation;
 mod signer;
