@@ -301,12 +301,9 @@ fn a_name_is_only_a_name_in_the_message(kind: Kind) {
     let world = carrier(kind);
     let name = "{code}{number} \"&to=1900'; é".to_owned();
     let provisioner = world.provisioner();
-    let put = world.authority.put_account(
-        &provisioner,
-        account("acme"),
-        Some(name.clone()),
-        None,
-    );
+    let put = world
+        .authority
+        .put_account(&provisioner, account("acme"), Some(name.clone()), None);
     wait(put).expect("an account");
     let gateway = Scripted::with(&[]);
     let _threads = sends_scripted(&world, &gateway);
