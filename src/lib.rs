@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod acme;
+pub mod agent;
 pub mod api;
 pub mod app;
 pub mod authority;
@@ -10,6 +11,7 @@ pub mod domain;
 pub mod gateways;
 pub mod outgoing;
 pub mod signer;
+pub mod sip;
 pub mod store;
 pub mod tables;
 pub mod telemetry;

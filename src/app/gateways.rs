@@ -10,7 +10,8 @@ use crate::config::{self, Config, GatewayKind};
 use crate::domain::Passphrase;
 use crate::gateways::{
     ConfiguredGateway, Gateway, GatewayError, Gateways, HttpGateway, HttpSettings, IN_MESSAGES,
-    KannelGateway, KannelSettings, SmppGateway, SmppSettings, Template, TemplateError,
+    KannelGateway, KannelSettings, SipGateway, SipSettings, SmppGateway, SmppSettings, Template,
+    TemplateError,
 };
 use crate::signer::key::warn_if_open_to_others;
 
@@ -35,8 +36,6 @@ pub enum GatewaysError {
     },
     #[error("control.gateways.{name}: `{path}` is empty; write the secret into it")]
     NoSecret { name: String, path: PathBuf },
-    #[error("control.gateways.{0}: kind `sip` is not available")]
-    Sip(String),
 }
 
 /// All gateways; nothing is connected.
@@ -127,7 +126,16 @@ fn configured(name: &str, section: &config::Gateway) -> Result<ConfiguredGateway
             };
             Box::new(SmppGateway::new(&settings).map_err(wrong)?)
         }
-        GatewayKind::Sip => return Err(GatewaysError::Sip(name.to_owned())),
+        GatewayKind::Sip => {
+            let target = section.target.parse();
+            let target = target.map_err(|error| wrong(GatewayError::wrong("target", &error)))?;
+            let settings = SipSettings {
+                target,
+                from: section.from.clone().unwrap_or_default(),
+                timeout,
+            };
+            Box::new(SipGateway::new(settings).map_err(wrong)?)
+        }
     };
     Ok(ConfiguredGateway {
         name: name.to_owned(),

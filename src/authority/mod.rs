@@ -7,6 +7,7 @@
 mod accounts;
 mod acquisition;
 mod allocate;
+mod ask_policies;
 mod audited;
 mod control;
 mod delegate;

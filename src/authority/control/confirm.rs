@@ -320,6 +320,7 @@ impl Answer {
                 | RefusalCause::LentOn
                 | RefusalCause::NotAllocated
                 | RefusalCause::CaNotDelegated
+                | RefusalCause::ControlNotProven { .. }
                 | RefusalCause::SpcNotHeld => ProofEnd::DelegationEnded,
             }),
         })

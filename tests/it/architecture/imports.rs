@@ -6,7 +6,7 @@ use super::rust::{is_name, words};
 use super::sources;
 
 /// Each top-level module, and the modules that it may import. What starts a process may import every module.
-const MODULES: [(&str, &[&str]); 17] = [
+const MODULES: [(&str, &[&str]); 19] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
@@ -28,7 +28,14 @@ const MODULES: [(&str, &[&str]); 17] = [
     ),
     (
         "gateways",
-        &["authority", "store", "outgoing", "domain", "telemetry"],
+        &[
+            "authority",
+            "store",
+            "outgoing",
+            "sip",
+            "domain",
+            "telemetry",
+        ],
     ),
     ("console", &["callers", "authority", "domain", "telemetry"]),
     (
@@ -47,6 +54,8 @@ const MODULES: [(&str, &[&str]); 17] = [
     ("signer", &["domain", "telemetry"]),
     ("verifier", &["domain", "telemetry"]),
     ("acme", &["outgoing", "signer", "verifier", "domain"]),
+    ("agent", &["acme", "sip", "outgoing", "domain"]),
+    ("sip", &[]),
     ("outgoing", &[]),
     ("config", &["domain", "telemetry"]),
     ("telemetry", &[]),
@@ -55,6 +64,8 @@ const EVERY: &[&str] = &[
     "commands",
     "app",
     "acme",
+    "agent",
+    "sip",
     "api",
     "console",
     "outgoing",

@@ -1,7 +1,6 @@
 //! Kannel itself: bearerbox, smsbox, and the phones of its fake SMSC.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tn_authority::gateways::{Gateway as _, KannelGateway, KannelSettings};
 
 use super::asking::{asks, carrier, code_in, confirms, outgoing, proof, sends_over, state, until};
 use crate::support::Kind;
-use crate::support::peers::{Peer, free_port, peer};
+use crate::support::peers::{Peer, free_port, libraries, peer};
 
 both!(a_code_goes_out_over_kannel_and_comes_back);
 
@@ -113,12 +112,6 @@ impl Kannel {
             (got.len() >= count).then_some(got)
         })
     }
-}
-
-fn libraries(folder: &Path) -> String {
-    let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-    let folders = folders.map(|name| folder.join(name).display().to_string());
-    folders.join(":")
 }
 
 fn a_code_goes_out_over_kannel_and_comes_back(kind: Kind) {
