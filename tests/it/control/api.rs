@@ -147,7 +147,7 @@ fn what_cannot_be_read_is_said(api: Api) {
     for (body, code, detail) in [
         (
             json!({ "numbers": ["+12125551001"] }),
-            "malformed-body",
+            "missing-member",
             "the member `method` is missing",
         ),
         (
@@ -157,12 +157,12 @@ fn what_cannot_be_read_is_said(api: Api) {
         ),
         (
             json!({ "numbers": ["12125551001"], "method": "sms" }),
-            "malformed-body",
+            "malformed-member",
             "numbers",
         ),
         (
             json!({ "numbers": ["+12125551001"], "method": "fax" }),
-            "malformed-body",
+            "malformed-member",
             "method",
         ),
         (
@@ -237,7 +237,7 @@ fn a_repeated_request_asks_once(api: Api) {
     assert_eq!(items(&all["items"]).len(), 1);
     let refused = api.once("refused", &api.acme, START, &asking(&["+12125551001"]));
     refused.problem(409, "proof-pending");
-    api.world.seconds_pass(600);
+    api.world.seconds_pass(30);
     api.once("refused", &api.acme, START, &asking(&["+12125551001"]))
         .repeats(&refused);
 }
