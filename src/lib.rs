@@ -1,14 +1,17 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod acme;
+pub mod agent;
 pub mod api;
 pub mod app;
 pub mod authority;
 pub mod callers;
 pub mod config;
 pub mod domain;
+pub mod gateways;
 pub mod outgoing;
 pub mod signer;
+pub mod sip;
 pub mod store;
 pub mod tables;
 pub mod telemetry;

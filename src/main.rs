@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, audit, backup, certificate, check, claim_constraints, delegation,
-    demo, exclusion, explain, fingerprint, import, migrate, policy, redeem, serve, tn_auth_list,
-    verify,
+    account, allocation, api_key, audit, backup, certificate, check, claim_constraints,
+    control_agent, delegation, demo, exclusion, explain, fingerprint, import, migrate, policy,
+    redeem, serve, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -56,6 +56,7 @@ enum Tool {
     Demo(demo::Args),
     Verify(verify::Args),
     Redeem(Box<redeem::Args>),
+    ControlAgent(control_agent::Args),
     Fingerprint(fingerprint::Args),
     #[command(subcommand)]
     TnAuthList(tn_auth_list::Command),
@@ -120,6 +121,7 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
         Tool::Demo(args) => demo::run(&args),
         Tool::Verify(args) => verify::run(&args),
         Tool::Redeem(args) => redeem::run(&args),
+        Tool::ControlAgent(args) => control_agent::run(&args),
         Tool::Fingerprint(args) => fingerprint::run(&args),
         Tool::TnAuthList(command) => tn_auth_list::run(&command),
         Tool::ClaimConstraints(command) => claim_constraints::run(command),

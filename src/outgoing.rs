@@ -4,6 +4,12 @@
 //! A leaf module without knowledge of the protocols that use it. The caller decides which URLs may
 //! be fetched: an untrusted URL only if its host is on an allowlist of the operator.
 
+mod operator;
+
+pub use operator::{
+    OperatorClient, OperatorFailure, OperatorReply, OperatorRequest, OperatorUrl, OperatorUrlError,
+};
+
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;

@@ -164,7 +164,8 @@ pub struct Subproblem {
 
 impl ProblemDocument {
     /// Parses a response body; `None` if it is not a problem document.
-    pub(super) fn read(body: &[u8]) -> Option<Box<Self>> {
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Box<Self>> {
         Self::of(strict_json::from_slice(body).ok()?)
     }
 

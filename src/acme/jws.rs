@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::AcmeError;
 use crate::domain::Fingerprint;
+use crate::domain::control::message::CONTROL_ANSWER;
 use crate::domain::text::printable::printable;
 use crate::outgoing::HttpsUrl;
 use crate::signer::{FileKey, SigningKey as _};
@@ -81,7 +82,22 @@ impl AccountKey {
             Some(account) => header["kid"] = json!(account.as_str()),
             None => header["jwk"] = self.jwk.clone(),
         }
-        let (protected, payload) = encoded(&header, payload);
+        self.signed(&header, payload)
+    }
+
+    /// Signs an answer for a proof of control: not a request of ACME, which its type says.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn sign_control_answer(&self, url: &HttpsUrl, nonce: &str) -> Result<Vec<u8>, AcmeError> {
+        let header = json!({
+            "alg": "ES256", "jwk": self.jwk, "typ": CONTROL_ANSWER, "url": url.as_str(),
+        });
+        self.signed(&header, Some(&json!({ "nonce": nonce })))
+    }
+
+    fn signed(&self, header: &Value, payload: Option<&Value>) -> Result<Vec<u8>, AcmeError> {
+        let (protected, payload) = encoded(header, payload);
         let signature = self
             .key
             .sign(format!("{protected}.{payload}").as_bytes())

@@ -68,11 +68,16 @@ fn needed(config: &Config, workers: usize) -> u64 {
     let databases = u64::from(config.database.pool_size) + 2;
     // A delivery has a connection, and a socket for the name of its host.
     let deliveries = 2 * u64::from(SENDERS);
+    let gateways = config.control.gateways.values();
+    // A connection and a socket for its name for each message; an SMPP session has its own runtime.
+    let gateways = gateways.map(|gateway| 2 * u64::from(gateway.concurrency) + FILES_PER_WORKER);
+    let gateways: u64 = gateways.sum();
     databases * FILES_PER_DATABASE_CONNECTION
         + count(workers) * FILES_PER_WORKER
         + count(config.imports.queue)
         + count(config.signer.pkcs11.sessions)
         + deliveries
+        + gateways
         + count(OPERATIONS_CONNECTIONS)
         + OTHER_FILES
 }

@@ -5,6 +5,7 @@ mod api_key_secret;
 mod authentication;
 mod background;
 mod file_limit;
+mod gateways;
 mod http;
 mod settings;
 mod signals;
@@ -14,6 +15,7 @@ mod tls_warnings;
 
 pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
+pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};

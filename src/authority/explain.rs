@@ -7,11 +7,12 @@ use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
+use crate::domain::decision::control_lack::ControlLack;
 use crate::domain::decision::explanation::{self, ExplainedPart, ExplainedRow};
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::decision::{Facts, MAX_ROWS};
 use crate::domain::inventory::InventoryRow;
-use crate::domain::issuance::RuledRequest;
+use crate::domain::issuance::{RowInputs, RuledRequest};
 use crate::domain::signing::chain_choice::{Candidate, SigningChain};
 use crate::domain::tokens::grant::Justification;
 use crate::domain::tokens::tn_auth_list::{TnAuthList, TnAuthListError, TnEntry};
@@ -25,6 +26,9 @@ pub struct ExplainRequest {
     pub numbers: Vec<NumberRange>,
     pub ca: bool,
     pub lifetime: Option<u32>,
+    /// The ACME account key; `None`: one for which the account has had no token. Only policies can
+    /// refer to it.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// The decision, and what it is based on.
@@ -34,8 +38,12 @@ pub struct Explained {
     pub at: Time,
     /// The expiry and the rows that justify it, or the denial.
     pub decision: Result<(Time, Vec<Justification>), Denial>,
-    /// The policies that permit or forbid the request. They never depend on the numbers.
+    /// The policies that permit or forbid the request, whatever the inventory says.
     pub policies: PolicyTrace,
+    /// What the policies refer to of `facts.rows`.
+    pub row_inputs: RowInputs,
+    /// Why the policies refuse the request for lack of control, if they do.
+    pub lack: Option<Box<ControlLack>>,
     /// The requested numbers in order, split wherever the answer changes, each part with its rows.
     pub parts: Vec<ExplainedPart>,
     /// All rows that overlap the numbers now and that the caller may see.
@@ -94,6 +102,8 @@ impl Authority {
                 at: ruled.now,
                 decision: Err(Denial::NotTheCallers),
                 policies: PolicyTrace::default(),
+                row_inputs: RowInputs::default(),
+                lack: None,
                 parts: Vec::new(),
                 facts: Facts::default(),
                 more: false,
@@ -103,12 +113,18 @@ impl Authority {
             Some(chains) => RuledRequest { chains, ..ruled },
             None => ruled,
         };
-        let decided = ruled.decide(&facts);
+        let (decided, ruling) = (ruled.decide(&facts), ruled.ruling(&facts));
+        let inputs = ruled.deferred.as_ref().map(|one| one.policies.inputs());
         let mut explained = Explained {
             at: ruled.now,
-            decision: decided.map(|decision| (decision.expires_at, decision.justified_by)),
+            decision: decided.map(|(decision, _)| (decision.expires_at, decision.justified_by)),
             parts: explanation::parts(&ruled.question(facts.lifetime), &facts),
-            policies: ruled.policies,
+            policies: ruling.by,
+            row_inputs: inputs.unwrap_or_default(),
+            lack: match ruling.verdict {
+                Err(Denial::ControlNotProven { lack, .. }) => Some(lack),
+                Ok(()) | Err(_) => None,
+            },
             more: facts.exceeds(MAX_ROWS),
             facts,
         };
@@ -172,7 +188,7 @@ fn usable_candidates(chains: &[SigningChain]) -> Arc<[Candidate]> {
     in_use.flat_map(Candidate::of).collect()
 }
 
-/// The token request for these numbers. The fingerprint does not affect the decision.
+/// The token request for these numbers.
 fn request(question: &ExplainRequest) -> Result<TokenRequest, TnAuthListError> {
     let entries = question
         .numbers
@@ -182,7 +198,7 @@ fn request(question: &ExplainRequest) -> Result<TokenRequest, TnAuthListError> {
     TokenRequest::new(
         list,
         question.ca,
-        Fingerprint::from([0; 32]),
+        question.fingerprint.unwrap_or(Fingerprint::from([0; 32])),
         question.lifetime,
     )
 }

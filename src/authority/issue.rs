@@ -1,14 +1,11 @@
 //! Issues tokens (RFC 9447 §5, RFC 9448 §5.5 to §5.7). `issuance_cycle` is the whole path of a
 //! request; around it are its entry points and its steps.
 
-use chrono::TimeDelta;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::policy::{self, MintContext, TokenContext};
-use super::{Authority, Lifetimes, Signers, TooMany};
+use super::{Authority, TooMany};
 use crate::domain::clock::Time;
-use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest, new_id};
@@ -170,8 +167,9 @@ impl Authority {
     ) -> Vec<Result<Issued, IssueError>> {
         let (mut orders, mut prepared) = (Vec::with_capacity(group.len()), Vec::new());
         for request in group {
-            // Step 1: Ask the policies, which need no row of the inventory. A denial is recorded in
-            // step 4, except of a renewal that the account must not learn of.
+            // Step 1: Ask the policies. If the set refers to rows, ask now only whether the caller
+            // may address the account; the rest is asked in step 4. A denial is recorded there,
+            // except of a renewal that the account must not learn of.
             let ruled = self.rule(caller, request.account, request.token, request.renewal);
             let order = async {
                 self.must_know_renewal(caller, &ruled).await?;
@@ -187,8 +185,9 @@ impl Authority {
             prepared.push(order.await.map(|order| orders.push(order)));
         }
 
-        // Step 4: Decide and record all orders, in one transaction if possible. There is a verdict
-        // for each order, and none before COMMIT.
+        // Step 4: Decide and record all orders, in one transaction if possible. It reads what the
+        // policies refer to, and asks them. There is a verdict for each order, and none before
+        // COMMIT.
         let lane = orders.first().map(lane).unwrap_or_default();
         let mut verdicts = self.store.issue(&lane, orders).await.into_iter();
 
@@ -211,81 +210,6 @@ impl Authority {
             }
         }
         answers
-    }
-
-    /// The request, with the ruling of the policies and everything else that a decision needs
-    /// besides the facts.
-    pub(super) fn rule(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        request: TokenRequest,
-        renewal: Option<Uuid>,
-    ) -> RuledRequest {
-        let now = self.clock.now();
-        let lifetime = self.lifetime_of(&request);
-        let context = self.mint_context(&account, &request, renewal, now);
-        let ruling = self.policy.in_force().may_mint(caller, &context);
-        policy::log_failure(&ruling.by);
-        let policy = ruling
-            .verdict
-            .and_then(|()| self.must_be_within_bounds(lifetime));
-        let signers = self.signers.as_deref();
-        RuledRequest {
-            now,
-            until: now + TimeDelta::seconds(lifetime.into()),
-            horizon: now + TimeDelta::seconds(self.lifetimes.horizon.into()),
-            minimum: self.lifetimes.minimum,
-            chains: signers.map(Signers::candidates).unwrap_or_default(),
-            spcs: self.carrier.spcs.clone(),
-            actor: self.actor(caller),
-            policy,
-            policies: ruling.by,
-            renewal,
-            account,
-            request,
-        }
-    }
-
-    /// The request as policies see it.
-    pub(super) fn mint_context<'a>(
-        &self,
-        account: &'a AccountId,
-        request: &TokenRequest,
-        renewal: Option<Uuid>,
-        now: Time,
-    ) -> MintContext<'a> {
-        MintContext {
-            account,
-            is_carrier: self.carrier.account.as_ref() == Some(account),
-            token: TokenContext {
-                renewal: renewal.is_some(),
-                ..TokenContext::of(request, self.lifetime_of(request), now)
-            },
-        }
-    }
-
-    fn lifetime_of(&self, request: &TokenRequest) -> u32 {
-        request.lifetime().unwrap_or(self.lifetimes.default)
-    }
-
-    /// Refuses a lifetime outside the configured bounds. No policy can widen them.
-    fn must_be_within_bounds(&self, lifetime: u32) -> Result<(), Denial> {
-        let Lifetimes {
-            minimum, maximum, ..
-        } = self.lifetimes;
-        let detail = if lifetime < minimum {
-            format!("the lifetime must be at least {minimum} seconds")
-        } else if lifetime > maximum {
-            format!("the lifetime must be at most {maximum} seconds")
-        } else {
-            return Ok(());
-        };
-        Err(Denial::Policy {
-            code: "lifetime-not-allowed".to_owned(),
-            detail,
-            by: PolicyTrace::default(),
-        })
     }
 
     fn must_be_able_to_sign(&self) -> Result<(), IssueError> {
@@ -346,15 +270,26 @@ impl Authority {
     }
 }
 
-fn complete(ruled: RuledRequest, keyed: Option<KeyedRequest>) -> Result<MintOrder, IssueError> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|e| IssueError::Random(e.to_string()))?;
+fn complete(mut ruled: RuledRequest, keyed: Option<KeyedRequest>) -> Result<MintOrder, IssueError> {
+    if let Some(deferred) = ruled
+        .deferred
+        .as_mut()
+        .filter(|deferred| deferred.sample > 0)
+    {
+        deferred.bits = Some(random()?);
+    }
     Ok(MintOrder {
-        jti: Jti::new(ruled.now, bits),
+        jti: Jti::new(ruled.now, random()?),
         audit_id: new_id(ruled.now),
         keyed,
         ruled,
     })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], IssueError> {
+    let mut bits = [0; N];
+    getrandom::fill(&mut bits).map_err(|e| IssueError::Random(e.to_string()))?;
+    Ok(bits)
 }
 
 /// The committed grant of a verdict.

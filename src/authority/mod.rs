@@ -7,6 +7,7 @@
 mod accounts;
 mod acquisition;
 mod allocate;
+mod ask_policies;
 mod audited;
 mod control;
 mod delegate;
@@ -35,8 +36,8 @@ mod withdrawal_feed;
 pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use control::{
-    CannotStart, Confirmation, ControlParts, ControlSettings, NewControlProofs, OutboxSignal,
-    ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
+    AssignedCode, AttemptResult, CannotStart, Confirmation, ControlParts, ControlSettings,
+    NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
 };
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};

@@ -63,6 +63,10 @@ pub fn run(config: &Config) -> Outcome {
     for result in issuers(config) {
         line("access token issuers", result)?;
     }
+    for (what, result) in app::check_gateways(config) {
+        let result = result.map(|()| note(what)).map_err(Into::into);
+        line("gateways", result)?;
+    }
     line(
         "TLS",
         app::check_listener(config).map(note).map_err(Into::into),

@@ -9,7 +9,7 @@ use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::decision::denial::RefusalCause;
 use tn_authority::domain::numbers::block::parse_numbers;
-use tn_authority::domain::{AccountId, Clock, Denial, NumberRange};
+use tn_authority::domain::{AccountId, Clock, Denial, Fingerprint, NumberRange};
 
 use super::output::say;
 use super::{Exit, Outcome, command_line_caller, numbers};
@@ -34,6 +34,10 @@ pub struct Args {
     /// The lifetime that the request would name, in seconds. Default: `tokens.default_lifetime`.
     #[arg(long, value_name = "SECONDS")]
     lifetime: Option<u32>,
+    /// The fingerprint of the ACME account key, for policies that refer to its age. Default: a key
+    /// that is new for the account.
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<Fingerprint>,
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
@@ -44,11 +48,13 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         numbers: args.numbers,
         ca: args.ca,
         lifetime: args.lifetime,
+        fingerprint: args.fingerprint,
     };
     let explained = service
         .authority
         .explain(&command_line_caller(), &question)?;
     print_parts(&explained)?;
+    print_control(&explained)?;
     match explained.decision {
         Ok((expires, _)) => {
             say!("yes: a token until {}", rfc3339(&expires));
@@ -67,6 +73,27 @@ pub fn run(args: Args, config: &Config) -> Outcome {
             Ok(Exit::FAILURE)
         }
     }
+}
+
+/// What policies see of control, if one refers to it.
+fn print_control(explained: &Explained) -> io::Result<()> {
+    if !explained.row_inputs.control {
+        return Ok(());
+    }
+    let control = &explained.facts.rows.control;
+    let of_sample = if control.is_sample {
+        format!(", by a sample of {}", numbers(control.total))
+    } else {
+        String::new()
+    };
+    match control.age {
+        Some(age) => say!("control: proven, {age} seconds ago at most{of_sample}"),
+        None => say!("control: not proven{of_sample}"),
+    }
+    if let Some(lack) = &explained.lack {
+        say!("  {lack}");
+    }
+    Ok(())
 }
 
 fn print_parts(explained: &Explained) -> io::Result<()> {

@@ -1,12 +1,15 @@
 //! Files that the user names: read whole, and written atomically. Reads are bounded, so that a
 //! device or a mistyped name cannot fill the memory.
 
+use std::error::Error;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+use tn_authority::signer::FileKey;
+use tn_authority::signer::key::warn_if_open_to_others;
 
 /// Larger than any key, certificate chain, list of roots or token.
 const MAX_BYTES: u64 = 4 << 20;
@@ -28,6 +31,14 @@ pub fn text_if_any(path: &Path) -> Result<Option<String>, String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(unreadable(path, &e)),
     }
+}
+
+/// Reads a private key; warns if other users can read its file.
+pub fn own_key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
+    let pem = bytes(path)?;
+    warn_if_open_to_others("key", path);
+    Ok(FileKey::from_pem(&pem)
+        .map_err(|e| format!("the key in `{}` cannot be used: {e}", path.display()))?)
 }
 
 /// Writes a world-readable file atomically, replacing an existing one.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::bounds::{check_name, within, wrong};
+use super::gateway_keys::GatewayWithName;
 use super::lists::{list, table};
 use crate::domain::control::proof::Method;
 
@@ -99,9 +100,15 @@ pub struct Gateway {
     /// Who the message is from: a number or a name; for SIP, a SIP URI.
     #[serde(default)]
     pub from: Option<String>,
+    /// `smpp`: the type of system that the carrier's SMSC knows this service as.
+    #[serde(default)]
+    pub system_type: Option<String>,
     /// Whether TLS is used with SMPP.
     #[serde(default)]
     pub tls: bool,
+    /// `http`, `kannel`: whether `http://` is accepted for a host that is not this one.
+    #[serde(default)]
+    pub allow_plain: bool,
     /// CAs (PEM) for TLS, in place of those of the system.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -144,12 +151,7 @@ impl Control {
         }
         for (name, gateway) in &self.gateways {
             check_name(name, "control.gateways")?;
-            let key = |key: &str| format!("control.gateways.{name}.{key}");
-            within(key("timeout"), gateway.timeout.into(), 30)?;
-            within(key("concurrency"), gateway.concurrency.into(), 32)?;
-            if gateway.target.is_empty() {
-                return wrong(key("target"), "is missing");
-            }
+            GatewayWithName { name, gateway }.validate()?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod control;
 mod database;
 mod facade;
 mod fraction;
+mod gateway_keys;
 mod idempotency;
 mod imports;
 mod limits;

@@ -192,6 +192,7 @@ impl House {
             account: &account,
             is_carrier: false,
             token: TokenContext::of(&wanted, 3600, self.authority.now()),
+            rows: None,
         };
         let callers: Vec<Caller> = (0..1_000).map(caller).collect();
         cpu_each(1_000, || {

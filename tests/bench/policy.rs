@@ -49,6 +49,7 @@ fn main() {
         account,
         is_carrier: false,
         token: TokenContext { lifetime, ..token },
+        rows: None,
     };
     let granted = asked(&acme, 3600);
     let refused = asked(&acme, 90_000);

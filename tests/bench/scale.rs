@@ -85,6 +85,7 @@ fn decisions(authority: &Authority, ranges: u64, turn: usize) -> Duration {
                 )],
                 ca: false,
                 lifetime: None,
+                fingerprint: None,
             }
         })
         .collect();

@@ -119,6 +119,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             actor: Actor::new(&caller, &Clock::system()),
             policy: Ok(()),
             policies: PolicyTrace::default(),
+            deferred: None,
             renewal: None,
         };
         let order = MintOrder {

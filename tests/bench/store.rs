@@ -95,6 +95,7 @@ fn decisions(c: &mut Criterion) {
                 numbers: vec![nth(numbers, size)],
                 ca: false,
                 lifetime: None,
+                fingerprint: None,
             };
             let explained = authority.explain(&caller, &question).expect("an answer");
             assert!(explained.decision.is_ok(), "{explained:?}");

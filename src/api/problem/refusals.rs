@@ -39,6 +39,7 @@ impl From<Denial> for Problem {
         let title = match &denial {
             Denial::NotTheCallers | Denial::ProofEnded(_) => return Self::forbidden(),
             Denial::Policy { .. } => "Forbidden by a policy",
+            Denial::ControlNotProven { .. } => "Control of the numbers is not proven",
             Denial::NotAuthorized(_) => "Not authorized for these numbers",
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
             Denial::SeveralSpcs(_) => "Several service provider codes",

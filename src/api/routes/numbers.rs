@@ -8,7 +8,8 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::token::seconds;
+use super::token::{fingerprint_of, seconds};
+use super::views::explained_rows::ExplainedRowsView;
 use super::views::{
     AllocationView, DelegationView, DepartureView, ExclusionView, GrantView, JustificationView,
     RangeView,
@@ -73,6 +74,14 @@ pub(in crate::api) struct QuestionBody {
     /// The requested lifetime in seconds; if left out, the default.
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
+    /// The fingerprint of the ACME account key, for policies that refer to its age; if left out, a
+    /// key that is new for the account.
+    #[schema(
+        pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
+        example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
+    )]
+    #[serde(default, deserialize_with = "deserialize::not_null")]
+    fingerprint: Option<String>,
 }
 
 /// The decision that a token request would get, and the rows that it is based on.
@@ -84,8 +93,7 @@ pub(in crate::api) struct ExplainedView {
     expires: Option<Instant>,
     /// The row versions that would justify the token.
     justified_by: Vec<JustificationView>,
-    /// The ids of the policies that permit or forbid the request. They are evaluated independently
-    /// of the inventory.
+    /// The ids of the policies that permit or forbid the request, whatever the inventory says.
     #[schema(example = json!(["own-accounts"]))]
     policies: Vec<String>,
     /// How many more policies decided.
@@ -105,6 +113,9 @@ pub(in crate::api) struct ExplainedView {
     /// True if there are more rows than are listed; such a request is refused.
     more: bool,
     departures: Vec<DepartureView>,
+    /// What the policies refer to of proofs and earlier tokens.
+    #[serde(flatten)]
+    rows: ExplainedRowsView,
 }
 
 /// A range of numbers with the same result.
@@ -194,6 +205,11 @@ fn question(body: QuestionBody) -> Result<ExplainRequest, Problem> {
         numbers: numbers.collect::<Result<_, _>>()?,
         ca: body.ca.unwrap_or(false),
         lifetime: body.lifetime.map(seconds),
+        fingerprint: body
+            .fingerprint
+            .as_deref()
+            .map(fingerprint_of)
+            .transpose()?,
     })
 }
 
@@ -258,6 +274,7 @@ impl PartView {
 
 impl From<Explained> for ExplainedView {
     fn from(explained: Explained) -> Self {
+        let rows = ExplainedRowsView::from(&explained);
         let facts = explained.facts;
         let (expires, justified_by, denial) = match explained.decision {
             Ok((expires, rows)) => (Some(expires), rows, None),
@@ -305,6 +322,7 @@ impl From<Explained> for ExplainedView {
                 .into_iter()
                 .map(DepartureView::from)
                 .collect(),
+            rows,
         }
     }
 }

@@ -23,10 +23,12 @@ use thiserror::Error;
 
 use super::background::{self, Periodic, write_the_rest};
 use super::file_limit;
+use super::gateways::{self, GatewaysError};
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
 use crate::callers::IssuerError;
 use crate::config::Config;
+use crate::gateways::GatewayThreads;
 use crate::telemetry::Listener;
 use crate::webhooks::SenderThreads;
 use patience::ClientTimeouts;
@@ -50,6 +52,8 @@ pub enum HttpError {
     Tls { path: PathBuf, error: ErrorStack },
     #[error(transparent)]
     TlsKey(#[from] TlsKeyError),
+    #[error(transparent)]
+    Gateways(#[from] GatewaysError),
     #[error("OpenSSL cannot be set up for TLS: {0}")]
     OpenSsl(#[from] ErrorStack),
     #[error(
@@ -73,6 +77,7 @@ pub struct Running {
     servers: [Server; 2],
     background: Vec<Periodic>,
     webhooks: SenderThreads,
+    gateways: GatewayThreads,
     service: Data<Service>,
 }
 
@@ -84,6 +89,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
     let connections = file_limit::connections(config, workers)?;
     let tls = tls::acceptor(config, service.callers.trust().certificates.as_ref())?;
+    let gateways = Arc::new(gateways::open(config)?);
     service.callers.start()?;
     let (listener, address) = listen(server.listen)?;
     let (operations_listener, operations) = listen(config.operations.listen)?;
@@ -91,6 +97,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     service.jobs.start()?;
     let background = background::start(&service, config)?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
+    let gateways = GatewayThreads::start(&service.authority, &gateways)?;
     let metrics = service.authority.metrics();
     let timeouts = ClientTimeouts {
         request: server.request_timeout,
@@ -136,6 +143,7 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         servers: [public, operations_server],
         background,
         webhooks,
+        gateways,
         service,
     })
 }
@@ -152,7 +160,7 @@ impl Running {
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         self.service.authority.metrics().background.service_stops();
-        drop((self.background, self.webhooks));
+        drop((self.background, self.webhooks, self.gateways));
         write_the_rest(&self.service).await;
         public?;
         Ok(operations?)

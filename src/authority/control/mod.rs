@@ -4,6 +4,7 @@
 mod confirm;
 mod limits;
 mod list;
+mod outbox;
 mod refusal;
 mod signal;
 mod start;
@@ -19,6 +20,7 @@ use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
 pub use confirm::{Confirmation, RefusedCode};
+pub use outbox::{AssignedCode, AttemptResult};
 pub use refusal::{CannotStart, ProofLimit, RefusedStart, StartCause};
 pub use signal::OutboxSignal;
 pub use start::NewControlProofs;

@@ -187,6 +187,7 @@ impl Authority {
             actor: self.actor(caller),
             policy: Ok(()),
             policies: PolicyTrace::default(),
+            deferred: None,
             renewal: None,
         })
     }
@@ -289,6 +290,7 @@ fn refused_wholly(denial: Denial) -> ChangeError {
         Denial::NotTheCallers
         | Denial::ProofEnded(_)
         | Denial::Policy { .. }
+        | Denial::ControlNotProven { .. }
         | Denial::NotAuthorized(_)
         | Denial::EndsTooSoon { .. }
         | Denial::SeveralSpcs(_)

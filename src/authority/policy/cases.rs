@@ -6,10 +6,12 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::case_rows::{ControlText, RowsText};
 use super::engine::files::{Folder, TextFile};
 use super::error::{PolicyError, PolicyFault};
 use super::{Action, MintContext, PolicySet, Ruling, TokenContext};
 use crate::domain::clock::parse_time;
+use crate::domain::issuance::RowFacts;
 use crate::domain::text::for_people::text_for_people;
 use crate::domain::{AccountId, Caller, Denial, TkType};
 
@@ -39,6 +41,7 @@ struct CaseAccount {
     id: AccountId,
     is_carrier: bool,
     token: TokenContext,
+    rows: RowFacts,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,11 @@ struct CaseText {
     token: Option<TokenText>,
     /// The time of the request. By default a Monday at noon.
     at: Option<String>,
+    /// What is known of rows.
+    control: Option<ControlText>,
+    key_age: Option<u64>,
+    delegation_age: Option<u64>,
+    first: Option<bool>,
     expect: Expectation,
     code: Option<String>,
     by: Option<Vec<String>>,
@@ -204,6 +212,13 @@ impl CaseText {
         };
         let has_token_members =
             self.account.is_some() || self.carrier || self.token.is_some() || self.at.is_some();
+        let rows = RowsText {
+            control: self.control,
+            key_age: self.key_age,
+            delegation_age: self.delegation_age,
+            first: self.first,
+        };
+        let has_rows = rows.is_given();
         let tktype = match self.action {
             ActionText::MintClaimConstraints => TkType::JwtClaimConstraints,
             ActionText::Ask
@@ -221,6 +236,7 @@ impl CaseText {
                     .token
                     .unwrap_or_default()
                     .parse(tktype, self.at.as_deref())?,
+                rows: rows.parse()?,
             })
         };
         let request = match self.action {
@@ -234,6 +250,10 @@ impl CaseText {
         };
         if has_token_members && matches!(request, CaseRequest::Do(_)) {
             let why = "`account`, `carrier`, `token` and `at` only go with `ask`, `mint` and `mint-claim-constraints`";
+            return Err(why.to_owned());
+        }
+        if has_rows && !matches!(request, CaseRequest::Mint(_)) {
+            let why = "`control`, `key_age`, `delegation_age` and `first` only go with `mint` and `mint-claim-constraints`";
             return Err(why.to_owned());
         }
         Ok(PolicyCase {
@@ -315,6 +335,7 @@ impl CaseAccount {
             account: &self.id,
             is_carrier: self.is_carrier,
             token: self.token,
+            rows: Some(&self.rows),
         }
     }
 }

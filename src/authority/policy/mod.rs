@@ -4,10 +4,12 @@
 
 mod active;
 mod built_in;
+mod case_rows;
 mod cases;
 mod ceiling;
 mod engine;
 mod error;
+mod in_transaction;
 mod reload;
 mod report;
 
@@ -18,6 +20,7 @@ pub use active::ActivePolicySet;
 pub(super) use active::log_failure;
 pub use engine::request::{MintContext, TokenContext};
 pub use error::{PolicyError, PolicyFault};
+pub(super) use in_transaction::RulingInTransaction;
 pub use reload::PolicyWatch;
 pub use report::{PolicyReport, ReportLine};
 
@@ -26,8 +29,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::decision::policy_trace::PolicyTrace;
+use crate::domain::issuance::RowInputs;
+pub use crate::domain::issuance::Ruling;
 use crate::domain::{Caller, Denial};
-use engine::cache::RulingCache;
+use engine::cache::{AskedAction, RulingCache};
 use engine::files::Folder;
 use engine::index::{Evaluation, Slices};
 use engine::load::Loaded;
@@ -53,6 +58,7 @@ pub enum Action {
 pub struct PolicySet {
     slices: Slices,
     rulings: RulingCache,
+    row_inputs: RowInputs,
     names: EntityNames,
     /// What a refusal by each policy says, by id.
     refusal_texts: HashMap<String, RefusalText>,
@@ -67,15 +73,6 @@ pub struct PolicySet {
 struct RefusalText {
     code: Option<String>,
     message: Option<String>,
-}
-
-/// The decision on a request, and the policies that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ruling {
-    /// The refusal is shown to the caller, so it reveals nothing that the caller may not know.
-    pub verdict: Result<(), Denial>,
-    /// For the grant and the audit trail.
-    pub by: PolicyTrace,
 }
 
 impl PolicySet {
@@ -132,7 +129,8 @@ impl PolicySet {
         Ok(Self {
             refusal_texts: refusal_texts.collect(),
             slices,
-            rulings: RulingCache::new(loaded.time_inputs),
+            rulings: RulingCache::new(loaded.inputs),
+            row_inputs: loaded.inputs.rows,
             names,
             ids,
             set: folder.digest().into(),
@@ -152,6 +150,19 @@ impl PolicySet {
         &self.ids
     }
 
+    /// The facts about rows that the policies refer to. If there is any, tokens are decided in the
+    /// transaction that records the grant.
+    #[must_use]
+    pub const fn row_inputs(&self) -> RowInputs {
+        self.row_inputs
+    }
+
+    /// A policy trace that names the set, and no policy.
+    #[must_use]
+    pub fn undecided(&self) -> PolicyTrace {
+        self.trace(Evaluation::default())
+    }
+
     /// What does not prevent the use of the set, but should be checked.
     #[must_use]
     pub fn warnings(&self) -> &[PolicyFault] {
@@ -169,7 +180,8 @@ impl PolicySet {
             return self.uniform_denial(Evaluation::default());
         }
         let decide = || self.decide_mint(caller, context);
-        self.rulings.get_or_decide(caller, context, decide)
+        let action = AskedAction::Mint;
+        self.rulings.get_or_decide(action, caller, context, decide)
     }
 
     fn decide_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
@@ -193,7 +205,10 @@ impl PolicySet {
         if !ceiling::may_mint(caller, context.account, context.token.renewal) {
             return self.uniform_denial(Evaluation::default());
         }
-        self.allow_or_uniform_denial(self.evaluate(caller, PolicyRequest::Ask(context)))
+        let decide =
+            || self.allow_or_uniform_denial(self.evaluate(caller, PolicyRequest::Ask(context)));
+        let action = AskedAction::Ask;
+        self.rulings.get_or_decide(action, caller, context, decide)
     }
 
     /// Whether the caller may do this with the service as a whole.

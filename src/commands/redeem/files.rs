@@ -10,18 +10,10 @@ use tn_authority::signer::key::warn_if_open_to_others;
 
 use crate::commands::file;
 
-/// Reads a private key; warns if other users can read its file.
-pub(super) fn own_key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
-    let pem = file::bytes(path)?;
-    warn_if_open_to_others("key", path);
-    Ok(FileKey::from_pem(&pem)
-        .map_err(|e| format!("the key in `{}` cannot be used: {e}", path.display()))?)
-}
-
 /// Reads a key; generates it if the file does not exist.
 pub(super) fn key(path: &Path) -> Result<FileKey, Box<dyn Error>> {
     match fs::exists(path) {
-        Ok(true) => own_key(path),
+        Ok(true) => file::own_key(path),
         Ok(false) => Ok(super::super::certificate::new_key_file(path)?),
         Err(e) => Err(format!("cannot check whether `{}` exists: {e}", path.display()).into()),
     }

@@ -91,7 +91,7 @@ impl Redemption {
         let goal = Goal::read(args, &http, clock)?;
         let key = match args.star_cancel {
             // A new account could not have the order that is to be canceled.
-            Some(_) => files::own_key(&args.account_key)?,
+            Some(_) => file::own_key(&args.account_key)?,
             None => files::key(&args.account_key)?,
         };
         Ok(Self {

@@ -4,6 +4,11 @@ use uuid::Uuid;
 
 use crate::domain::clock::Time;
 
+/// The media type of a SIP `MESSAGE` with the nonce of a proof: `{"proof": id, "nonce": text}`.
+pub const CONTROL_NONCE: &str = "application/vnd.tn-authority.control-nonce+json";
+/// The `typ` of the JWS with which the account's key returns a nonce.
+pub const CONTROL_ANSWER: &str = "control-answer+jwt";
+
 /// A code that is to be sent. It is in the database from the transaction that starts its proof,
 /// until it was sent or given up; the code is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]

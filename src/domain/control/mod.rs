@@ -6,3 +6,5 @@ pub mod codes;
 pub mod facts;
 pub mod message;
 pub mod proof;
+pub mod sample;
+pub mod sending;

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
+use super::control_lack::ControlLack;
 use super::policy_trace::PolicyTrace;
 use crate::domain::clock::{Time, rfc3339};
 use crate::domain::credentials::api_key::CredentialEnd;
@@ -33,6 +34,13 @@ pub enum Denial {
         code: String,
         detail: String,
         by: PolicyTrace,
+    },
+    /// A policy asks for proofs of control that are missing, or too old.
+    #[error("{detail}; {lack}")]
+    ControlNotProven {
+        detail: String,
+        by: PolicyTrace,
+        lack: Box<ControlLack>,
     },
     /// The account has no authority for at least one entry of the list (RFC 9448 §5.6).
     #[error("the account has no authority for {}", listed(.0))]
@@ -73,6 +81,8 @@ impl Denial {
     pub const POLICY: &str = "policy";
     /// The code if a policy could not be evaluated.
     pub const POLICY_ERROR: &str = "policy-error";
+    /// The code of a policy that asks for control. Its refusals name the numbers.
+    pub const CONTROL_NOT_PROVEN: &str = "control-not-proven";
     /// Codes that are reserved for the rules of the service. A policy cannot use them.
     pub const CODES_OF_RULES: [&str; 11] = [
         "forbidden",
@@ -94,6 +104,7 @@ impl Denial {
         match self {
             Self::NotTheCallers | Self::ProofEnded(_) => "forbidden",
             Self::Policy { code, .. } => code,
+            Self::ControlNotProven { .. } => Self::CONTROL_NOT_PROVEN,
             Self::NotAuthorized(_) => "not-authorized",
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
@@ -109,8 +120,14 @@ impl Denial {
     /// The policies that decided, if a policy denied.
     #[must_use]
     pub fn policies(&self) -> &[String] {
+        self.ruled_by().map_or(&[], PolicyTrace::ids)
+    }
+
+    /// What is recorded of the policies that decided, if a policy denied.
+    #[must_use]
+    pub const fn ruled_by(&self) -> Option<&PolicyTrace> {
         match self {
-            Self::Policy { by, .. } => by.ids(),
+            Self::Policy { by, .. } | Self::ControlNotProven { by, .. } => Some(by),
             Self::NotTheCallers
             | Self::ProofEnded(_)
             | Self::NotAuthorized(_)
@@ -120,7 +137,7 @@ impl Denial {
             | Self::NotStrict(_)
             | Self::RenewalEnded
             | Self::OutsideRenewal(_)
-            | Self::TooFragmented { .. } => &[],
+            | Self::TooFragmented { .. } => None,
         }
     }
 
@@ -129,6 +146,7 @@ impl Denial {
     pub fn refusals(&self) -> &[RefusedPart] {
         match self {
             Self::NotAuthorized(refusals) => refusals,
+            Self::ControlNotProven { lack, .. } => &lack.refused,
             Self::NotTheCallers
             | Self::ProofEnded(_)
             | Self::Policy { .. }
@@ -194,6 +212,8 @@ pub enum RefusalCause {
     CaNotDelegated,
     /// The service provider code is not one of the carrier's.
     SpcNotHeld,
+    /// A policy asks for a proof of control: there is none that counts, or it is too old.
+    ControlNotProven { age: Option<u64> },
     /// The delegation ended for the number when it left; since it is back, it has to be delegated
     /// anew.
     DelegationEnded { kind: DepartureKind, at: Time },
@@ -211,6 +231,7 @@ impl RefusalCause {
             Self::Excluded(reason) => reason.as_str(),
             Self::CaNotDelegated => "ca-not-delegated",
             Self::SpcNotHeld => "spc-not-held",
+            Self::ControlNotProven { .. } => Denial::CONTROL_NOT_PROVEN,
             Self::DelegationEnded { .. } => DELEGATION_ENDED,
         }
     }
@@ -228,6 +249,13 @@ impl fmt::Display for RefusalCause {
             Self::Excluded(reason) => write!(f, "currently excluded: {}", reason.as_str()),
             Self::CaNotDelegated => f.write_str("delegated without the right to CA certificates"),
             Self::SpcNotHeld => f.write_str("not a service provider code of the carrier"),
+            Self::ControlNotProven { age: None } => {
+                f.write_str("no proof of control counts for it")
+            }
+            Self::ControlNotProven { age: Some(age) } => write!(
+                f,
+                "its proof of control, {age} seconds old, is not accepted"
+            ),
             Self::DelegationEnded { kind, at } => write!(
                 f,
                 "the delegation ended for it when it {} on {}; delegate it anew",
@@ -253,7 +281,7 @@ impl fmt::Display for Subject {
 }
 
 /// The first few refused parts. A message is for people; the full list is in `refusals`.
-fn listed(refusals: &[RefusedPart]) -> String {
+pub(super) fn listed(refusals: &[RefusedPart]) -> String {
     let named = refusals.iter().take(3);
     let mut text = named
         .map(|r| format!("{} ({})", r.subject, r.cause))

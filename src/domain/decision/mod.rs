@@ -21,6 +21,7 @@
 //! code; and what is left until `exp` is not shorter than the minimum lifetime of a token. Claim
 //! constraints name no numbers, so any of the carrier's certificates can sign for them.
 
+pub mod control_lack;
 mod cover;
 mod delegation_chain;
 pub mod denial;
@@ -28,24 +29,21 @@ pub mod departures;
 pub mod explanation;
 mod held_by;
 mod holders;
+pub mod live_delegations;
 mod live_parts;
 pub mod policy_trace;
 mod work_bound;
 
 use std::collections::BTreeSet;
 
-use super::accounts::account::{AccountId, LifetimeMode};
-use super::accounts::dialect::Dialect;
+use super::accounts::{account::AccountId, account::LifetimeMode, dialect::Dialect};
 use super::clock::Time;
-use super::inventory::departure::Departure;
-use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
-use super::numbers::number::NumberRange;
-use super::numbers::spc::Spc;
+use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow, departure::Departure};
+use super::issuance::RowFacts;
+use super::numbers::{number::NumberRange, spc::Spc};
 use super::signing::chain_choice::{self, Candidate};
-use super::tokens::claims::TokenRequest;
-use super::tokens::grant::Justification;
-use super::tokens::renewal::Renewal;
-use super::tokens::tkvalue::TkType;
+use super::tokens::{claims::TokenRequest, grant::Justification};
+use super::tokens::{renewal::Renewal, tkvalue::TkType};
 pub use held_by::holding_delegations;
 pub use holders::holders;
 
@@ -98,6 +96,8 @@ pub struct Facts {
     pub departures: Vec<Departure>,
     /// The standing right to renew that the request uses, if any.
     pub renewal: Option<Renewal>,
+    /// What policies that depend on rows refer to; loaded only for these.
+    pub rows: RowFacts,
 }
 
 impl Facts {

@@ -5,8 +5,12 @@ pub mod decided;
 pub mod order;
 pub mod refusal_sums;
 pub mod replay;
+pub mod row_facts;
+pub mod ruling;
 
 pub use decided::Decided;
 pub use order::{MintOrder, RuledRequest};
 pub use refusal_sums::{RefusalKind, RefusalSums, StagedRefusals};
 pub use replay::{KeyStatus, KeyedRequest, Replay};
+pub use row_facts::{RowFacts, RowInputs};
+pub use ruling::{DeferredRuling, RowPolicies, Ruling};

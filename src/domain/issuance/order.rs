@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::decided::Decided;
 use super::replay::{KeyStatus, KeyedRequest, Replay};
+use super::ruling::{DeferredRuling, Ruling};
 use crate::domain::accounts::account::{AccountId, LifetimeMode};
 use crate::domain::accounts::dialect::Dialect;
 use crate::domain::audit::{AuditEvent, with_trace};
@@ -48,6 +49,9 @@ pub struct RuledRequest {
     pub policy: Result<(), Denial>,
     /// The policies that decided.
     pub policies: PolicyTrace,
+    /// The ruling that is still to be made, of policies that refer to rows. Until then, `policy` is
+    /// what is certain without them.
+    pub deferred: Option<DeferredRuling>,
     /// The right to renew that the request uses, which must still be valid when this is decided.
     pub renewal: Option<Uuid>,
 }
@@ -95,11 +99,12 @@ impl RuledRequest {
         }
     }
 
-    /// Decides on these facts (RFC 9448 §5.6).
+    /// Decides on these facts (RFC 9448 §5.6). Returns the policies that permit it, too. If both the
+    /// rule of authority and policies that refer to rows refuse, the rule is reported.
     ///
     /// # Errors
     /// The [`Denial`] of a policy or of the rule of authority.
-    pub fn decide(&self, facts: &Facts) -> Result<Decision, Denial> {
+    pub fn decide(&self, facts: &Facts) -> Result<(Decision, PolicyTrace), Denial> {
         if let Err(denial) = &self.policy {
             // A request that is malformed in the dialect of the account is reported as such before
             // the policy denial, but only to a caller of that account.
@@ -109,9 +114,31 @@ impl RuledRequest {
             }
             return Err(denial.clone());
         }
+        let decision = self.authority(facts)?;
+        let Ruling { verdict, by } = self.ruling(facts);
+        verdict.map(|()| (decision, by))
+    }
+
+    /// What the rule of authority says, whatever the policies do.
+    ///
+    /// # Errors
+    /// Its [`Denial`].
+    pub fn authority(&self, facts: &Facts) -> Result<Decision, Denial> {
         match self.renewal {
             None => decision::decide(&self.question(facts.lifetime), facts),
             Some(_) => self.decide_renewal(facts),
+        }
+    }
+
+    /// The ruling of the policies, also of those that refer to rows.
+    #[must_use]
+    pub fn ruling(&self, facts: &Facts) -> Ruling {
+        match (&self.policy, &self.deferred) {
+            (Ok(()), Some(deferred)) => deferred.rule(&self.account, &facts.rows),
+            (verdict, _) => Ruling {
+                verdict: verdict.clone(),
+                by: self.policies.clone(),
+            },
         }
     }
 
@@ -144,7 +171,7 @@ impl MintOrder {
     /// The [`Denial`] of a policy or of the rule of authority.
     pub fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
         let ruled = &self.ruled;
-        let decision = ruled.decide(facts)?;
+        let (decision, policies) = ruled.decide(facts)?;
         Ok(Grant {
             jti: self.jti.clone(),
             account: ruled.account.clone(),
@@ -158,7 +185,7 @@ impl MintOrder {
             caller: ruled.actor.caller().to_owned(),
             request_id: ruled.actor.request_id(),
             justified_by: decision.justified_by,
-            policies: ruled.policies.clone(),
+            policies,
             withdrawal: None,
         })
     }
@@ -185,7 +212,7 @@ impl MintOrder {
                 return None;
             }
         };
-        ruled.policies.add_to(&mut detail);
+        self.policies_of(decided).add_to(&mut detail);
         if let (Some(right), Some(members)) = (ruled.renewal, detail.as_object_mut()) {
             members.insert("renewal".to_owned(), json!(right));
         }
@@ -205,6 +232,17 @@ impl MintOrder {
             },
             caller_account: ruled.actor.account().cloned(),
         })
+    }
+
+    /// The policies that decided. If they are asked in the transaction, the outcome has them.
+    fn policies_of<'a>(&'a self, decided: &'a Decided) -> &'a PolicyTrace {
+        let before = &self.ruled.policies;
+        match (&self.ruled.deferred, decided) {
+            (None, _) => before,
+            (Some(_), Decided::Granted(grant)) => &grant.policies,
+            (Some(_), Decided::Denied(denial)) => denial.ruled_by().unwrap_or(before),
+            (Some(_), Decided::Replayed(_)) => before,
+        }
     }
 
     fn refused(&self, denial: &Denial) -> Value {

@@ -2,23 +2,25 @@
 //! table; decide each order, which is pure; write the grants and all audit events, one statement a
 //! table.
 
+mod account_keys;
 mod facts;
+mod memory;
 mod replay;
+mod rows;
 
 use std::collections::HashMap;
-
-use parking_lot::Mutex;
 
 use super::error::StoreError;
 use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::Facts;
 use crate::domain::issuance::replay::decide_recorded;
-use crate::domain::issuance::{
-    Decided, KeyStatus, MintOrder, RefusalKind, RefusalSums, RuledRequest, StagedRefusals,
-};
+use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RefusalKind, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
+use memory::StagedKeys;
+pub(super) use memory::{MintMemory, StagedMemory};
+use rows::RowQuestion;
 
 /// An order, with everything that its decision depends on.
 struct Case<'a> {
@@ -35,12 +37,13 @@ struct Case<'a> {
 pub(super) fn decide_and_record(
     tx: &mut Tx<'_>,
     orders: &[&MintOrder],
-    sums: &Mutex<RefusalSums>,
-    staged: &mut StagedRefusals,
+    memory: &MintMemory,
+    staged: &mut StagedMemory,
 ) -> Result<Vec<Decided>, StoreError> {
     // 1. Load.
+    let orders = &orders[..rows::fitting(orders).min(orders.len())];
     let requests: Vec<&RuledRequest> = orders.iter().map(|order| &order.ruled).collect();
-    let facts = facts::load(tx, &requests)?;
+    let mut facts = facts::load(tx, &requests)?;
     // The rest is decided in another transaction.
     let orders = &orders[..facts.len().min(orders.len())];
     let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
@@ -48,6 +51,14 @@ pub(super) fn decide_and_record(
     let keyed: Vec<_> = orders.iter().map(|order| order.keyed.as_ref()).collect();
     let keys = tx.key_statuses(&keyed)?;
     let recorded = replay::recorded_before(tx, &keys)?;
+    let asking = asking_for_rows(orders, &facts, (&keys, &ended), &recorded);
+    rows::load(
+        tx,
+        &asking,
+        &mut facts,
+        Some(&memory.keys),
+        &mut staged.keys,
+    )?;
     let cases = cases(orders, &facts, &keys, ended)?;
 
     // 2. Decide.
@@ -63,13 +74,14 @@ pub(super) fn decide_and_record(
         .collect();
     if !granted.is_empty() {
         tx.insert_grants(&granted)?;
+        account_keys::record_new(tx, &granted, &memory.keys, &mut staged.keys)?;
     }
-    let sums = sums.lock();
+    let sums = memory.refusals.lock();
     let events: Vec<AuditEvent> = outcomes()
         .filter_map(|(case, decided)| {
             let event = case.order.event(case.key_status, decided)?;
             match RefusalKind::of(&event, decided) {
-                Some(kind) => sums.stage(kind, event, staged),
+                Some(kind) => sums.stage(kind, event, &mut staged.refusals),
                 None => Some(event),
             }
         })
@@ -79,6 +91,32 @@ pub(super) fn decide_and_record(
         tx.insert_audit_events(&events)?;
     }
     Ok(decided)
+}
+
+/// The orders whose policies ask for rows: those that would be granted otherwise.
+fn asking_for_rows<'a>(
+    orders: &[&'a MintOrder],
+    facts: &[Facts],
+    (keys, ended): (&[KeyStatus], &[Option<CredentialEnd>]),
+    recorded: &'a HashMap<Jti, Grant>,
+) -> Vec<RowQuestion<'a>> {
+    let known = orders.iter().zip(facts).zip(keys.iter().zip(ended));
+    let asking = known
+        .enumerate()
+        .filter_map(|(at, ((order, facts), (key, ended)))| {
+            let ruled = &order.ruled;
+            let may_be_granted = ruled.deferred.is_some()
+                && ended.is_none()
+                && !matches!(key, KeyStatus::Used(_))
+                && ruled.policy.is_ok()
+                && ruled.authority(facts).is_ok();
+            may_be_granted.then(|| RowQuestion {
+                at,
+                ruled,
+                recorded: key.recorded().and_then(|jti| recorded.get(jti)),
+            })
+        });
+    asking.collect()
 }
 
 fn cases<'a>(
@@ -119,9 +157,18 @@ impl Case<'_> {
 }
 
 impl Tx<'_> {
-    /// The facts that a request would be decided on, even if policy has settled it. Records
-    /// nothing.
+    /// The facts that a request would be decided on, even if policy has settled it, or the rule of
+    /// authority refuses it. Records nothing.
     pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {
-        facts::load_one(self, request)
+        let mut facts = [facts::load_one(self, request)?];
+        let question = RowQuestion {
+            at: 0,
+            ruled: request,
+            recorded: None,
+        };
+        let mut staged = StagedKeys::default();
+        rows::load(self, &[question], &mut facts, None, &mut staged)?;
+        let [facts] = facts;
+        Ok(facts)
     }
 }

@@ -1,11 +1,12 @@
 //! The outbox of codes: what gateways have still to send. Replicas lease rows, so that each is sent
-//! by one of them.
+//! by one of them. Two replicas can write here at the same time, so each statement checks itself
+//! that the row is still as it was read.
 
 use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::versioned::ROWS_PER_INSERT;
-use crate::domain::clock::from_unix;
+use crate::domain::clock::{Time, from_unix};
 use crate::domain::control::message::CodeMessage;
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -55,6 +56,15 @@ impl TryFrom<Row> for CodeMessage {
     }
 }
 
+/// Rows that no process has leased.
+macro_rules! unleased {
+    ($now:expr) => {
+        control_messages::leased_until
+            .is_null()
+            .or(control_messages::leased_until.le($now))
+    };
+}
+
 impl Tx<'_> {
     /// Puts codes into the outbox.
     pub fn insert_control_messages(&mut self, messages: &[CodeMessage]) -> Result<(), StoreError> {
@@ -86,5 +96,119 @@ impl Tx<'_> {
                 .execute(c))
         })?;
         Ok(())
+    }
+
+    /// Whether a code is due, or is no longer worth sending.
+    pub fn has_due_control_message(&mut self, now: Time) -> Result<bool, StoreError> {
+        let now = now.timestamp();
+        let found = self.run(|connection| {
+            on_either!(connection, c => control_messages::table
+                .filter(unleased!(now))
+                .filter(control_messages::due_at.le(now).or(control_messages::give_up_at.le(now)))
+                .select(control_messages::proof_id)
+                .first::<String>(c)
+                .optional())
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// Leases the codes that have been due for the longest time over a gateway, and counts the
+    /// attempts that are to be made with them.
+    pub fn lease_control_messages(
+        &mut self,
+        gateway: &str,
+        most: u16,
+        now: Time,
+        (process, until): (Uuid, Time),
+    ) -> Result<Vec<CodeMessage>, StoreError> {
+        let now = now.timestamp();
+        let due: Vec<String> = self.run(|connection| {
+            on_either!(connection, c => control_messages::table
+                .filter(control_messages::gateway.eq(gateway))
+                .filter(control_messages::due_at.le(now))
+                .filter(control_messages::give_up_at.gt(now))
+                .filter(unleased!(now))
+                .order((control_messages::due_at, control_messages::proof_id))
+                .limit(most.into())
+                .select(control_messages::proof_id)
+                .load(c))
+        })?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.run(|connection| {
+            on_either!(connection, c => diesel::update(control_messages::table
+                .filter(control_messages::proof_id.eq_any(&due))
+                .filter(unleased!(now)))
+                .set((
+                    control_messages::leased_by.eq(process.to_string()),
+                    control_messages::leased_until.eq(until.timestamp()),
+                    control_messages::attempts.eq(control_messages::attempts + 1),
+                ))
+                .returning(control_messages::all_columns)
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Codes that are no longer worth sending, and that no process is sending.
+    pub fn overdue_control_messages(
+        &mut self,
+        now: Time,
+        most: u16,
+    ) -> Result<Vec<CodeMessage>, StoreError> {
+        let now = now.timestamp();
+        let rows = self.run(|connection| {
+            on_either!(connection, c => control_messages::table
+                .filter(control_messages::give_up_at.le(now))
+                .filter(unleased!(now))
+                .order(control_messages::give_up_at)
+                .limit(most.into())
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Ends the lease of a process: the next attempt is due `at`. Returns whether it had the lease.
+    pub fn retry_control_message(
+        &mut self,
+        proof: Uuid,
+        process: Uuid,
+        at: Time,
+    ) -> Result<bool, StoreError> {
+        let released = self.run(|connection| {
+            on_either!(connection, c => diesel::update(control_messages::table
+                .find(proof.to_string())
+                .filter(control_messages::leased_by.eq(process.to_string())))
+                .set((
+                    control_messages::leased_by.eq(None::<String>),
+                    control_messages::leased_until.eq(None::<i64>),
+                    control_messages::due_at.eq(at.timestamp()),
+                ))
+                .execute(c))
+        })?;
+        Ok(released > 0)
+    }
+
+    /// Removes a code that a process has leased. Returns whether it had the lease.
+    pub fn remove_leased_control_message(
+        &mut self,
+        proof: Uuid,
+        process: Uuid,
+    ) -> Result<bool, StoreError> {
+        let removed = self.run(|connection| {
+            on_either!(connection, c => diesel::delete(control_messages::table
+                .find(proof.to_string())
+                .filter(control_messages::leased_by.eq(process.to_string())))
+                .execute(c))
+        })?;
+        Ok(removed > 0)
+    }
+
+    /// Counts the codes that are still to be sent.
+    pub fn count_control_messages(&mut self) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => control_messages::table.count().get_result::<i64>(c))
+        })
     }
 }

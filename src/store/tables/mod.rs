@@ -1,6 +1,7 @@
 //! The tables: one file a table, with its private row type and its queries. `overlap` and
 //! `versioned` are shared by the tables of number ranges.
 
+pub(super) mod account_keys;
 pub(super) mod accounts;
 pub(super) mod allocations;
 pub(super) mod api_key_hashes;
@@ -12,15 +13,19 @@ pub(super) mod control_confirmed;
 mod control_ends;
 pub(super) mod control_messages;
 pub(super) mod control_proofs;
+pub(super) mod control_samples;
+pub(super) mod control_sending;
 pub(super) mod control_starts;
 pub(super) mod delegations;
 pub(super) mod departures;
+pub(super) mod earlier_tokens;
 pub(super) mod exclusions;
 pub(super) mod grants;
 pub(super) mod idempotency_keys;
 pub(super) mod imports;
 pub(super) mod jobs;
 pub(super) mod overlap;
+pub(super) mod probe_query;
 pub(super) mod range_probes;
 pub(super) mod renewals;
 pub(super) mod row_changes;

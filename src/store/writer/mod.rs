@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::connection::AnyConnection;
 use super::error::{OpenError, StoreError};
+use super::mint::MintMemory;
 use super::tx::Tx;
 use crate::domain::Actor;
 use crate::domain::issuance::{MintOrder, RefusalSums};
@@ -58,7 +59,7 @@ impl Writer {
         let mut worker = WriterThread {
             database,
             connection: Some(connection),
-            refusals,
+            memory: MintMemory::new(refusals),
             metrics: Arc::clone(&metrics),
         };
         let jobs = Arc::clone(&queue);

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use super::super::connection::{AnyConnection, roll_back};
 use super::super::error::{Remedy, StoreError};
-use super::super::mint;
+use super::super::mint::{self, MintMemory, StagedMemory};
 use super::super::tx::Tx;
 use super::database::{BatchFailure, WriterDatabase};
 use super::job::WriteJob;
 use super::queue::FairQueue;
-use crate::domain::issuance::{MintOrder, RefusalSums, StagedRefusals};
+use crate::domain::issuance::MintOrder;
 use crate::telemetry::{Metrics, RunningTask};
 
 /// The most attempts of a transaction that conflicts with others or loses its connection.
@@ -25,7 +23,7 @@ const MAX_RUNTIME: Duration = Duration::from_millis(100);
 pub(super) struct WriterThread {
     pub(super) database: WriterDatabase,
     pub(super) connection: Option<AnyConnection>,
-    pub(super) refusals: Arc<Mutex<RefusalSums>>,
+    pub(super) memory: MintMemory,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -99,16 +97,16 @@ impl WriterThread {
             Some(connection) => connection,
             None => self.database.connect()?,
         };
-        let mut staged = StagedRefusals::default();
+        let mut staged = StagedMemory::default();
         let outcome = run_batch(
             &self.database,
             &mut connection,
             jobs,
-            &self.refusals,
+            &self.memory,
             &mut staged,
         );
         if outcome.is_ok() {
-            self.refusals.lock().commit(staged);
+            self.memory.commit(staged);
         }
         // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
@@ -126,8 +124,8 @@ fn run_batch(
     database: &WriterDatabase,
     connection: &mut AnyConnection,
     jobs: &mut [WriteJob],
-    sums: &Mutex<RefusalSums>,
-    staged: &mut StagedRefusals,
+    memory: &MintMemory,
+    staged: &mut StagedMemory,
 ) -> Result<usize, BatchFailure> {
     let exclusive = jobs.iter().any(WriteJob::is_exclusive);
     database.begin(connection, exclusive)?;
@@ -136,7 +134,7 @@ fn run_batch(
     for segment in
         jobs.chunk_by_mut(|a, b| matches!((a, b), (WriteJob::Issue(_), WriteJob::Issue(_))))
     {
-        let some = run_segment(&mut tx, segment, sums, staged).map_err(|error| BatchFailure {
+        let some = run_segment(&mut tx, segment, memory, staged).map_err(|error| BatchFailure {
             remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
             error,
         })?;
@@ -154,8 +152,8 @@ fn run_batch(
 fn run_segment(
     tx: &mut Tx<'_>,
     segment: &mut [WriteJob],
-    sums: &Mutex<RefusalSums>,
-    staged: &mut StagedRefusals,
+    memory: &MintMemory,
+    staged: &mut StagedMemory,
 ) -> Result<usize, StoreError> {
     if let [WriteJob::Change(change)] = segment {
         change.run(tx);
@@ -175,7 +173,7 @@ fn run_segment(
             WriteJob::Change(_) => None,
         })
         .collect();
-    let all = mint::decide_and_record(tx, &orders, sums, staged)?;
+    let all = mint::decide_and_record(tx, &orders, memory, staged)?;
     let done = all.len();
     for (job, decided) in segment.iter_mut().zip(all) {
         if let WriteJob::Issue(job) = job {

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod connections;
+mod gateways;
 mod register;
 
 use prometheus::{
@@ -15,6 +16,7 @@ use super::control::ControlMetrics;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
+use gateways::GatewayMetrics;
 use register::{counter, jobs, register_build_info, seconds};
 
 pub use connections::{ConnectionMetrics, Cut, Listener};
@@ -80,6 +82,8 @@ pub struct Metrics {
     pub authority_ends: AuthorityEnds,
     pub control: ControlMetrics,
     pub background: BackgroundTasks,
+    /// Codes on their way to numbers.
+    pub gateways: GatewayMetrics,
 }
 
 impl Metrics {
@@ -195,6 +199,7 @@ impl Metrics {
             authority_ends: AuthorityEnds::new(&registry)?,
             control: ControlMetrics::new(&registry)?,
             background: BackgroundTasks::new(&registry)?,
+            gateways: GatewayMetrics::new(&registry)?,
             registry,
         };
         // Export a zero from the start, because a rate cannot be computed for a series that begins
@@ -339,6 +344,8 @@ mod tests {
         metrics.issuer_keys("corporate", 2);
         metrics.client_crl_loaded("failed");
         metrics.client_crl_next_update(1_800_000_000);
+        metrics.gateways.failed("sms", "timeout");
+        metrics.gateways.pending(7);
         metrics.connections.opened(Listener::Api);
         metrics.connections.cut(Listener::Api, Cut::Reader);
         let text = metrics.render().expect("text");
@@ -376,6 +383,8 @@ mod tests {
             "tn_authority_open_connections{listener=\"api\"} 1",
             "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"} 1",
             "tn_authority_cut_connections_total{cause=\"share\",listener=\"operations\"} 0",
+            "tn_authority_control_gateway_errors_total{gateway=\"sms\",kind=\"timeout\"} 1",
+            "tn_authority_control_messages_pending 7",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

@@ -6,7 +6,7 @@ use super::rust::{is_name, words};
 use super::sources;
 
 /// Each top-level module, and the modules that it may import. What starts a process may import every module.
-const MODULES: [(&str, &[&str]); 16] = [
+const MODULES: [(&str, &[&str]); 19] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
@@ -26,6 +26,17 @@ const MODULES: [(&str, &[&str]); 16] = [
         "webhooks",
         &["authority", "store", "outgoing", "domain", "telemetry"],
     ),
+    (
+        "gateways",
+        &[
+            "authority",
+            "store",
+            "outgoing",
+            "sip",
+            "domain",
+            "telemetry",
+        ],
+    ),
     ("console", &["callers", "authority", "domain", "telemetry"]),
     (
         "authority",
@@ -43,6 +54,8 @@ const MODULES: [(&str, &[&str]); 16] = [
     ("signer", &["domain", "telemetry"]),
     ("verifier", &["domain", "telemetry"]),
     ("acme", &["outgoing", "signer", "verifier", "domain"]),
+    ("agent", &["acme", "sip", "outgoing", "domain"]),
+    ("sip", &[]),
     ("outgoing", &[]),
     ("config", &["domain", "telemetry"]),
     ("telemetry", &[]),
@@ -51,6 +64,8 @@ const EVERY: &[&str] = &[
     "commands",
     "app",
     "acme",
+    "agent",
+    "sip",
     "api",
     "console",
     "outgoing",
@@ -63,6 +78,7 @@ const EVERY: &[&str] = &[
     "config",
     "telemetry",
     "webhooks",
+    "gateways",
     "domain",
 ];
 
@@ -74,7 +90,9 @@ const RESTRICTED: [(&str, &[&str]); 14] = [
     ("actix_web", &["api", "app"]),
     (
         "openssl",
-        &["signer", "verifier", "callers", "acme", "webhooks", "app"],
+        &[
+            "signer", "verifier", "callers", "acme", "webhooks", "gateways", "app",
+        ],
     ),
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),

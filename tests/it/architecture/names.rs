@@ -7,7 +7,7 @@ use super::sources;
 
 /// Names that may be used more than once: rows of tables and arguments of commands, which are private to their files, and
 /// sections of the configuration, which are named as what they configure.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 15] = [
     "ApiKeys",
     "Args",
     "Carrier",
@@ -15,6 +15,7 @@ const SHARED: [&str; 14] = [
     "ClientCertificates",
     "Command",
     "Facade",
+    "Gateway",
     "Idempotency",
     "Issuer",
     "Limits",

@@ -82,6 +82,7 @@ fn an_explanation_says_what_is_known_where_a_policy_says_no(world: World) {
         numbers: vec![numbers("+12125551001")],
         ca: false,
         lifetime: Some(100_000),
+        fingerprint: None,
     };
     let told = world
         .authority

@@ -202,6 +202,7 @@ fn the_policies_that_decide_are_kept(kind: Kind) {
         numbers: vec![numbers("+12125551001")],
         ca: false,
         lifetime: Some(7200),
+        fingerprint: None,
     };
     let caller = world.caller(Role::Account, &["acme"]);
     let told = world.authority.explain(&caller, &question).expect("told");

@@ -193,6 +193,7 @@ fn policies_without_end_are_refused() {
                     3600,
                     clock_starts(),
                 ),
+                rows: None,
             };
             let _ = policy.may_mint(&Caller::at_the_command_line(uuid::Uuid::nil()), &asked);
         }

@@ -56,6 +56,7 @@ fn a_reseller_keeps_its_own_customers_and_sees_nothing_else(world: World) {
             numbers: vec![numbers("+12125551001")],
             ca: false,
             lifetime: None,
+            fingerprint: None,
         };
         let told = authority.explain(&cpaas, &question).expect("an answer");
         assert!(

@@ -8,7 +8,7 @@ use tn_authority::domain::control::proof::{ConfirmedProof, ProofEnd, ProofState}
 use tn_authority::store::ProofProbes;
 
 use crate::support::control::{control_settings, tries_left, wrong};
-use crate::support::{Kind, Setup, World, account};
+use crate::support::{Kind, Setup, World, account, fingerprint};
 
 both!(
     five_wrong_codes_void_a_proof,
@@ -311,11 +311,11 @@ fn counting(world: &World, numbers: &[&str]) -> Vec<ConfirmedProof> {
     let mut probes = ProofProbes::default();
     for number in numbers {
         let number = number.parse().expect("a number");
-        probes.add(7, &account("acme"), number, world.now());
+        probes.add(7, (&account("acme"), fingerprint()), number, world.now());
     }
     let store = world.authority.store();
     let found = store
-        .read(|tx| tx.confirmed_control_proofs(&probes))
+        .read(|tx| tx.confirmed_control_proofs(probes))
         .expect("proofs");
     assert!(found.iter().all(|(request, _)| *request == 7));
     let mut found: Vec<_> = found.into_iter().map(|(_, proof)| proof).collect();
@@ -347,8 +347,14 @@ fn a_mint_finds_the_newest_proofs_that_count(kind: Kind) {
     );
     assert_eq!(counting(&world, &numbers), expected[1..]);
     let mut probes = ProofProbes::default();
-    probes.add(0, &account("other"), other.number, world.now());
+    let other_account = account("other");
+    probes.add(
+        0,
+        (&other_account, fingerprint()),
+        other.number,
+        world.now(),
+    );
     let store = world.authority.store();
-    let found = store.read(|tx| tx.confirmed_control_proofs(&probes));
+    let found = store.read(|tx| tx.confirmed_control_proofs(probes));
     assert_eq!(found.expect("proofs"), [], "of another account");
 }

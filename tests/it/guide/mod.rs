@@ -24,6 +24,7 @@ pages! {
     backup: "deploy/guide/backup.md",
     callers: "deploy/guide/callers.md",
     conformance: "deploy/guide/conformance.md",
+    control: "deploy/guide/control.md",
     idempotency: "deploy/guide/idempotency.md",
     imports: "deploy/guide/imports.md",
     index: "deploy/guide/README.md",

@@ -103,7 +103,8 @@ impl World {
         code: &str,
     ) -> Result<Confirmation, ChangeError> {
         let code = ControlCode::new(code);
-        wait(self.authority.confirm_control(caller, proof.id, code))
+        let proof = self.authority.proof_to_confirm(caller, proof.id)?;
+        wait(self.authority.confirm_control(caller, &proof, code))
     }
 
     /// A number that is asked and answers.

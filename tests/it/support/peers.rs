@@ -25,6 +25,19 @@ pub fn peer(name: &str) -> PathBuf {
     PathBuf::from(printed.trim_end())
 }
 
+/// Where the libraries of an unpacked program are, for `LD_LIBRARY_PATH`.
+pub fn libraries(folder: &Path) -> String {
+    let mut found = Vec::new();
+    for lib in ["usr/lib", "lib"] {
+        let Ok(entries) = std::fs::read_dir(folder.join(lib)) else {
+            continue;
+        };
+        let paths = entries.map(|entry| entry.expect("an entry").path().display().to_string());
+        found.extend(paths.filter(|path| path.ends_with("-linux-gnu")));
+    }
+    found.join(":")
+}
+
 /// A process that ends with the test, and whose words are in a file.
 pub struct Peer {
     process: Child,

@@ -15,6 +15,7 @@ impl World {
             numbers: texts.iter().map(|text| numbers(text)).collect(),
             ca,
             lifetime: None,
+            fingerprint: None,
         };
         self.authority
             .explain(&self.caller(Role::Auditor, &[]), &question)

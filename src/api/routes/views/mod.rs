@@ -3,6 +3,7 @@
 
 mod control_proof;
 mod departure;
+pub(in crate::api) mod explained_rows;
 mod grant;
 
 use serde::Serialize;

@@ -2,16 +2,15 @@
 //! alone, so a repeated request, which is the usual kind, is decided without Cedar.
 //!
 //! The time is part of a request and never repeats, so only those parts of it are in the key that
-//! some policy refers to.
+//! some policy refers to. The same is true of facts about rows, whose ages are rounded for it.
 
-use cedar_policy::Policy;
 use quick_cache::sync::Cache;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::request::{MintContext, TokenContext, hour_of, weekday_of};
-use crate::authority::policy::Ruling;
-use crate::domain::clock::Time;
+use super::inputs::ContextInputs;
+use super::request::{MintContext, TokenContext};
+use crate::domain::control::facts::ControlFacts;
+use crate::domain::issuance::{RowFacts, RowInputs, Ruling};
 use crate::domain::{AccountId, Caller};
 
 /// How many decisions are kept, at some 300 bytes each. When the cache is full, entries that were
@@ -24,15 +23,22 @@ type CacheKey = [u8; 32];
 /// Decisions of one set of policies on token requests.
 #[derive(Debug)]
 pub(in crate::authority::policy) struct RulingCache {
-    time_inputs: TimeInputs,
+    inputs: ContextInputs,
     rulings: Cache<CacheKey, Ruling>,
 }
 
+/// Which question about a token request a decision answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::authority::policy) enum AskedAction {
+    Ask,
+    Mint,
+}
+
 impl RulingCache {
-    /// An empty cache, for policies that refer to these parts of the time.
-    pub(in crate::authority::policy) fn new(time_inputs: TimeInputs) -> Self {
+    /// An empty cache, for policies that refer to these parts of the context.
+    pub(in crate::authority::policy) fn new(inputs: ContextInputs) -> Self {
         Self {
-            time_inputs,
+            inputs,
             rulings: Cache::new(MAX_CACHED),
         }
     }
@@ -41,11 +47,12 @@ impl RulingCache {
     /// failed for lack of a resource.
     pub(in crate::authority::policy) fn get_or_decide(
         &self,
+        action: AskedAction,
         caller: &Caller,
         context: &MintContext<'_>,
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
-        let key = self.key(caller, context);
+        let key = self.key(action, caller, context);
         if let Some(ruling) = self.rulings.get(&key) {
             return ruling;
         }
@@ -57,7 +64,7 @@ impl RulingCache {
     }
 
     /// Destructures its input without `..`, so that a new field cannot be forgotten in the key.
-    fn key(&self, caller: &Caller, context: &MintContext<'_>) -> CacheKey {
+    fn key(&self, action: AskedAction, caller: &Caller, context: &MintContext<'_>) -> CacheKey {
         let Caller {
             id,
             role,
@@ -70,6 +77,7 @@ impl RulingCache {
             account,
             is_carrier,
             token,
+            rows,
         } = context;
         let TokenContext {
             tktype,
@@ -99,86 +107,53 @@ impl RulingCache {
         for count in [entries, numbers, largest, spcs] {
             digest.update(count.to_be_bytes());
         }
-        digest.update(self.time_inputs.of_time(*at));
+        digest.update(self.inputs.time.of_time(*at));
+        digest.update([match action {
+            AskedAction::Ask => 0,
+            AskedAction::Mint => 1,
+        }]);
+        // Only `mint` sees rows.
+        if let (AskedAction::Mint, Some(rows)) = (action, rows) {
+            add_rows(&mut digest, self.inputs.rows, rows);
+        }
         digest.finalize().into()
     }
 }
 
-/// The parts of the time that some policy refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::authority::policy) struct TimeInputs {
-    time: bool,
-    hour: bool,
-    weekday: bool,
-}
-
-impl TimeInputs {
-    const ALL: Self = Self {
-        time: true,
-        hour: true,
-        weekday: true,
-    };
-
-    /// Recurses as deep as the policies are nested, so it has to run on the large stack of their
-    /// loader.
-    pub(in crate::authority::policy) fn of(policies: &[Policy]) -> Self {
-        let mut inputs = Self::default();
-        for policy in policies {
-            match policy.to_json() {
-                Ok(policy) => inputs.scan(&policy),
-                // Assume the worst.
-                Err(_) => return Self::ALL,
-            }
+/// Adds the facts that the policies refer to. Destructures as `key` does; what of a fact policies
+/// do not see is named and left out.
+fn add_rows(digest: &mut Sha256, inputs: RowInputs, rows: &RowFacts) {
+    let RowFacts {
+        control,
+        key_age,
+        delegation_age,
+        first,
+    } = rows;
+    let ControlFacts {
+        proven,
+        age,
+        methods,
+        numbers: _,
+        is_sample: _,
+        total: _,
+    } = control;
+    if inputs.control {
+        let methods = methods.iter().map(|method| method.as_str());
+        digest.update([u8::from(*proven), u8::from(age.is_some())]);
+        digest.update(age.unwrap_or_default().to_be_bytes());
+        for method in methods {
+            digest.update(method.len().to_be_bytes());
+            digest.update(method);
         }
-        inputs
+        digest.update(usize::MAX.to_be_bytes());
     }
-
-    /// Scans an expression in Cedar's JSON format. A policy refers either to a member of the
-    /// context by name, or to the context as a whole, and then to all parts of the time.
-    fn scan(&mut self, expression: &Value) {
-        match expression {
-            Value::Array(parts) => parts.iter().for_each(|part| self.scan(part)),
-            Value::Object(members) => {
-                for (operator, operand) in members {
-                    if operator == "Var" && operand == "context" {
-                        *self = Self::ALL;
-                    } else if let (true, Some(name)) =
-                        (matches!(operator.as_str(), "." | "has"), member(operand))
-                    {
-                        self.time |= name == "time";
-                        self.hour |= name == "hour";
-                        self.weekday |= name == "weekday";
-                    } else {
-                        self.scan(operand);
-                    }
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
+    for (is_input, age) in [
+        (inputs.key_age, key_age),
+        (inputs.delegation_age, delegation_age),
+    ] {
+        digest.update(if is_input { *age } else { 0 }.to_be_bytes());
     }
-
-    /// The parts of an instant that the policies refer to; the other bytes are zero.
-    fn of_time(self, at: Time) -> [u8; 16] {
-        let mut parts = [0; 16];
-        let (time, rest) = parts.split_at_mut(8);
-        let (hour, weekday) = rest.split_at_mut(4);
-        if self.time {
-            time.copy_from_slice(&at.timestamp().to_be_bytes());
-        }
-        if self.hour {
-            hour.copy_from_slice(&hour_of(at).to_be_bytes());
-        }
-        if self.weekday {
-            weekday.copy_from_slice(&weekday_of(at).to_be_bytes());
-        }
-        parts
-    }
-}
-
-/// The name of a member of the context, if the operand refers to one.
-fn member(operand: &Value) -> Option<&str> {
-    let is_context = operand.get("left")?.get("Var")?.as_str()? == "context";
-    is_context.then(|| operand.get("attr")?.as_str()).flatten()
+    digest.update([u8::from(inputs.first && *first)]);
 }
 
 #[cfg(test)]
@@ -188,6 +163,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::authority::policy::engine::inputs::TimeInputs;
     use crate::domain::clock::from_unix;
     use crate::domain::decision::policy_trace::PolicyTrace;
     use crate::domain::{Denial, TkType};
@@ -212,24 +188,33 @@ mod tests {
                 renewal: false,
                 at: from_unix(at),
             },
+            rows: None,
         }
     }
 
     #[test]
     fn a_flood_of_requests_does_not_evict_repeated_ones() {
-        let cache = RulingCache::new(TimeInputs::default());
+        let cache = RulingCache::new(ContextInputs::default());
         let caller = Caller::the_service(Uuid::nil());
         let account = "acme".parse().expect("an id");
         let yes = ruling(Ok(()), false);
         for lifetime in 0..50 {
-            cache.get_or_decide(&caller, &context(&account, lifetime, 0), || yes.clone());
+            cache.get_or_decide(
+                AskedAction::Mint,
+                &caller,
+                &context(&account, lifetime, 0),
+                || yes.clone(),
+            );
         }
         for n in 0..2 * MAX_CACHED {
             if n % 512 == 0 {
                 for lifetime in 0..50 {
                     let request = context(&account, lifetime, 0);
                     let again = || unreachable!("{lifetime} is evicted after {n}");
-                    assert_eq!(cache.get_or_decide(&caller, &request, again), yes);
+                    assert_eq!(
+                        cache.get_or_decide(AskedAction::Mint, &caller, &request, again),
+                        yes
+                    );
                 }
             }
             let mut key = [0xff; 32];
@@ -248,15 +233,24 @@ mod tests {
             ruling(Err(Denial::NotTheCallers), false),
         );
         let at = |cache: &RulingCache, second: i64, ruling: &Ruling| {
-            cache.get_or_decide(&caller, &context(&account, 60, second), || ruling.clone())
+            cache.get_or_decide(
+                AskedAction::Mint,
+                &caller,
+                &context(&account, 60, second),
+                || ruling.clone(),
+            )
         };
         // Policies that do not refer to the time, and those that refer to the hour.
-        let cache = RulingCache::new(TimeInputs::default());
+        let cache = RulingCache::new(ContextInputs::default());
         assert_eq!(at(&cache, 0, &yes), yes);
         assert_eq!(at(&cache, 3_600, &no), yes);
-        let cache = RulingCache::new(TimeInputs {
+        let time = TimeInputs {
             hour: true,
             ..TimeInputs::default()
+        };
+        let cache = RulingCache::new(ContextInputs {
+            time,
+            ..ContextInputs::default()
         });
         assert_eq!(at(&cache, 0, &yes), yes);
         assert_eq!(at(&cache, 3_599, &no), yes);

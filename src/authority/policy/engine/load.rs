@@ -11,8 +11,8 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
-use super::cache::TimeInputs;
 use super::files::{Folder, TextFile};
+use super::inputs::ContextInputs;
 use super::nesting;
 use crate::authority::policy::error::{PolicyError, PolicyFault};
 use crate::domain::Denial;
@@ -37,7 +37,7 @@ pub(in crate::authority::policy) struct Loaded {
     /// How many policies each file has.
     pub counts: Vec<(String, usize)>,
     pub schema: Schema,
-    pub time_inputs: TimeInputs,
+    pub inputs: ContextInputs,
     /// What does not prevent the use of the set, but should be checked.
     pub warnings: Vec<PolicyFault>,
 }
@@ -80,7 +80,7 @@ fn load_here(folder: &Folder) -> Result<Loaded, PolicyError> {
         )
     }));
     Ok(Loaded {
-        time_inputs: TimeInputs::of(&loader.policies),
+        inputs: ContextInputs::of(&loader.policies),
         policies: loader.policies,
         counts: loader.counts,
         schema,
@@ -186,6 +186,12 @@ impl Loader {
             } else if Denial::CODES_OF_RULES.contains(&code) {
                 self.faults.push(fault(format!(
                     "the code `{code}` is reserved for a rule of the service"
+                )));
+            } else if code == Denial::CONTROL_NOT_PROVEN
+                && !ContextInputs::of(std::slice::from_ref(policy)).rows.control
+            {
+                self.faults.push(fault(format!(
+                    "the code `{code}` goes with a condition on `context.control`"
                 )));
             }
         }

@@ -4,6 +4,7 @@
 pub(super) mod cache;
 pub(super) mod files;
 pub(super) mod index;
+pub(super) mod inputs;
 pub(super) mod load;
 pub(super) mod nesting;
 pub(super) mod request;

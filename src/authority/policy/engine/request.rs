@@ -15,6 +15,7 @@ use chrono::{Datelike as _, Timelike as _};
 
 use crate::authority::policy::Action;
 use crate::domain::clock::Time;
+use crate::domain::issuance::RowFacts;
 use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
 /// The requested token, as policies see it.
@@ -57,9 +58,8 @@ impl TokenContext {
         }
     }
 
-    fn context(&self) -> Option<Context> {
-        let long = |n: u64| Value::new_long(i64::try_from(n).unwrap_or(i64::MAX));
-        let pairs = [
+    fn members(&self) -> [(&'static str, Value); 10] {
+        [
             ("ca", Value::new_bool(self.ca)),
             ("lifetime", long(self.lifetime.into())),
             ("entries", long(self.entries)),
@@ -70,9 +70,37 @@ impl TokenContext {
             ("time", Value::new_long(self.at.timestamp())),
             ("hour", long(hour_of(self.at).into())),
             ("weekday", long(weekday_of(self.at).into())),
-        ];
-        Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).ok()
+        ]
     }
+}
+
+/// The facts about rows, as policies see them.
+fn row_members(rows: &RowFacts) -> Option<[(&'static str, Value); 4]> {
+    let control = &rows.control;
+    let methods = control.methods.iter();
+    let methods = methods.map(|method| Value::new_string(method.to_string()));
+    let control = Value::new_record(named([
+        ("proven", Value::new_bool(control.proven)),
+        ("age", long(control.age.unwrap_or(u64::MAX))),
+        ("methods", Value::new_set(methods)),
+    ]));
+    Some([
+        ("control", control.ok()?),
+        ("key_age", long(rows.key_age)),
+        ("delegation_age", long(rows.delegation_age)),
+        ("first", Value::new_bool(rows.first)),
+    ])
+}
+
+fn long(n: u64) -> Value {
+    Value::new_long(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn named(
+    members: impl IntoIterator<Item = (&'static str, Value)>,
+) -> impl Iterator<Item = (String, Value)> {
+    let members = members.into_iter();
+    members.map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The hour of the day, UTC.
@@ -103,6 +131,24 @@ pub struct MintContext<'a> {
     /// Whether the account is the carrier's own.
     pub is_carrier: bool,
     pub token: TokenContext,
+    /// The facts about rows; `None` as long as they are not known, which a policy trusts least.
+    pub rows: Option<&'a RowFacts>,
+}
+
+impl MintContext<'_> {
+    /// The context of `ask`: the token alone, so that it is decided before the queue.
+    fn to_ask(self) -> Option<Context> {
+        Context::from_pairs(named(self.token.members())).ok()
+    }
+
+    /// The context of a token: the token, and the facts about rows.
+    fn to_mint(self) -> Option<Context> {
+        let rows = match self.rows {
+            Some(rows) => row_members(rows),
+            None => row_members(&RowFacts::default()),
+        };
+        Context::from_pairs(named(self.token.members().into_iter().chain(rows?))).ok()
+    }
 }
 
 /// The entity names of all requests, parsed once.
@@ -180,6 +226,7 @@ impl EntityNames {
                 renewal: true,
                 at: Time::UNIX_EPOCH,
             },
+            rows: None,
         };
         let [list, constraints] = TkType::ALL.map(context);
         let all = [
@@ -211,7 +258,10 @@ impl EntityNames {
                     (_, TkType::JwtClaimConstraints) => &self.mint_claim_constraints,
                 };
                 let account = self.account(mint.account);
-                let context = mint.token.context()?;
+                let context = match request {
+                    PolicyRequest::Mint(_) => mint.to_mint()?,
+                    PolicyRequest::Ask(_) | PolicyRequest::Do(_) => mint.to_ask()?,
+                };
                 (action, account.clone(), context, Some((account, mint)))
             }
             PolicyRequest::Do(action) => {

@@ -1,0 +1,231 @@
+//! The outbox of codes: which code is sent next, and what became of each attempt. The module
+//! `gateways` does the sending.
+//!
+//! These transactions run beside mints, which read nothing that is written here.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::authority::Authority;
+use crate::authority::audited::event_by;
+use crate::domain::Caller;
+use crate::domain::clock::Time;
+use crate::domain::control::message::CodeMessage;
+use crate::domain::control::proof::{ControlProof, ProofState};
+use crate::domain::control::sending::{SendFailure, SendOutcome};
+use crate::store::{StoreError, Tx};
+
+/// How long a process owns a code before another one can send it; longer than any attempt.
+const LEASE: TimeDelta = TimeDelta::seconds(90);
+/// The most codes that one transaction gives up.
+const MAX_OVERDUE: u16 = 100;
+
+/// A code for this process to send.
+#[derive(Debug, Clone)]
+pub struct AssignedCode {
+    pub message: CodeMessage,
+    pub proof: ControlProof,
+    /// The name of the account for people; its id if it has none.
+    pub account_name: String,
+    /// Until when this process may send it.
+    pub leased_until: Time,
+}
+
+/// What became of a code after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptResult {
+    Sent,
+    RetriedAt(Time),
+    GivenUp,
+    /// Another process has it, or it is no longer needed.
+    NotOurs,
+}
+
+impl Authority {
+    /// Leases codes to this process: for each gateway, at most as many as it has room for. Codes
+    /// that are no longer worth sending are given up.
+    pub async fn take_codes(
+        &self,
+        process: Uuid,
+        room: &BTreeMap<String, u16>,
+    ) -> Result<Vec<AssignedCode>, StoreError> {
+        let now = self.clock.now();
+        // Usually there is nothing to do: find out by a read, without occupying the writer.
+        if !self.store.read(|tx| tx.has_due_control_message(now))? {
+            return Ok(Vec::new());
+        }
+        let (room, until) = (room.clone(), now + LEASE);
+        let work = move |tx: &mut Tx<'_>| {
+            for overdue in tx.overdue_control_messages(now, MAX_OVERDUE)? {
+                tx.remove_control_message(overdue.proof)?;
+                let failure = (overdue.attempts == 0).then_some(SendFailure::NotAttempted);
+                give_up(tx, &overdue, failure, now)?;
+            }
+            let mut taken = Vec::new();
+            for (gateway, most) in room.iter().filter(|(_, most)| **most > 0) {
+                let leased = tx.lease_control_messages(gateway, *most, now, (process, until))?;
+                for message in leased {
+                    taken.extend(assign(tx, message, until, now)?);
+                }
+            }
+            Ok(taken)
+        };
+        self.store.write_alongside("take-codes", work).await
+    }
+
+    /// Records what became of an attempt, unless another process has taken the code over.
+    ///
+    /// # Errors
+    /// If the store fails; the code is then sent once more when the lease is over.
+    pub async fn code_attempted(
+        &self,
+        process: Uuid,
+        code: &AssignedCode,
+        outcome: SendOutcome,
+    ) -> Result<AttemptResult, StoreError> {
+        let now = self.clock.now();
+        let (message, proof) = (code.message.clone(), code.proof.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let id = message.proof;
+            if let Some(failure) = outcome.failure() {
+                if let Some(at) = message.retry_at(outcome, now) {
+                    if !tx.retry_control_message(id, process, at)? {
+                        return Ok(AttemptResult::NotOurs);
+                    }
+                    tx.control_proof_not_sent(id, failure)?;
+                    return Ok(AttemptResult::RetriedAt(at));
+                }
+                if !tx.remove_leased_control_message(id, process)? {
+                    return Ok(AttemptResult::NotOurs);
+                }
+                give_up(tx, &message, Some(failure), now)?;
+                return Ok(AttemptResult::GivenUp);
+            }
+            // Without the lease the row is another process's, which records its own attempt; that
+            // this one was sent is true all the same.
+            tx.control_proof_sent(id, now)?;
+            let was_ours = tx.remove_leased_control_message(id, process)?;
+            let detail = json!({
+                "method": proof.method, "gateway": proof.gateway, "attempts": message.attempts,
+            });
+            tx.record(&event(&proof, now).done(&id, detail))?;
+            Ok(if was_ours {
+                AttemptResult::Sent
+            } else {
+                AttemptResult::NotOurs
+            })
+        };
+        let result = self.store.write_alongside("code-attempt", work).await;
+        if let Some(failure) = outcome.failure() {
+            let gateway = &code.message.gateway;
+            self.metrics.gateways.failed(gateway, failure.as_str());
+        }
+        result
+    }
+
+    /// Records what a gateway reports about a code that it accepted.
+    pub async fn code_reported(&self, proof: Uuid, is_delivered: bool) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let work = move |tx: &mut Tx<'_>| {
+            let Some((proof, _)) = tx.control_proof(proof)? else {
+                return Ok(None);
+            };
+            if is_delivered {
+                tx.control_proof_delivered(proof.id, now)?;
+                return Ok(None);
+            }
+            let failure = SendFailure::Undelivered;
+            tx.control_proof_not_sent(proof.id, failure)?;
+            if tx.give_up_control_proof(proof.id, now)? {
+                let reason = "the gateway reported that it did not reach the number";
+                let event = event(&proof, now).refused(&proof.id, failure.as_str(), &reason);
+                tx.record(&about(event, &proof))?;
+            }
+            Ok(Some(proof.gateway))
+        };
+        let failed = self.store.write_alongside("code-report", work).await?;
+        if let Some(gateway) = failed {
+            let failure = SendFailure::Undelivered.as_str();
+            self.metrics.gateways.failed(&gateway, failure);
+        }
+        Ok(())
+    }
+
+    /// Sets the metric of codes that are still to be sent. Blocks.
+    pub fn measure_outbox(&self) -> Result<(), StoreError> {
+        let count = self.store.read(|tx| tx.count_control_messages())?;
+        self.metrics.gateways.pending(count);
+        Ok(())
+    }
+}
+
+/// The assignment of a code that was leased; `None` if it is no longer needed.
+fn assign(
+    tx: &mut Tx<'_>,
+    message: CodeMessage,
+    leased_until: Time,
+    now: Time,
+) -> Result<Option<AssignedCode>, StoreError> {
+    let proof = tx.control_proof(message.proof)?.map(|(proof, _)| proof);
+    let account = match &proof {
+        // It ended meanwhile: nobody has to be called or written to any more.
+        Some(proof) if proof.state(now) == ProofState::Pending => tx.account(&proof.account)?,
+        _ => None,
+    };
+    let (Some(proof), Some(account)) = (proof, account) else {
+        tx.remove_control_message(message.proof)?;
+        return Ok(None);
+    };
+    let account_name = match account.name.is_empty() {
+        true => account.id.to_string(),
+        false => account.name,
+    };
+    Ok(Some(AssignedCode {
+        message,
+        proof,
+        account_name,
+        leased_until,
+    }))
+}
+
+/// Ends a proof whose code is no longer sent.
+fn give_up(
+    tx: &mut Tx<'_>,
+    message: &CodeMessage,
+    failure: Option<SendFailure>,
+    now: Time,
+) -> Result<(), StoreError> {
+    let Some((proof, _)) = tx.control_proof(message.proof)? else {
+        return Ok(());
+    };
+    if let Some(failure) = failure {
+        tx.control_proof_not_sent(proof.id, failure)?;
+    }
+    // Sent before by this process or another one: it is the caller's turn, not a failure.
+    if proof.sent_at.is_some() || !tx.give_up_control_proof(proof.id, now)? {
+        return Ok(());
+    }
+    let last = failure.map(|failure| failure.to_string());
+    let code = last.or_else(|| proof.failure.clone());
+    let code = code.unwrap_or_else(|| SendFailure::NotAttempted.to_string());
+    let reason = format!("given up after {} attempts", message.attempts);
+    let event = event(&proof, now).refused(&proof.id, &code, &reason);
+    tx.record(&about(event, &proof))
+}
+
+/// The event of the request that started the proof, so that the trail shows them together.
+fn event(proof: &ControlProof, now: Time) -> crate::domain::Event {
+    let service = Caller::the_service(proof.request_id);
+    event_by(&service, now, "send-control-code").about(&proof.account)
+}
+
+/// A refusal concerns the caller's own account, and the caller is the service: so name the account.
+fn about(event: crate::domain::AuditEvent, proof: &ControlProof) -> crate::domain::AuditEvent {
+    crate::domain::AuditEvent {
+        account: Some(proof.account.clone()),
+        ..event
+    }
+}

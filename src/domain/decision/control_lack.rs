@@ -1,0 +1,48 @@
+//! What is missing when a policy refuses a token, because control of its numbers is not proven.
+
+use std::fmt;
+
+use super::denial::{RefusedPart, listed};
+use crate::domain::accounts::account::AccountId;
+use crate::domain::control::facts::MAX_NUMBERS;
+
+/// The numbers that lack a proof which the policies accept, and what they stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlLack {
+    pub account: AccountId,
+    /// One for each number. Empty if no number can be named.
+    pub refused: Vec<RefusedPart>,
+    /// How many numbers the list has.
+    pub total: u64,
+    /// Whether a sample stands for the list.
+    pub is_sample: bool,
+}
+
+impl fmt::Display for ControlLack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.refused.is_empty(), self.is_sample) {
+            (true, _) if self.total == 0 => f.write_str("there is no number in the list"),
+            (true, true) => f.write_str(
+                "a sample of the numbers is drawn, and named, when the token is requested",
+            ),
+            (true, false) => write!(
+                f,
+                "the list has more than {MAX_NUMBERS} numbers; request fewer, or ask the carrier to set `control.sample`"
+            ),
+            (false, is_sample) => {
+                let each = if self.refused.len() == 1 {
+                    "a proof"
+                } else {
+                    "proofs"
+                };
+                let sample = if is_sample { " of the sample" } else { "" };
+                write!(
+                    f,
+                    "start {each} with `POST /v1/accounts/{}/control-proofs` for {}{sample}",
+                    self.account,
+                    listed(&self.refused)
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What every kind of gateway has in common.
+
+use std::fmt;
+use std::sync::mpsc::Sender as Channel;
+
+use uuid::Uuid;
+
+use super::worker::Wake;
+use crate::domain::clock::Time;
+use crate::domain::control::codes::ControlCode;
+use crate::domain::control::sending::{SendFailure, SendOutcome};
+use crate::domain::{AccountId, Tn};
+use crate::telemetry::BackgroundTasks;
+
+/// A way to reach numbers. Several threads send over it at the same time.
+pub trait Gateway: fmt::Debug + Send + Sync {
+    /// Starts what it needs besides the calls of [`Self::send`], such as a session. Each of its
+    /// threads is a task of `tasks`, named `gateways`.
+    ///
+    /// # Errors
+    /// The system's error if a thread cannot be started.
+    fn start(&self, reports: Reports, tasks: &BackgroundTasks) -> std::io::Result<()> {
+        let _ = (reports, tasks);
+        Ok(())
+    }
+
+    /// Ends what [`Self::start`] began, and waits for that.
+    fn stop(&self) {}
+
+    /// Whether it can send now. As long as it cannot, nothing is leased for it.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Makes one attempt. Blocks, at most for the timeout of the configuration.
+    fn send(&self, code: &OutgoingCode) -> SendOutcome;
+}
+
+/// A code on its way to a number.
+#[derive(Clone)]
+pub struct OutgoingCode {
+    pub proof: Uuid,
+    pub account: AccountId,
+    /// The name of the account for people; its id if it has none.
+    pub account_name: String,
+    pub number: Tn,
+    /// The digits, or the nonce of a SIP `MESSAGE`.
+    pub code: ControlCode,
+    /// The message to a person, from the carrier's template.
+    pub text: String,
+    /// Whole minutes in which the code can be confirmed, from now on.
+    pub minutes: u32,
+    pub expires_at: Time,
+}
+
+/// Neither the code nor the text, which contains it.
+impl fmt::Debug for OutgoingCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingCode")
+            .field("proof", &self.proof)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a gateway learns later about a code that it accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryReport {
+    pub proof: Uuid,
+    /// Whether the code reached the number; otherwise it never will.
+    pub is_delivered: bool,
+}
+
+/// Where a gateway says what it learns.
+#[derive(Debug, Clone)]
+pub struct Reports {
+    pub(super) wake: Channel<Wake>,
+    /// The gateway, by its place in the configuration.
+    pub(super) index: usize,
+}
+
+impl Reports {
+    /// Where nobody listens: for a gateway without a service.
+    #[must_use]
+    pub fn unheard() -> Self {
+        let (wake, _) = std::sync::mpsc::channel();
+        Self { wake, index: 0 }
+    }
+
+    /// Hands a report over. Does not block.
+    pub fn report(&self, report: DeliveryReport) {
+        // The dispatcher is gone when the service stops; then the report is lost.
+        let _ = self.wake.send(Wake::Report(report));
+    }
+
+    /// Says that the gateway can send again, so that nothing waits for the next poll.
+    pub fn is_ready(&self) {
+        let _ = self.wake.send(Wake::Ready);
+    }
+
+    /// Counts a failure that belongs to no code, such as a session that cannot be opened.
+    pub fn failed(&self, failure: SendFailure) {
+        let _ = self.wake.send(Wake::Failed(self.index, failure));
+    }
+}

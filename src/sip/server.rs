@@ -1,0 +1,312 @@
+//! A server of `MESSAGE` requests outside of a dialog (RFC 3428 §7): answers each, and a repetition
+//! with the same answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::message::{MAX_MESSAGE, SipMessage, StartLine};
+use super::target::{SipTarget, Transport};
+
+/// How long an answer is kept for repetitions: timer J (RFC 3261 §17.2.2).
+const KEEP: Duration = Duration::from_secs(32);
+/// How many answers are kept.
+const MAX_KEPT: usize = 4_096;
+/// How many connections are served at one time. Proxies use a few.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a connection may be silent.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a thread waits before it looks whether it has to stop.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A `MESSAGE` that came in.
+#[derive(Debug)]
+pub struct IncomingMessage<'a> {
+    pub from: SocketAddr,
+    /// Whom it is for: the user part of the request URI, such as `+12125551001`.
+    pub user: &'a str,
+    pub content_type: &'a str,
+    pub body: &'a [u8],
+}
+
+/// Decides the status of the answer.
+pub type Handler = dyn Fn(&IncomingMessage<'_>) -> u16 + Send + Sync;
+
+/// A running server. Dropping it stops its threads.
+#[derive(Debug)]
+pub struct SipServer {
+    local: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SipServer {
+    /// Listens. Only `sources` are answered; none means everyone.
+    ///
+    /// # Errors
+    /// The system's error if the address cannot be listened on.
+    pub fn start(
+        listen: &SipTarget,
+        sources: Vec<IpAddr>,
+        handler: Arc<Handler>,
+    ) -> io::Result<Self> {
+        let address = listen.resolve()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let answerer = Arc::new(Answerer {
+            sources,
+            handler,
+            kept: Mutex::default(),
+            stop: Arc::clone(&stop),
+        });
+        let name = thread::Builder::new().name("sip".to_owned());
+        let (local, thread) = match listen.transport() {
+            Transport::Udp => {
+                let socket = UdpSocket::bind(address)?;
+                socket.set_read_timeout(Some(LOOK))?;
+                (
+                    socket.local_addr()?,
+                    name.spawn(move || answerer.over_udp(&socket))?,
+                )
+            }
+            Transport::Tcp => {
+                let listener = TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                (
+                    listener.local_addr()?,
+                    name.spawn(move || over_tcp(&answerer, &listener))?,
+                )
+            }
+        };
+        Ok(Self {
+            local,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// The address, with the port that the system chose for port 0.
+    #[must_use]
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl Drop for SipServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Names a transaction: the branch, the sender and the method (RFC 3261 §17.2.3).
+type Transaction = (String, String, String);
+
+struct Answerer {
+    sources: Vec<IpAddr>,
+    handler: Arc<Handler>,
+    kept: Mutex<KeptAnswers>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The answers of the last transactions.
+#[derive(Debug, Default)]
+struct KeptAnswers {
+    answers: HashMap<Transaction, Vec<u8>>,
+    order: VecDeque<(Instant, Transaction)>,
+}
+
+impl KeptAnswers {
+    fn keep(&mut self, transaction: Transaction, answer: &[u8]) {
+        let now = Instant::now();
+        let is_over = |at: &Instant| now.saturating_duration_since(*at) > KEEP;
+        while self.order.len() >= MAX_KEPT || self.order.front().is_some_and(|(at, _)| is_over(at))
+        {
+            if let Some((_, oldest)) = self.order.pop_front() {
+                self.answers.remove(&oldest);
+            }
+        }
+        if self
+            .answers
+            .insert(transaction.clone(), answer.to_vec())
+            .is_none()
+        {
+            self.order.push_back((now, transaction));
+        }
+    }
+}
+
+impl Answerer {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn accepts(&self, from: SocketAddr) -> bool {
+        self.sources.is_empty() || self.sources.contains(&from.ip().to_canonical())
+    }
+
+    fn over_udp(&self, socket: &UdpSocket) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        while !self.stopped() {
+            let (length, from) = match socket.recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if is_timeout(&error) => continue,
+                Err(error) => {
+                    // Such as an ICMP error of an earlier answer.
+                    log::debug!("a datagram could not be received: {error}");
+                    thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
+            };
+            if !self.accepts(from) {
+                continue;
+            }
+            if let Ok(request) = SipMessage::from_datagram(&buffer[..length])
+                && let Some(answer) = self.answer(&request, from)
+                && let Err(error) = socket.send_to(&answer, from)
+            {
+                log::debug!("an answer could not be sent: {error}");
+            }
+        }
+    }
+
+    /// Answers the requests of one connection, until it ends.
+    fn over_connection(&self, mut stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(IDLE))?;
+        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+        let mut heard = Instant::now();
+        while !self.stopped() && heard.elapsed() < IDLE {
+            let length = match stream.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if is_timeout(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            received.extend_from_slice(&buffer[..length]);
+            // A proxy keeps a connection open by empty lines (RFC 5626 §3.5.1).
+            while received.starts_with(b"\r\n") {
+                received.drain(..2);
+            }
+            while let Ok(Some((request, length))) = SipMessage::from_stream(&received) {
+                // Only whole messages count as a sign of life, so nobody keeps a place by trickling.
+                heard = Instant::now();
+                received.drain(..length);
+                if let Some(answer) = self.answer(&request, from) {
+                    stream.write_all(&answer)?;
+                }
+            }
+            if SipMessage::from_stream(&received).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a request; `None` for what needs none: a response, an `ACK`, or a request that
+    /// cannot be answered.
+    fn answer(&self, request: &SipMessage, from: SocketAddr) -> Option<Vec<u8>> {
+        let StartLine::Request { method, uri } = &request.start else {
+            return None;
+        };
+        let is_complete = ["from", "to", "call-id", "cseq"]
+            .iter()
+            .all(|name| request.header(name).is_some());
+        if method == "ACK" || !is_complete {
+            return None;
+        }
+        let sender = request.top_via()?.split(';').next().unwrap_or_default();
+        let transaction = (
+            request.branch()?.to_owned(),
+            sender.to_owned(),
+            method.clone(),
+        );
+        if let Some(answer) = self.kept.lock().answers.get(&transaction) {
+            return Some(answer.clone());
+        }
+        let status = match method.as_str() {
+            "MESSAGE" => (self.handler)(&IncomingMessage {
+                from,
+                user: user_of(uri),
+                content_type: request.header("content-type").unwrap_or_default(),
+                body: &request.body,
+            }),
+            // Proxies ask so whether the agent is alive.
+            "OPTIONS" => 200,
+            _ => 405,
+        };
+        let tag = tag(request);
+        let mut answer = request
+            .response(status, &tag)
+            .with("Allow", "MESSAGE, OPTIONS");
+        answer.mark_top_via(&format!(";received={};rport={}", from.ip(), from.port()));
+        let answer = answer.to_bytes();
+        self.kept.lock().keep(transaction, &answer);
+        Some(answer)
+    }
+}
+
+/// Accepts connections, each with a thread of its own.
+fn over_tcp(answerer: &Arc<Answerer>, listener: &TcpListener) {
+    let open = Arc::new(AtomicUsize::new(0));
+    while !answerer.stopped() {
+        let (stream, from) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                thread::sleep(LOOK / 4);
+                continue;
+            }
+        };
+        if !answerer.accepts(from) || open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+            continue;
+        }
+        open.fetch_add(1, Ordering::Relaxed);
+        let (answerer, closed) = (Arc::clone(answerer), Arc::clone(&open));
+        let serve = move || {
+            if let Err(error) = answerer.over_connection(stream, from) {
+                log::debug!("a connection ended: {error}");
+            }
+            closed.fetch_sub(1, Ordering::Relaxed);
+        };
+        if thread::Builder::new()
+            .name("sip-connection".to_owned())
+            .spawn(serve)
+            .is_err()
+        {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The tag of the answers to one request: the same for each repetition.
+fn tag(request: &SipMessage) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut digest = Sha256::new();
+    for name in ["via", "call-id", "cseq"] {
+        digest.update(request.header(name).unwrap_or_default());
+        digest.update([0]);
+    }
+    hex::encode(&digest.finalize()[..8])
+}
+
+/// The user part of a SIP or tel URI, such as `+12125551001`.
+fn user_of(uri: &str) -> &str {
+    let rest = uri.split_once(':').map_or("", |(_, rest)| rest);
+    let user = rest.split_once('@').map_or(rest, |(user, _)| user);
+    user.split(';').next().unwrap_or_default()
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}

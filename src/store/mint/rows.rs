@@ -1,0 +1,309 @@
+//! Loads what policies ask of rows, once the facts of the inventory are there: one query a table
+//! for a whole batch, and none for what no policy refers to.
+
+use super::memory::{KnownKeys, StagedKeys};
+use crate::domain::clock::Time;
+use crate::domain::control::facts::{
+    ControlFacts, MAX_NUMBERS, RequiredNumbers, coarse_down, seconds_since,
+};
+use crate::domain::control::proof::ConfirmedProof;
+use crate::domain::control::sample::{self, ControlSample};
+use crate::domain::decision::Facts;
+use crate::domain::decision::live_delegations::{LiveDelegation, covered_since, live_delegations};
+use crate::domain::issuance::{DeferredRuling, MintOrder, RowFacts, RowInputs, RuledRequest};
+use crate::domain::numbers::range_set::merged;
+use crate::domain::tokens::grant::Grant;
+use crate::domain::{AccountId, Fingerprint, NumberRange};
+use crate::store::error::StoreError;
+use crate::store::tables::control_confirmed::ProofProbes;
+use crate::store::tables::earlier_tokens::EarlierToken;
+use crate::store::tx::Tx;
+
+/// The most numbers whose proofs one transaction looks up.
+const MAX_BATCH_NUMBERS: u64 = 50_000;
+
+/// A request whose policies ask for rows.
+#[derive(Debug)]
+pub(super) struct RowQuestion<'a> {
+    /// The index of its facts.
+    pub(super) at: usize,
+    pub(super) ruled: &'a RuledRequest,
+    /// The grant that was recorded for its idempotency key earlier, which does not count as an
+    /// earlier token.
+    pub(super) recorded: Option<&'a Grant>,
+}
+
+/// How many of these orders one transaction can look up the numbers of; at least one.
+pub(super) fn fitting(orders: &[&MintOrder]) -> usize {
+    let mut numbers = 0_u64;
+    let fitting = orders.iter().take_while(|order| {
+        let fits = numbers < MAX_BATCH_NUMBERS;
+        if let Some(deferred) = &order.ruled.deferred
+            && deferred.policies.inputs().control
+        {
+            let asked = order.ruled.request.numbers().iter();
+            let asked = asked
+                .map(|range| range.count())
+                .fold(0, u64::saturating_add);
+            numbers += asked.min(MAX_NUMBERS);
+        }
+        fits
+    });
+    fitting.count().max(1)
+}
+
+/// Fills in the rows of the facts. `known` are the keys that need no query; without it, all are
+/// read. Draws a sample where one is needed, if the order has random bits for it.
+pub(super) fn load(
+    tx: &mut Tx<'_>,
+    questions: &[RowQuestion<'_>],
+    facts: &mut [Facts],
+    known: Option<&KnownKeys>,
+    staged: &mut StagedKeys,
+) -> Result<(), StoreError> {
+    let open = questions.iter();
+    let mut open: Vec<Loading<'_>> = open
+        .filter_map(|question| Loading::of(question, facts.get(question.at)?))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    read_key_ages(tx, &mut open, known, staged)?;
+    read_earlier_tokens(tx, &mut open)?;
+    read_samples(tx, &mut open)?;
+    let all: Vec<usize> = (0..open.len()).collect();
+    read_proofs(tx, &mut open, &all)?;
+    let redrawn = redraw(tx, &mut open)?;
+    read_proofs(tx, &mut open, &redrawn)?;
+    for loading in open {
+        if let Some(facts) = facts.get_mut(loading.at) {
+            facts.rows = loading.rows;
+        }
+    }
+    Ok(())
+}
+
+/// A request with what has been loaded for it.
+struct Loading<'a> {
+    at: usize,
+    ruled: &'a RuledRequest,
+    deferred: &'a DeferredRuling,
+    inputs: RowInputs,
+    recorded: Option<&'a Grant>,
+    live: Vec<LiveDelegation>,
+    /// The numbers, in order and without overlap.
+    list: Vec<NumberRange>,
+    sample: Option<ControlSample>,
+    rows: RowFacts,
+}
+
+impl<'a> Loading<'a> {
+    fn of(question: &RowQuestion<'a>, facts: &Facts) -> Option<Self> {
+        let ruled = question.ruled;
+        let deferred = ruled.deferred.as_ref()?;
+        let inputs = deferred.policies.inputs();
+        let mut loading = Self {
+            at: question.at,
+            ruled,
+            deferred,
+            inputs,
+            recorded: question.recorded,
+            live: Vec::new(),
+            list: merged(ruled.request.numbers().to_vec()),
+            sample: None,
+            rows: RowFacts::default(),
+        };
+        if inputs.control || inputs.first || inputs.delegation_age {
+            loading.live = live_delegations(&ruled.question(facts.lifetime), facts);
+        }
+        if inputs.delegation_age {
+            let since = loading.delegated_since();
+            let age = since.map_or(0, |since| seconds_since(since, ruled.now));
+            loading.rows.delegation_age = coarse_down(age);
+        }
+        Some(loading)
+    }
+
+    /// Since when the account has had a delegation for each number.
+    fn delegated_since(&self) -> Option<Time> {
+        let ranges = self.list.iter();
+        let since: Option<Vec<Time>> = ranges
+            .map(|range| covered_since(*range, &self.live))
+            .collect();
+        since?.into_iter().max()
+    }
+
+    fn key(&self) -> (&'a AccountId, Fingerprint) {
+        (&self.ruled.account, self.ruled.request.fingerprint())
+    }
+
+    fn needs_sample(&self) -> bool {
+        self.inputs.control && sample::is_for(&self.list, self.deferred.sample)
+    }
+
+    fn required(&self) -> RequiredNumbers {
+        if self.needs_sample() {
+            ControlSample::required(self.sample.as_ref(), &self.list)
+        } else {
+            RequiredNumbers::all_of(&self.list)
+        }
+    }
+
+    /// Draws a sample in place of the one that was found, if any, and if this order can draw.
+    fn draw(&mut self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let Some(bits) = &self.deferred.bits else {
+            return Ok(false);
+        };
+        let (account, now) = (&self.ruled.account, self.ruled.now);
+        let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
+        let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
+        self.sample = Some(counts);
+        Ok(true)
+    }
+}
+
+fn read_key_ages(
+    tx: &mut Tx<'_>,
+    open: &mut [Loading<'_>],
+    known: Option<&KnownKeys>,
+    staged: &mut StagedKeys,
+) -> Result<(), StoreError> {
+    let (mut asked, mut keys) = (Vec::new(), Vec::new());
+    for (n, loading) in open.iter_mut().enumerate() {
+        if !loading.inputs.key_age {
+            continue;
+        }
+        let (account, key) = loading.key();
+        match known.and_then(|known| known.first_used(account, key)) {
+            Some(first_used) => loading.add_key_age(first_used),
+            None => {
+                asked.push(n);
+                keys.push((account, key));
+            }
+        }
+    }
+    let found = tx.keys_first_used(&keys)?;
+    for (n, ((account, key), first_used)) in asked.into_iter().zip(keys.into_iter().zip(found)) {
+        if let Some(first_used) = first_used {
+            open[n].add_key_age(first_used);
+            staged.add_read(account, key, first_used);
+        }
+    }
+    Ok(())
+}
+
+impl Loading<'_> {
+    fn add_key_age(&mut self, first_used: Time) {
+        // If the key was first used for the grant that is to be signed now, it is new.
+        let is_of_recorded = |grant: &Grant| first_used >= grant.issued_at;
+        if !self.recorded.is_some_and(is_of_recorded) {
+            self.rows.key_age = coarse_down(seconds_since(first_used, self.ruled.now));
+        }
+    }
+}
+
+fn read_earlier_tokens(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<(), StoreError> {
+    let mut entries = Vec::new();
+    for (n, loading) in open.iter_mut().enumerate() {
+        let numbers = loading.ruled.request.numbers();
+        if !loading.inputs.first || numbers.is_empty() {
+            continue;
+        }
+        let since = numbers.iter();
+        let since = since.map(|range| Some((*range, covered_since(*range, &loading.live)?)));
+        let Some(since) = since.collect::<Option<Vec<(NumberRange, Time)>>>() else {
+            // A number is not delegated, so there was no token for it.
+            continue;
+        };
+        loading.rows.first = false;
+        entries.extend(since.into_iter().map(|(numbers, since)| EarlierToken {
+            request: n,
+            account: &loading.ruled.account,
+            numbers,
+            since,
+            except: loading.recorded.map(|grant| &grant.jti),
+        }));
+    }
+    for n in tx.requests_without_token(&entries)? {
+        let loading = open.get_mut(n);
+        loading
+            .ok_or_else(|| StoreError::corrupt("a request that is not in the batch"))?
+            .rows
+            .first = true;
+    }
+    Ok(())
+}
+
+/// Finds the sample of each long list, or draws one.
+fn read_samples(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<(), StoreError> {
+    let needing = open.iter().enumerate();
+    let needing: Vec<(usize, String)> = needing
+        .filter(|(_, loading)| loading.needs_sample())
+        .map(|(n, loading)| (n, sample::digest(&loading.list)))
+        .collect();
+    let lists = needing.iter();
+    let lists: Vec<(&AccountId, &str)> = lists
+        .map(|(n, list)| (&open[*n].ruled.account, list.as_str()))
+        .collect();
+    let found = tx.control_samples(&lists)?;
+    for ((n, _), found) in needing.iter().zip(found) {
+        let loading = &mut open[*n];
+        let size = loading.deferred.sample;
+        let is_usable = found.as_ref().is_some_and(|sample| sample.has_size(size));
+        loading.sample = found;
+        if !is_usable && !loading.draw(tx)? {
+            loading.sample = None;
+        }
+    }
+    Ok(())
+}
+
+/// Draws other samples in place of old ones that the policies do not accept. Returns for which
+/// requests.
+fn redraw(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<Vec<usize>, StoreError> {
+    let mut redrawn = Vec::new();
+    for (n, loading) in open.iter_mut().enumerate() {
+        let (ruled, sample) = (loading.ruled, loading.sample.as_ref());
+        let is_old = sample.is_some_and(|sample| sample.is_old(ruled.now));
+        let is_accepted = || {
+            let ruling = loading.deferred.rule(&ruled.account, &loading.rows);
+            ruling.verdict.is_ok()
+        };
+        if is_old && !is_accepted() && loading.draw(tx)? {
+            redrawn.push(n);
+        }
+    }
+    Ok(redrawn)
+}
+
+/// Looks up the proofs of these requests.
+fn read_proofs(
+    tx: &mut Tx<'_>,
+    open: &mut [Loading<'_>],
+    these: &[usize],
+) -> Result<(), StoreError> {
+    let these = these.iter().filter(|n| open[**n].inputs.control);
+    let required: Vec<(usize, RequiredNumbers)> =
+        these.map(|n| (*n, open[*n].required())).collect();
+    let mut probes = ProofProbes::default();
+    for (n, required) in &required {
+        let ruled = open[*n].ruled;
+        for number in &required.numbers {
+            let key = ruled.request.fingerprint();
+            probes.add(*n, (&ruled.account, key), *number, ruled.now);
+        }
+    }
+    let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
+    for (n, proof) in tx.confirmed_control_proofs(probes)? {
+        let of_request = found.get_mut(n);
+        of_request
+            .ok_or_else(|| StoreError::corrupt("a proof for a request that is not in the batch"))?
+            .push(proof);
+    }
+    for (n, required) in required {
+        let loading = &mut open[n];
+        let (live, now) = (&loading.live, loading.ruled.now);
+        loading.rows.control = ControlFacts::of(required, &found[n], live, now);
+    }
+    Ok(())
+}

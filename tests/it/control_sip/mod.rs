@@ -1,0 +1,4 @@
+//! Proofs by SIP over programs of others: Kamailio as the carrier's proxy, SIPp as a phone.
+
+pub mod carrier;
+mod routes;
