@@ -86,7 +86,7 @@ fn the_example_shows_every_key() {
         (kannel.timeout, kannel.concurrency)
     );
     assert!(kannel.username.is_some() && kannel.from.is_some());
-    assert!(smsc.system_type.is_some() && smsc.tls);
+    assert!(smsc.system_type.is_some() && smsc.tls && gateway("proxy").from.is_some());
     for (name, gateway) in &config.control.gateways {
         let checked = GatewayWithName { name, gateway }.validate();
         assert!(checked.is_ok(), "{checked:?}");

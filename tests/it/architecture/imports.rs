@@ -83,7 +83,7 @@ const EVERY: &[&str] = &[
 ];
 
 /// Libraries and functions that few modules may name: the path, and the modules or files that may.
-const RESTRICTED: [(&str, &[&str]); 14] = [
+const RESTRICTED: [(&str, &[&str]); 16] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
@@ -100,6 +100,8 @@ const RESTRICTED: [(&str, &[&str]); 14] = [
     ("actix_http", &["app"]),
     ("actix_server", &["app"]),
     ("actix_service", &["app"]),
+    ("rusmpp", &["gateways"]),
+    ("tokio_openssl", &["gateways"]),
     // No URL from a caller is ever fetched: `outgoing` requests only what the configuration names. Webhooks go through
     // their guard, and their answers are not read.
     (

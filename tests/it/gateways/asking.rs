@@ -60,11 +60,9 @@ pub fn state(world: &World, id: Uuid) -> ProofState {
 }
 
 pub fn confirms(world: &World, id: Uuid, code: &str) -> Result<Confirmation, ChangeError> {
-    wait(
-        world
-            .authority
-            .confirm_control(&acme(world), id, ControlCode::new(code)),
-    )
+    let (authority, acme) = (&world.authority, acme(world));
+    let proof = authority.proof_to_confirm(&acme, id)?;
+    wait(authority.confirm_control(&acme, &proof, ControlCode::new(code)))
 }
 
 /// The codes that are still in the outbox.
