@@ -18,6 +18,7 @@ mod architecture;
 mod authority;
 mod callers;
 mod cli;
+mod control;
 mod crash;
 mod domain;
 mod guide;

@@ -21,7 +21,7 @@ mod policy_files;
 mod policy_reload;
 mod refused_imports;
 mod renewal_rights;
-mod renewals;
+pub mod renewals;
 mod reseller_reach;
 mod resellers;
 mod trail;

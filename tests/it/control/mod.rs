@@ -1,0 +1,6 @@
+//! Effective control: numbers are asked, and policies see what answered.
+
+mod policies;
+mod policy_facts;
+mod proven;
+mod samples;
