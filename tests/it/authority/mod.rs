@@ -23,7 +23,7 @@ mod refused_imports;
 mod renewal_rights;
 pub mod renewals;
 mod reseller_reach;
-mod resellers;
+pub mod resellers;
 mod trail;
 mod trail_reading;
 mod undo;

@@ -1,6 +1,6 @@
 //! The shipped example in force: who gets a token, and who has to show control first.
 
-use tn_authority::authority::NewRenewal;
+use tn_authority::authority::{NewDelegation, NewRenewal};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Fingerprint, Role};
 
@@ -8,6 +8,7 @@ use super::proven::{
     example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns,
 };
 use crate::authority::renewals::{gives, listed, renews};
+use crate::authority::resellers::{line, loan};
 use crate::support::{Kind, World, account, code, outside};
 
 both! {
@@ -187,17 +188,33 @@ fn a_proof_ends_with_its_delegation(kind: Kind) {
 }
 
 fn a_proof_is_of_one_account_and_one_number(kind: Kind) {
-    let world = lender(kind, set(&not_older_than(600)));
-    world.lends("other", "1.212.555.1XXX");
-    proves(&world, "acme", &[tn("+12125551001")]);
-    mints_for_key(&world, "acme", &[NUMBER], OURS).expect("a token");
-    let others = mints_for_key(&world, "other", &[NUMBER], OURS);
-    assert_eq!(code(&others), "control-not-proven");
-    let next = mints_for_key(&world, "acme", &["one:12125551002"], OURS);
+    // A reseller, and its customer: both may have tokens for the number.
+    let world = World::new(kind, setup(set(&not_older_than(600)), 0));
+    world.carrier_holds("1.212.555.1XXX");
+    line(&world);
+    let whole = world.delegates(loan("wholesale", "1.212.555.1XXX", None));
+    let part = NewDelegation {
+        lender_keeps: true,
+        ..loan("cpaas", "1.212.555.100X", Some(&whole.expect("a delegation")))
+    };
+    world.delegates(part).expect("a delegation");
+    let mint = |id: &str, entry: &str| mints_for_key(&world, id, &[entry], OURS);
+    proves(&world, "wholesale", &[tn("+12125551001")]);
+    mint("wholesale", NUMBER).expect("a token");
+    assert_eq!(code(&mint("cpaas", NUMBER)), "control-not-proven");
+    let next = mint("wholesale", "one:12125551002");
     assert_eq!(code(&next), "control-not-proven");
+    proves(&world, "cpaas", &[tn("+12125551001")]);
+    mint("cpaas", NUMBER).expect("a token");
     let caller = world.caller(Role::Admin, &[]);
-    let request = crate::support::request(&[NUMBER], false, None);
-    world
-        .mints_as(&caller, "acme", request)
-        .expect("the number is proven, whoever asks");
+    let wanted = || crate::support::request(&[NUMBER], false, None);
+    let minted = world.mints_as(&caller, "cpaas", wanted());
+    minted.expect("the number is proven, whoever asks");
+
+    // What suspends the reseller ends the proofs of its customers, too.
+    world.suspends("wholesale");
+    world.resumes("wholesale");
+    for id in ["wholesale", "cpaas"] {
+        assert_eq!(code(&mint(id, NUMBER)), "control-not-proven", "{id}");
+    }
 }
