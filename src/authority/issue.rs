@@ -270,11 +270,12 @@ impl Authority {
     }
 }
 
-fn complete(
-    mut ruled: RuledRequest,
-    keyed: Option<KeyedRequest>,
-) -> Result<MintOrder, IssueError> {
-    if let Some(deferred) = ruled.deferred.as_mut().filter(|deferred| deferred.sample > 0) {
+fn complete(mut ruled: RuledRequest, keyed: Option<KeyedRequest>) -> Result<MintOrder, IssueError> {
+    if let Some(deferred) = ruled
+        .deferred
+        .as_mut()
+        .filter(|deferred| deferred.sample > 0)
+    {
         deferred.bits = Some(random()?);
     }
     Ok(MintOrder {

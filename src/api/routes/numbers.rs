@@ -205,7 +205,11 @@ fn question(body: QuestionBody) -> Result<ExplainRequest, Problem> {
         numbers: numbers.collect::<Result<_, _>>()?,
         ca: body.ca.unwrap_or(false),
         lifetime: body.lifetime.map(seconds),
-        fingerprint: body.fingerprint.as_deref().map(fingerprint_of).transpose()?,
+        fingerprint: body
+            .fingerprint
+            .as_deref()
+            .map(fingerprint_of)
+            .transpose()?,
     })
 }
 

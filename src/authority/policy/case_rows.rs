@@ -41,7 +41,9 @@ impl RowsText {
     /// Ages are rounded as the service rounds them.
     pub(super) fn parse(self) -> Result<RowFacts, String> {
         let age = |age: Option<u64>| coarse_down(age.unwrap_or(LONG_AGO));
-        let control = self.control.map_or_else(|| Ok(proven(0)), ControlText::parse);
+        let control = self
+            .control
+            .map_or_else(|| Ok(proven(0)), ControlText::parse);
         Ok(RowFacts {
             control: control?,
             key_age: age(self.key_age),

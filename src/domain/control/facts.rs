@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn all_numbers_need_a_proof_that_counts() {
         let (now, both) = (from_unix(10_000), [live(1, A, 2)]);
-        let of = |proofs: &[ConfirmedProof]| ControlFacts::of(required(&[A, B]), proofs, &both, now);
+        let of =
+            |proofs: &[ConfirmedProof]| ControlFacts::of(required(&[A, B]), proofs, &both, now);
         let one = of(&[proof(A, 1, Method::Sms, 9_999)]);
         assert_eq!((one.proven, one.age), (false, None));
         assert_eq!(one.methods, BTreeSet::from([Method::Sms]));

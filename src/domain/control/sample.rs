@@ -1,8 +1,8 @@
 //! Samples: which numbers of a long list stand for all of it, when a policy asks for control.
 //!
 //! A sample is drawn by the service, from random bits that nobody else knows. It stays the same for
-//! an account and a list for a day, and longer as long as the policies accept it: whoever cannot
-//! answer for one of its numbers cannot try with others at once.
+//! an account and a list for a day, and longer as long as the policies accept it: an account that
+//! cannot answer for one of its numbers cannot try with others at once.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,9 @@ impl ControlSample {
     #[must_use]
     pub fn required(sample: Option<&Self>, list: &[NumberRange]) -> RequiredNumbers {
         RequiredNumbers {
-            numbers: sample.map(|sample| sample.numbers.clone()).unwrap_or_default(),
+            numbers: sample
+                .map(|sample| sample.numbers.clone())
+                .unwrap_or_default(),
             is_sample: true,
             total: count(list),
         }
@@ -191,7 +193,10 @@ mod tests {
             }
         }
         // 1,200 is expected; the standard deviation is 29.
-        assert!(times.iter().all(|n| (1_050..1_350).contains(n)), "{times:?}");
+        assert!(
+            times.iter().all(|n| (1_050..1_350).contains(n)),
+            "{times:?}"
+        );
     }
 
     #[test]

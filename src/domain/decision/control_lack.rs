@@ -30,7 +30,11 @@ impl fmt::Display for ControlLack {
                 "the list has more than {MAX_NUMBERS} numbers; request fewer, or ask the carrier to set `control.sample`"
             ),
             (false, is_sample) => {
-                let each = if self.refused.len() == 1 { "a proof" } else { "proofs" };
+                let each = if self.refused.len() == 1 {
+                    "a proof"
+                } else {
+                    "proofs"
+                };
                 let sample = if is_sample { " of the sample" } else { "" };
                 write!(
                     f,

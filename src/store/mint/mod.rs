@@ -18,8 +18,8 @@ use crate::domain::issuance::replay::decide_recorded;
 use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RefusalKind, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, AuditEvent, Denial};
-pub(super) use memory::{MintMemory, StagedMemory};
 use memory::StagedKeys;
+pub(super) use memory::{MintMemory, StagedMemory};
 use rows::RowQuestion;
 
 /// An order, with everything that its decision depends on.
@@ -52,7 +52,13 @@ pub(super) fn decide_and_record(
     let keys = tx.key_statuses(&keyed)?;
     let recorded = replay::recorded_before(tx, &keys)?;
     let asking = asking_for_rows(orders, &facts, (&keys, &ended), &recorded);
-    rows::load(tx, &asking, &mut facts, Some(&memory.keys), &mut staged.keys)?;
+    rows::load(
+        tx,
+        &asking,
+        &mut facts,
+        Some(&memory.keys),
+        &mut staged.keys,
+    )?;
     let cases = cases(orders, &facts, &keys, ended)?;
 
     // 2. Decide.
@@ -95,19 +101,21 @@ fn asking_for_rows<'a>(
     recorded: &'a HashMap<Jti, Grant>,
 ) -> Vec<RowQuestion<'a>> {
     let known = orders.iter().zip(facts).zip(keys.iter().zip(ended));
-    let asking = known.enumerate().filter_map(|(at, ((order, facts), (key, ended)))| {
-        let ruled = &order.ruled;
-        let may_be_granted = ruled.deferred.is_some()
-            && ended.is_none()
-            && !matches!(key, KeyStatus::Used(_))
-            && ruled.policy.is_ok()
-            && ruled.authority(facts).is_ok();
-        may_be_granted.then(|| RowQuestion {
-            at,
-            ruled,
-            recorded: key.recorded().and_then(|jti| recorded.get(jti)),
-        })
-    });
+    let asking = known
+        .enumerate()
+        .filter_map(|(at, ((order, facts), (key, ended)))| {
+            let ruled = &order.ruled;
+            let may_be_granted = ruled.deferred.is_some()
+                && ended.is_none()
+                && !matches!(key, KeyStatus::Used(_))
+                && ruled.policy.is_ok()
+                && ruled.authority(facts).is_ok();
+            may_be_granted.then(|| RowQuestion {
+                at,
+                ruled,
+                recorded: key.recorded().and_then(|jti| recorded.get(jti)),
+            })
+        });
     asking.collect()
 }
 

@@ -42,7 +42,9 @@ pub(super) fn fitting(orders: &[&MintOrder]) -> usize {
             && deferred.policies.inputs().control
         {
             let asked = order.ruled.request.numbers().iter();
-            let asked = asked.map(|range| range.count()).fold(0, u64::saturating_add);
+            let asked = asked
+                .map(|range| range.count())
+                .fold(0, u64::saturating_add);
             numbers += asked.min(MAX_NUMBERS);
         }
         fits

@@ -68,7 +68,8 @@ impl Tx<'_> {
             ],
             probes.collect(),
         );
-        let rows: Vec<(i32,)> = self.run(|connection| on_either!(connection, c => query.load(c)))?;
+        let rows: Vec<(i32,)> =
+            self.run(|connection| on_either!(connection, c => query.load(c)))?;
         let rows = rows.into_iter();
         rows.map(|(request,)| usize::try_from(request).map_err(StoreError::corrupt))
             .collect()

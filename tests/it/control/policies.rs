@@ -4,9 +4,7 @@ use tn_authority::authority::{NewDelegation, NewRenewal};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Fingerprint, Role};
 
-use super::proven::{
-    example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns,
-};
+use super::proven::{example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns};
 use crate::authority::renewals::{gives, listed, renews};
 use crate::authority::resellers::{line, loan};
 use crate::support::{Kind, World, account, code, outside};
@@ -83,7 +81,12 @@ fn new_numbers_need_a_proof_until_the_delegation_is_30_days_old(kind: Kind) {
     assert_eq!(code(&mint("one:12125551003")), "control-not-proven");
     mint("one:12125551002").expect("the second token for the number");
     // Together with a known number it is as new as it is alone.
-    let both = mints_for_key(&world, "acme", &["one:12125551002", "one:12125551003"], OURS);
+    let both = mints_for_key(
+        &world,
+        "acme",
+        &["one:12125551002", "one:12125551003"],
+        OURS,
+    );
     let parts = ["+12125551002", "+12125551003"];
     let parts = parts.map(|number| (number.to_owned(), "control-not-proven".to_owned()));
     assert_eq!(outside(&both), parts);
@@ -195,7 +198,11 @@ fn a_proof_is_of_one_account_and_one_number(kind: Kind) {
     let whole = world.delegates(loan("wholesale", "1.212.555.1XXX", None));
     let part = NewDelegation {
         lender_keeps: true,
-        ..loan("cpaas", "1.212.555.100X", Some(&whole.expect("a delegation")))
+        ..loan(
+            "cpaas",
+            "1.212.555.100X",
+            Some(&whole.expect("a delegation")),
+        )
     };
     world.delegates(part).expect("a delegation");
     let mint = |id: &str, entry: &str| mints_for_key(&world, id, &[entry], OURS);

@@ -8,9 +8,7 @@ use tn_authority::domain::issuance::{KeyedRequest, Replay};
 use tn_authority::domain::{Fingerprint, Role};
 use uuid::Uuid;
 
-use super::proven::{
-    example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns,
-};
+use super::proven::{example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns};
 use crate::authority::idempotency::count;
 use crate::support::{Kind, World, account, at_once, code, numbers, outside, request, wait};
 
@@ -34,7 +32,10 @@ fn the_rule_of_authority_is_reported_first(kind: Kind) {
     let world = lender(kind, set(&not_older_than(600)));
     let both = mints_for_key(&world, "acme", &[NUMBER, "one:12125559001"], OURS);
     let parts = vec![("+12125559001".to_owned(), "not-delegated".to_owned())];
-    assert_eq!((code(&both).as_str(), outside(&both)), ("not-authorized", parts));
+    assert_eq!(
+        (code(&both).as_str(), outside(&both)),
+        ("not-authorized", parts)
+    );
     // A lifetime that the configuration does not allow needs no row.
     let long = world.mints_for("acme", &[NUMBER], 3 * 86_400);
     assert_eq!(code(&long), "lifetime-not-allowed");
@@ -65,9 +66,16 @@ fn who_may_not_ask_learns_nothing(kind: Kind) {
     let world = lender(kind, set(&not_older_than(600)));
     let stranger = world.caller(Role::Account, &["other"]);
     let refused = world.mints_as(&stranger, "acme", request(&[NUMBER], false, None));
-    assert_eq!((code(&refused).as_str(), outside(&refused)), ("forbidden", vec![]));
+    assert_eq!(
+        (code(&refused).as_str(), outside(&refused)),
+        ("forbidden", vec![])
+    );
     let event = world.trail("acme").pop().expect("an event");
-    assert_eq!(event.account, Some(account("other")), "not the account's to see");
+    assert_eq!(
+        event.account,
+        Some(account("other")),
+        "not the account's to see"
+    );
 }
 
 /// An attempt, now, whose process is gone ten seconds later.
@@ -91,7 +99,11 @@ fn a_grant_that_was_never_sent_is_signed_only_if_it_would_still_be_given(kind: K
         let caller = world.caller(Role::Account, &["acme"]);
         let mint = || {
             let (wanted, keyed) = (request(&[NUMBER], false, None), Some(attempt(&world)));
-            wait(world.authority.issue(&caller, account("acme"), wanted, keyed))
+            wait(
+                world
+                    .authority
+                    .issue(&caller, account("acme"), wanted, keyed),
+            )
         };
         let lost = mint().expect("a token");
         wait(world.authority.change_policies(&caller, set(&policy))).expect("policies");
@@ -115,12 +127,20 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
     mint().expect("a token");
     assert_eq!(count(&world.db, "account_keys"), 1);
     // A statement that names one of these tables would fail from now on.
-    for table in ["control_messages", "control_samples", "control_proofs", "account_keys"] {
+    for table in [
+        "control_messages",
+        "control_samples",
+        "control_proofs",
+        "account_keys",
+    ] {
         world.db.execute(&format!("DROP TABLE {table}"));
     }
     mint().expect("a token for a key that is remembered");
     let new = mints_for_key(&world, "acme", &[NUMBER], 0x66);
-    assert!(matches!(new, Err(IssueError::Store(_))), "its key has to be recorded");
+    assert!(
+        matches!(new, Err(IssueError::Store(_))),
+        "its key has to be recorded"
+    );
 }
 
 fn a_key_that_another_replica_knows_is_known(kind: Kind) {
@@ -159,7 +179,10 @@ fn no_token_outlives_a_suspension_and_no_proof_does(kind: Kind) {
             for _ in 0..10 {
                 let after = suspended.load(Ordering::SeqCst);
                 let minted = mints_for_key(&world, "acme", &[NUMBER], OURS);
-                assert!(!(after && minted.is_ok()), "{round}: a token after the suspension");
+                assert!(
+                    !(after && minted.is_ok()),
+                    "{round}: a token after the suspension"
+                );
                 if minted.is_err() {
                     assert_eq!(code(&minted), "forbidden");
                 }
@@ -188,7 +211,10 @@ fn each_request_of_a_bulk_has_its_own_numbers(kind: Kind) {
         } else {
             let number = format!("+{}", 12_125_551_000_u64 + n as u64);
             let parts = vec![(number, "control-not-proven".to_owned())];
-            assert_eq!((code(answer).as_str(), outside(answer)), ("control-not-proven", parts));
+            assert_eq!(
+                (code(answer).as_str(), outside(answer)),
+                ("control-not-proven", parts)
+            );
         }
     }
 }
@@ -211,9 +237,16 @@ fn explain_says_what_is_missing(kind: Kind) {
     let denial = told.decision.expect_err("a denial");
     assert_eq!(denial.code(), "control-not-proven");
     let lack = told.lack.expect("what is missing");
-    let missing: Vec<String> = lack.refused.iter().map(|part| part.subject.to_string()).collect();
+    let missing: Vec<String> = lack
+        .refused
+        .iter()
+        .map(|part| part.subject.to_string())
+        .collect();
     assert_eq!(missing, ["+12125551002"]);
-    assert_eq!(told.policies.ids(), ["control-for-new-keys", "control-of-new-numbers"]);
+    assert_eq!(
+        told.policies.ids(),
+        ["control-for-new-keys", "control-of-new-numbers"]
+    );
     assert!(told.row_inputs.control && told.facts.rows.first);
 
     proves(&world, "acme", &[tn("+12125551002")]);
@@ -229,7 +262,10 @@ fn explain_says_what_is_missing(kind: Kind) {
     assert!(explain(Some(0x66)).decision.is_err());
     assert!(explain(None).decision.is_err());
     // Explaining records nothing.
-    assert_eq!((world.grants().len(), count(&world.db, "account_keys")), (1, 1));
+    assert_eq!(
+        (world.grants().len(), count(&world.db, "account_keys")),
+        (1, 1)
+    );
 }
 
 fn lists_without_numbers_are_never_proven(kind: Kind) {
@@ -240,5 +276,8 @@ fn lists_without_numbers_are_never_proven(kind: Kind) {
     let refused = mints_for_key(&world, "carrier", &["spc:1234"], OURS);
     assert_eq!(code(&refused), "control-not-proven");
     let text = refused.expect_err("a denial").to_string();
-    assert_eq!(text, "control has to be proven; there is no number in the list");
+    assert_eq!(
+        text,
+        "control has to be proven; there is no number in the list"
+    );
 }

@@ -81,7 +81,10 @@ pub fn proves(world: &World, id: &str, numbers: &[Tn]) -> Vec<ControlProof> {
         };
         let started = wait(world.authority.start_control(&caller, new)).expect("proofs");
         for proof in started {
-            let sent = world.authority.store().read(|tx| tx.control_message(proof.id));
+            let sent = world
+                .authority
+                .store()
+                .read(|tx| tx.control_message(proof.id));
             let sent = sent.expect("the store").expect("a message").sealed;
             let code = world.codes.open(proof.id, &proof.gateway, &sent);
             let code = code.expect("a code");

@@ -163,10 +163,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::authority::policy::engine::inputs::TimeInputs;
     use crate::domain::clock::from_unix;
     use crate::domain::decision::policy_trace::PolicyTrace;
     use crate::domain::{Denial, TkType};
-    use crate::authority::policy::engine::inputs::TimeInputs;
 
     fn ruling(verdict: Result<(), Denial>, failed: bool) -> Ruling {
         let by = PolicyTrace::new(&Arc::from("set"), Vec::new(), failed);
@@ -199,14 +199,22 @@ mod tests {
         let account = "acme".parse().expect("an id");
         let yes = ruling(Ok(()), false);
         for lifetime in 0..50 {
-            cache.get_or_decide(AskedAction::Mint, &caller, &context(&account, lifetime, 0), || yes.clone());
+            cache.get_or_decide(
+                AskedAction::Mint,
+                &caller,
+                &context(&account, lifetime, 0),
+                || yes.clone(),
+            );
         }
         for n in 0..2 * MAX_CACHED {
             if n % 512 == 0 {
                 for lifetime in 0..50 {
                     let request = context(&account, lifetime, 0);
                     let again = || unreachable!("{lifetime} is evicted after {n}");
-                    assert_eq!(cache.get_or_decide(AskedAction::Mint, &caller, &request, again), yes);
+                    assert_eq!(
+                        cache.get_or_decide(AskedAction::Mint, &caller, &request, again),
+                        yes
+                    );
                 }
             }
             let mut key = [0xff; 32];
@@ -225,7 +233,12 @@ mod tests {
             ruling(Err(Denial::NotTheCallers), false),
         );
         let at = |cache: &RulingCache, second: i64, ruling: &Ruling| {
-            cache.get_or_decide(AskedAction::Mint, &caller, &context(&account, 60, second), || ruling.clone())
+            cache.get_or_decide(
+                AskedAction::Mint,
+                &caller,
+                &context(&account, 60, second),
+                || ruling.clone(),
+            )
         };
         // Policies that do not refer to the time, and those that refer to the hour.
         let cache = RulingCache::new(ContextInputs::default());

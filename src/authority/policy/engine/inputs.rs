@@ -120,8 +120,9 @@ mod tests {
     use super::*;
 
     fn rows(condition: &str) -> RowInputs {
-        let text =
-            format!("permit (principal, action == Action::\"mint\", resource) when {{ {condition} }};");
+        let text = format!(
+            "permit (principal, action == Action::\"mint\", resource) when {{ {condition} }};"
+        );
         let set = cedar_policy::PolicySet::from_str(&text).expect(&text);
         let policies: Vec<Policy> = set.policies().cloned().collect();
         ContextInputs::of(&policies).rows
