@@ -149,12 +149,16 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Draws a sample in place of the one that was found, if any, and if this order can draw.
+    /// Draws a sample in place of the one that was found, if any. Not if this order cannot draw, or
+    /// if too many were drawn for the account.
     fn draw(&mut self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let Some(bits) = &self.deferred.bits else {
             return Ok(false);
         };
         let (account, now) = (&self.ruled.account, self.ruled.now);
+        if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_DRAWN.into() {
+            return Ok(false);
+        }
         let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
         let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
         self.sample = Some(counts);
