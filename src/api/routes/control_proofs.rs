@@ -15,7 +15,7 @@ use crate::api::http::authentication::{
 };
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
-use crate::api::http::idempotency::change;
+use crate::api::http::idempotency::{Finished, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::request::RequestId;
 use crate::api::problem::Problem;
@@ -249,6 +249,11 @@ fn rendered(
 ) -> HttpResponse {
     match confirmation {
         Confirmation::Confirmed(proof) => HttpResponse::Ok().json(shown(proof)),
-        Confirmation::Refused(refused) => Problem::from(refused).render(request_id),
+        Confirmation::Refused(refused) => {
+            let mut response = Problem::from(refused).render(request_id);
+            // It is complete, so that nothing else takes it for a refusal without a problem.
+            response.extensions_mut().insert(Finished);
+            response
+        }
     }
 }

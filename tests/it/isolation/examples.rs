@@ -18,6 +18,7 @@ pub enum Kind {
     Webhook,
     Delivery,
     Renewal,
+    ControlProof,
     Chain,
 }
 
@@ -165,6 +166,7 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
         ("/v1/grants/", "jti") => Kind::Grant,
         ("/v1/api-keys/", "id") => Kind::ApiKey,
         ("/v1/renewals/", "id") => Kind::Renewal,
+        ("/v1/control-proofs/", "id") => Kind::ControlProof,
         ("/v1/webhooks/", "id") => Kind::Webhook,
         ("/v1/webhooks/", "delivery") => Kind::Delivery,
         ("/certs/", "sha256") => Kind::Chain,
@@ -216,6 +218,8 @@ fn example(operation: &str) -> Example {
         | "follow_withdrawals"
         | "list_renewals"
         | "get_renewal"
+        | "list_control_proofs"
+        | "get_control_proof"
         | "list_webhooks"
         | "get_webhook"
         | "list_deliveries"
@@ -246,6 +250,8 @@ fn example(operation: &str) -> Example {
                 vec![("/requests/0/account", Kind::Account)],
             )
         }
+        "start_control_proofs" => body(json!({ "numbers": ["+12125551901"], "method": "sms" })),
+        "confirm_control_proof" => body(json!({ "code": "000000" })),
         "explain" => naming(
             json!({ "account": "shop", "numbers": [{ "start": "+12125551901", "count": 1 }] }),
             vec![("/account", Kind::Account)],
@@ -307,7 +313,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 42] = [
+    const NAME_NOTHING: [&str; 47] = [
         "requests",
         "numbers",
         "start",
@@ -350,6 +356,11 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "confirm",
         "force",
         "mistake",
+        "method",
+        "code",
+        "protected",
+        "payload",
+        "signature",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);
