@@ -297,7 +297,7 @@ fn read_proofs(
         }
     }
     let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
-    for (n, proof) in tx.confirmed_control_proofs(probes)? {
+    for (n, proof) in tx.confirmed_control_proofs(&probes)? {
         let of_request = found.get_mut(n);
         of_request
             .ok_or_else(|| StoreError::corrupt("a proof for a request that is not in the batch"))?

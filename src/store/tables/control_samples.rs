@@ -67,7 +67,7 @@ impl Tx<'_> {
                 "SELECT p.request, t.positions, t.drawn_at FROM ",
                 " CROSS JOIN control_samples t WHERE t.account_id = p.account_id AND t.list = p.list",
             ],
-            probes.collect(),
+            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32, String, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;
