@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use actix_web::rt::net::TcpSocket;
@@ -155,6 +156,19 @@ impl Serving {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
         value.trim().parse().expect("a number")
+    }
+
+    /// Waits until a metric is as it should be.
+    pub fn until(&self, name: &str, is_so: impl Fn(u64) -> bool) {
+        let start = Instant::now();
+        loop {
+            let value = self.metric(name);
+            if is_so(value) {
+                return;
+            }
+            assert!(start.elapsed() < 2 * PATIENCE, "{name} stays {value}");
+            sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -85,11 +85,13 @@ fn behind(
     let root = api.world.ca.certificate_pem().expect("PEM");
     std::fs::write(dir.join("clients-ca.pem"), root).expect("a file");
     let port = free_port();
+    // The port first: the address and the folder can contain its digits.
     let configuration = block
-        .replace("/etc/proxy/", &format!("{}/", dir.display()))
-        .replace("127.0.0.1:8443", &api.address().to_string())
+        .replace("127.0.0.1:8443", "SERVICE")
+        .replace("443", &port.to_string())
+        .replace("SERVICE", &api.address().to_string())
         .replace("authority.example", "localhost")
-        .replace("443", &port.to_string());
+        .replace("/etc/proxy/", &format!("{}/", dir.display()));
     let folder = peer(name);
     let mut command = command(&folder, &dir, configuration);
     let libraries = std::fs::read_dir(folder.join("usr/lib")).map(|mut all| {
