@@ -36,7 +36,6 @@ pub(in crate::api) struct BulkBody {
 pub(in crate::api) struct BulkItemBody {
     #[serde(flatten)]
     request: AnyTokenBody,
-    #[schema(inline)]
     #[serde(flatten)]
     owner: BulkItemAccount,
 }
