@@ -18,6 +18,7 @@ from tn_authority_client.models import (
     Account,
     Allocation,
     BulkAnswer,
+    BulkItemAtcTokenRequest,
     BulkItemTokenRequest,
     BulkRefusal,
     BulkRequest,
@@ -75,7 +76,7 @@ assert token.token.count(".") == 2
 assert expect(Grant, get_grant.sync(token.jti, client=admin)).account == ACCOUNT
 
 # One that is delegated, and one that is not.
-items = [
+items: list[BulkItemAtcTokenRequest | BulkItemTokenRequest] = [
     BulkItemTokenRequest(account=ACCOUNT, tktype="TNAuthList", tkvalue=list_of(tn), fingerprint=FINGERPRINT)
     for tn in ("16465551002", "16465551999")
 ]
@@ -88,7 +89,7 @@ job = expect(Job, start_import.sync(client=admin, body=table, format_="exclusion
 until = time.monotonic() + 60
 while job.state in ("queued", "running") and time.monotonic() < until:
     time.sleep(0.1)
-    job = expect(Job, get_job.sync(str(job.id), client=admin))
+    job = expect(Job, get_job.sync(job.id, client=admin))
 assert (job.state, job.progress.lines_read) == ("done", 1), job
 
 # The number that the table has excluded.
