@@ -4,8 +4,9 @@ from it in Python and in TypeScript pass their type checkers, and mint at a runn
 
     tests/clients/check.py [EXECUTABLE]
 
-The tools come from PyPI and npm, once, into target/venv and target/peers; their versions are pinned beside this file.
-The clients are generated into target/clients, and stay there.
+The commands are those of the guide (deploy/guide/interop.md). The tools come from PyPI and npm, once, into target/venv
+and target/peers; their versions are pinned beside this file. The clients are generated into target/clients, and stay
+there.
 """
 
 import argparse
@@ -25,7 +26,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DOCUMENT = ROOT / "deploy" / "openapi.json"
+GUIDE = ROOT / "deploy" / "guide" / "interop.md"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+# What a client is generated with, and what it prints last.
+FILES = ["mint.py", "mint.mts", "openapi-python-client.yaml", "tsconfig.json"]
+SAID = "minted, imported, and was refused"
 # How long one step may take, and the start of the service.
 LONGEST = 300
 
@@ -58,7 +63,8 @@ def fetched(command):
     return Path(done.stdout.strip())
 
 
-def lint(node, modules):
+def lint(tools):
+    node, modules = tools["node"], tools["modules"]
     # Neither asks its makers for news, nor sends them any.
     env = {**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
     redocly = modules / "@redocly" / "cli" / "bin" / "cli.js"
@@ -74,32 +80,39 @@ def lint(node, modules):
     )
 
 
-def python_client(python, folder):
-    """Generates the client, without a warning, and checks the types of its caller."""
-    folder.mkdir()
-    run(
-        "generate Python",
-        [python, "-m", "openapi_python_client", "generate", "--path", DOCUMENT, "--output-path", folder / "generated",
-         "--config", HERE / "openapi-python-client.yaml", "--fail-on-warning"],
-        cwd=folder,
-    )
-    shutil.copy(HERE / "mint.py", folder)
-    env = {**os.environ, "PYTHONPATH": str(folder / "generated"), "MYPYPATH": str(folder / "generated")}
-    run("type-check Python", [python, "-m", "mypy", "--strict", "mint.py"], env=env, cwd=folder)
-    return [python, "mint.py"], folder, env
+def commands_of_guide():
+    """The commands of the guide for each client, by the name of the language. Its installations are not run, but name
+    the versions that are pinned here."""
+    section = GUIDE.read_text().split("## Clients from OpenAPI\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```sh setup\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    packages = json.loads((HERE / "package.json").read_text())["dependencies"]
+    pinned = {f"{name}@{version}" for name, version in packages.items()}
+    pinned |= set((HERE / "requirements.txt").read_text().split())
+    commands = {}
+    for language, block in zip(("python", "typescript"), blocks, strict=True):
+        install, *commands[language] = block.splitlines()
+        known = pinned.intersection(install.split()[2:])
+        if not install.startswith(("pip install ", "npm install ")) or len(known) != len(install.split()[2:]):
+            raise SystemExit(f"tests/clients: {GUIDE}: not the pinned versions: {install}")
+    return commands
 
 
-def typescript_client(node, modules, folder):
+def client(language, commands, tools, access):
+    """Generates a client, checks types, and calls the service, as the guide says."""
+    folder = TARGET / "clients" / language
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / "node_modules").symlink_to(modules)
-    for name in ("mint.ts", "tsconfig.json", "package.json"):
-        shutil.copy(HERE / name, folder)
-    generator = modules / "openapi-typescript" / "bin" / "cli.js"
-    # Without the option, a member that has a default is required, as if all of them were answers.
-    options = ["--default-non-nullable=false", "--output", folder / "schema.ts"]
-    run("generate TypeScript", [node, generator, DOCUMENT, *options], cwd=folder)
-    run("type-check TypeScript", [node, modules / "typescript" / "bin" / "tsc", "--project", folder], cwd=folder)
-    return [node, "mint.ts"], folder, dict(os.environ)
+    (folder / "node_modules").symlink_to(tools["modules"])
+    for file in (DOCUMENT, *(HERE / name for name in FILES)):
+        shutil.copy(file, folder)
+    path = [str(tools["python"].parent), str(tools["node"].parent), str(tools["modules"] / ".bin"), os.environ["PATH"]]
+    env = {**os.environ, **access, "PATH": os.pathsep.join(path)}
+    for command in commands:
+        said = SAID if "mint." in command else None
+        run(command, ["bash", "-c", command.removeprefix("npx ")], said=said, env=env, cwd=folder)
+    if language == "python":
+        env["MYPYPATH"] = "generated"
+        run("mypy --strict mint.py", [tools["python"], "-m", "mypy", "--strict", "mint.py"], env=env, cwd=folder)
 
 
 @contextmanager
@@ -137,26 +150,22 @@ def main():
     if not executable.is_file():
         raise SystemExit(f"tests/clients: there is no {executable}; run `cargo build` first")
     began = time.monotonic()
-    python = fetched([ROOT / "tests" / "venv", HERE / "requirements.txt"])
+    commands = commands_of_guide()
     peers = fetched([ROOT / "tests" / "peers", "clients"])
-    node, modules = peers / "node", peers / "node_modules"
+    tools = {
+        "python": fetched([ROOT / "tests" / "venv", HERE / "requirements.txt"]),
+        "node": peers / "node",
+        "modules": peers / "node_modules",
+    }
     base = TARGET / "clients"
     base.mkdir(parents=True, exist_ok=True)
     # Two runs at once must not generate into one folder.
     with open(base / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in ("python", "typescript"):
-            shutil.rmtree(base / name, ignore_errors=True)
-        lint(node, modules)
-        clients = {
-            "Python": python_client(python, base / "python"),
-            "TypeScript": typescript_client(node, modules, base / "typescript"),
-        }
+        lint(tools)
         with service(executable) as access:
-            access["NODE_EXTRA_CA_CERTS"] = access["TNA_CA"]
-            for name, (command, folder, env) in clients.items():
-                said = "minted, imported, and was refused"
-                run(f"call from {name}", command, said=said, cwd=folder, env={**env, **access})
+            for language in commands:
+                client(language, commands[language], tools, access)
     count = sum(len(item) for item in json.loads(DOCUMENT.read_text())["paths"].values())
     print(f"tests/clients: {count} operations, {time.monotonic() - began:.0f} s", flush=True)
 
