@@ -1,5 +1,5 @@
-//! Gives the schemas of the OpenAPI document the shapes that linters and generators of clients read.
-//! They still describe the same bodies.
+//! Gives the schemas of the OpenAPI document the shapes that linters and generators of clients
+//! read. They still describe the same bodies.
 
 use std::collections::BTreeMap;
 

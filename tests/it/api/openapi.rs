@@ -367,13 +367,13 @@ fn the_pattern_of_a_fingerprint_fits_its_text() {
 #[test]
 fn every_route_is_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let router = fs::read_to_string(root.join("src/api/router.rs")).expect("the router");
-    let start = router.find("fn api_routes").expect("the routes of the API");
-    let end = router
+    let text = fs::read_to_string(root.join("src/api/router.rs")).expect("the router");
+    let start = text.find("fn api_routes").expect("the routes of the API");
+    let end = text
         .find("fn operations_routes")
         .expect("those of operators");
     let mut routed = BTreeSet::new();
-    for route in router[start..end].split("route(\"").skip(1) {
+    for route in text[start..end].split("route(\"").skip(1) {
         let (path, methods) = route.split_once('"').expect("a path");
         let methods = ["get", "post", "put"]
             .iter()
