@@ -104,10 +104,15 @@ pub(super) struct SubproblemView {
 #[serde(untagged)]
 pub(super) enum IdentifierView {
     Numbers(RangeView),
-    Spc {
-        #[schema(example = "1234")]
-        spc: String,
-    },
+    Spc(SpcIdentifierView),
+}
+
+/// A service provider code that was refused.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SpcIdentifier)]
+pub(super) struct SpcIdentifierView {
+    #[schema(example = "1234")]
+    spc: String,
 }
 
 impl Problem {

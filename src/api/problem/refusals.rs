@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 
-use super::{IdentifierView, Problem, SubproblemView, uri};
+use super::{IdentifierView, Problem, SpcIdentifierView, SubproblemView, uri};
 use crate::authority::{ChangeError, IssueError, TooMany};
 use crate::domain::Denial;
 use crate::domain::decision::denial::{RefusedPart, Subject};
@@ -146,9 +146,9 @@ impl From<&RefusedPart> for SubproblemView {
             detail: refusal.cause.to_string(),
             identifier: match &refusal.subject {
                 Subject::Numbers(numbers) => IdentifierView::Numbers((*numbers).into()),
-                Subject::Spc(spc) => IdentifierView::Spc {
+                Subject::Spc(spc) => IdentifierView::Spc(SpcIdentifierView {
                     spc: spc.to_string(),
-                },
+                }),
             },
         }
     }

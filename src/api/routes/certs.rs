@@ -6,6 +6,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::api::Service;
+use crate::api::http::body::BinaryBody;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
 
@@ -16,7 +17,7 @@ use crate::api::problem::Problem;
     params(("sha256" = String, Path, description = "SHA-256 of the file, in lower-case hex")),
     responses((status = 200, description = "The chain or certificate. The content of a path never changes, so it can be cached permanently", content(
         (String = "application/pem-certificate-chain"),
-        (Vec<u8> = "application/pkix-cert"),
+        (inline(BinaryBody) = "application/pkix-cert"),
     ))))]
 pub(in crate::api) async fn get_chain(
     service: Data<Service>,

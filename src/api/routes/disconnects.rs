@@ -20,10 +20,8 @@ use crate::authority::{ChangeRequester, Disconnected, NewDisconnect, Withdrawing
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDisconnect)]
 pub(in crate::api) struct NewDisconnectBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: DisconnectDetails,
 }

@@ -22,12 +22,10 @@ use crate::domain::inventory::{Exclusion, Reason};
 #[derive(Debug, ToSchema)]
 #[schema(as = NewExclusion)]
 pub(in crate::api) struct NewExclusionBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
     #[serde(flatten)]
     window: WindowBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: ExclusionDetails,
 }
@@ -39,7 +37,7 @@ struct ExclusionDetails {
     reason: Reason,
     /// Exclude the numbers although the carrier holds none of them, now or later. Contaminated
     /// numbers need no `force`: their list may come before their block.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     force: Option<bool>,
 }

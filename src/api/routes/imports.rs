@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 use super::jobs::JobView;
 use crate::api::Service;
 use crate::api::http::authentication::Provisioner;
+use crate::api::http::body::BinaryBody;
 use crate::api::http::idempotency::{Digesting, change};
 use crate::api::http::query::query;
 use crate::api::problem::Problem;
@@ -66,8 +67,8 @@ pub(in crate::api) struct ImportQuery {
 /// in full or not at all.
 #[utoipa::path(post, path = "/v1/imports", tag = "inventory", security(("bearer" = [])), params(ImportQuery),
     request_body(
-        content((String = "text/csv"), (String = "text/plain"), (String = "text/tab-separated-values"),
-            (Vec<u8> = "application/octet-stream")),
+        content((inline(BinaryBody) = "application/octet-stream"), (inline(BinaryBody) = "text/csv"),
+            (inline(BinaryBody) = "text/plain"), (inline(BinaryBody) = "text/tab-separated-values")),
         description = "The table, unchanged",
     ),
     responses(

@@ -67,10 +67,11 @@ pub(in crate::api) struct QuestionBody {
     #[schema(value_type = Vec<NumbersBody>, min_items = 1)]
     numbers: Vec<Value>,
     /// Whether the token would be for a CA certificate.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// The requested lifetime in seconds; if left out, the default.
+    #[schema(value_type = u64)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }

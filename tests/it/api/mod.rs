@@ -19,6 +19,7 @@ mod ledger;
 mod limits;
 mod look_alikes;
 mod mistyped_numbers;
+mod openapi;
 mod policies;
 mod refused_flood;
 mod renewals;

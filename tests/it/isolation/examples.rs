@@ -123,7 +123,7 @@ pub fn operations(document: &Value) -> Vec<Operation> {
                 method: method.clone(),
                 path: path.clone(),
                 places,
-                is_for_everybody: operation["security"].is_null(),
+                is_for_everybody: operation["security"].as_array().is_some_and(Vec::is_empty),
                 body,
                 query,
             });
@@ -229,8 +229,7 @@ fn example(operation: &str) -> Example {
         | "get_chain"
         | "alive"
         | "ready"
-        | "document"
-        | "page" => nothing(),
+        | "document" => nothing(),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
