@@ -6,4 +6,5 @@ mod decision;
 mod decision_cases;
 mod delegation_chains;
 mod departures;
+mod sti_profile;
 pub mod values;
