@@ -139,11 +139,10 @@ impl Certificate {
 
     fn subject_name(&self, part: Part, faults: &mut Vec<Fault>) {
         let subject = self.inner.tbs_certificate().subject();
-        let texts = |text: &dyn ToString| text.to_string();
         match subject.country() {
             Ok(None) => faults.push(Fault::SubjectLacks("country (`C`)")),
             Ok(Some(country)) if is_country(country.as_str()) => {}
-            Ok(Some(country)) => faults.push(Fault::Country(texts(&country))),
+            Ok(Some(country)) => faults.push(Fault::Country(country.to_string())),
             Err(_) => faults.push(Fault::Country(subject.to_string())),
         }
         if !matches!(subject.organization(), Ok(Some(_))) {
@@ -169,13 +168,14 @@ impl Certificate {
                     });
                 }
             }
-            Part::Intermediate | Part::Root if !name.contains("SHAKEN") => {
-                faults.push(ca_lacks("SHAKEN"));
+            Part::Intermediate | Part::Root => {
+                if !name.contains("SHAKEN") {
+                    faults.push(ca_lacks("SHAKEN"));
+                }
+                if part == Part::Root && !name.to_ascii_uppercase().contains("ROOT") {
+                    faults.push(ca_lacks("ROOT"));
+                }
             }
-            Part::Root if !name.to_ascii_uppercase().contains("ROOT") => {
-                faults.push(ca_lacks("ROOT"));
-            }
-            Part::Intermediate | Part::Root => {}
         }
     }
 
@@ -188,6 +188,7 @@ impl Certificate {
             } else if id == ID_PE_TN_AUTH_LIST && extension.critical {
                 faults.push(Fault::CriticalTnAuthList);
             } else if PROFILE.contains(&id) {
+                // Its own checks follow.
             } else if extension.critical && !KNOWN_OTHERS.contains(&id.to_string().as_str()) {
                 faults.push(Fault::UnknownCritical(id));
             } else {
