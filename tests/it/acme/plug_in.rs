@@ -311,6 +311,11 @@ fn a_plug_in_that_cannot_check_authorizes_nothing() {
         let finalized = client.post(&placed.finalize, &csr);
         assert_eq!(finalized.status, 403, "{finalized:?}");
     }
+    // These are for the operator; and where no alarm is expected, one could be found.
+    let alarms = bench.ca.log();
+    let alarms = alarms.lines().filter(|line| line.contains("CRITICAL"));
+    let alarms = alarms.filter(|line| line.contains("could not be checked"));
+    assert_eq!(alarms.count(), 8, "{}", bench.ca.log());
     fs::write(&path, &good).expect("a file");
     let placed = place(&client, LIST);
     let answer = client.post(&placed.challenge, &bench.right_answer(&client));

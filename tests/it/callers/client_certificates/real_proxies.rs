@@ -232,6 +232,18 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// What holds behind those that pass on the intermediate certificates too.
+    fn passes_chains_on(&self) {
+        let world = &self.api.world;
+        let validity = world.in_seconds(-3600)..=world.in_seconds(86_400 * 3650 - 3600);
+        let ca = world.ca.intermediate("Clients", validity).expect("a CA");
+        let lower = wanted(world).of(&ca);
+        assert_eq!(lower.chain.len(), 1);
+        self.is(200, Some(&lower), &[]);
+    }
+}
+
 /// With a certificate that is good, and mapped to nobody.
 fn wanted_other(world: &World) -> Client {
     let mut other = wanted(world);
@@ -355,6 +367,7 @@ fn envoy_passes_certificates_on(world: World) {
         envoy
     });
     scene.passes_certificates_on();
+    scene.passes_chains_on();
 }
 
 fn traefik_passes_certificates_on(world: World) {
@@ -377,4 +390,5 @@ fn traefik_passes_certificates_on(world: World) {
         std::thread::sleep(Duration::from_millis(20));
     }
     scene.passes_certificates_on();
+    scene.passes_chains_on();
 }
