@@ -154,7 +154,7 @@ fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
     Ok(trust)
 }
 
-/// Fetches the chain that the token names, if its host is allowed and no file has it. Whoever makes
+/// Fetches the chain that the token names, if its host is allowed and no file has it. The maker of
 /// a token chooses its URL, so an answer that is no chain, or none at all, refuses the token. The
 /// check could not run only if the cause is here: the network, the configuration.
 fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn Error>> {

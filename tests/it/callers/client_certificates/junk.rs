@@ -50,15 +50,10 @@ fn takes_no_junk(scene: &Scene, name: &str, good: &str) {
         format!("{good}%"),
         format!("{good}%4"),
         format!("{good}%zz"),
-        format!("{front}%{back}"),
+        format!("{front}%zz{back}"),
         format!("{front}%00{back}"),
         format!("{front}\u{e9}{back}"),
         good.replace('%', "%25") + "%",
-        format!("{front} {back}."),
-        front.to_owned(),
-        back.to_owned(),
-        format!("{good},{front}"),
-        format!("{good};{good}"),
         "\"".repeat(1_000),
         ",".repeat(30_000),
         ";=".repeat(10_000),
@@ -67,6 +62,10 @@ fn takes_no_junk(scene: &Scene, name: &str, good: &str) {
         good.repeat(40_000 / good.len() + 1),
     ] {
         refused(&scene.api, "header-malformed", || scene.mint(&field(&junk)));
+    }
+    // Half of it can be an encoding of something, and is no certificate.
+    for half in [front, back] {
+        scene.mint(&field(half)).problem(403, "forbidden");
     }
     // Twice is ambiguous, in whichever case, and with an empty one too.
     let upper = name.to_ascii_uppercase();
