@@ -173,12 +173,11 @@ fn described(
     let faults = certificate.signing_faults(now);
     let mut reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let mut warnings = Vec::new();
-    let profile: Vec<(usize, ProfileFault)> = match chain {
-        Some(Ok(chain)) => chain.profile_faults().collect(),
-        Some(Err(_)) | None => {
-            let faults = certificate.profile_faults().into_iter();
-            faults.map(|fault| (1, fault)).collect()
-        }
+    let profile: Vec<(usize, ProfileFault)> = if let Some(Ok(chain)) = chain {
+        chain.profile_faults().collect()
+    } else {
+        let faults = certificate.profile_faults().into_iter();
+        faults.map(|fault| (1, fault)).collect()
     };
     match chain {
         Some(Ok(chain)) => {

@@ -218,7 +218,7 @@ fn a_ca_may_repeat_the_identifier_in_padded_base64() {
         format!("={text}"),
         padded.replace('E', "F"),
         format!("{}F=", &text[..text.len() - 1]),
-        format!("{}\n", text),
+        format!("{text}\n"),
     ] {
         let identifier = json!([{ "type": "TNAuthList", "value": wrong }]);
         let faults = Faults {
