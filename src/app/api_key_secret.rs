@@ -1,18 +1,20 @@
 //! The API key secret: API keys are hashed with it, and other secrets are derived from it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{AppError, database_url};
 use crate::callers::{Pepper, Peppers};
 use crate::config::{Config, Secret};
 use crate::domain::Clock;
+use crate::regular_file;
 use crate::signer::key::warn_if_open_to_others;
 use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store, StoreError, Tx};
 use crate::webhooks::{Secrets, SendError};
 
 /// What warnings call the secret.
 const WHAT: &str = "API key secret";
+/// More than any secret has.
+const MAX_BYTES: u64 = 65_536;
 /// The end of the name of a generated secret's file.
 const GENERATED: &str = ".api-key-secret";
 
@@ -158,7 +160,7 @@ fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
 
 fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
     warn_if_open_to_others(WHAT, &path);
-    match fs::read_to_string(&path) {
+    match regular_file::text(&path, MAX_BYTES) {
         Ok(text) => text
             .parse()
             .map_err(|error| AppError::SecretMalformed { path, error }),

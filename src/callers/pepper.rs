@@ -13,7 +13,11 @@ use openssl::rand::rand_bytes;
 use openssl::sign::Signer;
 use thiserror::Error;
 
+use crate::regular_file;
+
 const LENGTH: usize = 32;
+/// More than any secret has.
+const MAX_BYTES: u64 = 65_536;
 
 /// Why the secret of the API keys is not available.
 #[derive(Debug, Error)]
@@ -118,7 +122,7 @@ impl Pepper {
 
     /// Reads the secret from a file that [`Pepper::load_or_create`] has written.
     pub fn load(path: &Path) -> Result<Self, PepperError> {
-        let secret = fs::read(path).map_err(|error| PepperError::Read {
+        let secret = regular_file::read(path, MAX_BYTES).map_err(|error| PepperError::Read {
             path: path.display().to_string(),
             error,
         })?;

@@ -8,6 +8,7 @@ use tn_authority::app;
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
+use tn_authority::domain::signing::profile_fault::ProfileFault;
 use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::csr::{
     AlternativeName, PolicyId, RequestedNames, certificate_request, subject, usual_subject,
@@ -22,7 +23,9 @@ pub enum Command {
     /// Print one JSON line per file: names, validity, key, TNAuthList, and whether it can be used
     /// to sign tokens now.
     ///
-    /// `reasons` says why it cannot be used. Exits with 1 if a file cannot be read.
+    /// `reasons` says why it cannot be used. `warnings` names the rules of ATIS-1000080, RFC 8226
+    /// and RFC 5280 that the certificates of the file break, and what to do. Exits with 1 if a file
+    /// cannot be read.
     #[command(after_help = "\
 Example:
   tn-authority certificate inspect --spc 1234 /etc/tn-authority/signing.pem")]
@@ -170,6 +173,12 @@ fn described(
     let faults = certificate.signing_faults(now);
     let mut reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let mut warnings = Vec::new();
+    let profile: Vec<(usize, ProfileFault)> = if let Some(Ok(chain)) = chain {
+        chain.profile_faults().collect()
+    } else {
+        let faults = certificate.profile_faults().into_iter();
+        faults.map(|fault| (1, fault)).collect()
+    };
     match chain {
         Some(Ok(chain)) => {
             warnings = chain.warnings();
@@ -184,6 +193,13 @@ fn described(
         Some(Err(error)) => reasons.push(error.clone()),
         None => {}
     }
+    warnings.extend(profile.iter().map(|(number, fault)| {
+        if *number == 1 {
+            fault.to_string()
+        } else {
+            format!("certificate {number}: {fault}")
+        }
+    }));
     let mut line = json!({
         "file": file.display().to_string(),
         "subject": certificate.subject(),

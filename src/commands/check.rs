@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 
 use tn_authority::app::{self, AppError};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
+use tn_authority::signer::Signer;
 use tn_authority::store::Store;
 
 use super::output::say;
@@ -43,9 +45,16 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
-    let (signers, issuers_only) = signers(config);
+    let FoundSigners {
+        lines: signers,
+        warnings: chain_warnings,
+        issuers_only,
+    } = signers(config);
     for result in signers {
         line("signing key and chain", result)?;
+    }
+    for warning in chain_warnings {
+        say!("warning signing key and chain: {warning}");
     }
     for file in issuers_only {
         say!(
@@ -87,12 +96,25 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
 
 type Checked = Result<String, Box<dyn Error>>;
 
-/// A line for each chain that can sign and for each file that is refused, and the files that have
-/// only certificates of CAs.
-fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
+/// What is said about the signing certificates.
+#[derive(Default)]
+struct FoundSigners {
+    /// One for each chain that can sign, and for each file that is refused.
+    lines: Vec<Checked>,
+    warnings: Vec<String>,
+    /// The files that have only certificates of CAs.
+    issuers_only: Vec<String>,
+}
+
+fn signers(config: &Config) -> FoundSigners {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
-        Err(error) => return (vec![Err(error.into())], Vec::new()),
+        Err(error) => {
+            return FoundSigners {
+                lines: vec![Err(error.into())],
+                ..FoundSigners::default()
+            };
+        }
     };
     let sound = found.signers.iter().map(|signer| {
         Ok(note(format!(
@@ -103,11 +125,29 @@ fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
     });
     let refused = found.refused.iter();
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
-    let lines: Vec<_> = sound.chain(refused).collect();
+    let mut lines: Vec<Checked> = sound.chain(refused).collect();
     if lines.is_empty() {
-        return (vec![Err("no certificate found".into())], found.issuers);
+        lines.push(Err("no certificate found".into()));
     }
-    (lines, found.issuers)
+    FoundSigners {
+        lines,
+        warnings: found.signers.iter().flat_map(chain_warnings).collect(),
+        issuers_only: found.issuers,
+    }
+}
+
+/// What CAs may object to in the chain of a signer. The rules of SHAKEN count only for a
+/// certificate that claims its policy: an authority of another country has another profile.
+fn chain_warnings(signer: &Arc<Signer>) -> Vec<String> {
+    let chain = signer.chain();
+    let is_shaken = chain.leaf().claims_shaken_policy();
+    let faults = chain.profile_faults();
+    let faults = faults.filter(|(_, fault)| is_shaken || !fault.is_of_shaken());
+    let faults = faults.map(|(number, fault)| format!("certificate {number}: {fault}"));
+    let subject = chain.leaf().subject();
+    let all = chain.warnings().into_iter().chain(faults);
+    all.map(|warning| format!("`{subject}`: {warning}"))
+        .collect()
 }
 
 /// Whether the API key secret can be used, what is still made with the previous one, and a warning

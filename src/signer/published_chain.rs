@@ -9,6 +9,7 @@ use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
+use crate::domain::signing::profile_fault::ProfileFault;
 use crate::domain::{Spc, Time};
 
 /// The longest chain that is made by completing a shorter one.
@@ -76,7 +77,7 @@ impl Chain {
         while all.len() < MAX_COMPLETED
             && let Some(last) = all.last()
             && let Some(issuer) = issuer_of(last, known, at)
-            && (!is_self_issued(issuer) || all.len() == 1)
+            && (!issuer.is_self_issued() || all.len() == 1)
             && !all.contains(issuer)
         {
             all.push(issuer.clone());
@@ -129,7 +130,7 @@ impl Chain {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let is_leaf_only = self.issuers.is_empty() && !is_self_issued(&self.leaf);
+        let is_leaf_only = self.issuers.is_empty() && !self.leaf.is_self_issued();
         if is_leaf_only {
             warnings.push(format!(
                 "the chain contains only the signing certificate; a CA that does not have its issuer `{}` cannot build \
@@ -138,6 +139,24 @@ impl Chain {
             ));
         }
         warnings
+    }
+
+    /// What differs from the profile of STI certificates: the number of the certificate, from 1 for
+    /// the leaf, and the fault.
+    pub fn profile_faults(&self) -> impl Iterator<Item = (usize, ProfileFault)> {
+        let all: Vec<&Certificate> = std::iter::once(&self.leaf).chain(&self.issuers).collect();
+        (0..all.len()).flat_map(move |at| {
+            let mut faults = all[at].profile_faults();
+            if let Some(issuer) = all.get(at + 1)
+                && all[at].not_after() > issuer.not_after()
+            {
+                faults.push(ProfileFault::OutlivesIssuer {
+                    own: all[at].not_after(),
+                    issuer: issuer.not_after(),
+                });
+            }
+            faults.into_iter().map(move |fault| (at + 1, fault))
+        })
     }
 
     /// The URL at which the chain is published (RFC 7515 §4.1.5).
@@ -278,10 +297,6 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
         chains.into_iter().for_each(|chain| published.add(chain));
         published
     }
-}
-
-fn is_self_issued(certificate: &Certificate) -> bool {
-    certificate.issuer() == certificate.subject()
 }
 
 /// The certificate among these that issued `certificate`: of several, such as the old and the new

@@ -51,6 +51,10 @@ pub enum TrustError {
          verifies the signature"
     )]
     UnknownUrl(String),
+    #[error("`{url}` does not answer: {why}")]
+    NoAnswer { url: String, why: String },
+    #[error("the answer of `{url}` is no certificate chain: {why}")]
+    BadAnswer { url: String, why: String },
     #[error("`x5c` is not an array of 1 to {MAX_CHAIN} strings")]
     X5cKind,
     #[error("certificate {number} of `x5c` is not padded base64 of DER (RFC 7515 §4.1.6): {why}")]
@@ -73,6 +77,16 @@ pub enum TrustError {
 pub struct TrustList {
     certificates: Vec<Certificate>,
     chains: BTreeMap<String, Vec<Certificate>>,
+    missing: BTreeMap<String, MissingChain>,
+}
+
+/// Why a chain was not obtained from its URL, although its host is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingChain {
+    /// The host did not answer, or not completely.
+    NoAnswer(String),
+    /// The answer is another one than a chain.
+    BadAnswer(String),
 }
 
 impl TrustList {
@@ -103,6 +117,11 @@ impl TrustList {
         self.chains.contains_key(url)
     }
 
+    /// Records that no chain was obtained from `url`, which step 2 then reports.
+    pub fn is_missing(&mut self, url: &str, why: MissingChain) {
+        self.missing.insert(url.to_owned(), why);
+    }
+
     /// RFC 9448 §6, step 2: the signer that `x5u` leads to.
     pub(super) fn by_url(
         &self,
@@ -121,8 +140,17 @@ impl TrustList {
                 .iter()
                 .filter(|certificate| fit_to_sign(certificate).is_ok())
                 .find(|certificate| has_signed(certificate, jws))
-                .ok_or_else(|| TrustError::UnknownUrl(printable(url)))
+                .ok_or_else(|| self.why_unknown(url))
                 .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Signature)),
+        }
+    }
+
+    fn why_unknown(&self, url: &str) -> TrustError {
+        let shown = printable(url);
+        match self.missing.get(url).cloned() {
+            Some(MissingChain::NoAnswer(why)) => TrustError::NoAnswer { url: shown, why },
+            Some(MissingChain::BadAnswer(why)) => TrustError::BadAnswer { url: shown, why },
+            None => TrustError::UnknownUrl(shown),
         }
     }
 

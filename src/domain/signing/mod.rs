@@ -2,3 +2,5 @@
 
 pub mod certificate;
 pub mod chain_choice;
+pub mod profile_fault;
+mod sti_profile;

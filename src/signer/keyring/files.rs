@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{FileCache, Keyring, ScanMode, ScanResult};
 use crate::domain::signing::certificate::Certificate;
+use crate::regular_file;
 use crate::signer::file_stamp::KeyFileStamp;
 use crate::signer::key::warn_if_open_to_others;
 use crate::signer::pem;
@@ -17,6 +18,9 @@ const KNOWN: [&str; 5] = ["pem", "crt", "cer", "key", "uri"];
 /// The names under which others put issuers' certificates beside a key and its chain. Such a file
 /// may be empty.
 const OF_ISSUERS: [&str; 2] = ["ca.crt", "chain.pem"];
+
+/// More than any key, chain or list of CAs has.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The contents of a file.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +124,8 @@ impl Keyring {
     }
 
     fn read(&self, path: &Path) -> Result<Content, SignerError> {
-        let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+        let bytes =
+            regular_file::read(path, MAX_BYTES).map_err(|source| unreadable(path, source))?;
         let text = pem::text(&bytes);
         let mut content = Content::default();
         if text.contains("PRIVATE KEY-----") {
