@@ -8,6 +8,7 @@ pub mod callers;
 pub mod config;
 pub mod domain;
 pub mod outgoing;
+pub mod regular_file;
 pub mod signer;
 pub mod store;
 pub mod tables;

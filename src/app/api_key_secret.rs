@@ -1,12 +1,12 @@
 //! The API key secret: API keys are hashed with it, and other secrets are derived from it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{AppError, database_url};
 use crate::callers::{Pepper, Peppers};
 use crate::config::{Config, Secret};
 use crate::domain::Clock;
+use crate::regular_file;
 use crate::signer::key::warn_if_open_to_others;
 use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store, StoreError, Tx};
 use crate::webhooks::{Secrets, SendError};
@@ -201,7 +201,7 @@ fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
 
 fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
     warn_if_open_to_others(WHAT, &path);
-    match fs::read_to_string(&path) {
+    match regular_file::read_text(&path) {
         Ok(text) => text
             .parse()
             .map_err(|error| AppError::SecretMalformed { path, error }),

@@ -72,6 +72,7 @@ pub fn pkcs11(section: &config::Pkcs11) -> Pkcs11 {
             queue: section.queue,
             timeout: Duration::from_secs(section.timeout),
         },
+        open_timeout: Duration::from_secs(section.open_timeout),
     }
 }
 

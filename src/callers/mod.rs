@@ -13,7 +13,6 @@
 mod access_token;
 mod answer_seal;
 mod api_key;
-mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;

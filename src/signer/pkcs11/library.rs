@@ -29,6 +29,9 @@ pub(super) struct Library {
     state: Mutex<LibraryState>,
 }
 
+/// A module, once it is loaded.
+type LoadedModule = Mutex<Option<Arc<Library>>>;
+
 #[derive(Default)]
 struct LibraryState {
     sessions: Vec<Weak<Mutex<Option<OpenSession>>>>,
@@ -59,9 +62,12 @@ impl fmt::Debug for Library {
 impl Library {
     /// Returns the module at this path, and loads it if necessary.
     pub(super) fn get(path: &Path) -> Result<Arc<Self>, HsmError> {
-        static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-        let mut loaded = LOADED.lock();
-        if let Some(library) = loaded.get(path) {
+        // Each has a lock of its own, since one that hangs while it is loaded must not keep others
+        // from it.
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<LoadedModule>>> = Mutex::new(BTreeMap::new());
+        let loaded = Arc::clone(LOADED.lock().entry(path.to_owned()).or_default());
+        let mut loaded = loaded.lock();
+        if let Some(library) = &*loaded {
             return Ok(Arc::clone(library));
         }
         let failed = |e: &ModuleError| {
@@ -76,7 +82,7 @@ impl Library {
             context,
             state: Mutex::default(),
         });
-        loaded.insert(path.to_owned(), Arc::clone(&library));
+        *loaded = Some(Arc::clone(&library));
         Ok(library)
     }
 
