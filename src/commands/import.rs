@@ -43,7 +43,7 @@ Examples:
 )]
 pub struct Args {
     /// The table, a text file; `-` reads standard input.
-    #[arg(required_unless_present = "undo")]
+    #[arg(required_unless_present = "undo", value_name = "FILE")]
     file: Option<PathBuf>,
     /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or
     /// exclusions.

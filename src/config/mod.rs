@@ -152,12 +152,11 @@ impl Config {
         file: Option<&Path>,
         environment: Option<HashMap<String, String>>,
     ) -> Result<Self, ConfigError> {
-        match &environment {
-            Some(pairs) => environment::refuse_mistyped(pairs.keys().map(String::as_str))?,
-            None => {
-                let names: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
-                environment::refuse_mistyped(names.iter().filter_map(|name| name.to_str()))?;
-            }
+        if let Some(pairs) = &environment {
+            environment::refuse_mistyped(pairs.keys().map(String::as_str))?;
+        } else {
+            let names: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+            environment::refuse_mistyped(names.iter().filter_map(|name| name.to_str()))?;
         }
         let mut sources = config::Config::builder();
         if let Some(path) = file {

@@ -26,6 +26,7 @@ use super::key::Signature;
 use super::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use super::secret::SecretSource;
 use library::{Library, SessionSlot};
+use opening::Loading;
 
 pub use uri::KeyUri;
 
@@ -51,8 +52,8 @@ impl Pkcs11 {
     pub fn open(&self, uri: &KeyUri, known: &[Vec<u8>]) -> Result<PooledKey, SignerError> {
         let module = self.module_of(uri)?;
         let (this, uri, known) = (self.clone(), uri.clone(), known.to_vec());
-        opening::within(&module.clone(), self.open_timeout, move || {
-            let device: Arc<dyn Device> = Arc::new(this.device(&uri, &module)?);
+        opening::within(&module.clone(), self.open_timeout, move |loading| {
+            let device: Arc<dyn Device> = Arc::new(this.device(&uri, &module, loading)?);
             PooledKey::start(&device, &known, this.pool)
         })
     }
@@ -65,8 +66,8 @@ impl Pkcs11 {
     pub fn generate(&self, uri: &KeyUri) -> Result<PooledKey, SignerError> {
         let module = self.module_of(uri)?;
         let (this, wanted) = (self.clone(), uri.clone());
-        opening::within(&module.clone(), self.open_timeout, move || {
-            Ok(this.device(&wanted, &module)?.generate()?)
+        opening::within(&module.clone(), self.open_timeout, move |loading| {
+            Ok(this.device(&wanted, &module, loading)?.generate()?)
         })?;
         self.open(uri, &[])
     }
@@ -79,9 +80,14 @@ impl Pkcs11 {
         })
     }
 
-    fn device(&self, uri: &KeyUri, module: &Path) -> Result<TokenKey, SignerError> {
+    fn device(
+        &self,
+        uri: &KeyUri,
+        module: &Path,
+        loading: &Loading,
+    ) -> Result<TokenKey, SignerError> {
         Ok(TokenKey {
-            library: Library::get(module)?,
+            library: Library::get(module, loading)?,
             pin: uri.pin_source().or_else(|| self.pin.clone()),
             uri: uri.clone(),
             was_found: AtomicBool::new(false),

@@ -1,7 +1,11 @@
 //! Bounds the time in which a key is opened. A call into a module cannot be interrupted: its thread
 //! is left behind, and the module is not called again until that thread has returned.
+//!
+//! A module that hangs while it is loaded ends the process. The loader of the system is locked then,
+//! and no thread can start or end.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +21,23 @@ use crate::signer::error::{HsmError, SignerError};
 /// The modules in which a thread has been left behind, with the number of these threads.
 static SILENT: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 
+/// Long enough to wait for, so that the waiting thread has all that it needs to wait again.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// Whether a module is being loaded at this moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Loading(Arc<AtomicBool>);
+
+impl Loading {
+    /// Does `work`, which loads a module.
+    pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::SeqCst);
+        let done = work();
+        self.0.store(false, Ordering::SeqCst);
+        done
+    }
+}
+
 /// Runs `work`, which calls the module, in a thread of its own.
 ///
 /// # Errors
@@ -24,7 +45,7 @@ static SILENT: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 pub(super) fn within<T: Send + 'static>(
     module: &Path,
     most: Duration,
-    work: impl FnOnce() -> Result<T, SignerError> + Send + 'static,
+    work: impl FnOnce(&Loading) -> Result<T, SignerError> + Send + 'static,
 ) -> Result<T, SignerError> {
     let silent = || HsmError::Silent {
         module: module.to_owned(),
@@ -34,10 +55,16 @@ pub(super) fn within<T: Send + 'static>(
         return Err(silent().into());
     }
     let (sender, answer) = sync_channel(1);
+    let (begin, may_begin) = sync_channel::<()>(1);
+    let loading = Loading::default();
+    let is_loading = loading.clone();
     let is_late = Arc::new(AtomicBool::new(false));
     let (was_late, name) = (Arc::clone(&is_late), module.to_owned());
     let run = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(work));
+        if may_begin.recv().is_err() {
+            return;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&loading)));
         let panicked = |_| Err(HsmError::Device("it panicked".to_owned()).into());
         let outcome = outcome.unwrap_or_else(panicked);
         let mut silent = SILENT.lock();
@@ -51,8 +78,14 @@ pub(super) fn within<T: Send + 'static>(
         .name("hsm-open".to_owned())
         .spawn(run);
     started.map_err(|e| HsmError::Device(format!("cannot start a thread: {e}")))?;
+    // The first wait of a thread registers a destructor at the loader, which may be locked later.
+    let _ = answer.recv_timeout(SHORT);
+    let _ = begin.send(());
     if let Ok(outcome) = answer.recv_timeout(most) {
         return outcome;
+    }
+    if is_loading.0.load(Ordering::SeqCst) {
+        end_the_process(&silent());
     }
     // The thread sends under this lock, so it has either answered or will find that it is late.
     let mut known = SILENT.lock();
@@ -62,6 +95,14 @@ pub(super) fn within<T: Send + 'static>(
     is_late.store(true, Ordering::SeqCst);
     *known.entry(module.to_owned()).or_default() += 1;
     Err(silent().into())
+}
+
+/// Says why, and ends the process without the exit handlers of libraries, as the commands end.
+fn end_the_process(error: &HsmError) -> ! {
+    let why = format!("error: {error}; nothing else can go on while a library is loaded\n");
+    // Nor the log, which may want a thread.
+    let _ = io::stderr().write_all(why.as_bytes());
+    signal_hook::low_level::exit(1)
 }
 
 fn release(silent: &mut BTreeMap<PathBuf, usize>, module: &Path) {
@@ -87,7 +128,7 @@ mod tests {
     fn a_module_that_hangs_is_left_alone_until_it_answers() {
         let module = Path::new("/hangs.so");
         let (answer, hanging) = channel::<()>();
-        let hangs = move || {
+        let hangs = move |_: &Loading| {
             let _ = hanging.recv();
             Ok(1)
         };
@@ -97,14 +138,14 @@ mod tests {
             "{error}"
         );
         let start = Instant::now();
-        let not_called = || -> Result<u8, SignerError> { panic!("it is called again") };
+        let not_called = |_: &Loading| -> Result<u8, SignerError> { panic!("it is called again") };
         let again = within(module, LATE, not_called).expect_err("it hangs");
         assert!(again.to_string().contains("has not answered"), "{again}");
         assert!(start.elapsed() < LATE, "it is not waited for again");
-        assert!(within(Path::new("/other.so"), LATE, || Ok(2)).is_ok());
+        assert!(within(Path::new("/other.so"), LATE, |_| Ok(2)).is_ok());
         answer.send(()).expect("the thread");
         let start = Instant::now();
-        while within(module, LATE, || Ok(3)).is_err() {
+        while within(module, LATE, |_| Ok(3)).is_err() {
             assert!(start.elapsed() < LATE, "it answers again");
             thread::yield_now();
         }
@@ -113,9 +154,9 @@ mod tests {
     #[test]
     fn a_panic_is_an_error() {
         let module = Path::new("/panics.so");
-        let panics = || -> Result<u8, SignerError> { panic!("as a test") };
+        let panics = |_: &Loading| -> Result<u8, SignerError> { panic!("as a test") };
         let error = within(module, LATE, panics).expect_err("a panic");
         assert!(error.to_string().contains("it panicked"), "{error}");
-        assert!(within(module, LATE, || Ok(1)).is_ok());
+        assert!(within(module, LATE, |_| Ok(1)).is_ok());
     }
 }

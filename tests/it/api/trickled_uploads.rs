@@ -8,10 +8,11 @@ use super::serving::{Client, Serving, head, held, read_answer};
 
 /// Seconds for each piece of a table.
 const SECONDS: u64 = 2;
+const QUEUE: usize = 8;
 const SETTINGS: [(&str, usize); 3] = [
     ("REQUEST_TIMEOUT", SECONDS as usize),
     ("IMPORTS__MIN_UPLOAD_RATE", 1_000),
-    ("IMPORTS__QUEUE", 4),
+    ("IMPORTS__QUEUE", QUEUE),
 ];
 /// On a machine that does much else.
 const MOST: Duration = Duration::from_secs(20);
@@ -78,19 +79,22 @@ fn a_table_that_arrives_steadily_takes_as_long_as_it_needs() {
 fn uploads_that_trickle_leave_slots_for_other_callers() {
     let service = Serving::start(false, &[SETTINGS[1], SETTINGS[2], ("REQUEST_TIMEOUT", 60)]);
     let (slow, other) = (provisioner(&service), provisioner(&service));
-    let _trickling: Vec<Client> = (0..2).map(|_| begins(&service, &slow, 1_000_000)).collect();
-    let start = Instant::now();
-    loop {
-        // Of four slots, one caller has two.
-        let mut third = begins(&service, &slow, "start,count,reason\n".len() + LINE.len());
-        third.write_all(LINE.as_bytes()).expect("a line");
-        match &*status(&mut third) {
-            "503" => break,
-            // The first ones are on their way.
-            other => assert!(start.elapsed() < MOST, "{other}"),
+    // As many as there are slots; half of them are refused.
+    let _trickling: Vec<Client> = (0..QUEUE)
+        .map(|_| begins(&service, &slow, 1_000_000))
+        .collect();
+    let uploads = |key: &str| {
+        let mut client = begins(&service, key, "start,count,reason\n".len() + LINE.len());
+        client.write_all(LINE.as_bytes()).expect("a line");
+        status(&mut client)
+    };
+    let until = |key: &str, wanted: &str| {
+        let start = Instant::now();
+        while uploads(key) != wanted {
+            assert!(start.elapsed() < MOST, "it is never {wanted}");
         }
-    }
-    let mut client = begins(&service, &other, "start,count,reason\n".len() + LINE.len());
-    client.write_all(LINE.as_bytes()).expect("a line");
-    assert_eq!(status(&mut client), "202");
+    };
+    until(&slow, "503");
+    until(&other, "202");
+    until(&slow, "503");
 }

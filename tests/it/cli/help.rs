@@ -43,7 +43,7 @@ fn the_two_uses_of_import_are_told_apart() {
     assert!(
         help.contains("tn-authority import [OPTIONS] --format <FORMAT> <FILE>")
             && help.contains("--undo <JOB> --reason <TEXT>")
-            && !help.contains("[FILE]"),
+            && !help.contains("[OPTIONS] [FILE]"),
         "{help}"
     );
     // As the import prints it: `job 01a2..`.
