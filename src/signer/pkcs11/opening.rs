@@ -1,8 +1,8 @@
 //! Bounds the time in which a key is opened. A call into a module cannot be interrupted: its thread
 //! is left behind, and the module is not called again until that thread has returned.
 //!
-//! A module that hangs while it is loaded ends the process. The loader of the system is locked then,
-//! and no thread can start or end.
+//! A module that hangs while it is loaded ends the process: the loader of the system is locked, and
+//! no thread can start or end.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

@@ -169,7 +169,8 @@ fn a_digit_too_few_or_too_many_is_hinted_at() {
     for (numbers, has) in [("+1201330400", "has 9"), ("+120133040001", "has 11")] {
         let said = explained(numbers);
         assert!(
-            said.contains("  hint: numbers under +1 have 10 digits after the 1") && said.contains(has),
+            said.contains("  hint: numbers under +1 have 10 digits after the 1")
+                && said.contains(has),
             "{said}"
         );
     }
@@ -182,10 +183,11 @@ fn a_digit_too_few_or_too_many_is_hinted_at() {
 fn lines_that_were_forced_are_named() {
     let carrier = Carrier::new();
     let path = carrier.0.path().join("ported.csv");
-    let lines: String = (0..25)
-        .map(|n| format!("+1312555{:04},1,ported-out\n", 1_000 + n))
+    let lines: Vec<String> = (1_000..1_025)
+        .map(|n| format!("+1312555{n},1,ported-out"))
         .collect();
-    fs::write(&path, format!("start,count,reason\n{lines}")).expect("a file");
+    let table = format!("start,count,reason\n{}\n", lines.join("\n"));
+    fs::write(&path, table).expect("a file");
     let import = ["import", "ported.csv", "--format", "exclusions", "--force"];
     for dry_run in [&["--dry-run"][..], &[]] {
         let said = carrier.does(&[&import[..], dry_run].concat());
