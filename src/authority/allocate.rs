@@ -13,7 +13,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
-use crate::domain::{InventoryRange, NumberRange, Spc, new_id};
+use crate::domain::{AuditAction, InventoryRange, NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 
 /// Numbers that the carrier declares to hold.
@@ -43,7 +43,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         self.must_hold(&new.spc)?;
         let now = self.clock.now();
-        let (event, subject) = (event_by(caller, now, "allocate"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Allocate), new.numbers);
         let allocation = Allocation {
             row: RowRef {
                 id: new_id(now),
@@ -88,7 +88,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "return");
+        let event = event_by(caller, now, AuditAction::Return);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx

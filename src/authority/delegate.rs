@@ -16,7 +16,7 @@ use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, Event, InventoryRange, NumberRange, Window, new_id};
+use crate::domain::{AccountId, AuditAction, Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations, current and future, with the same parent that can overlap a new one.
@@ -59,7 +59,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "delegate").about(&new.account);
+        let event = event_by(caller, now, AuditAction::Delegate).about(&new.account);
         let subject = new.account.clone();
         let id = new_id(now);
         let recorded = event.clone();
@@ -92,7 +92,7 @@ impl Authority {
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "end-delegation");
+        let event = event_by(caller, now, AuditAction::EndDelegation);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let not_found = ChangeError::NotFound("delegation");
@@ -197,7 +197,9 @@ pub(super) fn record_end(
     at: Time,
     changes: &[RowChange],
 ) -> Result<(), StoreError> {
-    let event = event.of("end-delegation").about(&delegation.account);
+    let event = event
+        .of(AuditAction::EndDelegation)
+        .about(&delegation.account);
     let detail = json!({ "at": at, "ended_below": changes.len().saturating_sub(1) });
     tx.record(&event.done(&delegation.row.id, detail))
 }
@@ -239,7 +241,7 @@ pub(super) fn end_all_below(
         for known in level {
             let (below, changed) = ended(&known, end, now);
             if changed {
-                let event = event.of("end-delegation").about(&below.account);
+                let event = event.of(AuditAction::EndDelegation).about(&below.account);
                 tx.record(&event.done(
                     &below.row.id,
                     json!({ "at": end, "with": delegation.row.id }),

@@ -18,7 +18,7 @@ use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
-use crate::domain::{Event, InventoryRange, Window, new_id};
+use crate::domain::{AuditAction, Event, InventoryRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
 /// The most delegations, and the most allocations, that one disconnect can end: a whole NXX code,
@@ -78,7 +78,7 @@ impl Authority {
         let aging_until = at
             .checked_add_signed(TimeDelta::days(days.into()))
             .filter(is_written);
-        let (event, subject) = (event_by(caller, now, "disconnect"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Disconnect), new.numbers);
         let aging = Exclusion {
             row: RowRef {
                 id: new_id(now),

@@ -13,7 +13,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
-use crate::domain::{InventoryRange, new_id};
+use crate::domain::{AuditAction, InventoryRange, new_id};
 use crate::store::{Loss, Tx};
 
 /// Numbers that must not be in a token for a time.
@@ -44,7 +44,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let (event, subject) = (event_by(caller, now, "exclude"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Exclude), new.numbers);
         let exclusion = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -105,7 +105,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "end-exclusion");
+        let event = event_by(caller, now, AuditAction::EndExclusion);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx

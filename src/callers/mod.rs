@@ -33,8 +33,8 @@ mod role_accounts;
 pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use answer_seal::{Seal, SealError, Seals};
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey,
-    ShownApiKey,
+    AccessToken, ApiKeyError, ApiKeyName, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP,
+    NewApiKey, ShownApiKey,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};

@@ -16,8 +16,6 @@ use thiserror::Error;
 use crate::regular_file;
 
 const LENGTH: usize = 32;
-/// More than any secret has.
-const MAX_BYTES: u64 = 65_536;
 
 /// Why the secret of the API keys is not available.
 #[derive(Debug, Error)]
@@ -122,9 +120,11 @@ impl Pepper {
 
     /// Reads the secret from a file that [`Pepper::load_or_create`] has written.
     pub fn load(path: &Path) -> Result<Self, PepperError> {
-        let secret = regular_file::read(path, MAX_BYTES).map_err(|error| PepperError::Read {
-            path: path.display().to_string(),
-            error,
+        let secret = regular_file::read(path, regular_file::MAX_BYTES).map_err(|error| {
+            PepperError::Read {
+                path: path.display().to_string(),
+                error,
+            }
         })?;
         Self::new(&secret)
     }

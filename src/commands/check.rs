@@ -17,6 +17,9 @@ use super::{Exit, Outcome};
 /// The configuration itself has been read already; this checks what it refers to. Changes nothing.
 pub fn run(config: &Config) -> Outcome {
     say!("ok      configuration");
+    for warning in Config::environment_warnings() {
+        say!("warning environment: {warning}");
+    }
     for warning in config.warnings() {
         say!("warning configuration: {warning}");
     }
@@ -61,12 +64,12 @@ pub fn run(config: &Config) -> Outcome {
             "ok      issuers: `{file}` has only certificates of CAs, which complete chains and sign nothing"
         );
     }
-    let (secret, warning) = match api_key_secret(config, database_is_sound) {
-        Ok((detail, warning)) => (Ok(detail), warning),
-        Err(error) => (Err(error.into()), None),
+    let (secret, warnings) = match api_key_secret(config, database_is_sound) {
+        Ok((detail, warnings)) => (Ok(detail), warnings),
+        Err(error) => (Err(error.into()), Vec::new()),
     };
     line("API key secret", secret)?;
-    if let Some(warning) = warning {
+    for warning in warnings {
         say!("warning API key secret: {warning}");
     }
     for result in issuers(config) {
@@ -150,12 +153,12 @@ fn chain_warnings(signer: &Arc<Signer>) -> Vec<String> {
         .collect()
 }
 
-/// Whether the API key secret can be used, what is still made with the previous one, and a warning
-/// about keys that are made with neither.
+/// Whether the API key secret can be used, what is still made with the previous one, and warnings
+/// about what is made with neither.
 fn api_key_secret(
     config: &Config,
     database_is_sound: bool,
-) -> Result<(String, Option<String>), AppError> {
+) -> Result<(String, Vec<String>), AppError> {
     app::check_secret(config)?;
     let usage = if database_is_sound {
         app::api_key_secret_use(config, &Clock::system())?
@@ -163,16 +166,27 @@ fn api_key_secret(
         None
     };
     let Some(usage) = usage else {
-        return Ok((String::new(), None));
+        return Ok((String::new(), Vec::new()));
     };
     let total = usage.keys.total;
     let lost = usage.lost_keys();
-    let warning = (lost > 0).then(|| {
-        format!(
+    if usage.is_of_another_database() {
+        return Err(AppError::OtherSecret { keys: total });
+    }
+    let mut warnings = Vec::new();
+    if lost > 0 {
+        warnings.push(format!(
             "{lost} of {total} API keys in use are hashed with another secret and do not work; name it as \
              `api_keys.previous_secret_file`, or create these keys anew"
-        )
-    });
+        ));
+    }
+    let webhooks = usage.lost_webhooks;
+    if webhooks > 0 {
+        warnings.push(format!(
+            "{webhooks} webhooks have a secret that comes from another API key secret, so their owners refuse what is \
+             signed now; name it as `api_keys.previous_secret_file`, or have these webhooks rotated"
+        ));
+    }
     let detail = match (usage.has_previous, usage.waiting_keys(), usage.webhooks) {
         (false, ..) => String::new(),
         (true, 0, 0) => {
@@ -183,7 +197,7 @@ fn api_key_secret(
              webhooks have a secret from it until they are rotated"
         )),
     };
-    Ok((detail, warning))
+    Ok((detail, warnings))
 }
 
 /// A line for each issuer of access tokens, whose keys are read or fetched; a single line if there

@@ -12,7 +12,7 @@ use tn_authority::domain::{Clock, InventoryRange, NumberRange, Time};
 use super::output::say;
 use super::{Exit, Outcome, command_line_caller, numbers, print_ended_delegations};
 
-/// Exclude numbers that the carrier holds: ported out, aging, suspended or reserved.
+/// Exclude numbers that the carrier holds: ported out, contaminated, aging, suspended or reserved.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Exclude numbers, such as when they port out: no more tokens are issued for them.

@@ -8,9 +8,6 @@ use super::key::warn_if_open_to_others;
 use crate::domain::Passphrase;
 use crate::regular_file;
 
-/// Longer than any passphrase.
-const MAX_BYTES: u64 = 65_536;
-
 /// The secret itself, or a file that contains it. The file is read for each use, so it can change
 /// while the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +37,7 @@ impl SecretSource {
             source,
         };
         let stamp = KeyFileStamp::of(path).map_err(unreadable)?;
-        let text = regular_file::text(path, MAX_BYTES).map_err(unreadable)?;
+        let text = regular_file::read_text(path).map_err(unreadable)?;
         if KeyFileStamp::of(path).map_err(unreadable)? != stamp {
             return Err(SignerError::Unsettled);
         }

@@ -162,6 +162,14 @@ impl Problem {
         .with_detail(detail)
     }
 
+    /// An upload that arrives more slowly than this many bytes a second.
+    pub(super) fn too_slow_upload(min_rate: u64) -> Self {
+        Self::too_slow().with_detail(format_args!(
+            "the table does not arrive, or at less than {min_rate} bytes a second on average; send it over a faster \
+             connection, or import it at the command line"
+        ))
+    }
+
     pub(super) fn too_large(limit: impl fmt::Display) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,

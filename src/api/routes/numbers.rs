@@ -24,7 +24,7 @@ use crate::authority::{ExplainRequest, Explained, NumberHistory};
 use crate::domain::decision::AccountStanding;
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::explanation::ExplainedPart;
-use crate::domain::{AccountId, NumberRange, Time, Tn};
+use crate::domain::{AccountId, InventoryRange, NumberRange, Time, Tn};
 
 /// The instant to look at.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -42,6 +42,9 @@ pub(in crate::api) struct LookupQuery {
 pub(in crate::api) struct KnownView {
     #[schema(example = "+12125551001")]
     number: String,
+    /// What is most likely wrong with the number itself, such as a missing digit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     at: Instant,
     /// The accounts that can get a token for the number at that instant.
     accounts: Vec<String>,
@@ -118,6 +121,12 @@ pub(in crate::api) struct PartView {
     /// Why the inventory does not allow the numbers; null if it does.
     #[schema(example = "ported-out")]
     code: Option<&'static str>,
+    /// What is most likely wrong with refused numbers themselves, such as a missing digit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "numbers under +1 have 10 digits after the 1, but +1212555101 has 9; check for a missing or an extra digit or `X`"
+    )]
+    hint: Option<String>,
     /// The rows that overlap the numbers, in the order in which they are evaluated.
     rows: Vec<SayingView>,
     /// How many more rows overlap the numbers; an explanation lists at most 2,000 rows.
@@ -204,8 +213,10 @@ fn range(value: Value) -> Result<NumberRange, Fault> {
 
 impl KnownView {
     fn at(now: Time, known: NumberHistory) -> Self {
+        let hint = InventoryRange::try_from(NumberRange::from(known.number)).err();
         Self {
             number: known.number.to_string(),
+            hint: hint.map(|hint| hint.to_string()),
             at: known.at.into(),
             accounts: known.accounts.iter().map(ToString::to_string).collect(),
             allocations: known
@@ -251,6 +262,7 @@ impl PartView {
             numbers: part.numbers.into(),
             allowed: part.refused.is_none(),
             code: part.refused.map(RefusalCause::code),
+            hint: part.hint().map(|hint| hint.to_string()),
             rows: rows.collect(),
             rows_left_out: part.left_out,
         }

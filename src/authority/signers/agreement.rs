@@ -11,7 +11,7 @@ use super::{Listed, SignerSnapshot, Signers};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError};
 use crate::domain::signing::chain_choice::{ChainState, SigningChain};
-use crate::domain::{AuditEvent, Caller, Time, new_id};
+use crate::domain::{AuditAction, AuditEvent, Caller, Time, new_id};
 use crate::signer::{PublishedChains, RefusedFile, ScanResult};
 use crate::store::{StoreError, Tx};
 
@@ -73,7 +73,10 @@ impl Authority {
             }
             Ok::<_, StoreError>((chains, refused))
         };
-        let (chains, refused) = self.store.change(actor, "agree-on-signers", work).await?;
+        let (chains, refused) = self
+            .store
+            .change(actor, AuditAction::AgreeOnSigners.as_str(), work)
+            .await?;
 
         for one in refused.iter().filter(|one| !previous.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "file refused for signing: {}", one.reason);
@@ -186,10 +189,10 @@ fn event(
     state: ChainState,
 ) -> Result<(), StoreError> {
     let action = match state {
-        ChainState::Published => "publish-chain",
-        ChainState::Active => "activate-chain",
-        ChainState::Retiring => "supersede-chain",
-        ChainState::Retired => "retire-chain",
+        ChainState::Published => AuditAction::PublishChain,
+        ChainState::Active => AuditAction::ActivateChain,
+        ChainState::Retiring => AuditAction::SupersedeChain,
+        ChainState::Retired => AuditAction::RetireChain,
     };
     log::info!(chain = chain.name.as_str(), state = state.as_str(); "certificate chain changed its state");
     let detail = json!({
@@ -204,7 +207,7 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
         id: new_id(now),
         at: now,
         caller: caller.id.clone(),
-        action: "refuse-signer".to_owned(),
+        action: AuditAction::RefuseSigner.as_str().to_owned(),
         subject: refused.file.clone(),
         outcome: "refused".to_owned(),
         detail: json!({ "reason": refused.reason, "chain": refused.chain }),

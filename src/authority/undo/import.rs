@@ -8,9 +8,9 @@ use super::{Mistake, RestoredDelegations, Undoing, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::import::{OutstandingTokens, exposure};
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
-use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Job, JobState, UndoneJob};
+use crate::domain::{AuditAction, Caller};
 use crate::store::Tx;
 
 /// What undoing an import did, or would do.
@@ -41,7 +41,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = event_by(caller, now, "undo-import");
+        let event = event_by(caller, now, AuditAction::UndoImport);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let (mut known, undoing) = undoing(tx, job, now)?;

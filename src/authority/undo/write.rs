@@ -16,7 +16,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::row_change::Undoable;
-use crate::domain::{AccountId, Event, NumberRange};
+use crate::domain::{AccountId, AuditAction, Event, NumberRange};
 use crate::store::{StoreError, Tx};
 
 /// Undoes a change. `event` is the audit event of the whole; the accounts get events of their own.
@@ -111,7 +111,9 @@ fn record_delegations(
     rows: &RowsToUndo<Delegation>,
 ) -> Result<(), StoreError> {
     for (_, next) in &rows.restore {
-        let event = event.of("restore-delegation").about(&next.account);
+        let event = event
+            .of(AuditAction::RestoreDelegation)
+            .about(&next.account);
         let detail = json!({ "with": cause, "valid_until": next.window.until() });
         tx.record(&event.done(&next.row.id, detail))?;
     }

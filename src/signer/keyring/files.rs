@@ -19,9 +19,6 @@ const KNOWN: [&str; 5] = ["pem", "crt", "cer", "key", "uri"];
 /// may be empty.
 const OF_ISSUERS: [&str; 2] = ["ca.crt", "chain.pem"];
 
-/// More than any key, chain or list of CAs has.
-const MAX_BYTES: u64 = 4 << 20;
-
 /// The contents of a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
@@ -124,8 +121,8 @@ impl Keyring {
     }
 
     fn read(&self, path: &Path) -> Result<Content, SignerError> {
-        let bytes =
-            regular_file::read(path, MAX_BYTES).map_err(|source| unreadable(path, source))?;
+        let bytes = regular_file::read(path, regular_file::MAX_BYTES)
+            .map_err(|source| unreadable(path, source))?;
         let text = pem::text(&bytes);
         let mut content = Content::default();
         if text.contains("PRIVATE KEY-----") {

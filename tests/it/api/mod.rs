@@ -30,5 +30,6 @@ mod signers;
 mod sockets;
 mod stalled_clients;
 mod token;
+mod trickled_uploads;
 mod undo;
 mod withdrawals;

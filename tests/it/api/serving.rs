@@ -52,7 +52,7 @@ impl Stream for SslStream<TcpStream> {
 pub type Client = Box<dyn Stream>;
 
 impl Serving {
-    /// Settings are keys of `[server]`, in upper case.
+    /// Settings are keys of `[server]`, in upper case, or `SECTION__KEY`.
     pub fn start(has_tls: bool, settings: &[(&str, usize)]) -> Self {
         let db = Db::from(Kind::Sqlite);
         let (carrier, dir) = (Carrier::over(&db), TempDir::new().expect("a folder"));
@@ -67,7 +67,8 @@ impl Serving {
             .stderr(log);
         command.envs(allocator_settings());
         for (key, value) in settings {
-            command.env(format!("TN_AUTHORITY__SERVER__{key}"), value.to_string());
+            let section = if key.contains("__") { "" } else { "SERVER__" };
+            command.env(format!("TN_AUTHORITY__{section}{key}"), value.to_string());
         }
         if has_tls {
             let now = Clock::system().now();

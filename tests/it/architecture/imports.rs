@@ -24,7 +24,14 @@ const MODULES: [(&str, &[&str]); 17] = [
     ("tables", &["domain"]),
     (
         "webhooks",
-        &["authority", "store", "outgoing", "domain", "telemetry"],
+        &[
+            "authority",
+            "store",
+            "outgoing",
+            "regular_file",
+            "domain",
+            "telemetry",
+        ],
     ),
     ("console", &["callers", "authority", "domain", "telemetry"]),
     (

@@ -14,13 +14,13 @@ use super::import_blocks::EXECUTABLE;
 use crate::support::{Logged as _, write_private};
 
 /// A folder with everything that `check` wants.
-struct Service {
-    dir: TempDir,
+pub(super) struct Service {
+    pub(super) dir: TempDir,
     ca: DevelopmentCa,
 }
 
 impl Service {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::days(1)..=now + TimeDelta::days(30);
@@ -40,7 +40,7 @@ impl Service {
     }
 
     /// A TLS certificate for a host, for a time around now, in days. Returns the settings.
-    fn certificate(&self, host: &str, days: (i64, i64)) -> [(&'static str, String); 2] {
+    pub(super) fn certificate(&self, host: &str, days: (i64, i64)) -> [(&'static str, String); 2] {
         let now = Clock::system().now();
         let validity = now + TimeDelta::days(days.0)..=now + TimeDelta::days(days.1);
         let issued = self.ca.issue_tls_certificate(&[host], &validity);
@@ -51,7 +51,7 @@ impl Service {
         [("SERVER__TLS_CERTIFICATE", chain), ("SERVER__TLS_KEY", key)]
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 

@@ -8,6 +8,7 @@ mod keys;
 mod rotation;
 mod softhsm;
 mod softhsm_carrier;
+mod softhsm_hang;
 mod softhsm_keys;
 mod softhsm_pin;
 mod softhsm_tokens;
