@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::acquisition::reconcile;
 use super::audited::event_by;
 use super::delegate::record_end;
-use super::departures::{self, EndedDelegations, KnownDepartures, Leaving};
+use super::departures::{self, EndedDelegations, KnownDepartures, Leaving, MAX_WITH_ENDED};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -129,20 +130,20 @@ fn disconnect(
         from: at,
         until: None,
     };
-    let delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    let mut delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_WITH_ENDED + 1)?;
+    let all_are_known = delegations.len() <= MAX_WITH_ENDED;
+    let left = KnownDepartures::all_touching(tx, &[numbers])?;
+    delegations.retain(|row| left.leave_any(row, numbers, Window::open(at)));
     let allocations = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    if delegations.len().max(allocations.len()) > MAX_ROWS {
+    if delegations.len().max(allocations.len()) > MAX_ROWS || !all_are_known {
         return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
 
     let lies_within =
         |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
-    let left = KnownDepartures::all_touching(tx, &[numbers])?;
-    let counts = |row: &Delegation| left.leave_any(row, numbers, Window::open(at));
     let holds_block = |row: &Delegation| row.lend_on && row.cut_from.is_none();
     let (to_end, kept_delegations): (Vec<_>, Vec<_>) = delegations
         .into_iter()
-        .filter(|row| counts(row))
         .partition(|row| lies_within(row) && !holds_block(row));
     let mut leaving: Vec<Leaving> = super::exclude::leaving(aging, now).into_iter().collect();
     let mut row_changes = vec![RowChange::added(aging)];
@@ -165,6 +166,8 @@ fn disconnect(
     }
     // Recorded first, so that the answer also names the delegations that end below.
     let all_ended = departures::record(tx, &leaving, now)?;
+    let returned = returned_allocations.iter().map(|row| row.numbers);
+    reconcile(tx, event, &returned.collect::<Vec<_>>(), now)?;
     let ends_below = |row: &Delegation| lies_within(row) && !row.lend_on;
     departures::record_ends(tx, event, &all_ended, |row| !ends_below(row))?;
     let mut ended_delegations = Vec::with_capacity(to_end.len());

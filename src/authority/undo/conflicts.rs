@@ -224,12 +224,15 @@ pub(super) fn must_be_unused(
         return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
     let left = KnownDepartures::of_table(tx, &numbers)?;
-    let lost = Index::new(numbers.iter().map(|numbers| (*numbers, ())));
+    let lost = Index::new(lost.iter().map(|(numbers, row)| (*numbers, row.window)));
     for user in users {
         let used = lost.touching(user.numbers);
-        let used = used.filter_map(|(numbers, ())| numbers.intersection(user.numbers));
-        for numbers in used {
-            if left.leave_any(&user, numbers, Window::open(now)) {
+        let used = used.filter_map(|(numbers, window)| {
+            let numbers = numbers.intersection(user.numbers)?;
+            Some((numbers, rest(*window, now)?))
+        });
+        for (numbers, window) in used {
+            if left.leave_any(&user, numbers, window) {
                 let id = user.row.id;
                 return Err(ChangeError::InUse { numbers, id });
             }

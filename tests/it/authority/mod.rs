@@ -5,6 +5,8 @@ mod bounds;
 mod bulk;
 mod comebacks;
 mod denials;
+mod ended_rows;
+mod gaps;
 mod history;
 pub mod idempotency;
 mod imported_comebacks;
