@@ -5,7 +5,7 @@
 //! delegated until then. Other allocations can fill the gap before it, or open it again; so each
 //! change of allocations ends with [`reconcile`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -54,6 +54,13 @@ pub(super) fn acquired(
     let held = held.iter().chain(added);
     let held = Index::new(held.map(|row| (row.numbers, row.window)));
     let replaced = Index::new(replaced.iter().map(|numbers| (*numbers, ())));
+    let begun: Vec<&Allocation> = rows.iter().copied().filter(|r| !is_planned(r, now)).collect();
+    let added: HashSet<Uuid> = added.iter().map(|row| row.row.id).collect();
+    let earlier = versions_held(tx, &numbers(&begun), now)?;
+    let earlier = earlier.map(|rows| {
+        let rows = rows.into_iter().filter(|row| !added.contains(&row.row.id));
+        Index::new(rows.map(|row| (row.numbers, ())))
+    });
     let mut leaving = Vec::new();
     for row in rows {
         let is_planned = is_planned(row, now);
@@ -65,9 +72,48 @@ pub(super) fn acquired(
         let replaced = replaced.map(|(numbers, ())| *numbers);
         let gained = gaps(row.numbers, held.chain(replaced)).into_iter();
         let gained = gained.filter(|numbers| is_planned || is_delegated(*numbers));
-        leaving.extend(gained.map(|numbers| starts_after_gap(row, numbers, now)));
+        for numbers in gained {
+            // What was never held has never left: it is delegated for a later allocation.
+            let never_held = match &earlier {
+                Some(earlier) if !is_planned => {
+                    let earlier = earlier.touching(numbers).map(|(numbers, ())| *numbers);
+                    gaps(numbers, earlier)
+                }
+                Some(_) | None => Vec::new(),
+            };
+            let left = gaps(numbers, never_held).into_iter();
+            leaving.extend(left.map(|numbers| starts_after_gap(row, numbers, now)));
+        }
     }
     Ok(leaving)
+}
+
+/// Those of these numbers that the carrier holds or has once held, whatever became of that; `None`
+/// if there are too many to tell.
+pub(super) fn once_held(
+    tx: &mut Tx<'_>,
+    numbers: &[NumberRange],
+    now: Time,
+) -> Result<Option<Vec<NumberRange>>, StoreError> {
+    let versions = versions_held(tx, numbers, now)?;
+    Ok(versions.map(|rows| merged(rows.iter().map(|row| row.numbers).collect())))
+}
+
+/// The versions of allocations with these numbers that have begun; `None` if there are too many.
+fn versions_held(
+    tx: &mut Tx<'_>,
+    numbers: &[NumberRange],
+    now: Time,
+) -> Result<Option<Vec<Allocation>>, StoreError> {
+    if numbers.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let mut versions = tx.allocations_touching(numbers, Versions::All, MAX_READ + 1)?;
+    if versions.len() > MAX_READ {
+        return Ok(None);
+    }
+    versions.retain(|row| row.window.from() <= now);
+    Ok(Some(versions))
 }
 
 /// The departures of planned allocations, by the allocation that causes them and its start.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::acquisition::reconcile;
+use super::acquisition::{once_held, reconcile};
 use super::audited::event_by;
 use super::delegate::record_end;
 use super::departures::{self, EndedDelegations, KnownDepartures, Leaving, MAX_WITH_ENDED};
@@ -19,7 +19,8 @@ use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
-use crate::domain::{Event, InventoryRange, Window, new_id};
+use crate::domain::numbers::range_set::gaps;
+use crate::domain::{Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
 /// The most delegations, and the most allocations, that one disconnect can end: a whole NXX code,
@@ -51,14 +52,17 @@ pub struct Disconnected {
     pub kept_delegations: Vec<Delegation>,
     /// Ported-in numbers, which return to the holder of their block after aging.
     pub returned_allocations: Vec<Allocation>,
+    /// Numbers that the carrier does not hold then, but has once held: they age all the same, in
+    /// case a mistake has taken them that is undone later.
+    pub not_held: Vec<NumberRange>,
 }
 
 impl Authority {
     /// Takes numbers out of service. Returns the grants whose tokens can be redeemed after that.
     ///
     /// # Errors
-    /// If the class is not configured, the instant is in the past, or the carrier does not hold the
-    /// numbers then.
+    /// If the class is not configured, the instant is in the past, or the carrier does not hold some
+    /// of the numbers then and has never held them.
     pub async fn disconnect(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Disconnected>>>,
@@ -125,7 +129,7 @@ fn disconnect(
 ) -> Result<(Disconnected, EndedDelegations), ChangeError> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
     let aging_until = aging.window.until().unwrap_or(at);
-    super::delegate::must_be_held(tx, numbers, at)?;
+    let not_held = not_held(tx, numbers, at, now)?;
     let from_then_on = Versions::HoldingIn {
         from: at,
         until: None,
@@ -190,6 +194,35 @@ fn disconnect(
         ended_delegations,
         kept_delegations,
         returned_allocations,
+        not_held,
     };
     Ok((done, all_ended))
+}
+
+/// Those of the numbers that the carrier does not hold at an instant, but has once held.
+///
+/// # Errors
+/// [`ChangeError::NotHeld`] if it has never held some of the others.
+fn not_held(
+    tx: &mut Tx<'_>,
+    numbers: NumberRange,
+    at: Time,
+    now: Time,
+) -> Result<Vec<NumberRange>, ChangeError> {
+    let missing = match super::delegate::must_be_held(tx, numbers, at) {
+        Ok(()) => return Ok(Vec::new()),
+        Err(ChangeError::NotHeld(missing)) => missing,
+        Err(other) => return Err(other),
+    };
+    let Some(once_held) = once_held(tx, &missing, now)? else {
+        return Ok(missing);
+    };
+    let never = missing.iter();
+    let never = never.flat_map(|missing| gaps(*missing, once_held.iter().copied()));
+    let never: Vec<NumberRange> = never.collect();
+    if never.is_empty() {
+        Ok(missing)
+    } else {
+        Err(ChangeError::NotHeld(never))
+    }
 }
