@@ -55,6 +55,13 @@ impl DelegatedPart<'_> {
         self.window.is_some_and(|window| window.contains(at))
     }
 
+    /// Whether it counts at an instant or later.
+    #[must_use]
+    pub fn counts_from(&self, instant: Time) -> bool {
+        self.window
+            .is_some_and(|window| window.until().is_none_or(|until| until > instant))
+    }
+
     /// Whether it counts for any of these numbers at any instant of a window.
     #[must_use]
     pub fn overlaps(&self, numbers: NumberRange, window: Window) -> bool {
