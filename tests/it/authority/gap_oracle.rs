@@ -164,7 +164,12 @@ fn takes_back(world: &World, story: &mut Story, dice: &mut Dice) {
     let held = &mut story.held[n];
     let by = world.provisioner();
     if let Some(job) = held.job {
-        if wait(world.authority.undo_import(&by, job, mistake())).is_ok() {
+        if wait(world.authority.undo_import(&by, job, mistake())).is_err() {
+            return;
+        }
+        // What was delegated on its account is left as it is, if it goes on with another one.
+        (held.until, held.job) = (held.until.min(now), None);
+        if held.from >= now {
             story.held.remove(n);
         }
     } else if let Some(row) = held.row.as_ref().filter(|_| held.from <= now && now < held.until) {

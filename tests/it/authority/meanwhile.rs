@@ -94,9 +94,9 @@ fn numbers_that_are_disconnected_meanwhile_age(world: World) {
     assert_eq!(in_part.ranges(), [numbers("+12125550999")]);
     undoes(&world, &cut);
     assert_eq!(why_not(&world, "acme", "one:12125551001"), "aging");
+    world.mints("acme", &["one:12125551002"]).expect("a token");
     world.seconds_pass(200 * 86_400);
     assert_eq!(why_not(&world, "acme", "one:12125551001"), "delegation-ended");
-    world.mints("acme", &["one:12125551002"]).expect("a token");
 }
 
 fn a_list_of_port_outs_that_is_imported_meanwhile_counts(world: World) {
