@@ -54,7 +54,11 @@ pub(super) fn acquired(
     let held = held.iter().chain(added);
     let held = Index::new(held.map(|row| (row.numbers, row.window)));
     let replaced = Index::new(replaced.iter().map(|numbers| (*numbers, ())));
-    let begun: Vec<&Allocation> = rows.iter().copied().filter(|r| !is_planned(r, now)).collect();
+    let begun: Vec<&Allocation> = rows
+        .iter()
+        .copied()
+        .filter(|r| !is_planned(r, now))
+        .collect();
     let added: HashSet<Uuid> = added.iter().map(|row| row.row.id).collect();
     let earlier = versions_held(tx, &numbers(&begun), now)?;
     let earlier = earlier.map(|rows| {

@@ -11,7 +11,8 @@ use super::met::{Excluded, must_meet};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{
-    Action, Authority, ChangeError, ChangeRequester, Restored, RestoredDelegations, StillBlocked, undo,
+    Action, Authority, ChangeError, ChangeRequester, Restored, RestoredDelegations, StillBlocked,
+    undo,
 };
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;

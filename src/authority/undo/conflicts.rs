@@ -184,8 +184,17 @@ pub(super) fn released(
             released.ended_otherwise(row, &all_parts(row), &ended, now);
         }
     }
+    must_not_overlap(all, &back)?;
+    Ok(released)
+}
+
+/// Refuses parts that count again and overlap a part of another delegation beside them.
+fn must_not_overlap(
+    all: Vec<(NumberRange, CountingPart<'_>)>,
+    back: &[(NumberRange, &Delegation, Window)],
+) -> Result<(), ChangeError> {
     let all = Index::new(all.into_iter());
-    for (numbers, row, window) in back {
+    for (numbers, row, window) in back.iter().copied() {
         let beside = |other: &Delegation| {
             let parent = |row: &Delegation| row.cut_from.as_ref().map(|from| from.parent);
             other.row.id != row.row.id && parent(other) == parent(row)
@@ -203,7 +212,7 @@ pub(super) fn released(
             });
         }
     }
-    Ok(released)
+    Ok(())
 }
 
 /// The numbers of removed allocations that the carrier then no longer holds, each with the

@@ -63,7 +63,13 @@ fn came_back(world: &World, count: i64, row: impl Fn(Delegation) -> Delegation) 
         tx.insert_delegations(&delegations)?;
         tx.insert_departures(std::slice::from_ref(&left))
     };
-    wait(world.authority.store().change(world.acting(), "test", write)).expect("rows");
+    wait(
+        world
+            .authority
+            .store()
+            .change(world.acting(), "test", write),
+    )
+    .expect("rows");
     world.seconds_pass(60);
 }
 
@@ -84,7 +90,10 @@ fn a_number_that_came_back_many_times_is_not_too_fragmented(world: World) {
         at: None,
     };
     let done = wait(world.authority.disconnect(&world.provisioner(), new)).expect("a disconnect");
-    assert_eq!(done.row.kept_delegations.len() + done.row.ended_delegations.len(), 1);
+    assert_eq!(
+        done.row.kept_delegations.len() + done.row.ended_delegations.len(),
+        1
+    );
 }
 
 fn a_reseller_delegates_a_number_that_came_back_many_times(world: World) {
@@ -94,7 +103,9 @@ fn a_reseller_delegates_a_number_that_came_back_many_times(world: World) {
         account: account("wholesale"),
         ..row
     });
-    let top = world.delegates(loan("wholesale", NUMBER, None)).expect("a loan");
+    let top = world
+        .delegates(loan("wholesale", NUMBER, None))
+        .expect("a loan");
     let below = wait(
         world
             .authority
@@ -120,6 +131,8 @@ fn what_was_delegated_further_before_the_numbers_left_is_not_too_fragmented(worl
         }),
         ..row
     });
-    world.delegates(loan("wholesale", NUMBER, None)).expect("a loan");
+    world
+        .delegates(loan("wholesale", NUMBER, None))
+        .expect("a loan");
     world.mints("wholesale", &[ENTRY]).expect("a token");
 }

@@ -28,7 +28,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % sides
     }
 
@@ -127,29 +130,52 @@ fn allocates(world: &World, block: u64, dice: &mut Dice) -> Option<Held> {
             Err(ChangeError::Overlap { .. }) => return None,
             Err(other) => panic!("{other}"),
         };
-        return Some(Held { part, from, until, row, job: None });
+        return Some(Held {
+            part,
+            from,
+            until,
+            row,
+            job: None,
+        });
     }
     let (start, count) = (first(block) + part.start, part.end - part.start);
-    let end = valid_until.map(|at| rfc3339(&at).to_string()).unwrap_or_default();
+    let end = valid_until.map(|at| rfc3339(&at)).unwrap_or_default();
     let from_text = rfc3339(&time(from));
     let table = format!(
         "start,count,spc,basis,valid_from,valid_until\n+{start},{count},1234,block,{from_text},{end}\n"
     );
     let done = import(world, Format::Allocations, &table, CONFIRMED).ok()?;
     let job = Some(done.job?);
-    Some(Held { part, from, until, row: None, job })
+    Some(Held {
+        part,
+        from,
+        until,
+        row: None,
+        job,
+    })
 }
 
 fn delegates(world: &World, block: u64, dice: &mut Dice) -> Option<(Lent, Delegation)> {
     let now = second(world);
     let part = dice.part();
-    let from = now + if dice.roll(2) == 0 { 0 } else { dice.seconds(10) };
+    let from = now
+        + if dice.roll(2) == 0 {
+            0
+        } else {
+            dice.seconds(10)
+        };
     let account = format!("acme-{block}-{}", dice.roll(1_000_000));
     let made = world.delegates(NewDelegation {
         valid_from: Some(time(from)),
         ..world.loan(&account, &text(block, &part))
     });
-    let lent = Lent { part, made: now, from, account, returned: Vec::new() };
+    let lent = Lent {
+        part,
+        made: now,
+        from,
+        account,
+        returned: Vec::new(),
+    };
     Some((lent, made.ok()?))
 }
 
@@ -172,7 +198,11 @@ fn takes_back(world: &World, story: &mut Story, dice: &mut Dice) {
         if held.from >= now {
             story.held.remove(n);
         }
-    } else if let Some(row) = held.row.as_ref().filter(|_| held.from <= now && now < held.until) {
+    } else if let Some(row) = held
+        .row
+        .as_ref()
+        .filter(|_| held.from <= now && now < held.until)
+    {
         world.returns(row, None);
         held.until = now;
         for lent in &mut story.lent {
@@ -219,7 +249,10 @@ fn what_is_held_with_a_gap_does_not_come_back(world: World) {
         }
         world.seconds_pass(1);
     }
-    assert!(counted > 300 && ended > 300 && more < counted / 10, "{counted} {ended} {more}");
+    assert!(
+        counted > 300 && ended > 300 && more < counted / 10,
+        "{counted} {ended} {more}"
+    );
     let all: Vec<NumberRange> = vec![numbers("+12125550000+1000")];
     let open = world.authority.store().read(|tx| {
         let ever = tn_authority::store::Versions::HoldingIn {

@@ -124,7 +124,9 @@ fn a_third_allocation_fills_the_gap(world: World) {
     held(&world, BLOCK, (20_000, None));
     let made = world.lends("acme", NUMBER);
     let end = || {
-        let known = world.authority.delegation(&world.provisioner(), made.row.id);
+        let known = world
+            .authority
+            .delegation(&world.provisioner(), made.row.id);
         known.expect("a delegation").row.window.until()
     };
     assert_eq!(end(), Some(world.in_seconds(20_000)));
@@ -161,7 +163,9 @@ fn a_gap_for_a_part_of_the_block_ends_that_part(world: World) {
     world.seconds_pass(20_000);
     assert_eq!(why_not(&world, "acme", ENTRY), "delegation-ended");
     world.mints("acme", &["one:12125551101"]).expect("a token");
-    let known = world.authority.delegation(&world.provisioner(), made.row.id);
+    let known = world
+        .authority
+        .delegation(&world.provisioner(), made.row.id);
     let known = known.expect("a delegation").ended_for;
     let ended: Vec<_> = known.iter().map(|part| part.numbers).collect();
     assert_eq!(ended, [numbers("1.212.555.10XX")]);
@@ -172,19 +176,25 @@ fn a_gap_ends_what_resellers_delegated(world: World) {
     held(&world, BLOCK, (0, Some(10_000)));
     held(&world, BLOCK, (20_000, None));
     line(&world);
-    let top = world.delegates(loan("wholesale", BLOCK, None)).expect("a loan");
+    let top = world
+        .delegates(loan("wholesale", BLOCK, None))
+        .expect("a loan");
     let mut below = loan("cpaas", NUMBER, Some(&top));
     below.lender_keeps = true;
     world.delegates(below.clone()).expect("a loan");
     world.mints("cpaas", &[ENTRY]).expect("a token");
     below.valid_from = Some(world.in_seconds(20_000));
-    let refused = world.delegates(below.clone()).expect_err("the parent ends in the gap");
+    let refused = world
+        .delegates(below.clone())
+        .expect_err("the parent ends in the gap");
     assert_eq!(refused, ChangeError::NotTheLenders(vec![numbers(NUMBER)]));
     world.seconds_pass(20_000);
     for id in ["wholesale", "cpaas"] {
         assert_eq!(why_not(&world, id, ENTRY), "delegation-ended");
     }
-    let again = world.delegates(loan("wholesale", BLOCK, None)).expect("a loan");
+    let again = world
+        .delegates(loan("wholesale", BLOCK, None))
+        .expect("a loan");
     assert_eq!(why_not(&world, "cpaas", ENTRY), "delegation-ended");
     below.parent = Some(again.row.id);
     below.valid_from = None;
@@ -196,7 +206,7 @@ const HEAD: &str = "block,start,count,spc,basis,valid_from,valid_until\n";
 
 /// The lines of a table of the block, with the windows in seconds from now.
 fn table(world: &World, windows: &[(i64, Option<i64>)]) -> String {
-    let at = |seconds: i64| rfc3339(&world.in_seconds(seconds)).to_string();
+    let at = |seconds: i64| rfc3339(&world.in_seconds(seconds));
     let line = |(from, until): &(i64, Option<i64>)| {
         let until = until.map(at).unwrap_or_default();
         format!("{BLOCK},,,1234,block,{},{until}\n", at(*from))
@@ -220,7 +230,9 @@ fn an_allocation_that_a_table_moves_takes_its_gap_along(world: World) {
     held(&world, BLOCK, (10_000, None));
     world.seconds_pass(60);
     let made = world.lends("second", "+12125551002");
-    let known = world.authority.delegation(&world.provisioner(), made.row.id);
+    let known = world
+        .authority
+        .delegation(&world.provisioner(), made.row.id);
     let ended = known.expect("a delegation").ended_for;
     let kinds: Vec<_> = ended.iter().map(|part| part.kind.as_str()).collect();
     assert!(!kinds.contains(&"acquired"), "{kinds:?}");
@@ -238,7 +250,11 @@ fn a_gap_is_gone_with_the_allocation_after_it(world: World) {
         reason: "not ours".to_owned(),
     };
     let job = done.job.expect("a job");
-    let undone = wait(world.authority.undo_import(&world.provisioner(), job, mistake));
+    let undone = wait(
+        world
+            .authority
+            .undo_import(&world.provisioner(), job, mistake),
+    );
     assert_eq!(undone.expect("undone").delegations.count, 1);
     held(&world, BLOCK, (10_000, None));
     world.seconds_pass(20_000);
@@ -279,7 +295,11 @@ fn an_allocation_that_filled_a_gap_and_is_undone_opens_it_again(world: World) {
         reason: "not yet".to_owned(),
     };
     let job = done.job.expect("a job");
-    let undone = wait(world.authority.undo_import(&world.provisioner(), job, mistake));
+    let undone = wait(
+        world
+            .authority
+            .undo_import(&world.provisioner(), job, mistake),
+    );
     undone.expect("undone");
     held(&world, BLOCK, (0, Some(10_000)));
     world.lends("acme", NUMBER);

@@ -49,13 +49,21 @@ fn port_out(text: &str) -> NewExclusion {
 }
 
 fn ports_out(world: &World, text: &str) -> Result<bool, ChangeError> {
-    let done = wait(world.authority.exclude(&world.provisioner(), port_out(text)))?;
+    let done = wait(
+        world
+            .authority
+            .exclude(&world.provisioner(), port_out(text)),
+    )?;
     Ok(done.row.met.ranges.is_empty())
 }
 
 fn a_number_that_is_ported_out_meanwhile_stays_out(world: World) {
     let cut = cut(&world);
-    assert_eq!(ports_out(&world, "+12125551001"), Ok(true), "it meets nothing, and says so");
+    assert_eq!(
+        ports_out(&world, "+12125551001"),
+        Ok(true),
+        "it meets nothing, and says so"
+    );
     world.seconds_pass(60);
     undoes(&world, &cut);
     assert_eq!(why_not(&world, "acme", "one:12125551001"), "ported-out");
@@ -96,7 +104,10 @@ fn numbers_that_are_disconnected_meanwhile_age(world: World) {
     assert_eq!(why_not(&world, "acme", "one:12125551001"), "aging");
     world.mints("acme", &["one:12125551002"]).expect("a token");
     world.seconds_pass(200 * 86_400);
-    assert_eq!(why_not(&world, "acme", "one:12125551001"), "delegation-ended");
+    assert_eq!(
+        why_not(&world, "acme", "one:12125551001"),
+        "delegation-ended"
+    );
 }
 
 fn a_list_of_port_outs_that_is_imported_meanwhile_counts(world: World) {
@@ -105,7 +116,10 @@ fn a_list_of_port_outs_that_is_imported_meanwhile_counts(world: World) {
     let done = import(&world, Format::Exclusions, list, CONFIRMED).expect("an import");
     assert_eq!(counts(&done), (2, 0, 0));
     let note = &done.summary.notes[0];
-    assert!(note.what.contains("holds none") && *note.lines == [2, 3], "{note:?}");
+    assert!(
+        note.what.contains("holds none") && *note.lines == [2, 3],
+        "{note:?}"
+    );
     undoes(&world, &cut);
     assert_eq!(why_not(&world, "acme", "one:12125551002"), "ported-out");
 }

@@ -96,7 +96,9 @@ fn what_ended_before_the_mistake_is_as_before(world: World) {
 fn the_other_exclusions_of_a_number_are_named(world: World) {
     world.carrier_holds("1.212.555.1XXX");
     let made = world.lends("acme", "1.212.555.10XX");
-    let wrong = world.excludes("1.212.555.100X", Reason::PortedOut, None).row;
+    let wrong = world
+        .excludes("1.212.555.100X", Reason::PortedOut, None)
+        .row;
     let right = world.excludes(NUMBER, Reason::PortedOut, None).row;
     let planned = world.in_seconds(600);
     let paused = world.excludes("+12125551002", Reason::Suspended, Some(planned));
@@ -145,7 +147,10 @@ fn an_import_that_is_undone_says_what_still_blocks(world: World) {
     let done = import(&world, Format::Exclusions, &table, CONFIRMED).expect("an import");
     let other = world.excludes(NUMBER, Reason::Aging, None).row;
     let (by, job) = (world.provisioner(), done.job.expect("a job"));
-    let dry = world.authority.try_undo_import(&by, job).expect("nothing in the way");
+    let dry = world
+        .authority
+        .try_undo_import(&by, job)
+        .expect("nothing in the way");
     let undone = wait(world.authority.undo_import(&by, job, mistake())).expect("undone");
     assert_eq!(dry.blocked, undone.blocked);
     assert_eq!(undone.delegations.count, 0);
@@ -179,7 +184,7 @@ fn a_return_of_what_an_import_had_ended_is_kept(world: World) {
         let ended_with = |version: i32| {
             let ended = world.returns(&block, at).row;
             assert_eq!(ended.row.version, version);
-            assert_eq!(rfc3339_of(&ended), end.to_string());
+            assert_eq!(rfc3339_of(&ended), end);
         };
         ended_with(3);
         // Repeated, it changes nothing.
@@ -192,7 +197,9 @@ fn a_return_of_what_an_import_had_ended_is_kept(world: World) {
         world.seconds_pass(60);
         assert_eq!(why_not(&world, "acme", ENTRY), "not-allocated");
         // What was given back comes back by undoing that, and to no one by holding it anew.
-        let found = world.authority.allocation(&world.provisioner(), block.row.id);
+        let found = world
+            .authority
+            .allocation(&world.provisioner(), block.row.id);
         assert_eq!(found.expect("the allocation").row.version, 3);
         world.seconds_pass(1);
     }
@@ -202,5 +209,5 @@ fn a_return_of_what_an_import_had_ended_is_kept(world: World) {
 
 fn rfc3339_of(row: &Allocation) -> String {
     let until = row.window.until().expect("an end");
-    tn_authority::domain::clock::rfc3339(&until).to_string()
+    tn_authority::domain::clock::rfc3339(&until)
 }
