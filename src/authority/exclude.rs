@@ -91,10 +91,11 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Ends an exclusion, now or at a later instant. Returns the other exclusions of the numbers too. Withdrawn grants stay withdrawn, even if the
-    /// exclusion is cancelled before it starts: subscribers may have been notified already, and a
-    /// new token takes one request. Delegations that ended when the numbers left stay ended; one
-    /// that is called off before it starts ends none.
+    /// Ends an exclusion, now or at a later instant. Returns the other exclusions of the numbers
+    /// too. Withdrawn grants stay withdrawn, even if the exclusion is cancelled before it starts:
+    /// subscribers may have been notified already, and a new token takes one request. Delegations
+    /// that ended when the numbers left stay ended; one that is called off before it starts ends
+    /// none.
     ///
     /// # Errors
     /// If there is none, or if it is called off and a delegation that then does not end would

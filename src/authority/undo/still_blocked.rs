@@ -1,5 +1,5 @@
 //! What still keeps numbers from getting tokens although a change was undone: the answer says so,
-//! since whoever undid it expects that everything is as before.
+//! since the caller expects that everything is as before.
 
 use std::collections::HashSet;
 

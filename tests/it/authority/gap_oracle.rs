@@ -19,7 +19,7 @@ both! {
 }
 
 /// Blocks of four numbers, each with a story of its own.
-const BLOCKS: u64 = 40;
+const BLOCKS: u64 = 20;
 const SECONDS: i64 = 24;
 const NUMBERS: u64 = 4;
 
@@ -109,13 +109,18 @@ fn text(block: u64, part: &Range<u64>) -> String {
 }
 
 /// An allocation, by POST or as a table of one line.
-fn allocates(world: &World, block: u64, dice: &mut Dice) -> Option<Held> {
+fn allocates(world: &World, block: u64, story: &Story, dice: &mut Dice) -> Option<Held> {
     let now = second(world);
     let (part, from) = (dice.part(), now + dice.seconds(8));
     let until = match dice.roll(3) {
         0 => i64::MAX,
         _ => from + 1 + dice.seconds(8),
     };
+    let mut held = story.held.iter();
+    if held.any(|one| one.part == part && one.from == from) {
+        // A table would not add this one, but end the other.
+        return None;
+    }
     let valid_until = (until < i64::MAX).then(|| time(until));
     if dice.roll(3) > 0 {
         let made = world.allocates(NewAllocation {
@@ -219,7 +224,10 @@ fn what_is_held_with_a_gap_does_not_come_back(world: World) {
         for (block, story) in (0..).zip(&mut stories) {
             for _ in 0..2 {
                 match dice.roll(10) {
-                    0..3 => story.held.extend(allocates(&world, block, &mut dice)),
+                    0..3 => {
+                        let made = allocates(&world, block, story, &mut dice);
+                        story.held.extend(made);
+                    }
                     3..5 => {
                         let made = delegates(&world, block, &mut dice);
                         story.lent.extend(made.map(|(lent, _)| lent));
@@ -250,7 +258,7 @@ fn what_is_held_with_a_gap_does_not_come_back(world: World) {
         world.seconds_pass(1);
     }
     assert!(
-        counted > 300 && ended > 300 && more < counted / 10,
+        counted > 100 && ended > 100 && more < counted / 10,
         "{counted} {ended} {more}"
     );
     let all: Vec<NumberRange> = vec![numbers("+12125550000+1000")];
@@ -261,5 +269,5 @@ fn what_is_held_with_a_gap_does_not_come_back(world: World) {
         };
         tx.departures_touching(&all, ever, 100_000)
     });
-    assert!(open.expect("departures").len() > 50);
+    assert!(open.expect("departures").len() > 20);
 }

@@ -294,8 +294,8 @@ pub(in crate::api) struct RestoredView<T> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     restored_delegations_more: bool,
-    /// The delegations that something else has ended too, for all or some of these numbers, and what
-    /// that is; at most 100. Left out if there are none.
+    /// The delegations that something else has ended too, for all or some of these numbers, and
+    /// what that is; at most 100. Left out if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     still_ended: Vec<EndedDelegationView>,
