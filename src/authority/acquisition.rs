@@ -204,8 +204,8 @@ fn call_off(
     Ok(tx.insert_departures(&kept)?)
 }
 
-/// Records the gaps that are not recorded yet. If one had been recorded before and was filled since,
-/// it ends what it ended then: what was delegated since for the time from its start on counts.
+/// Records the gaps that are not recorded yet. If one had been recorded before and was filled
+/// since, it ends what it ended then: what was delegated since for the time after it counts.
 fn record_missing(
     tx: &mut Tx<'_>,
     event: &Event,

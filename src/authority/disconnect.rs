@@ -61,8 +61,8 @@ impl Authority {
     /// Takes numbers out of service. Returns the grants whose tokens can be redeemed after that.
     ///
     /// # Errors
-    /// If the class is not configured, the instant is in the past, or the carrier does not hold some
-    /// of the numbers then and has never held them.
+    /// If the class is not configured, the instant is in the past, or the carrier does not hold
+    /// some of the numbers then and has never held them.
     pub async fn disconnect(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Disconnected>>>,

@@ -47,8 +47,8 @@ Example:
     },
     /// End an exclusion: tokens for the numbers can be issued again, once they are delegated anew.
     ///
-    /// With `--mistake`, the exclusion should never have been made: what it ended counts again, too.
-    /// Names the other exclusions of the numbers, which still block them.
+    /// With `--mistake`, the exclusion should never have been made: what it ended counts again,
+    /// too. Names the other exclusions of the numbers, which still block them.
     #[command(after_help = "\
 Example:
   tn-authority exclusion end 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --mistake --reason \"the wrong number\"")]

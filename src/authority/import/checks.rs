@@ -43,8 +43,8 @@ pub(super) fn must_have_accounts(
 }
 
 /// Refuses exclusions of numbers that the carrier does not hold while they are excluded and has
-/// never held, unless `force` says that they are meant. Notes those of which it holds only a part, or
-/// none.
+/// never held, unless `force` says that they are meant. Notes those of which it holds only a part,
+/// or none.
 pub(super) fn must_meet(
     tx: &mut Tx<'_>,
     plan: &mut Plan<ExclusionRow>,

@@ -39,8 +39,9 @@ pub(super) struct Released {
 }
 
 impl Released {
-    /// Notes for which of these numbers something else has ended a delegation by now, and not before
-    /// the change that is undone, which ended it at the time beside them. `parts` are what remains.
+    /// Notes for which of these numbers something else has ended a delegation by now, and not
+    /// before the change that is undone, which ended it at the time beside them. `parts` are what
+    /// remains.
     pub(super) fn ended_otherwise(
         &mut self,
         row: &Delegation,
