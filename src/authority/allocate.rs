@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::acquisition::acquired;
+use super::acquisition::{acquired, reconcile};
 use super::audited::event_by;
 use super::departures::{self, EndedDelegations, Leaving};
 use super::scope::Visibility;
@@ -31,8 +31,8 @@ impl Authority {
     /// Records that the carrier holds numbers.
     ///
     /// # Errors
-    /// If the code is not the carrier's, or another allocation has some of the numbers at the same
-    /// time.
+    /// If the code is not the carrier's, another allocation has some of the numbers at the same
+    /// time, or it fills a gap for which they have been delegated anew.
     pub async fn allocate(
         &self,
         by: impl Into<ChangeRequester<'_, Allocation>>,
@@ -65,6 +65,7 @@ impl Authority {
             let acquired = acquired(tx, std::slice::from_ref(&allocation), &[], now)?;
             let ended = departures::record(tx, &acquired, now)?;
             departures::record_ends(tx, &event, &ended, |_| true)?;
+            reconcile(tx, &event, &[allocation.numbers], now)?;
             let detail = json!({
                 "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
                 "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
@@ -114,6 +115,7 @@ impl Authority {
                 };
                 ended_delegations = departures::record(tx, &[leaving], now)?;
                 departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
+                reconcile(tx, &event, &[known.numbers], now)?;
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             } else {

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
+use super::departures::{EndedDelegations, KnownDepartures, MAX_WITH_ENDED};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester, undo};
@@ -290,7 +290,7 @@ fn find_parent(
     let not_held = || ChangeError::NotTheLenders(vec![numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
-    let found = tx.delegations_touching(&[numbers], instant, MAX_ROWS)?;
+    let found = tx.delegations_touching(&[numbers], instant, MAX_WITH_ENDED)?;
     let left = KnownDepartures::all_touching(tx, &[numbers])?;
     let start = window.from().max(now);
     found
@@ -353,12 +353,13 @@ fn must_not_overlap_siblings(
         from: new.window.from().min(now),
         until: None,
     };
-    let siblings = tx.delegations_beside(new, versions, MAX_READ + 1)?;
+    let siblings = tx.delegations_beside(new, versions, MAX_WITH_ENDED + 1)?;
     if siblings.is_empty() {
         return Ok(());
     }
-    if siblings.len() > MAX_READ {
-        return Err(ChangeError::TooFragmented { limit: MAX_READ });
+    if siblings.len() > MAX_WITH_ENDED {
+        let limit = MAX_WITH_ENDED;
+        return Err(ChangeError::TooFragmented { limit });
     }
     // Those that ended because their numbers left do not count.
     let left = KnownDepartures::all_touching(tx, &[new.numbers])?;

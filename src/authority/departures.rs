@@ -20,6 +20,9 @@ use crate::store::{StoreError, Tx, Versions};
 /// The most delegations that one change reads to say which of them end, and the most departures
 /// that a question reads.
 pub(super) const MAX_READ: usize = 20_000;
+/// The most delegations that one change reads to find those that count. Those that ended because
+/// their numbers left stay rows without an end, so there can be many more than count.
+pub(super) const MAX_WITH_ENDED: usize = 200_000;
 /// The most delegations that an answer lists, and the most ranges of one of them.
 const MAX_LISTED: usize = 100;
 

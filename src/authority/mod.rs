@@ -50,7 +50,9 @@ pub use policy::{
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
 pub use signers::{Listed, ListedChain, Rotation, Signers};
-pub use undo::{Mistake, Restored, RestoredDelegations, UndoResult, UndoneAmounts, UndoneImport};
+pub use undo::{
+    Mistake, Restored, RestoredDelegations, StillBlocked, UndoResult, UndoneAmounts, UndoneImport,
+};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};

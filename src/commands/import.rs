@@ -90,7 +90,7 @@ pub struct Args {
 }
 
 /// A text that says something.
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("say why this was a mistake".to_owned());
     }

@@ -54,7 +54,11 @@ impl Authority {
             tx.record(&event.done(&id, detail))?;
             let mut row = known;
             row.belief.superseded_at.get_or_insert(now);
-            Ok(Restored { row, delegations })
+            Ok(Restored {
+                row,
+                delegations,
+                blocked: undoing.blocked,
+            })
         };
         self.change_by(by, recorded, id, work).await
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::report::UndoneAmounts;
-use super::{Mistake, RestoredDelegations, Undoing, prepare, write};
+use super::{Mistake, RestoredDelegations, StillBlocked, Undoing, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::import::{OutstandingTokens, exposure};
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
@@ -20,6 +20,7 @@ pub struct UndoneImport {
     pub dry_run: bool,
     pub amounts: UndoneAmounts,
     pub delegations: RestoredDelegations,
+    pub blocked: StillBlocked,
     /// Tokens for what the import had added.
     pub outstanding: OutstandingTokens,
 }
@@ -131,6 +132,7 @@ fn would_be(job: Job, undoing: &Undoing) -> UndoneImport {
         dry_run: true,
         amounts: UndoneAmounts::of(&undoing.plan),
         delegations: undoing.delegations(),
+        blocked: undoing.blocked.clone(),
         outstanding: OutstandingTokens::default(),
     }
 }

@@ -49,7 +49,11 @@ impl Authority {
                 "restored_delegations": delegations.count,
             });
             tx.record(&event.done(&id, detail))?;
-            Ok(Restored { row, delegations })
+            Ok(Restored {
+                row,
+                delegations,
+                blocked: undoing.blocked,
+            })
         };
         self.change_by(by, recorded, id, work).await
     }

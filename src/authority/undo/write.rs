@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Undoing;
 use super::plan::RowsToUndo;
 use crate::authority::ChangeError;
+use crate::authority::acquisition::reconcile;
 use crate::authority::delegate::end_all_below;
 use crate::authority::departures::{self, Leaving};
 use crate::authority::exclude;
@@ -44,7 +45,10 @@ pub(super) fn apply(
     tx.insert_exclusions(&next)?;
     tx.supersede_departures(&undoing.lifted, now)?;
     record_departures_again(tx, undoing, now)?;
-    Ok(())
+    let restored = plan.allocations.restore.iter().map(|(_, next)| next);
+    let changed = restored.chain(&plan.allocations.remove);
+    let numbers: Vec<NumberRange> = changed.map(|row| row.numbers).collect();
+    reconcile(tx, event, &numbers, now)
 }
 
 /// The ids of the superseded rows, and the rows to write.

@@ -20,4 +20,5 @@ mod second_serve;
 mod secrets;
 mod stopped_sums;
 mod undone_blocks;
+mod undone_exclusion;
 mod wrong_folder;
