@@ -33,6 +33,7 @@ use crate::authority::import::jobs::Jobs;
 use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
+use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
 use crate::store::{OpenError, Purpose, Store, StoreError};
@@ -127,6 +128,12 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
 /// Scans for keys and chains that can sign for the carrier now.
 pub fn scan_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
     Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
+}
+
+/// The signing keys that are distrusted.
+pub fn distrusts(config: &Config) -> Result<Vec<Distrust>, AppError> {
+    let url = database_url(config)?;
+    Ok(Store::read_once(&url, |tx| tx.distrusts())?)
 }
 
 /// Reads the policies: those of the configured folder, or the built-in ones.

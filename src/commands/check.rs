@@ -5,8 +5,10 @@ use std::fmt::Display;
 use std::io;
 
 use tn_authority::app::{self, AppError};
+use tn_authority::authority::{of_key, refusal};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
+use tn_authority::domain::signing::distrust::Distrust;
 use tn_authority::store::Store;
 
 use super::output::say;
@@ -43,7 +45,12 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
-    let (signers, issuers_only) = signers(config);
+    let distrusts = if database_is_sound {
+        app::distrusts(config)?
+    } else {
+        Vec::new()
+    };
+    let (signers, issuers_only) = signers(config, &distrusts);
     for result in signers {
         line("signing key and chain", result)?;
     }
@@ -87,19 +94,22 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
 
 type Checked = Result<String, Box<dyn Error>>;
 
-/// A line for each chain that can sign and for each file that is refused, and the files that have
-/// only certificates of CAs.
-fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
+/// A line for each chain that can sign and for each file that is refused or whose key is distrusted,
+/// and the files that have only certificates of CAs.
+fn signers(config: &Config, distrusts: &[Distrust]) -> (Vec<Checked>, Vec<String>) {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
         Err(error) => return (vec![Err(error.into())], Vec::new()),
     };
     let sound = found.signers.iter().map(|signer| {
-        Ok(note(format!(
-            "`{}`, valid until {}",
-            signer.certificate().subject(),
-            signer.authority_ends()
-        )))
+        let subject = signer.certificate().subject();
+        match of_key(distrusts, signer.chain()) {
+            Some(distrust) => Err(format!("`{subject}`: {}", refusal(distrust)).into()),
+            None => Ok(note(format!(
+                "`{subject}`, valid until {}",
+                signer.authority_ends()
+            ))),
+        }
     });
     let refused = found.refused.iter();
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));

@@ -14,6 +14,8 @@ use super::{Exit, Outcome, file};
 
 /// Exit code if the check could not run; 1 means that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
+/// The answer of an authority that distrusts the key of the chain (RFC 9110 §15.5.11).
+const GONE: u16 = 410;
 /// A chain has a handful of certificates, and an order waits while it is fetched.
 const X5U: ReplyLimits = ReplyLimits {
     body: 64 * 1024,
@@ -167,6 +169,10 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         &[("Accept", "application/x-pem-file, */*;q=0.1")],
         X5U.time,
     )?;
+    if reply.status == GONE {
+        trust.withdraw(url.as_str());
+        return Ok(());
+    }
     if reply.status != 200 {
         return Err(format!("`x5u` {url}: expected status 200, got {}", reply.status).into());
     }

@@ -2,3 +2,4 @@
 
 pub mod certificate;
 pub mod chain_choice;
+pub mod distrust;

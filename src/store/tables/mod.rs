@@ -10,6 +10,7 @@ pub(super) mod change_counter;
 pub(super) mod columns;
 pub(super) mod delegations;
 pub(super) mod departures;
+pub(super) mod distrusted_chains;
 pub(super) mod exclusions;
 pub(super) mod grants;
 pub(super) mod idempotency_keys;

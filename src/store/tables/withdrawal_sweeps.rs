@@ -32,6 +32,7 @@ struct Row {
     after_jti: String,
     last_jti: String,
     recorded_at: i64,
+    chains: Option<String>,
 }
 
 impl Tx<'_> {
@@ -54,6 +55,7 @@ impl Tx<'_> {
                 after_jti: after.to_owned(),
                 last_jti: last.to_string(),
                 recorded_at: now.timestamp(),
+                chains: loss.chains.as_ref().map(|chains| chains.join(" ")),
             });
             let rows: Vec<Row> = rows.collect();
             self.run(|connection| {
@@ -137,7 +139,10 @@ impl Tx<'_> {
                     .iter()
                     .any(|numbers| numbers.intersection(lost).is_some())
             });
-            if affects_account && affects_numbers {
+            let affects_chain = loss
+                .chains
+                .is_none_or(|chains| chains.contains(&grant.chain));
+            if affects_account && affects_numbers && affects_chain {
                 return Ok(Some(Withdrawal {
                     at: loss.ended.at,
                     reason: loss.ended.reason,
@@ -163,6 +168,10 @@ impl Tx<'_> {
         Ok(Loss {
             of,
             numbers: numbers.transpose()?,
+            chains: row.chains.as_ref().map(|names| {
+                let names = names.split_whitespace();
+                names.map(str::to_owned).collect()
+            }),
             ended: AuthorityEnd {
                 at: from_unix(row.at),
                 reason: row.reason.clone(),

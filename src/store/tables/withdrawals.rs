@@ -29,6 +29,8 @@ pub struct Loss {
     pub of: Option<Account>,
     /// `None` for all numbers.
     pub numbers: Option<NumberRange>,
+    /// Only what these certificate chains signed; `None` for all chains.
+    pub chains: Option<Vec<String>>,
     pub ended: AuthorityEnd,
 }
 
@@ -42,6 +44,7 @@ impl Loss {
                 below: true,
             }),
             numbers: self.numbers,
+            chains: self.chains.clone(),
             ..GrantFilter::outstanding(self.ended.at)
         }
     }

@@ -1,0 +1,2 @@
+ALTER TABLE withdrawal_sweeps DROP COLUMN chains;
+DROP TABLE distrusted_chains;
