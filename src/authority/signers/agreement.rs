@@ -127,7 +127,9 @@ fn new_snapshot(
     sequence: u64,
 ) -> SignerSnapshot {
     let mut published = PublishedChains::default();
-    let is_gone = |chain: &&SigningChain| chain.retired_at.is_some_and(|at| at <= step.now);
+    let is_gone = |chain: &&SigningChain| {
+        chain.distrust.is_some() || chain.retired_at.is_some_and(|at| at <= step.now)
+    };
     for chain in chains.iter().filter(|chain| !is_gone(chain)) {
         if published.keep(&chain.name, &previous.published) {
             continue;
