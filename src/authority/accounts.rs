@@ -141,7 +141,6 @@ impl Authority {
             let loss = Loss {
                 of: Some(account.clone()),
                 numbers: None,
-                chains: None,
                 ended: AuthorityEnd {
                     at: now,
                     reason: ACCOUNT_SUSPENDED.to_owned(),

@@ -154,7 +154,6 @@ pub(super) fn loss_of(exclusion: &Exclusion, now: Time) -> Loss {
     Loss {
         of: None,
         numbers: Some(exclusion.numbers),
-        chains: None,
         ended: AuthorityEnd {
             at: exclusion.window.from().max(now),
             reason: exclusion.reason.as_str().to_owned(),

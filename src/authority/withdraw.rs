@@ -147,7 +147,6 @@ pub(super) fn loss_of<R: Versioned>(
     Loss {
         of: of.cloned(),
         numbers: Some(known.numbers()),
-        chains: None,
         ended: AuthorityEnd {
             at: end.max(now).max(known.window().from()),
             ..ended

@@ -298,7 +298,8 @@ table! {
         after_jti -> Text,
         last_jti -> Text,
         recorded_at -> BigInt,
-        chains -> Nullable<Text>,
+        chain -> Nullable<Text>,
+        from_expiry -> Nullable<BigInt>,
     }
 }
 

@@ -18,7 +18,9 @@ COMMENT ON COLUMN distrusted_chains.reason IS 'Why, in the words of a person.';
 COMMENT ON COLUMN distrusted_chains.distrusted_at IS 'When it was distrusted.';
 COMMENT ON COLUMN distrusted_chains.distrusted_by IS 'Who did it: the id of an API key or another credential; command for the command line.';
 
-ALTER TABLE withdrawal_sweeps ADD COLUMN chains TEXT COLLATE "C";
-COMMENT ON COLUMN withdrawal_sweeps.chains IS 'Only grants of these certificate chains, separated by spaces; NULL: of all chains.';
+ALTER TABLE withdrawal_sweeps ADD COLUMN chain TEXT COLLATE "C";
+COMMENT ON COLUMN withdrawal_sweeps.chain IS 'Only grants of this certificate chain, whose key is distrusted; NULL: of all chains. Such a sweep goes by expiry: its after_jti and last_jti enclose all ids.';
+ALTER TABLE withdrawal_sweeps ADD COLUMN from_expiry BIGINT;
+COMMENT ON COLUMN withdrawal_sweeps.from_expiry IS 'Grants of the chain that expire before this are done; NULL as long as chain is.';
 COMMENT ON COLUMN withdrawals.reason IS 'Why: ported-out, contaminated, aging, suspended, reserved, delegation-ended, allocation-returned, account-suspended, key-distrusted, or the words of a person.';
 COMMENT ON COLUMN withdrawals.cause IS 'The row by which authority ended: exclusion:ID, delegation:ID, allocation:ID, suspension:ID or distrust:ID; NULL: a person took back this grant alone.';

@@ -19,6 +19,9 @@ CREATE TABLE distrusted_chains (
     distrusted_by TEXT NOT NULL
 );
 
--- Only grants of these certificate chains, separated by spaces; NULL: of all chains. A sweep of a distrusted key has the
--- reason key-distrusted and the cause distrust:ID, and so have its rows in withdrawals.
-ALTER TABLE withdrawal_sweeps ADD COLUMN chains TEXT;
+-- Only grants of this certificate chain, whose key is distrusted; NULL: of all chains. Such a sweep goes by expiry: its
+-- after_jti and last_jti enclose all ids. It has the reason key-distrusted and the cause distrust:ID, and so have its
+-- rows in withdrawals.
+ALTER TABLE withdrawal_sweeps ADD COLUMN chain TEXT;
+-- Grants of the chain that expire before this are done; NULL as long as chain is.
+ALTER TABLE withdrawal_sweeps ADD COLUMN from_expiry BIGINT;

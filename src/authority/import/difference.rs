@@ -85,7 +85,6 @@ impl ImportChange {
             // Not limited to one account: sub-delegations of the numbers lose authority too.
             of: None,
             numbers: Some(numbers),
-            chains: None,
             ended: AuthorityEnd {
                 at: at.max(now),
                 reason: reason.to_owned(),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::rotation::RotationStep;
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
-use crate::authority::withdraw::{Withdrawing, outstanding, withdraw_for};
+use crate::authority::withdraw::{MAX_AT_ONCE, Outstanding, Withdrawing};
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester, EndedDelegations};
 use crate::domain::clock::rfc3339;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow, KEY_DISTRUSTED};
@@ -19,7 +19,7 @@ use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Event, Role, Time, new_id};
 use crate::signer::published_chain::public_key_sha256;
 use crate::signer::{Chain, RefusedFile, ScanResult, Signer};
-use crate::store::{Loss, StoreError, Tx};
+use crate::store::{Page, StoreError, Tx};
 
 /// A distrusted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +61,16 @@ impl Authority {
             let distrust = distrusts.iter().find(|one| one.chain == chain).cloned();
             let distrust = distrust.ok_or_else(|| without_key(&chain))?;
             let chains: Vec<String> = distrusts.iter().map(|one| one.chain.clone()).collect();
-            let loss = loss_of(&distrust, chains.clone());
             if !known {
-                let withdrawn = withdraw_for(tx, &loss, now)?;
-                record(tx, &event, &distrusts, withdrawn)?;
+                withdraw(tx, &distrust, &chains, now)?;
+            }
+            let outstanding_grants = outstanding(tx, &distrust, &chains)?;
+            if !known {
+                record(tx, &event, &distrusts, outstanding_grants.exposure.tokens)?;
             }
             Ok(Withdrawing {
                 row: DistrustedKey { distrust, chains },
-                outstanding_grants: outstanding(tx, &Visibility::Everything, &loss)?,
+                outstanding_grants,
                 ended_delegations: EndedDelegations::default(),
             })
         };
@@ -166,18 +168,42 @@ fn of_the_same_key(all: &[SigningChain], known: &Distrust) -> Vec<Distrust> {
     distrusts.filter(|one| one.id == known.id).collect()
 }
 
-/// The authority that is lost: that of all grants that the key signs.
-fn loss_of(distrust: &Distrust, chains: Vec<String>) -> Loss {
-    Loss {
-        of: None,
-        numbers: None,
-        chains: Some(chains),
-        ended: AuthorityEnd {
-            at: distrust.at,
-            reason: KEY_DISTRUSTED.to_owned(),
-            cause: Some(EndingRow::Distrust(distrust.id)),
-        },
+/// Withdraws the grants that the key signs. A sweep withdraws those that exceed one transaction; they
+/// count as withdrawn until then.
+fn withdraw(
+    tx: &mut Tx<'_>,
+    distrust: &Distrust,
+    chains: &[String],
+    now: Time,
+) -> Result<(), StoreError> {
+    let ended = AuthorityEnd {
+        at: distrust.at,
+        reason: KEY_DISTRUSTED.to_owned(),
+        cause: Some(EndingRow::Distrust(distrust.id)),
+    };
+    let mut left = MAX_AT_ONCE;
+    for chain in chains {
+        let swept = tx.withdraw_chain(chain, &ended, distrust.at, left, now)?;
+        left -= swept.count.min(left);
+        if let Some(from) = swept.more_from {
+            tx.insert_chain_sweep((new_id(now), chain), &ended, from, now)?;
+        }
     }
+    Ok(())
+}
+
+/// The tokens that can be redeemed although the key is distrusted.
+fn outstanding(
+    tx: &mut Tx<'_>,
+    distrust: &Distrust,
+    chains: &[String],
+) -> Result<Outstanding, StoreError> {
+    let (grants, more) = tx.outstanding_of_chains(chains, distrust.at, Page::MAX_LIMIT)?;
+    Ok(Outstanding {
+        grants,
+        more,
+        exposure: tx.exposure_of_chains(chains, distrust.at)?,
+    })
 }
 
 /// Cannot happen: a chain is parsed before it is recorded.

@@ -154,7 +154,6 @@ impl Undoing {
         let loss = |numbers, from: Time, reason: &str, cause| Loss {
             of: None,
             numbers: Some(numbers),
-            chains: None,
             ended: AuthorityEnd {
                 at: from.max(now),
                 reason: reason.to_owned(),

@@ -59,8 +59,6 @@ pub struct GrantFilter {
     pub within: Option<Within>,
     /// Only grants whose list overlaps these numbers.
     pub numbers: Option<NumberRange>,
-    /// Only grants that these certificate chains sign.
-    pub chains: Option<Vec<String>>,
     /// Only grants in this state at this instant.
     pub state: Option<(GrantState, Time)>,
     /// Only grants whose token can be redeemed after this instant.
@@ -195,9 +193,6 @@ macro_rules! passing {
                 numbers,
                 expiring_after
             )));
-        }
-        if let Some(chains) = &$filter.chains {
-            query = query.filter(grants::chain.eq_any(chains));
         }
         match $filter.state {
             None => query,

@@ -6,6 +6,7 @@ pub(super) mod allocations;
 pub(super) mod api_key_hashes;
 pub(super) mod api_keys;
 pub(super) mod audit_events;
+pub(super) mod chain_withdrawals;
 pub(super) mod change_counter;
 pub(super) mod columns;
 pub(super) mod delegations;

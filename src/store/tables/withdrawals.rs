@@ -29,8 +29,6 @@ pub struct Loss {
     pub of: Option<Account>,
     /// `None` for all numbers.
     pub numbers: Option<NumberRange>,
-    /// Only what these certificate chains signed; `None` for all chains.
-    pub chains: Option<Vec<String>>,
     pub ended: AuthorityEnd,
 }
 
@@ -44,7 +42,6 @@ impl Loss {
                 below: true,
             }),
             numbers: self.numbers,
-            chains: self.chains.clone(),
             ..GrantFilter::outstanding(self.ended.at)
         }
     }
@@ -222,7 +219,7 @@ impl Tx<'_> {
     }
 
     /// Appends an entry to the feed for each of these grants, and marks the grants as withdrawn.
-    fn mark(
+    pub(super) fn mark(
         &mut self,
         found: &[Touched],
         ended: &AuthorityEnd,

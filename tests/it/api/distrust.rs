@@ -129,17 +129,15 @@ fn who_may_not_and_what_is_malformed_distrusts_nothing(kind: Kind) {
             .problem(404, "not-found");
     }
     for (body, code) in [
-        (json!({}), "malformed-body"),
-        (json!({ "reason": null }), "malformed-body"),
-        (json!({ "reason": "" }), "malformed-body"),
-        (json!({ "reason": 7 }), "malformed-body"),
-        (json!({ "reason": "x".repeat(257) }), "malformed-body"),
-        (json!({ "reason": "a\u{202e}b" }), "malformed-body"),
+        (json!({}), "malformed-member"),
+        (json!({ "reason": null }), "malformed-member"),
+        (json!({ "reason": "" }), "malformed-member"),
+        (json!({ "reason": 7 }), "malformed-member"),
+        (json!({ "reason": "x".repeat(257) }), "malformed-member"),
+        (json!({ "reason": "a\u{202e}b" }), "malformed-member"),
         (json!({ "reason": "x", "undo": true }), "unknown-member"),
     ] {
-        let refused = api.post(&api.admin, &path, &body);
-        assert_eq!(refused.status, 400, "{body}: {}", refused.text());
-        println!("{body}: {} (expected {code})", refused.json()["code"]);
+        api.post(&api.admin, &path, &body).problem(400, code);
     }
     api.call("GET", &api.admin, &path, None)
         .problem(405, "method-not-allowed");

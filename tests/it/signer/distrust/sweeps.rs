@@ -9,13 +9,15 @@ use tn_authority::domain::tokens::grant::GrantState;
 use tn_authority::domain::{Caller, Role};
 use uuid::Uuid;
 
-use super::{DAY, ENTRY, active, distrust, replicas};
+use super::{DAY, ENTRY, active, distrust, renew, replicas};
 use crate::authority::withdrawal_sweeps::many_grants;
 use crate::support::{Kind, Setup, World, account, request, wait};
 
 both! {
     the_rest_is_withdrawn_by_whoever_is_left,
+    two_certificates_of_the_key_share_what_one_transaction_withdraws,
     a_grant_that_no_sweep_has_reached_is_not_signed_again,
+    zz_million,
 }
 
 fn marked(world: &World) -> usize {
@@ -82,6 +84,31 @@ fn the_rest_is_withdrawn_by_whoever_is_left(kind: Kind) {
     );
 }
 
+/// The first certificate uses it up, and nothing is left for the second.
+fn two_certificates_of_the_key_share_what_one_transaction_withdraws(kind: Kind) {
+    let [one, _] = replicas(kind, 0);
+    let first = active(&one);
+    many_grants(&one, 10_000);
+    one.seconds_pass(31);
+    renew(&one, "renewed.pem", 9);
+    one.looks_for_signers(ScanMode::Asked);
+    many_grants(&one, 5);
+    let done = distrust(&one, &first);
+    assert_eq!(done.row.chains.len(), 2);
+    assert_eq!(done.outstanding_grants.exposure.tokens, 10_007);
+    assert_eq!(marked(&one), 10_000);
+    for grant in one.grants() {
+        let status = one.authority.grant_status(&grant.jti).expect("a grant");
+        assert_eq!(status.state, GrantState::Withdrawn);
+    }
+    let service = Caller::the_service(Uuid::from_u128(1));
+    let mut turns = 0;
+    while wait(one.authority.sweep(&service)).expect("a sweep") {
+        turns += 1;
+    }
+    assert_eq!((turns, marked(&one)), (2, 10_007));
+}
+
 /// Its process died between the record and the answer. The client asks again, at a replica that has the stolen key in
 /// memory, and whose other key could sign.
 fn a_grant_that_no_sweep_has_reached_is_not_signed_again(kind: Kind) {
@@ -122,5 +149,63 @@ fn a_grant_that_no_sweep_has_reached_is_not_signed_again(kind: Kind) {
             Err(IssueError::Store(StoreError::Replay(Replay::GrantEnded)))
         ),
         "{again:?}"
+    );
+}
+
+fn zz_million(kind: Kind) {
+    let [one, two] = replicas(kind, 0);
+    let chain = active(&one);
+    many_grants(&one, 999_999);
+    one.certificate_comes("next", "1234", 7 * DAY);
+    for w in [&one, &two] {
+        w.looks_for_signers(ScanMode::Asked);
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let r = crate::support::at_once(2, |n| {
+        if n == 0 {
+            let start = Instant::now();
+            let d = distrust(&one, &chain);
+            println!(
+                "{kind:?} distrust of {:?} took {:?}",
+                d.outstanding_grants.exposure.tokens,
+                start.elapsed()
+            );
+            let service = Caller::the_service(Uuid::from_u128(1));
+            let mut worst = std::time::Duration::ZERO;
+            let mut n = 0;
+            loop {
+                let s = Instant::now();
+                let more = wait(one.authority.sweep(&service)).expect("a sweep");
+                worst = worst.max(s.elapsed());
+                n += 1;
+                if !more {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            println!(
+                "{kind:?} {n} sweeps took {:?}, worst {worst:?}",
+                start.elapsed()
+            );
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            vec![]
+        } else {
+            let mut all = vec![];
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                let s = Instant::now();
+                two.mints("acme", &[ENTRY]).expect("a token");
+                all.push(s.elapsed());
+            }
+            all
+        }
+    });
+    let mut all = r[1].clone();
+    all.sort();
+    println!(
+        "{kind:?} {} mints meanwhile, median {:?}, p99 {:?}, worst {:?}",
+        all.len(),
+        all[all.len() / 2],
+        all[all.len() * 99 / 100],
+        all[all.len() - 1]
     );
 }
