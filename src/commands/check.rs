@@ -94,8 +94,8 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
 
 type Checked = Result<String, Box<dyn Error>>;
 
-/// A line for each chain that can sign and for each file that is refused or whose key is distrusted,
-/// and the files that have only certificates of CAs.
+/// A line for each chain that can sign and for each file that is refused or whose key is
+/// distrusted, and the files that have only certificates of CAs.
 fn signers(config: &Config, distrusts: &[Distrust]) -> (Vec<Checked>, Vec<String>) {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,

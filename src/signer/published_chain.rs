@@ -287,8 +287,8 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
     }
 }
 
-/// SHA-256 of a public key (`SubjectPublicKeyInfo`), in hex. The same for all certificates of a key,
-/// however they encode it.
+/// SHA-256 of a public key (`SubjectPublicKeyInfo`), in hex. The same for all certificates of a
+/// key, however they encode it.
 #[must_use]
 pub fn public_key_sha256(der: &[u8]) -> String {
     let canonical = canonical_spki(der);

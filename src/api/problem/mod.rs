@@ -193,8 +193,8 @@ impl Problem {
         .with_header(header::RETRY_AFTER, retry_after)
     }
 
-    /// No key is left that may sign. It has a code of its own, since retrying does not help until the
-    /// operator has added a key.
+    /// No key is left that may sign. It has a code of its own, since retrying does not help until
+    /// the operator has added a key.
     fn key_distrusted(cause: &dyn fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -230,9 +230,9 @@ pub(in crate::api) async fn reload_signers(
 
 /// Distrust the key of a certificate chain permanently, because others may have it.
 ///
-/// From the answer on, no replica signs with the key, whatever certificate it has, and all its grants
-/// are withdrawn. Its chains are no longer published. This cannot be undone: sign with a new key.
-/// Repeating the call changes nothing.
+/// From the answer on, no replica signs with the key, whatever certificate it has, and all its
+/// grants are withdrawn. Its chains are no longer published. This cannot be undone: sign with a new
+/// key. Repeating the call changes nothing.
 #[utoipa::path(post, path = "/v1/signers/{chain}/distrust", tag = "signers", security(("bearer" = [])),
     params(("chain" = String, Path, description = "The SHA-256 of the chain, as in `GET /v1/signers`")),
     request_body = DistrustBody,

@@ -168,8 +168,8 @@ fn of_the_same_key(all: &[SigningChain], known: &Distrust) -> Vec<Distrust> {
     distrusts.filter(|one| one.id == known.id).collect()
 }
 
-/// Withdraws the grants that the key signs. A sweep withdraws those that exceed one transaction; they
-/// count as withdrawn until then.
+/// Withdraws the grants that the key signs. A sweep withdraws those that exceed one transaction;
+/// they count as withdrawn until then.
 fn withdraw(
     tx: &mut Tx<'_>,
     distrust: &Distrust,

@@ -18,8 +18,9 @@
 //!
 //! Three more conditions concern the whole request: each service provider code in the list is one
 //! of the carrier's; one certificate can sign for all of it, because its numbers belong to a single
-//! code, and its key is not distrusted; and what is left until `exp` is not shorter than the minimum lifetime of a token. Claim
-//! constraints name no numbers, so any of the carrier's certificates can sign for them.
+//! code, and its key is not distrusted; and what is left until `exp` is not shorter than the
+//! minimum lifetime of a token. Claim constraints name no numbers, so any of the carrier's
+//! certificates can sign for them.
 
 mod cover;
 mod delegation_chain;

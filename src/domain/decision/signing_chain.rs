@@ -1,5 +1,5 @@
-//! Which certificate chain signs what is granted: that of the service provider code that the numbers
-//! belong to, unless its key is distrusted.
+//! Which certificate chain signs what is granted: that of the service provider code that the
+//! numbers belong to, unless its key is distrusted.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

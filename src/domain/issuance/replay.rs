@@ -98,7 +98,8 @@ impl KeyStatus {
 }
 
 /// Decides an order whose grant was recorded before, but never answered. That grant is signed if
-/// all of it would be granted again, and the key of its chain is trusted. `decide_now` makes the decision for a new order.
+/// all of it would be granted again, and the key of its chain is trusted. `decide_now` makes the
+/// decision for a new order.
 pub fn decide_recorded(
     recorded: Option<&Grant>,
     now: Time,

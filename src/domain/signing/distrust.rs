@@ -1,5 +1,5 @@
-//! Signing keys that are distrusted, such as stolen ones. Distrust is permanent: a key that was said
-//! to be known to others stays so.
+//! Signing keys that are distrusted, such as stolen ones. Distrust is permanent: a key that was
+//! said to be known to others stays so.
 
 use uuid::Uuid;
 

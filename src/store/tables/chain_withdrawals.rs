@@ -1,6 +1,6 @@
-//! The grants that a certificate chain signs, when its key is distrusted. There can be millions, and
-//! minting waits meanwhile, so every query here follows the index on chain and expiry: none sorts or
-//! visits all grants.
+//! The grants that a certificate chain signs, when its key is distrusted. There can be millions,
+//! and minting waits meanwhile, so every query here follows the index on chain and expiry: none
+//! sorts or visits all grants.
 
 use diesel::dsl::{count_star, max};
 use diesel::prelude::*;

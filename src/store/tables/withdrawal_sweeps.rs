@@ -36,8 +36,8 @@ struct Row {
     from_expiry: Option<i64>,
 }
 
-/// Higher than any id. What a distrusted chain signed is all to be withdrawn, so the sweep of a chain
-/// has no last id.
+/// Higher than any id. What a distrusted chain signed is all to be withdrawn, so the sweep of a
+/// chain has no last id.
 const BEYOND_ALL: &str = "g";
 
 impl Tx<'_> {
@@ -71,8 +71,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Leaves the grants of a distrusted chain to be withdrawn later: those that do not expire before
-    /// `from`.
+    /// Leaves the grants of a distrusted chain to be withdrawn later: those that do not expire
+    /// before `from`.
     pub fn insert_chain_sweep(
         &mut self,
         (id, chain): (Uuid, &str),

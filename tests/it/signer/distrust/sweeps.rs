@@ -14,10 +14,9 @@ use crate::authority::withdrawal_sweeps::many_grants;
 use crate::support::{Kind, Setup, World, account, request, wait};
 
 both! {
-    the_rest_is_withdrawn_by_whoever_is_left,
+    the_rest_is_withdrawn_by_another_process,
     two_certificates_of_the_key_share_what_one_transaction_withdraws,
     a_grant_that_no_sweep_has_reached_is_not_signed_again,
-    zz_million,
 }
 
 fn marked(world: &World) -> usize {
@@ -25,7 +24,7 @@ fn marked(world: &World) -> usize {
     all.filter(|grant| grant.withdrawal.is_some()).count()
 }
 
-fn the_rest_is_withdrawn_by_whoever_is_left(kind: Kind) {
+fn the_rest_is_withdrawn_by_another_process(kind: Kind) {
     let [one, two] = replicas(kind, 0);
     let chain = active(&one);
     many_grants(&one, 24_999);
@@ -42,8 +41,9 @@ fn the_rest_is_withdrawn_by_whoever_is_left(kind: Kind) {
     );
     assert_eq!(marked(&one), 10_000);
     // What is not marked yet is told as withdrawn to the CA that asks.
-    let last = one.grants().pop().expect("a grant");
-    assert_eq!(last.withdrawal, None);
+    let grants = one.grants().into_iter();
+    let mut left = grants.filter(|grant| grant.withdrawal.is_none());
+    let last = left.next().expect("a grant");
     let status = two.authority.grant_status(&last.jti).expect("a grant");
     assert_eq!(
         (status.state, status.at),
@@ -124,15 +124,17 @@ fn a_grant_that_no_sweep_has_reached_is_not_signed_again(kind: Kind) {
     };
     let mint = |world: &World| {
         let caller = world.caller(Role::Account, &["acme"]);
-        let (wanted, keyed) = (request(&[ENTRY], false, None), Some(attempt(world)));
+        // It expires last, so it is withdrawn last.
+        let wanted = request(&[ENTRY], false, Some(7_200));
+        let keyed = Some(attempt(world));
         wait(
             world
                 .authority
                 .issue(&caller, account("acme"), wanted, keyed),
         )
     };
-    let lost = mint(&one).expect("a token");
     many_grants(&one, 10_001);
+    let lost = mint(&one).expect("a token");
     one.certificate_comes("next", "1234", 7 * DAY);
     for world in [&one, &two] {
         world.looks_for_signers(ScanMode::Asked);
@@ -149,63 +151,5 @@ fn a_grant_that_no_sweep_has_reached_is_not_signed_again(kind: Kind) {
             Err(IssueError::Store(StoreError::Replay(Replay::GrantEnded)))
         ),
         "{again:?}"
-    );
-}
-
-fn zz_million(kind: Kind) {
-    let [one, two] = replicas(kind, 0);
-    let chain = active(&one);
-    many_grants(&one, 999_999);
-    one.certificate_comes("next", "1234", 7 * DAY);
-    for w in [&one, &two] {
-        w.looks_for_signers(ScanMode::Asked);
-    }
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let r = crate::support::at_once(2, |n| {
-        if n == 0 {
-            let start = Instant::now();
-            let d = distrust(&one, &chain);
-            println!(
-                "{kind:?} distrust of {:?} took {:?}",
-                d.outstanding_grants.exposure.tokens,
-                start.elapsed()
-            );
-            let service = Caller::the_service(Uuid::from_u128(1));
-            let mut worst = std::time::Duration::ZERO;
-            let mut n = 0;
-            loop {
-                let s = Instant::now();
-                let more = wait(one.authority.sweep(&service)).expect("a sweep");
-                worst = worst.max(s.elapsed());
-                n += 1;
-                if !more {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            println!(
-                "{kind:?} {n} sweeps took {:?}, worst {worst:?}",
-                start.elapsed()
-            );
-            done.store(true, std::sync::atomic::Ordering::SeqCst);
-            vec![]
-        } else {
-            let mut all = vec![];
-            while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                let s = Instant::now();
-                two.mints("acme", &[ENTRY]).expect("a token");
-                all.push(s.elapsed());
-            }
-            all
-        }
-    });
-    let mut all = r[1].clone();
-    all.sort();
-    println!(
-        "{kind:?} {} mints meanwhile, median {:?}, p99 {:?}, worst {:?}",
-        all.len(),
-        all[all.len() / 2],
-        all[all.len() * 99 / 100],
-        all[all.len() - 1]
     );
 }
