@@ -36,7 +36,7 @@ use crate::config::{Config, SecretError};
 use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
-use crate::store::{OpenError, Purpose, Store, StoreError};
+use crate::store::{OpenError, Purpose, Store, StoreError, Tx};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
 use api_key_secret::{check_secret_of_keys, open_peppers};
@@ -133,7 +133,8 @@ pub fn scan_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppErr
 /// The signing keys that are distrusted.
 pub fn distrusts(config: &Config) -> Result<Vec<Distrust>, AppError> {
     let url = database_url(config)?;
-    Ok(Store::read_once(&url, |tx| tx.distrusts())?)
+    let read = |tx: &mut Tx<'_>| tx.distrusts();
+    Ok(Store::read_once(&url, read)?)
 }
 
 /// Reads the policies: those of the configured folder, or the built-in ones.

@@ -187,7 +187,8 @@ impl Authority {
         self.store.ready()?;
         let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
         // What this replica has in memory may be older.
-        let distrusts = self.store.read(|tx| tx.distrusts())?;
+        let read = |tx: &mut Tx<'_>| tx.distrusts();
+        let distrusts = self.store.read(read)?;
         Ok(signers.ready(self.clock.now(), &distrusts)?)
     }
 

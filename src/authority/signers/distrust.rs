@@ -106,8 +106,8 @@ impl Authority {
         if Visibility::of(caller) != Visibility::Everything {
             return Err(ChangeError::Forbidden);
         }
-        let (now, chains) = (self.clock.now(), self.store.read(|tx| tx.signing_chains()));
-        let chains: Vec<SigningChain> = chains?;
+        let read = |tx: &mut Tx<'_>| tx.signing_chains();
+        let (now, chains) = (self.clock.now(), self.store.read(read)?);
         let states: Vec<ChainState> = chains.iter().map(|one| one.state(&chains, now)).collect();
         Ok(chains.into_iter().zip(states).collect())
     }
@@ -218,7 +218,7 @@ fn record(
     withdrawn: u64,
 ) -> Result<(), StoreError> {
     for one in distrusts {
-        log::warn!(chain = one.chain.as_str(); "certificate chain is distrusted: it signs no more");
+        log::info!(chain = one.chain.as_str(); "certificate chain is distrusted: it signs no more");
         let detail = json!({
             "reason": one.reason, "distrust": one.id, "public_key": one.public_key,
             "certificate": one.certificate, "withdrawn": withdrawn,

@@ -182,7 +182,7 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     if !refusals.is_empty() {
         return Err(Denial::NotAuthorized(refusals));
     }
-    let (chain, chain_ends) = signing_chain(question, facts, evaluator.needed)?;
+    let (chain, chain_ends) = signing_chain(question, facts, &evaluator.needed)?;
     expires_at = expires_at.min(chain_ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
         return Err(Denial::EndsTooSoon {

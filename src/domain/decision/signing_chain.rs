@@ -42,13 +42,13 @@ pub(super) fn needed_spcs(question: &Question<'_>, facts: &Facts) -> BTreeSet<Sp
 pub(super) fn signing_chain(
     question: &Question<'_>,
     facts: &Facts,
-    needed: BTreeSet<Spc>,
+    needed: &BTreeSet<Spc>,
 ) -> Result<(String, Time), Denial> {
     let chains = trusted(question.chains, facts);
     let is_distrusted = |spc: &Spc| facts.distrusted.iter().any(|one| one.spcs.contains(spc));
     let (chosen, distrusted) = match question.request.tkvalue().tktype() {
         TkType::TnAuthList => (
-            of_one_code(&chains, &needed, question.now),
+            of_one_code(&chains, needed, question.now),
             needed.iter().any(is_distrusted),
         ),
         TkType::JwtClaimConstraints => (

@@ -163,7 +163,7 @@ fn a_stolen_key_signs_no_more_on_any_replica(kind: Kind) {
         assert!(world.authority.chain_published_elsewhere(&chain).is_none());
         assert!(world.authority.is_distrusted_chain(&chain));
         assert!(!world.authority.is_distrusted_chain(&"0".repeat(64)));
-        assert_eq!(world.metric("signing_chains{state=\"distrusted\"}"), 1.0);
+        assert_eq!(world.count("signing_chains{state=\"distrusted\"}"), 1);
         assert_eq!(world.count("spcs_without_certificate"), 1);
         assert_eq!(code(&world.mints("acme", &[ENTRY])), "key-distrusted");
     }
