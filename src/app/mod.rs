@@ -33,9 +33,10 @@ use crate::authority::import::jobs::Jobs;
 use crate::authority::{Authority, ChangeError, Parts, PolicyError, PolicySet, ScanMode, Signers};
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
+use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
-use crate::store::{OpenError, Purpose, Store, StoreError};
+use crate::store::{OpenError, Purpose, Store, StoreError, Tx};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
 use api_key_secret::{check_secret_of_keys, open_peppers, warn_of_lost_keys};
@@ -134,6 +135,13 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
 /// Scans for keys and chains that can sign for the carrier now.
 pub fn scan_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppError> {
     Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
+}
+
+/// The signing keys that are distrusted.
+pub fn distrusts(config: &Config) -> Result<Vec<Distrust>, AppError> {
+    let url = database_url(config)?;
+    let read = |tx: &mut Tx<'_>| tx.distrusts();
+    Ok(Store::read_once(&url, read)?)
 }
 
 /// Reads the policies: those of the configured folder, or the built-in ones.

@@ -6,8 +6,10 @@ use std::io;
 use std::sync::Arc;
 
 use tn_authority::app::{self, AppError};
+use tn_authority::authority::{of_key, refusal};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
+use tn_authority::domain::signing::distrust::Distrust;
 use tn_authority::signer::Signer;
 use tn_authority::store::Store;
 
@@ -48,11 +50,16 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
+    let distrusts = if database_is_sound {
+        app::distrusts(config)?
+    } else {
+        Vec::new()
+    };
     let FoundSigners {
         lines: signers,
         warnings: chain_warnings,
         issuers_only,
-    } = signers(config);
+    } = signers(config, &distrusts);
     for result in signers {
         line("signing key and chain", result)?;
     }
@@ -102,14 +109,15 @@ type Checked = Result<String, Box<dyn Error>>;
 /// What is said about the signing certificates.
 #[derive(Default)]
 struct FoundSigners {
-    /// One for each chain that can sign, and for each file that is refused.
+    /// One for each chain that can sign, and for each file that is refused or whose key is
+    /// distrusted.
     lines: Vec<Checked>,
     warnings: Vec<String>,
     /// The files that have only certificates of CAs.
     issuers_only: Vec<String>,
 }
 
-fn signers(config: &Config) -> FoundSigners {
+fn signers(config: &Config, distrusts: &[Distrust]) -> FoundSigners {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
         Err(error) => {
@@ -120,11 +128,14 @@ fn signers(config: &Config) -> FoundSigners {
         }
     };
     let sound = found.signers.iter().map(|signer| {
-        Ok(note(format!(
-            "`{}`, valid until {}",
-            signer.certificate().subject(),
-            signer.authority_ends()
-        )))
+        let subject = signer.certificate().subject();
+        match of_key(distrusts, signer.chain()) {
+            Some(distrust) => Err(format!("`{subject}`: {}", refusal(distrust)).into()),
+            None => Ok(note(format!(
+                "`{subject}`, valid until {}",
+                signer.authority_ends()
+            ))),
+        }
     });
     let refused = found.refused.iter();
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));

@@ -22,6 +22,7 @@ mod output;
 pub mod policy;
 pub mod redeem;
 pub mod serve;
+pub mod signer;
 pub mod tn_auth_list;
 pub mod verify;
 

@@ -17,6 +17,8 @@ use super::{Exit, Outcome, file};
 
 /// Exit code if the check could not run; 1 means that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
+/// The answer of an authority that distrusts the key of the chain (RFC 9110 §15.5.11).
+const GONE: u16 = 410;
 /// A chain has a handful of certificates, and an order waits while it is fetched.
 const X5U: ReplyLimits = ReplyLimits {
     body: 64 * 1024,
@@ -173,6 +175,10 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         X5U.time,
     );
     let missing = match reply {
+        Ok(reply) if reply.status == GONE => {
+            trust.withdraw(url.as_str());
+            return Ok(());
+        }
         Ok(reply) if reply.status == 200 => match String::from_utf8(reply.body) {
             Ok(pem) => match trust.publish_pem(url.as_str(), &pem) {
                 Ok(()) => return Ok(()),

@@ -8,6 +8,7 @@ use openssl::sha::sha256;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
+use super::p256::canonical_spki;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
 use crate::domain::signing::profile_fault::ProfileFault;
 use crate::domain::{Spc, Time};
@@ -104,6 +105,12 @@ impl Chain {
     #[must_use]
     pub fn leaf_key_der(&self) -> &[u8] {
         &self.leaf_key_der
+    }
+
+    /// SHA-256 of the signing certificate, in hex.
+    #[must_use]
+    pub fn leaf_sha256(&self) -> String {
+        hex::encode(sha256(self.leaf.as_der()))
     }
 
     /// SHA-256 of the published bytes, in hex, so the content of a URL with this name never
@@ -297,6 +304,14 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
         chains.into_iter().for_each(|chain| published.add(chain));
         published
     }
+}
+
+/// SHA-256 of a public key (`SubjectPublicKeyInfo`), in hex. The same for all certificates of a
+/// key, however they encode it.
+#[must_use]
+pub fn public_key_sha256(der: &[u8]) -> String {
+    let canonical = canonical_spki(der);
+    hex::encode(sha256(canonical.as_deref().unwrap_or(der)))
 }
 
 /// The certificate among these that issued `certificate`: of several, such as the old and the new

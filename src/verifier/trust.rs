@@ -14,7 +14,7 @@
 //! The validity period of a trust anchor is not part of path validation (RFC 5280 §6.1.1). The
 //! report says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine as _;
@@ -55,6 +55,8 @@ pub enum TrustError {
     NoAnswer { url: String, why: String },
     #[error("the answer of `{url}` is no certificate chain: {why}")]
     BadAnswer { url: String, why: String },
+    #[error("the authority has withdrawn the chain at `{0}`, because its key is distrusted")]
+    Withdrawn(String),
     #[error("`x5c` is not an array of 1 to {MAX_CHAIN} strings")]
     X5cKind,
     #[error("certificate {number} of `x5c` is not padded base64 of DER (RFC 7515 §4.1.6): {why}")]
@@ -78,6 +80,8 @@ pub struct TrustList {
     certificates: Vec<Certificate>,
     chains: BTreeMap<String, Vec<Certificate>>,
     missing: BTreeMap<String, MissingChain>,
+    /// URLs whose chain the authority has withdrawn.
+    withdrawn: BTreeSet<String>,
 }
 
 /// Why a chain was not obtained from its URL, although its host is allowed.
@@ -111,6 +115,12 @@ impl TrustList {
         Ok(())
     }
 
+    /// Trusts no token with this `x5u`, whatever is in the trust list: the authority says that the
+    /// key is distrusted.
+    pub fn withdraw(&mut self, url: &str) {
+        self.withdrawn.insert(url.to_owned());
+    }
+
     /// Whether a chain was supplied for `url`.
     #[must_use]
     pub fn knows(&self, url: &str) -> bool {
@@ -130,6 +140,9 @@ impl TrustList {
         at: Time,
     ) -> Result<TrustedSigner, TrustError> {
         let url = https(x5u.as_str().ok_or(TrustError::X5uKind)?)?;
+        if self.withdrawn.contains(url) {
+            return Err(TrustError::Withdrawn(printable(url)));
+        }
         match self.chains.get(url).map(Vec::as_slice) {
             Some([leaf, ..]) if self.certificates.is_empty() => {
                 TrustedSigner::new(leaf, TrustBasis::Pinned)

@@ -43,6 +43,7 @@ fn facts() -> Facts {
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
         renewal: None,
+        distrusted: [].into(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

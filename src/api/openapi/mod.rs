@@ -74,7 +74,7 @@ use crate::api::routes::{
         imports::start_import, jobs::list_jobs, jobs::get_job, jobs::undo_job,
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
-        signers::list_signers, signers::reload_signers,
+        signers::list_signers, signers::reload_signers, signers::distrust_signer,
         facade::log_in, facade::issue_spc_token,
         certs::get_chain, health::alive, health::ready, document,
     ),

@@ -43,6 +43,7 @@ impl From<Denial> for Problem {
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
             Denial::SeveralSpcs(_) => "Several service provider codes",
             Denial::NoCertificate(_) => return Self::unavailable(&denial),
+            Denial::KeyDistrusted(_) => return Self::key_distrusted(&denial),
             Denial::RenewalEnded => "The right to renew has ended",
             Denial::OutsideRenewal(_) => "Outside the right to renew",
             Denial::TooFragmented { .. } => "Too many inventory rows",

@@ -2,6 +2,7 @@
 //! of requests.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use diesel::RunQueryDsl as _;
@@ -15,6 +16,7 @@ use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_index::Index;
+use crate::domain::signing::distrust::DistrustedChain;
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{AccountId, NumberRange, Window};
 use crate::store::connection::on_either;
@@ -118,6 +120,7 @@ fn read(
     if open.is_empty() {
         return Ok(Extent::Within);
     }
+    read_distrusted(tx, open, facts)?;
     let probes = read_accounts(tx, open, facts)?;
     read_renewals(tx, open, facts)?;
     let Some(versions) = versions(open, facts).filter(|_| !probes.of_all.is_empty()) else {
@@ -187,6 +190,23 @@ fn read(
     distribute::<_, Exclusion>(facts, exclusions, |facts| &mut facts.exclusions)?;
     distribute::<_, Departure>(facts, departures, |facts| &mut facts.departures)?;
     Ok(extent)
+}
+
+/// Fills in which chains must not sign: one query for the batch, of a table that is nearly always
+/// empty. What this replica has in memory may be older.
+fn read_distrusted(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    facts: &mut [Facts],
+) -> Result<(), StoreError> {
+    let Some(first) = open.iter().map(|(_, request)| request.now).min() else {
+        return Ok(());
+    };
+    let distrusted: Arc<[DistrustedChain]> = tx.distrusted_chains(first)?.into();
+    for (index, _) in open {
+        facts[*index].distrusted = Arc::clone(&distrusted);
+    }
+    Ok(())
 }
 
 /// The number ranges of a batch.

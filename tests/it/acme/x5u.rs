@@ -80,6 +80,24 @@ fn a_chain_is_fetched_from_a_host_of_the_list_alone() {
     assert_eq!(untrusted.status.code(), Some(2), "{}", said(&untrusted));
 }
 
+/// The authority distrusts the key: its tokens are refused, also by a CA that has the certificate in its list.
+#[test]
+fn a_chain_that_the_authority_has_withdrawn_is_refused() {
+    let ca = LittleCa::answering(Reply::status(410));
+    let token = LittleCa::token_naming(&format!("https://{}/certs/1.pem", ca.address));
+    let root = ca.root_file().display().to_string();
+    let output = Command::new(EXECUTABLE)
+        .args(["verify", "--trust", &root])
+        .args(["--fingerprint", &fingerprint().to_string()])
+        .args(["--x5u-host", &ca.address.to_string(), "--x5u-ca", &root])
+        .arg(&token)
+        .logged_output();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let reason = "because its key is distrusted";
+    assert!(told.contains(reason), "{told}");
+}
+
 /// Checks a text in the form of a token, which names this URL, at a CA that allows this host.
 fn naming(url: &str, host: &str, root: &str) -> (Option<i32>, Value, String) {
     let output = Command::new(EXECUTABLE)

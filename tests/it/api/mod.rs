@@ -9,6 +9,7 @@ mod client_connections;
 mod complaints;
 mod cut_lists;
 mod dialects;
+mod distrust;
 mod facade;
 mod facade_access;
 mod facade_client;

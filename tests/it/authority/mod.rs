@@ -35,5 +35,5 @@ mod undo;
 mod undone_imports;
 mod undone_returns;
 mod windows;
-mod withdrawal_sweeps;
-mod withdrawals;
+pub mod withdrawal_sweeps;
+pub mod withdrawals;

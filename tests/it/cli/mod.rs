@@ -5,6 +5,7 @@ mod backup;
 mod certificate_requests;
 mod check_warnings;
 mod demo;
+mod distrust;
 mod environment;
 mod file_limits;
 mod help;

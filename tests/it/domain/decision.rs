@@ -140,6 +140,7 @@ pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
         renewal: None,
+        distrusted: [].into(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

@@ -167,7 +167,7 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
         ("/v1/renewals/", "id") => Kind::Renewal,
         ("/v1/webhooks/", "id") => Kind::Webhook,
         ("/v1/webhooks/", "delivery") => Kind::Delivery,
-        ("/certs/", "sha256") => Kind::Chain,
+        ("/certs/", "sha256") | ("/v1/signers/", "chain") => Kind::Chain,
         _ => panic!("no example for {{{name}}} of {path}"),
     })
 }
@@ -268,7 +268,7 @@ fn example(operation: &str) -> Example {
         "create_disconnect" => {
             body(json!({ "start": "+12125551906", "count": 1, "class": "residential" }))
         }
-        "withdraw_grant" => body(json!({ "reason": "x" })),
+        "withdraw_grant" | "distrust_signer" => body(json!({ "reason": "x" })),
         "undo_return" | "undo_job" => body(json!({ "mistake": true, "reason": "x" })),
         "start_import" => (
             Some(("text/csv", json!("start,reason\n+12125551904,aging\n"))),

@@ -1,6 +1,7 @@
 //! Keys and chains: what is refused and why, hardware security modules, and rotation without a restart.
 
 mod development;
+mod distrust;
 mod folders;
 mod hsm;
 mod keyring;
