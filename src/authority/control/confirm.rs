@@ -58,7 +58,7 @@ impl std::fmt::Display for RefusedCode {
 }
 
 /// An answer to be compared with its proof.
-struct Answer {
+struct AnswerToProof {
     code: ControlCode,
     ruled: RuledRequest,
     codes: Arc<dyn Codes>,
@@ -154,7 +154,7 @@ impl Authority {
     ) -> Result<Confirmation, ChangeError> {
         let (now, id, scope) = (self.clock.now(), proof.id, Visibility::of(caller));
         let event = event_by(caller, now, AuditAction::ConfirmControlProof);
-        let answer = Answer {
+        let answer = AnswerToProof {
             code,
             ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,
             codes: Arc::clone(&self.control.codes),
@@ -205,7 +205,7 @@ fn is_over(proof: &ControlProof, now: Time) -> bool {
     }
 }
 
-impl Answer {
+impl AnswerToProof {
     /// Compares, and records what comes of it.
     fn compare(
         &self,
