@@ -174,7 +174,8 @@ impl Authority {
 
     /// Sets the metric of codes that are still to be sent. Blocks.
     pub fn measure_outbox(&self) -> Result<(), StoreError> {
-        let count = self.store.read(|tx| tx.count_control_messages())?;
+        let waiting = |tx: &mut Tx<'_>| tx.count_control_messages();
+        let count = self.store.read(waiting)?;
         self.metrics.gateways.pending(count);
         Ok(())
     }
@@ -197,9 +198,10 @@ fn assign(
         tx.remove_control_message(message.proof)?;
         return Ok(None);
     };
-    let account_name = match account.name.is_empty() {
-        true => account.id.to_string(),
-        false => account.name,
+    let account_name = if account.name.is_empty() {
+        account.id.to_string()
+    } else {
+        account.name
     };
     Ok(Some(AssignedCode {
         message,
