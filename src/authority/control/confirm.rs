@@ -109,7 +109,8 @@ impl Authority {
         self.answer(by, &caller, proof, code).await
     }
 
-    /// The proof that a signed answer is for; `None` if there is none that this key answers. Blocks.
+    /// The proof that a signed answer is for; `None` if there is none that this key answers.
+    /// Blocks.
     pub fn proof_to_answer(
         &self,
         id: Uuid,
