@@ -54,12 +54,12 @@ const server = smpp.createServer(settings.cert ? { key: settings.key, cert: sett
     const known = pdu.system_id === settings.system_id && pdu.password === settings.password;
     say({ event: 'bind', known, version: pdu.interface_version, type: pdu.system_type });
     session.send(pdu.response({ command_status: known ? smpp.ESME_ROK : smpp.ESME_RINVPASWD }));
+    // It asks as well.
+    session.enquire_link({}, () => say({ event: 'enquire-answered' }));
   });
   session.on('enquire_link', (pdu) => { say({ event: 'enquire' }); session.send(pdu.response()); });
   session.on('unbind', (pdu) => { say({ event: 'unbind' }); session.send(pdu.response()); session.close(); });
   session.on('deliver_sm_resp', () => say({ event: 'receipt-answered' }));
   session.on('submit_sm', (pdu) => submit(session, pdu));
-  // It asks as well.
-  session.enquire_link({}, () => say({ event: 'enquire-answered' }));
 });
 server.listen(settings.port, '127.0.0.1', () => say({ event: 'listening', port: server.address().port }));

@@ -13,6 +13,7 @@ use super::ruling::{DeferredRuling, Ruling};
 use crate::domain::accounts::account::{AccountId, LifetimeMode};
 use crate::domain::accounts::dialect::Dialect;
 use crate::domain::audit::{AuditEvent, with_trace};
+use crate::domain::audit_action::AuditAction;
 use crate::domain::clock::Time;
 use crate::domain::credentials::Actor;
 use crate::domain::decision::denial::Denial;
@@ -99,8 +100,8 @@ impl RuledRequest {
         }
     }
 
-    /// Decides on these facts (RFC 9448 §5.6). Returns the policies that permit it, too. If both the
-    /// rule of authority and policies that refer to rows refuse, the rule is reported.
+    /// Decides on these facts (RFC 9448 §5.6). Returns the policies that permit it, too. If both
+    /// the rule of authority and policies that refer to rows refuse, the rule is reported.
     ///
     /// # Errors
     /// The [`Denial`] of a policy or of the rule of authority.
@@ -220,7 +221,7 @@ impl MintOrder {
             id: self.audit_id,
             at: ruled.now,
             caller: ruled.actor.caller().to_owned(),
-            action: "issue".to_owned(),
+            action: AuditAction::Issue.as_str().to_owned(),
             subject: ruled.account.to_string(),
             outcome: outcome.to_owned(),
             detail: with_trace(detail, ruled.actor.trace()),
