@@ -212,7 +212,10 @@ mod tests {
             found("SEARCH c USING INDEX control_proofs_by_number (position>? AND position<?)"),
             "{steps:#?}"
         );
-        assert!(found("SEARCH control_proofs USING INDEX"), "{steps:#?}");
+        assert!(
+            found("SEARCH control_proofs USING COVERING INDEX"),
+            "{steps:#?}"
+        );
         assert!(
             !found("SCAN control_proofs") && !found("SCAN c"),
             "{steps:#?}"
