@@ -210,7 +210,7 @@ async fn confirm_signed(
         // A guess without credentials, as far as limits go.
         count_failed_authentication(service, request)?;
     }
-    Ok(rendered(confirmation, &shown(service), request_id))
+    Ok(rendered(confirmation, shown(service), request_id))
 }
 
 /// List the proofs of an account, oldest first, whatever became of them.

@@ -157,7 +157,7 @@ impl Authority {
             })
         };
         let drafts = new.numbers.iter().map(draft).collect::<Result<_, _>>();
-        drafts.map_err(unprotected)
+        drafts.map_err(|error| unprotected(&error))
     }
 
     /// A question for the rule of authority about these numbers now. No policy is asked: control
@@ -203,7 +203,8 @@ impl Start {
         let numbers: Vec<Tn> = self.drafts.iter().map(|draft| draft.proof.number).collect();
         let facts = tx.facts(&self.ruled)?;
         let question = self.ruled.question(facts.lifetime);
-        let held = holding_delegations(&question, &facts, &numbers).map_err(refused_wholly)?;
+        let held = holding_delegations(&question, &facts, &numbers)
+            .map_err(|denial| refused_wholly(&denial))?;
         let (mut delegations, mut refused) = (HashMap::new(), Vec::new());
         for (number, held) in numbers.iter().zip(held) {
             match held.map(|delegations| delegations.first().copied()) {
@@ -277,15 +278,15 @@ impl Start {
 }
 
 /// A failure to protect a code is a failure of the service, like one of its database.
-pub(super) fn unprotected(error: CodeError) -> ChangeError {
+pub(super) fn unprotected(error: &CodeError) -> ChangeError {
     log::error!("a code is not available: {error}");
     ChangeError::Store(StoreError::Unavailable(error.to_string()))
 }
 
 /// Why none of the numbers can be asked.
-fn refused_wholly(denial: Denial) -> ChangeError {
+fn refused_wholly(denial: &Denial) -> ChangeError {
     match denial {
-        Denial::TooFragmented { limit } => ChangeError::TooFragmented { limit },
+        Denial::TooFragmented { limit } => ChangeError::TooFragmented { limit: *limit },
         // The account is suspended.
         Denial::NotTheCallers
         | Denial::ProofEnded(_)
