@@ -35,6 +35,16 @@ fn api_routes(cfg: &mut ServiceConfig) {
         .service(route("/v1/delegations/{id}").get(routes::delegations::get_delegation))
         .service(route("/v1/delegations/{id}/end").post(routes::delegations::end_delegation))
         .service(
+            route("/v1/accounts/{id}/control-proofs")
+                .get(routes::control_proofs::list_control_proofs)
+                .post(routes::control_proofs::start_control_proofs),
+        )
+        .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
+        .service(
+            route("/v1/control-proofs/{id}/confirm")
+                .post(routes::control_proofs::confirm_control_proof),
+        )
+        .service(
             route("/v1/allocations")
                 .get(routes::allocations::list_allocations)
                 .post(routes::allocations::create_allocation),

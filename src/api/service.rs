@@ -25,6 +25,8 @@ pub struct Service {
     pub under_way: ConcurrencyLimit,
     /// The facade for clients of an STI-PA; `None` if it is off.
     pub facade: Option<Facade>,
+    /// The URL under which clients reach the service, without a final `/`.
+    pub public_url: String,
     /// The maximum size of a body; a larger one is answered 413.
     pub max_body_bytes: usize,
     /// The timeout for receiving a body; for a table, for each chunk of it.

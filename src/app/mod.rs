@@ -211,6 +211,7 @@ fn compose(
         idempotency,
         under_way: ConcurrencyLimit::at_most(config.server.max_requests),
         facade: settings::facade(&config.facade),
+        public_url: config.server.public_url.clone(),
         max_body_bytes: config.server.max_body_bytes,
         request_timeout: Duration::from_secs(config.server.request_timeout),
         max_bulk_body_bytes: config.server.max_bulk_body_bytes,

@@ -43,8 +43,9 @@ pub(super) struct KeySet {
     pub(super) faults: Vec<String>,
 }
 
+/// A key, with what verifies its signatures.
 #[derive(Debug)]
-struct Key {
+pub(super) struct Key {
     kid: Option<String>,
     verifiers: Vec<(Algorithm, Box<dyn JwsVerifier>)>,
 }
@@ -113,7 +114,8 @@ impl KeySet {
 }
 
 impl Key {
-    fn read(item: &Value, algorithms: &[Algorithm]) -> Result<Self, &'static str> {
+    /// Reads a public key, for those of these algorithms that it can be used with.
+    pub(super) fn read(item: &Value, algorithms: &[Algorithm]) -> Result<Self, &'static str> {
         let members = item.as_object().ok_or("is not an object")?;
         if members.contains_key("k") || member(members, "kty")? == Some("oct") {
             return Err("is symmetric, so anyone who reads it can sign");
@@ -163,7 +165,7 @@ impl Key {
         self.kid.is_some() && self.kid == other.kid && self.verifiers.iter().any(shared)
     }
 
-    fn verifier(&self, algorithm: Algorithm) -> Option<&dyn JwsVerifier> {
+    pub(super) fn verifier(&self, algorithm: Algorithm) -> Option<&dyn JwsVerifier> {
         let mut all = self.verifiers.iter();
         all.find(|(known, _)| *known == algorithm)
             .map(|(_, verifier)| &**verifier)

@@ -14,7 +14,7 @@ use crate::domain::text::strict_json;
 /// unencoded claims (RFC 7797), compression and encryption. Others that are not needed are ignored
 /// (RFC 7515 §4). That includes keys, and addresses of keys, that the token itself supplies (`jku`,
 /// `jwk`, `x5u`, `x5c`): only the configured keys count, and nothing is fetched (RFC 8725 §3.10).
-const FORBIDDEN: [&str; 4] = ["crit", "b64", "zip", "enc"];
+pub(super) const FORBIDDEN: [&str; 4] = ["crit", "b64", "zip", "enc"];
 /// Bytes of a signature by an RSA key of 8192 bits.
 const MAX_SIGNATURE: usize = 1_024;
 

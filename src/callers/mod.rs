@@ -18,6 +18,7 @@ mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;
+mod control_answer;
 mod control_code;
 mod crl;
 mod crl_source;
@@ -43,6 +44,7 @@ pub use api_key::{
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
+pub use control_answer::FlattenedJws;
 pub use control_code::ControlCodes;
 pub use crl::CrlError;
 pub use crl_source::CrlSettings;

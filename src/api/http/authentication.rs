@@ -41,6 +41,10 @@ pub(in crate::api) struct Provisioner(pub(in crate::api) Caller);
 #[derive(Debug)]
 pub(in crate::api) struct Admin(pub(in crate::api) Caller);
 
+/// A caller of any role, or a request without any credentials, for what can be signed instead.
+#[derive(Debug)]
+pub(in crate::api) struct CallerOrNone(pub(in crate::api) Option<Caller>);
+
 /// A caller of any role, possibly authenticated from the cache. Only for requests that a
 /// transaction decides, because the transaction checks the credential again.
 #[derive(Debug)]
@@ -55,6 +59,28 @@ impl FromRequest for AnyCaller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move { authenticate(&request).await.map(Self) })
+    }
+}
+
+impl FromRequest for CallerOrNone {
+    type Error = Problem;
+    type Future = Authenticating<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let service = service(&request)?;
+            let presented = credentials(&service.callers, &request);
+            let has_none = |presented: &Credentials| {
+                presented.authorization.is_none() && presented.certificate.is_none()
+            };
+            if presented.as_ref().is_ok_and(has_none) {
+                return Ok(Self(None));
+            }
+            authenticate(&request)
+                .await
+                .map(|caller| Self(Some(caller)))
+        })
     }
 }
 
@@ -184,6 +210,17 @@ pub(in crate::api) async fn authenticate_with<T: Send + 'static>(
             }
             Err(error.into())
         }
+    }
+}
+
+/// The problem of a request that needs credentials and has none. It counts against the rate limit of
+/// the client's address.
+pub(in crate::api) fn no_credentials(service: &Service, request: &HttpRequest) -> Problem {
+    let id = RequestId::of(request);
+    let error = service.callers.reject(Rejection::Missing, id);
+    match count_failed_authentication(service, request) {
+        Ok(()) => error.into(),
+        Err(too_many) => too_many,
     }
 }
 

@@ -129,6 +129,7 @@ impl Api {
             idempotency: Idempotency::new(seals, KEEP, LEASE),
             under_way: ConcurrencyLimit::at_most(1_000),
             facade,
+            public_url: "https://authority.example".to_owned(),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),

@@ -1,6 +1,7 @@
 //! Views of accounts and inventory rows, and of pages; `grant.rs` has those of grants. Numbers are
 //! always `start` and `count`; times are always UTC.
 
+mod control_proof;
 mod departure;
 pub(in crate::api) mod explained_rows;
 mod grant;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub(in crate::api) use control_proof::ControlProofView;
 pub(in crate::api) use departure::{DepartureView, EndedDelegationView, EndedForView};
 pub(in crate::api) use grant::{GrantView, JustificationView};
 
