@@ -18,6 +18,7 @@ mod architecture;
 mod authority;
 mod callers;
 mod cli;
+mod control;
 mod control_sip;
 mod crash;
 mod domain;

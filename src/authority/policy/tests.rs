@@ -15,6 +15,9 @@ use super::engine::load;
 use super::engine::request::{EntityNames, PolicyRequest};
 use super::*;
 use crate::domain::clock::from_unix;
+use crate::domain::control::facts::ControlFacts;
+use crate::domain::control::proof::Method;
+use crate::domain::issuance::{RowFacts, RowPolicies as _};
 use crate::domain::{AccountId, Role, TkType};
 
 #[test]
@@ -286,6 +289,71 @@ proptest! {
         for n in order {
             let (caller, context) = &requests[n];
             prop_assert_eq!(policy.may_mint(caller, context), policy.decide_mint(caller, context), "{}", n);
+        }
+    }
+}
+
+fn random_rows() -> impl Strategy<Value = RowFacts> {
+    let age = || select(vec![0_u64, 60, 86_400, 90_000, 7_776_000]);
+    let methods = proptest::sample::subsequence(Method::ALL.to_vec(), 0..=3);
+    let control = (any::<bool>(), age(), methods).prop_map(|(proven, age, methods)| ControlFacts {
+        proven,
+        age: proven.then_some(age),
+        methods: methods.into_iter().collect(),
+        ..ControlFacts::default()
+    });
+    (control, age(), age(), any::<bool>()).prop_map(|(control, key_age, delegation_age, first)| {
+        RowFacts {
+            control,
+            key_age,
+            delegation_age,
+            first,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// In any order and with any repetitions: a set that is asked in the transaction rules as a
+    /// direct evaluation of the same context does, so no decision outlives the facts it was made
+    /// on.
+    #[test]
+    fn rulings_in_the_transaction_equal_evaluations_of_the_same_context(
+        conditions in proptest::collection::vec(select(vec![
+            "context.control.proven",
+            "context.control.age <= 86400",
+            "context.control.methods.contains(\"sip\")",
+            "context.control.methods.containsAll([\"sms\", \"voice\"])",
+            "context has control && context.control.proven && context.renewal",
+            "context.control.age + context.key_age > 86400",
+            "context.key_age == 0",
+            "context.delegation_age < 90000 && context.first",
+            "context.first",
+            "context.hour >= 1 && !context.first",
+            "{a: context.control}.a.proven",
+            "context == context && context.first",
+            "context.control == context.control && context.lifetime == 1",
+        ]), 1..4),
+        rows in proptest::collection::vec(random_rows(), 1..6),
+        order in proptest::collection::vec((0..15_usize, 0..6_usize), 1..40),
+    ) {
+        let forbids: Vec<String> = conditions
+            .iter()
+            .map(|condition| format!("forbid (principal, action == Action::\"mint\", resource) when {{ {condition} }};"))
+            .collect();
+        let text = format!("permit (principal, action, resource);\n{}", forbids.join("\n"));
+        let folder = Folder::of("rows", &[("rows.cedar", &text)], &[]);
+        let policy = Arc::new(PolicySet::tested(&folder).expect(&text));
+        prop_assert!(policy.row_inputs().any());
+        let account = "acme".parse().expect("an id");
+        let requests = differing_requests(&account);
+        for (n, m) in order {
+            let ((caller, context), rows) = (&requests[n], &rows[m % rows.len()]);
+            let asked = RulingInTransaction::new(Arc::clone(&policy), caller, context);
+            let direct = MintContext { rows: Some(rows), ..*context };
+            let direct = policy.decide_mint(caller, &direct);
+            prop_assert_eq!(asked.rule(rows), direct, "{} {:?}", n, rows);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Samples: which numbers of a long list stand for all of it, when a policy asks for control.
 //!
 //! A sample is drawn by the service, from random bits that nobody else knows. It stays the same for
-//! an account and a list for a day, and longer as long as the policies accept it: whoever cannot
-//! answer for one of its numbers cannot try with others at once.
+//! an account and a list for a day, and longer as long as the policies accept it: an account that
+//! cannot answer for one of its numbers cannot try with others at once.
 
 use std::collections::BTreeSet;
 

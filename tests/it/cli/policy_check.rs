@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use crate::authority::policies::folder;
 
-const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
-const OWN: &str = r#"@id("own")
+pub const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+pub const OWN: &str = r#"@id("own")
 permit (principal, action in [Action::"ask", Action::"mint"], resource)
 when { principal.accounts.contains(resource) };
 "#;
-const CASE: &str = r#"[[case]]
+pub const CASE: &str = r#"[[case]]
 name = "for itself"
 caller = { role = "account", accounts = ["acme"] }
 action = "mint"
@@ -36,7 +36,7 @@ fn run(args: &[&str], env: &[(&str, &str)]) -> (bool, String) {
     )
 }
 
-fn check(dir: &Path) -> (bool, String) {
+pub fn check(dir: &Path) -> (bool, String) {
     run(&["policy", "check", &dir.display().to_string()], &[])
 }
 

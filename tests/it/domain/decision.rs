@@ -12,6 +12,7 @@ use tn_authority::domain::decision::{AccountStanding, Decision, Facts, Question,
 use tn_authority::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
+use tn_authority::domain::issuance::RowFacts;
 use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::tokens::grant::Justification;
 use tn_authority::domain::{
@@ -140,6 +141,7 @@ pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]
     let numbered = |rows: &[Row]| rows.iter().copied().enumerate().collect::<Vec<_>>();
     Facts {
         renewal: None,
+        rows: RowFacts::default(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

@@ -108,7 +108,9 @@ impl TimeInputs {
 /// The name of a member of the context, if the operand refers to one.
 fn member(operand: &Value) -> Option<&str> {
     let is_context = operand.get("left")?.get("Var")?.as_str()? == "context";
-    is_context.then(|| operand.get("attr")?.as_str()).flatten()
+    // `has` can name a member of a member, and then lists all of them.
+    let named = operand.get("attr").filter(|_| is_context)?;
+    named.as_str().or_else(|| named.get(0)?.as_str())
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! Effective control: numbers are asked, and policies see what answered.
+
+mod answers;
+mod policies;
+mod policy_facts;
+mod proven;
+mod samples;
