@@ -3,5 +3,6 @@
 mod answers;
 mod policies;
 mod policy_facts;
-mod proven;
+pub mod proven;
+pub mod reproof;
 mod samples;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use tn_authority::domain::Passphrase;
 use tn_authority::domain::clock::from_unix;
+use tn_authority::domain::control::codes::ControlCode;
 use tn_authority::domain::control::sending::{SendFailure, SendOutcome};
 use tn_authority::gateways::{Gateway, OutgoingCode, SipGateway, SipSettings};
 use tn_authority::sip::server::{IncomingMessage, SipServer};
@@ -19,7 +19,7 @@ fn code(number: &str) -> OutgoingCode {
         account: "acme".parse().expect("an id"),
         account_name: "Acme".to_owned(),
         number: number.parse().expect("a number"),
-        code: Passphrase::from("a-nonce"),
+        code: ControlCode::new("a-nonce"),
         text: String::new(),
         minutes: 10,
         expires_at: from_unix(600),

@@ -214,6 +214,7 @@ fn example(operation: &str) -> Example {
         | "get_grant"
         | "get_grant_status"
         | "follow_withdrawals"
+        | "follow_control_failures"
         | "list_renewals"
         | "get_renewal"
         | "list_webhooks"
