@@ -6,7 +6,7 @@
 
 mod numbers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -22,7 +22,7 @@ use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::Codes;
 use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ControlProof, Method};
-use crate::domain::control::reproofing::{ProofRoom, ReproofStep, Reproofing, bits_for};
+use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
 use crate::domain::control::sample::{self, ControlSample};
 use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
@@ -49,8 +49,13 @@ pub struct ReproofRun {
     pub asked: usize,
 }
 
-/// The gateway of a method, and how many numbers it can ask now.
-type Rooms = BTreeMap<Method, (String, u64)>;
+/// The gateways that can be used now. One of them may serve several methods.
+#[derive(Default)]
+struct Rooms {
+    gateways: BTreeMap<Method, String>,
+    /// How many numbers each can ask.
+    left: BTreeMap<String, u64>,
+}
 
 /// What the transaction needs.
 struct ReproofTask {
@@ -93,8 +98,8 @@ impl Authority {
         // Usually there is nothing to do: find out by a read, without occupying the writer. While a
         // gateway has no room, its rights stay due.
         let is_due = self.store.read(|tx| {
-            let methods: Vec<Method> = rooms(tx, settings, now)?.into_keys().collect();
-            tx.has_due_reproof(now, &methods)
+            let rooms = Rooms::read(tx, settings, now)?;
+            tx.has_due_reproof(now, &rooms.methods())
         })?;
         if !is_due {
             return Ok(ReproofRun::default());
@@ -142,9 +147,8 @@ impl ReproofTask {
         if !tx.lock_reproofs()? {
             return Ok(checked);
         }
-        let mut rooms = rooms(tx, &self.settings, self.now)?;
-        let methods: Vec<Method> = rooms.keys().copied().collect();
-        let due = tx.due_reproofs(self.now, &methods, MAX_RIGHTS)?;
+        let mut rooms = Rooms::read(tx, &self.settings, self.now)?;
+        let due = tx.due_reproofs(self.now, &rooms.methods(), MAX_RIGHTS)?;
         let open = self.open(tx, due, &mut checked)?;
         let open = self.with_authority(tx, open, &mut checked)?;
         let drafts = self.steps(tx, &open, &mut rooms, &mut checked)?;
@@ -265,12 +269,17 @@ impl ReproofTask {
         let since = self.hour();
         let mut started = tx.control_starts_by_account(&accounts, since)?;
         let most = u64::from(self.settings.limits.per_account_hour);
-        let mut drafts: Vec<Draft> = Vec::new();
-        for (one, numbers) in open.iter().zip(numbers) {
+        let (mut drafts, mut asked) = (Vec::<Draft>::new(), HashSet::<Tn>::new());
+        for (one, mut numbers) in open.iter().zip(numbers) {
             let (right, control) = (&one.right, &one.control);
-            let Some((gateway, of_gateway)) = rooms.get_mut(&control.method) else {
+            let Some((gateway, of_gateway)) = rooms.of(control.method) else {
                 continue;
             };
+            // Another right for the same number can be due as well.
+            for number in numbers.iter_mut().filter(|one| asked.contains(&one.number)) {
+                let until = self.now + self.settings.valid();
+                number.blocked = Some((Blocked::Pending, until));
+            }
             let of_account = started.entry(right.account.clone()).or_default();
             let left = MAX_ASKED.saturating_sub(drafts.len());
             let limit = most.saturating_sub(*of_account).min(*of_gateway);
@@ -292,10 +301,10 @@ impl ReproofTask {
             let chance = u16::from_be_bytes([chance[0], chance[1]]);
             let during = (self.now, self.settings.valid());
             let step = control.step(&numbers, room, during, chance);
-            let asked = self.drafts(one, gateway, &step)?;
-            let count = asked.len() as u64;
+            drafts.extend(self.drafts(one, gateway, &step)?);
+            asked.extend(&step.ask);
+            let count = step.ask.len() as u64;
             (*of_account, *of_gateway) = (*of_account + count, of_gateway.saturating_sub(count));
-            drafts.extend(asked);
             checked.limited += u64::from(step.is_limited && left > 0);
             checked.due.push((right.id, Some(step.due_at)));
         }
@@ -343,20 +352,35 @@ fn unreadable(error: TnAuthListError) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
-/// The methods that can be used now.
-fn rooms(tx: &mut Tx<'_>, settings: &ControlSettings, now: Time) -> Result<Rooms, StoreError> {
-    let since = now - HOUR + TimeDelta::seconds(1);
-    let most = u64::from(settings.limits.per_gateway_hour);
-    let mut rooms = Rooms::new();
-    for method in Method::ALL {
-        let Some(gateway) = settings.gateway(method) else {
-            continue;
-        };
-        let started = tx.count_control_starts(StartedBy::Gateway(gateway), since)?;
-        let room = most.saturating_sub(started);
-        if room > 0 {
-            rooms.insert(method, (gateway.to_owned(), room));
+impl Rooms {
+    fn read(tx: &mut Tx<'_>, settings: &ControlSettings, now: Time) -> Result<Self, StoreError> {
+        let since = now - HOUR + TimeDelta::seconds(1);
+        let most = u64::from(settings.limits.per_gateway_hour);
+        let mut rooms = Self::default();
+        for method in Method::ALL {
+            let Some(gateway) = settings.gateway(method) else {
+                continue;
+            };
+            if !rooms.left.contains_key(gateway) {
+                let started = tx.count_control_starts(StartedBy::Gateway(gateway), since)?;
+                let left = most.saturating_sub(started);
+                rooms.left.insert(gateway.to_owned(), left);
+            }
+            rooms.gateways.insert(method, gateway.to_owned());
         }
+        Ok(rooms)
     }
-    Ok(rooms)
+
+    /// The methods by which numbers can be asked.
+    fn methods(&self) -> Vec<Method> {
+        let gateways = self.gateways.iter();
+        let with_room = gateways.filter(|(_, name)| self.left.get(*name).is_some_and(|n| *n > 0));
+        with_room.map(|(method, _)| *method).collect()
+    }
+
+    /// The gateway of a method, and how many numbers it can still ask.
+    fn of(&mut self, method: Method) -> Option<(&str, &mut u64)> {
+        let gateway = self.gateways.get(&method)?;
+        Some((gateway, self.left.get_mut(gateway)?))
+    }
 }

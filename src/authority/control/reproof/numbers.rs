@@ -80,7 +80,8 @@ impl ReproofTask {
     ) -> Option<(Blocked, Time)> {
         let own = starts.iter().filter(|start| {
             let is_newer = confirmed_at.is_none_or(|confirmed| start.at > confirmed);
-            start.account == one.right.account && is_newer
+            let is_back = start.pending_until.is_none();
+            start.account == one.right.account && is_newer && !is_back
         });
         let failed: Vec<Time> = own.map(|start| start.at).collect();
         let limits = self.settings.limits;

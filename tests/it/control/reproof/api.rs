@@ -95,19 +95,19 @@ fn what_cannot_be_proven_again_is_refused(kind: Kind) {
             "one:12125551001",
             json!({ "method": "fax", "max_age": 86_400 }),
             400,
-            "malformed-body",
+            "malformed-member",
         ),
         (
             "one:12125551001",
             json!({ "method": "sip" }),
             400,
-            "malformed-body",
+            "malformed-member",
         ),
         (
             "one:12125551001",
             json!({ "method": "sip", "max_age": 86_400, "x": 1 }),
             400,
-            "malformed-body",
+            "malformed-member",
         ),
     ] {
         let refused = api.post(

@@ -76,10 +76,13 @@ fn an_account_s_limit_means_later(kind: Kind) {
     answers(&world);
     assert_eq!(asked(&world), 150);
     renews(&world, &right).expect("a token");
-    assert_eq!(
-        feed(&world).len(),
-        5,
-        "those of the other account, which nobody answered"
+    // A limit is no failure; those of the other account, which nobody answered, are.
+    let failed = feed(&world);
+    assert!(failed.len() >= 5, "{}", failed.len());
+    assert!(
+        failed
+            .iter()
+            .all(|failed| failed.proof.account == account("other"))
     );
     drop(theirs);
     let metrics = world.metrics.render().expect("metrics");
