@@ -196,7 +196,7 @@ impl AgentParts {
             Err(error) => return Returned::Failed(error.to_string()),
         };
         let request = HttpRequest::Post {
-            media_type: "application/jose+json",
+            media_type: "application/json",
             body: &body,
         };
         let reply = match self.http.send(&url, request, &[], TIMEOUT) {

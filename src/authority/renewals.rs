@@ -19,7 +19,7 @@ use crate::domain::issuance::{KeyedRequest, RuledRequest};
 use crate::domain::numbers::range_set::{gaps, merged};
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{
-    AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
+    AccountId, AuditAction, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
 };
 use crate::store::{Page, PageOf, StoreError, Tx};
 
@@ -70,7 +70,7 @@ impl Authority {
         if let Some(control) = new.control {
             self.may_reproof(control, &new.list)?;
         }
-        let event = event_by(caller, now, "allow-renewal").about(&new.account);
+        let event = event_by(caller, now, AuditAction::AllowRenewal).about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -120,7 +120,7 @@ impl Authority {
             }
         }
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "revoke-renewal");
+        let event = event_by(caller, now, AuditAction::RevokeRenewal);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut renewal = renewal(tx, &scope, id)?;
@@ -202,7 +202,7 @@ impl Authority {
 
     /// Records an attempt to use a right that does not exist or is not the caller's.
     async fn refuse_unknown_renewal(&self, caller: &Caller, id: Uuid) -> IssueError {
-        let event = event_by(caller, self.clock.now(), "renew");
+        let event = event_by(caller, self.clock.now(), AuditAction::Renew);
         let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
         match self.change(event, id, work).await {
             Err(ChangeError::Store(error)) if !matches!(error, StoreError::ProofEnded) => {

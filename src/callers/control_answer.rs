@@ -25,11 +25,18 @@ const TYPE: &str = "control-answer+jwt";
 const MAX_PART: usize = 8_192;
 
 /// A flattened JWS, of which nothing was checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FlattenedJws {
     pub protected: String,
     pub payload: String,
     pub signature: String,
+}
+
+/// Shows nothing: the payload has the nonce.
+impl std::fmt::Debug for FlattenedJws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FlattenedJws(..)")
+    }
 }
 
 /// Why an answer is not one, for the operator. The agent does not learn it.

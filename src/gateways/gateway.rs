@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender as Channel;
 
 use uuid::Uuid;
 
-use super::worker::Wake;
+use super::worker::GatewayEvent;
 use crate::domain::clock::Time;
 use crate::domain::control::codes::ControlCode;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
@@ -73,25 +73,32 @@ pub struct DeliveryReport {
 /// Where a gateway says what it learns.
 #[derive(Debug, Clone)]
 pub struct Reports {
-    pub(super) wake: Channel<Wake>,
+    pub(super) wake: Channel<GatewayEvent>,
     /// The gateway, by its place in the configuration.
     pub(super) index: usize,
 }
 
 impl Reports {
+    /// Where nobody listens: for a gateway without a service.
+    #[must_use]
+    pub fn unheard() -> Self {
+        let (wake, _) = std::sync::mpsc::channel();
+        Self { wake, index: 0 }
+    }
+
     /// Hands a report over. Does not block.
     pub fn report(&self, report: DeliveryReport) {
         // The dispatcher is gone when the service stops; then the report is lost.
-        let _ = self.wake.send(Wake::Report(report));
+        let _ = self.wake.send(GatewayEvent::Report(report));
     }
 
     /// Says that the gateway can send again, so that nothing waits for the next poll.
     pub fn is_ready(&self) {
-        let _ = self.wake.send(Wake::Ready);
+        let _ = self.wake.send(GatewayEvent::Ready);
     }
 
     /// Counts a failure that belongs to no code, such as a session that cannot be opened.
     pub fn failed(&self, failure: SendFailure) {
-        let _ = self.wake.send(Wake::Failed(self.index, failure));
+        let _ = self.wake.send(GatewayEvent::Failed(self.index, failure));
     }
 }

@@ -45,13 +45,13 @@ pub struct HttpGateway {
     query: Option<Template>,
     headers: Vec<(String, Template)>,
     body: Option<(Template, Place)>,
-    expected: Expected,
+    expected: ExpectedReply,
     secret: Option<Passphrase>,
 }
 
 /// How a success is recognized.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ExpectedReply {
     pub status: Option<u16>,
     pub text: Option<String>,
 }
@@ -106,7 +106,7 @@ impl HttpGateway {
             query,
             headers,
             body,
-            expected: Expected {
+            expected: ExpectedReply {
                 status: settings.expected_status,
                 text: settings.expected_text.clone(),
             },
@@ -203,7 +203,7 @@ fn place_of(headers: &[(String, String)]) -> Result<Place, GatewayError> {
 /// What an answer means.
 pub(super) fn outcome(
     reply: Result<OperatorReply, OperatorFailure>,
-    expected: &Expected,
+    expected: &ExpectedReply,
 ) -> SendOutcome {
     let reply = match reply {
         Ok(reply) => reply,
@@ -331,7 +331,10 @@ mod tests {
             ),
             ("https://sms.example/?c={coed}", "`target` names `{coed}`"),
             ("https://{account}/?c={code}", "`target` must be"),
-            ("https://sms.example/{code}?n={number}", "`target` must be"),
+            (
+                "https://sms.example/{code}?n={number}",
+                "`target` has a variable before `?`",
+            ),
             (
                 "http://sms.example/?c={code}&n={number}",
                 "`target` is `http://`",

@@ -1,12 +1,12 @@
-//! The `sendsms` interface of Kannel's smsbox, by POST: the password, the number and the text are in
-//! header fields and the body, and so in no log of URLs.
+//! The `sendsms` interface of Kannel's smsbox, by POST: the password, the number and the text are
+//! in header fields and the body, and so in no log of URLs.
 
 use std::time::Duration;
 
 use super::alphabet::is_gsm;
 use super::error::GatewayError;
 use super::gateway::{Gateway, OutgoingCode};
-use super::http::{Expected, checked_url, outcome};
+use super::http::{ExpectedReply, checked_url, outcome};
 use crate::domain::Passphrase;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::outgoing::{OperatorClient, OperatorRequest};
@@ -88,7 +88,7 @@ impl Gateway for KannelGateway {
             Ok(reply) if reply.status == 503 => SendOutcome::Later(SendFailure::Unreachable, None),
             reply => outcome(
                 reply,
-                &Expected {
+                &ExpectedReply {
                     status: Some(ACCEPTED),
                     text: None,
                 },

@@ -129,8 +129,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::Passphrase;
     use crate::domain::clock::from_unix;
+    use crate::domain::control::codes::ControlCode;
     use crate::sip::server::{IncomingMessage, SipServer};
 
     fn code() -> OutgoingCode {
@@ -139,7 +139,7 @@ mod tests {
             account: "acme".parse().expect("an id"),
             account_name: "Acme".to_owned(),
             number: "+12125551001".parse().expect("a number"),
-            code: Passphrase::from("nonce"),
+            code: ControlCode::new("nonce"),
             text: String::new(),
             minutes: 10,
             expires_at: from_unix(600),

@@ -1,5 +1,6 @@
-//! Templates of the carrier, such as `{code} is your code`. Each value is escaped for the place that
-//! it is put into. Values are never templates: a template is split once, before there is any value.
+//! Templates of the carrier, such as `{code} is your code`. Each value is escaped for the place
+//! that it is put into. Values are never templates: a template is split once, before there is any
+//! value.
 
 use std::fmt::Write as _;
 
@@ -116,8 +117,8 @@ enum Part {
 }
 
 impl Template {
-    /// Splits a text. A `{` is only special if lower-case letters and a `}` follow it, so JSON needs
-    /// no escaping.
+    /// Splits a text. A `{` is only special if lower-case letters and a `}` follow it, so JSON
+    /// needs no escaping.
     ///
     /// # Errors
     /// [`TemplateError`] if it names a variable that is not in `known`.

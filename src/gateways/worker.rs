@@ -45,14 +45,14 @@ pub struct Gateways {
 /// The running threads. Dropping it stops them; each finishes its current attempt first.
 #[derive(Debug)]
 pub struct GatewayThreads {
-    wake: Channel<Wake>,
+    wake: Channel<GatewayEvent>,
     threads: Vec<JoinHandle<()>>,
     gateways: Arc<Gateways>,
 }
 
 /// Why the dispatcher is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wake {
+pub(super) enum GatewayEvent {
     /// A thread of this gateway has become idle.
     Idle(usize),
     /// Codes were put into the outbox.
@@ -122,7 +122,7 @@ impl GatewayThreads {
         let bell = wake;
         authority.control().signal.on_codes(move || {
             // The dispatcher is gone when the service stops.
-            let _ = bell.send(Wake::Due);
+            let _ = bell.send(GatewayEvent::Due);
         });
         Ok(started)
     }
@@ -130,7 +130,7 @@ impl GatewayThreads {
 
 impl Drop for GatewayThreads {
     fn drop(&mut self) {
-        let _ = self.wake.send(Wake::Stop);
+        let _ = self.wake.send(GatewayEvent::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -156,7 +156,7 @@ struct OutboxDispatcher {
 }
 
 impl OutboxDispatcher {
-    fn run(mut self, task: RunningTask, woken: &Receiver<Wake>) {
+    fn run(mut self, task: RunningTask, woken: &Receiver<GatewayEvent>) {
         let waiter = match Waiter::new() {
             Ok(waiter) => waiter,
             Err(error) => return task.failed(&error),
@@ -175,16 +175,16 @@ impl OutboxDispatcher {
             // What has been waiting is handled before the database is asked again.
             loop {
                 match next {
-                    Ok(Wake::Idle(index)) => self.lanes[index].idle += 1,
-                    Ok(Wake::Due | Wake::Ready) => {}
-                    Ok(Wake::Report(report)) => {
+                    Ok(GatewayEvent::Idle(index)) => self.lanes[index].idle += 1,
+                    Ok(GatewayEvent::Due | GatewayEvent::Ready) => {}
+                    Ok(GatewayEvent::Report(report)) => {
                         task.attempt(|| self.record(&task, &waiter, report));
                     }
-                    Ok(Wake::Failed(index, failure)) => {
+                    Ok(GatewayEvent::Failed(index, failure)) => {
                         let metrics = &self.authority.metrics().gateways;
                         metrics.failed(&self.gateways.all[index].name, failure.as_str());
                     }
-                    Ok(Wake::Stop) => return task.stop(),
+                    Ok(GatewayEvent::Stop) => return task.stop(),
                     Err(RecvTimeoutError::Disconnected) => return task.stop(),
                     Err(RecvTimeoutError::Timeout) => break,
                 }
@@ -236,7 +236,7 @@ impl CodeWorker {
         &self,
         task: RunningTask,
         assigned: &Mutex<Receiver<AssignedCode>>,
-        idle: &Channel<Wake>,
+        idle: &Channel<GatewayEvent>,
     ) {
         let waiter = match Waiter::new() {
             Ok(waiter) => waiter,
@@ -250,7 +250,7 @@ impl CodeWorker {
             };
             // After a panic, the lease ends and the code is sent once more.
             task.attempt(|| self.deliver(&task, &waiter, &code));
-            if idle.send(Wake::Idle(self.index)).is_err() {
+            if idle.send(GatewayEvent::Idle(self.index)).is_err() {
                 return task.stop();
             }
         }

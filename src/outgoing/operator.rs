@@ -8,6 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, http};
 
 use super::{HostPort, MAX_HEAD, MAX_URL, OutgoingError, USER_AGENT, tls};
@@ -145,7 +148,7 @@ impl OperatorClient {
             .user_agent(USER_AGENT)
             .build();
         Ok(Self {
-            agent: config.into(),
+            agent: Agent::with_parts(config, DefaultConnector::default(), Names::default()),
         })
     }
 
@@ -177,6 +180,25 @@ impl OperatorClient {
             status: response.status().as_u16(),
             retry_after,
             body,
+        })
+    }
+}
+
+/// The system's resolver. A name without an address is not mistaken for a broken connection.
+#[derive(Debug, Default)]
+struct Names(DefaultResolver);
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &http::Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let resolved = self.0.resolve(uri, config, timeout);
+        resolved.map_err(|error| match error {
+            ureq::Error::Io(_) => ureq::Error::HostNotFound,
+            other => other,
         })
     }
 }

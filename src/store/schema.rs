@@ -1,7 +1,11 @@
 //! The tables, which are the same in both databases. `migrations/` creates them and documents each
 //! column; a test compares this file with both.
 
+mod control;
+
 use diesel::table;
+
+pub use control::{account_keys, control_messages, control_proofs, control_samples};
 
 table! {
     accounts (id) {
@@ -236,6 +240,18 @@ table! {
 }
 
 table! {
+    distrusted_chains (chain) {
+        chain -> Text,
+        id -> Text,
+        public_key -> Text,
+        certificate -> Text,
+        reason -> Text,
+        distrusted_at -> BigInt,
+        distrusted_by -> Text,
+    }
+}
+
+table! {
     horizon_accounts (account_id) {
         account_id -> Text,
         since -> BigInt,
@@ -286,6 +302,8 @@ table! {
         after_jti -> Text,
         last_jti -> Text,
         recorded_at -> BigInt,
+        chain -> Nullable<Text>,
+        from_expiry -> Nullable<BigInt>,
     }
 }
 
@@ -348,63 +366,6 @@ table! {
     }
 }
 
-table! {
-    control_proofs (id) {
-        id -> Text,
-        account_id -> Text,
-        position -> BigInt,
-        delegation_id -> Text,
-        method -> Text,
-        gateway -> Text,
-        fingerprint -> Nullable<Text>,
-        renewal_id -> Nullable<Text>,
-        code_hash -> Binary,
-        tries -> Integer,
-        started_at -> BigInt,
-        started_by -> Text,
-        request_id -> Text,
-        expires_at -> BigInt,
-        sent_at -> Nullable<BigInt>,
-        delivered_at -> Nullable<BigInt>,
-        failure -> Nullable<Text>,
-        confirmed_at -> Nullable<BigInt>,
-        confirmed_by -> Nullable<Text>,
-        ends_at -> Nullable<BigInt>,
-        end_reason -> Nullable<Text>,
-        failure_sequence -> Nullable<BigInt>,
-    }
-}
-
-table! {
-    control_messages (proof_id) {
-        proof_id -> Text,
-        gateway -> Text,
-        sealed -> Binary,
-        attempts -> Integer,
-        due_at -> BigInt,
-        give_up_at -> BigInt,
-        leased_by -> Nullable<Text>,
-        leased_until -> Nullable<BigInt>,
-    }
-}
-
-table! {
-    control_samples (account_id, list) {
-        account_id -> Text,
-        list -> Text,
-        positions -> Text,
-        drawn_at -> BigInt,
-    }
-}
-
-table! {
-    account_keys (account_id, fingerprint) {
-        account_id -> Text,
-        fingerprint -> Text,
-        first_used_at -> BigInt,
-    }
-}
-
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     suspensions,
@@ -420,4 +381,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     control_messages
 );
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);
+diesel::allow_tables_to_appear_in_same_query!(signing_chains, distrusted_chains);
 diesel::allow_tables_to_appear_in_same_query!(renewals, delegations);

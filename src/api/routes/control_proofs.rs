@@ -15,7 +15,7 @@ use crate::api::http::authentication::{
 };
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
-use crate::api::http::idempotency::change;
+use crate::api::http::idempotency::{Finished, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::request::RequestId;
 use crate::api::problem::Problem;
@@ -45,7 +45,7 @@ pub(in crate::api) struct NewControlProofsBody {
 }
 
 /// What came back: a code from a person, or a nonce that an agent has signed.
-#[derive(Debug, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = ControlAnswer)]
 #[serde(untagged)]
 pub(in crate::api) enum ControlAnswerBody {
@@ -53,7 +53,7 @@ pub(in crate::api) enum ControlAnswerBody {
     Signed(#[schema(inline)] SignedBody),
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub(in crate::api) struct CodeBody {
     /// The code that the number got.
     #[schema(example = "012345")]
@@ -61,9 +61,10 @@ pub(in crate::api) struct CodeBody {
 }
 
 /// A flattened JWS (RFC 7515), signed with the ACME account key. Needs no other credentials.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub(in crate::api) struct SignedBody {
-    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":"<URL of this call>"}`
+    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":".."}`, with the URL
+    /// of this call.
     protected: String,
     /// Base64url of `{"nonce":".."}`
     payload: String,
@@ -164,9 +165,13 @@ pub(in crate::api) async fn confirm_control_proof(
         ControlAnswerBody::Code(body) => ControlCode::new(&body.code),
     };
     let (shown, request_id) = (shown(&service), caller.request_id);
+    let (authority, by) = (service.authority.clone(), caller.clone());
+    let proof = web::block(move || authority.proof_to_confirm(&by, id)).await??;
     let view = move |done| rendered(done, &shown, request_id);
-    let verb =
-        async |by: ChangeRequester<'_, _>| service.authority.confirm_control(by, id, code).await;
+    let verb = async |by: ChangeRequester<'_, _>| {
+        let authority = &service.authority;
+        authority.confirm_control(by, &proof, code).await
+    };
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -183,18 +188,21 @@ async fn confirm_signed(
         payload: body.payload,
         signature: body.signature,
     };
-    let answer = web::block(move || {
-        let id = id?;
+    let answer = web::block(move || -> Result<_, Problem> {
+        let Some(id) = id else { return Ok(None) };
         let url = format!("{}/v1/control-proofs/{id}/confirm", data.public_url);
-        let answer = data.callers.signed_answer(&jws, &url, request_id)?;
-        Some((id, answer))
+        let answer = data.callers.signed_answer(&jws, &url, request_id);
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let proof = data.authority.proof_to_answer(id, &answer)?;
+        Ok(Some((proof, answer)))
     });
-    let confirmation = match answer.await? {
-        Some((id, answer)) => {
-            let verb = service
-                .authority
-                .confirm_control_signed(request_id, id, answer);
-            verb.await?
+    let confirmation = match answer.await?? {
+        Some((proof, answer)) => {
+            let authority = &service.authority;
+            let confirmed = authority.confirm_control_signed(request_id, proof.as_ref(), answer);
+            confirmed.await?
         }
         None => Confirmation::Refused(RefusedCode { tries_left: 0 }),
     };
@@ -249,6 +257,11 @@ fn rendered(
 ) -> HttpResponse {
     match confirmation {
         Confirmation::Confirmed(proof) => HttpResponse::Ok().json(shown(proof)),
-        Confirmation::Refused(refused) => Problem::from(refused).render(request_id),
+        Confirmation::Refused(refused) => {
+            let mut response = Problem::from(refused).render(request_id);
+            // It is complete, so that nothing else takes it for a refusal without a problem.
+            response.extensions_mut().insert(Finished);
+            response
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::control::proof::{Confirmed, ControlProof, ProofEnd, ProofStat
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::{AccountStanding, holding_delegations};
 use crate::domain::issuance::RuledRequest;
-use crate::domain::{AuditEvent, Caller, Event};
+use crate::domain::{AuditAction, AuditEvent, Caller, Event};
 use crate::store::{Tx, Versions};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
@@ -58,7 +58,7 @@ impl std::fmt::Display for RefusedCode {
 }
 
 /// An answer to be compared with its proof.
-struct Answer {
+struct AnswerToProof {
     code: ControlCode,
     ruled: RuledRequest,
     codes: Arc<dyn Codes>,
@@ -74,7 +74,17 @@ struct Answered {
 }
 
 impl Authority {
-    /// Takes the code that a person got.
+    /// The proof that a caller wants to confirm. Blocks.
+    ///
+    /// # Errors
+    /// If the caller may not confirm proofs, or has no such proof.
+    pub fn proof_to_confirm(&self, caller: &Caller, id: Uuid) -> Result<ControlProof, ChangeError> {
+        self.may_prove(caller)?;
+        let scope = Visibility::of(caller);
+        self.store.read(|tx| visible(tx, &scope, id))
+    }
+
+    /// Takes the code that a person got, for what [`Self::proof_to_confirm`] has returned.
     ///
     /// # Errors
     /// If the caller has no such proof, or a signed answer is needed. A code that is not accepted
@@ -82,50 +92,56 @@ impl Authority {
     pub async fn confirm_control(
         &self,
         by: impl Into<ChangeRequester<'_, Confirmation>>,
-        id: Uuid,
+        proof: &ControlProof,
         code: ControlCode,
     ) -> Result<Confirmation, ChangeError> {
         let by = by.into();
         let caller = by.caller().clone();
         self.may_prove(&caller)?;
-        let scope = Visibility::of(&caller);
-        let proof = self.store.read(|tx| visible(tx, &scope, id))?;
         if proof.fingerprint.is_some() {
             return Err(ChangeError::SignedAnswerNeeded);
         }
         // Proofs that are over stay so. Nothing is recorded, or guesses would fill the audit trail.
-        if !by.is_keyed() && is_over(&proof, self.clock.now()) {
-            self.count(&proof, ProofOutcome::WrongCode);
+        if !by.is_keyed() && is_over(proof, self.clock.now()) {
+            self.count(proof, ProofOutcome::WrongCode);
             return Ok(Confirmation::Refused(RefusedCode::FINAL));
         }
-        self.answer(by, &caller, scope, &proof, code).await
+        self.answer(by, &caller, proof, code).await
     }
 
-    /// Takes the nonce that an agent returned, signed with the ACME account key. The signature is
-    /// the credential. Only a nonce that the right key has signed counts as a try, so that no one
-    /// else can use up the tries of an agent.
+    /// The proof that a signed answer is for; `None` if there is none that this key answers. Blocks.
+    pub fn proof_to_answer(
+        &self,
+        id: Uuid,
+        answer: &SignedAnswer,
+    ) -> Result<Option<ControlProof>, StoreError> {
+        let found = self.store.read(|tx| tx.control_proof(id))?;
+        let proof = found.map(|(proof, _)| proof);
+        Ok(proof.filter(|proof| proof.fingerprint == Some(answer.key)))
+    }
+
+    /// Takes the nonce that an agent returned, signed with the ACME account key, for what
+    /// [`Self::proof_to_answer`] has returned. The signature is the credential. Only a nonce that
+    /// the right key has signed counts as a try, so that no one else can use up the tries of an
+    /// agent.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn confirm_control_signed(
         &self,
         request_id: Uuid,
-        id: Uuid,
+        proof: Option<&ControlProof>,
         answer: SignedAnswer,
     ) -> Result<Confirmation, ChangeError> {
-        let found = self.store.read(|tx| tx.control_proof(id))?;
-        let proof = found.map(|(proof, _)| proof);
-        let proof = proof.filter(|proof| proof.fingerprint == Some(answer.key));
-        let Some(proof) = proof else {
+        let Some(proof) = proof.filter(|proof| proof.fingerprint == Some(answer.key)) else {
             return Ok(Confirmation::Refused(RefusedCode::FINAL));
         };
-        if is_over(&proof, self.clock.now()) {
-            self.count(&proof, ProofOutcome::WrongCode);
+        if is_over(proof, self.clock.now()) {
+            self.count(proof, ProofOutcome::WrongCode);
             return Ok(Confirmation::Refused(RefusedCode::FINAL));
         }
         let caller = Caller::of_account_key(answer.key, proof.account.clone(), request_id);
-        let scope = Visibility::of(&caller);
-        self.answer((&caller).into(), &caller, scope, &proof, answer.nonce)
+        self.answer((&caller).into(), &caller, proof, answer.nonce)
             .await
     }
 
@@ -133,13 +149,12 @@ impl Authority {
         &self,
         by: ChangeRequester<'_, Confirmation>,
         caller: &Caller,
-        scope: Visibility,
         proof: &ControlProof,
         code: ControlCode,
     ) -> Result<Confirmation, ChangeError> {
-        let (now, id) = (self.clock.now(), proof.id);
-        let event = event_by(caller, now, "confirm-control-proof");
-        let answer = Answer {
+        let (now, id, scope) = (self.clock.now(), proof.id, Visibility::of(caller));
+        let event = event_by(caller, now, AuditAction::ConfirmControlProof);
+        let answer = AnswerToProof {
             code,
             ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,
             codes: Arc::clone(&self.control.codes),
@@ -193,7 +208,7 @@ fn is_over(proof: &ControlProof, now: Time) -> bool {
     }
 }
 
-impl Answer {
+impl AnswerToProof {
     /// Compares, and records what comes of it.
     fn compare(
         &self,

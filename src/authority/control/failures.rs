@@ -7,7 +7,7 @@ use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
 use crate::authority::{Authority, ChangeError, StoreError};
 use crate::domain::control::failure::FailedControl;
-use crate::domain::{AuditEvent, Caller, new_id};
+use crate::domain::{AuditAction, AuditEvent, Caller, new_id};
 use crate::store::Tx;
 use crate::telemetry::ReproofOutcome;
 
@@ -61,7 +61,7 @@ impl Authority {
             return Ok(false);
         }
         let caller = Caller::the_service(new_id(now));
-        let event = event_by(&caller, now, "fail-control-proof");
+        let event = event_by(&caller, now, AuditAction::FailControlProof);
         let work = move |tx: &mut Tx<'_>| {
             let (failed, looked_at) = tx.report_failures(now, MAX_REPORTED)?;
             let events = failed.iter().map(|failed| {

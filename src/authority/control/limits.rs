@@ -15,8 +15,6 @@ use crate::store::{StartedBy, StartedProof, Tx};
 pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 /// The longest period of a limit of a number.
 pub(super) const DAY: TimeDelta = TimeDelta::days(1);
-/// The most proofs of the numbers of one request that are read.
-pub(super) const MAX_READ: i64 = 100_000;
 
 /// Those of these numbers that cannot be asked now, because they were asked already or a limit is
 /// reached.
@@ -31,7 +29,7 @@ pub(super) fn limited(
     if numbers.is_empty() {
         return Ok(Vec::new());
     }
-    let starts = tx.control_starts(numbers, now - DAY, MAX_READ)?;
+    let starts = tx.control_starts(numbers, now - DAY)?;
     let refused = numbers.iter().filter_map(|number| {
         let starts = starts.iter().filter(|start| start.number == *number);
         let cause = cause_for(&starts.collect::<Vec<_>>(), account, settings.limits, now)?;

@@ -23,8 +23,8 @@ use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{
-    AccountId, Actor, Caller, Denial, Event, Fingerprint, NumberRange, Spc, Tn, TnAuthList,
-    TnEntry, TokenRequest, new_id,
+    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Spc, Tn,
+    TnAuthList, TnEntry, TokenRequest, new_id,
 };
 use crate::store::Tx;
 use crate::telemetry::ProofOutcome;
@@ -108,7 +108,7 @@ impl Authority {
         let (now, method) = (self.clock.now(), new.channel.method());
         let gateway = self.control.settings.gateway(method);
         let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
-        let event = event_by(caller, now, "start-control-proof");
+        let event = event_by(caller, now, AuditAction::StartControlProof);
         let asking = Asking {
             account: &new.account,
             channel: new.channel,
@@ -331,6 +331,7 @@ fn refused_wholly(denial: Denial) -> ChangeError {
         | Denial::EndsTooSoon { .. }
         | Denial::SeveralSpcs(_)
         | Denial::NoCertificate(_)
+        | Denial::KeyDistrusted(_)
         | Denial::NotStrict(_)
         | Denial::RenewalEnded
         | Denial::OutsideRenewal(_) => ChangeError::Forbidden,

@@ -3,7 +3,9 @@
 use config::{File, FileFormat};
 
 use super::from_toml;
+use crate::config::gateway_keys::GatewayWithName;
 use crate::config::{Config, Issuer};
+use crate::domain::control::proof::Method;
 
 const EXAMPLE: &str = include_str!("../../../deploy/config.example.toml");
 
@@ -73,6 +75,22 @@ fn the_example_shows_every_key() {
     assert!(caller.sha256.is_some() && caller.role.is_some() && !caller.accounts.is_empty());
     assert!(config.proxy.certificate_header.is_some() && config.proxy.address_header.is_some());
     assert!(config.proxy.certificate_chain_header.is_some());
+    let gateway = |name: &str| config.control.gateways.get(name).expect(name);
+    let (web, kannel, smsc) = (gateway("web"), gateway("kannel"), gateway("smsc"));
+    assert_eq!(web.methods, [Method::Sms, Method::Voice]);
+    assert!(web.http_method.is_some() && web.headers.len() == 2 && web.body.is_some());
+    assert!(web.expected_status.is_some() && web.expected_text.is_some());
+    assert!(web.secret_file.is_some() && web.ca_file.is_some() && !web.allow_plain);
+    assert_eq!(
+        (web.timeout, web.concurrency),
+        (kannel.timeout, kannel.concurrency)
+    );
+    assert!(kannel.username.is_some() && kannel.from.is_some());
+    assert!(smsc.system_type.is_some() && smsc.tls && gateway("proxy").from.is_some());
+    for (name, gateway) in &config.control.gateways {
+        let checked = GatewayWithName { name, gateway }.validate();
+        assert!(checked.is_ok(), "{checked:?}");
+    }
     for key in [
         "require",
         "addresses",
@@ -102,6 +120,15 @@ fn the_example_shows_every_key() {
         "min_lifetime",
         "keep",
         "lease",
+        "digits",
+        "valid",
+        "tries",
+        "sample",
+        "per_number_hour",
+        "per_number_day",
+        "per_account_hour",
+        "per_gateway_hour",
+        "message",
         "format",
     ] {
         assert!(

@@ -9,6 +9,7 @@ use crate::telemetry::LogFormat;
 mod authentication;
 mod bounds;
 mod example;
+mod gateways;
 
 fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let pairs = pairs

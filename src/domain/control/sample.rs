@@ -15,7 +15,11 @@ use crate::domain::clock::Time;
 use crate::domain::numbers::number::{NumberRange, Tn};
 
 /// How long a sample stays the same, although the policies do not accept it.
-const KEPT: TimeDelta = TimeDelta::days(1);
+pub const KEPT: TimeDelta = TimeDelta::days(1);
+
+/// The most samples that are drawn for one account in that time. Each list has a sample of its own,
+/// and an account must not try lists until one has a sample that suits it.
+pub const MAX_DRAWN: u32 = 100;
 
 /// The numbers that stand for a list of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]

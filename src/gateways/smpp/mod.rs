@@ -1,6 +1,7 @@
 //! SMPP 3.4, as a client: one session, bound as transceiver, which is opened again when it ends. Up
 //! to `window` messages wait for their answers at a time.
 
+mod bound;
 mod connection;
 mod pdu;
 mod receipts;
@@ -57,7 +58,7 @@ pub struct SmppSettings {
 /// A gateway by SMPP.
 pub struct SmppGateway {
     timeout: Duration,
-    from: pdu::Source,
+    from: pdu::SenderAddress,
     submissions: Sender<Submission>,
     shared: Arc<SessionState>,
     stop: watch::Sender<bool>,
@@ -97,7 +98,7 @@ impl SmppGateway {
     pub fn new(settings: &SmppSettings) -> Result<Self, GatewayError> {
         let bind: BindTransceiver = pdu::bind(settings)?;
         let connector = Connector::new(settings)?;
-        let from = pdu::Source::new(settings.from.as_deref())?;
+        let from = pdu::SenderAddress::new(settings.from.as_deref())?;
         let (submissions, received) = channel(usize::from(settings.window.max(1)));
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(SessionState::default());

@@ -29,13 +29,13 @@ const MAX_SENDER_NAME: usize = 11;
 
 /// The address that messages are from.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct SenderAddress {
     ton: Ton,
     npi: Npi,
     address: COctetString<1, 21>,
 }
 
-impl Source {
+impl SenderAddress {
     pub(super) fn new(from: Option<&str>) -> Result<Self, GatewayError> {
         let Some(from) = from else {
             return Ok(Self {
@@ -89,7 +89,7 @@ pub(super) struct Unsubmittable;
 
 /// The message for a code. A text that does not fit into one short message goes into the
 /// `message_payload`, which the SMSC splits: so it is accepted as a whole or not at all.
-pub(super) fn submit(from: &Source, code: &OutgoingCode) -> Result<SubmitSm, Unsubmittable> {
+pub(super) fn submit(from: &SenderAddress, code: &OutgoingCode) -> Result<SubmitSm, Unsubmittable> {
     let number = code.number.to_string();
     let digits = number.trim_start_matches('+');
     let destination = COctetString::from_vec([digits.as_bytes(), b"\0"].concat());
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn submitted(text: &str) -> SubmitSm {
-        let from = Source::new(Some("+12125550000")).expect("a number");
+        let from = SenderAddress::new(Some("+12125550000")).expect("a number");
         submit(&from, &code(text)).expect("a message")
     }
 
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_sender_is_a_number_or_a_short_name() {
-        let ton = |from| Source::new(Some(from)).map(|source| source.ton);
+        let ton = |from| SenderAddress::new(Some(from)).map(|source| source.ton);
         assert_eq!(ton("+12125550000"), Ok(Ton::International));
         assert_eq!(ton("70707"), Ok(Ton::Unknown));
         assert_eq!(ton("CARRIER"), Ok(Ton::Alphanumeric));

@@ -100,7 +100,7 @@ impl AwaitedReceipts {
     /// A message was accepted with an id. Returns what a receipt has said about it already.
     pub(super) fn accepted(&mut self, id: &str, proof: Uuid) -> Option<DeliveryReport> {
         let (id, now) = (normalized(id), Instant::now());
-        if let Some(at) = self.early.iter().position(|receipt| receipt.id == id) {
+        if let Some(at) = self.early.iter().position(|early| is_of(early, &id)) {
             let receipt = self.early.remove(at)?;
             return Some(DeliveryReport {
                 proof,
@@ -135,19 +135,25 @@ impl AwaitedReceipts {
         })
     }
 
-    /// Many SMSCs write an id in hexadecimal in one place, and in decimal in the other.
     fn take(&mut self, id: &str) -> Option<Uuid> {
-        let in_hex = || id.parse::<u64>().ok().map(|value| format!("{value:x}"));
-        let in_decimal = || {
-            u64::from_str_radix(id, 16)
-                .ok()
-                .map(|value| value.to_string())
-        };
-        self.proofs
-            .remove(id)
-            .or_else(|| self.proofs.remove(&in_hex()?))
-            .or_else(|| self.proofs.remove(&in_decimal()?))
+        let mut spellings = spellings(id).into_iter();
+        spellings.find_map(|spelling| self.proofs.remove(&spelling))
     }
+}
+
+/// Whether a receipt is about the message with this id.
+fn is_of(receipt: &Receipt, id: &str) -> bool {
+    spellings(&receipt.id).iter().any(|spelling| spelling == id)
+}
+
+/// The id of a receipt, and how the answer may have written it: many SMSCs write it in hexadecimal
+/// in one place, and in decimal in the other.
+fn spellings(id: &str) -> Vec<String> {
+    let in_hex = id.parse::<u64>().ok().map(|value| format!("{value:x}"));
+    let in_decimal = u64::from_str_radix(id, 16).ok();
+    let in_decimal = in_decimal.map(|value| value.to_string());
+    let others = in_hex.into_iter().chain(in_decimal);
+    std::iter::once(id.to_owned()).chain(others).collect()
 }
 
 #[cfg(test)]
@@ -226,13 +232,15 @@ mod tests {
     #[test]
     fn a_receipt_can_come_before_the_answer() {
         let mut awaited = AwaitedReceipts::default();
-        let early = Receipt {
-            id: "7".to_owned(),
-            is_delivered: false,
-        };
-        assert_eq!(awaited.received(early), None);
-        let report = awaited.accepted("07", Uuid::nil()).expect("a report");
-        assert!(!report.is_delivered);
+        for (received, accepted) in [("7", "07"), ("162", "A2"), ("a2", "162")] {
+            let early = Receipt {
+                id: received.to_owned(),
+                is_delivered: false,
+            };
+            assert_eq!(awaited.received(early), None);
+            let report = awaited.accepted(accepted, Uuid::nil()).expect("a report");
+            assert!(!report.is_delivered);
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Tx<'_> {
                 "UPDATE renewals SET control_due_at = p.due_at FROM ",
                 " WHERE renewals.id = p.id",
             ],
-            due.collect(),
+            &due.collect::<Vec<_>>(),
         );
         self.run(|connection| on_either!(connection, c => update.execute(c)))?;
         Ok(())

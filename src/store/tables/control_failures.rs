@@ -90,7 +90,7 @@ impl Tx<'_> {
                     "UPDATE control_proofs SET failure_sequence = p.sequence FROM ",
                     " WHERE control_proofs.id = p.id",
                 ],
-                marks,
+                &marks,
             );
             self.run(|connection| on_either!(connection, c => update.execute(c)))?;
         }

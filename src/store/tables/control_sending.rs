@@ -1,6 +1,6 @@
-//! What the sending of a code changes of its proof. Each statement changes only its own columns, and
-//! only as long as nothing else has decided about the proof, since others can write the row at the
-//! same time.
+//! What the sending of a code changes of its proof. Each statement changes only its own columns,
+//! and only as long as nothing else has decided about the proof, since others can write the row at
+//! the same time.
 
 use diesel::prelude::*;
 use uuid::Uuid;

@@ -49,12 +49,11 @@ macro_rules! started_by {
 
 impl Tx<'_> {
     /// The proofs of these numbers, of any account, that were started at or after `since`, oldest
-    /// first; at most `limit`.
+    /// first. The limits of the numbers bound how many there are.
     pub fn control_starts(
         &mut self,
         numbers: &[Tn],
         since: Time,
-        limit: i64,
     ) -> Result<Vec<StartedProof>, StoreError> {
         let positions: Vec<i64> = numbers.iter().map(|number| number.position()).collect();
         let rows = self.run(|connection| {
@@ -62,7 +61,6 @@ impl Tx<'_> {
                 .filter(control_proofs::position.eq_any(&positions))
                 .filter(control_proofs::started_at.ge(since.timestamp()))
                 .order((control_proofs::started_at, control_proofs::id))
-                .limit(limit)
                 .select((
                     control_proofs::position,
                     control_proofs::account_id,

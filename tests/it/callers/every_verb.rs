@@ -9,6 +9,7 @@ use tn_authority::authority::{
 };
 use tn_authority::callers::{ApiKeyError, NewApiKey};
 use tn_authority::domain::accounts::account::LifetimeMode;
+use tn_authority::domain::control::channel::Channel;
 use tn_authority::domain::inventory::{Basis, Reason};
 use tn_authority::domain::{Caller, Denial, Dialect, Role};
 use tn_authority::tables::{Format, TableRequest};
@@ -110,7 +111,17 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
     let many = async { authority.issue_all(by, vec![one(), one()], None).await };
     let bulk = wait(many).expect("answers").into_iter().map(Tells::told);
     let bulk: Vec<_> = bulk.map(|told| ("issue", told)).collect();
+    let asked = format!("+1212555110{round}");
+    let proof = world.asks_one("acme", &format!("+1212555111{round}"));
     let mut told = vec![
+        (
+            "start-control-proof",
+            world.asks_as(by, "acme", &[&asked], Channel::Sms).told(),
+        ),
+        (
+            "confirm-control-proof",
+            world.confirms_as(by, &proof, "000000").told(),
+        ),
         (
             "put-account",
             wait(authority.put_account(by, account("new"), None, None)).told(),

@@ -1,8 +1,16 @@
-//! Effective control: numbers are asked, and policies see what answered.
+//! Effective control: a number is asked, and what it was sent comes back; and policies see that.
 
+mod access;
 mod answers;
+mod api;
+mod codes;
+mod ends;
+mod limits;
 mod policies;
 mod policy_facts;
 pub mod proven;
 pub mod reproof;
 mod samples;
+mod secrecy;
+mod signed;
+mod starts;

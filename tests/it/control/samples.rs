@@ -18,6 +18,7 @@ both! {
     a_list_that_is_not_longer_than_a_sample_is_proven_in_full,
     another_size_is_another_sample,
     replicas_draw_one_sample,
+    lists_cannot_be_tried_until_a_sample_suits,
 }
 
 const DAY: i64 = 86_400;
@@ -119,7 +120,7 @@ fn nothing_is_drawn_without_authority_or_by_a_question(kind: Kind) {
     assert_eq!((lack.refused.len(), lack.is_sample), (0, true));
     assert_eq!(
         lack.to_string(),
-        "a sample of the numbers is drawn, and named, when the token is requested"
+        "a sample of the numbers is drawn, and named, when the token is requested; at most 100 a day"
     );
     assert_eq!(count(&world.db, "control_samples"), 0);
     let sample = named(&mints(&world, BLOCK));
@@ -174,4 +175,21 @@ fn replicas_draw_one_sample(kind: Kind) {
         assert_eq!((sample, sample.len()), (&samples[0], 5));
     }
     assert_eq!(count(&world.db, "control_samples"), 1);
+}
+
+/// Who answers for a hundred numbers asks for these and some more, each time with others: sooner or later a sample would have
+/// only numbers of the hundred.
+fn lists_cannot_be_tried_until_a_sample_suits(kind: Kind) {
+    let world = sampling(kind, 2, 600);
+    let list = |n: u64| mints(&world, &format!("range:12125550000+{}", 100 + n));
+    let first = named(&list(1));
+    for n in 2..=100 {
+        assert_eq!(named(&list(n)).len(), 2, "{n}");
+    }
+    assert_eq!(named(&list(101)), [], "no sample is drawn for it");
+    assert_eq!(count(&world.db, "control_samples"), 100);
+    // Those that are drawn stay; and a day later others are.
+    assert_eq!(named(&list(1)), first);
+    world.seconds_pass(DAY);
+    assert_eq!(named(&list(101)).len(), 2);
 }

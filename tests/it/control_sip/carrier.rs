@@ -1,14 +1,14 @@
 //! The carrier's proxy and a phone: Kamailio and SIPp from Debian's packages.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use tn_authority::sip::client::send;
 use tn_authority::sip::message::SipMessage;
 
-use crate::support::peers::{Peer, peer};
+use crate::support::peers::{Peer, libraries, peer};
 
 /// A phone that hears everything and answers nothing.
 const SILENT_PHONE: &str = r#"<?xml version="1.0"?>
@@ -24,16 +24,6 @@ pub fn free_udp_port() -> u16 {
     socket.local_addr().expect("an address").port()
 }
 
-fn library_path(folder: &Path) -> String {
-    let libraries = std::fs::read_dir(folder.join("usr/lib")).expect("a folder");
-    let mut found: Vec<PathBuf> = libraries
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    found.retain(|path| path.to_string_lossy().ends_with("-linux-gnu"));
-    let library = found.pop().expect("a folder of libraries");
-    format!("{0}:{0}/kamailio", library.display())
-}
-
 /// A proxy that knows where each number is.
 pub struct Proxy {
     _kamailio: Peer,
@@ -44,8 +34,7 @@ impl Proxy {
     /// Starts Kamailio, on UDP and TCP. `numbers` says where each number is; it knows no others.
     pub fn start(dir: &Path, numbers: &[(&str, SocketAddr)]) -> Self {
         let folder = peer("kamailio");
-        let libraries = library_path(&folder);
-        let modules = libraries.split(':').next_back().expect("a folder");
+        let modules = format!("{}/kamailio", libraries(&folder));
         let port = free_udp_port();
         let routes: Vec<String> = numbers
             .iter()
@@ -74,7 +63,10 @@ impl Proxy {
             .arg(dir)
             .arg("-w")
             .arg(dir)
-            .env("LD_LIBRARY_PATH", &libraries);
+            .env(
+                "LD_LIBRARY_PATH",
+                format!("{}:{modules}", libraries(&folder)),
+            );
         let mut kamailio = Peer::start(&mut command, &dir.join("kamailio.log"));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         kamailio.until(|_| answers(address).then_some(()));
@@ -104,7 +96,7 @@ impl SilentPhone {
             .args(["-i", "127.0.0.1", "-nostdin", "-trace_msg", "-message_file"])
             .arg(dir.join("heard.log"))
             .args(["-p", &port.to_string()])
-            .env("LD_LIBRARY_PATH", library_path(&folder))
+            .env("LD_LIBRARY_PATH", libraries(&folder))
             .env("TERM", "dumb");
         let mut sipp = Peer::start(&mut command, &dir.join("sipp.log"));
         // It has the port as soon as nobody else can have it.

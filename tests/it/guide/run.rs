@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::page::{Block, blocks};
 use super::{ROOT, expected};
+use crate::support::peers::{libraries, peer};
 use crate::support::{keep_text, kill_group};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
@@ -81,7 +82,7 @@ impl Place {
         fs::write(&script, self.script(blocks)).expect("the script");
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail"]).arg(&script);
-        self.set_environment(&mut command);
+        self.set_environment(&mut command, blocks);
         let mut shell = Shell::start(command.current_dir(self.path("sources")));
         let complaint = match shell.wait() {
             Some(true) => return Ok(()),
@@ -111,9 +112,18 @@ impl Place {
         script
     }
 
-    fn set_environment(&self, command: &mut Command) {
+    fn set_environment(&self, command: &mut Command, blocks: &[Block]) {
         let built = Path::new(EXECUTABLE).parent().expect("a folder");
-        let path = std::env::var("PATH").unwrap_or_default();
+        let mut path = std::env::var("PATH").unwrap_or_default();
+        if blocks
+            .iter()
+            .any(|block| block.commands.contains("bearerbox"))
+        {
+            let folder = peer("kannel");
+            let kannel = folder.display();
+            path = format!("{path}:{kannel}/usr/sbin:{kannel}/usr/lib/kannel/test");
+            command.env("LD_LIBRARY_PATH", libraries(&folder));
+        }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TN_AUTHORITY__") {
                 command.env_remove(name);

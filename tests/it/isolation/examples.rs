@@ -18,6 +18,7 @@ pub enum Kind {
     Webhook,
     Delivery,
     Renewal,
+    ControlProof,
     Chain,
 }
 
@@ -123,7 +124,7 @@ pub fn operations(document: &Value) -> Vec<Operation> {
                 method: method.clone(),
                 path: path.clone(),
                 places,
-                is_for_everybody: operation["security"].is_null(),
+                is_for_everybody: operation["security"].as_array().is_some_and(Vec::is_empty),
                 body,
                 query,
             });
@@ -165,9 +166,10 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
         ("/v1/grants/", "jti") => Kind::Grant,
         ("/v1/api-keys/", "id") => Kind::ApiKey,
         ("/v1/renewals/", "id") => Kind::Renewal,
+        ("/v1/control-proofs/", "id") => Kind::ControlProof,
         ("/v1/webhooks/", "id") => Kind::Webhook,
         ("/v1/webhooks/", "delivery") => Kind::Delivery,
-        ("/certs/", "sha256") => Kind::Chain,
+        ("/certs/", "sha256") | ("/v1/signers/", "chain") => Kind::Chain,
         _ => panic!("no example for {{{name}}} of {path}"),
     })
 }
@@ -217,6 +219,8 @@ fn example(operation: &str) -> Example {
         | "follow_control_failures"
         | "list_renewals"
         | "get_renewal"
+        | "list_control_proofs"
+        | "get_control_proof"
         | "list_webhooks"
         | "get_webhook"
         | "list_deliveries"
@@ -230,8 +234,7 @@ fn example(operation: &str) -> Example {
         | "get_chain"
         | "alive"
         | "ready"
-        | "document"
-        | "page" => nothing(),
+        | "document" => nothing(),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
@@ -247,6 +250,8 @@ fn example(operation: &str) -> Example {
                 vec![("/requests/0/account", Kind::Account)],
             )
         }
+        "start_control_proofs" => body(json!({ "numbers": ["+12125551901"], "method": "sms" })),
+        "confirm_control_proof" => body(json!({ "code": "000000" })),
         "explain" => naming(
             json!({ "account": "shop", "numbers": [{ "start": "+12125551901", "count": 1 }] }),
             vec![("/account", Kind::Account)],
@@ -270,7 +275,7 @@ fn example(operation: &str) -> Example {
         "create_disconnect" => {
             body(json!({ "start": "+12125551906", "count": 1, "class": "residential" }))
         }
-        "withdraw_grant" => body(json!({ "reason": "x" })),
+        "withdraw_grant" | "distrust_signer" => body(json!({ "reason": "x" })),
         "undo_return" | "undo_job" => body(json!({ "mistake": true, "reason": "x" })),
         "start_import" => (
             Some(("text/csv", json!("start,reason\n+12125551904,aging\n"))),
@@ -308,7 +313,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 42] = [
+    const NAME_NOTHING: [&str; 47] = [
         "requests",
         "numbers",
         "start",
@@ -351,6 +356,11 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "confirm",
         "force",
         "mistake",
+        "method",
+        "code",
+        "protected",
+        "payload",
+        "signature",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);

@@ -61,6 +61,21 @@ impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
     }
 }
 
+/// How much is kept so far.
+pub fn kept_so_far() -> u64 {
+    file().map_or(0, |file| file.metadata().expect("the log").len())
+}
+
+/// What is kept since; nothing, if nothing is kept at all.
+pub fn kept_since(start: u64) -> String {
+    let Some(path) = std::env::var_os(FILE) else {
+        return String::new();
+    };
+    let all = std::fs::read(path).expect("the log");
+    let start = usize::try_from(start).expect("a length");
+    String::from_utf8_lossy(all.get(start..).unwrap_or_default()).into_owned()
+}
+
 /// What the tests start: the log of a process is kept as well. What a command prints on standard output is shown to whoever
 /// asked for it, such as a new key, and is not a log.
 pub trait Logged {

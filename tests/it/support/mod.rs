@@ -7,12 +7,14 @@
     reason = "a vocabulary: no scenario uses all of it"
 )]
 
+pub mod agent;
 mod answer;
-mod control;
+pub mod control;
 mod db;
 pub mod fixtures;
 mod keys;
 mod log;
+mod parse;
 pub mod peers;
 pub mod service;
 mod signals;
@@ -28,10 +30,11 @@ use std::thread::{self, Thread};
 
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
-pub use log::{Logged, keep_log, keep_text};
+pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
+pub use parse::{account, fingerprint, number, numbers, request};
 pub use signals::{Signal, kill_group, send_signal};
 pub use views::{code, outside};
-pub use world::{Setup, World, account, clock_starts, fingerprint, number, numbers, request};
+pub use world::{Setup, World, clock_starts};
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a
 /// [`World`], a [`Db`], or the kind itself when it has to set up more than one store.

@@ -1,9 +1,12 @@
 //! Programs of others that the tests run: what `tests/peers` fetches once.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::kill_group;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
@@ -25,6 +28,19 @@ pub fn peer(name: &str) -> PathBuf {
     PathBuf::from(printed.trim_end())
 }
 
+/// Where the libraries of an unpacked program are, for `LD_LIBRARY_PATH`.
+pub fn libraries(folder: &Path) -> String {
+    let mut found = Vec::new();
+    for lib in ["usr/lib", "lib"] {
+        let Ok(entries) = std::fs::read_dir(folder.join(lib)) else {
+            continue;
+        };
+        let paths = entries.map(|entry| entry.expect("an entry").path().display().to_string());
+        found.extend(paths.filter(|path| path.ends_with("-linux-gnu")));
+    }
+    found.join(":")
+}
+
 /// A process that ends with the test, and whose words are in a file.
 pub struct Peer {
     process: Child,
@@ -36,6 +52,8 @@ impl Peer {
         let file = std::fs::File::create(log).expect("a file");
         let process = command
             .stdin(Stdio::null())
+            // What it starts ends with it.
+            .process_group(0)
             .stderr(file.try_clone().expect("a file"))
             .stdout(file)
             .spawn()
@@ -72,7 +90,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        kill_group(&self.process);
         let _ = self.process.wait();
     }
 }

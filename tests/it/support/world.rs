@@ -15,11 +15,7 @@ use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
-use tn_authority::domain::numbers::block;
-use tn_authority::domain::{
-    AccountId, Caller, Clock, Fingerprint, InventoryRange, NumberRange, Proof, Role, Spc, Time,
-    TnAuthList, TokenRequest,
-};
+use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
 use tn_authority::store::{Purpose, Settings, Store};
@@ -28,7 +24,7 @@ use uuid::Uuid;
 
 use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
-use super::{Db, Kind, wait};
+use super::{Db, Kind, account, numbers, request, wait};
 
 /// What a world is made with, where it is not the usual.
 pub struct Setup {
@@ -336,6 +332,7 @@ impl World {
                 .end_exclusion(&self.provisioner(), exclusion.row.id, at),
         )
         .expect("an ended exclusion")
+        .row
     }
 
     pub fn suspends(&self, id: &str) -> Withdrawing<Account> {
@@ -384,28 +381,4 @@ impl World {
     ) -> Result<Issued, IssueError> {
         wait(self.authority.issue(caller, account(id), request, None))
     }
-}
-
-pub fn account(id: &str) -> AccountId {
-    id.parse().expect("an account's id")
-}
-
-pub fn number(text: &str) -> NumberRange {
-    NumberRange::from(text.parse::<tn_authority::domain::Tn>().expect("a number"))
-}
-
-/// A block, one number, or `+12125551000+1000`.
-pub fn numbers<T: From<InventoryRange>>(text: &str) -> T {
-    block::parse_inventory(text).expect("numbers").into()
-}
-
-pub fn fingerprint() -> Fingerprint {
-    Fingerprint::from([0x5e; 32])
-}
-
-/// A request for a list of entries, such as `one:12125551001`.
-pub fn request(entries: &[&str], ca: bool, lifetime: Option<u32>) -> TokenRequest {
-    let entries = entries.iter().map(|text| text.parse().expect("an entry"));
-    let list = TnAuthList::from_entries(entries.collect()).expect("a list");
-    TokenRequest::new(list, ca, fingerprint(), lifetime).expect("E.164")
 }

@@ -29,7 +29,7 @@ use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
-use crate::domain::{Actor, Caller, Event, NumberRange, Spc, Tn, new_id};
+use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
 use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
@@ -113,7 +113,7 @@ impl Authority {
             codes: Arc::clone(&self.control.codes),
             spcs: self.carrier.spcs.clone(),
             actor: self.actor(&caller),
-            event: event_by(&caller, now, "start-control-proof"),
+            event: event_by(&caller, now, AuditAction::StartControlProof),
             caller,
             random,
         };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 
-use super::super::limits::{DAY, MAX_READ, cause_for};
+use super::super::limits::{DAY, cause_for};
 use super::super::refusal::StartCause;
 use super::{OpenRight, ReproofTask};
 use crate::authority::StoreError;
@@ -29,7 +29,7 @@ impl ReproofTask {
             }
         }
         let mut confirmed: Vec<HashMap<Tn, Time>> = vec![HashMap::new(); open.len()];
-        for (n, proof) in tx.confirmed_control_proofs(probes)? {
+        for (n, proof) in tx.confirmed_control_proofs(&probes)? {
             let (Some(found), Some(one)) = (confirmed.get_mut(n), open.get(n)) else {
                 let why = "a proof of a right that was not asked for".to_owned();
                 return Err(StoreError::Corrupt(why));
@@ -53,7 +53,7 @@ impl ReproofTask {
             .collect();
         let mut starts: HashMap<Tn, Vec<StartedProof>> = HashMap::new();
         if !old.is_empty() {
-            for start in tx.control_starts(&old, self.now - DAY, MAX_READ)? {
+            for start in tx.control_starts(&old, self.now - DAY)? {
                 starts.entry(start.number).or_default().push(start);
             }
         }

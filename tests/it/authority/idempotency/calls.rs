@@ -56,7 +56,7 @@ fn every_call_is_answered_once(kind: Kind) {
         walk(&api, id, path);
         walked.push(id.to_owned());
     }
-    assert_eq!(walked.len(), 29, "{walked:?}");
+    assert_eq!(walked.len(), 31, "{walked:?}");
 }
 
 fn walk(api: &Api, id: &str, documented: &str) {
@@ -214,6 +214,15 @@ fn call(api: &Api, id: &str) -> Call {
             (provisioner, path, json!({ "reason": "ported out" }), 200)
         }
         "reload_signers" => (provisioner, "/v1/signers/reload".to_owned(), json!({}), 200),
+        "distrust_signer" => {
+            // What is called after it needs another key to sign.
+            api.world.certificate_comes("next", "1234", 86_400);
+            let reloaded = api.call("POST", provisioner, "/v1/signers/reload", None);
+            let chains = reloaded.with(200);
+            let first = member(&items(&chains["items"])[0], "chain").to_owned();
+            let path = format!("/v1/signers/{first}/distrust");
+            (admin, path, json!({ "reason": "stolen" }), 200)
+        }
         "start_import" => {
             return Call {
                 proof: format!("Bearer {provisioner}"),
@@ -232,6 +241,25 @@ fn call(api: &Api, id: &str) -> Call {
         "renew_token" => {
             let row = made(provisioner, "/v1/renewals", renewal());
             (acme, member(&row, "token_url").to_owned(), json!({}), 200)
+        }
+        "start_control_proofs" => {
+            let body = json!({ "numbers": ["+12125551005"], "method": "sms" });
+            (
+                acme,
+                "/v1/accounts/acme/control-proofs".to_owned(),
+                body,
+                201,
+            )
+        }
+        "confirm_control_proof" => {
+            let proof = api.world.asks_one("acme", "+12125551006");
+            let path = format!("/v1/control-proofs/{}/confirm", proof.id);
+            (
+                acme,
+                path,
+                json!({ "code": api.world.code_of(&proof) }),
+                200,
+            )
         }
         "create_webhook" => {
             let body = json!({ "url": "https://hooks.example.com/told" });

@@ -49,6 +49,7 @@ fn written(db: &Db) -> i64 {
         "delegations",
         "exclusions",
         "suspensions",
+        "control_proofs",
         "jobs",
     ];
     tables.into_iter().map(|table| count(db, table)).sum()

@@ -1,0 +1,159 @@
+//! How often numbers are asked: an endpoint that sends messages is wanted by fraudsters and bullies.
+
+use tn_authority::authority::{ChangeError, ControlSettings, ProofLimit, ProofLimits, StartCause};
+use tn_authority::domain::Role;
+use tn_authority::domain::control::channel::Channel;
+
+use crate::support::control::control_settings;
+use crate::support::{Kind, Setup, World};
+
+both!(
+    a_flood_of_starts_reaches_one_victim_three_times_an_hour,
+    a_number_is_asked_ten_times_a_day,
+    the_limit_of_a_number_is_for_all_accounts_together,
+    an_account_has_a_limit,
+    a_gateway_has_a_limit,
+    replicas_share_the_limits,
+);
+
+const NUMBER: &str = "+12125551001";
+
+fn limited(kind: Kind, change: impl Fn(&mut ProofLimits)) -> World {
+    let mut settings = control_settings();
+    change(&mut settings.limits);
+    let world = World::new(
+        kind,
+        Setup {
+            control: settings,
+            ..Setup::default()
+        },
+    );
+    world.carrier_holds("1.212.555.1XXX");
+    world.lends("acme", "+12125551000+500");
+    world.lends("other", "+12125551500+400");
+    world
+}
+
+/// What is limited, and in how many seconds it is not.
+fn refused(world: &World, id: &str, numbers: &[&str]) -> Vec<(String, ProofLimit, u32)> {
+    let Err(ChangeError::CannotStart(refused)) = world.asks(id, numbers) else {
+        panic!("{numbers:?} were asked")
+    };
+    assert_eq!(refused.code(), "too-many-proofs");
+    let causes = refused.refused.iter().map(|one| match one.cause {
+        StartCause::TooMany { limit, seconds } => (one.number.to_string(), limit, seconds),
+        other => panic!("{other:?}"),
+    });
+    let causes: Vec<_> = causes.collect();
+    assert_eq!(
+        Some(refused.retry_after()),
+        causes.iter().map(|(_, _, seconds)| *seconds).max()
+    );
+    causes
+}
+
+fn a_flood_of_starts_reaches_one_victim_three_times_an_hour(kind: Kind) {
+    let world = limited(kind, |_| {});
+    for _ in 0..3 {
+        world.proves("acme", NUMBER);
+        world.seconds_pass(60);
+    }
+    for _ in 0..50 {
+        assert_eq!(
+            refused(&world, "acme", &[NUMBER]),
+            [(NUMBER.to_owned(), ProofLimit::Number, 3_420)]
+        );
+    }
+    world.seconds_pass(3_419);
+    assert_eq!(
+        refused(&world, "acme", &[NUMBER]),
+        [(NUMBER.to_owned(), ProofLimit::Number, 1)]
+    );
+    world.seconds_pass(1);
+    world.proves("acme", NUMBER);
+    // The next one has to wait for the second of the first three.
+    assert_eq!(refused(&world, "acme", &[NUMBER])[0].2, 60);
+    // Another number is not concerned.
+    world.proves("acme", "+12125551002");
+}
+
+fn a_number_is_asked_ten_times_a_day(kind: Kind) {
+    let world = limited(kind, |_| {});
+    let first = world.now();
+    for _ in 0..10 {
+        world.asks_one("acme", NUMBER);
+        world.seconds_pass(1_800);
+    }
+    let seconds = 86_400 - (world.now() - first).num_seconds();
+    let found = refused(&world, "acme", &[NUMBER]);
+    assert_eq!(i64::from(found[0].2), seconds);
+    world.seconds_pass(seconds);
+    world.asks_one("acme", NUMBER);
+}
+
+fn the_limit_of_a_number_is_for_all_accounts_together(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_number_hour = 2);
+    let lent = world.lends("first", "+12125551950");
+    world.proves("first", "+12125551950");
+    world.ends(&lent, None);
+    world.lends("second", "+12125551950");
+    world.proves("second", "+12125551950");
+    assert_eq!(
+        refused(&world, "second", &["+12125551950"])[0].1,
+        ProofLimit::Number
+    );
+}
+
+fn an_account_has_a_limit(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_account_hour = 3);
+    world
+        .asks("acme", &[NUMBER, "+12125551002"])
+        .expect("two of three");
+    world.seconds_pass(100);
+    let two = ["+12125551003", "+12125551004"];
+    let expected = two.map(|number| (number.to_owned(), ProofLimit::Account, 3_500));
+    assert_eq!(refused(&world, "acme", &two), expected);
+    world.asks("acme", &two[..1]).expect("the third");
+    assert_eq!(refused(&world, "acme", &two[1..])[0].2, 3_500);
+    world
+        .asks("other", &["+12125551500"])
+        .expect("another account");
+    // More than the limit at once is never possible.
+    let four = [
+        "+12125551005",
+        "+12125551006",
+        "+12125551007",
+        "+12125551008",
+    ];
+    assert_eq!(refused(&world, "acme", &four)[0].2, 3_600);
+    world.seconds_pass(3_500);
+    world.asks("acme", &two[1..]).expect("an hour later");
+}
+
+fn a_gateway_has_a_limit(kind: Kind) {
+    let world = limited(kind, |limits| limits.per_gateway_hour = 2);
+    world.asks("acme", &[NUMBER]).expect("one");
+    world.asks("other", &["+12125551500"]).expect("two");
+    assert_eq!(refused(&world, "acme", &["+12125551002"])[0].2, 3_600);
+    let caller = world.caller(Role::Account, &["acme"]);
+    let by_voice = world.asks_as(&caller, "acme", &["+12125551002"], Channel::Voice);
+    by_voice.expect("another gateway");
+}
+
+fn replicas_share_the_limits(kind: Kind) {
+    let world = limited(kind, |_| {});
+    let setup = || Setup {
+        signs: false,
+        control: ControlSettings {
+            ..control_settings()
+        },
+        ..Setup::default()
+    };
+    let replicas = [(); 3].map(|()| World::over(std::sync::Arc::clone(&world.db), setup()));
+    for replica in &replicas {
+        replica.proves("acme", NUMBER);
+    }
+    for replica in &replicas {
+        assert_eq!(refused(replica, "acme", &[NUMBER])[0].1, ProofLimit::Number);
+    }
+}

@@ -1,0 +1,9 @@
+//! Codes on their way to numbers: the outbox, and gateways of every kind, good and bad.
+
+mod asking;
+mod bad_servers;
+mod https;
+mod kannel;
+mod outbox;
+mod smpp;
+mod smpp_faults;
