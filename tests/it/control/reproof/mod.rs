@@ -146,7 +146,7 @@ pub fn answers_one(world: &World, proof: &ControlProof, key: Fingerprint) -> boo
     let answer = SignedAnswer { key, nonce };
     let done = world
         .authority
-        .confirm_control_signed(Uuid::from_u128(7), proof.id, answer);
+        .confirm_control_signed(Uuid::from_u128(7), Some(proof), answer);
     match wait(done).expect("an answer") {
         Confirmation::Confirmed(_) => true,
         Confirmation::Refused(_) => false,
