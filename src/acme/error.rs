@@ -14,6 +14,9 @@ use crate::outgoing::OutgoingError;
 use crate::signer::SignerError;
 use crate::verifier::LintError;
 
+/// The code of an authority that refuses because control of numbers is not proven.
+const CONTROL_NOT_PROVEN: &str = "control-not-proven";
+
 /// Every error of the ACME client.
 #[derive(Debug, Error)]
 pub enum AcmeError {
@@ -64,7 +67,7 @@ pub enum AcmeError {
     WrongCertificate(String),
     #[error("the certificate and the ACME account have the same key, which RFC 8555 §11.1 forbids")]
     SameKey,
-    #[error("the authority refused to issue a token{}", explained(Some(.0)))]
+    #[error("the authority refused to issue a token{}{}", explained(Some(.0)), help(.0))]
     Withheld(Box<ProblemDocument>),
     #[error("the authority answered with status {status}{}", explained(.problem.as_deref()))]
     Authority {
@@ -98,6 +101,8 @@ pub enum Kind {
     /// The authority refuses, because the enterprise has no authority for the numbers. A retry will
     /// not help.
     AuthorityRefuses,
+    /// The authority refuses until control of the numbers is proven again.
+    ControlNotProven,
     /// The CA refuses.
     CaRefuses,
     /// The client was asked to stop.
@@ -109,8 +114,9 @@ pub enum Kind {
 impl AcmeError {
     /// Which side is responsible.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
+            Self::Withheld(problem) if problem.is_about_control() => Kind::ControlNotProven,
             Self::Withheld(_) => Kind::AuthorityRefuses,
             Self::TokenRefused { .. }
             | Self::OrderRefused { .. }
@@ -174,6 +180,11 @@ impl ProblemDocument {
         serde_json::from_value(value).ok()
     }
 
+    /// Whether an authority refuses because control of numbers is not proven.
+    fn is_about_control(&self) -> bool {
+        self.code == CONTROL_NOT_PROVEN
+    }
+
     /// Whether the `type` is this error of RFC 8555 §6.7.
     pub(super) fn is(&self, name: &str) -> bool {
         self.kind.strip_prefix("urn:ietf:params:acme:error:") == Some(name)
@@ -198,6 +209,15 @@ impl fmt::Display for ProblemDocument {
             )?;
         }
         Ok(())
+    }
+}
+
+/// What helps if control is not proven.
+fn help(problem: &ProblemDocument) -> &'static str {
+    if problem.is_about_control() {
+        "; if the authority asks the numbers by SIP, run `tn-authority control-agent` with the same `--account-key`"
+    } else {
+        ""
     }
 }
 

@@ -73,7 +73,8 @@ pub enum Renewed {
 }
 
 /// Keeps a certificate renewed by calling `renew`, until the client is stopped or renewal is
-/// refused.
+/// refused. A refusal because control of the numbers is not proven counts only once there is no
+/// valid certificate any more: until then, the numbers can be proven.
 pub fn keep(
     mut current: Option<ValidityPeriod>,
     clock: &Clock,
@@ -104,13 +105,20 @@ pub fn keep(
                 Kind::CaRefuses if matches!(error, AcmeError::StarEnded(_)) => {
                     return RenewalStop::Refused(error);
                 }
-                Kind::CaRefuses | Kind::Other => {
+                Kind::ControlNotProven if !is_valid(current, clock) => {
+                    return RenewalStop::Refused(error);
+                }
+                Kind::ControlNotProven | Kind::CaRefuses | Kind::Other => {
                     failures += 1;
                     let wait = backoff(failures, current, chance());
                     let why = error.to_string();
                     next = clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+                    if let (Kind::ControlNotProven, Some(current)) = (error.kind(), current) {
+                        // Once more when the certificate has just ended, and not long after it.
+                        next = next.min(current.not_after + TimeDelta::seconds(1));
+                    }
                     let (at, seconds) = (rfc3339(&next), wait.as_secs());
-                    if current.is_none_or(|current| current.not_after <= clock.now()) {
+                    if !is_valid(current, clock) {
                         log::error!(
                             why = why.as_str(), next = at.as_str();
                             "renewal failed, and there is no valid certificate"
@@ -125,6 +133,11 @@ pub fn keep(
             },
         }
     }
+}
+
+/// Whether there is a certificate that has not ended.
+fn is_valid(current: Option<ValidityPeriod>, clock: &Clock) -> bool {
+    current.is_some_and(|current| current.not_after > clock.now())
 }
 
 fn wait_until(time: Time, clock: &Clock, pause: &dyn Pause) -> Result<(), Stopped> {

@@ -24,6 +24,8 @@ const EXPIRE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 const WRITE_KEY_USES_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the sums of refused tokens are written.
 const WRITE_REFUSALS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often rights to renew are checked whose numbers have to be proven again.
+const REPROOF_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between two runs while work is left, so that other jobs get their turn at the writer.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -52,6 +54,13 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         tasks.start("refusals"),
         WRITE_REFUSALS_INTERVAL,
         move |waiter, _| waiter.wait(write_refusal_sums(&authority, false)),
+    )?);
+
+    let authority = Arc::clone(&service.authority);
+    all.push(Periodic::start(
+        tasks.start("control"),
+        REPROOF_INTERVAL,
+        move |waiter, _| prove_control_again(&authority, waiter),
     )?);
 
     if service.authority.signs() {
@@ -86,6 +95,19 @@ fn expire_idempotency_keys(authority: &Authority, waiter: &Waiter) -> RunOutcome
         Ok(true) => Ok(PollProgress::Unfinished),
         Ok(false) => Ok(PollProgress::Done),
         Err(error) => failed("expired idempotency keys cannot be deleted", &error),
+    }
+}
+
+/// Reports a bounded number of proofs that failed, and starts a bounded number of new ones.
+fn prove_control_again(authority: &Authority, waiter: &Waiter) -> RunOutcome {
+    let reported = match waiter.wait(authority.report_failures()) {
+        Ok(more) => more,
+        Err(error) => return failed("proofs of control that failed cannot be reported", &error),
+    };
+    match waiter.wait(authority.reproof()) {
+        Ok(run) if reported || run.rights > 0 => Ok(PollProgress::Unfinished),
+        Ok(_) => Ok(PollProgress::Done),
+        Err(error) => failed("control cannot be proven again", &error),
     }
 }
 

@@ -142,6 +142,12 @@ pub enum ChangeError {
         "no gateway sends codes by `{0}`; use another method, or ask the carrier to configure one in `[control.gateways]`"
     )]
     NoGateway(Method),
+    #[error("`control.max_age` must be between {} and {} seconds", .0.start(), .0.end())]
+    ReproofingAge(RangeInclusive<u32>),
+    #[error(
+        "control of more than {most} numbers cannot be proven one by one; list fewer, or ask the carrier to set `control.sample`"
+    )]
+    TooLongToProve { most: u64 },
     #[error("this proof needs an answer that is signed with the ACME account key, not a code")]
     SignedAnswerNeeded,
     /// The numbers cannot be expressed as a TNAuthList.
@@ -196,6 +202,8 @@ impl ChangeError {
             Self::CannotStart(refused) => refused.code(),
             Self::HowManyNumbers { .. } => "how-many-numbers",
             Self::NoGateway(_) => "no-gateway",
+            Self::ReproofingAge(_) => "max-age-not-allowed",
+            Self::TooLongToProve { .. } => "too-long-to-prove",
             Self::SignedAnswerNeeded => "signed-answer-needed",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
@@ -249,6 +257,8 @@ impl ChangeError {
             | Self::CannotStart(_)
             | Self::HowManyNumbers { .. }
             | Self::NoGateway(_)
+            | Self::ReproofingAge(_)
+            | Self::TooLongToProve { .. }
             | Self::SignedAnswerNeeded
             | Self::List(_)
             | Self::Store(_) => &[],

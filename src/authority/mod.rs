@@ -37,7 +37,8 @@ pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use control::{
     AssignedCode, AttemptResult, CannotStart, Confirmation, ControlParts, ControlSettings,
-    NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, RefusedCode, RefusedStart, StartCause,
+    FailureFeed, NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, RefusedCode,
+    RefusedStart, ReproofRun, StartCause,
 };
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};
@@ -54,13 +55,13 @@ pub use policy::{
     PolicyWatch, ReportLine, Ruling, TokenContext,
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
-pub use renewals::NewRenewal;
+pub use renewals::{NewRenewal, NewReproofing};
 pub use signers::{DistrustedKey, Listed, ListedChain, Rotation, Signers};
 pub use signers::{of_certificate, of_key, refusal};
 pub use undo::{
     Mistake, Restored, RestoredDelegations, StillBlocked, UndoResult, UndoneAmounts, UndoneImport,
 };
-pub use webhooks::deliveries::Assignment;
+pub use webhooks::deliveries::{Assignment, FeedItems};
 pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};
 pub use withdrawal_feed::{Feed, GrantStatus};

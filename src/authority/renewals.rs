@@ -10,9 +10,13 @@ use super::issue::IssueRequest;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
 use crate::domain::clock::Time;
+use crate::domain::control::facts::{MAX_NUMBERS, count};
+use crate::domain::control::proof::Method;
+use crate::domain::control::reproofing::Reproofing;
+use crate::domain::control::sample;
 use crate::domain::inventory::Delegation;
 use crate::domain::issuance::{KeyedRequest, RuledRequest};
-use crate::domain::numbers::range_set::gaps;
+use crate::domain::numbers::range_set::{gaps, merged};
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{
     AccountId, AuditAction, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
@@ -32,6 +36,16 @@ pub struct NewRenewal {
     pub lifetime: u32,
     pub not_after: Option<Time>,
     pub caller: Option<String>,
+    /// How control of its numbers is proven again; `None` if it is not.
+    pub control: Option<NewReproofing>,
+}
+
+/// How control of the numbers of a right is to be proven again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewReproofing {
+    pub method: Method,
+    /// In seconds; within [`Reproofing::MAX_AGES`].
+    pub max_age: u32,
 }
 
 impl Authority {
@@ -53,6 +67,9 @@ impl Authority {
         if !lifetimes.contains(&new.lifetime) {
             return Err(ChangeError::RenewalLifetime(lifetimes));
         }
+        if let Some(control) = new.control {
+            self.may_reproof(control, &new.list)?;
+        }
         let event = event_by(caller, now, AuditAction::AllowRenewal).about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
@@ -63,11 +80,28 @@ impl Authority {
                 "account": renewal.account, "delegation": renewal.delegation,
                 "tkvalue": renewal.list.to_tkvalue(), "fingerprint": renewal.fingerprint.to_string(),
                 "lifetime": renewal.lifetime, "not_after": renewal.not_after, "for": renewal.caller,
+                "control": renewal.control.as_ref().map(|control| json!({ "method": control.method, "max_age": control.max_age })),
             });
             tx.record(&event.done(&id, detail))?;
             Ok(renewal)
         };
         self.change_by(by, recorded, subject, work).await
+    }
+
+    /// Refuses what the service could not prove again.
+    fn may_reproof(&self, control: NewReproofing, list: &TnAuthList) -> Result<(), ChangeError> {
+        if !Reproofing::MAX_AGES.contains(&control.max_age) {
+            return Err(ChangeError::ReproofingAge(Reproofing::MAX_AGES));
+        }
+        let settings = &self.control.settings;
+        if settings.gateway(control.method).is_none() {
+            return Err(ChangeError::NoGateway(control.method));
+        }
+        let numbers = merged(list.numbers()?);
+        if count(&numbers) > MAX_NUMBERS && !sample::is_for(&numbers, settings.sample) {
+            return Err(ChangeError::TooLongToProve { most: MAX_NUMBERS });
+        }
+        Ok(())
     }
 
     /// Revokes a right: it yields no more tokens. Those already issued verify until they expire.
@@ -250,7 +284,12 @@ fn checked_renewal(
         created_at: now,
         created_by: by.id.clone(),
         revoked_at: None,
-        control: None,
+        control: new.control.map(|control| Reproofing {
+            method: control.method,
+            max_age: control.max_age,
+            // At once, unless the numbers were proven before.
+            due_at: Some(now),
+        }),
     })
 }
 

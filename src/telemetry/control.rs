@@ -29,11 +29,38 @@ impl ProofOutcome {
     }
 }
 
+/// What happened when the service proved control again, for a right to renew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReproofOutcome {
+    /// A number was asked.
+    Started,
+    Confirmed,
+    /// A proof failed, and was reported.
+    Failed,
+    /// A right waits for a limit.
+    Limited,
+    /// A right waits, since its account has no authority over the numbers now.
+    NoAuthority,
+}
+
+impl ReproofOutcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Confirmed => "confirmed",
+            Self::Failed => "failed",
+            Self::Limited => "limited",
+            Self::NoAuthority => "no-authority",
+        }
+    }
+}
+
 /// Proofs of control.
 #[derive(Debug)]
 pub struct ControlMetrics {
     proofs: IntCounterVec,
     confirm_seconds: HistogramVec,
+    reproofs: IntCounterVec,
 }
 
 impl ControlMetrics {
@@ -51,6 +78,12 @@ impl ControlMetrics {
                 "Time from the start of a proof of control until its code came back, by method.",
                 "method",
             )?,
+            reproofs: counters(
+                registry,
+                "control_reproofs_total",
+                "Proofs of control that the service started for renewal rights, by outcome; limited and no-authority count each wait of a right.",
+                &["outcome"],
+            )?,
         })
     }
 
@@ -59,6 +92,12 @@ impl ControlMetrics {
         self.proofs
             .with_label_values(&[method, outcome.label()])
             .inc();
+    }
+
+    /// Counts what happened when control was proven again.
+    pub fn reproofs(&self, outcome: ReproofOutcome, count: u64) {
+        let counter = self.reproofs.with_label_values(&[outcome.label()]);
+        counter.inc_by(count);
     }
 
     /// Times a confirmed proof.

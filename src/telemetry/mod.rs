@@ -22,7 +22,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use background::{BackgroundTasks, RunningTask};
-pub use control::{ControlMetrics, ProofOutcome};
+pub use control::{ControlMetrics, ProofOutcome, ReproofOutcome};
 pub use metrics::{
     ConnectionMetrics, Cut, ImportOutcome, Listener, Metrics, MintOutcome, method_label,
 };

@@ -12,8 +12,9 @@ use ureq::unversioned::transport::DefaultConnector;
 
 use super::guard::{Guard, NameLookup};
 use super::sign::{Secrets, SignError};
-use crate::authority::Assignment;
+use crate::authority::{Assignment, FeedItems};
 use crate::domain::clock::rfc3339;
+use crate::domain::control::failure::FailedControl;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::network::embedded_ipv4::Nat64Prefix;
 use crate::domain::network::retry_after::RetryAfter;
@@ -143,9 +144,32 @@ fn message(assignment: &Assignment) -> Value {
         "type": delivery.kind.as_str(),
         "timestamp": rfc3339(&delivery.created_at),
         "data": {
-            "items": assignment.items.iter().map(item).collect::<Vec<_>>(),
+            "items": items(&assignment.items),
             "next_after": delivery.last,
         },
+    })
+}
+
+fn items(items: &FeedItems) -> Vec<Value> {
+    match items {
+        FeedItems::Withdrawn(items) => items.iter().map(item).collect(),
+        FeedItems::Failed(items) => items.iter().map(failed).collect(),
+    }
+}
+
+/// An entry as in `GET /v1/control-failures`, with the part of the proof that does not change.
+fn failed(failed: &FailedControl) -> Value {
+    let proof = &failed.proof;
+    json!({
+        "sequence": failed.sequence,
+        "proof": proof.id,
+        "account": proof.account,
+        "number": proof.number,
+        "method": proof.method,
+        "renewal": proof.renewal,
+        "reason": failed.failure,
+        "started_at": rfc3339(&proof.started_at),
+        "failed_at": rfc3339(&failed.at),
     })
 }
 

@@ -21,7 +21,8 @@ CREATE TABLE control_proofs (
     confirmed_at BIGINT,
     confirmed_by TEXT COLLATE "C",
     ends_at BIGINT,
-    end_reason TEXT COLLATE "C"
+    end_reason TEXT COLLATE "C",
+    failure_sequence BIGINT
 );
 CREATE INDEX control_proofs_by_account ON control_proofs (account_id, id);
 CREATE INDEX control_proofs_by_number ON control_proofs (position, started_at);
@@ -29,6 +30,11 @@ CREATE INDEX control_proofs_by_gateway ON control_proofs (gateway, started_at);
 CREATE INDEX control_proofs_started_by_account ON control_proofs (account_id, started_at);
 CREATE INDEX control_proofs_confirmed ON control_proofs (account_id, position, confirmed_at) WHERE confirmed_at IS NOT NULL;
 CREATE INDEX control_proofs_by_renewal ON control_proofs (renewal_id, id) WHERE renewal_id IS NOT NULL;
+CREATE INDEX control_proofs_unreported ON control_proofs (expires_at)
+    WHERE renewal_id IS NOT NULL AND confirmed_at IS NULL AND failure_sequence IS NULL;
+CREATE INDEX control_proofs_unreported_ends ON control_proofs (ends_at)
+    WHERE renewal_id IS NOT NULL AND confirmed_at IS NULL AND failure_sequence IS NULL AND ends_at IS NOT NULL;
+CREATE UNIQUE INDEX control_proofs_failures ON control_proofs (failure_sequence) WHERE failure_sequence > 0;
 COMMENT ON TABLE control_proofs IS 'Proofs that an account controls a number: a code that reached it and came back. Kept for ever.';
 COMMENT ON COLUMN control_proofs.id IS 'UUID of version 7, so in order of time.';
 COMMENT ON COLUMN control_proofs.account_id IS 'Who is to show control of the number.';
@@ -51,6 +57,7 @@ COMMENT ON COLUMN control_proofs.confirmed_at IS 'When the code came back; NULL:
 COMMENT ON COLUMN control_proofs.confirmed_by IS 'Who returned it: the id of an API key or another proof, or the fingerprint of the ACME account key; NULL as long as confirmed_at is.';
 COMMENT ON COLUMN control_proofs.ends_at IS 'When it stops to count, whatever its age; may be in the future; NULL: not known.';
 COMMENT ON COLUMN control_proofs.end_reason IS 'Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended, delegation-ended; NULL as long as ends_at is.';
+COMMENT ON COLUMN control_proofs.failure_sequence IS 'Of a proof that a right to renew started: its entry in the feed of failures, in the sequence of withdrawals.sequence; 0: it failed, and has no entry, since the number or the account was lost; NULL: it has not failed, or not been reported yet.';
 
 CREATE TABLE control_messages (
     proof_id TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES control_proofs (id),
@@ -106,5 +113,5 @@ COMMENT ON COLUMN renewals.control_method IS 'How control of the numbers is prov
 ALTER TABLE renewals ADD COLUMN control_max_age BIGINT;
 COMMENT ON COLUMN renewals.control_max_age IS 'The age, in seconds, that the proofs must not reach; NULL as long as control_method is.';
 ALTER TABLE renewals ADD COLUMN control_due_at BIGINT;
-COMMENT ON COLUMN renewals.control_due_at IS 'When the next proofs are started; NULL as long as control_method is.';
+COMMENT ON COLUMN renewals.control_due_at IS 'When its numbers are checked next, and proofs are started; NULL as long as control_method is, and once the right is over.';
 CREATE INDEX renewals_control_due ON renewals (control_due_at) WHERE control_due_at IS NOT NULL;

@@ -43,7 +43,9 @@ CREATE TABLE control_proofs (
     -- When it stops to count, whatever its age; may be in the future; NULL: not known.
     ends_at BIGINT,
     -- Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended, delegation-ended; NULL as long as ends_at is.
-    end_reason TEXT
+    end_reason TEXT,
+    -- Of a proof that a right to renew started: its entry in the feed of failures, in the sequence of withdrawals.sequence; 0: it failed, and has no entry, since the number or the account was lost; NULL: it has not failed, or not been reported yet.
+    failure_sequence BIGINT
 );
 CREATE INDEX control_proofs_by_account ON control_proofs (account_id, id);
 CREATE INDEX control_proofs_by_number ON control_proofs (position, started_at);
@@ -51,6 +53,11 @@ CREATE INDEX control_proofs_by_gateway ON control_proofs (gateway, started_at);
 CREATE INDEX control_proofs_started_by_account ON control_proofs (account_id, started_at);
 CREATE INDEX control_proofs_confirmed ON control_proofs (account_id, position, confirmed_at) WHERE confirmed_at IS NOT NULL;
 CREATE INDEX control_proofs_by_renewal ON control_proofs (renewal_id, id) WHERE renewal_id IS NOT NULL;
+CREATE INDEX control_proofs_unreported ON control_proofs (expires_at)
+    WHERE renewal_id IS NOT NULL AND confirmed_at IS NULL AND failure_sequence IS NULL;
+CREATE INDEX control_proofs_unreported_ends ON control_proofs (ends_at)
+    WHERE renewal_id IS NOT NULL AND confirmed_at IS NULL AND failure_sequence IS NULL AND ends_at IS NOT NULL;
+CREATE UNIQUE INDEX control_proofs_failures ON control_proofs (failure_sequence) WHERE failure_sequence > 0;
 
 -- Codes that are still to be sent. A row is removed once its code was sent, or given up.
 CREATE TABLE control_messages (
@@ -105,6 +112,6 @@ SELECT account_id, fingerprint, MIN(issued_at) FROM grants GROUP BY account_id, 
 ALTER TABLE renewals ADD COLUMN control_method TEXT;
 -- The age, in seconds, that the proofs must not reach; NULL as long as control_method is.
 ALTER TABLE renewals ADD COLUMN control_max_age BIGINT;
--- When the next proofs are started; NULL as long as control_method is.
+-- When its numbers are checked next, and proofs are started; NULL as long as control_method is, and once the right is over.
 ALTER TABLE renewals ADD COLUMN control_due_at BIGINT;
 CREATE INDEX renewals_control_due ON renewals (control_due_at) WHERE control_due_at IS NOT NULL;

@@ -23,9 +23,9 @@ use crate::api::http::query::name;
 use crate::api::http::unsent::SharedBody;
 use crate::api::problem::{Problem, ProblemView};
 use crate::api::routes::{
-    accounts, allocations, api_keys, audit, bulk_tokens, certs, control_proofs, delegations,
-    disconnects, exclusions, facade, grants, health, imports, jobs, numbers, renewals, signers,
-    token, webhooks, withdrawals,
+    accounts, allocations, api_keys, audit, bulk_tokens, certs, control_failures, control_proofs,
+    delegations, disconnects, exclusions, facade, grants, health, imports, jobs, numbers, renewals,
+    signers, token, webhooks, withdrawals,
 };
 
 /// A Token Authority for telephone numbers: issues authority tokens (RFC 9447, RFC 9448), and
@@ -70,6 +70,7 @@ use crate::api::routes::{
         renewals::revoke_renewal, renewals::renew_token,
         control_proofs::start_control_proofs, control_proofs::list_control_proofs,
         control_proofs::get_control_proof, control_proofs::confirm_control_proof,
+        control_failures::follow_control_failures,
         webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
         webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,
         webhooks::list_deliveries, webhooks::replay_delivery,

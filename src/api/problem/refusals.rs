@@ -131,6 +131,10 @@ impl From<ChangeError> for Problem {
                 (StatusCode::BAD_REQUEST, "No numbers, or too many")
             }
             ChangeError::NoGateway(_) => (StatusCode::CONFLICT, "No gateway for this method"),
+            ChangeError::ReproofingAge(_) => (StatusCode::BAD_REQUEST, "Maximum age not allowed"),
+            ChangeError::TooLongToProve { .. } => {
+                (StatusCode::CONFLICT, "Too many numbers to prove control of")
+            }
             ChangeError::SignedAnswerNeeded => (StatusCode::CONFLICT, "A signed answer is needed"),
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };

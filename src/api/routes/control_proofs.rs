@@ -245,7 +245,7 @@ pub(in crate::api) async fn get_control_proof(
 }
 
 /// How proofs are shown now.
-fn shown(service: &Service) -> impl Fn(ControlProof) -> ControlProofView + Send + use<> {
+pub(super) fn shown(service: &Service) -> impl Fn(ControlProof) -> ControlProofView + Send + use<> {
     let tries = service.authority.control().settings.tries;
     ControlProofView::at(service.authority.now(), tries)
 }

@@ -6,6 +6,7 @@ pub(super) mod api_keys;
 pub mod audit;
 pub(super) mod bulk_tokens;
 pub(super) mod certs;
+pub(super) mod control_failures;
 pub(super) mod control_proofs;
 pub(super) mod delegations;
 pub(super) mod disconnects;

@@ -19,8 +19,10 @@ use crate::api::http::idempotency::{self, ClaimKey, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{ChangeRequester, NewRenewal};
+use crate::authority::{ChangeRequester, NewRenewal, NewReproofing};
 use crate::domain::AccountId;
+use crate::domain::control::proof::Method;
+use crate::domain::control::reproofing::Reproofing;
 use crate::domain::tokens::renewal::Renewal;
 
 /// A renewal right to create.
@@ -52,6 +54,48 @@ pub(in crate::api) struct NewRenewalBody {
     #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
     #[serde(default, deserialize_with = "deserialize::text")]
     caller: Option<String>,
+    /// How the service proves control of the numbers again by itself, before the last proofs are too
+    /// old. If left out, it does not.
+    #[serde(default, deserialize_with = "deserialize::not_null")]
+    control: Option<NewReproofingBody>,
+}
+
+/// How the service proves control of the numbers of a renewal right again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewReproofing)]
+pub(in crate::api) struct NewReproofingBody {
+    /// How the numbers are reached: sip, which an agent answers; or sms or voice, which a person
+    /// answers. A gateway must be configured for it.
+    #[schema(value_type = String, example = "sip")]
+    method: Method,
+    /// The age that the proofs must not reach, in seconds. New ones are started after two thirds of
+    /// it.
+    #[schema(minimum = 3600, maximum = 31_622_400, example = 7_776_000)]
+    max_age: u32,
+}
+
+/// How the service proves control of the numbers of a renewal right again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Reproofing)]
+pub(in crate::api) struct ReproofingView {
+    /// sms, voice or sip
+    #[schema(value_type = String, example = "sip")]
+    method: Method,
+    /// The age that the proofs must not reach, in seconds.
+    #[schema(example = 7_776_000)]
+    max_age: u32,
+    /// When the numbers are checked next, and asked if necessary; null if the right is over.
+    due_at: Option<Instant>,
+}
+
+impl From<Reproofing> for ReproofingView {
+    fn from(control: Reproofing) -> Self {
+        Self {
+            method: control.method,
+            max_age: control.max_age,
+            due_at: control.due_at.map(Instant),
+        }
+    }
 }
 
 /// A right to obtain tokens for the same numbers and key repeatedly.
@@ -74,6 +118,8 @@ pub(in crate::api) struct RenewalView {
     token_url: String,
     created_at: Instant,
     revoked_at: Option<Instant>,
+    /// Null if the service does not prove control of the numbers again.
+    control: Option<ReproofingView>,
 }
 
 impl From<Renewal> for RenewalView {
@@ -92,6 +138,7 @@ impl From<Renewal> for RenewalView {
             token_url: format!("/v1/renewals/{}/token", renewal.id),
             created_at: renewal.created_at.into(),
             revoked_at: renewal.revoked_at.map(Instant),
+            control: renewal.control.map(ReproofingView::from),
         }
     }
 }
@@ -106,7 +153,7 @@ impl From<Renewal> for RenewalView {
         (status = 201, body = RenewalView, description = "The right is recorded",
             headers(("Location" = String, description = "`/v1/renewals/{id}`"))),
         (status = 404, description = "The account does not exist, or has no such delegation"),
-        (status = 409, description = "The delegation has ended or does not cover these numbers, or the account has too many rights"),
+        (status = 409, description = "The delegation has ended or does not cover these numbers, the account has too many rights, or control of the numbers cannot be proven again this way"),
     ))]
 pub(in crate::api) async fn create_renewal(
     service: Data<Service>,
@@ -221,5 +268,9 @@ fn new_renewal(body: NewRenewalBody) -> Result<NewRenewal, Problem> {
         lifetime: body.lifetime,
         not_after: body.not_after.map(|at| at.0),
         caller,
+        control: body.control.map(|control| NewReproofing {
+            method: control.method,
+            max_age: control.max_age,
+        }),
     })
 }

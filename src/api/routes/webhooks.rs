@@ -31,7 +31,7 @@ pub(in crate::api) struct NewWebhookBody {
     /// 1024 and above.
     #[schema(value_type = String, example = "https://hooks.example.com/tn-authority")]
     url: TargetUrl,
-    /// The kinds of events to send: grants.withdrawn, which is also the default
+    /// The kinds of events to send: grants.withdrawn, which is also the default; control.failed
     #[schema(value_type = Vec<String>, example = json!(["grants.withdrawn"]))]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     kinds: Option<Vec<EventKind>>,
@@ -62,7 +62,7 @@ pub(in crate::api) struct WebhookView {
     url: String,
     #[schema(example = json!(["grants.withdrawn"]))]
     kinds: Vec<&'static str>,
-    /// The sequence number up to which the feed was queued for delivery.
+    /// The sequence number up to which the feeds were queued for delivery. They share one sequence.
     position: i64,
     created_at: Instant,
     /// Until when messages are signed with the previous secret too; null if there is none.
@@ -189,7 +189,9 @@ pub(in crate::api) async fn create_webhook(
             "must not contain a private or other non-public address",
         ));
     }
-    let kinds = body.kinds.unwrap_or_else(|| EventKind::ALL.to_vec());
+    let kinds = body
+        .kinds
+        .unwrap_or_else(|| vec![EventKind::GrantsWithdrawn]);
     if kinds.is_empty() || kinds.len() > EventKind::ALL.len() {
         return Err(wrong(
             "kinds",

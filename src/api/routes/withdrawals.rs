@@ -36,6 +36,20 @@ pub(in crate::api) struct FeedQuery {
     limit: Option<PageLimit>,
 }
 
+impl FeedQuery {
+    /// Where the page starts, and how many items it has at most.
+    pub(super) fn checked(self) -> Result<(i64, u16), Problem> {
+        let (after, limit) = (self.after.unwrap_or(0), self.limit.unwrap_or_default());
+        if after < 0 {
+            return Err(Problem::malformed(
+                "malformed-query",
+                "`after`: must not be negative",
+            ));
+        }
+        Ok((after, limit.get()))
+    }
+}
+
 /// A page of the feed of withdrawals.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Withdrawals)]
@@ -156,15 +170,7 @@ pub(in crate::api) async fn follow_withdrawals(
     AnyCaller(caller): AnyCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let query: FeedQuery = query(&request)?;
-    let (after, limit) = (query.after.unwrap_or(0), query.limit.unwrap_or_default());
-    if after < 0 {
-        return Err(Problem::malformed(
-            "malformed-query",
-            "`after`: must not be negative",
-        ));
-    }
-    let limit = limit.get();
+    let (after, limit) = query::<FeedQuery>(&request)?.checked()?;
     let feed = web::block(move || service.authority.withdrawals(&caller, after, limit)).await??;
     Ok(HttpResponse::Ok().json(FeedView::from(feed)))
 }

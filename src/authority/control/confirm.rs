@@ -20,7 +20,7 @@ use crate::domain::decision::{AccountStanding, holding_delegations};
 use crate::domain::issuance::RuledRequest;
 use crate::domain::{AuditAction, AuditEvent, Caller, Event};
 use crate::store::{Tx, Versions};
-use crate::telemetry::ProofOutcome;
+use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
 /// The most planned exclusions or departures of one number that are read.
 const MAX_PLANNED: usize = 1_000;
@@ -194,6 +194,9 @@ impl Authority {
     fn count(&self, proof: &ControlProof, outcome: ProofOutcome) {
         let metrics = &self.metrics.control;
         metrics.proof(proof.method.as_str(), outcome);
+        if outcome == ProofOutcome::Confirmed && proof.renewal.is_some() {
+            metrics.reproofs(ReproofOutcome::Confirmed, 1);
+        }
         if let (ProofOutcome::Confirmed, Some(confirmed)) = (outcome, &proof.confirmed) {
             let taken = (confirmed.at - proof.started_at).num_seconds();
             let seconds = u32::try_from(taken).unwrap_or_default();

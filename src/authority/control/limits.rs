@@ -11,8 +11,10 @@ use crate::domain::control::proof::Method;
 use crate::domain::{AccountId, Tn};
 use crate::store::{StartedBy, StartedProof, Tx};
 
-const HOUR: TimeDelta = TimeDelta::hours(1);
-const DAY: TimeDelta = TimeDelta::days(1);
+/// The longest period of a limit of an account or a gateway.
+pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
+/// The longest period of a limit of a number.
+pub(super) const DAY: TimeDelta = TimeDelta::days(1);
 
 /// Those of these numbers that cannot be asked now, because they were asked already or a limit is
 /// reached.
@@ -64,7 +66,7 @@ pub(super) fn limited(
 }
 
 /// Why a number cannot be asked, given all proofs of the last day, oldest first.
-fn cause_for(
+pub(super) fn cause_for(
     starts: &[&StartedProof],
     account: &AccountId,
     limits: ProofLimits,
@@ -92,7 +94,7 @@ fn cause_for(
 }
 
 /// In how many seconds an account or a gateway can start `more` proofs; `None` if it can now.
-fn wait(
+pub(super) fn wait(
     tx: &mut Tx<'_>,
     by: StartedBy<'_>,
     more: usize,

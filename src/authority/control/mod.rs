@@ -2,10 +2,12 @@
 //! the words.
 
 mod confirm;
+mod failures;
 mod limits;
 mod list;
 mod outbox;
 mod refusal;
+mod reproof;
 mod signal;
 mod start;
 
@@ -20,8 +22,10 @@ use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
 pub use confirm::{Confirmation, RefusedCode};
+pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};
 pub use refusal::{CannotStart, ProofLimit, RefusedStart, StartCause};
+pub use reproof::ReproofRun;
 pub use signal::OutboxSignal;
 pub use start::NewControlProofs;
 

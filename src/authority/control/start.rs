@@ -14,15 +14,16 @@ use crate::authority::scope::Visibility;
 use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
-use crate::domain::control::codes::{CodeError, CodeForm};
+use crate::domain::control::codes::{CodeError, CodeForm, Codes};
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, Method};
 use crate::domain::decision::holding_delegations;
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
+use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{
-    AccountId, AuditAction, AuditEvent, Caller, Denial, Event, Fingerprint, NumberRange, Tn,
+    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Spc, Tn,
     TnAuthList, TnEntry, TokenRequest, new_id,
 };
 use crate::store::Tx;
@@ -60,10 +61,22 @@ impl NewControlProofs {
 }
 
 /// A proof with its code, which the transaction writes if the number may be asked.
-struct Draft {
+#[derive(Clone)]
+pub(super) struct Draft {
     proof: ControlProof,
     code_hash: Vec<u8>,
     sealed: Vec<u8>,
+}
+
+/// Who asks which numbers, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) account: &'a AccountId,
+    pub(super) channel: Channel,
+    pub(super) gateway: &'a str,
+    pub(super) renewal: Option<Uuid>,
+    pub(super) caller: &'a Caller,
+    pub(super) now: Time,
 }
 
 /// What the transaction of a start needs.
@@ -96,10 +109,22 @@ impl Authority {
         let gateway = self.control.settings.gateway(method);
         let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
         let event = event_by(caller, now, AuditAction::StartControlProof);
+        let asking = Asking {
+            account: &new.account,
+            channel: new.channel,
+            gateway: &gateway,
+            renewal: new.renewal,
+            caller,
+            now,
+        };
+        // The delegations are known in the transaction.
+        let parts = (&self.control.settings, &*self.control.codes);
+        let drafts = new.numbers.iter();
+        let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, Uuid::nil())));
         let start = Start {
             scope: Visibility::of(caller),
             ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
-            drafts: self.drafts(caller, &new, &gateway, now)?,
+            drafts: drafts.collect::<Result<_, _>>().map_err(unprotected)?,
             settings: self.control.settings.clone(),
             method,
             gateway,
@@ -115,51 +140,6 @@ impl Authority {
         Ok(started)
     }
 
-    /// The proofs, as far as they are known before the transaction, each with a fresh code.
-    fn drafts(
-        &self,
-        caller: &Caller,
-        new: &NewControlProofs,
-        gateway: &str,
-        now: Time,
-    ) -> Result<Vec<Draft>, ChangeError> {
-        let (settings, codes) = (&self.control.settings, &self.control.codes);
-        let form = match new.channel {
-            Channel::Sms | Channel::Voice => CodeForm::Digits(settings.digits),
-            Channel::Sip(_) => CodeForm::Nonce,
-        };
-        let draft = |number: &Tn| -> Result<Draft, CodeError> {
-            let (id, code) = (new_id(now), codes.draw(form)?);
-            Ok(Draft {
-                code_hash: codes.hash(id, &code)?,
-                sealed: codes.seal(id, gateway, &code)?,
-                proof: ControlProof {
-                    id,
-                    account: new.account.clone(),
-                    number: *number,
-                    // Known in the transaction.
-                    delegation: Uuid::nil(),
-                    method: new.channel.method(),
-                    gateway: gateway.to_owned(),
-                    fingerprint: new.channel.key(),
-                    renewal: new.renewal,
-                    tries: 0,
-                    started_at: now,
-                    started_by: caller.id.clone(),
-                    request_id: caller.request_id,
-                    expires_at: now + settings.valid(),
-                    sent_at: None,
-                    delivered_at: None,
-                    failure: None,
-                    confirmed: None,
-                    end: None,
-                },
-            })
-        };
-        let drafts = new.numbers.iter().map(draft).collect::<Result<_, _>>();
-        drafts.map_err(|error| unprotected(&error))
-    }
-
     /// A question for the rule of authority about these numbers now. No policy is asked: control
     /// gives nothing that a policy could widen.
     pub(super) fn ruled_for_numbers(
@@ -168,29 +148,116 @@ impl Authority {
         account: &AccountId,
         numbers: &[Tn],
         now: Time,
-    ) -> Result<RuledRequest, ChangeError> {
-        let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
-        let entries = ranges.into_iter().map(TnEntry::try_from);
-        let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
-        // The fingerprint does not affect the decision.
-        let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
-        let moment = now + TimeDelta::seconds(1);
-        Ok(RuledRequest {
-            account: account.clone(),
-            request,
-            now,
-            until: moment,
-            horizon: moment,
-            minimum: 0,
-            chains: Vec::new().into(),
-            spcs: self.carrier.spcs.clone(),
-            actor: self.actor(caller),
-            policy: Ok(()),
-            policies: PolicyTrace::default(),
-            deferred: None,
-            renewal: None,
+    ) -> Result<RuledRequest, TnAuthListError> {
+        let by = (self.actor(caller), self.carrier.spcs.as_slice());
+        ruled_for_numbers(by, account, numbers, now)
+    }
+}
+
+/// A question for the rule of authority about these numbers now. No policy is asked: control gives
+/// nothing that a policy could widen.
+pub(super) fn ruled_for_numbers(
+    (actor, spcs): (Actor, &[Spc]),
+    account: &AccountId,
+    numbers: &[Tn],
+    now: Time,
+) -> Result<RuledRequest, TnAuthListError> {
+    let ranges = merged(numbers.iter().map(|n| NumberRange::from(*n)).collect());
+    let entries = ranges.into_iter().map(TnEntry::try_from);
+    let list = TnAuthList::from_entries(entries.collect::<Result<_, _>>()?)?;
+    // The fingerprint does not affect the decision.
+    let request = TokenRequest::new(list, false, Fingerprint::from([0; 32]), None)?;
+    let moment = now + TimeDelta::seconds(1);
+    Ok(RuledRequest {
+        account: account.clone(),
+        request,
+        now,
+        until: moment,
+        horizon: moment,
+        minimum: 0,
+        chains: Vec::new().into(),
+        spcs: spcs.to_vec(),
+        actor,
+        policy: Ok(()),
+        policies: PolicyTrace::default(),
+        deferred: None,
+        renewal: None,
+    })
+}
+
+impl Draft {
+    /// A proof of this number with a fresh code. Its delegation may be known later.
+    pub(super) fn new(
+        (settings, codes): (&ControlSettings, &dyn Codes),
+        asking: Asking<'_>,
+        (number, delegation): (Tn, Uuid),
+    ) -> Result<Self, CodeError> {
+        let form = match asking.channel {
+            Channel::Sms | Channel::Voice => CodeForm::Digits(settings.digits),
+            Channel::Sip(_) => CodeForm::Nonce,
+        };
+        let (id, code) = (new_id(asking.now), codes.draw(form)?);
+        Ok(Self {
+            code_hash: codes.hash(id, &code)?,
+            sealed: codes.seal(id, asking.gateway, &code)?,
+            proof: ControlProof {
+                id,
+                account: asking.account.clone(),
+                number,
+                delegation,
+                method: asking.channel.method(),
+                gateway: asking.gateway.to_owned(),
+                fingerprint: asking.channel.key(),
+                renewal: asking.renewal,
+                tries: 0,
+                started_at: asking.now,
+                started_by: asking.caller.id.clone(),
+                request_id: asking.caller.request_id,
+                expires_at: asking.now + settings.valid(),
+                sent_at: None,
+                delivered_at: None,
+                failure: None,
+                confirmed: None,
+                end: None,
+            },
         })
     }
+
+    fn message(&self) -> CodeMessage {
+        CodeMessage {
+            proof: self.proof.id,
+            gateway: self.proof.gateway.clone(),
+            sealed: self.sealed.clone(),
+            attempts: 0,
+            due_at: self.proof.started_at,
+            give_up_at: self.proof.expires_at,
+        }
+    }
+}
+
+/// Writes proofs, the codes to be sent, and an audit event of each.
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    drafts: &[Draft],
+    event: &Event,
+) -> Result<Vec<ControlProof>, StoreError> {
+    let rows = drafts.iter();
+    let rows: Vec<(ControlProof, &[u8])> = rows
+        .map(|draft| (draft.proof.clone(), draft.code_hash.as_slice()))
+        .collect();
+    tx.insert_control_proofs(&rows)?;
+    let messages = drafts.iter().map(Draft::message);
+    tx.insert_control_messages(&messages.collect::<Vec<_>>())?;
+    let events = rows.iter().map(|(proof, _)| {
+        let detail = json!({
+            "account": proof.account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
+            "delegation": proof.delegation, "renewal": proof.renewal, "expires": proof.expires_at,
+            "fingerprint": proof.fingerprint.map(|key| key.to_string()),
+        });
+        event.about(&proof.account).done(&proof.id, detail)
+    });
+    tx.insert_audit_events(&events.collect::<Vec<_>>())?;
+    Ok(rows.into_iter().map(|(proof, _)| proof).collect())
 }
 
 impl Start {
@@ -237,43 +304,13 @@ impl Start {
             refused.sort_unstable_by_key(|one| one.number);
             return Err(ChangeError::CannotStart(CannotStart { refused }));
         }
-        let drafts = self.drafts.iter();
-        let started: Vec<(ControlProof, &[u8])> = drafts
-            .map(|draft| {
-                let mut proof = draft.proof.clone();
-                proof.delegation = delegations.get(&proof.number).copied().unwrap_or_default();
-                (proof, draft.code_hash.as_slice())
-            })
-            .collect();
-        tx.insert_control_proofs(&started)?;
-        tx.insert_control_messages(&self.messages())?;
-        tx.insert_audit_events(&self.events(&account.id, &started))?;
-        Ok(started.into_iter().map(|(proof, _)| proof).collect())
-    }
-
-    fn messages(&self) -> Vec<CodeMessage> {
-        let message = |draft: &Draft| CodeMessage {
-            proof: draft.proof.id,
-            gateway: draft.proof.gateway.clone(),
-            sealed: draft.sealed.clone(),
-            attempts: 0,
-            due_at: draft.proof.started_at,
-            give_up_at: draft.proof.expires_at,
-        };
-        self.drafts.iter().map(message).collect()
-    }
-
-    fn events(&self, account: &AccountId, started: &[(ControlProof, &[u8])]) -> Vec<AuditEvent> {
-        let event = self.event.about(account);
-        let of = |(proof, _): &(ControlProof, &[u8])| {
-            let detail = json!({
-                "account": account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
-                "delegation": proof.delegation, "renewal": proof.renewal, "expires": proof.expires_at,
-                "fingerprint": proof.fingerprint.map(|key| key.to_string()),
-            });
-            event.done(&proof.id, detail)
-        };
-        started.iter().map(of).collect()
+        let drafts = self.drafts.iter().map(|draft| {
+            let mut draft = draft.clone();
+            let delegation = delegations.get(&draft.proof.number);
+            draft.proof.delegation = delegation.copied().unwrap_or_default();
+            draft
+        });
+        Ok(insert(tx, &drafts.collect::<Vec<_>>(), &self.event)?)
     }
 }
 

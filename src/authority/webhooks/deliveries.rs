@@ -12,13 +12,14 @@ use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
 use crate::authority::{Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
+use crate::domain::control::failure::FailedControl;
 use crate::domain::inventory::withdrawal::Withdrawn;
-use crate::domain::webhook::{Delivery, DeliveryState, TargetAnswer, Webhook};
+use crate::domain::webhook::{Delivery, DeliveryState, EventKind, TargetAnswer, Webhook};
 use crate::domain::{AuditAction, Caller, new_id};
 use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
 
-/// The most withdrawals in one delivery.
+/// The most entries of a feed in one delivery.
 const MAX_ITEMS: u16 = 100;
 /// The most webhooks of one account, or of the carrier, that are served at the same time. Targets
 /// that never answer then delay only their own account, and cannot occupy all senders.
@@ -35,7 +36,14 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 pub struct Assignment {
     pub webhook: Webhook,
     pub delivery: Delivery,
-    pub items: Vec<Withdrawn>,
+    pub items: FeedItems,
+}
+
+/// Entries of the feed of one kind of event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedItems {
+    Withdrawn(Vec<Withdrawn>),
+    Failed(Vec<FailedControl>),
 }
 
 impl Authority {
@@ -79,9 +87,10 @@ impl Authority {
             if tx.count_pending_deliveries(id)? >= MAX_WAITING {
                 return Err(ChangeError::TooManyDeliveries);
             }
+            let part = (known.first, known.last, known.items);
             let repeated = Delivery {
                 replay_of: Some(known.id),
-                ..Delivery::new(new_id(now), id, (known.first, known.last, known.items), now)
+                ..Delivery::new((new_id(now), id), known.kind, part, now)
             };
             tx.insert_delivery(&repeated)?;
             let detail = json!({ "delivery": known.id, "again": repeated.id });
@@ -227,29 +236,97 @@ fn next_assignment(
     if let Some(delivery) = tx.pending_delivery(webhook.id)? {
         // The same part of the feed, so that each attempt sends the same body.
         let part = (delivery.first - 1, Some(delivery.last));
-        let items = tx.withdrawals_after(within, part, MAX_ITEMS)?;
+        let items = FeedItems::read(tx, delivery.kind, within, part)?;
         return Ok(Some(Assignment {
             webhook,
             delivery,
             items,
         }));
     }
-    let items = tx.withdrawals_after(within, (webhook.position, None), MAX_ITEMS)?;
-    let (Some(first), Some(last)) = (items.first(), items.last()) else {
-        // All remaining entries concern other accounts, so skip them.
+    let Some(items) = next_items(tx, &webhook, within)? else {
+        // All remaining entries are of other kinds or concern other accounts, so skip them.
         webhook.position = tx.last_sequence()?;
         tx.update_webhook(&webhook)?;
         return Ok(None);
     };
-    let count = i32::try_from(items.len()).unwrap_or(i32::MAX);
-    let part = (first.sequence, last.sequence, count);
-    let delivery = Delivery::new(new_id(now), webhook.id, part, now);
+    let sequences = items.sequences();
+    let (Some(first), Some(last)) = (sequences.first().copied(), sequences.last().copied()) else {
+        let why = "a part of a feed without entries".to_owned();
+        return Err(StoreError::Corrupt(why));
+    };
+    let count = i32::try_from(sequences.len()).unwrap_or(i32::MAX);
+    let ids = (new_id(now), webhook.id);
+    let delivery = Delivery::new(ids, items.kind(), (first, last, count), now);
     tx.insert_delivery(&delivery)?;
-    webhook.position = last.sequence;
+    webhook.position = last;
     tx.update_webhook(&webhook)?;
     Ok(Some(Assignment {
         webhook,
         delivery,
         items,
     }))
+}
+
+/// The next entries for a webhook: of the kind that comes first, up to the next one of another kind,
+/// so that each webhook gets all kinds in the order of their sequence; `None` if there are none.
+fn next_items(
+    tx: &mut Tx<'_>,
+    webhook: &Webhook,
+    within: Option<&Within>,
+) -> Result<Option<FeedItems>, StoreError> {
+    let mut found = Vec::new();
+    for kind in &webhook.kinds {
+        let items = FeedItems::read(tx, *kind, within, (webhook.position, None))?;
+        if let Some(first) = items.sequences().first() {
+            found.push((*first, items));
+        }
+    }
+    found.sort_unstable_by_key(|(first, _)| *first);
+    let mut found = found.into_iter();
+    let Some((_, mut items)) = found.next() else {
+        return Ok(None);
+    };
+    if let Some((other, _)) = found.next() {
+        items.cut_before(other);
+    }
+    Ok(Some(items))
+}
+
+impl FeedItems {
+    /// The entries of a kind in a part of the feed: after a sequence number, up to another one.
+    fn read(
+        tx: &mut Tx<'_>,
+        kind: EventKind,
+        within: Option<&Within>,
+        part: (i64, Option<i64>),
+    ) -> Result<Self, StoreError> {
+        Ok(match kind {
+            EventKind::GrantsWithdrawn => {
+                Self::Withdrawn(tx.withdrawals_after(within, part, MAX_ITEMS)?)
+            }
+            EventKind::ControlFailed => Self::Failed(tx.failures_after(within, part, MAX_ITEMS)?),
+        })
+    }
+
+    const fn kind(&self) -> EventKind {
+        match self {
+            Self::Withdrawn(_) => EventKind::GrantsWithdrawn,
+            Self::Failed(_) => EventKind::ControlFailed,
+        }
+    }
+
+    /// The sequence numbers, in order.
+    fn sequences(&self) -> Vec<i64> {
+        match self {
+            Self::Withdrawn(items) => items.iter().map(|item| item.sequence).collect(),
+            Self::Failed(items) => items.iter().map(|item| item.sequence).collect(),
+        }
+    }
+
+    fn cut_before(&mut self, sequence: i64) {
+        match self {
+            Self::Withdrawn(items) => items.retain(|item| item.sequence < sequence),
+            Self::Failed(items) => items.retain(|item| item.sequence < sequence),
+        }
+    }
 }

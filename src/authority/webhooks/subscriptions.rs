@@ -26,7 +26,7 @@ pub struct NewWebhook {
 }
 
 impl Authority {
-    /// Subscribes a target to future withdrawals.
+    /// Subscribes a target to future events.
     ///
     /// # Errors
     /// If the caller may not subscribe, does not see the account, or has reached the limit.
@@ -70,7 +70,7 @@ impl Authority {
                 kinds,
                 generation: 1,
                 previous_until: None,
-                // Earlier withdrawals are in the feed, and can be replayed.
+                // Earlier entries are in the feeds, and can be replayed.
                 position: tx.last_sequence()?,
                 created_at: now,
                 created_by: event.caller().id.clone(),

@@ -114,7 +114,8 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: u32,
     /// Keep running, and renew the certificate after about two thirds of its lifetime, until
-    /// SIGTERM or until the authority refuses.
+    /// SIGTERM or until the authority refuses. If it refuses because control of the numbers is not
+    /// proven, retry until the certificate ends.
     #[arg(long)]
     renew: bool,
     /// Let the CA renew the certificate until this time (STAR, RFC 8739), such as
@@ -199,7 +200,7 @@ fn random_fraction() -> f64 {
 fn failed(error: &AcmeError) -> Exit {
     let failed = super::report(error);
     match error.kind() {
-        Kind::AuthorityRefuses => Exit::from(AUTHORITY_REFUSES),
+        Kind::AuthorityRefuses | Kind::ControlNotProven => Exit::from(AUTHORITY_REFUSES),
         Kind::CaRefuses => Exit::from(CA_REFUSES),
         Kind::Stopped => Exit::SUCCESS,
         Kind::Other => failed,

@@ -187,7 +187,16 @@ impl Redemption {
             fingerprint: self.account.fingerprint(),
         });
         match answer {
-            Err(refusal) if refusal.kind() == Kind::AuthorityRefuses => {
+            // The numbers can be proven while the last certificate is valid.
+            Err(refusal) if refusal.kind() == Kind::ControlNotProven && self.is_valid()? => {
+                return Err(refusal);
+            }
+            Err(refusal)
+                if matches!(
+                    refusal.kind(),
+                    Kind::AuthorityRefuses | Kind::ControlNotProven
+                ) =>
+            {
                 // If the CA cannot be reached, the caller retries.
                 self.session(pause)?.cancel(order)?;
                 log::info!(order = order.as_str(); "the order is canceled");
@@ -200,6 +209,14 @@ impl Redemption {
         check_issued(&chain, &goal.request(), &goal.key, self.clock.now())?;
         file::publish(&goal.out, &chain.pem()).map_err(AcmeError::Files)?;
         Ok(Renewed::ValidityPeriod(validity(&chain)))
+    }
+
+    /// Whether the stored certificate has not ended.
+    fn is_valid(&self) -> Result<bool, AcmeError> {
+        let pem = file::text_if_any(&self.goal()?.out);
+        let pem = pem.map_err(|error| AcmeError::Files(error.to_string()))?;
+        let chain = pem.and_then(|pem| Chain::from_pem(&pem).ok());
+        Ok(chain.is_some_and(|chain| chain.leaf().not_after() > self.clock.now()))
     }
 
     fn session<'a>(&'a self, pause: &'a dyn Pause) -> Result<AcmeSession<'a>, AcmeError> {

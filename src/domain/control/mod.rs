@@ -4,7 +4,9 @@
 pub mod channel;
 pub mod codes;
 pub mod facts;
+pub mod failure;
 pub mod message;
 pub mod proof;
+pub mod reproofing;
 pub mod sample;
 pub mod sending;

@@ -12,7 +12,7 @@ use super::tkvalue::TkContent;
 use super::tn_auth_list::{TnAuthList, TnAuthListError};
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
-use crate::domain::control::proof::Method;
+use crate::domain::control::reproofing::Reproofing;
 use crate::domain::credentials::caller::{Caller, Role};
 use crate::domain::decision::Facts;
 use crate::domain::decision::denial::{Beyond, Denial};
@@ -38,16 +38,6 @@ pub struct Renewal {
     pub revoked_at: Option<Time>,
     /// How control of its numbers is proven again; `None` if it is not.
     pub control: Option<Reproofing>,
-}
-
-/// How control of the numbers of a right is proven again, without a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reproofing {
-    pub method: Method,
-    /// The age that the proofs must not reach, in seconds.
-    pub max_age: u32,
-    /// When the next proofs are started.
-    pub due_at: Time,
 }
 
 impl Renewal {

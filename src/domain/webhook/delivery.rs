@@ -100,11 +100,16 @@ words! {
 impl Delivery {
     /// A new delivery, not sent yet.
     #[must_use]
-    pub fn new(id: Uuid, webhook: Uuid, (first, last, items): (i64, i64, i32), now: Time) -> Self {
+    pub fn new(
+        (id, webhook): (Uuid, Uuid),
+        kind: EventKind,
+        (first, last, items): (i64, i64, i32),
+        now: Time,
+    ) -> Self {
         Self {
             id,
             webhook,
-            kind: EventKind::GrantsWithdrawn,
+            kind,
             first,
             last,
             items,
@@ -181,10 +186,15 @@ mod tests {
     use super::*;
     use crate::domain::clock::from_unix;
 
+    fn at_time(now: Time) -> Delivery {
+        let ids = (Uuid::nil(), Uuid::nil());
+        Delivery::new(ids, EventKind::GrantsWithdrawn, (1, 2, 2), now)
+    }
+
     #[test]
     fn waits_grow_and_end() {
         let mut now = from_unix(0);
-        let mut delivery = Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), now);
+        let mut delivery = at_time(now);
         let mut waits = Vec::new();
         loop {
             let (next, again) = delivery.after(TargetAnswer::Status(500, None), 0, now);
@@ -201,7 +211,7 @@ mod tests {
             (DeliveryState::Dead, Some(now))
         );
         assert!(now - from_unix(0) < MAX_AGE);
-        let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), from_unix(0));
+        let fresh = || at_time(from_unix(0));
         let waits = [0, 255].map(|jitter| {
             fresh()
                 .after(
@@ -235,7 +245,7 @@ mod tests {
     #[test]
     fn a_target_can_ask_for_a_longer_wait_but_not_for_the_end() {
         let start = from_unix(0);
-        let fresh = || Delivery::new(Uuid::nil(), Uuid::nil(), (1, 2, 2), start);
+        let fresh = || at_time(start);
         let hours = |hours: i64| from_unix(hours * 3_600);
         let day = Some(RetryAfter::Seconds(86_400));
         for (status, asked, now, next) in [

@@ -27,12 +27,15 @@ pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 pub enum EventKind {
     /// Grants were withdrawn.
     GrantsWithdrawn,
+    /// Proofs of control failed that the service started for renewal rights.
+    ControlFailed,
 }
 
 words! {
     /// The name in the API, in events and in the database.
     impl FromStr, Deserialize for EventKind {
         GrantsWithdrawn = "grants.withdrawn",
+        ControlFailed = "control.failed",
     }
 }
 

@@ -159,6 +159,15 @@ impl Case<'_> {
 }
 
 impl Tx<'_> {
+    /// The facts about several requests, one query a table; only those of the first ones if they
+    /// need very many rows, but at least one. Records nothing.
+    pub fn facts_of_several(
+        &mut self,
+        requests: &[&RuledRequest],
+    ) -> Result<Vec<Facts>, StoreError> {
+        facts::load(self, requests)
+    }
+
     /// The facts that a request would be decided on, even if policy has settled it, or the rule of
     /// authority refuses it. Records nothing.
     pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {

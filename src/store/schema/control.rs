@@ -25,6 +25,7 @@ table! {
         confirmed_by -> Nullable<Text>,
         ends_at -> Nullable<BigInt>,
         end_reason -> Nullable<Text>,
+        failure_sequence -> Nullable<BigInt>,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = control_proofs)]
-struct Row {
+pub(super) struct Row {
     id: String,
     account_id: String,
     position: i64,
@@ -39,6 +39,7 @@ struct Row {
     confirmed_by: Option<String>,
     ends_at: Option<i64>,
     end_reason: Option<String>,
+    pub(super) failure_sequence: Option<i64>,
 }
 
 /// The columns that change, for an update.
@@ -81,6 +82,7 @@ impl Row {
             confirmed_by: progress.confirmed_by,
             ends_at: progress.ends_at,
             end_reason: progress.end_reason,
+            failure_sequence: None,
         }
     }
 }

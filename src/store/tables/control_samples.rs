@@ -103,7 +103,7 @@ impl Tx<'_> {
 
     /// Keeps a sample, in place of the one that was found before, if any. If another one has come
     /// in between, that one counts. Returns the sample that counts.
-    pub(in crate::store) fn keep_control_sample(
+    pub fn keep_control_sample(
         &mut self,
         sample: ControlSample,
         replaced: Option<&ControlSample>,

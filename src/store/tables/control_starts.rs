@@ -1,6 +1,8 @@
 //! What the limits of effective control count: the proofs that were started, whatever became of
 //! them.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use crate::domain::clock::{Time, from_unix};
@@ -82,6 +84,32 @@ impl Tx<'_> {
             |connection| on_either!(connection, c => started_by!(by, since).count().get_result(c)),
         )?;
         u64::try_from(count).map_err(StoreError::corrupt)
+    }
+
+    /// How many proofs each of these accounts started at or after `since`; none is left out.
+    pub fn control_starts_by_account(
+        &mut self,
+        accounts: &[&AccountId],
+        since: Time,
+    ) -> Result<HashMap<AccountId, u64>, StoreError> {
+        let ids: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let rows: Vec<(String, i64)> = self.run(|connection| {
+            on_either!(connection, c => control_proofs::table
+                .filter(control_proofs::account_id.eq_any(&ids))
+                .filter(control_proofs::started_at.ge(since.timestamp()))
+                .group_by(control_proofs::account_id)
+                .select((control_proofs::account_id, diesel::dsl::count_star()))
+                .load(c))
+        })?;
+        let mut counts: HashMap<AccountId, u64> = accounts
+            .iter()
+            .map(|account| ((*account).clone(), 0))
+            .collect();
+        for (account, count) in rows {
+            let account = account.parse().map_err(StoreError::corrupt)?;
+            counts.insert(account, u64::try_from(count).map_err(StoreError::corrupt)?);
+        }
+        Ok(counts)
     }
 
     /// When the proof was started that has `before` older ones since then.

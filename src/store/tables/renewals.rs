@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::accounts::Within;
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::tokens::renewal::{Renewal, Reproofing};
+use crate::domain::control::reproofing::Reproofing;
+use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{AccountId, TnAuthList};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -16,7 +17,7 @@ use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = renewals)]
-struct Row {
+pub(super) struct Row {
     id: String,
     account_id: String,
     delegation_id: String,
@@ -50,7 +51,7 @@ impl From<&Renewal> for Row {
             revoked_at: columns::seconds(renewal.revoked_at),
             control_method: control.map(|control| control.method.to_string()),
             control_max_age: control.map(|control| control.max_age.into()),
-            control_due_at: control.map(|control| control.due_at.timestamp()),
+            control_due_at: columns::seconds(control.and_then(|control| control.due_at)),
         }
     }
 }
@@ -61,10 +62,10 @@ impl TryFrom<Row> for Renewal {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let id = |text: &str| Uuid::parse_str(text).map_err(StoreError::corrupt);
         let control = match (row.control_method, row.control_max_age, row.control_due_at) {
-            (Some(method), Some(max_age), Some(due_at)) => Some(Reproofing {
+            (Some(method), Some(max_age), due_at) => Some(Reproofing {
                 method: method.parse().map_err(StoreError::corrupt)?,
                 max_age: u32::try_from(max_age).map_err(StoreError::corrupt)?,
-                due_at: from_unix(due_at),
+                due_at: due_at.map(from_unix),
             }),
             (None, None, None) => None,
             _ => return Err(StoreError::corrupt("a renewal names half a method")),

@@ -263,14 +263,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The last sequence number of the feed; 0 if it is empty.
+    /// The last sequence number of all feeds, which share one sequence; 0 if they are empty.
     pub fn last_sequence(&mut self) -> Result<i64, StoreError> {
         let last = self.run(|connection| {
             on_either!(connection, c => withdrawals::table
                 .select(max(withdrawals::sequence))
                 .first::<Option<i64>>(c))
         })?;
-        Ok(last.unwrap_or_default())
+        Ok(last.unwrap_or_default().max(self.last_failure_sequence()?))
     }
 
     /// The next entries of the feed after a sequence number, in order; with `within`, only those of

@@ -154,3 +154,57 @@ fn the_refusal_of_the_authority_ends_it() {
     });
     assert!(matches!(ended, RenewalStop::Stopped) && tries.len() > 3);
 }
+
+/// The certificate still verifies, and an agent can answer meanwhile.
+#[test]
+fn without_proof_of_control_it_waits_until_the_certificate_ends() {
+    use tn_authority::acme::ProblemDocument;
+    let lacks = || {
+        let problem = ProblemDocument {
+            code: "control-not-proven".to_owned(),
+            detail: "start a proof for +12125551001".to_owned(),
+            ..ProblemDocument::default()
+        };
+        Err(AcmeError::Withheld(Box::new(problem)))
+    };
+    // The agent answers after a while: no certificate is lost.
+    let (tries, ended) = hourly(20_000, None, 0.5, &|at| {
+        if (2000..3000).contains(&at) {
+            lacks()
+        } else {
+            Ok(())
+        }
+    });
+    assert!(matches!(ended, RenewalStop::Stopped));
+    assert!(
+        tries.iter().any(|at| (2000..3000).contains(at)),
+        "{tries:?}"
+    );
+    assert!(
+        tries.iter().filter(|at| (3000..3600).contains(*at)).count() > 0,
+        "{tries:?}"
+    );
+    assert!(tries.iter().any(|at| *at > 15_000), "{tries:?}");
+
+    // It never answers.
+    let (tries, ended) = hourly(86_400, None, 0.5, &|at| {
+        if at < 2000 { Ok(()) } else { lacks() }
+    });
+    let RenewalStop::Refused(error) = ended else {
+        panic!("{ended:?}")
+    };
+    let waiting: Vec<i64> = tries.iter().copied().filter(|at| *at >= 2000).collect();
+    assert!(
+        waiting.len() > 3 && *waiting.last().expect("one") <= 3602,
+        "{tries:?}"
+    );
+    let said = error.to_string();
+    for part in ["control-not-proven", "+12125551001", "control-agent"] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    // Without a certificate there is nothing to wait with.
+    let (tries, ended) = hourly(86_400, None, 0.5, &|_| lacks());
+    assert!(matches!(ended, RenewalStop::Refused(_)));
+    assert_eq!(tries.len(), 1);
+}

@@ -45,6 +45,7 @@ pub fn wanted(loan: &Delegation) -> NewRenewal {
         lifetime: 600,
         not_after: None,
         caller: None,
+        control: None,
     }
 }
 

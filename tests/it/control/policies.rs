@@ -131,6 +131,7 @@ fn a_renewal_needs_a_proof_of_the_last_90_days(kind: Kind) {
         lifetime: 600,
         not_after: None,
         caller: None,
+        control: None,
     };
     let right = gives(&world, new).expect("a right");
     assert_eq!(code(&renews(&world, &right)), "control-not-proven");

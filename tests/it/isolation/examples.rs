@@ -216,6 +216,7 @@ fn example(operation: &str) -> Example {
         | "get_grant"
         | "get_grant_status"
         | "follow_withdrawals"
+        | "follow_control_failures"
         | "list_renewals"
         | "get_renewal"
         | "list_control_proofs"
@@ -312,7 +313,9 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 47] = [
+    const NAME_NOTHING: [&str; 49] = [
+        "control",
+        "max_age",
         "requests",
         "numbers",
         "start",

@@ -64,6 +64,14 @@ impl Api {
         Self::trusting(world, |_| Trust::default())
     }
 
+    /// One whose clients know it by this URL.
+    pub fn published_at(world: World, public_url: &str) -> Self {
+        world.carrier_holds("1.212.555.1XXX");
+        world.lends("acme", "+12125551000+900");
+        let peppers = Self::peppers(7, None);
+        Self::serving_at(public_url, world, Trust::default(), None, peppers)
+    }
+
     /// With a facade for clients of STI-PAs.
     pub fn with_facade(world: World) -> Self {
         let facade = Facade::new(CRL.to_owned(), ACCESS);
@@ -106,6 +114,16 @@ impl Api {
     }
 
     fn serving(world: World, trust: Trust, facade: Option<Facade>, peppers: Peppers) -> Self {
+        Self::serving_at("https://authority.example", world, trust, facade, peppers)
+    }
+
+    fn serving_at(
+        public_url: &str,
+        world: World,
+        trust: Trust,
+        facade: Option<Facade>,
+        peppers: Peppers,
+    ) -> Self {
         let seals = peppers.seals().expect("seals");
         let callers = Callers::new(
             world.authority.store().clone(),
@@ -133,7 +151,7 @@ impl Api {
             idempotency: Idempotency::new(seals, KEEP, LEASE),
             under_way: ConcurrencyLimit::at_most(1_000),
             facade,
-            public_url: "https://authority.example".to_owned(),
+            public_url: public_url.to_owned(),
             max_body_bytes: LIMIT,
             max_bulk_body_bytes: 16 * LIMIT,
             request_timeout: std::time::Duration::from_secs(2),

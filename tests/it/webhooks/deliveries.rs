@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tn_authority::authority::{Assignment, ChangeError};
+use tn_authority::authority::{Assignment, ChangeError, FeedItems};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::webhook::{DeliveryState, TargetAnswer};
 use tn_authority::domain::{Caller, Role};
@@ -322,7 +322,10 @@ fn one_account_does_not_keep_all_senders_busy(kind: Kind) {
     let told = |taken: &[Assignment]| taken.iter().map(|one| one.webhook.id).collect::<Vec<_>>();
     let umbrella = of_umbrella.expect("a webhook").id;
     assert_eq!(told(&first), [of_acme[0], of_acme[1], umbrella]);
-    assert_eq!(first[2].items[0].jti, jti.jti);
+    let FeedItems::Withdrawn(withdrawn) = &first[2].items else {
+        panic!("{:?}", first[2].items)
+    };
+    assert_eq!(withdrawn[0].jti, jti.jti);
     // Also when another process has senders to spare.
     assert!(take(OTHER_PROCESS).is_empty());
     let service = Caller::the_service(Uuid::from_u128(9));

@@ -1,8 +1,9 @@
 //! Webhooks against real HTTPS servers: what is told, to whom, how often, and where nothing goes.
 
+mod control_failed;
 mod deliveries;
 mod guard;
-mod house;
+pub mod house;
 mod retry_after;
 mod subscriptions;
 mod target;

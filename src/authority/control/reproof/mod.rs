@@ -1,0 +1,386 @@
+//! Re-proofing: the service starts the next proofs of the numbers of a right to renew by itself, before
+//! the last ones are too old.
+//!
+//! These transactions run beside mints, which read nothing that is written here, and each takes a
+//! bounded number of rights. `domain::control::reproofing` says when.
+
+mod numbers;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use super::ControlSettings;
+use super::limits::{HOUR, wait};
+use super::start::{Asking, Draft, insert, ruled_for_numbers, unprotected};
+use crate::authority::audited::event_by;
+use crate::authority::{Authority, ChangeError, StoreError};
+use crate::domain::clock::Time;
+use crate::domain::control::channel::Channel;
+use crate::domain::control::codes::Codes;
+use crate::domain::control::facts::RequiredNumbers;
+use crate::domain::control::proof::{ControlProof, Method};
+use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
+use crate::domain::control::sample::{self, ControlSample};
+use crate::domain::decision::holding_delegations;
+use crate::domain::issuance::RuledRequest;
+use crate::domain::numbers::range_set::merged;
+use crate::domain::tokens::renewal::Renewal;
+use crate::domain::tokens::tn_auth_list::TnAuthListError;
+use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
+use crate::store::{StartedBy, Tx};
+use crate::telemetry::{ProofOutcome, ReproofOutcome};
+
+/// The most rights of one transaction, so that it holds up nothing for long.
+const MAX_RIGHTS: u16 = 25;
+/// The most numbers that one transaction looks up, unless one right has more.
+const MAX_NUMBERS: usize = 1_000;
+/// The most numbers that one transaction asks.
+const MAX_ASKED: usize = 50;
+
+/// What one transaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReproofRun {
+    /// How many rights were checked. If there are any, there may be more.
+    pub rights: usize,
+    /// How many numbers are asked.
+    pub asked: usize,
+}
+
+/// The gateways that can be used now. One of them may serve several methods.
+#[derive(Default)]
+struct Rooms {
+    gateways: BTreeMap<Method, String>,
+    /// How many numbers each can ask.
+    left: BTreeMap<String, u64>,
+}
+
+/// What the transaction needs.
+struct ReproofTask {
+    now: Time,
+    settings: ControlSettings,
+    codes: Arc<dyn Codes>,
+    spcs: Vec<Spc>,
+    caller: Caller,
+    actor: Actor,
+    event: Event,
+    /// Nobody else knows them.
+    random: [u8; 32],
+}
+
+/// What became of the rights.
+#[derive(Default)]
+struct Checked {
+    /// When each is due next.
+    due: Vec<(Uuid, Option<Time>)>,
+    started: Vec<ControlProof>,
+    limited: u64,
+    without_authority: u64,
+}
+
+/// A right whose numbers are checked.
+struct OpenRight {
+    right: Renewal,
+    control: Reproofing,
+    numbers: Vec<Tn>,
+}
+
+impl Authority {
+    /// Starts proofs for rights that are due: at most those that one short transaction can take.
+    ///
+    /// # Errors
+    /// If the store fails, or a code is not available.
+    pub async fn reproof(&self) -> Result<ReproofRun, StoreError> {
+        let now = self.clock.now();
+        let settings = &self.control.settings;
+        // Usually there is nothing to do: find out by a read, without occupying the writer. While a
+        // gateway has no room, its rights stay due.
+        let is_due = self.store.read(|tx| {
+            let rooms = Rooms::read(tx, settings, now)?;
+            tx.has_due_reproof(now, &rooms.methods())
+        })?;
+        if !is_due {
+            return Ok(ReproofRun::default());
+        }
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let caller = Caller::the_service(new_id(now));
+        let task = ReproofTask {
+            now,
+            settings: settings.clone(),
+            codes: Arc::clone(&self.control.codes),
+            spcs: self.carrier.spcs.clone(),
+            actor: self.actor(&caller),
+            event: event_by(&caller, now, AuditAction::StartControlProof),
+            caller,
+            random,
+        };
+        let work = move |tx: &mut Tx<'_>| task.run(tx);
+        let checked = self.store.write_alongside("reproof-control", work).await?;
+        let run = ReproofRun {
+            rights: checked.due.len(),
+            asked: checked.started.len(),
+        };
+        if run.asked > 0 {
+            self.control.signal.notify();
+        }
+        let metrics = &self.metrics.control;
+        for proof in &checked.started {
+            metrics.proof(proof.method.as_str(), ProofOutcome::Started);
+        }
+        for (outcome, count) in [
+            (ReproofOutcome::Started, run.asked as u64),
+            (ReproofOutcome::Limited, checked.limited),
+            (ReproofOutcome::NoAuthority, checked.without_authority),
+        ] {
+            metrics.reproofs(outcome, count);
+        }
+        Ok(run)
+    }
+}
+
+impl ReproofTask {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Checked, StoreError> {
+        let mut checked = Checked::default();
+        if !tx.lock_reproofs()? {
+            return Ok(checked);
+        }
+        let mut rooms = Rooms::read(tx, &self.settings, self.now)?;
+        let due = tx.due_reproofs(self.now, &rooms.methods(), MAX_RIGHTS)?;
+        let open = self.open(tx, due, &mut checked)?;
+        let open = self.with_authority(tx, open, &mut checked)?;
+        let drafts = self.steps(tx, &open, &mut rooms, &mut checked)?;
+        checked.started = insert(tx, &drafts, &self.event)?;
+        tx.set_reproofs_due(&checked.due)?;
+        Ok(checked)
+    }
+
+    /// The rights that are not over, as many as one transaction can take, each with the numbers
+    /// that it has to prove: all, or the sample that stands for them.
+    fn open(
+        &self,
+        tx: &mut Tx<'_>,
+        due: Vec<Renewal>,
+        checked: &mut Checked,
+    ) -> Result<Vec<OpenRight>, StoreError> {
+        let (mut open, mut numbers) = (Vec::new(), 0);
+        for right in due {
+            let Some(control) = right.control.clone() else {
+                continue;
+            };
+            let has_expired = right.not_after.is_some_and(|end| end <= self.now);
+            if right.revoked_at.is_some() || has_expired {
+                checked.due.push((right.id, None));
+                continue;
+            }
+            let required = self.required(tx, &right)?;
+            if required.is_empty() {
+                // The configuration has no sample any more that stands for such a long list.
+                let until = control.without_authority_until(self.now);
+                checked.due.push((right.id, Some(until)));
+                continue;
+            }
+            if numbers > 0 && numbers + required.len() > MAX_NUMBERS {
+                break;
+            }
+            numbers += required.len();
+            open.push(OpenRight {
+                right,
+                control,
+                numbers: required,
+            });
+        }
+        Ok(open)
+    }
+
+    /// The numbers that a mint for this right would need to be proven.
+    fn required(&self, tx: &mut Tx<'_>, right: &Renewal) -> Result<Vec<Tn>, StoreError> {
+        let list = right.list.numbers().map_err(unreadable)?;
+        let list: Vec<NumberRange> = merged(list);
+        let size = self.settings.sample;
+        if !sample::is_for(&list, size) {
+            return Ok(RequiredNumbers::all_of(&list).numbers);
+        }
+        let digest = sample::digest(&list);
+        let lists = [(&right.account, digest.as_str())];
+        let found = tx.control_samples(&lists)?.pop().flatten();
+        if let Some(sample) = found.as_ref().filter(|sample| sample.has_size(size)) {
+            return Ok(sample.numbers.clone());
+        }
+        let bits = bits_for(&self.random, right.id, "sample");
+        let drawn = ControlSample::draw(&right.account, &list, size, &bits, self.now);
+        let counts = tx.keep_control_sample(drawn, found.as_ref())?;
+        Ok(counts.numbers)
+    }
+
+    /// Those of the rights whose account has authority over each of these numbers now, by the
+    /// delegation of the right. The others would get no token, so they are not asked.
+    fn with_authority(
+        &self,
+        tx: &mut Tx<'_>,
+        open: Vec<OpenRight>,
+        checked: &mut Checked,
+    ) -> Result<Vec<OpenRight>, StoreError> {
+        let questions = open.iter().map(|one| {
+            let by = (self.actor.clone(), self.spcs.as_slice());
+            ruled_for_numbers(by, &one.right.account, &one.numbers, self.now)
+        });
+        let questions = questions.collect::<Result<Vec<RuledRequest>, _>>();
+        let questions = questions.map_err(unreadable)?;
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Those without facts stay due.
+        let facts = tx.facts_of_several(&questions.iter().collect::<Vec<_>>())?;
+        let mut holding = Vec::new();
+        for ((one, ruled), facts) in open.into_iter().zip(&questions).zip(&facts) {
+            let question = ruled.question(facts.lifetime);
+            let held = holding_delegations(&question, facts, &one.numbers);
+            let holds_all = held.is_ok_and(|held| {
+                let holds = |held: &Result<Vec<Uuid>, _>| {
+                    let held = held.as_ref();
+                    held.is_ok_and(|rows| rows.contains(&one.right.delegation))
+                };
+                held.len() == one.numbers.len() && held.iter().all(holds)
+            });
+            if holds_all {
+                holding.push(one);
+            } else {
+                let until = one.control.without_authority_until(self.now);
+                checked.due.push((one.right.id, Some(until)));
+                checked.without_authority += 1;
+            }
+        }
+        Ok(holding)
+    }
+
+    /// Decides what to do for each right, and draws the codes.
+    fn steps(
+        &self,
+        tx: &mut Tx<'_>,
+        open: &[OpenRight],
+        rooms: &mut Rooms,
+        checked: &mut Checked,
+    ) -> Result<Vec<Draft>, StoreError> {
+        let numbers = self.numbers_to_prove(tx, open)?;
+        let accounts: Vec<_> = open.iter().map(|one| &one.right.account).collect();
+        let since = self.hour();
+        let mut started = tx.control_starts_by_account(&accounts, since)?;
+        let most = u64::from(self.settings.limits.per_account_hour);
+        let (mut drafts, mut asked) = (Vec::<Draft>::new(), HashSet::<Tn>::new());
+        for (one, mut numbers) in open.iter().zip(numbers) {
+            let (right, control) = (&one.right, &one.control);
+            let Some((gateway, of_gateway)) = rooms.of(control.method) else {
+                continue;
+            };
+            // Another right for the same number can be due as well.
+            for number in numbers.iter_mut().filter(|one| asked.contains(&one.number)) {
+                let until = self.now + self.settings.valid();
+                number.blocked = Some((Blocked::Pending, until));
+            }
+            let of_account = started.entry(right.account.clone()).or_default();
+            let left = MAX_ASKED.saturating_sub(drafts.len());
+            let limit = most.saturating_sub(*of_account).min(*of_gateway);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let more_at = if limit == 0 && *of_gateway > 0 {
+                let by = StartedBy::Account(&right.account);
+                let most = self.settings.limits.per_account_hour;
+                let seconds = wait(tx, by, 1, most, self.now)?.unwrap_or(1);
+                self.now + TimeDelta::seconds(seconds.into())
+            } else {
+                // The rest is asked by the next transactions, or when the gateway has room.
+                self.now
+            };
+            let room = ProofRoom {
+                numbers: limit.min(left),
+                more_at,
+            };
+            let chance = bits_for(&self.random, right.id, "chance");
+            let chance = u16::from_be_bytes([chance[0], chance[1]]);
+            let during = (self.now, self.settings.valid());
+            let step = control.step(&numbers, room, during, chance);
+            drafts.extend(self.drafts(one, gateway, &step)?);
+            asked.extend(&step.ask);
+            let count = step.ask.len() as u64;
+            (*of_account, *of_gateway) = (*of_account + count, of_gateway.saturating_sub(count));
+            checked.limited += u64::from(step.is_limited && left > 0);
+            checked.due.push((right.id, Some(step.due_at)));
+        }
+        Ok(drafts)
+    }
+
+    fn drafts(
+        &self,
+        one: &OpenRight,
+        gateway: &str,
+        step: &ReproofStep,
+    ) -> Result<Vec<Draft>, StoreError> {
+        let right = &one.right;
+        let channel = match one.control.method {
+            Method::Sms => Channel::Sms,
+            Method::Voice => Channel::Voice,
+            Method::Sip => Channel::Sip(right.fingerprint),
+        };
+        let asking = Asking {
+            account: &right.account,
+            channel,
+            gateway,
+            renewal: Some(right.id),
+            caller: &self.caller,
+            now: self.now,
+        };
+        let parts = (&self.settings, &*self.codes);
+        let drafts = step.ask.iter();
+        let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, right.delegation)));
+        let drafts = drafts.collect::<Result<Vec<_>, _>>();
+        drafts.map_err(|error| match unprotected(error) {
+            ChangeError::Store(error) => error,
+            other => StoreError::Unavailable(other.to_string()),
+        })
+    }
+
+    /// Since when starts count in the limits of an hour.
+    fn hour(&self) -> Time {
+        self.now - HOUR + TimeDelta::seconds(1)
+    }
+}
+
+/// The list of a right was checked when the right was given.
+fn unreadable(error: TnAuthListError) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}
+
+impl Rooms {
+    fn read(tx: &mut Tx<'_>, settings: &ControlSettings, now: Time) -> Result<Self, StoreError> {
+        let since = now - HOUR + TimeDelta::seconds(1);
+        let most = u64::from(settings.limits.per_gateway_hour);
+        let mut rooms = Self::default();
+        for method in Method::ALL {
+            let Some(gateway) = settings.gateway(method) else {
+                continue;
+            };
+            if !rooms.left.contains_key(gateway) {
+                let started = tx.count_control_starts(StartedBy::Gateway(gateway), since)?;
+                let left = most.saturating_sub(started);
+                rooms.left.insert(gateway.to_owned(), left);
+            }
+            rooms.gateways.insert(method, gateway.to_owned());
+        }
+        Ok(rooms)
+    }
+
+    /// The methods by which numbers can be asked.
+    fn methods(&self) -> Vec<Method> {
+        let gateways = self.gateways.iter();
+        let with_room = gateways.filter(|(_, name)| self.left.get(*name).is_some_and(|n| *n > 0));
+        with_room.map(|(method, _)| *method).collect()
+    }
+
+    /// The gateway of a method, and how many numbers it can still ask.
+    fn of(&mut self, method: Method) -> Option<(&str, &mut u64)> {
+        let gateway = self.gateways.get(&method)?;
+        Some((gateway, self.left.get_mut(gateway)?))
+    }
+}

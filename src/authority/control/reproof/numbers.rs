@@ -1,0 +1,108 @@
+//! What is known of the numbers of rights whose control is proven again.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+
+use super::super::limits::{DAY, cause_for};
+use super::super::refusal::StartCause;
+use super::{OpenRight, ReproofTask};
+use crate::authority::StoreError;
+use crate::domain::Tn;
+use crate::domain::clock::Time;
+use crate::domain::control::proof::ConfirmedProof;
+use crate::domain::control::reproofing::{Blocked, NumberToProve};
+use crate::store::{ProofProbes, StartedProof, Tx};
+
+impl ReproofTask {
+    /// For each right, what is known of its numbers.
+    pub(super) fn numbers_to_prove(
+        &self,
+        tx: &mut Tx<'_>,
+        open: &[OpenRight],
+    ) -> Result<Vec<Vec<NumberToProve>>, StoreError> {
+        let mut probes = ProofProbes::default();
+        for (n, one) in open.iter().enumerate() {
+            for number in &one.numbers {
+                let key = (&one.right.account, one.right.fingerprint);
+                probes.add(n, key, *number, self.now);
+            }
+        }
+        let mut confirmed: Vec<HashMap<Tn, Time>> = vec![HashMap::new(); open.len()];
+        for (n, proof) in tx.confirmed_control_proofs(&probes)? {
+            let (Some(found), Some(one)) = (confirmed.get_mut(n), open.get(n)) else {
+                let why = "a proof of a right that was not asked for".to_owned();
+                return Err(StoreError::Corrupt(why));
+            };
+            if counts(&proof, one) {
+                let newest = found.entry(proof.number).or_insert(proof.at);
+                *newest = proof.at.max(*newest);
+            }
+        }
+        let is_old = |one: &OpenRight, at: Option<&Time>| {
+            at.is_none_or(|at| one.control.due_after(*at, u16::MIN) <= self.now)
+        };
+        let old: Vec<Tn> = open
+            .iter()
+            .zip(&confirmed)
+            .flat_map(|(one, confirmed)| {
+                let old = one.numbers.iter();
+                old.filter(|number| is_old(one, confirmed.get(number)))
+            })
+            .copied()
+            .collect();
+        let mut starts: HashMap<Tn, Vec<StartedProof>> = HashMap::new();
+        if !old.is_empty() {
+            for start in tx.control_starts(&old, self.now - DAY)? {
+                starts.entry(start.number).or_default().push(start);
+            }
+        }
+        let states = open.iter().zip(&confirmed).map(|(one, confirmed)| {
+            let of = |number: &Tn| NumberToProve {
+                number: *number,
+                confirmed_at: confirmed.get(number).copied(),
+                blocked: starts
+                    .get(number)
+                    .and_then(|starts| self.blocked(one, starts, confirmed.get(number).copied())),
+            };
+            one.numbers.iter().map(of).collect()
+        });
+        Ok(states.collect())
+    }
+
+    /// Why a number cannot be asked now, and until when, given all proofs of the last day, oldest
+    /// first.
+    fn blocked(
+        &self,
+        one: &OpenRight,
+        starts: &[StartedProof],
+        confirmed_at: Option<Time>,
+    ) -> Option<(Blocked, Time)> {
+        let own = starts.iter().filter(|start| {
+            let is_newer = confirmed_at.is_none_or(|confirmed| start.at > confirmed);
+            let is_back = start.pending_until.is_none();
+            start.account == one.right.account && is_newer && !is_back
+        });
+        let failed: Vec<Time> = own.map(|start| start.at).collect();
+        let limits = self.settings.limits;
+        let starts: Vec<&StartedProof> = starts.iter().collect();
+        match cause_for(&starts, &one.right.account, limits, self.now) {
+            Some(StartCause::Pending { until }) => Some((Blocked::Pending, until)),
+            Some(StartCause::TooMany { seconds, .. }) => {
+                let until = self.now + TimeDelta::seconds(seconds.into());
+                Some((Blocked::Limited, until))
+            }
+            // Authority was checked before.
+            Some(StartCause::NoAuthority(_)) | None => {
+                let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
+                let retry_at = one.control.retry_at(count, *failed.last()?);
+                (retry_at > self.now).then_some((Blocked::Failed, retry_at))
+            }
+        }
+    }
+}
+
+/// Whether a proof counts for a right: by its method, under its delegation.
+fn counts(proof: &ConfirmedProof, one: &OpenRight) -> bool {
+    proof.method == one.control.method && proof.delegation == one.right.delegation
+}

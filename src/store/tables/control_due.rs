@@ -1,0 +1,101 @@
+//! Rights to renew whose numbers are due to be proven again. Replicas share the work: each transaction
+//! moves the rights that it takes forward.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Bool};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::probe_query::ProbeQuery;
+use super::renewals::Row;
+use crate::domain::clock::Time;
+use crate::domain::control::proof::Method;
+use crate::domain::tokens::renewal::Renewal;
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::error::StoreError;
+use crate::store::locks::REPROOF_LOCK;
+use crate::store::schema::renewals;
+use crate::store::tx::Tx;
+
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Bool)]
+    locked: bool,
+}
+
+/// The rights of these methods that are due.
+macro_rules! due {
+    ($now:expr, $methods:expr) => {{
+        let methods: Vec<&str> = $methods.iter().map(|method| method.as_str()).collect();
+        renewals::table
+            .filter(renewals::control_due_at.le($now.timestamp()))
+            .filter(renewals::control_method.eq_any(methods))
+    }};
+}
+
+impl Tx<'_> {
+    /// Takes the lock of those who start proofs while minting continues, until COMMIT: otherwise
+    /// two replicas could ask a number at one time, or exceed a limit together. Returns whether it
+    /// was free.
+    pub fn lock_reproofs(&mut self) -> Result<bool, StoreError> {
+        self.run(|connection| match connection {
+            // It has one writer anyway.
+            AnyConnection::Sqlite(_) => Ok(true),
+            AnyConnection::Postgres(c) => {
+                sql_query("SELECT pg_try_advisory_xact_lock($1) AS locked")
+                    .bind::<BigInt, _>(REPROOF_LOCK)
+                    .get_result::<Locked>(c)
+                    .map(|found| found.locked)
+            }
+        })
+    }
+
+    /// Whether any right of these methods is due.
+    pub fn has_due_reproof(&mut self, now: Time, methods: &[Method]) -> Result<bool, StoreError> {
+        let found = self.run(|connection| {
+            on_either!(connection, c => due!(now, methods)
+                .select(renewals::id)
+                .first::<String>(c)
+                .optional())
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// The rights of these methods that are due, the one that has been due for the longest time
+    /// first; at most `limit`.
+    pub fn due_reproofs(
+        &mut self,
+        now: Time,
+        methods: &[Method],
+        limit: u16,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        let rows = self.run(|connection| {
+            on_either!(connection, c => due!(now, methods)
+                .order((renewals::control_due_at, renewals::id))
+                .limit(limit.into())
+                .load::<Row>(c))
+        })?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Sets when rights are due next; `None` is never.
+    pub fn set_reproofs_due(&mut self, due: &[(Uuid, Option<Time>)]) -> Result<(), StoreError> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let due = due
+            .iter()
+            .map(|(id, at)| json!({ "id": id, "due_at": at.map(|at| at.timestamp()) }));
+        let update = ProbeQuery::<()>::new(
+            &[("id", "TEXT"), ("due_at", "BIGINT")],
+            [
+                "UPDATE renewals SET control_due_at = p.due_at FROM ",
+                " WHERE renewals.id = p.id",
+            ],
+            &due.collect::<Vec<_>>(),
+        );
+        self.run(|connection| on_either!(connection, c => update.execute(c)))?;
+        Ok(())
+    }
+}
