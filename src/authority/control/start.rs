@@ -124,7 +124,9 @@ impl Authority {
         let start = Start {
             scope: Visibility::of(caller),
             ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
-            drafts: drafts.collect::<Result<_, _>>().map_err(unprotected)?,
+            drafts: drafts
+                .collect::<Result<_, _>>()
+                .map_err(|error| unprotected(&error))?,
             settings: self.control.settings.clone(),
             method,
             gateway,

@@ -25,7 +25,7 @@ const PASSWORD: &str = "sesame";
 pub struct Smsc {
     process: Peer,
     pub port: u16,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Smsc {
