@@ -48,6 +48,8 @@ use crate::api::routes::{
             the audit trail"),
         (name = "callers", description = "API keys"),
         (name = "signers", description = "Signing keys and their certificate chains"),
+        (name = "control", description = "Effective control: whether an account uses its numbers, shown by codes that \
+            come back"),
         (name = "webhooks", description = "Notifications of grants that were withdrawn"),
         (name = "facade", description = "The interface of an STI-PA, for clients that know no other. Off by default"),
         (name = "for everybody", description = "What needs no credentials"),

@@ -49,11 +49,13 @@ pub(in crate::api) struct NewControlProofsBody {
 #[schema(as = ControlAnswer)]
 #[serde(untagged)]
 pub(in crate::api) enum ControlAnswerBody {
-    Code(#[schema(inline)] CodeBody),
-    Signed(#[schema(inline)] SignedBody),
+    Code(CodeBody),
+    Signed(SignedBody),
 }
 
+/// A code, from a person.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ControlCode)]
 pub(in crate::api) struct CodeBody {
     /// The code that the number got.
     #[schema(example = "012345")]
@@ -62,6 +64,7 @@ pub(in crate::api) struct CodeBody {
 
 /// A flattened JWS (RFC 7515), signed with the ACME account key. Needs no other credentials.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = SignedControlAnswer)]
 pub(in crate::api) struct SignedBody {
     /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":".."}`, with the
     /// URL of this call.

@@ -81,6 +81,7 @@ pub(in crate::api) struct QuestionBody {
     /// The fingerprint of the ACME account key, for policies that refer to its age; if left out, a
     /// key that is new for the account.
     #[schema(
+        value_type = String,
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]

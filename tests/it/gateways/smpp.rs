@@ -58,7 +58,7 @@ impl Smsc {
         Self {
             process,
             port: u16::try_from(port).expect("a port"),
-            dir,
+            _dir: dir,
         }
     }
 
