@@ -7,6 +7,7 @@ use tn_authority::domain::accounts::account::LifetimeMode;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::decision::{AccountStanding, Facts, Question, decide};
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, RecordedPeriod, RowRef};
+use tn_authority::domain::issuance::RowFacts;
 use tn_authority::domain::numbers::block;
 use tn_authority::domain::signing::chain_choice::Candidate;
 use tn_authority::domain::{Fingerprint, TnAuthList, TokenRequest, Window};
@@ -43,6 +44,7 @@ fn facts() -> Facts {
     let window = Window::new(from_unix(0), None).expect("a window");
     Facts {
         renewal: None,
+        rows: RowFacts::default(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

@@ -1,8 +1,8 @@
 //! Samples: which numbers of a long list stand for all of it, when a policy asks for control.
 //!
 //! A sample is drawn by the service, from random bits that nobody else knows. It stays the same for
-//! an account and a list for a day, and longer as long as the policies accept it: whoever cannot
-//! answer for one of its numbers cannot try with others at once.
+//! an account and a list for a day, and longer as long as the policies accept it: an account that
+//! cannot answer for one of its numbers cannot try with others at once.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,11 @@ use crate::domain::clock::Time;
 use crate::domain::numbers::number::{NumberRange, Tn};
 
 /// How long a sample stays the same, although the policies do not accept it.
-const KEPT: TimeDelta = TimeDelta::days(1);
+pub const KEPT: TimeDelta = TimeDelta::days(1);
+
+/// The most samples that are drawn for one account in that time. Each list has a sample of its own,
+/// and an account must not try lists until one has a sample that suits it.
+pub const MAX_DRAWN: u32 = 100;
 
 /// The numbers that stand for a list of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]

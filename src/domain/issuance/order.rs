@@ -99,8 +99,8 @@ impl RuledRequest {
         }
     }
 
-    /// Decides on these facts (RFC 9448 §5.6). Returns the policies that permit it, too. If both the
-    /// rule of authority and policies that refer to rows refuse, the rule is reported.
+    /// Decides on these facts (RFC 9448 §5.6). Returns the policies that permit it, too. If both
+    /// the rule of authority and policies that refer to rows refuse, the rule is reported.
     ///
     /// # Errors
     /// The [`Denial`] of a policy or of the rule of authority.

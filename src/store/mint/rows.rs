@@ -149,12 +149,16 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Draws a sample in place of the one that was found, if any, and if this order can draw.
+    /// Draws a sample in place of the one that was found, if any. Not if this order cannot draw, or
+    /// if too many were drawn for the account.
     fn draw(&mut self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let Some(bits) = &self.deferred.bits else {
             return Ok(false);
         };
         let (account, now) = (&self.ruled.account, self.ruled.now);
+        if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_DRAWN.into() {
+            return Ok(false);
+        }
         let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
         let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
         self.sample = Some(counts);
@@ -294,7 +298,7 @@ fn read_proofs(
         }
     }
     let mut found: Vec<Vec<ConfirmedProof>> = vec![Vec::new(); open.len()];
-    for (n, proof) in tx.confirmed_control_proofs(probes)? {
+    for (n, proof) in tx.confirmed_control_proofs(&probes)? {
         let of_request = found.get_mut(n);
         of_request
             .ok_or_else(|| StoreError::corrupt("a proof for a request that is not in the batch"))?

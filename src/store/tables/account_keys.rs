@@ -56,7 +56,7 @@ impl Tx<'_> {
                 " CROSS JOIN account_keys t WHERE t.account_id = p.account_id \
                  AND t.fingerprint = p.fingerprint",
             ],
-            probes.collect(),
+            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

@@ -50,7 +50,7 @@ impl Tx<'_> {
     /// delegation counts is left to the caller. No query if there are no numbers.
     pub fn confirmed_control_proofs(
         &mut self,
-        probes: ProofProbes,
+        probes: &ProofProbes,
     ) -> Result<Vec<(usize, ConfirmedProof)>, StoreError> {
         if probes.is_empty() {
             return Ok(Vec::new());
@@ -72,7 +72,7 @@ impl Tx<'_> {
                  AND (c.fingerprint IS NULL OR c.fingerprint = p.fingerprint) \
                  GROUP BY p.request, c.position, c.delegation_id, c.method",
             ],
-            probes.0,
+            &probes.0,
         );
         let found: Vec<FoundProof> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

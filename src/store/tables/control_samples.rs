@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Integer, Text};
 use serde_json::json;
 
 use super::probe_query::ProbeQuery;
-use crate::domain::clock::from_unix;
+use crate::domain::clock::{Time, from_unix};
 use crate::domain::control::sample::ControlSample;
 use crate::domain::{AccountId, Tn};
 use crate::store::connection::{AnyConnection, on_either};
@@ -67,7 +67,7 @@ impl Tx<'_> {
                 "SELECT p.request, t.positions, t.drawn_at FROM ",
                 " CROSS JOIN control_samples t WHERE t.account_id = p.account_id AND t.list = p.list",
             ],
-            probes.collect(),
+            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32, String, i64)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;
@@ -84,6 +84,21 @@ impl Tx<'_> {
             });
         }
         Ok(found)
+    }
+
+    /// How many of the samples of an account were drawn after an instant.
+    pub(in crate::store) fn control_samples_drawn(
+        &mut self,
+        account: &AccountId,
+        after: Time,
+    ) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => control_samples::table
+                .filter(control_samples::account_id.eq(account.as_str()))
+                .filter(control_samples::drawn_at.gt(after.timestamp()))
+                .count()
+                .get_result(c))
+        })
     }
 
     /// Keeps a sample, in place of the one that was found before, if any. If another one has come

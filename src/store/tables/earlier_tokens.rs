@@ -66,7 +66,7 @@ impl Tx<'_> {
                  AND g.account_id = p.account_id AND g.issued_at >= p.since \
                  AND g.withdrawn_at IS NULL AND g.jti <> p.other LIMIT 1) IS NULL",
             ],
-            probes.collect(),
+            &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32,)> =
             self.run(|connection| on_either!(connection, c => query.load(c)))?;

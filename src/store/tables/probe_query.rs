@@ -27,13 +27,13 @@ impl<S> ProbeQuery<S> {
     pub(in crate::store) fn new(
         columns: &'static [(&'static str, &'static str)],
         [before, after]: [&'static str; 2],
-        probes: Vec<Value>,
+        probes: &[Value],
     ) -> Self {
         Self {
             before,
             columns,
             after,
-            probes: Value::Array(probes).to_string(),
+            probes: array(probes),
             row: PhantomData,
         }
     }
@@ -43,6 +43,11 @@ impl<S> ProbeQuery<S> {
         let columns: Vec<String> = columns.map(|(name, kind)| written(name, kind)).collect();
         columns.join(", ")
     }
+}
+
+fn array(probes: &[Value]) -> String {
+    let probes: Vec<String> = probes.iter().map(Value::to_string).collect();
+    format!("[{}]", probes.join(","))
 }
 
 impl<S> QueryFragment<Pg> for ProbeQuery<S> {

@@ -40,6 +40,11 @@ pub struct Carrier {
 
 impl Carrier {
     pub fn over(db: Db) -> Self {
+        Self::with(db, &[])
+    }
+
+    /// With more settings of the service, such as `TN_AUTHORITY__POLICY__DIR`.
+    pub fn with(db: Db, settings: &[(&str, String)]) -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
@@ -75,7 +80,7 @@ impl Carrier {
         fs::write(dir.path().join("api.key"), format!("{api_key}\n")).expect("a file");
         // Its port stands in its public URL, so it is chosen here; somebody else may take it meanwhile.
         let (address, service) = (0..5)
-            .find_map(|_| serve(&dir, &db))
+            .find_map(|_| serve(&dir, &db, settings))
             .expect("the service starts on one of five ports");
         Self {
             dir,
@@ -152,11 +157,12 @@ impl Drop for Carrier {
 }
 
 /// The service, once it answers; nothing if it could not have its port.
-fn serve(dir: &TempDir, db: &Db) -> Option<(SocketAddr, Child)> {
+fn serve(dir: &TempDir, db: &Db, settings: &[(&str, String)]) -> Option<(SocketAddr, Child)> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
     let address = address.expect("a port");
     let log = dir.path().join(LOG);
     let mut service = command(dir, db, address, &["serve"])
+        .envs(settings.iter().cloned())
         .env("RUST_LOG", "debug")
         .stdout(Stdio::null())
         .stderr(fs::File::create(&log).expect("a file"))

@@ -3,7 +3,7 @@
 mod acme2certifier;
 mod at_a_ca;
 mod bad_ca;
-mod carrier;
+pub mod carrier;
 mod command;
 mod little_ca;
 mod plug_in;

@@ -1,10 +1,15 @@
-//! Effective control: a number is asked, and what it was sent comes back.
+//! Effective control: a number is asked, and what it was sent comes back; and policies see that.
 
 mod access;
+mod answers;
 mod api;
 mod codes;
 mod ends;
 mod limits;
+mod policies;
+mod policy_facts;
+mod proven;
+mod samples;
 mod secrecy;
 mod signed;
 mod starts;

@@ -2,3 +2,4 @@
 
 pub mod carrier;
 mod routes;
+mod whole;
