@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, audit, backup, certificate, check, claim_constraints,
+    account, allocation, api_key, audit, backup, certificate, check, claim_constraints, control,
     control_agent, delegation, demo, exclusion, explain, fingerprint, import, migrate, policy,
     redeem, serve, tn_auth_list, verify,
 };
@@ -99,6 +99,8 @@ enum ServiceCommand {
     Delegation(delegation::Command),
     #[command(subcommand)]
     Exclusion(exclusion::Command),
+    #[command(subcommand)]
+    Control(control::Command),
     Explain(explain::Args),
     Import(import::Args),
     Backup(backup::Args),
@@ -148,6 +150,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
         ServiceCommand::Allocation(command) => allocation::run(command, &config),
         ServiceCommand::Delegation(command) => delegation::run(command, &config),
         ServiceCommand::Exclusion(command) => exclusion::run(&command, &config),
+        ServiceCommand::Control(command) => control::run(command, &config),
         ServiceCommand::Explain(args) => explain::run(args, &config),
         ServiceCommand::Backup(args) => backup::run(&args, &config),
         ServiceCommand::Import(args) => import::run(args, &config),

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn digits_are_uniform_and_complete() {
-        // 4,294,967,295 is the only draw of 32 bits beyond the last whole million but 967,295 others.
+        // From 4,294,000,000 on there is no whole million left, which would favour small codes.
         let mut draws = vec![4_294_000_000, u32::MAX, 7].into_iter();
         let drawn = drawn_digits(6, || Ok(draws.next().expect("a draw"))).expect("a code");
         assert_eq!((drawn.expose(), draws.len()), ("000007", 0));

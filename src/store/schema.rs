@@ -1,7 +1,11 @@
 //! The tables, which are the same in both databases. `migrations/` creates them and documents each
 //! column; a test compares this file with both.
 
+mod control;
+
 use diesel::table;
+
+pub use control::{account_keys, control_messages, control_proofs, control_samples};
 
 table! {
     accounts (id) {
@@ -345,62 +349,6 @@ table! {
         created_at -> BigInt,
         give_up_at -> BigInt,
         finished_at -> Nullable<BigInt>,
-    }
-}
-
-table! {
-    control_proofs (id) {
-        id -> Text,
-        account_id -> Text,
-        position -> BigInt,
-        delegation_id -> Text,
-        method -> Text,
-        gateway -> Text,
-        fingerprint -> Nullable<Text>,
-        renewal_id -> Nullable<Text>,
-        code_hash -> Binary,
-        tries -> Integer,
-        started_at -> BigInt,
-        started_by -> Text,
-        request_id -> Text,
-        expires_at -> BigInt,
-        sent_at -> Nullable<BigInt>,
-        delivered_at -> Nullable<BigInt>,
-        failure -> Nullable<Text>,
-        confirmed_at -> Nullable<BigInt>,
-        confirmed_by -> Nullable<Text>,
-        ends_at -> Nullable<BigInt>,
-        end_reason -> Nullable<Text>,
-    }
-}
-
-table! {
-    control_messages (proof_id) {
-        proof_id -> Text,
-        gateway -> Text,
-        sealed -> Binary,
-        attempts -> Integer,
-        due_at -> BigInt,
-        give_up_at -> BigInt,
-        leased_by -> Nullable<Text>,
-        leased_until -> Nullable<BigInt>,
-    }
-}
-
-table! {
-    control_samples (account_id, list) {
-        account_id -> Text,
-        list -> Text,
-        positions -> Text,
-        drawn_at -> BigInt,
-    }
-}
-
-table! {
-    account_keys (account_id, fingerprint) {
-        account_id -> Text,
-        fingerprint -> Text,
-        first_used_at -> BigInt,
     }
 }
 

@@ -213,8 +213,8 @@ pub(in crate::api) async fn authenticate_with<T: Send + 'static>(
     }
 }
 
-/// The problem of a request that needs credentials and has none. It counts against the rate limit of
-/// the client's address.
+/// The problem of a request that needs credentials and has none. It counts against the rate limit
+/// of the client's address.
 pub(in crate::api) fn no_credentials(service: &Service, request: &HttpRequest) -> Problem {
     let id = RequestId::of(request);
     let error = service.callers.reject(Rejection::Missing, id);

@@ -63,7 +63,8 @@ pub(in crate::api) struct CodeBody {
 /// A flattened JWS (RFC 7515), signed with the ACME account key. Needs no other credentials.
 #[derive(Deserialize, ToSchema)]
 pub(in crate::api) struct SignedBody {
-    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":"<URL of this call>"}`
+    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":".."}`, with the
+    /// URL of this call.
     protected: String,
     /// Base64url of `{"nonce":".."}`
     payload: String,

@@ -58,7 +58,7 @@ impl std::fmt::Display for RefusedCode {
 }
 
 /// An answer to be compared with its proof.
-struct Answer {
+struct AnswerToProof {
     code: ControlCode,
     ruled: RuledRequest,
     codes: Arc<dyn Codes>,
@@ -109,7 +109,8 @@ impl Authority {
         self.answer(by, &caller, proof, code).await
     }
 
-    /// The proof that a signed answer is for; `None` if there is none that this key answers. Blocks.
+    /// The proof that a signed answer is for; `None` if there is none that this key answers.
+    /// Blocks.
     pub fn proof_to_answer(
         &self,
         id: Uuid,
@@ -154,7 +155,7 @@ impl Authority {
     ) -> Result<Confirmation, ChangeError> {
         let (now, id, scope) = (self.clock.now(), proof.id, Visibility::of(caller));
         let event = event_by(caller, now, "confirm-control-proof");
-        let answer = Answer {
+        let answer = AnswerToProof {
             code,
             ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,
             codes: Arc::clone(&self.control.codes),
@@ -205,7 +206,7 @@ fn is_over(proof: &ControlProof, now: Time) -> bool {
     }
 }
 
-impl Answer {
+impl AnswerToProof {
     /// Compares, and records what comes of it.
     fn compare(
         &self,

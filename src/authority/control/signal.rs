@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 type Hook = Box<dyn Fn() + Send>;
 
-/// Says that there are codes to send. Whoever misses it finds them by polling.
+/// Says that there are codes to send. If it is missed, polling finds them.
 #[derive(Clone, Default)]
 pub struct OutboxSignal(Arc<Mutex<Option<Hook>>>);
 

@@ -45,7 +45,7 @@ struct Row {
 #[derive(AsChangeset)]
 #[diesel(table_name = control_proofs)]
 #[diesel(treat_none_as_null = true)]
-struct Progress {
+struct ProofProgress {
     tries: i32,
     sent_at: Option<i64>,
     delivered_at: Option<i64>,
@@ -58,7 +58,7 @@ struct Progress {
 
 impl Row {
     fn new(proof: &ControlProof, code_hash: &[u8]) -> Self {
-        let progress = Progress::from(proof);
+        let progress = ProofProgress::from(proof);
         Self {
             id: proof.id.to_string(),
             account_id: proof.account.to_string(),
@@ -85,7 +85,7 @@ impl Row {
     }
 }
 
-impl From<&ControlProof> for Progress {
+impl From<&ControlProof> for ProofProgress {
     fn from(proof: &ControlProof) -> Self {
         let confirmed = proof.confirmed.as_ref();
         Self {
@@ -163,7 +163,7 @@ impl Tx<'_> {
 
     /// Writes what changes of a proof: tries, sending, confirmation and end.
     pub fn update_control_proof(&mut self, proof: &ControlProof) -> Result<(), StoreError> {
-        let progress = Progress::from(proof);
+        let progress = ProofProgress::from(proof);
         self.run(|connection| {
             on_either!(connection, c => diesel::update(control_proofs::table.find(proof.id.to_string()))
                 .set(&progress)

@@ -167,12 +167,12 @@ fn what_cannot_be_read_is_said(api: Api) {
         ),
         (
             json!({ "numbers": ["+12125551001"], "method": "sip" }),
-            "malformed-fingerprint",
+            "malformed-member",
             "fingerprint",
         ),
         (
             json!({ "numbers": ["+12125551001"], "method": "sms", "fingerprint": crate::support::fingerprint() }),
-            "malformed-fingerprint",
+            "malformed-member",
             "is for `sip` only",
         ),
         (

@@ -43,9 +43,11 @@ fn columns(db: &Db) -> Vec<Column> {
     .expect("columns")
 }
 
-/// What `schema.rs` says: each `table!` with its columns in their order.
+/// What `schema.rs` and its parts say: each `table!` with its columns in their order.
 fn declared() -> BTreeMap<String, Vec<String>> {
-    let text = fs::read_to_string(root().join("src/store/schema.rs")).expect("the schema");
+    let files = ["src/store/schema.rs", "src/store/schema/control.rs"];
+    let files = files.map(|file| fs::read_to_string(root().join(file)).expect("the schema"));
+    let text = files.concat();
     let mut tables = BTreeMap::new();
     for table in text.split("table! {").skip(1) {
         let lines: Vec<&str> = table
