@@ -178,12 +178,11 @@ fn read_key_ages(
             continue;
         }
         let (account, key) = loading.key();
-        match known.and_then(|known| known.first_used(account, key)) {
-            Some(first_used) => loading.add_key_age(first_used),
-            None => {
-                asked.push(n);
-                keys.push((account, key));
-            }
+        if let Some(first_used) = known.and_then(|known| known.first_used(account, key)) {
+            loading.add_key_age(first_used);
+        } else {
+            asked.push(n);
+            keys.push((account, key));
         }
     }
     let found = tx.keys_first_used(&keys)?;
