@@ -10,6 +10,7 @@ pub mod config;
 pub mod domain;
 pub mod gateways;
 pub mod outgoing;
+pub mod regular_file;
 pub mod signer;
 pub mod sip;
 pub mod store;

@@ -10,7 +10,7 @@ use log::LevelFilter;
 use commands::{
     account, allocation, api_key, audit, backup, certificate, check, claim_constraints, control,
     control_agent, delegation, demo, exclusion, explain, fingerprint, import, migrate, policy,
-    redeem, serve, tn_auth_list, verify,
+    redeem, serve, signer, tn_auth_list, verify,
 };
 use tn_authority::config::Config;
 use tn_authority::telemetry;
@@ -101,6 +101,8 @@ enum ServiceCommand {
     Exclusion(exclusion::Command),
     #[command(subcommand)]
     Control(control::Command),
+    #[command(subcommand)]
+    Signer(signer::Command),
     Explain(explain::Args),
     Import(import::Args),
     Backup(backup::Args),
@@ -151,6 +153,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
         ServiceCommand::Delegation(command) => delegation::run(command, &config),
         ServiceCommand::Exclusion(command) => exclusion::run(&command, &config),
         ServiceCommand::Control(command) => control::run(command, &config),
+        ServiceCommand::Signer(command) => signer::run(command, &config),
         ServiceCommand::Explain(args) => explain::run(args, &config),
         ServiceCommand::Backup(args) => backup::run(&args, &config),
         ServiceCommand::Import(args) => import::run(args, &config),

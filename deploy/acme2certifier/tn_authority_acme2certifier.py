@@ -44,7 +44,11 @@ ANY_VERSION = "TN_AUTHORITY_PLUGIN_ANY_VERSION"
 
 TN_AUTH_LIST = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 UNAUTHORIZED = "urn:ietf:params:acme:error:unauthorized"
+CONNECTION = "urn:ietf:params:acme:error:connection"
 SERVER_INTERNAL = "urn:ietf:params:acme:error:serverInternal"
+
+# The HTTP status that belongs to each of them in a problem document.
+STATUS = {UNAUTHORIZED: 403, CONNECTION: 400, SERVER_INTERNAL: 500}
 
 # The longest token that is checked, in bytes, as in `tn-authority verify`.
 MAX_TOKEN = 65536
@@ -61,6 +65,10 @@ _in_hand = threading.local()
 
 class Refused(Exception):
     """The order is refused, and the client can be told why."""
+
+    def __init__(self, why, kind=UNAUTHORIZED):
+        super().__init__(why)
+        self.kind = kind
 
 
 class Broken(Exception):
@@ -171,7 +179,8 @@ def verify(settings, token, fingerprint, identifier):
     if accepted and report["accepted"] is True:
         return report["claims"]
     failed = [step for step in report["steps"] if step["outcome"] == "failed"]
-    raise Refused("; ".join(f"step {step['number']}, {step['title']}: {step['detail']}" for step in failed))
+    why = "; ".join(f"step {step['number']}, {step['title']}: {step['detail']}" for step in failed)
+    raise Refused(why, CONNECTION if report["problem"] == CONNECTION else UNAUTHORIZED)
 
 
 def check_list(settings, identifier):
@@ -257,7 +266,7 @@ def answered(payload):
 
 def problem(kind, detail):
     """Why a validation failed, as an ACME problem (RFC 8555 section 6.7)."""
-    return {"type": kind, "status": 403 if kind == UNAUTHORIZED else 500, "detail": detail}
+    return {"type": kind, "status": STATUS[kind], "detail": detail}
 
 
 class Order(_Order):
@@ -328,7 +337,10 @@ class Challenge(_Challenge):
         try:
             self._check_token(challenge_name, details)
         except Refused as why:
-            self._reason = problem(UNAUTHORIZED, f"the authority token is refused: {why}")
+            if why.kind == CONNECTION:
+                # The client chose the URL, so it is none of our faults; but the authority may be down.
+                self.logger.warning("an authority token is refused: %s", why)
+            self._reason = problem(why.kind, f"the authority token is refused: {why}")
         except Exception as error:  # pylint: disable=broad-except
             self.logger.critical("the authority token could not be checked: %s: %s", type(error).__name__, error)
             self._reason = problem(SERVER_INTERNAL, "the authority token could not be checked")

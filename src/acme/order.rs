@@ -38,7 +38,7 @@ pub struct CertificateRequest<'a> {
 pub struct PlacedOrder {
     /// Identifies the order, also to cancel it.
     pub url: HttpsUrl,
-    tkvalue: String,
+    list: TnAuthList,
     authorization: HttpsUrl,
     finalize: HttpsUrl,
     star: bool,
@@ -47,7 +47,7 @@ pub struct PlacedOrder {
 impl PlacedOrder {
     /// Whether it is an order for this list, renewed by the CA or not.
     pub(super) fn is_for(&self, wanted: &CertificateRequest<'_>) -> bool {
-        self.tkvalue == wanted.list.to_tkvalue() && self.star == wanted.renewal.is_some()
+        self.list == *wanted.list && self.star == wanted.renewal.is_some()
     }
 }
 
@@ -151,7 +151,7 @@ impl AcmeSession<'_> {
             what: WHAT,
             why: why.to_owned(),
         };
-        if !matches!(&body.identifiers[..], [one] if one.is(&tkvalue)) {
+        if !matches!(&body.identifiers[..], [one] if one.is(wanted.list)) {
             return Err(malformed(
                 "its identifiers differ from the one that was ordered",
             ));
@@ -167,7 +167,7 @@ impl AcmeSession<'_> {
         let finalize = body.finalize.as_deref().unwrap_or_default();
         Ok(PlacedOrder {
             url,
-            tkvalue,
+            list: wanted.list.clone(),
             authorization: wire::url("authorizations", authorization)?,
             finalize: wire::url("finalize", finalize)?,
             star: wanted.renewal.is_some(),
@@ -305,7 +305,7 @@ impl AcmeSession<'_> {
         const WHAT: &str = "the authorization request";
         let reply = self.post(WHAT, &order.authorization, None)?;
         let body: AuthorizationBody = wire::read(WHAT, &reply.body)?;
-        if !body.identifier.is(&order.tkvalue) {
+        if !body.identifier.is(&order.list) {
             return Err(AcmeError::Malformed {
                 what: WHAT,
                 why: "its identifier is not the one that was ordered".to_owned(),

@@ -1,12 +1,15 @@
 //! The objects of RFC 8555 §7.1, reduced to what TNAuthList orders need. Unknown members are
 //! ignored, as §7.1 requires of clients.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::AcmeError;
 use super::error::ProblemDocument;
+use crate::domain::TnAuthList;
 use crate::domain::text::printable::printable;
 use crate::domain::text::strict_json;
 use crate::outgoing::HttpsUrl;
@@ -51,9 +54,16 @@ pub(super) struct Identifier {
 }
 
 impl Identifier {
-    /// Whether it is this list, byte for byte (RFC 9448 §6, step 6).
-    pub(super) fn is(&self, tkvalue: &str) -> bool {
-        self.kind == TN_AUTH_LIST && self.value == tkvalue
+    /// Whether it is this list, byte for byte (RFC 9448 §6, step 6). Some CAs repeat it in padded
+    /// base64; the bytes are compared, so the text can be no other list.
+    pub(super) fn is(&self, list: &TnAuthList) -> bool {
+        let text = self.value.trim_end_matches('=');
+        let is_padded_right =
+            [text.len(), text.len().next_multiple_of(4)].contains(&self.value.len());
+        let is_list = |decoded: Result<Vec<u8>, _>| decoded.is_ok_and(|der| der == list.as_der());
+        self.kind == TN_AUTH_LIST
+            && is_padded_right
+            && (is_list(URL_SAFE_NO_PAD.decode(text)) || is_list(STANDARD_NO_PAD.decode(text)))
     }
 }
 

@@ -14,6 +14,7 @@ pub use http::concurrency::ConcurrencyLimit;
 pub use http::idempotency::Idempotency;
 pub use http::request::OverTls;
 pub use http::unsent::UnsentAnswers;
+pub use http::upload::UploadShares;
 pub use router::{app, operations};
 pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;

@@ -108,6 +108,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
         // Keys and certificates
         .service(route("/v1/signers").get(routes::signers::list_signers))
         .service(route("/v1/signers/reload").post(routes::signers::reload_signers))
+        .service(route("/v1/signers/{chain}/distrust").post(routes::signers::distrust_signer))
         // No authentication needed
         .service(route("/certs/{sha256}.pem").get(routes::certs::get_chain))
         .service(route("/healthz").get(routes::health::alive))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::http::concurrency::ConcurrencyLimit;
 use super::http::idempotency::Idempotency;
+use super::http::upload::UploadShares;
 use super::routes::facade::Facade;
 use crate::authority::Authority;
 use crate::authority::import::jobs::Jobs;
@@ -29,7 +30,8 @@ pub struct Service {
     pub public_url: String,
     /// The maximum size of a body; a larger one is answered 413.
     pub max_body_bytes: usize,
-    /// The timeout for receiving a body; for a table, for each chunk of it.
+    /// The timeout for receiving a body; for a table, for each piece of it, and for the time that
+    /// is not earned by its size.
     pub request_timeout: Duration,
     /// The maximum size of the body of a bulk of token requests.
     pub max_bulk_body_bytes: usize,
@@ -42,6 +44,10 @@ pub struct Uploads {
     pub dir: PathBuf,
     /// The maximum size of a table; a larger one is answered 413.
     pub max_bytes: u64,
+    /// Bytes a second at which a table has to arrive, on average.
+    pub min_rate: u64,
+    /// The uploads in progress.
+    pub shares: UploadShares,
     /// The share of a service provider code's numbers that an import can end without confirmation,
     /// in parts per million.
     pub max_ended_ppm: u32,

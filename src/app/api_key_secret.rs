@@ -1,12 +1,12 @@
 //! The API key secret: API keys are hashed with it, and other secrets are derived from it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{AppError, database_url};
 use crate::callers::{Pepper, Peppers};
 use crate::config::{Config, Secret};
 use crate::domain::Clock;
+use crate::regular_file;
 use crate::signer::key::warn_if_open_to_others;
 use crate::store::{DatabaseUrl, KeysByApiKeySecret, Page, Store, StoreError, Tx};
 use crate::webhooks::{Secrets, SendError};
@@ -24,6 +24,8 @@ pub struct ApiKeySecretUse {
     pub has_previous: bool,
     /// Webhooks in use whose owners have a secret that is not derived from the newest one.
     pub webhooks: i64,
+    /// Webhooks in use whose owners have a secret that is derived from neither.
+    pub lost_webhooks: i64,
 }
 
 impl ApiKeySecretUse {
@@ -40,7 +42,14 @@ impl ApiKeySecretUse {
     /// The keys that do not work, since they are hashed with neither secret.
     #[must_use]
     pub const fn lost_keys(&self) -> i64 {
-        self.keys.total - self.keys.newest - self.keys.unknown - self.keys.previous
+        self.keys.lost()
+    }
+
+    /// Whether there are keys and none of them works: most likely, the configured secret is not the
+    /// one of this database.
+    #[must_use]
+    pub const fn is_of_another_database(&self) -> bool {
+        self.keys.total > 0 && self.lost_keys() == self.keys.total
     }
 }
 
@@ -71,17 +80,29 @@ pub fn api_key_secret_use(
     let previous = peppers.previous().map(Pepper::name).transpose()?;
     let derived = Secrets::new(&peppers.newest().derive("webhooks")?, None);
     let derived = derived.map_err(SendError::from)?;
-    let (keys, webhooks) = Store::read_once(&url, |tx| {
+    let derived_before = match peppers.previous() {
+        Some(previous) => {
+            let secrets = Secrets::new(&previous.derive("webhooks")?, None);
+            Some(secrets.map_err(SendError::from)?)
+        }
+        None => None,
+    };
+    let (keys, webhooks, lost_webhooks) = Store::read_once(&url, |tx| {
         let (newest, previous) = (peppers.name(), previous.as_deref());
         Ok((
             tx.keys_by_api_key_secret(newest, previous, clock.now())?,
             tx.count_webhooks_derived_otherwise(derived.name())?,
+            tx.count_webhooks_derived_from_neither(
+                derived.name(),
+                derived_before.as_ref().map(Secrets::name),
+            )?,
         ))
     })?;
     Ok(Some(ApiKeySecretUse {
         keys,
         has_previous: previous.is_some(),
         webhooks,
+        lost_webhooks,
     }))
 }
 
@@ -96,6 +117,28 @@ pub(super) fn check_secret_of_keys(config: &Config, store: &Store) -> Result<(),
         Ok(true) => Err(AppError::SecretMissing(path)),
         Err(error) => Err(AppError::ApiKeys(error)),
     }
+}
+
+/// Logs that no key works, or that some do not, since callers only see that they are refused.
+pub(super) fn warn_of_lost_keys(
+    store: &Store,
+    peppers: &Peppers,
+    clock: &Clock,
+) -> Result<(), AppError> {
+    let previous = peppers.previous().map(Pepper::name).transpose()?;
+    let counted = store
+        .read(|tx| tx.keys_by_api_key_secret(peppers.name(), previous.as_deref(), clock.now()));
+    let keys = counted.map_err(AppError::ApiKeys)?;
+    let lost = keys.lost();
+    if lost > 0 && lost == keys.total {
+        log::error!("{}", AppError::OtherSecret { keys: lost });
+    } else if lost > 0 {
+        let total = keys.total;
+        log::warn!(
+            "{lost} of {total} API keys in use are hashed with another secret and do not work; see `check`"
+        );
+    }
+    Ok(())
 }
 
 fn has_api_keys(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
@@ -158,7 +201,7 @@ fn configured_secret(config: &Config) -> Result<Option<Secret>, AppError> {
 
 fn read_secret(path: PathBuf) -> Result<Secret, AppError> {
     warn_if_open_to_others(WHAT, &path);
-    match fs::read_to_string(&path) {
+    match regular_file::read_text(&path) {
         Ok(text) => text
             .parse()
             .map_err(|error| AppError::SecretMalformed { path, error }),

@@ -1,6 +1,5 @@
 //! Authentication as configured: access tokens, client certificates, proxies.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use crate::callers::{
 };
 use crate::config::{self, Config};
 use crate::domain::{Clock, Role};
+use crate::regular_file;
 use crate::telemetry::{Metrics, TelemetryError};
 
 /// A fault in the configuration of authentication.
@@ -158,7 +158,7 @@ fn origin(name: &str, section: &config::Issuer) -> Result<Origin, Authentication
         return Ok(Origin::File(section.jwks_file.clone().unwrap_or_default()));
     };
     let roots = section.jwks_ca_file.as_ref().map(|path| {
-        fs::read_to_string(path).map_err(|error| AuthenticationError::Read {
+        regular_file::read_text(path).map_err(|error| AuthenticationError::Read {
             path: path.clone(),
             error,
         })

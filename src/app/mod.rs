@@ -38,12 +38,13 @@ use crate::authority::{
 };
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
+use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
-use crate::store::{OpenError, Purpose, Store, StoreError};
+use crate::store::{OpenError, Purpose, Store, StoreError, Tx};
 use crate::telemetry::{Metrics, TelemetryError};
 use crate::webhooks::{SendError, Sender};
-use api_key_secret::{check_secret_of_keys, open_peppers};
+use api_key_secret::{check_secret_of_keys, open_peppers, warn_of_lost_keys};
 
 /// Why the service cannot start. Each message says what to do.
 #[derive(Debug, Error)]
@@ -84,6 +85,13 @@ pub enum AppError {
          -out {0} 32`) all API keys are invalid"
     )]
     SecretMissing(PathBuf),
+    #[error(
+        "none of the {keys} API keys in use works, because they are hashed with another secret than the configured \
+         one; set `api_keys.secret_file` to the secret of this database, such as from a backup, or, if it was \
+         changed, name the former one as `api_keys.previous_secret_file`; without it, create the keys anew \
+         (`api-key create`)"
+    )]
+    OtherSecret { keys: i64 },
     #[error("the API keys cannot be read: {0}")]
     ApiKeys(StoreError),
     #[error("the replicas cannot agree on the signing certificates: {0}")]
@@ -134,6 +142,13 @@ pub fn scan_signers(config: &Config, clock: &Clock) -> Result<ScanResult, AppErr
     Ok(signers(config)?.look(clock.now(), ScanMode::Asked))
 }
 
+/// The signing keys that are distrusted.
+pub fn distrusts(config: &Config) -> Result<Vec<Distrust>, AppError> {
+    let url = database_url(config)?;
+    let read = |tx: &mut Tx<'_>| tx.distrusts();
+    Ok(Store::read_once(&url, read)?)
+}
+
 /// Reads the policies: those of the configured folder, or the built-in ones.
 pub fn open_policy(config: &Config) -> Result<PolicySet, AppError> {
     Ok(match &config.policy.dir {
@@ -168,6 +183,9 @@ fn compose(
 
     check_secret_of_keys(config, &store)?;
     let peppers = open_peppers(config, &store_settings.url)?;
+    if signers.is_some() {
+        warn_of_lost_keys(&store, &peppers, clock)?;
+    }
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
     let control = ControlParts {

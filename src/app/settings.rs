@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
-use crate::api::{Facade, Uploads};
+use crate::api::{Facade, UploadShares, Uploads};
 use crate::authority::{
     Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, Rotation,
 };
@@ -74,6 +74,7 @@ pub fn pkcs11(section: &config::Pkcs11) -> Pkcs11 {
             queue: section.queue,
             timeout: Duration::from_secs(section.timeout),
         },
+        open_timeout: Duration::from_secs(section.open_timeout),
     }
 }
 
@@ -141,6 +142,8 @@ pub(super) fn uploads(section: &config::Imports) -> Uploads {
     Uploads {
         dir: section.dir.clone().unwrap_or_else(std::env::temp_dir),
         max_bytes: section.max_upload_bytes,
+        min_rate: section.min_upload_rate,
+        shares: UploadShares::of(section.queue),
         max_ended_ppm: section.max_ended_share.ppm(),
     }
 }

@@ -1,12 +1,12 @@
 //! The key of the API's TLS certificate.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use thiserror::Error;
 
+use crate::regular_file;
 use crate::signer::key::warn_if_open_to_others;
 use crate::signer::{SecretSource, SignerError, pem};
 
@@ -41,9 +41,11 @@ pub(super) fn read_tls_key(
     passphrase_file: Option<&Path>,
 ) -> Result<PKey<Private>, TlsKeyError> {
     let path_buf = || path.to_owned();
-    let bytes = fs::read(path).map_err(|error| TlsKeyError::Unreadable {
-        path: path_buf(),
-        error,
+    let bytes = regular_file::read(path, regular_file::MAX_BYTES).map_err(|error| {
+        TlsKeyError::Unreadable {
+            path: path_buf(),
+            error,
+        }
     })?;
     warn_if_open_to_others("TLS key", path);
     let block = pem::private_key(&pem::text(&bytes));

@@ -12,6 +12,7 @@ use openssl::x509::{X509, X509StoreContext};
 use crate::config::Config;
 use crate::domain::network::web_url::WebUrl;
 use crate::domain::{Clock, Time};
+use crate::regular_file;
 
 /// OpenSSL's codes of a certificate for other hosts: `X509_V_ERR_HOSTNAME_MISMATCH` and
 /// `X509_V_ERR_IP_ADDRESS_MISMATCH`.
@@ -25,7 +26,7 @@ pub fn tls_warnings(config: &Config, clock: &Clock) -> Vec<String> {
     let Some(file) = file.filter(|_| !config.has_proxy()) else {
         return Vec::new();
     };
-    let leaf = std::fs::read(file)
+    let leaf = regular_file::read(file, regular_file::MAX_BYTES)
         .ok()
         .and_then(|pem| X509::from_pem(&pem).ok());
     let Some(leaf) = leaf else {

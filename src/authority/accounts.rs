@@ -9,7 +9,7 @@ use super::withdraw::{Withdrawing, outstanding, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::accounts::account::{Account, LifetimeMode};
 use crate::domain::inventory::withdrawal::{ACCOUNT_SUSPENDED, AuthorityEnd, EndingRow};
-use crate::domain::{AccountId, Caller, Dialect, new_id};
+use crate::domain::{AccountId, AuditAction, Caller, Dialect, new_id};
 use crate::store::{Loss, Tx};
 
 /// What to create or change. A field that is `None` stays as it is.
@@ -56,7 +56,7 @@ impl Authority {
         } = new;
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let (event, subject) = (event_by(caller, now, "put-account"), id.clone());
+        let (event, subject) = (event_by(caller, now, AuditAction::PutAccount), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
@@ -123,7 +123,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let (event, subject) = (event_by(caller, now, "suspend"), id.clone());
+        let (event, subject) = (event_by(caller, now, AuditAction::Suspend), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
@@ -175,7 +175,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let (event, subject) = (event_by(caller, now, "resume"), id.clone());
+        let (event, subject) = (event_by(caller, now, AuditAction::Resume), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_manage(tx, &id)?;
@@ -202,7 +202,7 @@ impl Authority {
     ) -> Result<Account, ChangeError> {
         self.require(caller, Action::Provision)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let (event, subject) = (event_by(caller, now, "set-lifetime"), id.clone());
+        let (event, subject) = (event_by(caller, now, AuditAction::SetLifetime), id.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut account = scope.must_know(tx, &id)?;

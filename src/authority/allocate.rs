@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::acquisition::acquired;
+use super::acquisition::{acquired, reconcile};
 use super::audited::event_by;
 use super::departures::{self, EndedDelegations, Leaving};
 use super::scope::Visibility;
@@ -13,7 +13,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{ALLOCATION_RETURNED, AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Allocation, Basis, RecordedPeriod, RowRef};
-use crate::domain::{InventoryRange, NumberRange, Spc, new_id};
+use crate::domain::{AuditAction, InventoryRange, NumberRange, Spc, new_id};
 use crate::store::{Tx, Versions};
 
 /// Numbers that the carrier declares to hold.
@@ -31,8 +31,8 @@ impl Authority {
     /// Records that the carrier holds numbers.
     ///
     /// # Errors
-    /// If the code is not the carrier's, or another allocation has some of the numbers at the same
-    /// time.
+    /// If the code is not the carrier's, another allocation has some of the numbers at the same
+    /// time, or it fills a gap for which they have been delegated anew.
     pub async fn allocate(
         &self,
         by: impl Into<ChangeRequester<'_, Allocation>>,
@@ -43,7 +43,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         self.must_hold(&new.spc)?;
         let now = self.clock.now();
-        let (event, subject) = (event_by(caller, now, "allocate"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Allocate), new.numbers);
         let allocation = Allocation {
             row: RowRef {
                 id: new_id(now),
@@ -65,6 +65,7 @@ impl Authority {
             let acquired = acquired(tx, std::slice::from_ref(&allocation), &[], now)?;
             let ended = departures::record(tx, &acquired, now)?;
             departures::record_ends(tx, &event, &ended, |_| true)?;
+            reconcile(tx, &event, &[allocation.numbers], now)?;
             let detail = json!({
                 "numbers": allocation.numbers, "spc": allocation.spc, "basis": allocation.basis,
                 "valid_from": allocation.window.from(), "valid_until": allocation.window.until(),
@@ -88,7 +89,7 @@ impl Authority {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "return");
+        let event = event_by(caller, now, AuditAction::Return);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx
@@ -114,6 +115,7 @@ impl Authority {
                 };
                 ended_delegations = departures::record(tx, &[leaving], now)?;
                 departures::record_ends(tx, &event, &ended_delegations, |_| true)?;
+                reconcile(tx, &event, &[known.numbers], now)?;
                 let withdrawn = withdraw_for(tx, &loss, now)?;
                 tx.record(&event.done(&id, json!({ "at": end, "withdrawn": withdrawn })))?;
             } else {

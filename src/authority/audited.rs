@@ -3,7 +3,7 @@
 
 use super::import::ImportError;
 use super::{Action, Authority, ChangeError, ChangeRequester};
-use crate::domain::{Actor, Caller, Event, Time};
+use crate::domain::{Actor, AuditAction, Caller, Event, Time};
 use crate::store::{StoreError, Tx};
 use crate::telemetry;
 
@@ -32,7 +32,7 @@ impl AuditedError for ImportError {
 }
 
 /// An audit event for an action of the caller, tagged with the current trace id.
-pub(super) fn event_by(caller: &Caller, at: Time, action: &'static str) -> Event {
+pub(super) fn event_by(caller: &Caller, at: Time, action: AuditAction) -> Event {
     Event::new(caller, at, action).in_trace(telemetry::trace_id())
 }
 
@@ -94,9 +94,9 @@ impl Authority {
         what: String,
     ) -> Result<(), ChangeError> {
         let name = match action {
-            Action::Read => "read",
-            Action::Manage => "manage",
-            Action::Provision => "provision",
+            Action::Read => AuditAction::Read,
+            Action::Manage => AuditAction::Manage,
+            Action::Provision => AuditAction::Provision,
         };
         let event = event_by(caller, self.clock.now(), name);
         let work = |_: &mut Tx<'_>| Err(ChangeError::Forbidden);

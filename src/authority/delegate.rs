@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
-use super::departures::{EndedDelegations, KnownDepartures, MAX_READ};
+use super::departures::{EndedDelegations, KnownDepartures, MAX_WITH_ENDED};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, loss_of, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester, undo};
@@ -16,7 +16,7 @@ use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, DELEGATION_ENDED, EndingRow};
 use crate::domain::inventory::{CutFrom, Delegation, RecordedPeriod, RowRef};
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{AccountId, Event, InventoryRange, NumberRange, Window, new_id};
+use crate::domain::{AccountId, AuditAction, Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations, current and future, with the same parent that can overlap a new one.
@@ -59,7 +59,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "delegate").about(&new.account);
+        let event = event_by(caller, now, AuditAction::Delegate).about(&new.account);
         let subject = new.account.clone();
         let id = new_id(now);
         let recorded = event.clone();
@@ -92,7 +92,7 @@ impl Authority {
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "end-delegation");
+        let event = event_by(caller, now, AuditAction::EndDelegation);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let not_found = ChangeError::NotFound("delegation");
@@ -197,7 +197,9 @@ pub(super) fn record_end(
     at: Time,
     changes: &[RowChange],
 ) -> Result<(), StoreError> {
-    let event = event.of("end-delegation").about(&delegation.account);
+    let event = event
+        .of(AuditAction::EndDelegation)
+        .about(&delegation.account);
     let detail = json!({ "at": at, "ended_below": changes.len().saturating_sub(1) });
     tx.record(&event.done(&delegation.row.id, detail))
 }
@@ -239,7 +241,7 @@ pub(super) fn end_all_below(
         for known in level {
             let (below, changed) = ended(&known, end, now);
             if changed {
-                let event = event.of("end-delegation").about(&below.account);
+                let event = event.of(AuditAction::EndDelegation).about(&below.account);
                 tx.record(&event.done(
                     &below.row.id,
                     json!({ "at": end, "with": delegation.row.id }),
@@ -288,7 +290,7 @@ fn find_parent(
     let not_held = || ChangeError::NotTheLenders(vec![numbers]);
     let lender = account.parent().ok_or_else(not_held)?;
     let instant = at_instant(window.from());
-    let found = tx.delegations_touching(&[numbers], instant, MAX_ROWS)?;
+    let found = tx.delegations_touching(&[numbers], instant, MAX_WITH_ENDED)?;
     let left = KnownDepartures::all_touching(tx, &[numbers])?;
     let start = window.from().max(now);
     found
@@ -351,12 +353,13 @@ fn must_not_overlap_siblings(
         from: new.window.from().min(now),
         until: None,
     };
-    let siblings = tx.delegations_beside(new, versions, MAX_READ + 1)?;
+    let siblings = tx.delegations_beside(new, versions, MAX_WITH_ENDED + 1)?;
     if siblings.is_empty() {
         return Ok(());
     }
-    if siblings.len() > MAX_READ {
-        return Err(ChangeError::TooFragmented { limit: MAX_READ });
+    if siblings.len() > MAX_WITH_ENDED {
+        let limit = MAX_WITH_ENDED;
+        return Err(ChangeError::TooFragmented { limit });
     }
     // Those that ended because their numbers left do not count.
     let left = KnownDepartures::all_touching(tx, &[new.numbers])?;

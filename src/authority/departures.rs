@@ -14,12 +14,15 @@ use crate::domain::inventory::withdrawal::EndingRow;
 use crate::domain::inventory::{Delegation, RecordedPeriod};
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
-use crate::domain::{Event, NumberRange, Window, new_id};
+use crate::domain::{AuditAction, Event, NumberRange, Window, new_id};
 use crate::store::{StoreError, Tx, Versions};
 
 /// The most delegations that one change reads to say which of them end, and the most departures
 /// that a question reads.
 pub(super) const MAX_READ: usize = 20_000;
+/// The most delegations that one change reads to find those that count. Those that ended because
+/// their numbers left stay rows without an end, so there can be many more than count.
+pub(super) const MAX_WITH_ENDED: usize = 200_000;
 /// The most delegations that an answer lists, and the most ranges of one of them.
 const MAX_LISTED: usize = 100;
 
@@ -100,7 +103,9 @@ pub(super) fn record_ends(
         .iter()
         .filter(|ended| is_meant(&ended.row))
     {
-        let event = event.of("end-delegation").about(&ended.row.account);
+        let event = event
+            .of(AuditAction::EndDelegation)
+            .about(&ended.row.account);
         let parts = ended.ended_for.iter().map(|part| {
             json!({ "numbers": part.numbers, "at": part.at, "reason": part.kind.as_str(), "cause": part.cause.to_string() })
         });

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::acquisition::{once_held, reconcile};
 use super::audited::event_by;
 use super::delegate::record_end;
-use super::departures::{self, EndedDelegations, KnownDepartures, Leaving};
+use super::departures::{self, EndedDelegations, KnownDepartures, Leaving, MAX_WITH_ENDED};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, ended, outstanding, still_held, withdraw_for};
 use super::{Action, Authority, ChangeError, ChangeRequester};
@@ -18,7 +19,8 @@ use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{
     Allocation, Basis, Delegation, Exclusion, InventoryRow, Reason, RecordedPeriod, RowRef,
 };
-use crate::domain::{Event, InventoryRange, Window, new_id};
+use crate::domain::numbers::range_set::gaps;
+use crate::domain::{AuditAction, Event, InventoryRange, NumberRange, Window, new_id};
 use crate::store::{Tx, Versions};
 
 /// The most delegations, and the most allocations, that one disconnect can end: a whole NXX code,
@@ -50,14 +52,17 @@ pub struct Disconnected {
     pub kept_delegations: Vec<Delegation>,
     /// Ported-in numbers, which return to the holder of their block after aging.
     pub returned_allocations: Vec<Allocation>,
+    /// Numbers that the carrier does not hold then, but has once held: they age all the same, in
+    /// case a mistake has taken them that is undone later.
+    pub not_held: Vec<NumberRange>,
 }
 
 impl Authority {
     /// Takes numbers out of service. Returns the grants whose tokens can be redeemed after that.
     ///
     /// # Errors
-    /// If the class is not configured, the instant is in the past, or the carrier does not hold the
-    /// numbers then.
+    /// If the class is not configured, the instant is in the past, or the carrier does not hold
+    /// some of the numbers then and has never held them.
     pub async fn disconnect(
         &self,
         by: impl Into<ChangeRequester<'_, Withdrawing<Disconnected>>>,
@@ -78,7 +83,7 @@ impl Authority {
         let aging_until = at
             .checked_add_signed(TimeDelta::days(days.into()))
             .filter(is_written);
-        let (event, subject) = (event_by(caller, now, "disconnect"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Disconnect), new.numbers);
         let aging = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -124,25 +129,25 @@ fn disconnect(
 ) -> Result<(Disconnected, EndedDelegations), ChangeError> {
     let (at, numbers) = (aging.window.from(), aging.numbers);
     let aging_until = aging.window.until().unwrap_or(at);
-    super::delegate::must_be_held(tx, numbers, at)?;
+    let not_held = not_held(tx, numbers, at, now)?;
     let from_then_on = Versions::HoldingIn {
         from: at,
         until: None,
     };
-    let delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
+    let mut delegations = tx.delegations_touching(&[numbers], from_then_on, MAX_WITH_ENDED + 1)?;
+    let all_are_known = delegations.len() <= MAX_WITH_ENDED;
+    let left = KnownDepartures::all_touching(tx, &[numbers])?;
+    delegations.retain(|row| left.leave_any(row, numbers, Window::open(at)));
     let allocations = tx.allocations_touching(&[numbers], from_then_on, MAX_ROWS + 1)?;
-    if delegations.len().max(allocations.len()) > MAX_ROWS {
+    if delegations.len().max(allocations.len()) > MAX_ROWS || !all_are_known {
         return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
 
     let lies_within =
         |row: &dyn InventoryRow| row.numbers().intersection(numbers) == Some(row.numbers());
-    let left = KnownDepartures::all_touching(tx, &[numbers])?;
-    let counts = |row: &Delegation| left.leave_any(row, numbers, Window::open(at));
     let holds_block = |row: &Delegation| row.lend_on && row.cut_from.is_none();
     let (to_end, kept_delegations): (Vec<_>, Vec<_>) = delegations
         .into_iter()
-        .filter(|row| counts(row))
         .partition(|row| lies_within(row) && !holds_block(row));
     let mut leaving: Vec<Leaving> = super::exclude::leaving(aging, now).into_iter().collect();
     let mut row_changes = vec![RowChange::added(aging)];
@@ -165,6 +170,8 @@ fn disconnect(
     }
     // Recorded first, so that the answer also names the delegations that end below.
     let all_ended = departures::record(tx, &leaving, now)?;
+    let returned = returned_allocations.iter().map(|row| row.numbers);
+    reconcile(tx, event, &returned.collect::<Vec<_>>(), now)?;
     let ends_below = |row: &Delegation| lies_within(row) && !row.lend_on;
     departures::record_ends(tx, event, &all_ended, |row| !ends_below(row))?;
     let mut ended_delegations = Vec::with_capacity(to_end.len());
@@ -187,6 +194,35 @@ fn disconnect(
         ended_delegations,
         kept_delegations,
         returned_allocations,
+        not_held,
     };
     Ok((done, all_ended))
+}
+
+/// Those of the numbers that the carrier does not hold at an instant, but has once held.
+///
+/// # Errors
+/// [`ChangeError::NotHeld`] if it has never held some of the others.
+fn not_held(
+    tx: &mut Tx<'_>,
+    numbers: NumberRange,
+    at: Time,
+    now: Time,
+) -> Result<Vec<NumberRange>, ChangeError> {
+    let missing = match super::delegate::must_be_held(tx, numbers, at) {
+        Ok(()) => return Ok(Vec::new()),
+        Err(ChangeError::NotHeld(missing)) => missing,
+        Err(other) => return Err(other),
+    };
+    let Some(once_held) = once_held(tx, &missing, now)? else {
+        return Ok(missing);
+    };
+    let never = missing.iter();
+    let never = never.flat_map(|missing| gaps(*missing, once_held.iter().copied()));
+    let never: Vec<NumberRange> = never.collect();
+    if never.is_empty() {
+        Ok(missing)
+    } else {
+        Err(ChangeError::NotHeld(never))
+    }
 }

@@ -1,5 +1,7 @@
 //! Exclusions: numbers lose their authority for a time, for example while they are ported out.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -8,12 +10,15 @@ use super::departures::{self, Leaving};
 use super::met::{Excluded, must_meet};
 use super::scope::Visibility;
 use super::withdraw::{Withdrawing, outstanding, withdraw_for};
-use super::{Action, Authority, ChangeError, ChangeRequester, undo};
+use super::{
+    Action, Authority, ChangeError, ChangeRequester, Restored, RestoredDelegations, StillBlocked,
+    undo,
+};
 use crate::domain::clock::Time;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, EndingRow};
 use crate::domain::inventory::{Exclusion, Reason, RecordedPeriod, RowRef};
-use crate::domain::{InventoryRange, new_id};
+use crate::domain::{AuditAction, InventoryRange, new_id};
 use crate::store::{Loss, Tx};
 
 /// Numbers that must not be in a token for a time.
@@ -44,7 +49,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let (event, subject) = (event_by(caller, now, "exclude"), new.numbers);
+        let (event, subject) = (event_by(caller, now, AuditAction::Exclude), new.numbers);
         let exclusion = Exclusion {
             row: RowRef {
                 id: new_id(now),
@@ -86,26 +91,27 @@ impl Authority {
         self.change_by(by, recorded, subject, work).await
     }
 
-    /// Ends an exclusion, now or at a later instant. Withdrawn grants stay withdrawn, even if the
-    /// exclusion is cancelled before it starts: subscribers may have been notified already, and a
-    /// new token takes one request. Delegations that ended when the numbers left stay ended; one
-    /// that is called off before it starts ends none.
+    /// Ends an exclusion, now or at a later instant. Returns the other exclusions of the numbers
+    /// too. Withdrawn grants stay withdrawn, even if the exclusion is cancelled before it starts:
+    /// subscribers may have been notified already, and a new token takes one request. Delegations
+    /// that ended when the numbers left stay ended; one that is called off before it starts ends
+    /// none.
     ///
     /// # Errors
     /// If there is none, or if it is called off and a delegation that then does not end would
     /// overlap one that was made since.
     pub async fn end_exclusion(
         &self,
-        by: impl Into<ChangeRequester<'_, Exclusion>>,
+        by: impl Into<ChangeRequester<'_, Restored<Exclusion>>>,
         id: Uuid,
         at: Option<Time>,
-    ) -> Result<Exclusion, ChangeError> {
+    ) -> Result<Restored<Exclusion>, ChangeError> {
         let by = by.into();
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
         let end = at.unwrap_or(now);
-        let event = event_by(caller, now, "end-exclusion");
+        let event = event_by(caller, now, AuditAction::EndExclusion);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx
@@ -120,18 +126,37 @@ impl Authority {
                     tx.supersede_departures_of(&[id], now)?;
                 }
                 tx.record(&event.done(&id, json!({ "at": end })))?;
-                return Ok(ended);
+                return with_others(tx, ended, now);
             }
             let versions = tx.exclusion_versions(&[id])?;
             let Some(next) = undo::ended_anyway(tx, &versions, now)? else {
-                return Ok(ended);
+                return with_others(tx, ended, now);
             };
             tx.supersede_exclusion(id, now, Some(&next))?;
             tx.record(&event.done(&id, json!({ "at": end })))?;
-            Ok(next)
+            with_others(tx, next, now)
         };
         self.change_by(by, recorded, id, work).await
     }
+}
+
+/// An exclusion that was ended, and the others of its numbers.
+fn with_others(
+    tx: &mut Tx<'_>,
+    row: Exclusion,
+    now: Time,
+) -> Result<Restored<Exclusion>, ChangeError> {
+    let but_for = HashSet::from([row.row.id]);
+    let (exclusions, more_exclusions) = undo::exclusions_of(tx, &[row.numbers], &but_for, now)?;
+    Ok(Restored {
+        row,
+        delegations: RestoredDelegations::default(),
+        blocked: StillBlocked {
+            exclusions,
+            more_exclusions,
+            ..StillBlocked::default()
+        },
+    })
 }
 
 /// The numbers that leave with an exclusion, if its reason is one for which they do.

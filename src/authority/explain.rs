@@ -184,7 +184,9 @@ impl Explained {
 
 /// The chains that a service with this database can choose from.
 fn usable_candidates(chains: &[SigningChain]) -> Arc<[Candidate]> {
-    let in_use = chains.iter().filter(|chain| chain.retired_at.is_none());
+    let in_use = chains
+        .iter()
+        .filter(|chain| chain.retired_at.is_none() && chain.distrust.is_none());
     in_use.flat_map(Candidate::of).collect()
 }
 

@@ -2,9 +2,12 @@
 //! they are delegated or not.
 //!
 //! An exclusion that meets none is most likely a mistyped number, and the tokens for the number
-//! that was meant are still issued. So it is refused, unless the caller says that it is meant.
+//! that was meant are still issued. So it is refused, unless the caller says that it is meant, or
+//! the carrier has once held the numbers: a wrong table can have taken them, and when that is
+//! undone, what was ported out meanwhile must not come back. The answer says that nothing was met.
 
 use super::ChangeError;
+use super::acquisition::once_held;
 use crate::domain::NumberRange;
 use crate::domain::clock::Time;
 use crate::domain::inventory::Exclusion;
@@ -44,8 +47,8 @@ impl Met {
 /// What an exclusion meets.
 ///
 /// # Errors
-/// [`ChangeError::MeetsNothing`] if that is nothing, unless `force` says that this is meant or the
-/// numbers may be excluded before the carrier holds them.
+/// [`ChangeError::MeetsNothing`] if that is nothing and the carrier has never held the numbers,
+/// unless `force` says that this is meant or they may be excluded before the carrier holds them.
 pub(super) fn must_meet(
     tx: &mut Tx<'_>,
     exclusion: &Exclusion,
@@ -53,8 +56,12 @@ pub(super) fn must_meet(
     now: Time,
 ) -> Result<Met, ChangeError> {
     let met = held_part(tx, exclusion, now)?;
-    if met.ranges.is_empty() && !force && !exclusion.reason.may_precede_its_block() {
-        return Err(ChangeError::MeetsNothing(exclusion.numbers));
+    let is_meant = force || exclusion.reason.may_precede_its_block();
+    if met.ranges.is_empty() && !is_meant {
+        let once_held = once_held(tx, &[exclusion.numbers], now)?;
+        if once_held.is_some_and(|held| held.is_empty()) {
+            return Err(ChangeError::MeetsNothing(exclusion.numbers));
+        }
     }
     Ok(met)
 }

@@ -55,8 +55,11 @@ pub use policy::{
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
 pub use renewals::NewRenewal;
-pub use signers::{Listed, ListedChain, Rotation, Signers};
-pub use undo::{Mistake, Restored, RestoredDelegations, UndoResult, UndoneAmounts, UndoneImport};
+pub use signers::{DistrustedKey, Listed, ListedChain, Rotation, Signers};
+pub use signers::{of_certificate, of_key, refusal};
+pub use undo::{
+    Mistake, Restored, RestoredDelegations, StillBlocked, UndoResult, UndoneAmounts, UndoneImport,
+};
 pub use webhooks::deliveries::Assignment;
 pub use webhooks::subscriptions::NewWebhook;
 pub use withdraw::{Outstanding, Withdrawing};
@@ -194,7 +197,10 @@ impl Authority {
     pub fn ready(&self) -> Result<(), IssueError> {
         self.store.ready()?;
         let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
-        Ok(signers.ready(self.clock.now())?)
+        // What this replica has in memory may be older.
+        let read = |tx: &mut Tx<'_>| tx.distrusts();
+        let distrusts = self.store.read(read)?;
+        Ok(signers.ready(self.clock.now(), &distrusts)?)
     }
 
     /// The background tasks that have ended, although the service needs them. Policies or

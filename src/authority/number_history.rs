@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::departures::MAX_WITH_ENDED;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::accounts::account::Account;
@@ -57,7 +58,7 @@ impl Authority {
                 at,
                 believed: believed_at,
             };
-            let believed = Facts {
+            let mut believed = Facts {
                 standing: AccountStanding::Good,
                 delegations: tx.delegations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 allocations: tx.allocations_touching(&numbers, valid_at, MAX_ROWS + 1)?,
@@ -65,6 +66,11 @@ impl Authority {
                 departures: tx.departures_touching(&numbers, valid_at, MAX_ROWS + 1)?,
                 ..Facts::default()
             };
+            if believed.delegations.len() > MAX_ROWS {
+                let limit = MAX_WITH_ENDED;
+                let all = tx.delegations_touching(&numbers, valid_at, limit)?;
+                believed.delegations = not_ended(all, &believed.departures, at);
+            }
             let accounts_left_out = believed.exceeds(MAX_ROWS);
             let accounts = holders(tx, number, at, believed_at, believed)?;
             // One more than is shown, to learn whether there are more.
@@ -133,6 +139,16 @@ fn holders(
     let holders = decision::holders(number, at, &facts);
     accounts.retain(|a| holders.contains(&a.id) && !facts.suspended_above.contains(&a.id));
     Ok(accounts)
+}
+
+/// The delegations that have not ended by then because their numbers left.
+fn not_ended(mut rows: Vec<Delegation>, departures: &[Departure], at: Time) -> Vec<Delegation> {
+    let counts = |row: &Delegation| {
+        let parts = decision::departures::parts_of(row, departures);
+        parts.iter().any(|part| part.counts_at(at))
+    };
+    rows.retain(counts);
+    rows
 }
 
 /// The accounts of these delegations, ordered by id.

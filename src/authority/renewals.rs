@@ -15,7 +15,7 @@ use crate::domain::issuance::{KeyedRequest, RuledRequest};
 use crate::domain::numbers::range_set::gaps;
 use crate::domain::tokens::renewal::Renewal;
 use crate::domain::{
-    AccountId, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
+    AccountId, AuditAction, Caller, Denial, Fingerprint, Role, TnAuthList, TokenRequest, new_id,
 };
 use crate::store::{Page, PageOf, StoreError, Tx};
 
@@ -53,7 +53,7 @@ impl Authority {
         if !lifetimes.contains(&new.lifetime) {
             return Err(ChangeError::RenewalLifetime(lifetimes));
         }
-        let event = event_by(caller, now, "allow-renewal").about(&new.account);
+        let event = event_by(caller, now, AuditAction::AllowRenewal).about(&new.account);
         let (id, subject) = (new_id(now), new.account.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
@@ -86,7 +86,7 @@ impl Authority {
             }
         }
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "revoke-renewal");
+        let event = event_by(caller, now, AuditAction::RevokeRenewal);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let mut renewal = renewal(tx, &scope, id)?;
@@ -168,7 +168,7 @@ impl Authority {
 
     /// Records an attempt to use a right that does not exist or is not the caller's.
     async fn refuse_unknown_renewal(&self, caller: &Caller, id: Uuid) -> IssueError {
-        let event = event_by(caller, self.clock.now(), "renew");
+        let event = event_by(caller, self.clock.now(), AuditAction::Renew);
         let work = |_: &mut Tx<'_>| Err::<(), _>(ChangeError::Forbidden);
         match self.change(event, id, work).await {
             Err(ChangeError::Store(error)) if !matches!(error, StoreError::ProofEnded) => {

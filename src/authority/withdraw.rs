@@ -12,7 +12,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::Versioned;
 use crate::domain::inventory::withdrawal::{AuthorityEnd, Exposure};
 use crate::domain::tokens::grant::{Grant, Jti, Withdrawal};
-use crate::domain::{Caller, Window, new_id};
+use crate::domain::{AuditAction, Caller, Window, new_id};
 use crate::store::{Loss, Page, StoreError, Tx};
 
 /// How many grants one transaction withdraws, about a second of the writer's time. A sweep does the
@@ -53,7 +53,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Manage)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let (event, subject) = (event_by(caller, now, "withdraw"), jti.clone());
+        let (event, subject) = (event_by(caller, now, AuditAction::Withdraw), jti.clone());
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             scope.must_be_in_good_standing(tx)?;
@@ -87,7 +87,7 @@ impl Authority {
             return Ok(false);
         }
         let now = self.clock.now();
-        let event = event_by(caller, now, "sweep");
+        let event = event_by(caller, now, AuditAction::Sweep);
         let work = move |tx: &mut Tx<'_>| {
             let Some((loss, count)) = tx.sweep(MAX_AT_ONCE, now)? else {
                 return Ok(false);

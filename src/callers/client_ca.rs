@@ -1,6 +1,5 @@
 //! The CAs that client certificates are verified with, and their CRLs.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +20,7 @@ use super::role_accounts::RoleAccountsError;
 use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
+use crate::regular_file;
 use crate::telemetry::Metrics;
 
 /// Intermediate certificates between a client's and an anchor.
@@ -84,7 +84,7 @@ impl Anchors {
             path: ca_file.clone(),
             error,
         };
-        let pem = fs::read_to_string(&ca_file).map_err(read)?;
+        let pem = regular_file::read_text(&ca_file).map_err(read)?;
         let chain = Certificate::chain_from_pem(&pem);
         let chain = chain.map_err(|error| AnchorsError::Certificate {
             path: ca_file.clone(),

@@ -19,12 +19,12 @@ use openssl::x509::{X509, X509Ref};
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
-use super::bounded_file;
 use super::client_ca::AnchorsError;
 use super::crl::{Crl, CrlError};
 use super::rejection::CertificateFault;
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
+use crate::regular_file;
 use crate::telemetry::Metrics;
 
 /// Bytes of the file. The largest public CRLs have a few megabytes.
@@ -108,7 +108,7 @@ impl CrlSource {
         cas: &[X509],
     ) -> Result<(Vec<Arc<Crl>>, Vec<CrlError>), AnchorsError> {
         let path = &settings.file;
-        let text = bounded_file::read(path, MAX_BYTES).map_err(|error| AnchorsError::Read {
+        let text = regular_file::read(path, MAX_BYTES).map_err(|error| AnchorsError::Read {
             path: path.clone(),
             error,
         })?;

@@ -15,11 +15,11 @@ use openssl::sha::sha256;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
 
-use super::bounded_file;
 use super::jwks::{JwksError, KeySet};
 use super::jwks_endpoint::{Endpoint, FetchError, MAX_BYTES};
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Time};
+use crate::regular_file;
 use crate::telemetry::Metrics;
 
 /// How long a request waits for a fetch.
@@ -335,7 +335,7 @@ impl Origin {
                     path: path.clone(),
                     error,
                 };
-                Ok(bounded_file::read(path, MAX_BYTES as u64).map_err(failed)?)
+                Ok(regular_file::read(path, MAX_BYTES as u64).map_err(failed)?)
             }
             Self::Https(endpoint) => Ok(endpoint.fetch()?),
         }

@@ -14,7 +14,6 @@ mod access_token;
 mod aead;
 mod answer_seal;
 mod api_key;
-mod bounded_file;
 mod certificate;
 mod claims;
 mod client_ca;
@@ -38,8 +37,8 @@ pub use access_token::{Issuer, IssuerError, IssuerSettings};
 pub use aead::SealError;
 pub use answer_seal::{Seal, Seals};
 pub use api_key::{
-    AccessToken, ApiKeyError, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP, NewApiKey,
-    ShownApiKey,
+    AccessToken, ApiKeyError, ApiKeyName, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP,
+    NewApiKey, ShownApiKey,
 };
 pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};

@@ -13,6 +13,8 @@ use openssl::rand::rand_bytes;
 use openssl::sign::Signer;
 use thiserror::Error;
 
+use crate::regular_file;
+
 const LENGTH: usize = 32;
 
 /// Why the secret of the API keys is not available.
@@ -118,9 +120,11 @@ impl Pepper {
 
     /// Reads the secret from a file that [`Pepper::load_or_create`] has written.
     pub fn load(path: &Path) -> Result<Self, PepperError> {
-        let secret = fs::read(path).map_err(|error| PepperError::Read {
-            path: path.display().to_string(),
-            error,
+        let secret = regular_file::read(path, regular_file::MAX_BYTES).map_err(|error| {
+            PepperError::Read {
+                path: path.display().to_string(),
+                error,
+            }
         })?;
         Self::new(&secret)
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::Subcommand;
 use tn_authority::app;
 use tn_authority::authority::Page;
-use tn_authority::callers::{DEFAULT_OVERLAP, MAX_OVERLAP, NewApiKey, ShownApiKey};
+use tn_authority::callers::{ApiKeyName, DEFAULT_OVERLAP, MAX_OVERLAP, NewApiKey, ShownApiKey};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::{parse_time, rfc3339};
 use tn_authority::domain::credentials::api_key::ApiKey;
@@ -30,7 +30,7 @@ pub enum Command {
 Example:
   tn-authority api-key rotate 0123456789abcdef --overlap 3600")]
     Rotate {
-        /// The id of the key: the 16 characters after `tna_`.
+        /// The id of the key: the 16 characters after `tna_`, without the secret.
         id: String,
         /// How long the old secret still works, in seconds, up to 2592000 (30 days); 0 ends it
         /// immediately.
@@ -39,7 +39,7 @@ Example:
     },
     /// Set the time at which a key expires.
     Expire {
-        /// The id of the key: the 16 characters after `tna_`.
+        /// The id of the key: the 16 characters after `tna_`, without the secret.
         id: String,
         /// When the key stops working (RFC 3339), such as 2027-01-31T00:00:00Z.
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -47,7 +47,7 @@ Example:
     },
     /// Revoke a key immediately and permanently.
     Revoke {
-        /// The id of the key: the 16 characters after `tna_`.
+        /// The id of the key: the 16 characters after `tna_`, without the secret.
         id: String,
     },
 }
@@ -112,18 +112,34 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             }
         }
         Command::Rotate { id, overlap } => {
-            show(&app::block_on(keys.rotate(&by, &id, overlap))?)?;
+            show(&app::block_on(keys.rotate(&by, &key_id(&id)?, overlap))?)?;
         }
         Command::Expire { id, at } => {
-            app::block_on(keys.expire(&by, &id, at))?;
+            app::block_on(keys.expire(&by, &key_id(&id)?, at))?;
             say!("expires at {}", rfc3339(&at));
         }
         Command::Revoke { id } => {
-            app::block_on(keys.revoke(&by, &id))?;
+            app::block_on(keys.revoke(&by, &key_id(&id)?))?;
             say!("revoked");
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// The id in what an operator gave as one: an id, or a whole key with its secret, which is the same
+/// key. Not a `value_parser`, whose error would print the secret.
+fn key_id(text: &str) -> Result<String, String> {
+    let named = ApiKeyName::parse(text).ok_or(
+        "that is no id of an API key: give the 16 characters after `tna_`, without the secret; \
+         `api-key list` lists them",
+    )?;
+    if named.has_secret {
+        eprintln!(
+            "note: the id `{}` would have been enough; the secret of the key is in the history of this shell now",
+            named.id
+        );
+    }
+    Ok(named.id)
 }
 
 /// Shows a key, the only time. If that fails, the operator must learn that the secret is lost.

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tn_authority::app;
+use tn_authority::authority::{of_certificate, refusal};
 use tn_authority::config::Config;
 use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::signing::certificate::{Certificate, CertificateError};
+use tn_authority::domain::signing::distrust::Distrust;
+use tn_authority::domain::signing::profile_fault::ProfileFault;
 use tn_authority::domain::{Clock, Spc, Time};
 use tn_authority::signer::csr::{
     AlternativeName, PolicyId, RequestedNames, certificate_request, subject, usual_subject,
@@ -22,7 +25,10 @@ pub enum Command {
     /// Print one JSON line per file: names, validity, key, TNAuthList, and whether it can be used
     /// to sign tokens now.
     ///
-    /// `reasons` says why it cannot be used. Exits with 1 if a file cannot be read.
+    /// `reasons` says why it cannot be used. With `--config`, that includes a key that is
+    /// distrusted, which the database knows. `warnings` names the rules of ATIS-1000080, RFC 8226
+    /// and RFC 5280 that the certificates of the file break, and what to do. Exits with 1 if a file
+    /// cannot be read.
     #[command(after_help = "\
 Example:
   tn-authority certificate inspect --spc 1234 /etc/tn-authority/signing.pem")]
@@ -77,7 +83,13 @@ pub struct RequestArgs {
 
 pub fn run(command: &Command, config: Option<&Path>) -> Outcome {
     match command {
-        Command::Inspect { spc, files } => inspect(files, spc),
+        Command::Inspect { spc, files } => {
+            let distrusts = match config {
+                Some(_) => app::distrusts(&Config::load(config)?)?,
+                None => Vec::new(),
+            };
+            inspect(files, spc, &distrusts)
+        }
         Command::Request(args) => request(args, &Config::load(config)?),
     }
 }
@@ -121,13 +133,19 @@ pub(super) fn new_key_file(path: &Path) -> Result<FileKey, Box<dyn std::error::E
     Ok(key)
 }
 
-fn inspect(files: &[PathBuf], own: &[Spc]) -> Outcome {
+fn inspect(files: &[PathBuf], own: &[Spc], distrusts: &[Distrust]) -> Outcome {
     let now = Clock::system().now();
     let mut out = io::stdout().lock();
     let mut exit = Exit::SUCCESS;
     for file in files {
         let line = match read(file) {
-            Ok((certificate, chain)) => described(file, &certificate, chain.as_ref(), own, now),
+            Ok((certificate, chain)) => {
+                let mut line = described(file, &certificate, chain.as_ref(), own, now);
+                if let Some(distrust) = of_certificate(distrusts, &certificate) {
+                    add_reason(&mut line, &refusal(distrust));
+                }
+                line
+            }
             Err(error) => {
                 exit = Exit::FAILURE;
                 json!({ "file": file.display().to_string(), "error": error })
@@ -136,6 +154,13 @@ fn inspect(files: &[PathBuf], own: &[Spc]) -> Outcome {
         writeln!(out, "{line}")?;
     }
     Ok(exit)
+}
+
+fn add_reason(line: &mut Value, reason: &str) {
+    line["usable_for_signing"] = json!(false);
+    if let Some(reasons) = line["reasons"].as_array_mut() {
+        reasons.push(json!(reason));
+    }
 }
 
 /// The first certificate, and the whole chain or why the file is not one; `None` for DER.
@@ -170,6 +195,12 @@ fn described(
     let faults = certificate.signing_faults(now);
     let mut reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let mut warnings = Vec::new();
+    let profile: Vec<(usize, ProfileFault)> = if let Some(Ok(chain)) = chain {
+        chain.profile_faults().collect()
+    } else {
+        let faults = certificate.profile_faults().into_iter();
+        faults.map(|fault| (1, fault)).collect()
+    };
     match chain {
         Some(Ok(chain)) => {
             warnings = chain.warnings();
@@ -184,6 +215,13 @@ fn described(
         Some(Err(error)) => reasons.push(error.clone()),
         None => {}
     }
+    warnings.extend(profile.iter().map(|(number, fault)| {
+        if *number == 1 {
+            fault.to_string()
+        } else {
+            format!("certificate {number}: {fault}")
+        }
+    }));
     let mut line = json!({
         "file": file.display().to_string(),
         "subject": certificate.subject(),

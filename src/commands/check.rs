@@ -3,10 +3,14 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 
 use tn_authority::app::{self, AppError};
+use tn_authority::authority::{of_key, refusal};
 use tn_authority::config::Config;
 use tn_authority::domain::Clock;
+use tn_authority::domain::signing::distrust::Distrust;
+use tn_authority::signer::Signer;
 use tn_authority::store::Store;
 
 use super::output::say;
@@ -15,6 +19,9 @@ use super::{Exit, Outcome};
 /// The configuration itself has been read already; this checks what it refers to. Changes nothing.
 pub fn run(config: &Config) -> Outcome {
     say!("ok      configuration");
+    for warning in Config::environment_warnings() {
+        say!("warning environment: {warning}");
+    }
     for warning in config.warnings() {
         say!("warning configuration: {warning}");
     }
@@ -43,21 +50,33 @@ pub fn run(config: &Config) -> Outcome {
             .map(|_| String::new())
             .map_err(Into::into),
     )?;
-    let (signers, issuers_only) = signers(config);
+    let distrusts = if database_is_sound {
+        app::distrusts(config)?
+    } else {
+        Vec::new()
+    };
+    let FoundSigners {
+        lines: signers,
+        warnings: chain_warnings,
+        issuers_only,
+    } = signers(config, &distrusts);
     for result in signers {
         line("signing key and chain", result)?;
+    }
+    for warning in chain_warnings {
+        say!("warning signing key and chain: {warning}");
     }
     for file in issuers_only {
         say!(
             "ok      issuers: `{file}` has only certificates of CAs, which complete chains and sign nothing"
         );
     }
-    let (secret, warning) = match api_key_secret(config, database_is_sound) {
-        Ok((detail, warning)) => (Ok(detail), warning),
-        Err(error) => (Err(error.into()), None),
+    let (secret, warnings) = match api_key_secret(config, database_is_sound) {
+        Ok((detail, warnings)) => (Ok(detail), warnings),
+        Err(error) => (Err(error.into()), Vec::new()),
     };
     line("API key secret", secret)?;
-    if let Some(warning) = warning {
+    for warning in warnings {
         say!("warning API key secret: {warning}");
     }
     for result in issuers(config) {
@@ -91,35 +110,70 @@ fn database(config: &Config) -> (Result<String, Box<dyn Error>>, Vec<String>) {
 
 type Checked = Result<String, Box<dyn Error>>;
 
-/// A line for each chain that can sign and for each file that is refused, and the files that have
-/// only certificates of CAs.
-fn signers(config: &Config) -> (Vec<Checked>, Vec<String>) {
+/// What is said about the signing certificates.
+#[derive(Default)]
+struct FoundSigners {
+    /// One for each chain that can sign, and for each file that is refused or whose key is
+    /// distrusted.
+    lines: Vec<Checked>,
+    warnings: Vec<String>,
+    /// The files that have only certificates of CAs.
+    issuers_only: Vec<String>,
+}
+
+fn signers(config: &Config, distrusts: &[Distrust]) -> FoundSigners {
     let found = match app::scan_signers(config, &Clock::system()) {
         Ok(found) => found,
-        Err(error) => return (vec![Err(error.into())], Vec::new()),
+        Err(error) => {
+            return FoundSigners {
+                lines: vec![Err(error.into())],
+                ..FoundSigners::default()
+            };
+        }
     };
     let sound = found.signers.iter().map(|signer| {
-        Ok(note(format!(
-            "`{}`, valid until {}",
-            signer.certificate().subject(),
-            signer.authority_ends()
-        )))
+        let subject = signer.certificate().subject();
+        match of_key(distrusts, signer.chain()) {
+            Some(distrust) => Err(format!("`{subject}`: {}", refusal(distrust)).into()),
+            None => Ok(note(format!(
+                "`{subject}`, valid until {}",
+                signer.authority_ends()
+            ))),
+        }
     });
     let refused = found.refused.iter();
     let refused = refused.map(|one| Err(format!("`{}`: {}", one.file, one.reason).into()));
-    let lines: Vec<_> = sound.chain(refused).collect();
+    let mut lines: Vec<Checked> = sound.chain(refused).collect();
     if lines.is_empty() {
-        return (vec![Err("no certificate found".into())], found.issuers);
+        lines.push(Err("no certificate found".into()));
     }
-    (lines, found.issuers)
+    FoundSigners {
+        lines,
+        warnings: found.signers.iter().flat_map(chain_warnings).collect(),
+        issuers_only: found.issuers,
+    }
 }
 
-/// Whether the API key secret can be used, what is still made with the previous one, and a warning
-/// about keys that are made with neither.
+/// What CAs may object to in the chain of a signer. The rules of SHAKEN count only for a
+/// certificate that claims its policy: an authority of another country has another profile.
+fn chain_warnings(signer: &Arc<Signer>) -> Vec<String> {
+    let chain = signer.chain();
+    let is_shaken = chain.leaf().claims_shaken_policy();
+    let faults = chain.profile_faults();
+    let faults = faults.filter(|(_, fault)| is_shaken || !fault.is_of_shaken());
+    let faults = faults.map(|(number, fault)| format!("certificate {number}: {fault}"));
+    let subject = chain.leaf().subject();
+    let all = chain.warnings().into_iter().chain(faults);
+    all.map(|warning| format!("`{subject}`: {warning}"))
+        .collect()
+}
+
+/// Whether the API key secret can be used, what is still made with the previous one, and warnings
+/// about what is made with neither.
 fn api_key_secret(
     config: &Config,
     database_is_sound: bool,
-) -> Result<(String, Option<String>), AppError> {
+) -> Result<(String, Vec<String>), AppError> {
     app::check_secret(config)?;
     let usage = if database_is_sound {
         app::api_key_secret_use(config, &Clock::system())?
@@ -127,16 +181,27 @@ fn api_key_secret(
         None
     };
     let Some(usage) = usage else {
-        return Ok((String::new(), None));
+        return Ok((String::new(), Vec::new()));
     };
     let total = usage.keys.total;
     let lost = usage.lost_keys();
-    let warning = (lost > 0).then(|| {
-        format!(
+    if usage.is_of_another_database() {
+        return Err(AppError::OtherSecret { keys: total });
+    }
+    let mut warnings = Vec::new();
+    if lost > 0 {
+        warnings.push(format!(
             "{lost} of {total} API keys in use are hashed with another secret and do not work; name it as \
              `api_keys.previous_secret_file`, or create these keys anew"
-        )
-    });
+        ));
+    }
+    let webhooks = usage.lost_webhooks;
+    if webhooks > 0 {
+        warnings.push(format!(
+            "{webhooks} webhooks have a secret that comes from another API key secret, so their owners refuse what is \
+             signed now; name it as `api_keys.previous_secret_file`, or have these webhooks rotated"
+        ));
+    }
     let detail = match (usage.has_previous, usage.waiting_keys(), usage.webhooks) {
         (false, ..) => String::new(),
         (true, 0, 0) => {
@@ -147,7 +212,7 @@ fn api_key_secret(
              webhooks have a secret from it until they are rotated"
         )),
     };
-    Ok((detail, warning))
+    Ok((detail, warnings))
 }
 
 /// A line for each issuer of access tokens, whose keys are read or fetched; a single line if there

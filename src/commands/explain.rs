@@ -115,6 +115,9 @@ fn print_parts(explained: &Explained) -> io::Result<()> {
         } else if part.rows.is_empty() {
             say!("  no allocation, delegation or exclusion has them");
         }
+        if let Some(hint) = part.hint() {
+            say!("  hint: {hint}");
+        }
     }
     Ok(())
 }

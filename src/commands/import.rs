@@ -13,7 +13,7 @@ use tn_authority::authority::import::{ImportOptions, ImportResult, Imported, Out
 use tn_authority::config::Config;
 use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{Clock, NumberRange, Spc};
-use tn_authority::tables::{self, Format, ParsedTable, TableContent, TableRequest, TableSummary};
+use tn_authority::tables::{self, Format, Note, ParsedTable, TableContent, TableRequest};
 use uuid::Uuid;
 
 use super::output::say;
@@ -27,18 +27,23 @@ pub(super) const PRINTED: usize = 20;
 /// An import is applied completely or not at all, and is safe to repeat. Numbers that a table of
 /// the carrier's holdings covers but no longer lists lose their authority.
 #[derive(Debug, Arguments)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+tn-authority import [OPTIONS] --format <FORMAT> <FILE>
+       tn-authority import [--dry-run] [--json] --undo <JOB> --reason <TEXT>",
+    after_help = "\
 Examples:
   tn-authority import blocks.txt --format nanp-blocks --ocn 1234,567A --spc 1234 --dry-run
   tn-authority import orders.csv --format delegations
-  tn-authority import --undo 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --reason \"the table lacked a line\"")]
+  tn-authority import --undo 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --reason \"the table lacked a line\""
+)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command"
 )]
 pub struct Args {
     /// The table, a text file; `-` reads standard input.
-    #[arg(required_unless_present = "undo")]
+    #[arg(required_unless_present = "undo", value_name = "FILE")]
     file: Option<PathBuf>,
     /// nanp-blocks, nanpa-thousands, nanpa-codes, arcep-majnum, allocations, delegations or
     /// exclusions.
@@ -69,7 +74,8 @@ pub struct Args {
         long,
         value_name = "JOB",
         requires = "reason",
-        conflicts_with_all = ["file", "format", "ocns", "spc", "confirm", "force"]
+        conflicts_with_all = ["file", "format", "ocns", "spc", "confirm", "force"],
+        value_parser = job_id
     )]
     undo: Option<Uuid>,
     /// Why it is undone, for the audit trail.
@@ -84,11 +90,20 @@ pub struct Args {
 }
 
 /// A text that says something.
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("say why this was a mistake".to_owned());
     }
     text_for_people(text).map_err(|error| error.to_string())
+}
+
+/// The id of a job, as an import prints it.
+fn job_id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| {
+        "a job is named by its id, which the import printed after `job` and `GET /v1/jobs` lists, such as \
+         01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7"
+            .to_owned()
+    })
 }
 
 pub fn run(args: Args, config: &Config) -> Outcome {
@@ -117,6 +132,7 @@ pub fn run(args: Args, config: &Config) -> Outcome {
     options.check(request.format)?;
     let clock = Clock::system();
     let parsed = read(&file, &request, &clock)?;
+    let noted = parsed.summary.notes.len();
     if !args.json {
         print_table(&parsed, &request)?;
     }
@@ -128,6 +144,8 @@ pub fn run(args: Args, config: &Config) -> Outcome {
         let result = serde_json::to_string(&ImportResult::from(&imported))?;
         writeln!(std::io::stdout(), "{result}")?;
     } else {
+        // Those of the table itself are printed already; the others come from the database.
+        print_notes(imported.summary.notes.get(noted..).unwrap_or_default())?;
         print_difference(&imported)?;
     }
     if imported.summary.refused.count > 0 {
@@ -202,7 +220,10 @@ fn print_table(parsed: &ParsedTable, request: &TableRequest) -> std::io::Result<
             ocns.join(", ")
         );
     }
-    print_notes(told)?;
+    print_notes(&told.notes)?;
+    if !told.unknown_columns.is_empty() {
+        say!("unknown columns: {}", told.unknown_columns.join(", "));
+    }
     let (ranges, count) = match &parsed.content {
         TableContent::Holdings { table, .. } => (table.held.len(), table.numbers()),
         TableContent::Allocations(rows) => (rows.len(), sum(rows.iter().map(|row| row.numbers))),
@@ -218,23 +239,21 @@ fn sum(ranges: impl Iterator<Item = NumberRange>) -> u64 {
     ranges.map(NumberRange::count).sum()
 }
 
-fn print_notes(told: &TableSummary) -> std::io::Result<()> {
-    for note in &told.notes {
+fn print_notes(notes: &[Note]) -> std::io::Result<()> {
+    for note in notes {
         let lines: Vec<String> = note
             .lines
             .iter()
             .take(PRINTED)
             .map(u64::to_string)
             .collect();
-        let lines = if lines.is_empty() {
-            String::new()
-        } else {
-            format!(" (line {})", lines.join(", "))
+        let more = note.count.saturating_sub(lines.len() as u64);
+        let lines = match (lines.is_empty(), more) {
+            (true, _) => String::new(),
+            (false, 0) => format!(" (line {})", lines.join(", ")),
+            (false, more) => format!(" (line {} and {} more)", lines.join(", "), counted(more)),
         };
         say!("note: {} {}{lines}", counted(note.count), note.what);
-    }
-    if !told.unknown_columns.is_empty() {
-        say!("unknown columns: {}", told.unknown_columns.join(", "));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::import::{PRINTED, print_outstanding};
 use super::output::say;
-use super::{Exit, Outcome, command_line_caller, counted};
+use super::{Exit, Outcome, command_line_caller, counted, print_still_blocked};
 
 pub(super) fn run(
     job: Uuid,
@@ -64,6 +64,7 @@ fn print(undone: &UndoneImport) -> std::io::Result<()> {
         },
         counted(undone.delegations.count)
     );
+    print_still_blocked(&undone.blocked)?;
     print_outstanding(&undone.outstanding)
 }
 

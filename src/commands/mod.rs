@@ -24,6 +24,7 @@ mod output;
 pub mod policy;
 pub mod redeem;
 pub mod serve;
+pub mod signer;
 pub mod tn_auth_list;
 pub mod verify;
 
@@ -32,8 +33,9 @@ use std::path::Path;
 
 use tn_authority::api::Service;
 use tn_authority::app;
-use tn_authority::authority::EndedDelegations;
+use tn_authority::authority::{EndedDelegations, StillBlocked};
 use tn_authority::config::Config;
+use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::{Caller, Clock, new_id};
 
 pub use exit::Exit;
@@ -117,6 +119,35 @@ fn print_ended_delegations(ended: &EndedDelegations) -> std::io::Result<()> {
     }
     if ended.more || ended.delegations.len() > ENDS_PRINTED {
         output::say!("  and more delegations end");
+    }
+    Ok(())
+}
+
+/// Names what still blocks numbers although a change was undone: a few, and that there are more.
+fn print_still_blocked(blocked: &StillBlocked) -> std::io::Result<()> {
+    let delegations = &blocked.delegations;
+    for one in delegations.delegations.iter().take(ENDS_PRINTED) {
+        let (id, account) = (one.row.row.id, &one.row.account);
+        for part in one.ended_for.iter().take(ENDS_PRINTED) {
+            let (numbers, kind, at) = (part.numbers, part.kind.as_str(), rfc3339(&part.at));
+            let cause = part.cause;
+            output::say!(
+                "  delegation {id} of {account} has still ended for {numbers}: {kind} at {at} ({cause})"
+            );
+        }
+        if one.more || one.ended_for.len() > ENDS_PRINTED {
+            output::say!("  and for more numbers");
+        }
+    }
+    if delegations.more || delegations.delegations.len() > ENDS_PRINTED {
+        output::say!("  and more delegations have still ended");
+    }
+    for row in blocked.exclusions.iter().take(ENDS_PRINTED) {
+        let (id, numbers, reason) = (row.row.id, row.numbers, row.reason.as_str());
+        output::say!("  exclusion {id} still excludes {numbers}: {reason}");
+    }
+    if blocked.more_exclusions || blocked.exclusions.len() > ENDS_PRINTED {
+        output::say!("  and more exclusions");
     }
     Ok(())
 }

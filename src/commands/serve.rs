@@ -11,6 +11,9 @@ use super::{Exit, Outcome};
 /// Runs until SIGTERM or SIGINT. Then it accepts no more requests, finishes those in progress,
 /// stops the imports, and drains the writer.
 pub fn run(config: &Config) -> Outcome {
+    for warning in Config::environment_warnings() {
+        log::warn!("{warning}");
+    }
     let missing = app::database_url(config)?.missing_file()?;
     let service = match app::open_with_signer(config, &Clock::system()) {
         Ok(service) => service,

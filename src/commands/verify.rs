@@ -6,14 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Timelike as _};
+use tn_authority::domain::text::printable::printable;
 use tn_authority::domain::{Clock, Dialect, Fingerprint, Time, TkType, TkValue};
-use tn_authority::outgoing::{HostPort, HttpRequest, HttpsUrl, Outgoing, ReplyLimits, Way};
-use tn_authority::verifier::{self, Expectations, TrustList, verify};
+use tn_authority::outgoing::{
+    FailureSide, HostPort, HttpRequest, HttpsUrl, Outgoing, OutgoingError, ReplyLimits, Way,
+};
+use tn_authority::verifier::{self, Expectations, MissingChain, TrustList, verify};
 
 use super::{Exit, Outcome, file};
 
 /// Exit code if the check could not run; 1 means that the token was refused.
 const COULD_NOT_RUN: u8 = 2;
+/// The answer of an authority that distrusts the key of the chain (RFC 9110 §15.5.11).
+const GONE: u16 = 410;
 /// A chain has a handful of certificates, and an order waits while it is fetched.
 const X5U: ReplyLimits = ReplyLimits {
     body: 64 * 1024,
@@ -22,7 +27,9 @@ const X5U: ReplyLimits = ReplyLimits {
 
 /// Check an authority token as a CA does (RFC 9448 §6), and print the result of each step.
 ///
-/// Exits with 0 if the token is accepted, 1 if it is refused, 2 if the check could not run.
+/// Exits with 0 if the token is accepted, 1 if it is refused, 2 if the check could not run. A chain
+/// that is not found at `x5u`, or a host that does not answer, refuses the token; `problem` of the
+/// JSON report is the type of the ACME error for the client.
 ///
 /// The only URL ever fetched is an `x5u` at a host given by `--x5u-host`. Without `--trust`, a
 /// chain given by `--x5u-file` is trusted as it is; a fetched chain never is.
@@ -149,9 +156,9 @@ fn trust(args: &Args) -> Result<TrustList, Box<dyn Error>> {
     Ok(trust)
 }
 
-/// Fetches the chain that the token names, if its host is allowed and no file has it. A failed
-/// fetch does not refuse the token: the cause is the network or the authority, so the check could
-/// not run.
+/// Fetches the chain that the token names, if its host is allowed and no file has it. The maker of
+/// a token chooses its URL, so an answer that is no chain, or none at all, refuses the token. The
+/// check could not run only if the cause is here: the network, the configuration.
 fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn Error>> {
     let Some(url) = verifier::x5u(token).and_then(|url| url.parse::<HttpsUrl>().ok()) else {
         // The verifier reports what is wrong with it.
@@ -166,15 +173,50 @@ fn fetch(args: &Args, token: &str, trust: &mut TrustList) -> Result<(), Box<dyn 
         HttpRequest::Get,
         &[("Accept", "application/x-pem-file, */*;q=0.1")],
         X5U.time,
-    )?;
-    if reply.status != 200 {
-        return Err(format!("`x5u` {url}: expected status 200, got {}", reply.status).into());
-    }
-    let pem =
-        String::from_utf8(reply.body).map_err(|_| format!("`x5u` {url}: the answer is not PEM"))?;
-    Ok(trust
-        .publish_pem(url.as_str(), &pem)
-        .map_err(|e| format!("`x5u` {url}: {e}"))?)
+    );
+    let missing = match reply {
+        Ok(reply) if reply.status == GONE => {
+            trust.withdraw(url.as_str());
+            return Ok(());
+        }
+        Ok(reply) if reply.status == 200 => match String::from_utf8(reply.body) {
+            Ok(pem) => match trust.publish_pem(url.as_str(), &pem) {
+                Ok(()) => return Ok(()),
+                Err(error) => MissingChain::BadAnswer(error.to_string()),
+            },
+            Err(_) => MissingChain::BadAnswer("it is not PEM".to_owned()),
+        },
+        Ok(reply) => {
+            let why = format!("expected status 200, got {}", reply.status);
+            MissingChain::BadAnswer(why)
+        }
+        Err(OutgoingError::TooLong { limit, .. }) => {
+            MissingChain::BadAnswer(format!("it is longer than {limit} bytes"))
+        }
+        Err(OutgoingError::Late { seconds, .. }) => {
+            MissingChain::NoAnswer(format!("no response within {seconds} seconds"))
+        }
+        Err(OutgoingError::Failed {
+            why,
+            side: FailureSide::Peer,
+            ..
+        }) => MissingChain::NoAnswer(printable(&why)),
+        Err(
+            error @ (OutgoingError::Failed {
+                side: FailureSide::Own,
+                ..
+            }
+            | OutgoingError::Url
+            | OutgoingError::Host
+            | OutgoingError::Roots(_)),
+        ) => {
+            let hint = "check the network and the name resolution of this machine, and whether `--x5u-ca` has the CA \
+                        of that host";
+            return Err(format!("`x5u` cannot be fetched: {error}; {hint}").into());
+        }
+    };
+    trust.is_missing(url.as_str(), missing);
+    Ok(())
 }
 
 impl AccountKeyArgs {

@@ -16,6 +16,9 @@ pub struct Imports {
     pub max_ended_share: Fraction,
     /// The largest table accepted over HTTP, in bytes.
     pub max_upload_bytes: u64,
+    /// Bytes a second at which a table has to arrive over HTTP, on average and after
+    /// `server.request_timeout`.
+    pub min_upload_rate: u64,
     /// The largest number of imports over HTTP that wait or run; further ones get 503.
     pub queue: usize,
     /// The folder for uploaded tables until they are imported; the system's temporary folder when
@@ -28,6 +31,7 @@ impl Default for Imports {
         Self {
             max_ended_share: Fraction::TENTH,
             max_upload_bytes: 268_435_456,
+            min_upload_rate: 65_536,
             queue: 8,
             dir: None,
         }
@@ -37,6 +41,7 @@ impl Default for Imports {
 impl Imports {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("imports.queue", self.queue as u64, 1_000)?;
+        at_least_one("imports.min_upload_rate", self.min_upload_rate)?;
         at_least_one("imports.max_upload_bytes", self.max_upload_bytes)
     }
 }

@@ -13,6 +13,7 @@ mod carrier;
 mod client_certificates;
 mod control;
 mod database;
+mod environment;
 mod facade;
 mod fraction;
 mod gateway_keys;
@@ -74,6 +75,11 @@ pub enum ConfigError {
     Read(#[from] config::ConfigError),
     #[error("invalid configuration: `{key}` {why}")]
     Wrong { key: String, why: String },
+    #[error(
+        "the environment variable `{name}` would be ignored, since two underscores follow `TN_AUTHORITY` in the name \
+         of a setting; write `{instead}`"
+    )]
+    Variable { name: String, instead: String },
 }
 
 /// All sections.
@@ -140,10 +146,22 @@ impl Config {
         Ok((config, ignored.into_iter().map(|(name, _)| name).collect()))
     }
 
+    /// Warnings about environment variables that look like ours and mean nothing.
+    #[must_use]
+    pub fn environment_warnings() -> Vec<String> {
+        environment::warnings(std::env::vars_os().map(|(name, _)| name))
+    }
+
     fn load_with(
         file: Option<&Path>,
         environment: Option<HashMap<String, String>>,
     ) -> Result<Self, ConfigError> {
+        if let Some(pairs) = &environment {
+            environment::refuse_mistyped(pairs.keys().map(String::as_str))?;
+        } else {
+            let names: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+            environment::refuse_mistyped(names.iter().filter_map(|name| name.to_str()))?;
+        }
         let mut sources = config::Config::builder();
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));

@@ -22,6 +22,8 @@ pub struct Pkcs11 {
     pub queue: usize,
     /// The timeout of a signature, in seconds, including its time in the queue.
     pub timeout: u64,
+    /// The timeout for opening a key, in seconds: loading the module, the login and a signature.
+    pub open_timeout: u64,
 }
 
 impl Default for Pkcs11 {
@@ -33,6 +35,7 @@ impl Default for Pkcs11 {
             sessions: 4,
             queue: 256,
             timeout: 5,
+            open_timeout: 30,
         }
     }
 }
@@ -45,6 +48,7 @@ impl Pkcs11 {
         )?;
         within("signer.pkcs11.sessions", self.sessions as u64, 256)?;
         within("signer.pkcs11.queue", self.queue as u64, 100_000)?;
-        at_least_one("signer.pkcs11.timeout", self.timeout)
+        at_least_one("signer.pkcs11.timeout", self.timeout)?;
+        within("signer.pkcs11.open_timeout", self.open_timeout, 3_600)
     }
 }

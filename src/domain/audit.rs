@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::accounts::account::AccountId;
+use super::audit_action::AuditAction;
 use super::clock::Time;
 use super::credentials::caller::Caller;
 use super::ids::new_id;
@@ -36,7 +37,7 @@ pub struct AuditEvent {
 pub struct Event {
     caller: Caller,
     at: Time,
-    action: &'static str,
+    action: AuditAction,
     account: Option<AccountId>,
     trace: Option<String>,
 }
@@ -44,7 +45,7 @@ pub struct Event {
 impl Event {
     /// An action of a caller that concerns no single account and belongs to no trace.
     #[must_use]
-    pub fn new(caller: &Caller, at: Time, action: &'static str) -> Self {
+    pub fn new(caller: &Caller, at: Time, action: AuditAction) -> Self {
         Self {
             caller: caller.clone(),
             at,
@@ -71,7 +72,7 @@ impl Event {
 
     /// The same event with another action, for a side effect.
     #[must_use]
-    pub fn of(&self, action: &'static str) -> Self {
+    pub fn of(&self, action: AuditAction) -> Self {
         Self {
             action,
             ..self.clone()
@@ -85,7 +86,7 @@ impl Event {
 
     #[must_use]
     pub const fn action(&self) -> &'static str {
-        self.action
+        self.action.as_str()
     }
 
     /// The event if the action succeeded.
@@ -110,7 +111,7 @@ impl Event {
             id: new_id(self.at),
             at: self.at,
             caller: self.caller.id.clone(),
-            action: self.action.to_owned(),
+            action: self.action.as_str().to_owned(),
             subject: subject.to_string(),
             outcome: outcome.to_owned(),
             detail: with_trace(detail, self.trace.as_deref()),

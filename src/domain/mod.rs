@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod audit_action;
 pub mod clock;
 pub mod control;
 pub mod credentials;
@@ -26,6 +27,7 @@ pub mod webhook;
 pub use accounts::account::AccountId;
 pub use accounts::dialect::Dialect;
 pub use audit::{AuditEvent, Event};
+pub use audit_action::AuditAction;
 pub use clock::{Clock, Time};
 pub use credentials::Actor;
 pub use credentials::caller::{Caller, Proof, Role};

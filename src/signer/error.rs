@@ -152,6 +152,12 @@ pub enum HsmError {
     Busy,
     #[error("the HSM did not answer in time")]
     Timeout,
+    #[error(
+        "the PKCS #11 module `{}` has not answered for {seconds} seconds, in which it should load, log in and sign once; \
+         check the HSM and the connection to it, or set a longer `signer.pkcs11.open_timeout`",
+        .module.display()
+    )]
+    Silent { module: PathBuf, seconds: u64 },
     #[error("the HSM returned a signature that its public key does not verify")]
     WrongSignature,
     #[error("the HSM cannot be used: {0}")]
@@ -182,7 +188,7 @@ impl SignerError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Hsm(HsmError::Busy) => "busy",
-            Self::Hsm(HsmError::Timeout) => "timeout",
+            Self::Hsm(HsmError::Timeout | HsmError::Silent { .. }) => "timeout",
             Self::Hsm(HsmError::WrongSignature) => "wrong-signature",
             Self::Hsm(
                 HsmError::Device(_)
@@ -208,6 +214,7 @@ impl HsmError {
             Self::Pin | Self::PinLocked | Self::PinLastTry => true,
             Self::Busy
             | Self::Timeout
+            | Self::Silent { .. }
             | Self::WrongSignature
             | Self::Device(_)
             | Self::Key(_)

@@ -8,7 +8,9 @@ use openssl::sha::sha256;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::SignerError;
+use super::p256::canonical_spki;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
+use crate::domain::signing::profile_fault::ProfileFault;
 use crate::domain::{Spc, Time};
 
 /// The longest chain that is made by completing a shorter one.
@@ -76,7 +78,7 @@ impl Chain {
         while all.len() < MAX_COMPLETED
             && let Some(last) = all.last()
             && let Some(issuer) = issuer_of(last, known, at)
-            && (!is_self_issued(issuer) || all.len() == 1)
+            && (!issuer.is_self_issued() || all.len() == 1)
             && !all.contains(issuer)
         {
             all.push(issuer.clone());
@@ -105,6 +107,12 @@ impl Chain {
         &self.leaf_key_der
     }
 
+    /// SHA-256 of the signing certificate, in hex.
+    #[must_use]
+    pub fn leaf_sha256(&self) -> String {
+        hex::encode(sha256(self.leaf.as_der()))
+    }
+
     /// SHA-256 of the published bytes, in hex, so the content of a URL with this name never
     /// changes.
     #[must_use]
@@ -129,7 +137,7 @@ impl Chain {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let is_leaf_only = self.issuers.is_empty() && !is_self_issued(&self.leaf);
+        let is_leaf_only = self.issuers.is_empty() && !self.leaf.is_self_issued();
         if is_leaf_only {
             warnings.push(format!(
                 "the chain contains only the signing certificate; a CA that does not have its issuer `{}` cannot build \
@@ -138,6 +146,24 @@ impl Chain {
             ));
         }
         warnings
+    }
+
+    /// What differs from the profile of STI certificates: the number of the certificate, from 1 for
+    /// the leaf, and the fault.
+    pub fn profile_faults(&self) -> impl Iterator<Item = (usize, ProfileFault)> {
+        let all: Vec<&Certificate> = std::iter::once(&self.leaf).chain(&self.issuers).collect();
+        (0..all.len()).flat_map(move |at| {
+            let mut faults = all[at].profile_faults();
+            if let Some(issuer) = all.get(at + 1)
+                && all[at].not_after() > issuer.not_after()
+            {
+                faults.push(ProfileFault::OutlivesIssuer {
+                    own: all[at].not_after(),
+                    issuer: issuer.not_after(),
+                });
+            }
+            faults.into_iter().map(move |fault| (at + 1, fault))
+        })
     }
 
     /// The URL at which the chain is published (RFC 7515 §4.1.5).
@@ -280,8 +306,12 @@ impl<'a> FromIterator<&'a Chain> for PublishedChains {
     }
 }
 
-fn is_self_issued(certificate: &Certificate) -> bool {
-    certificate.issuer() == certificate.subject()
+/// SHA-256 of a public key (`SubjectPublicKeyInfo`), in hex. The same for all certificates of a
+/// key, however they encode it.
+#[must_use]
+pub fn public_key_sha256(der: &[u8]) -> String {
+    let canonical = canonical_spki(der);
+    hex::encode(sha256(canonical.as_deref().unwrap_or(der)))
 }
 
 /// The certificate among these that issued `certificate`: of several, such as the old and the new

@@ -1,12 +1,12 @@
 //! The source of a passphrase or a PIN.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::SignerError;
 use super::file_stamp::KeyFileStamp;
 use super::key::warn_if_open_to_others;
 use crate::domain::Passphrase;
+use crate::regular_file;
 
 /// The secret itself, or a file that contains it. The file is read for each use, so it can change
 /// while the service runs.
@@ -37,7 +37,7 @@ impl SecretSource {
             source,
         };
         let stamp = KeyFileStamp::of(path).map_err(unreadable)?;
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = regular_file::read_text(path).map_err(unreadable)?;
         if KeyFileStamp::of(path).map_err(unreadable)? != stamp {
             return Err(SignerError::Unsettled);
         }

@@ -20,6 +20,7 @@ mod schema;
 mod server_messages;
 mod sqlite_file;
 mod sqlite_locks;
+mod sqlite_log;
 mod tables;
 mod tx;
 mod waiter;

@@ -240,6 +240,18 @@ table! {
 }
 
 table! {
+    distrusted_chains (chain) {
+        chain -> Text,
+        id -> Text,
+        public_key -> Text,
+        certificate -> Text,
+        reason -> Text,
+        distrusted_at -> BigInt,
+        distrusted_by -> Text,
+    }
+}
+
+table! {
     horizon_accounts (account_id) {
         account_id -> Text,
         since -> BigInt,
@@ -290,6 +302,8 @@ table! {
         after_jti -> Text,
         last_jti -> Text,
         recorded_at -> BigInt,
+        chain -> Nullable<Text>,
+        from_expiry -> Nullable<BigInt>,
     }
 }
 
@@ -367,4 +381,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     control_messages
 );
 diesel::allow_tables_to_appear_in_same_query!(api_keys, api_key_uses);
+diesel::allow_tables_to_appear_in_same_query!(signing_chains, distrusted_chains);
 diesel::allow_tables_to_appear_in_same_query!(renewals, delegations);

@@ -5,34 +5,22 @@
 //! transaction compares the files at the path with those that were opened. A difference is final
 //! until a restart, even if the files return: meanwhile another process may have written to them.
 //!
-//! Nor does SQLite notice if its log loses content. It would copy zeros over the database when the
-//! last connection is closed, so in that case one is never closed.
+//! Nor does SQLite notice if its log loses content (`sqlite_log`). It would copy zeros over the
+//! database when the last connection is closed, so in that case one is never closed.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use diesel::sql_types::BigInt;
-use diesel::{ConnectionError, QueryResult, QueryableByName, RunQueryDsl as _, sql_query};
-use parking_lot::Mutex;
+use diesel::ConnectionError;
 
-use super::connection::{AnyConnection, IfMissing, on_either};
+use super::connection::IfMissing;
 use super::database_url::DatabaseUrl;
 use super::error::{OpenError, StoreError};
-
-/// The sizes of the headers of the log and of each frame in it, which is followed by one page
-/// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
-const LOG_HEADER: u64 = 32;
-const FRAME_HEADER: u64 = 24;
-
-/// The first bytes of a log. The last one differs by the byte order of the checksums.
-const LOG_MAGICS: [[u8; 4]; 2] = [[0x37, 0x7f, 0x06, 0x82], [0x37, 0x7f, 0x06, 0x83]];
-
-/// Larger than any log, which is measured if it became smaller.
-const NOT_MEASURED: u64 = u64::MAX;
+use super::sqlite_log::{NOT_MEASURED, SqliteLog};
 
 /// Refuses a database file that has several names. SQLite names its log and we name our locks after
 /// the file, so processes that use different names would overwrite each other's transactions.
@@ -61,18 +49,14 @@ fn linked(path: &Path) -> String {
 pub(super) struct SqliteFile {
     path: PathBuf,
     file: FileId,
-    wal: PathBuf,
+    wal: SqliteLog,
     wal_file: FileId,
     /// The largest size of the file so far. SQLite only makes it smaller in a VACUUM.
     largest: AtomicU64,
-    page_size: u64,
     /// The size of the log at the last check, or [`NOT_MEASURED`].
     wal_size: AtomicU64,
     /// What happened to the files, once something has.
     fault: OnceLock<FileFault>,
-    /// The last connection that is closed writes the log into the database and deletes it. This one
-    /// is closed after all others, or never.
-    keeper: Mutex<Option<Keeper>>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,14 +64,6 @@ struct FileFault {
     what: String,
     /// Whether an open file lost content. If it was only moved or removed, SQLite still has all.
     loses_content: bool,
-}
-
-struct Keeper(AnyConnection);
-
-impl std::fmt::Debug for Keeper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keeper(..)")
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,27 +91,16 @@ impl SqliteFile {
         // SQLite follows links, and puts the log beside the file that they lead to.
         let real = fs::canonicalize(path).map_err(|e| failed(&e))?;
         let file = fs::metadata(&real).map_err(|e| failed(&e))?;
-        let mut keeper = Keeper(url.connect(IfMissing::Fail).map_err(|e| failed(&e))?);
-        // SQLite opens the log at the first read.
-        keeper
-            .number("SELECT count(*) AS number FROM sqlite_master")
-            .map_err(|e| failed(&e))?;
-        let page_size = keeper
-            .number("SELECT page_size AS number FROM pragma_page_size")
-            .map_err(|e| failed(&e))?;
-        let mut wal = real.into_os_string();
-        wal.push("-wal");
-        let wal = PathBuf::from(wal);
+        let connection = url.connect(IfMissing::Fail).map_err(|e| failed(&e))?;
+        let wal = SqliteLog::open(connection, &real).map_err(|e| failed(&e))?;
         let opened = Self {
             path: path.clone(),
             file: (&file).into(),
-            wal_file: (&fs::metadata(&wal).map_err(|e| failed(&e))?).into(),
+            wal_file: (&fs::metadata(wal.path()).map_err(|e| failed(&e))?).into(),
             wal,
             largest: AtomicU64::new(0),
-            page_size,
             wal_size: AtomicU64::new(NOT_MEASURED),
             fault: OnceLock::new(),
-            keeper: Mutex::new(Some(keeper)),
         };
         opened.check().map_err(|e| failed(&e))?;
         Ok(Some(opened))
@@ -169,7 +134,7 @@ impl SqliteFile {
 
     fn find_fault(&self) -> io::Result<Option<FileFault>> {
         let file = examine(&self.path, self.file)?;
-        let wal = examine(&self.wal, self.wal_file)?;
+        let wal = examine(self.wal.path(), self.wal_file)?;
         // Lost content comes first, since it decides how to stop.
         if let Found::Same { size, .. } = file
             && size < self.largest.fetch_max(size, Ordering::Relaxed)
@@ -179,17 +144,13 @@ impl SqliteFile {
                 "truncated, overwritten or vacuumed",
             )));
         }
-        if let Found::Same { size, .. } = wal
-            && size < self.wal_size.fetch_max(size, Ordering::Relaxed)
-        {
-            // Other tools may empty it after a checkpoint.
-            match self.measure_log()? {
-                Some(size) => self.wal_size.store(size, Ordering::Relaxed),
-                None => {
-                    return Ok(Some(FileFault::of_content(
-                        &self.wal,
-                        "truncated or overwritten",
-                    )));
+        if let Found::Same { size, .. } = wal {
+            let known = self.wal_size.fetch_max(size, Ordering::Relaxed);
+            if size < known {
+                // Other tools may empty it after a checkpoint.
+                match self.wal.measure(known)? {
+                    Some(size) => self.wal_size.store(size, Ordering::Relaxed),
+                    None => return Ok(Some(self.lost_log())),
                 }
             }
         }
@@ -204,46 +165,35 @@ impl SqliteFile {
         }))
     }
 
-    /// The size of the log, or `None` if it lacks frames that SQLite counts in its shared memory.
-    fn measure_log(&self) -> io::Result<Option<u64>> {
-        let mut keeper = self.keeper.lock();
-        let Some(keeper) = keeper.as_mut() else {
-            return Ok(None);
-        };
-        let mut frames = keeper.log_frames().map_err(io::Error::other)?;
-        loop {
-            // SQLite writes frames before it counts them, and truncates the log after it has set
-            // the count to zero.
-            let size = fs::metadata(&self.wal)?.len();
-            if frames == 0 {
-                return Ok(Some(size));
-            }
-            if size >= LOG_HEADER + frames * (FRAME_HEADER + self.page_size) && self.is_log()? {
-                return Ok(Some(size));
-            }
-            let before = frames;
-            frames = keeper.log_frames().map_err(io::Error::other)?;
-            if frames == before {
-                return Ok(None);
-            }
+    /// The same before the last connection is closed, which writes the log into the database.
+    fn find_fault_at_stop(&self) -> io::Result<Option<FileFault>> {
+        if self.wal.counts_frames() {
+            self.wal_size.store(NOT_MEASURED, Ordering::Relaxed);
+            return self.find_fault();
         }
+        let fault = self.find_fault()?;
+        if fault.is_none() && !self.wal.begins_like_a_log()? {
+            return Ok(Some(self.lost_log()));
+        }
+        Ok(fault)
     }
 
-    /// Whether the log begins like one. SQLite has no locks on it that closing it would release.
-    fn is_log(&self) -> io::Result<bool> {
-        let mut magic = [0; 4];
-        File::open(&self.wal)?.read_exact(&mut magic)?;
-        Ok(LOG_MAGICS.contains(&magic))
+    fn lost_log(&self) -> FileFault {
+        let what = if self.wal.counts_frames() {
+            "truncated or overwritten"
+        } else {
+            "truncated or overwritten, or emptied by another tool, which this version of SQLite does not tell"
+        };
+        FileFault::of_content(self.wal.path(), what)
     }
 }
 
 impl Drop for SqliteFile {
     fn drop(&mut self) {
         let noticed = self.fault.get().cloned();
-        self.wal_size = AtomicU64::new(NOT_MEASURED);
         let fault = match noticed {
             Some(fault) if fault.loses_content => Ok(Some(fault)),
-            Some(_) | None => self.find_fault(),
+            Some(_) | None => self.find_fault_at_stop(),
         };
         let why = match fault {
             Ok(Some(fault)) if fault.loses_content => fault.what,
@@ -252,10 +202,9 @@ impl Drop for SqliteFile {
         };
         log::error!(
             "{why}; the log `{}` is left as it is, and not written into the database",
-            self.wal.display()
+            self.wal.path().display()
         );
-        // While it is open, no other connection of this process is the last.
-        std::mem::forget(self.keeper.get_mut().take());
+        self.wal.keep_open();
     }
 }
 
@@ -265,32 +214,6 @@ impl FileFault {
             what: format!("the SQLite file `{}` was {what}", path.display()),
             loses_content: true,
         }
-    }
-}
-
-impl Keeper {
-    /// The frames of the log that are valid. Makes no checkpoint.
-    fn log_frames(&mut self) -> QueryResult<u64> {
-        #[derive(QueryableByName)]
-        struct Checkpoint {
-            #[diesel(sql_type = BigInt)]
-            log: i64,
-        }
-        let query = sql_query("PRAGMA wal_checkpoint(NOOP)");
-        let found: Checkpoint = on_either!(&mut self.0, c => query.get_result(c))?;
-        // It is negative while another connection rebuilds the shared memory.
-        let frames = found.log.try_into();
-        frames.map_err(|e| diesel::result::Error::DeserializationError(Box::new(e)))
-    }
-
-    fn number(&mut self, query: &str) -> QueryResult<u64> {
-        #[derive(QueryableByName)]
-        struct PragmaValue {
-            #[diesel(sql_type = BigInt)]
-            number: i64,
-        }
-        let found: PragmaValue = on_either!(&mut self.0, c => sql_query(query).get_result(c))?;
-        Ok(found.number.try_into().unwrap_or(0))
     }
 }
 

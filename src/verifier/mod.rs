@@ -14,8 +14,8 @@ mod trust;
 pub use account_key::{OffCurve, check_account_key};
 pub use claims::{ClaimsError, TokenClaims};
 pub use jws::JwsError;
-pub use report::{Step, StepOutcome, VerificationReport};
-pub use trust::{TrustError, TrustList};
+pub use report::{AcmeProblem, Step, StepOutcome, VerificationReport};
+pub use trust::{MissingChain, TrustError, TrustList};
 
 use thiserror::Error;
 

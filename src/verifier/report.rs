@@ -41,6 +41,23 @@ words! {
     }
 }
 
+/// The type of the ACME error with which a CA refuses the challenge (RFC 8555 §6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcmeProblem {
+    /// The token does not authorize the order.
+    Unauthorized,
+    /// Nothing is wrong with the token, but the host of its `x5u` did not answer.
+    Connection,
+}
+
+words! {
+    /// The type of the problem document.
+    impl Serialize for AcmeProblem {
+        Unauthorized = "urn:ietf:params:acme:error:unauthorized",
+        Connection = "urn:ietf:params:acme:error:connection",
+    }
+}
+
 /// One step of RFC 9448 §6.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -74,18 +91,30 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
     accepted: bool,
+    /// `None` if the token was accepted.
+    problem: Option<AcmeProblem>,
     steps: Vec<Step>,
     claims: Option<Map<String, Value>>,
 }
 
 impl VerificationReport {
-    pub(super) fn new(steps: Vec<Step>, claims: Map<String, Value>) -> Self {
+    /// `no_answer` is whether step 2 failed because the host of the `x5u` did not answer.
+    pub(super) fn new(steps: Vec<Step>, claims: Map<String, Value>, no_answer: bool) -> Self {
         // Only the signature must have passed: a step that was skipped for lack of input is no
         // fault.
         let has_signature = |step: &Step| step.number == 4 && step.outcome == StepOutcome::Passed;
         let has_no_fault = |step: &Step| step.outcome != StepOutcome::Failed;
+        let accepted = steps.iter().all(has_no_fault) && steps.iter().any(has_signature);
+        // The signature of step 4 cannot be verified without the certificate of step 2.
+        let is_connection = |step: &Step| has_no_fault(step) || matches!(step.number, 2 | 4);
+        let problem = if no_answer && steps.iter().all(is_connection) {
+            AcmeProblem::Connection
+        } else {
+            AcmeProblem::Unauthorized
+        };
         Self {
-            accepted: steps.iter().all(has_no_fault) && steps.iter().any(has_signature),
+            accepted,
+            problem: (!accepted).then_some(problem),
             steps,
             claims: Some(claims),
         }
@@ -94,6 +123,7 @@ impl VerificationReport {
     pub(super) fn unreadable(error: &JwsError) -> Self {
         Self {
             accepted: false,
+            problem: Some(AcmeProblem::Unauthorized),
             steps: vec![Step::new(0, StepOutcome::Failed, error.to_string())],
             claims: None,
         }

@@ -46,7 +46,8 @@ pub(super) fn walk(jws: &Jws<'_>, expected: &Expectations, at: Time) -> Verifica
         let skipped = |number| Step::new(number, StepOutcome::Skipped, "`atc` is malformed");
         steps.extend([skipped(5), skipped(6), remaining, skipped(8), skipped(9)]);
     }
-    VerificationReport::new(steps, jws.payload().clone())
+    let no_answer = matches!(by_url, Some(Err(TrustError::NoAnswer { .. })));
+    VerificationReport::new(steps, jws.payload().clone(), no_answer)
 }
 
 type SignerResult = Result<TrustedSigner, TrustError>;

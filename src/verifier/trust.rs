@@ -14,7 +14,7 @@
 //! The validity period of a trust anchor is not part of path validation (RFC 5280 §6.1.1). The
 //! report says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine as _;
@@ -51,6 +51,12 @@ pub enum TrustError {
          verifies the signature"
     )]
     UnknownUrl(String),
+    #[error("`{url}` does not answer: {why}")]
+    NoAnswer { url: String, why: String },
+    #[error("the answer of `{url}` is no certificate chain: {why}")]
+    BadAnswer { url: String, why: String },
+    #[error("the authority has withdrawn the chain at `{0}`, because its key is distrusted")]
+    Withdrawn(String),
     #[error("`x5c` is not an array of 1 to {MAX_CHAIN} strings")]
     X5cKind,
     #[error("certificate {number} of `x5c` is not padded base64 of DER (RFC 7515 §4.1.6): {why}")]
@@ -73,6 +79,18 @@ pub enum TrustError {
 pub struct TrustList {
     certificates: Vec<Certificate>,
     chains: BTreeMap<String, Vec<Certificate>>,
+    missing: BTreeMap<String, MissingChain>,
+    /// URLs whose chain the authority has withdrawn.
+    withdrawn: BTreeSet<String>,
+}
+
+/// Why a chain was not obtained from its URL, although its host is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingChain {
+    /// The host did not answer, or not completely.
+    NoAnswer(String),
+    /// The answer is another one than a chain.
+    BadAnswer(String),
 }
 
 impl TrustList {
@@ -97,10 +115,21 @@ impl TrustList {
         Ok(())
     }
 
+    /// Trusts no token with this `x5u`, whatever is in the trust list: the authority says that the
+    /// key is distrusted.
+    pub fn withdraw(&mut self, url: &str) {
+        self.withdrawn.insert(url.to_owned());
+    }
+
     /// Whether a chain was supplied for `url`.
     #[must_use]
     pub fn knows(&self, url: &str) -> bool {
         self.chains.contains_key(url)
+    }
+
+    /// Records that no chain was obtained from `url`, which step 2 then reports.
+    pub fn is_missing(&mut self, url: &str, why: MissingChain) {
+        self.missing.insert(url.to_owned(), why);
     }
 
     /// RFC 9448 §6, step 2: the signer that `x5u` leads to.
@@ -111,6 +140,9 @@ impl TrustList {
         at: Time,
     ) -> Result<TrustedSigner, TrustError> {
         let url = https(x5u.as_str().ok_or(TrustError::X5uKind)?)?;
+        if self.withdrawn.contains(url) {
+            return Err(TrustError::Withdrawn(printable(url)));
+        }
         match self.chains.get(url).map(Vec::as_slice) {
             Some([leaf, ..]) if self.certificates.is_empty() => {
                 TrustedSigner::new(leaf, TrustBasis::Pinned)
@@ -121,8 +153,17 @@ impl TrustList {
                 .iter()
                 .filter(|certificate| fit_to_sign(certificate).is_ok())
                 .find(|certificate| has_signed(certificate, jws))
-                .ok_or_else(|| TrustError::UnknownUrl(printable(url)))
+                .ok_or_else(|| self.why_unknown(url))
                 .and_then(|certificate| TrustedSigner::new(certificate, TrustBasis::Signature)),
+        }
+    }
+
+    fn why_unknown(&self, url: &str) -> TrustError {
+        let shown = printable(url);
+        match self.missing.get(url).cloned() {
+            Some(MissingChain::NoAnswer(why)) => TrustError::NoAnswer { url: shown, why },
+            Some(MissingChain::BadAnswer(why)) => TrustError::BadAnswer { url: shown, why },
+            None => TrustError::UnknownUrl(shown),
         }
     }
 

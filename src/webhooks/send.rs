@@ -20,6 +20,7 @@ use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::webhook::{DeliveryFailure, TargetAnswer};
 use crate::domain::{Network, Time};
 use crate::outgoing::{self, OutgoingError};
+use crate::regular_file;
 
 /// Timeout of an attempt. It must be well below the lease of a webhook.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -186,6 +187,6 @@ fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, SendError> {
         path: path.to_owned(),
         why,
     };
-    let pem = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let pem = regular_file::read_text(path).map_err(|error| unusable(error.to_string()))?;
     outgoing::tls(Some(&pem)).map_err(|error| unusable(error.to_string()))
 }

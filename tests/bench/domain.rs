@@ -45,6 +45,7 @@ fn facts() -> Facts {
     Facts {
         renewal: None,
         rows: RowFacts::default(),
+        distrusted: [].into(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

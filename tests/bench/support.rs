@@ -216,6 +216,7 @@ fn signers(dir: &Path) -> Signers {
         pkcs11: Pkcs11 {
             module: None,
             pin: None,
+            open_timeout: Duration::from_secs(30),
             pool: PoolSettings {
                 sessions: 1,
                 queue: 1,

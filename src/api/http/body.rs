@@ -12,7 +12,8 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::{Deserialize, de};
 use serde_json::Value;
 use serde_json::error::Category;
-use utoipa::ToSchema;
+use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::deserialize::{self, Fault, FromMembers, Members};
 use super::idempotency::Digesting;
@@ -31,11 +32,13 @@ const THE_BODY: &str = "the body";
 #[schema(as = Numbers)]
 #[serde(untagged)]
 pub(in crate::api) enum NumbersBody {
-    Block(#[schema(inline)] BlockBody),
-    Range(#[schema(inline)] RangeBody),
+    Block(BlockBody),
+    Range(RangeBody),
 }
 
+/// All numbers of a block.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NumberBlock)]
 pub(in crate::api) struct BlockBody {
     /// Block notation: country code first, groups separated by `.`, `-` or space, then one or more
     /// `X`.
@@ -43,7 +46,9 @@ pub(in crate::api) struct BlockBody {
     block: String,
 }
 
+/// Numbers that follow one another.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NumberRange)]
 pub(in crate::api) struct RangeBody {
     #[schema(value_type = String, example = "+12125551000")]
     start: Tn,
@@ -68,6 +73,21 @@ pub(in crate::api) struct UntilBody {
     /// The default is now.
     at: Option<Instant>,
 }
+
+/// A body of bytes in the OpenAPI document. That of a `Vec<u8>` would be an array of numbers.
+#[derive(Debug)]
+pub(in crate::api) struct BinaryBody;
+
+impl PartialSchema for BinaryBody {
+    fn schema() -> RefOr<Schema> {
+        let bytes = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+        bytes.into()
+    }
+}
+
+impl ToSchema for BinaryBody {}
 
 impl FromMembers for NumbersBody {
     fn known() -> Vec<&'static str> {

@@ -15,7 +15,7 @@ use crate::domain::Time;
 #[schema(as = Mistake)]
 pub(in crate::api) struct MistakeBody {
     /// Must be true: undoing is not a normal end.
-    #[schema(required = true, example = true)]
+    #[schema(value_type = bool, required = true, example = true)]
     mistake: Option<bool>,
     /// Why, for the audit trail.
     #[schema(value_type = String, required = true, example = "the table lacked a line")]
@@ -28,7 +28,7 @@ pub(in crate::api) struct MistakeBody {
 #[schema(as = JobMistake)]
 pub(in crate::api) struct JobMistakeBody {
     /// Must be true: undoing is not a normal end.
-    #[schema(required = true, example = true)]
+    #[schema(value_type = bool, required = true, example = true)]
     mistake: Option<bool>,
     /// Why, for the audit trail.
     #[schema(value_type = String, required = true, example = "the table lacked a line")]

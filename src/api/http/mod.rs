@@ -10,3 +10,4 @@ pub(super) mod query;
 pub(super) mod request;
 pub(super) mod time;
 pub(super) mod unsent;
+pub(super) mod upload;

@@ -16,12 +16,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::domain::inventory::withdrawal::KEY_DISTRUSTED;
 use crate::domain::issuance::Replay;
 
 use super::routes::views::RangeView;
 
 /// `Retry-After` in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// The same while no key is trusted, which takes a person to change.
+const RETRY_AFTER_DISTRUST: HeaderValue = HeaderValue::from_static("60");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tn-authority\"");
 /// The maximum length of a detail; a longer one is cut.
 const MAX_DETAIL: usize = 300;
@@ -104,10 +107,15 @@ pub(super) struct SubproblemView {
 #[serde(untagged)]
 pub(super) enum IdentifierView {
     Numbers(RangeView),
-    Spc {
-        #[schema(example = "1234")]
-        spc: String,
-    },
+    Spc(SpcIdentifierView),
+}
+
+/// A service provider code that was refused.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SpcIdentifier)]
+pub(super) struct SpcIdentifierView {
+    #[schema(example = "1234")]
+    spc: String,
 }
 
 impl Problem {
@@ -157,6 +165,14 @@ impl Problem {
         .with_detail(detail)
     }
 
+    /// An upload that arrives more slowly than this many bytes a second.
+    pub(super) fn too_slow_upload(min_rate: u64) -> Self {
+        Self::too_slow().with_detail(format_args!(
+            "the table does not arrive, or at less than {min_rate} bytes a second on average; send it over a faster \
+             connection, or import it at the command line"
+        ))
+    }
+
     pub(super) fn too_large(limit: impl fmt::Display) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -188,6 +204,24 @@ impl Problem {
         )
         .with_cause(cause)
         .with_header(header::RETRY_AFTER, retry_after)
+    }
+
+    /// No key is left that may sign. It has a code of its own, since retrying does not help until
+    /// the operator has added a key.
+    fn key_distrusted(cause: &dyn fmt::Display) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            KEY_DISTRUSTED,
+            "No signing key is trusted",
+        )
+        .with_cause(cause)
+        .with_header(header::RETRY_AFTER, RETRY_AFTER_DISTRUST)
+    }
+
+    /// The certificate chain was published, and its key is distrusted (RFC 9110 §15.5.11).
+    pub(super) fn gone_chain() -> Self {
+        Self::new(StatusCode::GONE, KEY_DISTRUSTED, "The key is distrusted")
+            .with_detail("the key of this certificate chain is distrusted; refuse its tokens")
     }
 
     /// The limit of concurrent requests is reached.

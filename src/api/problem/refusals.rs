@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 
-use super::{IdentifierView, Problem, SubproblemView, uri};
+use super::{IdentifierView, Problem, SpcIdentifierView, SubproblemView, uri};
 use crate::authority::{CannotStart, ChangeError, IssueError, RefusedCode, RefusedStart, TooMany};
 use crate::domain::decision::denial::{RefusedPart, Subject};
 use crate::domain::tokens::claims::NotStrict;
@@ -44,6 +44,7 @@ impl From<Denial> for Problem {
             Denial::EndsTooSoon { .. } => "The authority ends too soon",
             Denial::SeveralSpcs(_) => "Several service provider codes",
             Denial::NoCertificate(_) => return Self::unavailable(&denial),
+            Denial::KeyDistrusted(_) => return Self::key_distrusted(&denial),
             Denial::RenewalEnded => "The right to renew has ended",
             Denial::OutsideRenewal(_) => "Outside the right to renew",
             Denial::TooFragmented { .. } => "Too many inventory rows",
@@ -196,9 +197,9 @@ impl From<&RefusedPart> for SubproblemView {
             detail: refusal.cause.to_string(),
             identifier: match &refusal.subject {
                 Subject::Numbers(numbers) => IdentifierView::Numbers((*numbers).into()),
-                Subject::Spc(spc) => IdentifierView::Spc {
+                Subject::Spc(spc) => IdentifierView::Spc(SpcIdentifierView {
                     spc: spc.to_string(),
-                },
+                }),
             },
         }
     }

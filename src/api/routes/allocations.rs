@@ -23,12 +23,10 @@ use crate::domain::inventory::{Allocation, Basis};
 #[derive(Debug, ToSchema)]
 #[schema(as = NewAllocation)]
 pub(in crate::api) struct NewAllocationBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
     #[serde(flatten)]
     window: WindowBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: AllocationDetails,
 }

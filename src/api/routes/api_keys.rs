@@ -15,7 +15,7 @@ use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::callers::{DEFAULT_OVERLAP, KeyRequester, NewApiKey, ShownApiKey};
+use crate::callers::{ApiKeyName, DEFAULT_OVERLAP, KeyRequester, NewApiKey, ShownApiKey};
 use crate::domain::credentials::api_key::{ApiKey, KeyState};
 use crate::domain::{AccountId, Network, Role, Time};
 
@@ -275,6 +275,12 @@ fn changed(service: &Service) -> impl Fn(ApiKey) -> HttpResponse + Send + 'stati
 /// unknown one.
 fn key_id(request: &HttpRequest) -> Result<String, Problem> {
     let id = name(request)?;
+    if ApiKeyName::parse(&id).is_some_and(|named| named.id != id) {
+        return Err(Problem::malformed(
+            "malformed-path",
+            "an API key is named by its id alone: the 16 characters after `tna_`, without the secret",
+        ));
+    }
     let is_id = id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric());
     is_id
         .then_some(id)

@@ -174,8 +174,8 @@ pub(in crate::api) async fn list_audit_events(
 ///
 /// A response that is cut off by a connection error is incomplete: the export failed midway.
 #[utoipa::path(get, path = "/v1/audit-events/export", tag = "ledger", security(("bearer" = [])), params(ExportQuery),
-    responses((status = 200, content_type = "application/x-ndjson", body = EventView,
-        description = "One event per line, each as in the list")))]
+    responses((status = 200, content_type = "application/x-ndjson", body = String,
+        description = "One event per line, each an `AuditEvent`, as in the list")))]
 pub(in crate::api) async fn export_audit_events(
     service: Data<Service>,
     Reader(caller): Reader,

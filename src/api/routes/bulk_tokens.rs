@@ -36,7 +36,6 @@ pub(in crate::api) struct BulkBody {
 pub(in crate::api) struct BulkItemBody {
     #[serde(flatten)]
     request: AnyTokenBody,
-    #[schema(inline)]
     #[serde(flatten)]
     owner: BulkItemAccount,
 }
@@ -73,10 +72,15 @@ pub(in crate::api) struct BulkView {
 #[serde(untagged)]
 pub(in crate::api) enum AnswerView {
     Token(TokenView),
-    Refused {
-        /// The problem that the token endpoint would answer with.
-        problem: ProblemView,
-    },
+    Refused(BulkRefusalView),
+}
+
+/// The refusal of one request of a bulk.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkRefusal)]
+pub(in crate::api) struct BulkRefusalView {
+    /// The problem that the token endpoint would answer with.
+    problem: ProblemView,
 }
 
 /// Issue authority tokens for many accounts or TNAuthLists at once.
@@ -185,8 +189,8 @@ fn log_bulk(caller: &Caller, count: usize, answers: &[Result<TokenView, Problem>
 fn view(answer: Result<TokenView, Problem>, request: Uuid) -> AnswerView {
     match answer {
         Ok(token) => AnswerView::Token(token),
-        Err(problem) => AnswerView::Refused {
+        Err(problem) => AnswerView::Refused(BulkRefusalView {
             problem: problem.document(request),
-        },
+        }),
     }
 }

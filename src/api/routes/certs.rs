@@ -6,6 +6,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::api::Service;
+use crate::api::http::body::BinaryBody;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
 
@@ -14,10 +15,13 @@ use crate::api::problem::Problem;
 /// With `Accept: application/pkix-cert`, the response is the signing certificate alone.
 #[utoipa::path(get, path = "/certs/{sha256}.pem", tag = "for everybody",
     params(("sha256" = String, Path, description = "SHA-256 of the file, in lower-case hex")),
-    responses((status = 200, description = "The chain or certificate. The content of a path never changes, so it can be cached permanently", content(
-        (String = "application/pem-certificate-chain"),
-        (Vec<u8> = "application/pkix-cert"),
-    ))))]
+    responses(
+        (status = 200, description = "The chain or certificate. The content of a path never changes, and can be cached for five minutes", content(
+            (String = "application/pem-certificate-chain"),
+            (inline(BinaryBody) = "application/pkix-cert"),
+        )),
+        (status = 410, description = "The key of the chain is distrusted: refuse its tokens"),
+    ))]
 pub(in crate::api) async fn get_chain(
     service: Data<Service>,
     request: HttpRequest,
@@ -26,12 +30,18 @@ pub(in crate::api) async fn get_chain(
     let chain = match service.authority.published_chain(&name) {
         // Another replica can have published it since this one last read the table.
         None if is_hash(&name) => {
-            let authority = service.authority.clone();
+            let (authority, name) = (service.authority.clone(), name.clone());
             web::block(move || authority.chain_published_elsewhere(&name)).await?
         }
         known => known,
     };
-    let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
+    let Some(chain) = chain else {
+        return Err(if service.authority.is_distrusted_chain(&name) {
+            Problem::gone_chain()
+        } else {
+            Problem::not_found("certificate chain")
+        });
+    };
     // Clients of the facade accept `application/pkix-cert` but can only read PEM, which is what
     // RFC 7515 §4.1.5 requires of `x5u`.
     let (media_type, body) = if wants_one(&request) && service.facade.is_none() {
@@ -41,15 +51,18 @@ pub(in crate::api) async fn get_chain(
     };
     Ok(HttpResponse::Ok()
         .content_type(media_type)
-        .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .insert_header((header::CACHE_CONTROL, CACHE))
         .insert_header((header::VARY, "Accept"))
         .body(body.to_vec()))
 }
 
-fn is_hash(name: &str) -> bool {
+pub(super) fn is_hash(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// The content of a path never changes, but it ends when the key is distrusted, and caches have to
+/// notice that.
+const CACHE: &str = "public, max-age=300, immutable";
 /// RFC 8555 §9.1: certificates in PEM.
 const PEM_CHAIN: &str = "application/pem-certificate-chain";
 /// RFC 2585 §4: one certificate in DER.

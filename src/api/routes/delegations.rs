@@ -22,12 +22,10 @@ use crate::domain::inventory::Delegation;
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDelegation)]
 pub(in crate::api) struct NewDelegationBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
     #[serde(flatten)]
     window: WindowBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: DelegationDetails,
 }
@@ -35,7 +33,7 @@ pub(in crate::api) struct NewDelegationBody {
 #[derive(Debug, Deserialize, ToSchema)]
 struct DelegationDetails {
     /// Whether tokens for CA certificates are allowed.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// The reseller's delegation that the numbers are cut from. Can be left out: for a reseller it
@@ -43,11 +41,11 @@ struct DelegationDetails {
     #[schema(value_type = Option<uuid::Uuid>)]
     parent: Option<Id>,
     /// Whether the account may delegate the numbers to its own customers.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lend_on: Option<bool>,
     /// Whether the delegating reseller can still get tokens for the numbers itself.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lender_keeps: Option<bool>,
     /// The carrier's reference for the order or contract.

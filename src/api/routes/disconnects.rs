@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::views::{AffectedView, AllocationView, DelegationView, ExclusionView};
+use super::views::{AffectedView, AllocationView, DelegationView, ExclusionView, RangeView};
 use crate::api::Service;
 use crate::api::http::authentication::Provisioner;
 use crate::api::http::body::{Body, NumbersBody};
@@ -20,10 +20,8 @@ use crate::authority::{ChangeRequester, Disconnected, NewDisconnect, Withdrawing
 #[derive(Debug, ToSchema)]
 #[schema(as = NewDisconnect)]
 pub(in crate::api) struct NewDisconnectBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: DisconnectDetails,
 }
@@ -63,6 +61,11 @@ pub(in crate::api) struct DisconnectView {
     kept_delegations: Vec<DelegationView>,
     /// Allocations of ported-in numbers, which return to the holder of their block after aging.
     returned_allocations: Vec<AllocationView>,
+    /// Numbers that the carrier does not hold then, but has once held. They age all the same, in
+    /// case a mistake has taken them that is undone later. Left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    not_held: Vec<RangeView>,
 }
 
 /// Take numbers out of service.
@@ -73,7 +76,7 @@ pub(in crate::api) struct DisconnectView {
     request_body = NewDisconnectBody,
     responses(
         (status = 201, body = AffectedView<DisconnectView>, description = "The disconnect is recorded"),
-        (status = 409, description = "The carrier does not hold the numbers at that time"),
+        (status = 409, description = "The carrier does not hold the numbers at that time, and never has"),
     ))]
 pub(in crate::api) async fn create_disconnect(
     service: Data<Service>,
@@ -112,6 +115,7 @@ impl From<Disconnected> for DisconnectView {
                 .into_iter()
                 .map(AllocationView::from)
                 .collect(),
+            not_held: done.not_held.into_iter().map(RangeView::from).collect(),
         }
     }
 }

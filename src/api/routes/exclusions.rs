@@ -16,18 +16,16 @@ use crate::api::http::mistake::{EndExclusionBody, ExclusionEnd};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, Excluded, NewExclusion, Withdrawing};
-use crate::domain::inventory::{Exclusion, Reason};
+use crate::domain::inventory::Reason;
 
 /// Numbers for which no tokens are to be issued.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewExclusion)]
 pub(in crate::api) struct NewExclusionBody {
-    #[schema(inline)]
     #[serde(flatten)]
     numbers: NumbersBody,
     #[serde(flatten)]
     window: WindowBody,
-    #[schema(inline)]
     #[serde(flatten)]
     details: ExclusionDetails,
 }
@@ -39,7 +37,7 @@ struct ExclusionDetails {
     reason: Reason,
     /// Exclude the numbers although the carrier holds none of them, now or later. Contaminated
     /// numbers need no `force`: their list may come before their block.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     force: Option<bool>,
 }
@@ -158,6 +156,7 @@ pub(in crate::api) async fn get_exclusion(
 /// Delegations that the exclusion ended stay ended, unless it was a `mistake`: then they count
 /// again exactly as before, and so does everything that a disconnect ended. Withdrawn grants stay
 /// withdrawn, since their subscribers have been notified; a new token takes one request.
+/// `still_excluded` lists the other exclusions of the numbers, which still block them.
 #[utoipa::path(post, path = "/v1/exclusions/{id}/end", tag = "inventory", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The exclusion")),
     request_body = Option<EndExclusionBody>,
@@ -176,9 +175,7 @@ pub(in crate::api) async fn end_exclusion(
     let authority = &service.authority;
     match end.map_or(Ok(ExclusionEnd::Ended(None)), EndExclusionBody::end)? {
         ExclusionEnd::Ended(at) => {
-            let view = |ended: Exclusion| {
-                HttpResponse::Ok().json(RestoredView::<ExclusionView>::nothing_but(ended))
-            };
+            let view = |ended| HttpResponse::Ok().json(RestoredView::<ExclusionView>::of(ended));
             let verb = async |by: ChangeRequester<'_, _>| authority.end_exclusion(by, id, at).await;
             change(&service, &request, &caller, view, verb).await
         }

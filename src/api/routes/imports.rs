@@ -1,12 +1,9 @@
 //! `/v1/imports`: stores an uploaded table on disk, and queues a job that imports it.
 
 use std::fs::File;
-use std::future::poll_fn;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::pin::Pin;
 
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::rt::time::timeout;
 use actix_web::web::{self, BytesMut, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -15,8 +12,10 @@ use utoipa::IntoParams;
 use super::jobs::JobView;
 use crate::api::Service;
 use crate::api::http::authentication::Provisioner;
+use crate::api::http::body::BinaryBody;
 use crate::api::http::idempotency::{Digesting, change};
 use crate::api::http::query::query;
+use crate::api::http::upload::UploadPace;
 use crate::api::problem::Problem;
 use crate::authority::ChangeRequester;
 use crate::authority::import::{ImportError, ImportOptions};
@@ -66,13 +65,14 @@ pub(in crate::api) struct ImportQuery {
 /// in full or not at all.
 #[utoipa::path(post, path = "/v1/imports", tag = "inventory", security(("bearer" = [])), params(ImportQuery),
     request_body(
-        content((String = "text/csv"), (String = "text/plain"), (String = "text/tab-separated-values"),
-            (Vec<u8> = "application/octet-stream")),
+        content((inline(BinaryBody) = "application/octet-stream"), (inline(BinaryBody) = "text/csv"),
+            (inline(BinaryBody) = "text/plain"), (inline(BinaryBody) = "text/tab-separated-values")),
         description = "The table, unchanged",
     ),
     responses(
         (status = 202, body = JobView, description = "The import is queued; `Location` names the job",
             headers(("Location" = String, description = "`/v1/jobs/{id}`"))),
+        (status = 408, description = "The table arrives too slowly"),
         (status = 413, description = "The table is larger than this service accepts"),
         (status = 415, description = "The table has an unsupported media type, or is compressed"),
     ))]
@@ -97,8 +97,14 @@ pub(in crate::api) async fn start_import(
     // Refuse a table that is too large before its upload, if its length is known.
     must_not_declare_more(request.headers(), uploads.max_bytes)?;
     // Reserve a slot before the upload, so that the disk never holds more tables than jobs can run.
+    let share = uploads.shares.take(&caller.id).ok_or_else(|| {
+        Problem::unavailable(
+            &"the caller uploads as many tables as one caller may at the same time",
+        )
+    })?;
     let slot = service.jobs.place()?;
     let file = receive(body, &request, &service).await?;
+    drop(share);
     let view = |job: Job| {
         let location = (header::LOCATION, format!("/v1/jobs/{}", job.id));
         HttpResponse::Accepted()
@@ -176,22 +182,10 @@ async fn receive(
     let mut file = web::block(move || tempfile::tempfile_in(dir))
         .await?
         .map_err(failed)?;
+    let mut pace = UploadPace::new(service.request_timeout, service.uploads.min_rate);
     let (mut received, mut chunk) = (0_u64, BytesMut::new());
     loop {
-        let next = poll_fn(|context| {
-            let body = Pin::new(&mut body);
-            futures_core::Stream::poll_next(body, context)
-        });
-        let next = timeout(service.request_timeout, next).await;
-        let next = next
-            .map_err(|_| Problem::too_slow())?
-            .transpose()
-            .map_err(|_| {
-                Problem::malformed(
-                    "malformed-body",
-                    "the table is incomplete, or does not match its `Transfer-Encoding`",
-                )
-            })?;
+        let next = pace.next(&mut body, received).await?;
         let is_last = next.is_none();
         if let Some(bytes) = next {
             received += bytes.len() as u64;

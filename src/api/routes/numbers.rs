@@ -25,7 +25,7 @@ use crate::authority::{ExplainRequest, Explained, NumberHistory};
 use crate::domain::decision::AccountStanding;
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::explanation::ExplainedPart;
-use crate::domain::{AccountId, NumberRange, Time, Tn};
+use crate::domain::{AccountId, InventoryRange, NumberRange, Time, Tn};
 
 /// The instant to look at.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,6 +43,9 @@ pub(in crate::api) struct LookupQuery {
 pub(in crate::api) struct KnownView {
     #[schema(example = "+12125551001")]
     number: String,
+    /// What is most likely wrong with the number itself, such as a missing digit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     at: Instant,
     /// The accounts that can get a token for the number at that instant.
     accounts: Vec<String>,
@@ -68,10 +71,11 @@ pub(in crate::api) struct QuestionBody {
     #[schema(value_type = Vec<NumbersBody>, min_items = 1)]
     numbers: Vec<Value>,
     /// Whether the token would be for a CA certificate.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// The requested lifetime in seconds; if left out, the default.
+    #[schema(value_type = u64)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
     /// The fingerprint of the ACME account key, for policies that refer to its age; if left out, a
@@ -128,6 +132,12 @@ pub(in crate::api) struct PartView {
     /// Why the inventory does not allow the numbers; null if it does.
     #[schema(example = "ported-out")]
     code: Option<&'static str>,
+    /// What is most likely wrong with refused numbers themselves, such as a missing digit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "numbers under +1 have 10 digits after the 1, but +1212555101 has 9; check for a missing or an extra digit or `X`"
+    )]
+    hint: Option<String>,
     /// The rows that overlap the numbers, in the order in which they are evaluated.
     rows: Vec<SayingView>,
     /// How many more rows overlap the numbers; an explanation lists at most 2,000 rows.
@@ -219,8 +229,10 @@ fn range(value: Value) -> Result<NumberRange, Fault> {
 
 impl KnownView {
     fn at(now: Time, known: NumberHistory) -> Self {
+        let hint = InventoryRange::try_from(NumberRange::from(known.number)).err();
         Self {
             number: known.number.to_string(),
+            hint: hint.map(|hint| hint.to_string()),
             at: known.at.into(),
             accounts: known.accounts.iter().map(ToString::to_string).collect(),
             allocations: known
@@ -266,6 +278,7 @@ impl PartView {
             numbers: part.numbers.into(),
             allowed: part.refused.is_none(),
             code: part.refused.map(RefusalCause::code),
+            hint: part.hint().map(|hint| hint.to_string()),
             rows: rows.collect(),
             rows_left_out: part.left_out,
         }

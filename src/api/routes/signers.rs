@@ -3,19 +3,25 @@
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use super::views::PageView;
+use super::certs::is_hash;
+use super::views::{AffectedView, PageView};
 use crate::api::Service;
-use crate::api::http::authentication::{Provisioner, Reader};
-use crate::api::http::body::Body;
-use crate::api::http::idempotency::{self, ClaimKey};
-use crate::api::http::query::{CursorKey, PageQuery, query};
+use crate::api::http::authentication::{Admin, Provisioner, Reader};
+use crate::api::http::body::{Body, wrong};
+use crate::api::http::deserialize;
+use crate::api::http::idempotency::{self, ClaimKey, change};
+use crate::api::http::query::{CursorKey, PageQuery, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
-use crate::authority::{Listed, ListedChain, PageOf, RefusedFile, ScanMode};
+use crate::authority::{
+    ChangeRequester, DistrustedKey, Listed, ListedChain, PageOf, RefusedFile, ScanMode,
+};
 use crate::domain::signing::certificate::Certificate;
+use crate::domain::signing::distrust::Distrust;
 
 /// The certificate chain of a signing key, or a file that was refused as one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,7 +36,7 @@ pub(in crate::api) enum SignerView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SigningChain)]
 pub(in crate::api) struct ChainView {
-    /// published, active, retiring or retired
+    /// published, active, retiring, retired or distrusted
     #[schema(value_type = String, example = "active")]
     state: &'static str,
     /// The SHA-256 of the published chain, in hex.
@@ -55,6 +61,46 @@ pub(in crate::api) struct ChainView {
     active_from: Instant,
     /// When it stops or stopped being published; null if that is not scheduled.
     retired_at: Option<Instant>,
+    /// Since when and why its key is distrusted; null if it is trusted.
+    distrusted: Option<DistrustView>,
+}
+
+/// That the key of a chain is distrusted, permanently.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Distrust)]
+pub(in crate::api) struct DistrustView {
+    /// The id in the `cause` of withdrawals.
+    id: Uuid,
+    at: Instant,
+    #[schema(example = "the key was stolen")]
+    reason: String,
+    /// The id of the API key, or other credential, that distrusted it.
+    by: String,
+    /// SHA-256 of the public key (SubjectPublicKeyInfo), in hex. No certificate for it can sign.
+    public_key: String,
+    /// SHA-256 of the signing certificate, in hex.
+    certificate: String,
+}
+
+/// A chain that is distrusted, and all others of the same key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DistrustedKey)]
+pub(in crate::api) struct DistrustedKeyView {
+    /// The chain that the request names.
+    chain: String,
+    distrusted: DistrustView,
+    /// All chains of the key, which are distrusted with it.
+    chains: Vec<String>,
+}
+
+/// Why a signing key is distrusted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DistrustReason)]
+pub(in crate::api) struct DistrustBody {
+    /// For the carrier's staff; accounts do not see it.
+    #[schema(value_type = String, required = true, example = "the key was stolen")]
+    #[serde(default, deserialize_with = "deserialize::text")]
+    reason: Option<String>,
 }
 
 /// A file of this replica that was refused.
@@ -95,7 +141,31 @@ impl From<ListedChain> for ChainView {
             published_at: chain.published_at.into(),
             active_from: chain.active_from.into(),
             retired_at: chain.retired_at.map(Instant),
+            distrusted: chain.distrust.map(DistrustView::from),
             chain: chain.name,
+        }
+    }
+}
+
+impl From<Distrust> for DistrustView {
+    fn from(distrust: Distrust) -> Self {
+        Self {
+            id: distrust.id,
+            at: distrust.at.into(),
+            reason: distrust.reason,
+            by: distrust.by,
+            public_key: distrust.public_key,
+            certificate: distrust.certificate,
+        }
+    }
+}
+
+impl From<DistrustedKey> for DistrustedKeyView {
+    fn from(key: DistrustedKey) -> Self {
+        Self {
+            chain: key.distrust.chain.clone(),
+            distrusted: key.distrust.into(),
+            chains: key.chains,
         }
     }
 }
@@ -156,4 +226,32 @@ pub(in crate::api) async fn reload_signers(
         Ok(HttpResponse::Ok().json(PageView::of(page, SignerView::from)))
     };
     idempotency::request(&service, &request, &caller, ClaimKey::Before, reload).await
+}
+
+/// Distrust the key of a certificate chain permanently, because others may have it.
+///
+/// From the answer on, no replica signs with the key, whatever certificate it has, and all its
+/// grants are withdrawn. Its chains are no longer published. This cannot be undone: sign with a new
+/// key. Repeating the call changes nothing.
+#[utoipa::path(post, path = "/v1/signers/{chain}/distrust", tag = "signers", security(("bearer" = [])),
+    params(("chain" = String, Path, description = "The SHA-256 of the chain, as in `GET /v1/signers`")),
+    request_body = DistrustBody,
+    responses((status = 200, body = AffectedView<DistrustedKeyView>, description = "The key is distrusted")))]
+pub(in crate::api) async fn distrust_signer(
+    service: Data<Service>,
+    Admin(caller): Admin,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let chain = Some(name(&request)?).filter(|name| is_hash(name));
+    let chain = chain.ok_or_else(|| Problem::not_found("certificate chain"))?;
+    let DistrustBody { reason } = body.read().await?;
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| wrong("reason", "must say why the key is distrusted"))?;
+    let now = service.authority.now();
+    let view = move |key| HttpResponse::Ok().json(AffectedView::<DistrustedKeyView>::at(now, key));
+    let verb = async |by: ChangeRequester<'_, _>| {
+        service.authority.distrust_chain(by, chain, reason).await
+    };
+    change(&service, &request, &caller, view, verb).await
 }

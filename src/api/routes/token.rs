@@ -37,26 +37,27 @@ pub(in crate::api) struct TokenBody {
     #[schema(example = "MA-iDRYLMTIxMjU1NTEwMDE")]
     tkvalue: String,
     /// Whether the token is for a CA certificate.
-    #[schema(default = false)]
+    #[schema(value_type = bool, default = false)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     ca: Option<bool>,
     /// The fingerprint of the ACME account key (RFC 7638 thumbprint). For an account in the legacy
     /// dialect also that of the SubjectPublicKeyInfo, and in lower-case hex, which is converted to
     /// upper case.
     #[schema(
-        pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
+        value_type = String,
+        pattern = "^SHA256( [0-9A-Fa-f]{2})(:[0-9A-Fa-f]{2}){31}$",
         example = "SHA256 56:3E:CF:AE:83:CA:4D:15:B0:29:FF:1B:71:D3:BA:B9:19:81:F8:50:9B:DF:4A:D4:39:72:E2:B1:F0:B9:38:E3"
     )]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     fingerprint: Option<String>,
     /// The public key of the ACME account, instead of `fingerprint`: a JWK of type EC (with a point
     /// on its curve), RSA or OKP.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Object)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     jwk: Option<Map<String, Value>>,
     /// The requested lifetime in seconds; if left out, the default. A lifetime outside the
     /// configured bounds, or one that a policy forbids, is refused.
-    #[schema(minimum = 1, example = 3600)]
+    #[schema(value_type = u64, minimum = 1, example = 3600)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     lifetime: Option<u64>,
 }

@@ -32,7 +32,7 @@ pub(in crate::api) struct NewWebhookBody {
     #[schema(value_type = String, example = "https://hooks.example.com/tn-authority")]
     url: TargetUrl,
     /// The kinds of events to send: grants.withdrawn, which is also the default
-    #[schema(value_type = Option<Vec<String>>, example = json!(["grants.withdrawn"]))]
+    #[schema(value_type = Vec<String>, example = json!(["grants.withdrawn"]))]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     kinds: Option<Vec<EventKind>>,
     /// The account whose events are sent. For a reseller that includes its customers. If left out,

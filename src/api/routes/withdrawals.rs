@@ -62,7 +62,7 @@ pub(in crate::api) struct WithdrawnView {
     account: String,
     /// The numbers of the token.
     numbers: Vec<RangeView>,
-    /// A reason code, such as ported-out, delegation-ended or account-suspended; or free text, if a
+    /// A reason code, such as ported-out, account-suspended or key-distrusted; or free text, if a
     /// person withdrew the grant.
     #[schema(example = "ported-out")]
     reason: String,
@@ -80,7 +80,7 @@ pub(in crate::api) struct WithdrawnView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Cause)]
 pub(in crate::api) struct CauseView {
-    /// exclusion, delegation, allocation or suspension
+    /// exclusion, delegation, allocation, suspension or distrust
     #[schema(value_type = String, example = "exclusion")]
     kind: &'static str,
     id: Uuid,

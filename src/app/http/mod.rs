@@ -50,6 +50,11 @@ pub enum HttpError {
     },
     #[error("`{path}` cannot be used for TLS: {error}")]
     Tls { path: PathBuf, error: ErrorStack },
+    #[error("cannot read the TLS certificate `{}`: {error}", .path.display())]
+    TlsUnreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error(transparent)]
     TlsKey(#[from] TlsKeyError),
     #[error(transparent)]

@@ -13,6 +13,7 @@ use super::super::tls_key::read_tls_key;
 use super::HttpError;
 use crate::callers::ClientCertificates;
 use crate::config::Config;
+use crate::regular_file;
 
 /// The protocols that are offered (RFC 7301). Not HTTP/2, whose streams would need bounds of their
 /// own.
@@ -49,6 +50,10 @@ pub(super) fn acceptor(
         move |error| HttpError::Tls { path, error }
     };
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+    regular_file::open(certificate).map_err(|error| HttpError::TlsUnreadable {
+        path: certificate.to_owned(),
+        error,
+    })?;
     builder
         .set_certificate_chain_file(certificate)
         .map_err(wrong(certificate))?;

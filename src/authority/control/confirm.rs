@@ -18,7 +18,7 @@ use crate::domain::control::proof::{Confirmed, ControlProof, ProofEnd, ProofStat
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::{AccountStanding, holding_delegations};
 use crate::domain::issuance::RuledRequest;
-use crate::domain::{AuditEvent, Caller, Event};
+use crate::domain::{AuditAction, AuditEvent, Caller, Event};
 use crate::store::{Tx, Versions};
 use crate::telemetry::ProofOutcome;
 
@@ -154,7 +154,7 @@ impl Authority {
         code: ControlCode,
     ) -> Result<Confirmation, ChangeError> {
         let (now, id, scope) = (self.clock.now(), proof.id, Visibility::of(caller));
-        let event = event_by(caller, now, "confirm-control-proof");
+        let event = event_by(caller, now, AuditAction::ConfirmControlProof);
         let answer = AnswerToProof {
             code,
             ruled: self.ruled_for_numbers(caller, &proof.account, &[proof.number], now)?,

@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
-use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, ProofState};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
+use crate::domain::{AuditAction, Caller};
 use crate::store::{StoreError, Tx};
 
 /// How long a process owns a code before another one can send it; longer than any attempt.
@@ -243,7 +243,7 @@ fn give_up(
 /// The event of the request that started the proof, so that the trail shows them together.
 fn event(proof: &ControlProof, now: Time) -> crate::domain::Event {
     let service = Caller::the_service(proof.request_id);
-    event_by(&service, now, "send-control-code").about(&proof.account)
+    event_by(&service, now, AuditAction::SendControlCode).about(&proof.account)
 }
 
 /// A refusal concerns the caller's own account, and the caller is the service: so name the account.

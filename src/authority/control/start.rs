@@ -22,8 +22,8 @@ use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{
-    AccountId, AuditEvent, Caller, Denial, Event, Fingerprint, NumberRange, Tn, TnAuthList,
-    TnEntry, TokenRequest, new_id,
+    AccountId, AuditAction, AuditEvent, Caller, Denial, Event, Fingerprint, NumberRange, Tn,
+    TnAuthList, TnEntry, TokenRequest, new_id,
 };
 use crate::store::Tx;
 use crate::telemetry::ProofOutcome;
@@ -95,7 +95,7 @@ impl Authority {
         let (now, method) = (self.clock.now(), new.channel.method());
         let gateway = self.control.settings.gateway(method);
         let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
-        let event = event_by(caller, now, "start-control-proof");
+        let event = event_by(caller, now, AuditAction::StartControlProof);
         let start = Start {
             scope: Visibility::of(caller),
             ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
@@ -295,6 +295,7 @@ fn refused_wholly(denial: Denial) -> ChangeError {
         | Denial::EndsTooSoon { .. }
         | Denial::SeveralSpcs(_)
         | Denial::NoCertificate(_)
+        | Denial::KeyDistrusted(_)
         | Denial::NotStrict(_)
         | Denial::RenewalEnded
         | Denial::OutsideRenewal(_) => ChangeError::Forbidden,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::ImportError;
 use super::row_diff::{Plan, Reconcile};
+use crate::authority::acquisition::once_held;
 use crate::domain::clock::Time;
 use crate::domain::numbers::range_index::Index;
 use crate::domain::numbers::range_set::gaps;
@@ -41,8 +42,9 @@ pub(super) fn must_have_accounts(
     Ok(())
 }
 
-/// Refuses exclusions of numbers of which the carrier holds none while they are excluded, unless
-/// `force` says that they are meant. Notes those of which it holds a part.
+/// Refuses exclusions of numbers that the carrier does not hold while they are excluded and has
+/// never held, unless `force` says that they are meant. Notes those of which it holds only a part,
+/// or none.
 pub(super) fn must_meet(
     tx: &mut Tx<'_>,
     plan: &mut Plan<ExclusionRow>,
@@ -51,18 +53,30 @@ pub(super) fn must_meet(
     summary: &mut TableSummary,
 ) -> Result<(), ImportError> {
     let held = held_from(tx, plan, now)?;
+    let missing = |numbers: NumberRange, window: Window| {
+        let met = held.touching(numbers);
+        let met = met.filter(|(_, theirs)| theirs.overlaps(window));
+        gaps(numbers, met.map(|(numbers, _)| *numbers))
+    };
+    let unmet = plan.add.iter().map(|(row, window)| (row.numbers, *window));
+    let unmet = unmet.filter(|(numbers, window)| missing(*numbers, *window) == [*numbers]);
+    let unmet: Vec<NumberRange> = unmet.map(|(numbers, _)| numbers).collect();
+    let once_held = once_held(tx, &unmet, now)?;
+    let once_held = once_held.map(|held| Index::new(held.into_iter().map(|n| (n, ()))));
+    let was_held = |numbers: NumberRange| {
+        let once_held = once_held.as_ref();
+        once_held.is_none_or(|held| held.touching(numbers).next().is_some())
+    };
     let (mut partly, mut ahead) = (NotedLines::default(), NotedLines::default());
     plan.add.retain(|(row, window)| {
-        let met = held.touching(row.numbers);
-        let met = met.filter(|(_, theirs)| theirs.overlaps(*window));
-        let missing = gaps(row.numbers, met.map(|(numbers, _)| *numbers));
+        let missing = missing(row.numbers, *window);
         if missing != [row.numbers] {
             if !missing.is_empty() {
                 partly.add(row.line);
             }
             return true;
         }
-        if force || row.of.reason.may_precede_its_block() {
+        if force || row.of.reason.may_precede_its_block() || was_held(row.numbers) {
             ahead.add(row.line);
             return true;
         }

@@ -21,7 +21,7 @@ use super::{ImportError, ImportOptions};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeRequester};
 use crate::domain::jobs::{Job, JobState};
-use crate::domain::{Caller, new_id};
+use crate::domain::{AuditAction, Caller, new_id};
 use crate::store::{StoreError, Tx};
 use crate::tables::TableRequest;
 
@@ -180,7 +180,7 @@ impl Jobs {
             undone: None,
         };
         let row = job.clone();
-        let event = event_by(caller, now, "submit-import");
+        let event = event_by(caller, now, AuditAction::SubmitImport);
         let submitted = event.clone();
         let record = move |tx: &mut Tx<'_>| {
             tx.insert_job(&row)?;

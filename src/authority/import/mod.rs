@@ -55,7 +55,7 @@ use crate::authority::departures;
 use crate::authority::{Action, Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::jobs::Job;
-use crate::domain::{Caller, Spc, new_id};
+use crate::domain::{AuditAction, Caller, Spc, new_id};
 use crate::store::Tx;
 use crate::tables::{Format, ParsedTable, TableContent, TableError, TableSummary};
 use crate::telemetry::ImportOutcome;
@@ -151,7 +151,7 @@ impl Authority {
                 Ok(imported.with_ended_delegations(ended))
             });
         }
-        let event = event_by(caller, now, "import");
+        let event = event_by(caller, now, AuditAction::Import);
         let subject = subject(&table);
         // Shared, since the transaction may run twice and a table may have half a million lines.
         let (table, about, done) = (Arc::new(table), subject.clone(), event.clone());

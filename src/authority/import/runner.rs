@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::authority::audited::event_by;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{JobFailure, JobState};
-use crate::domain::{Caller, new_id};
+use crate::domain::{AuditAction, Caller, new_id};
 use crate::store::{StoreError, Tx, Waiter};
 use crate::tables::{Progress, TableError};
 use crate::telemetry::RunningTask;
@@ -28,9 +28,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Seconds without a heartbeat after which a job is lost. Longer than any import occupies the
 /// writer, since a job has no heartbeat meanwhile.
 const MAX_SILENCE_SECONDS: i64 = 60;
-
-/// The action in the audit trail.
-const IMPORT: &str = "import";
 
 /// Runs the jobs of this process.
 pub(super) struct Runner {
@@ -122,7 +119,7 @@ impl Runner {
         if options.dry_run {
             // A dry run has no writing transaction in which the job could be finished.
             let now = self.authority.now();
-            let event = event_by(&work.caller, now, IMPORT);
+            let event = event_by(&work.caller, now, AuditAction::Import);
             let done = move |tx: &mut Tx<'_>| {
                 finish(tx, id, &imported, now)?;
                 Ok::<_, ImportError>(tx.record(&event.done(&id, json!({ "dry_run": true })))?)
@@ -149,7 +146,7 @@ impl Runner {
         failure: JobFailure,
     ) {
         let now = self.authority.now();
-        let event = event_by(caller, now, IMPORT);
+        let event = event_by(caller, now, AuditAction::Import);
         let write = move |tx: &mut Tx<'_>| {
             if tx.finish_job(id, JobState::Failed, result.as_ref(), Some(&failure), now)? {
                 tx.record(&event.refused(&id, &failure.code, &failure.detail))?;
@@ -200,7 +197,7 @@ pub(super) async fn mark_lost_jobs(authority: &Authority) -> Result<(), StoreErr
                 .to_owned(),
     };
     let caller = Caller::the_service(new_id(now));
-    let event = event_by(&caller, now, IMPORT);
+    let event = event_by(&caller, now, AuditAction::Import);
     let mark = move |tx: &mut Tx<'_>| {
         for job in tx.mark_silent_jobs_lost(since, &failure, now)? {
             tx.record(&event.refused(&job, &failure.code, &failure.detail))?;

@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use super::difference::{ImportChange, TableChange};
 use super::error::ImportError;
+use crate::authority::acquisition::reconcile;
 use crate::authority::delegate::{end_with_all_below, record_end};
 use crate::authority::departures::{self, EndedDelegations, Leaving};
 use crate::authority::withdraw;
 use crate::domain::clock::Time;
 use crate::domain::inventory::row_change::{RowChange, Undoable};
-use crate::domain::inventory::{Delegation, Versioned};
-use crate::domain::{AccountId, Event};
+use crate::domain::inventory::{Allocation, Delegation, Versioned};
+use crate::domain::{AccountId, Event, NumberRange};
 use crate::store::Tx;
 
 /// Writes the difference. What ends and what replaces it change at the same instant. Returns what
@@ -32,6 +33,7 @@ pub(super) fn apply(
     departures::call_off_return(tx, &ids, now)?;
     let ended = departures::record(tx, leaving, now)?;
     departures::record_ends(tx, event, &ended, |_| true)?;
+    reconcile(tx, event, &numbers_of(&change.allocations), now)?;
     for (row, end) in &change.delegations.end {
         // Its sub-delegations end at the same instant.
         if let (ended, Some(changed)) = end_with_all_below(tx, event, row, *end, now)? {
@@ -47,6 +49,13 @@ pub(super) fn apply(
     tx.supersede_exclusions(&ids, now)?;
     tx.insert_exclusions(&rows)?;
     Ok((changes, ended))
+}
+
+/// The numbers of all rows that are written.
+fn numbers_of(change: &TableChange<Allocation>) -> Vec<NumberRange> {
+    let ended = change.end.iter().map(|(row, _)| row);
+    let rows = ended.chain(&change.keep).chain(&change.add);
+    rows.map(|row| row.numbers).collect()
 }
 
 /// Inserts new delegations, all with the sequence of this change.

@@ -10,7 +10,7 @@ use super::PolicySet;
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
 use crate::domain::decision::policy_trace::PolicyTrace;
-use crate::domain::{Caller, Denial};
+use crate::domain::{AuditAction, Caller, Denial};
 use crate::store::{StoreError, Tx};
 
 /// How many policy ids one audit event lists.
@@ -44,8 +44,13 @@ impl Authority {
     /// # Errors
     /// [`StoreError`] if the event cannot be recorded; then the service must not start.
     pub async fn record_policies(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.record(caller, "policy-load", &self.policy.in_force(), None)
-            .await?;
+        self.record(
+            caller,
+            AuditAction::PolicyLoad,
+            &self.policy.in_force(),
+            None,
+        )
+        .await?;
         self.show_policies();
         Ok(())
     }
@@ -60,7 +65,7 @@ impl Authority {
         policy: PolicySet,
     ) -> Result<(), StoreError> {
         let old = self.policy.in_force();
-        self.record(caller, "policy-reload", &policy, Some(&old))
+        self.record(caller, AuditAction::PolicyReload, &policy, Some(&old))
             .await?;
         log::info!(policy_set = policy.set(), policies = policy.ids().len(); "new policies are in force");
         self.policy.replace(policy);
@@ -76,7 +81,7 @@ impl Authority {
     async fn record(
         &self,
         caller: &Caller,
-        action: &'static str,
+        action: AuditAction,
         policy: &PolicySet,
         previous: Option<&PolicySet>,
     ) -> Result<(), StoreError> {
@@ -84,7 +89,7 @@ impl Authority {
         let (set, detail) = (policy.set().to_owned(), detail(policy, previous));
         let work = move |tx: &mut Tx<'_>| tx.record(&event.done(&set, detail.clone()));
         let actor = self.actor(caller);
-        self.store.change(actor, action, work).await
+        self.store.change(actor, action.as_str(), work).await
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::distrust;
 use super::rotation::RotationStep;
 use super::{Listed, SignerSnapshot, Signers};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError};
 use crate::domain::signing::chain_choice::{ChainState, SigningChain};
-use crate::domain::{AuditEvent, Caller, Time, new_id};
+use crate::domain::{AuditAction, AuditEvent, Caller, Time, new_id};
 use crate::signer::{PublishedChains, RefusedFile, ScanResult};
 use crate::store::{StoreError, Tx};
 
@@ -46,7 +47,7 @@ impl Authority {
         let (now, sequence) = (self.clock.now(), signers.next_sequence());
         let started_at = Instant::now();
         let previous = signers.snapshot();
-        // Keys stay in memory even if their files are gone.
+        // Keys stay in memory even if their files are gone, unless they are distrusted.
         let mut own_signers = previous.signers.clone();
         own_signers.extend(
             found
@@ -60,20 +61,32 @@ impl Authority {
             now,
             delay: signers.rotation.publication_delay,
         };
-        let (refused, known) = (found.refused, previous.refused.clone());
+        let (refused, files, known) = (found.refused, found.files, previous.refused.clone());
         let actor = self.actor(caller);
-        let (work_step, caller) = (step.clone(), caller.clone());
+        let (work_step, caller) = (step, caller.clone());
         let work = move |tx: &mut Tx<'_>| {
-            let chains = agree(tx, &work_step, &caller)?;
-            let refused = still_refused(&refused, &chains);
+            let distrusts = tx.distrusts()?;
+            let step = work_step.trusting(&distrusts);
+            let chains = agree(tx, &step, &caller)?;
+            let mut refused = still_refused(&refused, &chains);
+            let own_signers = &work_step.own_signers;
+            refused.extend(distrust::refused_files(
+                own_signers,
+                &files,
+                &chains,
+                &distrusts,
+            ));
             let new = refused.iter().filter(|one| !known.contains(one));
             let events: Vec<AuditEvent> = new.map(|one| refusal(&caller, now, one)).collect();
             if !events.is_empty() {
                 tx.insert_audit_events(&events)?;
             }
-            Ok::<_, StoreError>((chains, refused))
+            Ok::<_, StoreError>((chains, refused, step))
         };
-        let (chains, refused) = self.store.change(actor, "agree-on-signers", work).await?;
+        let (chains, refused, step) = self
+            .store
+            .change(actor, AuditAction::AgreeOnSigners.as_str(), work)
+            .await?;
 
         for one in refused.iter().filter(|one| !previous.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "file refused for signing: {}", one.reason);
@@ -117,7 +130,9 @@ fn new_snapshot(
     sequence: u64,
 ) -> SignerSnapshot {
     let mut published = PublishedChains::default();
-    let is_gone = |chain: &&SigningChain| chain.retired_at.is_some_and(|at| at <= step.now);
+    let is_gone = |chain: &&SigningChain| {
+        chain.distrust.is_some() || chain.retired_at.is_some_and(|at| at <= step.now)
+    };
     for chain in chains.iter().filter(|chain| !is_gone(chain)) {
         if published.keep(&chain.name, &previous.published) {
             continue;
@@ -186,10 +201,11 @@ fn event(
     state: ChainState,
 ) -> Result<(), StoreError> {
     let action = match state {
-        ChainState::Published => "publish-chain",
-        ChainState::Active => "activate-chain",
-        ChainState::Retiring => "supersede-chain",
-        ChainState::Retired => "retire-chain",
+        ChainState::Published => AuditAction::PublishChain,
+        ChainState::Active => AuditAction::ActivateChain,
+        ChainState::Retiring => AuditAction::SupersedeChain,
+        ChainState::Retired => AuditAction::RetireChain,
+        ChainState::Distrusted => AuditAction::DistrustChain,
     };
     log::info!(chain = chain.name.as_str(), state = state.as_str(); "certificate chain changed its state");
     let detail = json!({
@@ -204,7 +220,7 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
         id: new_id(now),
         at: now,
         caller: caller.id.clone(),
-        action: "refuse-signer".to_owned(),
+        action: AuditAction::RefuseSigner.as_str().to_owned(),
         subject: refused.file.clone(),
         outcome: "refused".to_owned(),
         detail: json!({ "reason": refused.reason, "chain": refused.chain }),
@@ -218,7 +234,11 @@ fn refusal(caller: &Caller, now: Time, refused: &RefusedFile) -> AuditEvent {
 fn still_refused(refused: &[RefusedFile], chains: &[SigningChain]) -> Vec<RefusedFile> {
     let was_used = |name: &String| {
         chains.iter().any(|chain| {
-            chain.name == *name && matches!(chain.noted, ChainState::Retiring | ChainState::Retired)
+            chain.name == *name
+                && matches!(
+                    chain.noted,
+                    ChainState::Retiring | ChainState::Retired | ChainState::Distrusted
+                )
         })
     };
     let all = refused.iter();

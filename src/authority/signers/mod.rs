@@ -5,6 +5,7 @@
 //! the key files of this replica and the rows that the replicas share.
 
 mod agreement;
+mod distrust;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,15 @@ use super::scope::Visibility;
 use super::{Action, Authority, ChangeError};
 use crate::domain::signing::certificate::Certificate;
 use crate::domain::signing::chain_choice::{Candidate, ChainState, SigningChain, choose};
+use crate::domain::signing::distrust::Distrust;
 use crate::domain::{Caller, Spc, Time};
 use crate::signer::published_chain::Published;
 use crate::signer::{
     Keyring, PublishedChains, RefusedFile, ScanMode, ScanResult, Signer, SignerError, Sources,
 };
 use crate::store::Tx;
+
+pub use distrust::{DistrustedKey, of_certificate, of_key, refusal};
 
 /// How one chain replaces another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,18 +139,19 @@ impl Signers {
     ///
     /// # Errors
     /// Says what is missing.
-    pub(super) fn ready(&self, at: Time) -> Result<(), SignerError> {
+    pub(super) fn ready(&self, at: Time, distrusts: &[Distrust]) -> Result<(), SignerError> {
         self.fresh()?;
         let snapshot = self.snapshot();
         let own = self.keyring.spcs();
-        if own
-            .iter()
-            .any(|spc| choose(&snapshot.candidates, spc, at).is_some())
-        {
+        let is_trusted = |one: &&Candidate| distrusts.iter().all(|d| d.chain != one.chain);
+        let candidates = snapshot.candidates.iter().filter(is_trusted);
+        let candidates: Vec<Candidate> = candidates.cloned().collect();
+        if own.iter().any(|spc| choose(&candidates, spc, at).is_some()) {
             return Ok(());
         }
         let why = |refused: &RefusedFile| format!("`{}`: {}", refused.file, refused.reason);
         let mut reasons = vec!["no certificate is both valid and active yet".to_owned()];
+        reasons.extend(distrust::reasons(&snapshot.chains, distrusts, at));
         reasons.extend(snapshot.refused.iter().map(why));
         Err(SignerError::NothingSigns(reasons))
     }
@@ -204,6 +209,17 @@ impl Authority {
         Ok(signers.look(self.clock.now(), mode))
     }
 
+    /// Whether the key of this chain is known to be distrusted, so that the chain is not served any
+    /// more.
+    #[must_use]
+    pub fn is_distrusted_chain(&self, name: &str) -> bool {
+        let snapshot = self.signers.as_ref().map(|signers| signers.snapshot());
+        let chains = snapshot.iter().flat_map(|snapshot| &snapshot.chains);
+        chains
+            .filter(|chain| chain.distrust.is_some())
+            .any(|chain| chain.name == name)
+    }
+
     /// The certificate chain of this name, as served at its `x5u` (RFC 7515 §4.1.5).
     #[must_use]
     pub fn published_chain(&self, name: &str) -> Option<Published> {
@@ -222,7 +238,9 @@ impl Authority {
         let chains = self.store.read(read).ok()?;
         let now = self.clock.now();
         let chain = chains.into_iter().find(|chain| {
-            chain.name == name && chain.retired_at.is_none_or(|retired| retired > now)
+            chain.name == name
+                && chain.distrust.is_none()
+                && chain.retired_at.is_none_or(|retired| retired > now)
         })?;
         let mut published = PublishedChains::default();
         published.add_recorded(name, &chain.pem).ok()?;

@@ -74,12 +74,17 @@ impl RotationStep {
                     active_from,
                     retired_at: None,
                     noted: ChainState::Published,
+                    distrust: None,
                 }),
                 Some(known) if known.retired_at.is_some() && nothing_else => {
                     known.published_at = self.now;
                     known.active_from = active_from;
                     known.retired_at = None;
                     known.noted = ChainState::Published;
+                }
+                // The chain that it was to follow is distrusted, so it need not wait.
+                Some(known) if known.retired_at.is_none() && known.active_from > active_from => {
+                    known.active_from = active_from;
                 }
                 Some(_) => {}
             }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::plan::UndoPlan;
+use super::still_blocked::Released;
 use crate::authority::ChangeError;
 use crate::authority::departures::KnownDepartures;
 use crate::domain::clock::Time;
@@ -83,20 +84,21 @@ fn overlap_or_undo_first(tx: &mut Tx<'_>, other: &Allocation) -> Result<ChangeEr
     })
 }
 
-/// The delegations that `lifted` departures had ended and that count again. Refuses if any of
-/// these, or of the restored rows, would overlap another delegation beside it, now or later.
+/// The delegations that `lifted` departures had ended, and the restored rows: which of them count
+/// again, and which something else ends. Refuses if any would overlap another delegation beside it,
+/// now or later.
 pub(super) fn released(
     tx: &mut Tx<'_>,
     plan: &UndoPlan,
     lifted: &[Departure],
     now: Time,
-) -> Result<Vec<Delegation>, ChangeError> {
+) -> Result<Released, ChangeError> {
     let restored: Vec<&Delegation> = plan.delegations.restore.iter().map(|(_, n)| n).collect();
     let numbers: Vec<NumberRange> = (restored.iter().map(|row| row.numbers))
         .chain(lifted.iter().map(|departure| departure.numbers))
         .collect();
     if numbers.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Released::default());
     }
     let mut known = tx.delegations_touching(&numbers, from(now), MAX_ROWS + 1)?;
     // A row that overlaps several ranges is found once for each.
@@ -121,17 +123,27 @@ pub(super) fn released(
 
     let remaining = Index::new(remaining.iter().map(|d| (d.numbers, d)));
     let lifted = Index::new(lifted.iter().map(|d| (d.numbers, d)));
-    let parts = |row: &Delegation| {
+    let all_parts = |row: &Delegation| {
         let departures = remaining.touching(row.numbers).map(|(_, d)| *d);
-        let parts = parts_of(row, departures).into_iter();
+        parts_of(row, departures)
+    };
+    let parts = |row: &Delegation| {
+        let parts = all_parts(row).into_iter();
         let parts = parts.filter_map(|part| Some((part.numbers, rest(part.window?, now)?)));
         parts.collect::<Vec<_>>()
     };
     let mut back = Vec::new();
     let mut all = Vec::new();
-    let mut released = Vec::new();
+    let mut released = Released::default();
     for row in restored {
-        for (numbers, window) in parts(row) {
+        let counting = parts(row);
+        if counting.is_empty() {
+            let ended = [(row.numbers, row.window.from())];
+            released.ended_otherwise(row, &all_parts(row), &ended, now);
+        } else {
+            released.again.push(row.clone());
+        }
+        for (numbers, window) in counting {
             back.push((numbers, row, window));
             all.push((
                 numbers,
@@ -144,13 +156,14 @@ pub(super) fn released(
         }
     }
     for row in &known {
-        let ended: Vec<NumberRange> = (lifted.touching(row.numbers))
+        let ended: Vec<(NumberRange, Time)> = (lifted.touching(row.numbers))
             .filter(|(_, departure)| ends(departure, row))
-            .map(|(numbers, _)| *numbers)
+            .map(|(numbers, departure)| (*numbers, departure.at))
             .collect();
         let mut counts_again = false;
         for (numbers, window) in parts(row) {
-            let again = ended.iter().filter_map(|ended| ended.intersection(numbers));
+            let again = ended.iter();
+            let again = again.filter_map(|(ended, _)| ended.intersection(numbers));
             let before = back.len();
             back.extend(again.map(|numbers| (numbers, row, window)));
             let is_back = back.len() > before;
@@ -165,11 +178,23 @@ pub(super) fn released(
             ));
         }
         if counts_again {
-            released.push(row.clone());
+            released.again.push(row.clone());
+        }
+        if !ended.is_empty() {
+            released.ended_otherwise(row, &all_parts(row), &ended, now);
         }
     }
+    must_not_overlap(all, &back)?;
+    Ok(released)
+}
+
+/// Refuses parts that count again and overlap a part of another delegation beside them.
+fn must_not_overlap(
+    all: Vec<(NumberRange, CountingPart<'_>)>,
+    back: &[(NumberRange, &Delegation, Window)],
+) -> Result<(), ChangeError> {
     let all = Index::new(all.into_iter());
-    for (numbers, row, window) in back {
+    for (numbers, row, window) in back.iter().copied() {
         let beside = |other: &Delegation| {
             let parent = |row: &Delegation| row.cut_from.as_ref().map(|from| from.parent);
             other.row.id != row.row.id && parent(other) == parent(row)
@@ -187,7 +212,7 @@ pub(super) fn released(
             });
         }
     }
-    Ok(released)
+    Ok(())
 }
 
 /// The numbers of removed allocations that the carrier then no longer holds, each with the
@@ -224,12 +249,15 @@ pub(super) fn must_be_unused(
         return Err(ChangeError::TooFragmented { limit: MAX_ROWS });
     }
     let left = KnownDepartures::of_table(tx, &numbers)?;
-    let lost = Index::new(numbers.iter().map(|numbers| (*numbers, ())));
+    let lost = Index::new(lost.iter().map(|(numbers, row)| (*numbers, row.window)));
     for user in users {
         let used = lost.touching(user.numbers);
-        let used = used.filter_map(|(numbers, ())| numbers.intersection(user.numbers));
-        for numbers in used {
-            if left.leave_any(&user, numbers, Window::open(now)) {
+        let used = used.filter_map(|(numbers, window)| {
+            let numbers = numbers.intersection(user.numbers)?;
+            Some((numbers, rest(*window, now)?))
+        });
+        for (numbers, window) in used {
+            if left.leave_any(&user, numbers, window) {
                 let id = user.row.id;
                 return Err(ChangeError::InUse { numbers, id });
             }

@@ -8,10 +8,10 @@ use super::plan::is_cancelled;
 use super::{Mistake, Restored, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
-use crate::domain::AuditEvent;
 use crate::domain::clock::from_unix;
 use crate::domain::inventory::row_change::RowChange;
 use crate::domain::inventory::{Exclusion, Reason};
+use crate::domain::{AuditAction, AuditEvent};
 use crate::store::{EventFilter, Page, StoreError, Tx};
 
 impl Authority {
@@ -30,7 +30,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = event_by(caller, now, "end-exclusion");
+        let event = event_by(caller, now, AuditAction::EndExclusion);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = tx
@@ -54,7 +54,11 @@ impl Authority {
             tx.record(&event.done(&id, detail))?;
             let mut row = known;
             row.belief.superseded_at.get_or_insert(now);
-            Ok(Restored { row, delegations })
+            Ok(Restored {
+                row,
+                delegations,
+                blocked: undoing.blocked,
+            })
         };
         self.change_by(by, recorded, id, work).await
     }
@@ -68,7 +72,7 @@ pub(super) fn was_undone(tx: &mut Tx<'_>, known: &Exclusion) -> Result<bool, Sto
     };
     let filter = EventFilter {
         subject: Some(known.row.id.to_string()),
-        action: Some("end-exclusion".to_owned()),
+        action: Some(AuditAction::EndExclusion.as_str().to_owned()),
         outcome: Some("done".to_owned()),
         from: Some(cancelled),
         ..EventFilter::default()
@@ -105,7 +109,7 @@ fn was_disconnected_unrecorded(tx: &mut Tx<'_>, known: &Exclusion) -> Result<boo
     };
     let filter = EventFilter {
         subject: Some(known.row.id.to_string()),
-        action: Some("disconnect".to_owned()),
+        action: Some(AuditAction::Disconnect.as_str().to_owned()),
         from: Some(made),
         until: Some(from_unix(made.timestamp().saturating_add(1))),
         ..EventFilter::default()

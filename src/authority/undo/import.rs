@@ -4,13 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::report::UndoneAmounts;
-use super::{Mistake, RestoredDelegations, Undoing, prepare, write};
+use super::{Mistake, RestoredDelegations, StillBlocked, Undoing, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::import::{OutstandingTokens, exposure};
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
-use crate::domain::Caller;
 use crate::domain::clock::Time;
 use crate::domain::jobs::{Job, JobState, UndoneJob};
+use crate::domain::{AuditAction, Caller};
 use crate::store::Tx;
 
 /// What undoing an import did, or would do.
@@ -20,6 +20,7 @@ pub struct UndoneImport {
     pub dry_run: bool,
     pub amounts: UndoneAmounts,
     pub delegations: RestoredDelegations,
+    pub blocked: StillBlocked,
     /// Tokens for what the import had added.
     pub outstanding: OutstandingTokens,
 }
@@ -41,7 +42,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = event_by(caller, now, "undo-import");
+        let event = event_by(caller, now, AuditAction::UndoImport);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let (mut known, undoing) = undoing(tx, job, now)?;
@@ -131,6 +132,7 @@ fn would_be(job: Job, undoing: &Undoing) -> UndoneImport {
         dry_run: true,
         amounts: UndoneAmounts::of(&undoing.plan),
         delegations: undoing.delegations(),
+        blocked: undoing.blocked.clone(),
         outstanding: OutstandingTokens::default(),
     }
 }

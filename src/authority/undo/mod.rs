@@ -11,11 +11,14 @@ mod otherwise;
 mod plan;
 mod report;
 mod returned;
+mod still_blocked;
 mod write;
 
 pub use import::UndoneImport;
 pub(super) use otherwise::ended_anyway;
 pub use report::{UndoResult, UndoneAmounts};
+pub use still_blocked::StillBlocked;
+pub(super) use still_blocked::of_numbers as exclusions_of;
 
 use uuid::Uuid;
 
@@ -45,10 +48,11 @@ pub struct Mistake {
 pub struct Restored<T> {
     pub row: T,
     pub delegations: RestoredDelegations,
+    pub blocked: StillBlocked,
 }
 
-/// Delegations that count again for numbers for which they had ended. Another exclusion, or the end
-/// of a delegation above, can still block them.
+/// Delegations that count again for numbers for which they had ended. An exclusion, or the end of a
+/// delegation above, can still block them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestoredDelegations {
     /// The first of them.
@@ -70,8 +74,9 @@ struct Undoing {
     plan: UndoPlan,
     /// The departures that are lifted.
     lifted: Vec<Uuid>,
-    /// Delegations that lifted departures had ended.
-    released: Vec<Delegation>,
+    /// Delegations that count again.
+    again: Vec<Delegation>,
+    blocked: StillBlocked,
     /// Numbers of removed allocations that the carrier no longer holds.
     lost: Vec<(NumberRange, Allocation)>,
 }
@@ -90,11 +95,17 @@ fn prepare(
     conflicts::must_be_free(tx, &plan, now)?;
     conflicts::must_be_unused(tx, &lost, now)?;
     let released = conflicts::released(tx, &plan, &lifted, now)?;
+    let (exclusions, more_exclusions) = still_blocked::other_exclusions(tx, &plan, &lifted, now)?;
     Ok(Undoing {
+        blocked: StillBlocked {
+            delegations: released.still_ended,
+            exclusions,
+            more_exclusions,
+        },
+        again: released.again,
         lost: lost.into_iter().map(|(n, row)| (n, row.clone())).collect(),
         lifted: lifted.iter().map(|departure| departure.id).collect(),
         plan,
-        released,
     })
 }
 
@@ -141,11 +152,10 @@ impl Undoing {
 
     /// The delegations that count again.
     fn delegations(&self) -> RestoredDelegations {
-        let restored = self.plan.delegations.restore.iter().map(|(_, next)| next);
-        let all = restored.chain(&self.released);
+        let listed = self.again.iter().take(DELEGATIONS_LISTED);
         RestoredDelegations {
-            count: all.clone().count() as u64,
-            rows: all.take(DELEGATIONS_LISTED).cloned().collect(),
+            count: self.again.len() as u64,
+            rows: listed.cloned().collect(),
         }
     }
 

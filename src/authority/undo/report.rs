@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::import::UndoneImport;
 use super::plan::{RowsToUndo, UndoPlan};
+use super::still_blocked::StillBlocked;
 use crate::authority::import::{Amount, ImportOutstanding};
 use crate::domain::NumberRange;
 use crate::domain::clock::rfc3339;
@@ -77,6 +78,7 @@ pub struct UndoResult {
     counts: UndoCounts,
     difference: UndoDifference,
     restored_delegations: UndoDelegations,
+    still_blocked: UndoBlocked,
     outstanding_grants: ImportOutstanding,
 }
 
@@ -112,6 +114,29 @@ struct UndoDelegations {
     ids: Vec<Uuid>,
 }
 
+/// What still keeps numbers from getting tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct UndoBlocked {
+    /// The first of the delegations that the import had ended, and that something else has ended
+    /// too; `ended_for` in `GET /v1/delegations/{id}` says what.
+    delegations: Vec<Uuid>,
+    /// The first of the other exclusions of numbers that the import had excluded.
+    exclusions: Vec<Uuid>,
+    /// Whether there are more than listed here.
+    more: bool,
+}
+
+impl From<&StillBlocked> for UndoBlocked {
+    fn from(blocked: &StillBlocked) -> Self {
+        let delegations = blocked.delegations.delegations.iter();
+        Self {
+            delegations: delegations.map(|ended| ended.row.row.id).collect(),
+            exclusions: blocked.exclusions.iter().map(|row| row.row.id).collect(),
+            more: blocked.delegations.more || blocked.more_exclusions,
+        }
+    }
+}
+
 impl From<&UndoneImport> for UndoResult {
     fn from(undone: &UndoneImport) -> Self {
         let amounts = &undone.amounts;
@@ -142,6 +167,7 @@ impl From<&UndoneImport> for UndoResult {
                     .map(|row| row.row.id)
                     .collect(),
             },
+            still_blocked: (&undone.blocked).into(),
             outstanding_grants: (&undone.outstanding).into(),
         }
     }

@@ -7,6 +7,7 @@ use super::plan::{is_cancelled, is_undone};
 use super::{Mistake, Restored, exclusion, prepare, write};
 use crate::authority::audited::event_by;
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
+use crate::domain::AuditAction;
 use crate::domain::inventory::Allocation;
 use crate::domain::inventory::row_change::{ChangedVersions, RowChange};
 use crate::store::{StoreError, Tx};
@@ -28,7 +29,7 @@ impl Authority {
         let caller = by.caller();
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        let event = event_by(caller, now, "undo-return");
+        let event = event_by(caller, now, AuditAction::UndoReturn);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let versions = tx.allocation_versions(&[id])?;
@@ -48,7 +49,11 @@ impl Authority {
                 "restored_delegations": delegations.count,
             });
             tx.record(&event.done(&id, detail))?;
-            Ok(Restored { row, delegations })
+            Ok(Restored {
+                row,
+                delegations,
+                blocked: undoing.blocked,
+            })
         };
         self.change_by(by, recorded, id, work).await
     }

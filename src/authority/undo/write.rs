@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Undoing;
 use super::plan::RowsToUndo;
 use crate::authority::ChangeError;
+use crate::authority::acquisition::reconcile;
 use crate::authority::delegate::end_all_below;
 use crate::authority::departures::{self, Leaving};
 use crate::authority::exclude;
@@ -16,7 +17,7 @@ use crate::domain::clock::Time;
 use crate::domain::inventory::Delegation;
 use crate::domain::inventory::departure::DepartureKind;
 use crate::domain::inventory::row_change::Undoable;
-use crate::domain::{AccountId, Event, NumberRange};
+use crate::domain::{AccountId, AuditAction, Event, NumberRange};
 use crate::store::{StoreError, Tx};
 
 /// Undoes a change. `event` is the audit event of the whole; the accounts get events of their own.
@@ -44,7 +45,10 @@ pub(super) fn apply(
     tx.insert_exclusions(&next)?;
     tx.supersede_departures(&undoing.lifted, now)?;
     record_departures_again(tx, undoing, now)?;
-    Ok(())
+    let restored = plan.allocations.restore.iter().map(|(_, next)| next);
+    let changed = restored.chain(&plan.allocations.remove);
+    let numbers: Vec<NumberRange> = changed.map(|row| row.numbers).collect();
+    reconcile(tx, event, &numbers, now)
 }
 
 /// The ids of the superseded rows, and the rows to write.
@@ -111,7 +115,9 @@ fn record_delegations(
     rows: &RowsToUndo<Delegation>,
 ) -> Result<(), StoreError> {
     for (_, next) in &rows.restore {
-        let event = event.of("restore-delegation").about(&next.account);
+        let event = event
+            .of(AuditAction::RestoreDelegation)
+            .about(&next.account);
         let detail = json!({ "with": cause, "valid_until": next.window.until() });
         tx.record(&event.done(&next.row.id, detail))?;
     }

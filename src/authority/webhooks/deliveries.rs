@@ -14,7 +14,7 @@ use crate::authority::{Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::inventory::withdrawal::Withdrawn;
 use crate::domain::webhook::{Delivery, DeliveryState, TargetAnswer, Webhook};
-use crate::domain::{Caller, new_id};
+use crate::domain::{AuditAction, Caller, new_id};
 use crate::store::{Page, PageOf, StoreError, Tx, Within};
 use crate::telemetry::DeliveryOutcome;
 
@@ -67,7 +67,7 @@ impl Authority {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "replay-delivery");
+        let event = event_by(caller, now, AuditAction::ReplayDelivery);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let webhook = webhook(tx, &scope, id)?;
@@ -160,7 +160,7 @@ impl Authority {
         (answer, jitter): (TargetAnswer, u8),
     ) -> Result<Option<Delivery>, StoreError> {
         let now = self.clock.now();
-        let event = event_by(caller, now, "give-up-delivery");
+        let event = event_by(caller, now, AuditAction::GiveUpDelivery);
         let actor = self.actor(caller);
         let Assignment {
             webhook, delivery, ..

@@ -8,7 +8,7 @@ use crate::authority::scope::Visibility;
 use crate::authority::{Action, Authority, ChangeError, ChangeRequester};
 use crate::domain::clock::Time;
 use crate::domain::webhook::{EventKind, OVERLAP, TargetUrl, Webhook};
-use crate::domain::{AccountId, Caller, Event, Role, new_id};
+use crate::domain::{AccountId, AuditAction, Caller, Event, Role, new_id};
 use crate::store::{Page, PageOf, Tx};
 
 /// The most webhooks that one account, or the carrier, can have in use.
@@ -39,7 +39,7 @@ impl Authority {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, "subscribe");
+        let event = event_by(caller, now, AuditAction::Subscribe);
         let account = match (&new.account, &scope) {
             (Some(account), _) => Some(account.clone()),
             (None, Visibility::Everything) => None,
@@ -107,7 +107,7 @@ impl Authority {
         by: impl Into<ChangeRequester<'_, Webhook>>,
         id: Uuid,
     ) -> Result<Webhook, ChangeError> {
-        self.change_webhook(by.into(), id, "end-webhook", |webhook, now| {
+        self.change_webhook(by.into(), id, AuditAction::EndWebhook, |webhook, now| {
             webhook.ended_at.get_or_insert(now);
             Ok(())
         })
@@ -123,12 +123,17 @@ impl Authority {
         derived_by: &str,
     ) -> Result<Webhook, ChangeError> {
         let derived_by = derived_by.to_owned();
-        self.change_webhook(by.into(), id, "rotate-webhook", move |webhook, now| {
-            webhook.derived_by = Some(derived_by.clone());
-            webhook.generation = webhook.generation.saturating_add(1);
-            webhook.previous_until = Some(now + OVERLAP);
-            Ok(())
-        })
+        self.change_webhook(
+            by.into(),
+            id,
+            AuditAction::RotateWebhook,
+            move |webhook, now| {
+                webhook.derived_by = Some(derived_by.clone());
+                webhook.generation = webhook.generation.saturating_add(1);
+                webhook.previous_until = Some(now + OVERLAP);
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -142,13 +147,18 @@ impl Authority {
         id: Uuid,
         after: i64,
     ) -> Result<Webhook, ChangeError> {
-        self.change_webhook(by.into(), id, "replay-webhook", move |webhook, _| {
-            if after > webhook.position {
-                return Err(ChangeError::NotSentYet);
-            }
-            webhook.position = after;
-            Ok(())
-        })
+        self.change_webhook(
+            by.into(),
+            id,
+            AuditAction::ReplayWebhook,
+            move |webhook, _| {
+                if after > webhook.position {
+                    return Err(ChangeError::NotSentYet);
+                }
+                webhook.position = after;
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -156,20 +166,21 @@ impl Authority {
         &self,
         by: ChangeRequester<'_, Webhook>,
         id: Uuid,
-        name: &'static str,
+        action: AuditAction,
         change: impl Fn(&mut Webhook, Time) -> Result<(), ChangeError> + Send + 'static,
     ) -> Result<Webhook, ChangeError> {
         let caller = by.caller();
         self.may_subscribe(caller)?;
         let (now, scope) = (self.clock.now(), Visibility::of(caller));
-        let event = event_by(caller, now, name);
+        let event = event_by(caller, now, action);
         let recorded = event.clone();
         let work = move |tx: &mut Tx<'_>| {
             let known = webhook(tx, &scope, id)?;
             if known.ended_at.is_some() {
-                return match name {
-                    "end-webhook" => Ok(known),
-                    _ => Err(ChangeError::WebhookEnded),
+                return if action == AuditAction::EndWebhook {
+                    Ok(known)
+                } else {
+                    Err(ChangeError::WebhookEnded)
                 };
             }
             let mut changed = known.clone();

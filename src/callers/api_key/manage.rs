@@ -16,7 +16,7 @@ use super::{ApiKeys, ID_LENGTH, PREFIX, SECRET_BYTES};
 use crate::callers::role_accounts::{RoleAccountsError, role_accounts};
 use crate::domain::clock::rfc3339;
 use crate::domain::credentials::api_key::{ApiKey, KeyState, KeyValidity};
-use crate::domain::{AccountId, Actor, Caller, Event, Network, Role, Time};
+use crate::domain::{AccountId, Actor, AuditAction, Caller, Event, Network, Role, Time};
 use crate::store::{KeptApiKey, Page, PageOf, StoreError, Tx};
 use crate::telemetry;
 
@@ -154,10 +154,11 @@ impl ApiKeys {
                 "role": key.role, "accounts": key.accounts, "label": key.label,
                 "expires_at": key.validity.expires_at, "allow_from": key.allow_from,
             });
-            record(tx, &caller, now, "create-api-key", key, detail)?;
+            record(tx, &caller, now, AuditAction::CreateApiKey, key, detail)?;
             Ok(shown(key.clone(), &secret))
         };
-        self.write(by, "create-api-key", work).await
+        self.write(by, AuditAction::CreateApiKey.as_str(), work)
+            .await
     }
 
     /// Makes a new secret for a key, which is returned here only. The current secret works for
@@ -188,7 +189,7 @@ impl ApiKeys {
             Ok(Some(json!({ "secret": secret, "previous_until": until })))
         };
         let view = move |key: ApiKey| shown(key, &secret);
-        self.change(by.into(), id, "rotate-api-key", (rotate, view))
+        self.change(by.into(), id, AuditAction::RotateApiKey, (rotate, view))
             .await
     }
 
@@ -207,8 +208,13 @@ impl ApiKeys {
             let changed = stored.key.validity.expires_at.replace(at) != Some(at);
             Ok(changed.then(|| json!({ "expires_at": at })))
         };
-        self.change(by.into(), id, "expire-api-key", (expire, |key| key))
-            .await
+        self.change(
+            by.into(),
+            id,
+            AuditAction::ExpireApiKey,
+            (expire, |key| key),
+        )
+        .await
     }
 
     /// Revokes a key with all of its secrets, now. Idempotent.
@@ -223,8 +229,13 @@ impl ApiKeys {
             validity.revoked_at.get_or_insert(now);
             Ok(changed.then(|| json!({})))
         };
-        self.change(by.into(), id, "revoke-api-key", (revoke, |key| key))
-            .await
+        self.change(
+            by.into(),
+            id,
+            AuditAction::RevokeApiKey,
+            (revoke, |key| key),
+        )
+        .await
     }
 
     /// A page of the keys, sorted by id. Blocks.
@@ -245,7 +256,7 @@ impl ApiKeys {
         &self,
         by: KeyRequester<'_, T>,
         id: &str,
-        action: &'static str,
+        action: AuditAction,
         (mut change, show): (
             impl FnMut(&mut KeptApiKey, Time) -> Result<Option<Value>, ApiKeyError> + Send + 'static,
             impl Fn(ApiKey) -> T + Send + 'static,
@@ -261,7 +272,7 @@ impl ApiKeys {
             }
             Ok(show(stored.key))
         };
-        let changed = self.write(by, action, work).await?;
+        let changed = self.write(by, action.as_str(), work).await?;
         self.forget(id);
         Ok(changed)
     }
@@ -335,7 +346,7 @@ fn record(
     tx: &mut Tx<'_>,
     by: &Caller,
     now: Time,
-    action: &'static str,
+    action: AuditAction,
     key: &ApiKey,
     detail: Value,
 ) -> Result<(), StoreError> {

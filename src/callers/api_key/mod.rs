@@ -224,6 +224,31 @@ impl<'a> PresentedKey<'a> {
     }
 }
 
+/// How an operator names a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyName {
+    pub id: String,
+    /// Whether the secret was given, too. It is not compared with that of the key.
+    pub has_secret: bool,
+}
+
+impl ApiKeyName {
+    /// Parses an id, with or without the prefix, or a whole key.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, has_secret) = match text.strip_prefix(PREFIX) {
+            None => (text, false),
+            Some(rest) => rest
+                .split_once('_')
+                .map_or((rest, false), |(id, _)| (id, true)),
+        };
+        number(id).map(|_| Self {
+            id: id.to_owned(),
+            has_secret,
+        })
+    }
+}
+
 /// Parses an id, which is in lower case.
 fn number(id: &str) -> Option<u64> {
     let is_id = id.len() == ID_LENGTH && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));

@@ -11,7 +11,7 @@ use crate::domain::clock::{Time, rfc3339};
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::inventory::Reason;
 use crate::domain::inventory::departure::DepartureKind;
-use crate::domain::inventory::withdrawal::DELEGATION_ENDED;
+use crate::domain::inventory::withdrawal::{DELEGATION_ENDED, KEY_DISTRUSTED};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::spc::Spc;
 use crate::domain::tokens::claims::NotStrict;
@@ -59,6 +59,11 @@ pub enum Denial {
     /// request.
     #[error("the service has no valid certificate for the service provider code {0}")]
     NoCertificate(Spc),
+    /// The key of every certificate for this code is distrusted.
+    #[error(
+        "the signing key for the service provider code {0} is distrusted, and no other can sign; add a new key and its certificate"
+    )]
+    KeyDistrusted(Spc),
     /// Well-formed in the legacy dialect, but the account is strict, so malformed for this account.
     #[error("{0}")]
     NotStrict(NotStrict),
@@ -84,12 +89,13 @@ impl Denial {
     /// The code of a policy that asks for control. Its refusals name the numbers.
     pub const CONTROL_NOT_PROVEN: &str = "control-not-proven";
     /// Codes that are reserved for the rules of the service. A policy cannot use them.
-    pub const CODES_OF_RULES: [&str; 11] = [
+    pub const CODES_OF_RULES: [&str; 12] = [
         "forbidden",
         "not-authorized",
         "ends-too-soon",
         "several-spcs",
         "no-certificate",
+        KEY_DISTRUSTED,
         "too-fragmented",
         "malformed-tkvalue",
         "malformed-fingerprint",
@@ -109,6 +115,7 @@ impl Denial {
             Self::EndsTooSoon { .. } => "ends-too-soon",
             Self::SeveralSpcs(_) => "several-spcs",
             Self::NoCertificate(_) => "no-certificate",
+            Self::KeyDistrusted(_) => KEY_DISTRUSTED,
             Self::NotStrict(NotStrict::TkValue(_)) => "malformed-tkvalue",
             Self::NotStrict(NotStrict::Fingerprint(_)) => "malformed-fingerprint",
             Self::RenewalEnded => "renewal-ended",
@@ -134,6 +141,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::KeyDistrusted(_)
             | Self::NotStrict(_)
             | Self::RenewalEnded
             | Self::OutsideRenewal(_)
@@ -153,6 +161,7 @@ impl Denial {
             | Self::EndsTooSoon { .. }
             | Self::SeveralSpcs(_)
             | Self::NoCertificate(_)
+            | Self::KeyDistrusted(_)
             | Self::NotStrict(_)
             | Self::RenewalEnded
             | Self::OutsideRenewal(_)

@@ -10,7 +10,7 @@
 //!
 //! Two kinds differ. Numbers that age stay with the holder of a block, who assigns them: that is
 //! the delegation that the carrier made (not cut from another) and that may be delegated further.
-//! And what the carrier acquires ends only what was delegated before that was recorded.
+//! And what the carrier acquires after a gap is there for delegations that start at that instant.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,7 +30,9 @@ pub fn ends(departure: &Departure, delegation: &Delegation) -> bool {
         DepartureKind::PortedOut | DepartureKind::Aging | DepartureKind::Returned => {
             departure.at > delegation.made_at && departure.at >= delegation.window.from()
         }
-        DepartureKind::Acquired => false,
+        DepartureKind::Acquired => {
+            departure.at > delegation.made_at && departure.at > delegation.window.from()
+        }
     };
     departure.sequence > delegation.sequence || planned_before
 }
@@ -51,6 +53,13 @@ impl DelegatedPart<'_> {
     #[must_use]
     pub fn counts_at(&self, at: Time) -> bool {
         self.window.is_some_and(|window| window.contains(at))
+    }
+
+    /// Whether it counts at an instant or later.
+    #[must_use]
+    pub fn counts_from(&self, instant: Time) -> bool {
+        self.window
+            .is_some_and(|window| window.until().is_none_or(|until| until > instant))
     }
 
     /// Whether it counts for any of these numbers at any instant of a window.

@@ -9,6 +9,7 @@ use crate::domain::clock::{Time, rfc3339};
 use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::window::Window;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion, InventoryRow};
+use crate::domain::numbers::inventory_range::{InventoryRange, NumberingPlanError};
 use crate::domain::numbers::number::NumberRange;
 use crate::domain::numbers::range_set::gaps;
 
@@ -38,6 +39,15 @@ pub enum ExplainedRow {
     Exclusion(Exclusion),
     /// Numbers left, which ended delegations that were made before.
     Departure(Departure),
+}
+
+impl ExplainedPart {
+    /// What is most likely wrong with the numbers themselves, if they are refused.
+    #[must_use]
+    pub fn hint(&self) -> Option<NumberingPlanError> {
+        self.refused
+            .and(InventoryRange::try_from(self.numbers).err())
+    }
 }
 
 impl ExplainedRow {

@@ -18,8 +18,9 @@
 //!
 //! Three more conditions concern the whole request: each service provider code in the list is one
 //! of the carrier's; one certificate can sign for all of it, because its numbers belong to a single
-//! code; and what is left until `exp` is not shorter than the minimum lifetime of a token. Claim
-//! constraints name no numbers, so any of the carrier's certificates can sign for them.
+//! code, and its key is not distrusted; and what is left until `exp` is not shorter than the
+//! minimum lifetime of a token. Claim constraints name no numbers, so any of the carrier's
+//! certificates can sign for them.
 
 pub mod control_lack;
 mod cover;
@@ -32,18 +33,19 @@ mod holders;
 pub mod live_delegations;
 mod live_parts;
 pub mod policy_trace;
+mod signing_chain;
 mod work_bound;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::accounts::{account::AccountId, account::LifetimeMode, dialect::Dialect};
 use super::clock::Time;
 use super::inventory::{Allocation, Delegation, Exclusion, InventoryRow, departure::Departure};
 use super::issuance::RowFacts;
 use super::numbers::{number::NumberRange, spc::Spc};
-use super::signing::chain_choice::{self, Candidate};
-use super::tokens::{claims::TokenRequest, grant::Justification};
-use super::tokens::{renewal::Renewal, tkvalue::TkType};
+use super::signing::{chain_choice::Candidate, distrust::DistrustedChain};
+use super::tokens::{claims::TokenRequest, grant::Justification, renewal::Renewal};
 pub use held_by::holding_delegations;
 pub use holders::holders;
 
@@ -51,6 +53,7 @@ use cover::{Cover, covered_until, refused, unblocked_until};
 use delegation_chain::DelegationChain;
 use denial::{Denial, RefusalCause, RefusedPart, Subject};
 use live_parts::{LivePart, LiveParts};
+use signing_chain::{needed_spcs, signing_chain};
 use work_bound::{is_too_much, takes_too_many_visits};
 
 /// The most rows of one kind that one decision evaluates. A list that overlaps more is refused, so
@@ -98,6 +101,8 @@ pub struct Facts {
     pub renewal: Option<Renewal>,
     /// What policies that depend on rows refer to; loaded only for these.
     pub rows: RowFacts,
+    /// The chains whose certificate is still valid, but whose key must not sign.
+    pub distrusted: Arc<[DistrustedChain]>,
 }
 
 impl Facts {
@@ -112,6 +117,12 @@ impl Facts {
             self.departures.len(),
         ];
         rows.into_iter().any(|rows| rows > most)
+    }
+
+    /// Whether the chain of this name must not sign.
+    #[must_use]
+    pub fn distrusts(&self, chain: &str) -> bool {
+        self.distrusted.iter().any(|one| one.name == chain)
     }
 }
 
@@ -172,15 +183,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     if !refusals.is_empty() {
         return Err(Denial::NotAuthorized(refusals));
     }
-    let chain = match question.request.tkvalue().tktype() {
-        TkType::TnAuthList => signing_chain(question, evaluator.needed)?,
-        // Claim constraints concern no number and no code, so any of the carrier's certificates can
-        // sign.
-        TkType::JwtClaimConstraints => {
-            chain_choice::choose_any(question.chains, &facts.spcs, question.now)?
-        }
-    };
-    expires_at = expires_at.min(chain.ends);
+    let (chain, chain_ends) = signing_chain(question, facts, &evaluator.needed)?;
+    expires_at = expires_at.min(chain_ends);
     if (expires_at - question.now).num_seconds() < i64::from(question.minimum) {
         return Err(Denial::EndsTooSoon {
             until: expires_at,
@@ -190,46 +194,8 @@ pub fn decide(question: &Question<'_>, facts: &Facts) -> Result<Decision, Denial
     Ok(Decision {
         expires_at,
         justified_by: justified_by.into_iter().collect(),
-        chain: chain.chain.clone(),
+        chain,
     })
-}
-
-/// The codes whose certificate could sign: those in the list, and those of the allocations that
-/// hold its numbers now.
-fn needed_spcs(question: &Question<'_>, facts: &Facts) -> BTreeSet<Spc> {
-    let requested = question.request.numbers();
-    let is_relevant = |row: &&Allocation| {
-        let overlaps = |numbers: &NumberRange| row.numbers.intersection(*numbers).is_some();
-        row.window.contains(question.now) && requested.iter().any(overlaps)
-    };
-    let allocations = facts.allocations.iter().filter(is_relevant);
-    let allocated = allocations.map(|row| &row.spc);
-    question
-        .request
-        .tkvalue()
-        .spcs()
-        .chain(allocated)
-        .cloned()
-        .collect()
-}
-
-/// The chain that signs. A token has one signature, so all of its numbers must belong to one code,
-/// and there must be a certificate for that code.
-fn signing_chain<'a>(
-    question: &Question<'a>,
-    needed: BTreeSet<Spc>,
-) -> Result<&'a Candidate, Denial> {
-    let mut spcs = needed.into_iter();
-    match (spcs.next(), spcs.next()) {
-        (Some(one), None) => {
-            let chosen = chain_choice::choose(question.chains, &one, question.now);
-            chosen.ok_or(Denial::NoCertificate(one))
-        }
-        (one, another) => {
-            let all = one.into_iter().chain(another).chain(spcs);
-            Err(Denial::SeveralSpcs(all.collect()))
-        }
-    }
 }
 
 /// Evaluates the ranges of one request. What all ranges share is computed once.

@@ -18,6 +18,8 @@ pub const DELEGATION_ENDED: &str = "delegation-ended";
 pub const ALLOCATION_RETURNED: &str = "allocation-returned";
 /// The reason when the account is suspended.
 pub const ACCOUNT_SUSPENDED: &str = "account-suspended";
+/// The reason when the key that signed the tokens is distrusted.
+pub const KEY_DISTRUSTED: &str = "key-distrusted";
 
 /// The row whose change ended the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,8 @@ pub enum EndingRow {
     Allocation(Uuid),
     /// The suspension of an account.
     Suspension(Uuid),
+    /// The distrust of a signing key.
+    Distrust(Uuid),
 }
 
 impl EndingRow {
@@ -38,6 +42,7 @@ impl EndingRow {
             Self::Delegation(_) => "delegation",
             Self::Allocation(_) => "allocation",
             Self::Suspension(_) => "suspension",
+            Self::Distrust(_) => "distrust",
         }
     }
 
@@ -48,7 +53,8 @@ impl EndingRow {
             Self::Exclusion(id)
             | Self::Delegation(id)
             | Self::Allocation(id)
-            | Self::Suspension(id) => id,
+            | Self::Suspension(id)
+            | Self::Distrust(id) => id,
         }
     }
 }
@@ -61,7 +67,9 @@ impl fmt::Display for EndingRow {
 
 /// The text does not name such a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("expected `KIND:ID`, where KIND is exclusion, delegation, allocation or suspension")]
+#[error(
+    "expected `KIND:ID`, where KIND is exclusion, delegation, allocation, suspension or distrust"
+)]
 pub struct CauseError;
 
 impl FromStr for EndingRow {
@@ -75,6 +83,7 @@ impl FromStr for EndingRow {
             "delegation" => Ok(Self::Delegation(id)),
             "allocation" => Ok(Self::Allocation(id)),
             "suspension" => Ok(Self::Suspension(id)),
+            "distrust" => Ok(Self::Distrust(id)),
             _ => Err(CauseError),
         }
     }
@@ -125,6 +134,7 @@ mod tests {
             EndingRow::Delegation(id),
             EndingRow::Allocation(id),
             EndingRow::Suspension(id),
+            EndingRow::Distrust(id),
         ] {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }

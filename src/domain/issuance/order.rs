@@ -13,6 +13,7 @@ use super::ruling::{DeferredRuling, Ruling};
 use crate::domain::accounts::account::{AccountId, LifetimeMode};
 use crate::domain::accounts::dialect::Dialect;
 use crate::domain::audit::{AuditEvent, with_trace};
+use crate::domain::audit_action::AuditAction;
 use crate::domain::clock::Time;
 use crate::domain::credentials::Actor;
 use crate::domain::decision::denial::Denial;
@@ -220,7 +221,7 @@ impl MintOrder {
             id: self.audit_id,
             at: ruled.now,
             caller: ruled.actor.caller().to_owned(),
-            action: "issue".to_owned(),
+            action: AuditAction::Issue.as_str().to_owned(),
             subject: ruled.account.to_string(),
             outcome: outcome.to_owned(),
             detail: with_trace(detail, ruled.actor.trace()),

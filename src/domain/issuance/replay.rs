@@ -98,19 +98,26 @@ impl KeyStatus {
 }
 
 /// Decides an order whose grant was recorded before, but never answered. That grant is signed if
-/// all of it would be granted again. `decide_now` makes the decision for a new order.
+/// all of it would be granted again, and the key of its chain is trusted. `decide_now` makes the
+/// decision for a new order.
 pub fn decide_recorded(
     recorded: Option<&Grant>,
     now: Time,
+    distrusts: impl Fn(&str) -> bool,
     decide_now: impl FnOnce() -> Result<Grant, Denial>,
 ) -> Decided {
-    let Some(recorded) = recorded.filter(|grant| grant.state(now) == GrantState::Active) else {
+    // A sweep may not have withdrawn it yet.
+    let may_sign =
+        |grant: &&Grant| grant.state(now) == GrantState::Active && !distrusts(&grant.chain);
+    let Some(recorded) = recorded.filter(may_sign) else {
         return Decided::Replayed(Replay::GrantEnded);
     };
     match decide_now() {
         Ok(grant) if grant.expires_at >= recorded.expires_at => Decided::Granted(recorded.clone()),
         // A missing certificate is temporary, so the key stays usable.
-        Err(denial @ Denial::NoCertificate(_)) => Decided::Denied(denial),
+        Err(denial @ (Denial::NoCertificate(_) | Denial::KeyDistrusted(_))) => {
+            Decided::Denied(denial)
+        }
         Ok(_) | Err(_) => Decided::Replayed(Replay::GrantEnded),
     }
 }

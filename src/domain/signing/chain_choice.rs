@@ -7,6 +7,7 @@
 use crate::domain::clock::Time;
 use crate::domain::decision::denial::Denial;
 use crate::domain::numbers::spc::Spc;
+use crate::domain::signing::distrust::Distrust;
 use crate::domain::text::words::words;
 
 /// A certificate chain that the replicas publish (RFC 9447: `x5u`), and when it signs.
@@ -30,6 +31,8 @@ pub struct SigningChain {
     pub retired_at: Option<Time>,
     /// The last state that was recorded in the audit trail.
     pub noted: ChainState,
+    /// Set if its key must not sign any more.
+    pub distrust: Option<Distrust>,
 }
 
 /// The state of a chain.
@@ -43,6 +46,8 @@ pub enum ChainState {
     Retiring,
     /// No longer published.
     Retired,
+    /// Its key is distrusted: it signs nothing, and is not published.
+    Distrusted,
 }
 
 words! {
@@ -52,6 +57,7 @@ words! {
         Active = "active",
         Retiring = "retiring",
         Retired = "retired",
+        Distrusted = "distrusted",
     }
 }
 
@@ -65,6 +71,9 @@ impl SigningChain {
     /// The state of this chain, given all chains.
     #[must_use]
     pub fn state(&self, all: &[Self], at: Time) -> ChainState {
+        if self.distrust.is_some() {
+            return ChainState::Distrusted;
+        }
         if self.retired_at.is_some_and(|retired| retired <= at) {
             return ChainState::Retired;
         }
@@ -85,6 +94,7 @@ impl SigningChain {
 pub fn active<'a>(all: &'a [SigningChain], spc: &Spc, at: Time) -> Option<&'a SigningChain> {
     all.iter()
         .filter(|chain| chain.spcs.contains(spc) && chain.retired_at.is_none())
+        .filter(|chain| chain.distrust.is_none())
         .filter(|chain| chain.active_from <= at && chain.in_force(at))
         .max_by(|a, b| rank(a).cmp(&rank(b)))
 }
@@ -172,6 +182,7 @@ mod tests {
             active_from: from_unix(active_from),
             retired_at: None,
             noted: ChainState::Published,
+            distrust: None,
         }
     }
 
@@ -206,6 +217,30 @@ mod tests {
             None,
             "none begins to use it"
         );
+    }
+
+    #[test]
+    fn a_distrusted_chain_signs_nothing_and_the_one_before_signs_again() {
+        let mut all = [
+            chain("a", &["1234"], 100, 1_000),
+            chain("b", &["1234"], 200, 1_000),
+        ];
+        all[1].distrust = Some(Distrust {
+            id: uuid::Uuid::nil(),
+            chain: "b".to_owned(),
+            public_key: String::new(),
+            certificate: String::new(),
+            at: from_unix(300),
+            reason: "stolen".to_owned(),
+            by: "admin".to_owned(),
+        });
+        assert_eq!(
+            states(&all, 300),
+            [ChainState::Active, ChainState::Distrusted]
+        );
+        // Also after it is retired.
+        all[1].retired_at = Some(from_unix(300));
+        assert_eq!(states(&all, 2_000)[1], ChainState::Distrusted);
     }
 
     #[test]

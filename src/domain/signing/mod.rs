@@ -2,3 +2,6 @@
 
 pub mod certificate;
 pub mod chain_choice;
+pub mod distrust;
+pub mod profile_fault;
+mod sti_profile;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{FileCache, Keyring, ScanMode, ScanResult};
 use crate::domain::signing::certificate::Certificate;
+use crate::regular_file;
 use crate::signer::file_stamp::KeyFileStamp;
 use crate::signer::key::warn_if_open_to_others;
 use crate::signer::pem;
@@ -120,7 +121,8 @@ impl Keyring {
     }
 
     fn read(&self, path: &Path) -> Result<Content, SignerError> {
-        let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+        let bytes = regular_file::read(path, regular_file::MAX_BYTES)
+            .map_err(|source| unreadable(path, source))?;
         let text = pem::text(&bytes);
         let mut content = Content::default();
         if text.contains("PRIVATE KEY-----") {

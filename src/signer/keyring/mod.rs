@@ -65,6 +65,8 @@ pub struct ScanResult {
     pub refused: Vec<RefusedFile>,
     /// Files that have only certificates of CAs, which are used to complete the chains of others.
     pub issuers: Vec<String>,
+    /// The file of each chain that a signer has, by the name of the chain.
+    pub files: BTreeMap<String, String>,
     /// Whether an HSM has refused the PIN.
     pub pin_refused: bool,
 }
@@ -175,7 +177,10 @@ impl Keyring {
                 }
             }
             match self.signer(chain, &keys, at) {
-                Ok(signer) => found.signers.push(Arc::new(signer)),
+                Ok(signer) => {
+                    found.files.insert(name, path.display().to_string());
+                    found.signers.push(Arc::new(signer));
+                }
                 Err(error) => found.refuse(path.display(), &error, Some(name)),
             }
         }

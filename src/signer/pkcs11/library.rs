@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use parking_lot::Mutex;
 
+use super::opening::Loading;
 use super::uri::KeyUri;
 use super::{device, objects};
 use crate::domain::text::printable::printable;
@@ -28,6 +30,9 @@ pub(super) struct Library {
     context: Pkcs11,
     state: Mutex<LibraryState>,
 }
+
+/// A module, once it is loaded.
+type LoadedModule = Mutex<Option<Arc<Library>>>;
 
 #[derive(Default)]
 struct LibraryState {
@@ -58,25 +63,34 @@ impl fmt::Debug for Library {
 
 impl Library {
     /// Returns the module at this path, and loads it if necessary.
-    pub(super) fn get(path: &Path) -> Result<Arc<Self>, HsmError> {
-        static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-        let mut loaded = LOADED.lock();
-        if let Some(library) = loaded.get(path) {
+    pub(super) fn get(path: &Path, loading: &Loading) -> Result<Arc<Self>, HsmError> {
+        // Each has a lock of its own, since one that hangs while it is loaded must not keep others
+        // from it.
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<LoadedModule>>> = Mutex::new(BTreeMap::new());
+        let loaded = Arc::clone(LOADED.lock().entry(path.to_owned()).or_default());
+        let mut loaded = loaded.lock();
+        if let Some(library) = &*loaded {
             return Ok(Arc::clone(library));
         }
-        let failed = |e: &ModuleError| {
+        let cannot_load = |e: &dyn fmt::Display| {
             HsmError::Device(format!(
                 "cannot load the PKCS #11 module `{}`: {e}",
                 path.display()
             ))
         };
-        let context = Pkcs11::new(path).map_err(|e| failed(&e))?;
-        initialize(&context).map_err(|e| failed(&e))?;
+        // The loader would wait for the writer of a pipe. A name without a folder is its to find.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(cannot_load(&"it is not a regular file"));
+        }
+        let context = loading
+            .during(|| Pkcs11::new(path))
+            .map_err(|e| cannot_load(&e))?;
+        initialize(&context).map_err(|e| cannot_load(&e))?;
         let library = Arc::new(Self {
             context,
             state: Mutex::default(),
         });
-        loaded.insert(path.to_owned(), Arc::clone(&library));
+        *loaded = Some(Arc::clone(&library));
         Ok(library)
     }
 

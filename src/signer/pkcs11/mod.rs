@@ -6,12 +6,14 @@
 mod library;
 mod login;
 mod objects;
+mod opening;
 mod uri;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cryptoki::error::Error as ModuleError;
 use cryptoki::mechanism::Mechanism;
@@ -24,6 +26,7 @@ use super::key::Signature;
 use super::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use super::secret::SecretSource;
 use library::{Library, SessionSlot};
+use opening::Loading;
 
 pub use uri::KeyUri;
 
@@ -35,40 +38,56 @@ pub struct Pkcs11 {
     /// The user PIN, for URIs without `pin-source`.
     pub pin: Option<SecretSource>,
     pub pool: PoolSettings,
+    /// How long a key may take to be opened, with the load of the module and the login.
+    pub open_timeout: Duration,
 }
 
 impl Pkcs11 {
     /// Opens a key: loads its module, finds its token and the key, signs with it once, and starts
     /// the threads that sign. `known` are public keys, of which one may be that of the key: tokens
-    /// do not always have it. Blocks.
+    /// do not always have it. Blocks, but not longer than the timeout.
     ///
     /// # Errors
     /// [`SignerError`] says what cannot be found or is unusable.
     pub fn open(&self, uri: &KeyUri, known: &[Vec<u8>]) -> Result<PooledKey, SignerError> {
-        let device: Arc<dyn Device> = Arc::new(self.device(uri)?);
-        PooledKey::start(&device, known, self.pool)
+        let module = self.module_of(uri)?;
+        let (this, uri, known) = (self.clone(), uri.clone(), known.to_vec());
+        opening::within(&module.clone(), self.open_timeout, move |loading| {
+            let device: Arc<dyn Device> = Arc::new(this.device(&uri, &module, loading)?);
+            PooledKey::start(&device, &known, this.pool)
+        })
     }
 
     /// Generates a key pair in the token, from which the private key cannot be extracted, and opens
-    /// it. Blocks.
+    /// it. Blocks, but not longer than the timeout allows, twice.
     ///
     /// # Errors
     /// [`SignerError`] if a key of that name exists, or as for [`Pkcs11::open`].
     pub fn generate(&self, uri: &KeyUri) -> Result<PooledKey, SignerError> {
-        self.device(uri)?.generate()?;
+        let module = self.module_of(uri)?;
+        let (this, wanted) = (self.clone(), uri.clone());
+        opening::within(&module.clone(), self.open_timeout, move |loading| {
+            Ok(this.device(&wanted, &module, loading)?.generate()?)
+        })?;
         self.open(uri, &[])
     }
 
-    fn device(&self, uri: &KeyUri) -> Result<TokenKey, SignerError> {
+    fn module_of(&self, uri: &KeyUri) -> Result<PathBuf, SignerError> {
         let module = uri.module_path().or(self.module.as_deref());
-        let module = module.ok_or_else(|| {
-            HsmError::Device(
-                "no PKCS #11 module is configured; set `signer.pkcs11.module`, or `module-path` in the key URI"
-                    .to_owned(),
-            )
-        })?;
+        module.map(Path::to_owned).ok_or_else(|| {
+            let why = "no PKCS #11 module is configured; set `signer.pkcs11.module`, or `module-path` in the key URI";
+            HsmError::Device(why.to_owned()).into()
+        })
+    }
+
+    fn device(
+        &self,
+        uri: &KeyUri,
+        module: &Path,
+        loading: &Loading,
+    ) -> Result<TokenKey, SignerError> {
         Ok(TokenKey {
-            library: Library::get(module)?,
+            library: Library::get(module, loading)?,
             pin: uri.pin_source().or_else(|| self.pin.clone()),
             uri: uri.clone(),
             was_found: AtomicBool::new(false),

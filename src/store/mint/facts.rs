@@ -2,18 +2,23 @@
 //! of requests.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use chrono::TimeDelta;
 use diesel::RunQueryDsl as _;
 use uuid::Uuid;
 
-use crate::domain::AccountId;
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
+use crate::domain::decision::departures::parts_of;
 use crate::domain::decision::{AccountStanding, Facts, MAX_ROWS};
 use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::issuance::RuledRequest;
+use crate::domain::numbers::range_index::Index;
+use crate::domain::signing::distrust::DistrustedChain;
 use crate::domain::tokens::renewal::Renewal;
+use crate::domain::{AccountId, NumberRange, Window};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{allocations, delegations, departures, exclusions};
@@ -115,18 +120,38 @@ fn read(
     if open.is_empty() {
         return Ok(Extent::Within);
     }
+    read_distrusted(tx, open, facts)?;
     let probes = read_accounts(tx, open, facts)?;
     read_renewals(tx, open, facts)?;
     let Some(versions) = versions(open, facts).filter(|_| !probes.of_all.is_empty()) else {
         return Ok(Extent::Within);
     };
 
-    let delegations = OverlapQuery::new("delegations", probes.of_accounts, versions, limit);
-    let delegations = read_delegations(tx, delegations.of_the_account())?;
+    let query = |limit| {
+        let probes = probes.of_accounts.clone();
+        OverlapQuery::new("delegations", probes, versions, limit).of_the_account()
+    };
+    let mut delegations = read_delegations(tx, query(limit))?;
+    let only = open.first().filter(|_| facts.len() == 1);
+    let only = only.map(|(_, request)| *request);
+    if let Some(request) = only.filter(|_| delegations.len() >= limit) {
+        let all = read_delegations(tx, query(MAX_BATCH_ROWS))?;
+        delegations = without_ended(tx, request, all)?;
+    }
     // Most accounts are not resellers, and do not need this query.
     let delegated_on = if delegations.iter().any(|row| may_be_delegated_on(row, open)) {
-        let query = OverlapQuery::new("delegations", probes.of_all.clone(), versions, limit);
-        read_delegations(tx, query.delegated_on_by_the_account())?
+        let query = |limit| {
+            let probes = probes.of_all.clone();
+            OverlapQuery::new("delegations", probes, versions, limit).delegated_on_by_the_account()
+        };
+        let found = read_delegations(tx, query(limit))?;
+        match only.filter(|_| found.len() >= limit) {
+            Some(request) => {
+                let all = read_delegations(tx, query(MAX_BATCH_ROWS))?;
+                without_ended(tx, request, all)?
+            }
+            None => found,
+        }
     } else {
         Vec::new()
     };
@@ -165,6 +190,23 @@ fn read(
     distribute::<_, Exclusion>(facts, exclusions, |facts| &mut facts.exclusions)?;
     distribute::<_, Departure>(facts, departures, |facts| &mut facts.departures)?;
     Ok(extent)
+}
+
+/// Fills in which chains must not sign: one query for the batch, of a table that is nearly always
+/// empty. What this replica has in memory may be older.
+fn read_distrusted(
+    tx: &mut Tx<'_>,
+    open: &[Open<'_>],
+    facts: &mut [Facts],
+) -> Result<(), StoreError> {
+    let Some(first) = open.iter().map(|(_, request)| request.now).min() else {
+        return Ok(());
+    };
+    let distrusted: Arc<[DistrustedChain]> = tx.distrusted_chains(first)?.into();
+    for (index, _) in open {
+        facts[*index].distrusted = Arc::clone(&distrusted);
+    }
+    Ok(())
 }
 
 /// The number ranges of a batch.
@@ -287,6 +329,45 @@ fn read_departures(
     let query = OverlapQuery::<departures::table>::new("departures", probes, versions, limit);
     let query = query.ending(ending);
     tx.run(|connection| on_either!(connection, c => query.load(c)))
+}
+
+/// The delegations that count for some of the requested numbers, now or later. There can be any
+/// number of others, since those that ended because their numbers left stay rows without an end. If
+/// none counts, some of them are returned, so that the refusal names the cause.
+fn without_ended(
+    tx: &mut Tx<'_>,
+    request: &RuledRequest,
+    mut found: FoundRows<delegation_rows::Row>,
+) -> Result<FoundRows<delegation_rows::Row>, StoreError> {
+    let numbers = request.request.numbers();
+    let begun = Versions::HoldingIn {
+        from: request.now,
+        until: Some(request.now + TimeDelta::seconds(1)),
+    };
+    let departures = tx.departures_touching(numbers, begun, MAX_BATCH_ROWS)?;
+    if found.len().max(departures.len()) >= MAX_BATCH_ROWS {
+        // Not all are known, so the decision refuses the request.
+        return Ok(found);
+    }
+    let departures = Index::new(departures.iter().map(|one| (one.numbers, one)));
+    let mut counting = FoundRows::new();
+    for (index, row) in &found {
+        let delegation = Delegation::try_from(row.clone())?;
+        let near = departures.touching(delegation.numbers);
+        let parts = parts_of(&delegation, near.map(|(_, departure)| *departure));
+        let counts = |range: &NumberRange| {
+            let mut parts = parts.iter();
+            parts.any(|part| part.overlaps(*range, Window::open(request.now)))
+        };
+        if numbers.iter().any(counts) {
+            counting.push((*index, row.clone()));
+        }
+    }
+    if counting.is_empty() {
+        found.truncate(MAX_ROWS);
+        return Ok(found);
+    }
+    Ok(counting)
 }
 
 /// Whether the account of the request may delegate this delegation further.

@@ -149,7 +149,9 @@ impl Case<'_> {
         match self.key_status {
             KeyStatus::New | KeyStatus::Abandoned { jti: None, .. } => decide_now().into(),
             KeyStatus::Abandoned { jti: Some(jti), .. } => {
-                decide_recorded(recorded.get(jti), self.order.ruled.now, decide_now)
+                let distrusts = |chain: &str| self.facts.distrusts(chain);
+                let now = self.order.ruled.now;
+                decide_recorded(recorded.get(jti), now, distrusts, decide_now)
             }
             KeyStatus::Used(replay) => Decided::Replayed(replay.clone()),
         }

@@ -38,6 +38,14 @@ pub struct KeysByApiKeySecret {
     pub previous: i64,
 }
 
+impl KeysByApiKeySecret {
+    /// The keys that do not work, since they are hashed with neither.
+    #[must_use]
+    pub const fn lost(&self) -> i64 {
+        self.total - self.newest - self.unknown - self.previous
+    }
+}
+
 impl Tx<'_> {
     /// Replaces a hash of a key by one of the same secret. A secret that was rotated meanwhile is
     /// left alone.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::columns;
 use super::imports::IDS_PER_STATEMENT;
-use super::overlap::{OverlapQuery, Versions};
+use super::overlap::{EndsAny, OverlapQuery, Versions};
 use super::range_probes::RangeProbes;
 use super::versioned::ROWS_PER_INSERT;
 use crate::domain::NumberRange;
@@ -88,7 +88,33 @@ impl Tx<'_> {
         limit: usize,
     ) -> Result<Vec<Departure>, StoreError> {
         let probes = RangeProbes::of(numbers);
-        let query = OverlapQuery::<departures::table>::new("departures", probes, versions, limit);
+        self.departures_found(OverlapQuery::new("departures", probes, versions, limit))
+    }
+
+    /// The departures of any of these numbers that take effect later, other than by aging.
+    pub fn planned_departures_touching(
+        &mut self,
+        numbers: &[NumberRange],
+        now: Time,
+    ) -> Result<Vec<Departure>, StoreError> {
+        let ever = Versions::HoldingIn {
+            from: from_unix(0),
+            until: None,
+        };
+        let probes = RangeProbes::of(numbers);
+        let query = OverlapQuery::new("departures", probes, ever, usize::MAX);
+        // No change has this sequence, so only the time counts.
+        self.departures_found(query.ending(EndsAny {
+            sequence: i64::MAX,
+            made_at: now.timestamp(),
+            by_aging: false,
+        }))
+    }
+
+    fn departures_found(
+        &mut self,
+        query: OverlapQuery<departures::table>,
+    ) -> Result<Vec<Departure>, StoreError> {
         let found =
             self.run(|connection| on_either!(connection, c => query.load::<(i32, Row)>(c)))?;
         let mut items = found

@@ -62,6 +62,7 @@ impl TryFrom<Row> for SigningChain {
                 StoreError::corrupt(format!("chain `{}` has an unknown state", row.name))
             })?,
             name: row.name,
+            distrust: None,
         })
     }
 }
@@ -78,7 +79,14 @@ impl Tx<'_> {
                 ))
                 .load::<Row>(c))
         })?;
-        rows.into_iter().map(TryInto::try_into).collect()
+        let distrusts = self.distrusts()?;
+        let chain = |row: Row| {
+            let of_this = distrusts.iter().find(|one| one.chain == row.name);
+            let distrust = of_this.cloned();
+            let chain = SigningChain::try_from(row)?;
+            Ok(SigningChain { distrust, ..chain })
+        };
+        rows.into_iter().map(chain).collect()
     }
 
     pub fn insert_signing_chain(&mut self, chain: &SigningChain) -> Result<(), StoreError> {

@@ -151,6 +151,24 @@ impl Tx<'_> {
         })
     }
 
+    /// Counts webhooks in use whose secret is derived from something with neither name. Those of an
+    /// older version, which recorded no name, are not counted.
+    pub fn count_webhooks_derived_from_neither(
+        &mut self,
+        newest: &str,
+        previous: Option<&str>,
+    ) -> Result<i64, StoreError> {
+        let previous = previous.unwrap_or(newest);
+        self.run(|connection| {
+            on_either!(connection, c => webhooks::table
+                .filter(webhooks::ended_at.is_null())
+                .filter(webhooks::derived_by.is_not_null())
+                .filter(webhooks::derived_by.ne_all([newest, previous]))
+                .count()
+                .get_result::<i64>(c))
+        })
+    }
+
     /// Updates what can change of a webhook: its secrets, its position in the feed, its end.
     pub fn update_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
         self.run(|connection| {

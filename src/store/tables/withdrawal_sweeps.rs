@@ -32,7 +32,13 @@ struct Row {
     after_jti: String,
     last_jti: String,
     recorded_at: i64,
+    chain: Option<String>,
+    from_expiry: Option<i64>,
 }
+
+/// Higher than any id. What a distrusted chain signed is all to be withdrawn, so the sweep of a
+/// chain has no last id.
+const BEYOND_ALL: &str = "g";
 
 impl Tx<'_> {
     /// Leaves grants of losses to be withdrawn later: those with ids after `after`, up to `last`.
@@ -54,12 +60,43 @@ impl Tx<'_> {
                 after_jti: after.to_owned(),
                 last_jti: last.to_string(),
                 recorded_at: now.timestamp(),
+                chain: None,
+                from_expiry: None,
             });
             let rows: Vec<Row> = rows.collect();
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(withdrawal_sweeps::table).values(&rows).execute(c))
             })?;
         }
+        Ok(())
+    }
+
+    /// Leaves the grants of a distrusted chain to be withdrawn later: those that do not expire
+    /// before `from`.
+    pub fn insert_chain_sweep(
+        &mut self,
+        (id, chain): (Uuid, &str),
+        ended: &AuthorityEnd,
+        from: Time,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let row = Row {
+            id: id.to_string(),
+            account_id: None,
+            first_position: None,
+            last_position: None,
+            at: ended.at.timestamp(),
+            reason: ended.reason.clone(),
+            cause: ended.cause.map(|cause| cause.to_string()),
+            after_jti: String::new(),
+            last_jti: BEYOND_ALL.to_owned(),
+            recorded_at: now.timestamp(),
+            chain: Some(chain.to_owned()),
+            from_expiry: Some(from.timestamp()),
+        };
+        self.run(|connection| {
+            on_either!(connection, c => diesel::insert_into(withdrawal_sweeps::table).values(&row).execute(c))
+        })?;
         Ok(())
     }
 
@@ -87,6 +124,10 @@ impl Tx<'_> {
         })?;
         let Some(row) = row else { return Ok(None) };
         let loss = self.loss_of(&row)?;
+        if let Some(chain) = &row.chain {
+            let count = self.sweep_chain(&row, chain, &loss.ended, limit, now)?;
+            return Ok(Some((loss, count)));
+        }
         let last = Jti::from_text(&row.last_jti);
         let swept = self.withdraw_touched(&loss, (&row.after_jti, &last), limit, now)?;
         let found = withdrawal_sweeps::table.find(&row.id);
@@ -99,6 +140,28 @@ impl Tx<'_> {
             })
         })?;
         Ok(Some((loss, swept.count)))
+    }
+
+    fn sweep_chain(
+        &mut self,
+        row: &Row,
+        chain: &str,
+        ended: &AuthorityEnd,
+        limit: usize,
+        now: Time,
+    ) -> Result<usize, StoreError> {
+        let from = from_unix(row.from_expiry.unwrap_or(row.at));
+        let swept = self.withdraw_chain(chain, ended, from, limit, now)?;
+        let found = withdrawal_sweeps::table.find(&row.id);
+        self.run(|connection| {
+            on_either!(connection, c => match swept.more_from {
+                Some(from) => diesel::update(found)
+                    .set(withdrawal_sweeps::from_expiry.eq(from.timestamp()))
+                    .execute(c),
+                None => diesel::delete(found).execute(c),
+            })
+        })?;
+        Ok(swept.count)
     }
 
     /// The withdrawal by a sweep that has not reached this grant yet; of several, the earliest.
@@ -137,7 +200,8 @@ impl Tx<'_> {
                     .iter()
                     .any(|numbers| numbers.intersection(lost).is_some())
             });
-            if affects_account && affects_numbers {
+            let affects_chain = row.chain.as_ref().is_none_or(|chain| *chain == grant.chain);
+            if affects_account && affects_numbers && affects_chain {
                 return Ok(Some(Withdrawal {
                     at: loss.ended.at,
                     reason: loss.ended.reason,

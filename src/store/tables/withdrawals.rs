@@ -219,7 +219,7 @@ impl Tx<'_> {
     }
 
     /// Appends an entry to the feed for each of these grants, and marks the grants as withdrawn.
-    fn mark(
+    pub(super) fn mark(
         &mut self,
         found: &[Touched],
         ended: &AuthorityEnd,

@@ -191,6 +191,48 @@ fn what_is_too_large_or_leads_elsewhere_is_no_answer() {
 }
 
 #[test]
+fn a_ca_may_repeat_the_identifier_in_padded_base64() {
+    // With an entry of this length, base64 has padding, and a character of each alphabet.
+    let numbers = list(&["one:12125551001"]);
+    let text = numbers.to_tkvalue();
+    assert!(text.len() % 4 != 0 && text.contains('-'), "{text}");
+    let padded = format!("{text}{}", "=".repeat(4 - text.len() % 4));
+    let standard = padded.replace('-', "+");
+    for value in [padded.clone(), standard, text.clone()] {
+        let identifier = json!({ "type": "TNAuthList", "value": value });
+        for (path, member, value) in [
+            ("order", "identifiers", json!([identifier])),
+            ("authz", "identifier", identifier.clone()),
+        ] {
+            let ca = LittleCa::with(Faults {
+                replaced: Some((path, member, value.clone())),
+                ..Faults::default()
+            });
+            let issued = order(&ca, 120, None);
+            issued.unwrap_or_else(|error| panic!("{path}: {value}: {error}"));
+        }
+    }
+    // Another spelling of other bytes, or padding where none belongs, is no echo.
+    for wrong in [
+        format!("{padded}="),
+        format!("={text}"),
+        padded.replace('E', "F"),
+        format!("{}F=", &text[..text.len() - 1]),
+        format!("{text}\n"),
+    ] {
+        let identifier = json!([{ "type": "TNAuthList", "value": wrong }]);
+        let faults = Faults {
+            replaced: Some(("order", "identifiers", identifier)),
+            ..Faults::default()
+        };
+        fails(
+            faults,
+            "its identifiers differ from the one that was ordered",
+        );
+    }
+}
+
+#[test]
 fn what_was_not_ordered_is_not_taken() {
     let replaced = |path, member, value| Faults {
         replaced: Some((path, member, value)),

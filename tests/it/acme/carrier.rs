@@ -142,6 +142,12 @@ impl Carrier {
         serde_json::from_str(&text).expect("JSON")
     }
 
+    /// The service is down from now on.
+    pub fn stop(&mut self) {
+        self.service.kill().expect("it runs");
+        self.service.wait().expect("its end");
+    }
+
     /// The number is ported out: from now on there is no token for it.
     pub fn ports_out(&self, number: &str) {
         self.run(&["exclusion", "add", number, "--reason", "ported-out"]);

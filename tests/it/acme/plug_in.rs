@@ -12,6 +12,7 @@ use tn_authority::signer::csr::request_der;
 
 use super::acme2certifier::Ca;
 use super::carrier::{Carrier, EXECUTABLE, list};
+use super::little_ca::LittleCa;
 use super::raw_client::{Answer, RawClient};
 use crate::support::Kind;
 
@@ -172,6 +173,54 @@ fn an_identifier_that_is_no_list_is_never_authorized() {
     bench.has_raised_no_alarm();
 }
 
+/// RFC 8555 §6.7: a client chooses the `x5u` of what it sends, so nothing at that URL is an alarm.
+#[test]
+fn a_chain_that_is_not_found_refuses_the_token() {
+    let mut bench = Bench::new();
+    let client = bench.client();
+    let refused = |answer: &Value| {
+        let placed = place(&client, LIST);
+        let shown = client.post(&placed.challenge, &answer.to_string());
+        assert_eq!(status_of(&shown), "invalid", "{shown:?}");
+        assert_eq!(
+            status_of(&client.post(&placed.authorization, "")),
+            "invalid"
+        );
+        shown.json["error"].clone()
+    };
+    let host = bench.carrier.address;
+    for url in [
+        format!("https://{host}/certs/{}.pem", "0".repeat(64)),
+        format!("https://{host}/openapi.json"),
+        format!("https://{host}/at/account/acme/token"),
+        "https://elsewhere.example/1.pem".to_owned(),
+        format!("http://{host}/1.pem"),
+    ] {
+        let error = refused(&json!({ "tkauth": LittleCa::token_naming(&url) }));
+        assert_eq!(error["type"], "urn:ietf:params:acme:error:unauthorized");
+        assert_eq!(error["status"], 403);
+        let detail = error["detail"].as_str().expect("a detail");
+        assert!(detail.contains("step 2, `x5u` signer"), "{url}: {detail}");
+    }
+    let log = bench.ca.log();
+    assert!(!log.contains("an authority token is refused"), "{log}");
+
+    // A token that is right, of an authority that is down.
+    let answer = serde_json::from_str(&bench.right_answer(&client)).expect("JSON");
+    bench.carrier.stop();
+    let error = refused(&answer);
+    assert_eq!(error["type"], "urn:ietf:params:acme:error:connection");
+    assert_eq!(error["status"], 400);
+    let detail = error["detail"].as_str().expect("a detail");
+    assert!(detail.contains("does not answer"), "{detail}");
+    bench.has_raised_no_alarm();
+    let log = bench.ca.log();
+    assert!(
+        log.contains("an authority token is refused: step 2"),
+        "{log}"
+    );
+}
+
 /// RFC 8555 §7.5.1 and §7.1.6: asking changes nothing, and `invalid` is final.
 #[test]
 fn a_challenge_can_be_asked_for() {
@@ -262,6 +311,11 @@ fn a_plug_in_that_cannot_check_authorizes_nothing() {
         let finalized = client.post(&placed.finalize, &csr);
         assert_eq!(finalized.status, 403, "{finalized:?}");
     }
+    // These are for the operator; and where no alarm is expected, one could be found.
+    let alarms = bench.ca.log();
+    let alarms = alarms.lines().filter(|line| line.contains("CRITICAL"));
+    let alarms = alarms.filter(|line| line.contains("could not be checked"));
+    assert_eq!(alarms.count(), 8, "{}", bench.ca.log());
     fs::write(&path, &good).expect("a file");
     let placed = place(&client, LIST);
     let answer = client.post(&placed.challenge, &bench.right_answer(&client));

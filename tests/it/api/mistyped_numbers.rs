@@ -13,6 +13,7 @@ use crate::support::service::{Api, asking};
 both!(
     numbers_of_another_length_do_not_enter_the_inventory,
     others_may_ask_about_any_number,
+    a_whole_key_in_a_path_is_told_the_id,
     an_exclusion_says_what_it_met,
     an_import_of_exclusions_is_forced_or_refused,
     a_mistyped_member_is_told_the_known_one,
@@ -76,7 +77,32 @@ fn others_may_ask_about_any_number(api: Api) {
     api.get(&api.auditor, "/v1/numbers/+1212555101").with(200);
     let question =
         json!({ "account": "acme", "numbers": [{ "start": "+1212555101", "count": 1 }] });
-    api.post(&api.auditor, "/v1/explain", &question).with(200);
+    let explained = api.post(&api.auditor, "/v1/explain", &question).with(200);
+    let hint = member(&explained["parts"][0], "hint");
+    assert!(
+        hint.contains("10 digits after the 1, but +1212555101 has 9"),
+        "{hint}"
+    );
+    let shown = api.get(&api.auditor, "/v1/numbers/+121255510010").with(200);
+    assert!(member(&shown, "hint").contains("has 11"), "{shown}");
+    let right = json!({ "account": "acme", "numbers": [{ "start": "+12125551001", "count": 1 }] });
+    let right = api.post(&api.auditor, "/v1/explain", &right).with(200);
+    assert_eq!(right["parts"][0].get("hint"), None, "{right}");
+    let right = api.get(&api.auditor, "/v1/numbers/+12125551001").with(200);
+    assert_eq!(right.get("hint"), None, "{right}");
+}
+
+fn a_whole_key_in_a_path_is_told_the_id(api: Api) {
+    let secret = &api.acme[21..];
+    for verb in ["rotate", "revoke"] {
+        let path = format!("/v1/api-keys/{}/{verb}", api.acme);
+        let problem = api
+            .post(&api.admin, &path, &json!({}))
+            .problem(400, "malformed-path");
+        let said = member(&problem, "detail");
+        assert!(said.contains("the 16 characters after `tna_`"), "{said}");
+        assert!(!problem.to_string().contains(secret), "{problem}");
+    }
 }
 
 fn an_exclusion_says_what_it_met(api: Api) {

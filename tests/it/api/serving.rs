@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use actix_web::rt::net::TcpSocket;
@@ -51,7 +52,7 @@ impl Stream for SslStream<TcpStream> {
 pub type Client = Box<dyn Stream>;
 
 impl Serving {
-    /// Settings are keys of `[server]`, in upper case.
+    /// Settings are keys of `[server]`, in upper case, or `SECTION__KEY`.
     pub fn start(has_tls: bool, settings: &[(&str, usize)]) -> Self {
         let db = Db::from(Kind::Sqlite);
         let (carrier, dir) = (Carrier::over(&db), TempDir::new().expect("a folder"));
@@ -66,7 +67,8 @@ impl Serving {
             .stderr(log);
         command.envs(allocator_settings());
         for (key, value) in settings {
-            command.env(format!("TN_AUTHORITY__SERVER__{key}"), value.to_string());
+            let section = if key.contains("__") { "" } else { "SERVER__" };
+            command.env(format!("TN_AUTHORITY__{section}{key}"), value.to_string());
         }
         if has_tls {
             let now = Clock::system().now();
@@ -155,6 +157,19 @@ impl Serving {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
         value.trim().parse().expect("a number")
+    }
+
+    /// Waits until a metric is as it should be.
+    pub fn until(&self, name: &str, is_so: impl Fn(u64) -> bool) {
+        let start = Instant::now();
+        loop {
+            let value = self.metric(name);
+            if is_so(value) {
+                return;
+            }
+            assert!(start.elapsed() < 2 * PATIENCE, "{name} stays {value}");
+            sleep(Duration::from_millis(20));
+        }
     }
 }
 

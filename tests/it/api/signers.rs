@@ -129,7 +129,7 @@ fn a_chain_is_for_ever_and_one_certificate_by_accept(kind: Kind) {
     );
     assert_eq!(
         pem.header("cache-control"),
-        Some("public, max-age=31536000, immutable")
+        Some("public, max-age=300, immutable")
     );
     assert_eq!(
         pem.header("vary").map(str::to_ascii_lowercase).as_deref(),

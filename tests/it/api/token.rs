@@ -49,7 +49,7 @@ fn a_token_says_what_was_asked_and_openssl_accepts_it(api: Api) {
     );
     assert_eq!(
         chain.header("cache-control"),
-        Some("public, max-age=31536000, immutable")
+        Some("public, max-age=300, immutable")
     );
     let leaf = &X509::stack_from_pem(&chain.body).expect("PEM")[0];
     assert!(openssl_accepts(token, leaf));

@@ -6,7 +6,7 @@ use super::rust::{is_name, words};
 use super::sources;
 
 /// Each top-level module, and the modules that it may import. What starts a process may import every module.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("main", EVERY),
     ("commands", EVERY),
     ("app", EVERY),
@@ -24,7 +24,14 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("tables", &["domain"]),
     (
         "webhooks",
-        &["authority", "store", "outgoing", "domain", "telemetry"],
+        &[
+            "authority",
+            "store",
+            "outgoing",
+            "regular_file",
+            "domain",
+            "telemetry",
+        ],
     ),
     (
         "gateways",
@@ -45,18 +52,23 @@ const MODULES: [(&str, &[&str]); 19] = [
             "signer",
             "verifier",
             "tables",
+            "regular_file",
             "domain",
             "telemetry",
         ],
     ),
-    ("callers", &["store", "outgoing", "domain", "telemetry"]),
+    (
+        "callers",
+        &["store", "outgoing", "regular_file", "domain", "telemetry"],
+    ),
     ("store", &["domain", "telemetry"]),
-    ("signer", &["domain", "telemetry"]),
+    ("signer", &["regular_file", "domain", "telemetry"]),
     ("verifier", &["domain", "telemetry"]),
     ("acme", &["outgoing", "signer", "verifier", "domain"]),
     ("agent", &["acme", "sip", "outgoing", "domain"]),
     ("sip", &[]),
     ("outgoing", &[]),
+    ("regular_file", &[]),
     ("config", &["domain", "telemetry"]),
     ("telemetry", &[]),
 ];
@@ -69,6 +81,7 @@ const EVERY: &[&str] = &[
     "api",
     "console",
     "outgoing",
+    "regular_file",
     "authority",
     "callers",
     "store",

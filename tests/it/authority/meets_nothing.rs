@@ -130,11 +130,6 @@ fn numbers_that_come_later_are_met(world: World) {
         let refused = excludes(&world, new).expect_err("nothing is held then");
         assert_eq!(refused.code(), "meets-nothing");
     }
-    let returned = world.carrier_holds("1.212.555.2XXX");
-    world.seconds_pass(1);
-    world.returns(&returned, None);
-    let refused = excludes(&world, port_out("+12125552001")).expect_err("it was given back");
-    assert_eq!(refused.code(), "meets-nothing");
 }
 
 fn contaminated_numbers_may_come_before_their_block(world: World) {

@@ -61,7 +61,7 @@ fn a_reader_misses_nothing_while_two_replicas_write(kind: Kind) {
 }
 
 /// Puts many grants into the ledger behind the back of the store: minting them would take a while.
-fn many_grants(world: &World, count: u32) {
+pub fn many_grants(world: &World, count: u32) {
     let issued = world.mints("acme", &["one:12125551001"]).expect("a token");
     let jti = issued.jti.as_str();
     let (time, _) = jti.split_at(12);

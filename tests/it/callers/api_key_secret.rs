@@ -169,11 +169,26 @@ fn check_counts_what_is_left_under_the_previous_secret(db: Db) {
         "ok      API key secret: 2 of 2 API keys in use are hashed with the previous one until they are used, and 0 \
          webhooks have a secret from it until they are rotated"
     );
+    // The secret of another machine: nobody could call.
+    let wrong = machine.run(("new", None), &["check"]);
+    assert_eq!(wrong.status.code(), Some(1));
     let alone = machine.check("new", None);
     assert!(
-        alone.contains("warning API key secret: 2 of 2 API keys in use are hashed with another secret and do not work"),
+        alone.starts_with("FAILED  API key secret: none of the 2 API keys in use works")
+            && alone.contains("`api_keys.secret_file`")
+            && alone.contains("`api_keys.previous_secret_file`"),
         "{alone}"
     );
+    // A key that was created anew works; the others do not.
+    let made = machine.run(("new", None), &["api-key", "create", "--role", "admin"]);
+    let made = String::from_utf8(made.stdout).expect("text");
+    let mixed = machine.check("new", None);
+    assert!(
+        mixed.contains("warning API key secret: 2 of 3 API keys in use are hashed with another secret and do not work"),
+        "{mixed}"
+    );
+    let revoked = machine.run(("new", None), &["api-key", "revoke", &made[4..20]]);
+    assert!(revoked.status.success());
     // Keys of an older version say nothing of their secret.
     machine.db.execute("UPDATE api_keys SET hashed_by = NULL");
     assert!(
@@ -183,6 +198,16 @@ fn check_counts_what_is_left_under_the_previous_secret(db: Db) {
     );
     assert_eq!(machine.check("new", None), "ok      API key secret");
     machine.db.execute("UPDATE api_keys SET revoked_at = 1");
+    machine.db.execute(
+        "INSERT INTO webhooks (id, below, url, kinds, generation, position, next_attempt_at, created_at, created_by, derived_by) \
+         VALUES ('00000000-0000-0000-0000-000000000001', FALSE, 'https://a.example/', 'withdrawn', 1, 0, 0, 1, 'x', 'ffffffffffffffff')",
+    );
+    let foreign = machine.check("new", None);
+    assert!(
+        foreign.contains("warning API key secret: 1 webhooks have a secret that comes from another API key secret"),
+        "{foreign}"
+    );
+    machine.db.execute("DELETE FROM webhooks");
     let done = machine.check("new", Some("old"));
     assert!(
         done.ends_with("nothing needs the previous one; remove `api_keys.previous_secret_file`"),

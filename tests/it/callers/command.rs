@@ -51,6 +51,33 @@ fn keys_are_kept_at_the_command_line() {
         assert!(!listed.contains(secret));
     }
 
+    // A whole key names its id; its secret is neither needed nor shown.
+    let other = api_key(&["create", "--role", "admin"]).expect("a key");
+    let rotated = api_key(&["rotate", &other]).expect("a key");
+    assert!(rotated.starts_with(&other[..20]) && rotated != other);
+    assert_eq!(api_key(&["revoke", &rotated]), Ok("revoked".to_owned()));
+    let again = api_key(&["rotate", &rotated]).expect_err("it is revoked");
+    let secret = &rotated[21..];
+    assert!(
+        again.contains(&format!(
+            "note: the id `{}` would have been enough",
+            &other[4..20]
+        )) && !again.contains(secret),
+        "{again}"
+    );
+    let cut = format!("tna_{secret}");
+    for command in [
+        &["rotate"][..],
+        &["revoke"],
+        &["expire", "--at", "2099-01-01T00:00:00Z"],
+    ] {
+        let said = api_key(&[command, &[cut.as_str()]].concat()).expect_err("no id");
+        assert!(
+            said.contains("give the 16 characters after `tna_`") && !said.contains(secret),
+            "{said}"
+        );
+    }
+
     for (args, why) in [
         (&["rotate", id.as_str()][..], "the key is revoked"),
         (&["rotate", id.as_str(), "--overlap", "2592001"], "2592001"),

@@ -6,19 +6,21 @@ use std::process::Command;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::domain::Clock;
+use tn_authority::signer::FileKey;
+use tn_authority::signer::csr::{RequestedNames, certificate_request};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
 use super::import_blocks::EXECUTABLE;
 use crate::support::{Logged as _, write_private};
 
 /// A folder with everything that `check` wants.
-struct Service {
-    dir: TempDir,
+pub(super) struct Service {
+    pub(super) dir: TempDir,
     ca: DevelopmentCa,
 }
 
 impl Service {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a folder");
         let now = Clock::system().now();
         let validity = now - TimeDelta::days(1)..=now + TimeDelta::days(30);
@@ -38,7 +40,7 @@ impl Service {
     }
 
     /// A TLS certificate for a host, for a time around now, in days. Returns the settings.
-    fn certificate(&self, host: &str, days: (i64, i64)) -> [(&'static str, String); 2] {
+    pub(super) fn certificate(&self, host: &str, days: (i64, i64)) -> [(&'static str, String); 2] {
         let now = Clock::system().now();
         let validity = now + TimeDelta::days(days.0)..=now + TimeDelta::days(days.1);
         let issued = self.ca.issue_tls_certificate(&[host], &validity);
@@ -49,7 +51,7 @@ impl Service {
         [("SERVER__TLS_CERTIFICATE", chain), ("SERVER__TLS_KEY", key)]
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
@@ -222,5 +224,50 @@ fn roots_of_the_system_that_are_not_found_are_warned_of() {
         if count > 0 {
             one(&found, &["SSL_CERT_FILE", "sslrootcert=/etc/ssl/certs/"]);
         }
+    }
+}
+
+/// A certificate that says it follows SHAKEN is compared with all of it; another one only with what holds for every
+/// certificate, such as that of a trial or of an authority abroad.
+#[test]
+fn a_signing_certificate_that_others_may_refuse_is_warned_of() {
+    let service = Service::new();
+    assert_eq!(service.warnings(&[]), [""; 0]);
+    let now = Clock::system().now();
+    let replace = |policies: &[&str], until: i64| {
+        let (key, pem) = FileKey::generate().expect("a key");
+        let names = RequestedNames {
+            subject: "CN=SHAKEN 1234,O=Carrier,C=US".to_owned(),
+            alternative: Vec::new(),
+            policies: policies
+                .iter()
+                .map(|id| id.parse().expect("an id"))
+                .collect(),
+        };
+        let request = certificate_request(&key, &"1234".parse().expect("a code"), &names);
+        let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(until);
+        let chain = service
+            .ca
+            .sign_request(&request.expect("a request"), &validity);
+        fs::write(service.file("signers/1.pem"), chain.expect("a certificate")).expect("a file");
+        write_private(service.file("signers/1.key").as_ref(), &pem);
+        service.warnings(&[])
+    };
+    one(
+        &replace(&[], 60),
+        &[
+            "signing key and chain",
+            "`CN=SHAKEN 1234",
+            "after its issuer ends",
+        ],
+    );
+    let found = replace(&["2.16.840.1.114569.1.1.4"], 10);
+    for (words, number) in [
+        ("no CRL distribution point (ATIS-1000080 §6.4.1", 1),
+        ("`CN` of the CA is `Development CA`", 2),
+    ] {
+        let number = format!("certificate {number}: ");
+        let is_said = |warning: &String| warning.contains(words) && warning.contains(&number);
+        assert!(found.iter().any(is_said), "{words}: {found:?}");
     }
 }

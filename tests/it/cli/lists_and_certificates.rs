@@ -1,6 +1,6 @@
 //! The commands that look at lists and certificates, run as a user runs them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::inspection::{Files, lines, run};
 use crate::support::fixtures::{self, items, member};
@@ -133,6 +133,23 @@ fn certificates_are_described() {
             items(&answer["reasons"]).is_empty(),
             "{answer}"
         );
+    }
+    // A carrier's certificate that follows the profile, and one that does not.
+    let warnings = |name: &str| {
+        let of = |answer: &&Value| member(answer, "file").contains(name);
+        let answer = answers.iter().find(of).expect(name);
+        let all = items(&answer["warnings"]).iter().map(Value::to_string);
+        all.filter(|one| !one.contains("only the signing certificate"))
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(warnings("Telnyx_LCC"), [""; 0]);
+    let google = warnings("Google_Voice");
+    for words in [
+        "`SHAKEN 969H` in it",
+        "2.16.840.1.114569.1.1.1",
+        "no `cRLIssuer` (ATIS-1000080 §6.4.1)",
+    ] {
+        assert!(google.iter().any(|one| one.contains(words)), "{google:?}");
     }
     let files = Files::new();
     files.write("none.pem", "x");

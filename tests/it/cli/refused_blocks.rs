@@ -156,3 +156,47 @@ fn a_table_that_changes_while_it_is_read_is_refused() {
         "nothing of it is there"
     );
 }
+
+#[test]
+fn a_digit_too_few_or_too_many_is_hinted_at() {
+    let carrier = Carrier::new();
+    carrier.does(&["account", "create", "acme"]);
+    let explained = |numbers: &str| {
+        let ran = carrier.run(&["explain", "acme", numbers]);
+        assert_eq!(ran.status.code(), Some(1));
+        String::from_utf8(ran.stdout).expect("text")
+    };
+    for (numbers, has) in [("+1201330400", "has 9"), ("+120133040001", "has 11")] {
+        let said = explained(numbers);
+        assert!(
+            said.contains("  hint: numbers under +1 have 10 digits after the 1")
+                && said.contains(has),
+            "{said}"
+        );
+    }
+    for numbers in ["+12013304000", "+4930123"] {
+        assert!(!explained(numbers).contains("hint"), "{numbers}");
+    }
+}
+
+#[test]
+fn lines_that_were_forced_are_named() {
+    let carrier = Carrier::new();
+    let path = carrier.0.path().join("ported.csv");
+    let lines: Vec<String> = (1_000..1_025)
+        .map(|n| format!("+1312555{n},1,ported-out"))
+        .collect();
+    let table = format!("start,count,reason\n{}\n", lines.join("\n"));
+    fs::write(&path, table).expect("a file");
+    let import = ["import", "ported.csv", "--format", "exclusions", "--force"];
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let said = carrier.does(&[&import[..], dry_run].concat());
+        assert!(
+            said.contains(
+                "note: 25 lines exclude numbers of which the carrier holds none (line 2, 3, 4,"
+            ) && said.contains(", 21 and 5 more)"),
+            "{said}"
+        );
+        assert_eq!(said.matches("note:").count(), 1, "{said}");
+    }
+}

@@ -336,7 +336,7 @@ fn counting(world: &World, numbers: &[&str]) -> Vec<ConfirmedProof> {
     }
     let store = world.authority.store();
     let found = store
-        .read(|tx| tx.confirmed_control_proofs(probes))
+        .read(|tx| tx.confirmed_control_proofs(&probes))
         .expect("proofs");
     assert!(found.iter().all(|(request, _)| *request == 7));
     let mut found: Vec<_> = found.into_iter().map(|(_, proof)| proof).collect();
@@ -376,6 +376,6 @@ fn a_mint_finds_the_newest_proofs_that_count(kind: Kind) {
         world.now(),
     );
     let store = world.authority.store();
-    let found = store.read(|tx| tx.confirmed_control_proofs(probes));
+    let found = store.read(|tx| tx.confirmed_control_proofs(&probes));
     assert_eq!(found.expect("proofs"), [], "of another account");
 }

@@ -88,7 +88,7 @@ pub fn proves(world: &World, id: &str, numbers: &[Tn]) -> Vec<ControlProof> {
             let sent = sent.expect("the store").expect("a message").sealed;
             let code = world.codes.open(proof.id, &proof.gateway, &sent);
             let code = code.expect("a code");
-            let confirmation = wait(world.authority.confirm_control(&caller, proof.id, code));
+            let confirmation = wait(world.authority.confirm_control(&caller, &proof, code));
             match confirmation.expect("an answer") {
                 Confirmation::Confirmed(proof) => confirmed.push(proof),
                 Confirmation::Refused(refused) => panic!("{refused}"),

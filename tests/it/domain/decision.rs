@@ -142,6 +142,7 @@ pub(super) fn facts(delegations: &[Row], allocations: &[Row], exclusions: &[Row]
     Facts {
         renewal: None,
         rows: RowFacts::default(),
+        distrusted: [].into(),
         standing: AccountStanding::Good,
         suspended_above: Vec::new(),
         lent_on: Vec::new(),

@@ -98,7 +98,7 @@ fn counts(made: &Made, number: u64, second: i64, left: &[Left]) -> bool {
             let planned = left.at > made_at && left.at >= made.from;
             concerns
                 && match KINDS[left.kind] {
-                    DepartureKind::Acquired => later,
+                    DepartureKind::Acquired => later || (planned && left.at > made.from),
                     DepartureKind::Aging if made.parent.is_none() && made.lend_on => false,
                     DepartureKind::Aging | DepartureKind::PortedOut | DepartureKind::Returned => {
                         later || planned

@@ -6,4 +6,6 @@ mod decision;
 mod decision_cases;
 mod delegation_chains;
 mod departures;
+mod profile_rules;
+mod sti_profile;
 pub mod values;

@@ -25,7 +25,7 @@ const PASSWORD: &str = "sesame";
 pub struct Smsc {
     process: Peer,
     pub port: u16,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Smsc {
@@ -58,7 +58,7 @@ impl Smsc {
         Self {
             process,
             port: u16::try_from(port).expect("a port"),
-            dir,
+            _dir: dir,
         }
     }
 

@@ -124,7 +124,7 @@ pub fn operations(document: &Value) -> Vec<Operation> {
                 method: method.clone(),
                 path: path.clone(),
                 places,
-                is_for_everybody: operation["security"].is_null(),
+                is_for_everybody: operation["security"].as_array().is_some_and(Vec::is_empty),
                 body,
                 query,
             });
@@ -169,7 +169,7 @@ fn in_path(path: &str, name: &str) -> Option<Kind> {
         ("/v1/control-proofs/", "id") => Kind::ControlProof,
         ("/v1/webhooks/", "id") => Kind::Webhook,
         ("/v1/webhooks/", "delivery") => Kind::Delivery,
-        ("/certs/", "sha256") => Kind::Chain,
+        ("/certs/", "sha256") | ("/v1/signers/", "chain") => Kind::Chain,
         _ => panic!("no example for {{{name}}} of {path}"),
     })
 }
@@ -233,8 +233,7 @@ fn example(operation: &str) -> Example {
         | "get_chain"
         | "alive"
         | "ready"
-        | "document"
-        | "page" => nothing(),
+        | "document" => nothing(),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
@@ -275,7 +274,7 @@ fn example(operation: &str) -> Example {
         "create_disconnect" => {
             body(json!({ "start": "+12125551906", "count": 1, "class": "residential" }))
         }
-        "withdraw_grant" => body(json!({ "reason": "x" })),
+        "withdraw_grant" | "distrust_signer" => body(json!({ "reason": "x" })),
         "undo_return" | "undo_job" => body(json!({ "mistake": true, "reason": "x" })),
         "start_import" => (
             Some(("text/csv", json!("start,reason\n+12125551904,aging\n"))),

@@ -5,12 +5,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::domain::{Clock, Spc};
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate};
-use tn_authority::signer::{Chain, Keyring, ScanMode, ScanResult, Sources};
+use tn_authority::signer::{Chain, Keyring, RefusedFile, ScanMode, ScanResult, Sources};
 
 use super::sources::{certificates, days, now, root, sources, wanted};
 use crate::support::{Logged as _, write_private};
@@ -109,6 +112,51 @@ fn a_secret_of_cert_manager_signs_without_an_alarm() {
     // An empty file of another name is one that lost its content.
     let dir = folder(&[("tls.crt", ""), ("tls.key", &pieces.issued.key_pem)]);
     assert_eq!(scan(&dir).refused.len(), 1);
+}
+
+/// Whatever is put into the folder: nothing waits for a writer, and nothing fills the memory.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let pieces = Pieces::new();
+    let chain = pieces.issued.chain_pem.as_str();
+    let dir = folder(&[("tls.crt", chain), ("tls.key", &pieces.issued.key_pem)]);
+    let path = |name: &str| dir.path().join(name);
+    let pipe = Command::new("mkfifo").arg(path("pipe.pem")).logged_output();
+    assert!(pipe.status.success(), "{pipe:?}");
+    symlink("pipe.pem", path("to-pipe.key")).expect("a link");
+    symlink("/dev/zero", path("device.pem")).expect("a link");
+    symlink("loop.pem", path("loop.pem")).expect("a link");
+    fs::create_dir(path("folder.pem")).expect("a folder");
+    let huge = fs::File::create(path("huge.pem")).expect("a file");
+    huge.set_len(8 << 30).expect("a sparse file");
+    fs::write(path("junk.pem"), [0xff; 100]).expect("a file");
+
+    let (scanned, result) = mpsc::channel();
+    let at = dir.path().to_owned();
+    thread::spawn(move || {
+        let keyring = keyring(&at);
+        // A poll reads what has not changed since the one before.
+        let polls = [0; 2].map(|_| keyring.scan(now(), ScanMode::Polled));
+        let _ = scanned.send(polls);
+    });
+    let polls = result.recv_timeout(Duration::from_secs(60));
+    let [_, found] = polls.expect("a poll that does not wait");
+    let names: Vec<&str> = found.signers.iter().map(|s| s.chain().name()).collect();
+    assert_eq!(names, [pieces.name()]);
+    for (name, reason) in [
+        ("pipe.pem", "not a regular file"),
+        ("to-pipe.key", "not a regular file"),
+        ("device.pem", "not a regular file"),
+        ("folder.pem", "not a regular file"),
+        ("loop.pem", "symbolic links"),
+        ("huge.pem", "longer than 4194304 bytes"),
+        ("junk.pem", "neither"),
+    ] {
+        let is_it = |one: &&RefusedFile| one.file.ends_with(&format!("/{name}"));
+        let refused = found.refused.iter().find(is_it);
+        let refused = refused.unwrap_or_else(|| panic!("{name}: {:?}", found.refused));
+        assert!(refused.reason.contains(reason), "{refused:?}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ const USER_PIN_FINAL_TRY: &str = "20000";
 const USER_PIN_LOCKED: &str = "40000";
 
 /// Beside the key in the token, a key in a file, so that the service starts.
-fn with_a_file_key(carrier: &Carrier) {
+pub(super) fn with_a_file_key(carrier: &Carrier) {
     let now = Clock::system().now();
     let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
     let ca = DevelopmentCa::new("Development CA", validity.clone()).expect("a CA");

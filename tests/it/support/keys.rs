@@ -17,6 +17,7 @@ pub fn no_hsm() -> Pkcs11 {
     Pkcs11 {
         module: None,
         pin: None,
+        open_timeout: Duration::from_secs(30),
         pool: PoolSettings {
             sessions: 2,
             queue: 16,

@@ -1,9 +1,12 @@
 //! Programs of others that the tests run: what `tests/peers` fetches once.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::kill_group;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
@@ -49,6 +52,8 @@ impl Peer {
         let file = std::fs::File::create(log).expect("a file");
         let process = command
             .stdin(Stdio::null())
+            // What it starts ends with it.
+            .process_group(0)
             .stderr(file.try_clone().expect("a file"))
             .stdout(file)
             .spawn()
@@ -85,7 +90,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        kill_group(&self.process);
         let _ = self.process.wait();
     }
 }

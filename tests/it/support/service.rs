@@ -17,7 +17,9 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::Value;
-use tn_authority::api::{self, ConcurrencyLimit, Facade, Idempotency, Service, Uploads};
+use tn_authority::api::{
+    self, ConcurrencyLimit, Facade, Idempotency, Service, UploadShares, Uploads,
+};
 use tn_authority::authority::import::jobs::Jobs;
 use tn_authority::callers::{Callers, NewApiKey, Pepper, Peppers, Trust};
 use tn_authority::domain::{Caller, Role, TnAuthList};
@@ -124,6 +126,8 @@ impl Api {
             uploads: Uploads {
                 dir: world.dir.path().to_owned(),
                 max_bytes: UPLOAD_LIMIT,
+                min_rate: 65_536,
+                shares: UploadShares::of(QUEUE),
                 max_ended_ppm: 100_000,
             },
             idempotency: Idempotency::new(seals, KEEP, LEASE),

@@ -332,6 +332,7 @@ impl World {
                 .end_exclusion(&self.provisioner(), exclusion.row.id, at),
         )
         .expect("an ended exclusion")
+        .row
     }
 
     pub fn suspends(&self, id: &str) -> Withdrawing<Account> {

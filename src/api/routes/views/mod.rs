@@ -15,7 +15,7 @@ pub(in crate::api) use departure::{DepartureView, EndedDelegationView, EndedForV
 pub(in crate::api) use grant::{GrantView, JustificationView};
 
 use crate::api::http::time::Instant;
-use crate::authority::{DelegationStatus, PageOf, Restored, Withdrawing};
+use crate::authority::{DelegationStatus, PageOf, Restored, StillBlocked, Withdrawing};
 use crate::domain::accounts::account::Account;
 use crate::domain::inventory::withdrawal::Exposure;
 use crate::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
@@ -283,8 +283,8 @@ pub(in crate::api) struct AffectedView<T> {
     delegation_ends_more: bool,
 }
 
-/// A row, and the delegations that count again because a mistake was undone. Another exclusion, or
-/// the end of a delegation above, can still block them.
+/// A row, the delegations that count again because a mistake was undone, and what still blocks the
+/// numbers.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Restored)]
 pub(in crate::api) struct RestoredView<T> {
@@ -297,25 +297,44 @@ pub(in crate::api) struct RestoredView<T> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     restored_delegations_more: bool,
+    /// The delegations that something else has ended too, for all or some of these numbers, and
+    /// what that is; at most 100. Left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    still_ended: Vec<EndedDelegationView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    still_ended_more: bool,
+    /// The other exclusions that have some of the numbers of this one, now or later; at most 100.
+    /// Left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    still_excluded: Vec<ExclusionView>,
+    /// True if there are more than listed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    still_excluded_more: bool,
 }
 
 impl<T> RestoredView<T> {
     pub(in crate::api) fn of<R: Into<T>>(restored: Restored<R>) -> Self {
         let more = restored.delegations.more();
         let rows = restored.delegations.rows.into_iter();
+        let StillBlocked {
+            delegations,
+            exclusions,
+            more_exclusions,
+        } = restored.blocked;
+        let ended = delegations.delegations.into_iter();
         Self {
             row: restored.row.into(),
             restored_delegations: rows.map(DelegationView::from).collect(),
             restored_delegations_more: more,
-        }
-    }
-
-    /// A row that restores nothing.
-    pub(in crate::api) fn nothing_but(row: impl Into<T>) -> Self {
-        Self {
-            row: row.into(),
-            restored_delegations: Vec::new(),
-            restored_delegations_more: false,
+            still_ended: ended.map(EndedDelegationView::from).collect(),
+            still_ended_more: delegations.more,
+            still_excluded: exclusions.into_iter().map(ExclusionView::from).collect(),
+            still_excluded_more: more_exclusions,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Reads the files of a set of policies, all at once and within bounds. `load` and `cases` parse
 //! them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::authority::policy::error::{PolicyError, PolicyFault};
+use crate::regular_file;
 
 /// How many files a folder may have.
 const MAX_FILES: usize = 10_000;
@@ -151,14 +152,13 @@ impl FileReader {
             path: path.display().to_string(),
             error,
         };
-        // Checked before opening, since opening a named pipe blocks until it has a writer.
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
             self.faults.push(PolicyFault::of(&name, "is not a file"));
             return Ok(None);
         }
         let mut bytes = Vec::new();
         let left = MAX_BYTES.saturating_sub(self.bytes);
-        let file = File::open(path).map_err(unreadable)?;
+        let file = regular_file::open(path).map_err(unreadable)?;
         file.take(left + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;

@@ -214,6 +214,15 @@ fn call(api: &Api, id: &str) -> Call {
             (provisioner, path, json!({ "reason": "ported out" }), 200)
         }
         "reload_signers" => (provisioner, "/v1/signers/reload".to_owned(), json!({}), 200),
+        "distrust_signer" => {
+            // What is called after it needs another key to sign.
+            api.world.certificate_comes("next", "1234", 86_400);
+            let reloaded = api.call("POST", provisioner, "/v1/signers/reload", None);
+            let chains = reloaded.with(200);
+            let first = member(&items(&chains["items"])[0], "chain").to_owned();
+            let path = format!("/v1/signers/{first}/distrust");
+            (admin, path, json!({ "reason": "stolen" }), 200)
+        }
         "start_import" => {
             return Call {
                 proof: format!("Bearer {provisioner}"),

@@ -22,13 +22,13 @@ both!(
 );
 
 /// With a client whose certificate comes from an intermediate CA; the service trusts the root.
-struct Scene {
-    api: Api,
+pub struct Scene {
+    pub api: Api,
     lower: Client,
     issuer: String,
 }
 
-fn scene(world: World, header: &str, encoding: CertificateEncoding) -> Scene {
+pub fn scene(world: World, header: &str, encoding: CertificateEncoding) -> Scene {
     let chain = Some("client-cert-chain".to_owned());
     let is_rfc9440 = encoding == CertificateEncoding::Rfc9440;
     let proxies = Proxies {
@@ -57,7 +57,7 @@ fn scene(world: World, header: &str, encoding: CertificateEncoding) -> Scene {
 }
 
 impl Scene {
-    fn mint(&self, head: &str) -> Answer {
+    pub fn mint(&self, head: &str) -> Answer {
         let asked = asking(&["one:12125551001"]).to_string();
         let head = format!("content-type: application/json\r\n{head}");
         let path = "/at/account/acme/token";
@@ -76,16 +76,16 @@ impl Scene {
     }
 }
 
-fn base64(certificate: &X509) -> String {
+pub fn base64(certificate: &X509) -> String {
     STANDARD.encode(certificate.to_der().expect("DER"))
 }
 
-fn pem(certificate: &X509) -> String {
+pub fn pem(certificate: &X509) -> String {
     String::from_utf8(certificate.to_pem().expect("PEM")).expect("PEM")
 }
 
 /// All but these bytes as `%` and hex.
-fn escaped(text: &str, plain: &[u8]) -> String {
+pub fn escaped(text: &str, plain: &[u8]) -> String {
     let escape = |byte: u8| match byte {
         b if b.is_ascii_alphanumeric() || plain.contains(&b) => char::from(b).to_string(),
         b => format!("%{b:02X}"),

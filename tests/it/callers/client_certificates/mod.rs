@@ -4,6 +4,7 @@ mod books;
 mod client;
 mod connections;
 mod encodings;
+mod junk;
 mod proxies;
 mod real_proxies;
 mod revocation;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tn_authority::callers::{NewApiKey, Proxies, Trust};
 use tn_authority::config;
@@ -20,9 +21,15 @@ both!(
     haproxy_passes_certificates_on,
     apache_passes_certificates_on,
     caddy_passes_certificates_on,
+    envoy_passes_certificates_on,
+    traefik_passes_certificates_on,
 );
 
 const GUIDE: &str = include_str!("../../../../deploy/guide/callers.md");
+/// How long a proxy may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The client's address.
+const CLIENT: &str = "127.0.0.9";
 const MINT: &str = "/at/account/acme/token";
 
 /// The configuration of the service and of the proxy, as the guide shows them one below the other.
@@ -85,11 +92,18 @@ fn behind(
     let root = api.world.ca.certificate_pem().expect("PEM");
     std::fs::write(dir.join("clients-ca.pem"), root).expect("a file");
     let port = free_port();
+    // The port first: the address and the folder can contain its digits.
     let configuration = block
-        .replace("/etc/proxy/", &format!("{}/", dir.display()))
-        .replace("127.0.0.1:8443", &api.address().to_string())
+        .replace("127.0.0.1:8443", "SERVICE")
+        .replace("port_value: 8443", "PORT_VALUE")
+        .replace("443", &port.to_string())
+        .replace("SERVICE", &api.address().to_string())
+        .replace(
+            "PORT_VALUE",
+            &format!("port_value: {}", api.address().port()),
+        )
         .replace("authority.example", "localhost")
-        .replace("443", &port.to_string());
+        .replace("/etc/proxy/", &format!("{}/", dir.display()));
     let folder = peer(name);
     let mut command = command(&folder, &dir, configuration);
     let libraries = std::fs::read_dir(folder.join("usr/lib")).map(|mut all| {
@@ -136,6 +150,9 @@ impl Scene {
         curl.args([
             "--cacert",
             "clients-ca.pem",
+            // A client is no proxy.
+            "--interface",
+            CLIENT,
             "-H",
             "Content-Type: application/json",
         ]);
@@ -209,12 +226,24 @@ impl Scene {
             "{strange:?}"
         );
         // The proxy names the client's address, and not the one that the client claims.
-        self.is(200, None, &[self.key_from("127.0.0.1/32")]);
+        self.is(200, None, &[self.key_from(&format!("{CLIENT}/32"))]);
         let elsewhere = self.key_from("192.0.2.0/24");
         self.is(403, None, std::slice::from_ref(&elsewhere));
         for claimed in ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1"] {
             self.is(403, None, &[elsewhere.clone(), claimed.to_owned()]);
         }
+    }
+}
+
+impl Scene {
+    /// What holds behind those that pass on the intermediate certificates too.
+    fn passes_chains_on(&self) {
+        let world = &self.api.world;
+        let validity = world.in_seconds(-3600)..=world.in_seconds(86_400 * 3650 - 3600);
+        let ca = world.ca.intermediate("Clients", validity).expect("a CA");
+        let lower = wanted(world).of(&ca);
+        assert_eq!(lower.chain.len(), 1);
+        self.is(200, Some(&lower), &[]);
     }
 }
 
@@ -323,4 +352,46 @@ fn caddy_passes_certificates_on(world: World) {
         caddy
     });
     scene.passes_certificates_on();
+}
+
+fn envoy_passes_certificates_on(world: World) {
+    let scene = behind(world, "envoy", |folder, dir, configuration| {
+        let file = dir.join("proxy.yaml");
+        std::fs::write(&file, configuration).expect("a file");
+        let mut envoy = Command::new(folder.join("envoy"));
+        envoy
+            .args([
+                "--concurrency",
+                "1",
+                "--disable-hot-restart",
+                "--config-path",
+            ])
+            .arg(file);
+        envoy
+    });
+    scene.passes_certificates_on();
+    scene.passes_chains_on();
+}
+
+fn traefik_passes_certificates_on(world: World) {
+    let scene = behind(world, "traefik", |folder, dir, configuration| {
+        let (options, _) = configuration.split_once('\n').expect("a first line");
+        let options = options.strip_prefix("# traefik ").expect("options");
+        let file = dir.join("proxy.yaml");
+        std::fs::write(&file, &configuration).expect("a file");
+        let mut traefik = Command::new(folder.join("traefik"));
+        traefik
+            .args(options.split(' '))
+            .arg("--global.checkNewVersion=false")
+            .arg(format!("--providers.file.filename={}", file.display()));
+        traefik
+    });
+    // Traefik listens before it has read its routes.
+    let started = Instant::now();
+    while scene.status(None, &[]) != Some(401) {
+        assert!(started.elapsed() < PATIENCE, "{}", scene.proxy.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scene.passes_certificates_on();
+    scene.passes_chains_on();
 }

@@ -1,6 +1,8 @@
 //! The OpenAPI document, generated from the handlers and views, and a page that shows it without
 //! loading anything from other hosts.
 
+mod shapes;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
@@ -16,11 +18,11 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi as _};
 use utoipa_swagger_ui::Config;
 
-use super::http::idempotency::IdempotencyKeys;
-use super::http::query::name;
-use super::http::unsent::SharedBody;
-use super::problem::{Problem, ProblemView};
-use super::routes::{
+use crate::api::http::idempotency::IdempotencyKeys;
+use crate::api::http::query::name;
+use crate::api::http::unsent::SharedBody;
+use crate::api::problem::{Problem, ProblemView};
+use crate::api::routes::{
     accounts, allocations, api_keys, audit, bulk_tokens, certs, control_proofs, delegations,
     disconnects, exclusions, facade, grants, health, imports, jobs, numbers, renewals, signers,
     token, webhooks, withdrawals,
@@ -30,7 +32,26 @@ use super::routes::{
 /// manages the inventory of numbers on which its decisions are based.
 #[derive(Debug, utoipa::OpenApi)]
 #[openapi(
-    info(title = "tn-authority"),
+    info(title = "tn-authority", contact(name = "The operator of this service")),
+    servers(
+        (url = "/", description = "The service that this document is from"),
+        (url = "https://{host}", description = "A service at another address", variables(
+            ("host" = (default = "localhost:8443", description = "Its host name, and its port unless that is 443")),
+        )),
+    ),
+    tags(
+        (name = "tokens", description = "Authority tokens (RFC 9447, RFC 9448), and rights to renew them"),
+        (name = "accounts", description = "The accounts for which tokens are requested"),
+        (name = "inventory", description = "The numbers that the carrier holds, delegates and excludes, one by one or \
+            as tables, and what is known about them"),
+        (name = "ledger", description = "The grants of the tokens that were issued, those that were withdrawn, and \
+            the audit trail"),
+        (name = "callers", description = "API keys"),
+        (name = "signers", description = "Signing keys and their certificate chains"),
+        (name = "webhooks", description = "Notifications of grants that were withdrawn"),
+        (name = "facade", description = "The interface of an STI-PA, for clients that know no other. Off by default"),
+        (name = "for everybody", description = "What needs no credentials"),
+    ),
     paths(
         token::issue_token, bulk_tokens::issue_tokens,
         accounts::list_accounts, accounts::get_account, accounts::put_account,
@@ -55,21 +76,21 @@ use super::routes::{
         imports::start_import, jobs::list_jobs, jobs::get_job, jobs::undo_job,
         api_keys::create_api_key, api_keys::list_api_keys, api_keys::get_api_key,
         api_keys::rotate_api_key, api_keys::expire_api_key, api_keys::revoke_api_key,
-        signers::list_signers, signers::reload_signers,
+        signers::list_signers, signers::reload_signers, signers::distrust_signer,
         facade::log_in, facade::issue_spc_token,
-        certs::get_chain, health::alive, health::ready, document, page,
+        certs::get_chain, health::alive, health::ready, document,
     ),
     components(schemas(ProblemView)),
-    modifiers(&SecuritySchemes, &IdempotencyKeys, &Problems),
+    modifiers(&IdempotencyKeys, &Problems, &SecuritySchemes),
 )]
 struct Document;
 
 /// The document, as served and as committed in `deploy/openapi.json`.
 pub fn openapi() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
-        text.push('\n');
-        text
+        let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+        shapes::shape(&mut document);
+        format!("{document:#}\n")
     });
     &TEXT
 }
@@ -105,9 +126,15 @@ impl Modify for SecuritySchemes {
         components.add_security_scheme("facade", access);
         let items = openapi.paths.paths.values_mut();
         let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]);
-        // The entries of `security` are alternatives.
-        for security in operations.flatten().filter_map(|one| one.security.as_mut()) {
-            security.push(SecurityRequirement::new("certificate", [""; 0]));
+        for operation in operations.flatten() {
+            match &mut operation.security {
+                // The entries of `security` are alternatives.
+                Some(security) => {
+                    security.push(SecurityRequirement::new("certificate", [""; 0]));
+                }
+                // An empty list says that no credentials are needed.
+                none => *none = Some(Vec::new()),
+            }
         }
     }
 }
@@ -145,7 +172,8 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
             RefOr::Ref(_) => false,
         });
     let authenticates = guarded || path == "/api/v1/auth/login";
-    let can_fail = authenticates || path == "/readyz" || path.ends_with("/status");
+    // Only this one is answered however many requests are processed at the same time.
+    let can_be_refused = path != "/healthz";
     // The token endpoints answer 403 for an unknown account, and `put_account` creates it.
     let names_a_resource = path.contains('{')
         && !path.starts_with("/at/")
@@ -182,7 +210,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
         ),
         (authenticates, "500", "Internal error"),
         (
-            can_fail,
+            can_be_refused,
             "503",
             "The store or the signer is unavailable, or the queue is full; retry later",
         ),
@@ -216,7 +244,7 @@ fn problem(description: &str) -> Response {
 
 /// Show this OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "for everybody",
-    responses((status = 200, content_type = "application/json", body = serde_json::Value, description = "The OpenAPI 3.1 document")))]
+    responses((status = 200, content_type = "application/json", body = Object, description = "The OpenAPI 3.1 document")))]
 pub(super) async fn document() -> HttpResponse {
     let mut response = HttpResponse::Ok()
         .content_type("application/json")
@@ -225,9 +253,7 @@ pub(super) async fn document() -> HttpResponse {
     response
 }
 
-/// Show this OpenAPI document as a web page.
-#[utoipa::path(get, path = "/docs/", tag = "for everybody",
-    responses((status = 200, content_type = "text/html", body = String, description = "The web page")))]
+/// Shows this OpenAPI document as a web page, which is for people and therefore not part of it.
 pub(super) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json")));

@@ -4,6 +4,7 @@
 //! A leaf module without knowledge of the protocols that use it. The caller decides which URLs may
 //! be fetched: an untrusted URL only if its host is on an allowlist of the operator.
 
+mod failure_side;
 mod operator;
 
 pub use operator::{
@@ -19,6 +20,8 @@ use thiserror::Error;
 use ureq::http::uri::Authority;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, http};
+
+pub use failure_side::FailureSide;
 
 /// The longest accepted URL.
 const MAX_URL: usize = 2048;
@@ -43,7 +46,11 @@ pub enum OutgoingError {
     #[error("`{url}`: no response within {seconds} seconds")]
     Late { url: HttpsUrl, seconds: u64 },
     #[error("`{url}`: {why}")]
-    Failed { url: HttpsUrl, why: String },
+    Failed {
+        url: HttpsUrl,
+        why: String,
+        side: FailureSide,
+    },
 }
 
 /// An absolute https URL with a host, no user and no fragment.
@@ -278,6 +285,7 @@ impl Outgoing {
             other => OutgoingError::Failed {
                 url,
                 why: other.to_string(),
+                side: FailureSide::of(other),
             },
         }
     }
