@@ -96,17 +96,13 @@ const EVERY: &[&str] = &[
 ];
 
 /// Libraries and functions that few modules may name: the path, and the modules or files that may.
+#[rustfmt::skip]
 const RESTRICTED: [(&str, &[&str]); 16] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("r2d2", &["store"]),
     ("actix_web", &["api", "app"]),
-    (
-        "openssl",
-        &[
-            "signer", "verifier", "callers", "acme", "webhooks", "gateways", "app",
-        ],
-    ),
+    ("openssl", &["signer", "verifier", "callers", "acme", "webhooks", "gateways", "app"]),
     ("josekit", &["signer", "verifier", "callers"]),
     ("cryptoki", &["signer"]),
     ("actix_tls", &["app"]),
@@ -117,10 +113,7 @@ const RESTRICTED: [(&str, &[&str]); 16] = [
     ("tokio_openssl", &["gateways"]),
     // No URL from a caller is ever fetched: `outgoing` requests only what the configuration names. Webhooks go through
     // their guard, and their answers are not read.
-    (
-        "ureq",
-        &["outgoing", "webhooks/guard.rs", "webhooks/send.rs"],
-    ),
+    ("ureq", &["outgoing", "webhooks/guard.rs", "webhooks/send.rs"]),
     // Only the writer may say that a grant is committed, so that no token exists without its row.
     (
         "after_commit",
