@@ -158,10 +158,10 @@ mod tests {
     fn a_nonce_reaches_the_number_it_is_for() {
         for transport in ["udp", "tcp"] {
             let seen = Arc::new(Mutex::new(Vec::new()));
-            let sees = Arc::clone(&seen);
+            let recorder = Arc::clone(&seen);
             let handler = move |message: &IncomingMessage<'_>| {
                 let body = String::from_utf8_lossy(message.body).into_owned();
-                sees.lock().push((
+                recorder.lock().push((
                     message.user.to_owned(),
                     message.content_type.to_owned(),
                     body,

@@ -183,7 +183,7 @@ impl Template {
             match part {
                 TemplatePart::Literal(literal) => text.push_str(literal),
                 TemplatePart::Value(variable) => {
-                    escape(&mut text, &value(*variable, values), place)?
+                    escape(&mut text, &value(*variable, values), place)?;
                 }
             }
         }

@@ -258,12 +258,9 @@ impl Answerer {
 fn over_tcp(answerer: &Arc<Answerer>, listener: &TcpListener) {
     let open = Arc::new(AtomicUsize::new(0));
     while !answerer.stopped() {
-        let (stream, from) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                thread::sleep(LOOK / 4);
-                continue;
-            }
+        let Ok((stream, from)) = listener.accept() else {
+            thread::sleep(LOOK / 4);
+            continue;
         };
         if !answerer.accepts(from) || open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
             continue;

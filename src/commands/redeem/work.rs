@@ -214,7 +214,7 @@ impl Redemption {
     /// Whether the stored certificate has not ended.
     fn is_valid(&self) -> Result<bool, AcmeError> {
         let pem = file::text_if_any(&self.goal()?.out);
-        let pem = pem.map_err(|error| AcmeError::Files(error.to_string()))?;
+        let pem = pem.map_err(AcmeError::Files)?;
         let chain = pem.and_then(|pem| Chain::from_pem(&pem).ok());
         Ok(chain.is_some_and(|chain| chain.leaf().not_after() > self.clock.now()))
     }
