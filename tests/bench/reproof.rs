@@ -46,7 +46,7 @@ fn measure(database: &str, dir: &Path, url: &str) {
     let loan = block_on(lend_many(&authority, &caller));
     // The first ones find nothing in any cache.
     mints_while(&authority, &account, || {
-        thread::sleep(Duration::from_secs(2))
+        thread::sleep(Duration::from_secs(2));
     });
     let before = mints_while(&authority, &account, || thread::sleep(ALONE));
     give_rights(&authority, &caller, &loan);

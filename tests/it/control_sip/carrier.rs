@@ -1,4 +1,4 @@
-//! The carrier's proxy and a phone: Kamailio and SIPp from Debian's packages.
+//! The carrier's proxy and a phone: Kamailio and `sipp` from Debian's packages.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;

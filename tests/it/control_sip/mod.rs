@@ -1,4 +1,4 @@
-//! Proofs by SIP over programs of others: Kamailio as the carrier's proxy, SIPp as a phone.
+//! Proofs by SIP over programs of others: Kamailio as the carrier's proxy, `sipp` as a phone.
 
 pub mod carrier;
 mod routes;

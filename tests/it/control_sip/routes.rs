@@ -29,7 +29,7 @@ fn code(number: &str) -> OutgoingCode {
 #[test]
 fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (heard, hears) = channel();
+    let (heard, received) = channel();
     let heard = parking_lot::Mutex::new(heard);
     let handler = move |message: &IncomingMessage<'_>| {
         let _ = heard.lock().send(message.body.to_vec());
@@ -55,11 +55,11 @@ fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
         });
         let gateway = gateway.expect("a gateway");
         assert_eq!(gateway.send(&code("+12125551001")), SendOutcome::Accepted);
-        let body = hears
+        let body = received
             .recv_timeout(Duration::from_secs(10))
             .expect("a message");
         assert!(String::from_utf8_lossy(&body).contains("a-nonce"));
-        // The phone hears it and says nothing, so the proxy answers 408 in the end.
+        // The phone received it and says nothing, so the proxy answers 408 in the end.
         let later = SendOutcome::Later(SendFailure::Refused, None);
         assert_eq!(gateway.send(&code("+12125551002")), later);
         phone.hears(dir.path(), "+12125551002");

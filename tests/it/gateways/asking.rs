@@ -69,7 +69,7 @@ pub fn confirms(world: &World, id: Uuid, code: &str) -> Result<Confirmation, Cha
 pub fn waiting(world: &World) -> i64 {
     let store = world.authority.store();
     store
-        .read(|tx| tx.count_control_messages())
+        .read(tn_authority::store::Tx::count_control_messages)
         .expect("a count")
 }
 
