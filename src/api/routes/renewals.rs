@@ -56,6 +56,7 @@ pub(in crate::api) struct NewRenewalBody {
     caller: Option<String>,
     /// How the service proves control of the numbers again by itself, before the last proofs are too
     /// old. If left out, it does not.
+    #[schema(value_type = NewReproofingBody)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     control: Option<NewReproofingBody>,
 }
