@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use commands::{
-    account, allocation, api_key, audit, backup, certificate, check, claim_constraints,
+    account, allocation, api_key, audit, backup, certificate, check, claim_constraints, control,
     control_agent, delegation, demo, exclusion, explain, fingerprint, import, migrate, policy,
     redeem, serve, signer, tn_auth_list, verify,
 };
@@ -100,6 +100,8 @@ enum ServiceCommand {
     #[command(subcommand)]
     Exclusion(exclusion::Command),
     #[command(subcommand)]
+    Control(control::Command),
+    #[command(subcommand)]
     Signer(signer::Command),
     Explain(explain::Args),
     Import(import::Args),
@@ -150,6 +152,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
         ServiceCommand::Allocation(command) => allocation::run(command, &config),
         ServiceCommand::Delegation(command) => delegation::run(command, &config),
         ServiceCommand::Exclusion(command) => exclusion::run(&command, &config),
+        ServiceCommand::Control(command) => control::run(command, &config),
         ServiceCommand::Signer(command) => signer::run(command, &config),
         ServiceCommand::Explain(args) => explain::run(args, &config),
         ServiceCommand::Backup(args) => backup::run(&args, &config),

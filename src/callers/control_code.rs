@@ -215,11 +215,11 @@ mod tests {
     #[test]
     fn digits_are_uniform_and_complete() {
         // From 4,294,000,000 on there is no whole million left, which would favour small codes.
-        let mut draws = vec![4_294_000_000, u32::MAX, 7].into_iter();
-        let drawn = drawn_digits(6, || Ok(draws.next().expect("a draw"))).expect("a code");
-        assert_eq!((drawn.expose(), draws.len()), ("000007", 0));
-        let mut draws = vec![4_293_999_999].into_iter();
-        let drawn = drawn_digits(6, || Ok(draws.next().expect("a draw"))).expect("a code");
+        let mut numbers = vec![4_294_000_000, u32::MAX, 7].into_iter();
+        let drawn = drawn_digits(6, || Ok(numbers.next().expect("a draw"))).expect("a code");
+        assert_eq!((drawn.expose(), numbers.len()), ("000007", 0));
+        let mut numbers = vec![4_293_999_999].into_iter();
+        let drawn = drawn_digits(6, || Ok(numbers.next().expect("a draw"))).expect("a code");
         assert_eq!(drawn.expose(), "999999");
         let codes = codes(1, None);
         let mut seen = [0_u32; 10];

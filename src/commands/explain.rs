@@ -86,9 +86,10 @@ fn print_control(explained: &Explained) -> io::Result<()> {
     } else {
         String::new()
     };
-    match control.age {
-        Some(age) => say!("control: proven, {age} seconds ago at most{of_sample}"),
-        None => say!("control: not proven{of_sample}"),
+    if let Some(age) = control.age {
+        say!("control: proven, {age} seconds ago at most{of_sample}");
+    } else {
+        say!("control: not proven{of_sample}");
     }
     if let Some(lack) = &explained.lack {
         say!("  {lack}");

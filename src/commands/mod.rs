@@ -8,6 +8,7 @@ pub mod backup;
 pub mod certificate;
 pub mod check;
 pub mod claim_constraints;
+pub mod control;
 pub mod control_agent;
 pub mod delegation;
 pub mod demo;

@@ -220,14 +220,13 @@ pub(super) fn outcome(
             }
             Some(_) | None => SendOutcome::Accepted,
         },
-        200..=299 => SendOutcome::Unclear(SendFailure::Answer),
+        // Another success, or an error: it may come after the message was accepted.
+        200..=299 | 500 | 502 | 504 => SendOutcome::Unclear(SendFailure::Answer),
         401 | 403 | 407 => SendOutcome::Later(SendFailure::Login, None),
         429 | 503 => SendOutcome::Later(SendFailure::Throttled, asked_wait(&reply)),
         // A path, a time or a redirect that the operator or the gateway will put right.
         404 | 408 | 421 | 425 | 300..=399 => SendOutcome::Later(SendFailure::Answer, None),
         400..=499 => SendOutcome::Refused(SendFailure::Refused),
-        // An error after the message was accepted looks the same.
-        500 | 502 | 504 => SendOutcome::Unclear(SendFailure::Answer),
         _ => SendOutcome::Later(SendFailure::Answer, None),
     }
 }

@@ -1,5 +1,5 @@
-//! Return routability by SIP: a `MESSAGE` outside of a dialog (RFC 3428) brings a nonce to a number,
-//! through the carrier's proxy. No person is needed: an agent on the other side returns it.
+//! Return routability by SIP: a `MESSAGE` outside of a dialog (RFC 3428) brings a nonce to a
+//! number, through the carrier's proxy. No person is needed: an agent returns it.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -107,11 +107,11 @@ impl std::fmt::Debug for Values<'_> {
 /// A text with variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(String),
     Value(Variable),
 }
@@ -142,14 +142,14 @@ impl Template {
                 return Err(TemplateError::Unknown(name.to_owned(), known.join(", ")));
             };
             if !literal.is_empty() {
-                parts.push(Part::Literal(std::mem::take(&mut literal)));
+                parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Value(variable));
+            parts.push(TemplatePart::Value(variable));
             rest = after;
         }
         literal.push_str(rest);
         if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
+            parts.push(TemplatePart::Literal(literal));
         }
         Ok(Self { parts })
     }
@@ -157,7 +157,7 @@ impl Template {
     /// Whether it names a variable.
     #[must_use]
     pub fn names(&self, variable: Variable) -> bool {
-        self.parts.contains(&Part::Value(variable))
+        self.parts.contains(&TemplatePart::Value(variable))
     }
 
     /// The text for people.
@@ -166,8 +166,8 @@ impl Template {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Value(variable) => text.push_str(&value(*variable, values)),
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Value(variable) => text.push_str(&value(*variable, values)),
             }
         }
         text
@@ -181,8 +181,10 @@ impl Template {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Value(variable) => escape(&mut text, &value(*variable, values), place)?,
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Value(variable) => {
+                    escape(&mut text, &value(*variable, values), place)?
+                }
             }
         }
         Ok(text)

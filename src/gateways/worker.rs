@@ -184,8 +184,9 @@ impl OutboxDispatcher {
                         let metrics = &self.authority.metrics().gateways;
                         metrics.failed(&self.gateways.all[index].name, failure.as_str());
                     }
-                    Ok(GatewayEvent::Stop) => return task.stop(),
-                    Err(RecvTimeoutError::Disconnected) => return task.stop(),
+                    Ok(GatewayEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                        return task.stop();
+                    }
                     Err(RecvTimeoutError::Timeout) => break,
                 }
                 next = woken.recv_timeout(Duration::ZERO);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::message::{BRANCH_START, MAX_MESSAGE, SipMessage, StartLine};
-use super::target::{SipTarget, Transport};
+use super::target::{SipTarget, SipTransport};
 
 /// T1: an estimate of the round trip. Repetitions start with it.
 const T1: Duration = Duration::from_millis(500);
@@ -50,8 +50,8 @@ pub fn send(
         error => error,
     };
     let sent = match target.transport() {
-        Transport::Udp => over_udp(address, request, deadline, branch),
-        Transport::Tcp => over_tcp(address, request, deadline, branch),
+        SipTransport::Udp => over_udp(address, request, deadline, branch),
+        SipTransport::Tcp => over_tcp(address, request, deadline, branch),
     };
     sent.map_err(late)
 }
@@ -70,7 +70,7 @@ fn over_udp(
     let socket = UdpSocket::bind(any)?;
     // The kernel drops datagrams from other addresses.
     socket.connect(address)?;
-    let request = with_via(request, Transport::Udp, socket.local_addr()?, branch);
+    let request = with_via(request, SipTransport::Udp, socket.local_addr()?, branch);
     let bytes = request.to_bytes();
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut pause = T1;
@@ -115,7 +115,7 @@ fn over_tcp(
 ) -> Result<u16, SipError> {
     let left = || time_left(deadline).ok_or_else(|| io::Error::from(ErrorKind::TimedOut));
     let mut stream = TcpStream::connect_timeout(&address, left()?)?;
-    let request = with_via(request, Transport::Tcp, stream.local_addr()?, branch);
+    let request = with_via(request, SipTransport::Tcp, stream.local_addr()?, branch);
     stream.set_write_timeout(Some(left()?))?;
     stream.write_all(&request.to_bytes())?;
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
@@ -141,7 +141,7 @@ fn over_tcp(
 /// 3581).
 fn with_via(
     request: &SipMessage,
-    transport: Transport,
+    transport: SipTransport,
     local: SocketAddr,
     branch: &str,
 ) -> SipMessage {

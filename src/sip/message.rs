@@ -1,4 +1,4 @@
-//! SIP messages: reads and writes them (RFC 3261 §7). Strict, since what it reads comes from anyone.
+//! SIP messages: reads and writes them (RFC 3261 §7). Strict, since anyone can send what it reads.
 
 use std::fmt::Write as _;
 

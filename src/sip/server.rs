@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::message::{MAX_MESSAGE, SipMessage, StartLine};
-use super::target::{SipTarget, Transport};
+use super::target::{SipTarget, SipTransport};
 
 /// How long an answer is kept for repetitions: timer J (RFC 3261 §17.2.2).
 const KEEP: Duration = Duration::from_secs(32);
@@ -66,7 +66,7 @@ impl SipServer {
         });
         let name = thread::Builder::new().name("sip".to_owned());
         let (local, thread) = match listen.transport() {
-            Transport::Udp => {
+            SipTransport::Udp => {
                 let socket = UdpSocket::bind(address)?;
                 socket.set_read_timeout(Some(LOOK))?;
                 (
@@ -74,7 +74,7 @@ impl SipServer {
                     name.spawn(move || answerer.over_udp(&socket))?,
                 )
             }
-            Transport::Tcp => {
+            SipTransport::Tcp => {
                 let listener = TcpListener::bind(address)?;
                 listener.set_nonblocking(true)?;
                 (
@@ -197,7 +197,7 @@ impl Answerer {
                 received.drain(..2);
             }
             while let Ok(Some((request, length))) = SipMessage::from_stream(&received) {
-                // Only whole messages count as a sign of life, so nobody keeps a place by trickling.
+                // Only whole messages count as activity, so nobody keeps a place by trickling.
                 heard = Instant::now();
                 received.drain(..length);
                 if let Some(answer) = self.answer(&request, from) {

@@ -16,12 +16,12 @@ pub struct TargetError;
 
 /// How messages are carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
+pub enum SipTransport {
     Udp,
     Tcp,
 }
 
-impl Transport {
+impl SipTransport {
     /// As `Via` writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -35,14 +35,14 @@ impl Transport {
 /// A transport, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SipTarget {
-    transport: Transport,
+    transport: SipTransport,
     host: String,
     port: u16,
 }
 
 impl SipTarget {
     #[must_use]
-    pub const fn transport(&self) -> Transport {
+    pub const fn transport(&self) -> SipTransport {
         self.transport
     }
 
@@ -69,8 +69,8 @@ impl FromStr for SipTarget {
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let (transport, rest) = match text.split_once(':') {
-            Some(("udp", rest)) => (Transport::Udp, rest),
-            Some(("tcp", rest)) => (Transport::Tcp, rest),
+            Some(("udp", rest)) => (SipTransport::Udp, rest),
+            Some(("tcp", rest)) => (SipTransport::Tcp, rest),
             Some(_) | None => return Err(TargetError),
         };
         let (host, port) = rest.rsplit_once(':').ok_or(TargetError)?;
@@ -94,8 +94,8 @@ impl FromStr for SipTarget {
 impl fmt::Display for SipTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let transport = match self.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
+            SipTransport::Udp => "udp",
+            SipTransport::Tcp => "tcp",
         };
         write!(f, "{transport}:{}:{}", self.host, self.port)
     }

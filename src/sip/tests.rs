@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::client::{SipError, send};
 use super::message::{MalformedSip, SipMessage, StartLine};
 use super::server::{IncomingMessage, SipServer};
-use super::target::{SipTarget, Transport};
+use super::target::{SipTarget, SipTransport};
 
 /// RFC 3428 §10, with a folded header field and compact names.
 const MESSAGE: &str = "MESSAGE sip:user2@domain.com SIP/2.0\r\n\
@@ -109,14 +109,14 @@ proptest! {
 
 #[test]
 fn targets_are_read_strictly() {
-    for good in [
+    for right in [
         "udp:proxy.example:5060",
         "tcp:[2001:db8::1]:5060",
         "udp:192.0.2.1:5060",
     ] {
         assert_eq!(
-            good.parse::<SipTarget>().map(|target| target.to_string()),
-            Ok(good.to_owned())
+            right.parse::<SipTarget>().map(|target| target.to_string()),
+            Ok(right.to_owned())
         );
     }
     for wrong in [
@@ -131,7 +131,7 @@ fn targets_are_read_strictly() {
     }
 }
 
-fn server(transport: Transport, status: u16) -> (SipServer, SipTarget) {
+fn server(transport: SipTransport, status: u16) -> (SipServer, SipTarget) {
     let transport = transport.as_str().to_ascii_lowercase();
     let listen: SipTarget = format!("{transport}:127.0.0.1:0")
         .parse()
@@ -152,7 +152,7 @@ fn server(transport: Transport, status: u16) -> (SipServer, SipTarget) {
 
 #[test]
 fn client_and_server_understand_each_other() {
-    for transport in [Transport::Udp, Transport::Tcp] {
+    for transport in [SipTransport::Udp, SipTransport::Tcp] {
         let (_server, target) = server(transport, 202);
         let mut hello = request();
         hello.body = b"hello".to_vec();

@@ -21,7 +21,7 @@ use support::{median, position, series};
 /// The block that is lent.
 const FIRST: u64 = 12_125_551_000;
 const NUMBERS: u64 = 1_000;
-const TURNS: usize = 41;
+const TURNS: usize = 31;
 
 fn main() {
     if support::only_tested() {

@@ -63,8 +63,8 @@ pub(in crate::api) struct CodeBody {
 /// A flattened JWS (RFC 7515), signed with the ACME account key. Needs no other credentials.
 #[derive(Deserialize, ToSchema)]
 pub(in crate::api) struct SignedBody {
-    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":".."}`, with the URL
-    /// of this call.
+    /// Base64url of `{"alg":"ES256","jwk":{..},"typ":"control-answer+jwt","url":".."}`, with the
+    /// URL of this call.
     protected: String,
     /// Base64url of `{"nonce":".."}`
     payload: String,
@@ -210,7 +210,7 @@ async fn confirm_signed(
         // A guess without credentials, as far as limits go.
         count_failed_authentication(service, request)?;
     }
-    Ok(rendered(confirmation, &shown(service), request_id))
+    Ok(rendered(confirmation, shown(service), request_id))
 }
 
 /// List the proofs of an account, oldest first, whatever became of them.

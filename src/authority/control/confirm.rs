@@ -28,6 +28,10 @@ const MAX_PLANNED: usize = 1_000;
 /// What became of a code that came back. A refusal is a result and not an error, since it is
 /// recorded and counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for a request, which is rendered at once"
+)]
 pub enum Confirmation {
     Confirmed(ControlProof),
     Refused(RefusedCode),
@@ -109,7 +113,8 @@ impl Authority {
         self.answer(by, &caller, proof, code).await
     }
 
-    /// The proof that a signed answer is for; `None` if there is none that this key answers. Blocks.
+    /// The proof that a signed answer is for; `None` if there is none that this key answers.
+    /// Blocks.
     pub fn proof_to_answer(
         &self,
         id: Uuid,
@@ -218,7 +223,7 @@ impl AnswerToProof {
     ) -> Result<Answered, ChangeError> {
         let now = self.ruled.now;
         let matches = self.codes.matches(proof.id, &self.code, hash);
-        let matches = matches.map_err(unprotected)?;
+        let matches = matches.map_err(|error| unprotected(&error))?;
         match proof.state(now) {
             ProofState::Confirmed if matches => {
                 return Ok(Answered {
@@ -241,7 +246,7 @@ impl AnswerToProof {
         }
         if let Some(reason) = self.lost_authority(tx, &proof)? {
             proof.end_at(now, reason);
-            self.settle(tx, &proof)?;
+            settle(tx, &proof)?;
             return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed);
         }
         if matches {
@@ -259,7 +264,7 @@ impl AnswerToProof {
             );
         }
         proof.end_at(now, ProofEnd::WrongCodes);
-        self.settle(tx, &proof)?;
+        settle(tx, &proof)?;
         self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::Failed)
     }
 
@@ -268,7 +273,7 @@ impl AnswerToProof {
         let by = self.event.caller().id.clone();
         proof.confirmed = Some(Confirmed { at: now, by });
         end_as_planned(tx, &mut proof, now)?;
-        self.settle(tx, &proof)?;
+        settle(tx, &proof)?;
         let detail = json!({
             "account": proof.account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
             "tries": proof.tries, "ends": proof.end.map(|(at, _)| at),
@@ -279,12 +284,6 @@ impl AnswerToProof {
             proof,
             outcome: Some(ProofOutcome::Confirmed),
         })
-    }
-
-    /// Writes a proof whose code is of no more use.
-    fn settle(&self, tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
-        tx.update_control_proof(proof)?;
-        tx.remove_control_message(proof.id)
     }
 
     fn refuse(
@@ -343,6 +342,12 @@ impl AnswerToProof {
             }),
         })
     }
+}
+
+/// Writes a proof whose code is of no more use.
+fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
+    tx.update_control_proof(proof)?;
+    tx.remove_control_message(proof.id)
 }
 
 /// What is known to take the number away later ends the proof then. Whatever is recorded from now

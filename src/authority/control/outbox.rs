@@ -44,6 +44,14 @@ pub enum AttemptResult {
     NotOurs,
 }
 
+/// Whether a code that is given up may have arrived. Its proof is then left to its end: the code
+/// can still come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MayHaveArrived {
+    Yes,
+    No,
+}
+
 impl Authority {
     /// Leases codes to this process: for each gateway, at most as many as it has room for. Codes
     /// that are no longer worth sending are given up.
@@ -53,19 +61,23 @@ impl Authority {
         room: &BTreeMap<String, u16>,
     ) -> Result<Vec<AssignedCode>, StoreError> {
         let now = self.clock.now();
+        let mut room = room.clone();
+        room.retain(|_, most| *most > 0);
+        let gateways: Vec<&str> = room.keys().map(String::as_str).collect();
         // Usually there is nothing to do: find out by a read, without occupying the writer.
-        if !self.store.read(|tx| tx.has_due_control_message(now))? {
+        let has_due = |tx: &mut Tx<'_>| tx.has_due_control_message(&gateways, now);
+        if !self.store.read(has_due)? {
             return Ok(Vec::new());
         }
-        let (room, until) = (room.clone(), now + LEASE);
+        let until = now + LEASE;
         let work = move |tx: &mut Tx<'_>| {
             for overdue in tx.overdue_control_messages(now, MAX_OVERDUE)? {
                 tx.remove_control_message(overdue.proof)?;
                 let failure = (overdue.attempts == 0).then_some(SendFailure::NotAttempted);
-                give_up(tx, &overdue, failure, now)?;
+                give_up(tx, &overdue, failure, now, MayHaveArrived::No)?;
             }
             let mut taken = Vec::new();
-            for (gateway, most) in room.iter().filter(|(_, most)| **most > 0) {
+            for (gateway, most) in &room {
                 let leased = tx.lease_control_messages(gateway, *most, now, (process, until))?;
                 for message in leased {
                     taken.extend(assign(tx, message, until, now)?);
@@ -101,7 +113,13 @@ impl Authority {
                 if !tx.remove_leased_control_message(id, process)? {
                     return Ok(AttemptResult::NotOurs);
                 }
-                give_up(tx, &message, Some(failure), now)?;
+                let arrived = match outcome {
+                    SendOutcome::Unclear(_) => MayHaveArrived::Yes,
+                    SendOutcome::Accepted | SendOutcome::Later(..) | SendOutcome::Refused(_) => {
+                        MayHaveArrived::No
+                    }
+                };
+                give_up(tx, &message, Some(failure), now, arrived)?;
                 return Ok(AttemptResult::GivenUp);
             }
             // Without the lease the row is another process's, which records its own attempt; that
@@ -156,7 +174,8 @@ impl Authority {
 
     /// Sets the metric of codes that are still to be sent. Blocks.
     pub fn measure_outbox(&self) -> Result<(), StoreError> {
-        let count = self.store.read(|tx| tx.count_control_messages())?;
+        let waiting = |tx: &mut Tx<'_>| tx.count_control_messages();
+        let count = self.store.read(waiting)?;
         self.metrics.gateways.pending(count);
         Ok(())
     }
@@ -179,9 +198,10 @@ fn assign(
         tx.remove_control_message(message.proof)?;
         return Ok(None);
     };
-    let account_name = match account.name.is_empty() {
-        true => account.id.to_string(),
-        false => account.name,
+    let account_name = if account.name.is_empty() {
+        account.id.to_string()
+    } else {
+        account.name
     };
     Ok(Some(AssignedCode {
         message,
@@ -197,6 +217,7 @@ fn give_up(
     message: &CodeMessage,
     failure: Option<SendFailure>,
     now: Time,
+    arrived: MayHaveArrived,
 ) -> Result<(), StoreError> {
     let Some((proof, _)) = tx.control_proof(message.proof)? else {
         return Ok(());
@@ -205,7 +226,10 @@ fn give_up(
         tx.control_proof_not_sent(proof.id, failure)?;
     }
     // Sent before by this process or another one: it is the caller's turn, not a failure.
-    if proof.sent_at.is_some() || !tx.give_up_control_proof(proof.id, now)? {
+    if proof.sent_at.is_some() {
+        return Ok(());
+    }
+    if arrived == MayHaveArrived::No && !tx.give_up_control_proof(proof.id, now)? {
         return Ok(());
     }
     let last = failure.map(|failure| failure.to_string());

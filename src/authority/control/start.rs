@@ -124,7 +124,9 @@ impl Authority {
         let start = Start {
             scope: Visibility::of(caller),
             ruled: self.ruled_for_numbers(caller, &new.account, &new.numbers, now)?,
-            drafts: drafts.collect::<Result<_, _>>().map_err(unprotected)?,
+            drafts: drafts
+                .collect::<Result<_, _>>()
+                .map_err(|error| unprotected(&error))?,
             settings: self.control.settings.clone(),
             method,
             gateway,
@@ -140,7 +142,8 @@ impl Authority {
         Ok(started)
     }
 
-    /// A question for the rule of authority about these numbers now.
+    /// A question for the rule of authority about these numbers now. No policy is asked: control
+    /// gives nothing that a policy could widen.
     pub(super) fn ruled_for_numbers(
         &self,
         caller: &Caller,
@@ -269,7 +272,8 @@ impl Start {
         let numbers: Vec<Tn> = self.drafts.iter().map(|draft| draft.proof.number).collect();
         let facts = tx.facts(&self.ruled)?;
         let question = self.ruled.question(facts.lifetime);
-        let held = holding_delegations(&question, &facts, &numbers).map_err(refused_wholly)?;
+        let held = holding_delegations(&question, &facts, &numbers)
+            .map_err(|denial| refused_wholly(&denial))?;
         let (mut delegations, mut refused) = (HashMap::new(), Vec::new());
         for (number, held) in numbers.iter().zip(held) {
             match held.map(|delegations| delegations.first().copied()) {
@@ -313,15 +317,15 @@ impl Start {
 }
 
 /// A failure to protect a code is a failure of the service, like one of its database.
-pub(super) fn unprotected(error: CodeError) -> ChangeError {
+pub(super) fn unprotected(error: &CodeError) -> ChangeError {
     log::error!("a code is not available: {error}");
     ChangeError::Store(StoreError::Unavailable(error.to_string()))
 }
 
 /// Why none of the numbers can be asked.
-fn refused_wholly(denial: Denial) -> ChangeError {
+fn refused_wholly(denial: &Denial) -> ChangeError {
     match denial {
-        Denial::TooFragmented { limit } => ChangeError::TooFragmented { limit },
+        Denial::TooFragmented { limit } => ChangeError::TooFragmented { limit: *limit },
         // The account is suspended.
         Denial::NotTheCallers
         | Denial::ProofEnded(_)

@@ -239,10 +239,9 @@ impl MintOrder {
     fn policies_of<'a>(&'a self, decided: &'a Decided) -> &'a PolicyTrace {
         let before = &self.ruled.policies;
         match (&self.ruled.deferred, decided) {
-            (None, _) => before,
             (Some(_), Decided::Granted(grant)) => &grant.policies,
             (Some(_), Decided::Denied(denial)) => denial.ruled_by().unwrap_or(before),
-            (Some(_), Decided::Replayed(_)) => before,
+            (None, _) | (Some(_), Decided::Replayed(_)) => before,
         }
     }
 

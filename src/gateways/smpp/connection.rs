@@ -48,9 +48,10 @@ impl Connector {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
-        let tls = match settings.tls {
-            true => Some(connector(settings.ca_file.as_deref())?),
-            false => None,
+        let tls = if settings.tls {
+            Some(connector(settings.ca_file.as_deref())?)
+        } else {
+            None
         };
         Ok(Self {
             target: settings.target.clone(),

@@ -16,7 +16,7 @@ use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use parking_lot::Mutex;
 
-use super::opening::Loading;
+use super::opening::ModuleLoading;
 use super::uri::KeyUri;
 use super::{device, objects};
 use crate::domain::text::printable::printable;
@@ -63,7 +63,7 @@ impl fmt::Debug for Library {
 
 impl Library {
     /// Returns the module at this path, and loads it if necessary.
-    pub(super) fn get(path: &Path, loading: &Loading) -> Result<Arc<Self>, HsmError> {
+    pub(super) fn get(path: &Path, loading: &ModuleLoading) -> Result<Arc<Self>, HsmError> {
         // Each has a lock of its own, since one that hangs while it is loaded must not keep others
         // from it.
         static LOADED: Mutex<BTreeMap<PathBuf, Arc<LoadedModule>>> = Mutex::new(BTreeMap::new());

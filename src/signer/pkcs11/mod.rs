@@ -26,7 +26,7 @@ use super::key::Signature;
 use super::key_pool::{Device, KeySession, PoolSettings, PooledKey};
 use super::secret::SecretSource;
 use library::{Library, SessionSlot};
-use opening::Loading;
+use opening::ModuleLoading;
 
 pub use uri::KeyUri;
 
@@ -84,7 +84,7 @@ impl Pkcs11 {
         &self,
         uri: &KeyUri,
         module: &Path,
-        loading: &Loading,
+        loading: &ModuleLoading,
     ) -> Result<TokenKey, SignerError> {
         Ok(TokenKey {
             library: Library::get(module, loading)?,

@@ -26,9 +26,9 @@ const SHORT: Duration = Duration::from_millis(1);
 
 /// Whether a module is being loaded at this moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Loading(Arc<AtomicBool>);
+pub(super) struct ModuleLoading(Arc<AtomicBool>);
 
-impl Loading {
+impl ModuleLoading {
     /// Does `work`, which loads a module.
     pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.store(true, Ordering::SeqCst);
@@ -45,7 +45,7 @@ impl Loading {
 pub(super) fn within<T: Send + 'static>(
     module: &Path,
     most: Duration,
-    work: impl FnOnce(&Loading) -> Result<T, SignerError> + Send + 'static,
+    work: impl FnOnce(&ModuleLoading) -> Result<T, SignerError> + Send + 'static,
 ) -> Result<T, SignerError> {
     let silent = || HsmError::Silent {
         module: module.to_owned(),
@@ -56,7 +56,7 @@ pub(super) fn within<T: Send + 'static>(
     }
     let (sender, answer) = sync_channel(1);
     let (begin, may_begin) = sync_channel::<()>(1);
-    let loading = Loading::default();
+    let loading = ModuleLoading::default();
     let is_loading = loading.clone();
     let is_late = Arc::new(AtomicBool::new(false));
     let (was_late, name) = (Arc::clone(&is_late), module.to_owned());
@@ -128,7 +128,7 @@ mod tests {
     fn a_module_that_hangs_is_left_alone_until_it_answers() {
         let module = Path::new("/hangs.so");
         let (answer, hanging) = channel::<()>();
-        let hangs = move |_: &Loading| {
+        let hangs = move |_: &ModuleLoading| {
             let _ = hanging.recv();
             Ok(1)
         };
@@ -138,7 +138,8 @@ mod tests {
             "{error}"
         );
         let start = Instant::now();
-        let not_called = |_: &Loading| -> Result<u8, SignerError> { panic!("it is called again") };
+        let not_called =
+            |_: &ModuleLoading| -> Result<u8, SignerError> { panic!("it is called again") };
         let again = within(module, LATE, not_called).expect_err("it hangs");
         assert!(again.to_string().contains("has not answered"), "{again}");
         assert!(start.elapsed() < LATE, "it is not waited for again");
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error() {
         let module = Path::new("/panics.so");
-        let panics = |_: &Loading| -> Result<u8, SignerError> { panic!("as a test") };
+        let panics = |_: &ModuleLoading| -> Result<u8, SignerError> { panic!("as a test") };
         let error = within(module, LATE, panics).expect_err("a panic");
         assert!(error.to_string().contains("it panicked"), "{error}");
         assert!(within(module, LATE, |_| Ok(1)).is_ok());

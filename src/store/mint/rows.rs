@@ -63,18 +63,19 @@ pub(super) fn load(
 ) -> Result<(), StoreError> {
     let open = questions.iter();
     let mut open: Vec<Loading<'_>> = open
-        .filter_map(|question| Loading::of(question, facts.get(question.at)?))
+        .filter_map(|question| Loading::of(question, facts.get(question.at)?, known.is_none()))
         .collect();
     if open.is_empty() {
         return Ok(());
     }
     read_key_ages(tx, &mut open, known, staged)?;
-    read_earlier_tokens(tx, &mut open)?;
     read_samples(tx, &mut open)?;
     let all: Vec<usize> = (0..open.len()).collect();
     read_proofs(tx, &mut open, &all)?;
+    read_earlier_tokens(tx, &mut open, &all)?;
     let redrawn = redraw(tx, &mut open)?;
     read_proofs(tx, &mut open, &redrawn)?;
+    read_earlier_tokens(tx, &mut open, &redrawn)?;
     for loading in open {
         if let Some(facts) = facts.get_mut(loading.at) {
             facts.rows = loading.rows;
@@ -90,6 +91,8 @@ struct Loading<'a> {
     deferred: &'a DeferredRuling,
     inputs: RowInputs,
     recorded: Option<&'a Grant>,
+    /// Whether nothing is decided, but explained.
+    is_question: bool,
     live: Vec<LiveDelegation>,
     /// The numbers, in order and without overlap.
     list: Vec<NumberRange>,
@@ -98,7 +101,7 @@ struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    fn of(question: &RowQuestion<'a>, facts: &Facts) -> Option<Self> {
+    fn of(question: &RowQuestion<'a>, facts: &Facts, is_question: bool) -> Option<Self> {
         let ruled = question.ruled;
         let deferred = ruled.deferred.as_ref()?;
         let inputs = deferred.policies.inputs();
@@ -108,6 +111,7 @@ impl<'a> Loading<'a> {
             deferred,
             inputs,
             recorded: question.recorded,
+            is_question,
             live: Vec::new(),
             list: merged(ruled.request.numbers().to_vec()),
             sample: None,
@@ -131,6 +135,19 @@ impl<'a> Loading<'a> {
             .map(|range| covered_since(*range, &self.live))
             .collect();
         since?.into_iter().max()
+    }
+
+    /// Whether it makes a difference for the policies if this is a first token. An explanation says
+    /// it in any case.
+    fn depends_on_first(&self) -> bool {
+        let ruling = |first| {
+            let rows = RowFacts {
+                first,
+                ..self.rows.clone()
+            };
+            self.deferred.policies.rule(&rows)
+        };
+        self.inputs.first && (self.is_question || ruling(true) != ruling(false))
     }
 
     fn key(&self) -> (&'a AccountId, Fingerprint) {
@@ -178,12 +195,11 @@ fn read_key_ages(
             continue;
         }
         let (account, key) = loading.key();
-        match known.and_then(|known| known.first_used(account, key)) {
-            Some(first_used) => loading.add_key_age(first_used),
-            None => {
-                asked.push(n);
-                keys.push((account, key));
-            }
+        if let Some(first_used) = known.and_then(|known| known.first_used(account, key)) {
+            loading.add_key_age(first_used);
+        } else {
+            asked.push(n);
+            keys.push((account, key));
         }
     }
     let found = tx.keys_first_used(&keys)?;
@@ -206,11 +222,17 @@ impl Loading<'_> {
     }
 }
 
-fn read_earlier_tokens(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<(), StoreError> {
+/// Finds out for these requests whether there were earlier tokens, once all other facts are there:
+/// mostly, these settle the ruling.
+fn read_earlier_tokens(
+    tx: &mut Tx<'_>,
+    open: &mut [Loading<'_>],
+    these: &[usize],
+) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     for (n, loading) in open.iter_mut().enumerate() {
         let numbers = loading.ruled.request.numbers();
-        if !loading.inputs.first || numbers.is_empty() {
+        if !these.contains(&n) || numbers.is_empty() || !loading.depends_on_first() {
             continue;
         }
         let since = numbers.iter();

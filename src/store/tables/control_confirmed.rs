@@ -19,7 +19,7 @@ pub struct ProofProbes(Vec<Value>);
 
 impl ProofProbes {
     /// Adds a number of a request, by the index of the request. A nonce that another key than that
-    /// of the request returned proves nothing for it: an agent answers by itself, whoever asked.
+    /// of the request returned proves nothing for it: an agent answers every nonce.
     pub fn add(
         &mut self,
         request: usize,

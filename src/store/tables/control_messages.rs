@@ -98,13 +98,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether a code is due, or is no longer worth sending.
-    pub fn has_due_control_message(&mut self, now: Time) -> Result<bool, StoreError> {
+    /// Whether a code is due over one of these gateways, or any is no longer worth sending.
+    pub fn has_due_control_message(
+        &mut self,
+        gateways: &[&str],
+        now: Time,
+    ) -> Result<bool, StoreError> {
         let now = now.timestamp();
         let found = self.run(|connection| {
             on_either!(connection, c => control_messages::table
                 .filter(unleased!(now))
-                .filter(control_messages::due_at.le(now).or(control_messages::give_up_at.le(now)))
+                .filter(control_messages::due_at.le(now)
+                    .and(control_messages::gateway.eq_any(gateways))
+                    .or(control_messages::give_up_at.le(now)))
                 .select(control_messages::proof_id)
                 .first::<String>(c)
                 .optional())

@@ -38,3 +38,22 @@ impl GatewayMetrics {
         self.pending.set(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn failures_are_counted_by_gateway() {
+        let metrics = Metrics::new().expect("metrics");
+        metrics.gateways.failed("sms", "timeout");
+        metrics.gateways.pending(7);
+        let text = metrics.render().expect("text");
+        for line in [
+            "tn_authority_control_gateway_errors_total{gateway=\"sms\",kind=\"timeout\"} 1",
+            "tn_authority_control_messages_pending 7",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
+    }
+}

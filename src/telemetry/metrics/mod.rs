@@ -344,8 +344,6 @@ mod tests {
         metrics.issuer_keys("corporate", 2);
         metrics.client_crl_loaded("failed");
         metrics.client_crl_next_update(1_800_000_000);
-        metrics.gateways.failed("sms", "timeout");
-        metrics.gateways.pending(7);
         metrics.connections.opened(Listener::Api);
         metrics.connections.cut(Listener::Api, Cut::Reader);
         let text = metrics.render().expect("text");
@@ -383,8 +381,6 @@ mod tests {
             "tn_authority_open_connections{listener=\"api\"} 1",
             "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"} 1",
             "tn_authority_cut_connections_total{cause=\"share\",listener=\"operations\"} 0",
-            "tn_authority_control_gateway_errors_total{gateway=\"sms\",kind=\"timeout\"} 1",
-            "tn_authority_control_messages_pending 7",
             "tn_authority_signer_refused_files 0",
             "tn_authority_spcs_without_certificate 0",
         ] {

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod certificate_requests;
 mod check_warnings;
+mod control;
 mod control_policies;
 mod demo;
 mod distrust;

@@ -2,6 +2,7 @@
 
 mod asking;
 mod bad_servers;
+mod check;
 mod https;
 mod kannel;
 mod outbox;

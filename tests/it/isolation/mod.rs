@@ -100,8 +100,8 @@ fn two_tenants(api: &Api) -> (Things, Vec<Asker>) {
         "fingerprint": pinned["fingerprint"], "lifetime": 600,
     });
     let renewal = made("POST", "/v1/renewals", renewal);
-    let asked = json!({ "numbers": ["+12125551901"], "method": "sms" });
-    let proof = made("POST", "/v1/accounts/tenant-foreign/control-proofs", asked);
+    let wanted = json!({ "numbers": ["+12125551901"], "method": "sms" });
+    let proof = made("POST", "/v1/accounts/tenant-foreign/control-proofs", wanted);
     let told = made(
         "POST",
         "/at/account/tenant-foreign/token",

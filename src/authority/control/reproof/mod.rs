@@ -335,7 +335,7 @@ impl ReproofTask {
         let drafts = step.ask.iter();
         let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, right.delegation)));
         let drafts = drafts.collect::<Result<Vec<_>, _>>();
-        drafts.map_err(|error| match unprotected(error) {
+        drafts.map_err(|error| match unprotected(&error) {
             ChangeError::Store(error) => error,
             other => StoreError::Unavailable(other.to_string()),
         })

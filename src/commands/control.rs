@@ -1,0 +1,134 @@
+//! `control`: numbers are asked whether an account uses them.
+
+use clap::Subcommand;
+use tn_authority::app;
+use tn_authority::authority::{Confirmation, NewControlProofs, Page};
+use tn_authority::config::Config;
+use tn_authority::domain::clock::rfc3339;
+use tn_authority::domain::control::channel::Channel;
+use tn_authority::domain::control::codes::ControlCode;
+use tn_authority::domain::control::proof::{ControlProof, Method};
+use tn_authority::domain::{AccountId, Clock, Fingerprint, Time, Tn};
+use uuid::Uuid;
+
+use super::output::say;
+use super::{Exit, Outcome, command_line_caller};
+
+/// Ask numbers whether an account uses them: each gets a code, and the code has to come back.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send a code to each number. The service that is running sends it.
+    #[command(after_help = "\
+Example:
+  tn-authority control start acme +12125551001 --method sms")]
+    Start {
+        /// The account that the numbers are delegated to.
+        account: AccountId,
+        /// Numbers, such as `+12125551001`; at most 100.
+        #[arg(required = true)]
+        numbers: Vec<Tn>,
+        /// How they are reached: sms, voice or sip.
+        #[arg(long)]
+        method: Method,
+        /// For `sip`: the fingerprint of the ACME account key that signs the answer.
+        #[arg(long)]
+        fingerprint: Option<Fingerprint>,
+    },
+    /// Return the code that a number got. Exits with 1 if it is not accepted.
+    Confirm {
+        /// The id of the proof.
+        id: Uuid,
+        code: String,
+    },
+    /// List the proofs of an account, oldest first.
+    List { account: AccountId },
+    /// Show one proof.
+    Show { id: Uuid },
+}
+
+pub fn run(command: Command, config: &Config) -> Outcome {
+    let service = app::open(config, &Clock::system())?;
+    let (authority, by) = (&service.authority, command_line_caller());
+    match command {
+        Command::Start {
+            account,
+            numbers,
+            method,
+            fingerprint,
+        } => {
+            let channel = Channel::new(method, fingerprint)
+                .map_err(|why| format!("`--fingerprint` {why}"))?;
+            let new = NewControlProofs {
+                account,
+                numbers,
+                channel,
+                renewal: None,
+            };
+            for proof in app::block_on(authority.start_control(&by, new))? {
+                print(&proof, authority.now())?;
+            }
+        }
+        Command::Confirm { id, code } => {
+            let proof = authority.proof_to_confirm(&by, id)?;
+            let confirmed = authority.confirm_control(&by, &proof, ControlCode::new(&code));
+            match app::block_on(confirmed)? {
+                Confirmation::Confirmed(proof) => print(&proof, authority.now())?,
+                Confirmation::Refused(refused) => {
+                    say!("no: {refused}");
+                    return Ok(Exit::FAILURE);
+                }
+            }
+        }
+        Command::List { account } => {
+            let mut next = None;
+            loop {
+                let page = Page::new(Page::MAX_LIMIT, next);
+                let found = authority.control_proofs(&by, &account, &page)?;
+                for proof in &found.items {
+                    print(proof, authority.now())?;
+                }
+                next = found.next;
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        Command::Show { id } => {
+            let proof = authority.control_proof(&by, id)?;
+            print(&proof, authority.now())?;
+        }
+    }
+    Ok(Exit::SUCCESS)
+}
+
+fn print(proof: &ControlProof, now: Time) -> std::io::Result<()> {
+    say!(
+        "proof {}: {} of {} by {}, {}",
+        proof.id,
+        proof.number,
+        proof.account,
+        proof.method,
+        proof.state(now)
+    );
+    let gateway = &proof.gateway;
+    say!(
+        "  started {} by {}, over {gateway}, until {}",
+        rfc3339(&proof.started_at),
+        proof.started_by,
+        rfc3339(&proof.expires_at)
+    );
+    if let Some(sent) = &proof.sent_at {
+        say!("  sent {}", rfc3339(sent));
+    }
+    if let Some(failure) = &proof.failure {
+        say!("  not sent: {failure}");
+    }
+    if let Some(confirmed) = &proof.confirmed {
+        let (at, by) = (rfc3339(&confirmed.at), &confirmed.by);
+        say!("  confirmed {at} by {by}");
+    }
+    if let Some((at, reason)) = &proof.end {
+        say!("  ends {}: {reason}", rfc3339(at));
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What `check` says about gateways. It sends nothing, and connects to nothing.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{Logged as _, write_private};
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_tn-authority");
+
+/// The lines of `check` about gateways, and everything else that it wrote.
+fn checked(dir: &TempDir, sections: &str) -> (Vec<String>, String) {
+    let file = dir.path().join("tn-authority.toml");
+    let text = format!("[database]\nurl = \"sqlite:data.sqlite\"\n{sections}");
+    fs::write(&file, text).expect("a file");
+    let mut process = Command::new(EXECUTABLE);
+    process
+        .arg("check")
+        .arg("--config")
+        .arg(&file)
+        .current_dir(dir.path());
+    let output = process.logged_output();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let about = told.lines().filter(|line| line.contains(" gateways"));
+    let about = about.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let rest = String::from_utf8_lossy(&output.stderr).into_owned();
+    (about.collect(), told.clone() + &rest)
+}
+
+fn folder() -> TempDir {
+    let dir = TempDir::new().expect("a folder");
+    write_private(&dir.path().join("secret"), "sesame\n");
+    write_private(&dir.path().join("long"), "nine-char\n");
+    write_private(&dir.path().join("empty"), "\n");
+    write_private(&dir.path().join("no-ca"), "no certificate\n");
+    dir
+}
+
+const SMPP: &str = "kind = \"smpp\"\nmethods = [\"sms\"]\nusername = \"u\"\n";
+const KANNEL: &str = "kind = \"kannel\"\nmethods = [\"sms\"]\nusername = \"u\"\n";
+const HTTP: &str = "kind = \"http\"\nmethods = [\"voice\"]\n";
+
+#[test]
+fn check_lists_gateways_that_can_be_used() {
+    let dir = folder();
+    let (lines, all) = checked(
+        &dir,
+        &format!(
+            "[control.gateways.a]\n{KANNEL}target = \"http://127.0.0.1:1/\"\nsecret_file = \"secret\"\n\
+             [control.gateways.b]\n{SMPP}target = \"smsc.invalid:2775\"\nsecret_file = \"secret\"\ntls = true\n\
+             [control.gateways.c]\n{HTTP}target = \"https://x.invalid/?n={{digits}}&t={{text}}\"\n"
+        ),
+    );
+    let expected = [
+        "ok gateways: message",
+        "ok gateways: `a`",
+        "ok gateways: `b`",
+        "ok gateways: `c`",
+    ];
+    assert_eq!(lines, expected, "{all}");
+    assert!(!all.contains("sesame"), "{all}");
+    let (none, _) = checked(&dir, "");
+    assert_eq!(none, [""; 0]);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_a_gateway() {
+    let dir = folder();
+    for (section, part) in [
+        (
+            format!("{SMPP}target = \"h:2775\"\nsecret_file = \"missing\"\n"),
+            "`missing` cannot be read as secret_file",
+        ),
+        (
+            format!("{SMPP}target = \"h:2775\"\nsecret_file = \"empty\"\n"),
+            "`empty` is empty",
+        ),
+        (
+            format!("{SMPP}target = \"h:2775\"\nsecret_file = \"long\"\n"),
+            "`secret_file` is not ASCII of at most 8 characters",
+        ),
+        (
+            format!(
+                "{SMPP}target = \"h:2775\"\nsecret_file = \"secret\"\ntls = true\nca_file = \"no-ca\"\n"
+            ),
+            "`ca_file`",
+        ),
+        (
+            format!("{SMPP}target = \"ho st:2775\"\nsecret_file = \"secret\"\n"),
+            "`target` a host must be a name or an address",
+        ),
+        (
+            format!("{KANNEL}target = \"http://kannel.example/\"\nsecret_file = \"secret\"\n"),
+            "`target` is `http://`",
+        ),
+        (
+            format!("{HTTP}target = \"https://x.invalid/?t={{txt}}\"\n"),
+            "`target` names `{txt}`",
+        ),
+        (
+            format!("{HTTP}target = \"https://x.invalid/?n={{digits}}\"\n"),
+            "names neither `{code}` nor `{text}`",
+        ),
+    ] {
+        let (lines, all) = checked(&dir, &format!("[control.gateways.one]\n{section}"));
+        let is_said = |line: &String| line.starts_with("FAILED gateways: control.gateways.one: ");
+        let said = lines
+            .iter()
+            .find(|line| is_said(line) && line.contains(part));
+        assert!(said.is_some(), "{part}: {all}");
+    }
+    let message = "[control]\nmessage = \"{code} {name}\"\n[control.gateways.one]\n";
+    let section = format!("{KANNEL}target = \"http://127.0.0.1/\"\nsecret_file = \"secret\"\n");
+    let (lines, all) = checked(&dir, &format!("{message}{section}"));
+    assert!(lines[0].contains("control.message names `{name}`"), "{all}");
+}
