@@ -1,5 +1,5 @@
-//! Re-proofing: the service starts the next proofs of the numbers of a right to renew by itself, before
-//! the last ones are too old.
+//! Re-proofing: the service starts the next proofs of the numbers of a right to renew by itself,
+//! before the last ones are too old.
 //!
 //! These transactions run beside mints, which read nothing that is written here, and each takes a
 //! bounded number of rights. `domain::control::reproofing` says when.
@@ -34,11 +34,11 @@ use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
 /// The most rights of one transaction, so that it holds up nothing for long.
-const MAX_RIGHTS: u16 = 25;
+const MAX_RIGHTS: u16 = 5;
 /// The most numbers that one transaction looks up, unless one right has more.
 const MAX_NUMBERS: usize = 1_000;
 /// The most numbers that one transaction asks.
-const MAX_ASKED: usize = 50;
+const MAX_ASKED: usize = 20;
 
 /// What one transaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
