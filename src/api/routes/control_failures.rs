@@ -1,5 +1,5 @@
-//! `/v1/control-failures`: the feed of proofs of control that the service started for renewal rights,
-//! and that failed.
+//! `/v1/control-failures`: the feed of proofs of control that the service started for renewal
+//! rights, and that failed.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -62,7 +62,7 @@ fn view(
     }
 }
 
-/// Follow the feed of proofs of control that the service started for renewal rights, and that failed.
+/// Follow the feed of proofs of control that the service started by itself, and that failed.
 ///
 /// It contains those of the caller's own accounts; for the carrier, those of all accounts. New
 /// entries are only ever added after those that were already read.

@@ -54,8 +54,8 @@ pub(in crate::api) struct NewRenewalBody {
     #[schema(min_length = 1, example = "3f9c2b7a51d04e68")]
     #[serde(default, deserialize_with = "deserialize::text")]
     caller: Option<String>,
-    /// How the service proves control of the numbers again by itself, before the last proofs are too
-    /// old. If left out, it does not.
+    /// How the service proves control of the numbers again by itself, before the last proofs are
+    /// too old. If left out, it does not.
     #[schema(value_type = NewReproofingBody)]
     #[serde(default, deserialize_with = "deserialize::not_null")]
     control: Option<NewReproofingBody>,
@@ -69,8 +69,8 @@ pub(in crate::api) struct NewReproofingBody {
     /// answers. A gateway must be configured for it.
     #[schema(value_type = String, example = "sip")]
     method: Method,
-    /// The age that the proofs must not reach, in seconds. New ones are started after two thirds of
-    /// it.
+    /// The age that the proofs must not reach, in seconds. New ones are started after two thirds
+    /// of it.
     #[schema(minimum = 3600, maximum = 31_622_400, example = 7_776_000)]
     max_age: u32,
 }

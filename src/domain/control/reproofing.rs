@@ -1,5 +1,5 @@
-//! When control of the numbers of a right to renew is proven again: after two thirds of the age that
-//! the proofs must not reach, and from then on with growing waits until the codes come back.
+//! When control of the numbers of a right to renew is proven again: after two thirds of the age
+//! that the proofs must not reach, and from then on with growing waits until the codes come back.
 
 use std::ops::RangeInclusive;
 

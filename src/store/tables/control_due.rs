@@ -1,5 +1,5 @@
-//! Rights to renew whose numbers are due to be proven again. Replicas share the work: each transaction
-//! moves the rights that it takes forward.
+//! Rights to renew whose numbers are due to be proven again. Replicas share the work: each
+//! transaction moves the rights that it takes forward.
 
 use diesel::prelude::*;
 use diesel::sql_query;

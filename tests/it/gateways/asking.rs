@@ -66,10 +66,14 @@ pub fn confirms(world: &World, id: Uuid, code: &str) -> Result<Confirmation, Cha
 }
 
 /// The codes that are still in the outbox.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method itself is for one lifetime alone"
+)]
 pub fn waiting(world: &World) -> i64 {
     let store = world.authority.store();
     store
-        .read(tn_authority::store::Tx::count_control_messages)
+        .read(|tx| tx.count_control_messages())
         .expect("a count")
 }
 

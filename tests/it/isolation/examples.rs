@@ -293,11 +293,8 @@ fn example(operation: &str) -> Example {
             one["account"] = json!("shop");
             one["delegation"] = json!(null);
             one["lifetime"] = json!(600);
-            let places = vec![
-                ("/account", Kind::Account),
-                ("/delegation", Kind::Delegation),
-            ];
-            naming(one, places)
+            let loan = ("/delegation", Kind::Delegation);
+            naming(one, vec![("/account", Kind::Account), loan])
         }
         "create_webhook" => naming(
             json!({ "url": "https://hooks.example.com/told", "account": "shop" }),

@@ -1,5 +1,5 @@
-//! Re-proofing: the service starts the next proofs of the numbers of a right to renew by itself, before
-//! the last ones are too old.
+//! Re-proofing: the service starts the next proofs of the numbers of a right to renew by itself,
+//! before the last ones are too old.
 //!
 //! These transactions run beside mints, which read nothing that is written here, and each takes a
 //! bounded number of rights. `domain::control::reproofing` says when.
@@ -34,11 +34,11 @@ use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
 /// The most rights of one transaction, so that it holds up nothing for long.
-const MAX_RIGHTS: u16 = 25;
+const MAX_RIGHTS: u16 = 5;
 /// The most numbers that one transaction looks up, unless one right has more.
 const MAX_NUMBERS: usize = 1_000;
 /// The most numbers that one transaction asks.
-const MAX_ASKED: usize = 50;
+const MAX_ASKED: usize = 20;
 
 /// What one transaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +72,7 @@ struct ReproofTask {
 
 /// What became of the rights.
 #[derive(Default)]
-struct Checked {
+struct CheckedRights {
     /// When each is due next.
     due: Vec<(Uuid, Option<Time>)>,
     started: Vec<ControlProof>,
@@ -142,8 +142,8 @@ impl Authority {
 }
 
 impl ReproofTask {
-    fn run(&self, tx: &mut Tx<'_>) -> Result<Checked, StoreError> {
-        let mut checked = Checked::default();
+    fn run(&self, tx: &mut Tx<'_>) -> Result<CheckedRights, StoreError> {
+        let mut checked = CheckedRights::default();
         if !tx.lock_reproofs()? {
             return Ok(checked);
         }
@@ -163,7 +163,7 @@ impl ReproofTask {
         &self,
         tx: &mut Tx<'_>,
         due: Vec<Renewal>,
-        checked: &mut Checked,
+        checked: &mut CheckedRights,
     ) -> Result<Vec<OpenRight>, StoreError> {
         let (mut open, mut numbers) = (Vec::new(), 0);
         for right in due {
@@ -221,7 +221,7 @@ impl ReproofTask {
         &self,
         tx: &mut Tx<'_>,
         open: Vec<OpenRight>,
-        checked: &mut Checked,
+        checked: &mut CheckedRights,
     ) -> Result<Vec<OpenRight>, StoreError> {
         let questions = open.iter().map(|one| {
             let by = (self.actor.clone(), self.spcs.as_slice());
@@ -262,7 +262,7 @@ impl ReproofTask {
         tx: &mut Tx<'_>,
         open: &[OpenRight],
         rooms: &mut Rooms,
-        checked: &mut Checked,
+        checked: &mut CheckedRights,
     ) -> Result<Vec<Draft>, StoreError> {
         let numbers = self.numbers_to_prove(tx, open)?;
         let accounts: Vec<_> = open.iter().map(|one| &one.right.account).collect();

@@ -101,13 +101,13 @@ fn what_cannot_be_proven_again_is_refused(kind: Kind) {
             "one:12125551001",
             json!({ "method": "sip" }),
             400,
-            "malformed-member",
+            "missing-member",
         ),
         (
             "one:12125551001",
             json!({ "method": "sip", "max_age": 86_400, "x": 1 }),
             400,
-            "malformed-member",
+            "unknown-member",
         ),
     ] {
         let refused = api.post(
