@@ -75,7 +75,8 @@ impl Authority {
             tx.insert_audit_events(&events.collect::<Vec<AuditEvent>>())?;
             Ok((failed.len(), looked_at))
         };
-        // `change` takes the exclusive lock: no entry of a feed may appear before one that was read.
+        // `change` takes the exclusive lock: no entry of a feed may appear before one that was
+        // read.
         let done: Result<_, StoreError> = self
             .store
             .change(self.actor(&caller), "report-failures", work)

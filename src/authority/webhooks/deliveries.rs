@@ -267,8 +267,9 @@ fn next_assignment(
     }))
 }
 
-/// The next entries for a webhook: of the kind that comes first, up to the next one of another kind,
-/// so that each webhook gets all kinds in the order of their sequence; `None` if there are none.
+/// The next entries for a webhook: of the kind that comes first, up to the next one of another
+/// kind, so that each webhook gets all kinds in the order of their sequence; `None` if there are
+/// none.
 fn next_items(
     tx: &mut Tx<'_>,
     webhook: &Webhook,

@@ -46,8 +46,8 @@ impl Tx<'_> {
     }
 
     /// Appends proofs that failed to the feed, at most `limit` of them. Returns their entries, and
-    /// how many were looked at: those that failed because authority was lost get no entry. Needs the
-    /// exclusive lock, as everything does that appends to a feed.
+    /// how many were looked at: those that failed because authority was lost get no entry. Needs
+    /// the exclusive lock, as everything does that appends to a feed.
     pub fn report_failures(
         &mut self,
         now: Time,
