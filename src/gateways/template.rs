@@ -176,7 +176,7 @@ impl Template {
     /// The text with its values escaped for a place.
     ///
     /// # Errors
-    /// [`UnwritableValue`] if the place cannot hold a value.
+    /// If the place cannot hold a value.
     pub fn render(&self, values: &Values<'_>, place: Place) -> Result<String, UnwritableValue> {
         let mut text = String::new();
         for part in &self.parts {
