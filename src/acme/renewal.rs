@@ -118,15 +118,15 @@ pub fn keep(
                         next = next.min(current.not_after + TimeDelta::seconds(1));
                     }
                     let (at, seconds) = (rfc3339(&next), wait.as_secs());
-                    if !is_valid(current, clock) {
-                        log::error!(
-                            why = why.as_str(), next = at.as_str();
-                            "renewal failed, and there is no valid certificate"
-                        );
-                    } else {
+                    if is_valid(current, clock) {
                         log::warn!(
                             why = why.as_str(), seconds = seconds, next = at.as_str();
                             "renewal failed; will retry"
+                        );
+                    } else {
+                        log::error!(
+                            why = why.as_str(), next = at.as_str();
+                            "renewal failed, and there is no valid certificate"
                         );
                     }
                 }

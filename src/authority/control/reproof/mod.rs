@@ -197,7 +197,7 @@ impl ReproofTask {
 
     /// The numbers that a mint for this right would need to be proven.
     fn required(&self, tx: &mut Tx<'_>, right: &Renewal) -> Result<Vec<Tn>, StoreError> {
-        let list = right.list.numbers().map_err(unreadable)?;
+        let list = right.list.numbers().map_err(|error| unreadable(&error))?;
         let list: Vec<NumberRange> = merged(list);
         let size = self.settings.sample;
         if !sample::is_for(&list, size) {
@@ -228,7 +228,7 @@ impl ReproofTask {
             ruled_for_numbers(by, &one.right.account, &one.numbers, self.now)
         });
         let questions = questions.collect::<Result<Vec<RuledRequest>, _>>();
-        let questions = questions.map_err(unreadable)?;
+        let questions = questions.map_err(|error| unreadable(&error))?;
         if questions.is_empty() {
             return Ok(Vec::new());
         }
@@ -348,7 +348,7 @@ impl ReproofTask {
 }
 
 /// The list of a right was checked when the right was given.
-fn unreadable(error: TnAuthListError) -> StoreError {
+fn unreadable(error: &TnAuthListError) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
