@@ -40,9 +40,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
                 .get(routes::control_proofs::list_control_proofs)
                 .post(routes::control_proofs::start_control_proofs),
         )
-        .service(
-            route("/v1/control-failures").get(routes::control_failures::follow_control_failures),
-        )
+        .service(route("/v1/control-failures").get(routes::control_failures::follow))
         .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
         .service(
             route("/v1/control-proofs/{id}/confirm")

@@ -114,4 +114,4 @@ ALTER TABLE renewals ADD COLUMN control_max_age BIGINT;
 COMMENT ON COLUMN renewals.control_max_age IS 'The age, in seconds, that the proofs must not reach; NULL as long as control_method is.';
 ALTER TABLE renewals ADD COLUMN control_due_at BIGINT;
 COMMENT ON COLUMN renewals.control_due_at IS 'When its numbers are checked next, and proofs are started; NULL as long as control_method is, and once the right is over.';
-CREATE INDEX renewals_control_due ON renewals (control_due_at) WHERE control_due_at IS NOT NULL;
+CREATE INDEX renewals_control_due ON renewals (control_due_at, id) WHERE control_due_at IS NOT NULL;

@@ -66,9 +66,9 @@ fn view(
 ///
 /// It contains those of the caller's own accounts; for the carrier, those of all accounts. New
 /// entries are only ever added after those that were already read.
-#[utoipa::path(get, path = "/v1/control-failures", tag = "control", security(("bearer" = [])), params(FeedQuery),
+#[utoipa::path(get, path = "/v1/control-failures", operation_id = "follow_control_failures", tag = "control", security(("bearer" = [])), params(FeedQuery),
     responses((status = 200, body = ControlFailuresView, description = "A page of the feed")))]
-pub(in crate::api) async fn follow_control_failures(
+pub(in crate::api) async fn follow(
     service: Data<Service>,
     AnyCaller(caller): AnyCaller,
     request: HttpRequest,
