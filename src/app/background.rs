@@ -6,13 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
 use crate::api::Service;
-use crate::authority::{Authority, PolicyWatch, ScanMode};
+use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
 use crate::config::Config;
 use crate::domain::{Caller, new_id};
 use crate::store::Waiter;
@@ -104,8 +104,12 @@ fn prove_control_again(authority: &Authority, waiter: &Waiter) -> RunOutcome {
         Ok(more) => more,
         Err(error) => return failed("proofs of control that failed cannot be reported", &error),
     };
+    let started = Instant::now();
     match waiter.wait(authority.reproof()) {
-        Ok(run) if reported || run.rights > 0 => Ok(PollProgress::Unfinished),
+        Ok(run) if run.rights > 0 => Ok(PollProgress::UnfinishedAfter(ReproofRun::pause(
+            started.elapsed(),
+        ))),
+        Ok(_) if reported => Ok(PollProgress::Unfinished),
         Ok(_) => Ok(PollProgress::Done),
         Err(error) => failed("control cannot be proven again", &error),
     }
@@ -185,6 +189,8 @@ enum PollProgress {
     Done,
     /// There is more to do: the next run follows after a short pause.
     Unfinished,
+    /// There is more to do: the next run follows after this pause.
+    UnfinishedAfter(Duration),
 }
 
 /// How a run ended, or why it failed.
@@ -249,6 +255,7 @@ fn repeat(
         let outcome = task.attempt(|| work(&waiter, trigger));
         wait = match outcome {
             Some(Ok(PollProgress::Unfinished)) => PAUSE,
+            Some(Ok(PollProgress::UnfinishedAfter(pause))) => pause,
             Some(Ok(PollProgress::Done)) | None => interval,
             Some(Err(why)) => {
                 task.failed(&why);
@@ -270,8 +277,6 @@ impl Drop for Periodic {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::telemetry::Metrics;
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tn_authority::app::block_on;
-use tn_authority::authority::{Authority, NewAllocation, NewDelegation};
+use tn_authority::authority::{Authority, NewAllocation, NewDelegation, ReproofRun};
 use tn_authority::domain::control::proof::Method;
 use tn_authority::domain::control::reproofing::Reproofing;
 use tn_authority::domain::inventory::{Basis, Delegation};
@@ -24,8 +24,6 @@ use tn_authority::store::{StoreError, Tx};
 const RIGHTS: u64 = 10_000;
 /// Clients that mint, each one token after the other.
 const CLIENTS: usize = 4;
-/// The pause of the background work between two transactions.
-const PAUSE: Duration = Duration::from_millis(20);
 /// How long is measured without the background work.
 const ALONE: Duration = Duration::from_secs(20);
 
@@ -60,7 +58,7 @@ fn measure(database: &str, dir: &Path, url: &str) {
             }
             asked += run.asked;
             longest = longest.max(start.elapsed());
-            thread::sleep(PAUSE);
+            thread::sleep(ReproofRun::pause(start.elapsed()));
         }
     });
     let took = started.elapsed().as_secs_f64();
