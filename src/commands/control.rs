@@ -30,7 +30,8 @@ Example:
         /// How they are reached: sms, voice or sip.
         #[arg(long)]
         method: Method,
-        /// For `sip`: the fingerprint of the ACME account key that signs the answer.
+        /// The fingerprint of the ACME account key whose tokens the proofs are for. Required for
+        /// `sip`, where that key signs the answer; without it, a proof is for every key.
         #[arg(long)]
         fingerprint: Option<Fingerprint>,
     },

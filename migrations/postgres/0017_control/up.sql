@@ -42,7 +42,7 @@ COMMENT ON COLUMN control_proofs.position IS 'The number: digits * 10^15 + value
 COMMENT ON COLUMN control_proofs.delegation_id IS 'The delegation of the account that covered the number when the proof was started. No foreign key, since a delegation has several rows.';
 COMMENT ON COLUMN control_proofs.method IS 'sms, voice or sip.';
 COMMENT ON COLUMN control_proofs.gateway IS 'The name of the gateway in the configuration that sends the code.';
-COMMENT ON COLUMN control_proofs.fingerprint IS 'The ACME account key that has to sign the answer, as in grants; NULL: a person enters the code.';
+COMMENT ON COLUMN control_proofs.fingerprint IS 'The ACME account key whose tokens it is for, as in grants; by SIP that key signs the answer; NULL: every key.';
 COMMENT ON COLUMN control_proofs.renewal_id IS 'The right to renew that started it; NULL: a caller did.';
 COMMENT ON COLUMN control_proofs.code_hash IS 'Keyed hash of the code.';
 COMMENT ON COLUMN control_proofs.tries IS 'How many wrong codes were tried.';

@@ -14,7 +14,7 @@ CREATE TABLE control_proofs (
     method TEXT NOT NULL,
     -- The name of the gateway in the configuration that sends the code.
     gateway TEXT NOT NULL,
-    -- The ACME account key that has to sign the answer, as in grants; NULL: a person enters the code.
+    -- The ACME account key whose tokens it is for, as in grants; by SIP that key signs the answer; NULL: every key.
     fingerprint TEXT,
     -- The right to renew that started it; NULL: a caller did.
     renewal_id TEXT REFERENCES renewals (id),

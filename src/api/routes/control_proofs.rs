@@ -35,8 +35,9 @@ pub(in crate::api) struct NewControlProofsBody {
     /// How the numbers are reached: sms, voice or sip
     #[schema(value_type = String, example = "sms")]
     method: Method,
-    /// For `sip`, and only then: the fingerprint of the ACME account key that signs the answer (RFC
-    /// 7638 thumbprint).
+    /// The fingerprint of the ACME account key (RFC 7638 thumbprint) whose tokens the proofs are
+    /// for. With `sip` it is required, and that key signs the answer. With `sms` and `voice` it is
+    /// optional: a proof without it counts for tokens of every key.
     #[schema(
         pattern = "^SHA256( [0-9A-F]{2})(:[0-9A-F]{2}){31}$",
         example = json!(null)

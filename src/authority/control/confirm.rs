@@ -14,11 +14,11 @@ use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::SignedAnswer;
 use crate::domain::control::codes::{Codes, ControlCode};
-use crate::domain::control::proof::{Confirmed, ControlProof, ProofEnd, ProofState};
+use crate::domain::control::proof::{Confirmed, ControlProof, Method, ProofEnd, ProofState};
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::{AccountStanding, holding_delegations};
 use crate::domain::issuance::RuledRequest;
-use crate::domain::{AuditAction, AuditEvent, Caller, Event};
+use crate::domain::{AuditAction, AuditEvent, Caller, Event, Fingerprint};
 use crate::store::{Tx, Versions};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 
@@ -102,7 +102,7 @@ impl Authority {
         let by = by.into();
         let caller = by.caller().clone();
         self.may_prove(&caller)?;
-        if proof.fingerprint.is_some() {
+        if proof.method == Method::Sip {
             return Err(ChangeError::SignedAnswerNeeded);
         }
         // Proofs that are over stay so. Nothing is recorded, or guesses would fill the audit trail.
@@ -122,7 +122,7 @@ impl Authority {
     ) -> Result<Option<ControlProof>, StoreError> {
         let found = self.store.read(|tx| tx.control_proof(id))?;
         let proof = found.map(|(proof, _)| proof);
-        Ok(proof.filter(|proof| proof.fingerprint == Some(answer.key)))
+        Ok(proof.filter(|proof| is_signed_by(proof, answer.key)))
     }
 
     /// Takes the nonce that an agent returned, signed with the ACME account key, for what
@@ -138,7 +138,7 @@ impl Authority {
         proof: Option<&ControlProof>,
         answer: SignedAnswer,
     ) -> Result<Confirmation, ChangeError> {
-        let Some(proof) = proof.filter(|proof| proof.fingerprint == Some(answer.key)) else {
+        let Some(proof) = proof.filter(|proof| is_signed_by(proof, answer.key)) else {
             return Ok(Confirmation::Refused(RefusedCode::FINAL));
         };
         if is_over(proof, self.clock.now()) {
@@ -203,6 +203,11 @@ impl Authority {
             metrics.confirmed_after(proof.method.as_str(), seconds.into());
         }
     }
+}
+
+/// Whether an answer that this key has signed can confirm the proof.
+fn is_signed_by(proof: &ControlProof, key: Fingerprint) -> bool {
+    proof.method == Method::Sip && proof.fingerprint == Some(key)
 }
 
 /// Whether no code can be accepted any more, not even the right one again.

@@ -195,7 +195,7 @@ impl Draft {
         (number, delegation): (Tn, Uuid),
     ) -> Result<Self, CodeError> {
         let form = match asking.channel {
-            Channel::Sms | Channel::Voice => CodeForm::Digits(settings.digits),
+            Channel::Sms(_) | Channel::Voice(_) => CodeForm::Digits(settings.digits),
             Channel::Sip(_) => CodeForm::Nonce,
         };
         let (id, code) = (new_id(asking.now), codes.draw(form)?);

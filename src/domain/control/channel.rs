@@ -6,53 +6,51 @@ use super::codes::ControlCode;
 use super::proof::Method;
 use crate::domain::tokens::fingerprint::Fingerprint;
 
-/// How a number is asked: a method, with the key that has to sign the answer if no person answers.
+/// How a number is asked: a method, and the ACME account key whose tokens the proof is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    Sms,
-    Voice,
-    /// The ACME account key signs the answer.
+    /// Without a key, the proof counts for tokens of every key.
+    Sms(Option<Fingerprint>),
+    Voice(Option<Fingerprint>),
+    /// The key signs the answer.
     Sip(Fingerprint),
 }
 
-/// Why a method and a key do not go together.
+/// Why a method cannot be used so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ChannelError {
     #[error("is required for `sip`: the key of the ACME account that signs the answer")]
     KeyMissing,
-    #[error("is for `sip` only, where an agent signs the answer")]
-    KeyUnused,
 }
 
 impl Channel {
-    /// The channel of a method, with the key that signs the answer.
+    /// The channel of a method, for tokens of this key.
     ///
     /// # Errors
-    /// [`ChannelError`] if there is a key although a person answers, or none although no one does.
+    /// [`ChannelError`] if there is no key that could sign the answer, although no person answers.
     pub const fn new(method: Method, key: Option<Fingerprint>) -> Result<Self, ChannelError> {
         match (method, key) {
-            (Method::Sms, None) => Ok(Self::Sms),
-            (Method::Voice, None) => Ok(Self::Voice),
+            (Method::Sms, key) => Ok(Self::Sms(key)),
+            (Method::Voice, key) => Ok(Self::Voice(key)),
             (Method::Sip, Some(key)) => Ok(Self::Sip(key)),
             (Method::Sip, None) => Err(ChannelError::KeyMissing),
-            (Method::Sms | Method::Voice, Some(_)) => Err(ChannelError::KeyUnused),
         }
     }
 
     #[must_use]
     pub const fn method(self) -> Method {
         match self {
-            Self::Sms => Method::Sms,
-            Self::Voice => Method::Voice,
+            Self::Sms(_) => Method::Sms,
+            Self::Voice(_) => Method::Voice,
             Self::Sip(_) => Method::Sip,
         }
     }
 
-    /// The key that has to sign the answer; `None` if a person enters the code.
+    /// The key whose tokens the proof is for; `None` if it is for those of every key.
     #[must_use]
     pub const fn key(self) -> Option<Fingerprint> {
         match self {
-            Self::Sms | Self::Voice => None,
+            Self::Sms(key) | Self::Voice(key) => key,
             Self::Sip(key) => Some(key),
         }
     }

@@ -95,7 +95,7 @@ pub struct ControlProof {
     pub method: Method,
     /// The name of the gateway that sends the code.
     pub gateway: String,
-    /// The key that has to sign the answer; `None` if a person enters the code.
+    /// The key whose tokens it is for, and by SIP the one that signs the answer; `None`: every key.
     pub fingerprint: Option<Fingerprint>,
     /// The right to renew that started it; `None` if a caller did.
     pub renewal: Option<Uuid>,

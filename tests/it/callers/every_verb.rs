@@ -116,7 +116,9 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
     let mut told = vec![
         (
             "start-control-proof",
-            world.asks_as(by, "acme", &[&asked], Channel::Sms).told(),
+            world
+                .asks_as(by, "acme", &[&asked], Channel::Sms(None))
+                .told(),
         ),
         (
             "confirm-control-proof",

@@ -42,12 +42,12 @@ fn carrier(kind: Kind) -> World {
 
 /// What a caller can do with a number of an account: start a proof, confirm it, show it, list it.
 fn can(world: &World, caller: &Caller, id: &str, number: &str) -> [Result<(), &'static str>; 4] {
-    let started = world.asks_as(caller, id, &[number], Channel::Sms);
+    let started = world.asks_as(caller, id, &[number], Channel::Sms(None));
     let started_as = started.as_ref().map(drop).map_err(ChangeError::code);
     let proof: ControlProof = match started {
         Ok(mut started) => started.remove(0),
         Err(_) => world
-            .asks_as(&world.provisioner(), id, &[number], Channel::Sms)
+            .asks_as(&world.provisioner(), id, &[number], Channel::Sms(None))
             .expect("a proof")
             .remove(0),
     };
@@ -134,7 +134,12 @@ fn resellers_ask_for_their_own_subtree(kind: Kind) {
     let shop = world.caller(Role::Account, &["shop"]);
     assert_eq!(can(&world, &shop, "wholesale", "+12125551161"), UNKNOWN);
     // The reseller gave the number away, so it proves nothing for itself.
-    let refused = world.asks_as(&reseller, "wholesale", &["+12125551103"], Channel::Sms);
+    let refused = world.asks_as(
+        &reseller,
+        "wholesale",
+        &["+12125551103"],
+        Channel::Sms(None),
+    );
     let Err(ChangeError::CannotStart(refused)) = refused else {
         panic!("{refused:?}")
     };
@@ -147,7 +152,7 @@ fn a_suspended_reseller_asks_for_no_one(kind: Kind) {
     let proof = world.asks_one("shop", "+12125551101");
     let code = world.code_of(&proof);
     world.suspends("wholesale");
-    let refused = world.asks_as(&reseller, "shop", &["+12125551102"], Channel::Sms);
+    let refused = world.asks_as(&reseller, "shop", &["+12125551102"], Channel::Sms(None));
     assert_eq!(refused, Err(ChangeError::Forbidden));
     // Nor does its customer by itself.
     let Err(ChangeError::CannotStart(refused)) = world.asks("shop", &["+12125551102"]) else {
@@ -164,7 +169,7 @@ fn who_the_carrier_s_people_are_is_not_shown_to_others(kind: Kind) {
     let world = carrier(kind);
     let carrier = world.caller(Role::Admin, &[]);
     let proof = world
-        .asks_as(&carrier, "acme", &["+12125551001"], Channel::Sms)
+        .asks_as(&carrier, "acme", &["+12125551001"], Channel::Sms(None))
         .expect("a proof")
         .remove(0);
     let code = world.code_of(&proof);

@@ -171,11 +171,6 @@ fn what_cannot_be_read_is_said(api: Api) {
             "fingerprint",
         ),
         (
-            json!({ "numbers": ["+12125551001"], "method": "sms", "fingerprint": crate::support::fingerprint() }),
-            "malformed-member",
-            "is for `sip` only",
-        ),
-        (
             json!({ "numbers": ["+12125551001"], "method": "sip", "fingerprint": "x" }),
             "malformed-fingerprint",
             "",

@@ -304,7 +304,7 @@ fn a_suspension_between_the_code_and_its_return_is_noticed(kind: Kind) {
     let carrier = known.world.caller(Role::Provisioner, &[]);
     let refused = known
         .world
-        .asks_as(&carrier, "acme", &[NUMBER], Channel::Sms);
+        .asks_as(&carrier, "acme", &[NUMBER], Channel::Sms(None));
     assert_eq!(refused, Err(ChangeError::Forbidden));
 }
 

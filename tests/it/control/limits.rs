@@ -136,7 +136,7 @@ fn a_gateway_has_a_limit(kind: Kind) {
     world.asks("other", &["+12125551500"]).expect("two");
     assert_eq!(refused(&world, "acme", &["+12125551002"])[0].2, 3_600);
     let caller = world.caller(Role::Account, &["acme"]);
-    let by_voice = world.asks_as(&caller, "acme", &["+12125551002"], Channel::Voice);
+    let by_voice = world.asks_as(&caller, "acme", &["+12125551002"], Channel::Voice(None));
     by_voice.expect("another gateway");
 }
 

@@ -4,13 +4,16 @@ use tn_authority::authority::{NewDelegation, NewRenewal};
 use tn_authority::domain::inventory::Reason;
 use tn_authority::domain::{Fingerprint, Role};
 
-use super::proven::{example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns};
+use super::proven::{
+    example, lender, mints_for_key, not_older_than, proves, proves_for, set, setup, tn, tns,
+};
 use crate::authority::renewals::{gives, listed, renews};
 use crate::authority::resellers::{line, loan};
 use crate::support::{Kind, World, account, code, outside};
 
 both! {
     a_stolen_key_alone_gets_no_token,
+    a_proof_for_a_key_is_none_for_another,
     new_numbers_need_a_proof_until_the_delegation_is_30_days_old,
     more_than_100_numbers_need_fresh_proofs,
     a_renewal_needs_a_proof_of_the_last_90_days,
@@ -66,6 +69,20 @@ fn a_stolen_key_alone_gets_no_token(kind: Kind) {
     assert_eq!(grant.policies.set(), Some(set.as_str()));
     // From then on the key is known.
     world.seconds_pass(2 * DAY);
+    mint(THIEFS).expect("a token");
+}
+
+/// Somebody with the API key waits until the owner of the number has proven control of it.
+fn a_proof_for_a_key_is_none_for_another(kind: Kind) {
+    let world = lender(kind, example());
+    let mint = |key| mints_for_key(&world, "acme", &[NUMBER], key);
+    let number = [tn("+12125551001")];
+    proves_for(&world, "acme", &number, Some(Fingerprint::from([OURS; 32])));
+    assert_eq!(code(&mint(THIEFS)), "control-not-proven");
+    mint(OURS).expect("a token");
+    assert_eq!(code(&mint(THIEFS)), "control-not-proven");
+    // One that names no key is for all of them.
+    proves(&world, "acme", &number);
     mint(THIEFS).expect("a token");
 }
 

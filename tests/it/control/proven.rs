@@ -70,13 +70,23 @@ pub fn lender(kind: Kind, policy: PolicySet) -> World {
 
 /// The numbers answer for the account. A number can be asked three times in an hour.
 pub fn proves(world: &World, id: &str, numbers: &[Tn]) -> Vec<ControlProof> {
+    proves_for(world, id, numbers, None)
+}
+
+/// The same, for tokens of one key.
+pub fn proves_for(
+    world: &World,
+    id: &str,
+    numbers: &[Tn],
+    key: Option<Fingerprint>,
+) -> Vec<ControlProof> {
     let caller = world.caller(Role::Account, &[id]);
     let mut confirmed = Vec::new();
     for numbers in numbers.chunks(NewControlProofs::MAX_NUMBERS) {
         let new = NewControlProofs {
             account: account(id),
             numbers: numbers.to_vec(),
-            channel: Channel::Sms,
+            channel: Channel::Sms(key),
             renewal: None,
         };
         let started = wait(world.authority.start_control(&caller, new)).expect("proofs");

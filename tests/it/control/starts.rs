@@ -206,7 +206,7 @@ fn a_number_is_not_asked_twice_at_one_time(kind: Kind) {
     );
     // By whatever method: the same phone would ring.
     let caller = world.caller(Role::Account, &["acme"]);
-    let refused = world.asks_as(&caller, "acme", &[NUMBER], Channel::Voice);
+    let refused = world.asks_as(&caller, "acme", &[NUMBER], Channel::Voice(None));
     assert_eq!(refused.map_err(|e| e.code()), Err("proof-pending"));
     world.seconds_pass(599);
     assert!(world.asks("acme", &[NUMBER]).is_err());
@@ -252,8 +252,8 @@ fn the_first_gateway_for_a_method_is_used(kind: Kind) {
     let caller = world.caller(Role::Account, &["acme"]);
     let asks = |number, channel| world.asks_as(&caller, "acme", &[number], channel);
     let gateway = |number, channel| asks(number, channel).expect("a proof")[0].gateway.clone();
-    assert_eq!(gateway("+12125551001", Channel::Sms), "b-both");
-    assert_eq!(gateway("+12125551002", Channel::Voice), "a-calls");
+    assert_eq!(gateway("+12125551001", Channel::Sms(None)), "b-both");
+    assert_eq!(gateway("+12125551002", Channel::Voice(None)), "a-calls");
     let sip = Channel::Sip(crate::support::fingerprint());
     let refused = asks("+12125551003", sip).expect_err("no gateway");
     assert_eq!(

@@ -42,7 +42,7 @@ pub fn asks(world: &World, count: usize) -> Vec<ControlProof> {
         numbers: numbers
             .map(|number| number.parse().expect("a number"))
             .collect(),
-        channel: Channel::Sms,
+        channel: Channel::Sms(None),
         renewal: None,
     };
     wait(world.authority.start_control(&acme(world), new)).expect("proofs")

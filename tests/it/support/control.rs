@@ -48,7 +48,7 @@ impl World {
             &self.caller(Role::Account, &[id]),
             id,
             numbers,
-            Channel::Sms,
+            Channel::Sms(None),
         )
     }
 

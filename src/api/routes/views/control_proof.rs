@@ -29,8 +29,8 @@ pub(in crate::api) struct ControlProofView {
     state: ProofState,
     /// The delegation with which it ends.
     delegation: Uuid,
-    /// The fingerprint of the ACME account key that has to sign the answer; null if a person enters
-    /// the code.
+    /// The fingerprint of the ACME account key whose tokens the proof is for; null if it is for
+    /// those of every key.
     fingerprint: Option<String>,
     /// The renewal right that started it; null if a caller did.
     renewal: Option<Uuid>,

@@ -333,8 +333,8 @@ impl ReproofTask {
     ) -> Result<Vec<Draft>, StoreError> {
         let right = &one.right;
         let channel = match one.control.method {
-            Method::Sms => Channel::Sms,
-            Method::Voice => Channel::Voice,
+            Method::Sms => Channel::Sms(Some(right.fingerprint)),
+            Method::Voice => Channel::Voice(Some(right.fingerprint)),
             Method::Sip => Channel::Sip(right.fingerprint),
         };
         let asking = Asking {

@@ -126,7 +126,7 @@ fn each_proof_that_failed_is_told_once_and_why(kind: Kind) {
     let by_hand = tn_authority::authority::NewControlProofs {
         account: account("acme"),
         numbers: vec!["+12125551050".parse().expect("a number")],
-        channel: tn_authority::domain::control::channel::Channel::Sms,
+        channel: tn_authority::domain::control::channel::Channel::Sms(None),
         renewal: None,
     };
     wait(world.authority.start_control(&caller, by_hand)).expect("a proof");

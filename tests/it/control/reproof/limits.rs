@@ -98,7 +98,7 @@ fn a_number_that_was_asked_too_often_waits(kind: Kind) {
     let by_hand = NewControlProofs {
         account: account("acme"),
         numbers: vec![tn("+12125551001")],
-        channel: Channel::Sms,
+        channel: Channel::Sms(None),
         renewal: None,
     };
     wait(world.authority.start_control(&caller, by_hand)).expect("a proof");
