@@ -17,7 +17,7 @@ mod withdrawals;
 use std::io::{IsTerminal as _, Write as _};
 
 use env_logger::{Builder, Env};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -64,6 +64,9 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
     let default = format!("{level},actix_http::h1::dispatcher=off");
     Builder::from_env(Env::default().default_filter_or(default))
         .format(move |out, record| {
+            if has_secrets(record.target(), record.level()) {
+                return Ok(());
+            }
             let time = out.timestamp_millis().to_string();
             let line = if json {
                 log_format::json(&time, record)
@@ -75,4 +78,27 @@ pub fn init(format: LogFormat, level: LevelFilter) -> Result<(), TelemetryError>
         .try_init()?;
     panics::install_hook();
     Ok(())
+}
+
+/// Whether a line can have secrets in it, which no `RUST_LOG` may show: the HTTP client logs URLs
+/// and header fields of requests to others, with their codes, passwords and keys.
+fn has_secrets(target: &str, level: Level) -> bool {
+    let library = target.split("::").next().unwrap_or_default();
+    matches!(library, "ureq" | "ureq_proto") && level > Level::Warn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_to_others_are_not_logged() {
+        for target in ["ureq", "ureq::run", "ureq_proto::client::flow"] {
+            for level in [Level::Info, Level::Debug, Level::Trace] {
+                assert!(has_secrets(target, level), "{target} {level}");
+            }
+            assert!(!has_secrets(target, Level::Warn), "{target}");
+        }
+        assert!(!has_secrets("tn_authority::gateways::http", Level::Trace));
+    }
 }
