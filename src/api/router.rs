@@ -12,7 +12,6 @@ use super::problem::Problem;
 use super::{Service, http, openapi, routes};
 
 /// All routes of the API.
-#[expect(clippy::too_many_lines, reason = "all routes on one screen")]
 fn api_routes(cfg: &mut ServiceConfig) {
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
