@@ -63,6 +63,9 @@ BODIES = {
     "create_api_key": {"role": "account", "accounts": ["acme"], "allow_from": ["192.0.2.0/24"]},
     "rotate_api_key": {"overlap": 60},
     "expire_api_key": {"at": "2099-01-01T00:00:00Z"},
+    "start_control_proofs": {"numbers": ["+12125551001"], "method": "sms"},
+    "confirm_control_proof": {"code": "123456"},
+    "distrust_signer": {"reason": "stolen"},
 }
 
 
@@ -79,6 +82,10 @@ class Service:
             "TN_AUTHORITY__IMPORTS__QUEUE": "1000",
             "TN_AUTHORITY__FACADE__ENABLED": "true",
             "TN_AUTHORITY__FACADE__CRL_URL": "https://crl.example/spc.crl",
+            # Nothing listens there, so no code is ever sent.
+            "TN_AUTHORITY__CONTROL__GATEWAYS__SMS__KIND": "http",
+            "TN_AUTHORITY__CONTROL__GATEWAYS__SMS__METHODS": "sms",
+            "TN_AUTHORITY__CONTROL__GATEWAYS__SMS__TARGET": "http://127.0.0.1:9/send?to={number}&text={text}",
             "RUST_LOG": "warn",
         }
         self.process = subprocess.Popen(
@@ -167,6 +174,8 @@ def one_of_each(service):
         time.sleep(0.1)
     key = call("POST", "/v1/api-keys", {"role": "account", "accounts": ["shop"]})
     signers = call("GET", "/v1/signers")
+    asked = {"numbers": ["+12125551001"], "method": "sms"}
+    proof = call("POST", "/v1/accounts/acme/control-proofs", asked)["items"][0]
     return {
         # Whoever is suspended gets no tokens, and others want some of acme's.
         "/v1/accounts/{id}/suspend": "shop",
@@ -185,6 +194,9 @@ def one_of_each(service):
         "/v1/api-keys": key["id"],
         "/v1/numbers": "+12125551001",
         "/certs": signers["items"][0]["chain"],
+        # Not the chain that signs: without it, nobody would get a token any more.
+        "/v1/signers": "0" * 64,
+        "/v1/control-proofs": proof["id"],
     }
 
 
