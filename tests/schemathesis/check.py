@@ -234,6 +234,10 @@ def start(service, name, proof, phases, document):
     ]
     if proof:
         command += ["--header", f"Authorization: {proof}"]
+    if name == "admin":
+        # Chains are known from answers, and the service has one: without it nobody gets a token any more, and the
+        # service is not ready.
+        command += ["--exclude-operation-id", "distrust_signer"]
     if proof.startswith("tnf_"):
         command += ["--include-path-regex", "^/api/"]
     log = open(folder / "log", "w")
