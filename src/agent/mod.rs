@@ -130,6 +130,12 @@ impl ControlAgent {
 }
 
 impl AgentThreads {
+    /// Whether all of them still work.
+    #[must_use]
+    pub fn are_running(&self) -> bool {
+        self.0.iter().all(|thread| !thread.is_finished())
+    }
+
     /// Waits for the threads, after the agent was dropped.
     pub fn join(self) {
         for thread in self.0 {

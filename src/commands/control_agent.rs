@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -24,6 +25,8 @@ use crate::commands::output::say;
 /// The largest answer of the authority that is read.
 const MAX_ANSWER_BYTES: u64 = 65_536;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it looks whether all of its threads are running.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Answer the authority's SIP messages to your numbers, so that control of them is proven without
 /// a person.
@@ -114,10 +117,22 @@ pub fn run(args: &Args) -> Outcome {
         say!("listening on {transport}:{}", server.local());
         servers.push(server);
     }
-    let _ = stop.recv();
+    let is_running = || threads.are_running() && servers.iter().all(SipServer::is_running);
+    let outcome = loop {
+        match stop.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) if is_running() => {}
+            // One that does not listen, or returns nothing, must not look as if it did.
+            Err(RecvTimeoutError::Timeout) => {
+                break Err(
+                    "a thread has ended unexpectedly; see the log, and start it again".into(),
+                );
+            }
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => break Ok(Exit::SUCCESS),
+        }
+    };
     log::info!("stopping");
     pause.stop();
     drop((servers, agent));
     threads.join();
-    Ok(Exit::SUCCESS)
+    outcome
 }

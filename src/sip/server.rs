@@ -95,6 +95,13 @@ impl SipServer {
     pub const fn local(&self) -> SocketAddr {
         self.local
     }
+
+    /// Whether it still listens. It stops by itself only through a fault, such as a panic.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.as_ref();
+        thread.is_some_and(|thread| !thread.is_finished())
+    }
 }
 
 impl Drop for SipServer {

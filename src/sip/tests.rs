@@ -255,3 +255,20 @@ fn a_repetition_gets_the_same_answer_and_is_handled_once() {
     drop(server);
     assert_eq!(counted.iter().count(), 1);
 }
+
+#[test]
+fn a_server_that_has_ended_says_so() {
+    let listen: SipTarget = "udp:127.0.0.1:0".parse().expect("a target");
+    let handler = |_: &IncomingMessage<'_>| -> u16 { panic!("a fault of the handler") };
+    let server = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("a server");
+    assert!(server.is_running());
+    let target = format!("udp:{}", server.local()).parse().expect("a target");
+    let answer = send(&target, &request(), Duration::from_millis(300), "one");
+    assert!(answer.is_err(), "{answer:?}");
+    // The panic is still being reported.
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while server.is_running() {
+        assert!(std::time::Instant::now() < patience, "it still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
