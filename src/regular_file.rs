@@ -1,14 +1,38 @@
 //! Reads files that the configuration names, which operators replace while the service runs.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 /// Larger than any key, certificate chain, bundle of CAs or secret.
 pub const MAX_BYTES: u64 = 4 << 20;
+
+/// Metadata that changes when a file is replaced or written: device, inode, length, and the times
+/// of the last write and change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    file: (u64, u64),
+    length: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    /// The stamp of a file, or of what a link leads to; `None` if there is none.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let file = fs::metadata(path).ok()?;
+        Some(Self {
+            file: (file.dev(), file.ino()),
+            length: file.len(),
+            written: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
 
 /// Opens a regular file. Anything else is refused: a named pipe would wait for its writer, and a
 /// device can be endless.
@@ -58,8 +82,6 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;

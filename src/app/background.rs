@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
+use super::file_reload::FileReload;
+use super::http::ListenerTls;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
 use crate::config::Config;
@@ -30,8 +32,12 @@ const REPROOF_INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts all periodic work. Must be called inside [`super::block_on`], because SIGHUP also
-/// triggers a scan for certificates.
-pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<Periodic>> {
+/// triggers a scan for certificates, and that files are read again.
+pub(super) fn start(
+    service: &Arc<Service>,
+    config: &Config,
+    tls: Option<Arc<ListenerTls>>,
+) -> io::Result<Vec<Periodic>> {
     let tasks = &service.authority.metrics().background;
     let mut all = Vec::new();
 
@@ -63,6 +69,7 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         move |waiter, _| prove_control_again(&authority, waiter),
     )?);
 
+    let reading = all.len();
     if service.authority.signs() {
         let authority = Arc::clone(&service.authority);
         let interval = Duration::from_secs(config.signer.poll_interval.into());
@@ -70,9 +77,20 @@ pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<P
         let signers = Periodic::start(task, interval, move |waiter, trigger| {
             reload_signers(&authority, waiter, trigger)
         })?;
-        signers.run_at_hangups(tasks.start("hangups"))?;
         all.push(signers);
     }
+
+    let mut files = FileReload::new(Arc::clone(service), tls);
+    let interval = Duration::from_secs(config.server.tls_poll_interval.into());
+    all.push(Periodic::start(
+        tasks.start("files"),
+        interval,
+        move |_, trigger| {
+            files.poll(trigger == Trigger::Hangup);
+            Ok(PollProgress::Done)
+        },
+    )?);
+    run_at_hangups(tasks.start("hangups"), &all[reading..])?;
 
     if let Some(dir) = config.policy.dir.clone() {
         let authority = Arc::clone(&service.authority);
@@ -219,19 +237,21 @@ impl Periodic {
         })
     }
 
-    /// Also runs the work at each SIGHUP. Must be called inside [`super::block_on`].
-    fn run_at_hangups(&self, task: RunningTask) -> io::Result<()> {
-        let mut hangups = signal(SignalKind::hangup())?;
-        let messages = self.messages.clone();
-        rt::spawn(async move {
-            while hangups.recv().await.is_some() {
-                if messages.send(Message::Hangup).is_err() {
-                    return task.stop();
-                }
+}
+
+/// Also runs this work at each SIGHUP. Must be called inside [`super::block_on`].
+fn run_at_hangups(task: RunningTask, work: &[Periodic]) -> io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    let work: Vec<Sender<Message>> = work.iter().map(|one| one.messages.clone()).collect();
+    rt::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let told = work.iter().map(|one| one.send(Message::Hangup));
+            if told.filter(Result::is_ok).count() == 0 {
+                return task.stop();
             }
-        });
-        Ok(())
-    }
+        }
+    });
+    Ok(())
 }
 
 fn repeat(

@@ -5,6 +5,7 @@ mod api_key_secret;
 mod authentication;
 mod background;
 mod file_limit;
+mod file_reload;
 mod gateways;
 mod http;
 mod settings;

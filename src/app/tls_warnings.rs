@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParam};
-use openssl::x509::{X509, X509StoreContext};
+use openssl::x509::{X509, X509Ref, X509StoreContext};
 
 use crate::config::Config;
 use crate::domain::network::web_url::WebUrl;
@@ -58,6 +58,13 @@ fn ending(leaf: &X509, now: Time) -> Result<Option<String>, ErrorStack> {
     } else {
         None
     })
+}
+
+/// The period of a certificate, in seconds since 1970.
+pub(super) fn validity(certificate: &X509Ref) -> Result<(i64, i64), ErrorStack> {
+    let start = Asn1Time::from_unix(0)?;
+    let since = |time| Ok::<_, ErrorStack>(seconds(&start.diff(time)?));
+    Ok((since(certificate.not_before())?, since(certificate.not_after())?))
 }
 
 fn seconds(difference: &TimeDiff) -> i64 {

@@ -103,6 +103,11 @@ impl Issuer {
         Ok(self.keys.start()?)
     }
 
+    /// Reads the file with the keys again, if they come from one: if it has changed, or in any case.
+    pub fn read_file_again(&self, in_any_case: bool) {
+        self.keys.read_file_again(in_any_case);
+    }
+
     /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the
     /// others. Blocks.
     pub fn check(&self) -> Result<(usize, Vec<String>), IssuerError> {

@@ -12,6 +12,7 @@ use openssl::ssl::SslRef;
 use openssl::stack::Stack;
 use openssl::x509::store::X509Store;
 use openssl::x509::{GeneralNameRef, X509, X509ExtendedKeyUsage, X509Name, X509Ref};
+use parking_lot::RwLock;
 
 use super::Identity;
 use super::client_ca::{Anchors, AnchorsError, MAX_CHAIN};
@@ -83,10 +84,24 @@ pub struct CertificateCaller {
 /// The CAs of client certificates, and the callers that the certificates are mapped to.
 #[derive(Debug)]
 pub struct ClientCertificates {
-    anchors: Anchors,
+    anchors: RwLock<Arc<Anchors>>,
     callers: Vec<CertificateCaller>,
     cache: ProofCache<CachedCertificate>,
 }
+
+/// CAs that were read again, and are not in force yet.
+#[derive(Debug)]
+pub struct NewAnchors(Arc<Anchors>);
+
+impl NewAnchors {
+    /// As [`ClientCertificates::for_handshakes`].
+    pub fn for_handshakes(&self) -> Result<HandshakeAnchors, ErrorStack> {
+        self.0.for_handshakes()
+    }
+}
+
+/// Trust anchors and their names, for the TLS handshake.
+pub type HandshakeAnchors = (X509Store, Stack<X509Name>);
 
 /// A verified certificate, and the caller it is mapped to or why there is none.
 #[derive(Debug, Clone)]
@@ -130,15 +145,38 @@ impl ClientCertificates {
             })?;
         }
         Ok(Self {
-            anchors,
+            anchors: RwLock::new(Arc::new(anchors)),
             callers,
             cache: ProofCache::new(),
         })
     }
 
     /// The trust anchors and their names, for the TLS handshake.
-    pub fn for_handshakes(&self) -> Result<(X509Store, Stack<X509Name>), ErrorStack> {
-        self.anchors.for_handshakes()
+    pub fn for_handshakes(&self) -> Result<HandshakeAnchors, ErrorStack> {
+        self.anchors().for_handshakes()
+    }
+
+    /// Whether the file of the CAs is another one than those in force were read from.
+    #[must_use]
+    pub fn has_other_file(&self) -> bool {
+        self.anchors().has_other_file()
+    }
+
+    /// Reads the CAs again. They are in force once they are passed to [`Self::replace`].
+    ///
+    /// # Errors
+    /// [`AnchorsError`] says which file is wrong.
+    pub fn read_again(&self, now: Time) -> Result<NewAnchors, AnchorsError> {
+        Ok(NewAnchors(Arc::new(self.anchors().read_again(now)?)))
+    }
+
+    /// Puts CAs into force. Certificates that were verified before are verified again.
+    pub fn replace(&self, new: NewAnchors) {
+        *self.anchors.write() = new.0;
+    }
+
+    fn anchors(&self) -> Arc<Anchors> {
+        Arc::clone(&self.anchors.read())
     }
 
     /// Authenticates the caller that the certificate is mapped to.
@@ -147,11 +185,12 @@ impl ClientCertificates {
         presented: &PresentedCertificate,
         now: Time,
     ) -> Result<Identity, Rejection> {
-        let generation = self.anchors.generation(now);
+        let anchors = self.anchors();
+        let generation = anchors.generation(now);
         let is_valid = |cached: &CachedCertificate| cached.is_valid(now, generation);
         let verified = match self.cache.get(&presented.leaf, is_valid) {
             Some(cached) => cached,
-            None => self.check(presented, generation, now)?,
+            None => self.check(presented, (&anchors, generation), now)?,
         };
         let identity = verified.identity?;
         Ok((*identity).clone())
@@ -160,7 +199,7 @@ impl ClientCertificates {
     fn check(
         &self,
         presented: &PresentedCertificate,
-        generation: u64,
+        (anchors, generation): (&Anchors, u64),
         now: Time,
     ) -> Result<CachedCertificate, Rejection> {
         if presented.leaf.len() > MAX_LENGTH {
@@ -175,7 +214,7 @@ impl ClientCertificates {
             let one = X509::from_der(der).map_err(unreadable)?;
             chain.push(one).map_err(unreadable)?;
         }
-        let valid = self.anchors.path(&leaf, &chain, now)?;
+        let valid = anchors.path(&leaf, &chain, now)?;
         // A certificate without the extension is valid for any purpose. Require CAs to be explicit.
         let usage = leaf.extended_key_usage();
         if !usage.is_some_and(|usage| usage.contains(X509ExtendedKeyUsage::SSL_CLIENT)) {

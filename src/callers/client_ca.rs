@@ -1,6 +1,6 @@
 //! The CAs that client certificates are verified with, and their CRLs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
@@ -20,7 +20,7 @@ use super::role_accounts::RoleAccountsError;
 use crate::domain::Time;
 use crate::domain::clock::from_unix;
 use crate::domain::signing::certificate::{Certificate, CertificateError};
-use crate::regular_file;
+use crate::regular_file::{self, FileStamp};
 use crate::telemetry::Metrics;
 
 /// Intermediate certificates between a client's and an anchor.
@@ -57,8 +57,13 @@ pub enum AnchorsError {
 /// The CAs. Each is a trust anchor, whether or not its root is listed, too.
 #[derive(Debug)]
 pub(super) struct Anchors {
+    ca_file: PathBuf,
+    /// Of the file, from before it was read.
+    stamp: Option<FileStamp>,
     certificates: Vec<X509>,
     crls: Option<CrlSource>,
+    /// What the generations of the CRLs are added to.
+    first_generation: u64,
     store: Mutex<TimedStore>,
 }
 
@@ -80,32 +85,42 @@ impl Anchors {
         crls: Option<CrlSettings>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, AnchorsError> {
-        let read = |error| AnchorsError::Read {
-            path: ca_file.clone(),
-            error,
-        };
-        let pem = regular_file::read_text(&ca_file).map_err(read)?;
-        let chain = Certificate::chain_from_pem(&pem);
-        let chain = chain.map_err(|error| AnchorsError::Certificate {
-            path: ca_file.clone(),
-            error,
-        })?;
-        if let Some(other) = chain.iter().find(|one| !one.is_ca()) {
-            return Err(AnchorsError::NotACa {
-                path: ca_file,
-                subject: other.subject(),
-            });
-        }
-        let certificates = chain.iter().map(|one| X509::from_der(one.as_der()));
-        let certificates: Vec<X509> = certificates.collect::<Result<_, _>>()?;
+        let stamp = FileStamp::of(&ca_file);
+        let certificates = read_cas(&ca_file)?;
         let read = |settings| CrlSource::read(settings, certificates.clone(), Arc::clone(metrics));
         let anchors = Self {
             crls: crls.map(read).transpose()?,
+            ca_file,
+            stamp,
             certificates,
+            first_generation: 0,
             store: Mutex::default(),
         };
         anchors.build(from_unix(0))?;
         Ok(anchors)
+    }
+
+    /// Reads the CAs again. What a faulty file would replace stays as it is.
+    pub(super) fn read_again(&self, now: Time) -> Result<Self, AnchorsError> {
+        let stamp = FileStamp::of(&self.ca_file);
+        let certificates = read_cas(&self.ca_file)?;
+        let crls = self.crls.as_ref();
+        let crls = crls.map(|crls| crls.for_cas(certificates.clone(), now));
+        let anchors = Self {
+            crls: crls.transpose()?,
+            ca_file: self.ca_file.clone(),
+            stamp,
+            certificates,
+            first_generation: self.generation(now) + 1,
+            store: Mutex::default(),
+        };
+        anchors.build(from_unix(0))?;
+        Ok(anchors)
+    }
+
+    /// Whether the file of the CAs is another one than these were read from.
+    pub(super) fn has_other_file(&self) -> bool {
+        self.stamp != FileStamp::of(&self.ca_file)
     }
 
     /// The anchors and their names, for the TLS handshake, which uses its own clock and no CRL.
@@ -119,9 +134,10 @@ impl Anchors {
         Ok((store.build(), names))
     }
 
-    /// A number that changes whenever the CRLs do.
+    /// A number that changes whenever the CAs or the CRLs do.
     pub(super) fn generation(&self, now: Time) -> u64 {
-        self.crls.as_ref().map_or(0, |crls| crls.current(now).1)
+        let crls = self.crls.as_ref().map_or(0, |crls| crls.current(now).1);
+        self.first_generation + crls
     }
 
     /// Finds a path from the certificate to an anchor that is valid now, for TLS clients (RFC 5280
@@ -176,6 +192,23 @@ impl Anchors {
         store.set_param(&rules)?;
         Ok(store.build())
     }
+}
+
+/// The CAs of a PEM file.
+fn read_cas(ca_file: &Path) -> Result<Vec<X509>, AnchorsError> {
+    let path = || ca_file.to_owned();
+    let pem = regular_file::read_text(ca_file)
+        .map_err(|error| AnchorsError::Read { path: path(), error })?;
+    let chain = Certificate::chain_from_pem(&pem)
+        .map_err(|error| AnchorsError::Certificate { path: path(), error })?;
+    if let Some(other) = chain.iter().find(|one| !one.is_ca()) {
+        return Err(AnchorsError::NotACa {
+            path: path(),
+            subject: other.subject(),
+        });
+    }
+    let certificates = chain.iter().map(|one| X509::from_der(one.as_der()));
+    Ok(certificates.collect::<Result<_, _>>()?)
 }
 
 /// A verified path.

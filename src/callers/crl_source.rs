@@ -5,9 +5,7 @@
 //! lacks is reported, and read again after [`RETRY_SECONDS`] or when the file changes.
 
 use std::fmt;
-use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +22,7 @@ use super::crl::{Crl, CrlError};
 use super::rejection::CertificateFault;
 use crate::domain::Time;
 use crate::domain::clock::rfc3339;
-use crate::regular_file;
+use crate::regular_file::{self, FileStamp};
 use crate::telemetry::Metrics;
 
 /// Bytes of the file. The largest public CRLs have a few megabytes.
@@ -65,18 +63,14 @@ pub(super) struct CrlSet {
     store: X509Store,
 }
 
-/// Metadata that changes when a file is replaced or written: device, inode, length, and the times
-/// of the last write and change.
-type FileStamp = (u64, u64, u64, (i64, i64), (i64, i64));
-
 impl CrlSource {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time, or for other CAs than before.
     pub(super) fn read(
         settings: CrlSettings,
         cas: Vec<X509>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AnchorsError> {
-        let stamp = stamp(&settings);
+        let stamp = FileStamp::of(&settings.file);
         let wrong = |error| AnchorsError::Crl {
             path: settings.file.clone(),
             error,
@@ -100,6 +94,29 @@ impl CrlSource {
             cas,
             metrics,
         })
+    }
+
+    /// The same lists for other CAs. Those in force stay in force, unless the file has newer ones, or
+    /// none of the CAs has signed them.
+    pub(super) fn for_cas(&self, cas: Vec<X509>, now: Time) -> Result<Self, AnchorsError> {
+        let new = Self::read(self.settings.clone(), cas, Arc::clone(&self.metrics))?;
+        let old = self.state.lock().in_force.lists.clone();
+        let old = old.into_iter();
+        let old: Vec<_> = old
+            .filter(|list| list.check_signature(&new.cas).is_ok())
+            .collect();
+        let mut state = new.state.lock();
+        let found = state.in_force.lists.clone();
+        let (lists, faults) = merge(&old, found, now, self.grace());
+        let in_force = CrlSet::new(lists, &new.cas).map_err(|error| AnchorsError::Crl {
+            path: self.settings.file.clone(),
+            error,
+        })?;
+        state.in_force = Arc::new(in_force);
+        // A fault is reported when the file is read again.
+        state.stamp = state.stamp.filter(|_| faults.is_empty());
+        drop(state);
+        Ok(new)
     }
 
     /// The newest list of each scope, and why others cannot be used.
@@ -135,7 +152,7 @@ impl CrlSource {
     /// changed, or was faulty a while ago.
     pub(super) fn current(&self, now: Time) -> (Arc<CrlSet>, u64) {
         let mut state = self.state.lock();
-        let stamp = stamp(&self.settings);
+        let stamp = FileStamp::of(&self.settings.file);
         let waiting = TimeDelta::zero()..TimeDelta::seconds(RETRY_SECONDS);
         let is_waiting = |then: Time| waiting.contains(&now.signed_duration_since(then));
         let retry = state.fault.is_some() && !state.attempted.is_some_and(is_waiting);
@@ -306,13 +323,6 @@ impl CrlSet {
         let next = self.lists.iter().filter_map(|list| list.next_update).min();
         next.map_or(0, |next| next.timestamp())
     }
-}
-
-fn stamp(settings: &CrlSettings) -> Option<FileStamp> {
-    let file = fs::metadata(&settings.file).ok()?;
-    let written = (file.mtime(), file.mtime_nsec());
-    let changed = (file.ctime(), file.ctime_nsec());
-    Some((file.dev(), file.ino(), file.len(), written, changed))
 }
 
 impl fmt::Debug for CrlSource {

@@ -5,7 +5,7 @@
 //! thread. Only requests that need its result wait for it: a limited number, for a limited time.
 //! Meanwhile the current keys stay in use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::jwks::{JwksError, KeySet};
 use super::jwks_endpoint::{Endpoint, FetchError, MAX_BYTES};
 use crate::domain::credentials::jws_algorithm::Algorithm;
 use crate::domain::{Clock, Time};
-use crate::regular_file;
+use crate::regular_file::{self, FileStamp};
 use crate::telemetry::Metrics;
 
 /// How long a request waits for a fetch.
@@ -111,6 +111,8 @@ struct SourceState {
     confirmations: u64,
     /// When a load was last attempted.
     attempted: Option<Time>,
+    /// Of the file, from before it was last read.
+    stamp: Option<FileStamp>,
     fetching: bool,
     waiting: usize,
 }
@@ -134,12 +136,27 @@ impl KeySource {
     pub(super) fn start(&self) -> Result<(), KeysError> {
         let shared = &self.0;
         let now = shared.clock.now();
-        if let Origin::File(_) = shared.settings.origin {
+        if let Origin::File(path) = &shared.settings.origin {
+            let mut state = shared.lock();
+            state.stamp = FileStamp::of(path);
             let text = shared.settings.origin.read()?;
-            return shared.replace(&mut shared.lock(), &text, now);
+            return shared.replace(&mut state, &text, now);
         }
         shared.refresh(&mut shared.lock(), now);
         Ok(())
+    }
+
+    /// Reads the file again if it is another one than before, or in any case. An endpoint is asked
+    /// again as usual.
+    pub(super) fn read_file_again(&self, in_any_case: bool) {
+        let shared = &self.0;
+        let Origin::File(path) = &shared.settings.origin else {
+            return;
+        };
+        let mut state = shared.lock();
+        if in_any_case || state.stamp != FileStamp::of(path) {
+            shared.read_file(&mut state, path, shared.clock.now());
+        }
     }
 
     /// Reads or fetches the keys once. Returns how many are usable, and what is wrong with the
@@ -227,14 +244,8 @@ impl Shared {
             return;
         }
         state.attempted = Some(now);
-        match self.settings.origin {
-            Origin::File(_) => {
-                let read = self.settings.origin.read();
-                let loaded = read.and_then(|text| self.replace(state, &text, now));
-                if let Err(error) = loaded {
-                    self.report(&error);
-                }
-            }
+        match &self.settings.origin {
+            Origin::File(path) => self.read_file(state, path, now),
             Origin::Https(_) => {
                 state.fetching = true;
                 let shared = Arc::clone(self);
@@ -245,6 +256,15 @@ impl Shared {
                     log::warn!("the thread that fetches a key set cannot be started: {error}");
                 }
             }
+        }
+    }
+
+    fn read_file(&self, state: &mut SourceState, path: &Path, now: Time) {
+        state.stamp = FileStamp::of(path);
+        let read = self.settings.origin.read();
+        let loaded = read.and_then(|text| self.replace(state, &text, now));
+        if let Err(error) = loaded {
+            self.report(&error);
         }
     }
 

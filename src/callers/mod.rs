@@ -40,7 +40,9 @@ pub use api_key::{
     AccessToken, ApiKeyError, ApiKeyName, ApiKeys, DEFAULT_OVERLAP, KeyRequester, MAX_OVERLAP,
     NewApiKey, ShownApiKey,
 };
-pub use certificate::{CertificateCaller, ClientCertificates, Match, PresentedCertificate};
+pub use certificate::{
+    CertificateCaller, ClientCertificates, HandshakeAnchors, Match, NewAnchors, PresentedCertificate,
+};
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;
 pub use control_answer::FlattenedJws;

@@ -23,6 +23,9 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// The passphrase of an encrypted TLS key.
     pub tls_passphrase_file: Option<PathBuf>,
+    /// Seconds after which the files of TLS, of client CAs and of issuers' keys are checked for
+    /// changes.
+    pub tls_poll_interval: u32,
     /// Whether a proxy terminates TLS. Plain HTTP is then permitted on any address, not only on
     /// loopback.
     pub behind_proxy: bool,
@@ -55,6 +58,7 @@ impl Default for Server {
             tls_certificate: None,
             tls_key: None,
             tls_passphrase_file: None,
+            tls_poll_interval: 10,
             behind_proxy: false,
             workers: None,
             max_body_bytes: 262_144,
@@ -107,6 +111,7 @@ impl Server {
                 format!("is {share}, more than `server.max_connections`, which is {connections}"),
             );
         }
+        at_least_one("server.tls_poll_interval", self.tls_poll_interval.into())?;
         at_least_one("server.request_timeout", self.request_timeout)?;
         at_least_one("server.write_timeout", self.write_timeout)
     }

@@ -6,6 +6,7 @@
 
 mod background;
 mod control;
+mod listener_tls;
 mod log_format;
 mod metrics;
 mod panics;

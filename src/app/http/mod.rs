@@ -9,6 +9,7 @@ mod server;
 mod slots;
 mod tls;
 
+pub(super) use tls::ListenerTls;
 pub use tls::check_listener;
 
 use std::net::{SocketAddr, TcpListener};
@@ -26,7 +27,7 @@ use super::file_limit;
 use super::gateways::{self, GatewaysError};
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
-use crate::callers::IssuerError;
+use crate::callers::{ClientCertificates, IssuerError};
 use crate::config::Config;
 use crate::gateways::GatewayThreads;
 use crate::telemetry::Listener;
@@ -93,14 +94,16 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
     let connections = file_limit::connections(config, workers)?;
-    let tls = tls::acceptor(config, service.callers.trust().certificates.as_ref())?;
+    let clients = service.callers.trust().certificates.as_ref();
+    let anchors = clients.map(ClientCertificates::for_handshakes);
+    let tls = ListenerTls::open(config, anchors.transpose()?)?.map(Arc::new);
     let gateways = Arc::new(gateways::open(config)?);
     service.callers.start()?;
     let (listener, address) = listen(server.listen)?;
     let (operations_listener, operations) = listen(config.operations.listen)?;
 
     service.jobs.start()?;
-    let background = background::start(&service, config)?;
+    let background = background::start(&service, config, tls.clone())?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let gateways = GatewayThreads::start(&service.authority, &gateways)?;
     let metrics = service.authority.metrics();

@@ -16,17 +16,16 @@ use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory,
     fn_service, map_config,
 };
-use actix_tls::accept::openssl::Acceptor;
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
-use openssl::ssl::SslAcceptor;
 
 use super::BACKLOG;
 use super::connection::{Connection, Transport};
 use super::exchange::{Exchange, PIECE_BYTES, ResponseBody};
 use super::patience::{ClientTimeouts, KEEP_ALIVE};
 use super::slots::{Slot, Slots};
+use super::tls::{ListenerTls, WorkerAcceptor};
 use crate::api::OverTls;
 use crate::callers::PresentedCertificate;
 
@@ -46,7 +45,7 @@ pub(super) struct Bounds {
 /// Serves an app on a listener. Must be called inside a runtime.
 pub(super) fn serve<F, I, S, B>(
     listener: TcpListener,
-    tls: Option<SslAcceptor>,
+    tls: Option<Arc<ListenerTls>>,
     bounds: Bounds,
     app: F,
 ) -> io::Result<Server>
@@ -86,14 +85,12 @@ where
         })?,
         Some(tls) => builder.listen(name, listener, move || {
             let (slots, timeouts) = (Arc::clone(&bounds.slots), bounds.timeouts);
-            let acceptor =
-                ServiceFactory::<TcpStream>::new_service(&Acceptor::new(tls.clone()), ());
-            let acceptor = acceptor.into_inner().map(Rc::new);
+            let acceptor = WorkerAcceptor::new(Arc::clone(&tls));
             let accept = fn_service(move |tcp: TcpStream| {
-                let (taken, acceptor) = (take(&slots, &tcp), acceptor.clone());
+                let (taken, acceptor) = (take(&slots, &tcp), acceptor.current());
                 async move {
                     let (slot, peer) = taken?;
-                    let acceptor = acceptor.map_err(|()| refused())?;
+                    let acceptor = acceptor.ok_or_else(refused)?;
                     let stream = acceptor.call(tcp).await.map_err(|_| refused())?;
                     let connection = Connection::new(stream, slot, timeouts);
                     Ok::<_, DispatchError>((connection, Protocol::Http1, Some(peer)))

@@ -77,6 +77,7 @@ fn the_example_shows_every_key() {
         "max_horizon",
         "listen = \"127.0.0.1:8443\"",
         "public_url",
+        "tls_poll_interval",
         "behind_proxy",
         "max_body_bytes",
         "request_timeout",

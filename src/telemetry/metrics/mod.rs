@@ -13,6 +13,7 @@ use prometheus::{
 use super::TelemetryError;
 use super::background::BackgroundTasks;
 use super::control::ControlMetrics;
+use super::listener_tls::ListenerTlsMetrics;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
@@ -77,6 +78,7 @@ pub struct Metrics {
     signature_failures: IntCounterVec,
     authentication: AuthenticationMetrics,
     pub connections: ConnectionMetrics,
+    pub listener_tls: ListenerTlsMetrics,
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
     pub authority_ends: AuthorityEnds,
@@ -195,6 +197,7 @@ impl Metrics {
             )?,
             authentication: AuthenticationMetrics::new(&registry)?,
             connections: ConnectionMetrics::new(&registry)?,
+            listener_tls: ListenerTlsMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
             control: ControlMetrics::new(&registry)?,
@@ -382,6 +385,8 @@ mod tests {
             "tn_authority_cut_connections_total{cause=\"slow-reader\",listener=\"api\"} 1",
             "tn_authority_cut_connections_total{cause=\"share\",listener=\"operations\"} 0",
             "tn_authority_signer_refused_files 0",
+            "tn_authority_tls_certificate_not_after_seconds 0",
+            "tn_authority_tls_reload_failed 0",
             "tn_authority_spcs_without_certificate 0",
         ] {
             assert!(

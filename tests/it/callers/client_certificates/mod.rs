@@ -7,6 +7,7 @@ mod encodings;
 mod junk;
 mod proxies;
 mod real_proxies;
+mod replaced_files;
 mod revocation;
 mod tls;
 

@@ -46,6 +46,7 @@ impl Tls {
         config.server.tls_certificate = Some(chain);
         config.server.tls_key = Some(key);
         config.server.workers = Some(1);
+        config.server.tls_poll_interval = 1;
         config.server.shutdown_timeout = 1;
         config.client_certificates.require = require;
         let service = api.service.clone().into_inner();
