@@ -74,8 +74,8 @@ enum ServiceCommand {
     /// Run the service until SIGTERM or SIGINT.
     ///
     /// It serves the API at `server.listen`, and metrics and health at `operations.listen`. On
-    /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it check
-    /// for new certificates immediately.
+    /// SIGTERM it accepts no more requests and finishes those in progress. SIGHUP makes it read
+    /// its certificates again immediately: those for signing, those of TLS, and the client CAs.
     ///
     /// Exits with 77 if it cannot start because a hardware security module refuses the PIN. It must
     /// not be started again then, since each start is another try.

@@ -236,7 +236,6 @@ impl Periodic {
             thread: Some(thread),
         })
     }
-
 }
 
 /// Also runs this work at each SIGHUP. Must be called inside [`super::block_on`].

@@ -54,7 +54,9 @@ impl FileReload {
         for issuer in &self.service.callers.trust().issuers {
             issuer.read_file_again(is_asked);
         }
-        let has_changed = self.clients().is_some_and(ClientCertificates::has_other_file)
+        let has_changed = self
+            .clients()
+            .is_some_and(ClientCertificates::has_other_file)
             || self.tls.as_ref().is_some_and(|tls| tls.has_other_files());
         if !is_asked && !has_changed && self.fault.is_none() {
             return;
@@ -64,7 +66,9 @@ impl FileReload {
         metrics.reload_failed.set(fault.is_some().into());
         match &fault {
             Some(fault) if self.fault.as_ref() != Some(fault) => {
-                log::error!("the TLS certificate and the client CAs in force stay in force: {fault}");
+                log::error!(
+                    "the TLS certificate and the client CAs in force stay in force: {fault}"
+                );
             }
             None => log::info!("took over the TLS certificate and the client CAs from their files"),
             Some(_) => {}

@@ -64,7 +64,10 @@ fn ending(leaf: &X509, now: Time) -> Result<Option<String>, ErrorStack> {
 pub(super) fn validity(certificate: &X509Ref) -> Result<(i64, i64), ErrorStack> {
     let start = Asn1Time::from_unix(0)?;
     let since = |time| Ok::<_, ErrorStack>(seconds(&start.diff(time)?));
-    Ok((since(certificate.not_before())?, since(certificate.not_after())?))
+    Ok((
+        since(certificate.not_before())?,
+        since(certificate.not_after())?,
+    ))
 }
 
 fn seconds(difference: &TimeDiff) -> i64 {

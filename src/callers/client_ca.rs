@@ -197,10 +197,14 @@ impl Anchors {
 /// The CAs of a PEM file.
 fn read_cas(ca_file: &Path) -> Result<Vec<X509>, AnchorsError> {
     let path = || ca_file.to_owned();
-    let pem = regular_file::read_text(ca_file)
-        .map_err(|error| AnchorsError::Read { path: path(), error })?;
-    let chain = Certificate::chain_from_pem(&pem)
-        .map_err(|error| AnchorsError::Certificate { path: path(), error })?;
+    let pem = regular_file::read_text(ca_file).map_err(|error| AnchorsError::Read {
+        path: path(),
+        error,
+    })?;
+    let chain = Certificate::chain_from_pem(&pem).map_err(|error| AnchorsError::Certificate {
+        path: path(),
+        error,
+    })?;
     if let Some(other) = chain.iter().find(|one| !one.is_ca()) {
         return Err(AnchorsError::NotACa {
             path: path(),

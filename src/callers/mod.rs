@@ -41,7 +41,8 @@ pub use api_key::{
     NewApiKey, ShownApiKey,
 };
 pub use certificate::{
-    CertificateCaller, ClientCertificates, HandshakeAnchors, Match, NewAnchors, PresentedCertificate,
+    CertificateCaller, ClientCertificates, HandshakeAnchors, Match, NewAnchors,
+    PresentedCertificate,
 };
 pub use claims::{AccountsFrom, ClaimPath, RoleFrom};
 pub use client_ca::AnchorsError;

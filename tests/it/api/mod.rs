@@ -13,6 +13,7 @@ mod distrust;
 mod facade;
 mod facade_access;
 mod facade_client;
+mod hangup;
 mod imports;
 mod interrupted_jobs;
 mod inventory;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use tn_authority::domain::Clock;
 use tn_authority::signer::development::DevelopmentCa;
 
 use crate::crash::kill::{Carrier, free_port, wait_for};
-use crate::support::{Db, Kind, keep_text, write_private};
+use crate::support::{Db, Kind, Signal, keep_text, send_signal, write_private};
 
 /// Long enough for a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,17 +72,13 @@ impl Serving {
             command.env(format!("TN_AUTHORITY__{section}{key}"), value.to_string());
         }
         if has_tls {
-            let now = Clock::system().now();
-            let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-            let ca = DevelopmentCa::new("TLS", validity.clone()).expect("a CA");
-            let issued = ca.issue_tls_certificate(&["127.0.0.1"], &validity);
-            let issued = issued.expect("a certificate");
-            let (key, chain) = (dir.path().join("tls.key"), dir.path().join("tls.pem"));
-            write_private(&key, &issued.key_pem);
-            fs::write(&chain, &issued.chain_pem).expect("a file");
+            write_certificate(dir.path());
             command
-                .env("TN_AUTHORITY__SERVER__TLS_KEY", key)
-                .env("TN_AUTHORITY__SERVER__TLS_CERTIFICATE", chain);
+                .env("TN_AUTHORITY__SERVER__TLS_KEY", dir.path().join(KEY))
+                .env(
+                    "TN_AUTHORITY__SERVER__TLS_CERTIFICATE",
+                    dir.path().join(CHAIN),
+                );
         }
         let mut process = command.spawn().expect("the service");
         wait_for(address, &mut process);
@@ -95,6 +92,15 @@ impl Serving {
             dir,
             _db: db,
         }
+    }
+
+    /// Puts another certificate and key in place of those of TLS, as a client of an ACME CA does.
+    pub fn renew_certificate(&self) {
+        write_certificate(self.dir.path());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        send_signal(&self.process, signal);
     }
 
     pub fn connect(&self) -> Client {
@@ -171,6 +177,19 @@ impl Serving {
             sleep(Duration::from_millis(20));
         }
     }
+}
+
+const KEY: &str = "tls.key";
+const CHAIN: &str = "tls.pem";
+
+fn write_certificate(dir: &Path) {
+    let now = Clock::system().now();
+    let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
+    let ca = DevelopmentCa::new("TLS", validity.clone()).expect("a CA");
+    let issued = ca.issue_tls_certificate(&["127.0.0.1"], &validity);
+    let issued = issued.expect("a certificate");
+    write_private(&dir.join(KEY), &issued.key_pem);
+    fs::write(dir.join(CHAIN), &issued.chain_pem).expect("a file");
 }
 
 /// The variables for the allocator, from the unit that the service is run by.

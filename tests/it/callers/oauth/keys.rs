@@ -304,6 +304,16 @@ fn a_file_is_read_again_when_it_has_changed(world: World) {
     api.world.seconds_pass(31);
     get(&api, &theirs).with(200);
     refused(&api, &mine, "unknown-key");
+    // The service looks for a new file itself, so that a key that left it ends without a request.
+    std::fs::write(&path, key_set(&[&old]).to_string()).expect("a file");
+    let issuer = &api.service.callers.trust().issuers[0];
+    issuer.read_file_again(false);
+    get(&api, &mine).with(200);
+    std::fs::write(&path, key_set(&[&new]).to_string()).expect("a file");
+    issuer.read_file_again(false);
+    get(&api, &theirs).with(200);
+    refused(&api, &mine, "unknown-key");
+    api.world.seconds_pass(31);
     // A file that is being written, or gone, is no reason to forget. It is said each time.
     let failed = || {
         let name = "key_sets_total{issuer=\"corporate\",outcome=\"failed\"}";
