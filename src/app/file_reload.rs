@@ -58,7 +58,8 @@ impl FileReload {
             .clients()
             .is_some_and(ClientCertificates::has_other_file)
             || self.tls.as_ref().is_some_and(|tls| tls.has_other_files());
-        if !is_asked && !has_changed && self.fault.is_none() {
+        let has_any = self.tls.is_some() || self.clients().is_some();
+        if !has_any || (!is_asked && !has_changed && self.fault.is_none()) {
             return;
         }
         let fault = self.take_over().err().map(|error| error.to_string());
