@@ -245,7 +245,7 @@ fn run_at_hangups(task: RunningTask, work: &[Periodic]) -> io::Result<()> {
     rt::spawn(async move {
         while hangups.recv().await.is_some() {
             let told = work.iter().map(|one| one.send(Message::Hangup));
-            if told.filter(Result::is_ok).count() == 0 {
+            if told.flatten().count() == 0 {
                 return task.stop();
             }
         }

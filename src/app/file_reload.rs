@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::http::{HttpError, ListenerTls};
 use crate::api::Service;
-use crate::callers::{AnchorsError, ClientCertificates};
+use crate::callers::{AnchorsError, ClientCertificates, NewAnchors};
 
 /// Why files do not replace those in force.
 #[derive(Debug, Error)]
@@ -83,7 +83,7 @@ impl FileReload {
         let now = self.service.authority.now();
         let clients = self.clients().map(|clients| clients.read_again(now));
         let clients = clients.transpose()?;
-        let anchors = clients.as_ref().map(|clients| clients.for_handshakes());
+        let anchors = clients.as_ref().map(NewAnchors::for_handshakes);
         if let Some(tls) = &self.tls {
             let new = tls.read_again(anchors.transpose()?)?;
             let counts = |(from, until): (i64, i64)| (from..until).contains(&now.timestamp());

@@ -103,7 +103,8 @@ impl Issuer {
         Ok(self.keys.start()?)
     }
 
-    /// Reads the file with the keys again, if they come from one: if it has changed, or in any case.
+    /// Reads the file with the keys again, if they come from one, when it has changed or in any
+    /// case.
     pub fn read_file_again(&self, in_any_case: bool) {
         self.keys.read_file_again(in_any_case);
     }

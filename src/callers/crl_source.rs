@@ -96,8 +96,8 @@ impl CrlSource {
         })
     }
 
-    /// The same lists for other CAs. Those in force stay in force, unless the file has newer ones, or
-    /// none of the CAs has signed them.
+    /// The same lists for other CAs. Those in force stay in force, unless the file has newer ones,
+    /// or none of the CAs has signed them.
     pub(super) fn for_cas(&self, cas: Vec<X509>, now: Time) -> Result<Self, AnchorsError> {
         let new = Self::read(self.settings.clone(), cas, Arc::clone(&self.metrics))?;
         let old = self.state.lock().in_force.lists.clone();

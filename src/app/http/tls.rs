@@ -191,11 +191,14 @@ impl TlsFiles {
     }
 }
 
+/// An acceptor, and the generation of what it accepts connections with.
+type OfGeneration = (u64, Rc<AcceptorService>);
+
 /// Accepts the connections of one worker.
 #[derive(Clone)]
 pub(super) struct WorkerAcceptor {
     tls: Arc<ListenerTls>,
-    current: Rc<RefCell<Option<(u64, Rc<AcceptorService>)>>>,
+    current: Rc<RefCell<Option<OfGeneration>>>,
 }
 
 impl WorkerAcceptor {

@@ -3,6 +3,7 @@
 mod authentication;
 mod connections;
 mod gateways;
+mod imports;
 mod register;
 
 use prometheus::{
@@ -18,9 +19,11 @@ use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
 use gateways::GatewayMetrics;
+use imports::ImportMetrics;
 use register::{counter, jobs, register_build_info, seconds};
 
 pub use connections::{ConnectionMetrics, Cut, Listener};
+pub use imports::ImportOutcome;
 pub(super) use register::{counters, gauge, gauges, minutes};
 
 /// The route label of a request that matches no route.
@@ -35,19 +38,6 @@ pub enum MintOutcome {
     Error,
 }
 
-/// The outcome of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImportOutcome {
-    Done,
-    /// The table contains nothing new.
-    Unchanged,
-    DryRun,
-    /// The table or its difference from the database was refused.
-    Refused,
-    /// The service failed.
-    Failed,
-}
-
 /// All metrics. They have their own registry, so that several services in one process, as in tests,
 /// do not share them.
 #[derive(Debug)]
@@ -55,8 +45,7 @@ pub struct Metrics {
     registry: Registry,
     tokens: IntCounterVec,
     denials: IntCounterVec,
-    imports: IntCounterVec,
-    last_import: IntGaugeVec,
+    imports: ImportMetrics,
     http_requests: IntCounterVec,
     http_request_seconds: HistogramVec,
     transaction_seconds: HistogramVec,
@@ -110,18 +99,7 @@ impl Metrics {
                 "Denied token requests, by problem code.",
                 &["code"],
             )?,
-            imports: counters(
-                &registry,
-                "imports_total",
-                "Imports, by format of the table and outcome.",
-                &["format", "outcome"],
-            )?,
-            last_import: gauges(
-                &registry,
-                "last_import_timestamp_seconds",
-                "Unix time of the last successful import of a table of this format, including imports without changes.",
-                &["format"],
-            )?,
+            imports: ImportMetrics::new(&registry)?,
             http_requests: counters(
                 &registry,
                 "http_requests_total",
@@ -227,15 +205,6 @@ impl Metrics {
         self.denials.with_label_values(&[code]).inc();
     }
 
-    /// Counts an import. The format is one of a fixed set.
-    pub fn import(&self, format: &'static str, outcome: ImportOutcome, now: i64) {
-        let labels = [format, outcome.label()];
-        self.imports.with_label_values(&labels).inc();
-        if matches!(outcome, ImportOutcome::Done | ImportOutcome::Unchanged) {
-            self.last_import.with_label_values(&[format]).set(now);
-        }
-    }
-
     /// Counts a request that exceeded a rate limit. The limit is one of a fixed set.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
@@ -279,18 +248,6 @@ impl Metrics {
     /// Renders all metrics in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> Result<String, TelemetryError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
-    }
-}
-
-impl ImportOutcome {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Unchanged => "unchanged",
-            Self::DryRun => "dry-run",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
     }
 }
 

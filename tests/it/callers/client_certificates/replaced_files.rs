@@ -54,7 +54,7 @@ impl Scene {
         let ca = &self.api.world.ca;
         let issued = ca.issue_tls_certificate(&["localhost"], validity);
         let issued = issued.expect("a certificate");
-        (issued.chain_pem, issued.key_pem.to_string())
+        (issued.chain_pem, issued.key_pem.clone())
     }
 
     fn days(&self, from: i64, until: i64) -> RangeInclusive<Time> {
