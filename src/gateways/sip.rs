@@ -133,6 +133,8 @@ mod tests {
     use crate::domain::control::codes::ControlCode;
     use crate::sip::server::{IncomingMessage, SipServer};
 
+    const LOOPBACK: [std::net::IpAddr; 1] = [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
+
     fn code() -> OutgoingCode {
         OutgoingCode {
             proof: Uuid::nil(),
@@ -171,7 +173,7 @@ mod tests {
             let listen = format!("{transport}:127.0.0.1:0")
                 .parse()
                 .expect("a target");
-            let server = SipServer::start(&listen, Vec::new(), Arc::new(handler));
+            let server = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler));
             let server = server.expect("a server");
             let target = format!("{transport}:{}", server.local());
             let gateway = gateway(&target, "sip:control@carrier.example").expect("a gateway");

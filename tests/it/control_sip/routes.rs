@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::carrier::{Proxy, SilentPhone};
 
+const LOOPBACK: [std::net::IpAddr; 1] = [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
+
 fn code(number: &str) -> OutgoingCode {
     OutgoingCode {
         proof: Uuid::nil(),
@@ -36,7 +38,7 @@ fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
         200
     };
     let listen = "udp:127.0.0.1:0".parse().expect("a target");
-    let agent = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("an agent");
+    let agent = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler)).expect("an agent");
     let mut phone = SilentPhone::start(dir.path());
     let proxy = Proxy::start(
         dir.path(),
