@@ -43,7 +43,7 @@ Example:
       --authority https://authority.example --proxy 192.0.2.1 --numbers 1.212.555.1XXX")]
 pub struct Args {
     /// Where messages arrive: `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT` (repeatable).
-    #[arg(long, value_name = "ADDRESS", required = true)]
+    #[arg(long, value_name = "ADDRESS", required = true, value_parser = listen_address)]
     listen: Vec<SipTarget>,
     /// The private key of the account at the CA (PEM, EC P-256), as for `redeem`.
     #[arg(long, value_name = "FILE")]
@@ -62,6 +62,12 @@ pub struct Args {
     /// Root certificates for TLS with the authority (PEM). Default: those of the system.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+}
+
+fn listen_address(text: &str) -> Result<SipTarget, &'static str> {
+    text.parse().map_err(|_| {
+        "an address to listen on is `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`, such as `udp:0.0.0.0:5060`"
+    })
 }
 
 fn authority_url(text: &str) -> Result<HttpsUrl, String> {

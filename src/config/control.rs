@@ -149,6 +149,14 @@ impl Control {
         if !self.message.contains("{code}") {
             return wrong("control.message", "does not contain `{code}`");
         }
+        let is_control = |c: &char| c.is_control() && *c != '\n';
+        if let Some(control) = self.message.chars().find(is_control) {
+            let why = format!(
+                "has the control character U+{:04X}, which gateways cannot carry",
+                u32::from(control)
+            );
+            return wrong("control.message", why);
+        }
         for (name, gateway) in &self.gateways {
             check_name(name, "control.gateways")?;
             GatewayWithName { name, gateway }.validate()?;

@@ -62,8 +62,8 @@ fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
             .expect("a message");
         assert!(String::from_utf8_lossy(&body).contains("a-nonce"));
         // The phone received it and says nothing, so the proxy answers 408 in the end.
-        let later = SendOutcome::Later(SendFailure::Refused, None);
-        assert_eq!(gateway.send(&code("+12125551002")), later);
+        let unclear = SendOutcome::Unclear(SendFailure::Refused, None);
+        assert_eq!(gateway.send(&code("+12125551002")), unclear);
         phone.hears(dir.path(), "+12125551002");
         // A number that the carrier's proxy does not know.
         let refused = SendOutcome::Refused(SendFailure::Refused);

@@ -70,7 +70,7 @@ fn check_says_what_is_wrong_with_a_gateway() {
     for (section, part) in [
         (
             format!("{SMPP}target = \"h:2775\"\nsecret_file = \"missing\"\n"),
-            "`missing` cannot be read as secret_file",
+            "the `secret_file` `missing` cannot be read",
         ),
         (
             format!("{SMPP}target = \"h:2775\"\nsecret_file = \"empty\"\n"),
@@ -88,7 +88,7 @@ fn check_says_what_is_wrong_with_a_gateway() {
         ),
         (
             format!("{SMPP}target = \"ho st:2775\"\nsecret_file = \"secret\"\n"),
-            "`target` a host must be a name or an address",
+            "`target` must be `host:port`, the name",
         ),
         (
             format!("{KANNEL}target = \"http://kannel.example/\"\nsecret_file = \"secret\"\n"),

@@ -179,7 +179,7 @@ fn a_refused_code_is_given_up_at_once(kind: Kind) {
 fn an_unclear_code_is_not_sent_again_and_again(kind: Kind) {
     let world = carrier(kind);
     let id = asks(&world, 1)[0].id;
-    let unclear = SendOutcome::Unclear(SendFailure::Timeout);
+    let unclear = SendOutcome::Unclear(SendFailure::Timeout, None);
     let (mut attempts, mut code) = (Vec::new(), None);
     for second in 0..300 {
         for taken in takes(&world, ONE, 1) {
