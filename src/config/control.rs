@@ -1,4 +1,4 @@
-//! `[control]`: how numbers are asked whether an account controls them, and over which gateways.
+//! `[control]`: how it is proven that an account controls its numbers, and over which gateways.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::gateway_keys::GatewayWithName;
 use super::lists::{list, table};
 use crate::domain::control::proof::Method;
 
-/// How numbers are asked, and the gateways that do it.
+/// How codes are sent to numbers, and the gateways that do it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {

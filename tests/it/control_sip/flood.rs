@@ -67,9 +67,12 @@ fn message(nonce: &str) -> SipMessage {
 }
 
 fn sends(agent: &RunningAgent, nonce: &str) -> u16 {
-    let target: SipTarget = format!("udp:{}", agent.address())
-        .parse()
-        .expect("a target");
+    sends_to(&format!("udp:{}", agent.address()), nonce)
+}
+
+/// Sends a nonce to an agent, and returns its answer.
+pub fn sends_to(agent: &str, nonce: &str) -> u16 {
+    let target: SipTarget = agent.parse().expect("a target");
     let branch = Uuid::now_v7().simple().to_string();
     send(&target, &message(nonce), LONG, &branch).expect("an answer")
 }

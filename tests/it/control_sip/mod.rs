@@ -2,6 +2,6 @@
 
 pub mod agent;
 pub mod carrier;
-mod flood;
+pub mod flood;
 mod routes;
-mod whole;
+pub mod whole;
