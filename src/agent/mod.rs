@@ -82,12 +82,12 @@ struct Nonce {
 /// The queue, as the threads share it.
 #[derive(Debug, Default)]
 struct WaitingNonces {
-    state: Mutex<QueueState>,
+    state: Mutex<NonceState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct QueueState {
+struct NonceState {
     queue: NonceQueue,
     is_stopped: bool,
     /// Nonces that were dropped, and when that was logged last.
@@ -197,7 +197,7 @@ impl WaitingNonces {
     }
 }
 
-impl QueueState {
+impl NonceState {
     /// A flood of nonces must not become a flood of log lines.
     fn count_dropped(&mut self, now: Instant) {
         self.dropped += 1;

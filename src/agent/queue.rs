@@ -1,5 +1,5 @@
-//! The nonces that wait to be returned. Whoever can send a `MESSAGE` can fill it, so it is bounded,
-//! a nonce is in it once, and one that waits for a retry occupies no thread.
+//! The nonces that wait to be returned. Any sender of a `MESSAGE` can fill the queue, so it is
+//! bounded, a nonce is in it once, and one that waits for a retry occupies no thread.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ impl NonceQueue {
         })
     }
 
-    /// A nonce is not returned any more. If it comes again, it counts as new.
+    /// A nonce is not returned any more. If it is received later, it counts as new.
     pub(super) fn forget(&mut self, nonce: &Nonce) {
         if self.known.remove(nonce) {
             self.order.retain(|one| one != nonce);
@@ -171,7 +171,7 @@ mod tests {
         let now = start + Duration::from_secs(10);
         let fresh = MAX_WAITING;
         assert_eq!(queue.take(nonce(fresh), now), Taken::Displaced(nonce(0)));
-        // What was dropped is new when it comes again.
+        // What was dropped counts as new.
         assert_eq!(queue.take(nonce(0), now), Taken::Displaced(nonce(1)));
         // One that was tried is older than those that came meanwhile.
         let tried = next(&mut queue, now);

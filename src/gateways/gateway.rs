@@ -92,7 +92,7 @@ impl Reports {
         let _ = self.wake.send(GatewayEvent::Report(report));
     }
 
-    /// Says under which id the gateway accepted a code, for a receipt that comes to another process.
+    /// Says under which id the gateway accepted a code, for a receipt that another process gets.
     pub fn accepted(&self, proof: Uuid, message_id: String) {
         let _ = self.wake.send(GatewayEvent::Accepted {
             gateway: self.index,

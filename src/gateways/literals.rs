@@ -1,4 +1,4 @@
-//! What the carrier wrote into the templates of a gateway by HTTP, and whether it can be sent there.
+//! What the carrier wrote into the templates of a gateway by HTTP, and whether it can be sent.
 //! Values are escaped; this is not, so a mistake in it has to be found before the first message.
 
 use super::error::GatewayError;

@@ -122,8 +122,8 @@ enum TemplatePart {
 }
 
 impl Template {
-    /// Splits a text. A `{` is only special if lower-case letters or `_` and a `}` follow it, so JSON
-    /// needs no escaping.
+    /// Splits a text. A `{` is only special if lower-case letters or `_` and a `}` follow it, so
+    /// JSON needs no escaping.
     ///
     /// # Errors
     /// [`TemplateError`] if it names a variable that is not in `known`.

@@ -53,15 +53,6 @@ pub enum OutgoingError {
     },
 }
 
-impl OutgoingError {
-    /// Whether the server has a certificate that none of the trusted CAs has issued.
-    #[must_use]
-    pub fn is_untrusted(&self) -> bool {
-        // OpenSSL has no other way to say so through the layers above it.
-        matches!(self, Self::Failed { why, .. } if why.contains("certificate verify failed"))
-    }
-}
-
 /// An absolute https URL with a host, no user and no fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpsUrl {

@@ -22,7 +22,7 @@ pub enum SendOutcome {
     /// It surely was not sent, and may be retried; the gateway can say when.
     Later(SendFailure, Option<TimeDelta>),
     /// It may have been sent: the request went out, and was not answered by a success or a refusal.
-    /// A gateway can send a message and answer with an error all the same. It can say when to retry.
+    /// A gateway can send a message and still answer with an error. It can say when to retry.
     Unclear(SendFailure, Option<TimeDelta>),
     /// It was not sent, and no retry will change that.
     Refused(SendFailure),

@@ -184,8 +184,8 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Ends the lease of a process: the next attempt is due `at`. `unclear` attempts so far may have
-    /// sent the code. Returns whether it had the lease.
+    /// Ends the lease of a process: the next attempt is due `at`, and `unclear` attempts so far may
+    /// have sent the code. Returns whether it had the lease.
     pub fn retry_control_message(
         &mut self,
         proof: Uuid,

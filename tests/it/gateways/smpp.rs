@@ -192,8 +192,11 @@ fn an_smsc_that_is_busy_is_asked_again(kind: Kind) {
     for (attempts, wait) in [(1, 2), (2, 4)] {
         smsc.happened("submit", attempts);
         until("throttled", || {
-            proof(&world, id).failure.as_deref() == Some("throttled")
+            let message = world.authority.store().read(|tx| tx.control_message(id));
+            let message = message.expect("the store").expect("a code");
+            message.due_at == world.in_seconds(wait)
         });
+        assert_eq!(proof(&world, id).failure.as_deref(), Some("throttled"));
         world.seconds_pass(wait);
     }
     smsc.happened("submit", 3);
