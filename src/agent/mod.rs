@@ -5,30 +5,36 @@
 //! nonces to one authority only, the one that it was configured with, and the authority accepts
 //! one only for the key that signed it.
 
+mod queue;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::acme::{AccountKey, Pause, ProblemDocument};
+use crate::acme::{AccountKey, ProblemDocument};
 use crate::domain::control::message::CONTROL_NONCE;
+use crate::domain::network::retry_after::RetryAfter;
 use crate::domain::text::strict_json;
 use crate::domain::{NumberRange, Tn};
-use crate::outgoing::{HttpRequest, HttpsUrl, Outgoing};
+use crate::outgoing::{HttpReply, HttpRequest, HttpsUrl, Outgoing, OutgoingError};
 use crate::sip::server::{Handler, IncomingMessage};
+use queue::{NextNonce, NonceQueue, QueuedNonce, Taken};
 
-/// How many nonces wait to be returned. More are refused, and sent again by the authority.
-const MAX_WAITING: usize = 1_000;
 /// How many nonces are returned at one time.
 const SENDERS: usize = 4;
 /// How often a nonce is returned while the authority cannot be reached, before it is given up.
 const MAX_ATTEMPTS: u32 = 6;
 /// The wait after the first failure. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The longest wait that the authority can ask for. No code is valid for long.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often it is logged at most that nonces are dropped.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest nonce.
@@ -42,8 +48,6 @@ pub struct AgentParts {
     pub authority: HttpsUrl,
     /// The numbers that are answered for; none means all.
     pub numbers: Vec<NumberRange>,
-    /// Waits between attempts, unless the agent is stopped.
-    pub pause: Arc<dyn Pause + Send + Sync>,
 }
 
 /// Shows the authority, without the key.
@@ -56,11 +60,11 @@ impl fmt::Debug for AgentParts {
     }
 }
 
-/// Returns nonces. Dropping it stops its threads, after the attempts in progress.
+/// Takes nonces, which its threads return. Dropping it stops them, after the attempts in progress.
 #[derive(Debug)]
 pub struct ControlAgent {
     numbers: Vec<NumberRange>,
-    waiting: SyncSender<Nonce>,
+    waiting: Arc<WaitingNonces>,
 }
 
 /// The threads that return nonces. They end when the agent is dropped.
@@ -68,11 +72,27 @@ pub struct ControlAgent {
 pub struct AgentThreads(Vec<JoinHandle<()>>);
 
 /// What a `MESSAGE` brings.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nonce {
     proof: Uuid,
     nonce: String,
+}
+
+/// The queue, as the threads share it.
+#[derive(Debug, Default)]
+struct WaitingNonces {
+    state: Mutex<NonceState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct NonceState {
+    queue: NonceQueue,
+    is_stopped: bool,
+    /// Nonces that were dropped, and when that was logged last.
+    dropped: u64,
+    reported_at: Option<Instant>,
 }
 
 impl ControlAgent {
@@ -81,16 +101,16 @@ impl ControlAgent {
     /// # Errors
     /// The system's error if a thread cannot be started.
     pub fn start(parts: AgentParts) -> std::io::Result<(Arc<Self>, AgentThreads)> {
-        let (waiting, waited) = sync_channel(MAX_WAITING);
+        let waiting = Arc::<WaitingNonces>::default();
         let agent = Arc::new(Self {
             numbers: parts.numbers.clone(),
-            waiting,
+            waiting: Arc::clone(&waiting),
         });
-        let (parts, waited) = (Arc::new(parts), Arc::new(parking_lot::Mutex::new(waited)));
+        let parts = Arc::new(parts);
         let threads = (0..SENDERS).map(|_| {
-            let (parts, waited) = (Arc::clone(&parts), Arc::clone(&waited));
+            let (parts, waiting) = (Arc::clone(&parts), Arc::clone(&waiting));
             let name = thread::Builder::new().name("answers".to_owned());
-            name.spawn(move || parts.return_all(&waited))
+            name.spawn(move || parts.return_all(&waiting))
         });
         Ok((agent, AgentThreads(threads.collect::<Result<_, _>>()?)))
     }
@@ -122,10 +142,71 @@ impl ControlAgent {
         }) else {
             return 400;
         };
-        match self.waiting.try_send(nonce) {
-            Ok(()) => 200,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => 503,
+        self.waiting.take(nonce);
+        200
+    }
+}
+
+impl Drop for ControlAgent {
+    fn drop(&mut self) {
+        self.waiting.state.lock().is_stopped = true;
+        self.waiting.changed.notify_all();
+    }
+}
+
+impl WaitingNonces {
+    fn take(&self, nonce: Nonce) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        match state.queue.take(nonce, now) {
+            Taken::Repeated => return,
+            Taken::Queued => {}
+            Taken::Displaced(_) => state.count_dropped(now),
         }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits for a nonce that is due; `None` once the agent is stopped.
+    fn next(&self) -> Option<QueuedNonce> {
+        let mut state = self.state.lock();
+        loop {
+            if state.is_stopped {
+                return None;
+            }
+            match state.queue.next(Instant::now()) {
+                NextNonce::Return(queued) => return Some(queued),
+                NextNonce::Wait(None) => self.changed.wait(&mut state),
+                NextNonce::Wait(Some(time)) => {
+                    let _ = self.changed.wait_for(&mut state, time);
+                }
+            }
+        }
+    }
+
+    fn retry(&self, queued: QueuedNonce, wait: Duration) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if state.queue.retry(queued, now + wait).is_some() {
+            state.count_dropped(now);
+        }
+    }
+
+    fn forget(&self, nonce: &Nonce) {
+        self.state.lock().queue.forget(nonce);
+    }
+}
+
+impl NonceState {
+    /// A flood of nonces must not become a flood of log lines.
+    fn count_dropped(&mut self, now: Instant) {
+        self.dropped += 1;
+        let is_silent = |at: Instant| now.saturating_duration_since(at) < REPORT_INTERVAL;
+        if self.reported_at.is_some_and(is_silent) {
+            return;
+        }
+        self.reported_at = Some(now);
+        log::warn!(dropped = self.dropped; "more nonces arrive than can be returned; the oldest are dropped");
     }
 }
 
@@ -149,43 +230,42 @@ enum Returned {
     Accepted,
     /// The authority refuses: the code of its problem.
     Refused(String),
-    /// Another attempt may succeed.
-    Failed(String),
+    /// Another attempt may succeed; the authority can say when.
+    Failed(String, Option<Duration>),
 }
 
 impl AgentParts {
-    fn return_all(&self, waiting: &parking_lot::Mutex<Receiver<Nonce>>) {
-        loop {
-            let next = waiting.lock().recv();
-            let Ok(nonce) = next else { return };
-            self.return_one(&nonce);
+    fn return_all(&self, waiting: &WaitingNonces) {
+        while let Some(queued) = waiting.next() {
+            self.return_one(queued, waiting);
         }
     }
 
-    /// Returns a nonce, with retries. The nonce itself is never logged.
-    fn return_one(&self, nonce: &Nonce) {
-        let proof = nonce.proof.to_string();
-        let mut wait = FIRST_WAIT;
-        for attempt in 1..=MAX_ATTEMPTS {
-            match self.attempt(nonce) {
-                Returned::Accepted => {
-                    log::info!(proof = proof.as_str(); "control confirmed");
-                    return;
-                }
-                Returned::Refused(code) => {
-                    log::warn!(proof = proof.as_str(), code = code.as_str(); "the authority refused the answer");
-                    return;
-                }
-                Returned::Failed(why) if attempt == MAX_ATTEMPTS => {
-                    log::error!(proof = proof.as_str(), attempts = attempt; "given up: {why}");
-                }
-                Returned::Failed(why) => {
-                    log::warn!(proof = proof.as_str(), attempts = attempt; "the answer could not be sent, and will be retried: {why}");
-                    if self.pause.pause(wait).is_err() {
-                        return;
-                    }
-                    wait *= 2;
-                }
+    /// Makes one attempt. A retry waits in the queue, so it occupies no thread. The nonce itself is
+    /// never logged.
+    fn return_one(&self, queued: QueuedNonce, waiting: &WaitingNonces) {
+        let proof = queued.nonce.proof.to_string();
+        let attempts = queued.attempts + 1;
+        match self.attempt(&queued.nonce) {
+            Returned::Accepted => log::info!(proof = proof.as_str(); "control confirmed"),
+            Returned::Refused(code) => {
+                let key = self.key.fingerprint();
+                log::warn!(
+                    proof = proof.as_str(), code = code.as_str();
+                    "the authority refused the answer; if the proof was started for another ACME account key than \
+                     this agent's, `{key}`, run the agent with that `--account-key`"
+                );
+            }
+            Returned::Failed(why, _) if attempts >= MAX_ATTEMPTS => {
+                log::error!(proof = proof.as_str(), attempts = attempts; "given up: {why}");
+                // If the authority sends it again, it is tried again.
+                waiting.forget(&queued.nonce);
+            }
+            Returned::Failed(why, asked) => {
+                log::warn!(proof = proof.as_str(), attempts = attempts; "the answer could not be sent, and will be retried: {why}");
+                let wait = FIRST_WAIT * 2_u32.pow(queued.attempts);
+                let asked = asked.unwrap_or_default().min(LONGEST_WAIT);
+                waiting.retry(queued, wait.max(asked));
             }
         }
     }
@@ -199,7 +279,7 @@ impl AgentParts {
         };
         let body = match self.key.sign_control_answer(&url, &nonce.nonce) {
             Ok(body) => body,
-            Err(error) => return Returned::Failed(error.to_string()),
+            Err(error) => return Returned::Failed(error.to_string(), None),
         };
         let request = HttpRequest::Post {
             media_type: "application/json",
@@ -207,16 +287,35 @@ impl AgentParts {
         };
         let reply = match self.http.send(&url, request, &[], TIMEOUT) {
             Ok(reply) => reply,
-            Err(error) => return Returned::Failed(error.to_string()),
+            Err(error) => return Returned::Failed(explained(&error), None),
         };
         match reply.status {
             200 => Returned::Accepted,
-            429 | 500.. => Returned::Failed(format!("status {}", reply.status)),
+            429 | 500.. => Returned::Failed(format!("status {}", reply.status), asked_wait(&reply)),
             status => {
                 let problem = ProblemDocument::read(&reply.body);
                 let code = problem.map_or_else(|| format!("status {status}"), |p| p.to_string());
                 Returned::Refused(code)
             }
         }
+    }
+}
+
+/// Why there is no answer of the authority, and what helps.
+fn explained(error: &OutgoingError) -> String {
+    if error.is_untrusted() {
+        format!(
+            "{error}; if a CA of its own has issued the authority's certificate, name it by `--ca-file`"
+        )
+    } else {
+        error.to_string()
+    }
+}
+
+/// The seconds of `Retry-After`. Authorities send no dates.
+fn asked_wait(reply: &HttpReply) -> Option<Duration> {
+    match RetryAfter::parse(reply.header("retry-after")?)? {
+        RetryAfter::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),
+        RetryAfter::At(_) => None,
     }
 }

@@ -27,14 +27,16 @@ pub enum GatewaysError {
     Message(#[from] TemplateError),
     #[error("control.gateways.{name}: {error}")]
     Gateway { name: String, error: GatewayError },
-    #[error("control.gateways.{name}: `{path}` cannot be read as {key}: {error}")]
+    #[error("control.gateways.{name}: the `{key}` `{path}` cannot be read: {error}")]
     File {
         name: String,
         key: &'static str,
         path: PathBuf,
         error: std::io::Error,
     },
-    #[error("control.gateways.{name}: `{path}` is empty; write the secret into it")]
+    #[error(
+        "control.gateways.{name}: the `secret_file` `{path}` is empty; write the password or the secret into it"
+    )]
     NoSecret { name: String, path: PathBuf },
 }
 

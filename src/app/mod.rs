@@ -6,6 +6,7 @@ mod authentication;
 mod background;
 mod file_limit;
 mod file_reload;
+mod gateway_warnings;
 mod gateways;
 mod http;
 mod settings;
@@ -16,6 +17,7 @@ mod tls_warnings;
 
 pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
+pub use gateway_warnings::{gateway_warnings, lost_gateway_warnings};
 pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
 pub use settings::{database_url, passphrase, pkcs11};
@@ -34,8 +36,8 @@ use thiserror::Error;
 use crate::api::{ConcurrencyLimit, Idempotency, Service};
 use crate::authority::import::jobs::Jobs;
 use crate::authority::{
-    Authority, ChangeError, ControlParts, OutboxSignal, Parts, PolicyError, PolicySet, ScanMode,
-    Signers,
+    Authority, ChangeError, ControlParts, OutboxSignal, Parts, PolicyError, PolicySet,
+    ReferenceClock, ScanMode, Signers,
 };
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
@@ -186,6 +188,12 @@ fn compose(
     let peppers = open_peppers(config, &store_settings.url)?;
     if signers.is_some() {
         warn_of_lost_keys(&store, &peppers, clock)?;
+        let lost = store.read(|tx| gateway_warnings::without_gateway(config, tx));
+        // The database is read again, and again, by what follows.
+        let lost = lost.unwrap_or_default();
+        for warning in gateway_warnings(config, Some(&policy)).iter().chain(&lost) {
+            log::warn!("{warning}");
+        }
     }
     let keys = &config.idempotency;
     let idempotency = Idempotency::new(peppers.seals()?, keys.keep, keys.lease);
@@ -193,6 +201,7 @@ fn compose(
         settings: settings::control(&config.control),
         codes: Arc::new(peppers.control_codes()?),
         signal: OutboxSignal::default(),
+        reference: ReferenceClock::Database,
     };
     let derive = |pepper: &Pepper| pepper.derive("webhooks");
     let webhooks = settings::webhooks(

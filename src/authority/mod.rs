@@ -37,8 +37,8 @@ pub use accounts::NewAccount;
 pub use allocate::NewAllocation;
 pub use control::{
     AssignedCode, AttemptResult, CannotStart, Confirmation, ControlParts, ControlSettings,
-    FailureFeed, NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, RefusedCode,
-    RefusedStart, ReproofRun, StartCause,
+    FailureFeed, NewControlProofs, OutboxSignal, ProofLimit, ProofLimits, ReferenceClock,
+    RefusedCode, RefusedStart, ReproofRun, StartCause,
 };
 pub use delegate::NewDelegation;
 pub use departures::{DelegationStatus, EndedDelegation, EndedDelegations, EndedPart};

@@ -82,6 +82,14 @@ pub fn run(config: &Config) -> Outcome {
     for result in issuers(config) {
         line("access token issuers", result)?;
     }
+    let policy = app::open_policy(config).ok();
+    let mut gateway_warnings = app::gateway_warnings(config, policy.as_ref());
+    if database_is_sound {
+        gateway_warnings.extend(app::lost_gateway_warnings(config)?);
+    }
+    for warning in gateway_warnings {
+        say!("warning gateways: {warning}");
+    }
     for (what, result) in app::check_gateways(config) {
         let result = result.map(|()| note(what)).map_err(Into::into);
         line("gateways", result)?;

@@ -1,4 +1,4 @@
-//! `control`: numbers are asked whether an account uses them.
+//! `control`: proofs that an account controls its numbers.
 
 use clap::Subcommand;
 use tn_authority::app;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::output::say;
 use super::{Exit, Outcome, command_line_caller};
 
-/// Ask numbers whether an account uses them: each gets a code, and the code has to come back.
+/// Prove that an account controls its numbers: each number gets a code, which has to come back.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Send a code to each number. The service that is running sends it.
@@ -38,13 +38,29 @@ Example:
     /// Return the code that a number got. Exits with 1 if it is not accepted.
     Confirm {
         /// The id of the proof.
+        #[arg(value_parser = proof_id)]
         id: Uuid,
+        /// The digits that the number got.
         code: String,
     },
     /// List the proofs of an account, oldest first.
-    List { account: AccountId },
+    List {
+        /// The account that the numbers are delegated to, by its id.
+        account: AccountId,
+    },
     /// Show one proof.
-    Show { id: Uuid },
+    Show {
+        /// The id of the proof.
+        #[arg(value_parser = proof_id)]
+        id: Uuid,
+    },
+}
+
+fn proof_id(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| {
+        "the id of a proof is a UUID, such as `01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7`; `control list` shows the ids of \
+         an account's proofs"
+    })
 }
 
 pub fn run(command: Command, config: &Config) -> Outcome {

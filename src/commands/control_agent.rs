@@ -1,15 +1,14 @@
 //! `control-agent`: the enterprise's side of control by SIP.
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use log::LevelFilter;
-use parking_lot::{Condvar, Mutex};
-use tn_authority::acme::{AccountKey, Pause, Stopped};
+use tn_authority::acme::AccountKey;
 use tn_authority::agent::{AgentParts, ControlAgent};
 use tn_authority::app;
 use tn_authority::domain::NumberRange;
@@ -35,7 +34,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// proxy. The PBX routes it to this agent, which returns the nonce to the authority over HTTPS,
 /// signed with the ACME account key. It needs no API key.
 ///
-/// Prints the address that it listens on, and runs until SIGTERM or SIGINT.
+/// Prints the fingerprint of the key, whose proofs it can answer, and the address that it listens
+/// on. Runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -43,16 +43,18 @@ Example:
       --authority https://authority.example --proxy 192.0.2.1 --numbers 1.212.555.1XXX")]
 pub struct Args {
     /// Where messages arrive: `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT` (repeatable).
-    #[arg(long, value_name = "ADDRESS", required = true)]
+    #[arg(long, value_name = "ADDRESS", required = true, value_parser = listen_address)]
     listen: Vec<SipTarget>,
     /// The private key of the account at the CA (PEM, EC P-256), as for `redeem`.
     #[arg(long, value_name = "FILE")]
     account_key: PathBuf,
-    /// The authority, the only one that nonces are returned to.
-    #[arg(long, value_name = "URL")]
+    /// The authority, the only one that nonces are returned to: an `https://` URL.
+    #[arg(long, value_name = "URL", value_parser = authority_url)]
     authority: HttpsUrl,
-    /// The addresses that messages come from; others are ignored. Default: all (repeatable).
-    #[arg(long, value_name = "IP")]
+    /// The addresses of the carrier's proxies, from which messages arrive (repeatable). What comes
+    /// from other addresses is dropped unread: anyone who can reach the port could otherwise keep
+    /// the agent busy.
+    #[arg(long, value_name = "IP", required = true)]
     proxy: Vec<IpAddr>,
     /// The numbers that are answered for. Default: all.
     #[arg(long, value_parser = parse_numbers, num_args = 1..)]
@@ -62,30 +64,34 @@ pub struct Args {
     ca_file: Option<PathBuf>,
 }
 
-/// Waits, unless the agent is stopped.
-#[derive(Debug, Default)]
-struct UntilStopped {
-    stopped: Mutex<bool>,
-    changed: Condvar,
+fn listen_address(text: &str) -> Result<SipTarget, &'static str> {
+    text.parse().map_err(|_| {
+        "an address to listen on is `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`, such as `udp:0.0.0.0:5060`"
+    })
 }
 
-impl UntilStopped {
-    fn stop(&self) {
-        *self.stopped.lock() = true;
-        self.changed.notify_all();
+fn authority_url(text: &str) -> Result<HttpsUrl, String> {
+    if text.starts_with("http://") {
+        return Err(
+            "`http://` is not encrypted, so nonces could be read and changed on the way; use the `https://` URL of \
+             the authority"
+                .to_owned(),
+        );
     }
+    text.parse().map_err(|error| format!("{error}"))
 }
 
-impl Pause for UntilStopped {
-    fn pause(&self, time: Duration) -> Result<(), Stopped> {
-        let mut stopped = self.stopped.lock();
-        let running = |stopped: &mut bool| !*stopped;
-        let waited = self.changed.wait_while_for(&mut stopped, running, time);
-        if waited.timed_out() {
-            Ok(())
-        } else {
-            Err(Stopped)
+/// What helps if an address cannot be listened on.
+fn listen_help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program has this port; stop it, or choose another port and let the PBX route there"
         }
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have this address; name one of its own, or `0.0.0.0` for all of them"
+        }
+        ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose a higher one",
+        _ => "name an address and a port of this machine, such as `udp:0.0.0.0:5060`",
     }
 }
 
@@ -98,20 +104,20 @@ pub fn run(args: &Args) -> Outcome {
         time: ANSWER_TIMEOUT,
     };
     let stop = app::on_termination()?;
-    let pause = Arc::new(UntilStopped::default());
+    let fingerprint = key.fingerprint();
     let (agent, threads) = ControlAgent::start(AgentParts {
         http: Outgoing::new(roots.as_deref(), limits, Way::Environment)?,
         authority: args.authority.clone(),
         numbers: args.numbers.clone(),
-        pause: Arc::clone(&pause) as _,
         key,
     })?;
+    say!("answering with the ACME account key {fingerprint}");
     let sources: Vec<IpAddr> = args.proxy.iter().map(IpAddr::to_canonical).collect();
     let mut servers = Vec::new();
     for listen in &args.listen {
         let server = SipServer::start(listen, sources.clone(), agent.handler());
         let server = server.map_err(|e| -> Box<dyn Error> {
-            format!("cannot listen on `{listen}`: {e}; choose another `--listen`").into()
+            format!("cannot listen on `{listen}`: {e}; {}", listen_help(&e)).into()
         })?;
         let transport = listen.transport().as_str().to_ascii_lowercase();
         say!("listening on {transport}:{}", server.local());
@@ -131,7 +137,6 @@ pub fn run(args: &Args) -> Outcome {
         }
     };
     log::info!("stopping");
-    pause.stop();
     drop((servers, agent));
     threads.join();
     outcome

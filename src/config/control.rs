@@ -1,4 +1,4 @@
-//! `[control]`: how numbers are asked whether an account controls them, and over which gateways.
+//! `[control]`: how it is proven that an account controls its numbers, and over which gateways.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::gateway_keys::GatewayWithName;
 use super::lists::{list, table};
 use crate::domain::control::proof::Method;
 
-/// How numbers are asked, and the gateways that do it.
+/// How codes are sent to numbers, and the gateways that do it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
@@ -148,6 +148,14 @@ impl Control {
         }
         if !self.message.contains("{code}") {
             return wrong("control.message", "does not contain `{code}`");
+        }
+        let is_control = |c: &char| c.is_control() && *c != '\n';
+        if let Some(control) = self.message.chars().find(is_control) {
+            let why = format!(
+                "has the control character U+{:04X}, which gateways cannot carry",
+                u32::from(control)
+            );
+            return wrong("control.message", why);
         }
         for (name, gateway) in &self.gateways {
             check_name(name, "control.gateways")?;

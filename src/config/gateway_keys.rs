@@ -111,7 +111,7 @@ impl GatewayWithName<'_> {
             GatewayKind::Http => self.http(),
             GatewayKind::Kannel => self.visible("username").and_then(|()| self.visible("from")),
             GatewayKind::Smpp => self.smpp(),
-            GatewayKind::Sip => Ok(()),
+            GatewayKind::Sip => self.sip(),
         }
     }
 
@@ -196,6 +196,18 @@ impl GatewayWithName<'_> {
         Ok(())
     }
 
+    fn sip(&self) -> Result<(), ConfigError> {
+        let target = &self.gateway.target;
+        let is_uri = ["sip:", "sips:", "tel:"]
+            .iter()
+            .any(|scheme| target.starts_with(scheme));
+        if is_uri || target.contains("://") {
+            let why = "must be `udp:host:port` or `tcp:host:port`, and no URI";
+            return wrong(self.key("target"), why);
+        }
+        Ok(())
+    }
+
     fn smpp(&self) -> Result<(), ConfigError> {
         let gateway = self.gateway;
         for (key, value, most) in [
@@ -213,6 +225,11 @@ impl GatewayWithName<'_> {
         }
         if gateway.ca_file.is_some() && !gateway.tls {
             return wrong(self.key("ca_file"), "needs `tls = true`");
+        }
+        if gateway.target.contains("://") {
+            let why =
+                "must be `host:port` alone, without `smpp://` or a path; `tls = true` asks for TLS";
+            return wrong(self.key("target"), why);
         }
         let port = gateway.target.rsplit_once(':');
         let port = port.filter(|(host, _)| !host.is_empty());

@@ -41,7 +41,7 @@ pub trait Gateway: fmt::Debug + Send + Sync {
 pub struct OutgoingCode {
     pub proof: Uuid,
     pub account: AccountId,
-    /// The name of the account for people; its id if it has none.
+    /// How messages name the account: without a link.
     pub account_name: String,
     pub number: Tn,
     /// The digits, or the nonce of a SIP `MESSAGE`.
@@ -90,6 +90,25 @@ impl Reports {
     pub fn report(&self, report: DeliveryReport) {
         // The dispatcher is gone when the service stops; then the report is lost.
         let _ = self.wake.send(GatewayEvent::Report(report));
+    }
+
+    /// Says under which id the gateway accepted a code, for a receipt that another process gets.
+    pub fn accepted(&self, proof: Uuid, message_id: String) {
+        let _ = self.wake.send(GatewayEvent::Accepted {
+            gateway: self.index,
+            proof,
+            message_id,
+        });
+    }
+
+    /// Hands over a receipt for a code that another process has sent, with the ways to write its
+    /// id.
+    pub fn receipt(&self, message_ids: Vec<String>, is_delivered: bool) {
+        let _ = self.wake.send(GatewayEvent::Receipt {
+            gateway: self.index,
+            message_ids,
+            is_delivered,
+        });
     }
 
     /// Says that the gateway can send again, so that nothing waits for the next poll.

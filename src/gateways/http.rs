@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
 use super::error::GatewayError;
 use super::gateway::{Gateway, OutgoingCode};
+use super::http_reply::{ExpectedReply, outcome};
+use super::literals::{is_body, is_field, is_query};
 use super::template::{Place, Template, UnwritableValue, Values, Variable};
 use crate::domain::Passphrase;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
-use crate::domain::network::retry_after::RetryAfter;
-use crate::outgoing::{
-    OperatorClient, OperatorFailure, OperatorReply, OperatorRequest, OperatorUrl,
-};
+use crate::outgoing::{OperatorClient, OperatorRequest, OperatorUrl};
+
+/// The header field by which a gateway can tell that a request repeats an earlier one.
+const REFERENCE: &str = "idempotency-key";
 
 /// A gateway by HTTP, as the configuration describes it.
 #[derive(Debug, Clone, Default)]
@@ -49,13 +49,6 @@ pub struct HttpGateway {
     secret: Option<Passphrase>,
 }
 
-/// How a success is recognized.
-#[derive(Debug, Clone)]
-pub(super) struct ExpectedReply {
-    pub status: Option<u16>,
-    pub text: Option<String>,
-}
-
 impl HttpGateway {
     /// # Errors
     /// [`GatewayError`] if a template, the URL or the CAs cannot be used.
@@ -70,13 +63,22 @@ impl HttpGateway {
             parsed.map_err(|error| GatewayError::wrong(key, &error))
         };
         let query = query.map(|query| parse("target", query)).transpose()?;
+        query.as_ref().map_or(Ok(()), is_query)?;
         let headers = settings.headers.iter();
         let headers = headers
-            .map(|(name, value)| Ok((name.clone(), parse("headers", value)?)))
+            .map(|(name, value)| {
+                let value = parse("headers", value)?;
+                is_field(name, &value, settings.secret.as_ref())?;
+                Ok((name.clone(), value))
+            })
             .collect::<Result<Vec<_>, GatewayError>>()?;
         let body = settings.body.as_deref();
         let body = body
-            .map(|body| Ok((parse("body", body)?, place_of(&settings.headers)?)))
+            .map(|body| {
+                let body = parse("body", body)?;
+                is_body(&body)?;
+                Ok((body, place_of(&settings.headers)?))
+            })
             .transpose()?;
         let templates = query
             .iter()
@@ -92,9 +94,22 @@ impl HttpGateway {
             let why = "names neither `{number}` nor `{digits}`, and so does no other key";
             return Err(GatewayError::wrong("body", &why));
         }
-        if names(Variable::Secret) != settings.secret.is_some() {
-            let why = "and `{secret}` in a template belong together";
-            return Err(GatewayError::wrong("secret_file", &why));
+        match (names(Variable::Secret), settings.secret.is_some()) {
+            (true, false) => {
+                let why = "is not set, although a template names `{secret}`, its content";
+                return Err(GatewayError::wrong("secret_file", &why));
+            }
+            (false, true) => {
+                let why = "is set, but no template names `{secret}`, its content; put it where the gateway expects \
+                           it, or remove the key";
+                return Err(GatewayError::wrong("secret_file", &why));
+            }
+            (true, true) | (false, false) => {}
+        }
+        let mut headers = headers;
+        let is_reference = |(name, _): &(String, Template)| name.eq_ignore_ascii_case(REFERENCE);
+        if !headers.iter().any(is_reference) {
+            headers.push((REFERENCE.to_owned(), parse("headers", "{message_id}")?));
         }
         let by_body = if body.is_some() { "POST" } else { "GET" };
         let method = settings.method.as_deref().unwrap_or(by_body).to_owned();
@@ -123,6 +138,7 @@ impl HttpGateway {
             minutes: code.minutes,
             text: &code.text,
             secret: self.secret.as_ref().map_or("", Passphrase::expose),
+            message_id: code.proof,
         };
         let mut url = self.url.clone();
         if let Some(query) = &self.query {
@@ -198,60 +214,6 @@ fn place_of(headers: &[(String, String)]) -> Result<Place, GatewayError> {
             Err(GatewayError::wrong("headers", &why))
         }
     }
-}
-
-/// What an answer means.
-pub(super) fn outcome(
-    reply: Result<OperatorReply, OperatorFailure>,
-    expected: &ExpectedReply,
-) -> SendOutcome {
-    let reply = match reply {
-        Ok(reply) => reply,
-        Err(failure) => return without_reply(failure),
-    };
-    let is_expected = match expected.status {
-        Some(status) => reply.status == status,
-        None => (200..=299).contains(&reply.status),
-    };
-    match reply.status {
-        _ if is_expected => match &expected.text {
-            Some(text) if !contains(&reply.body, text.as_bytes()) => {
-                SendOutcome::Unclear(SendFailure::Answer)
-            }
-            Some(_) | None => SendOutcome::Accepted,
-        },
-        // Another success, or an error: it may come after the message was accepted.
-        200..=299 | 500 | 502 | 504 => SendOutcome::Unclear(SendFailure::Answer),
-        401 | 403 | 407 => SendOutcome::Later(SendFailure::Login, None),
-        429 | 503 => SendOutcome::Later(SendFailure::Throttled, asked_wait(&reply)),
-        // A path, a time or a redirect that the operator or the gateway will put right.
-        404 | 408 | 421 | 425 | 300..=399 => SendOutcome::Later(SendFailure::Answer, None),
-        400..=499 => SendOutcome::Refused(SendFailure::Refused),
-        _ => SendOutcome::Later(SendFailure::Answer, None),
-    }
-}
-
-const fn without_reply(failure: OperatorFailure) -> SendOutcome {
-    match failure {
-        OperatorFailure::Unreachable => SendOutcome::Later(SendFailure::Unreachable, None),
-        OperatorFailure::Tls => SendOutcome::Later(SendFailure::Tls, None),
-        OperatorFailure::Unwritable => SendOutcome::Refused(SendFailure::Unsendable),
-        OperatorFailure::Timeout => SendOutcome::Unclear(SendFailure::Timeout),
-        OperatorFailure::Interrupted => SendOutcome::Unclear(SendFailure::Interrupted),
-        OperatorFailure::Malformed => SendOutcome::Unclear(SendFailure::Answer),
-    }
-}
-
-/// The seconds of `Retry-After`. A date needs a clock, and is ignored.
-fn asked_wait(reply: &OperatorReply) -> Option<TimeDelta> {
-    match RetryAfter::parse(reply.retry_after.as_deref()?)? {
-        RetryAfter::Seconds(seconds) => Some(TimeDelta::seconds(seconds.into())),
-        RetryAfter::At(_) => None,
-    }
-}
-
-fn contains(body: &[u8], text: &[u8]) -> bool {
-    body.windows(text.len().max(1)).any(|part| part == text)
 }
 
 #[cfg(test)]
@@ -339,8 +301,16 @@ mod tests {
                 "`target` is `http://`",
             ),
             (
+                "https://sms.example/?n={number}#{code}",
+                "`target` has a `#`",
+            ),
+            (
+                "https://sms.example/?n={number}&t=my {code}",
+                "`target` has a space",
+            ),
+            (
                 "https://sms.example/?c={code}&n={number}&s={secret}",
-                "`secret_file` and `{secret}`",
+                "`secret_file` is not set",
             ),
         ] {
             let message = refused(&settings(target));
@@ -351,6 +321,25 @@ mod tests {
             ..settings("https://sms.example/")
         };
         assert!(refused(&body).contains("`headers` needs the `content-type`"));
+        let target = "https://sms.example/?c={code}&n={number}";
+        let field = HttpSettings {
+            headers: vec![("x-from".to_owned(), "a\r\nx-to: b".to_owned())],
+            ..settings(target)
+        };
+        assert!(refused(&field).contains("`headers` has a line break"));
+        assert!(refused(&field).contains("`x-from`"));
+        let secret = HttpSettings {
+            headers: vec![("x-key".to_owned(), "{secret}".to_owned())],
+            secret: Some("a\nb".into()),
+            ..settings(target)
+        };
+        assert!(refused(&secret).contains("`secret_file` has a line break"));
+        let body = HttpSettings {
+            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+            body: Some("{code}\0{number}".to_owned()),
+            ..settings("https://sms.example/")
+        };
+        assert!(refused(&body).contains("`body` has the control character U+0000"));
         let ca = HttpSettings {
             ca_pem: Some("no certificate".to_owned()),
             ..settings("https://sms.example/?c={code}&n={number}")

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::alphabet::is_gsm;
 use super::error::GatewayError;
 use super::gateway::{Gateway, OutgoingCode};
-use super::http::{ExpectedReply, checked_url, outcome};
+use super::http::checked_url;
+use super::http_reply::{ExpectedReply, asked_wait, outcome};
 use crate::domain::Passphrase;
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::outgoing::{OperatorClient, OperatorRequest};
@@ -83,9 +84,12 @@ impl Gateway for KannelGateway {
             headers: &headers,
             body: Some(code.text.as_bytes()),
         });
-        // An smsbox without a connection to the bearerbox answers 503, and has sent nothing.
+        // An smsbox without a connection to the bearerbox answers 503. So does what is before it,
+        // perhaps after the smsbox has accepted the message.
         match reply {
-            Ok(reply) if reply.status == 503 => SendOutcome::Later(SendFailure::Unreachable, None),
+            Ok(reply) if reply.status == 503 => {
+                SendOutcome::Unclear(SendFailure::Unreachable, asked_wait(&reply))
+            }
             reply => outcome(
                 reply,
                 &ExpectedReply {

@@ -77,7 +77,7 @@ impl Gateway for SipGateway {
         let (target, timeout) = (&self.settings.target, self.settings.timeout);
         match send(target, &request, timeout, &hex::encode(branch)) {
             Ok(status) => outcome(status),
-            Err(error) => SendOutcome::Later(failure(&error), None),
+            Err(error) => without_answer(&error),
         }
     }
 }
@@ -88,23 +88,26 @@ fn outcome(status: u16) -> SendOutcome {
         200..=299 => SendOutcome::Accepted,
         // The proxy wants a password, which it should not of this address.
         401 | 407 => SendOutcome::Refused(SendFailure::Login),
-        429 | 503 => SendOutcome::Later(SendFailure::Throttled, None),
-        // Not now, or not there: a phone that is off, a server that fails.
-        408 | 480 | 486 | 491 | 500 | 504 | 600 => SendOutcome::Later(SendFailure::Refused, None),
+        429 | 503 => SendOutcome::Unclear(SendFailure::Throttled, None),
+        // Not now, or not there: a phone that is off, a server that fails. The message may have
+        // arrived on one of several ways, and its answer been lost.
+        408 | 480 | 486 | 491 | 500 | 504 | 600 => SendOutcome::Unclear(SendFailure::Refused, None),
         // A redirect could lead anywhere; the proxy follows it, not this service.
         _ => SendOutcome::Refused(SendFailure::Refused),
     }
 }
 
-fn failure(error: &SipError) -> SendFailure {
+/// What it means that there is no final response. The repetitions of the client are those of the
+/// protocol, which a server recognizes; another attempt is another message.
+fn without_answer(error: &SipError) -> SendOutcome {
     match error {
-        SipError::Timeout(_) => SendFailure::Timeout,
-        SipError::Malformed => SendFailure::Answer,
+        SipError::Timeout(_) => SendOutcome::Unclear(SendFailure::Timeout, None),
+        SipError::Malformed => SendOutcome::Unclear(SendFailure::Answer, None),
         SipError::Connection(error) => match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                SendFailure::Interrupted
+                SendOutcome::Unclear(SendFailure::Interrupted, None)
             }
-            _ => SendFailure::Unreachable,
+            _ => SendOutcome::Later(SendFailure::Unreachable, None),
         },
     }
 }
@@ -132,6 +135,8 @@ mod tests {
     use crate::domain::clock::from_unix;
     use crate::domain::control::codes::ControlCode;
     use crate::sip::server::{IncomingMessage, SipServer};
+
+    const LOOPBACK: [std::net::IpAddr; 1] = [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
 
     fn code() -> OutgoingCode {
         OutgoingCode {
@@ -171,7 +176,7 @@ mod tests {
             let listen = format!("{transport}:127.0.0.1:0")
                 .parse()
                 .expect("a target");
-            let server = SipServer::start(&listen, Vec::new(), Arc::new(handler));
+            let server = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler));
             let server = server.expect("a server");
             let target = format!("{transport}:{}", server.local());
             let gateway = gateway(&target, "sip:control@carrier.example").expect("a gateway");

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::domain::Tn;
 use crate::domain::text::words::words;
@@ -36,6 +37,8 @@ pub enum Variable {
     Text,
     /// The content of the gateway's `secret_file`.
     Secret,
+    /// The same for each attempt to send one code.
+    MessageId,
 }
 
 words! {
@@ -48,6 +51,7 @@ words! {
         Minutes = "minutes",
         Text = "text",
         Secret = "secret",
+        MessageId = "message_id",
     }
 }
 
@@ -96,6 +100,7 @@ pub struct Values<'a> {
     pub minutes: u32,
     pub text: &'a str,
     pub secret: &'a str,
+    pub message_id: Uuid,
 }
 
 impl std::fmt::Debug for Values<'_> {
@@ -117,8 +122,8 @@ enum TemplatePart {
 }
 
 impl Template {
-    /// Splits a text. A `{` is only special if lower-case letters and a `}` follow it, so JSON
-    /// needs no escaping.
+    /// Splits a text. A `{` is only special if lower-case letters or `_` and a `}` follow it, so
+    /// JSON needs no escaping.
     ///
     /// # Errors
     /// [`TemplateError`] if it names a variable that is not in `known`.
@@ -160,6 +165,14 @@ impl Template {
         self.parts.contains(&TemplatePart::Value(variable))
     }
 
+    /// What the carrier wrote between the variables.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Literal(literal) => Some(literal.as_str()),
+            TemplatePart::Value(_) => None,
+        })
+    }
+
     /// The text for people.
     #[must_use]
     pub fn text(&self, values: &Values<'_>) -> String {
@@ -192,7 +205,7 @@ impl Template {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase())
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 fn value(variable: Variable, values: &Values<'_>) -> String {
@@ -204,6 +217,7 @@ fn value(variable: Variable, values: &Values<'_>) -> String {
         Variable::Minutes => values.minutes.to_string(),
         Variable::Text => values.text.to_owned(),
         Variable::Secret => values.secret.to_owned(),
+        Variable::MessageId => values.message_id.to_string(),
     }
 }
 
@@ -268,6 +282,7 @@ mod tests {
             minutes: 10,
             text: "a text",
             secret: "a secret",
+            message_id: Uuid::nil(),
         }
     }
 

@@ -24,6 +24,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the length of the outbox is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// What is logged if that fails.
+const RECEIPT: &str = "a delivery receipt could not be recorded";
+
 /// A gateway with what the configuration says about it.
 #[derive(Debug)]
 pub struct ConfiguredGateway {
@@ -51,7 +54,7 @@ pub struct GatewayThreads {
 }
 
 /// Why the dispatcher is woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum GatewayEvent {
     /// A thread of this gateway has become idle.
     Idle(usize),
@@ -60,6 +63,18 @@ pub(super) enum GatewayEvent {
     /// A gateway can send again.
     Ready,
     Report(DeliveryReport),
+    /// A gateway accepted a code, and will report its delivery under this id.
+    Accepted {
+        gateway: usize,
+        proof: Uuid,
+        message_id: String,
+    },
+    /// A receipt for a code that this process has not sent.
+    Receipt {
+        gateway: usize,
+        message_ids: Vec<String>,
+        is_delivered: bool,
+    },
     /// This gateway cannot do what it does besides sending.
     Failed(usize, SendFailure),
     Stop,
@@ -179,6 +194,28 @@ impl OutboxDispatcher {
                     Ok(GatewayEvent::Due | GatewayEvent::Ready) => {}
                     Ok(GatewayEvent::Report(report)) => {
                         task.attempt(|| self.record(&task, &waiter, report));
+                    }
+                    Ok(GatewayEvent::Accepted {
+                        gateway,
+                        proof,
+                        message_id,
+                    }) => {
+                        let name = &self.gateways.all[gateway].name;
+                        task.attempt(|| {
+                            let kept = self.authority.receipt_awaited(name, message_id, proof);
+                            or_failed(&task, RECEIPT, waiter.wait(kept));
+                        });
+                    }
+                    Ok(GatewayEvent::Receipt {
+                        gateway,
+                        message_ids: ids,
+                        is_delivered,
+                    }) => {
+                        let name = &self.gateways.all[gateway].name;
+                        task.attempt(|| {
+                            let kept = self.authority.receipt_received(name, ids, is_delivered);
+                            or_failed(&task, RECEIPT, waiter.wait(kept));
+                        });
                     }
                     Ok(GatewayEvent::Failed(index, failure)) => {
                         let metrics = &self.authority.metrics().gateways;
@@ -318,6 +355,7 @@ impl CodeWorker {
             minutes,
             text: "",
             secret: "",
+            message_id: proof.id,
         });
         Some(configured.gateway.send(&OutgoingCode {
             proof: proof.id,

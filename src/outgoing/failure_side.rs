@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use super::OutgoingError;
+
 /// Where the cause of a failed request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureSide {
@@ -41,5 +43,14 @@ impl FailureSide {
             | ErrorKind::Other => Self::Peer,
             _ => Self::Own,
         }
+    }
+}
+
+impl OutgoingError {
+    /// Whether the server has a certificate that none of the trusted CAs has issued.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        // OpenSSL has no other way to say so through the layers above it.
+        matches!(self, Self::Failed { why, .. } if why.contains("certificate verify failed"))
     }
 }

@@ -5,6 +5,7 @@
 //! connections, and each wait.
 
 pub mod client;
+mod connections;
 pub mod message;
 pub mod server;
 pub mod target;

@@ -5,12 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::connections::{OpenConnection, OpenConnections};
 use super::message::{MAX_MESSAGE, SipMessage, StartLine};
 use super::target::{SipTarget, SipTransport};
 
@@ -18,8 +19,6 @@ use super::target::{SipTarget, SipTransport};
 const KEEP: Duration = Duration::from_secs(32);
 /// How many answers are kept.
 const MAX_KEPT: usize = 4_096;
-/// How many connections are served at one time. Proxies use a few.
-const MAX_CONNECTIONS: usize = 64;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a thread waits before it looks whether it has to stop.
@@ -47,7 +46,7 @@ pub struct SipServer {
 }
 
 impl SipServer {
-    /// Listens. Only `sources` are answered; none means everyone.
+    /// Listens. Only `sources` are answered; what others send is dropped before it is read as SIP.
     ///
     /// # Errors
     /// The system's error if the address cannot be listened on.
@@ -156,7 +155,7 @@ impl Answerer {
     }
 
     fn accepts(&self, from: SocketAddr) -> bool {
-        self.sources.is_empty() || self.sources.contains(&from.ip().to_canonical())
+        self.sources.contains(&from.ip().to_canonical())
     }
 
     fn over_udp(&self, socket: &UdpSocket) {
@@ -185,8 +184,12 @@ impl Answerer {
     }
 
     /// Answers the requests of one connection, until it ends.
-    fn over_connection(&self, mut stream: TcpStream, from: SocketAddr) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
+    fn over_connection(
+        &self,
+        mut stream: TcpStream,
+        from: SocketAddr,
+        open: &OpenConnection,
+    ) -> io::Result<()> {
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(IDLE))?;
         let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
@@ -206,6 +209,7 @@ impl Answerer {
             while let Ok(Some((request, length))) = SipMessage::from_stream(&received) {
                 // Only whole messages count as activity, so nobody keeps a place by trickling.
                 heard = Instant::now();
+                open.is_active(heard);
                 received.drain(..length);
                 if let Some(answer) = self.answer(&request, from) {
                     stream.write_all(&answer)?;
@@ -263,29 +267,27 @@ impl Answerer {
 
 /// Accepts connections, each with a thread of its own.
 fn over_tcp(answerer: &Arc<Answerer>, listener: &TcpListener) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = OpenConnections::shared_by(answerer.sources.len());
     while !answerer.stopped() {
         let Ok((stream, from)) = listener.accept() else {
             thread::sleep(LOOK / 4);
             continue;
         };
-        if !answerer.accepts(from) || open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+        if !answerer.accepts(from) || stream.set_nonblocking(false).is_err() {
             continue;
         }
-        open.fetch_add(1, Ordering::Relaxed);
-        let (answerer, closed) = (Arc::clone(answerer), Arc::clone(&open));
+        let Some(connection) = open.enter(from.ip().to_canonical(), &stream, Instant::now()) else {
+            continue;
+        };
+        let answerer = Arc::clone(answerer);
         let serve = move || {
-            if let Err(error) = answerer.over_connection(stream, from) {
+            if let Err(error) = answerer.over_connection(stream, from, &connection) {
                 log::debug!("a connection ended: {error}");
             }
-            closed.fetch_sub(1, Ordering::Relaxed);
         };
-        if thread::Builder::new()
-            .name("sip-connection".to_owned())
-            .spawn(serve)
-            .is_err()
-        {
-            open.fetch_sub(1, Ordering::Relaxed);
+        let name = thread::Builder::new().name("sip-connection".to_owned());
+        if let Err(error) = name.spawn(serve) {
+            log::warn!("a connection cannot be served: {error}");
         }
     }
 }

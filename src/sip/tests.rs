@@ -131,6 +131,8 @@ fn targets_are_read_strictly() {
     }
 }
 
+const LOOPBACK: [std::net::IpAddr; 1] = [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
+
 fn server(transport: SipTransport, status: u16) -> (SipServer, SipTarget) {
     let transport = transport.as_str().to_ascii_lowercase();
     let listen: SipTarget = format!("{transport}:127.0.0.1:0")
@@ -143,7 +145,7 @@ fn server(transport: SipTransport, status: u16) -> (SipServer, SipTarget) {
             404
         }
     };
-    let server = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("a server");
+    let server = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler)).expect("a server");
     let target = format!("{transport}:{}", server.local())
         .parse()
         .expect("a target");
@@ -228,7 +230,7 @@ fn a_repetition_gets_the_same_answer_and_is_handled_once() {
         let _ = count.lock().send(());
         200
     };
-    let server = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("a server");
+    let server = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler)).expect("a server");
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
@@ -260,7 +262,7 @@ fn a_repetition_gets_the_same_answer_and_is_handled_once() {
 fn a_server_that_has_ended_says_so() {
     let listen: SipTarget = "udp:127.0.0.1:0".parse().expect("a target");
     let handler = |_: &IncomingMessage<'_>| -> u16 { panic!("a fault of the handler") };
-    let server = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("a server");
+    let server = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler)).expect("a server");
     assert!(server.is_running());
     let target = format!("udp:{}", server.local()).parse().expect("a target");
     let answer = send(&target, &request(), Duration::from_millis(300), "one");

@@ -8,6 +8,7 @@
 mod actor;
 mod backup;
 mod connection;
+mod database_clock;
 mod database_url;
 mod error;
 mod locks;

@@ -5,7 +5,9 @@ mod control;
 
 use diesel::table;
 
-pub use control::{account_keys, control_messages, control_proofs, control_samples};
+pub use control::{
+    account_keys, control_messages, control_proofs, control_receipts, control_samples,
+};
 
 table! {
     accounts (id) {

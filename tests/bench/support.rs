@@ -157,6 +157,7 @@ fn control() -> ControlParts {
         },
         codes: Arc::new(codes.expect("codes")),
         signal: OutboxSignal::default(),
+        reference: tn_authority::authority::ReferenceClock::Database,
     }
 }
 

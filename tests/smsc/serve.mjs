@@ -3,13 +3,14 @@
 //
 // Settings: port (0 is a free one), system_id, password, key and cert (PEM) for TLS; `script` says what becomes of each
 // submit_sm in turn, the last entry also of all that follow: ok, delivered, early (the receipt comes before the answer),
-// undelivered, throttled, full, refused, silent, close, unbind.
+// undelivered, later (the receipt comes to the next session), throttled, full, refused, silent, close, unbind.
 import { readFileSync } from 'node:fs';
 import smpp from 'smpp';
 
 const settings = JSON.parse(readFileSync(process.argv[2]));
 const say = (what) => console.log(JSON.stringify(what));
 let submitted = 0;
+const later = [];
 
 const receipt = (session, pdu, id, stat) => session.deliver_sm({
   source_addr: pdu.destination_addr,
@@ -36,6 +37,7 @@ const submit = (session, pdu) => {
     case 'ok': return answer(smpp.ESME_ROK);
     case 'delivered': answer(smpp.ESME_ROK); return receipt(session, pdu, `${number}`, 'DELIVRD');
     case 'early': receipt(session, pdu, `${number}`, 'DELIVRD'); return answer(smpp.ESME_ROK);
+    case 'later': later.push([pdu, `${number}`]); return answer(smpp.ESME_ROK);
     case 'undelivered': answer(smpp.ESME_ROK); return receipt(session, pdu, `${number}`, 'UNDELIV');
     case 'throttled': return answer(smpp.ESME_RTHROTTLED);
     case 'full': return answer(smpp.ESME_RMSGQFUL);
@@ -54,6 +56,7 @@ const server = smpp.createServer(settings.cert ? { key: settings.key, cert: sett
     const known = pdu.system_id === settings.system_id && pdu.password === settings.password;
     say({ event: 'bind', known, version: pdu.interface_version, type: pdu.system_type });
     session.send(pdu.response({ command_status: known ? smpp.ESME_ROK : smpp.ESME_RINVPASWD }));
+    for (const [pdu, id] of later.splice(0)) receipt(session, pdu, id, 'DELIVRD');
     // It asks as well.
     session.enquire_link({}, () => say({ event: 'enquire-answered' }));
   });

@@ -96,7 +96,7 @@ pub(in crate::api) struct StartedControlProofsView {
     items: Vec<ControlProofView>,
 }
 
-/// Start proofs of control: a code is sent to each number. All numbers are asked, or none.
+/// Start proofs of control: a code is sent to each number, or to none of them.
 ///
 /// Only numbers that are delegated to the account can be asked. There are limits for each number,
 /// account and gateway.

@@ -72,6 +72,7 @@ pub(in crate::api) struct NewReproofingBody {
     /// The age that the proofs must not reach, in seconds. New ones are started after two thirds
     /// of it.
     #[schema(minimum = 3600, maximum = 31_622_400, example = 7_776_000)]
+    #[serde(deserialize_with = "deserialize::seconds")]
     max_age: u32,
 }
 

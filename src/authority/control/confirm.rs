@@ -85,7 +85,10 @@ impl Authority {
     pub fn proof_to_confirm(&self, caller: &Caller, id: Uuid) -> Result<ControlProof, ChangeError> {
         self.may_prove(caller)?;
         let scope = Visibility::of(caller);
-        self.store.read(|tx| visible(tx, &scope, id))
+        self.store.read(|tx| {
+            self.check_clock(tx)?;
+            visible(tx, &scope, id)
+        })
     }
 
     /// Takes the code that a person got, for what [`Self::proof_to_confirm`] has returned.
@@ -120,7 +123,10 @@ impl Authority {
         id: Uuid,
         answer: &SignedAnswer,
     ) -> Result<Option<ControlProof>, StoreError> {
-        let found = self.store.read(|tx| tx.control_proof(id))?;
+        let found = self.store.read(|tx| {
+            self.check_clock(tx)?;
+            tx.control_proof(id)
+        })?;
         let proof = found.map(|(proof, _)| proof);
         Ok(proof.filter(|proof| is_signed_by(proof, answer.key)))
     }

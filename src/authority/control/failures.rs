@@ -57,7 +57,14 @@ impl Authority {
     pub async fn report_failures(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         // Usually there is nothing to do: find out by a read, without occupying the writer.
-        if !self.store.read(|tx| tx.has_unreported_failure(now))? {
+        let is_due = self.store.read(|tx| {
+            let is_due = tx.has_unreported_failure(now)?;
+            if is_due {
+                self.check_clock(tx)?;
+            }
+            Ok::<_, StoreError>(is_due)
+        })?;
+        if !is_due {
             return Ok(false);
         }
         let caller = Caller::the_service(new_id(now));

@@ -1,11 +1,13 @@
 //! Effective control: numbers are asked, and what they were sent comes back. `domain::control` has
 //! the words.
 
+mod clock;
 mod confirm;
 mod failures;
 mod limits;
 mod list;
 mod outbox;
+mod receipts;
 mod refusal;
 mod reproof;
 mod signal;
@@ -21,6 +23,7 @@ use crate::domain::control::codes::Codes;
 use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
+pub use clock::ReferenceClock;
 pub use confirm::{Confirmation, RefusedCode};
 pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};
@@ -60,6 +63,7 @@ pub struct ControlParts {
     pub settings: ControlSettings,
     pub codes: Arc<dyn Codes>,
     pub signal: OutboxSignal,
+    pub reference: ReferenceClock,
 }
 
 impl ControlSettings {

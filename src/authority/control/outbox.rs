@@ -11,10 +11,12 @@ use uuid::Uuid;
 
 use crate::authority::Authority;
 use crate::authority::audited::event_by;
+use crate::domain::accounts::account::Account;
 use crate::domain::clock::Time;
 use crate::domain::control::message::CodeMessage;
 use crate::domain::control::proof::{ControlProof, ProofState};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
+use crate::domain::text::links::has_link;
 use crate::domain::{AuditAction, Caller};
 use crate::store::{StoreError, Tx};
 
@@ -28,7 +30,7 @@ const MAX_OVERDUE: u16 = 100;
 pub struct AssignedCode {
     pub message: CodeMessage,
     pub proof: ControlProof,
-    /// The name of the account for people; its id if it has none.
+    /// The name of the account for people; its id if it has none, or one that has a link.
     pub account_name: String,
     /// Until when this process may send it.
     pub leased_until: Time,
@@ -65,7 +67,13 @@ impl Authority {
         room.retain(|_, most| *most > 0);
         let gateways: Vec<&str> = room.keys().map(String::as_str).collect();
         // Usually there is nothing to do: find out by a read, without occupying the writer.
-        let has_due = |tx: &mut Tx<'_>| tx.has_due_control_message(&gateways, now);
+        let has_due = |tx: &mut Tx<'_>| {
+            let is_due = tx.has_due_control_message(&gateways, now)?;
+            if is_due {
+                self.check_clock(tx)?;
+            }
+            Ok::<_, StoreError>(is_due)
+        };
         if !self.store.read(has_due)? {
             return Ok(Vec::new());
         }
@@ -73,8 +81,17 @@ impl Authority {
         let work = move |tx: &mut Tx<'_>| {
             for overdue in tx.overdue_control_messages(now, MAX_OVERDUE)? {
                 tx.remove_control_message(overdue.proof)?;
-                let failure = (overdue.attempts == 0).then_some(SendFailure::NotAttempted);
-                give_up(tx, &overdue, failure, now, MayHaveArrived::No)?;
+                let failure = match overdue.attempts {
+                    0 => Some(SendFailure::NotAttempted),
+                    // Its process ended during an attempt, each time.
+                    _ if overdue.give_up_at > now => Some(SendFailure::Interrupted),
+                    _ => None,
+                };
+                let arrived = match overdue.unclear {
+                    0 => MayHaveArrived::No,
+                    _ => MayHaveArrived::Yes,
+                };
+                give_up(tx, &overdue, failure, now, arrived)?;
             }
             let mut taken = Vec::new();
             for (gateway, most) in &room {
@@ -104,7 +121,13 @@ impl Authority {
             let id = message.proof;
             if let Some(failure) = outcome.failure() {
                 if let Some(at) = message.retry_at(outcome, now) {
-                    if !tx.retry_control_message(id, process, at)? {
+                    let unclear = match outcome {
+                        SendOutcome::Unclear(..) => message.unclear,
+                        SendOutcome::Accepted
+                        | SendOutcome::Later(..)
+                        | SendOutcome::Refused(_) => message.unclear.saturating_sub(1),
+                    };
+                    if !tx.retry_control_message(id, process, (at, unclear))? {
                         return Ok(AttemptResult::NotOurs);
                     }
                     tx.control_proof_not_sent(id, failure)?;
@@ -114,7 +137,13 @@ impl Authority {
                     return Ok(AttemptResult::NotOurs);
                 }
                 let arrived = match outcome {
-                    SendOutcome::Unclear(_) => MayHaveArrived::Yes,
+                    SendOutcome::Unclear(..) => MayHaveArrived::Yes,
+                    // This attempt did not send it, but an earlier one may have.
+                    SendOutcome::Accepted | SendOutcome::Later(..) | SendOutcome::Refused(_)
+                        if message.unclear > 1 =>
+                    {
+                        MayHaveArrived::Yes
+                    }
                     SendOutcome::Accepted | SendOutcome::Later(..) | SendOutcome::Refused(_) => {
                         MayHaveArrived::No
                     }
@@ -144,34 +173,6 @@ impl Authority {
         result
     }
 
-    /// Records what a gateway reports about a code that it accepted.
-    pub async fn code_reported(&self, proof: Uuid, is_delivered: bool) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let work = move |tx: &mut Tx<'_>| {
-            let Some((proof, _)) = tx.control_proof(proof)? else {
-                return Ok(None);
-            };
-            if is_delivered {
-                tx.control_proof_delivered(proof.id, now)?;
-                return Ok(None);
-            }
-            let failure = SendFailure::Undelivered;
-            tx.control_proof_not_sent(proof.id, failure)?;
-            if tx.give_up_control_proof(proof.id, now)? {
-                let reason = "the gateway reported that it did not reach the number";
-                let event = event(&proof, now).refused(&proof.id, failure.as_str(), &reason);
-                tx.record(&about(event, &proof))?;
-            }
-            Ok(Some(proof.gateway))
-        };
-        let failed = self.store.write_alongside("code-report", work).await?;
-        if let Some(gateway) = failed {
-            let failure = SendFailure::Undelivered.as_str();
-            self.metrics.gateways.failed(&gateway, failure);
-        }
-        Ok(())
-    }
-
     /// Sets the metric of codes that are still to be sent. Blocks.
     pub fn measure_outbox(&self) -> Result<(), StoreError> {
         let waiting = |tx: &mut Tx<'_>| tx.count_control_messages();
@@ -198,17 +199,24 @@ fn assign(
         tx.remove_control_message(message.proof)?;
         return Ok(None);
     };
-    let account_name = if account.name.is_empty() {
-        account.id.to_string()
-    } else {
-        account.name
-    };
+    let account_name = name_in_message(&account);
     Ok(Some(AssignedCode {
         message,
         proof,
         account_name,
         leased_until,
     }))
+}
+
+/// How a message names an account. Phones make a link of an address that they find, and the message
+/// is the carrier's: a name with an address in it would send people to a site of the account's.
+fn name_in_message(account: &Account) -> String {
+    let id = account.id.as_str();
+    match account.name.as_str() {
+        name if !name.is_empty() && !has_link(name) => name.to_owned(),
+        _ if has_link(id) => id.replace('.', " "),
+        _ => id.to_owned(),
+    }
 }
 
 /// Ends a proof whose code is no longer sent.
@@ -241,13 +249,16 @@ fn give_up(
 }
 
 /// The event of the request that started the proof, so that the trail shows them together.
-fn event(proof: &ControlProof, now: Time) -> crate::domain::Event {
+pub(super) fn event(proof: &ControlProof, now: Time) -> crate::domain::Event {
     let service = Caller::the_service(proof.request_id);
     event_by(&service, now, AuditAction::SendControlCode).about(&proof.account)
 }
 
 /// A refusal concerns the caller's own account, and the caller is the service: so name the account.
-fn about(event: crate::domain::AuditEvent, proof: &ControlProof) -> crate::domain::AuditEvent {
+pub(super) fn about(
+    event: crate::domain::AuditEvent,
+    proof: &ControlProof,
+) -> crate::domain::AuditEvent {
     crate::domain::AuditEvent {
         account: Some(proof.account.clone()),
         ..event

@@ -63,7 +63,7 @@ impl NewControlProofs {
 /// A proof with its code, which the transaction writes if the number may be asked.
 #[derive(Clone)]
 pub(super) struct Draft {
-    proof: ControlProof,
+    pub(super) proof: ControlProof,
     code_hash: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -105,6 +105,7 @@ impl Authority {
         let caller = by.caller();
         self.may_prove(caller)?;
         new.check()?;
+        self.store.read(|tx| self.check_clock(tx))?;
         let (now, method) = (self.clock.now(), new.channel.method());
         let gateway = self.control.settings.gateway(method);
         let gateway = gateway.ok_or(ChangeError::NoGateway(method))?.to_owned();
@@ -231,6 +232,7 @@ impl Draft {
             gateway: self.proof.gateway.clone(),
             sealed: self.sealed.clone(),
             attempts: 0,
+            unclear: 0,
             due_at: self.proof.started_at,
             give_up_at: self.proof.expires_at,
         }
@@ -248,7 +250,9 @@ pub(super) fn insert(
         .map(|draft| (draft.proof.clone(), draft.code_hash.as_slice()))
         .collect();
     tx.insert_control_proofs(&rows)?;
-    let messages = drafts.iter().map(Draft::message);
+    // There is nothing to be sent for one that has failed already.
+    let open = drafts.iter().filter(|draft| draft.proof.end.is_none());
+    let messages = open.map(Draft::message);
     tx.insert_control_messages(&messages.collect::<Vec<_>>())?;
     let events = rows.iter().map(|(proof, _)| {
         let detail = json!({

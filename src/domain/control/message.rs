@@ -19,6 +19,9 @@ pub struct CodeMessage {
     /// Nonce, ciphertext and tag.
     pub sealed: Vec<u8>,
     pub attempts: u32,
+    /// Attempts that may have sent it. One counts from its lease on, until it is known that it did
+    /// not.
+    pub unclear: u32,
     /// When the next attempt is due.
     pub due_at: Time,
     /// From when on no attempt is made.

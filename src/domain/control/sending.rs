@@ -13,19 +13,17 @@ const LONGEST_WAIT: i64 = 60;
 const LONGEST_ASKED: TimeDelta = TimeDelta::seconds(300);
 /// The wait after an attempt that may have sent the code.
 const WAIT_IF_UNCLEAR: TimeDelta = TimeDelta::seconds(30);
-/// The most attempts if each may have sent the code: a number is not flooded because a gateway
-/// accepts messages and does not say so.
-const MAX_UNCLEAR: u32 = 3;
 
 /// What became of an attempt to send a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendOutcome {
     /// The gateway accepted it.
     Accepted,
-    /// It was not sent, and may be retried; the gateway can say when.
+    /// It surely was not sent, and may be retried; the gateway can say when.
     Later(SendFailure, Option<TimeDelta>),
-    /// It may have been sent: the request went out, and no answer came.
-    Unclear(SendFailure),
+    /// It may have been sent: the request went out, and was not answered by a success or a refusal.
+    /// A gateway can send a message and still answer with an error. It can say when to retry.
+    Unclear(SendFailure, Option<TimeDelta>),
     /// It was not sent, and no retry will change that.
     Refused(SendFailure),
 }
@@ -80,7 +78,7 @@ impl SendOutcome {
     pub const fn failure(&self) -> Option<SendFailure> {
         match self {
             Self::Accepted => None,
-            Self::Later(failure, _) | Self::Unclear(failure) | Self::Refused(failure) => {
+            Self::Later(failure, _) | Self::Unclear(failure, _) | Self::Refused(failure) => {
                 Some(*failure)
             }
         }
@@ -88,22 +86,29 @@ impl SendOutcome {
 }
 
 impl CodeMessage {
+    /// The most attempts that may have sent the code: a number is not flooded because a gateway
+    /// accepts messages and does not say so.
+    pub const MAX_UNCLEAR: u8 = 3;
+
     /// When the next attempt is due after an attempt that ended `now`; `None` if none is made.
-    /// `attempts` includes the one that ended.
+    /// `attempts` and `unclear` include the one that ended.
     #[must_use]
     pub fn retry_at(&self, outcome: SendOutcome, now: Time) -> Option<Time> {
         let doubled = FIRST_WAIT << self.attempts.saturating_sub(1).min(16);
         let wait = TimeDelta::seconds(doubled.min(LONGEST_WAIT));
         let at = match outcome {
             SendOutcome::Accepted | SendOutcome::Refused(_) => return None,
-            SendOutcome::Unclear(_) if self.attempts >= MAX_UNCLEAR => return None,
-            SendOutcome::Unclear(_) => now + wait.max(WAIT_IF_UNCLEAR),
-            SendOutcome::Later(_, asked) => {
-                now + wait.max(asked.unwrap_or_default().min(LONGEST_ASKED))
-            }
+            SendOutcome::Unclear(..) if self.unclear >= Self::MAX_UNCLEAR.into() => return None,
+            SendOutcome::Unclear(_, asked) => now + wait.max(WAIT_IF_UNCLEAR).max(within(asked)),
+            SendOutcome::Later(_, asked) => now + wait.max(within(asked)),
         };
         (at < self.give_up_at).then_some(at)
     }
+}
+
+/// The wait that a gateway asks for, within a bound.
+fn within(asked: Option<TimeDelta>) -> TimeDelta {
+    asked.unwrap_or_default().min(LONGEST_ASKED)
 }
 
 #[cfg(test)]
@@ -119,6 +124,7 @@ mod tests {
             gateway: "sms".to_owned(),
             sealed: Vec::new(),
             attempts,
+            unclear: 0,
             due_at: from_unix(1_000),
             give_up_at: from_unix(1_600),
         }
@@ -153,9 +159,22 @@ mod tests {
     /// A gateway that takes the message and never answers must not become a flood for a number.
     #[test]
     fn an_unclear_attempt_is_repeated_seldom() {
-        let unclear = SendOutcome::Unclear(SendFailure::Timeout);
-        let waits: Vec<_> = (1..=4).map(|attempts| wait(attempts, unclear)).collect();
+        let wait = |(attempts, unclear), asked: Option<i64>| {
+            let outcome = SendOutcome::Unclear(SendFailure::Timeout, asked.map(TimeDelta::seconds));
+            let message = CodeMessage {
+                unclear,
+                ..message(attempts)
+            };
+            let at = message.retry_at(outcome, from_unix(1_000));
+            at.map(|at| (at - from_unix(1_000)).num_seconds())
+        };
+        let waits: Vec<_> = (1..=4).map(|n| wait((n, n), None)).collect();
         assert_eq!(waits, [Some(30), Some(30), None, None]);
+        // What surely was not sent does not count.
+        assert_eq!(wait((9, 1), None), Some(60));
+        assert_eq!(wait((1, 1), Some(90)), Some(90));
+        assert_eq!(wait((1, 1), Some(1)), Some(30));
+        assert_eq!(wait((3, 3), Some(90)), None);
     }
 
     #[test]

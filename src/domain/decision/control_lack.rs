@@ -5,6 +5,7 @@ use std::fmt;
 use super::denial::{RefusedPart, listed};
 use crate::domain::accounts::account::AccountId;
 use crate::domain::control::facts::MAX_NUMBERS;
+use crate::domain::control::proof::Method;
 use crate::domain::control::sample::MAX_DRAWN;
 
 /// The numbers that lack a proof which the policies accept, and what they stand for.
@@ -17,6 +18,9 @@ pub struct ControlLack {
     pub total: u64,
     /// Whether a sample stands for the list.
     pub is_sample: bool,
+    /// How the service proves control by itself, for the right to renew that was used; `None` if
+    /// the account has to start proofs.
+    pub renewed_by: Option<Method>,
 }
 
 impl fmt::Display for ControlLack {
@@ -38,6 +42,17 @@ impl fmt::Display for ControlLack {
                     "proofs"
                 };
                 let sample = if is_sample { " of the sample" } else { "" };
+                if let Some(method) = self.renewed_by {
+                    let answer = match method {
+                        Method::Sip => "keep `tn-authority control-agent` running",
+                        Method::Sms | Method::Voice => "have the codes returned",
+                    };
+                    return write!(
+                        f,
+                        "the service starts {each} for this right by itself, by `{method}`; {answer} for {}{sample}",
+                        listed(&self.refused)
+                    );
+                }
                 write!(
                     f,
                     "start {each} with `POST /v1/accounts/{}/control-proofs` for {}{sample}",

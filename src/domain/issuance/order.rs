@@ -135,7 +135,15 @@ impl RuledRequest {
     #[must_use]
     pub fn ruling(&self, facts: &Facts) -> Ruling {
         match (&self.policy, &self.deferred) {
-            (Ok(()), Some(deferred)) => deferred.rule(&self.account, &facts.rows),
+            (Ok(()), Some(deferred)) => {
+                let mut ruling = deferred.rule(&self.account, &facts.rows);
+                let right = facts.renewal.as_ref().filter(|_| self.renewal.is_some());
+                if let Err(Denial::ControlNotProven { lack, .. }) = &mut ruling.verdict {
+                    let control = right.and_then(|right| right.control.as_ref());
+                    lack.renewed_by = control.map(|control| control.method);
+                }
+                ruling
+            }
             (verdict, _) => Ruling {
                 verdict: verdict.clone(),
                 by: self.policies.clone(),

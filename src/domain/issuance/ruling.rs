@@ -80,6 +80,7 @@ impl DeferredRuling {
             refused: lacking.map(refused).collect(),
             total: control.total,
             is_sample: control.is_sample,
+            renewed_by: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod cidr;
 pub mod embedded_ipv4;
+pub mod loopback;
 pub mod public_address;
 pub mod retry_after;
 pub mod source;

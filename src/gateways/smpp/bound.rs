@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Submission;
 use super::connection::Stream;
 use super::pdu::{self, Received};
-use super::receipts::{AwaitedReceipts, Receipt};
+use super::receipts::{AwaitedReceipts, Receipt, normalized};
 use super::session::{Session, SessionEnd};
 use crate::domain::control::sending::{SendFailure, SendOutcome};
 use crate::gateways::gateway::Reports;
@@ -87,7 +87,7 @@ impl<'a> BoundSession<'a> {
     ) -> SessionEnd {
         let end = self.serve_until(submissions, stopped).await;
         for (_, waiting) in self.waiting.drain() {
-            let unclear = SendOutcome::Unclear(SendFailure::Interrupted);
+            let unclear = SendOutcome::Unclear(SendFailure::Interrupted, None);
             let _ = waiting.answer.try_send(unclear);
         }
         end
@@ -188,10 +188,14 @@ impl<'a> BoundSession<'a> {
         let ok = CommandStatus::EsmeRok;
         match command.pdu() {
             Some(Pdu::DeliverSm(message)) => {
-                if let Some(receipt) = Receipt::of(message)
-                    && let Some(report) = self.receipts.received(receipt)
-                {
-                    self.reports.report(report);
+                if let Some(receipt) = Receipt::of(message) {
+                    match self.receipts.received(&receipt) {
+                        Some(report) => self.reports.report(report),
+                        // Another replica has sent it, or this one before a restart.
+                        None => self
+                            .reports
+                            .receipt(receipt.spellings(), receipt.is_delivered),
+                    }
                 }
                 let answer = pdu::frame(ok, sequence, DeliverSmResp::default());
                 self.write(&answer).await
@@ -245,10 +249,11 @@ impl<'a> BoundSession<'a> {
             self.session.shared.is_paused.store(true, Ordering::SeqCst);
         }
         let _ = waiting.answer.try_send(outcome);
-        if outcome == SendOutcome::Accepted
-            && let Some(report) = id.and_then(|id| self.receipts.accepted(id, waiting.proof))
-        {
-            self.reports.report(report);
+        if let (SendOutcome::Accepted, Some(id)) = (outcome, id.filter(|id| !id.is_empty())) {
+            match self.receipts.accepted(id, waiting.proof) {
+                Some(report) => self.reports.report(report),
+                None => self.reports.accepted(waiting.proof, normalized(id)),
+            }
         }
     }
 
@@ -258,7 +263,7 @@ impl<'a> BoundSession<'a> {
         self.waiting.retain(|_, waiting| {
             let is_late = waiting.deadline <= now;
             if is_late {
-                let unclear = SendOutcome::Unclear(SendFailure::Timeout);
+                let unclear = SendOutcome::Unclear(SendFailure::Timeout, None);
                 let _ = waiting.answer.try_send(unclear);
             }
             !is_late
@@ -335,6 +340,7 @@ const fn meaning(status: CommandStatus) -> SendOutcome {
         | CommandStatus::EsmeRinvexpiry
         | CommandStatus::EsmeRinvregdlvflg
         | CommandStatus::EsmeRprohibited => SendOutcome::Refused(SendFailure::Refused),
-        _ => SendOutcome::Later(SendFailure::Refused, None),
+        // Such as a system error, which can come after the message was accepted.
+        _ => SendOutcome::Unclear(SendFailure::Refused, None),
     }
 }

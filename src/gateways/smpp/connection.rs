@@ -39,10 +39,10 @@ impl fmt::Debug for Connector {
 impl Connector {
     pub(super) fn new(settings: &SmppSettings) -> Result<Self, GatewayError> {
         let parsed: Result<HostPort, _> = settings.target.parse();
-        parsed.map_err(|error| GatewayError::wrong("target", &error))?;
-        let parts = settings.target.rsplit_once(':');
+        let parts = settings.target.rsplit_once(':').filter(|_| parsed.is_ok());
         let Some((host, _)) = parts.filter(|(_, port)| port.parse::<u16>().is_ok()) else {
-            return Err(GatewayError::wrong("target", &"must be `host:port`"));
+            let why = "must be `host:port`, the name or the address of the SMSC and its port";
+            return Err(GatewayError::wrong("target", &why));
         };
         let host = host
             .trim_start_matches('[')

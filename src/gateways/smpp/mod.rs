@@ -174,9 +174,11 @@ impl Gateway for SmppGateway {
         }
         match answered.recv_timeout(self.timeout + GRACE) {
             Ok(outcome) => outcome,
-            Err(RecvTimeoutError::Timeout) => SendOutcome::Unclear(SendFailure::Timeout),
+            Err(RecvTimeoutError::Timeout) => SendOutcome::Unclear(SendFailure::Timeout, None),
             // The session has ended by a fault, and may have sent it.
-            Err(RecvTimeoutError::Disconnected) => SendOutcome::Unclear(SendFailure::Interrupted),
+            Err(RecvTimeoutError::Disconnected) => {
+                SendOutcome::Unclear(SendFailure::Interrupted, None)
+            }
         }
     }
 }

@@ -53,6 +53,13 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// Its id, in each way that the answer to the message may have written it.
+    pub(super) fn spellings(&self) -> Vec<String> {
+        spellings(&self.id)
+    }
+}
+
 /// The value of `key:value` in the text of a receipt.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split(' ').find_map(|part| part.strip_prefix(key))
@@ -79,7 +86,7 @@ fn named_state(name: &str) -> Option<bool> {
 }
 
 /// An id without what SMSCs write differently in answers and in receipts.
-fn normalized(id: &str) -> String {
+pub(super) fn normalized(id: &str) -> String {
     let id = id.trim().to_ascii_lowercase();
     match id.trim_start_matches('0') {
         "" => id,
@@ -121,12 +128,12 @@ impl AwaitedReceipts {
     }
 
     /// What a receipt says about a message that is awaited.
-    pub(super) fn received(&mut self, receipt: Receipt) -> Option<DeliveryReport> {
+    pub(super) fn received(&mut self, receipt: &Receipt) -> Option<DeliveryReport> {
         let Some(proof) = self.take(&receipt.id) else {
             if self.early.len() >= MAX_EARLY {
                 self.early.pop_front();
             }
-            self.early.push_back(receipt);
+            self.early.push_back(receipt.clone());
             return None;
         };
         Some(DeliveryReport {
@@ -219,13 +226,13 @@ mod tests {
                 id: normalized(received),
                 is_delivered: true,
             };
-            let report = awaited.received(receipt.clone());
+            let report = awaited.received(&receipt);
             let expected = DeliveryReport {
                 proof,
                 is_delivered: true,
             };
             assert_eq!(report, Some(expected), "{accepted} {received}");
-            assert_eq!(awaited.received(receipt), None, "a second receipt");
+            assert_eq!(awaited.received(&receipt), None, "a second receipt");
         }
     }
 
@@ -237,7 +244,7 @@ mod tests {
                 id: received.to_owned(),
                 is_delivered: false,
             };
-            assert_eq!(awaited.received(early), None);
+            assert_eq!(awaited.received(&early), None);
             let report = awaited.accepted(accepted, Uuid::nil()).expect("a report");
             assert!(!report.is_delivered);
         }
@@ -255,7 +262,7 @@ mod tests {
         );
         for n in 0..MAX_EARLY + 10 {
             let id = format!("unknown-{n}");
-            awaited.received(Receipt {
+            awaited.received(&Receipt {
                 id,
                 is_delivered: true,
             });

@@ -39,6 +39,16 @@ table! {
         give_up_at -> BigInt,
         leased_by -> Nullable<Text>,
         leased_until -> Nullable<BigInt>,
+        unclear_attempts -> Integer,
+    }
+}
+
+table! {
+    control_receipts (gateway, message_id) {
+        gateway -> Text,
+        message_id -> Text,
+        proof_id -> Text,
+        sent_at -> BigInt,
     }
 }
 

@@ -62,6 +62,17 @@ impl Tx<'_> {
         Ok(found.is_some())
     }
 
+    /// Counts the rights that prove control by a method, and are not over.
+    pub fn count_reproofs_by(&mut self, method: Method) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => renewals::table
+                .filter(renewals::control_due_at.is_not_null())
+                .filter(renewals::control_method.eq(method.as_str()))
+                .count()
+                .get_result::<i64>(c))
+        })
+    }
+
     /// The rights of these methods that are due, the one that has been due for the longest time
     /// first; at most `limit`.
     pub fn due_reproofs(

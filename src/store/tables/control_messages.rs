@@ -24,6 +24,7 @@ struct Row {
     give_up_at: i64,
     leased_by: Option<String>,
     leased_until: Option<i64>,
+    unclear_attempts: i32,
 }
 
 impl From<&CodeMessage> for Row {
@@ -37,6 +38,7 @@ impl From<&CodeMessage> for Row {
             give_up_at: message.give_up_at.timestamp(),
             leased_by: None,
             leased_until: None,
+            unclear_attempts: i32::try_from(message.unclear).unwrap_or(i32::MAX),
         }
     }
 }
@@ -50,6 +52,7 @@ impl TryFrom<Row> for CodeMessage {
             gateway: row.gateway,
             sealed: row.sealed,
             attempts: u32::try_from(row.attempts).map_err(StoreError::corrupt)?,
+            unclear: u32::try_from(row.unclear_attempts).map_err(StoreError::corrupt)?,
             due_at: from_unix(row.due_at),
             give_up_at: from_unix(row.give_up_at),
         })
@@ -98,19 +101,20 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether a code is due over one of these gateways, or any is no longer worth sending.
+    /// Whether a code is due over one of these gateways, or any is no longer to be sent.
     pub fn has_due_control_message(
         &mut self,
         gateways: &[&str],
         now: Time,
     ) -> Result<bool, StoreError> {
-        let now = now.timestamp();
+        let (now, most_unclear) = (now.timestamp(), i32::from(CodeMessage::MAX_UNCLEAR));
         let found = self.run(|connection| {
             on_either!(connection, c => control_messages::table
                 .filter(unleased!(now))
                 .filter(control_messages::due_at.le(now)
                     .and(control_messages::gateway.eq_any(gateways))
-                    .or(control_messages::give_up_at.le(now)))
+                    .or(control_messages::give_up_at.le(now))
+                    .or(control_messages::unclear_attempts.ge(most_unclear)))
                 .select(control_messages::proof_id)
                 .first::<String>(c)
                 .optional())
@@ -119,7 +123,8 @@ impl Tx<'_> {
     }
 
     /// Leases the codes that have been due for the longest time over a gateway, and counts the
-    /// attempts that are to be made with them.
+    /// attempts that are to be made with them. If a process ends before it records what became of
+    /// its attempt, the code may have been sent.
     pub fn lease_control_messages(
         &mut self,
         gateway: &str,
@@ -127,12 +132,13 @@ impl Tx<'_> {
         now: Time,
         (process, until): (Uuid, Time),
     ) -> Result<Vec<CodeMessage>, StoreError> {
-        let now = now.timestamp();
+        let (now, most_unclear) = (now.timestamp(), i32::from(CodeMessage::MAX_UNCLEAR));
         let due: Vec<String> = self.run(|connection| {
             on_either!(connection, c => control_messages::table
                 .filter(control_messages::gateway.eq(gateway))
                 .filter(control_messages::due_at.le(now))
                 .filter(control_messages::give_up_at.gt(now))
+                .filter(control_messages::unclear_attempts.lt(most_unclear))
                 .filter(unleased!(now))
                 .order((control_messages::due_at, control_messages::proof_id))
                 .limit(most.into())
@@ -150,6 +156,7 @@ impl Tx<'_> {
                     control_messages::leased_by.eq(process.to_string()),
                     control_messages::leased_until.eq(until.timestamp()),
                     control_messages::attempts.eq(control_messages::attempts + 1),
+                    control_messages::unclear_attempts.eq(control_messages::unclear_attempts + 1),
                 ))
                 .returning(control_messages::all_columns)
                 .load::<Row>(c))
@@ -157,16 +164,18 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Codes that are no longer worth sending, and that no process is sending.
+    /// Codes that are no longer worth sending, or may have been sent often enough, and that no
+    /// process is sending.
     pub fn overdue_control_messages(
         &mut self,
         now: Time,
         most: u16,
     ) -> Result<Vec<CodeMessage>, StoreError> {
-        let now = now.timestamp();
+        let (now, most_unclear) = (now.timestamp(), i32::from(CodeMessage::MAX_UNCLEAR));
         let rows = self.run(|connection| {
             on_either!(connection, c => control_messages::table
-                .filter(control_messages::give_up_at.le(now))
+                .filter(control_messages::give_up_at.le(now)
+                    .or(control_messages::unclear_attempts.ge(most_unclear)))
                 .filter(unleased!(now))
                 .order(control_messages::give_up_at)
                 .limit(most.into())
@@ -175,13 +184,15 @@ impl Tx<'_> {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Ends the lease of a process: the next attempt is due `at`. Returns whether it had the lease.
+    /// Ends the lease of a process: the next attempt is due `at`, and `unclear` attempts so far may
+    /// have sent the code. Returns whether it had the lease.
     pub fn retry_control_message(
         &mut self,
         proof: Uuid,
         process: Uuid,
-        at: Time,
+        (at, unclear): (Time, u32),
     ) -> Result<bool, StoreError> {
+        let unclear = i32::try_from(unclear).unwrap_or(i32::MAX);
         let released = self.run(|connection| {
             on_either!(connection, c => diesel::update(control_messages::table
                 .find(proof.to_string())
@@ -190,6 +201,7 @@ impl Tx<'_> {
                     control_messages::leased_by.eq(None::<String>),
                     control_messages::leased_until.eq(None::<i64>),
                     control_messages::due_at.eq(at.timestamp()),
+                    control_messages::unclear_attempts.eq(unclear),
                 ))
                 .execute(c))
         })?;

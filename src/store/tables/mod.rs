@@ -16,6 +16,7 @@ mod control_ends;
 pub(super) mod control_failures;
 pub(super) mod control_messages;
 pub(super) mod control_proofs;
+pub(super) mod control_receipts;
 pub(super) mod control_samples;
 pub(super) mod control_sending;
 pub(super) mod control_starts;

@@ -25,16 +25,20 @@ both!(
 );
 
 /// An enterprise between a carrier and a CA.
-struct Enterprise {
+pub struct Enterprise {
     carrier: Carrier,
-    ca: LittleCa,
+    pub ca: LittleCa,
     dir: TempDir,
     token_url: String,
 }
 
 impl Enterprise {
     fn new(db: Db, faults: Faults) -> Self {
-        let (carrier, ca) = (Carrier::over(db), LittleCa::with(faults));
+        Self::at(Carrier::over(db), faults)
+    }
+
+    pub fn at(carrier: Carrier, faults: Faults) -> Self {
+        let ca = LittleCa::with(faults);
         let dir = TempDir::new().expect("a folder");
         let root = fs::read_to_string(carrier.file("root.pem")).expect("a file");
         fs::write(dir.path().join("roots.pem"), ca.root() + &root).expect("a file");
@@ -47,7 +51,7 @@ impl Enterprise {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -68,7 +72,7 @@ impl Enterprise {
         command
     }
 
-    fn redeem(&self, more: &[&str]) -> Command {
+    pub fn redeem(&self, more: &[&str]) -> Command {
         let mut command = self.command(&["--token-url", &self.token_url, "--out"]);
         command.arg(self.file("cert.pem")).args(more);
         command
@@ -79,8 +83,9 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
+/// Runs a command that ends with this code, and returns what it wrote.
 #[track_caller]
-fn ends(command: &mut Command, code: i32) -> String {
+pub fn ends(command: &mut Command, code: i32) -> String {
     let output = command.logged_output();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(code), "{said}");

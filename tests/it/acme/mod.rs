@@ -11,4 +11,5 @@ mod raw_client;
 mod renewal;
 mod repeats;
 mod star;
+mod unproven;
 mod x5u;

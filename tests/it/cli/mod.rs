@@ -6,6 +6,7 @@ mod certificate_requests;
 mod check_warnings;
 mod control;
 mod control_policies;
+mod control_words;
 mod demo;
 mod distrust;
 mod environment;

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod api;
+mod clocks;
 mod codes;
 mod ends;
 mod limits;

@@ -130,6 +130,7 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
     for table in [
         "control_messages",
         "control_samples",
+        "control_receipts",
         "control_proofs",
         "account_keys",
     ] {

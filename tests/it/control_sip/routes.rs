@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::carrier::{Proxy, SilentPhone};
 
+const LOOPBACK: [std::net::IpAddr; 1] = [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
+
 fn code(number: &str) -> OutgoingCode {
     OutgoingCode {
         proof: Uuid::nil(),
@@ -36,7 +38,7 @@ fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
         200
     };
     let listen = "udp:127.0.0.1:0".parse().expect("a target");
-    let agent = SipServer::start(&listen, Vec::new(), Arc::new(handler)).expect("an agent");
+    let agent = SipServer::start(&listen, LOOPBACK.into(), Arc::new(handler)).expect("an agent");
     let mut phone = SilentPhone::start(dir.path());
     let proxy = Proxy::start(
         dir.path(),
@@ -60,8 +62,8 @@ fn a_nonce_crosses_the_proxy_and_silence_is_no_acceptance() {
             .expect("a message");
         assert!(String::from_utf8_lossy(&body).contains("a-nonce"));
         // The phone received it and says nothing, so the proxy answers 408 in the end.
-        let later = SendOutcome::Later(SendFailure::Refused, None);
-        assert_eq!(gateway.send(&code("+12125551002")), later);
+        let unclear = SendOutcome::Unclear(SendFailure::Refused, None);
+        assert_eq!(gateway.send(&code("+12125551002")), unclear);
         phone.hears(dir.path(), "+12125551002");
         // A number that the carrier's proxy does not know.
         let refused = SendOutcome::Refused(SendFailure::Refused);

@@ -21,7 +21,7 @@ const ANSWERED: &str = "+12125551001";
 const SILENT: &str = "+12125551002";
 
 /// The built-in policies, and the example that asks for control.
-fn policies(dir: &Path) -> String {
+pub fn policies(dir: &Path) -> String {
     let folder = dir.join("policies");
     std::fs::create_dir(&folder).expect("a folder");
     for name in ["mint", "inventory", "claim-constraints", "examples/control"] {

@@ -1,11 +1,14 @@
 //! A carrier whose numbers are asked, and gateways that a test scripts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tn_authority::authority::{ChangeError, Confirmation, NewControlProofs};
+use tn_authority::authority::{
+    AssignedCode, AttemptResult, ChangeError, Confirmation, NewControlProofs,
+};
 use tn_authority::domain::control::channel::Channel;
 use tn_authority::domain::control::codes::ControlCode;
 use tn_authority::domain::control::proof::{ControlProof, ProofState};
@@ -75,6 +78,21 @@ pub fn waiting(world: &World) -> i64 {
     store
         .read(|tx| tx.count_control_messages())
         .expect("a count")
+}
+
+/// Leases codes to a process.
+pub fn takes(world: &World, process: Uuid, most: u16) -> Vec<AssignedCode> {
+    let room: BTreeMap<String, u16> = [(SMS.to_owned(), most)].into();
+    wait(world.authority.take_codes(process, &room)).expect("codes")
+}
+
+pub fn attempted(
+    world: &World,
+    process: Uuid,
+    code: &AssignedCode,
+    outcome: SendOutcome,
+) -> AttemptResult {
+    wait(world.authority.code_attempted(process, code, outcome)).expect("a record")
 }
 
 /// A code as the threads hand it to a gateway, for tests of one gateway alone.

@@ -107,7 +107,7 @@ pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
 }
 
-fn status(line: &str) -> String {
+pub fn status(line: &str) -> String {
     format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
@@ -144,7 +144,7 @@ fn a_gateway_that_queues_a_message_has_accepted_it() {
 #[test]
 fn an_error_in_a_body_with_status_200_is_an_error() {
     let server = Server::answering(&ok("{\"status\":\"error\",\"why\":\"no credit\"}"));
-    let unclear = SendOutcome::Unclear(SendFailure::Answer);
+    let unclear = SendOutcome::Unclear(SendFailure::Answer, None);
     assert_eq!(sends(&server, LONG), unclear);
 }
 
@@ -156,8 +156,8 @@ fn a_redirect_is_not_followed() {
             "HTTP/1.1 {code}\r\nlocation: http://127.0.0.1:{}/\r\ncontent-length: 0\r\n\r\n",
             elsewhere.port
         ));
-        let later = SendOutcome::Later(SendFailure::Answer, None);
-        assert_eq!(sends(&server, LONG), later, "{code}");
+        let unclear = SendOutcome::Unclear(SendFailure::Answer, None);
+        assert_eq!(sends(&server, LONG), unclear, "{code}");
     }
     assert!(elsewhere.requests.lock().is_empty());
 }
@@ -168,7 +168,7 @@ fn an_endless_answer_is_read_in_part() {
     let server = Server::that(Does::Floods);
     assert_eq!(
         sends(&server, LONG),
-        SendOutcome::Unclear(SendFailure::Answer)
+        SendOutcome::Unclear(SendFailure::Answer, None)
     );
     thread::sleep(Duration::from_millis(50));
     assert!(
@@ -181,7 +181,7 @@ fn an_endless_answer_is_read_in_part() {
 fn a_slow_gateway_is_waited_for_no_longer_than_configured() {
     let server = Server::that(Does::Nothing);
     let started = Instant::now();
-    let unclear = SendOutcome::Unclear(SendFailure::Timeout);
+    let unclear = SendOutcome::Unclear(SendFailure::Timeout, None);
     assert_eq!(sends(&server, SHORT), unclear);
     assert!(started.elapsed() < Duration::from_secs(10));
 }
@@ -190,10 +190,10 @@ fn a_slow_gateway_is_waited_for_no_longer_than_configured() {
 fn a_broken_connection_leaves_open_whether_it_was_sent() {
     let server = Server::that(Does::Resets);
     let outcome = sends(&server, LONG);
-    assert!(matches!(outcome, SendOutcome::Unclear(_)), "{outcome:?}");
+    assert!(matches!(outcome, SendOutcome::Unclear(..)), "{outcome:?}");
     let garbage = Server::answering("SSH-2.0-OpenSSH_9.2\r\n\r\n");
     let outcome = sends(&garbage, LONG);
-    assert!(matches!(outcome, SendOutcome::Unclear(_)), "{outcome:?}");
+    assert!(matches!(outcome, SendOutcome::Unclear(..)), "{outcome:?}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_gateway_that_is_down_has_sent_nothing() {
 #[test]
 fn statuses_say_whether_to_retry() {
     let seconds = |seconds| Some(chrono::TimeDelta::seconds(seconds));
-    let throttled = |wait| SendOutcome::Later(SendFailure::Throttled, wait);
+    let throttled = |wait| SendOutcome::Unclear(SendFailure::Throttled, wait);
     for (line, outcome) in [
         (
             "400 Bad Request",
@@ -222,21 +222,33 @@ fn statuses_say_whether_to_retry() {
         ("422 No", SendOutcome::Refused(SendFailure::Refused)),
         (
             "401 Unauthorized",
-            SendOutcome::Later(SendFailure::Login, None),
+            SendOutcome::Unclear(SendFailure::Login, None),
         ),
         (
             "403 Forbidden",
-            SendOutcome::Later(SendFailure::Login, None),
+            SendOutcome::Unclear(SendFailure::Login, None),
         ),
         (
             "404 Not Found",
-            SendOutcome::Later(SendFailure::Answer, None),
+            SendOutcome::Unclear(SendFailure::Answer, None),
         ),
-        ("429 Too Many\r\nretry-after: 90", throttled(seconds(90))),
+        // Only such an answer says that nothing was sent.
+        (
+            "429 Too Many\r\nretry-after: 90",
+            SendOutcome::Later(SendFailure::Throttled, seconds(90)),
+        ),
+        ("429 Too Many", throttled(None)),
+        ("503 Unavailable\r\nretry-after: 60", throttled(seconds(60))),
         ("503 Unavailable\r\nretry-after: soon", throttled(None)),
-        ("500 Error", SendOutcome::Unclear(SendFailure::Answer)),
-        ("504 Timeout", SendOutcome::Unclear(SendFailure::Answer)),
-        ("204 No Content", SendOutcome::Unclear(SendFailure::Answer)),
+        ("500 Error", SendOutcome::Unclear(SendFailure::Answer, None)),
+        (
+            "504 Timeout",
+            SendOutcome::Unclear(SendFailure::Answer, None),
+        ),
+        (
+            "204 No Content",
+            SendOutcome::Unclear(SendFailure::Answer, None),
+        ),
     ] {
         let server = Server::answering(&status(line));
         assert_eq!(sends(&server, LONG), outcome, "{line}");

@@ -1,23 +1,16 @@
 //! A gateway by HTTPS, with the secret of the carrier and a CA of its own.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::Write as _;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use openssl::pkey::PKey;
-use openssl::ssl::{SslAcceptor, SslMethod};
-use openssl::x509::X509;
 use parking_lot::Mutex;
-use tn_authority::domain::Clock;
 use tn_authority::domain::control::sending::{SendFailure, SendOutcome};
 use tn_authority::gateways::{Gateway as _, HttpGateway, HttpSettings};
-use tn_authority::signer::development::DevelopmentCa;
 
 use super::asking::outgoing;
 use super::bad_servers::ok;
+use crate::support::tls::{TlsServer, whole_request};
 
 struct SecureServer {
     port: u16,
@@ -27,46 +20,19 @@ struct SecureServer {
 
 impl SecureServer {
     fn start() -> Self {
-        let now = Clock::system().now();
-        let validity = now - TimeDelta::hours(1)..=now + TimeDelta::days(1);
-        let ca = DevelopmentCa::new("Gateway CA", validity.clone()).expect("a CA");
-        let issued = ca.issue_tls_certificate(&["127.0.0.1"], &validity);
-        let issued = issued.expect("a certificate");
-        let mut tls = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("TLS");
-        let key = PKey::private_key_from_pem(issued.key_pem.as_bytes()).expect("a key");
-        tls.set_private_key(&key).expect("a key");
-        let leaf = X509::from_pem(issued.chain_pem.as_bytes()).expect("a certificate");
-        tls.set_certificate(&leaf).expect("a certificate");
-        let (tls, listener) = (
-            tls.build(),
-            TcpListener::bind("127.0.0.1:0").expect("a port"),
-        );
-        let port = listener.local_addr().expect("an address").port();
+        let server = TlsServer::new();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (port, ca_pem) = (server.address.port(), server.root.clone());
         let seen = Arc::clone(&requests);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else { return };
-                let Ok(mut stream) = tls.accept(stream) else {
-                    continue;
-                };
-                let (mut text, mut piece) = (String::new(), [0; 4096]);
-                while !text.ends_with('}') {
-                    match stream.read(&mut piece) {
-                        Ok(read) if read > 0 => {
-                            text.push_str(&String::from_utf8_lossy(&piece[..read]))
-                        }
-                        _ => break,
-                    }
-                }
-                seen.lock().push(text);
+        server.serve(move |stream| {
+            if let Some(request) = whole_request(stream) {
+                seen.lock().push(request);
                 let _ = stream.write_all(ok("queued").as_bytes());
-                let _ = stream.shutdown();
             }
         });
         Self {
             port,
-            ca_pem: ca.certificate_pem().expect("a certificate"),
+            ca_pem,
             requests,
         }
     }

@@ -160,6 +160,6 @@ fn kannel_gets_each_text_in_an_alphabet_that_has_it() {
 #[test]
 fn kannel_refuses_a_wrong_password() {
     let kannel = Kannel::start();
-    let login = SendOutcome::Later(SendFailure::Login, None);
+    let login = SendOutcome::Unclear(SendFailure::Login, None);
     assert_eq!(kannel.gateway("wrong").send(&outgoing("a")), login);
 }

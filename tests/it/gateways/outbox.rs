@@ -1,6 +1,6 @@
 //! The outbox: each code is sent once, by one replica, and given up when it no longer helps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tn_authority::authority::{AssignedCode, AttemptResult};
 use tn_authority::domain::AuditEvent;
@@ -11,8 +11,8 @@ use tn_authority::store::{EventFilter, Page};
 use uuid::Uuid;
 
 use super::asking::{
-    SMS, Scripted, acme, asks, carrier, code_in, confirms, proof, sends_scripted, state, until,
-    waiting,
+    SMS, Scripted, acme, asks, attempted, carrier, code_in, confirms, proof, sends_scripted, state,
+    takes, until, waiting,
 };
 use crate::support::{Kind, Setup, World, account, at_once, wait};
 
@@ -29,25 +29,13 @@ both!(
     a_receipt_ends_what_will_not_arrive,
     the_code_comes_back_and_the_outbox_keeps_nothing,
     a_name_is_only_a_name_in_the_message,
+    a_name_with_a_link_is_not_in_the_message,
+    a_receipt_can_come_to_another_replica,
 );
 
 const ONE: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
 const LATER: SendOutcome = SendOutcome::Later(SendFailure::Unreachable, None);
-
-fn takes(world: &World, process: Uuid, most: u16) -> Vec<AssignedCode> {
-    let room: BTreeMap<String, u16> = [(SMS.to_owned(), most)].into();
-    wait(world.authority.take_codes(process, &room)).expect("codes")
-}
-
-fn attempted(
-    world: &World,
-    process: Uuid,
-    code: &AssignedCode,
-    outcome: SendOutcome,
-) -> AttemptResult {
-    wait(world.authority.code_attempted(process, code, outcome)).expect("a record")
-}
 
 fn ids(codes: &[AssignedCode]) -> Vec<Uuid> {
     codes.iter().map(|code| code.proof.id).collect()
@@ -179,7 +167,7 @@ fn a_refused_code_is_given_up_at_once(kind: Kind) {
 fn an_unclear_code_is_not_sent_again_and_again(kind: Kind) {
     let world = carrier(kind);
     let id = asks(&world, 1)[0].id;
-    let unclear = SendOutcome::Unclear(SendFailure::Timeout);
+    let unclear = SendOutcome::Unclear(SendFailure::Timeout, None);
     let (mut attempts, mut code) = (Vec::new(), None);
     for second in 0..300 {
         for taken in takes(&world, ONE, 1) {
@@ -326,4 +314,79 @@ fn a_name_is_only_a_name_in_the_message(kind: Kind) {
         format!("{code} is the code with which {name} shows that it uses +12125551000.")
     );
     assert_eq!(code.len(), 6);
+}
+
+/// Phones make links of what looks like one, and people trust the carrier's message.
+fn a_name_with_a_link_is_not_in_the_message(kind: Kind) {
+    let world = carrier(kind);
+    let provisioner = world.provisioner();
+    let gateway = Scripted::with(&[]);
+    let _threads = sends_scripted(&world, &gateway);
+    for (n, (name, shown)) in [
+        ("Bank https://evil.example", "acme"),
+        ("Bank www.evil", "acme"),
+        ("Verify at evil.example now", "acme"),
+        ("Acme, Inc.", "Acme, Inc."),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = Some(name.to_owned());
+        let put = world
+            .authority
+            .put_account(&provisioner, account("acme"), name, None);
+        wait(put).expect("an account");
+        asks(&world, 1);
+        until("a message", || gateway.sent.lock().len() > n);
+        let text = gateway.sent.lock()[n].text.clone();
+        let expected = format!(" is the code with which {shown} shows that it uses +12125551000.");
+        assert!(text.ends_with(&expected), "{text}");
+        world.seconds_pass(3_600);
+    }
+}
+
+/// One replica sends, and the SMSC reports to the session of the other.
+fn a_receipt_can_come_to_another_replica(kind: Kind) {
+    let world = carrier(kind);
+    let replica = World::over(world.db.clone(), Setup::default());
+    let ids: Vec<Uuid> = asks(&world, 3).iter().map(|proof| proof.id).collect();
+    for code in takes(&world, ONE, 3) {
+        attempted(&world, ONE, &code, SendOutcome::Accepted);
+    }
+    let awaits = |id: &str, proof: Uuid| {
+        let awaited = world.authority.receipt_awaited(SMS, id.to_owned(), proof);
+        wait(awaited).expect("a record");
+    };
+    let receives = |gateway: &str, ids: &[&str], is_delivered| {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let received = replica
+            .authority
+            .receipt_received(gateway, ids, is_delivered);
+        wait(received).expect("a record");
+    };
+    awaits("a1", ids[0]);
+    awaits("17", ids[1]);
+    // The gateway has used the id before.
+    awaits("2f", ids[1]);
+    awaits("2f", ids[2]);
+    receives("another-gateway", &["a1"], true);
+    receives(SMS, &["unknown"], true);
+    assert!(
+        ids.iter()
+            .all(|id| proof(&world, *id).delivered_at.is_none())
+    );
+    receives(SMS, &["161", "a1"], true);
+    receives(SMS, &["17"], false);
+    receives(SMS, &["17"], true);
+    assert!(proof(&world, ids[0]).delivered_at.is_some());
+    assert_eq!(state(&world, ids[1]), ProofState::Failed);
+    assert_eq!(proof(&world, ids[1]).delivered_at, None, "it counts once");
+    receives(SMS, &["2f"], true);
+    assert!(proof(&world, ids[2]).delivered_at.is_some());
+    // After an hour none is awaited.
+    awaits("77", ids[1]);
+    world.seconds_pass(3_601);
+    awaits("78", ids[1]);
+    receives(SMS, &["77"], true);
+    assert_eq!(proof(&world, ids[1]).delivered_at, None);
 }

@@ -17,6 +17,7 @@ both!(
     a_code_goes_out_by_smpp_and_its_receipt_arrives,
     a_code_goes_out_by_smpp_with_tls,
     an_smsc_that_is_busy_is_asked_again,
+    a_receipt_that_comes_after_a_restart_is_understood,
 );
 
 const PASSWORD: &str = "sesame";
@@ -191,8 +192,11 @@ fn an_smsc_that_is_busy_is_asked_again(kind: Kind) {
     for (attempts, wait) in [(1, 2), (2, 4)] {
         smsc.happened("submit", attempts);
         until("throttled", || {
-            proof(&world, id).failure.as_deref() == Some("throttled")
+            let message = world.authority.store().read(|tx| tx.control_message(id));
+            let message = message.expect("the store").expect("a code");
+            message.due_at == world.in_seconds(wait)
         });
+        assert_eq!(proof(&world, id).failure.as_deref(), Some("throttled"));
         world.seconds_pass(wait);
     }
     smsc.happened("submit", 3);
@@ -200,4 +204,16 @@ fn an_smsc_that_is_busy_is_asked_again(kind: Kind) {
     assert_eq!(proof(&world, id).failure, None);
     // In one session all the time.
     assert_eq!(smsc.so_far("bind").len(), 1);
+}
+
+fn a_receipt_that_comes_after_a_restart_is_understood(kind: Kind) {
+    let mut smsc = Smsc::that(&["later"]);
+    let world = carrier(kind);
+    let threads = sends_over(&world, gateway(&smsc.settings()));
+    let id = asks(&world, 1)[0].id;
+    until("sent", || proof(&world, id).sent_at.is_some());
+    drop(threads);
+    let _threads = sends_over(&world, gateway(&smsc.settings()));
+    smsc.happened("bind", 2);
+    until("delivered", || proof(&world, id).delivered_at.is_some());
 }

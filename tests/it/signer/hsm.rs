@@ -135,7 +135,13 @@ impl KeySession for Opened {
 }
 
 /// A carrier whose only key is in the device.
-fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>, TempDir) {
+fn carrier(kind: Kind) -> (World, Arc<Fake>, TempDir) {
+    // Longer than a busy machine takes, also to print the backtrace of a panic.
+    carrier_with(kind, 16, Duration::from_secs(60))
+}
+
+/// The same, with a queue of this length before the device, and a timeout.
+fn carrier_with(kind: Kind, queue: usize, timeout: Duration) -> (World, Arc<Fake>, TempDir) {
     let db: Arc<Db> = Arc::new(kind.into());
     let made = World::over(Arc::clone(&db), Setup::default());
     let folder = made.dir.path().join("hsm");
@@ -153,7 +159,7 @@ fn carrier(kind: Kind, queue: usize) -> (World, Arc<Fake>, TempDir) {
     let settings = PoolSettings {
         sessions: 2,
         queue,
-        timeout: Duration::from_millis(400),
+        timeout,
     };
     let key = PooledKey::start(&device, &[], settings).expect("a key");
     // It has signed once, to show that it can.
@@ -185,7 +191,7 @@ fn failed(outcome: Result<Issued, IssueError>) -> HsmError {
 }
 
 fn a_key_in_hardware_signs(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind);
     let tokens = at_once(8, |_| mint(&world).expect("a token").token);
     let distinct: std::collections::BTreeSet<&String> = tokens.iter().collect();
     assert_eq!(distinct.len(), 8);
@@ -202,7 +208,7 @@ fn a_key_in_hardware_signs(kind: Kind) {
 }
 
 fn a_slow_device_keeps_nobody_waiting(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 2);
+    let (world, fake, _dir) = carrier_with(kind, 2, Duration::from_millis(400));
     fake.is(Mood::Slow);
     let start = Instant::now();
     let errors = at_once(6, |_| failed(mint(&world)));
@@ -238,7 +244,7 @@ fn a_slow_device_keeps_nobody_waiting(kind: Kind) {
 }
 
 fn a_wrong_signature_never_leaves(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind);
     fake.is(Mood::Wrong);
     for attempt in 1..=3 {
         assert_eq!(failed(mint(&world)), HsmError::WrongSignature);
@@ -254,7 +260,7 @@ fn a_wrong_signature_never_leaves(kind: Kind) {
 }
 
 fn a_lost_session_is_opened_again(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind);
     for _ in 0..3 {
         mint(&world).expect("a token");
         fake.is(Mood::Lost);
@@ -265,7 +271,7 @@ fn a_lost_session_is_opened_again(kind: Kind) {
 }
 
 fn a_device_that_is_unplugged_comes_back(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind);
     mint(&world).expect("a token");
     fake.is(Mood::Unplugged);
     for _ in 0..3 {
@@ -305,7 +311,7 @@ fn a_device_that_cannot_be_opened_is_no_key() {
 }
 
 fn a_panic_in_the_module_ends_no_thread(kind: Kind) {
-    let (world, fake, _dir) = carrier(kind, 16);
+    let (world, fake, _dir) = carrier(kind);
     fake.is(Mood::Panics);
     // More often than there are threads.
     for _ in 0..5 {

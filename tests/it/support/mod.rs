@@ -18,6 +18,7 @@ mod parse;
 pub mod peers;
 pub mod service;
 mod signals;
+pub mod tls;
 pub mod tokens;
 mod views;
 mod world;

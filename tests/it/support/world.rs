@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet, Rotation,
-    ScanMode, Signers, Withdrawing,
+    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet,
+    ReferenceClock, Rotation, ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
@@ -53,6 +53,8 @@ pub struct Setup {
     pub control: ControlSettings,
     /// What codes are hashed and encrypted with: the newest secret, and the one before it.
     pub code_secrets: (u8, Option<u8>),
+    /// What the world's clock is compared with; without one, it is right.
+    pub reference: Option<ReferenceClock>,
 }
 
 impl Default for Setup {
@@ -73,6 +75,7 @@ impl Default for Setup {
             limits: Limits::none(),
             control: control_settings(),
             code_secrets: (0x5e, None),
+            reference: None,
         }
     }
 }
@@ -183,6 +186,9 @@ impl World {
                 settings: setup.control,
                 codes: codes.clone(),
                 signal: OutboxSignal::default(),
+                reference: setup
+                    .reference
+                    .unwrap_or_else(|| ReferenceClock::Given(clock.clone())),
             },
             metrics: Arc::clone(&metrics),
         }));

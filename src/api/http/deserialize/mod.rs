@@ -104,6 +104,15 @@ pub(in crate::api) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
+/// For `deserialize_with`: a period, in whole seconds.
+pub(in crate::api) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    u32::deserialize(deserializer).map_err(|_| {
+        de::Error::custom(
+            "is not a number of seconds; write it without quotes or a unit: 7776000 is 90 days",
+        )
+    })
+}
+
 /// For `deserialize_with`: an optional text for people.
 pub(in crate::api) fn text<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -5,8 +5,9 @@
 //! bounded number of rights. `domain::control::reproofing` says when.
 
 mod numbers;
+mod rooms;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::Codes;
 use crate::domain::control::facts::RequiredNumbers;
-use crate::domain::control::proof::{ControlProof, Method};
+use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
 use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
 use crate::domain::control::sample::{self, ControlSample};
+use crate::domain::control::sending::SendFailure;
 use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
@@ -33,6 +35,7 @@ use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
 use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
+use rooms::{NO_GATEWAY, Rooms};
 
 /// A pause is so many times as long as the run before it.
 const PAUSES_PER_RUN: u32 = 120;
@@ -52,14 +55,6 @@ pub struct ReproofRun {
     pub rights: usize,
     /// How many numbers are asked.
     pub asked: usize,
-}
-
-/// The gateways that can be used now. One of them may serve several methods.
-#[derive(Default)]
-struct Rooms {
-    gateways: BTreeMap<Method, String>,
-    /// How many numbers each can ask.
-    left: BTreeMap<String, u64>,
 }
 
 impl ReproofRun {
@@ -113,7 +108,11 @@ impl Authority {
         // gateway has no room, its rights stay due.
         let is_due = self.store.read(|tx| {
             let rooms = Rooms::read(tx, settings, now)?;
-            tx.has_due_reproof(now, &rooms.methods())
+            let is_due = tx.has_due_reproof(now, &rooms.methods())?;
+            if is_due {
+                self.check_clock(tx)?;
+            }
+            Ok::<_, StoreError>(is_due)
         })?;
         if !is_due {
             return Ok(ReproofRun::default());
@@ -307,9 +306,17 @@ impl ReproofTask {
                 // The rest is asked by the next transactions, or when the gateway has room.
                 self.now
             };
-            let room = ProofRoom {
-                numbers: limit.min(left),
-                more_at,
+            let room = if gateway == NO_GATEWAY {
+                // One failure says enough about a right.
+                ProofRoom {
+                    numbers: limit.min(left).min(1),
+                    more_at: more_at.max(control.without_authority_until(self.now)),
+                }
+            } else {
+                ProofRoom {
+                    numbers: limit.min(left),
+                    more_at,
+                }
             };
             let chance = bits_for(&self.random, right.id, "chance");
             let chance = u16::from_be_bytes([chance[0], chance[1]]);
@@ -347,7 +354,15 @@ impl ReproofTask {
         };
         let parts = (&self.settings, &*self.codes);
         let drafts = step.ask.iter();
-        let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, right.delegation)));
+        let drafts = drafts.map(|number| {
+            let mut draft = Draft::new(parts, asking, (*number, right.delegation))?;
+            if gateway == NO_GATEWAY {
+                // A proof that has failed is reported, as any other.
+                draft.proof.end_at(self.now, ProofEnd::NotSent);
+                draft.proof.failure = Some(SendFailure::NotAttempted.to_string());
+            }
+            Ok(draft)
+        });
         let drafts = drafts.collect::<Result<Vec<_>, _>>();
         drafts.map_err(|error| match unprotected(&error) {
             ChangeError::Store(error) => error,
@@ -364,37 +379,4 @@ impl ReproofTask {
 /// The list of a right was checked when the right was given.
 fn unreadable(error: &TnAuthListError) -> StoreError {
     StoreError::Corrupt(error.to_string())
-}
-
-impl Rooms {
-    fn read(tx: &mut Tx<'_>, settings: &ControlSettings, now: Time) -> Result<Self, StoreError> {
-        let since = now - HOUR + TimeDelta::seconds(1);
-        let most = u64::from(settings.limits.per_gateway_hour);
-        let mut rooms = Self::default();
-        for method in Method::ALL {
-            let Some(gateway) = settings.gateway(method) else {
-                continue;
-            };
-            if !rooms.left.contains_key(gateway) {
-                let started = tx.count_control_starts(StartedBy::Gateway(gateway), since)?;
-                let left = most.saturating_sub(started);
-                rooms.left.insert(gateway.to_owned(), left);
-            }
-            rooms.gateways.insert(method, gateway.to_owned());
-        }
-        Ok(rooms)
-    }
-
-    /// The methods by which numbers can be asked.
-    fn methods(&self) -> Vec<Method> {
-        let gateways = self.gateways.iter();
-        let with_room = gateways.filter(|(_, name)| self.left.get(*name).is_some_and(|n| *n > 0));
-        with_room.map(|(method, _)| *method).collect()
-    }
-
-    /// The gateway of a method, and how many numbers it can still ask.
-    fn of(&mut self, method: Method) -> Option<(&str, &mut u64)> {
-        let gateway = self.gateways.get(&method)?;
-        Some((gateway, self.left.get_mut(gateway)?))
-    }
 }

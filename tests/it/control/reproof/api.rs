@@ -117,6 +117,13 @@ fn what_cannot_be_proven_again_is_refused(kind: Kind) {
         );
         refused.problem(status, code);
     }
+    let days = json!({ "method": "sip", "max_age": "90d" });
+    let days = body(&api, &["one:12125551001"], &days);
+    let refused = api.post(&api.provisioner, "/v1/renewals", &days);
+    let detail = refused.problem(400, "malformed-member")["detail"].to_string();
+    for part in ["max_age", "number of seconds", "7776000 is 90 days"] {
+        assert!(detail.contains(part), "{detail}");
+    }
     let all = api.get(&api.provisioner, "/v1/renewals").with(200);
     assert_eq!(all["items"], json!([]));
 }

@@ -5,6 +5,7 @@ mod ages;
 mod api;
 mod ends;
 mod failures;
+mod gateways;
 mod limits;
 
 use tn_authority::authority::{
