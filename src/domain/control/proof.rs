@@ -122,6 +122,8 @@ pub struct ConfirmedProof {
     /// The delegation that it ends with.
     pub delegation: Uuid,
     pub method: Method,
+    /// Whether it names the key that was looked for; otherwise it is for every key.
+    pub is_for_key: bool,
     pub at: Time,
 }
 

@@ -1,10 +1,11 @@
 //! Refusals and explanations over HTTP, as a client reads them.
 
 use serde_json::{Value, json};
+use tn_authority::domain::Tn;
 
-use super::proven::{example, proves, setup, tn};
+use super::proven::{example, proves, proves_for, setup, tn};
 use crate::support::service::{Api, asking};
-use crate::support::{Kind, World};
+use crate::support::{Kind, World, fingerprint};
 
 both! {
     a_refusal_names_each_number_and_how_to_start,
@@ -15,10 +16,15 @@ fn api(kind: Kind) -> Api {
     Api::over(World::new(kind, setup(example(), 0)))
 }
 
+/// The numbers answer for the key that the requests name.
+fn owner_proves(api: &Api, numbers: &[Tn]) {
+    proves_for(&api.world, "acme", numbers, Some(fingerprint()));
+}
+
 fn a_refusal_names_each_number_and_how_to_start(kind: Kind) {
     let api = api(kind);
     let entries = ["one:12125551001", "one:12125551005", "one:12125551007"];
-    proves(&api.world, "acme", &[tn("+12125551005")]);
+    owner_proves(&api, &[tn("+12125551005")]);
     let refused = api.ask(&asking(&entries));
     let problem = refused.problem(403, "control-not-proven");
     assert_eq!(problem["title"], "Control of the numbers is not proven");
@@ -48,11 +54,7 @@ fn a_refusal_names_each_number_and_how_to_start(kind: Kind) {
     for member in ["code", "detail", "subproblems", "policies"] {
         assert_eq!(bulk[member], problem[member], "{member}");
     }
-    proves(
-        &api.world,
-        "acme",
-        &[tn("+12125551001"), tn("+12125551007")],
-    );
+    owner_proves(&api, &[tn("+12125551001"), tn("+12125551007")]);
     api.ask(&asking(&entries)).with(200);
 }
 
@@ -66,15 +68,16 @@ fn an_explanation_has_what_policies_see(kind: Kind) {
         }
         api.post(&api.acme, "/v1/explain", &question)
     };
-    proves(&api.world, "acme", &[tn("+12125551001")]);
+    let asked = asking(&["range:12125551001+2"]);
+    owner_proves(&api, &[tn("+12125551001")]);
     api.world.seconds_pass(59);
-    let told = question(None).with(200);
+    let told = question(Some(&asked["fingerprint"])).with(200);
     assert_eq!(told["allowed"], false);
     assert_eq!(told["denial"]["code"], "control-not-proven");
     assert_eq!(
         told["control"],
         json!({
-            "proven": false, "age": null, "methods": ["sms"], "sample": false,
+            "proven": false, "age": null, "methods": ["sms"], "for_key_age": null, "sample": false,
             "numbers": [
                 { "number": "+12125551001", "age": 60, "method": "sms" },
                 { "number": "+12125551002", "age": null, "method": null },
@@ -86,13 +89,19 @@ fn an_explanation_has_what_policies_see(kind: Kind) {
         (&told["key_age"], &told["delegation_age"], &told["first"]),
         (&json!(0), &json!(0), &json!(true))
     );
+    // A proof for every key is none for a new one.
     proves(&api.world, "acme", &[tn("+12125551002")]);
-    let asked = asking(&["range:12125551001+2"]);
+    let told = question(Some(&asked["fingerprint"])).with(200);
+    let control = &told["control"];
+    assert_eq!((&control["age"], &control["for_key_age"]), (&json!(60), &json!(null)));
+    assert_eq!(control["start"], json!(["+12125551002"]));
+    owner_proves(&api, &[tn("+12125551002")]);
     api.ask(&asked).with(200);
     api.world.seconds_pass(3600);
     let told = question(Some(&asked["fingerprint"])).with(200);
     assert_eq!(told["allowed"], true);
     assert_eq!(told["control"]["start"], json!([]));
+    assert_eq!(told["control"]["for_key_age"], 3660);
     assert_eq!(
         (&told["key_age"], &told["first"]),
         (&json!(3600), &json!(false))

@@ -8,7 +8,9 @@ use tn_authority::domain::issuance::{KeyedRequest, Replay};
 use tn_authority::domain::{Fingerprint, Role};
 use uuid::Uuid;
 
-use super::proven::{example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns};
+use super::proven::{
+    example, lender, mints_for_key, not_older_than, proves, proves_for, set, setup, tn, tns,
+};
 use crate::authority::idempotency::count;
 use crate::support::{Kind, World, account, at_once, code, numbers, outside, request, wait};
 
@@ -232,8 +234,9 @@ fn explain_says_what_is_missing(kind: Kind) {
         let caller = world.caller(Role::Account, &["acme"]);
         world.authority.explain(&caller, &question).expect("told")
     };
-    proves(&world, "acme", &[tn("+12125551001")]);
-    let told = explain(None);
+    let ours = Some(Fingerprint::from([OURS; 32]));
+    proves_for(&world, "acme", &[tn("+12125551001")], ours);
+    let told = explain(Some(OURS));
     let denial = told.decision.expect_err("a denial");
     assert_eq!(denial.code(), "control-not-proven");
     let lack = told.lack.expect("what is missing");
@@ -249,8 +252,9 @@ fn explain_says_what_is_missing(kind: Kind) {
     );
     assert!(told.row_inputs.control && told.facts.rows.first);
 
-    proves(&world, "acme", &[tn("+12125551002")]);
-    assert!(explain(None).decision.is_ok());
+    proves_for(&world, "acme", &[tn("+12125551002")], ours);
+    assert!(explain(Some(OURS)).decision.is_ok());
+    assert!(explain(None).decision.is_err());
     let both = ["one:12125551001", "one:12125551002"];
     mints_for_key(&world, "acme", &both, OURS).expect("a token");
     world.seconds_pass(2 * 86_400);

@@ -102,7 +102,9 @@ impl ReproofTask {
     }
 }
 
-/// Whether a proof counts for a right: by its method, under its delegation.
+/// Whether a proof counts for a right: for its key alone, by its method, under its delegation.
 fn counts(proof: &ConfirmedProof, one: &OpenRight) -> bool {
-    proof.method == one.control.method && proof.delegation == one.right.delegation
+    proof.is_for_key
+        && proof.method == one.control.method
+        && proof.delegation == one.right.delegation
 }
