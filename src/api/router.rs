@@ -42,6 +42,10 @@ fn api_routes(cfg: &mut ServiceConfig) {
         .service(route("/v1/control-failures").get(routes::control_failures::follow))
         .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
         .service(
+            route("/v1/control-proofs/{id}/cancel")
+                .post(routes::control_proofs::cancel_control_proof),
+        )
+        .service(
             route("/v1/control-proofs/{id}/confirm")
                 .post(routes::control_proofs::confirm_control_proof),
         )

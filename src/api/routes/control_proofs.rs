@@ -14,7 +14,7 @@ use crate::api::http::authentication::{
     AnyCaller, CallerOrNone, count_failed_authentication, no_credentials,
 };
 use crate::api::http::body::{Body, wrong};
-use crate::api::http::deserialize::{Fault, FromMembers, Members};
+use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{Finished, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::request::RequestId;
@@ -43,6 +43,34 @@ pub(in crate::api) struct NewControlProofsBody {
         example = json!(null)
     )]
     fingerprint: Option<String>,
+    /// Only for the carrier: supersede pending proofs of the numbers, and pass the limits of the
+    /// account, which a thief of its credentials may have used up. Those of the gateway hold, and
+    /// twice those of a number.
+    #[schema(default = false)]
+    override_limits: Option<bool>,
+    /// Why, for the audit trail; required with `override_limits`.
+    #[schema(value_type = Option<String>, example = json!(null))]
+    #[serde(default, deserialize_with = "deserialize::text")]
+    reason: Option<String>,
+}
+
+impl NewControlProofsBody {
+    /// Why the limits are overridden; `None` if they are not.
+    fn override_reason(&mut self) -> Result<Option<String>, Problem> {
+        let reason = self.reason.take();
+        match (self.override_limits.unwrap_or(false), reason) {
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err(wrong(
+                "reason",
+                "is only for `override_limits`; leave it out",
+            )),
+            (true, reason) => {
+                let reason = reason.filter(|reason| !reason.trim().is_empty());
+                let why = "must say why the limits are overridden";
+                reason.ok_or_else(|| wrong("reason", why)).map(Some)
+            }
+        }
+    }
 }
 
 /// What came back: a code from a person, or a nonce that an agent has signed.
@@ -116,7 +144,8 @@ pub(in crate::api) async fn start_control_proofs(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
-    let body: NewControlProofsBody = body.read().await?;
+    let mut body: NewControlProofsBody = body.read().await?;
+    let override_reason = body.override_reason()?;
     let key = body
         .fingerprint
         .as_deref()
@@ -134,7 +163,11 @@ pub(in crate::api) async fn start_control_proofs(
         let items = started.into_iter().map(&shown).collect();
         HttpResponse::Created().json(StartedControlProofsView { items })
     };
-    let verb = async |by: ChangeRequester<'_, _>| service.authority.start_control(by, new).await;
+    let authority = &service.authority;
+    let verb = async |by: ChangeRequester<'_, _>| match override_reason {
+        Some(reason) => authority.start_control_over_limits(by, new, reason).await,
+        None => authority.start_control(by, new).await,
+    };
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -215,6 +248,28 @@ async fn confirm_signed(
         count_failed_authentication(service, request)?;
     }
     Ok(rendered(confirmation, shown(service), request_id))
+}
+
+/// Cancel a proof of control whose code can still come back. It is not accepted any more, and the
+/// number can be asked anew, as far as the limits allow.
+#[utoipa::path(post, path = "/v1/control-proofs/{id}/cancel", tag = "control", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The proof")),
+    responses(
+        (status = 200, body = ControlProofView, description = "The proof is cancelled, now or before"),
+        (status = 409, description = "The code can no longer come back: it was confirmed, or is too late"),
+    ))]
+pub(in crate::api) async fn cancel_control_proof(
+    service: Data<Service>,
+    AnyCaller(caller): AnyCaller,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "control proof")?;
+    body.read_nothing().await?;
+    let shown = shown(&service);
+    let view = move |proof: ControlProof| HttpResponse::Ok().json(shown(proof));
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.cancel_control(by, id).await;
+    change(&service, &request, &caller, view, verb).await
 }
 
 /// List the proofs of an account, oldest first, whatever became of them.

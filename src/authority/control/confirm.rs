@@ -17,6 +17,7 @@ use crate::domain::control::codes::{Codes, ControlCode};
 use crate::domain::control::proof::{Confirmed, ControlProof, Method, ProofEnd, ProofState};
 use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::{AccountStanding, holding_delegations};
+use crate::domain::inventory::CutFrom;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::{AuditAction, AuditEvent, Caller, Event, Fingerprint};
 use crate::store::{Tx, Versions};
@@ -350,7 +351,7 @@ impl AnswerToProof {
 }
 
 /// Writes a proof whose code is of no more use.
-fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
+pub(super) fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
     tx.update_control_proof(proof)?;
     tx.remove_control_message(proof.id)
 }
@@ -365,10 +366,23 @@ fn end_as_planned(tx: &mut Tx<'_>, proof: &mut ControlProof, now: Time) -> Resul
             until: None,
         },
     );
+    let delegation = tx.delegation(proof.delegation)?;
+    if let Some(until) = delegation.and_then(|row| row.window.until()) {
+        proof.end_at(until.max(now), ProofEnd::DelegationEnded);
+    }
     let exclusions = tx.exclusions_touching(&numbers, later, MAX_PLANNED + 1)?;
     let departures = tx.departures_touching(&numbers, later, MAX_PLANNED + 1)?;
-    if exclusions.len().max(departures.len()) > MAX_PLANNED {
+    let delegations = tx.delegations_touching(&numbers, later, MAX_PLANNED + 1)?;
+    let most = exclusions.len().max(departures.len());
+    if most.max(delegations.len()) > MAX_PLANNED {
         return Err(ChangeError::TooFragmented { limit: MAX_PLANNED });
+    }
+    for delegation in delegations {
+        let lends_on = |from: &CutFrom| from.lender == proof.account && !from.lender_keeps;
+        if delegation.cut_from.as_ref().is_some_and(lends_on) {
+            let from = delegation.window.from();
+            proof.end_at(from.max(now), ProofEnd::DelegationEnded);
+        }
     }
     for exclusion in exclusions {
         let from = exclusion.window.from();

@@ -1,6 +1,7 @@
 //! Effective control: numbers are asked, and what they were sent comes back. `domain::control` has
 //! the words.
 
+mod cancel;
 mod confirm;
 mod failures;
 mod limits;
@@ -21,6 +22,7 @@ use crate::domain::control::codes::Codes;
 use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
+pub(super) use cancel::record_cancelled;
 pub use confirm::{Confirmation, RefusedCode};
 pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};

@@ -5,6 +5,8 @@ use std::fmt;
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::domain::accounts::account::AccountId;
+
 /// A code or a nonce. It is never logged, and stored only hashed or encrypted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlCode(String);
@@ -72,6 +74,13 @@ pub trait Codes: fmt::Debug + Send + Sync {
     /// # Errors
     /// If that cannot be computed.
     fn matches(&self, proof: Uuid, code: &ControlCode, hash: &[u8]) -> Result<bool, CodeError>;
+
+    /// The bits that rank the numbers of an account on a day; see [`super::sample`]. The same on all
+    /// replicas, and known to no one else.
+    ///
+    /// # Errors
+    /// If they cannot be computed.
+    fn sample_bits(&self, account: &AccountId, day: i64) -> Result<[u8; 32], CodeError>;
 
     /// Encrypts a code for the outbox, for this proof and this gateway only.
     ///

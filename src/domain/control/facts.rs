@@ -82,7 +82,7 @@ pub fn count(list: &[NumberRange]) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-fn numbers_of(range: NumberRange) -> impl Iterator<Item = Tn> {
+pub(super) fn numbers_of(range: NumberRange) -> impl Iterator<Item = Tn> {
     (range.first().position()..=range.last().position())
         .filter_map(|position| Tn::from_position(position).ok())
 }

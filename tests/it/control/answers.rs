@@ -93,7 +93,10 @@ fn an_explanation_has_what_policies_see(kind: Kind) {
     proves(&api.world, "acme", &[tn("+12125551002")]);
     let told = question(Some(&asked["fingerprint"])).with(200);
     let control = &told["control"];
-    assert_eq!((&control["age"], &control["for_key_age"]), (&json!(60), &json!(null)));
+    assert_eq!(
+        (&control["age"], &control["for_key_age"]),
+        (&json!(60), &json!(null))
+    );
     assert_eq!(control["start"], json!(["+12125551002"]));
     owner_proves(&api, &[tn("+12125551002")]);
     api.ask(&asked).with(200);

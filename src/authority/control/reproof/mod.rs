@@ -20,7 +20,7 @@ use crate::authority::audited::event_by;
 use crate::authority::{Authority, ChangeError, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
-use crate::domain::control::codes::Codes;
+use crate::domain::control::codes::{CodeError, Codes};
 use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ControlProof, Method};
 use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
@@ -166,7 +166,7 @@ impl ReproofTask {
         let open = self.open(tx, due, &mut checked)?;
         let open = self.with_authority(tx, open, &mut checked)?;
         let drafts = self.steps(tx, &open, &mut rooms, &mut checked)?;
-        checked.started = insert(tx, &drafts, &self.event)?;
+        checked.started = insert(tx, &drafts, &self.event, None)?;
         tx.set_reproofs_due(&checked.due)?;
         Ok(checked)
     }
@@ -220,10 +220,13 @@ impl ReproofTask {
         let digest = sample::digest(&list);
         let lists = [(&right.account, digest.as_str())];
         let found = tx.control_samples(&lists)?.pop().flatten();
-        if let Some(sample) = found.as_ref().filter(|sample| sample.has_size(size)) {
+        let usable = |sample: &&ControlSample| sample.has_size(&list, size);
+        if let Some(sample) = found.as_ref().filter(usable) {
             return Ok(sample.numbers.clone());
         }
-        let bits = bits_for(&self.random, right.id, "sample");
+        let day = sample::day_of(self.now);
+        let bits = self.codes.sample_bits(&right.account, day);
+        let bits = bits.map_err(|error| store_error(&error))?;
         let drawn = ControlSample::draw(&right.account, &list, size, &bits, self.now);
         let counts = tx.keep_control_sample(drawn, found.as_ref())?;
         Ok(counts.numbers)
@@ -349,15 +352,20 @@ impl ReproofTask {
         let drafts = step.ask.iter();
         let drafts = drafts.map(|number| Draft::new(parts, asking, (*number, right.delegation)));
         let drafts = drafts.collect::<Result<Vec<_>, _>>();
-        drafts.map_err(|error| match unprotected(&error) {
-            ChangeError::Store(error) => error,
-            other => StoreError::Unavailable(other.to_string()),
-        })
+        drafts.map_err(|error| store_error(&error))
     }
 
     /// Since when starts count in the limits of an hour.
     fn hour(&self) -> Time {
         self.now - HOUR + TimeDelta::seconds(1)
+    }
+}
+
+/// A failure to protect a code is a failure of the service, like one of its database.
+fn store_error(error: &CodeError) -> StoreError {
+    match unprotected(error) {
+        ChangeError::Store(error) => error,
+        other => StoreError::Unavailable(other.to_string()),
     }
 }
 
