@@ -87,8 +87,9 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             }
         }
         Command::Confirm { id, code } => {
+            let code = ControlCode::entered(&code).ok_or("a code has 6 to 8 digits")?;
             let proof = authority.proof_to_confirm(&by, id)?;
-            let confirmed = authority.confirm_control(&by, &proof, ControlCode::new(&code));
+            let confirmed = authority.confirm_control(&by, &proof, code);
             match app::block_on(confirmed)? {
                 Confirmation::Confirmed(proof) => print(&proof, authority.now())?,
                 Confirmation::Refused(refused) => {

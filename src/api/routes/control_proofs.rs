@@ -1,7 +1,7 @@
 //! `/v1/control-proofs`: whether an account controls its numbers, shown by codes that come back.
 
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::api::http::authentication::{
 };
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
-use crate::api::http::idempotency::{Finished, change};
+use crate::api::http::idempotency::{Finished, SecretBody, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
 use crate::api::http::request::RequestId;
 use crate::api::problem::Problem;
@@ -87,7 +87,7 @@ pub(in crate::api) enum ControlAnswerBody {
 #[schema(as = ControlCode)]
 pub(in crate::api) struct CodeBody {
     /// The code that the number got.
-    #[schema(example = "012345")]
+    #[schema(example = "012345", pattern = "^[0-9]{6,8}$")]
     code: String,
 }
 
@@ -199,8 +199,11 @@ pub(in crate::api) async fn confirm_control_proof(
     let id = id(&request, "control proof")?;
     let code = match body.read().await? {
         ControlAnswerBody::Signed(jws) => return confirm_signed(&service, &request, jws).await,
-        ControlAnswerBody::Code(body) => ControlCode::new(&body.code),
+        ControlAnswerBody::Code(body) => ControlCode::entered(&body.code),
     };
+    let code =
+        code.ok_or_else(|| wrong("code", "must be the 6 to 8 digits that the number got"))?;
+    request.extensions_mut().insert(SecretBody);
     let (shown, request_id) = (shown(&service), caller.request_id);
     let (authority, by) = (service.authority.clone(), caller.clone());
     let proof = web::block(move || authority.proof_to_confirm(&by, id)).await??;

@@ -7,6 +7,7 @@ mod failures;
 mod limits;
 mod list;
 mod outbox;
+mod planned_ends;
 mod refusal;
 mod reproof;
 mod signal;

@@ -1,6 +1,7 @@
 //! Codes: what reaches a number and comes back. They are secret until then, and worthless after.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -11,6 +12,9 @@ use crate::domain::accounts::account::AccountId;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlCode(String);
 
+/// How many digits a code for a person can have.
+const DIGITS: RangeInclusive<usize> = 6..=8;
+
 impl ControlCode {
     /// The most characters of what a caller can return as a code.
     pub const MAX_LENGTH: usize = 64;
@@ -19,6 +23,13 @@ impl ControlCode {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.chars().take(Self::MAX_LENGTH).collect())
+    }
+
+    /// The code that a person has entered; `None` if that is none, but a slip: it uses up no try.
+    #[must_use]
+    pub fn entered(text: &str) -> Option<Self> {
+        let is_code = DIGITS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        is_code.then(|| Self(text.to_owned()))
     }
 
     /// The code itself: only for the message, and to compare it.

@@ -132,9 +132,12 @@ fn a_delegation_that_never_should_have_been_leaves_no_proof(kind: Kind) {
 /// `wholesale` has a hundred numbers, which it may lend to its customer, `shop`.
 fn reseller(world: &World) -> Delegation {
     for (id, parent) in [("wholesale", None), ("shop", Some("wholesale"))] {
-        let made = world
-            .authority
-            .put_account(&world.provisioner(), account(id), None, parent.map(account));
+        let made = world.authority.put_account(
+            &world.provisioner(),
+            account(id),
+            None,
+            parent.map(account),
+        );
         wait(made).expect("an account");
     }
     let wide = NewDelegation {
@@ -158,7 +161,9 @@ fn what_a_reseller_lends_on_it_no_longer_controls(kind: Kind) {
     let planned = "+12125551004";
     let proofs = [lent, kept, own, planned].map(|number| world.proves("wholesale", number));
     world.seconds_pass(60);
-    let loan = world.delegates(cut(&world, &wide, lent)).expect("a delegation");
+    let loan = world
+        .delegates(cut(&world, &wide, lent))
+        .expect("a delegation");
     let keeping = NewDelegation {
         lender_keeps: true,
         ..cut(&world, &wide, kept)
@@ -187,8 +192,13 @@ fn what_a_reseller_lends_on_it_no_longer_controls(kind: Kind) {
 fn proofs_end_down_the_tree(kind: Kind) {
     let world = carrier(kind, Setup::default());
     let wide = reseller(&world);
-    world.delegates(cut(&world, &wide, NUMBER)).expect("a delegation");
-    let (shop, own) = (world.proves("shop", NUMBER), world.proves("wholesale", NEXT));
+    world
+        .delegates(cut(&world, &wide, NUMBER))
+        .expect("a delegation");
+    let (shop, own) = (
+        world.proves("shop", NUMBER),
+        world.proves("wholesale", NEXT),
+    );
     world.seconds_pass(60);
     world.ends(&wide, None);
     for proof in [&shop, &own] {

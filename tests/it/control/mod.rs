@@ -3,7 +3,9 @@
 mod access;
 mod answers;
 mod api;
+mod cancel;
 mod codes;
+mod delegation_ends;
 mod ends;
 mod limits;
 mod policies;

@@ -252,6 +252,7 @@ fn example(operation: &str) -> Example {
         }
         "start_control_proofs" => body(json!({ "numbers": ["+12125551901"], "method": "sms" })),
         "confirm_control_proof" => body(json!({ "code": "000000" })),
+        "cancel_control_proof" => body(json!({})),
         "explain" => naming(
             json!({ "account": "shop", "numbers": [{ "start": "+12125551901", "count": 1 }] }),
             vec![("/account", Kind::Account)],
@@ -310,7 +311,7 @@ fn example(operation: &str) -> Example {
 /// Members that name a thing have to stand in [`example`]; the others say something about the request itself.
 fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
     const NAME_THINGS: [&str; 4] = ["account", "accounts", "parent", "delegation"];
-    const NAME_NOTHING: [&str; 49] = [
+    const NAME_NOTHING: [&str; 50] = [
         "control",
         "max_age",
         "requests",
@@ -360,6 +361,7 @@ fn members_must_be_known(document: &Value, body: &Value, operation: &str) {
         "protected",
         "payload",
         "signature",
+        "override_limits",
     ];
     let mut members = Vec::new();
     collect_members(document, body, &mut members);
