@@ -40,6 +40,9 @@ fn api_routes(cfg: &mut ServiceConfig) {
                 .post(routes::control_proofs::start_control_proofs),
         )
         .service(route("/v1/control-failures").get(routes::control_failures::follow))
+        .service(
+            route("/v1/control-proofs").get(routes::control_proofs::list_control_proofs_of_number),
+        )
         .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
         .service(
             route("/v1/control-proofs/{id}/cancel")

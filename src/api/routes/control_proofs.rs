@@ -3,7 +3,7 @@
 use actix_web::web::{self, Data};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::accounts::account_id;
@@ -11,12 +11,12 @@ use super::token::fingerprint_of;
 use super::views::{ControlProofView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{
-    AnyCaller, CallerOrNone, count_failed_authentication, no_credentials,
+    AnyCaller, CallerOrNone, Reader, count_failed_authentication, no_credentials,
 };
 use crate::api::http::body::{Body, wrong};
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::{Finished, SecretBody, change};
-use crate::api::http::query::{CursorKey, PageQuery, id, query};
+use crate::api::http::query::{CursorKey, PageLimit, PageQuery, id, page, query};
 use crate::api::http::request::RequestId;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, Confirmation, NewControlProofs, RefusedCode};
@@ -288,6 +288,42 @@ pub(in crate::api) async fn list_control_proofs(
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let shown = shown(&service);
     let found = web::block(move || service.authority.control_proofs(&caller, &account, &page));
+    Ok(HttpResponse::Ok().json(PageView::of(found.await??, shown)))
+}
+
+/// A number whose proofs are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ProofsOfNumberQuery {
+    /// The number in E.164.
+    #[param(value_type = String, example = "+12125551001")]
+    number: Tn,
+    /// The maximum number of items.
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<PageLimit>,
+    /// The `next_cursor` of the previous page.
+    cursor: Option<String>,
+}
+
+/// List the proofs of a number, of all accounts, oldest first: what policies saw when a token for it
+/// was granted.
+#[utoipa::path(get, path = "/v1/control-proofs", tag = "control", security(("bearer" = [])),
+    params(ProofsOfNumberQuery),
+    responses((status = 200, body = PageView<ControlProofView>, description = "A page of proofs")))]
+pub(in crate::api) async fn list_control_proofs_of_number(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let wanted = query::<ProofsOfNumberQuery>(&request)?;
+    let (number, page) = (
+        wanted.number,
+        page(wanted.limit, wanted.cursor, CursorKey::Uuid)?,
+    );
+    let shown = shown(&service);
+    let authority = service.authority.clone();
+    let found = web::block(move || authority.control_proofs_of_number(&caller, number, &page));
     Ok(HttpResponse::Ok().json(PageView::of(found.await??, shown)))
 }
 

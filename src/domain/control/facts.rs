@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde_json::{Value, json};
+
 use super::proof::{ConfirmedProof, ControlProof, Method};
 use crate::domain::clock::Time;
 use crate::domain::decision::live_delegations::LiveDelegation;
@@ -151,6 +153,17 @@ impl ControlFacts {
             total: 1,
             ..Self::default()
         }
+    }
+
+    /// What a grant keeps of it: which numbers had proofs follows from the proofs at that time.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        let proven = self.numbers.iter().filter(|(_, proof)| proof.is_some());
+        json!({
+            "proven": self.proven, "age": self.age, "methods": self.methods,
+            "for_key_age": self.for_key.age, "sample": self.is_sample,
+            "numbers": self.numbers.len(), "with_proof": proven.count(),
+        })
     }
 
     /// Whether the list is too long to be proven, and no sample stands for it.

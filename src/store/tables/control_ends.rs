@@ -140,7 +140,8 @@ impl Tx<'_> {
                 continue;
             }
             let until = row.window.until();
-            if let Some(until) = until {
+            // Under a new one, no number was asked yet.
+            if let Some(until) = until.filter(|_| row.row.version > 1) {
                 ending.add_of(row.row.id.to_string(), row.numbers, until.max(now));
             }
             let is_over = until.is_some_and(|until| until <= now);

@@ -10,6 +10,7 @@ use crate::support::{Kind, World, fingerprint};
 both! {
     a_refusal_names_each_number_and_how_to_start,
     an_explanation_has_what_policies_see,
+    the_proofs_of_a_number_are_listed_for_auditors,
 }
 
 fn api(kind: Kind) -> Api {
@@ -117,5 +118,26 @@ fn an_explanation_has_what_policies_see(kind: Kind) {
     let told = usual.post(&usual.acme, "/v1/explain", &question).with(200);
     for member in ["control", "key_age", "delegation_age", "first"] {
         assert_eq!(told.get(member), None, "{member}");
+    }
+}
+
+fn the_proofs_of_a_number_are_listed_for_auditors(kind: Kind) {
+    let api = api(kind);
+    let number = [tn("+12125551001")];
+    owner_proves(&api, &number);
+    proves(&api.world, "acme", &number);
+    proves(&api.world, "acme", &[tn("+12125551002")]);
+    let path = "/v1/control-proofs?number=%2B12125551001";
+    let first = api.get(&api.auditor, &format!("{path}&limit=1")).with(200);
+    assert_eq!(first["items"].as_array().expect("items").len(), 1);
+    let next = first["next_cursor"].as_str().expect("a cursor");
+    let second = api.get(&api.auditor, &format!("{path}&limit=1&cursor={next}"));
+    let second = second.with(200);
+    assert_eq!(second["items"][0]["number"], "+12125551001");
+    assert_eq!(second["items"][0]["fingerprint"], json!(null));
+    assert_eq!(second["next_cursor"], json!(null));
+    api.get(&api.acme, path).problem(403, "forbidden");
+    for wrong in ["/v1/control-proofs", "/v1/control-proofs?number=12"] {
+        api.get(&api.auditor, wrong).with(400);
     }
 }

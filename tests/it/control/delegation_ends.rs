@@ -112,9 +112,8 @@ fn undoes(world: &World, job: uuid::Uuid) {
     let mistake = Mistake {
         reason: "the wrong table".to_owned(),
     };
-    let undone = world
-        .authority
-        .undo_import(&world.provisioner(), job, mistake);
+    let by = world.provisioner();
+    let undone = world.authority.undo_import(&by, job, mistake);
     wait(undone).expect("undone");
 }
 
@@ -131,13 +130,10 @@ fn a_delegation_that_never_should_have_been_leaves_no_proof(kind: Kind) {
 
 /// `wholesale` has a hundred numbers, which it may lend to its customer, `shop`.
 fn reseller(world: &World) -> Delegation {
+    let by = world.provisioner();
     for (id, parent) in [("wholesale", None), ("shop", Some("wholesale"))] {
-        let made = world.authority.put_account(
-            &world.provisioner(),
-            account(id),
-            None,
-            parent.map(account),
-        );
+        let above = parent.map(account);
+        let made = world.authority.put_account(&by, account(id), None, above);
         wait(made).expect("an account");
     }
     let wide = NewDelegation {

@@ -34,6 +34,14 @@ fn a_stolen_key_alone_gets_no_token(kind: Kind) {
     assert_eq!(code(&mint(OURS)), "control-not-proven");
     owner_proves(&world, &[tn("+12125551001")]);
     mint(OURS).expect("a token");
+    let event = world.trail("acme").pop().expect("an event");
+    let seen = serde_json::json!({
+        "proven": true, "age": 0, "methods": ["sms"], "for_key_age": 0, "sample": false, "numbers": 1, "with_proof": 1,
+    });
+    assert_eq!(
+        (event.action.as_str(), &event.detail["control"]),
+        ("issue", &seen)
+    );
     // The delegation and the key are well known now, and the proof is old.
     world.seconds_pass(40 * DAY);
     mint(OURS).expect("a token");

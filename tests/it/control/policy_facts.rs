@@ -128,6 +128,8 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
     let mint = || mints_for_key(&world, "acme", &[NUMBER], OURS);
     mint().expect("a token");
     assert_eq!(count(&world.db, "account_keys"), 1);
+    let event = world.trail("acme").pop().expect("an event");
+    assert_eq!(event.detail.get("control"), None);
     // A statement that names one of these tables would fail from now on.
     for table in [
         "control_messages",

@@ -235,6 +235,7 @@ fn example(operation: &str) -> Example {
         | "alive"
         | "ready"
         | "document" => nothing(),
+        "list_control_proofs_of_number" => (None, "?number=%2B12125551901", Vec::new()),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
