@@ -306,8 +306,8 @@ pub(in crate::api) struct ProofsOfNumberQuery {
     cursor: Option<String>,
 }
 
-/// List the proofs of a number, of all accounts, oldest first: what policies saw when a token for it
-/// was granted.
+/// List the proofs of a number, of all accounts, oldest first: what policies saw when a token for
+/// it was granted.
 #[utoipa::path(get, path = "/v1/control-proofs", tag = "control", security(("bearer" = [])),
     params(ProofsOfNumberQuery),
     responses((status = 200, body = PageView<ControlProofView>, description = "A page of proofs")))]

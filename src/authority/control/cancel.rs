@@ -1,5 +1,5 @@
-//! Cancels proofs of control whose codes can still come back, so that the numbers can be asked anew.
-//! They count towards the limits all the same.
+//! Cancels proofs of control whose codes can still come back, so that the numbers can be asked
+//! anew. They count towards the limits all the same.
 
 use serde_json::json;
 use uuid::Uuid;

@@ -86,8 +86,8 @@ pub trait Codes: fmt::Debug + Send + Sync {
     /// If that cannot be computed.
     fn matches(&self, proof: Uuid, code: &ControlCode, hash: &[u8]) -> Result<bool, CodeError>;
 
-    /// The bits that rank the numbers of an account on a day; see [`super::sample`]. The same on all
-    /// replicas, and known to no one else.
+    /// The bits that rank the numbers of an account on a day; see [`super::sample`]. The same on
+    /// all replicas, and known to no one else.
     ///
     /// # Errors
     /// If they cannot be computed.

@@ -38,7 +38,8 @@ pub struct FailedControl {
 
 impl ControlProof {
     /// Why and when the code could no longer come back; `None` if the authority over the number was
-    /// lost or the proof is no longer needed, which says nothing about control. For a proof that is over and was not confirmed.
+    /// lost or the proof is no longer needed, which says nothing about control. For a proof that is
+    /// over and was not confirmed.
     #[must_use]
     pub fn failure(&self) -> Option<(ControlFailure, Time)> {
         let early = self.end.filter(|(at, _)| *at < self.expires_at);

@@ -2,9 +2,10 @@
 //! control.
 //!
 //! Numbers that are listed singly, or in short ranges, all have to be proven. Of the longer ranges
-//! those that rank first are. The service ranks the numbers of an account by a keyed hash, anew each
-//! day. So nobody knows the ranks before, and another list of some of the same numbers has the same
-//! ones in its sample: an account that cannot answer for one of them gains nothing by other lists.
+//! those that rank first are. The service ranks the numbers of an account by a keyed hash, anew
+//! each day. So nobody knows the ranks before, and another list of some of the same numbers has the
+//! same ones in its sample: an account that cannot answer for one of them gains nothing by other
+//! lists.
 //!
 //! A sample is kept for a day, and longer as long as the policies accept it.
 
@@ -46,8 +47,8 @@ pub fn day_of(now: Time) -> i64 {
 }
 
 impl ControlSample {
-    /// The sample of a list, which is sorted and without overlap: `size` numbers of its long ranges,
-    /// and all others. `bits` are those of the account and the day.
+    /// The sample of a list, which is sorted and without overlap: `size` numbers of its long
+    /// ranges, and all others. `bits` are those of the account and the day.
     #[must_use]
     pub fn draw(
         account: &AccountId,

@@ -193,8 +193,8 @@ impl Tx<'_> {
         self.remove_ended_control_messages(now)
     }
 
-    /// Ends the proofs of an account whose codes can still come back: those of these numbers, by one
-    /// of these methods. Their codes are sent no more. Returns them.
+    /// Ends the proofs of an account whose codes can still come back: those of these numbers, by
+    /// one of these methods. Their codes are sent no more. Returns them.
     pub fn end_pending_proofs_of(
         &mut self,
         account: &AccountId,

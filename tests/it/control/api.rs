@@ -196,7 +196,7 @@ fn what_cannot_be_read_is_said(api: Api) {
     }
     let long = json!({ "code": "1".repeat(10_000) });
     api.post(&api.acme, &confirm, &long)
-        .problem(403, "code-not-accepted");
+        .problem(400, "malformed-member");
     api.get(&api.acme, "/v1/control-proofs/x")
         .problem(404, "not-found");
 }
@@ -282,7 +282,7 @@ fn what_is_no_code_uses_up_no_try(api: Api) {
         let body = json!({ "code": slip });
         let problem = api
             .post(&api.acme, &confirm, &body)
-            .problem(400, "malformed-request");
+            .problem(400, "malformed-member");
         let detail = problem["detail"].as_str().expect("a detail");
         assert!(
             detail.contains("the 6 to 8 digits that the number got"),
@@ -359,7 +359,7 @@ fn the_carrier_overrides_limits_for_a_reason(api: Api) {
     ] {
         let problem = api
             .post(&api.provisioner, START, &with(more))
-            .problem(400, "malformed-request");
+            .problem(400, "malformed-member");
         assert!(
             problem["detail"]
                 .as_str()

@@ -2,9 +2,9 @@
 //! of the first one, and is not carried out again.
 //!
 //! Two requests are the same if one tenant sends them with the same key, method, path with query,
-//! and body, by their SHA-256, which is keyed if the body has a code. Decisions are stored: successes, and refusals of a well-formed request. Other answers
-//! are not, so that the client can fix the request or retry it: malformed requests, insufficient
-//! credentials, failures.
+//! and body, by their SHA-256, which is keyed if the body has a code. Decisions are stored:
+//! successes, and refusals of a well-formed request. Other answers are not, so that the client can
+//! fix the request or retry it: malformed requests, insufficient credentials, failures.
 //!
 //! PUT is idempotent anyway, and reads change nothing, so the key is ignored there.
 

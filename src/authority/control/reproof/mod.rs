@@ -5,6 +5,7 @@
 //! bounded number of rights. `domain::control::reproofing` says when.
 
 mod numbers;
+mod store_errors;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use uuid::Uuid;
 
 use super::ControlSettings;
 use super::limits::{HOUR, wait};
-use super::start::{Asking, Draft, insert, ruled_for_numbers, unprotected};
+use super::start::{Asking, Draft, insert, ruled_for_numbers};
 use crate::authority::audited::event_by;
-use crate::authority::{Authority, ChangeError, StoreError};
+use crate::authority::{Authority, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
-use crate::domain::control::codes::{CodeError, Codes};
+use crate::domain::control::codes::Codes;
 use crate::domain::control::facts::RequiredNumbers;
 use crate::domain::control::proof::{ControlProof, Method};
 use crate::domain::control::reproofing::{Blocked, ProofRoom, ReproofStep, Reproofing, bits_for};
@@ -29,10 +30,10 @@ use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
 use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
+use store_errors::{store_error, unreadable};
 
 /// A pause is so many times as long as the run before it.
 const PAUSES_PER_RUN: u32 = 120;
@@ -359,19 +360,6 @@ impl ReproofTask {
     fn hour(&self) -> Time {
         self.now - HOUR + TimeDelta::seconds(1)
     }
-}
-
-/// A failure to protect a code is a failure of the service, like one of its database.
-fn store_error(error: &CodeError) -> StoreError {
-    match unprotected(error) {
-        ChangeError::Store(error) => error,
-        other => StoreError::Unavailable(other.to_string()),
-    }
-}
-
-/// The list of a right was checked when the right was given.
-fn unreadable(error: &TnAuthListError) -> StoreError {
-    StoreError::Corrupt(error.to_string())
 }
 
 impl Rooms {
