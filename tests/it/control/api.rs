@@ -349,7 +349,7 @@ fn the_carrier_overrides_limits_for_a_reason(api: Api) {
     for (more, member) in [
         (json!({ "override_limits": true }), "must say why"),
         (
-            json!({ "override_limits": true, "reason": "  " }),
+            json!({ "override_limits": true, "reason": "" }),
             "must say why",
         ),
         (
