@@ -179,7 +179,7 @@ fn in_query(path: &str, name: &str) -> Option<Kind> {
         ("/v1/grants" | "/v1/audit-events" | "/v1/audit-events/export", "account") => {
             Some(Kind::Account)
         }
-        ("/v1/grants", "tn") => Some(Kind::Number),
+        ("/v1/grants", "tn") | ("/v1/control-proofs", "number") => Some(Kind::Number),
         (
             _,
             "limit" | "cursor" | "state" | "at" | "format" | "ocn" | "spc" | "dry_run" | "confirm"
@@ -220,6 +220,7 @@ fn example(operation: &str) -> Example {
         | "list_renewals"
         | "get_renewal"
         | "list_control_proofs"
+        | "list_control_proofs_of_number"
         | "get_control_proof"
         | "list_webhooks"
         | "get_webhook"
@@ -235,7 +236,6 @@ fn example(operation: &str) -> Example {
         | "alive"
         | "ready"
         | "document" => nothing(),
-        "list_control_proofs_of_number" => (None, "?number=%2B12125551901", Vec::new()),
         "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
         | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
         | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
