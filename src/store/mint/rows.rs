@@ -98,8 +98,9 @@ struct Loading<'a> {
     /// The numbers, in order and without overlap.
     list: Vec<NumberRange>,
     sample: Option<ControlSample>,
-    /// The one in the database, if `sample` is another one that is not kept there.
-    unkept: Option<Option<ControlSample>>,
+    /// Whether `sample` is not in the database, in place of `replaced`, if there is one.
+    is_unkept: bool,
+    replaced: Option<ControlSample>,
     rows: RowFacts,
 }
 
@@ -118,7 +119,8 @@ impl<'a> Loading<'a> {
             live: Vec::new(),
             list: merged(ruled.request.numbers().to_vec()),
             sample: None,
-            unkept: None,
+            is_unkept: false,
+            replaced: None,
             rows: RowFacts::default(),
         };
         if inputs.control || inputs.first || inputs.delegation_age {
@@ -185,7 +187,8 @@ impl<'a> Loading<'a> {
         let (account, now) = (&self.ruled.account, self.ruled.now);
         let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
         if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_KEPT.into() {
-            self.unkept = Some(self.sample.replace(drawn));
+            self.is_unkept = true;
+            self.replaced = self.sample.replace(drawn);
         } else {
             let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
             self.sample = Some(counts);
@@ -313,11 +316,11 @@ fn redraw(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<Vec<usize>, Store
 /// Keeps samples that the policies accept: they stay as long as they are.
 fn keep_accepted(tx: &mut Tx<'_>, open: &[Loading<'_>]) -> Result<(), StoreError> {
     for loading in open {
-        if let (Some(replaced), Some(sample)) = (&loading.unkept, &loading.sample)
+        if let (true, Some(sample)) = (loading.is_unkept, &loading.sample)
             && loading.is_accepted()
         {
             // If another replica has kept one meanwhile, that is the next to be used.
-            tx.keep_control_sample(sample.clone(), replaced.as_ref())?;
+            tx.keep_control_sample(sample.clone(), loading.replaced.as_ref())?;
         }
     }
     Ok(())

@@ -215,9 +215,12 @@ async fn begin(
     let at = service.authority.now();
     let plain = digest(request)?;
     let is_secret = request.extensions().contains::<SecretBody>();
-    let digest = |seal: &Seal| match is_secret {
-        true => seal.digest_of_secret(&plain),
-        false => Ok(plain.clone()),
+    let digest = |seal: &Seal| {
+        if is_secret {
+            seal.digest_of_secret(&plain)
+        } else {
+            Ok(plain.clone())
+        }
     };
     let key = KeyedRequest {
         name: seal.name().to_owned(),
