@@ -13,6 +13,7 @@ use super::{Service, http, openapi, routes};
 
 /// All routes of the API.
 fn api_routes(cfg: &mut ServiceConfig) {
+    control_routes(cfg);
     cfg
         // RFC 9447 §5, RFC 9448 §5.5
         .service(route("/at/account/{id}/token").post(routes::token::issue_token))
@@ -34,17 +35,6 @@ fn api_routes(cfg: &mut ServiceConfig) {
         )
         .service(route("/v1/delegations/{id}").get(routes::delegations::get_delegation))
         .service(route("/v1/delegations/{id}/end").post(routes::delegations::end_delegation))
-        .service(
-            route("/v1/accounts/{id}/control-proofs")
-                .get(routes::control_proofs::list_control_proofs)
-                .post(routes::control_proofs::start_control_proofs),
-        )
-        .service(route("/v1/control-failures").get(routes::control_failures::follow))
-        .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
-        .service(
-            route("/v1/control-proofs/{id}/confirm")
-                .post(routes::control_proofs::confirm_control_proof),
-        )
         .service(
             route("/v1/allocations")
                 .get(routes::allocations::list_allocations)
@@ -117,6 +107,25 @@ fn api_routes(cfg: &mut ServiceConfig) {
         .service(route("/openapi.json").get(openapi::document))
         .service(route("/docs").get(openapi::to_the_page))
         .service(route("/docs/{file:.*}").get(openapi::page));
+}
+
+/// Effective control.
+fn control_routes(cfg: &mut ServiceConfig) {
+    cfg.service(
+        route("/v1/accounts/{id}/control-proofs")
+            .get(routes::control_proofs::list_control_proofs)
+            .post(routes::control_proofs::start_control_proofs),
+    )
+    .service(route("/v1/control-failures").get(routes::control_failures::follow))
+    .service(route("/v1/control-proofs").get(routes::control_proofs::list_control_proofs_of_number))
+    .service(route("/v1/control-proofs/{id}").get(routes::control_proofs::get_control_proof))
+    .service(
+        route("/v1/control-proofs/{id}/cancel").post(routes::control_proofs::cancel_control_proof),
+    )
+    .service(
+        route("/v1/control-proofs/{id}/confirm")
+            .post(routes::control_proofs::confirm_control_proof),
+    );
 }
 
 /// The routes of the facade for clients of an STI-PA, if it is enabled.

@@ -253,8 +253,7 @@ pub(super) fn end_all_below(
         level = tx.delegations_cut_from(&parents)?;
     }
     let superseded: Vec<Uuid> = row_changes.iter().map(|change| change.row).collect();
-    tx.supersede_delegations(&superseded, now)?;
-    tx.insert_delegations(&written)?;
+    tx.replace_delegations(&superseded, &written, now)?;
     Ok(row_changes)
 }
 

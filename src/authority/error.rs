@@ -150,6 +150,8 @@ pub enum ChangeError {
     TooLongToProve { most: u64 },
     #[error("this proof needs an answer that is signed with the ACME account key, not a code")]
     SignedAnswerNeeded,
+    #[error("the code of this proof can no longer come back, so there is nothing to cancel")]
+    NotPending,
     /// The numbers cannot be expressed as a TNAuthList.
     #[error(transparent)]
     List(#[from] TnAuthListError),
@@ -205,6 +207,7 @@ impl ChangeError {
             Self::ReproofingAge(_) => "max-age-not-allowed",
             Self::TooLongToProve { .. } => "too-long-to-prove",
             Self::SignedAnswerNeeded => "signed-answer-needed",
+            Self::NotPending => "not-pending",
             Self::List(_) => "malformed-list",
             Self::Store(_) => "unavailable",
         }
@@ -260,6 +263,7 @@ impl ChangeError {
             | Self::ReproofingAge(_)
             | Self::TooLongToProve { .. }
             | Self::SignedAnswerNeeded
+            | Self::NotPending
             | Self::List(_)
             | Self::Store(_) => &[],
         }

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::{Authority, TooMany};
 use crate::domain::clock::Time;
+use crate::domain::control::codes::Codes;
+use crate::domain::control::sample;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti, Recorded};
 use crate::domain::{AccountId, Caller, Denial, TokenRequest, new_id};
@@ -180,7 +182,7 @@ impl Authority {
 
                 // Step 3: Complete the order with the `jti` of its token. It is plain data now,
                 // which the writer decides in whatever transaction takes it.
-                complete(ruled, request.keyed)
+                complete(ruled, request.keyed, &*self.control.codes)
             };
             prepared.push(order.await.map(|order| orders.push(order)));
         }
@@ -270,13 +272,18 @@ impl Authority {
     }
 }
 
-fn complete(mut ruled: RuledRequest, keyed: Option<KeyedRequest>) -> Result<MintOrder, IssueError> {
+fn complete(
+    mut ruled: RuledRequest,
+    keyed: Option<KeyedRequest>,
+    codes: &dyn Codes,
+) -> Result<MintOrder, IssueError> {
     if let Some(deferred) = ruled
         .deferred
         .as_mut()
         .filter(|deferred| deferred.sample > 0)
     {
-        deferred.bits = Some(random()?);
+        let bits = codes.sample_bits(&ruled.account, sample::day_of(ruled.now));
+        deferred.bits = Some(bits.map_err(|e| IssueError::Random(e.to_string()))?);
     }
     Ok(MintOrder {
         jti: Jti::new(ruled.now, random()?),

@@ -5,13 +5,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::audited::event_by;
+use super::control::record_cancelled;
 use super::departures::KnownDepartures;
 use super::issue::IssueRequest;
 use super::scope::Visibility;
 use super::{Action, Authority, ChangeError, ChangeRequester, IssueError, Issued};
 use crate::domain::clock::Time;
 use crate::domain::control::facts::{MAX_NUMBERS, count};
-use crate::domain::control::proof::Method;
+use crate::domain::control::proof::{Method, ProofEnd};
 use crate::domain::control::reproofing::Reproofing;
 use crate::domain::control::sample;
 use crate::domain::inventory::Delegation;
@@ -127,6 +128,10 @@ impl Authority {
             if renewal.revoked_at.is_none() {
                 tx.revoke_renewal(id, now)?;
                 renewal.revoked_at = Some(now);
+                // No code is sent any more for what needs no proof.
+                let how = (ProofEnd::RenewalRevoked, now);
+                let ended = tx.end_pending_proofs_for(id, how)?;
+                record_cancelled(tx, &event, &ended)?;
                 let event = event.about(&renewal.account);
                 tx.record(&event.done(&id, json!({ "account": renewal.account })))?;
             }

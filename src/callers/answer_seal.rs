@@ -31,6 +31,7 @@ impl std::fmt::Debug for Seals {
 pub struct Seal {
     name: String,
     secret: Vec<u8>,
+    digesting: PKey<Private>,
 }
 
 impl std::fmt::Debug for Seal {
@@ -91,7 +92,15 @@ impl Seal {
         Ok(Self {
             name: hex::encode(derive("name")?),
             secret: derive("answer")?,
+            digesting: PKey::hmac(&derive("request")?)?,
         })
+    }
+
+    /// The digest of a request whose body has a secret that can be guessed, such as a code of six
+    /// digits: nobody can try all of them against a copy of the database. `digest` is its SHA-256.
+    pub fn digest_of_secret(&self, digest: &str) -> Result<String, SealError> {
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.digesting)?;
+        Ok(hex::encode(signer.sign_oneshot_to_vec(digest.as_bytes())?))
     }
 
     /// The name under which the key is stored.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::aead::{self, SealError, part};
 use super::pepper::{Pepper, PepperError, Peppers};
+use crate::domain::AccountId;
 use crate::domain::control::codes::{CodeError, CodeForm, Codes, ControlCode};
 
 /// Draws codes, and protects them in the database.
@@ -25,6 +26,7 @@ pub struct ControlCodes {
 /// The keys that are derived from one secret.
 struct CodeKeys {
     hashing: PKey<Private>,
+    sampling: PKey<Private>,
     sealing: Vec<u8>,
 }
 
@@ -51,6 +53,7 @@ impl CodeKeys {
     fn of(pepper: &Pepper) -> Result<Self, PepperError> {
         Ok(Self {
             hashing: PKey::hmac(&pepper.derive("control codes")?)?,
+            sampling: PKey::hmac(&pepper.derive("control samples")?)?,
             sealing: pepper.derive("control messages")?,
         })
     }
@@ -58,10 +61,14 @@ impl CodeKeys {
     /// HMAC-SHA256 over the proof, whose length is fixed, and the code.
     fn hash(&self, proof: Uuid, code: &ControlCode) -> Result<Vec<u8>, CodeError> {
         let text = [proof.as_bytes().as_slice(), code.expose().as_bytes()].concat();
-        let signer = Signer::new(MessageDigest::sha256(), &self.hashing);
-        let hash = signer.and_then(|mut signer| signer.sign_oneshot_to_vec(&text));
-        hash.map_err(|error| CodeError::OpenSsl(error.to_string()))
+        hmac(&self.hashing, &text)
     }
+}
+
+fn hmac(key: &PKey<Private>, text: &[u8]) -> Result<Vec<u8>, CodeError> {
+    let signer = Signer::new(MessageDigest::sha256(), key);
+    let hash = signer.and_then(|mut signer| signer.sign_oneshot_to_vec(text));
+    hash.map_err(|error| CodeError::OpenSsl(error.to_string()))
 }
 
 impl Codes for ControlCodes {
@@ -89,6 +96,14 @@ impl Codes for ControlCodes {
             matches |= own.len() == hash.len() && memcmp::eq(&own, hash);
         }
         Ok(matches)
+    }
+
+    fn sample_bits(&self, account: &AccountId, day: i64) -> Result<[u8; 32], CodeError> {
+        let mut text = day.to_be_bytes().to_vec();
+        text.extend_from_slice(account.as_str().as_bytes());
+        let bits = hmac(&self.newest.sampling, &text)?;
+        <[u8; 32]>::try_from(bits)
+            .map_err(|bits| CodeError::OpenSsl(format!("HMAC-SHA256 has {} bytes", bits.len())))
     }
 
     fn seal(&self, proof: Uuid, gateway: &str, code: &ControlCode) -> Result<Vec<u8>, CodeError> {
@@ -182,6 +197,21 @@ mod tests {
             format!("{code:?} {codes:?}"),
             "ControlCode(..) ControlCodes(..)"
         );
+    }
+
+    #[test]
+    fn the_bits_of_samples_differ_by_account_day_and_secret() {
+        let account = |id: &str| id.parse::<AccountId>().expect("an id");
+        let bits = |secret, id, day| codes(secret, None).sample_bits(&account(id), day);
+        let one = bits(1, "acme", 20_000).expect("bits");
+        assert_eq!(bits(1, "acme", 20_000), Ok(one));
+        for (secret, id, day) in [
+            (2, "acme", 20_000),
+            (1, "other", 20_000),
+            (1, "acme", 20_001),
+        ] {
+            assert_ne!(bits(secret, id, day), Ok(one), "{secret} {id} {day}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tn_authority::domain::clock::rfc3339;
 use tn_authority::domain::control::channel::Channel;
 use tn_authority::domain::control::codes::ControlCode;
 use tn_authority::domain::control::proof::{ControlProof, Method};
+use tn_authority::domain::text::for_people::text_for_people;
 use tn_authority::domain::{AccountId, Clock, Fingerprint, Time, Tn};
 use uuid::Uuid;
 
@@ -34,6 +35,10 @@ Example:
         /// `sip`, where that key signs the answer; without it, a proof is for every key.
         #[arg(long)]
         fingerprint: Option<Fingerprint>,
+        /// Supersede pending proofs of the numbers, and pass the limits of the account, for this
+        /// reason, which the audit trail keeps. Those of the gateway hold.
+        #[arg(long, value_name = "REASON", value_parser = text_for_people)]
+        override_limits: Option<String>,
     },
     /// Return the code that a number got. Exits with 1 if it is not accepted.
     Confirm {
@@ -42,6 +47,11 @@ Example:
         id: Uuid,
         /// The digits that the number got.
         code: String,
+    },
+    /// Cancel a proof whose code can still come back, so that the number can be asked anew.
+    Cancel {
+        /// The id of the proof.
+        id: Uuid,
     },
     /// List the proofs of an account, oldest first.
     List {
@@ -72,6 +82,7 @@ pub fn run(command: Command, config: &Config) -> Outcome {
             numbers,
             method,
             fingerprint,
+            override_limits,
         } => {
             let channel = Channel::new(method, fingerprint)
                 .map_err(|why| format!("`--fingerprint` {why}"))?;
@@ -81,13 +92,20 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                 channel,
                 renewal: None,
             };
-            for proof in app::block_on(authority.start_control(&by, new))? {
+            let started = match override_limits {
+                Some(reason) => {
+                    app::block_on(authority.start_control_over_limits(&by, new, reason))?
+                }
+                None => app::block_on(authority.start_control(&by, new))?,
+            };
+            for proof in started {
                 print(&proof, authority.now())?;
             }
         }
         Command::Confirm { id, code } => {
+            let code = ControlCode::entered(&code).ok_or("a code has 6 to 8 digits")?;
             let proof = authority.proof_to_confirm(&by, id)?;
-            let confirmed = authority.confirm_control(&by, &proof, ControlCode::new(&code));
+            let confirmed = authority.confirm_control(&by, &proof, code);
             match app::block_on(confirmed)? {
                 Confirmation::Confirmed(proof) => print(&proof, authority.now())?,
                 Confirmation::Refused(refused) => {
@@ -95,6 +113,10 @@ pub fn run(command: Command, config: &Config) -> Outcome {
                     return Ok(Exit::FAILURE);
                 }
             }
+        }
+        Command::Cancel { id } => {
+            let proof = app::block_on(authority.cancel_control(&by, id))?;
+            print(&proof, authority.now())?;
         }
         Command::List { account } => {
             let mut next = None;

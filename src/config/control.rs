@@ -21,7 +21,7 @@ pub struct Control {
     pub valid: u32,
     /// Wrong codes after which a proof fails.
     pub tries: u32,
-    /// How many numbers stand for a longer list; 0: every number has to be proven.
+    /// How many numbers stand for the long ranges of a list; 0: every number has to be proven.
     pub sample: u32,
     /// Proofs that can be started in an hour and a day: of one number,
     pub per_number_hour: u32,

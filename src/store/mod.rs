@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
+use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalKind, RefusalSums, StagedRefusals};
 use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connection::IfMissing;
@@ -284,6 +284,22 @@ impl Store {
         work: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write_alongside(name, work).await
+    }
+
+    /// Records a refusal that changed nothing: by itself, or in the sum of its second.
+    pub async fn record_refusal(&self, event: AuditEvent) -> Result<(), StoreError> {
+        let kind = RefusalKind::of_change(&event);
+        let by_itself = {
+            let (mut sums, mut staged) = (self.refusals.lock(), StagedRefusals::default());
+            let by_itself = sums.stage(kind, event, &mut staged);
+            sums.commit(staged);
+            by_itself
+        };
+        let Some(event) = by_itself else {
+            return Ok(());
+        };
+        let write = move |tx: &mut Tx<'_>| tx.insert_audit_events(std::slice::from_ref(&event));
+        self.write_alongside("refusals", write).await
     }
 
     /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot

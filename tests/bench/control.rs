@@ -135,12 +135,12 @@ fn prove(url: &str, now: i64) {
         DatabaseUrl::Sqlite(_) => "ANALYZE",
         DatabaseUrl::Postgres(_) => "VACUUM ANALYZE",
     };
-    let first = position(FIRST);
+    let (first, key) = (position(FIRST), wanted(FIRST).fingerprint());
     let proofs = format!(
         "INSERT INTO control_proofs (id, account_id, position, delegation_id, method, gateway, code_hash, tries, started_at, \
-         started_by, request_id, expires_at, confirmed_at, confirmed_by) \
+         started_by, request_id, expires_at, confirmed_at, confirmed_by, fingerprint) \
          SELECT {id}, 'acme', {first} + n, (SELECT max(id) FROM delegations), 'sms', 'sms', {hash}, 0, {now}, '', {id}, \
-         {now}, {now}, 'acme' FROM {numbers}"
+         {now}, {now}, 'acme', '{key}' FROM {numbers}"
     );
     support::execute(&database, &[&proofs, statistics]);
 }

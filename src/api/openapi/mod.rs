@@ -72,6 +72,7 @@ use crate::api::routes::{
         renewals::revoke_renewal, renewals::renew_token,
         control_proofs::start_control_proofs, control_proofs::list_control_proofs,
         control_proofs::get_control_proof, control_proofs::confirm_control_proof,
+        control_proofs::cancel_control_proof, control_proofs::list_control_proofs_of_number,
         control_failures::follow,
         webhooks::list_webhooks, webhooks::create_webhook, webhooks::get_webhook,
         webhooks::end_webhook, webhooks::rotate_webhook, webhooks::replay_webhook,

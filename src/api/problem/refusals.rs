@@ -136,6 +136,7 @@ impl From<ChangeError> for Problem {
                 (StatusCode::CONFLICT, "Too many numbers to prove control of")
             }
             ChangeError::SignedAnswerNeeded => (StatusCode::CONFLICT, "A signed answer is needed"),
+            ChangeError::NotPending => (StatusCode::CONFLICT, "Not pending"),
             ChangeError::List(_) => (StatusCode::BAD_REQUEST, "Malformed request"),
         };
         let subproblems = refused.ranges().iter().map(|numbers| SubproblemView {

@@ -38,7 +38,7 @@ pub(in crate::api) struct ControlFailureView {
     #[schema(example = 1_767_225_600_000_001_i64)]
     sequence: i64,
     /// expired: the code did not come back in time. not-sent: no gateway accepted it. wrong-codes:
-    /// too many wrong codes came back.
+    /// too many wrong codes came back. cancelled: a caller cancelled it.
     #[schema(value_type = String, example = "expired")]
     reason: ControlFailure,
     failed_at: Instant,

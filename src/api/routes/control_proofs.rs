@@ -1,9 +1,9 @@
 //! `/v1/control-proofs`: whether an account controls its numbers, shown by codes that come back.
 
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::accounts::account_id;
@@ -11,12 +11,12 @@ use super::token::fingerprint_of;
 use super::views::{ControlProofView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{
-    AnyCaller, CallerOrNone, count_failed_authentication, no_credentials,
+    AnyCaller, CallerOrNone, Reader, count_failed_authentication, no_credentials,
 };
 use crate::api::http::body::{Body, wrong};
-use crate::api::http::deserialize::{Fault, FromMembers, Members};
-use crate::api::http::idempotency::{Finished, change};
-use crate::api::http::query::{CursorKey, PageQuery, id, query};
+use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
+use crate::api::http::idempotency::{Finished, SecretBody, change};
+use crate::api::http::query::{CursorKey, PageLimit, PageQuery, id, page, query};
 use crate::api::http::request::RequestId;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, Confirmation, NewControlProofs, RefusedCode};
@@ -43,6 +43,34 @@ pub(in crate::api) struct NewControlProofsBody {
         example = json!(null)
     )]
     fingerprint: Option<String>,
+    /// Only for the carrier: supersede pending proofs of the numbers, and pass the limits of the
+    /// account, which a thief of its credentials may have used up. Those of the gateway hold, and
+    /// twice those of a number.
+    #[schema(default = false)]
+    override_limits: Option<bool>,
+    /// Why, for the audit trail; required with `override_limits`.
+    #[schema(value_type = Option<String>, example = json!(null))]
+    #[serde(default, deserialize_with = "deserialize::text")]
+    reason: Option<String>,
+}
+
+impl NewControlProofsBody {
+    /// Why the limits are overridden; `None` if they are not.
+    fn override_reason(&mut self) -> Result<Option<String>, Problem> {
+        let reason = self.reason.take();
+        match (self.override_limits.unwrap_or(false), reason) {
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err(wrong(
+                "reason",
+                "is only for `override_limits`; leave it out",
+            )),
+            (true, reason) => {
+                let reason = reason.filter(|reason| !reason.trim().is_empty());
+                let why = "must say why the limits are overridden";
+                reason.ok_or_else(|| wrong("reason", why)).map(Some)
+            }
+        }
+    }
 }
 
 /// What came back: a code from a person, or a nonce that an agent has signed.
@@ -59,7 +87,7 @@ pub(in crate::api) enum ControlAnswerBody {
 #[schema(as = ControlCode)]
 pub(in crate::api) struct CodeBody {
     /// The code that the number got.
-    #[schema(example = "012345")]
+    #[schema(example = "012345", pattern = "^[0-9]{6,8}$")]
     code: String,
 }
 
@@ -116,7 +144,8 @@ pub(in crate::api) async fn start_control_proofs(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let account = account_id(&request)?;
-    let body: NewControlProofsBody = body.read().await?;
+    let mut body: NewControlProofsBody = body.read().await?;
+    let override_reason = body.override_reason()?;
     let key = body
         .fingerprint
         .as_deref()
@@ -134,7 +163,11 @@ pub(in crate::api) async fn start_control_proofs(
         let items = started.into_iter().map(&shown).collect();
         HttpResponse::Created().json(StartedControlProofsView { items })
     };
-    let verb = async |by: ChangeRequester<'_, _>| service.authority.start_control(by, new).await;
+    let authority = &service.authority;
+    let verb = async |by: ChangeRequester<'_, _>| match override_reason {
+        Some(reason) => authority.start_control_over_limits(by, new, reason).await,
+        None => authority.start_control(by, new).await,
+    };
     change(&service, &request, &caller, view, verb).await
 }
 
@@ -164,13 +197,21 @@ pub(in crate::api) async fn confirm_control_proof(
         };
     };
     let id = id(&request, "control proof")?;
-    let code = match body.read().await? {
+    let text = match body.read().await? {
         ControlAnswerBody::Signed(jws) => return confirm_signed(&service, &request, jws).await,
-        ControlAnswerBody::Code(body) => ControlCode::new(&body.code),
+        ControlAnswerBody::Code(body) => body.code,
     };
+    request.extensions_mut().insert(SecretBody);
     let (shown, request_id) = (shown(&service), caller.request_id);
     let (authority, by) = (service.authority.clone(), caller.clone());
     let proof = web::block(move || authority.proof_to_confirm(&by, id)).await??;
+    let code = match proof.method {
+        Method::Sms | Method::Voice => ControlCode::entered(&text),
+        // None is accepted.
+        Method::Sip => Some(ControlCode::new(&text)),
+    };
+    let code =
+        code.ok_or_else(|| wrong("code", "must be the 6 to 8 digits that the number got"))?;
     let view = move |done| rendered(done, &shown, request_id);
     let verb = async |by: ChangeRequester<'_, _>| {
         let authority = &service.authority;
@@ -217,6 +258,28 @@ async fn confirm_signed(
     Ok(rendered(confirmation, shown(service), request_id))
 }
 
+/// Cancel a proof of control whose code can still come back. It is not accepted any more, and the
+/// number can be asked anew, as far as the limits allow.
+#[utoipa::path(post, path = "/v1/control-proofs/{id}/cancel", tag = "control", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The proof")),
+    responses(
+        (status = 200, body = ControlProofView, description = "The proof is cancelled, now or before"),
+        (status = 409, description = "The code can no longer come back: it was confirmed, or is too late"),
+    ))]
+pub(in crate::api) async fn cancel_control_proof(
+    service: Data<Service>,
+    AnyCaller(caller): AnyCaller,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&request, "control proof")?;
+    body.read_nothing().await?;
+    let shown = shown(&service);
+    let view = move |proof: ControlProof| HttpResponse::Ok().json(shown(proof));
+    let verb = async |by: ChangeRequester<'_, _>| service.authority.cancel_control(by, id).await;
+    change(&service, &request, &caller, view, verb).await
+}
+
 /// List the proofs of an account, oldest first, whatever became of them.
 #[utoipa::path(get, path = "/v1/accounts/{id}/control-proofs", tag = "control", security(("bearer" = [])),
     params(("id" = String, Path, description = "The account", example = "acme"), PageQuery),
@@ -230,6 +293,42 @@ pub(in crate::api) async fn list_control_proofs(
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let shown = shown(&service);
     let found = web::block(move || service.authority.control_proofs(&caller, &account, &page));
+    Ok(HttpResponse::Ok().json(PageView::of(found.await??, shown)))
+}
+
+/// A number whose proofs are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ProofsOfNumberQuery {
+    /// The number in E.164.
+    #[param(value_type = String, example = "+12125551001")]
+    number: Tn,
+    /// The maximum number of items.
+    #[param(minimum = 1, maximum = 1000, default = 100, value_type = Option<u16>)]
+    limit: Option<PageLimit>,
+    /// The `next_cursor` of the previous page.
+    cursor: Option<String>,
+}
+
+/// List the proofs of a number, of all accounts, oldest first: what policies saw when a token for
+/// it was granted.
+#[utoipa::path(get, path = "/v1/control-proofs", tag = "control", security(("bearer" = [])),
+    params(ProofsOfNumberQuery),
+    responses((status = 200, body = PageView<ControlProofView>, description = "A page of proofs")))]
+pub(in crate::api) async fn list_control_proofs_of_number(
+    service: Data<Service>,
+    Reader(caller): Reader,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let wanted = query::<ProofsOfNumberQuery>(&request)?;
+    let (number, page) = (
+        wanted.number,
+        page(wanted.limit, wanted.cursor, CursorKey::Uuid)?,
+    );
+    let shown = shown(&service);
+    let authority = service.authority.clone();
+    let found = web::block(move || authority.control_proofs_of_number(&caller, number, &page));
     Ok(HttpResponse::Ok().json(PageView::of(found.await??, shown)))
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::list::visible;
+use super::planned_ends::end_as_planned;
 use super::start::unprotected;
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -19,11 +20,8 @@ use crate::domain::decision::denial::RefusalCause;
 use crate::domain::decision::{AccountStanding, holding_delegations};
 use crate::domain::issuance::RuledRequest;
 use crate::domain::{AuditAction, AuditEvent, Caller, Event, Fingerprint};
-use crate::store::{Tx, Versions};
+use crate::store::Tx;
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
-
-/// The most planned exclusions or departures of one number that are read.
-const MAX_PLANNED: usize = 1_000;
 
 /// What became of a code that came back. A refusal is a result and not an error, since it is
 /// recorded and counted.
@@ -75,6 +73,8 @@ struct Answered {
     confirmation: Confirmation,
     proof: ControlProof,
     outcome: Option<ProofOutcome>,
+    /// What is recorded after COMMIT: of a proof that is over, guesses could fill the audit trail.
+    summed: Option<AuditEvent>,
 }
 
 impl Authority {
@@ -183,7 +183,9 @@ impl Authority {
             let found = tx.control_proof(id)?;
             let (proof, hash) = found.ok_or(ChangeError::NotFound("control proof"))?;
             let answered = answer.compare(tx, proof, &hash)?;
-            *slot.lock() = answered.outcome.map(|outcome| (answered.proof, outcome));
+            *slot.lock() = answered
+                .outcome
+                .map(|outcome| (answered.proof, outcome, answered.summed));
             let mut confirmation = answered.confirmation;
             if let Confirmation::Confirmed(proof) = &mut confirmation {
                 scope.redact_proofs(tx, std::slice::from_mut(proof))?;
@@ -191,8 +193,12 @@ impl Authority {
             Ok(confirmation)
         };
         let done = self.change_by(by, event, id, work).await?;
-        if let Some((proof, outcome)) = counted.lock().take() {
+        let counted = counted.lock().take();
+        if let Some((proof, outcome, summed)) = counted {
             self.count(&proof, outcome);
+            if let Some(event) = summed {
+                self.store.record_refusal(event).await?;
+            }
         }
         Ok(done)
     }
@@ -241,13 +247,19 @@ impl AnswerToProof {
                     confirmation: Confirmation::Confirmed(proof.clone()),
                     proof,
                     outcome: None,
+                    summed: None,
                 });
             }
             ProofState::Confirmed
             | ProofState::Expired
             | ProofState::Failed
             | ProofState::Ended => {
-                return self.refuse(tx, proof, RefusedCode::FINAL, ProofOutcome::WrongCode);
+                return Ok(Answered {
+                    confirmation: Confirmation::Refused(RefusedCode::FINAL),
+                    summed: Some(self.refusal(&proof, RefusedCode::FINAL)),
+                    outcome: Some(ProofOutcome::WrongCode),
+                    proof,
+                });
             }
             ProofState::Pending => {}
         }
@@ -294,6 +306,7 @@ impl AnswerToProof {
             confirmation: Confirmation::Confirmed(proof.clone()),
             proof,
             outcome: Some(ProofOutcome::Confirmed),
+            summed: None,
         })
     }
 
@@ -304,6 +317,17 @@ impl AnswerToProof {
         refused: RefusedCode,
         outcome: ProofOutcome,
     ) -> Result<Answered, ChangeError> {
+        tx.record(&self.refusal(&proof, refused))?;
+        Ok(Answered {
+            confirmation: Confirmation::Refused(refused),
+            proof,
+            outcome: Some(outcome),
+            summed: None,
+        })
+    }
+
+    /// The audit event of a refusal.
+    fn refusal(&self, proof: &ControlProof, refused: RefusedCode) -> AuditEvent {
         let mut event = AuditEvent {
             account: Some(proof.account.clone()),
             ..self.event.refused(&proof.id, RefusedCode::CODE, &refused)
@@ -312,12 +336,7 @@ impl AnswerToProof {
             members.insert("tries".to_owned(), json!(proof.tries));
             members.insert("end".to_owned(), json!(proof.end.map(|(_, why)| why)));
         }
-        tx.record(&event)?;
-        Ok(Answered {
-            confirmation: Confirmation::Refused(refused),
-            proof,
-            outcome: Some(outcome),
-        })
+        event
     }
 
     /// Why the account has no authority over the number any more, by the delegation under which the
@@ -356,32 +375,7 @@ impl AnswerToProof {
 }
 
 /// Writes a proof whose code is of no more use.
-fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
+pub(super) fn settle(tx: &mut Tx<'_>, proof: &ControlProof) -> Result<(), StoreError> {
     tx.update_control_proof(proof)?;
     tx.remove_control_message(proof.id)
-}
-
-/// What is known to take the number away later ends the proof then. Whatever is recorded from now
-/// on ends it in its own transaction.
-fn end_as_planned(tx: &mut Tx<'_>, proof: &mut ControlProof, now: Time) -> Result<(), ChangeError> {
-    let (numbers, later) = (
-        [proof.number.into()],
-        Versions::HoldingIn {
-            from: now,
-            until: None,
-        },
-    );
-    let exclusions = tx.exclusions_touching(&numbers, later, MAX_PLANNED + 1)?;
-    let departures = tx.departures_touching(&numbers, later, MAX_PLANNED + 1)?;
-    if exclusions.len().max(departures.len()) > MAX_PLANNED {
-        return Err(ChangeError::TooFragmented { limit: MAX_PLANNED });
-    }
-    for exclusion in exclusions {
-        let from = exclusion.window.from();
-        proof.end_at(from.max(now), ProofEnd::NumberExcluded);
-    }
-    for departure in departures.iter().filter(|departure| departure.at > now) {
-        proof.end_at(departure.at, ProofEnd::NumberLeft);
-    }
-    Ok(())
 }

@@ -16,41 +16,63 @@ pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 /// The longest period of a limit of a number.
 pub(super) const DAY: TimeDelta = TimeDelta::days(1);
 
+/// How many times the limits of a number for one account it can be asked for all accounts together.
+/// A new customer has limits of its own, and a number still does not ring all day.
+const ALL_ACCOUNTS: u32 = 2;
+
+/// What is to be asked: numbers for an account, by a method over a gateway.
+#[derive(Clone, Copy)]
+pub(super) struct AskedNumbers<'a> {
+    pub(super) account: &'a AccountId,
+    pub(super) method: Method,
+    pub(super) gateway: &'a str,
+    pub(super) numbers: &'a [Tn],
+    /// Whether the carrier overrides what keeps the account itself from asking. What protects the
+    /// number from all accounts, and the gateway, holds all the same.
+    pub(super) overrides: bool,
+}
+
 /// Those of these numbers that cannot be asked now, because they were asked already or a limit is
 /// reached.
 pub(super) fn limited(
     tx: &mut Tx<'_>,
     settings: &ControlSettings,
-    account: &AccountId,
-    (method, gateway): (Method, &str),
-    numbers: &[Tn],
+    asked: AskedNumbers<'_>,
     now: Time,
 ) -> Result<Vec<RefusedStart>, StoreError> {
+    let AskedNumbers {
+        account, numbers, ..
+    } = asked;
     if numbers.is_empty() {
         return Ok(Vec::new());
     }
     let starts = tx.control_starts(numbers, now - DAY)?;
     let refused = numbers.iter().filter_map(|number| {
         let starts = starts.iter().filter(|start| start.number == *number);
-        let cause = cause_for(&starts.collect::<Vec<_>>(), account, settings.limits, now)?;
+        let starts: Vec<_> = starts.collect();
+        let cause = if asked.overrides {
+            of_all_accounts(&starts, settings.limits, now)
+        } else {
+            cause_for(&starts, (account, asked.method), settings.limits, now)
+        };
         Some(RefusedStart {
             number: *number,
-            cause,
+            cause: cause?,
         })
     });
     let mut refused: Vec<RefusedStart> = refused.collect();
-    for (by, limit, most) in [
-        (
-            StartedBy::Account(account),
-            ProofLimit::Account,
-            settings.limits.per_account_hour,
-        ),
-        (
-            StartedBy::Gateway(gateway),
-            ProofLimit::Gateway(method),
-            settings.limits.per_gateway_hour,
-        ),
-    ] {
+    let of_account = (
+        StartedBy::Account(account),
+        ProofLimit::Account,
+        settings.limits.per_account_hour,
+    );
+    let of_gateway = (
+        StartedBy::Gateway(asked.gateway),
+        ProofLimit::Gateway(asked.method),
+        settings.limits.per_gateway_hour,
+    );
+    let of_account = (!asked.overrides).then_some(of_account);
+    for (by, limit, most) in of_account.into_iter().chain([of_gateway]) {
         let Some(seconds) = wait(tx, by, numbers.len(), most, now)? else {
             continue;
         };
@@ -65,19 +87,36 @@ pub(super) fn limited(
     Ok(refused)
 }
 
-/// Why a number cannot be asked, given all proofs of the last day, oldest first.
+/// Why an account cannot ask a number by a method, given all proofs of the last day, oldest first.
 pub(super) fn cause_for(
     starts: &[&StartedProof],
-    account: &AccountId,
+    (account, method): (&AccountId, Method),
     limits: ProofLimits,
     now: Time,
 ) -> Option<StartCause> {
     // What another account had started before the number was delegated anew does not block.
     let own = starts.iter().filter(|start| start.account == *account);
-    let pending = own.filter_map(|start| start.pending_until);
+    let own: Vec<&StartedProof> = own.copied().collect();
+    let pending = own.iter().filter(|start| start.method.excludes(method));
+    let pending = pending.filter_map(|start| start.pending_until);
     if let Some(until) = pending.filter(|until| *until > now).max() {
         return Some(StartCause::Pending { until });
     }
+    let of_account = too_many(&own, limits, now);
+    of_account.or_else(|| of_all_accounts(starts, limits, now))
+}
+
+/// Why no account can ask a number.
+fn of_all_accounts(starts: &[&StartedProof], limits: ProofLimits, now: Time) -> Option<StartCause> {
+    let together = ProofLimits {
+        per_number_hour: limits.per_number_hour.saturating_mul(ALL_ACCOUNTS),
+        per_number_day: limits.per_number_day.saturating_mul(ALL_ACCOUNTS),
+        ..limits
+    };
+    too_many(starts, together, now)
+}
+
+fn too_many(starts: &[&StartedProof], limits: ProofLimits, now: Time) -> Option<StartCause> {
     let seconds = [(HOUR, limits.per_number_hour), (DAY, limits.per_number_day)]
         .into_iter()
         .filter_map(|(period, most)| {

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use crate::authority::scope::Visibility;
-use crate::authority::{Authority, ChangeError};
+use crate::authority::{Action, Authority, ChangeError};
 use crate::domain::control::proof::ControlProof;
-use crate::domain::{AccountId, Caller};
+use crate::domain::{AccountId, Caller, Tn};
 use crate::store::{Page, PageOf, StoreError, Tx};
 
 impl Authority {
@@ -21,7 +21,27 @@ impl Authority {
         let scope = Visibility::of(caller);
         self.store.read(|tx| {
             scope.must_know(tx, account)?;
-            let mut found = tx.list_control_proofs(Some(account), None, page)?;
+            let mut found = tx.list_control_proofs((Some(account), None), None, page)?;
+            scope.redact_proofs(tx, &mut found.items)?;
+            Ok(found)
+        })
+    }
+
+    /// A page of the proofs of a number, of whichever accounts the caller may see, oldest first.
+    ///
+    /// # Errors
+    /// If the caller may not read the inventory.
+    pub fn control_proofs_of_number(
+        &self,
+        caller: &Caller,
+        number: Tn,
+        page: &Page,
+    ) -> Result<PageOf<ControlProof>, ChangeError> {
+        self.require(caller, Action::Read)?;
+        let scope = Visibility::of(caller);
+        self.store.read(|tx| {
+            let within = scope.within(tx)?;
+            let mut found = tx.list_control_proofs((None, Some(number)), within.as_ref(), page)?;
             scope.redact_proofs(tx, &mut found.items)?;
             Ok(found)
         })

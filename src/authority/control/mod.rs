@@ -2,12 +2,14 @@
 //! the words.
 
 mod clock;
+mod cancel;
 mod confirm;
 mod failures;
 mod limits;
 mod list;
 mod outbox;
 mod receipts;
+mod planned_ends;
 mod refusal;
 mod reproof;
 mod signal;
@@ -24,6 +26,7 @@ use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
 pub use clock::ReferenceClock;
+pub(super) use cancel::record_cancelled;
 pub use confirm::{Confirmation, RefusedCode};
 pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};

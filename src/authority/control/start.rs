@@ -7,7 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::ControlSettings;
-use super::limits::limited;
+use super::cancel::record_cancelled;
+use super::limits::{AskedNumbers, limited};
 use super::refusal::{CannotStart, RefusedStart, StartCause};
 use crate::authority::audited::event_by;
 use crate::authority::scope::Visibility;
@@ -16,14 +17,14 @@ use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::{CodeError, CodeForm, Codes};
 use crate::domain::control::message::CodeMessage;
-use crate::domain::control::proof::{ControlProof, Method};
+use crate::domain::control::proof::{ControlProof, Method, ProofEnd};
 use crate::domain::decision::holding_delegations;
 use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{
-    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Spc, Tn,
+    AccountId, Actor, AuditAction, Caller, Denial, Event, Fingerprint, NumberRange, Role, Spc, Tn,
     TnAuthList, TnEntry, TokenRequest, new_id,
 };
 use crate::store::Tx;
@@ -87,6 +88,8 @@ struct Start {
     settings: ControlSettings,
     method: Method,
     gateway: String,
+    /// Why the carrier overrides the limits of the account; `None` if it does not.
+    override_reason: Option<String>,
     event: Event,
 }
 
@@ -101,7 +104,36 @@ impl Authority {
         by: impl Into<ChangeRequester<'_, Vec<ControlProof>>>,
         new: NewControlProofs,
     ) -> Result<Vec<ControlProof>, ChangeError> {
+        self.start(by.into(), new, None).await
+    }
+
+    /// The same by the carrier, for a reason that is recorded. It supersedes pending proofs of the
+    /// account, and passes the limits that a thief of its credentials can use up. What protects
+    /// the number from all accounts together, and the gateway, holds all the same.
+    ///
+    /// # Errors
+    /// As above, and if the caller is not the carrier's.
+    pub async fn start_control_over_limits(
+        &self,
+        by: impl Into<ChangeRequester<'_, Vec<ControlProof>>>,
+        new: NewControlProofs,
+        reason: String,
+    ) -> Result<Vec<ControlProof>, ChangeError> {
         let by = by.into();
+        let caller = by.caller();
+        let is_manager = matches!(caller.role, Role::Admin | Role::Provisioner);
+        if !is_manager || Visibility::of(caller) != Visibility::Everything {
+            return Err(ChangeError::Forbidden);
+        }
+        self.start(by, new, Some(reason)).await
+    }
+
+    async fn start(
+        &self,
+        by: ChangeRequester<'_, Vec<ControlProof>>,
+        new: NewControlProofs,
+        override_reason: Option<String>,
+    ) -> Result<Vec<ControlProof>, ChangeError> {
         let caller = by.caller();
         self.may_prove(caller)?;
         new.check()?;
@@ -131,6 +163,7 @@ impl Authority {
             settings: self.control.settings.clone(),
             method,
             gateway,
+            override_reason,
             event: event.clone(),
         };
         let work = move |tx: &mut Tx<'_>| start.run(tx);
@@ -244,6 +277,7 @@ pub(super) fn insert(
     tx: &mut Tx<'_>,
     drafts: &[Draft],
     event: &Event,
+    override_reason: Option<&str>,
 ) -> Result<Vec<ControlProof>, StoreError> {
     let rows = drafts.iter();
     let rows: Vec<(ControlProof, &[u8])> = rows
@@ -258,7 +292,7 @@ pub(super) fn insert(
         let detail = json!({
             "account": proof.account, "number": proof.number, "method": proof.method, "gateway": proof.gateway,
             "delegation": proof.delegation, "renewal": proof.renewal, "expires": proof.expires_at,
-            "fingerprint": proof.fingerprint.map(|key| key.to_string()),
+            "fingerprint": proof.fingerprint.map(|key| key.to_string()), "override": override_reason,
         });
         event.about(&proof.account).done(&proof.id, detail)
     });
@@ -297,18 +331,25 @@ impl Start {
             .into_iter()
             .filter(|n| delegations.contains_key(n))
             .collect();
-        let asking = (self.method, self.gateway.as_str());
-        refused.extend(limited(
-            tx,
-            &self.settings,
-            &account.id,
-            asking,
-            &mine,
-            self.ruled.now,
-        )?);
+        let asked = AskedNumbers {
+            account: &account.id,
+            method: self.method,
+            gateway: &self.gateway,
+            numbers: &mine,
+            overrides: self.override_reason.is_some(),
+        };
+        refused.extend(limited(tx, &self.settings, asked, self.ruled.now)?);
         if !refused.is_empty() {
             refused.sort_unstable_by_key(|one| one.number);
             return Err(ChangeError::CannotStart(CannotStart { refused }));
+        }
+        if self.override_reason.is_some() {
+            let methods = Method::ALL.into_iter();
+            let methods = methods.filter(|method| method.excludes(self.method));
+            let methods: Vec<Method> = methods.collect();
+            let how = (ProofEnd::Superseded, self.ruled.now);
+            let ended = tx.end_pending_proofs_of(&account.id, &mine, &methods, how)?;
+            record_cancelled(tx, &self.event, &ended)?;
         }
         let drafts = self.drafts.iter().map(|draft| {
             let mut draft = draft.clone();
@@ -316,7 +357,9 @@ impl Start {
             draft.proof.delegation = delegation.copied().unwrap_or_default();
             draft
         });
-        Ok(insert(tx, &drafts.collect::<Vec<_>>(), &self.event)?)
+        let drafts: Vec<Draft> = drafts.collect();
+        let why = self.override_reason.as_deref();
+        Ok(insert(tx, &drafts, &self.event, why)?)
     }
 }
 

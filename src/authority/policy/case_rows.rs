@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::domain::control::facts::{ControlFacts, coarse_down, coarse_up};
+use crate::domain::control::facts::{ControlFacts, KeyControl, coarse_down, coarse_up};
 use crate::domain::control::proof::Method;
 use crate::domain::issuance::RowFacts;
 
@@ -20,13 +20,16 @@ pub(super) struct RowsText {
     pub(super) first: Option<bool>,
 }
 
-/// `control = { proven = false }`, or `control = { age = 3600, methods = ["sip"] }`.
+/// `control = { proven = false }`, or `control = { age = 3600, methods = ["sip"] }`. By default the
+/// proofs name the key of the request; with `for_key = false` or another `for_key_age` they do not.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ControlText {
     proven: Option<bool>,
     age: Option<u64>,
     methods: Option<Vec<String>>,
+    for_key: Option<bool>,
+    for_key_age: Option<u64>,
 }
 
 impl RowsText {
@@ -65,6 +68,19 @@ impl ControlText {
         let methods = methods.transpose()?;
         match (self.proven.unwrap_or(self.age.is_some()), self.age) {
             (false, Some(_)) => Err("`control.age` goes with `proven = true`".to_owned()),
+            (false, None) if self.for_key == Some(true) || self.for_key_age.is_some() => {
+                Err("what is not proven is not proven for the key, either".to_owned())
+            }
+            (true, age)
+                if self.for_key_age.is_some_and(|for_key| {
+                    self.for_key == Some(false) || for_key < age.unwrap_or_default()
+                }) =>
+            {
+                Err(
+                    "`control.for_key_age` is that of a proof, so at least `control.age`"
+                        .to_owned(),
+                )
+            }
             (true, _) if methods.as_ref().is_some_and(BTreeSet::is_empty) => {
                 Err("`control` is impossible: what is proven has a method".to_owned())
             }
@@ -75,7 +91,20 @@ impl ControlText {
             (true, age) => {
                 let facts = proven(age.unwrap_or_default());
                 let methods = methods.unwrap_or_else(|| facts.methods.clone());
-                Ok(ControlFacts { methods, ..facts })
+                let for_key = KeyControl {
+                    proven: true,
+                    age: self.for_key_age.map(coarse_up).or(facts.age),
+                    methods: methods.clone(),
+                };
+                Ok(ControlFacts {
+                    for_key: if self.for_key.unwrap_or(true) {
+                        for_key
+                    } else {
+                        KeyControl::default()
+                    },
+                    methods,
+                    ..facts
+                })
             }
         }
     }
@@ -86,6 +115,11 @@ fn proven(age: u64) -> ControlFacts {
         proven: true,
         age: Some(coarse_up(age)),
         methods: BTreeSet::from([Method::Sms]),
+        for_key: KeyControl {
+            proven: true,
+            age: Some(coarse_up(age)),
+            methods: BTreeSet::from([Method::Sms]),
+        },
         ..ControlFacts::default()
     }
 }

@@ -37,8 +37,7 @@ pub(super) fn apply(
         end_all_below(tx, event, added, now, now)?;
     }
     let (ids, next) = next_versions(&plan.delegations);
-    tx.supersede_delegations(&ids, now)?;
-    tx.insert_delegations(&next)?;
+    tx.replace_delegations(&ids, &next, now)?;
     record_delegations(tx, event, cause, &plan.delegations)?;
     let (ids, next) = next_versions(&plan.exclusions);
     tx.supersede_exclusions(&ids, now)?;

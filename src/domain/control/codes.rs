@@ -1,13 +1,19 @@
 //! Codes: what reaches a number and comes back. They are secret until then, and worthless after.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::domain::accounts::account::AccountId;
+
 /// A code or a nonce. It is never logged, and stored only hashed or encrypted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlCode(String);
+
+/// How many digits a code for a person can have.
+const DIGITS: RangeInclusive<usize> = 6..=8;
 
 impl ControlCode {
     /// The most characters of what a caller can return as a code.
@@ -17,6 +23,13 @@ impl ControlCode {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.chars().take(Self::MAX_LENGTH).collect())
+    }
+
+    /// The code that a person has entered; `None` if that is none, but a slip: it uses up no try.
+    #[must_use]
+    pub fn entered(text: &str) -> Option<Self> {
+        let is_code = DIGITS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        is_code.then(|| Self(text.to_owned()))
     }
 
     /// The code itself: only for the message, and to compare it.
@@ -72,6 +85,13 @@ pub trait Codes: fmt::Debug + Send + Sync {
     /// # Errors
     /// If that cannot be computed.
     fn matches(&self, proof: Uuid, code: &ControlCode, hash: &[u8]) -> Result<bool, CodeError>;
+
+    /// The bits that rank the numbers of an account on a day; see [`super::sample`]. The same on
+    /// all replicas, and known to no one else.
+    ///
+    /// # Errors
+    /// If they cannot be computed.
+    fn sample_bits(&self, account: &AccountId, day: i64) -> Result<[u8; 32], CodeError>;
 
     /// Encrypts a code for the outbox, for this proof and this gateway only.
     ///

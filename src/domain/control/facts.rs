@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde_json::{Value, json};
+
 use super::proof::{ConfirmedProof, ControlProof, Method};
 use crate::domain::clock::Time;
 use crate::domain::decision::live_delegations::LiveDelegation;
@@ -22,6 +24,8 @@ pub struct ControlFacts {
     pub age: Option<u64>,
     /// The methods of these proofs.
     pub methods: BTreeSet<Method>,
+    /// The same, by proofs for the key of the request alone.
+    pub for_key: KeyControl,
     /// The numbers that have to be proven, each with its newest proof that counts: all numbers, or
     /// the sample that stands for them. Empty if the list is too long, or no sample is drawn yet.
     pub numbers: Vec<(Tn, Option<NewestProof>)>,
@@ -31,12 +35,23 @@ pub struct ControlFacts {
     pub total: u64,
 }
 
+/// Whether the numbers are proven by proofs that name the key of the request. Others count for
+/// every key, so also for one that a thief of the credentials has made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyControl {
+    pub proven: bool,
+    pub age: Option<u64>,
+    pub methods: BTreeSet<Method>,
+}
+
 /// The newest proof of a number that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NewestProof {
     /// In seconds, rounded up by [`coarse_up`].
     pub age: u64,
     pub method: Method,
+    /// Age and method of the newest one that names the key of the request.
+    pub for_key: Option<(u64, Method)>,
 }
 
 /// The numbers of a list that have to be proven.
@@ -69,7 +84,7 @@ pub fn count(list: &[NumberRange]) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-fn numbers_of(range: NumberRange) -> impl Iterator<Item = Tn> {
+pub(super) fn numbers_of(range: NumberRange) -> impl Iterator<Item = Tn> {
     (range.first().position()..=range.last().position())
         .filter_map(|position| Tn::from_position(position).ok())
 }
@@ -93,25 +108,34 @@ impl ControlFacts {
             let Some(age) = age(proof.at, now).filter(|_| live.iter().any(counts)) else {
                 continue;
             };
+            let (age, method) = (coarse_up(age), proof.method);
             let found = NewestProof {
-                age: coarse_up(age),
-                method: proof.method,
+                age,
+                method,
+                for_key: proof.is_for_key.then_some((age, method)),
             };
             let known = newest.entry(proof.number).or_insert(found);
             if (found.age, found.method) < (known.age, known.method) {
-                *known = found;
+                (known.age, known.method) = (found.age, found.method);
             }
+            known.for_key = known.for_key.into_iter().chain(found.for_key).min();
         }
         let numbers = required.numbers.into_iter();
         let numbers: Vec<(Tn, Option<NewestProof>)> = numbers
             .map(|number| (number, newest.get(&number).copied()))
             .collect();
-        let found = || numbers.iter().filter_map(|(_, proof)| *proof);
-        let proven = !numbers.is_empty() && numbers.iter().all(|(_, proof)| proof.is_some());
+        let proofs = numbers.iter().map(|(_, proof)| *proof);
+        let any = KeyControl::of(
+            proofs
+                .clone()
+                .map(|one| one.map(|proof| (proof.age, proof.method))),
+        );
+        let for_key = KeyControl::of(proofs.map(|one| one?.for_key));
         Self {
-            proven,
-            age: found().map(|proof| proof.age).max().filter(|_| proven),
-            methods: found().map(|proof| proof.method).collect(),
+            proven: any.proven,
+            age: any.age,
+            methods: any.methods,
+            for_key,
             is_sample: required.is_sample,
             total: required.total,
             numbers,
@@ -125,15 +149,41 @@ impl ControlFacts {
             proven: true,
             age: Some(proof.age),
             methods: BTreeSet::from([proof.method]),
+            for_key: KeyControl::of([proof.for_key].into_iter()),
             total: 1,
             ..Self::default()
         }
+    }
+
+    /// What a grant keeps of it: which numbers had proofs follows from the proofs at that time.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        let proven = self.numbers.iter().filter(|(_, proof)| proof.is_some());
+        json!({
+            "proven": self.proven, "age": self.age, "methods": self.methods,
+            "for_key_age": self.for_key.age, "sample": self.is_sample,
+            "numbers": self.numbers.len(), "with_proof": proven.count(),
+        })
     }
 
     /// Whether the list is too long to be proven, and no sample stands for it.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         self.total > 0 && self.numbers.is_empty() && !self.is_sample
+    }
+}
+
+impl KeyControl {
+    /// By the age and method of the newest proof of each number.
+    fn of(numbers: impl Iterator<Item = Option<(u64, Method)>> + Clone) -> Self {
+        let mut all = numbers.clone().peekable();
+        let proven = all.peek().is_some() && all.all(|proof| proof.is_some());
+        let ages = numbers.clone().flatten().map(|(age, _)| age);
+        Self {
+            proven,
+            age: ages.max().filter(|_| proven),
+            methods: numbers.flatten().map(|(_, method)| method).collect(),
+        }
     }
 }
 
@@ -211,6 +261,7 @@ mod tests {
             number: tn(number),
             delegation: Uuid::from_u128(delegation),
             method,
+            is_for_key: false,
             at: from_unix(at),
         }
     }
@@ -244,6 +295,34 @@ mod tests {
         // Without a number, nothing is proven.
         let none = ControlFacts::of(required(&[]), &[], &both, now);
         assert_eq!((none.proven, none.is_too_long()), (false, false));
+    }
+
+    #[test]
+    fn proofs_that_name_the_key_are_counted_by_themselves() {
+        let (now, both) = (from_unix(10_000), [live(1, A, 2)]);
+        let keyed = |number, method, at| ConfirmedProof {
+            is_for_key: true,
+            ..proof(number, 1, method, at)
+        };
+        let of =
+            |proofs: &[ConfirmedProof]| ControlFacts::of(required(&[A, B]), proofs, &both, now);
+        // The newest proof of `B` is for every key.
+        let newest = proof(B, 1, Method::Sms, 9_999);
+        let one = of(&[keyed(A, Method::Sip, 9_000), newest.clone()]);
+        assert_eq!(
+            (one.proven, one.for_key.proven, one.for_key.age),
+            (true, false, None)
+        );
+        let two = of(&[
+            keyed(A, Method::Sip, 9_000),
+            newest,
+            keyed(B, Method::Voice, 8_000),
+        ]);
+        assert_eq!((two.age, two.for_key.age), (Some(1_020), Some(2_040)));
+        assert_eq!(two.methods, BTreeSet::from([Method::Sip, Method::Sms]));
+        let expected = BTreeSet::from([Method::Sip, Method::Voice]);
+        assert_eq!(two.for_key.methods, expected);
+        assert!(!of(&[]).for_key.proven);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum ControlFailure {
     NotSent,
     /// Too many wrong codes came back.
     WrongCodes,
+    /// A caller cancelled it.
+    Cancelled,
 }
 
 words! {
@@ -21,6 +23,7 @@ words! {
         Expired = "expired",
         NotSent = "not-sent",
         WrongCodes = "wrong-codes",
+        Cancelled = "cancelled",
     }
 }
 
@@ -35,7 +38,8 @@ pub struct FailedControl {
 
 impl ControlProof {
     /// Why and when the code could no longer come back; `None` if the authority over the number was
-    /// lost, which says nothing about control. For a proof that is over and was not confirmed.
+    /// lost or the proof is no longer needed, which says nothing about control. For a proof that is
+    /// over and was not confirmed.
     #[must_use]
     pub fn failure(&self) -> Option<(ControlFailure, Time)> {
         let early = self.end.filter(|(at, _)| *at < self.expires_at);
@@ -45,10 +49,13 @@ impl ControlProof {
         match reason {
             ProofEnd::WrongCodes => Some((ControlFailure::WrongCodes, at)),
             ProofEnd::NotSent => Some((ControlFailure::NotSent, at)),
+            ProofEnd::Cancelled => Some((ControlFailure::Cancelled, at)),
             ProofEnd::NumberExcluded
             | ProofEnd::NumberLeft
             | ProofEnd::AccountSuspended
-            | ProofEnd::DelegationEnded => None,
+            | ProofEnd::DelegationEnded
+            | ProofEnd::Superseded
+            | ProofEnd::RenewalRevoked => None,
         }
     }
 }

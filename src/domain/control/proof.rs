@@ -29,6 +29,22 @@ words! {
     }
 }
 
+impl Method {
+    /// Whether a code on its way by one of them keeps the number from being asked by the other. A
+    /// person is asked once at a time; an agent is not disturbed by that.
+    #[must_use]
+    pub const fn excludes(self, other: Self) -> bool {
+        self.asks_person() == other.asks_person()
+    }
+
+    const fn asks_person(self) -> bool {
+        match self {
+            Self::Sms | Self::Voice => true,
+            Self::Sip => false,
+        }
+    }
+}
+
 /// Where a proof stands at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofState {
@@ -70,6 +86,12 @@ pub enum ProofEnd {
     AccountSuspended,
     /// The account lost its authority otherwise, such as by the end of the delegation.
     DelegationEnded,
+    /// A caller cancelled it before the code came back.
+    Cancelled,
+    /// The carrier started another one in its place.
+    Superseded,
+    /// The right to renew that had started it was revoked.
+    RenewalRevoked,
 }
 
 words! {
@@ -81,6 +103,9 @@ words! {
         NumberLeft = "number-left",
         AccountSuspended = "account-suspended",
         DelegationEnded = "delegation-ended",
+        Cancelled = "cancelled",
+        Superseded = "superseded",
+        RenewalRevoked = "renewal-revoked",
     }
 }
 
@@ -122,6 +147,8 @@ pub struct ConfirmedProof {
     /// The delegation that it ends with.
     pub delegation: Uuid,
     pub method: Method,
+    /// Whether it names the key that was looked for; otherwise it is for every key.
+    pub is_for_key: bool,
     pub at: Time,
 }
 

@@ -1,15 +1,20 @@
-//! Samples: which numbers of a long list stand for all of it, when a policy asks for control.
+//! Samples: which numbers of a long list are proven in place of all of it, when a policy asks for
+//! control.
 //!
-//! A sample is drawn by the service, from random bits that nobody else knows. It stays the same for
-//! an account and a list for a day, and longer as long as the policies accept it: an account that
-//! cannot answer for one of its numbers cannot try with others at once.
+//! Numbers that are listed singly, or in short ranges, all have to be proven. Of the longer ranges
+//! those that rank first are. The service ranks the numbers of an account by a keyed hash, anew
+//! each day. So nobody knows the ranks before, and another list of some of the same numbers has the
+//! same ones in its sample: an account that cannot answer for one of them gains nothing by other
+//! lists.
+//!
+//! A sample is kept for a day, and longer as long as the policies accept it.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use super::facts::{RequiredNumbers, count};
+use super::facts::{MAX_NUMBERS, RequiredNumbers, count, numbers_of};
 use crate::domain::accounts::account::AccountId;
 use crate::domain::clock::Time;
 use crate::domain::numbers::number::{NumberRange, Tn};
@@ -17,11 +22,14 @@ use crate::domain::numbers::number::{NumberRange, Tn};
 /// How long a sample stays the same, although the policies do not accept it.
 pub const KEPT: TimeDelta = TimeDelta::days(1);
 
-/// The most samples that are drawn for one account in that time. Each list has a sample of its own,
-/// and an account must not try lists until one has a sample that suits it.
-pub const MAX_DRAWN: u32 = 100;
+/// The most samples that are kept for one account in that time, unless the policies accept them.
+/// Further lists have the sample of the day, which changes at midnight.
+pub const MAX_KEPT: u32 = 100;
 
-/// The numbers that stand for a list of an account.
+/// All numbers of ranges with fewer numbers than this have to be proven.
+pub const SAMPLED_FROM: u64 = 100;
+
+/// The numbers that are proven in place of a list of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlSample {
     pub account: AccountId,
@@ -32,9 +40,15 @@ pub struct ControlSample {
     pub drawn_at: Time,
 }
 
+/// The day whose ranks apply at an instant.
+#[must_use]
+pub fn day_of(now: Time) -> i64 {
+    now.timestamp().div_euclid(KEPT.num_seconds())
+}
+
 impl ControlSample {
-    /// Draws `size` numbers of a list, which is sorted and without overlap. Which ones depends on
-    /// the random bits alone; each set of numbers is as likely as every other.
+    /// The sample of a list, which is sorted and without overlap: `size` numbers of its long
+    /// ranges, and all others. `bits` are those of the account and the day.
     #[must_use]
     pub fn draw(
         account: &AccountId,
@@ -43,20 +57,16 @@ impl ControlSample {
         bits: &[u8; 32],
         now: Time,
     ) -> Self {
-        let (total, size) = (count(list), u64::from(size));
-        let mut random = RandomBits::new(bits);
-        let mut chosen = BTreeSet::new();
-        // Floyd's algorithm: one draw for each number of the sample.
-        for n in total.saturating_sub(size)..total {
-            let drawn = random.up_to(n);
-            if !chosen.insert(drawn) {
-                chosen.insert(n);
-            }
-        }
+        let (short, long) = parts(list);
+        let ranked = Ranks(bits).first(&long, size.into()).into_iter();
+        let ranked = ranked.filter_map(|position| Tn::from_position(position).ok());
+        let mut numbers: Vec<Tn> = short.into_iter().flat_map(numbers_of).collect();
+        numbers.extend(ranked);
+        numbers.sort_unstable();
         Self {
             account: account.clone(),
             list: digest(list),
-            numbers: chosen.into_iter().filter_map(|n| nth(list, n)).collect(),
+            numbers,
             drawn_at: now,
         }
     }
@@ -67,10 +77,11 @@ impl ControlSample {
         self.drawn_at + KEPT <= now
     }
 
-    /// Whether it has as many numbers as the configuration now says.
+    /// Whether it has as many numbers of its list as the configuration now says.
     #[must_use]
-    pub fn has_size(&self, size: u32) -> bool {
-        u32::try_from(self.numbers.len()).is_ok_and(|numbers| numbers == size)
+    pub fn has_size(&self, list: &[NumberRange], size: u32) -> bool {
+        let numbers = u64::try_from(self.numbers.len());
+        numbers.is_ok_and(|numbers| numbers == count(&parts(list).0) + u64::from(size))
     }
 
     /// The numbers that have to be proven; `None`: no sample is drawn yet.
@@ -86,10 +97,17 @@ impl ControlSample {
     }
 }
 
-/// Whether a sample of this size stands for a list; with 0 none ever does.
+/// Whether a list has a sample if this is its size; with 0 none ever has.
 #[must_use]
 pub fn is_for(list: &[NumberRange], size: u32) -> bool {
-    size > 0 && count(list) > size.into()
+    let (short, long) = parts(list);
+    let size = u64::from(size);
+    size > 0 && count(&long) > size && count(&short).saturating_add(size) <= MAX_NUMBERS
+}
+
+/// The ranges all of whose numbers have to be proven, and those of which some are.
+fn parts(list: &[NumberRange]) -> (Vec<NumberRange>, Vec<NumberRange>) {
+    list.iter().partition(|range| range.count() < SAMPLED_FROM)
 }
 
 /// SHA-256 of the ranges of a list, in hex.
@@ -103,59 +121,73 @@ pub fn digest(list: &[NumberRange]) -> String {
     hex::encode(digest.finalize())
 }
 
-fn nth(list: &[NumberRange], n: u64) -> Option<Tn> {
-    let mut rest = n;
-    for range in list {
-        if rest < range.count() {
-            let position = range.first().position().checked_add_unsigned(rest)?;
-            return Tn::from_position(position).ok();
+/// The order of all positions, by bits that nobody else knows. Of two neighbouring positions one
+/// wins, of two neighbouring pairs the winner of one, and so on; the rounds that a position wins
+/// before it loses are its level. A higher level ranks first, and a hash decides between equals. So
+/// those that rank first in a range are found without a visit of each number.
+struct Ranks<'a>(&'a [u8; 32]);
+
+/// More rounds than positions have bits are not needed.
+const MAX_LEVEL: u32 = 62;
+
+impl Ranks<'_> {
+    /// The `size` positions of these ranges that rank first.
+    fn first(&self, ranges: &[NumberRange], size: u64) -> Vec<i64> {
+        let each = count(ranges) / size.max(1);
+        // About one or two times as many have this level or a higher one.
+        let mut level = each.checked_ilog2().unwrap_or(0).min(MAX_LEVEL);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut found = self.of_level(ranges, level);
+        while found.len() < size && level > 0 {
+            level -= 1;
+            found = self.of_level(ranges, level);
         }
-        rest -= range.count();
-    }
-    None
-}
-
-/// A stream of integers out of 256 random bits: SHA-256 of the bits and a counter.
-struct RandomBits<'a> {
-    bits: &'a [u8; 32],
-    drawn: u64,
-}
-
-impl<'a> RandomBits<'a> {
-    const fn new(bits: &'a [u8; 32]) -> Self {
-        Self { bits, drawn: 0 }
+        found.sort_by_cached_key(|at| (Reverse(self.level(*at)), self.hash(0, *at)));
+        found.truncate(size);
+        found
     }
 
-    fn next(&mut self) -> u64 {
-        let block = Sha256::new()
-            .chain_update(self.bits)
-            .chain_update(self.drawn.to_be_bytes())
-            .finalize();
-        self.drawn += 1;
-        block
-            .iter()
-            .take(8)
-            .fold(0, |n, byte| n << 8 | u64::from(*byte))
+    /// The positions of these ranges with this level or a higher one.
+    fn of_level(&self, ranges: &[NumberRange], level: u32) -> Vec<i64> {
+        let found = ranges.iter().flat_map(|range| {
+            let (first, last) = (range.first().position(), range.last().position());
+            let winners = (first >> level..=last >> level).map(|block| self.winner(level, block));
+            winners.filter(move |at| (first..=last).contains(at))
+        });
+        found.collect()
     }
 
-    /// An integer of 0 to `last`, each as likely as every other.
-    fn up_to(&mut self, last: u64) -> u64 {
-        let Some(count) = last.checked_add(1) else {
-            return self.next();
-        };
-        // Values below this would make the small remainders more likely.
-        let uneven = count.wrapping_neg() % count;
-        loop {
-            let n = self.next();
-            if n >= uneven {
-                return n % count;
-            }
-        }
+    /// The position that wins all rounds of a block of 2^level positions.
+    fn winner(&self, level: u32, block: i64) -> i64 {
+        let rounds = (1..=level).rev();
+        rounds.fold(block, |at, level| at << 1 | self.half(level, at))
+    }
+
+    /// How many rounds a position wins.
+    fn level(&self, at: i64) -> u32 {
+        let wins = |level: &u32| self.half(level + 1, at >> (level + 1)) == at >> level & 1;
+        let won = (0..MAX_LEVEL).take_while(wins).count();
+        u32::try_from(won).unwrap_or(MAX_LEVEL)
+    }
+
+    /// Which half of a block of 2^level positions wins: 0 or 1.
+    fn half(&self, level: u32, block: i64) -> i64 {
+        i64::from(self.hash(level, block)[0] & 1)
+    }
+
+    fn hash(&self, level: u32, block: i64) -> [u8; 32] {
+        let digest = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(level.to_be_bytes())
+            .chain_update(block.to_be_bytes());
+        digest.finalize().into()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::domain::clock::from_unix;
 
@@ -171,42 +203,82 @@ mod tests {
         ControlSample::draw(&account, list, size, &bits, from_unix(0)).numbers
     }
 
+    fn bits(n: u32) -> [u8; 32] {
+        let mut bits = [0; 32];
+        bits[..4].copy_from_slice(&n.to_be_bytes());
+        bits
+    }
+
     #[test]
-    fn a_sample_has_distinct_numbers_of_the_list() {
-        let list = list(&[("+12125550000", 3), ("+12125551000", 1_000)]);
+    fn a_sample_has_all_numbers_of_short_ranges_and_some_of_long_ones() {
+        let list = list(&[
+            ("+12125550000", 3),
+            ("+12125551000", 1_000),
+            ("+12125553000", 99),
+            ("+12125554000", 100),
+        ]);
+        assert!(is_for(&list, 5) && !is_for(&list, 0) && !is_for(&list[..1], 2));
         for seed in 0..200 {
-            let sample = drawn(&list, 5, [seed; 32]);
+            let sample = drawn(&list, 5, bits(seed));
             let distinct: BTreeSet<Tn> = sample.iter().copied().collect();
-            assert_eq!(distinct.len(), 5);
-            let is_in_list = |tn: &Tn| list.iter().any(|range| range.contains(*tn));
-            assert!(sample.iter().all(is_in_list), "{sample:?}");
+            assert_eq!(distinct.len(), 3 + 99 + 5);
+            let of = |range: &NumberRange| sample.iter().filter(|n| range.contains(**n)).count();
+            assert_eq!((of(&list[0]), of(&list[2])), (3, 99));
+            assert_eq!(of(&list[1]) + of(&list[3]), 5);
         }
-        assert_eq!(drawn(&list, 1_003, [1; 32]).len(), 1_003);
+        // As long as these few are not too many themselves.
+        let singles: Vec<_> = (0..996).map(|n| format!("+1212556{:04}", 2 * n)).collect();
+        let mut many: Vec<(&str, u64)> = singles.iter().map(|n| (n.as_str(), 1)).collect();
+        many.push(("+12125570000", 10_000));
+        assert!(!is_for(&self::list(&many), 5) && is_for(&self::list(&many[1..]), 5));
+    }
+
+    /// Otherwise another list would be another draw.
+    #[test]
+    fn what_is_in_the_sample_of_a_list_is_in_that_of_every_part_of_it() {
+        for seed in 0..20 {
+            let whole = list(&[("+12125550017", 5_000), ("+12125557000", 333)]);
+            let sample = drawn(&whole, 7, bits(seed));
+            for (first, count) in [
+                (17, 4_999),
+                (18, 4_999),
+                (100, 700),
+                (4_000, 1_017),
+                (2_048, 100),
+            ] {
+                let part = list(&[(&format!("+1212555{first:04}"), count)]);
+                let of_part = drawn(&part, 7, bits(seed));
+                for number in sample.iter().filter(|number| part[0].contains(**number)) {
+                    assert!(of_part.contains(number), "{seed} {number} {part:?}");
+                }
+            }
+        }
     }
 
     #[test]
     fn each_number_is_drawn_about_as_often_as_the_others() {
-        let list = list(&[("+12125551000", 10)]);
-        let mut times = [0_u32; 10];
-        for n in 0..4_000_u32 {
-            let mut bits = [0; 32];
-            bits[..4].copy_from_slice(&n.to_be_bytes());
-            for tn in drawn(&list, 3, bits) {
+        let list = list(&[("+12125551013", 150)]);
+        let mut times = vec![0_u32; 150];
+        for n in 0..4_000 {
+            for tn in drawn(&list, 45, bits(n)) {
                 let at = tn.position() - list[0].first().position();
                 times[usize::try_from(at).expect("small")] += 1;
             }
         }
-        // 1,200 is expected; the standard deviation is 29.
+        // 1,200 is expected; the standard deviation is 29. At the edges, a number has no rival.
         assert!(
-            times.iter().all(|n| (1_050..1_350).contains(n)),
+            times.iter().all(|n| (1_050..1_400).contains(n)),
             "{times:?}"
         );
     }
 
     #[test]
-    fn other_bits_draw_other_numbers_and_the_same_bits_the_same() {
+    fn other_bits_rank_other_numbers_first_and_the_same_bits_the_same() {
         let list = list(&[("+12125550000", 10_000)]);
         assert_eq!(drawn(&list, 5, [1; 32]), drawn(&list, 5, [1; 32]));
         assert_ne!(drawn(&list, 5, [1; 32]), drawn(&list, 5, [2; 32]));
+        // A block of a million takes no longer.
+        let million = self::list(&[("+12125000000", 1_000_000)]);
+        assert_eq!(drawn(&million, 20, [3; 32]).len(), 20);
     }
 }

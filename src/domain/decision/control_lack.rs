@@ -6,7 +6,7 @@ use super::denial::{RefusedPart, listed};
 use crate::domain::accounts::account::AccountId;
 use crate::domain::control::facts::MAX_NUMBERS;
 use crate::domain::control::proof::Method;
-use crate::domain::control::sample::MAX_DRAWN;
+use crate::domain::control::sample::SAMPLED_FROM;
 
 /// The numbers that lack a proof which the policies accept, and what they stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,13 @@ impl fmt::Display for ControlLack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.refused.is_empty(), self.is_sample) {
             (true, _) if self.total == 0 => f.write_str("there is no number in the list"),
-            (true, true) => write!(
-                f,
-                "a sample of the numbers is drawn, and named, when the token is requested; at most {MAX_DRAWN} a day"
+            (true, true) => f.write_str(
+                "a sample of the numbers is drawn, and named, when the token is requested",
             ),
             (true, false) => write!(
                 f,
-                "the list has more than {MAX_NUMBERS} numbers; request fewer, or ask the carrier to set `control.sample`"
+                "more than {MAX_NUMBERS} numbers of the list have to be proven; request fewer, or ask the carrier to set \
+                 `control.sample`, which is for ranges of {SAMPLED_FROM} numbers or more"
             ),
             (false, is_sample) => {
                 let each = if self.refused.len() == 1 {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::decided::Decided;
 use super::replay::{KeyStatus, KeyedRequest, Replay};
+use super::row_facts::RowFacts;
 use super::ruling::{DeferredRuling, Ruling};
 use crate::domain::accounts::account::{AccountId, LifetimeMode};
 use crate::domain::accounts::dialect::Dialect;
@@ -199,9 +200,10 @@ impl MintOrder {
         })
     }
 
-    /// The audit event of this order; `None` if it was decided before.
+    /// The audit event of this order; `None` if it was decided before. A grant has what its
+    /// policies saw of control, in `rows`: the proofs are those of the numbers at that time.
     #[must_use]
-    pub fn event(&self, key: &KeyStatus, decided: &Decided) -> Option<AuditEvent> {
+    pub fn event(&self, key: &KeyStatus, decided: &Decided, rows: &RowFacts) -> Option<AuditEvent> {
         let ruled = &self.ruled;
         let (outcome, mut detail) = match decided {
             Decided::Granted(grant) if key.recorded().is_some() => (
@@ -222,6 +224,13 @@ impl MintOrder {
             }
         };
         self.policies_of(decided).add_to(&mut detail);
+        let deferred = ruled.deferred.as_ref();
+        let saw_control = deferred.is_some_and(|one| one.policies.inputs().control);
+        if let (true, Some(_), Some(members)) =
+            (saw_control, decided.granted(), detail.as_object_mut())
+        {
+            members.insert("control".to_owned(), rows.control.summary());
+        }
         if let (Some(right), Some(members)) = (ruled.renewal, detail.as_object_mut()) {
             members.insert("renewal".to_owned(), json!(right));
         }

@@ -2,7 +2,8 @@
 //! recorded one by one, and the others of that second as one audit event. So a client that repeats
 //! a refused request cannot fill the database.
 //!
-//! Sums are in memory until they are written. Grants are never summed, nor are refused changes.
+//! Sums are in memory until they are written. Grants are never summed, nor are refused changes,
+//! except guesses at codes of proofs of control that are over.
 
 use std::collections::HashMap;
 
@@ -41,6 +42,16 @@ pub struct RefusalKind {
 }
 
 impl RefusalKind {
+    /// The kind of a refusal that changed nothing and can be repeated without end.
+    #[must_use]
+    pub fn of_change(event: &AuditEvent) -> Self {
+        Self {
+            caller: event.caller.clone(),
+            subject: event.subject.clone(),
+            code: event.outcome.clone(),
+        }
+    }
+
     /// The kind of a refused token; `None` for what is not summed.
     #[must_use]
     pub fn of(event: &AuditEvent, decided: &Decided) -> Option<Self> {

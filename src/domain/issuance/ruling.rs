@@ -40,12 +40,12 @@ pub struct DeferredRuling {
     pub policies: Arc<dyn RowPolicies>,
     /// How many numbers stand for a longer list; 0: every number has to be proven.
     pub sample: u32,
-    /// Random bits to draw a sample with; `None`: none is drawn.
+    /// The bits of the account and the day that rank numbers for a sample; `None`: none is drawn.
     pub bits: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for DeferredRuling {
-    /// Omits the random bits, which nobody must know before the sample is drawn.
+    /// Omits the bits, which nobody must know.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeferredRuling")
             .field("policies", &self.policies)

@@ -79,7 +79,9 @@ pub(super) fn decide_and_record(
     let sums = memory.refusals.lock();
     let events: Vec<AuditEvent> = outcomes()
         .filter_map(|(case, decided)| {
-            let event = case.order.event(case.key_status, decided)?;
+            let event = case
+                .order
+                .event(case.key_status, decided, &case.facts.rows)?;
             match RefusalKind::of(&event, decided) {
                 Some(kind) => sums.stage(kind, event, &mut staged.refusals),
                 None => Some(event),

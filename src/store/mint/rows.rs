@@ -53,7 +53,7 @@ pub(super) fn fitting(orders: &[&MintOrder]) -> usize {
 }
 
 /// Fills in the rows of the facts. `known` are the keys that need no query; without it, all are
-/// read. Draws a sample where one is needed, if the order has random bits for it.
+/// read. Draws a sample where one is needed, if the order has the bits for it.
 pub(super) fn load(
     tx: &mut Tx<'_>,
     questions: &[RowQuestion<'_>],
@@ -76,6 +76,7 @@ pub(super) fn load(
     let redrawn = redraw(tx, &mut open)?;
     read_proofs(tx, &mut open, &redrawn)?;
     read_earlier_tokens(tx, &mut open, &redrawn)?;
+    keep_accepted(tx, &open)?;
     for loading in open {
         if let Some(facts) = facts.get_mut(loading.at) {
             facts.rows = loading.rows;
@@ -97,6 +98,9 @@ struct Loading<'a> {
     /// The numbers, in order and without overlap.
     list: Vec<NumberRange>,
     sample: Option<ControlSample>,
+    /// Whether `sample` is not in the database, in place of `replaced`, if there is one.
+    is_unkept: bool,
+    replaced: Option<ControlSample>,
     rows: RowFacts,
 }
 
@@ -115,6 +119,8 @@ impl<'a> Loading<'a> {
             live: Vec::new(),
             list: merged(ruled.request.numbers().to_vec()),
             sample: None,
+            is_unkept: false,
+            replaced: None,
             rows: RowFacts::default(),
         };
         if inputs.control || inputs.first || inputs.delegation_age {
@@ -166,19 +172,27 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Draws a sample in place of the one that was found, if any. Not if this order cannot draw, or
-    /// if too many were drawn for the account.
+    fn is_accepted(&self) -> bool {
+        let ruling = self.deferred.rule(&self.ruled.account, &self.rows);
+        ruling.verdict.is_ok()
+    }
+
+    /// Draws a sample in place of the one that was found, if any. Not if this order cannot draw. If
+    /// too many were drawn for the account it is not kept, so that no one fills the table, or stops
+    /// the account from getting one.
     fn draw(&mut self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let Some(bits) = &self.deferred.bits else {
             return Ok(false);
         };
         let (account, now) = (&self.ruled.account, self.ruled.now);
-        if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_DRAWN.into() {
-            return Ok(false);
-        }
         let drawn = ControlSample::draw(account, &self.list, self.deferred.sample, bits, now);
-        let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
-        self.sample = Some(counts);
+        if tx.control_samples_drawn(account, now - sample::KEPT)? >= sample::MAX_KEPT.into() {
+            self.is_unkept = true;
+            self.replaced = self.sample.replace(drawn);
+        } else {
+            let counts = tx.keep_control_sample(drawn, self.sample.as_ref())?;
+            self.sample = Some(counts);
+        }
         Ok(true)
     }
 }
@@ -275,7 +289,8 @@ fn read_samples(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<(), StoreEr
     for ((n, _), found) in needing.iter().zip(found) {
         let loading = &mut open[*n];
         let size = loading.deferred.sample;
-        let is_usable = found.as_ref().is_some_and(|sample| sample.has_size(size));
+        let is_usable = |sample: &ControlSample| sample.has_size(&loading.list, size);
+        let is_usable = found.as_ref().is_some_and(is_usable);
         loading.sample = found;
         if !is_usable && !loading.draw(tx)? {
             loading.sample = None;
@@ -291,15 +306,24 @@ fn redraw(tx: &mut Tx<'_>, open: &mut [Loading<'_>]) -> Result<Vec<usize>, Store
     for (n, loading) in open.iter_mut().enumerate() {
         let (ruled, sample) = (loading.ruled, loading.sample.as_ref());
         let is_old = sample.is_some_and(|sample| sample.is_old(ruled.now));
-        let is_accepted = || {
-            let ruling = loading.deferred.rule(&ruled.account, &loading.rows);
-            ruling.verdict.is_ok()
-        };
-        if is_old && !is_accepted() && loading.draw(tx)? {
+        if is_old && !loading.is_accepted() && loading.draw(tx)? {
             redrawn.push(n);
         }
     }
     Ok(redrawn)
+}
+
+/// Keeps samples that the policies accept: they stay as long as they are.
+fn keep_accepted(tx: &mut Tx<'_>, open: &[Loading<'_>]) -> Result<(), StoreError> {
+    for loading in open {
+        if let (true, Some(sample)) = (loading.is_unkept, &loading.sample)
+            && loading.is_accepted()
+        {
+            // If another replica has kept one meanwhile, that is the next to be used.
+            tx.keep_control_sample(sample.clone(), loading.replaced.as_ref())?;
+        }
+    }
+    Ok(())
 }
 
 /// Looks up the proofs of these requests.

@@ -41,12 +41,12 @@ impl ProofProbes {
     }
 }
 
-/// Request, position, delegation, method, newest confirmation.
-type FoundProof = (i32, i64, String, String, Option<i64>);
+/// Request, position, delegation, method, the key that it names, newest confirmation.
+type FoundProof = (i32, i64, String, String, Option<String>, Option<i64>);
 
 impl Tx<'_> {
     /// The confirmed proofs of these numbers that have not ended, and do not end at once: the
-    /// newest of each delegation and method, each with the index of its request. Whether its
+    /// newest of each delegation, method and key, each with the index of its request. Whether its
     /// delegation counts is left to the caller. No query if there are no numbers.
     pub fn confirmed_control_proofs(
         &mut self,
@@ -56,7 +56,14 @@ impl Tx<'_> {
             return Ok(Vec::new());
         }
         // One from the future does not count, and must not hide one that does.
-        let query = ProbeQuery::<(Integer, BigInt, Text, Text, Nullable<BigInt>)>::new(
+        let query = ProbeQuery::<(
+            Integer,
+            BigInt,
+            Text,
+            Text,
+            Nullable<Text>,
+            Nullable<BigInt>,
+        )>::new(
             &[
                 ("request", "INTEGER"),
                 ("account_id", "TEXT"),
@@ -65,12 +72,13 @@ impl Tx<'_> {
                 ("fingerprint", "TEXT"),
             ],
             [
-                "SELECT p.request, c.position, c.delegation_id, c.method, max(c.confirmed_at) FROM ",
+                "SELECT p.request, c.position, c.delegation_id, c.method, c.fingerprint, \
+                 max(c.confirmed_at) FROM ",
                 " CROSS JOIN control_proofs c WHERE c.account_id = p.account_id \
                  AND c.position = p.position AND c.confirmed_at IS NOT NULL \
                  AND c.confirmed_at <= p.soon AND (c.ends_at IS NULL OR c.ends_at > p.soon) \
                  AND (c.fingerprint IS NULL OR c.fingerprint = p.fingerprint) \
-                 GROUP BY p.request, c.position, c.delegation_id, c.method",
+                 GROUP BY p.request, c.position, c.delegation_id, c.method, c.fingerprint",
             ],
             &probes.0,
         );
@@ -81,13 +89,15 @@ impl Tx<'_> {
 }
 
 fn confirmed(
-    (request, position, delegation, method, newest): FoundProof,
+    (request, position, delegation, method, key, newest): FoundProof,
 ) -> Result<(usize, ConfirmedProof), StoreError> {
     let newest = newest.ok_or_else(|| StoreError::corrupt("a confirmed proof without a time"))?;
     let proof = ConfirmedProof {
         number: Tn::from_position(position).map_err(StoreError::corrupt)?,
         delegation: Uuid::parse_str(&delegation).map_err(StoreError::corrupt)?,
         method: method.parse().map_err(StoreError::corrupt)?,
+        // The query finds no other key than that of the request.
+        is_for_key: key.is_some(),
         at: from_unix(newest),
     };
     let request = usize::try_from(request).map_err(StoreError::corrupt)?;

@@ -192,10 +192,11 @@ impl Tx<'_> {
         .transpose()
     }
 
-    /// A page of the proofs, ordered by id: of one account, or of all accounts in `within`.
+    /// A page of the proofs, ordered by id: of one account, of one number, of all accounts in
+    /// `within`.
     pub fn list_control_proofs(
         &mut self,
-        account: Option<&AccountId>,
+        (account, number): (Option<&AccountId>, Option<Tn>),
         within: Option<&Within>,
         page: &Page,
     ) -> Result<PageOf<ControlProof>, StoreError> {
@@ -209,6 +210,9 @@ impl Tx<'_> {
                     .into_boxed();
                 if let Some(account) = account {
                     query = query.filter(control_proofs::account_id.eq(account.as_str()));
+                }
+                if let Some(number) = number {
+                    query = query.filter(control_proofs::position.eq(number.position()));
                 }
                 if let Some(within) = within {
                     query = query.filter(control_proofs::account_id.eq_any(within!(within)));

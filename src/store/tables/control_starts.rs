@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use crate::domain::clock::{Time, from_unix};
+use crate::domain::control::proof::Method;
 use crate::domain::{AccountId, Tn};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
@@ -18,6 +19,9 @@ pub struct StartedProof {
     pub number: Tn,
     pub account: AccountId,
     pub at: Time,
+    pub method: Method,
+    /// Whether a right to renew started it.
+    pub is_reproof: bool,
     /// Until when its code can come back; `None` if it came back, or no longer can.
     pub pending_until: Option<Time>,
 }
@@ -30,7 +34,16 @@ pub enum StartedBy<'a> {
 }
 
 /// The columns of a [`StartedProof`].
-type StartedRow = (i64, String, i64, i64, Option<i64>, Option<i64>);
+type StartedRow = (
+    i64,
+    String,
+    String,
+    Option<String>,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// The proofs of an account or a gateway that were started at or after an instant.
 macro_rules! started_by {
@@ -64,6 +77,8 @@ impl Tx<'_> {
                 .select((
                     control_proofs::position,
                     control_proofs::account_id,
+                    control_proofs::method,
+                    control_proofs::renewal_id,
                     control_proofs::started_at,
                     control_proofs::expires_at,
                     control_proofs::confirmed_at,
@@ -137,12 +152,14 @@ impl TryFrom<StartedRow> for StartedProof {
     type Error = StoreError;
 
     fn try_from(row: StartedRow) -> Result<Self, StoreError> {
-        let (position, account, at, expires_at, confirmed_at, ends_at) = row;
+        let (position, account, method, renewal, at, expires_at, confirmed_at, ends_at) = row;
         let until = ends_at.map_or(expires_at, |end| end.min(expires_at));
         Ok(Self {
             number: Tn::from_position(position).map_err(StoreError::corrupt)?,
             account: account.parse().map_err(StoreError::corrupt)?,
             at: from_unix(at),
+            method: method.parse().map_err(StoreError::corrupt)?,
+            is_reproof: renewal.is_some(),
             pending_until: confirmed_at.is_none().then(|| from_unix(until)),
         })
     }

@@ -1,6 +1,6 @@
 //! Delegations: the numbers that an account may get tokens for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -120,9 +120,27 @@ versioned_table! {
     table: delegations, name: "delegations", domain: Delegation,
     insert: insert_delegations, find: delegation, list: list_delegations, supersede: supersede_delegation,
     touching: delegations_touching, versions: delegation_versions,
+    after_insert: end_proofs_of_delegations,
+    after_removal: end_proofs_of_removed_delegations,
 }
 
 impl Tx<'_> {
+    /// Marks the newest versions of these rows as superseded, and inserts their successors: of some
+    /// of them there is none.
+    pub fn replace_delegations(
+        &mut self,
+        ids: &[Uuid],
+        next: &[Delegation],
+        at: Time,
+    ) -> Result<(), StoreError> {
+        self.supersede_delegations(ids, at)?;
+        let kept: HashSet<Uuid> = next.iter().map(|row| row.row.id).collect();
+        let removed = ids.iter().filter(|id| !kept.contains(id));
+        let removed: Vec<Uuid> = removed.copied().collect();
+        self.end_proofs_of_removed_delegations(&removed, at)?;
+        self.insert_delegations(next)
+    }
+
     /// The account that each of these delegations was made to, which is the same in all versions.
     pub fn accounts_of_delegations(
         &mut self,

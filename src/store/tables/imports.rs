@@ -23,11 +23,11 @@ pub(in crate::store) const IDS_PER_STATEMENT: usize = 2_000;
 
 /// Marks many rows of a versioned table as superseded.
 macro_rules! supersede_many {
-    ($name:ident, $table:ident) => {
+    ($visibility:vis $name:ident, $table:ident) => {
         impl Tx<'_> {
             /// Marks the newest versions of these rows as superseded. The caller inserts their
             /// successors.
-            pub fn $name(&mut self, ids: &[Uuid], at: Time) -> Result<(), StoreError> {
+            $visibility fn $name(&mut self, ids: &[Uuid], at: Time) -> Result<(), StoreError> {
                 for chunk in ids.chunks(IDS_PER_STATEMENT) {
                     let ids: Vec<String> = chunk.iter().map(Uuid::to_string).collect();
                     self.run(|connection| {
@@ -44,9 +44,10 @@ macro_rules! supersede_many {
     };
 }
 
-supersede_many!(supersede_allocations, allocations);
-supersede_many!(supersede_delegations, delegations);
-supersede_many!(supersede_exclusions, exclusions);
+supersede_many!(pub supersede_allocations, allocations);
+// `replace_delegations` ends the proofs of those without a successor.
+supersede_many!(pub(super) supersede_delegations, delegations);
+supersede_many!(pub supersede_exclusions, exclusions);
 
 /// A row of `grant_numbers`, in the order of its columns.
 type GrantNumbersRow = (String, i32, i64, i64, i64, i64);

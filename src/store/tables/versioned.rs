@@ -13,6 +13,7 @@ macro_rules! versioned_table {
         insert: $insert:ident, find: $find:ident, list: $list:ident, supersede: $supersede:ident,
         touching: $touching:ident, versions: $versions:ident,
         $(after_insert: $after_insert:ident,)?
+        $(after_removal: $after_removal:ident,)?
     ) => {
         impl Tx<'_> {
             /// Inserts these versions.
@@ -80,6 +81,9 @@ macro_rules! versioned_table {
                         .set($table::superseded_at.eq(at.timestamp()))
                         .execute(c))
                 })?;
+                $(if by.is_none() {
+                    self.$after_removal(&[id], at)?;
+                })?
                 self.$insert(by.map(std::slice::from_ref).unwrap_or_default())
             }
 

@@ -113,6 +113,7 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
     let bulk: Vec<_> = bulk.map(|told| ("issue", told)).collect();
     let asked = format!("+1212555110{round}");
     let proof = world.asks_one("acme", &format!("+1212555111{round}"));
+    let other_proof = world.asks_one("acme", &format!("+1212555112{round}"));
     let mut told = vec![
         (
             "start-control-proof",
@@ -123,6 +124,10 @@ pub(super) fn every_verb(api: &Api, by: &Caller, round: u32) -> Vec<(&'static st
         (
             "confirm-control-proof",
             world.confirms_as(by, &proof, "000000").told(),
+        ),
+        (
+            "cancel-control-proof",
+            wait(authority.cancel_control(by, other_proof.id)).told(),
         ),
         (
             "put-account",

@@ -47,8 +47,13 @@ fn a_number_is_asked_from_the_command_line(db: Db) {
         told.contains("a code can still be returned until"),
         "{told}"
     );
-    // No code is that long, so it is certainly a wrong one.
-    let (code, shown, _) = run(&["confirm", &id, "0000000000"]);
+    let (code, _, told) = run(&["confirm", &id, "0000000000"]);
+    assert!(
+        code == Some(1) && told.contains("a code has 6 to 8 digits"),
+        "{told}"
+    );
+    // Its codes have six digits, so this is certainly a wrong one.
+    let (code, shown, _) = run(&["confirm", &id, "00000000"]);
     assert_eq!(
         (code, shown.as_str()),
         (
@@ -64,6 +69,18 @@ fn a_number_is_asked_from_the_command_line(db: Db) {
             ..Setup::default()
         },
     );
+    // The carrier cancels it, or asks although it is pending.
+    let (code, shown, told) = run(&["cancel", &id]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        shown.contains(", failed\n") && shown.contains(": cancelled\n"),
+        "{shown}"
+    );
+    let asks = ["start", "acme", "+12125551001", "--method", "sms"];
+    assert_eq!(run(&asks).0, Some(0));
+    let (code, shown, told) = run(&[&asks[..], &["--override-limits", "a stolen key"]].concat());
+    assert_eq!(code, Some(0), "{told}");
+    let id = shown.split([' ', ':']).nth(1).expect("an id").to_owned();
     let proof = world.proof_of(id.parse().expect("a UUID"));
     let (code, shown, told) = run(&["confirm", &id, &world.code_of(&proof)]);
     assert_eq!(code, Some(0), "{told}");

@@ -29,7 +29,7 @@ fn the_example_of_control_is_taken_beside_the_built_in_policies() {
     assert!(sound, "{told}");
     assert!(!told.contains("warning"), "{told}");
     for line in [
-        "ok      control.cedar: 4 policies",
+        "ok      control.cedar: 5 policies",
         "ok      tests/control.toml: a proof of 24 hours and a second is too old, since ages are rounded up",
     ] {
         assert!(told.lines().any(|l| l == line), "{line}: {told}");

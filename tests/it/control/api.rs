@@ -13,6 +13,9 @@ both!(
     lists_come_in_pages,
     a_repeated_request_asks_once,
     a_repeated_wrong_code_is_counted_once,
+    what_is_no_code_uses_up_no_try,
+    guesses_at_a_proof_that_is_over_are_summed,
+    the_carrier_overrides_limits_for_a_reason,
 );
 
 const START: &str = "/v1/accounts/acme/control-proofs";
@@ -77,8 +80,8 @@ fn a_number_is_proven_over_http(api: Api) {
         .post(&api.acme, &confirm, &json!({ "code": right }))
         .with(200);
     assert_eq!(
-        (&confirmed["state"], &confirmed["tries_left"]),
-        (&json!("confirmed"), &json!(0))
+        (&confirmed["state"], confirmed.get("tries_left")),
+        (&json!("confirmed"), None)
     );
     assert_eq!(confirmed["confirmed_at"], "2026-01-01T00:00:20Z");
     assert_eq!(confirmed["confirmed_by"], confirmed["started_by"]);
@@ -193,7 +196,7 @@ fn what_cannot_be_read_is_said(api: Api) {
     }
     let long = json!({ "code": "1".repeat(10_000) });
     api.post(&api.acme, &confirm, &long)
-        .problem(403, "code-not-accepted");
+        .problem(400, "malformed-member");
     api.get(&api.acme, "/v1/control-proofs/x")
         .problem(404, "not-found");
 }
@@ -259,4 +262,128 @@ fn a_repeated_wrong_code_is_counted_once(api: Api) {
     let late = api.once("late", &api.acme, &confirm, &wrong);
     late.problem(403, "code-not-accepted");
     api.once("late", &api.acme, &confirm, &wrong).repeats(&late);
+}
+
+fn what_is_no_code_uses_up_no_try(api: Api) {
+    let started = api
+        .post(&api.acme, START, &asking(&["+12125551001"]))
+        .with(201);
+    let proof = &items(&started["items"])[0];
+    let confirm = path(proof) + "/confirm";
+    let right = code(&api, proof);
+    for slip in [
+        "",
+        "O12345",
+        "12345",
+        "123456789",
+        "12 345",
+        "\u{661}\u{662}\u{663}",
+    ] {
+        let body = json!({ "code": slip });
+        let problem = api
+            .post(&api.acme, &confirm, &body)
+            .problem(400, "malformed-member");
+        let detail = problem["detail"].as_str().expect("a detail");
+        assert!(
+            detail.contains("the 6 to 8 digits that the number got"),
+            "{detail}"
+        );
+    }
+    let shown = api.get(&api.acme, &path(proof)).with(200);
+    assert_eq!(shown["tries_left"], 5);
+    api.post(&api.acme, &confirm, &json!({ "code": right }))
+        .with(200);
+}
+
+fn guesses_at_a_proof_that_is_over_are_summed(api: Api) {
+    let started = api
+        .post(&api.acme, START, &asking(&["+12125551001"]))
+        .with(201);
+    let proof = &items(&started["items"])[0];
+    let (right, confirm) = (code(&api, proof), path(proof) + "/confirm");
+    let wrong = json!({ "code": crate::support::control::wrong(&right) });
+    api.post(&api.acme, &confirm, &json!({ "code": right }))
+        .with(200);
+    // With a key of their own, each is a request of its own.
+    for n in 0..25 {
+        let refused = match n % 2 {
+            0 => api.post(&api.acme, &confirm, &wrong),
+            _ => api.once(&format!("guess-{n}"), &api.acme, &confirm, &wrong),
+        };
+        refused.problem(403, "code-not-accepted");
+    }
+    let refusals = || {
+        let trail = api.world.trail(member(proof, "id")).into_iter();
+        let refusals = trail.filter(|event| event.outcome == "code-not-accepted");
+        refusals
+            .map(|event| event.detail["count"].as_u64())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        refusals(),
+        [None; 10],
+        "ten a second are recorded one by one"
+    );
+    api.world.seconds_pass(1);
+    let written = api
+        .world
+        .authority
+        .store()
+        .write_refusal_sums(api.world.now(), false);
+    crate::support::wait(written).expect("written");
+    assert_eq!(refusals()[10..], [Some(15)]);
+}
+
+fn the_carrier_overrides_limits_for_a_reason(api: Api) {
+    api.post(&api.acme, START, &asking(&["+12125551001"]))
+        .with(201);
+    let with = |more: Value| {
+        let mut body = asking(&["+12125551001"]);
+        let members = body.as_object_mut().expect("an object");
+        members.extend(more.as_object().expect("an object").clone());
+        body
+    };
+    let by_whom = with(json!({ "override_limits": true, "reason": "a stolen key" }));
+    api.post(&api.acme, START, &by_whom)
+        .problem(403, "forbidden");
+    for (more, member) in [
+        (json!({ "override_limits": true }), "must say why"),
+        (
+            json!({ "override_limits": true, "reason": "" }),
+            "must say why",
+        ),
+        (
+            json!({ "reason": "no idea" }),
+            "is only for `override_limits`",
+        ),
+    ] {
+        let problem = api
+            .post(&api.provisioner, START, &with(more))
+            .problem(400, "malformed-member");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .expect("a detail")
+                .contains(member),
+            "{problem}"
+        );
+    }
+    let refused = api.post(&api.provisioner, START, &asking(&["+12125551001"]));
+    refused.problem(409, "proof-pending");
+    let started = api.post(&api.provisioner, START, &by_whom).with(201);
+    let proof = &items(&started["items"])[0];
+    let cancel = path(proof) + "/cancel";
+    let cancelled = api.post(&api.acme, &cancel, &json!({})).with(200);
+    assert_eq!(
+        (&cancelled["state"], &cancelled["end_reason"]),
+        (&json!("failed"), &json!("cancelled"))
+    );
+    api.post(&api.acme, &cancel, &json!({})).with(200);
+    let other = api
+        .post(&api.acme, START, &asking(&["+12125551002"]))
+        .with(201);
+    let proof = &items(&other["items"])[0];
+    api.world.seconds_pass(600);
+    let late = api.post(&api.acme, &(path(proof) + "/cancel"), &json!({}));
+    late.problem(409, "not-pending");
 }

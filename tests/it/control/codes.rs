@@ -358,6 +358,7 @@ fn a_mint_finds_the_newest_proofs_that_count(kind: Kind) {
         number: proof.number,
         delegation: proof.delegation,
         method: proof.method,
+        is_for_key: false,
         at: proof.confirmed.as_ref().expect("confirmed").at,
     });
     assert_eq!(found, expected);

@@ -10,7 +10,7 @@ use crate::support::{Kind, Setup, World};
 both!(
     a_flood_of_starts_reaches_one_victim_three_times_an_hour,
     a_number_is_asked_ten_times_a_day,
-    the_limit_of_a_number_is_for_all_accounts_together,
+    a_new_customer_has_limits_of_its_own_and_the_number_one_for_all,
     an_account_has_a_limit,
     a_gateway_has_a_limit,
     replicas_share_the_limits,
@@ -91,17 +91,27 @@ fn a_number_is_asked_ten_times_a_day(kind: Kind) {
     world.asks_one("acme", NUMBER);
 }
 
-fn the_limit_of_a_number_is_for_all_accounts_together(kind: Kind) {
+fn a_new_customer_has_limits_of_its_own_and_the_number_one_for_all(kind: Kind) {
     let world = limited(kind, |limits| limits.per_number_hour = 2);
-    let lent = world.lends("first", "+12125551950");
-    world.proves("first", "+12125551950");
-    world.ends(&lent, None);
-    world.lends("second", "+12125551950");
-    world.proves("second", "+12125551950");
+    let number = "+12125551950";
+    // The first one uses up its limit, and leaves. The second one does not inherit that.
+    for id in ["first", "second"] {
+        let lent = world.lends(id, number);
+        for _ in 0..2 {
+            world.proves(id, number);
+        }
+        assert_eq!(refused(&world, id, &[number])[0].1, ProofLimit::Number);
+        world.seconds_pass(60);
+        world.ends(&lent, None);
+    }
+    // But whoever lends a number from hand to hand does not let it ring all day.
+    world.lends("third", number);
     assert_eq!(
-        refused(&world, "second", &["+12125551950"])[0].1,
-        ProofLimit::Number
+        refused(&world, "third", &[number]),
+        [(number.to_owned(), ProofLimit::Number, 3_480)]
     );
+    world.seconds_pass(3_480);
+    world.proves("third", number);
 }
 
 fn an_account_has_a_limit(kind: Kind) {

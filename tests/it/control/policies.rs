@@ -2,7 +2,7 @@
 
 use tn_authority::authority::{NewDelegation, NewRenewal};
 use tn_authority::domain::inventory::Reason;
-use tn_authority::domain::{Fingerprint, Role};
+use tn_authority::domain::{Fingerprint, Role, Tn};
 
 use super::proven::{
     example, lender, mints_for_key, not_older_than, proves, proves_for, set, setup, tn, tns,
@@ -14,6 +14,8 @@ use crate::support::{Kind, World, account, code, outside};
 both! {
     a_stolen_key_alone_gets_no_token,
     a_proof_for_a_key_is_none_for_another,
+    one_number_in_a_thief_s_reach_opens_no_other,
+    a_number_proven_for_a_key_stays_so_until_the_key_is_known,
     new_numbers_need_a_proof_until_the_delegation_is_30_days_old,
     more_than_100_numbers_need_fresh_proofs,
     a_renewal_needs_a_proof_of_the_last_90_days,
@@ -30,8 +32,16 @@ fn a_stolen_key_alone_gets_no_token(kind: Kind) {
     let world = lender(kind, example());
     let mint = |key| mints_for_key(&world, "acme", &[NUMBER], key);
     assert_eq!(code(&mint(OURS)), "control-not-proven");
-    proves(&world, "acme", &[tn("+12125551001")]);
+    owner_proves(&world, &[tn("+12125551001")]);
     mint(OURS).expect("a token");
+    let event = world.trail("acme").pop().expect("an event");
+    let seen = serde_json::json!({
+        "proven": true, "age": 0, "methods": ["sms"], "for_key_age": 0, "sample": false, "numbers": 1, "with_proof": 1,
+    });
+    assert_eq!(
+        (event.action.as_str(), &event.detail["control"]),
+        ("issue", &seen)
+    );
     // The delegation and the key are well known now, and the proof is old.
     world.seconds_pass(40 * DAY);
     mint(OURS).expect("a token");
@@ -43,9 +53,9 @@ fn a_stolen_key_alone_gets_no_token(kind: Kind) {
     assert_eq!(outside(&refused), parts);
     let text = refused.expect_err("a denial").to_string();
     for told in [
-        "the first token for an ACME account key needs a proof of control of the last 24 hours; ",
+        "the first token for an ACME account key needs a proof of control for this key (its `fingerprint`) of the last 24 hours; ",
         "start a proof with `POST /v1/accounts/acme/control-proofs` for +12125551001 ",
-        "(its proof of control, 3456000 seconds old, is not accepted)",
+        "(no proof of control counts for it)",
     ] {
         assert!(text.contains(told), "{told}: {text}");
     }
@@ -61,7 +71,7 @@ fn a_stolen_key_alone_gets_no_token(kind: Kind) {
     mint(OURS).expect("a token");
 
     // With the code that reaches the number, the same credentials and key get a token.
-    proves(&world, "acme", &[tn("+12125551001")]);
+    proves_for(&world, "acme", &[tn("+12125551001")], Some(key(THIEFS)));
     let issued = mint(THIEFS).expect("a token");
     let grant = world.grant_of(&issued);
     assert_eq!(grant.policies.ids(), ["own-accounts"]);
@@ -77,19 +87,93 @@ fn a_proof_for_a_key_is_none_for_another(kind: Kind) {
     let world = lender(kind, example());
     let mint = |key| mints_for_key(&world, "acme", &[NUMBER], key);
     let number = [tn("+12125551001")];
-    proves_for(&world, "acme", &number, Some(Fingerprint::from([OURS; 32])));
+    owner_proves(&world, &number);
     assert_eq!(code(&mint(THIEFS)), "control-not-proven");
     mint(OURS).expect("a token");
     assert_eq!(code(&mint(THIEFS)), "control-not-proven");
-    // One that names no key is for all of them.
+    // One that names no key is for all of them, so it serves none that is new.
     proves(&world, "acme", &number);
+    assert_eq!(code(&mint(THIEFS)), "control-not-proven");
+    proves_for(&world, "acme", &number, Some(key(THIEFS)));
     mint(THIEFS).expect("a token");
+}
+
+fn key(key: u8) -> Fingerprint {
+    Fingerprint::from([key; 32])
+}
+
+/// The owner proves numbers for the own key.
+fn owner_proves(world: &World, numbers: &[Tn]) {
+    proves_for(world, "acme", numbers, Some(key(OURS)));
+}
+
+/// A thief has the API key and reads the messages of one number: no other number gets a token, from the first second on,
+/// whatever the owner proves meanwhile.
+fn one_number_in_a_thief_s_reach_opens_no_other(kind: Kind) {
+    let world = lender(kind, example());
+    let mint = |entries: &[&str], key| mints_for_key(&world, "acme", entries, key);
+    let all = tns("+12125551000", 10);
+    owner_proves(&world, &all);
+    mint(&["range:12125551000+10"], OURS).expect("a token");
+    world.seconds_pass(60 * DAY);
+
+    let number = "one:12125551009";
+    proves_for(&world, "acme", &[tn("+12125551009")], Some(key(THIEFS)));
+    mint(&[number], THIEFS).expect("what the number itself has confirmed");
+    for (seconds, proves_again) in [
+        (0, false),
+        (61, true),
+        (DAY, true),
+        (14 * DAY, true),
+        (14 * DAY, false),
+    ] {
+        world.seconds_pass(seconds);
+        if proves_again {
+            // By a message that names no key, and for the key of the owner.
+            proves(&world, "acme", &[tn("+12125551001")]);
+            owner_proves(&world, &all[..5]);
+        }
+        for others in [
+            &["one:12125551001"][..],
+            &["one:12125551001", number],
+            &["range:12125551000+10"],
+            &["range:12125551200+90", number],
+        ] {
+            let refused = mint(others, THIEFS);
+            assert_eq!(code(&refused), "control-not-proven", "{seconds} {others:?}");
+            let named = outside(&refused);
+            assert!(
+                named.iter().all(|(one, _)| one != "+12125551009"),
+                "{named:?}"
+            );
+        }
+        mint(&[number], THIEFS).expect("the number that was proven");
+        mint(&["range:12125551000+10"], OURS).expect("a token of the owner");
+    }
+    let event = world
+        .trail("acme")
+        .into_iter()
+        .find(|event| event.outcome == "control-not-proven");
+    assert!(event.is_some());
+}
+
+/// Who has proven all numbers once is never asked again on the way, although the proofs are a day older than the key.
+fn a_number_proven_for_a_key_stays_so_until_the_key_is_known(kind: Kind) {
+    let world = lender(kind, example());
+    let mint = || mints_for_key(&world, "acme", &["range:12125551000+3"], OURS);
+    owner_proves(&world, &tns("+12125551000", 3));
+    world.seconds_pass(DAY - 60);
+    mint().expect("the first token");
+    for _ in 0..32 * 4 {
+        world.seconds_pass(DAY / 4);
+        mint().expect("a token");
+    }
 }
 
 fn new_numbers_need_a_proof_until_the_delegation_is_30_days_old(kind: Kind) {
     let world = lender(kind, example());
     let mint = |entry: &str| mints_for_key(&world, "acme", &[entry], OURS);
-    proves(&world, "acme", &tns("+12125551001", 3));
+    owner_proves(&world, &tns("+12125551001", 3));
     mint("one:12125551001").expect("a token");
     world.seconds_pass(DAY);
     // The proof is exactly 24 hours old.
@@ -108,6 +192,7 @@ fn new_numbers_need_a_proof_until_the_delegation_is_30_days_old(kind: Kind) {
     let parts = parts.map(|number| (number.to_owned(), "control-not-proven".to_owned()));
     assert_eq!(outside(&both), parts);
 
+    // For a key that is known.
     world.seconds_pass(29 * DAY - 2);
     assert_eq!(code(&mint("one:12125551004")), "control-not-proven");
     world.seconds_pass(1);
@@ -117,7 +202,7 @@ fn new_numbers_need_a_proof_until_the_delegation_is_30_days_old(kind: Kind) {
 fn more_than_100_numbers_need_fresh_proofs(kind: Kind) {
     let world = lender(kind, example());
     let mint = |entry: &str| mints_for_key(&world, "acme", &[entry], OURS);
-    proves(&world, "acme", &[tn("+12125551000")]);
+    owner_proves(&world, &[tn("+12125551000")]);
     mint("one:12125551000").expect("a token");
     world.seconds_pass(40 * DAY);
     mint("range:12125551000+100").expect("a token");
@@ -152,7 +237,7 @@ fn a_renewal_needs_a_proof_of_the_last_90_days(kind: Kind) {
     };
     let right = gives(&world, new).expect("a right");
     assert_eq!(code(&renews(&world, &right)), "control-not-proven");
-    proves(&world, "acme", &[tn("+12125551001")]);
+    owner_proves(&world, &[tn("+12125551001")]);
     renews(&world, &right).expect("a token");
     world.seconds_pass(90 * DAY);
     renews(&world, &right).expect("a token");

@@ -8,7 +8,9 @@ use tn_authority::domain::issuance::{KeyedRequest, Replay};
 use tn_authority::domain::{Fingerprint, Role};
 use uuid::Uuid;
 
-use super::proven::{example, lender, mints_for_key, not_older_than, proves, set, setup, tn, tns};
+use super::proven::{
+    example, lender, mints_for_key, not_older_than, proves, proves_for, set, setup, tn, tns,
+};
 use crate::authority::idempotency::count;
 use crate::support::{Kind, World, account, at_once, code, numbers, outside, request, wait};
 
@@ -126,6 +128,8 @@ fn a_set_that_refers_to_no_rows_reads_none(kind: Kind) {
     let mint = || mints_for_key(&world, "acme", &[NUMBER], OURS);
     mint().expect("a token");
     assert_eq!(count(&world.db, "account_keys"), 1);
+    let event = world.trail("acme").pop().expect("an event");
+    assert_eq!(event.detail.get("control"), None);
     // A statement that names one of these tables would fail from now on.
     for table in [
         "control_messages",
@@ -233,8 +237,9 @@ fn explain_says_what_is_missing(kind: Kind) {
         let caller = world.caller(Role::Account, &["acme"]);
         world.authority.explain(&caller, &question).expect("told")
     };
-    proves(&world, "acme", &[tn("+12125551001")]);
-    let told = explain(None);
+    let ours = Some(Fingerprint::from([OURS; 32]));
+    proves_for(&world, "acme", &[tn("+12125551001")], ours);
+    let told = explain(Some(OURS));
     let denial = told.decision.expect_err("a denial");
     assert_eq!(denial.code(), "control-not-proven");
     let lack = told.lack.expect("what is missing");
@@ -250,8 +255,9 @@ fn explain_says_what_is_missing(kind: Kind) {
     );
     assert!(told.row_inputs.control && told.facts.rows.first);
 
-    proves(&world, "acme", &[tn("+12125551002")]);
-    assert!(explain(None).decision.is_ok());
+    proves_for(&world, "acme", &[tn("+12125551002")], ours);
+    assert!(explain(Some(OURS)).decision.is_ok());
+    assert!(explain(None).decision.is_err());
     let both = ["one:12125551001", "one:12125551002"];
     mints_for_key(&world, "acme", &both, OURS).expect("a token");
     world.seconds_pass(2 * 86_400);

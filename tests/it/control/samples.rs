@@ -7,7 +7,7 @@ use tn_authority::domain::{Denial, Tn};
 
 use super::proven::{mints_for_key, not_older_than, proves, set, setup, tn, tns};
 use crate::authority::idempotency::count;
-use crate::support::{Kind, World, code, outside};
+use crate::support::{Kind, Setup, World, code, outside};
 
 both! {
     a_sample_stands_for_a_block,
@@ -16,16 +16,24 @@ both! {
     nothing_is_drawn_without_authority_or_by_a_question,
     without_a_sample_a_list_of_more_than_1000_numbers_is_not_proven,
     a_list_that_is_not_longer_than_a_sample_is_proven_in_full,
+    what_is_listed_singly_is_proven_in_full,
+    a_number_that_ranks_first_is_in_the_sample_of_every_list,
     another_size_is_another_sample,
     replicas_draw_one_sample,
-    lists_cannot_be_tried_until_a_sample_suits,
+    no_list_is_locked_out_by_other_lists,
 }
 
 const DAY: i64 = 86_400;
 const BLOCK: &str = "range:12125550000+10000";
 
 fn sampling(kind: Kind, sample: u32, oldest: u64) -> World {
-    let world = World::new(kind, setup(set(&not_older_than(oldest)), sample));
+    over(World::new(
+        kind,
+        setup(set(&not_older_than(oldest)), sample),
+    ))
+}
+
+fn over(world: World) -> World {
     world.carrier_holds("1.212.555.XXXX");
     world.lends("acme", "1.212.555.XXXX");
     world
@@ -71,11 +79,14 @@ fn a_sample_stands_for_a_block(kind: Kind) {
     assert_eq!(named(&mints(&world, BLOCK)), sample[4..]);
     proves(&world, "acme", &sample[4..]);
     mints(&world, BLOCK).expect("a token");
-    // Another list has another sample.
-    let part = named(&mints(&world, "range:12125550000+9999"));
-    assert_ne!(part, sample);
-    // So has another carrier: nobody can know it before.
-    let elsewhere = sampling(kind, 5, 600);
+    // Another carrier has another sample: nobody can know it before.
+    let elsewhere = over(World::new(
+        kind,
+        Setup {
+            code_secrets: (0x5f, None),
+            ..setup(set(&not_older_than(600)), 5)
+        },
+    ));
     assert_ne!(named(&mints(&elsewhere, BLOCK)), sample);
 }
 
@@ -120,7 +131,7 @@ fn nothing_is_drawn_without_authority_or_by_a_question(kind: Kind) {
     assert_eq!((lack.refused.len(), lack.is_sample), (0, true));
     assert_eq!(
         lack.to_string(),
-        "a sample of the numbers is drawn, and named, when the token is requested; at most 100 a day"
+        "a sample of the numbers is drawn, and named, when the token is requested"
     );
     assert_eq!(count(&world.db, "control_samples"), 0);
     let sample = named(&mints(&world, BLOCK));
@@ -137,7 +148,7 @@ fn without_a_sample_a_list_of_more_than_1000_numbers_is_not_proven(kind: Kind) {
     assert_eq!(named(&refused), []);
     let text = refused.expect_err("a denial").to_string();
     assert!(
-        text.ends_with("request fewer, or ask the carrier to set `control.sample`"),
+        text.ends_with("request fewer, or ask the carrier to set `control.sample`, which is for ranges of 100 numbers or more"),
         "{text}"
     );
 }
@@ -147,7 +158,72 @@ fn a_list_that_is_not_longer_than_a_sample_is_proven_in_full(kind: Kind) {
     let five = named(&mints(&world, "range:12125550000+5"));
     assert_eq!(five, tns("+12125550000", 5));
     assert_eq!(count(&world.db, "control_samples"), 0);
-    assert_eq!(named(&mints(&world, "range:12125550000+6")).len(), 5);
+    // Nor is one of which no range is long.
+    let ninety_nine = named(&mints(&world, "range:12125550000+99"));
+    assert_eq!(ninety_nine, tns("+12125550000", 99));
+    assert_eq!(named(&mints(&world, "range:12125550000+100")).len(), 5);
+}
+
+/// Five numbers that answer and one that does not: by chance, no sample of five would have the sixth.
+fn what_is_listed_singly_is_proven_in_full(kind: Kind) {
+    let world = sampling(kind, 5, 600);
+    proves(&world, "acme", &tns("+12125550000", 5));
+    let foreign = tn("+12125558000");
+    for n in 0..60 {
+        let one_more = format!("one:1212555{}", 1_000 + 2 * n);
+        let entries = ["range:12125550000+5", "one:12125558000", one_more.as_str()];
+        assert_eq!(
+            named(&mints_for_key(&world, "acme", &entries[..2], 0x5e)),
+            [foreign]
+        );
+        assert!(named(&mints_for_key(&world, "acme", &entries, 0x5e)).contains(&foreign));
+    }
+    // Beside a long range, whose sample answers, too.
+    let entries = [
+        "range:12125550000+5",
+        "one:12125558000",
+        "range:12125556000+1000",
+    ];
+    let asked = named(&mints_for_key(&world, "acme", &entries, 0x5e));
+    assert!(asked.len() == 6 && asked.contains(&foreign), "{asked:?}");
+    let others: Vec<Tn> = asked
+        .into_iter()
+        .filter(|number| *number != foreign)
+        .collect();
+    proves(&world, "acme", &others);
+    assert_eq!(
+        named(&mints_for_key(&world, "acme", &entries, 0x5e)),
+        [foreign]
+    );
+}
+
+/// An account that cannot answer for a number of the sample tries other lists with it.
+fn a_number_that_ranks_first_is_in_the_sample_of_every_list(kind: Kind) {
+    let world = sampling(kind, 5, 600);
+    let sample = named(&mints(&world, BLOCK));
+    let first = tn("+12125550000").position();
+    for foreign in &sample {
+        let at = foreign.position() - first;
+        for (before, after) in [
+            (99, 0),
+            (0, 99),
+            (50, 50),
+            (300, 700),
+            (at, 9_999 - at),
+            (at.min(77), 120),
+        ] {
+            let to = (at + after).clamp(99, 9_999);
+            let from = (at - before).clamp(0, to - 99);
+            let list = format!("range:1212555{from:04}+{}", to - from + 1);
+            assert!(
+                named(&mints(&world, &list)).contains(foreign),
+                "{list} {foreign}"
+            );
+        }
+    }
+    // A day later others rank first.
+    world.seconds_pass(DAY);
+    assert_ne!(named(&mints(&world, "range:12125550000+9999")), sample);
 }
 
 fn another_size_is_another_sample(kind: Kind) {
@@ -159,7 +235,9 @@ fn another_size_is_another_sample(kind: Kind) {
     let stricter = World::over(world.db.clone(), setup(set(&not_older_than(600)), 8));
     assert_eq!(stricter.now(), world.now());
     let refused = mints(&stricter, BLOCK);
-    assert!(named(&refused).len() > 3, "{refused:?}");
+    // The same ones, and three more.
+    let more = named(&refused);
+    assert!(more.len() == 3 && more.iter().all(|number| !five.contains(number)));
     assert_eq!(count(&world.db, "control_samples"), 1);
 }
 
@@ -177,19 +255,24 @@ fn replicas_draw_one_sample(kind: Kind) {
     assert_eq!(count(&world.db, "control_samples"), 1);
 }
 
-/// Who answers for a hundred numbers asks for these and some more, each time with others: sooner or later a sample would have
-/// only numbers of the hundred.
-fn lists_cannot_be_tried_until_a_sample_suits(kind: Kind) {
-    let world = sampling(kind, 2, 600);
+/// A thief asks for a hundred lists: the owner's next one has a sample all the same, and keeps it once it is accepted.
+fn no_list_is_locked_out_by_other_lists(kind: Kind) {
+    let world = sampling(kind, 2, 90 * 86_400);
     let list = |n: u64| mints(&world, &format!("range:12125550000+{}", 100 + n));
     let first = named(&list(1));
-    for n in 2..=100 {
+    for n in 2..=150 {
         assert_eq!(named(&list(n)).len(), 2, "{n}");
     }
-    assert_eq!(named(&list(101)), [], "no sample is drawn for it");
     assert_eq!(count(&world.db, "control_samples"), 100);
-    // Those that are drawn stay; and a day later others are.
-    assert_eq!(named(&list(1)), first);
-    world.seconds_pass(DAY);
-    assert_eq!(named(&list(101)).len(), 2);
+    let owners = named(&list(500));
+    assert_eq!(named(&list(500)), owners);
+    proves(&world, "acme", &owners);
+    list(500).expect("a token");
+    assert_eq!(count(&world.db, "control_samples"), 101);
+    world.seconds_pass(30 * DAY);
+    list(500).expect("the numbers that were proven for it");
+    // Those that are kept and not accepted are drawn anew.
+    let next = named(&list(1));
+    assert_eq!(next.len(), 2);
+    assert_ne!(next, first);
 }

@@ -3,6 +3,7 @@
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tn_authority::authority::ControlSettings;
 use tn_authority::domain::Role;
 use tn_authority::domain::control::channel::Channel;
@@ -13,7 +14,10 @@ use crate::support::fixtures::items;
 use crate::support::service::Api;
 use crate::support::{Kind, Raw, Setup, World, keep_log, kept_since, kept_so_far};
 
-both!(no_code_is_seen_anywhere);
+both!(
+    no_code_is_seen_anywhere,
+    what_is_kept_of_a_repeated_request_cannot_be_searched_for_its_code,
+);
 
 fn no_code_is_seen_anywhere(kind: Kind) {
     keep_log();
@@ -83,6 +87,30 @@ fn no_code_is_seen_anywhere(kind: Kind) {
             }
         }
     }
+}
+
+/// There are only a million codes: a plain digest of the request would be as good as the code.
+fn what_is_kept_of_a_repeated_request_cannot_be_searched_for_its_code(kind: Kind) {
+    let api = Api::from(kind);
+    let proof = api.world.asks_one("acme", "+12125551001");
+    let confirm = format!("/v1/control-proofs/{}/confirm", proof.id);
+    let wrong = json!({ "code": wrong(&api.world.code_of(&proof)) });
+    let first = api.once("again", &api.acme, &confirm, &wrong);
+    let body = hex::encode(Sha256::digest(wrong.to_string()));
+    let mut digest = Sha256::new();
+    for part in ["POST", &confirm, &body] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    let plain = hex::encode(digest.finalize());
+    let stored = database(&api);
+    assert!(!stored.contains(&plain) && !stored.contains(&body));
+    // It is the same request, all the same.
+    api.once("again", &api.acme, &confirm, &wrong)
+        .repeats(&first);
+    let other = json!({ "code": "000000" });
+    api.once("again", &api.acme, &confirm, &other)
+        .problem(422, "idempotency-key-reused");
 }
 
 #[derive(QueryableByName)]

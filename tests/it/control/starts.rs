@@ -224,12 +224,12 @@ fn another_account_s_proof_does_not_block_the_new_holder(kind: Kind) {
     world.carrier_holds("1.212.555.1XXX");
     let lent = world.lends("acme", NUMBER);
     let old = world.asks_one("acme", NUMBER);
+    let code = world.code_of(&old);
     world.ends(&lent, None);
     world.lends("other", NUMBER);
     let new = world.asks_one("other", NUMBER);
     assert_eq!(world.state(&new), ProofState::Pending);
     // But the old holder gets nothing from the code that its former number got.
-    let code = world.code_of(&old);
     world.confirms("acme", &old, &code);
     assert_eq!(world.state(&old), ProofState::Failed);
 }

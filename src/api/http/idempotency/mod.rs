@@ -2,9 +2,9 @@
 //! of the first one, and is not carried out again.
 //!
 //! Two requests are the same if one tenant sends them with the same key, method, path with query,
-//! and body. Decisions are stored: successes, and refusals of a well-formed request. Other answers
-//! are not, so that the client can fix the request or retry it: malformed requests, insufficient
-//! credentials, failures.
+//! and body, by their SHA-256, which is keyed if the body has a code. Decisions are stored:
+//! successes, and refusals of a well-formed request. Other answers are not, so that the client can
+//! fix the request or retry it: malformed requests, insufficient credentials, failures.
 //!
 //! PUT is idempotent anyway, and reads change nothing, so the key is ignored there.
 
@@ -71,6 +71,11 @@ pub(in crate::api) enum ClaimKey {
 /// The digest of the body. Only requests with a key have it.
 #[derive(Debug, Clone)]
 struct BodyDigest(String);
+
+/// Says that the body of a request has a secret that can be guessed, so that a plain digest of it
+/// must not be stored.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::api) struct SecretBody;
 
 /// Digests a body while it is read, if the request has a key.
 #[derive(Debug)]
@@ -208,9 +213,18 @@ async fn begin(
     let (seals, text) = (&idempotency.seals, key);
     let seal = seals.seal(caller, &text)?;
     let at = service.authority.now();
+    let plain = digest(request)?;
+    let is_secret = request.extensions().contains::<SecretBody>();
+    let digest = |seal: &Seal| {
+        if is_secret {
+            seal.digest_of_secret(&plain)
+        } else {
+            Ok(plain.clone())
+        }
+    };
     let key = KeyedRequest {
         name: seal.name().to_owned(),
-        request: digest(request)?,
+        request: digest(&seal)?,
         holder: Uuid::new_v4(),
         at,
         lease_until: at + idempotency.lease,
@@ -229,6 +243,7 @@ async fn begin(
         let name = seal.name().to_owned();
         let key = KeyedRequest {
             name,
+            request: digest(&seal)?,
             ..keyed.key.clone()
         };
         let (authority, known) = (Arc::clone(&service.authority), key.clone());

@@ -40,9 +40,10 @@ pub(in crate::api) struct ControlProofView {
     started_by: String,
     /// From this instant on, the code is not accepted any more.
     expires_at: Instant,
-    /// How many wrong codes are accepted until the proof fails; 0 unless it is pending.
+    /// How many wrong codes are accepted until the proof fails; only while it is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 5)]
-    tries_left: u32,
+    tries_left: Option<u32>,
     /// When a gateway accepted the code; null if none has.
     sent_at: Option<Instant>,
     /// When the gateway reported that the code reached the number; null if it has not.
@@ -55,7 +56,7 @@ pub(in crate::api) struct ControlProofView {
     /// When the proof stops to count, whatever its age; null if that is not known.
     ends_at: Option<Instant>,
     /// Why: wrong-codes, not-sent, number-excluded, number-left, account-suspended,
-    /// delegation-ended
+    /// delegation-ended, cancelled, superseded, renewal-revoked
     #[schema(value_type = Option<String>, example = "number-left")]
     end_reason: Option<ProofEnd>,
 }
@@ -83,7 +84,7 @@ impl ControlProofView {
                 renewal: proof.renewal,
                 started_at: proof.started_at.into(),
                 expires_at: proof.expires_at.into(),
-                tries_left: if pending { proof.tries_left(tries) } else { 0 },
+                tries_left: pending.then(|| proof.tries_left(tries)),
                 sent_at: proof.sent_at.map(Instant),
                 delivered_at: proof.delivered_at.map(Instant),
                 confirmed_at: confirmed_at.map(Instant),

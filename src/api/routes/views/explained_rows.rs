@@ -38,6 +38,10 @@ pub(in crate::api) struct ExplainedControlView {
     /// How the numbers with a proof were reached.
     #[schema(example = json!(["sms"]))]
     methods: Vec<&'static str>,
+    /// Seconds since the oldest of the proofs that name the ACME account key, rounded up; null if
+    /// the numbers are not proven for this key.
+    #[schema(minimum = 0, example = 3600)]
+    for_key_age: Option<u64>,
     /// Whether a sample stands for the list. Without `numbers`, it is drawn when the token is
     /// requested.
     sample: bool,
@@ -82,6 +86,7 @@ impl From<&Explained> for ExplainedControlView {
             proven: control.proven,
             age: control.age,
             methods: control.methods.iter().map(|one| one.as_str()).collect(),
+            for_key_age: control.for_key.age,
             sample: control.is_sample,
             numbers: numbers
                 .map(|(number, proof)| NumberControlView {

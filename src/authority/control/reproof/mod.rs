@@ -6,6 +6,7 @@
 
 mod numbers;
 mod rooms;
+mod store_errors;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use uuid::Uuid;
 
 use super::ControlSettings;
 use super::limits::{HOUR, wait};
-use super::start::{Asking, Draft, insert, ruled_for_numbers, unprotected};
+use super::start::{Asking, Draft, insert, ruled_for_numbers};
 use crate::authority::audited::event_by;
-use crate::authority::{Authority, ChangeError, StoreError};
+use crate::authority::{Authority, StoreError};
 use crate::domain::clock::Time;
 use crate::domain::control::channel::Channel;
 use crate::domain::control::codes::Codes;
@@ -31,11 +32,11 @@ use crate::domain::decision::holding_delegations;
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_set::merged;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::tokens::tn_auth_list::TnAuthListError;
 use crate::domain::{Actor, AuditAction, Caller, Event, NumberRange, Spc, Tn, new_id};
 use crate::store::{StartedBy, Tx};
 use crate::telemetry::{ProofOutcome, ReproofOutcome};
 use rooms::{NO_GATEWAY, Rooms};
+use store_errors::{store_error, unreadable};
 
 /// A pause is so many times as long as the run before it.
 const PAUSES_PER_RUN: u32 = 120;
@@ -165,7 +166,7 @@ impl ReproofTask {
         let open = self.open(tx, due, &mut checked)?;
         let open = self.with_authority(tx, open, &mut checked)?;
         let drafts = self.steps(tx, &open, &mut rooms, &mut checked)?;
-        checked.started = insert(tx, &drafts, &self.event)?;
+        checked.started = insert(tx, &drafts, &self.event, None)?;
         tx.set_reproofs_due(&checked.due)?;
         Ok(checked)
     }
@@ -219,10 +220,13 @@ impl ReproofTask {
         let digest = sample::digest(&list);
         let lists = [(&right.account, digest.as_str())];
         let found = tx.control_samples(&lists)?.pop().flatten();
-        if let Some(sample) = found.as_ref().filter(|sample| sample.has_size(size)) {
+        let usable = |sample: &&ControlSample| sample.has_size(&list, size);
+        if let Some(sample) = found.as_ref().filter(usable) {
             return Ok(sample.numbers.clone());
         }
-        let bits = bits_for(&self.random, right.id, "sample");
+        let day = sample::day_of(self.now);
+        let bits = self.codes.sample_bits(&right.account, day);
+        let bits = bits.map_err(|error| store_error(&error))?;
         let drawn = ControlSample::draw(&right.account, &list, size, &bits, self.now);
         let counts = tx.keep_control_sample(drawn, found.as_ref())?;
         Ok(counts.numbers)
@@ -364,19 +368,11 @@ impl ReproofTask {
             Ok(draft)
         });
         let drafts = drafts.collect::<Result<Vec<_>, _>>();
-        drafts.map_err(|error| match unprotected(&error) {
-            ChangeError::Store(error) => error,
-            other => StoreError::Unavailable(other.to_string()),
-        })
+        drafts.map_err(|error| store_error(&error))
     }
 
     /// Since when starts count in the limits of an hour.
     fn hour(&self) -> Time {
         self.now - HOUR + TimeDelta::seconds(1)
     }
-}
-
-/// The list of a right was checked when the right was given.
-fn unreadable(error: &TnAuthListError) -> StoreError {
-    StoreError::Corrupt(error.to_string())
 }

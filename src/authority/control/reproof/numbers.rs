@@ -81,12 +81,14 @@ impl ReproofTask {
         let own = starts.iter().filter(|start| {
             let is_newer = confirmed_at.is_none_or(|confirmed| start.at > confirmed);
             let is_back = start.pending_until.is_none();
-            start.account == one.right.account && is_newer && !is_back
+            // What a caller starts and does not answer must not hold up the service.
+            start.is_reproof && start.account == one.right.account && is_newer && !is_back
         });
         let failed: Vec<Time> = own.map(|start| start.at).collect();
         let limits = self.settings.limits;
         let starts: Vec<&StartedProof> = starts.iter().collect();
-        match cause_for(&starts, &one.right.account, limits, self.now) {
+        let asked = (&one.right.account, one.control.method);
+        match cause_for(&starts, asked, limits, self.now) {
             Some(StartCause::Pending { until }) => Some((Blocked::Pending, until)),
             Some(StartCause::TooMany { seconds, .. }) => {
                 let until = self.now + TimeDelta::seconds(seconds.into());
@@ -102,7 +104,9 @@ impl ReproofTask {
     }
 }
 
-/// Whether a proof counts for a right: by its method, under its delegation.
+/// Whether a proof counts for a right: for its key alone, by its method, under its delegation.
 fn counts(proof: &ConfirmedProof, one: &OpenRight) -> bool {
-    proof.method == one.control.method && proof.delegation == one.right.delegation
+    proof.is_for_key
+        && proof.method == one.control.method
+        && proof.delegation == one.right.delegation
 }

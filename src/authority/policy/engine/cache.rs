@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::inputs::ContextInputs;
 use super::request::{MintContext, TokenContext};
-use crate::domain::control::facts::ControlFacts;
+use crate::domain::control::facts::{ControlFacts, KeyControl};
 use crate::domain::issuance::{RowFacts, RowInputs, Ruling};
 use crate::domain::{AccountId, Caller};
 
@@ -133,19 +133,27 @@ fn add_rows(digest: &mut Sha256, inputs: RowInputs, rows: &RowFacts) {
         proven,
         age,
         methods,
+        for_key,
         numbers: _,
         is_sample: _,
         total: _,
     } = control;
     if inputs.control {
-        let methods = methods.iter().map(|method| method.as_str());
-        digest.update([u8::from(*proven), u8::from(age.is_some())]);
-        digest.update(age.unwrap_or_default().to_be_bytes());
-        for method in methods {
-            digest.update(method.len().to_be_bytes());
-            digest.update(method);
+        let KeyControl {
+            proven: key_proven,
+            age: key_age,
+            methods: key_methods,
+        } = for_key;
+        for (proven, age, methods) in [(proven, age, methods), (key_proven, key_age, key_methods)] {
+            let methods = methods.iter().map(|method| method.as_str());
+            digest.update([u8::from(*proven), u8::from(age.is_some())]);
+            digest.update(age.unwrap_or_default().to_be_bytes());
+            for method in methods {
+                digest.update(method.len().to_be_bytes());
+                digest.update(method);
+            }
+            digest.update(usize::MAX.to_be_bytes());
         }
-        digest.update(usize::MAX.to_be_bytes());
     }
     for (is_input, age) in [
         (inputs.key_age, key_age),

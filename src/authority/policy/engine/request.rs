@@ -4,7 +4,7 @@
 //! Their shapes follow the schema. [`EntityNames::check`] validates them when policies are loaded,
 //! so a decision need not: only the values differ.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::str::FromStr as _;
 
 use cedar_policy::{
@@ -15,6 +15,7 @@ use chrono::{Datelike as _, Timelike as _};
 
 use crate::authority::policy::Action;
 use crate::domain::clock::Time;
+use crate::domain::control::proof::Method;
 use crate::domain::issuance::RowFacts;
 use crate::domain::{AccountId, Caller, Role, TkType, TokenRequest};
 
@@ -77,13 +78,20 @@ impl TokenContext {
 /// The facts about rows, as policies see them.
 fn row_members(rows: &RowFacts) -> Option<[(&'static str, Value); 4]> {
     let control = &rows.control;
-    let methods = control.methods.iter();
-    let methods = methods.map(|method| Value::new_string(method.to_string()));
-    let control = Value::new_record(named([
-        ("proven", Value::new_bool(control.proven)),
-        ("age", long(control.age.unwrap_or(u64::MAX))),
-        ("methods", Value::new_set(methods)),
-    ]));
+    let summary = |proven: bool, age: Option<u64>, methods: &BTreeSet<Method>| {
+        let methods = methods.iter();
+        let methods = methods.map(|method| Value::new_string(method.to_string()));
+        [
+            ("proven", Value::new_bool(proven)),
+            ("age", long(age.unwrap_or(u64::MAX))),
+            ("methods", Value::new_set(methods)),
+        ]
+    };
+    let key = &control.for_key;
+    let for_key = Value::new_record(named(summary(key.proven, key.age, &key.methods)));
+    let any = summary(control.proven, control.age, &control.methods);
+    let control = any.into_iter().chain([("for_key", for_key.ok()?)]);
+    let control = Value::new_record(named(control));
     Some([
         ("control", control.ok()?),
         ("key_age", long(rows.key_age)),

@@ -1,0 +1,2 @@
+-- A proof that has ended stays so.
+SELECT 1;

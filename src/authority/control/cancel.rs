@@ -1,0 +1,78 @@
+//! Cancels proofs of control whose codes can still come back, so that the numbers can be asked
+//! anew. They count towards the limits all the same.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::confirm::settle;
+use super::list::visible;
+use crate::authority::audited::event_by;
+use crate::authority::scope::Visibility;
+use crate::authority::{Authority, ChangeError, ChangeRequester, StoreError};
+use crate::domain::control::proof::{ControlProof, ProofEnd, ProofState};
+use crate::domain::{AuditAction, AuditEvent, Event};
+use crate::store::Tx;
+use crate::telemetry::ProofOutcome;
+
+impl Authority {
+    /// Cancels a pending proof. Those who can start it can cancel it. Idempotent.
+    ///
+    /// # Errors
+    /// If the caller has no such proof, or its code can no longer come back.
+    pub async fn cancel_control(
+        &self,
+        by: impl Into<ChangeRequester<'_, ControlProof>>,
+        id: Uuid,
+    ) -> Result<ControlProof, ChangeError> {
+        let by = by.into();
+        let caller = by.caller();
+        self.may_prove(caller)?;
+        let (now, scope) = (self.clock.now(), Visibility::of(caller));
+        let event = event_by(caller, now, AuditAction::CancelControlProof);
+        let recorded = event.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let mut proof = visible(tx, &scope, id)?;
+            if scope.reaches_below() {
+                scope.must_be_in_good_standing(tx)?;
+            }
+            let was_cancelled = matches!(proof.end, Some((_, ProofEnd::Cancelled)));
+            match proof.state(now) {
+                ProofState::Pending => {
+                    proof.end_at(now, ProofEnd::Cancelled);
+                    settle(tx, &proof)?;
+                    record_cancelled(tx, &event, std::slice::from_ref(&proof))?;
+                }
+                ProofState::Failed if was_cancelled => {}
+                ProofState::Confirmed
+                | ProofState::Expired
+                | ProofState::Failed
+                | ProofState::Ended => return Err(ChangeError::NotPending),
+            }
+            scope.redact_proofs(tx, std::slice::from_mut(&mut proof))?;
+            Ok(proof)
+        };
+        let proof = self.change_by(by, recorded, id, work).await?;
+        if proof.end == Some((now, ProofEnd::Cancelled)) {
+            let metrics = &self.metrics.control;
+            metrics.proof(proof.method.as_str(), ProofOutcome::Failed);
+        }
+        Ok(proof)
+    }
+}
+
+/// Records that pending proofs were ended, each in its own trail.
+pub(in crate::authority) fn record_cancelled(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    proofs: &[ControlProof],
+) -> Result<(), StoreError> {
+    let events = proofs.iter().map(|proof| {
+        let event = event.of(AuditAction::CancelControlProof);
+        let detail = json!({
+            "account": proof.account, "number": proof.number, "method": proof.method,
+            "renewal": proof.renewal, "reason": proof.end.map(|(_, why)| why),
+        });
+        event.about(&proof.account).done(&proof.id, detail)
+    });
+    tx.insert_audit_events(&events.collect::<Vec<AuditEvent>>())
+}
