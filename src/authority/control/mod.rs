@@ -1,15 +1,15 @@
 //! Effective control: numbers are asked, and what they were sent comes back. `domain::control` has
 //! the words.
 
-mod clock;
 mod cancel;
+mod clock;
 mod confirm;
 mod failures;
 mod limits;
 mod list;
 mod outbox;
-mod receipts;
 mod planned_ends;
+mod receipts;
 mod refusal;
 mod reproof;
 mod signal;
@@ -25,8 +25,8 @@ use crate::domain::control::codes::Codes;
 use crate::domain::control::proof::Method;
 use crate::domain::{Caller, Role};
 
-pub use clock::ReferenceClock;
 pub(super) use cancel::record_cancelled;
+pub use clock::ReferenceClock;
 pub use confirm::{Confirmation, RefusedCode};
 pub use failures::FailureFeed;
 pub use outbox::{AssignedCode, AttemptResult};

@@ -3,8 +3,8 @@
 mod access;
 mod answers;
 mod api;
-mod clocks;
 mod cancel;
+mod clocks;
 mod codes;
 mod delegation_ends;
 mod ends;

@@ -138,6 +138,7 @@ fn database(api: &Api) -> String {
             let tables = [
                 "control_proofs",
                 "control_messages",
+                "control_receipts",
                 "audit_events",
                 "idempotency_keys",
             ];

@@ -236,9 +236,18 @@ fn example(operation: &str) -> Example {
         | "alive"
         | "ready"
         | "document" => nothing(),
-        "suspend_account" | "resume_account" | "end_delegation" | "return_allocation"
-        | "end_exclusion" | "reload_signers" | "revoke_api_key" | "end_webhook"
-        | "revoke_renewal" | "rotate_webhook" | "replay_delivery" => body(json!({})),
+        "suspend_account"
+        | "resume_account"
+        | "end_delegation"
+        | "return_allocation"
+        | "end_exclusion"
+        | "reload_signers"
+        | "revoke_api_key"
+        | "end_webhook"
+        | "revoke_renewal"
+        | "rotate_webhook"
+        | "replay_delivery"
+        | "cancel_control_proof" => body(json!({})),
         "issue_token" | "renew_token" => body(asking(&["one:12125551901"])),
         "issue_spc_token" => body(json!({ "atc": asking(&["one:12125551901"]) })),
         // What a login tells of users has a scenario of its own.
@@ -253,7 +262,6 @@ fn example(operation: &str) -> Example {
         }
         "start_control_proofs" => body(json!({ "numbers": ["+12125551901"], "method": "sms" })),
         "confirm_control_proof" => body(json!({ "code": "000000" })),
-        "cancel_control_proof" => body(json!({})),
         "explain" => naming(
             json!({ "account": "shop", "numbers": [{ "start": "+12125551901", "count": 1 }] }),
             vec![("/account", Kind::Account)],
