@@ -25,6 +25,7 @@ mod tables;
 mod tx;
 mod waiter;
 mod writer;
+mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
 pub use database_url::DatabaseUrl;
@@ -45,6 +46,7 @@ pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
 pub use waiter::Waiter;
 pub use writer::Verdict;
+pub use writer_health::WriterHealth;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -296,6 +298,12 @@ impl Store {
         }
         self.refusals.lock().written(&due, now);
         Ok(())
+    }
+
+    /// How the writer is now. Waits for nothing.
+    #[must_use]
+    pub fn writer_health(&self) -> WriterHealth {
+        self.writer.health()
     }
 
     /// Checks that the writer thread is alive and that the database can be read. Blocks.

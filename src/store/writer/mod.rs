@@ -18,6 +18,7 @@ mod thread;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -26,6 +27,7 @@ use super::connection::AnyConnection;
 use super::error::{OpenError, StoreError};
 use super::mint::MintMemory;
 use super::tx::Tx;
+use super::writer_health::{WriterHealth, WriterProgress};
 use crate::domain::Actor;
 use crate::domain::issuance::{MintOrder, RefusalSums};
 use crate::telemetry::Metrics;
@@ -45,6 +47,7 @@ pub(super) struct Writer {
     queue: Arc<FairQueue<WriteJob>>,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
+    progress: Arc<WriterProgress>,
 }
 
 impl Writer {
@@ -56,11 +59,13 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let queue = Arc::new(FairQueue::new(queue));
+        let progress = Arc::new(WriterProgress::starting(Instant::now(), true));
         let mut worker = WriterThread {
             database,
             connection: Some(connection),
             memory: MintMemory::new(refusals),
             metrics: Arc::clone(&metrics),
+            progress: Arc::clone(&progress),
         };
         let jobs = Arc::clone(&queue);
         let task = metrics.background.start("writer");
@@ -76,7 +81,12 @@ impl Writer {
             queue,
             thread: Some(thread),
             metrics,
+            progress,
         })
+    }
+
+    pub(super) fn health(&self) -> WriterHealth {
+        self.progress.health()
     }
 
     /// Whether the writer thread is running.

@@ -8,6 +8,7 @@ use super::super::connection::{AnyConnection, roll_back};
 use super::super::error::{Remedy, StoreError};
 use super::super::mint::{self, MintMemory, StagedMemory};
 use super::super::tx::Tx;
+use super::super::writer_health::WriterProgress;
 use super::database::{BatchFailure, WriterDatabase};
 use super::job::WriteJob;
 use super::queue::FairQueue;
@@ -25,6 +26,7 @@ pub(super) struct WriterThread {
     pub(super) connection: Option<AnyConnection>,
     pub(super) memory: MintMemory,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) progress: Arc<WriterProgress>,
 }
 
 impl WriterThread {
@@ -38,6 +40,7 @@ impl WriterThread {
             let left = task
                 .attempt(|| self.commit_batch(taken))
                 .unwrap_or_default();
+            self.progress.idle();
             self.metrics.writer_queue_length.add(count(left.len()));
             let done = tenants.len() - left.len();
             jobs.put_back(tenants.into_iter().skip(done).zip(left).collect());
@@ -93,6 +96,7 @@ impl WriterThread {
 
     /// Runs one transaction. Returns how many of the jobs are done.
     fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
+        self.progress.step(Instant::now());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.database.connect()?,
@@ -106,6 +110,7 @@ impl WriterThread {
             &mut staged,
         );
         if outcome.is_ok() {
+            self.progress.committed(Instant::now());
             self.memory.commit(staged);
         }
         // A connection that failed is replaced, unless a rollback shows that it still works.
