@@ -199,6 +199,7 @@ fn compose(
         derive(peppers.newest())?,
         peppers.previous().map(derive).transpose()?,
     );
+    let readiness = settings::readiness(config, &peppers)?;
     let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
@@ -218,6 +219,7 @@ fn compose(
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
         control,
+        readiness,
         metrics,
     }));
     Ok(Service {

@@ -1,16 +1,20 @@
 //! Converts each section of the configuration to the settings of the module that uses it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
 use crate::api::{Facade, UploadShares, Uploads};
 use crate::authority::{
-    Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, Rotation,
+    Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, ReadinessSettings,
+    Rotation,
 };
+use crate::callers::{Pepper, PepperError, Peppers};
 use crate::config::{self, Config};
 use crate::domain::Passphrase;
+use crate::domain::replica::{SharedSettings, SpcList};
+use crate::regular_file;
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
@@ -97,6 +101,39 @@ pub(super) fn carrier(section: &config::Carrier) -> Carrier {
         spcs: section.spcs.clone(),
         account: section.account.clone(),
     }
+}
+
+/// The name of this process for operators of other replicas: that of the machine, and its id.
+fn replica_name() -> String {
+    // As `hostname` prints it; containers have a name of their own.
+    let host = regular_file::read_text(Path::new("/proc/sys/kernel/hostname"));
+    let host = host.unwrap_or_default();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
+    let host: String = host.trim().chars().filter(is_plain).take(64).collect();
+    format!("{host}:{}", std::process::id())
+}
+
+/// When this replica is ready, and what it must have in common with the others.
+pub(super) fn readiness(
+    config: &Config,
+    peppers: &Peppers,
+) -> Result<ReadinessSettings, PepperError> {
+    let previous = peppers.previous().map(Pepper::name).transpose()?;
+    let previous_spcs = &config.carrier.previous_spcs;
+    Ok(ReadinessSettings {
+        name: replica_name(),
+        shared: SharedSettings {
+            secrets: [peppers.name().to_owned()]
+                .into_iter()
+                .chain(previous)
+                .collect(),
+            spcs: SpcList::new(&config.carrier.spcs),
+            previous_spcs: (!previous_spcs.is_empty()).then(|| SpcList::new(previous_spcs)),
+        },
+        max_age: Duration::from_secs(config.server.ready_age.into()),
+        require_synchronous: config.database.require_synchronous,
+        max_clock_offset: config.database.max_clock_offset,
+    })
 }
 
 pub(super) fn lifetimes(section: &config::Tokens) -> Lifetimes {

@@ -7,6 +7,7 @@ use diesel::pg::Pg;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::compatible_migrations::first_incompatible;
 use super::connection::{AnyConnection, IfMissing, begin_writing, commit, roll_back};
 use super::database_url::DatabaseUrl;
 use super::error::OpenError;
@@ -32,7 +33,13 @@ pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
     })
 }
 
-/// Fails unless the schema is exactly the one of this version.
+/// The versions of the migrations that this version knows, in order.
+pub(super) fn known_versions() -> Result<Vec<String>, OpenError> {
+    let names = names::<_, Pg>(&POSTGRES)?;
+    Ok(names.iter().map(|name| version_of(name)).collect())
+}
+
+/// Fails unless the schema is the one of this version, or a newer one that it may write beside.
 pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
     let missing = missing(connection)?.len();
     if missing > 0 {
@@ -41,7 +48,8 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The migrations that the database lacks. Fails if it has one that this version does not know.
+/// The migrations that the database lacks. Fails if it has one that this version does not know, and
+/// must not write beside.
 fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
     let (known, applied) = match connection {
         AnyConnection::Postgres(c) => (names::<_, Pg>(&POSTGRES), c.applied_migrations()),
@@ -54,7 +62,13 @@ fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
         .iter()
         .find(|v| !known.iter().any(|name| version(name) == **v))
     {
-        return Err(OpenError::NewSchema(unknown.to_string()));
+        let versions: Vec<String> = known.iter().map(|name| version_of(name)).collect();
+        // Without the table, which is older than any such migration, nothing says that it may.
+        match first_incompatible(connection, &versions) {
+            Ok(None) => {}
+            Ok(Some(first)) => return Err(OpenError::NewSchema(first)),
+            Err(_) => return Err(OpenError::NewSchema(unknown.to_string())),
+        }
     }
     Ok(known
         .into_iter()

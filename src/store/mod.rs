@@ -7,6 +7,7 @@
 
 mod actor;
 mod backup;
+mod compatible_migrations;
 mod connection;
 mod database_url;
 mod error;
@@ -18,6 +19,7 @@ mod postgres_url;
 mod requester;
 mod schema;
 mod server_messages;
+mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
@@ -33,6 +35,7 @@ pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{Requester, Sealing};
+pub use server_state::{ServerState, SynchronousStandbys};
 pub use tables::accounts::Within;
 pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
 pub use tables::api_keys::KeptApiKey;
@@ -42,6 +45,7 @@ pub use tables::control_starts::{StartedBy, StartedProof};
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
+pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
 pub use tx::Tx;
 pub use waiter::Waiter;
@@ -52,9 +56,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
-use crate::domain::{Actor, AuditEvent, Time};
+use crate::domain::{Actor, AuditEvent, Clock, Time};
 use crate::telemetry::Metrics;
 use connection::IfMissing;
 use sqlite_file::SqliteFile;
@@ -287,6 +292,20 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
+    /// Writes the row of this replica through the writer, as any other change is written. This shows
+    /// that tokens can be recorded, and returns what the other replicas and the server say.
+    pub async fn beat(&self, own: ReplicaIdentity, clock: Clock) -> Result<Heartbeat, StoreError> {
+        self.write_alongside("heartbeat", move |tx: &mut Tx<'_>| tx.beat(&own, &clock))
+            .await
+    }
+
+    /// Removes the row of this replica, which stops.
+    pub async fn leave(&self, own: Uuid) -> Result<(), StoreError> {
+        let id = own.to_string();
+        self.write_alongside("leave", move |tx: &mut Tx<'_>| tx.remove_replica(&id))
+            .await
+    }
+
     /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
     /// be written stay in memory.
     pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
@@ -314,6 +333,29 @@ impl Store {
             ));
         }
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
+    }
+
+    /// Checks what needs no wait: that the writer thread is alive, and that the file of an SQLite
+    /// database is the one that was opened.
+    ///
+    /// # Errors
+    /// Says which is not so.
+    pub fn is_usable(&self) -> Result<(), StoreError> {
+        if self.writer.is_alive() {
+            self.check_file()
+        } else {
+            Err(StoreError::Unavailable(
+                "the writer thread has ended".to_owned(),
+            ))
+        }
+    }
+
+    /// Connections of the read pool: those in use, and those that wait for use.
+    #[must_use]
+    pub fn readers(&self) -> (u32, u32) {
+        let state = self.readers.state();
+        let busy = state.connections.saturating_sub(state.idle_connections);
+        (busy, state.idle_connections)
     }
 
     /// Fails if the file of an SQLite database is not the one that was opened.

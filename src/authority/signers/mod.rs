@@ -156,6 +156,16 @@ impl Signers {
         Err(SignerError::NothingSigns(reasons))
     }
 
+    /// The distrusts that this replica has learned of with its chains.
+    pub(super) fn known_distrusts(&self) -> Vec<Distrust> {
+        let snapshot = self.snapshot();
+        let distrusts = snapshot
+            .chains
+            .iter()
+            .filter_map(|one| one.distrust.clone());
+        distrusts.collect()
+    }
+
     /// For each code of the carrier that has a certificate, the latest `exp` of a token signed now.
     #[must_use]
     pub fn authority_ends(&self, at: Time) -> Vec<(Spc, Time)> {

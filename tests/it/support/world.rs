@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet, Rotation,
-    ScanMode, Signers, Withdrawing,
+    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet,
+    ReadinessSettings, Rotation, ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
@@ -53,6 +55,8 @@ pub struct Setup {
     pub control: ControlSettings,
     /// What codes are hashed and encrypted with: the newest secret, and the one before it.
     pub code_secrets: (u8, Option<u8>),
+    /// When a replica is ready, and what the others must have in common with it.
+    pub readiness: ReadinessSettings,
 }
 
 impl Default for Setup {
@@ -73,6 +77,7 @@ impl Default for Setup {
             limits: Limits::none(),
             control: control_settings(),
             code_secrets: (0x5e, None),
+            readiness: readiness_settings(),
         }
     }
 }
@@ -96,6 +101,17 @@ pub struct World {
 impl From<Kind> for World {
     fn from(kind: Kind) -> Self {
         Self::new(kind, Setup::default())
+    }
+}
+
+/// One commit is enough for the length of a test, since worlds have no heartbeat of their own.
+pub fn readiness_settings() -> ReadinessSettings {
+    ReadinessSettings {
+        name: "replica".to_owned(),
+        shared: SharedSettings::default(),
+        max_age: Duration::from_secs(3_600),
+        require_synchronous: false,
+        max_clock_offset: 5,
     }
 }
 
@@ -184,6 +200,7 @@ impl World {
                 codes: codes.clone(),
                 signal: OutboxSignal::default(),
             },
+            readiness: setup.readiness,
             metrics: Arc::clone(&metrics),
         }));
         let world = Self {
