@@ -341,13 +341,19 @@ impl Store {
     /// # Errors
     /// Says which is not so.
     pub fn is_usable(&self) -> Result<(), StoreError> {
-        if self.writer.is_alive() {
+        if self.is_writing() {
             self.check_file()
         } else {
             Err(StoreError::Unavailable(
                 "the writer thread has ended".to_owned(),
             ))
         }
+    }
+
+    /// Whether the writer thread is running.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.writer.is_alive()
     }
 
     /// Connections of the read pool: those in use, and those that wait for use.

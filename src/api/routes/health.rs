@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::authority::{CheckResult, ReadinessReport};
+use crate::api::waiting::{WAITING, Waiting};
+use crate::authority::{CheckResult, ReadinessCheck, ReadinessReport};
 use crate::domain::clock::rfc3339;
 
 /// Whether tokens can be issued now, and what was checked.
@@ -70,6 +71,20 @@ pub(in crate::api) async fn ready_for_operators(
     service: Data<Service>,
 ) -> Result<HttpResponse, Problem> {
     answer(&service.authority.readiness(), Asker::Operator)
+}
+
+/// As [`ready`], while the service waits for the database.
+pub(in crate::api) async fn waiting(waiting: Data<Waiting>) -> Result<HttpResponse, Problem> {
+    let start = CheckResult {
+        check: ReadinessCheck::Start,
+        failure: Some(WAITING.to_owned()),
+        since: Some(waiting.since),
+    };
+    let report = ReadinessReport {
+        checks: vec![start],
+    };
+    // It says no more than that a database is away.
+    answer(&report, Asker::Operator)
 }
 
 /// 503 if not ready, since the cause can be temporary.

@@ -166,8 +166,6 @@ impl Authority {
         let beat = self.store.beat(own, self.clock.clone()).await?;
         self.measure_heartbeat(&beat);
         *readiness.heartbeat.write() = Some(Arc::new(beat));
-        // Logs and measures what has changed, also while no one asks.
-        self.readiness();
         Ok(())
     }
 
@@ -177,6 +175,19 @@ impl Authority {
     /// If it cannot be removed; it expires then.
     pub async fn leave(&self) -> Result<(), StoreError> {
         self.store.leave(self.readiness.id).await
+    }
+
+    /// Whether the others refuse this replica, because it differs from them.
+    #[must_use]
+    pub fn is_refused_by_replicas(&self) -> bool {
+        self.must_agree_with_replicas().is_err()
+    }
+
+    /// Refuses to agree with others on anything while this replica differs from them.
+    pub(super) fn must_agree_with_replicas(&self) -> Result<(), StoreError> {
+        let beat = self.readiness.heartbeat();
+        let refusal = beat.as_deref().and_then(replica_failure);
+        refusal.map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
     }
 
     /// Refuses to record grants on a replica that differs from others, does not know the schema, or
@@ -198,6 +209,7 @@ impl Authority {
 
     /// Sets the metrics that are measured when they are read.
     pub fn measure_availability(&self) {
+        let _sets_gauges = self.readiness();
         let (health, now) = (self.store.writer_health(), Instant::now());
         let metrics = &self.metrics.availability;
         let age = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
@@ -230,6 +242,7 @@ impl Authority {
             let number = differences.iter().filter(|d| d.setting == setting).count();
             metrics.differences(setting.as_str(), number);
         }
+        // A standby could not have written the row.
         metrics.database_in_recovery.set(0);
         let Some(server) = &beat.server else { return };
         metrics

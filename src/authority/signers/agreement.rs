@@ -44,6 +44,8 @@ impl Authority {
             .signers
             .as_ref()
             .ok_or(ChangeError::NotFound("signer"))?;
+        // With other codes, it would end what the others publish.
+        self.must_agree_with_replicas()?;
         let (now, sequence) = (self.clock.now(), signers.next_sequence());
         let started_at = Instant::now();
         let previous = signers.snapshot();
