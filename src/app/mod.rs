@@ -17,7 +17,7 @@ pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, gene
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start};
-pub use settings::{database_url, passphrase, pkcs11};
+pub use settings::{database_timeouts, database_url, migrate_url, passphrase, pkcs11};
 pub use signals::{on_hangup, on_termination};
 pub use system_roots::roots_warning;
 pub use tls_key::TlsKeyError;
