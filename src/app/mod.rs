@@ -19,7 +19,7 @@ pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, gene
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use gateways::{GatewaysError, check_gateways};
 pub use http::{HttpError, Running, Stopper, check_listener, start, start_on};
-pub use settings::{database_url, passphrase, pkcs11};
+pub use settings::{database_timeouts, database_url, migrate_url, passphrase, pkcs11};
 pub use signals::{at_termination, on_hangup, on_termination};
 pub use start::{Opened, open_when_reachable, open_with_signer};
 pub use supervisor::Supervisor;

@@ -18,12 +18,45 @@ use crate::regular_file;
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, Purpose, Settings};
+use crate::store::{DatabaseUrl, PreparedStatements, Purpose, Settings, Timeouts};
 use crate::webhooks::{SenderSettings, SystemNames};
 
-/// The URL of the database, parsed.
+/// The URL of the database, parsed, with the configured bounds of a connection.
 pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
-    Ok(config.database.url.expose().parse()?)
+    parsed(config, &config.database.url)
+}
+
+/// The URL at which migrations are applied.
+pub fn migrate_url(config: &Config) -> Result<DatabaseUrl, AppError> {
+    let section = &config.database;
+    parsed(config, section.migrate_url.as_ref().unwrap_or(&section.url))
+}
+
+fn parsed(config: &Config, url: &config::SecretUrl) -> Result<DatabaseUrl, AppError> {
+    let url: DatabaseUrl = url.expose().parse()?;
+    Ok(url.with_timeouts(&database_timeouts(&config.database)))
+}
+
+/// How long the database is waited for.
+#[must_use]
+pub fn database_timeouts(section: &config::Database) -> Timeouts {
+    Timeouts {
+        connect: Duration::from_secs(section.connect_timeout),
+        tcp_user: Duration::from_secs(section.tcp_user_timeout),
+        lock: Duration::from_secs(section.lock_timeout),
+        statement: Duration::from_secs(section.statement_timeout),
+        idle_in_transaction: Duration::from_secs(section.idle_in_transaction_timeout),
+        reconnect: Duration::from_secs(section.reconnect_wait),
+        request: Duration::from_secs(section.request_timeout),
+        long_statement: Duration::from_secs(section.long_statement_timeout),
+    }
+}
+
+fn prepared_statements(section: &config::Database) -> PreparedStatements {
+    match section.prepared_statements {
+        config::PreparedStatements::Auto => PreparedStatements::Auto,
+        config::PreparedStatements::Off => PreparedStatements::Off,
+    }
 }
 
 pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppError> {
@@ -34,6 +67,9 @@ pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppEr
         migrate: config.database.migrate,
         queue: config.writer.queue,
         batch: config.writer.batch,
+        timeouts: database_timeouts(&config.database),
+        prepared_statements: prepared_statements(&config.database),
+        migrate_url: Some(migrate_url(config)?),
     })
 }
 

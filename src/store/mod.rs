@@ -9,21 +9,24 @@ mod actor;
 mod backup;
 mod compatible_migrations;
 mod connection;
+mod connector;
 mod database_url;
 mod error;
+mod inspection;
 mod locks;
 mod migrations;
 mod mint;
 mod page;
 mod postgres_url;
+mod readers;
 mod requester;
 mod schema;
-mod server_messages;
 mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
 mod tables;
+mod timeouts;
 mod tx;
 mod waiter;
 mod writer;
@@ -47,13 +50,13 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
+pub use timeouts::{PreparedStatements, Timeouts};
 pub use tx::Tx;
 pub use waiter::Waiter;
 pub use writer::Verdict;
 pub use writer_health::WriterHealth;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -61,7 +64,8 @@ use uuid::Uuid;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
 use crate::domain::{Actor, AuditEvent, Clock, Time};
 use crate::telemetry::Metrics;
-use connection::IfMissing;
+use connector::{Connector, IfMissing};
+use readers::ReadPool;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
 use writer::{Writer, WriterDatabase};
@@ -79,6 +83,10 @@ pub struct Settings {
     pub queue: usize,
     /// The most jobs that one transaction takes.
     pub batch: usize,
+    pub timeouts: Timeouts,
+    pub prepared_statements: PreparedStatements,
+    /// Where migrations are applied, if not at `url`, such as the server behind a pooler.
+    pub migrate_url: Option<DatabaseUrl>,
 }
 
 /// Who opens a store. It matters on SQLite only, where one process serves a database that is a
@@ -96,7 +104,7 @@ pub enum Purpose {
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
-    readers: r2d2::Pool<connection::Readers>,
+    readers: ReadPool,
     writer: Writer,
     refusals: Arc<Mutex<RefusalSums>>,
     /// The last owner, so that its connection is closed after all others.
@@ -126,30 +134,22 @@ impl Store {
             Purpose::FirstStep | Purpose::Command => None,
         };
         if settings.migrate {
-            for name in migrations::run(&settings.url)? {
+            let url = settings.migrate_url.as_ref().unwrap_or(&settings.url);
+            for name in migrations::run(url, &settings.timeouts)? {
                 log::info!("applied migration {name}");
             }
         }
-        let unreachable =
-            |error: &dyn ToString| OpenError::Connect(settings.url.without_secrets(error));
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
-        let connection = settings.url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| unreachable(&e))?;
+        let prepared = settings.prepared_statements;
+        let connector = Connector::new(&settings.url, settings.timeouts, prepared);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
-        let readers = r2d2::Pool::builder()
-            .max_size(settings.pool_size)
-            .min_idle(Some(1))
-            // A request that waits longer for a connection gets 503.
-            .connection_timeout(Duration::from_secs(5))
-            // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
-            .test_on_check_out(false)
-            .error_handler(Box::new(LogPoolErrors))
-            .build(connection::Readers(settings.url.clone()))
-            .map_err(|e| unreachable(&e))?;
+        connector.inspect(&mut connection)?;
+        let readers = ReadPool::open(&connector, settings.pool_size)?;
         let database = WriterDatabase {
-            url: settings.url.clone(),
+            connector,
             file: file.clone(),
-            turns: WriteTurns::open(&settings.url)?,
+            turns: WriteTurns::open(&settings.url)?.map(Arc::new),
         };
         let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
         let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
@@ -165,7 +165,15 @@ impl Store {
 
     /// Applies missing migrations and returns their names.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        migrations::run(url)
+        Self::migrate_within(url, &Timeouts::default())
+    }
+
+    /// Like [`Self::migrate`], with bounds of its own.
+    pub fn migrate_within(
+        url: &DatabaseUrl,
+        timeouts: &Timeouts,
+    ) -> Result<Vec<String>, OpenError> {
+        migrations::run(url, timeouts)
     }
 
     /// Checks that the database can be reached and written to, and that its schema is the one of
@@ -175,14 +183,13 @@ impl Store {
         if let Some(missing) = url.missing_file()? {
             return Err(OpenError::NoDatabase(missing));
         }
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        let connector = Connector::new(url, Timeouts::default(), PreparedStatements::Off);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
         writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
-        let warning = server_messages::warning(&mut connection);
-        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        Ok(warning.into_iter().collect())
+        connector.inspect(&mut connection)?;
+        Ok(Vec::new())
     }
 
     /// Reads from a database that no store is open for, in a transaction.
@@ -193,9 +200,8 @@ impl Store {
         url: &DatabaseUrl,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, OpenError> {
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        let outcome = connection::begin_reading(&mut connection)
+        let mut connection = url.connect(IfMissing::Fail)?;
+        let outcome = connection::begin_reading(&mut connection, &Timeouts::default())
             .map_err(|e| StoreError::Unavailable(e.to_string()))
             .and_then(|()| work(&mut Tx::new(&mut connection)));
         outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
@@ -212,8 +218,7 @@ impl Store {
         let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
         // Checked before the wait for a connection too, since no new one can be opened then.
         self.check_file()?;
-        let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
-        connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
+        let mut connection = self.readers.begin()?;
         if let Err(error) = self.check_file() {
             let _ = connection::roll_back(&mut connection);
             return Err(error.into());
@@ -359,22 +364,11 @@ impl Store {
     /// Connections of the read pool: those in use, and those that wait for use.
     #[must_use]
     pub fn readers(&self) -> (u32, u32) {
-        let state = self.readers.state();
-        let busy = state.connections.saturating_sub(state.idle_connections);
-        (busy, state.idle_connections)
+        self.readers.busy_and_idle()
     }
 
     /// Fails if the file of an SQLite database is not the one that was opened.
     fn check_file(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), |file| file.check())
-    }
-}
-
-#[derive(Debug)]
-struct LogPoolErrors;
-
-impl r2d2::HandleError<diesel::r2d2::Error> for LogPoolErrors {
-    fn handle_error(&self, error: diesel::r2d2::Error) {
-        log::warn!("a read connection failed: {error}");
     }
 }

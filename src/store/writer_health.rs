@@ -63,10 +63,6 @@ impl WriterProgress {
     }
 
     /// The writer begins to wait for the database, or still waits: the first time counts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the loop of the writer sets it")
-    )]
     pub(super) fn blocked(&self, now: Instant) {
         self.blocked_since.set_if_none(self.start, now);
     }
@@ -77,10 +73,6 @@ impl WriterProgress {
     }
 
     /// Whether the writer has a connection now.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the loop of the writer sets it")
-    )]
     pub(super) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::SeqCst);
     }
