@@ -16,6 +16,7 @@ mod acme;
 mod api;
 mod architecture;
 mod authority;
+mod availability;
 mod callers;
 mod cli;
 mod control;

@@ -34,7 +34,7 @@ pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
 pub use parse::{account, fingerprint, number, numbers, request};
 pub use signals::{Signal, kill_group, send_signal};
 pub use views::{code, outside};
-pub use world::{Setup, World, clock_starts};
+pub use world::{Setup, World, clock_starts, readiness_settings};
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a
 /// [`World`], a [`Db`], or the kind itself when it has to set up more than one store.
