@@ -22,6 +22,7 @@ mod control;
 mod control_sip;
 mod crash;
 mod domain;
+mod failover;
 mod gateways;
 mod guide;
 mod isolation;
