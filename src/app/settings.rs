@@ -18,7 +18,9 @@ use crate::regular_file;
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, PreparedStatements, Purpose, Settings, Timeouts};
+use crate::store::{
+    DatabaseUrl, PostgresSettings, PreparedStatements, Purpose, Settings, Timeouts,
+};
 use crate::webhooks::{SenderSettings, SystemNames};
 
 /// The URL of the database, parsed, with the configured bounds of a connection.
@@ -67,9 +69,11 @@ pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppEr
         migrate: config.database.migrate,
         queue: config.writer.queue,
         batch: config.writer.batch,
-        timeouts: database_timeouts(&config.database),
-        prepared_statements: prepared_statements(&config.database),
-        migrate_url: Some(migrate_url(config)?),
+        postgres: PostgresSettings {
+            timeouts: database_timeouts(&config.database),
+            prepared_statements: prepared_statements(&config.database),
+            migrate_url: Some(migrate_url(config)?),
+        },
     })
 }
 

@@ -71,7 +71,7 @@ pub use withdrawal_feed::{Feed, GrantStatus};
 // Re-exported so that `api` need not depend on the store, the signer and the verifier.
 pub use crate::signer::published_chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
-pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
+pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, WaitBudget};
 pub use crate::verifier::check_account_key;
 
 use std::sync::Arc;
@@ -170,6 +170,12 @@ impl Authority {
     #[must_use]
     pub const fn policies(&self) -> &ActivePolicySet {
         &self.policy
+    }
+
+    /// How long one request may wait for the database.
+    #[must_use]
+    pub fn wait_budget(&self) -> WaitBudget {
+        self.store.wait_budget()
     }
 
     #[must_use]

@@ -15,11 +15,30 @@ use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::{OpenError, Remedy};
 use super::inspection;
 use super::sqlite_file::refuse_hard_links;
-use super::timeouts::{PreparedStatements, SOCKET_SETTINGS, Timeouts};
+use super::timeouts::{SOCKET_SETTINGS, Timeouts};
 
 /// As long as `busy_timeout`.
 const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
 const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
+
+/// What [`Settings`](super::Settings) has for PostgreSQL alone, except for the timeout of a request.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresSettings {
+    pub timeouts: Timeouts,
+    pub prepared_statements: PreparedStatements,
+    /// Where migrations are applied, if not at the URL of the store, such as the server behind a
+    /// pooler.
+    pub migrate_url: Option<DatabaseUrl>,
+}
+
+/// Whether statements are prepared once for a connection, and then repeated by their name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreparedStatements {
+    /// Unless a pooler in transaction mode is found.
+    #[default]
+    Auto,
+    Off,
+}
 
 /// Whether opening a connection may create the file of an SQLite database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,23 +71,28 @@ pub(super) struct Connector {
 impl DatabaseUrl {
     /// Opens a connection for a command, which uses it once.
     pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
-        Connector::new(self, Timeouts::default(), PreparedStatements::Off).connect(if_missing)
+        Connector::for_command(self).connect(if_missing)
     }
 }
 
 impl Connector {
     /// Until [`Self::inspect`] has found that its sessions are its own, nothing relies on that.
-    pub(super) fn new(
-        url: &DatabaseUrl,
-        timeouts: Timeouts,
-        prepared_statements: PreparedStatements,
-    ) -> Self {
+    pub(super) fn new(url: &DatabaseUrl, settings: &PostgresSettings) -> Self {
         Self {
-            url: url.with_timeouts(&timeouts),
-            timeouts,
+            url: url.with_timeouts(&settings.timeouts),
+            timeouts: settings.timeouts,
             owns_sessions: Arc::default(),
-            prepared_statements,
+            prepared_statements: settings.prepared_statements,
         }
+    }
+
+    /// Statements that are used once are not worth to be prepared.
+    pub(super) fn for_command(url: &DatabaseUrl) -> Self {
+        let settings = PostgresSettings {
+            prepared_statements: PreparedStatements::Off,
+            ..PostgresSettings::default()
+        };
+        Self::new(url, &settings)
     }
 
     pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {

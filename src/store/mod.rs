@@ -28,6 +28,7 @@ mod sqlite_log;
 mod tables;
 mod timeouts;
 mod tx;
+mod wait_budget;
 mod waiter;
 mod writer;
 mod writer_health;
@@ -50,8 +51,10 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
-pub use timeouts::{PreparedStatements, Timeouts};
+pub use connector::{PostgresSettings, PreparedStatements};
+pub use timeouts::Timeouts;
 pub use tx::Tx;
+pub use wait_budget::WaitBudget;
 pub use waiter::Waiter;
 pub use writer::Verdict;
 pub use writer_health::WriterHealth;
@@ -83,10 +86,7 @@ pub struct Settings {
     pub queue: usize,
     /// The most jobs that one transaction takes.
     pub batch: usize,
-    pub timeouts: Timeouts,
-    pub prepared_statements: PreparedStatements,
-    /// Where migrations are applied, if not at `url`, such as the server behind a pooler.
-    pub migrate_url: Option<DatabaseUrl>,
+    pub postgres: PostgresSettings,
 }
 
 /// Who opens a store. It matters on SQLite only, where one process serves a database that is a
@@ -134,14 +134,13 @@ impl Store {
             Purpose::FirstStep | Purpose::Command => None,
         };
         if settings.migrate {
-            let url = settings.migrate_url.as_ref().unwrap_or(&settings.url);
-            for name in migrations::run(url, &settings.timeouts)? {
+            let url = settings.postgres.migrate_url.as_ref().unwrap_or(&settings.url);
+            for name in migrations::run(url, &settings.postgres.timeouts)? {
                 log::info!("applied migration {name}");
             }
         }
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
-        let prepared = settings.prepared_statements;
-        let connector = Connector::new(&settings.url, settings.timeouts, prepared);
+        let connector = Connector::new(&settings.url, &settings.postgres);
         let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         connector.inspect(&mut connection)?;
@@ -183,7 +182,7 @@ impl Store {
         if let Some(missing) = url.missing_file()? {
             return Err(OpenError::NoDatabase(missing));
         }
-        let connector = Connector::new(url, Timeouts::default(), PreparedStatements::Off);
+        let connector = Connector::for_command(url);
         let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
@@ -322,6 +321,12 @@ impl Store {
         }
         self.refusals.lock().written(&due, now);
         Ok(())
+    }
+
+    /// How long one request may wait for the database.
+    #[must_use]
+    pub const fn wait_budget(&self) -> WaitBudget {
+        WaitBudget(self.readers.timeouts().request)
     }
 
     /// How the writer is now. Waits for nothing.

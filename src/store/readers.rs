@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::connection::{AnyConnection, begin_reading};
 use super::connector::{ConnectFailure, Connector, IfMissing};
 use super::error::{OpenError, Remedy, StoreError};
+use super::timeouts::Timeouts;
 
 /// Connections for reading. All of them can break at once, when the database fails over.
 #[derive(Debug)]
@@ -42,6 +43,10 @@ impl ReadPool {
             stale_before: Mutex::new(None),
             last_return: Arc::new(Mutex::new(Instant::now())),
         })
+    }
+
+    pub(super) const fn timeouts(&self) -> &Timeouts {
+        &self.connector.timeouts
     }
 
     /// Begins a transaction that reads. If the connection turns out to be of no use, as after a

@@ -43,15 +43,6 @@ impl Default for Timeouts {
     }
 }
 
-/// Whether statements are prepared once for a connection, and then repeated by their name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PreparedStatements {
-    /// Unless a pooler in transaction mode is found.
-    #[default]
-    Auto,
-    Off,
-}
-
 /// What a transaction is for, which decides how long its statements may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransactionKind {

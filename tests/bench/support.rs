@@ -25,7 +25,7 @@ use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate, Validity};
 use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{DatabaseUrl, Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 /// One number of the block that [`lend_block`] lends, as the value of a `TNAuthList` identifier.
@@ -192,6 +192,7 @@ pub fn signing_authority(url: &str, dir: &Path) -> Authority {
         migrate: true,
         queue: 1024,
         batch: 256,
+        postgres: PostgresSettings::default(),
     };
     let authority = authority(&settings, Some(signers(dir)));
     let found = authority.look_for_signers(ScanMode::Asked);

@@ -23,6 +23,7 @@ mod control;
 mod control_sip;
 mod crash;
 mod domain;
+mod failover;
 mod gateways;
 mod guide;
 mod isolation;

@@ -2,9 +2,10 @@
 //! from memory.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::body::BinaryBody;
 use crate::api::http::query::name;
@@ -34,7 +35,7 @@ pub(in crate::api) async fn get_chain(
         // Another replica can have published it since this one last read the table.
         None if is_hash(&name) => {
             let (authority, name) = (service.authority.clone(), name.clone());
-            web::block(move || authority.chain_published_elsewhere(&name)).await??
+            blocking(move || authority.chain_published_elsewhere(&name)).await??
         }
         known => known,
     };

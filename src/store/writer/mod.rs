@@ -31,6 +31,7 @@ use super::error::{OpenError, StoreError};
 use super::mint::MintMemory;
 use super::timeouts::TransactionKind;
 use super::tx::Tx;
+use super::wait_budget::WaitBudget;
 use super::writer_health::{WriterHealth, WriterProgress};
 use crate::domain::Actor;
 use crate::domain::issuance::{MintOrder, RefusalSums};
@@ -132,7 +133,9 @@ impl Writer {
         let mut verdicts = Vec::with_capacity(pending.len());
         for answer in pending {
             verdicts.push(match answer {
-                Ok(answer) => answer.await.unwrap_or_else(|_| Err(unanswered())),
+                Ok(answer) => WaitBudget::spend(answer)
+                    .await
+                    .unwrap_or_else(|_| Err(unanswered())),
                 Err(error) => Err(error),
             });
         }
@@ -186,14 +189,16 @@ impl Writer {
             reply,
         }));
         self.send(&tenant, job)?;
-        answer.await.map_err(|_| unanswered())?
+        let answer = WaitBudget::spend(answer).await;
+        answer.map_err(|_| unanswered())?
     }
 
     fn send(&self, tenant: &str, job: WriteJob) -> Result<(), StoreError> {
         let metrics = &self.parts.metrics;
         match job.kind() {
             TransactionKind::Request => {
-                let deadline = Instant::now() + self.timeout;
+                let left = WaitBudget::left().map_or(self.timeout, |left| left.0.min(self.timeout));
+                let deadline = Instant::now() + left;
                 self.parts.watch.deadlines.add(deadline, job.overdue());
             }
             TransactionKind::Long => {}

@@ -20,7 +20,7 @@ use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -36,6 +36,9 @@ pub struct Setup {
     pub certificate_lasts: i64,
     pub queue: usize,
     pub batch: usize,
+    pub postgres: PostgresSettings,
+    /// The URL of the database, if it is not its own.
+    pub database: Option<DatabaseUrl>,
     /// Seconds from the publication of a certificate to its first use.
     pub publication_delay: u32,
     /// Whether tokens carry their chain.
@@ -67,6 +70,8 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
+            postgres: PostgresSettings::default(),
+            database: None,
             publication_delay: 0,
             x5c: false,
             horizon: 30 * 86_400,
@@ -166,12 +171,13 @@ impl World {
             publication_delay: setup.publication_delay,
         };
         let settings = Settings {
-            url: db.url(),
+            url: setup.database.unwrap_or_else(|| db.url()),
             purpose: Purpose::Command,
             pool_size: 4,
             migrate: false,
             queue: setup.queue,
             batch: setup.batch,
+            postgres: setup.postgres,
         };
         let codes = codes(setup.code_secrets);
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use tn_authority::authority::ScanMode;
+use tn_authority::authority::{ScanMode, StoreError};
 
 use super::{DAY, chains, lender, mint, signed_by, states};
 use crate::support::{Db, Kind, Setup, World, clock_starts};
