@@ -89,7 +89,7 @@ enum ServiceCommand {
     ///
     /// Prints `ok`, `warning` or `FAILED` for each item, changes nothing, and exits with 1 if
     /// anything failed.
-    Check,
+    Check(check::Args),
     #[command(subcommand)]
     Account(account::Command),
     #[command(subcommand)]
@@ -154,7 +154,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
     match service {
         ServiceCommand::Serve => serve::run(&config),
         ServiceCommand::Migrate => migrate::run(&config),
-        ServiceCommand::Check => check::run(&config),
+        ServiceCommand::Check(args) => check::run(&args, &config),
         ServiceCommand::Account(command) => account::run(command, &config),
         ServiceCommand::ApiKey(command) => api_key::run(command, &config),
         ServiceCommand::Allocation(command) => allocation::run(command, &config),

@@ -18,7 +18,7 @@ use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
 use crate::config::Config;
 use crate::domain::{Caller, new_id};
-use crate::store::Waiter;
+use crate::store::{DatabaseUrl, Waiter};
 use crate::telemetry::RunningTask;
 
 /// How often expired idempotency keys are deleted.
@@ -38,9 +38,10 @@ pub(super) fn start(
     service: &Arc<Service>,
     config: &Config,
     supervisor: &Arc<Supervisor>,
+    url: &DatabaseUrl,
 ) -> io::Result<Vec<Periodic>> {
     let tasks = &service.authority.metrics().background;
-    let mut all = availability::start(service, config, supervisor)?;
+    let mut all = availability::start(service, config, supervisor, url)?;
 
     let authority = Arc::clone(&service.authority);
     all.push(Periodic::start(

@@ -1,6 +1,6 @@
 //! Converts each section of the configuration to the settings of the module that uses it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use crate::callers::{Pepper, PepperError, Peppers};
 use crate::config::{self, Config};
 use crate::domain::Passphrase;
 use crate::domain::replica::{SharedSettings, SpcList};
-use crate::regular_file;
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
@@ -146,10 +145,10 @@ pub(super) fn carrier(section: &config::Carrier) -> Carrier {
 /// The name of this process for operators of other replicas: that of the machine, and its id.
 fn replica_name() -> String {
     // As `hostname` prints it; containers have a name of their own.
-    let host = regular_file::read_text(Path::new("/proc/sys/kernel/hostname"));
-    let host = host.unwrap_or_default();
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
-    let host: String = host.trim().chars().filter(is_plain).take(64).collect();
+    let host: String = host.chars().filter(is_plain).take(64).collect();
     format!("{host}:{}", std::process::id())
 }
 

@@ -21,6 +21,7 @@ mod postgres_url;
 mod readers;
 mod requester;
 mod schema;
+mod server_report;
 mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
@@ -34,11 +35,13 @@ mod writer;
 mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
+pub use connector::{PostgresSettings, PreparedStatements};
 pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{Requester, Sealing};
+pub use server_report::ServerReport;
 pub use server_state::{ServerState, SynchronousStandbys};
 pub use tables::accounts::Within;
 pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
@@ -51,7 +54,6 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
-pub use connector::{PostgresSettings, PreparedStatements};
 pub use timeouts::Timeouts;
 pub use tx::Tx;
 pub use wait_budget::WaitBudget;
@@ -134,7 +136,11 @@ impl Store {
             Purpose::FirstStep | Purpose::Command => None,
         };
         if settings.migrate {
-            let url = settings.postgres.migrate_url.as_ref().unwrap_or(&settings.url);
+            let url = settings
+                .postgres
+                .migrate_url
+                .as_ref()
+                .unwrap_or(&settings.url);
             for name in migrations::run(url, &settings.postgres.timeouts)? {
                 log::info!("applied migration {name}");
             }

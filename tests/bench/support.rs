@@ -12,12 +12,14 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::app::block_on;
 use tn_authority::authority::{
     AgingDays, Authority, Carrier, ControlParts, ControlSettings, Lifetimes, Limits, NewAllocation,
-    NewDelegation, OutboxSignal, Parts, PolicySet, ProofLimits, Rotation, ScanMode, Signers,
+    NewDelegation, OutboxSignal, Parts, PolicySet, ProofLimits, ReadinessSettings, Rotation,
+    ScanMode, Signers,
 };
 use tn_authority::callers::{Pepper, Peppers};
 use tn_authority::domain::control::proof::Method;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block;
+use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,
 };
@@ -134,6 +136,7 @@ pub fn small_store(url: &str) -> Settings {
         migrate: true,
         queue: 16,
         batch: 16,
+        postgres: PostgresSettings::default(),
     }
 }
 
@@ -179,6 +182,13 @@ pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
         limits: Limits::none(),
         claim_constraints: false,
         control: control(),
+        readiness: ReadinessSettings {
+            name: "bench".to_owned(),
+            shared: SharedSettings::default(),
+            max_age: Duration::from_secs(3),
+            require_synchronous: false,
+            max_clock_offset: 5,
+        },
         metrics,
     })
 }

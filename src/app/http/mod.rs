@@ -26,6 +26,7 @@ use thiserror::Error;
 use super::background::{self, Periodic, write_the_rest};
 use super::file_limit;
 use super::gateways::{self, GatewaysError};
+use super::settings::database_url;
 use super::supervisor::Supervisor;
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
@@ -86,7 +87,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens. Must be called inside a runtime, or before any.
+    /// Listens. Must be called inside [`block_on`](crate::app::block_on).
     pub(super) fn open(config: &Config) -> Result<Self, HttpError> {
         let (api, address) = listen(config.server.listen)?;
         let (operations, operations_address) = listen(config.operations.listen)?;
@@ -149,7 +150,8 @@ pub fn start_on(
     let (address, operations) = (listeners.address, listeners.operations_address);
 
     service.jobs.start()?;
-    let background = background::start(&service, config, supervisor)?;
+    let url = database_url(config).map_err(std::io::Error::other)?;
+    let background = background::start(&service, config, supervisor, &url)?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let gateways = GatewayThreads::start(&service.authority, &gateways)?;
     let metrics = service.authority.metrics();

@@ -26,7 +26,7 @@ pub struct WaitingServers {
 
 impl WaitingServers {
     pub fn start(config: &Config, waiting: Waiting) -> Result<Self, HttpError> {
-        let listeners = Listeners::open(config)?;
+        let listeners = block_on(async { Listeners::open(config) })?;
         let ours = listeners.try_clone()?;
         let (address, operations) = (ours.address, ours.operations_address);
         // No client has to authenticate for what is served.

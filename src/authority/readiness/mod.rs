@@ -207,6 +207,12 @@ impl Authority {
             .set(recovery.into());
     }
 
+    /// Says whether the server is a standby, when it was asked because nothing can be written.
+    pub fn measure_recovery(&self, in_recovery: bool) {
+        let gauge = &self.metrics.availability.database_in_recovery;
+        gauge.set(in_recovery.into());
+    }
+
     /// Sets the metrics that are measured when they are read.
     pub fn measure_availability(&self) {
         let _sets_gauges = self.readiness();

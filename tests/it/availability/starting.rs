@@ -99,3 +99,60 @@ fn a_configuration_that_cannot_work_is_not_worth_another_start() {
         assert!(process.said().contains(says), "{}", process.said());
     }
 }
+
+#[test]
+fn check_says_whether_a_commit_outlives_a_failover_and_deep_what_the_server_is() {
+    let db = Db::from(Kind::Postgres);
+    let carrier = Carrier::over(&db);
+    let said = carrier.run(&["check"]);
+    let standbys = "ok      synchronous standbys: none, since `synchronous_standby_names` is empty";
+    assert!(said.contains(standbys), "{said}");
+    assert!(!said.contains("full_page_writes"), "{said}");
+    let said = carrier.run(&["check", "--deep"]);
+    for line in [
+        "database server: PostgreSQL ",
+        ", primary",
+        "clock of the database: ",
+        "`fsync` is `",
+        "`synchronous_standby_names` is ``",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let mut strict = carrier.command(&["check"]);
+    strict.env("TN_AUTHORITY__DATABASE__REQUIRE_SYNCHRONOUS", "true");
+    let output = strict.output().expect("the command");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success());
+    assert!(
+        said.contains("FAILED  synchronous standbys: none"),
+        "{said}"
+    );
+    assert!(
+        said.contains("`database.require_synchronous` is set"),
+        "{said}"
+    );
+}
+
+/// Without a standby, a replica that requires one starts, is not ready, and issues nothing.
+#[test]
+fn a_required_standby_that_does_not_exist_is_a_condition_of_readiness() {
+    let db = Db::from(Kind::Postgres);
+    let carrier = Carrier::over(&db);
+    let settings = [("TN_AUTHORITY__DATABASE__REQUIRE_SYNCHRONOUS", "true")];
+    let process = Process::start(&carrier, &settings);
+    process.becomes(503, SOON);
+    let start = std::time::Instant::now();
+    loop {
+        let answer = process.operator_gets("/readyz").expect("an answer").json();
+        if answer["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("require_synchronous"))
+        {
+            break;
+        }
+        assert!(start.elapsed() < SOON, "{answer}");
+    }
+    assert_eq!(process.mint(&carrier).expect("an answer").status, 503);
+    let chain = process.get(&chain_of(&carrier)).expect("an answer");
+    assert_eq!(chain.status, 200);
+}

@@ -26,7 +26,11 @@ fn reads(world: &World) -> Result<usize, StoreError> {
     let all = |tx: &mut tn_authority::store::Tx<'_>| {
         tx.list_accounts(None, &tn_authority::store::Page::new(10, None))
     };
-    world.authority.store().read(all).map(|page| page.items.len())
+    world
+        .authority
+        .store()
+        .read(all)
+        .map(|page| page.items.len())
 }
 
 #[test]

@@ -86,7 +86,14 @@ fn while_it_is_held_alone_all_are_refused_in_time_at_once_and_served_when_it_end
     let (took, refused) = timed(|| ports_out(&world, "+12125551002"));
     assert!(matches!(refused, Err(ChangeError::Store(StoreError::Busy))));
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(world.authority.store().writer_health().blocked_since.is_some());
+    assert!(
+        world
+            .authority
+            .store()
+            .writer_health()
+            .blocked_since
+            .is_some()
+    );
 
     session.batch_execute("ROLLBACK").expect("an end");
     let (took, token) = timed(|| mints(&world));

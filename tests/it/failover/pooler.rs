@@ -26,7 +26,10 @@ struct PgBouncer {
 
 impl PgBouncer {
     fn before(db: &Db) -> Self {
-        let (folder, dir) = (peer("pgbouncer"), TempDir::new_in("/tmp").expect("a folder"));
+        let (folder, dir) = (
+            peer("pgbouncer"),
+            TempDir::new_in("/tmp").expect("a folder"),
+        );
         give_away(dir.path());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let server = db.server_address();
@@ -69,7 +72,10 @@ struct Found {
 
 fn count(connection: &mut PgConnection, query: &str) -> i64 {
     let found = sql_query(format!("SELECT count(*) AS count FROM {query}"));
-    found.get_result::<Found>(connection).expect("a count").count
+    found
+        .get_result::<Found>(connection)
+        .expect("a count")
+        .count
 }
 
 #[test]
