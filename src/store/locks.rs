@@ -44,8 +44,8 @@ impl Hold {
     }
 }
 
-/// Takes a lock until the end of the transaction, waiting for at most `patience`. Returns whether it
-/// is held. Whether the wait was too long is asked of the server, and not read from its message.
+/// Takes a lock until the end of the transaction, waiting for at most `patience`. Returns whether
+/// it is held. Whether the wait was too long is asked of the server, and not read from its message.
 pub(super) fn acquire(
     connection: &mut PgConnection,
     key: i64,
@@ -63,7 +63,9 @@ pub(super) fn acquire(
 /// Takes a lock if that needs no wait, not even for others that wait for it.
 pub(super) fn attempt(connection: &mut PgConnection, key: i64, hold: Hold) -> QueryResult<bool> {
     match hold {
-        Hold::Shared => diesel::select(pg_try_advisory_xact_lock_shared(key)).get_result(connection),
+        Hold::Shared => {
+            diesel::select(pg_try_advisory_xact_lock_shared(key)).get_result(connection)
+        }
         Hold::Exclusive => diesel::select(pg_try_advisory_xact_lock(key)).get_result(connection),
     }
 }

@@ -11,8 +11,8 @@ use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
 use super::request::RequestId;
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
+use crate::api::http::database_wait::blocking;
 use crate::api::problem::Problem;
 use crate::authority::{Action, ChangeError, TooMany};
 use crate::callers::{

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::views::PageView;
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::Admin;
 use crate::api::http::body::Body;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};

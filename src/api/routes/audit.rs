@@ -17,9 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::views::PageView;
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::Reader;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::Id;
 use crate::api::http::query::{CursorKey, PageLimit, page, query};
 use crate::api::http::time::Instant;

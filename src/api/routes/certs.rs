@@ -5,9 +5,9 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::body::BinaryBody;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
 

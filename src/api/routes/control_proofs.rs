@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::accounts::account_id;
 use super::token::fingerprint_of;
 use super::views::{ControlProofView, PageView};
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{
     AnyCaller, CallerOrNone, count_failed_authentication, no_credentials,
 };
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::{Finished, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};

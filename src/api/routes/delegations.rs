@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use super::accounts::account_id;
 use super::views::{AffectedView, DelegationView, PageView};
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Id, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};

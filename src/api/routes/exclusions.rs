@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::views::{AffectedView, ExclusionView, PageView, RangeView, RestoredView};
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, WindowBody};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::mistake::{EndExclusionBody, ExclusionEnd};

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::views::{GrantView, PageView};
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageLimit, name, page, query};

@@ -14,10 +14,10 @@ use super::views::{
     AllocationView, DelegationView, DepartureView, ExclusionView, GrantView, JustificationView,
     RangeView,
 };
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Reader};
 use crate::api::http::body::{Body, NumbersBody, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault};
 use crate::api::http::query::{name, query};
 use crate::api::http::time::Instant;

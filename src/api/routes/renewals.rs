@@ -11,10 +11,10 @@ use super::token::{
     AnyTokenBody, TokenView, fingerprint_of, forget_if_ended, list_of, token_request,
 };
 use super::views::{PageView, RangeView};
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Manager, TokenRequester};
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Id};
 use crate::api::http::idempotency::{self, ClaimKey, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};

@@ -9,9 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::views::RangeView;
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, count_failed_authentication};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::query::{PageLimit, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;

@@ -112,7 +112,16 @@ fn run_segment(
     staged: &mut StagedMemory,
     repeats_unknown: bool,
 ) -> Result<usize, StoreError> {
-    if let [(_, QueuedJob { job: WriteJob::Change(change), .. })] = segment {
+    if let [
+        (
+            _,
+            QueuedJob {
+                job: WriteJob::Change(change),
+                ..
+            },
+        ),
+    ] = segment
+    {
         change.run(tx);
         return match tx.remedy.take() {
             // If it failed, its savepoint is already rolled back and its answer carries the reason.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::result::Error as DieselError;
 
 use super::super::connection::{AnyConnection, begin_writing, commit};
-use super::super::connector::{ConnectFailure, Connector, IfMissing};
+use super::super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::super::error::{Remedy, StoreError};
 use super::super::locks::{self, AUTHORITY_LOCK, Hold};
 use super::super::sqlite_file::SqliteFile;
@@ -18,7 +18,7 @@ const LOCKED: &str = "another process has been writing to the SQLite file for te
      keeps all others from writing; stop it, or retry when it has ended";
 
 /// How long a request for the exclusive lock stays in the lock's queue. Meanwhile nothing is minted
-/// that comes after it, on any replica; so it gives way soon, and comes again.
+/// that comes after it, on any replica; so it gives way soon, and is repeated.
 const EXCLUSIVE_TURN: Duration = Duration::from_millis(250);
 
 /// Why a transaction was not committed, and how to recover.
@@ -52,7 +52,7 @@ impl BatchFailure {
 /// The database that the writer writes to.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct WriterDatabase {
-    pub(in crate::store) connector: Connector,
+    pub(in crate::store) connector: DatabaseConnector,
     /// On SQLite.
     pub(in crate::store) file: Option<Arc<SqliteFile>>,
     /// On SQLite.
@@ -94,7 +94,9 @@ impl WriterDatabase {
         connection: &mut AnyConnection,
         hold: Hold,
     ) -> Result<bool, BatchFailure> {
-        let patience = self.connector.timeouts.lock;
+        let timeouts = &self.connector.timeouts;
+        // The statement that waits must not be what ends first.
+        let patience = timeouts.lock.min(timeouts.statement * 3 / 4);
         let patience = match hold {
             Hold::Shared => patience,
             Hold::Exclusive => patience.min(EXCLUSIVE_TURN),

@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::super::error::StoreError;
 use super::super::timeouts::TransactionKind;
 use super::super::tx::Tx;
+use super::reply::{Overdue, Reply};
 use crate::domain::issuance::{Decided, MintOrder};
 use crate::domain::tokens::grant::{Grant, Recorded};
 use crate::domain::{Actor, AuditAction, Denial};
-use super::reply::{Overdue, Reply};
 
 /// The outcome of an order: a recorded grant, or a recorded denial.
 pub type Verdict = Result<Recorded<Grant>, Denial>;

@@ -12,9 +12,9 @@ use super::super::error::StoreError;
 
 /// Where the answer of a job goes.
 #[derive(Debug)]
-pub(super) struct Reply<T, E>(Arc<ReplySlot<T, E>>);
+pub(super) struct Reply<T, E>(Arc<AnswerSlot<T, E>>);
 
-type ReplySlot<T, E> = Mutex<Option<oneshot::Sender<Result<T, E>>>>;
+type AnswerSlot<T, E> = Mutex<Option<oneshot::Sender<Result<T, E>>>>;
 
 impl<T, E> Reply<T, E> {
     pub(super) fn new() -> (Self, oneshot::Receiver<Result<T, E>>) {
@@ -42,7 +42,7 @@ where
     E: From<StoreError> + Send + 'static,
 {
     pub(super) fn overdue(&self) -> Weak<dyn Overdue> {
-        let slot: Weak<ReplySlot<T, E>> = Arc::downgrade(&self.0);
+        let slot: Weak<AnswerSlot<T, E>> = Arc::downgrade(&self.0);
         slot
     }
 }
@@ -53,14 +53,14 @@ pub(super) trait Overdue: Send + Sync {
     fn answer(&self);
 }
 
-impl<T, E> Overdue for ReplySlot<T, E>
+impl<T, E> Overdue for AnswerSlot<T, E>
 where
     T: Send,
     E: From<StoreError> + Send,
 {
     fn answer(&self) {
         if let Some(sender) = self.lock().take() {
-            let _ = sender.send(Err(StoreError::Busy.into()));
+            let _ = sender.send(Err(StoreError::no_answer().into()));
         }
     }
 }
@@ -71,7 +71,9 @@ pub(super) struct Deadlines(Mutex<VecDeque<(Instant, Weak<dyn Overdue>)>>);
 
 impl std::fmt::Debug for Deadlines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Deadlines").field(&self.0.lock().len()).finish()
+        f.debug_tuple("Deadlines")
+            .field(&self.0.lock().len())
+            .finish()
     }
 }
 
@@ -79,7 +81,10 @@ impl Deadlines {
     pub(super) fn add(&self, at: Instant, reply: Weak<dyn Overdue>) {
         let mut waiting = self.0.lock();
         // Most are answered long before.
-        while waiting.front().is_some_and(|(_, first)| first.strong_count() == 0) {
+        while waiting
+            .front()
+            .is_some_and(|(_, first)| first.strong_count() == 0)
+        {
             waiting.pop_front();
         }
         waiting.push_back((at, reply));
@@ -119,12 +124,12 @@ mod tests {
         deadlines.add(start + second * 2, later.overdue());
         done.send(Ok(5));
         deadlines.answer_until(start + second);
-        assert_eq!(late_answer.try_recv(), Ok(Err(StoreError::Busy)));
+        assert_eq!(late_answer.try_recv(), Ok(Err(StoreError::no_answer())));
         assert_eq!(done_answer.try_recv(), Ok(Ok(5)));
         assert!(later_answer.try_recv().is_err());
         assert!(late.is_answered() && !later.is_answered());
         late.send(Ok(6));
         deadlines.answer_until(start + second * 2);
-        assert_eq!(later_answer.try_recv(), Ok(Err(StoreError::Busy)));
+        assert_eq!(later_answer.try_recv(), Ok(Err(StoreError::no_answer())));
     }
 }

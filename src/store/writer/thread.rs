@@ -132,8 +132,8 @@ impl WriterThread {
         }
     }
 
-    /// Another process has the lock. Those that need it alone come again, until they have waited
-    /// for it long enough; the others do not wait for them.
+    /// Another process has the lock. Those that need it alone are repeated, until they have
+    /// waited for it long enough; the others do not wait for them.
     fn after_lock_refused(
         &mut self,
         jobs: Vec<Taken>,
@@ -179,13 +179,7 @@ impl WriterThread {
         };
         self.step(batch::kind_of(jobs));
         let mut staged = StagedMemory::default();
-        let outcome = batch::run(
-            self,
-            &mut connection,
-            jobs,
-            &mut staged,
-            repeats_unknown,
-        );
+        let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
         if let Ok(BatchOutcome::Committed(_)) = outcome {
             if self.is_current() {
                 self.progress.committed(Instant::now());
@@ -253,7 +247,10 @@ impl WriterThread {
     fn step(&self, kind: TransactionKind) {
         let now = Instant::now();
         let timeouts = &self.database.connector.timeouts;
-        self.watch.step(self.number, now, timeouts, kind);
+        // Only a server can be frozen; SQLite has one writer, which a second thread would wait for.
+        if self.database.file.is_none() {
+            self.watch.step(self.number, now, timeouts, kind);
+        }
         if self.is_current() {
             self.progress.step(now);
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::super::timeouts::{Timeouts, TransactionKind};
+use super::super::timeouts::{DatabaseTimeouts, TransactionKind};
 use super::reply::Deadlines;
 
 /// How often it looks.
@@ -37,7 +37,13 @@ pub(super) struct WriterWatch {
 
 impl WriterWatch {
     /// The writer begins something that ends soon, if the database does what it has promised.
-    pub(super) fn step(&self, thread: u64, now: Instant, timeouts: &Timeouts, kind: TransactionKind) {
+    pub(super) fn step(
+        &self,
+        thread: u64,
+        now: Instant,
+        timeouts: &DatabaseTimeouts,
+        kind: TransactionKind,
+    ) {
         let most = match kind {
             TransactionKind::Request => timeouts.request,
             TransactionKind::Long => timeouts.long_statement * 2,
@@ -104,7 +110,7 @@ mod tests {
     #[test]
     fn a_thread_that_hangs_is_given_up_once() {
         let (watch, start) = (WriterWatch::default(), Instant::now());
-        let timeouts = Timeouts::default();
+        let timeouts = DatabaseTimeouts::default();
         let request = TransactionKind::Request;
         watch.step(0, start, &timeouts, request);
         assert_eq!(watch.replace_hanging(start + timeouts.request), None);
@@ -120,6 +126,9 @@ mod tests {
         watch.idle(1);
         watch.ended(0);
         assert_eq!(watch.given_up.load(Ordering::SeqCst), 0);
-        assert_eq!(watch.replace_hanging(late + timeouts.long_statement * 4), None);
+        assert_eq!(
+            watch.replace_hanging(late + timeouts.long_statement * 4),
+            None
+        );
     }
 }

@@ -86,7 +86,14 @@ fn while_it_is_held_alone_all_are_refused_in_time_at_once_and_served_when_it_end
     let (took, refused) = timed(|| ports_out(&world, "+12125551002"));
     assert!(matches!(refused, Err(ChangeError::Store(StoreError::Busy))));
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(world.authority.store().writer_health().blocked_since.is_some());
+    assert!(
+        world
+            .authority
+            .store()
+            .writer_health()
+            .blocked_since
+            .is_some()
+    );
 
     session.batch_execute("ROLLBACK").expect("an end");
     let (took, token) = timed(|| mints(&world));
@@ -96,9 +103,9 @@ fn while_it_is_held_alone_all_are_refused_in_time_at_once_and_served_when_it_end
     assert_eq!(world.grants().len(), 1);
 }
 
-/// The server ends a transaction that does nothing, so a frozen replica cannot keep the others from their work.
+/// So a frozen replica cannot keep the others from their work for long.
 #[test]
-fn the_server_ends_the_transaction_of_a_replica_that_is_frozen() {
+fn a_transaction_has_bounds_that_the_server_keeps() {
     let world = world();
     let setting = "SELECT 1 / (current_setting('idle_in_transaction_session_timeout') = '10s')::int, \
                    1 / (current_setting('lock_timeout') = '1s')::int, \

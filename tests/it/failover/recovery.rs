@@ -28,7 +28,11 @@ fn a_demoted_server_is_not_asked_and_a_promoted_one_is_used_without_a_restart() 
     let accounts = |tx: &mut Tx<'_>| tx.list_accounts(None, &Page::new(10, None));
     for world in &worlds {
         mints(world).expect("a token");
-        world.authority.store().read(accounts).expect("the accounts");
+        world
+            .authority
+            .store()
+            .read(accounts)
+            .expect("the accounts");
     }
 
     server.demote();
@@ -42,7 +46,10 @@ fn a_demoted_server_is_not_asked_and_a_promoted_one_is_used_without_a_restart() 
         assert!(took < short().timeouts.request * 2, "{took:?}");
     }
     let refused = Store::check(&any).expect_err("a standby");
-    assert!(matches!(refused, OpenError::ReadOnly(_) | OpenError::Connect(_)), "{refused}");
+    assert!(
+        matches!(refused, OpenError::ReadOnly(_) | OpenError::Connect(_)),
+        "{refused}"
+    );
 
     server.promote();
     for world in &worlds {

@@ -123,7 +123,9 @@ impl Db {
 
     fn server_part(&self) -> (String, String) {
         let url = self.text_url();
-        let (_, rest) = url.split_once('@').expect("a user in the URL of the server");
+        let (_, rest) = url
+            .split_once('@')
+            .expect("a user in the URL of the server");
         let (host, _) = rest.split_once('/').expect("a database");
         (url.clone(), host.to_owned())
     }
@@ -156,7 +158,10 @@ impl Db {
             panic!("PostgreSQL only")
         };
         let query = diesel::sql_query(format!("SELECT ({query})::bigint AS count"));
-        query.get_result::<Found>(&mut connection).expect("a number").count
+        query
+            .get_result::<Found>(&mut connection)
+            .expect("a number")
+            .count
     }
 
     /// A connection that is not the store's.

@@ -39,7 +39,9 @@ impl TcpProxy {
                     continue;
                 }
                 let number = shared.opened.fetch_add(1, Ordering::SeqCst);
-                let Ok(server) = TcpStream::connect(server) else { continue };
+                let Ok(server) = TcpStream::connect(server) else {
+                    continue;
+                };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let from = from.try_clone().expect("a socket");
                     let to = to.try_clone().expect("a socket");

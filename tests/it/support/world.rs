@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -18,7 +19,9 @@ use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, 
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
+use tn_authority::store::{
+    DatabaseTimeouts, DatabaseUrl, PostgresSettings, Purpose, Settings, Store,
+};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -66,7 +69,7 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
-            postgres: PostgresSettings::default(),
+            postgres: patient(),
             database: None,
             publication_delay: 0,
             x5c: false,
@@ -79,6 +82,21 @@ impl Default for Setup {
             control: control_settings(),
             code_secrets: (0x5e, None),
         }
+    }
+}
+
+/// Bounds for tests of something else, on a machine that may be busy.
+fn patient() -> PostgresSettings {
+    let timeouts = DatabaseTimeouts {
+        lock: Duration::from_secs(60),
+        statement: Duration::from_secs(60),
+        idle_in_transaction: Duration::from_secs(60),
+        request: Duration::from_secs(120),
+        ..DatabaseTimeouts::default()
+    };
+    PostgresSettings {
+        timeouts,
+        ..PostgresSettings::default()
     }
 }
 

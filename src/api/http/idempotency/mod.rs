@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::api::http::database_wait::blocking;
 use crate::api::Service;
+use crate::api::http::database_wait::blocking;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, StoreError};
 use crate::callers::{Seal, Seals};
