@@ -47,7 +47,7 @@ impl Authority {
         &self,
         caller: &Caller,
         found: ScanResult,
-        lock: Lock,
+        locking: Lock,
     ) -> Result<(), ChangeError> {
         let signers = self
             .signers
@@ -97,7 +97,7 @@ impl Authority {
                 })
             }
         };
-        let unchanged = match lock {
+        let unchanged = match locking {
             Lock::Always => None,
             Lock::ForChanges => Some(self.store.read(&look)?).filter(Looked::changes_nothing),
         };

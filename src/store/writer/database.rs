@@ -1,7 +1,7 @@
 //! The transactions of the writer: how they begin and end, and how to recover from a failure.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::result::Error as DieselError;
 
@@ -20,6 +20,9 @@ const LOCKED: &str = "another process has been writing to the SQLite file for te
 /// How long a request for the exclusive lock stays in the lock's queue. Meanwhile nothing is minted
 /// that comes after it, on any replica; so it gives way soon, and is repeated.
 const EXCLUSIVE_TURN: Duration = Duration::from_millis(250);
+
+/// How long minting waits for the lock at least, even if it has been refused for long.
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a transaction was not committed, and how to recover.
 pub(super) struct BatchFailure {
@@ -88,18 +91,26 @@ impl WriterDatabase {
     }
 
     /// Takes the lock that orders minting and changes among all replicas, until the end of the
-    /// transaction. Returns whether it was obtained in time.
+    /// transaction. Returns whether it was obtained in time. `refused_since` is when another process
+    /// was first found to have it.
     pub(super) fn lock(
         &self,
         connection: &mut AnyConnection,
         hold: Hold,
+        refused_since: Option<Instant>,
     ) -> Result<bool, BatchFailure> {
         let timeouts = &self.connector.timeouts;
         // The statement that waits must not be what ends first.
-        let patience = timeouts.lock.min(timeouts.statement * 3 / 4);
+        let longest = timeouts.lock.min(timeouts.statement * 3 / 4);
         let patience = match hold {
-            Hold::Shared => patience,
-            Hold::Exclusive => patience.min(EXCLUSIVE_TURN),
+            // Later jobs do not wait anew.
+            Hold::Shared => {
+                let waited = refused_since.map_or(Duration::ZERO, |since| since.elapsed());
+                longest
+                    .saturating_sub(waited)
+                    .max(SHORTEST_WAIT.min(longest))
+            }
+            Hold::Exclusive => EXCLUSIVE_TURN.min(longest),
         };
         match connection {
             AnyConnection::Sqlite(_) => Ok(true),

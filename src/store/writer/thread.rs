@@ -27,6 +27,8 @@ pub(super) struct WriterThread {
     pub(super) database: WriterDatabase,
     pub(super) connection: Option<AnyConnection>,
     pub(super) reconnecting: Reconnecting,
+    /// Since when another process has had the lock alone, as far as is known.
+    pub(super) refused_since: Option<Instant>,
     pub(super) memory: MintMemory,
     pub(super) metrics: Arc<Metrics>,
     pub(super) progress: Arc<WriterProgress>,
@@ -148,6 +150,7 @@ impl WriterThread {
         };
         let mut left = match hold {
             Hold::Shared => {
+                self.refused_since.get_or_insert(started);
                 answer_busy(shared);
                 Vec::new()
             }
@@ -181,6 +184,7 @@ impl WriterThread {
         let mut staged = StagedMemory::default();
         let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
         if let Ok(BatchOutcome::Committed(_)) = outcome {
+            self.refused_since = None;
             if self.is_current() {
                 self.progress.committed(Instant::now());
             }

@@ -89,14 +89,14 @@ fn a_frozen_server_costs_a_request_no_more_than_its_time() {
     proxy.freeze();
     let (took, answers) = timed(|| at_once(4, |_| mints(&world)));
     assert!(answers.iter().all(has_no_answer), "{answers:?}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
     let (took, refused) = timed(|| ports_out(&world, "+12125551002"));
     let refused = refused.expect_err("no port-out");
     assert!(
         matches!(&refused, ChangeError::Store(error) if *error == StoreError::no_answer()),
         "{refused}"
     );
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
 
     proxy.resume();
     let token = (0..60).find_map(|_| {
@@ -130,10 +130,10 @@ fn the_writer_and_the_readers_leave_a_server_that_stays_frozen() {
             .expect("a token of another server")
     });
     println!("minting is back after {took:?}");
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
     let (took, _) = timed(|| (0..10).find_map(|_| reads(&world).ok()).expect("a reader"));
     println!("reading is back after {took:?}");
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
     // The threads that read can end now.
     proxy.stop();
 }

@@ -58,7 +58,7 @@ fn while_it_is_shared_every_token_is_had_and_a_change_is_refused_in_time() {
     });
     println!("longest wait and tokens: {:?}", &found[2..]);
     for (longest, tokens) in &found[2..] {
-        assert!(*longest < Duration::from_secs(1), "{longest:?}");
+        assert!(*longest < Duration::from_secs(2), "{longest:?}");
         assert!(*tokens >= 5, "{tokens}");
     }
 

@@ -23,8 +23,8 @@ fn short() -> PostgresSettings {
             connect: Duration::from_secs(2),
             lock: Duration::from_secs(1),
             statement: Duration::from_secs(2),
-            reconnect: Duration::from_secs(3),
-            request: Duration::from_secs(2),
+            reconnect: Duration::from_secs(2),
+            request: Duration::from_secs(3),
             ..DatabaseTimeouts::default()
         },
         ..PostgresSettings::default()

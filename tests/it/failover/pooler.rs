@@ -100,12 +100,12 @@ fn tokens_port_outs_and_imports_pass_and_no_setting_leaks() {
     let leaks = at_once(4, |n| {
         if n == 3 {
             let mut other = PgConnection::establish(&url).expect("the pooler");
-            let (mut leaks, mut looks) = (0, 0);
+            let (mut leaks, mut rounds) = (0, 0);
             while !done.load(Ordering::SeqCst) {
                 leaks += count(&mut other, changed);
-                looks += 1;
+                rounds += 1;
             }
-            assert!(looks > 10, "{looks}");
+            assert!(rounds > 10, "{rounds}");
             return leaks;
         }
         let world = &worlds[n % 2];

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -19,14 +18,13 @@ use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, 
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{
-    DatabaseTimeouts, DatabaseUrl, PostgresSettings, Purpose, Settings, Store,
-};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
 use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
+use super::patience::patient;
 use super::{Db, Kind, account, numbers, request, wait};
 
 /// What a world is made with, where it is not the usual.
@@ -82,21 +80,6 @@ impl Default for Setup {
             control: control_settings(),
             code_secrets: (0x5e, None),
         }
-    }
-}
-
-/// Bounds for tests of something else, on a machine that may be busy.
-fn patient() -> PostgresSettings {
-    let timeouts = DatabaseTimeouts {
-        lock: Duration::from_secs(60),
-        statement: Duration::from_secs(60),
-        idle_in_transaction: Duration::from_secs(60),
-        request: Duration::from_secs(120),
-        ..DatabaseTimeouts::default()
-    };
-    PostgresSettings {
-        timeouts,
-        ..PostgresSettings::default()
     }
 }
 
