@@ -18,7 +18,7 @@ use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
 use crate::store::{
-    DatabaseUrl, PostgresSettings, PreparedStatements, Purpose, Settings, Timeouts,
+    DatabaseTimeouts, DatabaseUrl, PostgresSettings, PreparedMode, Purpose, Settings,
 };
 use crate::webhooks::{SenderSettings, SystemNames};
 
@@ -40,8 +40,8 @@ fn parsed(config: &Config, url: &config::SecretUrl) -> Result<DatabaseUrl, AppEr
 
 /// How long the database is waited for.
 #[must_use]
-pub fn database_timeouts(section: &config::Database) -> Timeouts {
-    Timeouts {
+pub fn database_timeouts(section: &config::Database) -> DatabaseTimeouts {
+    DatabaseTimeouts {
         connect: Duration::from_secs(section.connect_timeout),
         tcp_user: Duration::from_secs(section.tcp_user_timeout),
         lock: Duration::from_secs(section.lock_timeout),
@@ -53,10 +53,10 @@ pub fn database_timeouts(section: &config::Database) -> Timeouts {
     }
 }
 
-fn prepared_statements(section: &config::Database) -> PreparedStatements {
+fn prepared_statements(section: &config::Database) -> PreparedMode {
     match section.prepared_statements {
-        config::PreparedStatements::Auto => PreparedStatements::Auto,
-        config::PreparedStatements::Off => PreparedStatements::Off,
+        config::PreparedStatements::Auto => PreparedMode::Auto,
+        config::PreparedStatements::Off => PreparedMode::Off,
     }
 }
 

@@ -81,7 +81,7 @@ impl Default for Database {
 impl Database {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("database.pool_size", self.pool_size.into(), 1_000)?;
-        // Whoever waits for longer has given up.
+        // A longer wait helps no caller.
         for (key, seconds, most) in [
             ("database.connect_timeout", self.connect_timeout, 60),
             ("database.tcp_user_timeout", self.tcp_user_timeout, 60),

@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::timeouts::{Timeouts, TransactionKind};
+use super::timeouts::{DatabaseTimeouts, TransactionKind};
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -43,7 +43,7 @@ pub(super) use on_either;
 /// finds it taken.
 pub(super) fn begin_writing(
     connection: &mut AnyConnection,
-    timeouts: &Timeouts,
+    timeouts: &DatabaseTimeouts,
     kind: TransactionKind,
 ) -> QueryResult<()> {
     match connection {
@@ -57,10 +57,11 @@ pub(super) fn begin_writing(
 /// Starts a read transaction, which sees one snapshot of the database.
 pub(super) fn begin_reading(
     connection: &mut AnyConnection,
-    timeouts: &Timeouts,
+    timeouts: &DatabaseTimeouts,
+    kind: TransactionKind,
 ) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading()),
+        AnyConnection::Postgres(c) => begin(c, &timeouts.begin_reading(kind)),
         AnyConnection::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN"),
     }
 }

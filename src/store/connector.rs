@@ -15,17 +15,18 @@ use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::{OpenError, Remedy};
 use super::inspection;
 use super::sqlite_file::refuse_hard_links;
-use super::timeouts::{SOCKET_SETTINGS, Timeouts};
+use super::timeouts::{DatabaseTimeouts, SOCKET_SETTINGS};
 
 /// As long as `busy_timeout`.
 const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
 const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
-/// What [`Settings`](super::Settings) has for PostgreSQL alone, except for the timeout of a request.
+/// What [`Settings`](super::Settings) has for PostgreSQL alone, except for the timeout of a
+/// request.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresSettings {
-    pub timeouts: Timeouts,
-    pub prepared_statements: PreparedStatements,
+    pub timeouts: DatabaseTimeouts,
+    pub prepared_statements: PreparedMode,
     /// Where migrations are applied, if not at the URL of the store, such as the server behind a
     /// pooler.
     pub migrate_url: Option<DatabaseUrl>,
@@ -33,7 +34,7 @@ pub struct PostgresSettings {
 
 /// Whether statements are prepared once for a connection, and then repeated by their name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PreparedStatements {
+pub enum PreparedMode {
     /// Unless a pooler in transaction mode is found.
     #[default]
     Auto,
@@ -60,22 +61,22 @@ impl From<ConnectFailure> for OpenError {
 
 /// Opens the connections of a store.
 #[derive(Debug, Clone)]
-pub(super) struct Connector {
+pub(super) struct DatabaseConnector {
     url: DatabaseUrl,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: DatabaseTimeouts,
     /// Whether a session is our own, so that prepared statements and settings of the socket last.
     owns_sessions: Arc<AtomicBool>,
-    prepared_statements: PreparedStatements,
+    prepared_statements: PreparedMode,
 }
 
 impl DatabaseUrl {
     /// Opens a connection for a command, which uses it once.
     pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
-        Connector::for_command(self).connect(if_missing)
+        DatabaseConnector::for_command(self).connect(if_missing)
     }
 }
 
-impl Connector {
+impl DatabaseConnector {
     /// Until [`Self::inspect`] has found that its sessions are its own, nothing relies on that.
     pub(super) fn new(url: &DatabaseUrl, settings: &PostgresSettings) -> Self {
         Self {
@@ -89,7 +90,7 @@ impl Connector {
     /// Statements that are used once are not worth to be prepared.
     pub(super) fn for_command(url: &DatabaseUrl) -> Self {
         let settings = PostgresSettings {
-            prepared_statements: PreparedStatements::Off,
+            prepared_statements: PreparedMode::Off,
             ..PostgresSettings::default()
         };
         Self::new(url, &settings)
@@ -150,7 +151,7 @@ impl Connector {
     /// Applies what depends on whose session it is.
     fn settle(&self, connection: &mut PgConnection) {
         let owned = self.owns_sessions.load(Ordering::Relaxed);
-        let prepares = owned && self.prepared_statements == PreparedStatements::Auto;
+        let prepares = owned && self.prepared_statements == PreparedMode::Auto;
         connection.set_prepared_statement_cache_size(if prepares {
             CacheSize::Unbounded
         } else {

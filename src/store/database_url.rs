@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::OpenError;
 use super::postgres_url;
-use super::timeouts::Timeouts;
+use super::timeouts::DatabaseTimeouts;
 
 /// What is left as it is in a `file:` URI.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -164,7 +164,7 @@ impl DatabaseUrl {
 
     /// With the bounds of a connection to PostgreSQL, unless the operator has set them.
     #[must_use]
-    pub fn with_timeouts(&self, timeouts: &Timeouts) -> Self {
+    pub fn with_timeouts(&self, timeouts: &DatabaseTimeouts) -> Self {
         match self {
             Self::Sqlite(_) => self.clone(),
             Self::Postgres(url) => {

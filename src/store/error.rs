@@ -77,6 +77,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The request has waited for too long. What it asked for may have been done.
+    #[must_use]
+    pub fn no_answer() -> Self {
+        Self::Unavailable("it did not answer in time".to_owned())
+    }
+
     /// Wraps the error of parsing a column.
     #[expect(
         clippy::needless_pass_by_value,

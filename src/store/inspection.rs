@@ -12,7 +12,7 @@ use diesel::sql_types::Integer;
 
 use super::error::OpenError;
 use super::locks::{Hold, acquire, attempt};
-use super::timeouts::{Timeouts, TransactionKind};
+use super::timeouts::{DatabaseTimeouts, TransactionKind};
 
 /// How often the sessions of two connections are compared. A pooler that is idle gives both of them
 /// one session at once; a busy one gives each of them another one soon.
@@ -43,7 +43,7 @@ fn session_of(connection: &mut PgConnection) -> QueryResult<i32> {
 pub(super) fn check_locks(
     first: &mut PgConnection,
     second: &mut PgConnection,
-    timeouts: &Timeouts,
+    timeouts: &DatabaseTimeouts,
 ) -> Result<(), OpenError> {
     let failed = |error: diesel::result::Error| OpenError::Locks(format!("it says: {error}"));
     // Not one that another process uses for the same question now.
@@ -74,7 +74,7 @@ fn locks_key() -> Result<i64, String> {
 fn lock_each_other_out(
     first: &mut PgConnection,
     second: &mut PgConnection,
-    timeouts: &Timeouts,
+    timeouts: &DatabaseTimeouts,
     key: i64,
 ) -> QueryResult<bool> {
     let begin = timeouts.begin_writing(TransactionKind::Request);

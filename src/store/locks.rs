@@ -44,8 +44,8 @@ impl Hold {
     }
 }
 
-/// Takes a lock until the end of the transaction, waiting for at most `patience`. Returns whether it
-/// is held. Whether the wait was too long is asked of the server, and not read from its message.
+/// Takes a lock until the end of the transaction, waiting for at most `patience`. Returns whether
+/// it is held. Whether the wait was too long is asked of the server, and not read from its message.
 pub(super) fn acquire(
     connection: &mut PgConnection,
     key: i64,

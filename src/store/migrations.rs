@@ -15,7 +15,7 @@ use super::connector::IfMissing;
 use super::database_url::DatabaseUrl;
 use super::error::OpenError;
 use super::locks::{Hold, MIGRATIONS_LOCK, acquire};
-use super::timeouts::{Timeouts, TransactionKind, millis};
+use super::timeouts::{DatabaseTimeouts, TransactionKind, millis};
 
 /// How long a migration waits for the lock of a table. As long as it waits, it keeps the service
 /// from that table.
@@ -25,7 +25,10 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// Applies missing migrations and returns their names. A missing SQLite file is created.
-pub(super) fn run(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Vec<String>, OpenError> {
+pub(super) fn run(
+    url: &DatabaseUrl,
+    timeouts: &DatabaseTimeouts,
+) -> Result<Vec<String>, OpenError> {
     url.missing_file()?;
     let mut connection = url.connect(IfMissing::Create)?;
     locked(&mut connection, timeouts, |connection| {
@@ -51,8 +54,12 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
         // Within bounds: another process may be changing the table of the migrations.
         AnyConnection::Postgres(_) => {
             let failed = |e: diesel::result::Error| OpenError::Connect(e.to_string());
-            begin_writing(connection, &Timeouts::default(), TransactionKind::Request)
-                .map_err(failed)?;
+            begin_writing(
+                connection,
+                &DatabaseTimeouts::default(),
+                TransactionKind::Request,
+            )
+            .map_err(failed)?;
             let found = missing(connection);
             roll_back(connection).map_err(failed)?;
             found?
@@ -117,7 +124,7 @@ where
 /// SQLite: its write lock.
 fn locked<T>(
     connection: &mut AnyConnection,
-    timeouts: &Timeouts,
+    timeouts: &DatabaseTimeouts,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
@@ -136,9 +143,9 @@ fn locked<T>(
 }
 
 /// Waits until no other process applies migrations.
-fn lock_alone(connection: &mut PgConnection, timeouts: &Timeouts) -> Result<(), OpenError> {
+fn lock_alone(connection: &mut PgConnection, timeouts: &DatabaseTimeouts) -> Result<(), OpenError> {
     let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
-    let patience = timeouts.long_statement;
+    let patience = timeouts.long_statement * 3 / 4;
     if !acquire(connection, MIGRATIONS_LOCK, Hold::Exclusive, patience).map_err(failed)? {
         return Err(OpenError::Migrate(
             "another process has been applying migrations for too long; wait until it has ended"

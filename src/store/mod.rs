@@ -36,7 +36,7 @@ mod writer;
 mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
-pub use connector::{PostgresSettings, PreparedStatements};
+pub use connector::{PostgresSettings, PreparedMode};
 pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
@@ -55,7 +55,7 @@ pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
 pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
-pub use timeouts::Timeouts;
+pub use timeouts::DatabaseTimeouts;
 pub use tx::Tx;
 pub use wait_budget::WaitBudget;
 pub use waiter::Waiter;
@@ -70,10 +70,11 @@ use uuid::Uuid;
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
 use crate::domain::{Actor, AuditEvent, Clock, Time};
 use crate::telemetry::Metrics;
-use connector::{Connector, IfMissing};
+use connector::{DatabaseConnector, IfMissing};
 use readers::ReadPool;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
+use timeouts::TransactionKind;
 use writer::{Writer, WriterDatabase};
 
 /// Options for [`Store::open`].
@@ -147,7 +148,7 @@ impl Store {
             }
         }
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
-        let connector = Connector::new(&settings.url, &settings.postgres);
+        let connector = DatabaseConnector::new(&settings.url, &settings.postgres);
         let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         connector.inspect(&mut connection)?;
@@ -171,13 +172,13 @@ impl Store {
 
     /// Applies missing migrations and returns their names.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        Self::migrate_within(url, &Timeouts::default())
+        Self::migrate_within(url, &DatabaseTimeouts::default())
     }
 
     /// Like [`Self::migrate`], with bounds of its own.
     pub fn migrate_within(
         url: &DatabaseUrl,
-        timeouts: &Timeouts,
+        timeouts: &DatabaseTimeouts,
     ) -> Result<Vec<String>, OpenError> {
         migrations::run(url, timeouts)
     }
@@ -189,7 +190,7 @@ impl Store {
         if let Some(missing) = url.missing_file()? {
             return Err(OpenError::NoDatabase(missing));
         }
-        let connector = Connector::for_command(url);
+        let connector = DatabaseConnector::for_command(url);
         let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
@@ -207,9 +208,13 @@ impl Store {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, OpenError> {
         let mut connection = url.connect(IfMissing::Fail)?;
-        let outcome = connection::begin_reading(&mut connection, &Timeouts::default())
-            .map_err(|e| StoreError::Unavailable(e.to_string()))
-            .and_then(|()| work(&mut Tx::new(&mut connection)));
+        let outcome = connection::begin_reading(
+            &mut connection,
+            &DatabaseTimeouts::default(),
+            TransactionKind::Request,
+        )
+        .map_err(|e| StoreError::Unavailable(e.to_string()))
+        .and_then(|()| work(&mut Tx::new(&mut connection)));
         outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
     }
 
@@ -221,10 +226,29 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.read_as(TransactionKind::Request, work)
+    }
+
+    /// Like [`Store::read`], for what may take minutes, such as comparing a whole table.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    pub fn read_at_length<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.read_as(TransactionKind::Long, work)
+    }
+
+    fn read_as<T, E: From<StoreError>>(
+        &self,
+        kind: TransactionKind,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
         // Checked before the wait for a connection too, since no new one can be opened then.
         self.check_file()?;
-        let mut connection = self.readers.begin()?;
+        let mut connection = self.readers.begin(kind)?;
         if let Err(error) = self.check_file() {
             let _ = connection::roll_back(&mut connection);
             return Err(error.into());

@@ -302,7 +302,7 @@ mod tests {
             with_parameters("postgres://h/d", &ours, by_environment),
             "postgres://h/d?target_session_attrs=read-write"
         );
-        let all = super::super::timeouts::Timeouts::default().parameters();
+        let all = super::super::timeouts::DatabaseTimeouts::default().parameters();
         assert!(all.iter().all(|(name, _)| PARAMETERS.contains(name)));
     }
 

@@ -9,15 +9,15 @@ use diesel::r2d2::R2D2Connection as _;
 use parking_lot::{Mutex, RwLock};
 
 use super::connection::{AnyConnection, begin_reading};
-use super::connector::{ConnectFailure, Connector, IfMissing};
+use super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::error::{OpenError, Remedy, StoreError};
-use super::timeouts::Timeouts;
+use super::timeouts::{DatabaseTimeouts, TransactionKind};
 
 /// Connections for reading. All of them can break at once, when the database fails over.
 #[derive(Debug)]
 pub(super) struct ReadPool {
     pool: RwLock<r2d2::Pool<Readers>>,
-    connector: Connector,
+    connector: DatabaseConnector,
     size: u32,
     /// Connections that were opened before have to be replaced.
     stale_before: Mutex<Option<Instant>>,
@@ -32,7 +32,7 @@ pub(super) struct Reading {
 }
 
 impl ReadPool {
-    pub(super) fn open(connector: &Connector, size: u32) -> Result<Self, OpenError> {
+    pub(super) fn open(connector: &DatabaseConnector, size: u32) -> Result<Self, OpenError> {
         let pool = builder(connector, size).build(Readers(connector.clone()));
         // The errors of the manager have no secrets.
         let pool = pool.map_err(|error| OpenError::Connect(error.to_string()))?;
@@ -45,13 +45,13 @@ impl ReadPool {
         })
     }
 
-    pub(super) const fn timeouts(&self) -> &Timeouts {
+    pub(super) const fn timeouts(&self) -> &DatabaseTimeouts {
         &self.connector.timeouts
     }
 
     /// Begins a transaction that reads. If the connection turns out to be of no use, as after a
     /// failover, another one is tried once: nothing was read yet.
-    pub(super) fn begin(&self) -> Result<Reading, StoreError> {
+    pub(super) fn begin(&self, kind: TransactionKind) -> Result<Reading, StoreError> {
         let mut tried = false;
         // Each that is stale is taken out once.
         for _ in 0..=self.size.saturating_add(1) {
@@ -61,7 +61,7 @@ impl ReadPool {
                 reading.reader.is_useless = true;
                 continue;
             }
-            let Err(error) = begin_reading(&mut reading, &self.connector.timeouts) else {
+            let Err(error) = begin_reading(&mut reading, &self.connector.timeouts, kind) else {
                 return Ok(reading);
             };
             match &reading.reader.connection {
@@ -121,7 +121,7 @@ impl ReadPool {
     }
 }
 
-fn builder(connector: &Connector, size: u32) -> r2d2::Builder<Readers> {
+fn builder(connector: &DatabaseConnector, size: u32) -> r2d2::Builder<Readers> {
     let longest =
         (connector.timeouts.request / 2).clamp(Duration::from_millis(100), Duration::from_secs(5));
     r2d2::Pool::builder()
@@ -160,9 +160,9 @@ impl Drop for Reading {
 
 /// Opens the connections of the pool.
 #[derive(Debug)]
-pub(super) struct Readers(Connector);
+pub(super) struct Readers(DatabaseConnector);
 
-pub(super) struct Reader {
+pub(super) struct ReadConnection {
     connection: AnyConnection,
     opened: Instant,
     /// It is closed instead of being returned to the pool.
@@ -179,22 +179,22 @@ pub(super) enum ReaderFailure {
 }
 
 impl r2d2::ManageConnection for Readers {
-    type Connection = Reader;
+    type Connection = ReadConnection;
     type Error = ReaderFailure;
 
-    fn connect(&self) -> Result<Reader, ReaderFailure> {
-        Ok(Reader {
+    fn connect(&self) -> Result<ReadConnection, ReaderFailure> {
+        Ok(ReadConnection {
             connection: self.0.connect(IfMissing::Fail)?,
             opened: Instant::now(),
             is_useless: false,
         })
     }
 
-    fn is_valid(&self, reader: &mut Reader) -> Result<(), ReaderFailure> {
+    fn is_valid(&self, reader: &mut ReadConnection) -> Result<(), ReaderFailure> {
         Ok(reader.connection.batch_execute("SELECT 1")?)
     }
 
-    fn has_broken(&self, reader: &mut Reader) -> bool {
+    fn has_broken(&self, reader: &mut ReadConnection) -> bool {
         // A panic can leave a transaction open.
         reader.is_useless || std::thread::panicking() || reader.connection.is_broken()
     }

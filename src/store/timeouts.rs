@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How long the service waits for the database. SQLite uses `request` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct DatabaseTimeouts {
     /// For a connection to one host, including the login.
     pub connect: Duration,
     /// For the acknowledgement of data that was sent, by the peer's TCP.
@@ -28,7 +28,7 @@ pub struct Timeouts {
     pub long_statement: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for DatabaseTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
@@ -52,7 +52,7 @@ pub(super) enum TransactionKind {
     Long,
 }
 
-impl Timeouts {
+impl DatabaseTimeouts {
     /// The parameters of libpq, which are added to the URL unless it has them.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -85,10 +85,10 @@ impl Timeouts {
     ///
     /// A server in recovery refuses `READ WRITE`, so nothing is read from a standby, whose rows can
     /// be old, nor from a primary that was demoted after this connection was opened.
-    pub(super) fn begin_reading(&self) -> String {
+    pub(super) fn begin_reading(&self, kind: TransactionKind) -> String {
         format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY; {}",
-            self.settings(TransactionKind::Request, self.lock)
+            self.settings(kind, self.lock)
         )
     }
 
@@ -144,9 +144,9 @@ mod tests {
         ] {
             assert_eq!(millis(time), written);
         }
-        let none = Timeouts {
+        let none = DatabaseTimeouts {
             connect: Duration::ZERO,
-            ..Timeouts::default()
+            ..DatabaseTimeouts::default()
         };
         assert!(
             none.parameters()
@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn a_transaction_has_its_bounds_from_its_first_statement_and_they_end_with_it() {
-        let timeouts = Timeouts::default();
+        let timeouts = DatabaseTimeouts::default();
         for begin in [
             timeouts.begin_writing(TransactionKind::Request),
             timeouts.begin_writing(TransactionKind::Long),
-            timeouts.begin_reading(),
+            timeouts.begin_reading(TransactionKind::Request),
         ] {
             for setting in [
                 "lock_timeout = 5000",

@@ -27,7 +27,7 @@ impl Authority {
         found: ScanResult,
     ) -> Result<Vec<Listed>, ChangeError> {
         self.require(caller, Action::Provision)?;
-        self.agree_on_signers(caller, found).await?;
+        self.agree(caller, found, Lock::Always).await?;
         self.list_signers(caller)
     }
 
@@ -39,6 +39,15 @@ impl Authority {
         &self,
         caller: &Caller,
         found: ScanResult,
+    ) -> Result<(), ChangeError> {
+        self.agree(caller, found, Lock::ForChanges).await
+    }
+
+    async fn agree(
+        &self,
+        caller: &Caller,
+        found: ScanResult,
+        locking: Lock,
     ) -> Result<(), ChangeError> {
         let signers = self
             .signers
@@ -90,10 +99,11 @@ impl Authority {
                 })
             }
         };
-        // Usually there is nothing to change. Then no lock is needed either, which would keep all
-        // replicas from minting while it waits for another one.
-        let looked = self.store.read(&look)?;
-        let looked = if looked.changes_nothing() {
+        let unchanged = match locking {
+            Lock::Always => None,
+            Lock::ForChanges => Some(self.store.read(&look)?).filter(Looked::changes_nothing),
+        };
+        let looked = if let Some(looked) = unchanged {
             looked
         } else {
             let caller = caller.clone();
@@ -178,6 +188,16 @@ fn new_snapshot(
         agreed: Some(started_at),
         sequence,
     }
+}
+
+/// When an agreement takes the exclusive lock.
+#[derive(Clone, Copy)]
+enum Lock {
+    /// The transaction also checks the caller's credential.
+    Always,
+    /// Usually there is nothing to change. A request for the lock would keep all replicas from
+    /// minting while it waits.
+    ForChanges,
 }
 
 /// What the database says, and what has to be written because of it.

@@ -50,7 +50,10 @@ pub(super) fn run(
     };
     writer.waits();
     writer.database.begin(connection, kind_of(jobs))?;
-    if !writer.database.lock(connection, hold)? {
+    if !writer
+        .database
+        .lock(connection, hold, writer.refused_since)?
+    {
         return Ok(BatchOutcome::Locked(hold));
     }
     writer.has_answer();

@@ -1,12 +1,12 @@
 //! The transactions of the writer: how they begin and end, and how to recover from a failure.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::result::Error as DieselError;
 
 use super::super::connection::{AnyConnection, begin_writing, commit};
-use super::super::connector::{ConnectFailure, Connector, IfMissing};
+use super::super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::super::error::{Remedy, StoreError};
 use super::super::locks::{self, AUTHORITY_LOCK, Hold};
 use super::super::sqlite_file::SqliteFile;
@@ -18,8 +18,11 @@ const LOCKED: &str = "another process has been writing to the SQLite file for te
      keeps all others from writing; stop it, or retry when it has ended";
 
 /// How long a request for the exclusive lock stays in the lock's queue. Meanwhile nothing is minted
-/// that comes after it, on any replica; so it gives way soon, and comes again.
+/// that comes after it, on any replica; so it gives way soon, and is repeated.
 const EXCLUSIVE_TURN: Duration = Duration::from_millis(250);
+
+/// How long minting waits for the lock at least, even if it has been refused for long.
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a transaction was not committed, and how to recover.
 pub(super) struct BatchFailure {
@@ -52,7 +55,7 @@ impl BatchFailure {
 /// The database that the writer writes to.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct WriterDatabase {
-    pub(in crate::store) connector: Connector,
+    pub(in crate::store) connector: DatabaseConnector,
     /// On SQLite.
     pub(in crate::store) file: Option<Arc<SqliteFile>>,
     /// On SQLite.
@@ -88,16 +91,26 @@ impl WriterDatabase {
     }
 
     /// Takes the lock that orders minting and changes among all replicas, until the end of the
-    /// transaction. Returns whether it was obtained in time.
+    /// transaction. Returns whether it was obtained in time. `refused_since` is when another process
+    /// was first found to have it.
     pub(super) fn lock(
         &self,
         connection: &mut AnyConnection,
         hold: Hold,
+        refused_since: Option<Instant>,
     ) -> Result<bool, BatchFailure> {
-        let patience = self.connector.timeouts.lock;
+        let timeouts = &self.connector.timeouts;
+        // The statement that waits must not be what ends first.
+        let longest = timeouts.lock.min(timeouts.statement * 3 / 4);
         let patience = match hold {
-            Hold::Shared => patience,
-            Hold::Exclusive => patience.min(EXCLUSIVE_TURN),
+            // Later jobs do not wait anew.
+            Hold::Shared => {
+                let waited = refused_since.map_or(Duration::ZERO, |since| since.elapsed());
+                longest
+                    .saturating_sub(waited)
+                    .max(SHORTEST_WAIT.min(longest))
+            }
+            Hold::Exclusive => EXCLUSIVE_TURN.min(longest),
         };
         match connection {
             AnyConnection::Sqlite(_) => Ok(true),

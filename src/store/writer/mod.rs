@@ -92,10 +92,10 @@ impl Writer {
             thread: Mutex::default(),
         });
         parts.start_thread(0, Some(connection))?;
-        let watched = Arc::clone(&parts);
+        let shared = Arc::clone(&parts);
         let watcher = std::thread::Builder::new()
             .name("writer-watch".to_owned())
-            .spawn(move || watched.watch())?;
+            .spawn(move || shared.watch())?;
         Ok(Self {
             parts,
             watcher: Some(watcher),
@@ -233,6 +233,7 @@ impl WriterParts {
             database: self.database.clone(),
             connection,
             reconnecting: Reconnecting::default(),
+            refused_since: None,
             memory: MintMemory::new(Arc::clone(&self.refusals)),
             metrics: Arc::clone(&self.metrics),
             progress: Arc::clone(&self.progress),

@@ -46,11 +46,11 @@ impl Reconnecting {
             None => (now, FIRST_PAUSE),
             Some(failures) => (failures.first, (failures.pause * 2).min(MAX_PAUSE)),
         };
-        let spread = pause * u32::from(jitter) / 512;
+        let shorter = pause * (512 - u32::from(jitter)) / 512;
         self.0 = Some(Failures {
             first,
             pause,
-            next: now + pause - spread,
+            next: now + shorter,
         });
     }
 

@@ -1,7 +1,7 @@
 //! The answer of a job. It is given once: by the writer, or, when the request has waited for too
 //! long, in place of the writer.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -12,9 +12,9 @@ use super::super::error::StoreError;
 
 /// Where the answer of a job goes.
 #[derive(Debug)]
-pub(super) struct Reply<T, E>(Arc<ReplySlot<T, E>>);
+pub(super) struct Reply<T, E>(Arc<AnswerSlot<T, E>>);
 
-type ReplySlot<T, E> = Mutex<Option<oneshot::Sender<Result<T, E>>>>;
+type AnswerSlot<T, E> = Mutex<Option<oneshot::Sender<Result<T, E>>>>;
 
 impl<T, E> Reply<T, E> {
     pub(super) fn new() -> (Self, oneshot::Receiver<Result<T, E>>) {
@@ -42,7 +42,7 @@ where
     E: From<StoreError> + Send + 'static,
 {
     pub(super) fn overdue(&self) -> Weak<dyn Overdue> {
-        let slot: Weak<ReplySlot<T, E>> = Arc::downgrade(&self.0);
+        let slot: Weak<AnswerSlot<T, E>> = Arc::downgrade(&self.0);
         slot
     }
 }
@@ -53,27 +53,33 @@ pub(super) trait Overdue: Send + Sync {
     fn answer(&self);
 }
 
-impl<T, E> Overdue for ReplySlot<T, E>
+impl<T, E> Overdue for AnswerSlot<T, E>
 where
     T: Send,
     E: From<StoreError> + Send,
 {
     fn answer(&self) {
         if let Some(sender) = self.lock().take() {
-            let _ = sender.send(Err(StoreError::Busy.into()));
+            let _ = sender.send(Err(StoreError::no_answer().into()));
         }
     }
 }
 
 /// The jobs that wait for an answer, in the order in which they have to have one.
 #[derive(Default)]
-pub(super) struct Deadlines(Mutex<VecDeque<(Instant, Weak<dyn Overdue>)>>);
+pub(super) struct Deadlines(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// By the deadline; the number tells those of one instant apart.
+    jobs: BTreeMap<(Instant, u64), Weak<dyn Overdue>>,
+    next: u64,
+}
 
 impl std::fmt::Debug for Deadlines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Deadlines")
-            .field(&self.0.lock().len())
-            .finish()
+        let waiting = self.0.lock().jobs.len();
+        f.debug_tuple("Deadlines").field(&waiting).finish()
     }
 }
 
@@ -81,25 +87,27 @@ impl Deadlines {
     pub(super) fn add(&self, at: Instant, reply: Weak<dyn Overdue>) {
         let mut waiting = self.0.lock();
         // Most are answered long before.
-        while waiting
-            .front()
-            .is_some_and(|(_, first)| first.strong_count() == 0)
+        while let Some(first) = waiting.jobs.first_entry()
+            && first.get().strong_count() == 0
         {
-            waiting.pop_front();
+            first.remove();
         }
-        waiting.push_back((at, reply));
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.jobs.insert((at, number), reply);
     }
 
     /// Answers those that are overdue.
     pub(super) fn answer_until(&self, now: Instant) {
         loop {
             let mut waiting = self.0.lock();
-            if waiting.front().is_none_or(|(at, _)| *at > now) {
+            let first = waiting.jobs.first_entry();
+            let Some(due) = first.filter(|first| first.key().0 <= now) else {
                 return;
-            }
-            let reply = waiting.pop_front().map(|(_, reply)| reply);
+            };
+            let reply = due.remove();
             drop(waiting);
-            if let Some(reply) = reply.and_then(|reply| reply.upgrade()) {
+            if let Some(reply) = reply.upgrade() {
                 reply.answer();
             }
         }
@@ -116,20 +124,20 @@ mod tests {
     fn a_request_that_is_overdue_is_answered_once_and_the_writer_learns_of_it() {
         let (deadlines, start) = (Deadlines::default(), Instant::now());
         let second = Duration::from_secs(1);
-        let (late, mut late_answer) = Reply::<u32, StoreError>::new();
-        let (done, mut done_answer) = Reply::<u32, StoreError>::new();
-        let (later, mut later_answer) = Reply::<u32, StoreError>::new();
-        deadlines.add(start + second, late.overdue());
+        let (overdue, mut first_answer) = Reply::<u32, StoreError>::new();
+        let (done, mut second_answer) = Reply::<u32, StoreError>::new();
+        let (patient, mut last_answer) = Reply::<u32, StoreError>::new();
+        deadlines.add(start + second * 2, patient.overdue());
+        deadlines.add(start + second, overdue.overdue());
         deadlines.add(start + second, done.overdue());
-        deadlines.add(start + second * 2, later.overdue());
         done.send(Ok(5));
         deadlines.answer_until(start + second);
-        assert_eq!(late_answer.try_recv(), Ok(Err(StoreError::Busy)));
-        assert_eq!(done_answer.try_recv(), Ok(Ok(5)));
-        assert!(later_answer.try_recv().is_err());
-        assert!(late.is_answered() && !later.is_answered());
-        late.send(Ok(6));
+        assert_eq!(first_answer.try_recv(), Ok(Err(StoreError::no_answer())));
+        assert_eq!(second_answer.try_recv(), Ok(Ok(5)));
+        assert!(last_answer.try_recv().is_err());
+        assert!(overdue.is_answered() && !patient.is_answered());
+        overdue.send(Ok(6));
         deadlines.answer_until(start + second * 2);
-        assert_eq!(later_answer.try_recv(), Ok(Err(StoreError::Busy)));
+        assert_eq!(last_answer.try_recv(), Ok(Err(StoreError::no_answer())));
     }
 }

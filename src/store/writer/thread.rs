@@ -27,6 +27,8 @@ pub(super) struct WriterThread {
     pub(super) database: WriterDatabase,
     pub(super) connection: Option<AnyConnection>,
     pub(super) reconnecting: Reconnecting,
+    /// Since when another process has had the lock alone, as far as is known.
+    pub(super) refused_since: Option<Instant>,
     pub(super) memory: MintMemory,
     pub(super) metrics: Arc<Metrics>,
     pub(super) progress: Arc<WriterProgress>,
@@ -132,8 +134,8 @@ impl WriterThread {
         }
     }
 
-    /// Another process has the lock. Those that need it alone come again, until they have waited
-    /// for it long enough; the others do not wait for them.
+    /// Another process has the lock. Those that need it alone are repeated, until they have
+    /// waited for it long enough; the others do not wait for them.
     fn after_lock_refused(
         &mut self,
         jobs: Vec<Taken>,
@@ -148,6 +150,7 @@ impl WriterThread {
         };
         let mut left = match hold {
             Hold::Shared => {
+                self.refused_since.get_or_insert(started);
                 answer_busy(shared);
                 Vec::new()
             }
@@ -181,6 +184,7 @@ impl WriterThread {
         let mut staged = StagedMemory::default();
         let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
         if let Ok(BatchOutcome::Committed(_)) = outcome {
+            self.refused_since = None;
             if self.is_current() {
                 self.progress.committed(Instant::now());
             }
@@ -247,7 +251,10 @@ impl WriterThread {
     fn step(&self, kind: TransactionKind) {
         let now = Instant::now();
         let timeouts = &self.database.connector.timeouts;
-        self.watch.step(self.number, now, timeouts, kind);
+        // Only a server can be frozen; SQLite has one writer, which a second thread would wait for.
+        if self.database.file.is_none() {
+            self.watch.step(self.number, now, timeouts, kind);
+        }
         if self.is_current() {
             self.progress.step(now);
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::super::timeouts::{Timeouts, TransactionKind};
+use super::super::timeouts::{DatabaseTimeouts, TransactionKind};
 use super::reply::Deadlines;
 
 /// How often it looks.
@@ -41,7 +41,7 @@ impl WriterWatch {
         &self,
         thread: u64,
         now: Instant,
-        timeouts: &Timeouts,
+        timeouts: &DatabaseTimeouts,
         kind: TransactionKind,
     ) {
         let most = match kind {
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_thread_that_hangs_is_given_up_once() {
         let (watch, start) = (WriterWatch::default(), Instant::now());
-        let timeouts = Timeouts::default();
+        let timeouts = DatabaseTimeouts::default();
         let request = TransactionKind::Request;
         watch.step(0, start, &timeouts, request);
         assert_eq!(watch.replace_hanging(start + timeouts.request), None);

@@ -58,7 +58,7 @@ fn while_it_is_shared_every_token_is_had_and_a_change_is_refused_in_time() {
     });
     println!("longest wait and tokens: {:?}", &found[2..]);
     for (longest, tokens) in &found[2..] {
-        assert!(*longest < Duration::from_secs(1), "{longest:?}");
+        assert!(*longest < Duration::from_secs(2), "{longest:?}");
         assert!(*tokens >= 5, "{tokens}");
     }
 
@@ -103,9 +103,9 @@ fn while_it_is_held_alone_all_are_refused_in_time_at_once_and_served_when_it_end
     assert_eq!(world.grants().len(), 1);
 }
 
-/// The server ends a transaction that does nothing, so a frozen replica cannot keep the others from their work.
+/// So a frozen replica cannot keep the others from their work for long.
 #[test]
-fn the_server_ends_the_transaction_of_a_replica_that_is_frozen() {
+fn a_transaction_has_bounds_that_the_server_keeps() {
     let world = world();
     let setting = "SELECT 1 / (current_setting('idle_in_transaction_session_timeout') = '10s')::int, \
                    1 / (current_setting('lock_timeout') = '1s')::int, \

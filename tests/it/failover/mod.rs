@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use tn_authority::authority::{ChangeError, IssueError, Issued, NewExclusion, StoreError};
 use tn_authority::domain::inventory::Reason;
-use tn_authority::store::{PostgresSettings, Timeouts};
+use tn_authority::store::{DatabaseTimeouts, PostgresSettings};
 
 use crate::support::{World, numbers, wait};
 
 /// Bounds that a test can wait for.
 fn short() -> PostgresSettings {
     PostgresSettings {
-        timeouts: Timeouts {
+        timeouts: DatabaseTimeouts {
             connect: Duration::from_secs(2),
             lock: Duration::from_secs(1),
             statement: Duration::from_secs(2),
-            reconnect: Duration::from_secs(3),
-            request: Duration::from_secs(2),
-            ..Timeouts::default()
+            reconnect: Duration::from_secs(2),
+            request: Duration::from_secs(3),
+            ..DatabaseTimeouts::default()
         },
         ..PostgresSettings::default()
     }
@@ -59,7 +59,12 @@ fn ports_out(world: &World, number: &str) -> Result<(), ChangeError> {
     wait(world.authority.exclude(&world.provisioner(), new)).map(drop)
 }
 
-/// It is answered with 503 and `Retry-After`.
+/// It was not begun, and is answered with 503 and `Retry-After`.
 fn is_busy<T>(answer: &Result<T, IssueError>) -> bool {
     matches!(answer, Err(IssueError::Store(StoreError::Busy)))
+}
+
+/// The request has waited for as long as it may.
+fn has_no_answer<T>(answer: &Result<T, IssueError>) -> bool {
+    matches!(answer, Err(IssueError::Store(error)) if *error == StoreError::no_answer())
 }

@@ -16,6 +16,7 @@ pub mod fixtures;
 mod keys;
 mod log;
 mod parse;
+mod patience;
 pub mod peers;
 mod pg_server;
 pub mod service;

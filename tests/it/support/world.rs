@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::availability::readiness_settings;
 use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
+use super::patience::patient;
 use super::{Db, Kind, account, numbers, request, wait};
 
 /// What a world is made with, where it is not the usual.
@@ -69,7 +70,7 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
-            postgres: PostgresSettings::default(),
+            postgres: patient(),
             database: None,
             publication_delay: 0,
             x5c: false,
