@@ -6,6 +6,7 @@
 //! after COMMIT.
 
 mod actor;
+mod availability;
 mod backup;
 mod compatible_migrations;
 mod connection;
@@ -65,10 +66,9 @@ pub use writer_health::WriterHealth;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use uuid::Uuid;
 
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
-use crate::domain::{Actor, AuditEvent, Clock, Time};
+use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connector::{DatabaseConnector, IfMissing};
 use readers::ReadPool;
@@ -327,20 +327,6 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
-    /// Writes the row of this replica through the writer, as any other change is written. This
-    /// shows that tokens can be recorded. Returns what the other replicas and the server say.
-    pub async fn beat(&self, own: ReplicaIdentity, clock: Clock) -> Result<Heartbeat, StoreError> {
-        self.write_alongside("heartbeat", move |tx: &mut Tx<'_>| tx.beat(&own, &clock))
-            .await
-    }
-
-    /// Removes the row of this replica, which stops.
-    pub async fn leave(&self, own: Uuid) -> Result<(), StoreError> {
-        let id = own.to_string();
-        self.write_alongside("leave", move |tx: &mut Tx<'_>| tx.remove_replica(&id))
-            .await
-    }
-
     /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
     /// be written stay in memory.
     pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
@@ -374,33 +360,6 @@ impl Store {
             ));
         }
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
-    }
-
-    /// Checks what needs no wait: that the writer thread is alive, and that the file of an SQLite
-    /// database is the one that was opened.
-    ///
-    /// # Errors
-    /// Says which is not so.
-    pub fn is_usable(&self) -> Result<(), StoreError> {
-        if self.is_writing() {
-            self.check_file()
-        } else {
-            Err(StoreError::Unavailable(
-                "the writer thread has ended".to_owned(),
-            ))
-        }
-    }
-
-    /// Whether the writer thread is running.
-    #[must_use]
-    pub fn is_writing(&self) -> bool {
-        self.writer.is_alive()
-    }
-
-    /// Connections of the read pool: those in use, and those that wait for use.
-    #[must_use]
-    pub fn readers(&self) -> (u32, u32) {
-        self.readers.busy_and_idle()
     }
 
     /// Fails if the file of an SQLite database is not the one that was opened.

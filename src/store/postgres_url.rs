@@ -102,7 +102,7 @@ impl<'a> UrlParts<'a> {
 }
 
 /// One server that is reached by TCP and, as far as the URL says, also without TLS.
-pub(super) struct Endpoint {
+pub(super) struct PlainServer {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
@@ -110,7 +110,7 @@ pub(super) struct Endpoint {
     pub(super) database: String,
 }
 
-impl Endpoint {
+impl PlainServer {
     /// The server of a URL that says all of that itself; `None` for any other URL.
     pub(super) fn of_plain(url: &str) -> Option<Self> {
         let (_, rest) = url.split_once("://")?;
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn the_server_of_a_plain_url_is_known() {
         let plain = "postgres://carrier:a%2Fb@[::1]:5433/db?sslmode=prefer&connect_timeout=3";
-        let endpoint = Endpoint::of_plain(plain).expect("a server");
+        let endpoint = PlainServer::of_plain(plain).expect("a server");
         let (host, port) = (endpoint.host.as_str(), endpoint.port);
         assert_eq!(
             (host, port, endpoint.user.as_str()),
@@ -317,7 +317,7 @@ mod tests {
         );
         assert_eq!(endpoint.password.as_deref(), Some("a/b"));
         assert_eq!(endpoint.database, "db");
-        let default = Endpoint::of_plain("postgres://carrier@db.example/db").expect("a server");
+        let default = PlainServer::of_plain("postgres://carrier@db.example/db").expect("a server");
         assert_eq!((default.port, default.password), (5432, None));
         for other in [
             "postgres://carrier@one,two/db",
@@ -327,7 +327,7 @@ mod tests {
             "postgres:///db",
             "postgres://carrier@one/",
         ] {
-            assert!(Endpoint::of_plain(other).is_none(), "{other}");
+            assert!(PlainServer::of_plain(other).is_none(), "{other}");
         }
     }
 

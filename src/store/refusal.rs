@@ -19,7 +19,7 @@ use openssl::sign::Signer;
 
 use super::Store;
 use super::database_url::DatabaseUrl;
-use super::postgres_url::Endpoint;
+use super::postgres_url::PlainServer;
 
 /// For each step of the exchange.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,8 +38,8 @@ impl Store {
         let DatabaseUrl::Postgres(url) = url else {
             return None;
         };
-        let endpoint = Endpoint::of_plain(url)?;
-        let sqlstate = Exchange::with(&endpoint)?.sqlstate(&endpoint)?;
+        let endpoint = PlainServer::of_plain(url)?;
+        let sqlstate = ServerDialog::with(&endpoint)?.sqlstate(&endpoint)?;
         match sqlstate.as_str() {
             "28P01" => Some("the password is wrong, or there is no such user"),
             "28000" => Some("there is no such user, or `pg_hba.conf` does not let it in"),
@@ -50,10 +50,10 @@ impl Store {
     }
 }
 
-struct Exchange(TcpStream);
+struct ServerDialog(TcpStream);
 
-impl Exchange {
-    fn with(endpoint: &Endpoint) -> Option<Self> {
+impl ServerDialog {
+    fn with(endpoint: &PlainServer) -> Option<Self> {
         let mut addresses = (endpoint.host.as_str(), endpoint.port)
             .to_socket_addrs()
             .ok()?;
@@ -64,7 +64,7 @@ impl Exchange {
     }
 
     /// The SQLSTATE that ends the exchange; `None` if the server lets us in, or it is not known.
-    fn sqlstate(mut self, endpoint: &Endpoint) -> Option<String> {
+    fn sqlstate(mut self, endpoint: &PlainServer) -> Option<String> {
         let mut start = PROTOCOL.to_be_bytes().to_vec();
         for text in ["user", &endpoint.user, "database", &endpoint.database] {
             start.extend_from_slice(text.as_bytes());

@@ -19,6 +19,7 @@ fn the_example_shows_the_defaults() {
 fn the_example_shows_every_key() {
     let config = uncommented();
     assert!(!config.carrier.spcs.is_empty() && config.carrier.account.is_some());
+    assert!(!config.carrier.previous_spcs.is_empty());
     assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
     assert!(config.server.tls_passphrase_file.is_some());
     assert!(config.server.workers.is_some());
