@@ -134,6 +134,7 @@ pub fn small_store(url: &str) -> Settings {
         migrate: true,
         queue: 16,
         batch: 16,
+        postgres: PostgresSettings::default(),
     }
 }
 
