@@ -91,8 +91,8 @@ impl WriterDatabase {
     }
 
     /// Takes the lock that orders minting and changes among all replicas, until the end of the
-    /// transaction. Returns whether it was obtained in time. `refused_since` is when another process
-    /// was first found to have it.
+    /// transaction. Returns whether it was obtained in time. `refused_since` is when another
+    /// process was first found to have it.
     pub(super) fn lock(
         &self,
         connection: &mut AnyConnection,

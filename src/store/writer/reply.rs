@@ -67,10 +67,10 @@ where
 
 /// The jobs that wait for an answer, in the order in which they have to have one.
 #[derive(Default)]
-pub(super) struct Deadlines(Mutex<Waiting>);
+pub(super) struct Deadlines(Mutex<OverdueQueue>);
 
 #[derive(Default)]
-struct Waiting {
+struct OverdueQueue {
     /// By the deadline; the number tells those of one instant apart.
     jobs: BTreeMap<(Instant, u64), Weak<dyn Overdue>>,
     next: u64,
