@@ -83,8 +83,9 @@ impl ServerDialog {
             }
             let (code, data) = body.split_first_chunk::<4>()?;
             match i32::from_be_bytes(*code) {
-                // AuthenticationOk; an unknown database is refused next.
-                0 => {}
+                // AuthenticationOk, or the last message of SCRAM: the password is right, and an
+                // unknown database is refused next.
+                0 | 12 => {}
                 // AuthenticationSASL, with the names of mechanisms.
                 10 if data.split(|byte| *byte == 0).any(|name| name == SCRAM) => {
                     let first = scram.first();
@@ -97,8 +98,6 @@ impl ServerDialog {
                     let last = scram.last(password, std::str::from_utf8(data).ok()?)?;
                     self.send(Some(b'p'), last.as_bytes())?;
                 }
-                // AuthenticationSASLFinal: the password is right.
-                12 => {}
                 // Another method.
                 _ => return None,
             }

@@ -96,17 +96,16 @@ impl Readiness {
     fn noted(&self, check: ReadinessCheck, failure: Option<String>, now: Time) -> CheckResult {
         let mut failing = self.failing.lock();
         let name = check.as_str();
-        let since = match &failure {
-            Some(why) => Some(*failing.entry(check).or_insert_with(|| {
+        let since = if let Some(why) = &failure {
+            Some(*failing.entry(check).or_insert_with(|| {
                 log::warn!(check = name; "not ready: {why}");
                 now
-            })),
-            None => {
-                if failing.remove(&check).is_some() {
-                    log::info!(check = name; "the check of readiness succeeds again");
-                }
-                None
+            }))
+        } else {
+            if failing.remove(&check).is_some() {
+                log::info!(check = name; "the check of readiness succeeds again");
             }
+            None
         };
         CheckResult {
             check,
