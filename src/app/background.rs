@@ -1,6 +1,8 @@
 //! Periodic background work of the service. Each job has a thread of its own, which survives what
 //! goes wrong in one run: an error or a panic is logged, counted, and tried again.
 
+mod availability;
+
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
@@ -13,11 +15,12 @@ use actix_web::rt::signal::unix::{SignalKind, signal};
 
 use super::file_reload::FileReload;
 use super::http::ListenerTls;
+use super::supervisor::Supervisor;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
 use crate::config::Config;
 use crate::domain::{Caller, new_id};
-use crate::store::Waiter;
+use crate::store::{DatabaseUrl, Waiter};
 use crate::telemetry::RunningTask;
 
 /// How often expired idempotency keys are deleted.
@@ -37,9 +40,11 @@ pub(super) fn start(
     service: &Arc<Service>,
     config: &Config,
     tls: Option<Arc<ListenerTls>>,
+    supervisor: &Arc<Supervisor>,
+    url: &DatabaseUrl,
 ) -> io::Result<Vec<Periodic>> {
     let tasks = &service.authority.metrics().background;
-    let mut all = Vec::new();
+    let mut all = availability::start(service, config, supervisor, url)?;
 
     let authority = Arc::clone(&service.authority);
     all.push(Periodic::start(
@@ -158,7 +163,9 @@ async fn write_refusal_sums(authority: &Authority, all: bool) -> RunOutcome {
 pub(super) async fn write_the_rest(service: &Service) {
     let sums = write_refusal_sums(&service.authority, true).await;
     let uses = write_api_key_uses(service).await;
-    for error in [sums, uses].into_iter().filter_map(Result::err) {
+    let left = service.authority.leave().await;
+    let left = left.map(|()| PollProgress::Done).map_err(|e| e.to_string());
+    for error in [sums, uses, left].into_iter().filter_map(Result::err) {
         log::warn!("{error}");
     }
 }

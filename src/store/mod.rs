@@ -6,33 +6,46 @@
 //! after COMMIT.
 
 mod actor;
+mod availability;
 mod backup;
+mod compatible_migrations;
 mod connection;
+mod connector;
 mod database_clock;
 mod database_url;
 mod error;
+mod inspection;
 mod locks;
 mod migrations;
 mod mint;
 mod page;
 mod postgres_url;
+mod readers;
+mod refusal;
 mod requester;
 mod schema;
-mod server_messages;
+mod server_report;
+mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
 mod tables;
+mod timeouts;
 mod tx;
+mod wait_budget;
 mod waiter;
 mod writer;
+mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
+pub use connector::{PostgresSettings, PreparedMode};
 pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{Requester, Sealing};
+pub use server_report::ServerReport;
+pub use server_state::{ServerState, SynchronousStandbys};
 pub use tables::accounts::Within;
 pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
 pub use tables::api_keys::KeptApiKey;
@@ -42,22 +55,27 @@ pub use tables::control_starts::{StartedBy, StartedProof};
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
+pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
+pub use timeouts::DatabaseTimeouts;
 pub use tx::Tx;
+pub use wait_budget::WaitBudget;
 pub use waiter::Waiter;
 pub use writer::Verdict;
+pub use writer_health::WriterHealth;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalKind, RefusalSums, StagedRefusals};
 use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
-use connection::IfMissing;
+use connector::{DatabaseConnector, IfMissing};
+use readers::ReadPool;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
+use timeouts::TransactionKind;
 use writer::{Writer, WriterDatabase};
 
 /// Options for [`Store::open`].
@@ -73,6 +91,7 @@ pub struct Settings {
     pub queue: usize,
     /// The most jobs that one transaction takes.
     pub batch: usize,
+    pub postgres: PostgresSettings,
 }
 
 /// Who opens a store. It matters on SQLite only, where one process serves a database that is a
@@ -90,7 +109,7 @@ pub enum Purpose {
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
-    readers: r2d2::Pool<connection::Readers>,
+    readers: ReadPool,
     writer: Writer,
     refusals: Arc<Mutex<RefusalSums>>,
     /// The last owner, so that its connection is closed after all others.
@@ -120,30 +139,25 @@ impl Store {
             Purpose::FirstStep | Purpose::Command => None,
         };
         if settings.migrate {
-            for name in migrations::run(&settings.url)? {
+            let url = settings
+                .postgres
+                .migrate_url
+                .as_ref()
+                .unwrap_or(&settings.url);
+            for name in migrations::run(url, &settings.postgres.timeouts)? {
                 log::info!("applied migration {name}");
             }
         }
-        let unreachable =
-            |error: &dyn ToString| OpenError::Connect(settings.url.without_secrets(error));
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
-        let connection = settings.url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| unreachable(&e))?;
+        let connector = DatabaseConnector::new(&settings.url, &settings.postgres);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
-        let readers = r2d2::Pool::builder()
-            .max_size(settings.pool_size)
-            .min_idle(Some(1))
-            // A request that waits longer for a connection gets 503.
-            .connection_timeout(Duration::from_secs(5))
-            // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
-            .test_on_check_out(false)
-            .error_handler(Box::new(LogPoolErrors))
-            .build(connection::Readers(settings.url.clone()))
-            .map_err(|e| unreachable(&e))?;
+        connector.inspect(&mut connection)?;
+        let readers = ReadPool::open(&connector, settings.pool_size)?;
         let database = WriterDatabase {
-            url: settings.url.clone(),
+            connector,
             file: file.clone(),
-            turns: WriteTurns::open(&settings.url)?,
+            turns: WriteTurns::open(&settings.url)?.map(Arc::new),
         };
         let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
         let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
@@ -159,7 +173,15 @@ impl Store {
 
     /// Applies missing migrations and returns their names.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        migrations::run(url)
+        Self::migrate_within(url, &DatabaseTimeouts::default())
+    }
+
+    /// Like [`Self::migrate`], with bounds of its own.
+    pub fn migrate_within(
+        url: &DatabaseUrl,
+        timeouts: &DatabaseTimeouts,
+    ) -> Result<Vec<String>, OpenError> {
+        migrations::run(url, timeouts)
     }
 
     /// Checks that the database can be reached and written to, and that its schema is the one of
@@ -169,14 +191,13 @@ impl Store {
         if let Some(missing) = url.missing_file()? {
             return Err(OpenError::NoDatabase(missing));
         }
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        let connector = DatabaseConnector::for_command(url);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
         writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
-        let warning = server_messages::warning(&mut connection);
-        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        Ok(warning.into_iter().collect())
+        connector.inspect(&mut connection)?;
+        Ok(Vec::new())
     }
 
     /// Reads from a database that no store is open for, in a transaction.
@@ -187,11 +208,14 @@ impl Store {
         url: &DatabaseUrl,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, OpenError> {
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        let outcome = connection::begin_reading(&mut connection)
-            .map_err(|e| StoreError::Unavailable(e.to_string()))
-            .and_then(|()| work(&mut Tx::new(&mut connection)));
+        let mut connection = url.connect(IfMissing::Fail)?;
+        let outcome = connection::begin_reading(
+            &mut connection,
+            &DatabaseTimeouts::default(),
+            TransactionKind::Request,
+        )
+        .map_err(|e| StoreError::Unavailable(e.to_string()))
+        .and_then(|()| work(&mut Tx::new(&mut connection)));
         outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
     }
 
@@ -203,11 +227,29 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.read_as(TransactionKind::Request, work)
+    }
+
+    /// Like [`Store::read`], for what may take minutes, such as comparing a whole table.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    pub fn read_at_length<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.read_as(TransactionKind::Long, work)
+    }
+
+    fn read_as<T, E: From<StoreError>>(
+        &self,
+        kind: TransactionKind,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
         // Checked before the wait for a connection too, since no new one can be opened then.
         self.check_file()?;
-        let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
-        connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
+        let mut connection = self.readers.begin(kind)?;
         if let Err(error) = self.check_file() {
             let _ = connection::roll_back(&mut connection);
             return Err(error.into());
@@ -315,6 +357,18 @@ impl Store {
         Ok(())
     }
 
+    /// How long one request may wait for the database.
+    #[must_use]
+    pub const fn wait_budget(&self) -> WaitBudget {
+        WaitBudget(self.readers.timeouts().request)
+    }
+
+    /// How the writer is now. Waits for nothing.
+    #[must_use]
+    pub fn writer_health(&self) -> WriterHealth {
+        self.writer.health()
+    }
+
     /// Checks that the writer thread is alive and that the database can be read. Blocks.
     pub fn ready(&self) -> Result<(), StoreError> {
         if !self.writer.is_alive() {
@@ -328,14 +382,5 @@ impl Store {
     /// Fails if the file of an SQLite database is not the one that was opened.
     fn check_file(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), |file| file.check())
-    }
-}
-
-#[derive(Debug)]
-struct LogPoolErrors;
-
-impl r2d2::HandleError<diesel::r2d2::Error> for LogPoolErrors {
-    fn handle_error(&self, error: diesel::r2d2::Error) {
-        log::warn!("a read connection failed: {error}");
     }
 }

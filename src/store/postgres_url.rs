@@ -101,6 +101,65 @@ impl<'a> UrlParts<'a> {
     }
 }
 
+/// One server that is reached by TCP and, as far as the URL says, also without TLS.
+pub(super) struct PlainServer {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) password: Option<String>,
+    pub(super) database: String,
+}
+
+impl PlainServer {
+    /// The server of a URL that says all of that itself; `None` for any other URL.
+    pub(super) fn of_plain(url: &str) -> Option<Self> {
+        let (_, rest) = url.split_once("://")?;
+        let parts = UrlParts::of(rest);
+        let text = |part: &str| String::from_utf8(percent::decode(part.as_bytes())?).ok();
+        // These parameters leave the rest as it is.
+        let is_plain = |parameter: &str| {
+            matches!(
+                parameter.split_once('=').map(|(name, _)| name),
+                Some(
+                    "application_name"
+                        | "connect_timeout"
+                        | "tcp_user_timeout"
+                        | "keepalives"
+                        | "keepalives_idle"
+                        | "keepalives_interval"
+                        | "keepalives_count"
+                        | "target_session_attrs"
+                )
+            ) || matches!(
+                parameter,
+                "sslmode=disable" | "sslmode=prefer" | "sslmode=allow"
+            )
+        };
+        if parts.hosts.contains(',') || !parts.parameters().all(is_plain) {
+            return None;
+        }
+        let (user, password) = match parts.user.split_once(':') {
+            Some((user, password)) => (user, Some(text(password)?)),
+            None => (parts.user, None),
+        };
+        let (host, port) = match parts.hosts.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+            Some(_) | None => (parts.hosts, 5432),
+        };
+        let host = text(host.trim_start_matches('[').trim_end_matches(']'))?;
+        let (user, database) = (text(user)?, text(parts.path)?);
+        // An empty one comes from the environment, and a folder is a socket.
+        let says_all = ![&host, &user, &database].into_iter().any(String::is_empty);
+        (says_all && !host.starts_with('/')).then_some(Self {
+            host,
+            port,
+            user,
+            password,
+            database,
+        })
+    }
+}
+
 /// Checks what follows `postgres://`, without repeating any of it.
 pub(super) fn check(rest: &str) -> Result<(), String> {
     let is_encoded =
@@ -161,9 +220,116 @@ pub(super) fn secrets(rest: &str) -> Vec<String> {
     secrets
 }
 
+/// The environment variables by which an operator can set these parameters, too.
+const BY_ENVIRONMENT: [(&str, &str); 3] = [
+    ("application_name", "PGAPPNAME"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+];
+
+/// The URL with these parameters, unless the operator has set them, there or in the environment.
+pub(super) fn with_parameters(
+    url: &str,
+    parameters: &[(&'static str, String)],
+    is_in_environment: impl Fn(&str) -> bool,
+) -> String {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let parts = UrlParts::of(rest);
+    let given: Vec<&str> = parts
+        .parameters()
+        .filter_map(|one| one.split_once('=').map(|(name, _)| name))
+        .collect();
+    let by_environment = |name: &str| {
+        let mut all = BY_ENVIRONMENT.iter();
+        all.any(|(parameter, variable)| *parameter == name && is_in_environment(variable))
+    };
+    let mut url = url.trim_end_matches(['?', '&']).to_owned();
+    let mut separator = if rest.contains('?') && !given.is_empty() {
+        '&'
+    } else {
+        '?'
+    };
+    for (name, value) in parameters {
+        if !given.contains(name) && !by_environment(name) {
+            url.push(separator);
+            url.push_str(name);
+            url.push('=');
+            url.push_str(value);
+            separator = '&';
+        }
+    }
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_added_unless_the_operator_has_set_them() {
+        let ours = [
+            ("connect_timeout", "3".to_owned()),
+            ("target_session_attrs", "read-write".to_owned()),
+        ];
+        for (url, expected) in [
+            (
+                "postgres://h/d",
+                "postgres://h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://h/d?",
+                "postgres://h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://u:p?w@h/d",
+                "postgres://u:p?w@h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://?host=/run&connect_timeout=20",
+                "postgres://?host=/run&connect_timeout=20&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://a,b/d?target_session_attrs=any&connect_timeout=20",
+                "postgres://a,b/d?target_session_attrs=any&connect_timeout=20",
+            ),
+        ] {
+            assert_eq!(with_parameters(url, &ours, |_| false), expected);
+            let checked = check(expected.split_once("://").expect("a URL").1);
+            assert_eq!(checked, Ok(()), "{expected}");
+        }
+        let by_environment = |name: &str| name == "PGCONNECT_TIMEOUT";
+        assert_eq!(
+            with_parameters("postgres://h/d", &ours, by_environment),
+            "postgres://h/d?target_session_attrs=read-write"
+        );
+        let all = super::super::timeouts::DatabaseTimeouts::default().parameters();
+        assert!(all.iter().all(|(name, _)| PARAMETERS.contains(name)));
+    }
+
+    #[test]
+    fn the_server_of_a_plain_url_is_known() {
+        let plain = "postgres://carrier:a%2Fb@[::1]:5433/db?sslmode=prefer&connect_timeout=3";
+        let endpoint = PlainServer::of_plain(plain).expect("a server");
+        let (host, port) = (endpoint.host.as_str(), endpoint.port);
+        assert_eq!(
+            (host, port, endpoint.user.as_str()),
+            ("::1", 5433, "carrier")
+        );
+        assert_eq!(endpoint.password.as_deref(), Some("a/b"));
+        assert_eq!(endpoint.database, "db");
+        let default = PlainServer::of_plain("postgres://carrier@db.example/db").expect("a server");
+        assert_eq!((default.port, default.password), (5432, None));
+        for other in [
+            "postgres://carrier@one,two/db",
+            "postgres://carrier@one/db?sslmode=require",
+            "postgres://carrier@one/db?host=two",
+            "postgres://carrier@%2Frun%2Fpostgresql/db",
+            "postgres:///db",
+            "postgres://carrier@one/",
+        ] {
+            assert!(PlainServer::of_plain(other).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn what_libpq_would_repeat_of_a_password_is_refused_without_it() {

@@ -2,12 +2,14 @@
 //! column; a test compares this file with both.
 
 mod control;
+mod replication;
 
 use diesel::table;
 
 pub use control::{
     account_keys, control_messages, control_proofs, control_receipts, control_samples,
 };
+pub use replication::replicas;
 
 table! {
     accounts (id) {

@@ -139,7 +139,7 @@ impl Authority {
             return Err(self.all_refused(table, options, now));
         }
         if options.dry_run {
-            return self.store.read(|tx| {
+            return self.store.read_at_length(|tx| {
                 let mut summary = table.summary.clone();
                 let change =
                     difference::compare(tx, &table.content, options.force, now, &mut summary)?;
@@ -202,7 +202,7 @@ impl Authority {
     /// fit the database, so that they can be fixed together.
     fn all_refused(&self, table: ParsedTable, options: ImportOptions, now: Time) -> ImportError {
         let mut summary = table.summary.clone();
-        let compared = self.store.read(|tx| {
+        let compared = self.store.read_at_length(|tx| {
             difference::compare(tx, &table.content, options.force, now, &mut summary).map(|_| ())
         });
         ImportError::Lines(match compared {

@@ -89,7 +89,7 @@ impl Authority {
     pub fn try_undo_import(&self, caller: &Caller, job: Uuid) -> Result<UndoneImport, ChangeError> {
         self.require(caller, Action::Provision)?;
         let now = self.clock.now();
-        self.store.read(|tx| {
+        self.store.read_at_length(|tx| {
             let (known, undoing) = undoing(tx, job, now)?;
             let exposed = exposure::find(tx, &undoing.losses(now))?;
             Ok(UndoneImport {

@@ -19,12 +19,13 @@ fn the_example_shows_the_defaults() {
 fn the_example_shows_every_key() {
     let config = uncommented();
     assert!(!config.carrier.spcs.is_empty() && config.carrier.account.is_some());
+    assert!(!config.carrier.previous_spcs.is_empty());
     assert!(config.server.tls_certificate.is_some() && config.server.tls_key.is_some());
     assert!(config.server.tls_passphrase_file.is_some());
     assert!(config.server.workers.is_some());
     assert!(config.server.max_connections_per_address.is_some());
     assert!(config.signer.key_file.is_some() && config.signer.chain_file.is_some());
-    assert!(config.policy.dir.is_some());
+    assert!(config.policy.dir.is_some() && config.database.migrate_url.is_some());
     assert!(config.api_keys.secret.is_some() && config.api_keys.secret_file.is_some());
     assert!(config.api_keys.previous_secret_file.is_some());
     let signer = &config.signer;
@@ -87,6 +88,14 @@ fn the_example_shows_every_key() {
         "url",
         "pool_size",
         "migrate",
+        "connect_timeout",
+        "tcp_user_timeout",
+        "lock_timeout",
+        "statement_timeout",
+        "idle_in_transaction_timeout",
+        "reconnect_wait",
+        "long_statement_timeout",
+        "prepared_statements",
         "queue",
         "batch",
         "default_lifetime",

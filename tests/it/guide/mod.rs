@@ -35,6 +35,8 @@ pages! {
     limits: "deploy/guide/limits.md",
     numbers: "deploy/guide/numbers.md",
     policies: "policies/README.md",
+    postgresql: "deploy/guide/postgresql.md",
+    readiness: "deploy/guide/readiness.md",
     readme: "README.md",
     redeem: "deploy/guide/redeem.md",
     renewals: "deploy/guide/renewals.md",

@@ -140,7 +140,7 @@ fn a_start_that_fails_for_a_pin_is_not_repeated_by_the_unit() {
     let unit = fs::read_to_string(unit).expect("the unit");
     assert!(
         unit.lines()
-            .any(|line| line == "RestartPreventExitStatus=77")
+            .any(|line| line == "RestartPreventExitStatus=77 78")
     );
     // Another reason is worth another start.
     fs::remove_file(carrier.path("pin")).expect("removed");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tn_authority::store::{OpenError, Purpose, Settings, Store};
+use tn_authority::store::{OpenError, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Db, Kind, at_once};
@@ -11,7 +11,6 @@ both! {
     many_replicas_migrate_a_fresh_database_at_once,
     an_empty_database_is_refused_unless_it_may_be_migrated,
     a_database_of_a_newer_version_is_refused,
-    a_server_that_writes_english_is_not_warned_of,
 }
 
 fn open(db: &Db, migrate: bool) -> Result<Store, OpenError> {
@@ -22,6 +21,7 @@ fn open(db: &Db, migrate: bool) -> Result<Store, OpenError> {
         migrate,
         queue: 1,
         batch: 1,
+        postgres: PostgresSettings::default(),
     };
     Store::open(&settings, Arc::new(Metrics::new().expect("metrics")))
 }
@@ -80,15 +80,6 @@ fn a_database_of_a_newer_version_is_refused(db: Db) {
         Store::migrate(&db.url()),
         Err(OpenError::NewSchema(_))
     ));
-}
-
-fn a_server_that_writes_english_is_not_warned_of(db: Db) {
-    if db.kind() == Kind::Postgres {
-        db.execute(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lc_messages = %L', current_database(), 'C'); END $$",
-        );
-    }
-    assert_eq!(Store::check(&db.url()).expect("the schema"), [""; 0]);
 }
 
 #[test]

@@ -9,17 +9,22 @@
 
 pub mod agent;
 mod answer;
+mod availability;
 pub mod control;
 mod db;
 pub mod fixtures;
 mod keys;
 mod log;
 mod parse;
+mod patience;
 pub mod peers;
+mod pg_server;
 pub mod service;
 mod signals;
+mod tcp_proxy;
 pub mod tls;
 pub mod tokens;
+pub mod unprivileged;
 mod views;
 mod world;
 
@@ -29,11 +34,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+pub use availability::readiness_settings;
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
 pub use parse::{account, fingerprint, number, numbers, request};
+pub use pg_server::PgServer;
 pub use signals::{Signal, kill_group, send_signal};
+pub use tcp_proxy::TcpProxy;
 pub use views::{code, outside};
 pub use world::{Setup, World, clock_starts};
 

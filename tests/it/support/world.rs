@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
     Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet,
-    ReferenceClock, Rotation, ScanMode, Signers, Withdrawing,
+    ReadinessSettings, ReferenceClock, Rotation, ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
@@ -18,12 +18,14 @@ use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, 
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
+use super::availability::readiness_settings;
 use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
+use super::patience::patient;
 use super::{Db, Kind, account, numbers, request, wait};
 
 /// What a world is made with, where it is not the usual.
@@ -34,6 +36,9 @@ pub struct Setup {
     pub certificate_lasts: i64,
     pub queue: usize,
     pub batch: usize,
+    pub postgres: PostgresSettings,
+    /// The URL of the database, if it is not its own.
+    pub database: Option<DatabaseUrl>,
     /// Seconds from the publication of a certificate to its first use.
     pub publication_delay: u32,
     /// Whether tokens carry their chain.
@@ -55,6 +60,8 @@ pub struct Setup {
     pub code_secrets: (u8, Option<u8>),
     /// What the world's clock is compared with; without one, it is right.
     pub reference: Option<ReferenceClock>,
+    /// When a replica is ready, and what the others must have in common with it.
+    pub readiness: ReadinessSettings,
 }
 
 impl Default for Setup {
@@ -65,6 +72,8 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
+            postgres: patient(),
+            database: None,
             publication_delay: 0,
             x5c: false,
             horizon: 30 * 86_400,
@@ -76,6 +85,7 @@ impl Default for Setup {
             control: control_settings(),
             code_secrets: (0x5e, None),
             reference: None,
+            readiness: readiness_settings(),
         }
     }
 }
@@ -153,12 +163,13 @@ impl World {
             publication_delay: setup.publication_delay,
         };
         let settings = Settings {
-            url: db.url(),
+            url: setup.database.unwrap_or_else(|| db.url()),
             purpose: Purpose::Command,
             pool_size: 4,
             migrate: false,
             queue: setup.queue,
             batch: setup.batch,
+            postgres: setup.postgres,
         };
         let codes = codes(setup.code_secrets);
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
@@ -190,6 +201,7 @@ impl World {
                     .reference
                     .unwrap_or_else(|| ReferenceClock::Given(clock.clone())),
             },
+            readiness: setup.readiness,
             metrics: Arc::clone(&metrics),
         }));
         let world = Self {
