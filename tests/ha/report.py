@@ -1,0 +1,46 @@
+"""The table at the end, for the terminal and as Markdown."""
+
+import time
+
+COLUMNS = ["event", "cluster", "ours", "allowed", "tokens", "lost", "hung", "/certs/", "readiness", "result"]
+CHECKS = [
+    "minting is back in time", "nothing acknowledged is lost", "answers are right", "the feed is whole",
+    "no request hung", "/certs/ never failed", "readiness is true",
+]
+# Of each check, in the list of faults.
+MOST_SHOWN = 3
+
+
+def rows(results):
+    return [
+        [
+            one.event.title, f"{one.cluster:.1f} s", f"{one.ours:.1f} s", f"{one.allowed:.1f} s", str(one.mints),
+            str(one.lost), str(one.hung), str(one.certificates), str(one.untrue), "failed" if one.faults else "passed",
+        ]
+        for one in results
+    ]
+
+
+def table(results):
+    lines = [COLUMNS, *rows(results)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def faults(results):
+    """The faults of each event, by check: how many, and the first of them."""
+    lines = []
+    for one in results:
+        for check in CHECKS:
+            found = [text for name, text in one.faults if name == check]
+            if found:
+                lines.append(f"{one.event.name}: not true: {check} ({len(found)} times)")
+                lines += [f"    {text}" for text in found[:MOST_SHOWN]]
+    return "\n".join(lines)
+
+
+def markdown(results, command, rate):
+    line = "| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS) + "\n"
+    body = "".join("| " + " | ".join(row) + " |\n" for row in rows(results))
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"{date}, `{command}`, {rate} requests a second:\n\n{line}{body}"
