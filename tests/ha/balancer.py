@@ -23,7 +23,7 @@ listen database
     mode tcp
     timeout client 30m
     timeout server 30m
-    option httpchk GET /primary
+    option httpchk OPTIONS /primary
     http-check expect status 200
     default-server inter 1s fall 3 rise 1 on-marked-down shutdown-sessions
 {nodes}

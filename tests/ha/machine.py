@@ -29,27 +29,39 @@ def system_call(name, *arguments):
 
 
 def run_apart(folder, body):
-    """Runs `body` in a process of its own, with its own network, mounts and process ids where root is there, and leaves
+    """Runs `body` in a process apart, with its own network, mounts and process ids where root is there, and leaves
     no process and no file of it. Returns its exit code, also after Ctrl-C."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = keeper(body)
-        finally:
-            os._exit(code)
-    forward_signals(child)
-    code = wait_for(child)
+    code = wait_for(forked(lambda: keeper(body)))
     shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
 def keeper(body):
-    """The parent of all processes of the run. It ends when they have ended, and they end when it ends."""
+    """The parent of all processes of the run. They end when it ends, and it ends when its own parent does."""
     system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if os.geteuid() == 0:
-        system_call("unshare", CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
+    if os.geteuid() != 0:
+        system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        return reaper(body)
+    system_call("unshare", CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
+    return wait_for(forked(lambda: reaper(body)))
+
+
+def reaper(body):
+    """Takes over the processes whose parents ended, as the first process of a system does: Patroni waits until a
+    PostgreSQL that it has not started itself is gone."""
+    code = wait_for(forked(body))
+    # With namespaces, the kernel would do this.
+    while rest := children_of(os.getpid()):
+        for process in rest:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.wait()
+    return code
+
+
+def forked(body):
+    """Runs `body` in a child, which ends with this process. Signals to this process go to the child."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -59,15 +71,7 @@ def keeper(body):
         finally:
             os._exit(code)
     forward_signals(child)
-    code = wait_for(child)
-    # With namespaces, the kernel has killed the rest already.
-    while rest := children_of(os.getpid()):
-        for process in rest:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, 0)
-    return code
+    return child
 
 
 def forward_signals(child):
@@ -82,7 +86,11 @@ def forward_signals(child):
 
 
 def wait_for(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) % 256
+    """Waits for one child, and takes note of all others that end."""
+    while True:
+        process, status = os.wait()
+        if process == child:
+            return os.waitstatus_to_exitcode(status) % 256
 
 
 def children_of(process):

@@ -44,7 +44,8 @@ class DatabaseProbe(threading.Thread):
         if self.connection is None:
             self.connection = psycopg2.connect(self.dsn, async_=1)
             self.wait(until)
-        self.connection.cursor().execute("INSERT INTO probe VALUES (now())")
+        cursor = self.connection.cursor()
+        cursor.execute("INSERT INTO probe VALUES (now())")
         self.wait(until)
 
     def wait(self, until):
