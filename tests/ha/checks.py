@@ -2,8 +2,6 @@
 
 import time
 
-from cluster import query, retried
-
 # How long one request may wait for the database, and what the way to and from it adds.
 LONGEST, SLACK = 10, 1
 # How much later than the cluster minting may be back; how long readiness may be wrong.
@@ -70,19 +68,25 @@ def check_answers(run, result, inside):
     for one in inside:
         if one.fault:
             result.fault("answers are right", one.fault)
-        for sent, received, status, code in one.attempts:
-            waited = received - sent
-            if result.began <= received and sent <= result.ended and waited > LONGEST + SLACK:
-                if one.port and run.is_suspended(one.port, sent, received):
-                    continue
-                result.hung += 1
-                result.fault("no request hung", f"{one.kind} waited {waited:.1f} s for {status or code}")
+        check_waits(run, result, one.kind, one.port, one.attempts)
         if one.kind == "certificate" and one.status != 200:
             result.certificates += 1
             result.fault("/certs/ never failed", f"through HAProxy: {one.status or one.code}")
     for reader in run.load.readers:
+        check_waits(run, result, "a reader of the feed", reader.port, list(reader.attempts))
         while reader.faults:
             result.fault("the feed is whole", reader.faults.pop(0))
+
+
+def check_waits(run, result, who, port, attempts):
+    for sent, received, status, code in attempts:
+        waited = received - sent
+        if received < result.began or sent > result.ended or waited <= LONGEST + SLACK:
+            continue
+        if port in run.intervals and run.is_suspended(port, sent, received):
+            continue
+        result.hung += 1
+        result.fault("no request hung", f"{who} waited {waited:.1f} s for {status or code or 'nothing'}")
 
 
 def check_replica(run, result, probe):
@@ -138,14 +142,7 @@ def check_tables(run, result):
     grants = {one.named for one in list(run.load.operations) if one.kind in ("mint", "probe") and one.named}
     ported = {one.named for one in list(run.load.operations) if one.kind == "port-out" and one.named}
     withdrawn = set(run.load.withdrawn)
-    dsn = run.cluster.dsn("127.0.0.1", run.balancer.database, "tn_authority")
-
-    def rows(statement):
-        return retried(60, lambda: query(dsn, statement, 60))
-
-    in_table = dict(rows("SELECT jti, withdrawn_at IS NOT NULL FROM grants"))
-    exclusions = {row[0] for row in rows("SELECT id FROM exclusions")}
-    feed = rows("SELECT sequence, jti FROM withdrawals ORDER BY sequence")
+    in_table, exclusions, feed = run.tables()
     for kind, lost in (("grant", grants - in_table.keys()), ("port-out", ported - exclusions)):
         for name in lost:
             result.lost += 1
@@ -160,7 +157,7 @@ def check_tables(run, result):
 def check_feed(run, result, feed):
     if not feed:
         return
-    until = time.monotonic() + 20
+    until = time.monotonic() + run.catch_up
     while time.monotonic() < until and any(reader.after < feed[-1][0] for reader in run.load.readers):
         time.sleep(0.2)
     expected = [tuple(row) for row in feed]

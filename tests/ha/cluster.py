@@ -39,7 +39,7 @@ class Node:
         }
         dcs = {
             "ttl": TTL, "loop_wait": 5, "retry_timeout": 5, "maximum_lag_on_failover": 16 << 20,
-            "synchronous_mode": True, "primary_start_timeout": 15,
+            "synchronous_mode": cluster.is_synchronous, "primary_start_timeout": 15,
             "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters},
         }
         logins = {"superuser": "postgres", "replication": "replicator", "rewind": "rewind_user"}
@@ -104,8 +104,8 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, machine, peers):
-        self.machine, self.peers = machine, peers
+    def __init__(self, machine, peers, is_synchronous=True):
+        self.machine, self.peers, self.is_synchronous = machine, peers, is_synchronous
         self.bin = peers["postgres"] / "usr/lib/postgresql/15/bin"
         self.password = secrets.token_hex(16)
         packages = peers["patroni"] / "usr/lib/python3/dist-packages"
@@ -150,7 +150,7 @@ class Cluster:
         members = self.members()
         roles = sorted(member["role"] for member in members.values())
         return (
-            roles == ["leader", "replica", "sync_standby"]
+            roles == ["leader", "replica", "sync_standby" if self.is_synchronous else "replica"]
             and all(member["state"] in ("running", "streaming") for member in members.values())
             and all(member.get("lag", 0) in range(1 << 20) for member in members.values())
             and self.leader() is not None

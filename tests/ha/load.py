@@ -3,6 +3,7 @@ for each change, retries of what was not answered. Every answer goes into a jour
 
 import asyncio
 import base64
+import itertools
 import json
 import random
 import threading
@@ -54,7 +55,7 @@ class Load(threading.Thread):
     def __init__(self, service, public, rate, seed, journal):
         super().__init__(daemon=True)
         self.service, self.public, self.rate, self.journal = service, public, rate, journal
-        self.random, self.calls, self.ended, self.is_calm = random.Random(seed), Calls(), False, False
+        self.random, self.calls, self.ended = random.Random(seed), Calls(), False
         self.operations, self.running, self.left_out = [], 0, 0
         # By number: acknowledged grants; when a port-out was sent first, and when it was acknowledged.
         self.grants, self.port_sent, self.ported = {}, {}, {}
@@ -83,8 +84,6 @@ class Load(threading.Thread):
         while not self.ended:
             due = max(due + 1 / self.rate, time.monotonic() - 1)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if self.is_calm:
-                continue
             operation = self.next(self.random.choices(kinds, weights)[0])
             if operation is None:
                 continue
@@ -118,7 +117,7 @@ class Load(threading.Thread):
                 self.withdraw_sent.add(jti)
                 return Operation(kind, number=number, jti=jti)
         if kind == "status" and self.withdrawn:
-            jti = next(reversed(self.withdrawn)) if self.random.random() < 0.5 else self.random.choice(list(self.withdrawn)[-500:])
+            jti = self.random.choice(list(itertools.islice(reversed(self.withdrawn), 300)))
             ports = [self.public] + [one.port for one in self.service.replicas]
             return Operation(kind, jti=jti, port=self.random.choice(ports))
         if kind == "certificate":

@@ -2,12 +2,14 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pwd
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +17,11 @@ from pathlib import Path
 # See unshare(2), prctl(2).
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+# See netdevice(7).
+SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 HOST = "10.99.0.1"
+# Whether this run has a network, mounts and process ids of its own.
+is_apart = False
 
 
 class Broken(Exception):
@@ -39,11 +45,14 @@ def run_apart(folder, body):
 def keeper(body):
     """The parent of all processes of the run. They end when it ends, and it ends when its own parent does."""
     system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.geteuid() != 0:
-        system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        return reaper(body)
-    system_call("unshare", CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
-    return wait_for(forked(lambda: reaper(body)))
+    global is_apart
+    with contextlib.suppress(OSError):
+        # Containers often deny this to root, too.
+        system_call("unshare", CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
+        is_apart = True
+        return wait_for(forked(lambda: reaper(body)))
+    system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return reaper(body)
 
 
 def reaper(body):
@@ -131,32 +140,34 @@ class Machine:
 
     def __init__(self, folder):
         self.folder = folder
-        self.is_root = os.geteuid() == 0
-        self.has_namespaces = self.is_root and shutil.which("ip") is not None
+        self.has_namespaces = is_apart and shutil.which("ip") is not None
         self.user = self.choose_user()
         self.processes = []
-        if self.is_root:
-            self.prepare_namespaces()
+        if is_apart:
+            self.prepare()
+        if self.has_namespaces:
+            self.prepare_bridge()
         if self.user:
             shutil.chown(folder, self.user.pw_uid, self.user.pw_gid)
 
     def choose_user(self):
         """Who runs PostgreSQL, which refuses root."""
-        if not self.is_root:
+        if os.geteuid() != 0:
             return None
         for name in ("postgres", "nobody"):
             with contextlib.suppress(KeyError):
                 return pwd.getpwnam(name)
         raise Broken("PostgreSQL refuses root, and there is neither a user postgres nor a user nobody")
 
-    def prepare_namespaces(self):
+    def prepare(self):
         sh("mount", "--make-rprivate", "/")
         sh("mount", "-t", "proc", "proc", "/proc")
-        if not self.has_namespaces:
-            raise Broken("there is no command `ip`: please install iproute2 first")
+        with socket.socket() as any_socket:
+            fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+
+    def prepare_bridge(self):
         os.makedirs("/run/netns", exist_ok=True)
         sh("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
-        sh("ip", "link", "set", "lo", "up")
         sh("ip", "link", "add", "hosts", "type", "bridge")
         sh("ip", "address", "add", f"{HOST}/24", "dev", "hosts")
         sh("ip", "link", "set", "hosts", "up")
@@ -177,8 +188,8 @@ class Machine:
         sh(*inside, "link", "set", "lo", "up")
         sh(*inside, "link", "set", "eth0", "address", mac, "up")
         sh(*inside, "address", "add", f"{address}/24", "dev", "eth0")
-        bridge = Path("/sys/class/net/hosts/address")
-        host_mac = bridge.read_text().strip() if bridge.exists() else link_address("hosts")
+        host_mac = link_address("hosts")
+        # Otherwise a bridge changes it when a port is added.
         sh("ip", "link", "set", "hosts", "address", host_mac)
         sh("ip", "neigh", "replace", address, "lladdr", mac, "dev", "hosts", "nud", "permanent")
         sh(*inside, "neigh", "replace", HOST, "lladdr", host_mac, "dev", "eth0", "nud", "permanent")
@@ -190,7 +201,7 @@ class Machine:
     def memory_disk(self, folder, size):
         """A small disk, which can be full. Without root it is a plain folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        if self.is_root:
+        if is_apart:
             sh("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder)
             shutil.chown(folder, self.user.pw_uid, self.user.pw_gid)
 

@@ -1,6 +1,7 @@
 """Readers of the withdrawal feed."""
 
 import asyncio
+import time
 
 from calls import Broke
 
@@ -11,6 +12,8 @@ class FeedReader:
     def __init__(self, load, port):
         self.load, self.port = load, port
         self.after, self.entries, self.faults = 0, [], []
+        # When each answer was asked for and received, and its status.
+        self.attempts = []
 
     async def run(self):
         while not self.load.ended:
@@ -21,10 +24,14 @@ class FeedReader:
         """Reads on, and returns whether there is more."""
         headers = {"Authorization": f"Bearer {self.load.service.keys['auditor']}"}
         path = f"/v1/withdrawals?after={self.after}&limit=100"
+        sent, status = time.monotonic(), None
         try:
             answer = await self.load.calls.call(self.port, "GET", path, headers, timeout=15)
+            status = answer.status
         except Broke:
             return False
+        finally:
+            self.attempts.append((sent, time.monotonic(), status, None))
         if answer.status != 200:
             if answer.status not in (429, 502, 503, 504):
                 self.faults.append(f"a reader of the feed was answered {answer.status} {answer.code() or ''}")
