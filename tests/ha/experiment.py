@@ -162,6 +162,12 @@ class Run:
         say(f"{event.name}: cluster {result.cluster:.1f} s, ours {result.ours:.1f} s, "
             f"{'failed' if result.faults else 'passed'}")
 
+    def logged_secrets(self):
+        """The logs of replicas that show a key or the password of the database."""
+        secrets = [self.cluster.password, *self.service.keys.values()]
+        logs = {one.name: self.machine.log_of(one.name, 1 << 30) for one in self.service.replicas}
+        return [name for name, text in logs.items() if any(secret in text for secret in secrets)]
+
     def perform_random(self, seconds):
         until = time.monotonic() + seconds
         events = [one for one in possible(EVENTS, self.machine) if one.phase == "balancer"]
@@ -194,6 +200,9 @@ def experiment(options, folder, folders, program):
             for event in possible(chosen(options), run.machine):
                 run.perform(event)
         code = 1 if any(one.faults for one in run.results) else 0
+        if leaks := run.logged_secrets():
+            say(f"a key or a password is in the log of {', '.join(leaks)}")
+            code = 1
     except Broken as broken:
         say(str(broken))
     except KeyboardInterrupt:
