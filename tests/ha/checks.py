@@ -12,7 +12,7 @@ class Result:
     def __init__(self, event, began, ended):
         self.event, self.began, self.ended = event, began, ended
         self.faults = []
-        self.cluster = self.ours = self.allowed = 0.0
+        self.cluster = self.ours = self.changes = self.allowed = 0.0
         self.lost = self.hung = self.certificates = self.untrue = 0
         self.mints = self.requests = 0
 
@@ -34,7 +34,7 @@ def check(run, event, began, ended):
     operations = list(run.load.operations)
     inside = [one for one in operations if one.attempts and one.attempts[-1][1] >= began and one.first_sent() <= ended]
     check_outage(run, result, inside)
-    check_answers(run, result, inside)
+    check_answers(run, result, operations, inside)
     for probe in run.load.probes:
         check_replica(run, result, probe)
     check_tables(run, result)
@@ -43,20 +43,23 @@ def check(run, event, began, ended):
 
 def check_outage(run, result, inside):
     began, ended, event = result.began, result.ended, result.event
-    minted = sorted(
-        one.acknowledged() for one in inside if one.kind == "mint" and one.port is None and one.acknowledged()
-    )
-    result.mints = len(minted)
     result.requests = sum(len(one.attempts) for one in inside)
     result.cluster = longest_gap(run.probe.successes, began, ended)
-    result.ours = longest_gap(minted, began, ended)
     result.allowed = max(result.cluster, event.bound) + BEHIND
+    minted = acknowledged(inside, ["mint"])
+    result.mints = len(minted)
+    result.ours = longest_gap(minted, began, ended)
+    result.changes = longest_gap(acknowledged(inside, ["port-out", "withdraw"]), began, ended)
+    away = f"{result.allowed:.1f} s were allowed, the cluster was away for {result.cluster:.1f} s"
     if result.ours > result.allowed:
-        result.fault(
-            "minting is back in time",
-            f"no token for {result.ours:.1f} s; {result.allowed:.1f} s were allowed, the cluster was away for "
-            f"{result.cluster:.1f} s",
-        )
+        result.fault("minting is back in time", f"no token for {result.ours:.1f} s; {away}")
+    if result.changes > result.allowed:
+        result.fault("changes are back in time", f"no port-out or withdrawal for {result.changes:.1f} s; {away}")
+
+
+def acknowledged(operations, kinds):
+    """When the answers to these came, through HAProxy."""
+    return sorted(at for one in operations if one.kind in kinds and one.port is None and (at := one.acknowledged()))
 
 
 def longest_gap(times, began, ended):
@@ -64,10 +67,12 @@ def longest_gap(times, began, ended):
     return max(after - before for before, after in zip(times, times[1:]))
 
 
-def check_answers(run, result, inside):
-    for one in inside:
+def check_answers(run, result, operations, inside):
+    for one in operations:
         if one.fault:
             result.fault("answers are right", one.fault)
+            one.fault = None
+    for one in inside:
         check_waits(run, result, one.kind, one.port, one.attempts)
         if one.kind == "certificate" and one.status != 200:
             result.certificates += 1

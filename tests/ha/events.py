@@ -16,11 +16,12 @@ AUTHORITY_LOCK = 8468774
 
 class Event:
     """`needs_root`: it drops packets or fills a disk. `phase`: where the service finds its database. `bound`: how long
-    minting may be away if the cluster is not: what it takes the server to end a transaction that stopped."""
+    minting may be away if the cluster is not: what it takes the server to end a transaction that stopped. `lasts`: how
+    long it lasts at least."""
 
-    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0):
+    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0, lasts=10):
         self.name, self.title, self.act = name, title, act
-        self.needs_root, self.phase, self.bound = needs_root, phase, bound
+        self.needs_root, self.phase, self.bound, self.lasts = needs_root, phase, bound, lasts
 
 
 def kill_primary(run):
@@ -136,9 +137,9 @@ EVENTS = [
     Event("stop-primary", "the primary is stopped, with Patroni (SIGSTOP)", stop_primary),
     Event("drop-packets", "all packets to and from the primary are lost", drop_packets, needs_root=True),
     Event("switch-over", "`patronictl switchover`", switch_over),
-    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby),
-    Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE),
-    Event("stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE),
+    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby, lasts=20),
+    Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=25),
+    Event("stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=25),
     Event("full-disk", "the disk of the primary's log is full", full_disk, needs_root=True),
     Event("restart-pooler", "PgBouncer is restarted", restart_pooler, phase="pooler"),
 ]

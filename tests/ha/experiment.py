@@ -148,6 +148,7 @@ class Run:
         next(steps)
         time.sleep(2)
         is_back = self.wait_busy(75)
+        time.sleep(max(0.0, self.began + event.lasts - time.monotonic()))
         say(f"{event.name}: minting {'works' if is_back else 'does not work'} after {time.monotonic() - self.began:.0f} s")
         with contextlib.suppress(StopIteration):
             next(steps)
@@ -159,7 +160,7 @@ class Run:
         if not is_back:
             say(f"{event.name}: minting does not come back by itself; the replicas are restarted")
             self.service.restart()
-        say(f"{event.name}: cluster {result.cluster:.1f} s, ours {result.ours:.1f} s, "
+        say(f"{event.name}: cluster {result.cluster:.1f} s, tokens {result.ours:.1f} s, "
             f"{'failed' if result.faults else 'passed'}")
 
     def logged_secrets(self):

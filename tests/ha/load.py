@@ -35,7 +35,7 @@ class Operation:
         self.attempts = []
         # The last answer, if it was final: its status, its code, and what it named.
         self.status, self.code, self.named = None, None, None
-        # What the client must not have been answered.
+        # What the client must not have been answered, until a check has reported it.
         self.fault = None
 
     def first_sent(self):
@@ -147,11 +147,11 @@ class Load(threading.Thread):
     # --- how it is asked for ---------------------------------------------------------------------------------------
 
     async def perform(self, operation):
+        self.operations.append(operation)
         try:
             await self.repeat(operation)
         finally:
             self.running -= 1
-            self.operations.append(operation)
             self.journal.write(operation.line() + "\n")
 
     async def repeat(self, operation):

@@ -20,7 +20,7 @@ def ideal():
         mint = operation("mint", BEGAN + second, 200, named=f"jti-{second}")
         grants[mint.named] = second < 10
         operations += [mint, operation("certificate", BEGAN + second, 200)]
-    operations.append(operation("port-out", BEGAN + 20, 201, named="exclusion"))
+        operations.append(operation("port-out", BEGAN + second, 201, named="exclusion"))
     feed = [(second + 1, f"jti-{second}") for second in range(10)]
     replica = SimpleNamespace(name="replica1", port=1)
     times = [BEGAN + tick / 4 for tick in range(240)]
@@ -48,7 +48,17 @@ def operation(kind, at, status, named=None, waited=0.05):
 
 
 def late(run):
-    run.load.operations = [one for one in run.load.operations if one.kind != "mint" or not 15 < one.first_sent() - BEGAN < 20]
+    leave_out(run, "mint")
+
+
+def late_changes(run):
+    leave_out(run, "port-out")
+
+
+def leave_out(run, kind):
+    run.load.operations = [
+        one for one in run.load.operations if one.kind != kind or not 15 < one.first_sent() - BEGAN < 20
+    ]
 
 
 def lost(run):
@@ -102,6 +112,7 @@ def says_unready(run):
 
 PLANTED = {
     "minting is back in time": [late],
+    "changes are back in time": [late_changes],
     "nothing acknowledged is lost": [lost, lost_port_out, active_again],
     "answers are right": [wrong_answer],
     "the feed is whole": [missed_entry, repeated_entry],

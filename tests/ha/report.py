@@ -2,10 +2,10 @@
 
 import time
 
-COLUMNS = ["event", "cluster", "ours", "allowed", "tokens", "lost", "hung", "/certs/", "readiness", "result"]
+COLUMNS = ["event", "cluster", "tokens", "changes", "allowed", "issued", "lost", "hung", "/certs/", "readiness", "result"]
 CHECKS = [
-    "minting is back in time", "nothing acknowledged is lost", "answers are right", "the feed is whole",
-    "no request hung", "/certs/ never failed", "readiness is true",
+    "minting is back in time", "changes are back in time", "nothing acknowledged is lost", "answers are right",
+    "the feed is whole", "no request hung", "/certs/ never failed", "readiness is true",
 ]
 # Of each check, in the list of faults.
 MOST_SHOWN = 3
@@ -14,7 +14,7 @@ MOST_SHOWN = 3
 def rows(results):
     return [
         [
-            one.event.title, f"{one.cluster:.1f} s", f"{one.ours:.1f} s", f"{one.allowed:.1f} s", str(one.mints),
+            one.event.title, f"{one.cluster:.1f} s", f"{one.ours:.1f} s", f"{one.changes:.1f} s", f"{one.allowed:.1f} s", str(one.mints),
             str(one.lost), str(one.hung), str(one.certificates), str(one.untrue), "failed" if one.faults else "passed",
         ]
         for one in results
