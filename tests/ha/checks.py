@@ -107,7 +107,8 @@ def check_replica(run, result, probe):
     for one in relevant(probe.certificates):
         if one.status != 200:
             result.certificates += 1
-            result.fault("/certs/ never failed", f"{replica.name}: {one.status or 'no answer'} at {one.sent - began:.1f} s")
+            when = f"at {one.sent - began:.1f} s"
+            result.fault("/certs/ never failed", f"{replica.name}: {one.status or 'no answer'} {when}")
     ready, minted = relevant(probe.ready), sorted(relevant(probe.minted), key=lambda one: one.sent)
     for is_up, since, until in spells(minted):
         for one in ready:
@@ -172,5 +173,5 @@ def check_feed(run, result, feed):
             missing, more = set(expected) - set(read), set(read) - set(expected)
             result.fault(
                 "the feed is whole",
-                f"reader {number} lacks {len(missing)} of {len(expected)} entries, and has {len(more)} that are not there",
+                f"reader {number} lacks {len(missing)} of {len(expected)} entries, and has {len(more)} others",
             )

@@ -34,7 +34,7 @@ class Node:
         cluster, wal = self.cluster, str(self.disk / "wal")
         parameters = {
             "max_connections": 100, "jit": "off", "wal_keep_size": "64MB", "min_wal_size": "48MB",
-            "max_wal_size": "192MB", "shared_buffers": "64MB", "synchronous_commit": "on", "log_min_messages": "warning",
+            "max_wal_size": "192MB", "shared_buffers": "64MB", "synchronous_commit": "on", "log_checkpoints": "off",
             "log_line_prefix": "%m [%p] %a ", "max_slot_wal_keep_size": "256MB",
         }
         dcs = {

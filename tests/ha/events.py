@@ -1,5 +1,5 @@
-"""What happens to the database and to the service. Each event is a generator: what it does, then a `yield` for as long as
-it lasts, then what ends it."""
+"""What happens to the database and to the service. Each event is a generator: what it does, then a `yield` for as long
+as it lasts, then what ends it."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ AUTHORITY_LOCK = 8468774
 class Event:
     """`needs_root`: it drops packets or fills a disk. `phase`: where the service finds its database. `bound`: how long
     minting may be away if the cluster is not: what it takes the server to end a transaction that stopped. `lasts`: how
-    long it lasts at least."""
+    long it lasts at least, and at most if minting does not come back before it ends."""
 
-    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0, lasts=10):
+    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0, lasts=(10, 75)):
         self.name, self.title, self.act = name, title, act
         self.needs_root, self.phase, self.bound, self.lasts = needs_root, phase, bound, lasts
 
@@ -66,6 +66,8 @@ def stale_standby(run):
 
 
 def full_disk(run):
+    """Patroni restarts such a primary as often as it fails, and does not replace it: the cluster is away until there is
+    space again."""
     node = run.cluster.leader()
     ballast = node.disk / "ballast"
     space = os.statvfs(node.disk)
@@ -89,8 +91,8 @@ def stop_replica_shared(run):
 
 
 def stop_replica(run, mode):
-    """Stops a replica of the service while the server waits for it in the middle of a transaction that holds the lock of
-    all. That takes milliseconds, so it is stopped and continued until it is caught."""
+    """Stops a replica of the service while the server waits for it in the middle of a transaction that holds the lock
+    of all. That takes milliseconds, so it is stopped and continued until it is caught."""
     victim = run.random.choice(run.service.replicas)
     leader = run.cluster.leader()
     connection = psycopg2.connect(run.cluster.dsn(leader.address, leader.port, "postgres"))
@@ -104,8 +106,8 @@ def stop_replica(run, mode):
             # What it had sent is executed meanwhile.
             time.sleep(0.02)
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE application_name = %s AND state = "
-                "'idle in transaction' AND locktype = 'advisory' AND objid = %s AND mode = %s AND granted",
+                "SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE application_name = %s "
+                "AND state = 'idle in transaction' AND locktype = 'advisory' AND objid = %s AND mode = %s AND granted",
                 (victim.name, AUTHORITY_LOCK, mode),
             )
             if cursor.fetchone()[0]:
@@ -137,10 +139,10 @@ EVENTS = [
     Event("stop-primary", "the primary is stopped, with Patroni (SIGSTOP)", stop_primary),
     Event("drop-packets", "all packets to and from the primary are lost", drop_packets, needs_root=True),
     Event("switch-over", "`patronictl switchover`", switch_over),
-    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby, lasts=20),
-    Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=25),
-    Event("stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=25),
-    Event("full-disk", "the disk of the primary's log is full", full_disk, needs_root=True),
+    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby, lasts=(20, 75)),
+    Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=(25, 60)),
+    Event("stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=(25, 60)),
+    Event("full-disk", "the disk of the primary's log is full", full_disk, needs_root=True, lasts=(10, 30)),
     Event("restart-pooler", "PgBouncer is restarted", restart_pooler, phase="pooler"),
 ]
 SHORT = ["kill-primary", "stop-replica-alone"]

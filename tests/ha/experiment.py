@@ -147,9 +147,11 @@ class Run:
         steps = event.act(self)
         next(steps)
         time.sleep(2)
-        is_back = self.wait_busy(75)
-        time.sleep(max(0.0, self.began + event.lasts - time.monotonic()))
-        say(f"{event.name}: minting {'works' if is_back else 'does not work'} after {time.monotonic() - self.began:.0f} s")
+        least, most = event.lasts
+        is_back = self.wait_busy(most)
+        time.sleep(max(0.0, self.began + least - time.monotonic()))
+        after = f"after {time.monotonic() - self.began:.0f} s"
+        say(f"{event.name}: minting {'works' if is_back else 'does not work'} {after}")
         with contextlib.suppress(StopIteration):
             next(steps)
         self.cluster.wait_healthy()
@@ -224,7 +226,8 @@ def conclude(options, run, seconds):
         if shown := faults(run.results):
             print(f"{shown}\n")
     if getattr(run, "load", None):
-        say(f"{len(run.load.operations)} operations, {run.load.left_out} left out because too many waited; {seconds:.0f} s")
+        left_out = f"{run.load.left_out} left out because too many waited"
+        say(f"{len(run.load.operations)} operations, {left_out}; {seconds:.0f} s")
         run.journal.flush()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)

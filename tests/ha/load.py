@@ -1,5 +1,5 @@
-"""The load: mints, port-outs, withdrawals and readers at a fixed rate, from a client as it should be: an idempotency key
-for each change, retries of what was not answered. Every answer goes into a journal, with its times."""
+"""The load: mints, port-outs, withdrawals and readers at a fixed rate, from a client as it should be: an idempotency
+key for each change, retries of what was not answered. Every answer goes into a journal, with its times."""
 
 import asyncio
 import base64
@@ -229,7 +229,7 @@ class Load(threading.Thread):
                 self.replays.append(operation)
         elif status == 403 and code == "not-authorized" and number in self.port_sent:
             pass
-        elif status == 409 and code == "grant-ended" and (number in self.port_sent or operation.jti in self.withdraw_sent):
+        elif code == "grant-ended" and (number in self.port_sent or operation.jti in self.withdraw_sent):
             pass
         else:
             operation.fault = f"a request for +{number} was answered {status} {code or ''}"

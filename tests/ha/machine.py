@@ -176,8 +176,8 @@ class Machine:
         return HOST if self.has_namespaces else "127.0.0.1"
 
     def add_namespace(self, name, number):
-        """Makes a network for one node, and returns its address. Neighbours are fixed, so that packets to a link that is
-        down are lost in silence, as on a real network."""
+        """Makes a network for one node, and returns its address. Neighbours are fixed, so that packets to a link that
+        is down are lost in silence, as on a real network."""
         if not self.has_namespaces:
             return "127.0.0.1"
         address, mac = f"10.99.0.{number}", f"02:00:00:00:00:{number:02x}"
@@ -240,7 +240,8 @@ def link_address(name):
 
 def sh(*command, **more):
     done = subprocess.run(
-        [str(part) for part in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, **more,
+        [str(part) for part in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+        **more,
     )
     if done.returncode != 0:
         raise Broken(f"{' '.join(map(str, command))}: {done.stdout.strip()}")

@@ -33,7 +33,8 @@ def ideal():
     stopped = {1: [Interval(BEGAN + 30, BEGAN + 40)]}
     return SimpleNamespace(
         load=SimpleNamespace(
-            operations=operations, probes=[probe], readers=[reader], withdrawn={f"jti-{number}": BEGAN for number in range(10)},
+            operations=operations, probes=[probe], readers=[reader],
+            withdrawn={f"jti-{number}": BEGAN for number in range(10)},
         ),
         probe=SimpleNamespace(successes=[BEGAN + tick / 10 for tick in range(600)]),
         tables=lambda: (grants, {"exclusion"}, feed), grants=grants, feed=feed, intervals=stopped, catch_up=0,

@@ -163,7 +163,8 @@ class Service:
         data = None if body is None else json.dumps(body).encode()
         url = f"http://127.0.0.1:{self.replicas[0].port}{path}"
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30) as answer:
+            request = urllib.request.Request(url, data, headers, method=method)
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise Broken(f"{method} {path}: {error.code} {error.read().decode()}") from None

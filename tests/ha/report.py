@@ -2,7 +2,9 @@
 
 import time
 
-COLUMNS = ["event", "cluster", "tokens", "changes", "allowed", "issued", "lost", "hung", "/certs/", "readiness", "result"]
+COLUMNS = [
+    "event", "cluster", "tokens", "changes", "allowed", "issued", "lost", "hung", "/certs/", "readiness", "result",
+]
 CHECKS = [
     "minting is back in time", "changes are back in time", "nothing acknowledged is lost", "answers are right",
     "the feed is whole", "no request hung", "/certs/ never failed", "readiness is true",
@@ -14,8 +16,9 @@ MOST_SHOWN = 3
 def rows(results):
     return [
         [
-            one.event.title, f"{one.cluster:.1f} s", f"{one.ours:.1f} s", f"{one.changes:.1f} s", f"{one.allowed:.1f} s", str(one.mints),
-            str(one.lost), str(one.hung), str(one.certificates), str(one.untrue), "failed" if one.faults else "passed",
+            one.event.title, *(f"{seconds:.1f} s" for seconds in (one.cluster, one.ours, one.changes, one.allowed)),
+            *map(str, (one.mints, one.lost, one.hung, one.certificates, one.untrue)),
+            "failed" if one.faults else "passed",
         ]
         for one in results
     ]
