@@ -184,8 +184,9 @@ class Load(threading.Thread):
             if received - began > PATIENCE or self.ended:
                 return
             told = answer.headers.get("retry-after", "") if answer else ""
-            pause = min(pause * 2, 1.0)
-            await asyncio.sleep((min(int(told), 2) if told.isdigit() else pause) * self.random.uniform(0.7, 1.0))
+            # As told, but at most a second: what is measured is when the service is back, not when clients return.
+            pause = min(int(told) if told.isdigit() else pause * 2, 1.0)
+            await asyncio.sleep(pause * self.random.uniform(0.7, 1.0))
 
     def note(self, operation, answer, received):
         """Writes down what is known now, and whether the answer was one that may be."""
