@@ -141,12 +141,12 @@ EVENTS = [
     Event("switch-over", "`patronictl switchover`", switch_over),
     Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby, lasts=(20, 75)),
     Event(
-        "stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=(25, 60),
+        "stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=(20, 60),
     ),
     Event(
-        "stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=(25, 60),
+        "stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=(20, 60),
     ),
     Event("full-disk", "the disk of the primary's log is full", full_disk, needs_root=True, lasts=(10, 30)),
     Event("restart-pooler", "PgBouncer is restarted", restart_pooler, phase="pooler"),
 ]
-SHORT = ["kill-primary", "stop-replica-alone"]
+SHORT = ["stop-replica-alone", "kill-primary"]

@@ -185,7 +185,7 @@ class Load(threading.Thread):
                 return
             told = answer.headers.get("retry-after", "") if answer else ""
             # As told, but at most a second: what is measured is when the service is back, not when clients return.
-            pause = min(int(told) if told.isdigit() else pause * 2, 1.0)
+            pause = min(max(int(told), 0.1) if told.isdigit() else pause * 2, 1.0)
             await asyncio.sleep(pause * self.random.uniform(0.7, 1.0))
 
     def note(self, operation, answer, received):

@@ -114,7 +114,7 @@ class Service:
             if way == "pooler":
                 one.url = self.url_of(f"127.0.0.1:{pooler.port}", one.name)
             elif one.number == 3:
-                one.url = self.url_of(everyone, one.name) + "&target_session_attrs=read-write"
+                one.url = self.url_of(everyone, one.name)
             else:
                 one.url = self.url_of(f"127.0.0.1:{balancer.database}", one.name)
 
