@@ -18,7 +18,7 @@ from machine import Broken, Machine, wait_until
 from planted import try_checks
 from probes import DatabaseProbe
 from replicas import Service
-from report import faults, markdown, table
+from report import faults, markdown, table, timeline
 
 
 def say(text):
@@ -236,5 +236,8 @@ def conclude(options, run, seconds):
         options.keep.mkdir(parents=True, exist_ok=True)
         for file in [*run.machine.folder.glob("*.log"), *run.machine.folder.glob("*.jsonl")]:
             shutil.copy(file, options.keep)
+        if run.results:
+            text = timeline(run.results, run.load.probes, list(run.probe.successes))
+            (options.keep / "timeline.txt").write_text(text)
     if options.table and run.results:
         options.table.write_text(markdown(run.results, " ".join(["tests/ha/run", *sys.argv[1:]]), options.rate))

@@ -47,3 +47,32 @@ def markdown(results, command, rate):
     body = "".join("| " + " | ".join(row) + " |\n" for row in rows(results))
     date = time.strftime("%Y-%m-%d", time.gmtime())
     return f"{date}, `{command}`, {rate} requests a second:\n\n{line}{body}"
+
+
+def timeline(results, probes, cluster):
+    """What each replica answered, and when that changed, in seconds since the event began: for whoever looks for the
+    cause of a fault."""
+    lines = []
+    for one in results:
+        lines.append(f"{one.event.name}, for {one.ended - one.began:.1f} s")
+        lines.append(f"  database: {spells_of([(at, at, 'done') for at in cluster], one)}")
+        for probe in probes:
+            for name in ("ready", "minted", "certificates"):
+                samples = sorted((item.sent, item.received, item.status) for item in list(getattr(probe, name)))
+                lines.append(f"  {probe.replica.name} {name}: {spells_of(samples, one)}")
+    return "\n".join(lines) + "\n"
+
+
+def spells_of(samples, result):
+    """Such as `200 0.1-5.2, 503 5.4-21.0`: when the first and the last of equal answers was asked for. A pause of more
+    than a second ends a spell, too."""
+    spells = []
+    for sent, received, status in samples:
+        if received < result.began or sent > result.ended:
+            continue
+        if spells and spells[-1][0] == status and sent - spells[-1][2] < 1:
+            spells[-1][2] = sent
+        else:
+            spells.append([status, sent, sent])
+    began = result.began
+    return ", ".join(f"{status} {first - began:.1f}-{last - began:.1f}" for status, first, last in spells)
