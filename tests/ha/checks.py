@@ -4,8 +4,8 @@ import time
 
 # How long one request may wait for the database, and what the way to and from it adds.
 LONGEST, SLACK = 10, 1
-# How much later than the cluster minting may be back; how long readiness may be wrong.
-BEHIND, WRONG = 3, 3
+# How much later than the cluster minting may be back; how long readiness may be wrong; how often both are asked.
+BEHIND, WRONG, PERIOD = 3, 3, 0.5
 
 
 class Result:
@@ -73,12 +73,13 @@ def check_answers(run, result, operations, inside):
             result.fault("answers are right", one.fault)
             one.fault = None
     for one in inside:
-        check_waits(run, result, one.kind, one.port, one.attempts)
+        check_waits(run, result, f"{one.kind} at {run.name_of(one.port)}", one.port, one.attempts)
         if one.kind == "certificate" and one.status != 200:
             result.certificates += 1
             result.fault("/certs/ never failed", f"through HAProxy: {one.status or one.code}")
     for reader in run.load.readers:
-        check_waits(run, result, "a reader of the feed", reader.port, list(reader.attempts))
+        who = f"a reader of the feed at {run.name_of(reader.port)}"
+        check_waits(run, result, who, reader.port, list(reader.attempts))
         while reader.faults:
             result.fault("the feed is whole", reader.faults.pop(0))
 
@@ -91,7 +92,8 @@ def check_waits(run, result, who, port, attempts):
         if port in run.intervals and run.is_suspended(port, sent, received):
             continue
         result.hung += 1
-        result.fault("no request hung", f"{who} waited {waited:.1f} s for {status or code or 'nothing'}")
+        answer = f"{status or code or 'no answer'}, from {sent - result.began:.1f} s on"
+        result.fault("no request hung", f"{who} waited {waited:.1f} s for {answer}")
 
 
 def check_replica(run, result, probe):
@@ -113,7 +115,7 @@ def check_replica(run, result, probe):
     for is_up, since, until in spells(minted):
         for one in ready:
             said = one.status == 200
-            if said != is_up and since + WRONG < one.sent and one.received < until:
+            if said != is_up and since + WRONG + PERIOD < one.sent and one.received < until:
                 result.untrue += 1
                 what = "could mint" if is_up else "could not mint"
                 result.fault(
@@ -125,7 +127,8 @@ def check_replica(run, result, probe):
 
 def spells(minted):
     """The times in which a replica surely could mint, or surely could not: (could, since, until). Which of both it was
-    between the last of one kind and the first of the other is not known, so these times are left out."""
+    between the last of one kind and the first of the other is not known, so these times are left out. Nor is it known
+    when the first request that failed did so: it may have been sent before there was a reason."""
     found, now = [], []
     for one in [*minted, None]:
         if one and (not now or could_mint(one) == could_mint(now[0])):
@@ -134,7 +137,8 @@ def spells(minted):
         if now and could_mint(now[0]):
             found.append((True, now[0].received, now[-1].sent))
         elif now:
-            found.append((False, now[0].sent, now[-1].sent))
+            since = min(now[0].received, now[1].sent) if len(now) > 1 else now[0].received
+            found.append((False, since, now[-1].sent))
         now = [one]
     return found
 

@@ -92,6 +92,10 @@ class Run:
     def resume(self, replica):
         self.intervals[replica.port][-1].ended = time.monotonic()
 
+    def name_of(self, port):
+        """Who was asked at a port."""
+        return next((one.name for one in self.service.replicas if one.port == port), "HAProxy")
+
     def is_suspended(self, port, began, ended):
         return any(interval.meets(began, ended) for interval in self.intervals[port])
 
