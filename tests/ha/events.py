@@ -19,7 +19,7 @@ class Event:
     minting may be away if the cluster is not: what it takes the server to end a transaction that stopped. `lasts`: how
     long it lasts at least, and at most if minting does not come back before it ends."""
 
-    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0, lasts=(10, 75)):
+    def __init__(self, name, title, act, needs_root=False, phase="balancer", bound=0, lasts=(20, 75)):
         self.name, self.title, self.act = name, title, act
         self.needs_root, self.phase, self.bound, self.lasts = needs_root, phase, bound, lasts
 
@@ -139,13 +139,9 @@ EVENTS = [
     Event("stop-primary", "the primary is stopped, with Patroni (SIGSTOP)", stop_primary),
     Event("drop-packets", "all packets to and from the primary are lost", drop_packets, needs_root=True),
     Event("switch-over", "`patronictl switchover`", switch_over),
-    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby, lasts=(20, 75)),
-    Event(
-        "stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE, lasts=(20, 60),
-    ),
-    Event(
-        "stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE, lasts=(20, 60),
-    ),
+    Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby),
+    Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE),
+    Event("stop-replica-shared", "a replica stops in a mint (SIGSTOP)", stop_replica_shared, bound=SILENCE),
     Event("full-disk", "the disk of the primary's log is full", full_disk, needs_root=True, lasts=(10, 30)),
     Event("restart-pooler", "PgBouncer is restarted", restart_pooler, phase="pooler"),
 ]

@@ -9,6 +9,8 @@ CHECKS = [
     "minting is back in time", "changes are back in time", "nothing acknowledged is lost", "answers are right",
     "the feed is whole", "no request hung", "/certs/ never failed", "readiness is true",
 ]
+# An answer that took longer is called late in the timeline, in seconds.
+LATE = 3
 # Of each check, in the list of faults.
 MOST_SHOWN = 3
 
@@ -58,9 +60,14 @@ def timeline(results, probes, cluster):
         lines.append(f"  database: {spells_of([(at, at, 'done') for at in cluster], one)}")
         for probe in probes:
             for name in ("ready", "minted", "certificates"):
-                samples = sorted((item.sent, item.received, item.status) for item in list(getattr(probe, name)))
-                lines.append(f"  {probe.replica.name} {name}: {spells_of(samples, one)}")
+                samples = [(item.sent, item.received, label(item)) for item in list(getattr(probe, name))]
+                lines.append(f"  {probe.replica.name} {name}: {spells_of(sorted(samples), one)}")
     return "\n".join(lines) + "\n"
+
+
+def label(sample):
+    late = " late" if sample.received - sample.sent > LATE else ""
+    return f"{sample.status or 'nothing'}{late}"
 
 
 def spells_of(samples, result):
