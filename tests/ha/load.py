@@ -47,7 +47,8 @@ class Operation:
     def line(self):
         return json.dumps({
             "kind": self.kind, "port": self.port, "number": self.number, "jti": self.jti, "key": self.key,
-            "attempts": self.attempts, "status": self.status, "code": self.code, "named": self.named, "fault": self.fault,
+            "attempts": self.attempts, "status": self.status, "code": self.code, "named": self.named,
+            "fault": self.fault,
         })
 
 

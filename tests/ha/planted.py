@@ -37,7 +37,8 @@ def ideal():
             withdrawn={f"jti-{number}": BEGAN for number in range(10)},
         ),
         probe=SimpleNamespace(successes=[BEGAN + tick / 10 for tick in range(600)]),
-        tables=lambda: (grants, {"exclusion"}, feed), grants=grants, feed=feed, intervals=stopped, catch_up=0, name_of=str,
+        tables=lambda: (grants, {"exclusion"}, feed), grants=grants, feed=feed, intervals=stopped, catch_up=0,
+        name_of=str,
         is_suspended=lambda port, began, ended: any(one.meets(began, ended) for one in stopped.get(port, [])),
     )
 
