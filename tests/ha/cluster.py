@@ -138,6 +138,8 @@ class Cluster:
         self.wait_healthy()
         name = "tn_authority"
         self.leader().sql(f"CREATE ROLE {name} LOGIN PASSWORD '{self.password}'")
+        # To see whether there is a synchronous standby.
+        self.leader().sql(f"GRANT pg_monitor TO {name}")
         self.leader().sql(f"CREATE DATABASE {name} OWNER {name}")
         self.leader().sql("CREATE TABLE probe (at timestamptz NOT NULL)")
 

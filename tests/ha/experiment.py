@@ -132,9 +132,6 @@ class Run:
             self.phase = phase
             say(f"the service finds its database through: {phase}")
             self.service.connect_by(phase, self.balancer, self.pooler)
-            is_plain = phase == "pooler" and self.options.pool_mode == "transaction"
-            # PgBouncer 1.18 does not carry prepared statements from one transaction to the next.
-            self.service.database_settings = 'prepared_statements = "off"' if is_plain else ""
             self.service.restart()
             self.probe.point_at(self.dsn())
 

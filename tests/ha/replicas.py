@@ -39,7 +39,6 @@ behind_proxy = true
 listen = "127.0.0.1:{self.operations}"
 [database]
 url = "{self.url}"
-{service.database_settings}
 [signer]
 key_file = "{service.demo / 'signing-key.pem'}"
 chain_file = "{service.demo / 'signing-chain.pem'}"
@@ -84,7 +83,6 @@ class Service:
     def __init__(self, machine, executable, cluster):
         self.machine, self.executable, self.cluster = machine, executable, cluster
         self.demo, self.secret = machine.folder / "demo", machine.folder / "api-keys.secret"
-        self.database_settings = ""
         self.replicas = [Replica(self, number) for number in (1, 2, 3)]
         self.keys, self.chain = {}, None
 

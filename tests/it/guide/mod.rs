@@ -27,7 +27,7 @@ pages! {
     callers: "deploy/guide/callers.md",
     conformance: "deploy/guide/conformance.md",
     control: "deploy/guide/control.md",
-    high_availability: "deploy/guide/high-availability.md",
+    failovers: "deploy/guide/failovers.md",
     idempotency: "deploy/guide/idempotency.md",
     imports: "deploy/guide/imports.md",
     index: "deploy/guide/README.md",
