@@ -78,7 +78,8 @@ enum ServiceCommand {
     /// for new certificates immediately.
     ///
     /// Exits with 77 if it cannot start because a hardware security module refuses the PIN. It must
-    /// not be started again then, since each start is another try.
+    /// not be started again then, since each start is another try. Exits with 78 if it cannot start
+    /// because of its configuration, which another start does not change.
     Serve,
     /// Apply the migrations that the database does not have yet.
     ///
@@ -88,7 +89,7 @@ enum ServiceCommand {
     ///
     /// Prints `ok`, `warning` or `FAILED` for each item, changes nothing, and exits with 1 if
     /// anything failed.
-    Check,
+    Check(check::Args),
     #[command(subcommand)]
     Account(account::Command),
     #[command(subcommand)]
@@ -135,7 +136,14 @@ fn run_tool(tool: Tool, config: Option<&Path>) -> commands::Outcome {
 }
 
 fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome {
-    let config = Config::load(file)?;
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) if matches!(service, ServiceCommand::Serve) => {
+            commands::report(&error);
+            return Ok(commands::Exit::CONFIGURATION);
+        }
+        Err(error) => return Err(error.into()),
+    };
     // A command prints its results to standard output; the log is all that a service prints.
     let level = if matches!(service, ServiceCommand::Serve) {
         LevelFilter::Info
@@ -146,7 +154,7 @@ fn configured(file: Option<&Path>, service: ServiceCommand) -> commands::Outcome
     match service {
         ServiceCommand::Serve => serve::run(&config),
         ServiceCommand::Migrate => migrate::run(&config),
-        ServiceCommand::Check => check::run(&config),
+        ServiceCommand::Check(args) => check::run(&args, &config),
         ServiceCommand::Account(command) => account::run(command, &config),
         ServiceCommand::ApiKey(command) => api_key::run(command, &config),
         ServiceCommand::Allocation(command) => allocation::run(command, &config),

@@ -9,13 +9,15 @@ mod problem;
 mod router;
 mod routes;
 mod service;
+mod waiting;
 
 pub use http::concurrency::ConcurrencyLimit;
 pub use http::idempotency::Idempotency;
 pub use http::request::OverTls;
 pub use http::unsent::UnsentAnswers;
 pub use http::upload::UploadShares;
-pub use router::{app, operations};
+pub use router::{app, operations, while_waiting};
 pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;
 pub use service::{Service, Uploads};
+pub use waiting::Waiting;

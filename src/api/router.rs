@@ -9,6 +9,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 
 use super::problem::Problem;
+use super::waiting::{WAITING, Waiting};
 use super::{Service, http, openapi, routes};
 
 /// All routes of the API.
@@ -155,7 +156,27 @@ pub fn app(
     } else {
         api_routes
     };
-    with(service, configure)
+    with(service, configure, Problem::no_such_route)
+}
+
+/// What is served without a database: certificate chains, and that the service is alive.
+pub fn while_waiting(
+    waiting: Data<Waiting>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let configure = |cfg: &mut ServiceConfig| {
+        cfg.service(route("/certs/{sha256}.pem").get(routes::certs::get_found_chain))
+            .service(route("/healthz").get(routes::health::alive))
+            .service(route("/readyz").get(routes::health::waiting));
+    };
+    with(waiting, configure, || Problem::unavailable(&WAITING))
 }
 
 /// The routes for operators, ready to be served on their own listener.
@@ -170,12 +191,13 @@ pub fn operations(
         InitError = (),
     >,
 > {
-    with(service, operations_routes)
+    with(service, operations_routes, Problem::no_such_route)
 }
 
-fn with(
-    service: Data<Service>,
+fn with<T: 'static>(
+    state: Data<T>,
     configure: fn(&mut ServiceConfig),
+    unknown_route: fn() -> Problem,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -186,11 +208,11 @@ fn with(
     >,
 > {
     App::new()
-        .app_data(service)
+        .app_data(state)
         .configure(configure)
-        .default_service(web::to(|| async {
-            Err::<&str, _>(Problem::no_such_route())
-        }))
+        .default_service(web::to(
+            move || async move { Err::<&str, _>(unknown_route()) },
+        ))
         .wrap(from_fn(http::request::handle))
 }
 

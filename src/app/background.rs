@@ -1,6 +1,8 @@
 //! Periodic background work of the service. Each job has a thread of its own, which survives what
 //! goes wrong in one run: an error or a panic is logged, counted, and tried again.
 
+mod availability;
+
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use std::time::{Duration, Instant};
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 
+use super::supervisor::Supervisor;
 use crate::api::Service;
 use crate::authority::{Authority, PolicyWatch, ReproofRun, ScanMode};
 use crate::config::Config;
 use crate::domain::{Caller, new_id};
-use crate::store::Waiter;
+use crate::store::{DatabaseUrl, Waiter};
 use crate::telemetry::RunningTask;
 
 /// How often expired idempotency keys are deleted.
@@ -31,9 +34,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts all periodic work. Must be called inside [`super::block_on`], because SIGHUP also
 /// triggers a scan for certificates.
-pub(super) fn start(service: &Arc<Service>, config: &Config) -> io::Result<Vec<Periodic>> {
+pub(super) fn start(
+    service: &Arc<Service>,
+    config: &Config,
+    supervisor: &Arc<Supervisor>,
+    url: &DatabaseUrl,
+) -> io::Result<Vec<Periodic>> {
     let tasks = &service.authority.metrics().background;
-    let mut all = Vec::new();
+    let mut all = availability::start(service, config, supervisor, url)?;
 
     let authority = Arc::clone(&service.authority);
     all.push(Periodic::start(
@@ -140,7 +148,9 @@ async fn write_refusal_sums(authority: &Authority, all: bool) -> RunOutcome {
 pub(super) async fn write_the_rest(service: &Service) {
     let sums = write_refusal_sums(&service.authority, true).await;
     let uses = write_api_key_uses(service).await;
-    for error in [sums, uses].into_iter().filter_map(Result::err) {
+    let left = service.authority.leave().await;
+    let left = left.map(|()| PollProgress::Done).map_err(|e| e.to_string());
+    for error in [sums, uses, left].into_iter().filter_map(Result::err) {
         log::warn!("{error}");
     }
 }

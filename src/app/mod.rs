@@ -9,6 +9,8 @@ mod gateways;
 mod http;
 mod settings;
 mod signals;
+mod start;
+mod supervisor;
 mod system_roots;
 mod tls_key;
 mod tls_warnings;
@@ -16,9 +18,11 @@ mod tls_warnings;
 pub use api_key_secret::{ApiKeySecretUse, api_key_secret_use, check_secret, generated_secret};
 pub use authentication::{AuthenticationError, CheckedIssuer, check_issuers};
 pub use gateways::{GatewaysError, check_gateways};
-pub use http::{HttpError, Running, Stopper, check_listener, start};
-pub use settings::{database_url, passphrase, pkcs11};
-pub use signals::{on_hangup, on_termination};
+pub use http::{HttpError, Running, Stopper, check_listener, start, start_on};
+pub use settings::{database_timeouts, database_url, migrate_url, passphrase, pkcs11};
+pub use signals::{at_termination, on_hangup, on_termination};
+pub use start::{Opened, open_when_reachable, open_with_signer};
+pub use supervisor::Supervisor;
 pub use system_roots::roots_warning;
 pub use tls_key::TlsKeyError;
 pub use tls_warnings::tls_warnings;
@@ -38,8 +42,8 @@ use crate::authority::{
 };
 use crate::callers::{Callers, Pepper, PepperError};
 use crate::config::{Config, SecretError};
+use crate::domain::Clock;
 use crate::domain::signing::distrust::Distrust;
-use crate::domain::{Caller, Clock, new_id};
 use crate::signer::{ScanResult, SignerError};
 use crate::store::{OpenError, Purpose, Store, StoreError, Tx};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -94,6 +98,10 @@ pub enum AppError {
     OtherSecret { keys: i64 },
     #[error("the API keys cannot be read: {0}")]
     ApiKeys(StoreError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the database cannot be written to: {0}")]
+    NotWritten(StoreError),
     #[error("the replicas cannot agree on the signing certificates: {0}")]
     NotAgreed(ChangeError),
     #[error("the policies cannot be recorded in the audit trail: {0}")]
@@ -120,21 +128,6 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Service, AppError> {
 /// database.
 pub fn open_or_create(config: &Config, clock: &Clock) -> Result<Service, AppError> {
     compose(config, clock, Purpose::FirstStep, None)
-}
-
-/// Opens everything, as `serve` needs it. Scans for keys and chains, and agrees on them with the
-/// other replicas.
-pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppError> {
-    file_limit::raise();
-    let signers = signers(config)?;
-    let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
-    let service = compose(config, clock, Purpose::Serve, Some(Arc::new(signers)))?;
-    let caller = Caller::the_service(new_id(clock.now()));
-    let agreed = block_on(service.authority.agree_on_signers(&caller, found));
-    agreed.map_err(AppError::NotAgreed)?;
-    let recorded = block_on(service.authority.record_policies(&caller));
-    recorded.map_err(AppError::NotRecorded)?;
-    Ok(service)
 }
 
 /// Scans for keys and chains that can sign for the carrier now.
@@ -199,6 +192,7 @@ fn compose(
         derive(peppers.newest())?,
         peppers.previous().map(derive).transpose()?,
     );
+    let readiness = settings::readiness(config, &peppers)?;
     let trust = authentication::trust(config, clock, &metrics)?;
     let callers = Callers::new(
         Arc::clone(&store),
@@ -218,6 +212,7 @@ fn compose(
         limits: settings::limits(&config.limits),
         claim_constraints: config.tokens.jwt_claim_constraints,
         control,
+        readiness,
         metrics,
     }));
     Ok(Service {

@@ -7,19 +7,57 @@ use std::time::Duration;
 use super::AppError;
 use crate::api::{Facade, UploadShares, Uploads};
 use crate::authority::{
-    Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, Rotation,
+    Carrier, ControlSettings, Lifetimes, LimitClock, Limits, ProofLimits, Rate, ReadinessSettings,
+    Rotation,
 };
+use crate::callers::{Pepper, PepperError, Peppers};
 use crate::config::{self, Config};
 use crate::domain::Passphrase;
+use crate::domain::replica::{SharedSettings, SpcList};
 use crate::signer::key_pool::PoolSettings;
 use crate::signer::pkcs11::Pkcs11;
 use crate::signer::{SecretSource, SignerError, Sources};
-use crate::store::{DatabaseUrl, Purpose, Settings};
+use crate::store::{
+    DatabaseUrl, PostgresSettings, PreparedStatements, Purpose, Settings, Timeouts,
+};
 use crate::webhooks::{SenderSettings, SystemNames};
 
-/// The URL of the database, parsed.
+/// The URL of the database, parsed, with the configured bounds of a connection.
 pub fn database_url(config: &Config) -> Result<DatabaseUrl, AppError> {
-    Ok(config.database.url.expose().parse()?)
+    parsed(config, &config.database.url)
+}
+
+/// The URL at which migrations are applied.
+pub fn migrate_url(config: &Config) -> Result<DatabaseUrl, AppError> {
+    let section = &config.database;
+    parsed(config, section.migrate_url.as_ref().unwrap_or(&section.url))
+}
+
+fn parsed(config: &Config, url: &config::SecretUrl) -> Result<DatabaseUrl, AppError> {
+    let url: DatabaseUrl = url.expose().parse()?;
+    Ok(url.with_timeouts(&database_timeouts(&config.database)))
+}
+
+/// How long the database is waited for.
+#[must_use]
+pub fn database_timeouts(section: &config::Database) -> Timeouts {
+    Timeouts {
+        connect: Duration::from_secs(section.connect_timeout),
+        tcp_user: Duration::from_secs(section.tcp_user_timeout),
+        lock: Duration::from_secs(section.lock_timeout),
+        statement: Duration::from_secs(section.statement_timeout),
+        idle_in_transaction: Duration::from_secs(section.idle_in_transaction_timeout),
+        reconnect: Duration::from_secs(section.reconnect_wait),
+        request: Duration::from_secs(section.request_timeout),
+        long_statement: Duration::from_secs(section.long_statement_timeout),
+    }
+}
+
+fn prepared_statements(section: &config::Database) -> PreparedStatements {
+    match section.prepared_statements {
+        config::PreparedStatements::Auto => PreparedStatements::Auto,
+        config::PreparedStatements::Off => PreparedStatements::Off,
+    }
 }
 
 pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppError> {
@@ -30,6 +68,11 @@ pub(super) fn store(config: &Config, purpose: Purpose) -> Result<Settings, AppEr
         migrate: config.database.migrate,
         queue: config.writer.queue,
         batch: config.writer.batch,
+        postgres: PostgresSettings {
+            timeouts: database_timeouts(&config.database),
+            prepared_statements: prepared_statements(&config.database),
+            migrate_url: Some(migrate_url(config)?),
+        },
     })
 }
 
@@ -97,6 +140,39 @@ pub(super) fn carrier(section: &config::Carrier) -> Carrier {
         spcs: section.spcs.clone(),
         account: section.account.clone(),
     }
+}
+
+/// The name of this process for operators of other replicas: that of the machine, and its id.
+fn replica_name() -> String {
+    // As `hostname` prints it; containers have a name of their own.
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
+    let host: String = host.chars().filter(is_plain).take(64).collect();
+    format!("{host}:{}", std::process::id())
+}
+
+/// When this replica is ready, and what it must have in common with the others.
+pub(super) fn readiness(
+    config: &Config,
+    peppers: &Peppers,
+) -> Result<ReadinessSettings, PepperError> {
+    let previous = peppers.previous().map(Pepper::name).transpose()?;
+    let previous_spcs = &config.carrier.previous_spcs;
+    Ok(ReadinessSettings {
+        name: replica_name(),
+        shared: SharedSettings {
+            secrets: [peppers.name().to_owned()]
+                .into_iter()
+                .chain(previous)
+                .collect(),
+            spcs: SpcList::new(&config.carrier.spcs),
+            previous_spcs: (!previous_spcs.is_empty()).then(|| SpcList::new(previous_spcs)),
+        },
+        max_age: Duration::from_secs(config.server.ready_age.into()),
+        require_synchronous: config.database.require_synchronous,
+        max_clock_offset: config.database.max_clock_offset,
+    })
 }
 
 pub(super) fn lifetimes(section: &config::Tokens) -> Lifetimes {

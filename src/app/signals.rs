@@ -51,3 +51,18 @@ pub fn on_hangup(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
     });
     Ok(())
 }
+
+/// Runs `then` on SIGTERM or SIGINT, besides what else they do. Must be called inside
+/// [`block_on`](super::block_on).
+pub fn at_termination(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        then.await;
+    });
+    Ok(())
+}

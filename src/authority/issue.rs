@@ -214,7 +214,8 @@ impl Authority {
 
     fn must_be_able_to_sign(&self) -> Result<(), IssueError> {
         let signers = self.signers.as_deref().ok_or(IssueError::NoSigner)?;
-        Ok(signers.fresh()?)
+        signers.fresh()?;
+        self.must_not_be_refused()
     }
 
     /// Refuses a request that exceeds the account's rate limit. A caller that may not act for the

@@ -24,6 +24,7 @@ mod number_history;
 mod policy;
 mod queries;
 mod rate_limits;
+mod readiness;
 mod redact;
 mod renewals;
 mod scope;
@@ -55,6 +56,7 @@ pub use policy::{
     PolicyWatch, ReportLine, Ruling, TokenContext,
 };
 pub use rate_limits::{Limit, LimitClock, Limits, Rate, TooMany};
+pub use readiness::{CheckResult, ReadinessCheck, ReadinessReport, ReadinessSettings};
 pub use renewals::{NewRenewal, NewReproofing};
 pub use signers::{DistrustedKey, Listed, ListedChain, Rotation, Signers};
 pub use signers::{of_certificate, of_key, refusal};
@@ -69,7 +71,7 @@ pub use withdrawal_feed::{Feed, GrantStatus};
 // Re-exported so that `api` need not depend on the store, the signer and the verifier.
 pub use crate::signer::published_chain::Published;
 pub use crate::signer::{RefusedFile, ScanMode};
-pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError};
+pub use crate::store::{EventFilter, GrantFilter, Page, PageOf, StoreError, WaitBudget};
 pub use crate::verifier::check_account_key;
 
 use std::sync::Arc;
@@ -78,6 +80,7 @@ use crate::domain::clock::Time;
 use crate::domain::{AccountId, Caller, Clock, Spc, TkType, Window, new_id};
 use crate::store::{Store, Tx};
 use crate::telemetry::Metrics;
+use readiness::Readiness;
 use scope::Visibility;
 
 /// The carrier that runs the service.
@@ -118,6 +121,7 @@ pub struct Parts {
     /// Whether JWTClaimConstraints tokens are issued at all.
     pub claim_constraints: bool,
     pub control: ControlParts,
+    pub readiness: ReadinessSettings,
     pub metrics: Arc<Metrics>,
 }
 
@@ -134,12 +138,14 @@ pub struct Authority {
     limits: Limits,
     claim_constraints: bool,
     control: ControlParts,
+    readiness: Readiness,
     metrics: Arc<Metrics>,
 }
 
 impl Authority {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let readiness = Readiness::new(parts.readiness, parts.clock.now());
         Self {
             store: parts.store,
             policy: parts.policy,
@@ -151,6 +157,7 @@ impl Authority {
             limits: parts.limits,
             claim_constraints: parts.claim_constraints,
             control: parts.control,
+            readiness,
             metrics: parts.metrics,
         }
     }
@@ -163,6 +170,12 @@ impl Authority {
     #[must_use]
     pub const fn policies(&self) -> &ActivePolicySet {
         &self.policy
+    }
+
+    /// How long one request may wait for the database.
+    #[must_use]
+    pub fn wait_budget(&self) -> WaitBudget {
+        self.store.wait_budget()
     }
 
     #[must_use]
@@ -189,19 +202,6 @@ impl Authority {
     #[must_use]
     pub const fn signs(&self) -> bool {
         self.signers.is_some()
-    }
-
-    /// Checks that a token could be issued now. Blocks.
-    ///
-    /// # Errors
-    /// Says what is missing.
-    pub fn ready(&self) -> Result<(), IssueError> {
-        self.store.ready()?;
-        let signers = self.signers.as_ref().ok_or(IssueError::NoSigner)?;
-        // What this replica has in memory may be older.
-        let read = |tx: &mut Tx<'_>| tx.distrusts();
-        let distrusts = self.store.read(read)?;
-        Ok(signers.ready(self.clock.now(), &distrusts)?)
     }
 
     /// The background tasks that have ended, although the service needs them. Policies or

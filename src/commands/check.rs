@@ -14,10 +14,18 @@ use tn_authority::signer::Signer;
 use tn_authority::store::Store;
 
 use super::output::say;
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, check_server};
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also print what the database server says of itself: version, clock, standbys and settings.
+    #[arg(long)]
+    deep: bool,
+}
 
 /// The configuration itself has been read already; this checks what it refers to. Changes nothing.
-pub fn run(config: &Config) -> Outcome {
+pub fn run(args: &Args, config: &Config) -> Outcome {
     say!("ok      configuration");
     for warning in Config::environment_warnings() {
         say!("warning environment: {warning}");
@@ -44,6 +52,7 @@ pub fn run(config: &Config) -> Outcome {
     for warning in warnings {
         say!("warning database: {warning}");
     }
+    let server_is_sound = !database_is_sound || check_server::run(config, args.deep)?;
     line(
         "policies",
         app::open_policy(config)
@@ -93,7 +102,11 @@ pub fn run(config: &Config) -> Outcome {
     for warning in app::tls_warnings(config, &Clock::system()) {
         say!("warning TLS: {warning}");
     }
-    Ok(if sound { Exit::SUCCESS } else { Exit::FAILURE })
+    Ok(if sound && server_is_sound {
+        Exit::SUCCESS
+    } else {
+        Exit::FAILURE
+    })
 }
 
 /// Whether the database can be used, and warnings about settings that should be changed.

@@ -9,6 +9,9 @@ pub struct Exit(u8);
 impl Exit {
     pub const SUCCESS: Self = Self(0);
     pub const FAILURE: Self = Self(1);
+    /// `serve` cannot start because of its configuration. A supervisor need not start it again
+    /// before that is changed. It is `EX_CONFIG` of `sysexits.h`.
+    pub const CONFIGURATION: Self = Self(78);
     /// `serve` cannot start because an HSM refuses the PIN. A supervisor must not start it again:
     /// each start would try the PIN, until the token is locked. It is `EX_NOPERM` of `sysexits.h`.
     pub const PIN_REFUSED: Self = Self(77);

@@ -8,9 +8,9 @@ use super::output::say;
 use super::{Exit, Outcome, report_created};
 
 pub fn run(config: &Config) -> Outcome {
-    let url = app::database_url(config)?;
+    let url = app::migrate_url(config)?;
     let missing = url.missing_file()?;
-    let applied = Store::migrate(&url)?;
+    let applied = Store::migrate_within(&url, &app::database_timeouts(&config.database))?;
     report_created(missing.as_deref());
     if applied.is_empty() {
         say!("the schema is up to date");

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backup;
 pub mod certificate;
 pub mod check;
+mod check_server;
 pub mod claim_constraints;
 pub mod control;
 pub mod control_agent;

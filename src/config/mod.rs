@@ -49,7 +49,7 @@ pub use api_keys::ApiKeys;
 pub use carrier::Carrier;
 pub use client_certificates::{CertificateCaller, ClientCertificates};
 pub use control::{Control, Gateway, GatewayKind};
-pub use database::Database;
+pub use database::{Database, PreparedStatements};
 pub use facade::Facade;
 pub use fraction::Fraction;
 pub use idempotency::Idempotency;

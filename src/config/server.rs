@@ -45,6 +45,9 @@ pub struct Server {
     pub max_requests: usize,
     /// Seconds for requests in progress to finish when the service stops.
     pub shutdown_timeout: u64,
+    /// Seconds after which `/readyz` counts a commit no longer as a proof that tokens can be
+    /// recorded.
+    pub ready_age: u32,
 }
 
 impl Default for Server {
@@ -65,6 +68,7 @@ impl Default for Server {
             max_connections_per_address: None,
             max_requests: 5_000,
             shutdown_timeout: 20,
+            ready_age: 3,
         }
     }
 }
@@ -98,6 +102,7 @@ impl Server {
         let (connections, requests) = (self.max_connections, self.max_requests);
         within("server.max_connections", connections as u64, 1_000_000)?;
         within("server.max_requests", requests as u64, 1_000_000)?;
+        within("server.ready_age", self.ready_age.into(), 60)?;
         at_least_one("server.max_body_bytes", self.max_body_bytes as u64)?;
         if let Some(share) = self.max_connections_per_address
             && share > connections

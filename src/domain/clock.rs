@@ -49,6 +49,16 @@ impl Clock {
             Source::Set(seconds) => from_unix(seconds.load(Ordering::SeqCst)),
         }
     }
+
+    /// The current time in microseconds since 1970, to be compared with another clock. No decision
+    /// depends on it.
+    #[must_use]
+    pub fn unix_micros(&self) -> i64 {
+        match &self.0 {
+            Source::System => precise_time().timestamp_micros(),
+            Source::Set(seconds) => seconds.load(Ordering::SeqCst).saturating_mul(1_000_000),
+        }
+    }
 }
 
 /// The instant `seconds` after 1970-01-01T00:00:00Z; the latest possible time if it is out of

@@ -18,6 +18,7 @@ pub mod issuance;
 pub mod jobs;
 pub mod network;
 pub mod numbers;
+pub mod replica;
 pub mod signing;
 pub mod text;
 pub mod tokens;

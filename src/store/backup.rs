@@ -11,7 +11,8 @@ use diesel::{Connection as _, QueryResult, QueryableByName, RunQueryDsl as _, sq
 use tempfile::TempPath;
 use thiserror::Error;
 
-use super::connection::{AnyConnection, IfMissing};
+use super::connection::AnyConnection;
+use super::connector::IfMissing;
 use super::database_url::{DatabaseUrl, existing_file_uri};
 use super::error::OpenError;
 

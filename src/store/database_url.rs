@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::OpenError;
 use super::postgres_url;
+use super::timeouts::Timeouts;
 
 /// What is left as it is in a `file:` URI.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -158,6 +159,23 @@ impl DatabaseUrl {
         match roots {
             Some(roots) => roots == "system",
             None => std::env::var_os("PGSSLROOTCERT").is_some_and(|roots| roots == "system"),
+        }
+    }
+
+    /// With the bounds of a connection to PostgreSQL, unless the operator has set them.
+    #[must_use]
+    pub fn with_timeouts(&self, timeouts: &Timeouts) -> Self {
+        match self {
+            Self::Sqlite(_) => self.clone(),
+            Self::Postgres(url) => {
+                let in_environment = |name: &str| std::env::var_os(name).is_some();
+                let parameters = timeouts.parameters();
+                Self::Postgres(postgres_url::with_parameters(
+                    url,
+                    &parameters,
+                    in_environment,
+                ))
+            }
         }
     }
 

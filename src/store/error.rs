@@ -33,6 +33,8 @@ pub enum OpenError {
     },
     #[error("the database cannot be reached: {0}")]
     Connect(String),
+    #[error("the database refuses the service: {0}; correct `database.url`")]
+    Refused(String),
     #[error("the database cannot be written to: {0}")]
     ReadOnly(String),
     #[error("a migration failed: {0}")]
@@ -43,6 +45,11 @@ pub enum OpenError {
         "the database schema has migration `{0}`, which this version does not know; run a newer version"
     )]
     NewSchema(String),
+    #[error(
+        "the locks of the database do not work as those of PostgreSQL do, so a number that is \
+         ported out could still get a token: {0}; use PostgreSQL 14 or later, or SQLite"
+    )]
+    Locks(String),
     #[error("the writer thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -54,7 +61,8 @@ pub enum StoreError {
     /// The caller's credential ended before the transaction began. The audit trail says why.
     #[error("the caller's credential ended while the request waited")]
     ProofEnded,
-    /// The queue of the writer is full; retry later.
+    /// The queue of the writer is full, the lock was not obtained in time, or the database did not
+    /// come back in time: nothing was done; retry later.
     #[error("too many requests are waiting for the database; retry later")]
     Busy,
     /// The database cannot be reached, or the transaction failed.
@@ -84,7 +92,10 @@ impl StoreError {
 pub(super) enum Remedy {
     /// It conflicted with another transaction: run it again.
     Repeat,
-    /// The connection is lost: open a new one, and run it again.
+    /// The reason is not known, and the connection works: run all of it again, once. It could have
+    /// been a deadlock.
+    RepeatOnce,
+    /// The connection is lost, or its server does not write: open a new one, and run it again.
     Reconnect,
     /// Running it again will not help; without the job that failed, others of its batch may
     /// succeed.
@@ -96,27 +107,76 @@ pub(super) enum Remedy {
 impl Remedy {
     /// How to recover from this error; never [`Remedy::FailBatch`], which only the writer decides.
     ///
-    /// Diesel exposes no SQLSTATE, and has no kind for PostgreSQL's 40P01 (deadlock) and 57P01
-    /// (shutdown), nor for SQLite's `SQLITE_BUSY`
-    /// (<https://github.com/diesel-rs/diesel/issues/1612>). They are recognised by their messages,
-    /// so the server has to write these in English: `tn-authority check` checks its `lc_messages`.
+    /// Diesel hides the SQLSTATE, but names the kinds that matter by it, and knows whether the
+    /// connection still works: a server that shuts down ends it. The texts are no help, since they
+    /// are in the language of the server. What is left, such as a deadlock (40P01), is repeated
+    /// once. SQLite has one language, and no kind for `SQLITE_BUSY`
+    /// (<https://github.com/diesel-rs/diesel/issues/1612>).
     pub(super) fn for_error(error: &DieselError) -> Self {
         match error {
-            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Self::Repeat,
-            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
-            | DieselError::BrokenTransactionManager => Self::Reconnect,
-            DieselError::DatabaseError(_, info) => match info.message() {
-                // PostgreSQL 40P01 and SQLite's SQLITE_BUSY.
-                m if m.contains("deadlock detected") || m.contains("database is locked") => {
-                    Self::Repeat
-                }
-                // PostgreSQL 57P01 and 57P03: the server is being restarted.
-                m if m.contains("terminating connection") || m.contains("shutting down") => {
-                    Self::Reconnect
-                }
+            DieselError::DatabaseError(kind, info) => match kind {
+                DatabaseErrorKind::SerializationFailure => Self::Repeat,
+                DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::UnableToSendCommand
+                // The server was demoted.
+                | DatabaseErrorKind::ReadOnlyTransaction => Self::Reconnect,
+                DatabaseErrorKind::Unknown if info.message() == SQLITE_BUSY => Self::Repeat,
+                DatabaseErrorKind::Unknown => Self::RepeatOnce,
+                // Violated constraints.
                 _ => Self::GiveUp,
             },
+            // The connection may be inside a transaction that diesel does not know of.
+            DieselError::BrokenTransactionManager
+            | DieselError::AlreadyInTransaction
+            | DieselError::NotInTransaction
+            | DieselError::RollbackErrorOnCommit { .. } => Self::Reconnect,
             _ => Self::GiveUp,
         }
+    }
+}
+
+/// What SQLite says when another connection writes.
+const SQLITE_BUSY: &str = "database is locked";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(kind: DatabaseErrorKind, text: &str) -> Remedy {
+        let text: Box<String> = Box::new(text.to_owned());
+        Remedy::for_error(&DieselError::DatabaseError(kind, text))
+    }
+
+    #[test]
+    fn the_language_of_the_server_decides_nothing() {
+        for text in ["deadlock detected", "Verklemmung (Deadlock) entdeckt"] {
+            let unknown = failed(DatabaseErrorKind::Unknown, text);
+            assert_eq!(unknown, Remedy::RepeatOnce, "{text}");
+        }
+        for text in [
+            "terminating connection due to administrator command",
+            "Verbindung wird abgebrochen aufgrund von Anweisung des Administrators",
+        ] {
+            let lost = failed(DatabaseErrorKind::ClosedConnection, text);
+            assert_eq!(lost, Remedy::Reconnect, "{text}");
+            // The connection works, so it is the text of something else.
+            assert_ne!(failed(DatabaseErrorKind::Unknown, text), Remedy::Reconnect);
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_demoted_is_left() {
+        let refused = failed(DatabaseErrorKind::ReadOnlyTransaction, "");
+        assert_eq!(refused, Remedy::Reconnect);
+        let unsent = failed(DatabaseErrorKind::UnableToSendCommand, "");
+        assert_eq!(unsent, Remedy::Reconnect);
+    }
+
+    #[test]
+    fn sqlite_that_is_locked_is_tried_again() {
+        let locked = failed(DatabaseErrorKind::Unknown, SQLITE_BUSY);
+        assert_eq!(locked, Remedy::Repeat);
+        let broken = failed(DatabaseErrorKind::UniqueViolation, "");
+        assert_eq!(broken, Remedy::GiveUp);
     }
 }

@@ -1,27 +1,34 @@
 //! Applies the migrations of both databases. Takes a lock, since replicas can start at the same
 //! time and diesel takes none.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{MigrationSource, MigrationVersion};
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgConnection};
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::connection::{AnyConnection, IfMissing, begin_writing, commit, roll_back};
+use super::compatible_migrations::first_incompatible;
+use super::connection::{AnyConnection, begin_writing, commit, roll_back};
+use super::connector::IfMissing;
 use super::database_url::DatabaseUrl;
 use super::error::OpenError;
-use super::locks::MIGRATIONS_LOCK;
+use super::locks::{Hold, MIGRATIONS_LOCK, acquire};
+use super::timeouts::{Timeouts, TransactionKind, millis};
+
+/// How long a migration waits for the lock of a table. As long as it waits, it keeps the service
+/// from that table.
+const MAX_TABLE_WAIT: Duration = Duration::from_secs(5);
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// Applies missing migrations and returns their names. A missing SQLite file is created.
-pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+pub(super) fn run(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Vec<String>, OpenError> {
     url.missing_file()?;
-    let mut connection = url
-        .connect(IfMissing::Create)
-        .map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-    locked(&mut connection, |connection| {
+    let mut connection = url.connect(IfMissing::Create)?;
+    locked(&mut connection, timeouts, |connection| {
         let pending = missing(connection)?;
         match connection {
             AnyConnection::Postgres(c) => c.run_pending_migrations(POSTGRES).map(drop),
@@ -32,16 +39,35 @@ pub(super) fn run(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
     })
 }
 
-/// Fails unless the schema is exactly the one of this version.
+/// The versions of the migrations that this version knows, in order.
+pub(super) fn known_versions() -> Result<Vec<String>, OpenError> {
+    let names = names::<_, Pg>(&POSTGRES)?;
+    Ok(names.iter().map(|name| version_of(name)).collect())
+}
+
+/// Fails unless the schema is the one of this version, or a newer one that it may write beside.
 pub(super) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
-    let missing = missing(connection)?.len();
+    let missing = match connection {
+        // Within bounds: another process may be changing the table of the migrations.
+        AnyConnection::Postgres(_) => {
+            let failed = |e: diesel::result::Error| OpenError::Connect(e.to_string());
+            begin_writing(connection, &Timeouts::default(), TransactionKind::Request)
+                .map_err(failed)?;
+            let found = missing(connection);
+            roll_back(connection).map_err(failed)?;
+            found?
+        }
+        AnyConnection::Sqlite(_) => missing(connection)?,
+    }
+    .len();
     if missing > 0 {
         return Err(OpenError::OldSchema { missing });
     }
     Ok(())
 }
 
-/// The migrations that the database lacks. Fails if it has one that this version does not know.
+/// The migrations that the database lacks. Fails if it has one that this version does not know, and
+/// must not write beside.
 fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
     let (known, applied) = match connection {
         AnyConnection::Postgres(c) => (names::<_, Pg>(&POSTGRES), c.applied_migrations()),
@@ -54,7 +80,13 @@ fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
         .iter()
         .find(|v| !known.iter().any(|name| version(name) == **v))
     {
-        return Err(OpenError::NewSchema(unknown.to_string()));
+        let versions: Vec<String> = known.iter().map(|name| version_of(name)).collect();
+        // Without the table, which is older than any such migration, nothing says that it may.
+        match first_incompatible(connection, &versions) {
+            Ok(None) => {}
+            Ok(Some(first)) => return Err(OpenError::NewSchema(first)),
+            Err(_) => return Err(OpenError::NewSchema(unknown.to_string())),
+        }
     }
     Ok(known
         .into_iter()
@@ -80,25 +112,39 @@ where
     Ok(names)
 }
 
-/// Runs `work` under a lock that one process holds at a time. PostgreSQL: an advisory lock of the
-/// session. SQLite: the write lock of a transaction, in which the migrations are savepoints.
+/// Runs `work` in a transaction, under a lock that one process holds at a time. The migrations are
+/// savepoints in it. PostgreSQL: an advisory lock of the transaction, which a pooler cannot lose.
+/// SQLite: its write lock.
 fn locked<T>(
     connection: &mut AnyConnection,
+    timeouts: &Timeouts,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
-    if let AnyConnection::Postgres(c) = connection {
-        c.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATIONS_LOCK})"))
-            .map_err(failed)?;
-        // The session, and the lock with it, ends when this connection is dropped.
-        return work(connection);
-    }
-    begin_writing(connection).map_err(failed)?;
-    match work(connection) {
+    begin_writing(connection, timeouts, TransactionKind::Long).map_err(failed)?;
+    let locked = match connection {
+        AnyConnection::Postgres(c) => lock_alone(c, timeouts),
+        AnyConnection::Sqlite(_) => Ok(()),
+    };
+    match locked.and_then(|()| work(connection)) {
         Ok(done) => commit(connection).map_err(failed).map(|()| done),
         Err(error) => {
             let _ = roll_back(connection);
             Err(error)
         }
     }
+}
+
+/// Waits until no other process applies migrations.
+fn lock_alone(connection: &mut PgConnection, timeouts: &Timeouts) -> Result<(), OpenError> {
+    let failed = |e: diesel::result::Error| OpenError::Migrate(e.to_string());
+    let patience = timeouts.long_statement;
+    if !acquire(connection, MIGRATIONS_LOCK, Hold::Exclusive, patience).map_err(failed)? {
+        return Err(OpenError::Migrate(
+            "another process has been applying migrations for too long; wait until it has ended"
+                .to_owned(),
+        ));
+    }
+    let settings = format!("SET LOCAL lock_timeout = {}", millis(MAX_TABLE_WAIT));
+    connection.batch_execute(&settings).map_err(failed)
 }

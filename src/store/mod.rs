@@ -7,31 +7,42 @@
 
 mod actor;
 mod backup;
+mod compatible_migrations;
 mod connection;
+mod connector;
 mod database_url;
 mod error;
+mod inspection;
 mod locks;
 mod migrations;
 mod mint;
 mod page;
 mod postgres_url;
+mod readers;
 mod requester;
 mod schema;
-mod server_messages;
+mod server_report;
+mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
 mod tables;
+mod timeouts;
 mod tx;
+mod wait_budget;
 mod waiter;
 mod writer;
+mod writer_health;
 
 pub use backup::{Backup, BackupError, BackupReport};
+pub use connector::{PostgresSettings, PreparedStatements};
 pub use database_url::DatabaseUrl;
 pub use error::{OpenError, StoreError};
 pub use locks::AUTHORITY_LOCK;
 pub use page::{Page, PageOf};
 pub use requester::{Requester, Sealing};
+pub use server_report::ServerReport;
+pub use server_state::{ServerState, SynchronousStandbys};
 pub use tables::accounts::Within;
 pub use tables::api_key_hashes::{KeysByApiKeySecret, Rehash};
 pub use tables::api_keys::KeptApiKey;
@@ -41,20 +52,25 @@ pub use tables::control_starts::{StartedBy, StartedProof};
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;
+pub use tables::replicas::{Heartbeat, ReplicaIdentity};
 pub use tables::withdrawals::{Loss, Swept};
+pub use timeouts::Timeouts;
 pub use tx::Tx;
+pub use wait_budget::WaitBudget;
 pub use waiter::Waiter;
 pub use writer::Verdict;
+pub use writer_health::WriterHealth;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalSums};
-use crate::domain::{Actor, AuditEvent, Time};
+use crate::domain::{Actor, AuditEvent, Clock, Time};
 use crate::telemetry::Metrics;
-use connection::IfMissing;
+use connector::{Connector, IfMissing};
+use readers::ReadPool;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
 use writer::{Writer, WriterDatabase};
@@ -72,6 +88,7 @@ pub struct Settings {
     pub queue: usize,
     /// The most jobs that one transaction takes.
     pub batch: usize,
+    pub postgres: PostgresSettings,
 }
 
 /// Who opens a store. It matters on SQLite only, where one process serves a database that is a
@@ -89,7 +106,7 @@ pub enum Purpose {
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
-    readers: r2d2::Pool<connection::Readers>,
+    readers: ReadPool,
     writer: Writer,
     refusals: Arc<Mutex<RefusalSums>>,
     /// The last owner, so that its connection is closed after all others.
@@ -119,30 +136,25 @@ impl Store {
             Purpose::FirstStep | Purpose::Command => None,
         };
         if settings.migrate {
-            for name in migrations::run(&settings.url)? {
+            let url = settings
+                .postgres
+                .migrate_url
+                .as_ref()
+                .unwrap_or(&settings.url);
+            for name in migrations::run(url, &settings.postgres.timeouts)? {
                 log::info!("applied migration {name}");
             }
         }
-        let unreachable =
-            |error: &dyn ToString| OpenError::Connect(settings.url.without_secrets(error));
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
-        let connection = settings.url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| unreachable(&e))?;
+        let connector = Connector::new(&settings.url, &settings.postgres);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
-        let readers = r2d2::Pool::builder()
-            .max_size(settings.pool_size)
-            .min_idle(Some(1))
-            // A request that waits longer for a connection gets 503.
-            .connection_timeout(Duration::from_secs(5))
-            // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
-            .test_on_check_out(false)
-            .error_handler(Box::new(LogPoolErrors))
-            .build(connection::Readers(settings.url.clone()))
-            .map_err(|e| unreachable(&e))?;
+        connector.inspect(&mut connection)?;
+        let readers = ReadPool::open(&connector, settings.pool_size)?;
         let database = WriterDatabase {
-            url: settings.url.clone(),
+            connector,
             file: file.clone(),
-            turns: WriteTurns::open(&settings.url)?,
+            turns: WriteTurns::open(&settings.url)?.map(Arc::new),
         };
         let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
         let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
@@ -158,7 +170,15 @@ impl Store {
 
     /// Applies missing migrations and returns their names.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        migrations::run(url)
+        Self::migrate_within(url, &Timeouts::default())
+    }
+
+    /// Like [`Self::migrate`], with bounds of its own.
+    pub fn migrate_within(
+        url: &DatabaseUrl,
+        timeouts: &Timeouts,
+    ) -> Result<Vec<String>, OpenError> {
+        migrations::run(url, timeouts)
     }
 
     /// Checks that the database can be reached and written to, and that its schema is the one of
@@ -168,14 +188,13 @@ impl Store {
         if let Some(missing) = url.missing_file()? {
             return Err(OpenError::NoDatabase(missing));
         }
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
+        let connector = Connector::for_command(url);
+        let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
         writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;
-        let warning = server_messages::warning(&mut connection);
-        let warning = warning.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        Ok(warning.into_iter().collect())
+        connector.inspect(&mut connection)?;
+        Ok(Vec::new())
     }
 
     /// Reads from a database that no store is open for, in a transaction.
@@ -186,9 +205,8 @@ impl Store {
         url: &DatabaseUrl,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, OpenError> {
-        let connection = url.connect(IfMissing::Fail);
-        let mut connection = connection.map_err(|e| OpenError::Connect(url.without_secrets(&e)))?;
-        let outcome = connection::begin_reading(&mut connection)
+        let mut connection = url.connect(IfMissing::Fail)?;
+        let outcome = connection::begin_reading(&mut connection, &Timeouts::default())
             .map_err(|e| StoreError::Unavailable(e.to_string()))
             .and_then(|()| work(&mut Tx::new(&mut connection)));
         outcome.map_err(|e| OpenError::Connect(url.without_secrets(&e)))
@@ -205,8 +223,7 @@ impl Store {
         let unavailable = |error: &dyn ToString| StoreError::Unavailable(error.to_string());
         // Checked before the wait for a connection too, since no new one can be opened then.
         self.check_file()?;
-        let mut connection = self.readers.get().map_err(|e| unavailable(&e))?;
-        connection::begin_reading(&mut connection).map_err(|e| unavailable(&e))?;
+        let mut connection = self.readers.begin()?;
         if let Err(error) = self.check_file() {
             let _ = connection::roll_back(&mut connection);
             return Err(error.into());
@@ -285,6 +302,20 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
+    /// Writes the row of this replica through the writer, as any other change is written. This shows
+    /// that tokens can be recorded, and returns what the other replicas and the server say.
+    pub async fn beat(&self, own: ReplicaIdentity, clock: Clock) -> Result<Heartbeat, StoreError> {
+        self.write_alongside("heartbeat", move |tx: &mut Tx<'_>| tx.beat(&own, &clock))
+            .await
+    }
+
+    /// Removes the row of this replica, which stops.
+    pub async fn leave(&self, own: Uuid) -> Result<(), StoreError> {
+        let id = own.to_string();
+        self.write_alongside("leave", move |tx: &mut Tx<'_>| tx.remove_replica(&id))
+            .await
+    }
+
     /// Writes the sums of refused tokens that began before `now`, or all of them. Sums that cannot
     /// be written stay in memory.
     pub async fn write_refusal_sums(&self, now: Time, all: bool) -> Result<(), StoreError> {
@@ -298,6 +329,18 @@ impl Store {
         Ok(())
     }
 
+    /// How long one request may wait for the database.
+    #[must_use]
+    pub const fn wait_budget(&self) -> WaitBudget {
+        WaitBudget(self.readers.timeouts().request)
+    }
+
+    /// How the writer is now. Waits for nothing.
+    #[must_use]
+    pub fn writer_health(&self) -> WriterHealth {
+        self.writer.health()
+    }
+
     /// Checks that the writer thread is alive and that the database can be read. Blocks.
     pub fn ready(&self) -> Result<(), StoreError> {
         if !self.writer.is_alive() {
@@ -308,17 +351,35 @@ impl Store {
         self.read(|tx| tx.list_accounts(None, &Page::new(1, None)).map(drop))
     }
 
+    /// Checks what needs no wait: that the writer thread is alive, and that the file of an SQLite
+    /// database is the one that was opened.
+    ///
+    /// # Errors
+    /// Says which is not so.
+    pub fn is_usable(&self) -> Result<(), StoreError> {
+        if self.is_writing() {
+            self.check_file()
+        } else {
+            Err(StoreError::Unavailable(
+                "the writer thread has ended".to_owned(),
+            ))
+        }
+    }
+
+    /// Whether the writer thread is running.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.writer.is_alive()
+    }
+
+    /// Connections of the read pool: those in use, and those that wait for use.
+    #[must_use]
+    pub fn readers(&self) -> (u32, u32) {
+        self.readers.busy_and_idle()
+    }
+
     /// Fails if the file of an SQLite database is not the one that was opened.
     fn check_file(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), |file| file.check())
-    }
-}
-
-#[derive(Debug)]
-struct LogPoolErrors;
-
-impl r2d2::HandleError<diesel::r2d2::Error> for LogPoolErrors {
-    fn handle_error(&self, error: diesel::r2d2::Error) {
-        log::warn!("a read connection failed: {error}");
     }
 }

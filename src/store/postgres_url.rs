@@ -161,9 +161,91 @@ pub(super) fn secrets(rest: &str) -> Vec<String> {
     secrets
 }
 
+/// The environment variables by which an operator can set these parameters, too.
+const BY_ENVIRONMENT: [(&str, &str); 3] = [
+    ("application_name", "PGAPPNAME"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+];
+
+/// The URL with these parameters, unless the operator has set them, there or in the environment.
+pub(super) fn with_parameters(
+    url: &str,
+    parameters: &[(&'static str, String)],
+    is_in_environment: impl Fn(&str) -> bool,
+) -> String {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let parts = UrlParts::of(rest);
+    let given: Vec<&str> = parts
+        .parameters()
+        .filter_map(|one| one.split_once('=').map(|(name, _)| name))
+        .collect();
+    let by_environment = |name: &str| {
+        let mut all = BY_ENVIRONMENT.iter();
+        all.any(|(parameter, variable)| *parameter == name && is_in_environment(variable))
+    };
+    let mut url = url.trim_end_matches(['?', '&']).to_owned();
+    let mut separator = if rest.contains('?') && !given.is_empty() {
+        '&'
+    } else {
+        '?'
+    };
+    for (name, value) in parameters {
+        if !given.contains(name) && !by_environment(name) {
+            url.push(separator);
+            url.push_str(name);
+            url.push('=');
+            url.push_str(value);
+            separator = '&';
+        }
+    }
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_added_unless_the_operator_has_set_them() {
+        let ours = [
+            ("connect_timeout", "3".to_owned()),
+            ("target_session_attrs", "read-write".to_owned()),
+        ];
+        for (url, expected) in [
+            (
+                "postgres://h/d",
+                "postgres://h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://h/d?",
+                "postgres://h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://u:p?w@h/d",
+                "postgres://u:p?w@h/d?connect_timeout=3&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://?host=/run&connect_timeout=20",
+                "postgres://?host=/run&connect_timeout=20&target_session_attrs=read-write",
+            ),
+            (
+                "postgres://a,b/d?target_session_attrs=any&connect_timeout=20",
+                "postgres://a,b/d?target_session_attrs=any&connect_timeout=20",
+            ),
+        ] {
+            assert_eq!(with_parameters(url, &ours, |_| false), expected);
+            let checked = check(expected.split_once("://").expect("a URL").1);
+            assert_eq!(checked, Ok(()), "{expected}");
+        }
+        let by_environment = |name: &str| name == "PGCONNECT_TIMEOUT";
+        assert_eq!(
+            with_parameters("postgres://h/d", &ours, by_environment),
+            "postgres://h/d?target_session_attrs=read-write"
+        );
+        let all = super::super::timeouts::Timeouts::default().parameters();
+        assert!(all.iter().all(|(name, _)| PARAMETERS.contains(name)));
+    }
 
     #[test]
     fn what_libpq_would_repeat_of_a_password_is_refused_without_it() {

@@ -2,10 +2,12 @@
 //! column; a test compares this file with both.
 
 mod control;
+mod replication;
 
 use diesel::table;
 
 pub use control::{account_keys, control_messages, control_proofs, control_samples};
+pub use replication::replicas;
 
 table! {
     accounts (id) {

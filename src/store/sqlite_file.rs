@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use diesel::ConnectionError;
 
-use super::connection::IfMissing;
+use super::connector::IfMissing;
 use super::database_url::DatabaseUrl;
 use super::error::{OpenError, StoreError};
 use super::sqlite_log::{NOT_MEASURED, SqliteLog};

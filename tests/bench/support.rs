@@ -12,12 +12,14 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tn_authority::app::block_on;
 use tn_authority::authority::{
     AgingDays, Authority, Carrier, ControlParts, ControlSettings, Lifetimes, Limits, NewAllocation,
-    NewDelegation, OutboxSignal, Parts, PolicySet, ProofLimits, Rotation, ScanMode, Signers,
+    NewDelegation, OutboxSignal, Parts, PolicySet, ProofLimits, ReadinessSettings, Rotation,
+    ScanMode, Signers,
 };
 use tn_authority::callers::{Pepper, Peppers};
 use tn_authority::domain::control::proof::Method;
 use tn_authority::domain::inventory::Basis;
 use tn_authority::domain::numbers::block;
+use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{
     AccountId, Caller, Clock, Fingerprint, Spc, TnAuthList, TokenRequest, new_id,
 };
@@ -25,7 +27,7 @@ use tn_authority::signer::Sources;
 use tn_authority::signer::development::{DevelopmentCa, IssuedChain, SpcCertificate, Validity};
 use tn_authority::signer::key_pool::PoolSettings;
 use tn_authority::signer::pkcs11::Pkcs11;
-use tn_authority::store::{DatabaseUrl, Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 /// One number of the block that [`lend_block`] lends, as the value of a `TNAuthList` identifier.
@@ -134,6 +136,7 @@ pub fn small_store(url: &str) -> Settings {
         migrate: true,
         queue: 16,
         batch: 16,
+        postgres: PostgresSettings::default(),
     }
 }
 
@@ -179,6 +182,13 @@ pub fn authority(settings: &Settings, signers: Option<Signers>) -> Authority {
         limits: Limits::none(),
         claim_constraints: false,
         control: control(),
+        readiness: ReadinessSettings {
+            name: "bench".to_owned(),
+            shared: SharedSettings::default(),
+            max_age: Duration::from_secs(3),
+            require_synchronous: false,
+            max_clock_offset: 5,
+        },
         metrics,
     })
 }
@@ -192,6 +202,7 @@ pub fn signing_authority(url: &str, dir: &Path) -> Authority {
         migrate: true,
         queue: 1024,
         batch: 256,
+        postgres: PostgresSettings::default(),
     };
     let authority = authority(&settings, Some(signers(dir)));
     let found = authority.look_for_signers(ScanMode::Asked);

@@ -6,12 +6,13 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
 use super::request::RequestId;
 use crate::api::Service;
+use crate::api::http::database_wait::blocking;
 use crate::api::problem::Problem;
 use crate::authority::{Action, ChangeError, TooMany};
 use crate::callers::{
@@ -200,7 +201,7 @@ pub(in crate::api) async fn authenticate_with<T: Send + 'static>(
     let from = credentials.from;
     let data = service.clone();
     let verify = carried(move || verify(&data.callers, &credentials, id));
-    match web::block(verify).await? {
+    match blocking(verify).await? {
         Ok(authenticated) => Ok(authenticated),
         Err(error) => {
             // Only failures count, so that a client with valid credentials is not slowed down by

@@ -3,6 +3,7 @@
 pub(super) mod authentication;
 pub(super) mod body;
 pub(super) mod concurrency;
+pub(super) mod database_wait;
 pub(super) mod deserialize;
 pub(super) mod idempotency;
 pub(super) mod mistake;

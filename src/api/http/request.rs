@@ -56,7 +56,14 @@ pub(in crate::api) async fn handle(
         request_id: id.to_string(),
         trace_id: trace_id(&request).map(str::to_owned),
     };
-    context.scope(handle_inner(request, next, start, id)).await
+    let budget = request
+        .app_data::<Data<Service>>()
+        .map(|service| service.authority.wait_budget());
+    let handled = context.scope(handle_inner(request, next, start, id));
+    match budget {
+        Some(budget) => budget.scope(handled).await,
+        None => handled.await,
+    }
 }
 
 /// The trace that the request belongs to. Two `traceparent` fields are ambiguous, so both are

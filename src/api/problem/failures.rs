@@ -4,10 +4,21 @@ use actix_web::error::BlockingError;
 use actix_web::http::{StatusCode, header};
 
 use super::{Problem, RETRY_AFTER};
+use crate::api::routes::health::CheckView;
 use crate::authority::StoreError;
 use crate::authority::import::ImportError;
 use crate::callers::SealError;
 use crate::domain::issuance::Replay;
+
+impl Problem {
+    /// The answer of `/readyz` while no token can be issued.
+    pub(in crate::api) fn not_ready(checks: Vec<CheckView>) -> Self {
+        let mut problem = Self::unavailable(&"not ready");
+        problem.0.cause = None;
+        problem.0.checks = checks;
+        problem
+    }
+}
 
 /// For an import that does not start. Once it has started, its job reports the errors.
 impl From<ImportError> for Problem {

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::domain::inventory::withdrawal::KEY_DISTRUSTED;
 use crate::domain::issuance::Replay;
 
+use super::routes::health::CheckView;
 use super::routes::views::RangeView;
 
 /// `Retry-After` in seconds.
@@ -43,6 +44,7 @@ struct ProblemParts {
     subproblems: Vec<SubproblemView>,
     policies: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    checks: Vec<CheckView>,
     /// What happened, for the log only.
     cause: Option<String>,
     /// Set if the idempotency key of the request was used before.
@@ -85,6 +87,14 @@ pub(super) struct ProblemView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, example = json!(["longest-lifetime"]))]
     policies: Vec<String>,
+    /// Of `/readyz` only: `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(null))]
+    ready: Option<bool>,
+    /// Of `/readyz` only: what was checked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!([]))]
+    checks: Vec<CheckView>,
 }
 
 /// A part of a request that was refused, as in RFC 8555 §6.7.1.
@@ -128,6 +138,7 @@ impl Problem {
             subproblems: Vec::new(),
             policies: Vec::new(),
             headers: Vec::new(),
+            checks: Vec::new(),
             cause: None,
             replay: None,
         }))
@@ -354,6 +365,8 @@ impl Problem {
             instance: request.urn().to_string(),
             subproblems: parts.subproblems,
             policies: parts.policies,
+            ready: (!parts.checks.is_empty()).then_some(false),
+            checks: parts.checks,
         }
     }
 }

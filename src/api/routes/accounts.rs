@@ -1,6 +1,6 @@
 //! `/v1/accounts`: the accounts for which tokens are requested.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use super::views::{AccountView, AffectedView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Provisioner, Reader};
 use crate::api::http::body::Body;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};
@@ -62,7 +63,7 @@ pub(in crate::api) async fn list_accounts(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Account)?;
-    let found = web::block(move || service.authority.accounts(&caller, &page)).await??;
+    let found = blocking(move || service.authority.accounts(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AccountView::from)))
 }
 
@@ -76,7 +77,7 @@ pub(in crate::api) async fn get_account(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = account_id(&request)?;
-    let account = web::block(move || service.authority.account(&caller, &id)).await??;
+    let account = blocking(move || service.authority.account(&caller, &id)).await??;
     Ok(HttpResponse::Ok().json(AccountView::from(account)))
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/allocations`: the numbers that the carrier holds.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use super::views::{AffectedView, AllocationView, PageView, RestoredView};
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::mistake::MistakeBody;
@@ -96,7 +97,7 @@ pub(in crate::api) async fn list_allocations(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.allocations(&caller, &page)).await??;
+    let found = blocking(move || service.authority.allocations(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, AllocationView::from)))
 }
 
@@ -110,7 +111,7 @@ pub(in crate::api) async fn get_allocation(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "allocation")?;
-    let found = web::block(move || service.authority.allocation(&caller, id)).await??;
+    let found = blocking(move || service.authority.allocation(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(AllocationView::from(found)))
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/api-keys`: the credentials of callers. Only admins of the carrier manage them.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Admin;
 use crate::api::http::body::Body;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, name, query};
@@ -179,7 +180,7 @@ pub(in crate::api) async fn list_api_keys(
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Caller)?;
     let now = service.authority.now();
-    let found = web::block(move || service.callers.api_keys().list(&caller, &page)).await??;
+    let found = blocking(move || service.callers.api_keys().list(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |key| ApiKeyView::at(now, key))))
 }
 
@@ -193,7 +194,7 @@ pub(in crate::api) async fn get_api_key(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (id, now) = (key_id(&request)?, service.authority.now());
-    let found = web::block(move || service.callers.api_keys().get(&caller, &id)).await??;
+    let found = blocking(move || service.callers.api_keys().get(&caller, &id)).await??;
     Ok(HttpResponse::Ok().json(ApiKeyView::at(now, found)))
 }
 

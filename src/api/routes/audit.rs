@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::rt::time::timeout;
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 use futures_core::Stream;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::Reader;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::Id;
 use crate::api::http::query::{CursorKey, PageLimit, page, query};
 use crate::api::http::time::Instant;
@@ -166,7 +167,7 @@ pub(in crate::api) async fn list_audit_events(
         within: None,
     };
     let read = carried(move || service.authority.audit_events(&caller, filter, &page));
-    let found = web::block(read).await??;
+    let found = blocking(read).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, EventView::from)))
 }
 
@@ -222,7 +223,7 @@ impl Export {
         let (service, caller) = (self.service.clone(), self.caller.clone());
         let (filter, page) = (self.filter.clone(), Page::new(EXPORT_PAGE, after));
         let read = carried(move || service.authority.audit_events(&caller, filter, &page));
-        Ok(web::block(read).await??)
+        Ok(blocking(read).await??)
     }
 
     /// Sends all pages, then [`Piece::End`]. Stops without it if the client disconnects or does not

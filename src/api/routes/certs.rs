@@ -2,13 +2,16 @@
 //! from memory.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::api::Service;
 use crate::api::http::body::BinaryBody;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
+use crate::api::waiting::{WAITING, Waiting};
+use crate::authority::Published;
 
 /// Show the certificate chain of a signing key, leaf first.
 ///
@@ -21,6 +24,7 @@ use crate::api::problem::Problem;
             (inline(BinaryBody) = "application/pkix-cert"),
         )),
         (status = 410, description = "The key of the chain is distrusted: refuse its tokens"),
+        (status = 503, description = "Whether there is such a chain is not known now: retry later"),
     ))]
 pub(in crate::api) async fn get_chain(
     service: Data<Service>,
@@ -31,7 +35,7 @@ pub(in crate::api) async fn get_chain(
         // Another replica can have published it since this one last read the table.
         None if is_hash(&name) => {
             let (authority, name) = (service.authority.clone(), name.clone());
-            web::block(move || authority.chain_published_elsewhere(&name)).await?
+            blocking(move || authority.chain_published_elsewhere(&name)).await??
         }
         known => known,
     };
@@ -42,18 +46,36 @@ pub(in crate::api) async fn get_chain(
             Problem::not_found("certificate chain")
         });
     };
+    Ok(chain_response(&request, chain, service.facade.is_some()))
+}
+
+/// As [`get_chain`], while the service waits for the database: the chains that this replica has.
+pub(in crate::api) async fn get_found_chain(
+    waiting: Data<Waiting>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let name = name(&request)?;
+    match waiting.signers.published_chain(&name) {
+        Some(chain) => Ok(chain_response(&request, chain, waiting.has_facade)),
+        // Another replica can have published it.
+        None if is_hash(&name) => Err(Problem::unavailable(&WAITING)),
+        None => Err(Problem::not_found("certificate chain")),
+    }
+}
+
+fn chain_response(request: &HttpRequest, chain: Published, has_facade: bool) -> HttpResponse {
     // Clients of the facade accept `application/pkix-cert` but can only read PEM, which is what
     // RFC 7515 §4.1.5 requires of `x5u`.
-    let (media_type, body) = if wants_one(&request) && service.facade.is_none() {
+    let (media_type, body) = if wants_one(request) && !has_facade {
         (PKIX_CERT, chain.leaf_der)
     } else {
         (PEM_CHAIN, chain.pem)
     };
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .content_type(media_type)
         .insert_header((header::CACHE_CONTROL, CACHE))
         .insert_header((header::VARY, "Accept"))
-        .body(body.to_vec()))
+        .body(body.to_vec())
 }
 
 pub(super) fn is_hash(name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! `/v1/control-failures`: the feed of proofs of control that the service started for renewal
 //! rights, and that failed.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use super::views::ControlProofView;
 use super::withdrawals::FeedQuery;
 use crate::api::Service;
 use crate::api::http::authentication::AnyCaller;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::query::query;
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -75,6 +76,6 @@ pub(in crate::api) async fn follow(
 ) -> Result<HttpResponse, Problem> {
     let (after, limit) = query::<FeedQuery>(&request)?.checked()?;
     let shown = shown(&service);
-    let feed = web::block(move || service.authority.control_failures(&caller, after, limit));
+    let feed = blocking(move || service.authority.control_failures(&caller, after, limit));
     Ok(HttpResponse::Ok().json(view(feed.await??, shown)))
 }

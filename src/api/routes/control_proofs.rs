@@ -1,6 +1,6 @@
 //! `/v1/control-proofs`: whether an account controls its numbers, shown by codes that come back.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use crate::api::http::authentication::{
     AnyCaller, CallerOrNone, count_failed_authentication, no_credentials,
 };
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{Fault, FromMembers, Members};
 use crate::api::http::idempotency::{Finished, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
@@ -170,7 +171,7 @@ pub(in crate::api) async fn confirm_control_proof(
     };
     let (shown, request_id) = (shown(&service), caller.request_id);
     let (authority, by) = (service.authority.clone(), caller.clone());
-    let proof = web::block(move || authority.proof_to_confirm(&by, id)).await??;
+    let proof = blocking(move || authority.proof_to_confirm(&by, id)).await??;
     let view = move |done| rendered(done, &shown, request_id);
     let verb = async |by: ChangeRequester<'_, _>| {
         let authority = &service.authority;
@@ -192,7 +193,7 @@ async fn confirm_signed(
         payload: body.payload,
         signature: body.signature,
     };
-    let answer = web::block(move || -> Result<_, Problem> {
+    let answer = blocking(move || -> Result<_, Problem> {
         let Some(id) = id else { return Ok(None) };
         let url = format!("{}/v1/control-proofs/{id}/confirm", data.public_url);
         let answer = data.callers.signed_answer(&jws, &url, request_id);
@@ -229,7 +230,7 @@ pub(in crate::api) async fn list_control_proofs(
     let account = account_id(&request)?;
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let shown = shown(&service);
-    let found = web::block(move || service.authority.control_proofs(&caller, &account, &page));
+    let found = blocking(move || service.authority.control_proofs(&caller, &account, &page));
     Ok(HttpResponse::Ok().json(PageView::of(found.await??, shown)))
 }
 
@@ -244,7 +245,7 @@ pub(in crate::api) async fn get_control_proof(
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "control proof")?;
     let shown = shown(&service);
-    let found = web::block(move || service.authority.control_proof(&caller, id)).await??;
+    let found = blocking(move || service.authority.control_proof(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(shown(found)))
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/delegations`: numbers delegated to an account.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use super::views::{AffectedView, DelegationView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, NumbersBody, UntilBody, WindowBody};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Id, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
@@ -119,7 +120,7 @@ pub(in crate::api) async fn list_delegations(
     let account = account_id(&request)?;
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
     let found =
-        web::block(move || service.authority.delegations_of(&caller, &account, &page)).await??;
+        blocking(move || service.authority.delegations_of(&caller, &account, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DelegationView::from)))
 }
 
@@ -133,7 +134,7 @@ pub(in crate::api) async fn get_delegation(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "delegation")?;
-    let found = web::block(move || service.authority.delegation(&caller, id)).await??;
+    let found = blocking(move || service.authority.delegation(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(DelegationView::from(found)))
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/exclusions`: numbers for which no tokens are issued, although the carrier holds them.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use super::views::{AffectedView, ExclusionView, PageView, RangeView, RestoredVie
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::{Body, NumbersBody, WindowBody};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault, FromMembers, Members};
 use crate::api::http::idempotency::change;
 use crate::api::http::mistake::{EndExclusionBody, ExclusionEnd};
@@ -133,7 +134,7 @@ pub(in crate::api) async fn list_exclusions(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.exclusions(&caller, &page)).await??;
+    let found = blocking(move || service.authority.exclusions(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, ExclusionView::from)))
 }
 
@@ -147,7 +148,7 @@ pub(in crate::api) async fn get_exclusion(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "exclusion")?;
-    let found = web::block(move || service.authority.exclusion(&caller, id)).await??;
+    let found = blocking(move || service.authority.exclusion(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(ExclusionView::from(found)))
 }
 

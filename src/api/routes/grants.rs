@@ -1,6 +1,6 @@
 //! `/v1/grants`: the ledger of issued tokens.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -9,6 +9,7 @@ use super::views::{GrantView, PageView};
 use crate::api::Service;
 use crate::api::http::authentication::{Manager, Reader};
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageLimit, name, page, query};
@@ -67,7 +68,7 @@ pub(in crate::api) async fn list_grants(
         ..GrantFilter::default()
     };
     let page = page(query.limit, query.cursor, CursorKey::Jti)?;
-    let found = web::block(move || service.authority.grants(&caller, filter, &page)).await??;
+    let found = blocking(move || service.authority.grants(&caller, filter, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, |grant| GrantView::at(now, &grant))))
 }
 
@@ -82,7 +83,7 @@ pub(in crate::api) async fn get_grant(
 ) -> Result<HttpResponse, Problem> {
     let jti = jti(&request)?;
     let now = service.authority.now();
-    let grant = web::block(move || service.authority.grant(&caller, &jti)).await??;
+    let grant = blocking(move || service.authority.grant(&caller, &jti)).await??;
     Ok(HttpResponse::Ok().json(GrantView::at(now, &grant)))
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/jobs`: the state and the results of imports, which run in the background, and how to undo
 //! one.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::{Provisioner, Reader};
 use crate::api::http::body::Body;
+use crate::api::http::database_wait::blocking;
 use crate::api::http::idempotency::change;
 use crate::api::http::mistake::JobMistakeBody;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
@@ -127,7 +128,7 @@ pub(in crate::api) async fn list_jobs(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.jobs(&caller, &page)).await??;
+    let found = blocking(move || service.authority.jobs(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, JobView::from)))
 }
 
@@ -141,7 +142,7 @@ pub(in crate::api) async fn get_job(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "job")?;
-    let found = web::block(move || service.authority.job(&caller, id)).await??;
+    let found = blocking(move || service.authority.job(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(JobView::from(found)))
 }
 
@@ -166,7 +167,7 @@ pub(in crate::api) async fn undo_job(
     let (mistake, dry_run) = body.read::<JobMistakeBody>().await?.mistake()?;
     if dry_run {
         // Changes nothing, so it can be repeated without a key.
-        let would = web::block(move || service.authority.try_undo_import(&caller, id)).await??;
+        let would = blocking(move || service.authority.try_undo_import(&caller, id)).await??;
         return Ok(HttpResponse::Ok().json(UndoResult::from(&would)));
     }
     let view = |undone| HttpResponse::Ok().json(UndoResult::from(&undone));

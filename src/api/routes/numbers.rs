@@ -1,7 +1,7 @@
 //! `/v1/numbers/{tn}` and `/v1/explain`: the history of a number, and how a request would be
 //! decided.
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +17,7 @@ use super::views::{
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Reader};
 use crate::api::http::body::{Body, NumbersBody, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Fault};
 use crate::api::http::query::{name, query};
 use crate::api::http::time::Instant;
@@ -186,7 +187,7 @@ pub(in crate::api) async fn look_up_number(
         .map_err(|e| Problem::malformed("malformed-path", e))?;
     let at = query::<LookupQuery>(&request)?.at.map(|at| at.0);
     let now = service.authority.now();
-    let known = web::block(move || service.authority.look_up(&caller, number, at)).await??;
+    let known = blocking(move || service.authority.look_up(&caller, number, at)).await??;
     Ok(HttpResponse::Ok().json(KnownView::at(now, known)))
 }
 
@@ -202,7 +203,7 @@ pub(in crate::api) async fn explain(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let question = question(body.read().await?)?;
-    let explained = web::block(move || service.authority.explain(&caller, &question)).await??;
+    let explained = blocking(move || service.authority.explain(&caller, &question)).await??;
     Ok(HttpResponse::Ok().json(ExplainedView::from(explained)))
 }
 

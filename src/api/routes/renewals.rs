@@ -1,7 +1,7 @@
 //! `/v1/renewals`: renewal rights, and the token URL of each.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use super::views::{PageView, RangeView};
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, Manager, TokenRequester};
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize::{self, Id};
 use crate::api::http::idempotency::{self, ClaimKey, change};
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
@@ -181,7 +182,7 @@ pub(in crate::api) async fn list_renewals(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.renewals(&caller, &page)).await??;
+    let found = blocking(move || service.authority.renewals(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, RenewalView::from)))
 }
 
@@ -195,7 +196,7 @@ pub(in crate::api) async fn get_renewal(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "renewal")?;
-    let found = web::block(move || service.authority.renewal(&caller, id)).await??;
+    let found = blocking(move || service.authority.renewal(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(RenewalView::from(found)))
 }
 
@@ -238,7 +239,7 @@ pub(in crate::api) async fn renew_token(
     let renew = async move |keyed| {
         let authority = data.authority.clone();
         // A missing right is passed on as `None`: `renew` refuses it, and records the attempt.
-        let right = web::block(move || authority.renewal_to_use(id)).await??;
+        let right = blocking(move || authority.renewal_to_use(id)).await??;
         let issued = data.authority.renew(&by, (id, right), order, keyed);
         let issued = issued.await;
         let issued = issued.inspect_err(|error| forget_if_ended(&data, &by, error))?;

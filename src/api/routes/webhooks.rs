@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::web::{self, Data, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +13,7 @@ use super::views::PageView;
 use crate::api::Service;
 use crate::api::http::authentication::AnyCaller;
 use crate::api::http::body::{Body, wrong};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::deserialize;
 use crate::api::http::idempotency::change;
 use crate::api::http::query::{CursorKey, PageQuery, id, query};
@@ -160,7 +161,7 @@ pub(in crate::api) async fn list_webhooks(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.webhooks(&caller, &page)).await??;
+    let found = blocking(move || service.authority.webhooks(&caller, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, WebhookView::from)))
 }
 
@@ -225,7 +226,7 @@ pub(in crate::api) async fn get_webhook(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
-    let found = web::block(move || service.authority.webhook(&caller, id)).await??;
+    let found = blocking(move || service.authority.webhook(&caller, id)).await??;
     Ok(HttpResponse::Ok().json(WebhookView::from(found)))
 }
 
@@ -307,7 +308,7 @@ pub(in crate::api) async fn list_deliveries(
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request, "webhook")?;
     let page = query::<PageQuery>(&request)?.page(CursorKey::Uuid)?;
-    let found = web::block(move || service.authority.deliveries(&caller, id, &page)).await??;
+    let found = blocking(move || service.authority.deliveries(&caller, id, &page)).await??;
     Ok(HttpResponse::Ok().json(PageView::of(found, DeliveryView::from)))
 }
 

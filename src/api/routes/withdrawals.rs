@@ -2,7 +2,7 @@
 //! has its token.
 
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::views::RangeView;
 use crate::api::Service;
 use crate::api::http::authentication::{AnyCaller, count_failed_authentication};
+use crate::api::http::database_wait::blocking;
 use crate::api::http::query::{PageLimit, name, query};
 use crate::api::http::time::Instant;
 use crate::api::problem::Problem;
@@ -171,7 +172,7 @@ pub(in crate::api) async fn follow_withdrawals(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (after, limit) = query::<FeedQuery>(&request)?.checked()?;
-    let feed = web::block(move || service.authority.withdrawals(&caller, after, limit)).await??;
+    let feed = blocking(move || service.authority.withdrawals(&caller, after, limit)).await??;
     Ok(HttpResponse::Ok().json(FeedView::from(feed)))
 }
 
@@ -190,7 +191,7 @@ pub(in crate::api) async fn get_grant_status(
         None => Err(ChangeError::NotFound("grant")),
         Some(jti) => {
             let data = service.clone();
-            web::block(move || data.authority.grant_status(&jti)).await?
+            blocking(move || data.authority.grant_status(&jti)).await?
         }
     };
     // A malformed id is counted in the same way as an unknown one.

@@ -8,8 +8,10 @@ mod patience;
 mod server;
 mod slots;
 mod tls;
+mod waiting;
 
 pub use tls::check_listener;
+pub use waiting::WaitingServers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ use thiserror::Error;
 use super::background::{self, Periodic, write_the_rest};
 use super::file_limit;
 use super::gateways::{self, GatewaysError};
+use super::settings::database_url;
+use super::supervisor::Supervisor;
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
 use crate::callers::IssuerError;
@@ -72,6 +76,39 @@ pub enum HttpError {
     Serve(#[from] std::io::Error),
 }
 
+/// The sockets of both listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    api: TcpListener,
+    /// The address of the API, with the real port if the configuration has port 0.
+    address: SocketAddr,
+    operations: TcpListener,
+    operations_address: SocketAddr,
+}
+
+impl Listeners {
+    /// Listens. Must be called inside [`block_on`](crate::app::block_on).
+    pub(super) fn open(config: &Config) -> Result<Self, HttpError> {
+        let (api, address) = listen(config.server.listen)?;
+        let (operations, operations_address) = listen(config.operations.listen)?;
+        Ok(Self {
+            api,
+            address,
+            operations,
+            operations_address,
+        })
+    }
+
+    fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            api: self.api.try_clone()?,
+            address: self.address,
+            operations: self.operations.try_clone()?,
+            operations_address: self.operations_address,
+        })
+    }
+}
+
 /// A running service.
 #[expect(missing_debug_implementations, reason = "actix's servers have none")]
 pub struct Running {
@@ -88,6 +125,16 @@ pub struct Running {
 
 /// Starts listeners and background work. Must be called inside [`super::block_on`].
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
+    start_on(None, service, config, &Arc::default())
+}
+
+/// As [`start`], on listeners that are open already, and below a supervisor.
+pub fn start_on(
+    listeners: Option<Listeners>,
+    service: Arc<Service>,
+    config: &Config,
+    supervisor: &Arc<Supervisor>,
+) -> Result<Running, HttpError> {
     let server = &config.server;
     let workers = server
         .workers
@@ -96,11 +143,15 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     let tls = tls::acceptor(config, service.callers.trust().certificates.as_ref())?;
     let gateways = Arc::new(gateways::open(config)?);
     service.callers.start()?;
-    let (listener, address) = listen(server.listen)?;
-    let (operations_listener, operations) = listen(config.operations.listen)?;
+    let listeners = match listeners {
+        Some(listeners) => listeners,
+        None => Listeners::open(config)?,
+    };
+    let (address, operations) = (listeners.address, listeners.operations_address);
 
     service.jobs.start()?;
-    let background = background::start(&service, config)?;
+    let url = database_url(config).map_err(std::io::Error::other)?;
+    let background = background::start(&service, config, supervisor, &url)?;
     let webhooks = SenderThreads::start(&service.authority, &service.webhooks)?;
     let gateways = GatewayThreads::start(&service.authority, &gateways)?;
     let metrics = service.authority.metrics();
@@ -136,10 +187,10 @@ pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpErro
     };
     let data = Data::from(service);
     let shared = data.clone();
-    let public = server::serve(listener, tls, bounds, move || api::app(shared.clone()))?;
+    let public = server::serve(listeners.api, tls, bounds, move || api::app(shared.clone()))?;
     let service = data.clone();
     let operations_server =
-        server::serve(operations_listener, None, operations_bounds, move || {
+        server::serve(listeners.operations, None, operations_bounds, move || {
             api::operations(data.clone())
         })?;
     Ok(Running {

@@ -44,6 +44,8 @@ impl Authority {
             .signers
             .as_ref()
             .ok_or(ChangeError::NotFound("signer"))?;
+        // With other codes, it would end what the others publish.
+        self.must_agree_with_replicas()?;
         let (now, sequence) = (self.clock.now(), signers.next_sequence());
         let started_at = Instant::now();
         let previous = signers.snapshot();
@@ -63,30 +65,52 @@ impl Authority {
         };
         let (refused, files, known) = (found.refused, found.files, previous.refused.clone());
         let actor = self.actor(caller);
-        let (work_step, caller) = (step, caller.clone());
-        let work = move |tx: &mut Tx<'_>| {
-            let distrusts = tx.distrusts()?;
-            let step = work_step.trusting(&distrusts);
-            let chains = agree(tx, &step, &caller)?;
-            let mut refused = still_refused(&refused, &chains);
-            let own_signers = &work_step.own_signers;
-            refused.extend(distrust::refused_files(
-                own_signers,
-                &files,
-                &chains,
-                &distrusts,
-            ));
-            let new = refused.iter().filter(|one| !known.contains(one));
-            let events: Vec<AuditEvent> = new.map(|one| refusal(&caller, now, one)).collect();
-            if !events.is_empty() {
-                tx.insert_audit_events(&events)?;
+        let work_step = step;
+        let look = {
+            let caller = caller.clone();
+            move |tx: &mut Tx<'_>| {
+                let distrusts = tx.distrusts()?;
+                let step = work_step.trusting(&distrusts);
+                let plan = plan(tx, &step)?;
+                let mut refused = still_refused(&refused, &plan.chains);
+                let own_signers = &work_step.own_signers;
+                refused.extend(distrust::refused_files(
+                    own_signers,
+                    &files,
+                    &plan.chains,
+                    &distrusts,
+                ));
+                let new = refused.iter().filter(|one| !known.contains(one));
+                let events: Vec<AuditEvent> = new.map(|one| refusal(&caller, now, one)).collect();
+                Ok::<_, StoreError>(Looked {
+                    step,
+                    plan,
+                    refused,
+                    events,
+                })
             }
-            Ok::<_, StoreError>((chains, refused, step))
         };
-        let (chains, refused, step) = self
-            .store
-            .change(actor, AuditAction::AgreeOnSigners.as_str(), work)
-            .await?;
+        // Usually there is nothing to change. Then no lock is needed either, which would keep all
+        // replicas from minting while it waits for another one.
+        let looked = self.store.read(&look)?;
+        let looked = if looked.changes_nothing() {
+            looked
+        } else {
+            let caller = caller.clone();
+            let work = move |tx: &mut Tx<'_>| {
+                let looked = look(tx)?;
+                write(tx, &looked, &caller)?;
+                Ok::<_, StoreError>(looked)
+            };
+            let name = AuditAction::AgreeOnSigners.as_str();
+            self.store.change(actor, name, work).await?
+        };
+        let Looked {
+            step,
+            plan: SigningPlan { chains, .. },
+            refused,
+            ..
+        } = looked;
 
         for one in refused.iter().filter(|one| !previous.refused.contains(one)) {
             log::warn!(file = one.file.as_str(); "file refused for signing: {}", one.reason);
@@ -156,12 +180,36 @@ fn new_snapshot(
     }
 }
 
-/// Reads the rows, applies the step and writes the changes. Can run more than once.
-fn agree(
-    tx: &mut Tx<'_>,
-    step: &RotationStep,
-    caller: &Caller,
-) -> Result<Vec<SigningChain>, StoreError> {
+/// What the database says, and what has to be written because of it.
+struct Looked {
+    step: RotationStep,
+    plan: SigningPlan,
+    refused: Vec<RefusedFile>,
+    /// Of files that were not refused before.
+    events: Vec<AuditEvent>,
+}
+
+impl Looked {
+    fn changes_nothing(&self) -> bool {
+        self.plan.changes.is_empty() && self.events.is_empty()
+    }
+}
+
+/// All chains as they should be, and those that differ from their rows.
+struct SigningPlan {
+    chains: Vec<SigningChain>,
+    changes: Vec<ChainChange>,
+}
+
+struct ChainChange {
+    chain: SigningChain,
+    /// The states that the audit trail has to note.
+    noted: Vec<ChainState>,
+    is_new: bool,
+}
+
+/// Reads the rows and applies the step.
+fn plan(tx: &mut Tx<'_>, step: &RotationStep) -> Result<SigningPlan, StoreError> {
     let mut chains = tx.signing_chains()?;
     let known: BTreeMap<String, SigningChain> = chains
         .iter()
@@ -173,24 +221,44 @@ fn agree(
         .iter()
         .map(|chain| chain.state(&chains, step.now))
         .collect();
+    let mut changes = Vec::new();
     for (chain, state) in chains.iter_mut().zip(states) {
         let previous = known.get(&chain.name);
-        let republished =
-            previous.is_none_or(|previous| previous.published_at != chain.published_at);
-        if republished {
-            event(tx, caller, step.now, chain, ChainState::Published)?;
+        let mut noted = Vec::new();
+        if previous.is_none_or(|previous| previous.published_at != chain.published_at) {
+            noted.push(ChainState::Published);
         }
         if state != chain.noted {
-            event(tx, caller, step.now, chain, state)?;
+            noted.push(state);
             chain.noted = state;
         }
-        match previous {
-            None => tx.insert_signing_chain(chain)?,
-            Some(previous) if previous != chain => tx.update_signing_chain(chain)?,
-            Some(_) => {}
+        if previous != Some(&*chain) || !noted.is_empty() {
+            changes.push(ChainChange {
+                chain: chain.clone(),
+                noted,
+                is_new: previous.is_none(),
+            });
         }
     }
-    Ok(chains)
+    Ok(SigningPlan { chains, changes })
+}
+
+/// Writes the changes, and an audit event for each. Can run more than once.
+fn write(tx: &mut Tx<'_>, looked: &Looked, caller: &Caller) -> Result<(), StoreError> {
+    for change in &looked.plan.changes {
+        for state in &change.noted {
+            event(tx, caller, looked.step.now, &change.chain, *state)?;
+        }
+        if change.is_new {
+            tx.insert_signing_chain(&change.chain)?;
+        } else {
+            tx.update_signing_chain(&change.chain)?;
+        }
+    }
+    if !looked.events.is_empty() {
+        tx.insert_audit_events(&looked.events)?;
+    }
+    Ok(())
 }
 
 fn event(

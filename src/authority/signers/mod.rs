@@ -25,7 +25,7 @@ use crate::signer::published_chain::Published;
 use crate::signer::{
     Keyring, PublishedChains, RefusedFile, ScanMode, ScanResult, Signer, SignerError, Sources,
 };
-use crate::store::Tx;
+use crate::store::{StoreError, Tx};
 
 pub use distrust::{DistrustedKey, of_certificate, of_key, refusal};
 
@@ -109,6 +109,21 @@ impl Signers {
         Arc::clone(&self.snapshot().candidates)
     }
 
+    /// Publishes the chains of a scan, before the replicas have agreed on any. Nothing can be
+    /// signed before that.
+    pub fn publish_found(&self, found: &ScanResult) {
+        self.replace(SignerSnapshot {
+            published: found.signers.iter().map(|signer| signer.chain()).collect(),
+            ..SignerSnapshot::default()
+        });
+    }
+
+    /// The certificate chain of this name, if it is published.
+    #[must_use]
+    pub fn published_chain(&self, name: &str) -> Option<Published> {
+        self.published(name)
+    }
+
     /// The signer for the chain of this name.
     ///
     /// # Errors
@@ -154,6 +169,16 @@ impl Signers {
         reasons.extend(distrust::reasons(&snapshot.chains, distrusts, at));
         reasons.extend(snapshot.refused.iter().map(why));
         Err(SignerError::NothingSigns(reasons))
+    }
+
+    /// The distrusts that this replica has learned of with its chains.
+    pub(super) fn known_distrusts(&self) -> Vec<Distrust> {
+        let snapshot = self.snapshot();
+        let distrusts = snapshot
+            .chains
+            .iter()
+            .filter_map(|one| one.distrust.clone());
+        distrusts.collect()
     }
 
     /// For each code of the carrier that has a certificate, the latest `exp` of a token signed now.
@@ -228,23 +253,30 @@ impl Authority {
 
     /// A chain that this replica does not know yet, because another one has just published it.
     /// Blocks. Queries the database at most once a second, since a client can invent names.
-    #[must_use]
-    pub fn chain_published_elsewhere(&self, name: &str) -> Option<Published> {
-        let signers = self.signers.as_ref()?;
+    ///
+    /// # Errors
+    /// If the database cannot be read, or was queried within this second: then it is not known
+    /// whether there is such a chain.
+    pub fn chain_published_elsewhere(&self, name: &str) -> Result<Option<Published>, StoreError> {
+        let Some(signers) = self.signers.as_ref() else {
+            return Ok(None);
+        };
         if !signers.may_query() {
-            return None;
+            return Err(StoreError::Busy);
         }
         let read = |tx: &mut Tx<'_>| tx.signing_chains();
-        let chains = self.store.read(read).ok()?;
+        let chains: Vec<SigningChain> = self.store.read(read)?;
         let now = self.clock.now();
         let chain = chains.into_iter().find(|chain| {
             chain.name == name
                 && chain.distrust.is_none()
                 && chain.retired_at.is_none_or(|retired| retired > now)
-        })?;
+        });
+        let Some(chain) = chain else { return Ok(None) };
         let mut published = PublishedChains::default();
-        published.add_recorded(name, &chain.pem).ok()?;
-        published.get(name)
+        let added = published.add_recorded(name, &chain.pem);
+        added.map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        Ok(published.get(name))
     }
 
     /// All chains in the order of their publication, and the refused files of this replica. Only

@@ -58,7 +58,7 @@ pub enum ScanMode {
 }
 
 /// The result of a scan.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ScanResult {
     /// The usable signers, one for each chain.
     pub signers: Vec<Arc<Signer>>,

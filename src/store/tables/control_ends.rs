@@ -184,7 +184,7 @@ mod tests {
     use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
 
     use super::*;
-    use crate::store::connection::IfMissing;
+    use crate::store::connector::IfMissing;
     use crate::store::{DatabaseUrl, Store};
 
     #[derive(Debug, QueryableByName)]

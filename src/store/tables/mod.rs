@@ -32,6 +32,7 @@ pub(super) mod overlap;
 pub(super) mod probe_query;
 pub(super) mod range_probes;
 pub(super) mod renewals;
+pub(super) mod replicas;
 pub(super) mod row_changes;
 pub(super) mod row_filters;
 pub(super) mod signing_chains;

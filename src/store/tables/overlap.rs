@@ -251,7 +251,8 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::from_unix;
-    use crate::store::connection::{AnyConnection, IfMissing};
+    use crate::store::connection::AnyConnection;
+    use crate::store::connector::IfMissing;
     use crate::store::schema::{allocations, delegations, departures, exclusions};
     use crate::store::{DatabaseUrl, Store};
 

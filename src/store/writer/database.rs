@@ -1,83 +1,109 @@
 //! The transactions of the writer: how they begin and end, and how to recover from a failure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use diesel::connection::SimpleConnection as _;
-use diesel::result::{Error as DieselError, QueryResult};
+use diesel::result::Error as DieselError;
 
-use super::super::connection::{AnyConnection, IfMissing, begin_writing, commit};
-use super::super::database_url::DatabaseUrl;
+use super::super::connection::{AnyConnection, begin_writing, commit};
+use super::super::connector::{ConnectFailure, Connector, IfMissing};
 use super::super::error::{Remedy, StoreError};
-use super::super::locks::AUTHORITY_LOCK;
+use super::super::locks::{self, AUTHORITY_LOCK, Hold};
 use super::super::sqlite_file::SqliteFile;
 use super::super::sqlite_locks::WriteTurns;
+use super::super::timeouts::TransactionKind;
 
 /// SQLite waited for its `busy_timeout`. Another ten seconds would keep each request waiting too.
 const LOCKED: &str = "another process has been writing to the SQLite file for ten seconds, which \
      keeps all others from writing; stop it, or retry when it has ended";
 
+/// How long a request for the exclusive lock stays in the lock's queue. Meanwhile nothing is minted
+/// that comes after it, on any replica; so it gives way soon, and comes again.
+const EXCLUSIVE_TURN: Duration = Duration::from_millis(250);
+
 /// Why a transaction was not committed, and how to recover.
 pub(super) struct BatchFailure {
     pub(super) remedy: Remedy,
     pub(super) error: StoreError,
+    /// Whether a job was begun: if not, no job can be what failed.
+    pub(super) begun: bool,
 }
 
 impl BatchFailure {
     /// No job can succeed now, or it is unknown whether they have.
-    fn of_all(error: StoreError) -> Self {
+    pub(super) fn of_all(error: StoreError) -> Self {
         Self {
             remedy: Remedy::FailBatch,
             error,
+            begun: true,
         }
     }
-}
 
-impl From<DieselError> for BatchFailure {
-    fn from(error: DieselError) -> Self {
+    /// The session of the server is of no use, such as one of a server that was demoted.
+    fn of_session(error: &DieselError) -> Self {
         Self {
-            remedy: Remedy::for_error(&error),
+            remedy: Remedy::Reconnect,
             error: StoreError::Unavailable(error.to_string()),
+            begun: false,
         }
     }
 }
 
 /// The database that the writer writes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::store) struct WriterDatabase {
-    pub(in crate::store) url: DatabaseUrl,
+    pub(in crate::store) connector: Connector,
     /// On SQLite.
     pub(in crate::store) file: Option<Arc<SqliteFile>>,
     /// On SQLite.
-    pub(in crate::store) turns: Option<WriteTurns>,
+    pub(in crate::store) turns: Option<Arc<WriteTurns>>,
 }
 
 impl WriterDatabase {
-    pub(super) fn connect(&self) -> Result<AnyConnection, BatchFailure> {
-        self.check_file()?;
-        // The database is unreachable, so fail the whole batch: retrying job by job would only
-        // delay every answer.
-        let connection = self.url.connect(IfMissing::Fail);
-        connection.map_err(|error| BatchFailure::of_all(StoreError::Unavailable(error.to_string())))
+    pub(super) fn connect(&self) -> Result<AnyConnection, ConnectFailure> {
+        self.connector.connect(IfMissing::Fail)
     }
 
-    /// Begins a transaction, in turn with other processes, and takes the lock that orders minting
-    /// and changes.
+    /// Begins a transaction, in turn with other processes.
     pub(super) fn begin(
         &self,
         connection: &mut AnyConnection,
-        exclusive: bool,
+        kind: TransactionKind,
     ) -> Result<(), BatchFailure> {
-        let turn = self.turns.as_ref().map(WriteTurns::wait);
-        let begun = begin_writing(connection);
+        let turn = self.turns.as_ref().map(|turns| turns.wait());
+        let begun = begin_writing(connection, &self.connector.timeouts, kind);
         drop(turn);
         begun.map_err(|error| match connection {
             AnyConnection::Sqlite(_) if Remedy::for_error(&error) == Remedy::Repeat => {
                 BatchFailure::of_all(StoreError::Unavailable(LOCKED.to_owned()))
             }
-            AnyConnection::Sqlite(_) | AnyConnection::Postgres(_) => error.into(),
+            AnyConnection::Sqlite(_) => BatchFailure {
+                remedy: Remedy::for_error(&error),
+                error: StoreError::Unavailable(error.to_string()),
+                begun: true,
+            },
+            AnyConnection::Postgres(_) => BatchFailure::of_session(&error),
         })?;
-        self.check_file()?;
-        Ok(acquire_lock(connection, exclusive)?)
+        self.check_file()
+    }
+
+    /// Takes the lock that orders minting and changes among all replicas, until the end of the
+    /// transaction. Returns whether it was obtained in time.
+    pub(super) fn lock(
+        &self,
+        connection: &mut AnyConnection,
+        hold: Hold,
+    ) -> Result<bool, BatchFailure> {
+        let patience = self.connector.timeouts.lock;
+        let patience = match hold {
+            Hold::Shared => patience,
+            Hold::Exclusive => patience.min(EXCLUSIVE_TURN),
+        };
+        match connection {
+            AnyConnection::Sqlite(_) => Ok(true),
+            AnyConnection::Postgres(c) => locks::acquire(c, AUTHORITY_LOCK, hold, patience)
+                .map_err(|error| BatchFailure::of_session(&error)),
+        }
     }
 
     pub(super) fn commit(&self, connection: &mut AnyConnection) -> Result<(), BatchFailure> {
@@ -87,33 +113,20 @@ impl WriterDatabase {
                 Remedy::Repeat => Remedy::Repeat,
                 // Only a conflict proves that nothing was committed. After any other error the
                 // transaction may have been committed, so it must not run again.
-                Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => Remedy::FailBatch,
+                Remedy::RepeatOnce | Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => {
+                    Remedy::FailBatch
+                }
             },
             error: StoreError::Unavailable(error.to_string()),
+            begun: true,
         })?;
         // If the file was removed during COMMIT, it is unknown which came first.
         self.check_file()
     }
 
     /// Fails if what is committed now would be lost.
-    fn check_file(&self) -> Result<(), BatchFailure> {
+    pub(super) fn check_file(&self) -> Result<(), BatchFailure> {
         let checked = self.file.as_ref().map_or(Ok(()), |file| file.check());
         checked.map_err(BatchFailure::of_all)
-    }
-}
-
-/// Takes the lock that orders minting and changes among all replicas. It is released at the end of
-/// the transaction.
-fn acquire_lock(connection: &mut AnyConnection, exclusive: bool) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Sqlite(_) => Ok(()),
-        AnyConnection::Postgres(c) => {
-            let lock = if exclusive {
-                "pg_advisory_xact_lock"
-            } else {
-                "pg_advisory_xact_lock_shared"
-            };
-            c.batch_execute(&format!("SELECT {lock}({AUTHORITY_LOCK})"))
-        }
     }
 }

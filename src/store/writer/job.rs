@@ -1,15 +1,35 @@
 //! The jobs of the writer: orders and changes. Each keeps its outcome until COMMIT.
 
-use tokio::sync::oneshot;
+use std::sync::Weak;
+use std::time::Instant;
 
 use super::super::error::StoreError;
+use super::super::timeouts::TransactionKind;
 use super::super::tx::Tx;
+use super::reply::{Overdue, Reply};
 use crate::domain::issuance::{Decided, MintOrder};
 use crate::domain::tokens::grant::{Grant, Recorded};
-use crate::domain::{Actor, Denial};
+use crate::domain::{Actor, AuditAction, Denial};
 
 /// The outcome of an order: a recorded grant, or a recorded denial.
 pub type Verdict = Result<Recorded<Grant>, Denial>;
+
+/// A job that waits for the writer.
+#[derive(Debug)]
+pub(in crate::store) struct QueuedJob {
+    pub(super) job: WriteJob,
+    /// Since when it waits for the exclusive lock, if it was tried and another process had it.
+    pub(super) refused_since: Option<Instant>,
+}
+
+impl From<WriteJob> for QueuedJob {
+    fn from(job: WriteJob) -> Self {
+        Self {
+            job,
+            refused_since: None,
+        }
+    }
+}
 
 /// A job for the writer, which keeps its outcome until COMMIT.
 pub(in crate::store) enum WriteJob {
@@ -27,7 +47,7 @@ impl std::fmt::Debug for WriteJob {
 pub(super) struct IssueJob {
     pub(super) order: MintOrder,
     pub(super) decided: Option<Decided>,
-    pub(super) reply: oneshot::Sender<Result<Verdict, StoreError>>,
+    pub(super) reply: Reply<Verdict, StoreError>,
 }
 
 /// A change of the database: a closure that can run more than once, with its type erased.
@@ -37,6 +57,8 @@ pub(super) trait Change: Send {
     fn is_exclusive(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>);
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+    fn is_answered(&self) -> bool;
+    fn overdue(&self) -> Weak<dyn Overdue>;
 }
 
 pub(super) struct ChangeOf<F, T, E> {
@@ -46,14 +68,14 @@ pub(super) struct ChangeOf<F, T, E> {
     pub(super) exclusive: bool,
     pub(super) work: F,
     pub(super) outcome: Option<Result<T, E>>,
-    pub(super) reply: oneshot::Sender<Result<T, E>>,
+    pub(super) reply: Reply<T, E>,
 }
 
 impl<F, T, E> Change for ChangeOf<F, T, E>
 where
     F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: From<StoreError> + Send,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -92,8 +114,15 @@ where
             }
             (Err(error), _) => Err(error.into()),
         };
-        // The caller may have disconnected; what was committed stays.
-        let _ = self.reply.send(outcome);
+        self.reply.send(outcome);
+    }
+
+    fn is_answered(&self) -> bool {
+        self.reply.is_answered()
+    }
+
+    fn overdue(&self) -> Weak<dyn Overdue> {
+        self.reply.overdue()
     }
 }
 
@@ -127,8 +156,34 @@ impl WriteJob {
                     )),
                     (Err(error), _) => Err(error),
                 };
-                let _ = job.reply.send(verdict);
+                job.reply.send(verdict);
             }
+        }
+    }
+
+    /// How long its transaction may take: those that compare a whole table take longest.
+    pub(super) fn kind(&self) -> TransactionKind {
+        let long = [AuditAction::Import, AuditAction::UndoImport];
+        if long.iter().any(|action| action.as_str() == self.name()) {
+            TransactionKind::Long
+        } else {
+            TransactionKind::Request
+        }
+    }
+
+    /// Whether the caller was told already that the database is not available, so that it must not
+    /// be done any more.
+    pub(super) fn is_answered(&self) -> bool {
+        match self {
+            Self::Issue(job) => job.reply.is_answered(),
+            Self::Change(change) => change.is_answered(),
+        }
+    }
+
+    pub(super) fn overdue(&self) -> Weak<dyn Overdue> {
+        match self {
+            Self::Issue(job) => job.reply.overdue(),
+            Self::Change(change) => change.overdue(),
         }
     }
 }

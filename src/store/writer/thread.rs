@@ -2,88 +2,129 @@
 //! after COMMIT.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::connection::{AnyConnection, roll_back};
 use super::super::error::{Remedy, StoreError};
-use super::super::mint::{self, MintMemory, StagedMemory};
-use super::super::tx::Tx;
+use super::super::locks::Hold;
+use super::super::mint::{MintMemory, StagedMemory};
+use super::super::timeouts::TransactionKind;
+use super::super::writer_health::WriterProgress;
+use super::batch::{self, BatchOutcome};
 use super::database::{BatchFailure, WriterDatabase};
-use super::job::WriteJob;
+use super::job::QueuedJob;
 use super::queue::FairQueue;
-use crate::domain::issuance::MintOrder;
+use super::reconnecting::{NextAttempt, Reconnecting};
+use super::watch::WriterWatch;
 use crate::telemetry::{Metrics, RunningTask};
 
 /// The most attempts of a transaction that conflicts with others or loses its connection.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// After this time, a transaction starts no further jobs of its batch.
-const MAX_RUNTIME: Duration = Duration::from_millis(100);
-
 pub(super) struct WriterThread {
+    /// Among the threads that were started one after the other, because the last one hung.
+    pub(super) number: u64,
     pub(super) database: WriterDatabase,
     pub(super) connection: Option<AnyConnection>,
+    pub(super) reconnecting: Reconnecting,
     pub(super) memory: MintMemory,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) progress: Arc<WriterProgress>,
+    pub(super) watch: Arc<WriterWatch>,
+}
+
+/// A job, and the tenant in whose queue it waited.
+type Taken = (String, QueuedJob);
+
+/// How a batch may still be repeated.
+#[derive(Clone, Copy)]
+struct Allowance {
+    attempts: u32,
+    /// Whether a failure for an unknown reason may be repeated.
+    unknown: bool,
+    until: Instant,
 }
 
 impl WriterThread {
-    /// Serves jobs until the queue is closed. A panic fails the jobs of its transaction only: its
-    /// connection is dropped, which rolls it back.
-    pub(super) fn serve(&mut self, jobs: &FairQueue<WriteJob>, batch: usize, task: &RunningTask) {
-        while let Some(taken) = jobs.take(batch) {
-            let (tenants, taken): (Vec<String>, Vec<WriteJob>) = taken.into_iter().unzip();
+    /// Serves jobs until the queue is closed, or this thread was given up. A panic fails the jobs
+    /// of its transaction only: its connection is dropped, which rolls it back.
+    pub(super) fn serve(&mut self, jobs: &FairQueue<QueuedJob>, batch: usize, task: &RunningTask) {
+        while self.is_current()
+            && let Some(taken) = jobs.take(batch)
+        {
             self.metrics.writer_batch_size.observe(size(taken.len()));
             self.metrics.writer_queue_length.sub(count(taken.len()));
+            let allowance = Allowance {
+                attempts: MAX_ATTEMPTS,
+                unknown: true,
+                until: Instant::now() + self.database.connector.timeouts.request,
+            };
             let left = task
-                .attempt(|| self.commit_batch(taken))
+                .attempt(|| self.commit_batch(taken, allowance))
                 .unwrap_or_default();
+            if self.is_current() {
+                self.progress.idle();
+                self.watch.idle(self.number);
+            }
             self.metrics.writer_queue_length.add(count(left.len()));
-            let done = tenants.len() - left.len();
-            jobs.put_back(tenants.into_iter().skip(done).zip(left).collect());
+            jobs.put_back(left);
         }
+        self.watch.ended(self.number);
     }
 
     /// Runs the jobs in one transaction and answers them; if that is impossible, each in a
-    /// transaction of its own. Returns the jobs at the end that did not fit into it.
-    fn commit_batch(&mut self, mut jobs: Vec<WriteJob>) -> Vec<WriteJob> {
-        let name = match jobs.as_slice() {
-            [only] => only.name(),
-            [first, rest @ ..] if rest.iter().all(|job| job.name() == first.name()) => first.name(),
-            _ => "mixed",
-        };
-        let mut attempts_left = MAX_ATTEMPTS;
+    /// transaction of its own. Returns the jobs that did not fit into it.
+    fn commit_batch(&mut self, mut jobs: Vec<Taken>, mut allowed: Allowance) -> Vec<Taken> {
+        let started = Instant::now();
         loop {
-            attempts_left -= 1;
-            let started = Instant::now();
-            let outcome = self.try_commit(&mut jobs);
-            let elapsed = started.elapsed().as_secs_f64();
+            jobs.retain(|(_, queued)| !queued.job.is_answered());
+            if jobs.is_empty() {
+                return jobs;
+            }
+            let name = name_of(&jobs);
+            let attempt_started = Instant::now();
+            let outcome = self.try_commit(&mut jobs, allowed.unknown);
+            let elapsed = attempt_started.elapsed().as_secs_f64();
             self.metrics.transaction(name, elapsed);
             let failure = match outcome {
-                Ok(done) => {
+                Ok(BatchOutcome::Committed(done)) => {
                     let left = jobs.split_off(done);
-                    for job in jobs {
-                        job.answer(Ok(()));
+                    for (_, queued) in jobs {
+                        queued.job.answer(Ok(()));
                     }
                     return left;
                 }
+                Ok(BatchOutcome::Locked(hold)) => {
+                    return self.after_lock_refused(jobs, hold, started, allowed);
+                }
                 Err(failure) => failure,
             };
+            allowed.attempts -= u32::from(failure.begun);
+            let in_time = Instant::now() < allowed.until;
             match failure.remedy {
-                Remedy::Repeat | Remedy::Reconnect if attempts_left > 0 => {
+                Remedy::Repeat | Remedy::Reconnect if allowed.attempts > 0 && in_time => {
                     self.metrics.transaction_retry(name);
                 }
-                Remedy::GiveUp if jobs.len() > 1 => {
-                    for job in jobs {
-                        // A single job always fits, so there is nothing to put back.
-                        self.commit_batch(vec![job]);
-                    }
-                    return Vec::new();
+                Remedy::RepeatOnce if allowed.unknown && in_time => {
+                    self.metrics.transaction_retry(name);
+                    allowed.unknown = false;
                 }
-                Remedy::Repeat | Remedy::Reconnect | Remedy::GiveUp | Remedy::FailBatch => {
+                // Not after a failure of the connection, which all of them would meet.
+                Remedy::RepeatOnce | Remedy::GiveUp if jobs.len() > 1 && in_time => {
+                    allowed.attempts = MAX_ATTEMPTS;
+                    return jobs
+                        .into_iter()
+                        .flat_map(|job| self.commit_batch(vec![job], allowed))
+                        .collect();
+                }
+                Remedy::Repeat
+                | Remedy::RepeatOnce
+                | Remedy::Reconnect
+                | Remedy::GiveUp
+                | Remedy::FailBatch => {
                     log::error!(transaction = name; "a transaction failed: {}", failure.error);
-                    for job in jobs {
-                        job.answer(Err(failure.error.clone()));
+                    for (_, queued) in jobs {
+                        queued.job.answer(Err(failure.error.clone()));
                     }
                     return Vec::new();
                 }
@@ -91,96 +132,163 @@ impl WriterThread {
         }
     }
 
-    /// Runs one transaction. Returns how many of the jobs are done.
-    fn try_commit(&mut self, jobs: &mut [WriteJob]) -> Result<usize, BatchFailure> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.database.connect()?,
+    /// Another process has the lock. Those that need it alone come again, until they have waited
+    /// for it long enough; the others do not wait for them.
+    fn after_lock_refused(
+        &mut self,
+        jobs: Vec<Taken>,
+        hold: Hold,
+        started: Instant,
+        allowed: Allowance,
+    ) -> Vec<Taken> {
+        let patience = self.database.connector.timeouts.lock;
+        let (exclusive, shared): (Vec<Taken>, Vec<Taken>) = match hold {
+            Hold::Exclusive => jobs.into_iter().partition(|(_, q)| q.job.is_exclusive()),
+            Hold::Shared => (Vec::new(), jobs),
         };
+        let mut left = match hold {
+            Hold::Shared => {
+                answer_busy(shared);
+                Vec::new()
+            }
+            Hold::Exclusive => self.commit_batch(shared, allowed),
+        };
+        let (mut late, mut waiting) = (Vec::new(), Vec::new());
+        for (tenant, mut queued) in exclusive {
+            let since = *queued.refused_since.get_or_insert(started);
+            if since.elapsed() >= patience {
+                late.push((tenant, queued));
+            } else {
+                waiting.push((tenant, queued));
+            }
+        }
+        answer_busy(late);
+        left.extend(waiting);
+        left
+    }
+
+    /// Runs one transaction.
+    fn try_commit(
+        &mut self,
+        jobs: &mut [Taken],
+        repeats_unknown: bool,
+    ) -> Result<BatchOutcome, BatchFailure> {
+        let (mut connection, is_new) = match self.connection.take() {
+            Some(connection) => (connection, false),
+            None => (self.reconnect()?, true),
+        };
+        self.step(batch::kind_of(jobs));
         let mut staged = StagedMemory::default();
-        let outcome = run_batch(
-            &self.database,
-            &mut connection,
-            jobs,
-            &self.memory,
-            &mut staged,
-        );
-        if outcome.is_ok() {
+        let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
+        if let Ok(BatchOutcome::Committed(_)) = outcome {
+            if self.is_current() {
+                self.progress.committed(Instant::now());
+            }
             self.memory.commit(staged);
+        }
+        match &outcome {
+            // A server that accepts connections and no transactions is as good as none.
+            Err(failure) if is_new && !failure.begun => self.note_failure(),
+            Err(failure) if !failure.begun => {}
+            Ok(_) | Err(_) => self.reconnecting.connected(),
         }
         // A connection that failed is replaced, unless a rollback shows that it still works.
         let usable = match outcome.as_ref().map_err(|failure| failure.remedy) {
-            Ok(_) => true,
+            Ok(BatchOutcome::Committed(_)) => true,
             Err(Remedy::Reconnect | Remedy::FailBatch) => false,
-            Err(Remedy::Repeat | Remedy::GiveUp) => roll_back(&mut connection).is_ok(),
+            Ok(BatchOutcome::Locked(_))
+            | Err(Remedy::Repeat | Remedy::RepeatOnce | Remedy::GiveUp) => {
+                roll_back(&mut connection).is_ok()
+            }
         };
+        if !usable && self.is_current() {
+            self.progress.set_connected(false);
+        }
         self.connection = usable.then_some(connection);
         outcome
     }
-}
 
-/// Runs the jobs in a transaction and commits it. Returns how many of the jobs are done.
-fn run_batch(
-    database: &WriterDatabase,
-    connection: &mut AnyConnection,
-    jobs: &mut [WriteJob],
-    memory: &MintMemory,
-    staged: &mut StagedMemory,
-) -> Result<usize, BatchFailure> {
-    let exclusive = jobs.iter().any(WriteJob::is_exclusive);
-    database.begin(connection, exclusive)?;
-
-    let (mut tx, mut done, started) = (Tx::new(connection), 0, Instant::now());
-    for segment in
-        jobs.chunk_by_mut(|a, b| matches!((a, b), (WriteJob::Issue(_), WriteJob::Issue(_))))
-    {
-        let some = run_segment(&mut tx, segment, memory, staged).map_err(|error| BatchFailure {
-            remedy: tx.remedy.unwrap_or(Remedy::GiveUp),
-            error,
-        })?;
-        done += some;
-        if some < segment.len() || started.elapsed() > MAX_RUNTIME {
-            break;
-        }
-    }
-    database.commit(connection)?;
-    Ok(done)
-}
-
-/// Runs one change, or adjacent orders as one batch. Returns how many of the jobs are done: at
-/// least the first.
-fn run_segment(
-    tx: &mut Tx<'_>,
-    segment: &mut [WriteJob],
-    memory: &MintMemory,
-    staged: &mut StagedMemory,
-) -> Result<usize, StoreError> {
-    if let [WriteJob::Change(change)] = segment {
-        change.run(tx);
-        return match tx.remedy.take() {
-            // If it failed, its savepoint is already rolled back and its answer carries the reason.
-            None | Some(Remedy::GiveUp) => Ok(1),
-            Some(remedy) => {
-                tx.remedy = Some(remedy);
-                Err(StoreError::Unavailable("interrupted".to_owned()))
+    /// Opens a connection, after the last one was lost. Nothing was begun, so the jobs wait.
+    fn reconnect(&mut self) -> Result<AnyConnection, BatchFailure> {
+        self.database.check_file()?;
+        let patience = self.database.connector.timeouts.reconnect;
+        loop {
+            match self.reconnecting.next(Instant::now(), patience) {
+                NextAttempt::Now => {}
+                NextAttempt::At(at) => {
+                    std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                }
+                NextAttempt::TooLate => return Err(BatchFailure::of_all(StoreError::Busy)),
             }
-        };
-    }
-    let orders: Vec<&MintOrder> = segment
-        .iter()
-        .filter_map(|job| match job {
-            WriteJob::Issue(job) => Some(&job.order),
-            WriteJob::Change(_) => None,
-        })
-        .collect();
-    let all = mint::decide_and_record(tx, &orders, memory, staged)?;
-    let done = all.len();
-    for (job, decided) in segment.iter_mut().zip(all) {
-        if let WriteJob::Issue(job) = job {
-            job.decided = Some(decided);
+            self.step(TransactionKind::Request);
+            self.waits();
+            match self.database.connect() {
+                Ok(connection) => {
+                    if self.is_current() {
+                        self.progress.set_connected(true);
+                    }
+                    return Ok(connection);
+                }
+                Err(error) => {
+                    log::warn!("the writer cannot connect to the database: {error}");
+                    self.note_failure();
+                }
+            }
         }
     }
-    Ok(done)
+
+    fn note_failure(&mut self) {
+        let mut jitter = [0];
+        // Without it, the replicas just try at the same time.
+        let _ = getrandom::fill(&mut jitter);
+        self.reconnecting.failed(Instant::now(), jitter[0]);
+    }
+
+    fn step(&self, kind: TransactionKind) {
+        let now = Instant::now();
+        let timeouts = &self.database.connector.timeouts;
+        self.watch.step(self.number, now, timeouts, kind);
+        if self.is_current() {
+            self.progress.step(now);
+        }
+    }
+
+    /// Whether this thread is the one that writes: it was not given up.
+    pub(super) fn is_current(&self) -> bool {
+        self.watch.is_current(self.number)
+    }
+
+    /// The writer waits for the database.
+    pub(super) fn waits(&self) {
+        if self.is_current() {
+            self.progress.blocked(Instant::now());
+        }
+    }
+
+    /// The database has answered.
+    pub(super) fn has_answer(&self) {
+        if self.is_current() {
+            self.progress.unblocked();
+        }
+    }
+}
+
+fn answer_busy(jobs: Vec<Taken>) {
+    if jobs.is_empty() {
+        return;
+    }
+    log::warn!("another process has held the lock of the database for too long");
+    for (_, queued) in jobs {
+        queued.job.answer(Err(StoreError::Busy));
+    }
+}
+
+fn name_of(jobs: &[Taken]) -> &'static str {
+    let mut names = jobs.iter().map(|(_, queued)| queued.job.name());
+    match names.next() {
+        Some(first) if names.all(|name| name == first) => first,
+        Some(_) | None => "mixed",
+    }
 }
 
 fn count(jobs: usize) -> i64 {

@@ -1,6 +1,7 @@
 //! The Prometheus metrics of the service.
 
 mod authentication;
+mod availability;
 mod connections;
 mod gateways;
 mod register;
@@ -16,6 +17,7 @@ use super::control::ControlMetrics;
 use super::policies::PolicyMetrics;
 use super::withdrawals::AuthorityEnds;
 use authentication::AuthenticationMetrics;
+use availability::AvailabilityMetrics;
 use gateways::GatewayMetrics;
 use register::{counter, jobs, register_build_info, seconds};
 
@@ -76,6 +78,7 @@ pub struct Metrics {
     signing_chains: IntGaugeVec,
     signature_failures: IntCounterVec,
     authentication: AuthenticationMetrics,
+    pub availability: AvailabilityMetrics,
     pub connections: ConnectionMetrics,
     pub policies: PolicyMetrics,
     /// Withdrawn grants with unexpired tokens, and webhook deliveries.
@@ -157,8 +160,7 @@ impl Metrics {
             writer_displaced: counter(
                 &registry,
                 "writer_displaced_total",
-                "Jobs that were evicted from the longest queue of a tenant because all queues together \
-                 were full; their requests were answered with 503.",
+                "Jobs evicted from the longest queue of a tenant, since all were full; their requests got 503.",
             )?,
             limited: counters(
                 &registry,
@@ -194,6 +196,7 @@ impl Metrics {
                 &["kind"],
             )?,
             authentication: AuthenticationMetrics::new(&registry)?,
+            availability: AvailabilityMetrics::new(&registry)?,
             connections: ConnectionMetrics::new(&registry)?,
             policies: PolicyMetrics::new(&registry)?,
             authority_ends: AuthorityEnds::new(&registry)?,
@@ -330,9 +333,8 @@ mod tests {
         metrics.transaction_retry("issue");
         metrics.writer_queue_length.set(3);
         metrics.writer_batch_size.observe(7.0);
-        metrics
-            .signing_certificate_not_after_seconds
-            .set(1_900_000_000);
+        let certificate_ends = &metrics.signing_certificate_not_after_seconds;
+        certificate_ends.set(1_900_000_000);
         metrics.signature_failed("timeout");
         metrics.limited("caller");
         metrics.unproven("api-key", "revoked");
@@ -346,13 +348,9 @@ mod tests {
         metrics.client_crl_next_update(1_800_000_000);
         metrics.connections.opened(Listener::Api);
         metrics.connections.cut(Listener::Api, Cut::Reader);
-        let text = metrics.render().expect("text");
+        let (text, version) = (metrics.render().expect("text"), env!("CARGO_PKG_VERSION"));
         for line in [
-            concat!(
-                "tn_authority_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
+            &format!("tn_authority_build_info{{version=\"{version}\"}} 1"),
             "tn_authority_tokens_total{outcome=\"granted\"} 0",
             "tn_authority_tokens_total{outcome=\"denied\"} 1",
             "tn_authority_denials_total{code=\"not-authorized\"} 1",

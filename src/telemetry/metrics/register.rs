@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 use crate::telemetry::TelemetryError;
@@ -48,6 +48,15 @@ pub(in crate::telemetry) fn gauge(
     help: &str,
 ) -> Result<IntGauge, TelemetryError> {
     register(registry, IntGauge::new(name, help))
+}
+
+/// A gauge of a real number.
+pub(super) fn real_gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<Gauge, TelemetryError> {
+    register(registry, Gauge::new(name, help))
 }
 
 /// A family of gauges.

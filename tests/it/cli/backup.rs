@@ -9,7 +9,7 @@ use std::thread;
 
 use tempfile::TempDir;
 use tn_authority::domain::tokens::grant::Jti;
-use tn_authority::store::{DatabaseUrl, Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Kind, Logged as _, World};
@@ -35,6 +35,7 @@ fn restore(file: &Path) -> Store {
         migrate: false,
         queue: 1,
         batch: 1,
+        postgres: PostgresSettings::default(),
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     Store::open(&settings, metrics).expect("the copy")

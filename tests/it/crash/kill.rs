@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tn_authority::domain::tokens::grant::Jti;
 use tn_authority::domain::{Clock, TnAuthList};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::store::{Purpose, Settings, Store};
+use tn_authority::store::{PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Db, Logged as _, fingerprint};
@@ -46,6 +46,7 @@ fn every_token_that_was_received_is_in_the_ledger(db: Db) {
         migrate: false,
         queue: 1,
         batch: 1,
+        postgres: PostgresSettings::default(),
     };
     let store =
         Store::open(&settings, Arc::new(Metrics::new().expect("metrics"))).expect("a store");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tn_authority::domain::clock::Clock;
-use tn_authority::store::{Purpose, Settings, Store};
+use tn_authority::store::{PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::Db;
@@ -44,6 +44,7 @@ fn an_import_that_is_killed_leaves_nothing(db: Db) {
         migrate: false,
         queue: 1,
         batch: 1,
+        postgres: PostgresSettings::default(),
     };
     let store =
         Store::open(&settings, Arc::new(Metrics::new().expect("metrics"))).expect("a store");

@@ -36,6 +36,7 @@ pages! {
     limits: "deploy/guide/limits.md",
     numbers: "deploy/guide/numbers.md",
     policies: "policies/README.md",
+    readiness: "deploy/guide/readiness.md",
     readme: "README.md",
     redeem: "deploy/guide/redeem.md",
     renewals: "deploy/guide/renewals.md",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use tn_authority::store::{DatabaseUrl, OpenError, Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, OpenError, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use super::writer::transactions;
@@ -24,6 +24,7 @@ pub fn open(url: DatabaseUrl, purpose: Purpose) -> Result<Store, OpenError> {
         migrate: true,
         queue: 16,
         batch: 16,
+        postgres: PostgresSettings::default(),
     };
     Store::open(&settings, Arc::new(Metrics::new().expect("metrics")))
 }

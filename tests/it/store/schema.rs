@@ -45,7 +45,11 @@ fn columns(db: &Db) -> Vec<Column> {
 
 /// What `schema.rs` and its parts say: each `table!` with its columns in their order.
 fn declared() -> BTreeMap<String, Vec<String>> {
-    let files = ["src/store/schema.rs", "src/store/schema/control.rs"];
+    let files = [
+        "src/store/schema.rs",
+        "src/store/schema/control.rs",
+        "src/store/schema/replication.rs",
+    ];
     let files = files.map(|file| fs::read_to_string(root().join(file)).expect("the schema"));
     let text = files.concat();
     let mut tables = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tn_authority::store::{OpenError, Purpose, Settings, Store};
+use tn_authority::store::{OpenError, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 
 use crate::support::{Db, Kind, at_once};
@@ -22,6 +22,7 @@ fn open(db: &Db, migrate: bool) -> Result<Store, OpenError> {
         migrate,
         queue: 1,
         batch: 1,
+        postgres: PostgresSettings::default(),
     };
     Store::open(&settings, Arc::new(Metrics::new().expect("metrics")))
 }

@@ -1,12 +1,13 @@
 //! Databases for tests: one each, fresh, and gone afterwards.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
-use diesel::{Connection as _, PgConnection};
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tn_authority::store::{DatabaseUrl, Store};
@@ -63,6 +64,20 @@ impl Db {
         }
     }
 
+    /// One with all migrations, on another PostgreSQL server.
+    pub fn on(server: String) -> Self {
+        super::keep_log();
+        let name = fresh_name();
+        on_server(&server, &format!("CREATE DATABASE {name}"));
+        let db = Self(Held::Postgres {
+            server,
+            name,
+            _template: None,
+        });
+        Store::migrate(&db.url()).expect("migrations of PostgreSQL");
+        db
+    }
+
     fn in_postgres(clause: &str, template: Option<Arc<Template>>) -> Self {
         super::keep_log();
         let (server, name) = (server(), fresh_name());
@@ -93,6 +108,28 @@ impl Db {
         }
     }
 
+    /// The address of the server of a PostgreSQL database.
+    pub fn server_address(&self) -> SocketAddr {
+        let (_, host) = self.server_part();
+        let mut found = host.to_socket_addrs().expect("an address");
+        found.next().expect("an address")
+    }
+
+    /// The URL of a PostgreSQL database by way of another address, such as a proxy's.
+    pub fn text_url_at(&self, address: SocketAddr) -> String {
+        let (url, host) = self.server_part();
+        url.replacen(&host, &address.to_string(), 1)
+    }
+
+    fn server_part(&self) -> (String, String) {
+        let url = self.text_url();
+        let (_, rest) = url
+            .split_once('@')
+            .expect("a user in the URL of the server");
+        let (host, _) = rest.split_once('/').expect("a database");
+        (url.clone(), host.to_owned())
+    }
+
     /// The file of an SQLite database.
     pub fn sqlite_path(&self) -> PathBuf {
         match &self.0 {
@@ -108,6 +145,23 @@ impl Db {
             Raw::Postgres(mut connection) => connection.batch_execute(sql),
         }
         .expect(sql);
+    }
+
+    /// A number that PostgreSQL finds.
+    pub fn count(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            count: i64,
+        }
+        let Raw::Postgres(mut connection) = self.connect() else {
+            panic!("PostgreSQL only")
+        };
+        let query = diesel::sql_query(format!("SELECT ({query})::bigint AS count"));
+        query
+            .get_result::<Found>(&mut connection)
+            .expect("a number")
+            .count
     }
 
     /// A connection that is not the store's.

@@ -2,23 +2,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
     Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet, Rotation,
-    ScanMode, Signers, Withdrawing,
+    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet,
+    ReadinessSettings, Rotation, ScanMode, Signers, Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
+use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{Purpose, Settings, Store};
+use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -34,6 +36,9 @@ pub struct Setup {
     pub certificate_lasts: i64,
     pub queue: usize,
     pub batch: usize,
+    pub postgres: PostgresSettings,
+    /// The URL of the database, if it is not its own.
+    pub database: Option<DatabaseUrl>,
     /// Seconds from the publication of a certificate to its first use.
     pub publication_delay: u32,
     /// Whether tokens carry their chain.
@@ -53,6 +58,8 @@ pub struct Setup {
     pub control: ControlSettings,
     /// What codes are hashed and encrypted with: the newest secret, and the one before it.
     pub code_secrets: (u8, Option<u8>),
+    /// When a replica is ready, and what the others must have in common with it.
+    pub readiness: ReadinessSettings,
 }
 
 impl Default for Setup {
@@ -63,6 +70,8 @@ impl Default for Setup {
             certificate_lasts: 7 * 86_400,
             queue: 1024,
             batch: 256,
+            postgres: PostgresSettings::default(),
+            database: None,
             publication_delay: 0,
             x5c: false,
             horizon: 30 * 86_400,
@@ -73,6 +82,7 @@ impl Default for Setup {
             limits: Limits::none(),
             control: control_settings(),
             code_secrets: (0x5e, None),
+            readiness: readiness_settings(),
         }
     }
 }
@@ -96,6 +106,17 @@ pub struct World {
 impl From<Kind> for World {
     fn from(kind: Kind) -> Self {
         Self::new(kind, Setup::default())
+    }
+}
+
+/// One commit is enough for the length of a test, since worlds have no heartbeat of their own.
+pub fn readiness_settings() -> ReadinessSettings {
+    ReadinessSettings {
+        name: "replica".to_owned(),
+        shared: SharedSettings::default(),
+        max_age: Duration::from_secs(3_600),
+        require_synchronous: false,
+        max_clock_offset: 5,
     }
 }
 
@@ -150,12 +171,13 @@ impl World {
             publication_delay: setup.publication_delay,
         };
         let settings = Settings {
-            url: db.url(),
+            url: setup.database.unwrap_or_else(|| db.url()),
             purpose: Purpose::Command,
             pool_size: 4,
             migrate: false,
             queue: setup.queue,
             batch: setup.batch,
+            postgres: setup.postgres,
         };
         let codes = codes(setup.code_secrets);
         let store = Store::open(&settings, Arc::clone(&metrics)).expect("a store");
@@ -184,6 +206,7 @@ impl World {
                 codes: codes.clone(),
                 signal: OutboxSignal::default(),
             },
+            readiness: setup.readiness,
             metrics: Arc::clone(&metrics),
         }));
         let world = Self {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::rt;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::api::Service;
+use crate::api::http::database_wait::blocking;
 use crate::api::problem::Problem;
 use crate::authority::{ChangeRequester, StoreError};
 use crate::callers::{Seal, Seals};
@@ -232,13 +233,13 @@ async fn begin(
             ..keyed.key.clone()
         };
         let (authority, known) = (Arc::clone(&service.authority), key.clone());
-        if web::block(move || authority.knows_key(&known)).await?? {
+        if blocking(move || authority.knows_key(&known)).await?? {
             (keyed.key, keyed.seal) = (key, seal);
         }
     }
     let (authority, key) = (Arc::clone(&service.authority), keyed.key.clone());
     // Most retries were answered before, so this read saves a pass through the writer.
-    match web::block(move || authority.replay(&key)).await?? {
+    match blocking(move || authority.replay(&key)).await?? {
         Some(replay) => keyed.settle(replay.into()).map(Begun::Replayed),
         None => Ok(Begun::First(keyed)),
     }

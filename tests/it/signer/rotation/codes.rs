@@ -143,13 +143,13 @@ fn without_a_certificate_in_force_there_is_no_token(kind: Kind) {
         world.trail("acme").last().expect("an event").outcome,
         "no-certificate"
     );
-    assert!(world.authority.ready().is_ok(), "for the other code");
+    assert!(world.authority.readiness().is_ready(), "for the other code");
     world.seconds_pass(1001);
     assert_eq!(
         code(&world.mints("acme", &["one:12125551001"])),
         "no-certificate"
     );
-    assert!(world.authority.ready().is_err());
+    assert!(!world.authority.readiness().is_ready());
     world.looks_for_signers(ScanMode::Asked);
     assert_eq!(world.count("spcs_without_certificate"), 2);
     assert_eq!(world.count("signing_certificate_not_after_seconds"), 0);

@@ -1,0 +1,2 @@
+DROP TABLE compatible_migrations;
+DROP TABLE replicas;

@@ -1,0 +1,187 @@
+//! Opens connections: with what bounds, and what is asked of the server first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use diesel::connection::{CacheSize, Connection as _, SimpleConnection as _};
+use diesel::pg::PgConnection;
+use diesel::result::QueryResult;
+use diesel::sqlite::SqliteConnection;
+use thiserror::Error;
+
+use super::connection::AnyConnection;
+use super::database_url::{DatabaseUrl, existing_file_uri};
+use super::error::{OpenError, Remedy};
+use super::inspection;
+use super::sqlite_file::refuse_hard_links;
+use super::timeouts::{SOCKET_SETTINGS, Timeouts};
+
+/// As long as `busy_timeout`.
+const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
+const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
+
+/// What [`Settings`](super::Settings) has for PostgreSQL alone, except for the timeout of a request.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresSettings {
+    pub timeouts: Timeouts,
+    pub prepared_statements: PreparedStatements,
+    /// Where migrations are applied, if not at the URL of the store, such as the server behind a
+    /// pooler.
+    pub migrate_url: Option<DatabaseUrl>,
+}
+
+/// Whether statements are prepared once for a connection, and then repeated by their name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreparedStatements {
+    /// Unless a pooler in transaction mode is found.
+    #[default]
+    Auto,
+    Off,
+}
+
+/// Whether opening a connection may create the file of an SQLite database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfMissing {
+    Create,
+    Fail,
+}
+
+/// Why a connection cannot be opened. It has no secret, so it can be logged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(super) struct ConnectFailure(String);
+
+impl From<ConnectFailure> for OpenError {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Connect(failure.0)
+    }
+}
+
+/// Opens the connections of a store.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    url: DatabaseUrl,
+    pub(super) timeouts: Timeouts,
+    /// Whether a session is our own, so that prepared statements and settings of the socket last.
+    owns_sessions: Arc<AtomicBool>,
+    prepared_statements: PreparedStatements,
+}
+
+impl DatabaseUrl {
+    /// Opens a connection for a command, which uses it once.
+    pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
+        Connector::for_command(self).connect(if_missing)
+    }
+}
+
+impl Connector {
+    /// Until [`Self::inspect`] has found that its sessions are its own, nothing relies on that.
+    pub(super) fn new(url: &DatabaseUrl, settings: &PostgresSettings) -> Self {
+        Self {
+            url: url.with_timeouts(&settings.timeouts),
+            timeouts: settings.timeouts,
+            owns_sessions: Arc::default(),
+            prepared_statements: settings.prepared_statements,
+        }
+    }
+
+    /// Statements that are used once are not worth to be prepared.
+    pub(super) fn for_command(url: &DatabaseUrl) -> Self {
+        let settings = PostgresSettings {
+            prepared_statements: PreparedStatements::Off,
+            ..PostgresSettings::default()
+        };
+        Self::new(url, &settings)
+    }
+
+    pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
+        let opened = self.open(if_missing);
+        // libpq repeats parts of the URL.
+        opened.map_err(|error| ConnectFailure(self.url.without_secrets(&error)))
+    }
+
+    fn open(&self, if_missing: IfMissing) -> Result<AnyConnection, diesel::ConnectionError> {
+        refuse_hard_links(&self.url)?;
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                let name = match if_missing {
+                    IfMissing::Create => path.to_string_lossy().into_owned(),
+                    IfMissing::Fail => existing_file_uri(path),
+                };
+                let mut connection = SqliteConnection::establish(&name)?;
+                set_up(&mut connection)
+                    .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+                Ok(AnyConnection::Sqlite(connection))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut connection = PgConnection::establish(url)?;
+                self.settle(&mut connection);
+                Ok(AnyConnection::Postgres(connection))
+            }
+        }
+    }
+
+    /// Asks the server what it does with sessions and locks, on this connection and another one.
+    ///
+    /// # Errors
+    /// If its locks do not exclude each other, or it cannot be asked.
+    pub(super) fn inspect(&self, connection: &mut AnyConnection) -> Result<(), OpenError> {
+        let AnyConnection::Postgres(first) = connection else {
+            return Ok(());
+        };
+        let mut second = match self.connect(IfMissing::Fail)? {
+            AnyConnection::Postgres(second) => second,
+            AnyConnection::Sqlite(_) => return Ok(()),
+        };
+        let failed = |e: diesel::result::Error| OpenError::Connect(self.url.without_secrets(&e));
+        let shared = inspection::share_sessions(first, &mut second).map_err(failed)?;
+        inspection::check_locks(first, &mut second, &self.timeouts)?;
+        if shared {
+            log::info!(
+                "connections to the database go through a pooler in transaction mode: statements are not prepared"
+            );
+        }
+        self.owns_sessions.store(!shared, Ordering::Relaxed);
+        self.settle(first);
+        Ok(())
+    }
+
+    /// Applies what depends on whose session it is.
+    fn settle(&self, connection: &mut PgConnection) {
+        let owned = self.owns_sessions.load(Ordering::Relaxed);
+        let prepares = owned && self.prepared_statements == PreparedStatements::Auto;
+        connection.set_prepared_statement_cache_size(if prepares {
+            CacheSize::Unbounded
+        } else {
+            CacheSize::Disabled
+        });
+        if owned && let Err(error) = connection.batch_execute(SOCKET_SETTINGS) {
+            // They only shorten the time until the server notices that a client has gone.
+            log::debug!("the server cannot watch its clients: {error}");
+        }
+    }
+}
+
+/// Applies the settings of a new connection to SQLite. Connections that open a fresh file at the
+/// same time conflict when they switch it to WAL, and `busy_timeout` does not cover that: SQLite
+/// reports the file as locked immediately.
+///
+/// `busy_timeout` comes first, since the other settings can already have to wait. With `FULL`, the
+/// grant of a released token survives a power cut; `NORMAL` could lose it.
+fn set_up(connection: &mut SqliteConnection) -> QueryResult<()> {
+    const SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
+         PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;";
+    let started = Instant::now();
+    loop {
+        match connection.batch_execute(SETTINGS) {
+            Err(error)
+                if started.elapsed() < MAX_SETUP_TIME
+                    && Remedy::for_error(&error) == Remedy::Repeat =>
+            {
+                std::thread::sleep(SETUP_RETRY_INTERVAL);
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A PostgreSQL server of a test's own, which can be demoted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+
+use super::peers::free_port;
+use super::unprivileged::{give_away, unprivileged};
+
+#[derive(Debug)]
+pub struct PgServer {
+    programs: PathBuf,
+    dir: TempDir,
+    pub address: SocketAddr,
+}
+
+impl PgServer {
+    pub fn start() -> Self {
+        let programs = std::fs::read_dir("/usr/lib/postgresql")
+            .expect("PostgreSQL's programs")
+            .map(|entry| entry.expect("an entry").path().join("bin"))
+            .find(|bin| bin.join("initdb").exists())
+            .expect("initdb");
+        // Not below a folder that only root may enter.
+        let dir = TempDir::new_in("/tmp").expect("a folder");
+        give_away(dir.path());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let server = Self {
+            programs,
+            dir,
+            address,
+        };
+        let data = server.data();
+        let options = "--username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync";
+        let made = unprivileged(&server.programs.join("initdb"))
+            .args(options.split(' '))
+            .arg(&data)
+            .output()
+            .expect("initdb");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = off\n",
+            address.port()
+        );
+        let file = data.join("postgresql.auto.conf");
+        std::fs::write(file, settings).expect("a file");
+        server.control(&["start", "--wait"]);
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address)
+    }
+
+    /// Restarts it as a standby of nobody: it serves what it has, and writes nothing.
+    pub fn demote(&self) {
+        self.stop();
+        let signal = self.data().join("standby.signal");
+        std::fs::write(&signal, "").expect("a file");
+        give_away(&signal);
+        self.control(&["start", "--wait"]);
+    }
+
+    pub fn promote(&self) {
+        self.control(&["promote", "--wait"]);
+    }
+
+    fn stop(&self) {
+        self.control(&["stop", "--wait", "--mode=fast"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let done = unprivileged(&self.programs.join("pg_ctl"))
+            .args(arguments)
+            .arg("--silent")
+            .arg(format!("--pgdata={}", self.data().display()))
+            .arg(format!("--log={}", self.dir.path().join("log").display()))
+            .stdout(Stdio::null())
+            .status()
+            .expect("pg_ctl");
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        assert!(done.success() || std::thread::panicking(), "{log}");
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+impl Drop for PgServer {
+    fn drop(&mut self) {
+        self.control(&["stop", "--wait", "--mode=immediate"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! A proxy between the service and its database, on the loopback interface: the network that a test can take away.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What is done with what arrives.
+#[derive(Debug, Default)]
+struct ProxyState {
+    /// Connections are closed at once.
+    stopped: AtomicBool,
+    /// Connections with smaller numbers are kept and acknowledged, and nothing is passed on: a frozen server.
+    frozen_below: AtomicU64,
+    opened: AtomicU64,
+    ended: AtomicBool,
+}
+
+#[derive(Debug)]
+pub struct TcpProxy {
+    pub address: SocketAddr,
+    state: Arc<ProxyState>,
+}
+
+impl TcpProxy {
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(ProxyState::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(client) = client else { continue };
+                if shared.stopped.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let number = shared.opened.fetch_add(1, Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect(server) else {
+                    continue;
+                };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let from = from.try_clone().expect("a socket");
+                    let to = to.try_clone().expect("a socket");
+                    let state = Arc::clone(&shared);
+                    std::thread::spawn(move || pass(from, to, number, &state));
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Closes all connections, and each that comes.
+    pub fn stop(&self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Keeps all connections, and those that come, without passing anything on.
+    pub fn freeze(&self) {
+        self.state.frozen_below.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Passes on what comes over new connections, as another server would. Those that are frozen stay so.
+    pub fn fail_over(&self) {
+        let opened = self.state.opened.load(Ordering::SeqCst);
+        self.state.frozen_below.store(opened, Ordering::SeqCst);
+    }
+
+    /// Passes everything on, and what was held back first.
+    pub fn resume(&self) {
+        self.state.stopped.store(false, Ordering::SeqCst);
+        self.state.frozen_below.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, number: u64, state: &ProxyState) {
+    let tick = Duration::from_millis(5);
+    from.set_read_timeout(Some(tick)).expect("a timeout");
+    let mut buffer = [0; 16_384];
+    loop {
+        if state.stopped.load(Ordering::SeqCst) || state.ended.load(Ordering::SeqCst) {
+            break;
+        }
+        if number < state.frozen_below.load(Ordering::SeqCst) {
+            std::thread::sleep(tick);
+            continue;
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                // It may have been stopped or frozen during the read.
+                while number < state.frozen_below.load(Ordering::SeqCst) {
+                    if state.stopped.load(Ordering::SeqCst) || state.ended.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    std::thread::sleep(tick);
+                }
+                if to.write_all(&buffer[..length]).is_err() {
+                    break;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = from.shutdown(std::net::Shutdown::Both);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
