@@ -85,17 +85,14 @@ class Node:
 
     def signal(self, number):
         """To Patroni first, so that it does not react to what happens to PostgreSQL."""
-        for process in (self.patroni.pid, self.postmaster()):
-            if process:
-                signal_tree(process, number)
+        signal_tree(self.patroni.pid, number)
         if number == signal.SIGKILL:
             self.patroni.wait()
+        self.signal_postgres(number)
 
-    def restart_patroni(self):
-        """Without PostgreSQL, which goes on."""
-        self.patroni.kill()
-        self.patroni.wait()
-        self.start()
+    def signal_postgres(self, number):
+        if process := self.postmaster():
+            signal_tree(process, number)
 
     def ask(self, path, timeout=2):
         with contextlib.suppress(OSError, ValueError):
@@ -164,16 +161,9 @@ class Cluster:
             and self.leader() is not None
         )
 
-    def wait_healthy(self, seconds=120):
-        what = "one leader, a synchronous standby, and another standby"
-        # Patroni 3.0.2 may never write down a new synchronous standby after a failover: what it remembers of etcd is
-        # older than what it has written itself ("key updated by someone else"). A restart of Patroni alone helps.
-        with contextlib.suppress(Broken):
-            return wait_until(what, 45, self.is_healthy, 0.5)
-        if leader := self.leader():
-            leader.restart_patroni()
+    def wait_healthy(self, seconds=150):
         try:
-            return wait_until(what, seconds, self.is_healthy, 0.5)
+            wait_until("one leader, a synchronous standby, and another standby", seconds, self.is_healthy, 0.5)
         except Broken as broken:
             logs = "\n".join(f"--- {node.name}\n{self.machine.log_of(node.name, 10)}" for node in self.nodes)
             raise Broken(f"{broken}; {self.members()}\n{logs}") from None
