@@ -58,8 +58,8 @@ backend certificates
 
 
 class Balancer:
-    def __init__(self, machine, peers, env):
-        self.machine, self.peers, self.env = machine, peers, env
+    def __init__(self, machine, peers):
+        self.machine, self.peers = machine, peers
         self.database, self.public = free_ports(2)
 
     def start(self, cluster, replicas):
@@ -75,15 +75,15 @@ class Balancer:
         )
         file = self.machine.folder / "haproxy.cfg"
         file.write_text(text)
-        self.machine.start("haproxy", [self.peers["haproxy"] / "usr/sbin/haproxy", "-db", "-f", file], env=self.env)
+        self.machine.start("haproxy", [self.peers["haproxy"] / "usr/sbin/haproxy", "-db", "-f", file])
         wait_until("HAProxy listens", 20, lambda: is_open(self.public) and is_open(self.database))
 
 
 class Pooler:
     """PgBouncer between the service and HAProxy's port of the primary."""
 
-    def __init__(self, machine, peers, env, mode):
-        self.machine, self.env, self.mode = machine, env, mode
+    def __init__(self, machine, peers, mode):
+        self.machine, self.mode = machine, mode
         self.program = peers["pgbouncer"] / "usr/sbin/pgbouncer"
         [self.port] = free_ports(1)
         self.process = None
@@ -114,7 +114,7 @@ server_connect_timeout = 3
                 shutil.chown(path, self.machine.user.pw_uid)
 
     def start(self):
-        self.process = self.machine.start("pgbouncer", [self.program, "-q", self.file], as_user=True, env=self.env)
+        self.process = self.machine.start("pgbouncer", [self.program, "-q", self.file], as_user=True)
         wait_until("PgBouncer listens", 20, lambda: is_open(self.port))
 
     def stop(self):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -75,7 +74,7 @@ class Node:
             file.chmod(0o600)
         program = self.cluster.peers["patroni"] / "usr/bin/patroni"
         self.patroni = self.cluster.machine.start(
-            self.name, [PYTHON, program, file], place=self.name, as_user=True, env=self.cluster.env,
+            self.name, [PYTHON, program, file], place=self.name, as_user=True,
         )
 
     def postmaster(self):
@@ -111,11 +110,6 @@ class Cluster:
         self.machine, self.peers, self.is_synchronous = machine, peers, is_synchronous
         self.bin = peers["postgres"] / "usr/lib/postgresql/15/bin"
         self.password = secrets.token_hex(16)
-        packages = peers["patroni"] / "usr/lib/python3/dist-packages"
-        self.env = {
-            "PYTHONPATH": str(packages), "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": library_path(peers.values()),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
         self.etcd_port, self.etcd_peer_port = free_ports(2)
         self.nodes = [Node(self, number) for number in (1, 2, 3)]
 
@@ -180,7 +174,7 @@ class Cluster:
         program = self.peers["patroni"] / "usr/bin/patronictl"
         command = [PYTHON, program, "-c", config, "switchover", SCOPE, "--leader", leader.name, "--candidate",
                    candidate.name, "--force"]
-        sh(*command, env={**os.environ, **self.env})
+        sh(*command)
 
     def dsn(self, host, port, database):
         # The files of the user who runs this have no say.
@@ -209,8 +203,3 @@ def retried(seconds, action):
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
-
-
-def library_path(folders):
-    found = [path for folder in folders for lib in ("usr/lib", "lib") for path in (folder / lib).glob("*-linux-gnu")]
-    return ":".join(map(str, found))

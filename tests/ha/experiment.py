@@ -45,8 +45,8 @@ class Run:
         self.machine = Machine(folder)
         self.cluster = Cluster(self.machine, folders, is_synchronous=not options.asynchronous)
         self.service = Service(self.machine, program, self.cluster)
-        self.balancer = Balancer(self.machine, folders, self.cluster.env)
-        self.pooler = Pooler(self.machine, folders, self.cluster.env, options.pool_mode)
+        self.balancer = Balancer(self.machine, folders)
+        self.pooler = Pooler(self.machine, folders, options.pool_mode)
         self.intervals = {replica.port: [] for replica in self.service.replicas}
         self.phase, self.began = "balancer", 0.0
         self.results = []

@@ -142,7 +142,6 @@ class Machine:
         self.folder = folder
         self.has_namespaces = is_apart and shutil.which("ip") is not None
         self.user = self.choose_user()
-        self.processes = []
         if is_apart:
             self.prepare()
         if self.has_namespaces:
@@ -222,12 +221,10 @@ class Machine:
         if place and self.has_namespaces:
             command = ["ip", "netns", "exec", place, *command]
         with open(self.folder / f"{name}.log", "ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder,
                 env={**os.environ, **(env or {})},
             )
-        self.processes.append(process)
-        return process
 
     def log_of(self, name, lines=30):
         path = self.folder / f"{name}.log"
