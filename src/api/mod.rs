@@ -20,4 +20,4 @@ pub use router::{app, operations, while_waiting};
 pub use routes::audit::line as audit_line;
 pub use routes::facade::Facade;
 pub use service::{Service, Uploads};
-pub use waiting::Waiting;
+pub use waiting::WaitingState;

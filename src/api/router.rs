@@ -9,7 +9,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, Handler, Resource, Responder};
 
 use super::problem::Problem;
-use super::waiting::{WAITING, Waiting};
+use super::waiting::{WAITING, WaitingState};
 use super::{Service, http, openapi, routes};
 
 /// All routes of the API.
@@ -161,7 +161,7 @@ pub fn app(
 
 /// What is served without a database: certificate chains, and that the service is alive.
 pub fn while_waiting(
-    waiting: Data<Waiting>,
+    waiting: Data<WaitingState>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,

@@ -10,7 +10,7 @@ pub(super) const WAITING: &str = "the service starts, and waits for the database
 
 /// What can be served without a database.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingState {
     /// Since when it waits.
     pub since: Time,
     /// The chains that this replica has.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::http::{Listeners, WaitingServers};
 use super::supervisor::Supervisor;
 use super::{AppError, block_on, compose, database_url, file_limit, signers};
-use crate::api::{Service, Waiting};
+use crate::api::{Service, WaitingState};
 use crate::authority::{ChangeError, ScanMode, Signers};
 use crate::config::Config;
 use crate::domain::{Caller, Clock, new_id};
 use crate::signer::ScanResult;
-use crate::store::{DatabaseUrl, OpenError, Purpose, StoreError};
+use crate::store::{DatabaseUrl, OpenError, Purpose, Store, StoreError};
 
 /// The pause between two attempts to open the database.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -48,7 +48,8 @@ pub fn open_when_reachable(
     // Once only: a hardware security module counts wrong PINs.
     let signers = Arc::new(signers(config)?);
     let found = signers.look(clock.now(), ScanMode::Asked).require_any()?;
-    let is_server = matches!(database_url(config)?, DatabaseUrl::Postgres(_));
+    let url = database_url(config)?;
+    let is_server = matches!(url, DatabaseUrl::Postgres(_));
     let wait = Duration::from_secs(config.database.wait_at_start.into());
     let deadline = Instant::now() + wait;
     let mut waiting: Option<WaitingServers> = None;
@@ -59,6 +60,9 @@ pub fn open_when_reachable(
                 return Ok(Some(Opened { service, listeners }));
             }
             Err(error) if is_server && error.is_database_away() && Instant::now() < deadline => {
+                if let Some(why) = Store::refusal(&url) {
+                    return Err(OpenError::Refused(why).into());
+                }
                 if waiting.is_none() {
                     log::warn!(
                         "waiting up to {} s for the database: {error}",
@@ -84,7 +88,7 @@ fn wait_for_database(
     found: &ScanResult,
 ) -> Result<WaitingServers, AppError> {
     signers.publish_found(found);
-    let waiting = Waiting {
+    let waiting = WaitingState {
         since: clock.now(),
         signers: Arc::clone(signers),
         has_facade: config.facade.enabled,

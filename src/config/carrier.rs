@@ -12,7 +12,8 @@ pub struct Carrier {
     /// The carrier's service provider codes (OCNs).
     #[serde(deserialize_with = "list")]
     pub spcs: Vec<Spc>,
-    /// The codes that other replicas still have while `spcs` is changed, one replica after the other.
+    /// The codes that other replicas still have while `spcs` is changed, one replica after the
+    /// other.
     #[serde(deserialize_with = "list")]
     pub previous_spcs: Vec<Spc>,
     /// The carrier's own account, the only one that can get tokens with an `spc` entry.

@@ -34,7 +34,7 @@ pub enum OpenError {
     #[error("the database cannot be reached: {0}")]
     Connect(String),
     #[error("the database refuses the service: {0}; correct `database.url`")]
-    Refused(String),
+    Refused(&'static str),
     #[error("the database cannot be written to: {0}")]
     ReadOnly(String),
     #[error("a migration failed: {0}")]

@@ -19,6 +19,7 @@ mod mint;
 mod page;
 mod postgres_url;
 mod readers;
+mod refusal;
 mod requester;
 mod schema;
 mod server_report;
@@ -302,8 +303,8 @@ impl Store {
         self.writer.write_alongside(name, work).await
     }
 
-    /// Writes the row of this replica through the writer, as any other change is written. This shows
-    /// that tokens can be recorded, and returns what the other replicas and the server say.
+    /// Writes the row of this replica through the writer, as any other change is written. This
+    /// shows that tokens can be recorded. Returns what the other replicas and the server say.
     pub async fn beat(&self, own: ReplicaIdentity, clock: Clock) -> Result<Heartbeat, StoreError> {
         self.write_alongside("heartbeat", move |tx: &mut Tx<'_>| tx.beat(&own, &clock))
             .await

@@ -227,7 +227,7 @@ fn add_problems(path: &str, operation: &mut Operation, with_body: bool) {
     }
     for (status, response) in responses {
         if let RefOr::T(response) = response
-            && status.starts_with('4')
+            && status.starts_with(['4', '5'])
             && response.content.is_empty()
         {
             *response = problem(&response.description);

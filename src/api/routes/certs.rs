@@ -10,7 +10,7 @@ use crate::api::http::body::BinaryBody;
 use crate::api::http::database_wait::blocking;
 use crate::api::http::query::name;
 use crate::api::problem::Problem;
-use crate::api::waiting::{WAITING, Waiting};
+use crate::api::waiting::{WAITING, WaitingState};
 use crate::authority::Published;
 
 /// Show the certificate chain of a signing key, leaf first.
@@ -51,7 +51,7 @@ pub(in crate::api) async fn get_chain(
 
 /// As [`get_chain`], while the service waits for the database: the chains that this replica has.
 pub(in crate::api) async fn get_found_chain(
-    waiting: Data<Waiting>,
+    waiting: Data<WaitingState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let name = name(&request)?;

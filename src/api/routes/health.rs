@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::api::Service;
 use crate::api::problem::Problem;
-use crate::api::waiting::{WAITING, Waiting};
+use crate::api::waiting::{WAITING, WaitingState};
 use crate::authority::{CheckResult, ReadinessCheck, ReadinessReport};
 use crate::domain::clock::rfc3339;
 
@@ -74,7 +74,7 @@ pub(in crate::api) async fn ready_for_operators(
 }
 
 /// As [`ready`], while the service waits for the database.
-pub(in crate::api) async fn waiting(waiting: Data<Waiting>) -> Result<HttpResponse, Problem> {
+pub(in crate::api) async fn waiting(waiting: Data<WaitingState>) -> Result<HttpResponse, Problem> {
     let start = CheckResult {
         check: ReadinessCheck::Start,
         failure: Some(WAITING.to_owned()),

@@ -11,7 +11,7 @@ use super::patience::ClientTimeouts;
 use super::server::{Bounds, serve};
 use super::slots::Slots;
 use super::{HttpError, Listeners, tls};
-use crate::api::{self, ConcurrencyLimit, Waiting};
+use crate::api::{self, ConcurrencyLimit, WaitingState};
 use crate::app::{block_on, file_limit};
 use crate::config::Config;
 use crate::telemetry::{Listener, Metrics};
@@ -25,7 +25,7 @@ pub struct WaitingServers {
 }
 
 impl WaitingServers {
-    pub fn start(config: &Config, waiting: Waiting) -> Result<Self, HttpError> {
+    pub fn start(config: &Config, waiting: WaitingState) -> Result<Self, HttpError> {
         let listeners = block_on(async { Listeners::open(config) })?;
         let ours = listeners.try_clone()?;
         let (address, operations) = (ours.address, ours.operations_address);

@@ -72,6 +72,33 @@ fn it_does_not_wait_for_ever_and_can_be_stopped_while_it_waits() {
     db.let_in(true);
 }
 
+/// By the SQLSTATE, so in any language of the server.
+#[test]
+fn a_wrong_password_or_an_unknown_database_is_not_waited_for() {
+    let db = Db::from(Kind::Postgres);
+    let carrier = Carrier::over(&db);
+    let url = db.text_url();
+    let (start, end) = url.split_once('@').expect("a user");
+    let (scheme, _) = start.split_once("://").expect("a scheme");
+    let host = end.split('/').next().expect("a host");
+    for (wrong, says) in [
+        (
+            format!("{start}@{host}/no_such_database"),
+            "no such database",
+        ),
+        (
+            format!("{scheme}://postgres:WRONGPW@{end}"),
+            "the password is wrong",
+        ),
+    ] {
+        let mut process = Process::start(&carrier, &[("TN_AUTHORITY__DATABASE__URL", &wrong)]);
+        let code = process.ends(SOON).code();
+        let said = process.said();
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains(says) && !said.contains("WRONGPW"), "{said}");
+    }
+}
+
 #[test]
 fn a_configuration_that_cannot_work_is_not_worth_another_start() {
     let db = Db::from(Kind::Sqlite);

@@ -9,6 +9,7 @@
 
 pub mod agent;
 mod answer;
+mod availability;
 pub mod control;
 mod db;
 pub mod fixtures;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+pub use availability::readiness_settings;
 pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
@@ -39,7 +41,7 @@ pub use pg_server::PgServer;
 pub use signals::{Signal, kill_group, send_signal};
 pub use tcp_proxy::TcpProxy;
 pub use views::{code, outside};
-pub use world::{Setup, World, clock_starts, readiness_settings};
+pub use world::{Setup, World, clock_starts};
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a
 /// [`World`], a [`Db`], or the kind itself when it has to set up more than one store.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -16,7 +15,6 @@ use tn_authority::domain::accounts::account::Account;
 use tn_authority::domain::clock::from_unix;
 use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
-use tn_authority::domain::replica::SharedSettings;
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 use tn_authority::signer::{SecretSource, SigningKey, Sources};
@@ -24,6 +22,7 @@ use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Stor
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
+use super::availability::readiness_settings;
 use super::control::{codes, control_settings};
 use super::keys::{no_hsm, write_private};
 use super::{Db, Kind, account, numbers, request, wait};
@@ -106,17 +105,6 @@ pub struct World {
 impl From<Kind> for World {
     fn from(kind: Kind) -> Self {
         Self::new(kind, Setup::default())
-    }
-}
-
-/// One commit is enough for the length of a test, since worlds have no heartbeat of their own.
-pub fn readiness_settings() -> ReadinessSettings {
-    ReadinessSettings {
-        name: "replica".to_owned(),
-        shared: SharedSettings::default(),
-        max_age: Duration::from_secs(3_600),
-        require_synchronous: false,
-        max_clock_offset: 5,
     }
 }
 
