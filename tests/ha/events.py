@@ -51,6 +51,22 @@ def drop_packets(run):
     run.machine.set_link(node.name, "up")
 
 
+def power_off(run):
+    """The primary is gone at once, with its network, when its standbys have not heard of it for three seconds. What
+    they lack must not have been acknowledged."""
+    node, standbys = run.cluster.leader(), run.cluster.standbys()
+    for standby in standbys:
+        run.machine.set_link(standby.name, "down")
+    time.sleep(3)
+    node.signal(signal.SIGKILL)
+    run.machine.set_link(node.name, "down")
+    for standby in standbys:
+        run.machine.set_link(standby.name, "up")
+    yield
+    run.machine.set_link(node.name, "up")
+    node.start()
+
+
 def switch_over(run):
     run.cluster.switch_over(run.cluster.standbys()[0])
     yield
@@ -144,6 +160,7 @@ EVENTS = [
     Event("kill-primary", "the primary is killed, with Patroni (SIGKILL)", kill_primary),
     Event("stop-primary", "the primary is stopped, with Patroni (SIGSTOP)", stop_primary),
     Event("drop-packets", "all packets to and from the primary are lost", drop_packets, needs_root=True),
+    Event("power-off", "the primary loses power when its standbys are behind", power_off, needs_root=True),
     Event("switch-over", "`patronictl switchover`", switch_over),
     Event("stale-standby", "the old primary stays as a standby that is behind", stale_standby),
     Event("stop-replica-alone", "a replica stops in a change (SIGSTOP)", stop_replica_alone, bound=SILENCE),
