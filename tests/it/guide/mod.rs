@@ -27,6 +27,7 @@ pages! {
     callers: "deploy/guide/callers.md",
     conformance: "deploy/guide/conformance.md",
     control: "deploy/guide/control.md",
+    failovers: "deploy/guide/failovers.md",
     idempotency: "deploy/guide/idempotency.md",
     imports: "deploy/guide/imports.md",
     index: "deploy/guide/README.md",
