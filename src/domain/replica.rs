@@ -218,9 +218,14 @@ mod tests {
     fn a_replica_that_is_gone_does_not_count_and_nobody_differs_from_itself() {
         let (first, second) = (replica(1, &["a"], "1234"), replica(2, &["b"], "1234"));
         let later = from_unix(2_000 + EXPIRES_AFTER);
-        assert_eq!(second.differences(&[first.clone()], later).len(), 1);
+        assert_eq!(
+            second
+                .differences(std::slice::from_ref(&first), later)
+                .len(),
+            1
+        );
         let later = from_unix(2_001 + EXPIRES_AFTER);
-        assert_eq!(second.differences(&[first.clone()], later), []);
+        assert_eq!(second.differences(std::slice::from_ref(&first), later), []);
         let mut itself = first.clone();
         itself.shared = second.shared;
         assert_eq!(found(&first, &itself), []);
