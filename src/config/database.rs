@@ -68,7 +68,7 @@ impl Default for Database {
             statement_timeout: 10,
             idle_in_transaction_timeout: 10,
             reconnect_wait: 5,
-            request_timeout: 10,
+            request_timeout: 9,
             long_statement_timeout: 600,
             prepared_statements: PreparedStatements::Auto,
             wait_at_start: 60,

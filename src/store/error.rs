@@ -47,7 +47,7 @@ pub enum OpenError {
     NewSchema(String),
     #[error(
         "the locks of the database do not work as those of PostgreSQL do, so a number that is \
-         ported out could still get a token: {0}; use PostgreSQL 14 or later, or SQLite"
+         ported out could still get a token: {0}; use PostgreSQL 15 or later, or SQLite"
     )]
     Locks(String),
     #[error("the writer thread cannot be started: {0}")]

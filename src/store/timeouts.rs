@@ -37,7 +37,7 @@ impl Default for DatabaseTimeouts {
             statement: Duration::from_secs(10),
             idle_in_transaction: Duration::from_secs(10),
             reconnect: Duration::from_secs(5),
-            request: Duration::from_secs(10),
+            request: Duration::from_secs(9),
             long_statement: Duration::from_secs(600),
         }
     }
