@@ -36,7 +36,7 @@ pub(super) struct WriterThread {
 }
 
 /// A job, and the tenant in whose queue it waited.
-type Taken = (String, QueuedJob);
+type Dequeued = (String, QueuedJob);
 
 /// How a batch may still be repeated.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl WriterThread {
 
     /// Runs the jobs in one transaction and answers them; if that is impossible, each in a
     /// transaction of its own. Returns the jobs that did not fit into it.
-    fn commit_batch(&mut self, mut jobs: Vec<Taken>, mut allowed: Allowance) -> Vec<Taken> {
+    fn commit_batch(&mut self, mut jobs: Vec<Dequeued>, mut allowed: Allowance) -> Vec<Dequeued> {
         let started = Instant::now();
         loop {
             jobs.retain(|(_, queued)| !queued.job.is_answered());
@@ -138,13 +138,13 @@ impl WriterThread {
     /// waited for it long enough; the others do not wait for them.
     fn after_lock_refused(
         &mut self,
-        jobs: Vec<Taken>,
+        jobs: Vec<Dequeued>,
         hold: Hold,
         started: Instant,
         allowed: Allowance,
-    ) -> Vec<Taken> {
+    ) -> Vec<Dequeued> {
         let patience = self.database.connector.timeouts.lock;
-        let (exclusive, shared): (Vec<Taken>, Vec<Taken>) = match hold {
+        let (exclusive, shared): (Vec<Dequeued>, Vec<Dequeued>) = match hold {
             Hold::Exclusive => jobs.into_iter().partition(|(_, q)| q.job.is_exclusive()),
             Hold::Shared => (Vec::new(), jobs),
         };
@@ -173,7 +173,7 @@ impl WriterThread {
     /// Runs one transaction.
     fn try_commit(
         &mut self,
-        jobs: &mut [Taken],
+        jobs: &mut [Dequeued],
         repeats_unknown: bool,
     ) -> Result<BatchOutcome, BatchFailure> {
         let (mut connection, is_new) = match self.connection.take() {
@@ -280,7 +280,7 @@ impl WriterThread {
     }
 }
 
-fn answer_busy(jobs: Vec<Taken>) {
+fn answer_busy(jobs: Vec<Dequeued>) {
     if jobs.is_empty() {
         return;
     }
@@ -290,7 +290,7 @@ fn answer_busy(jobs: Vec<Taken>) {
     }
 }
 
-fn name_of(jobs: &[Taken]) -> &'static str {
+fn name_of(jobs: &[Dequeued]) -> &'static str {
     let mut names = jobs.iter().map(|(_, queued)| queued.job.name());
     match names.next() {
         Some(first) if names.all(|name| name == first) => first,

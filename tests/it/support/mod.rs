@@ -20,6 +20,7 @@ mod patience;
 pub mod peers;
 mod pg_server;
 pub mod service;
+mod setup;
 mod signals;
 mod tcp_proxy;
 pub mod tls;
@@ -40,10 +41,11 @@ pub use keys::{no_hsm, write_private};
 pub use log::{Logged, keep_log, keep_text, kept_since, kept_so_far};
 pub use parse::{account, fingerprint, number, numbers, request};
 pub use pg_server::{PgServer, PgVersion};
+pub use setup::Setup;
 pub use signals::{Signal, kill_group, send_signal};
 pub use tcp_proxy::TcpProxy;
 pub use views::{code, outside};
-pub use world::{Setup, World, clock_starts};
+pub use world::{World, clock_starts};
 
 /// Mounts scenarios for both databases. A scenario is a function that is given whatever can be made of a [`Kind`]: a
 /// [`World`], a [`Db`], or the kind itself when it has to set up more than one store.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tempfile::TempDir;
 use tn_authority::authority::{
-    Authority, Carrier, ChangeError, ControlParts, ControlSettings, IssueError, Issued, Lifetimes,
-    Limits, NewAllocation, NewDelegation, NewExclusion, OutboxSignal, Parts, PolicySet,
-    ReadinessSettings, ReferenceClock, Rotation, ScanMode, Signers, Withdrawing,
+    Authority, Carrier, ChangeError, ControlParts, IssueError, Issued, Lifetimes, NewAllocation,
+    NewDelegation, NewExclusion, OutboxSignal, Parts, ReferenceClock, Rotation, ScanMode, Signers,
+    Withdrawing,
 };
 use tn_authority::domain::Actor;
 use tn_authority::domain::accounts::account::Account;
@@ -17,78 +17,15 @@ use tn_authority::domain::control::codes::Codes;
 use tn_authority::domain::inventory::{Allocation, Basis, Delegation, Exclusion, Reason};
 use tn_authority::domain::{Caller, Clock, Proof, Role, Spc, Time, TokenRequest};
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
-use tn_authority::signer::{SecretSource, SigningKey, Sources};
-use tn_authority::store::{DatabaseUrl, PostgresSettings, Purpose, Settings, Store};
+use tn_authority::signer::{SecretSource, Sources};
+use tn_authority::store::{Purpose, Settings, Store};
 use tn_authority::telemetry::Metrics;
 use uuid::Uuid;
 
-use super::availability::readiness_settings;
-use super::control::{codes, control_settings};
+use super::control::codes;
 use super::keys::{no_hsm, write_private};
-use super::patience::patient;
+use super::setup::Setup;
 use super::{Db, Kind, account, numbers, request, wait};
-
-/// What a world is made with, where it is not the usual.
-pub struct Setup {
-    pub policy: PolicySet,
-    pub spcs: Vec<&'static str>,
-    /// Seconds from the start until the signing certificate ends.
-    pub certificate_lasts: i64,
-    pub queue: usize,
-    pub batch: usize,
-    pub postgres: PostgresSettings,
-    /// The URL of the database, if it is not its own.
-    pub database: Option<DatabaseUrl>,
-    /// Seconds from the publication of a certificate to its first use.
-    pub publication_delay: u32,
-    /// Whether tokens carry their chain.
-    pub x5c: bool,
-    /// The longest lifetime in grant-horizon mode.
-    pub horizon: u32,
-    /// Whether tokens for JWTClaimConstraints can be had.
-    pub claim_constraints: bool,
-    /// A folder of signers that is there already; without it, each world makes a certificate of its own.
-    pub signers: Option<PathBuf>,
-    /// Keys that are at hand already.
-    pub keys: Vec<Arc<dyn SigningKey>>,
-    /// Whether the authority has anything to sign with.
-    pub signs: bool,
-    pub limits: Limits,
-    /// How numbers are asked.
-    pub control: ControlSettings,
-    /// What codes are hashed and encrypted with: the newest secret, and the one before it.
-    pub code_secrets: (u8, Option<u8>),
-    /// What the world's clock is compared with; without one, it is right.
-    pub reference: Option<ReferenceClock>,
-    /// When a replica is ready, and what the others must have in common with it.
-    pub readiness: ReadinessSettings,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            policy: PolicySet::built_in().expect("the built-in policies"),
-            spcs: vec!["1234"],
-            certificate_lasts: 7 * 86_400,
-            queue: 1024,
-            batch: 256,
-            postgres: patient(),
-            database: None,
-            publication_delay: 0,
-            x5c: false,
-            horizon: 30 * 86_400,
-            claim_constraints: false,
-            signers: None,
-            keys: Vec::new(),
-            signs: true,
-            limits: Limits::none(),
-            control: control_settings(),
-            code_secrets: (0x5e, None),
-            reference: None,
-            readiness: readiness_settings(),
-        }
-    }
-}
 
 /// A carrier, its authority and its database; the clock stands until it is moved.
 pub struct World {
