@@ -71,7 +71,7 @@ fn a_service_does_not_invent_a_secret_for_keys_that_exist() {
     serve.env("TN_AUTHORITY__SERVER__LISTEN", free_port().to_string());
     let refused = serve.logged_output();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert_eq!(refused.status.code(), Some(78), "{said}");
     assert!(said.contains("authority.db.api-key-secret"), "{said}");
     assert!(
         !db.sqlite_path()
