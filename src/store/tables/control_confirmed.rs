@@ -2,7 +2,7 @@
 
 use diesel::RunQueryDsl as _;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-use serde_json::{Value, json};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::probe_query::ProbeQuery;
@@ -15,7 +15,16 @@ use crate::store::tx::Tx;
 
 /// Numbers whose proofs are looked up, each for an account and an instant.
 #[derive(Debug, Clone, Default)]
-pub struct ProofProbes(Vec<Value>);
+pub struct ProofProbes(Vec<ProofProbe>);
+
+#[derive(Debug, Clone, Serialize)]
+struct ProofProbe {
+    request: usize,
+    account_id: AccountId,
+    position: i64,
+    soon: i64,
+    fingerprint: Fingerprint,
+}
 
 impl ProofProbes {
     /// Adds a number of a request, by the index of the request. A nonce that another key than that
@@ -29,10 +38,13 @@ impl ProofProbes {
     ) {
         // Clocks differ, and a request can have waited while a proof ended.
         let soon = now.timestamp() + ControlProof::MAX_CLOCK_DIFFERENCE;
-        self.0.push(json!({
-            "request": request, "account_id": account, "position": number.position(), "soon": soon,
-            "fingerprint": key.to_string(),
-        }));
+        self.0.push(ProofProbe {
+            request,
+            account_id: account.clone(),
+            position: number.position(),
+            soon,
+            fingerprint: key,
+        });
     }
 
     #[must_use]

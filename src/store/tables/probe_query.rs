@@ -9,7 +9,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
-use serde_json::Value;
+use serde::Serialize;
 
 /// `before`, then the table `p` of the probes, then `after`. The text is the same for all values,
 /// so the statement is prepared once.
@@ -27,7 +27,7 @@ impl<S> ProbeQuery<S> {
     pub(in crate::store) fn new(
         columns: &'static [(&'static str, &'static str)],
         [before, after]: [&'static str; 2],
-        probes: &[Value],
+        probes: &[impl Serialize],
     ) -> Self {
         Self {
             before,
@@ -45,9 +45,10 @@ impl<S> ProbeQuery<S> {
     }
 }
 
-fn array(probes: &[Value]) -> String {
-    let probes: Vec<String> = probes.iter().map(Value::to_string).collect();
-    format!("[{}]", probes.join(","))
+/// What cannot be written, which no probe is, makes the query fail: without its probes it would find
+/// nothing, and a decision would take that for an answer.
+fn array(probes: &[impl Serialize]) -> String {
+    serde_json::to_string(probes).unwrap_or_else(|_| "not JSON".to_owned())
 }
 
 impl<S> QueryFragment<Pg> for ProbeQuery<S> {
