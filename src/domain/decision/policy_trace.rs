@@ -12,7 +12,8 @@ const MAX_IDS: usize = 16;
 /// bounded: at most `MAX_IDS` ids, and the length of an id is limited when policies are loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyTrace {
-    ids: Vec<String>,
+    /// Shared, since rulings are cached.
+    ids: Arc<[String]>,
     left_out: usize,
     set: Option<Arc<str>>,
     failed: bool,
@@ -28,7 +29,7 @@ impl PolicyTrace {
         let left_out = ids.len().saturating_sub(MAX_IDS);
         ids.truncate(MAX_IDS);
         Self {
-            ids,
+            ids: ids.into(),
             left_out,
             set: Some(Arc::clone(set)),
             failed,
@@ -73,17 +74,19 @@ impl PolicyTrace {
     /// Reads what [`Self::to_text`] wrote.
     #[must_use]
     pub fn from_text(text: &str, set: Option<&str>) -> Self {
-        let mut trace = Self {
-            set: set.map(Arc::from),
-            ..Self::default()
-        };
+        let (mut ids, mut left_out) = (Vec::new(), 0);
         for word in text.split_whitespace() {
             match word.strip_prefix('+') {
-                Some(count) => trace.left_out = count.parse().unwrap_or_default(),
-                None => trace.ids.push(word.to_owned()),
+                Some(count) => left_out = count.parse().unwrap_or_default(),
+                None => ids.push(word.to_owned()),
             }
         }
-        trace
+        Self {
+            ids: ids.into(),
+            left_out,
+            set: set.map(Arc::from),
+            failed: false,
+        }
     }
 
     /// Adds the policies to the detail of an audit event, which must be an object.
@@ -91,7 +94,7 @@ impl PolicyTrace {
         let (Some(set), Some(members)) = (self.set(), detail.as_object_mut()) else {
             return;
         };
-        members.insert("policies".to_owned(), json!(self.ids));
+        members.insert("policies".to_owned(), json!(self.ids()));
         if self.left_out > 0 {
             members.insert("policies_left_out".to_owned(), json!(self.left_out));
         }

@@ -145,15 +145,17 @@ impl<'a> Loading<'a> {
 
     /// Whether it makes a difference for the policies if this is a first token. An explanation says
     /// it in any case.
-    fn depends_on_first(&self) -> bool {
-        let ruling = |first| {
-            let rows = RowFacts {
-                first,
-                ..self.rows.clone()
-            };
-            self.deferred.policies.rule(&rows)
-        };
-        self.inputs.first && (self.is_question || ruling(true) != ruling(false))
+    fn depends_on_first(&mut self) -> bool {
+        if !self.inputs.first || self.is_question {
+            return self.inputs.first;
+        }
+        let first = self.rows.first;
+        let rulings = [true, false].map(|first| {
+            self.rows.first = first;
+            self.deferred.policies.rule(&self.rows)
+        });
+        self.rows.first = first;
+        rulings[0] != rulings[1]
     }
 
     fn key(&self) -> (&'a AccountId, Fingerprint) {
