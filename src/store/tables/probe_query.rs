@@ -45,8 +45,8 @@ impl<S> ProbeQuery<S> {
     }
 }
 
-/// What cannot be written, which no probe is, makes the query fail: without its probes it would find
-/// nothing, and a decision would take that for an answer.
+/// What cannot be written, which no probe is, makes the query fail: without its probes it would
+/// find nothing, and a decision would take that for an answer.
 fn array(probes: &[impl Serialize]) -> String {
     serde_json::to_string(probes).unwrap_or_else(|_| "not JSON".to_owned())
 }
