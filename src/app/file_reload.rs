@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use openssl::error::ErrorStack;
 use thiserror::Error;
 
 use super::http::{HttpError, ListenerTls};
@@ -23,8 +24,8 @@ enum ReloadError {
     NotYetValid,
 }
 
-impl From<openssl::error::ErrorStack> for ReloadError {
-    fn from(error: openssl::error::ErrorStack) -> Self {
+impl From<ErrorStack> for ReloadError {
+    fn from(error: ErrorStack) -> Self {
         Self::Tls(error.into())
     }
 }

@@ -126,7 +126,21 @@ impl AppError {
                 is_away(error)
             }
             Self::NotAgreed(ChangeError::Store(error)) => is_away(error),
-            _ => false,
+            Self::NotAgreed(_)
+            | Self::Policy(_)
+            | Self::Signer(_)
+            | Self::Pepper(_)
+            | Self::Authentication(_)
+            | Self::Telemetry(_)
+            | Self::Webhooks(_)
+            | Self::Http(_)
+            | Self::SecretUnreadable { .. }
+            | Self::SecretMalformed { .. }
+            | Self::SecretMissing(_)
+            | Self::NoSecret
+            | Self::NoSigner
+            | Self::NoSpc
+            | Self::OtherSecret { .. } => false,
         }
     }
 

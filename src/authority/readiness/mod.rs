@@ -198,14 +198,6 @@ impl Authority {
         }
     }
 
-    /// Whether the server said, when it was last asked, that it is a standby.
-    pub fn server_is_in_recovery(&self, recovery: bool) {
-        self.metrics
-            .availability
-            .database_in_recovery
-            .set(recovery.into());
-    }
-
     /// Says whether the server is a standby, when it was asked because nothing can be written.
     pub fn measure_recovery(&self, in_recovery: bool) {
         let gauge = &self.metrics.availability.database_in_recovery;

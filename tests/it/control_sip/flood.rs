@@ -49,6 +49,14 @@ fn authority() -> (String, String, Receiver<String>) {
     (url, root, nonces)
 }
 
+/// An agent that serves this machine, and the nonces that it returns to its authority.
+fn agent_and_authority() -> (RunningAgent, Receiver<String>) {
+    let (url, root, nonces) = authority();
+    let key = new_key_pem();
+    let agent = RunningAgent::start("udp:127.0.0.1:0", &key, (&url, &root), vec![LOOPBACK]);
+    (agent, nonces)
+}
+
 fn message(nonce: &str) -> SipMessage {
     let to = "sip:+12125551001@carrier.example";
     let mut message = SipMessage::request("MESSAGE", to)
@@ -80,13 +88,7 @@ pub fn sends_to(agent: &str, nonce: &str) -> u16 {
 /// Four threads return nonces. That many wait for a busy authority, and none of them keeps another nonce waiting.
 #[test]
 fn nonces_that_wait_for_a_busy_authority_delay_no_other() {
-    let (url, root, nonces) = authority();
-    let agent = RunningAgent::start(
-        "udp:127.0.0.1:0",
-        &new_key_pem(),
-        (&url, &root),
-        vec![LOOPBACK],
-    );
+    let (agent, nonces) = agent_and_authority();
     for number in 0..8 {
         assert_eq!(sends(&agent, &format!("busy-{number}")), 200);
     }
@@ -101,13 +103,7 @@ fn nonces_that_wait_for_a_busy_authority_delay_no_other() {
 
 #[test]
 fn a_nonce_is_returned_once_however_often_it_is_sent() {
-    let (url, root, nonces) = authority();
-    let agent = RunningAgent::start(
-        "udp:127.0.0.1:0",
-        &new_key_pem(),
-        (&url, &root),
-        vec![LOOPBACK],
-    );
+    let (agent, nonces) = agent_and_authority();
     for _ in 0..5 {
         assert_eq!(sends(&agent, "same"), 200);
     }
