@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,11 +35,25 @@ def system_call(name, *arguments):
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
-def run_apart(folder, body):
+def run_apart(folder, body, seconds):
     """Runs `body` in a process apart, with its own network, mounts and process ids where root is there, and leaves
-    no process and no file of it. Returns its exit code, also after Ctrl-C."""
-    code = wait_for(forked(lambda: keeper(body)))
+    no process and no file of it. Returns its exit code, also after Ctrl-C; 3 if it has not ended after `seconds`."""
+    child = forked(lambda: keeper(body))
+    is_late = False
+
+    def end(_number, _frame):
+        nonlocal is_late
+        is_late = True
+        os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    code = wait_for(child)
+    signal.alarm(0)
     shutil.rmtree(folder, ignore_errors=True)
+    if is_late:
+        print(f"tests/ha: ended, since it took longer than {seconds} s", file=sys.stderr, flush=True)
+        return 3
     return code
 
 
@@ -59,7 +74,9 @@ def reaper(body):
     """Takes over the processes whose parents ended, as the first process of a system does: Patroni waits until a
     PostgreSQL that it has not started itself is gone."""
     code = wait_for(forked(body))
-    # With namespaces, the kernel would do this.
+    if is_apart:
+        # The kernel ends all processes of the namespace with this one.
+        return code
     while rest := children_of(os.getpid()):
         for process in rest:
             with contextlib.suppress(ProcessLookupError):

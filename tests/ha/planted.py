@@ -3,6 +3,7 @@ check of that fault fails, and no other."""
 
 from types import SimpleNamespace
 
+import checks
 from checks import Interval, check
 from events import EVENTS
 from load import Operation
@@ -58,8 +59,10 @@ def late_changes(run):
 
 
 def leave_out(run, kind):
+    """Two seconds longer than is allowed."""
+    until = 15 + EVENTS[0].bound + checks.BEHIND + 2
     run.load.operations = [
-        one for one in run.load.operations if one.kind != kind or not 15 < one.first_sent() - BEGAN < 20
+        one for one in run.load.operations if one.kind != kind or not 15 < one.first_sent() - BEGAN < until
     ]
 
 
@@ -104,7 +107,8 @@ def no_certificate_at_replica(run):
 
 
 def says_ready(run):
-    for one in run.load.probes[0].minted[40:60]:
+    """From 10 s on, for longer than readiness may be wrong. There are four samples a second."""
+    for one in run.load.probes[0].minted[40:40 + 4 * (checks.WRONG + 2)]:
         one.status = 503
 
 
