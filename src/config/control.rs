@@ -10,6 +10,7 @@ use super::bounds::{check_name, within, wrong};
 use super::gateway_keys::GatewayWithName;
 use super::lists::{list, table};
 use crate::domain::control::proof::Method;
+use crate::domain::text::words::words;
 
 /// How codes are sent to numbers, and the gateways that do it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -54,8 +55,7 @@ impl Default for Control {
 }
 
 /// What speaks to the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewayKind {
     /// Any HTTP interface, by templates.
     Http,
@@ -65,6 +65,16 @@ pub enum GatewayKind {
     Smpp,
     /// SIP `MESSAGE` through the carrier's proxy.
     Sip,
+}
+
+words! {
+    /// The name in the configuration.
+    impl FromStr, Deserialize for GatewayKind {
+        Http = "http",
+        Kannel = "kannel",
+        Smpp = "smpp",
+        Sip = "sip",
+    }
 }
 
 /// One gateway. Which keys apply depends on its kind.

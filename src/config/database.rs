@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::bounds::{within, wrong};
 use super::{ConfigError, SecretUrl};
+use crate::domain::text::words::words;
 
 /// The longest wait at the start, in seconds.
 const MAX_WAIT: u32 = 3_600;
@@ -47,12 +48,16 @@ pub struct Database {
 }
 
 /// Whether statements are prepared once for a connection, and then repeated by their name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreparedStatements {
     /// Unless a pooler in transaction mode is found.
     Auto,
     Off,
+}
+
+words! {
+    /// The name in the configuration.
+    impl FromStr, Deserialize for PreparedStatements { Auto = "auto", Off = "off" }
 }
 
 impl Default for Database {
@@ -111,7 +116,15 @@ impl Database {
                 ),
             );
         }
-        let is_server = self.url.expose().starts_with("postgres");
+        let is_server = is_server_url(&self.url);
+        if let Some(migrate_url) = &self.migrate_url
+            && is_server_url(migrate_url) != is_server
+        {
+            return wrong(
+                "database.migrate_url",
+                "is of another kind than `database.url`; it names the same database, by another way",
+            );
+        }
         if self.require_synchronous && !is_server {
             return wrong(
                 "database.require_synchronous",
@@ -124,4 +137,9 @@ impl Database {
             3_600,
         )
     }
+}
+
+/// Whether this is the URL of a PostgreSQL.
+fn is_server_url(url: &SecretUrl) -> bool {
+    url.expose().starts_with("postgres")
 }

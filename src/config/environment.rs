@@ -13,6 +13,30 @@ const OURS: &str = "TN_AUTHORITY_";
 /// What separates section and key.
 const SEPARATOR: &str = "__";
 
+/// The sections of the configuration, in upper case.
+const SECTIONS: [&str; 20] = [
+    "CARRIER",
+    "SERVER",
+    "OPERATIONS",
+    "DATABASE",
+    "WRITER",
+    "SIGNER",
+    "TOKENS",
+    "AGING",
+    "POLICY",
+    "IMPORTS",
+    "LIMITS",
+    "API_KEYS",
+    "OAUTH",
+    "CLIENT_CERTIFICATES",
+    "PROXY",
+    "IDEMPOTENCY",
+    "FACADE",
+    "WEBHOOKS",
+    "CONTROL",
+    "LOG",
+];
+
 /// Other variables of ours, without [`OURS`]: of `redeem`, and of the plug-in for CAs.
 const OTHERS: [&str; 1] = ["API_KEY"];
 const KINDS_OF_OTHERS: [&str; 4] = ["TEST_", "BENCH_", "BARE_", "PLUGIN_"];
@@ -28,16 +52,33 @@ const OF_KUBERNETES: [&str; 6] = [
     "_TCP_ADDR",
 ];
 
-/// Refuses a variable with the separator of settings, but not their prefix.
+/// Refuses a variable with the separator of settings, or with the name of a section, but without
+/// the prefix of settings: the service would start with something else than was meant.
 pub(super) fn refuse_mistyped<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
-    let mut names = names.filter_map(|name| Some((name, beyond_prefix(name)?)));
-    let Some((name, rest)) = names.find(|(_, rest)| rest.contains(SEPARATOR)) else {
+    let names = names.filter_map(|name| Some((name, beyond_prefix(name)?)));
+    let mut mistyped = names.filter_map(|(name, rest)| Some((name, meant(&rest)?)));
+    let Some((name, meant)) = mistyped.next() else {
         return Ok(());
     };
     Err(ConfigError::Variable {
         name: printable(name),
-        instead: printable(&format!("{SETTING}{rest}")),
+        instead: printable(&format!("{SETTING}{meant}")),
     })
+}
+
+/// What a variable without the prefix of settings was most likely meant to be.
+fn meant(rest: &str) -> Option<String> {
+    if rest.contains(SEPARATOR) {
+        return Some(rest.to_owned());
+    }
+    if is_known(rest) {
+        return None;
+    }
+    let of_section = |section: &&str| {
+        let key = rest.strip_prefix(section)?.strip_prefix('_')?;
+        Some(format!("{section}{SEPARATOR}{key}"))
+    };
+    SECTIONS.iter().find_map(of_section)
 }
 
 /// Warnings about variables that have our prefix and mean nothing.
@@ -75,6 +116,7 @@ fn is_known(rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn a_setting_with_one_underscore_too_few_is_refused() {
@@ -86,6 +128,11 @@ mod tests {
             (
                 "tn_authority_limits__token_rate",
                 "`TN_AUTHORITY__LIMITS__TOKEN_RATE`",
+            ),
+            ("TN_AUTHORITY_DATABASE_URL", "`TN_AUTHORITY__DATABASE__URL`"),
+            (
+                "TN_AUTHORITY_API_KEYS_SECRET_FILE",
+                "`TN_AUTHORITY__API_KEYS__SECRET_FILE`",
             ),
         ] {
             let why = refuse_mistyped([name].into_iter())
@@ -99,6 +146,10 @@ mod tests {
         for name in [
             "TN_AUTHORITY__LIMITS__TOKEN_RATE",
             "TN_AUTHORITY_API_KEY",
+            "TN_AUTHORITY_URL",
+            // Of a Kubernetes service `tn-authority-server`.
+            "TN_AUTHORITY_SERVER_SERVICE_HOST",
+            "TN_AUTHORITY_SERVER_PORT_8443_TCP",
             "OTHER__X",
             "PATH",
         ] {
@@ -107,12 +158,26 @@ mod tests {
     }
 
     #[test]
+    fn all_sections_are_known() {
+        let unknown = serde_json::json!({ "no-section": {} });
+        let why = serde_json::from_value::<Config>(unknown)
+            .expect_err("no such section")
+            .to_string();
+        let (_, listed) = why.split_once("expected one of ").expect("their names");
+        let listed: Vec<String> = listed
+            .split(", ")
+            .map(|name| name.trim_matches('`').to_ascii_uppercase())
+            .collect();
+        assert_eq!(listed, SECTIONS);
+    }
+
+    #[test]
     fn a_variable_that_means_nothing_is_warned_of() {
         let names = |names: &[&str]| warnings(names.iter().map(OsString::from));
-        let warned = names(&["TN_AUTHORITY_SERVER_LISTEN", "TN_AUTHORITY_URL"]);
+        let warned = names(&["TN_AUTHORITY_HOME", "TN_AUTHORITY_URL"]);
         assert_eq!(warned.len(), 2);
         assert!(
-            warned[0].contains("`TN_AUTHORITY_SERVER_LISTEN` is ignored"),
+            warned[0].contains("`TN_AUTHORITY_HOME` is ignored"),
             "{warned:?}"
         );
         let fine = [

@@ -26,16 +26,6 @@ pub(super) struct GatewayWithName<'a> {
 }
 
 impl GatewayKind {
-    /// The name in the configuration.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Kannel => "kannel",
-            Self::Smpp => "smpp",
-            Self::Sip => "sip",
-        }
-    }
-
     /// The keys that it has besides those of every gateway.
     const fn keys(self) -> &'static [&'static str] {
         match self {

@@ -6,6 +6,7 @@
 //!
 //! Each section has a file of its own, with its keys, their defaults and their bounds.
 
+mod address;
 mod aging;
 mod api_keys;
 mod bounds;
@@ -76,8 +77,8 @@ pub enum ConfigError {
     #[error("invalid configuration: `{key}` {why}")]
     Wrong { key: String, why: String },
     #[error(
-        "the environment variable `{name}` would be ignored, since two underscores follow `TN_AUTHORITY` in the name \
-         of a setting; write `{instead}`"
+        "the environment variable `{name}` would be ignored; a setting has two underscores before its section and two \
+         before its key: write `{instead}`"
     )]
     Variable { name: String, instead: String },
 }
@@ -183,6 +184,11 @@ impl Config {
 /// is missing makes it complain of something else.
 fn help(error: &config::ConfigError) -> &'static str {
     match error {
+        config::ConfigError::FileParse { cause, .. }
+            if cause.to_string().contains("duplicate key") =>
+        {
+            "; each section, and each key in it, is written once"
+        }
         config::ConfigError::FileParse { .. } => {
             "; texts are in quotation marks that end on the same line: is one missing?"
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::address::socket_address;
 use super::bounds::{at_least_one, within, wrong};
 use super::{ConfigError, Proxy};
 use crate::domain::network::web_url::{WebUrl, WebUrlError};
@@ -16,6 +17,7 @@ const DEFAULT_SHARE: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
     /// The base URL under which clients and CAs reach the service: `iss`, and the start of `x5u`.
     pub public_url: String,

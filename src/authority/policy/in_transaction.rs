@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::active::log_failure;
+use super::engine::cache::RequestKey;
 use super::{MintContext, PolicySet, Ruling, TokenContext};
 use crate::domain::issuance::{RowFacts, RowInputs, RowPolicies};
 use crate::domain::{AccountId, Caller};
@@ -16,6 +17,7 @@ pub(in crate::authority) struct RulingInTransaction {
     account: AccountId,
     is_carrier: bool,
     token: TokenContext,
+    key: RequestKey,
 }
 
 impl RulingInTransaction {
@@ -25,6 +27,7 @@ impl RulingInTransaction {
         context: &MintContext<'_>,
     ) -> Self {
         Self {
+            key: policy.request_key(caller, context),
             policy,
             caller: caller.clone(),
             account: context.account.clone(),
@@ -46,7 +49,9 @@ impl RowPolicies for RulingInTransaction {
             token: self.token,
             rows: Some(rows),
         };
-        let ruling = self.policy.may_mint(&self.caller, &context);
+        let ruling = self
+            .policy
+            .may_mint_by_key(&self.key, &self.caller, &context);
         log_failure(&ruling.by);
         ruling
     }

@@ -32,7 +32,7 @@ use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::issuance::RowInputs;
 pub use crate::domain::issuance::Ruling;
 use crate::domain::{Caller, Denial};
-use engine::cache::{AskedAction, RulingCache};
+use engine::cache::{AskedAction, RequestKey, RulingCache};
 use engine::files::Folder;
 use engine::index::{Evaluation, Slices};
 use engine::load::Loaded;
@@ -176,12 +176,27 @@ impl PolicySet {
     /// Otherwise it is [`Denial::Policy`], with the code of the policy that forbids the request.
     #[must_use]
     pub fn may_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
+        self.may_mint_by_key(&self.request_key(caller, context), caller, context)
+    }
+
+    /// What is needed to ask about one request several times, with other facts about rows.
+    fn request_key(&self, caller: &Caller, context: &MintContext<'_>) -> RequestKey {
+        self.rulings.request_key(caller, context)
+    }
+
+    fn may_mint_by_key(
+        &self,
+        key: &RequestKey,
+        caller: &Caller,
+        context: &MintContext<'_>,
+    ) -> Ruling {
         if !ceiling::may_mint(caller, context.account, context.token.renewal) {
             return self.uniform_denial(Evaluation::default());
         }
         let decide = || self.decide_mint(caller, context);
         let action = AskedAction::Mint;
-        self.rulings.get_or_decide(action, caller, context, decide)
+        self.rulings
+            .get_or_decide(action, key, context.rows, decide)
     }
 
     fn decide_mint(&self, caller: &Caller, context: &MintContext<'_>) -> Ruling {
@@ -207,8 +222,8 @@ impl PolicySet {
         }
         let decide =
             || self.allow_or_uniform_denial(self.evaluate(caller, PolicyRequest::Ask(context)));
-        let action = AskedAction::Ask;
-        self.rulings.get_or_decide(action, caller, context, decide)
+        let (action, key) = (AskedAction::Ask, self.request_key(caller, context));
+        self.rulings.get_or_decide(action, &key, None, decide)
     }
 
     /// Whether the caller may do this with the service as a whole.

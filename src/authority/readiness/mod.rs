@@ -42,6 +42,8 @@ pub(super) struct Readiness {
     settings: ReadinessSettings,
     id: Uuid,
     heartbeat: RwLock<Option<Arc<Heartbeat>>>,
+    /// Why this replica must not record a grant, by the last heartbeat. Each mint asks it.
+    refusal: RwLock<Option<String>>,
     /// The checks that fail, and since when.
     failing: Mutex<BTreeMap<ReadinessCheck, Time>>,
     clock_is_off: AtomicBool,
@@ -73,6 +75,7 @@ impl Readiness {
             settings,
             id: new_id(now),
             heartbeat: RwLock::default(),
+            refusal: RwLock::default(),
             failing: Mutex::default(),
             clock_is_off: AtomicBool::new(false),
         }
@@ -82,14 +85,14 @@ impl Readiness {
         self.heartbeat.read().clone()
     }
 
-    /// Why this replica must not record a grant, as far as it knows.
-    fn refusal(&self) -> Option<String> {
-        let beat = self.heartbeat()?;
+    fn note(&self, beat: Heartbeat) {
         let require = self.settings.require_synchronous;
         let durability = || durability_failure(beat.server.as_ref()?, require);
-        replica_failure(&beat)
+        let refusal = replica_failure(&beat)
             .or_else(|| schema_failure(&beat))
-            .or_else(durability)
+            .or_else(durability);
+        *self.refusal.write() = refusal;
+        *self.heartbeat.write() = Some(Arc::new(beat));
     }
 
     /// Remembers since when checks fail, and logs what has changed.
@@ -164,7 +167,7 @@ impl Authority {
         };
         let beat = self.store.beat(own, self.clock.clone()).await?;
         self.measure_heartbeat(&beat);
-        *readiness.heartbeat.write() = Some(Arc::new(beat));
+        readiness.note(beat);
         Ok(())
     }
 
@@ -192,8 +195,8 @@ impl Authority {
     /// Refuses to record grants on a replica that differs from others, does not know the schema, or
     /// whose commits are not durable.
     pub(super) fn must_not_be_refused(&self) -> Result<(), IssueError> {
-        match self.readiness.refusal() {
-            Some(why) => Err(StoreError::Unavailable(why).into()),
+        match &*self.readiness.refusal.read() {
+            Some(why) => Err(StoreError::Unavailable(why.clone()).into()),
             None => Ok(()),
         }
     }

@@ -261,7 +261,7 @@ fn what_would_let_the_wrong_certificates_in_is_an_error() {
         (
             "PROXY__ADDRESS_HEADER",
             "x-real-ip",
-            "does not have variant",
+            "expected forwarded or x-forwarded-for",
         ),
         (
             "PROXY__ADDRESSES",

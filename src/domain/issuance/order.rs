@@ -107,6 +107,15 @@ impl RuledRequest {
     /// # Errors
     /// The [`Denial`] of a policy or of the rule of authority.
     pub fn decide(&self, facts: &Facts) -> Result<(Decision, PolicyTrace), Denial> {
+        self.decide_with(facts, None)
+    }
+
+    /// The same, where the rule of authority is known to have permitted the request on these facts.
+    fn decide_with(
+        &self,
+        facts: &Facts,
+        permitted: Option<Decision>,
+    ) -> Result<(Decision, PolicyTrace), Denial> {
         if let Err(denial) = &self.policy {
             // A request that is malformed in the dialect of the account is reported as such before
             // the policy denial, but only to a caller of that account.
@@ -116,7 +125,7 @@ impl RuledRequest {
             }
             return Err(denial.clone());
         }
-        let decision = self.authority(facts)?;
+        let decision = permitted.map_or_else(|| self.authority(facts), Ok)?;
         let Ruling { verdict, by } = self.ruling(facts);
         verdict.map(|()| (decision, by))
     }
@@ -175,13 +184,14 @@ impl MintOrder {
         self.ruled.actor.lane_for(&self.ruled.account)
     }
 
-    /// The grant that these facts justify.
+    /// The grant that these facts justify. `permitted` is what the rule of authority said, if it
+    /// was asked before and permitted the request.
     ///
     /// # Errors
     /// The [`Denial`] of a policy or of the rule of authority.
-    pub fn decide(&self, facts: &Facts) -> Result<Grant, Denial> {
+    pub fn decide(&self, facts: &Facts, permitted: Option<Decision>) -> Result<Grant, Denial> {
         let ruled = &self.ruled;
-        let (decision, policies) = ruled.decide(facts)?;
+        let (decision, policies) = ruled.decide_with(facts, permitted)?;
         Ok(Grant {
             jti: self.jti.clone(),
             account: ruled.account.clone(),

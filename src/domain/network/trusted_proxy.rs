@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de};
 
 use super::cidr::{Network, NetworkError};
+use crate::domain::text::words::words;
 
 /// The address of a proxy, or a network of proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,17 +41,23 @@ impl<'de> Deserialize<'de> for ProxyAddress {
 }
 
 /// The header field in which a proxy passes on the client's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressHeader {
     /// RFC 7239.
     Forwarded,
     XForwardedFor,
 }
 
+words! {
+    /// The name of the field, as in the configuration.
+    impl FromStr, Deserialize for AddressHeader {
+        Forwarded = "forwarded",
+        XForwardedFor = "x-forwarded-for",
+    }
+}
+
 /// How a proxy encodes a client certificate in a header field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CertificateEncoding {
     /// RFC 9440: `:`, the DER in base64, `:`.
     #[default]
@@ -63,6 +70,16 @@ pub enum CertificateEncoding {
     Base64Der,
     /// `x-forwarded-client-cert` of Envoy, with `Cert` or `Chain`.
     Xfcc,
+}
+
+words! {
+    /// The name in the configuration.
+    impl FromStr, Deserialize for CertificateEncoding {
+        Rfc9440 = "rfc9440",
+        EscapedPem = "escaped-pem",
+        Base64Der = "base64-der",
+        Xfcc = "xfcc",
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use super::error::StoreError;
 use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
-use crate::domain::decision::Facts;
+use crate::domain::decision::{Decision, Facts};
 use crate::domain::issuance::replay::decide_recorded;
 use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RefusalKind, RuledRequest};
 use crate::domain::tokens::grant::{Grant, Jti};
@@ -29,6 +29,8 @@ struct Case<'a> {
     key_status: &'a KeyStatus,
     /// Why the caller's credential is no longer valid; `None` if it is valid.
     ended: Option<CredentialEnd>,
+    /// The decision of the rule of authority, if it was asked before the policies and permits.
+    permitted: Option<Decision>,
 }
 
 /// Decides and records a batch of orders. Returns one decision for each, in their order. If the
@@ -51,7 +53,16 @@ pub(super) fn decide_and_record(
     let keyed: Vec<_> = orders.iter().map(|order| order.keyed.as_ref()).collect();
     let keys = tx.key_statuses(&keyed)?;
     let recorded = replay::recorded_before(tx, &keys)?;
-    let asking = asking_for_rows(orders, &facts, (&keys, &ended), &recorded);
+    let permitted = permitted_before_policies(orders, &facts, &keys, &ended);
+    let asking = orders.iter().zip(&permitted).zip(&keys).enumerate();
+    let asking: Vec<RowQuestion<'_>> = asking
+        .filter(|(_, ((_, permitted), _))| permitted.is_some())
+        .map(|(at, ((order, _), key))| RowQuestion {
+            at,
+            ruled: &order.ruled,
+            recorded: key.recorded().and_then(|jti| recorded.get(jti)),
+        })
+        .collect();
     rows::load(
         tx,
         &asking,
@@ -59,10 +70,16 @@ pub(super) fn decide_and_record(
         Some(&memory.keys),
         &mut staged.keys,
     )?;
-    let cases = cases(orders, &facts, &keys, ended)?;
+    let mut cases = cases(orders, &facts, &keys, ended)?;
+    for (case, permitted) in cases.iter_mut().zip(permitted) {
+        case.permitted = permitted;
+    }
 
     // 2. Decide.
-    let mut decided: Vec<Decided> = cases.iter().map(|case| case.decide(&recorded)).collect();
+    let mut decided: Vec<Decided> = cases
+        .iter_mut()
+        .map(|case| case.decide(&recorded))
+        .collect();
 
     // 3. Write: the keys first, since an order whose key another replica has claimed is not
     // granted.
@@ -95,30 +112,24 @@ pub(super) fn decide_and_record(
     Ok(decided)
 }
 
-/// The orders whose policies ask for rows: those that would be granted otherwise.
-fn asking_for_rows<'a>(
-    orders: &[&'a MintOrder],
+/// What the rule of authority says of orders whose policies ask for rows, where it permits them:
+/// only for those are rows read.
+fn permitted_before_policies(
+    orders: &[&MintOrder],
     facts: &[Facts],
-    (keys, ended): (&[KeyStatus], &[Option<CredentialEnd>]),
-    recorded: &'a HashMap<Jti, Grant>,
-) -> Vec<RowQuestion<'a>> {
+    keys: &[KeyStatus],
+    ended: &[Option<CredentialEnd>],
+) -> Vec<Option<Decision>> {
     let known = orders.iter().zip(facts).zip(keys.iter().zip(ended));
-    let asking = known
-        .enumerate()
-        .filter_map(|(at, ((order, facts), (key, ended)))| {
-            let ruled = &order.ruled;
-            let may_be_granted = ruled.deferred.is_some()
-                && ended.is_none()
-                && !matches!(key, KeyStatus::Used(_))
-                && ruled.policy.is_ok()
-                && ruled.authority(facts).is_ok();
-            may_be_granted.then(|| RowQuestion {
-                at,
-                ruled,
-                recorded: key.recorded().and_then(|jti| recorded.get(jti)),
-            })
-        });
-    asking.collect()
+    let permitted = known.map(|((order, facts), (key, ended))| {
+        let ruled = &order.ruled;
+        let is_open = ruled.deferred.is_some()
+            && ended.is_none()
+            && !matches!(key, KeyStatus::Used(_))
+            && ruled.policy.is_ok();
+        is_open.then(|| ruled.authority(facts).ok()).flatten()
+    });
+    permitted.collect()
 }
 
 fn cases<'a>(
@@ -137,17 +148,19 @@ fn cases<'a>(
         facts,
         key_status,
         ended,
+        permitted: None,
     });
     Ok(cases.collect())
 }
 
 impl Case<'_> {
-    fn decide(&self, recorded: &HashMap<Jti, Grant>) -> Decided {
+    fn decide(&mut self, recorded: &HashMap<Jti, Grant>) -> Decided {
         if let Some(ended) = self.ended {
             // Checked first, so that the caller learns nothing else.
             return Decided::Denied(Denial::ProofEnded(ended));
         }
-        let decide_now = || self.order.decide(self.facts);
+        let permitted = self.permitted.take();
+        let decide_now = || self.order.decide(self.facts, permitted);
         match self.key_status {
             KeyStatus::New | KeyStatus::Abandoned { jti: None, .. } => decide_now().into(),
             KeyStatus::Abandoned { jti: Some(jti), .. } => {

@@ -20,6 +20,11 @@ const MAX_CACHED: usize = 65_536;
 /// SHA-256 of everything that a decision depends on.
 type CacheKey = [u8; 32];
 
+/// The part of a key that is known when a request is made, hashed once however often the policies
+/// are asked about it.
+#[derive(Debug, Clone)]
+pub(in crate::authority::policy) struct RequestKey(Sha256);
+
 /// Decisions of one set of policies on token requests.
 #[derive(Debug)]
 pub(in crate::authority::policy) struct RulingCache {
@@ -48,11 +53,11 @@ impl RulingCache {
     pub(in crate::authority::policy) fn get_or_decide(
         &self,
         action: AskedAction,
-        caller: &Caller,
-        context: &MintContext<'_>,
+        request: &RequestKey,
+        rows: Option<&RowFacts>,
         decide: impl FnOnce() -> Ruling,
     ) -> Ruling {
-        let key = self.key(action, caller, context);
+        let key = self.key(action, request, rows);
         if let Some(ruling) = self.rulings.get(&key) {
             return ruling;
         }
@@ -63,8 +68,25 @@ impl RulingCache {
         ruling
     }
 
+    fn key(&self, action: AskedAction, request: &RequestKey, rows: Option<&RowFacts>) -> CacheKey {
+        let RequestKey(mut digest) = request.clone();
+        digest.update([match action {
+            AskedAction::Ask => 0,
+            AskedAction::Mint => 1,
+        }]);
+        // Only `mint` sees rows.
+        if let (AskedAction::Mint, Some(rows)) = (action, rows) {
+            add_rows(&mut digest, self.inputs.rows, rows);
+        }
+        digest.finalize().into()
+    }
+
     /// Destructures its input without `..`, so that a new field cannot be forgotten in the key.
-    fn key(&self, action: AskedAction, caller: &Caller, context: &MintContext<'_>) -> CacheKey {
+    pub(in crate::authority::policy) fn request_key(
+        &self,
+        caller: &Caller,
+        context: &MintContext<'_>,
+    ) -> RequestKey {
         let Caller {
             id,
             role,
@@ -77,7 +99,7 @@ impl RulingCache {
             account,
             is_carrier,
             token,
-            rows,
+            rows: _,
         } = context;
         let TokenContext {
             tktype,
@@ -108,15 +130,7 @@ impl RulingCache {
             digest.update(count.to_be_bytes());
         }
         digest.update(self.inputs.time.of_time(*at));
-        digest.update([match action {
-            AskedAction::Ask => 0,
-            AskedAction::Mint => 1,
-        }]);
-        // Only `mint` sees rows.
-        if let (AskedAction::Mint, Some(rows)) = (action, rows) {
-            add_rows(&mut digest, self.inputs.rows, rows);
-        }
-        digest.finalize().into()
+        RequestKey(digest)
     }
 }
 
@@ -200,6 +214,16 @@ mod tests {
         }
     }
 
+    fn ask(
+        cache: &RulingCache,
+        caller: &Caller,
+        context: &MintContext<'_>,
+        decide: impl FnOnce() -> Ruling,
+    ) -> Ruling {
+        let key = cache.request_key(caller, context);
+        cache.get_or_decide(AskedAction::Mint, &key, None, decide)
+    }
+
     #[test]
     fn a_flood_of_requests_does_not_evict_repeated_ones() {
         let cache = RulingCache::new(ContextInputs::default());
@@ -207,22 +231,16 @@ mod tests {
         let account = "acme".parse().expect("an id");
         let yes = ruling(Ok(()), false);
         for lifetime in 0..50 {
-            cache.get_or_decide(
-                AskedAction::Mint,
-                &caller,
-                &context(&account, lifetime, 0),
-                || yes.clone(),
-            );
+            ask(&cache, &caller, &context(&account, lifetime, 0), || {
+                yes.clone()
+            });
         }
         for n in 0..2 * MAX_CACHED {
             if n % 512 == 0 {
                 for lifetime in 0..50 {
                     let request = context(&account, lifetime, 0);
                     let again = || unreachable!("{lifetime} is evicted after {n}");
-                    assert_eq!(
-                        cache.get_or_decide(AskedAction::Mint, &caller, &request, again),
-                        yes
-                    );
+                    assert_eq!(ask(&cache, &caller, &request, again), yes);
                 }
             }
             let mut key = [0xff; 32];
@@ -241,12 +259,9 @@ mod tests {
             ruling(Err(Denial::NotTheCallers), false),
         );
         let at = |cache: &RulingCache, second: i64, ruling: &Ruling| {
-            cache.get_or_decide(
-                AskedAction::Mint,
-                &caller,
-                &context(&account, 60, second),
-                || ruling.clone(),
-            )
+            ask(cache, &caller, &context(&account, 60, second), || {
+                ruling.clone()
+            })
         };
         // Policies that do not refer to the time, and those that refer to the hour.
         let cache = RulingCache::new(ContextInputs::default());
