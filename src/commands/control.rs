@@ -51,6 +51,7 @@ Example:
     /// Cancel a proof whose code can still come back, so that the number can be asked anew.
     Cancel {
         /// The id of the proof.
+        #[arg(value_parser = proof_id)]
         id: Uuid,
     },
     /// List the proofs of an account, oldest first.

@@ -51,9 +51,11 @@ Example:
     /// too. Names the other exclusions of the numbers, which still block them.
     #[command(after_help = "\
 Example:
-  tn-authority exclusion end 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --mistake --reason \"the wrong number\"")]
+  tn-authority exclusion end 01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7 --mistake \\
+    --reason \"the wrong number\"")]
     End {
         /// The exclusion, by its id.
+        #[arg(value_parser = exclusion_id)]
         id: Uuid,
         /// When it ends (RFC 3339). Default: now.
         #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "mistake")]
@@ -65,6 +67,13 @@ Example:
         #[arg(long, value_name = "TEXT", requires = "mistake", value_parser = reason_of_mistake)]
         reason: Option<String>,
     },
+}
+
+fn exclusion_id(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| {
+        "the id of an exclusion is a UUID, such as `01a21c4d-28a1-7c53-b3c1-5d2f9be0a1c7`; \
+         `GET /v1/numbers/{tn}` shows those of a number"
+    })
 }
 
 pub fn run(command: &Command, config: &Config) -> Outcome {

@@ -30,6 +30,7 @@ pub mod tn_auth_list;
 pub mod verify;
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tn_authority::api::Service;
@@ -45,7 +46,12 @@ pub use exit::Exit;
 pub type Outcome = Result<Exit, Box<dyn Error>>;
 
 /// Prints an error with all of its causes, and returns exit code 1.
-pub fn report(error: &dyn Error) -> Exit {
+pub fn report(error: &(dyn Error + 'static)) -> Exit {
+    let io = error.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        // As by `| head`: the reader has what it wanted.
+        return Exit::FAILURE;
+    }
     for line in chain(error) {
         eprintln!("{line}");
     }

@@ -57,7 +57,7 @@ pub enum SignerError {
     #[error("the grant was made for the chain `{0}`, for which this process has no key")]
     UnknownChain(String),
     #[error(
-        "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found {found}"
+        "the key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found {found}"
     )]
     NotAPrivateKey { found: String },
     #[error("the signing key is malformed: {0}")]

@@ -181,7 +181,7 @@ impl Store {
         url: &DatabaseUrl,
         timeouts: &DatabaseTimeouts,
     ) -> Result<Vec<String>, OpenError> {
-        migrations::run(url, timeouts)
+        migrations::run(url, timeouts).map_err(|error| error.explained(url))
     }
 
     /// Checks that the database can be reached and written to, and that its schema is the one of
@@ -192,7 +192,8 @@ impl Store {
             return Err(OpenError::NoDatabase(missing));
         }
         let connector = DatabaseConnector::for_command(url);
-        let mut connection = connector.connect(IfMissing::Fail)?;
+        let connection = connector.connect(IfMissing::Fail);
+        let mut connection = connection.map_err(|error| OpenError::from(error).explained(url))?;
         migrations::check(&mut connection)?;
         let writable = connection.check_writable();
         writable.map_err(|e| OpenError::ReadOnly(url.without_secrets(&e)))?;

@@ -12,6 +12,7 @@ use super::connection::{AnyConnection, begin_reading};
 use super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
 use super::error::{OpenError, Remedy, StoreError};
 use super::timeouts::{DatabaseTimeouts, TransactionKind};
+use crate::telemetry::RepeatedLine;
 
 /// Connections for reading. All of them can break at once, when the database fails over.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ fn builder(connector: &DatabaseConnector, size: u32) -> r2d2::Builder<Readers> {
         .connection_timeout(longest)
         // Saves a round trip for each read; `has_broken` discards a failed connection anyway.
         .test_on_check_out(false)
-        .error_handler(Box::new(LogPoolErrors))
+        .error_handler(Box::<LogPoolErrors>::default())
 }
 
 fn unavailable(error: &dyn ToString) -> StoreError {
@@ -200,11 +201,14 @@ impl r2d2::ManageConnection for Readers {
     }
 }
 
-#[derive(Debug)]
-struct LogPoolErrors;
+/// A pool whose database is away tries several times a second.
+#[derive(Debug, Default)]
+struct LogPoolErrors(RepeatedLine);
 
 impl r2d2::HandleError<ReaderFailure> for LogPoolErrors {
     fn handle_error(&self, error: ReaderFailure) {
-        log::warn!("a read connection failed: {error}");
+        if let Some(left_out) = self.0.left_out(Instant::now()) {
+            log::warn!(left_out; "a read connection failed: {error}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use openssl::sign::Signer;
 
 use super::Store;
 use super::database_url::DatabaseUrl;
+use super::error::OpenError;
 use super::postgres_url::PlainServer;
 
 /// For each step of the exchange.
@@ -46,6 +47,16 @@ impl Store {
             "3D000" => Some("there is no such database"),
             // It starts, stops, or is full.
             _ => None,
+        }
+    }
+}
+
+impl OpenError {
+    /// The same, or that the server refuses the service, if that is why it cannot be reached.
+    pub(super) fn explained(self, url: &DatabaseUrl) -> Self {
+        match self {
+            Self::Connect(_) => Store::refusal(url).map_or(self, Self::Refused),
+            other => other,
         }
     }
 }

@@ -11,6 +11,7 @@ mod log_format;
 mod metrics;
 mod panics;
 mod policies;
+mod repeated_line;
 mod request_context;
 mod traceparent;
 mod withdrawals;
@@ -28,6 +29,7 @@ pub use metrics::{
     ConnectionMetrics, Cut, ImportOutcome, Listener, Metrics, MintOutcome, method_label,
 };
 pub use policies::PolicyMetrics;
+pub use repeated_line::RepeatedLine;
 pub use request_context::{RequestContext, carried, trace_id};
 pub use traceparent::trace_id_of;
 pub use withdrawals::{AuthorityEnds, DeliveryOutcome};

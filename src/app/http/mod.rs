@@ -55,6 +55,17 @@ pub enum HttpError {
     },
     #[error("`{path}` cannot be used for TLS: {error}")]
     Tls { path: PathBuf, error: ErrorStack },
+    #[error(
+        "`{}` has no certificate; are `server.tls_certificate` and `server.tls_key` swapped?",
+        .0.display()
+    )]
+    TlsNoCertificate(PathBuf),
+    #[error(
+        "the TLS key `{}` does not belong to the certificate `{}`",
+        key.display(),
+        certificate.display()
+    )]
+    TlsOtherKey { key: PathBuf, certificate: PathBuf },
     #[error("cannot read the TLS certificate `{}`: {error}", .path.display())]
     TlsUnreadable {
         path: PathBuf,

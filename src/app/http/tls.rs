@@ -13,6 +13,7 @@ use openssl::ssl::{
     AlpnError, SslAcceptor, SslAcceptorBuilder, SslMethod, SslMode, SslOptions,
     SslSessionCacheMode, SslVerifyMode, select_next_proto,
 };
+use openssl::x509::X509;
 use openssl::x509::verify::X509VerifyFlags;
 use parking_lot::RwLock;
 
@@ -163,9 +164,17 @@ impl TlsFiles {
 
     /// TLS 1.2 and 1.3, as in Mozilla's intermediate profile.
     fn acceptor(&self, clients: Option<HandshakeAnchors>) -> Result<SslAcceptor, HttpError> {
-        let wrong = |path: &Path| {
-            let path = path.to_owned();
-            move |error| HttpError::Tls { path, error }
+        let wrong = |error| {
+            let path = self.certificate.clone();
+            if has_certificate(&path) {
+                HttpError::Tls { path, error }
+            } else {
+                HttpError::TlsNoCertificate(path)
+            }
+        };
+        let other_key = |_| HttpError::TlsOtherKey {
+            key: self.key.clone(),
+            certificate: self.certificate.clone(),
         };
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
         regular_file::open(&self.certificate).map_err(|error| HttpError::TlsUnreadable {
@@ -174,11 +183,11 @@ impl TlsFiles {
         })?;
         builder
             .set_certificate_chain_file(&self.certificate)
-            .map_err(wrong(&self.certificate))?;
+            .map_err(wrong)?;
         builder
             .set_private_key(&*read_tls_key(&self.key, self.passphrase.as_deref())?)
-            .map_err(wrong(&self.key))?;
-        builder.check_private_key().map_err(wrong(&self.key))?;
+            .map_err(other_key)?;
+        builder.check_private_key().map_err(other_key)?;
         if let Some(clients) = clients {
             ask_for_certificates(&mut builder, clients, self.require_client)?;
         }
@@ -189,6 +198,11 @@ impl TlsFiles {
         builder.set_mode(SslMode::RELEASE_BUFFERS);
         Ok(builder.build())
     }
+}
+
+fn has_certificate(path: &Path) -> bool {
+    let pem = regular_file::read_text(path).unwrap_or_default();
+    X509::stack_from_pem(pem.as_bytes()).is_ok_and(|found| !found.is_empty())
 }
 
 /// An acceptor, and the generation of what it accepts connections with.

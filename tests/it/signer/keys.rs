@@ -46,17 +46,17 @@ fn a_key_that_is_none_of_es256_is_refused() {
         ),
         (
             pem(key.public_key_to_pem()),
-            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `PUBLIC KEY`",
+            "the key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `PUBLIC KEY`",
         ),
         (
             p384.chain_pem.into_bytes(),
-            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `CERTIFICATE`",
+            "the key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found `CERTIFICATE`",
         ),
         (
             pem(key.private_key_to_der()),
-            "the signing key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found no PEM at all",
+            "the key file contains no private key: expected `-----BEGIN PRIVATE KEY-----`, found no PEM at all",
         ),
-        (Vec::new(), "the signing key file contains no private key"),
+        (Vec::new(), "the key file contains no private key"),
         (
             b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec(),
             "the signing key is malformed: ",
