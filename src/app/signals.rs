@@ -2,11 +2,54 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use actix_web::rt;
 use actix_web::rt::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Whether SIGTERM or SIGINT has arrived. From the first moment on, so that none is lost between
+/// two steps of a start.
+#[derive(Debug, Clone)]
+pub struct Termination(Arc<AtomicBool>);
+
+impl Termination {
+    /// Takes note of these signals from now on. They no longer end the process.
+    pub fn watch() -> io::Result<Self> {
+        let requested = Arc::<AtomicBool>::default();
+        for signal in [SIGTERM, SIGINT] {
+            flag::register(signal, Arc::clone(&requested))?;
+        }
+        Ok(Self(requested))
+    }
+
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Runs `then` when a signal arrives, or at once if one has arrived. Must be called inside
+    /// [`block_on`](super::block_on).
+    pub fn when_requested(&self, then: impl Future<Output = ()> + 'static) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let has_arrived = self.is_requested();
+        rt::spawn(async move {
+            if !has_arrived {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            then.await;
+        });
+        Ok(())
+    }
+}
 
 /// Reports SIGTERM and SIGINT on a channel. They no longer end the process.
 pub fn on_termination() -> io::Result<Receiver<()>> {
@@ -47,21 +90,6 @@ pub fn on_hangup(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
     let mut hangups = signal(SignalKind::hangup())?;
     rt::spawn(async move {
         hangups.recv().await;
-        then.await;
-    });
-    Ok(())
-}
-
-/// Runs `then` on SIGTERM or SIGINT, besides what else they do. Must be called inside
-/// [`block_on`](super::block_on).
-pub fn at_termination(then: impl Future<Output = ()> + 'static) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    rt::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
         then.await;
     });
     Ok(())

@@ -2,12 +2,14 @@
 //! it serves what needs none: `/certs/`, `/healthz` and `/readyz`.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http::{Listeners, WaitingServers};
+use super::http::{HttpError, Listeners, WaitingServers};
+use super::signals::Termination;
 use super::supervisor::Supervisor;
-use super::{AppError, block_on, compose, database_url, file_limit, signers};
+use super::{AppError, block_on, compose, database_timeouts, database_url, file_limit, signers};
 use crate::api::{Service, WaitingState};
 use crate::authority::{ChangeError, ScanMode, Signers};
 use crate::config::Config;
@@ -17,6 +19,8 @@ use crate::store::{DatabaseUrl, OpenError, Purpose, Store, StoreError};
 
 /// The pause between two attempts to open the database.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After this time, an attempt is slow: what needs no database is served meanwhile.
+const SLOW: Duration = Duration::from_secs(2);
 /// What systemd allows for what follows after the wait.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -38,11 +42,11 @@ pub fn open_with_signer(config: &Config, clock: &Clock) -> Result<Service, AppEr
 }
 
 /// Like [`open_with_signer`], but waits up to `database.wait_at_start` for a database that is away.
-/// `None` if the service was stopped meanwhile.
+/// `None` if the service is stopped meanwhile.
 pub fn open_when_reachable(
     config: &Config,
     clock: &Clock,
-    supervisor: &Supervisor,
+    (supervisor, termination): (&Supervisor, &Termination),
 ) -> Result<Option<Opened>, AppError> {
     file_limit::raise();
     // Once only: a hardware security module counts wrong PINs.
@@ -51,10 +55,35 @@ pub fn open_when_reachable(
     let url = database_url(config)?;
     let is_server = matches!(url, DatabaseUrl::Postgres(_));
     let wait = Duration::from_secs(config.database.wait_at_start.into());
+    let longest = wait.max(database_timeouts(&config.database).long_statement) + START_TIME;
     let deadline = Instant::now() + wait;
     let mut waiting: Option<WaitingServers> = None;
     loop {
-        match open_once(config, clock, &signers, &found) {
+        let attempt = OpeningAttempt::start(config, clock, &signers, &found);
+        let (attempt, began) = (attempt.map_err(HttpError::Serve)?, Instant::now());
+        let outcome = loop {
+            if termination.is_requested() {
+                return Ok(None);
+            }
+            if let Some(outcome) = attempt.outcome_within(PAUSE) {
+                break outcome;
+            }
+            if began.elapsed() > longest {
+                return Err(OpenError::Connect("it does not answer".to_owned()).into());
+            }
+            // The server is silent, or another replica migrates the database.
+            if is_server && waiting.is_none() && began.elapsed() > SLOW {
+                waiting = Some(wait_for_database(
+                    config,
+                    clock,
+                    &signers,
+                    &found,
+                    termination,
+                )?);
+            }
+            supervisor.waits(longest);
+        };
+        match outcome {
             Ok(service) => {
                 let listeners = waiting.map(WaitingServers::stop);
                 return Ok(Some(Opened { service, listeners }));
@@ -68,15 +97,52 @@ pub fn open_when_reachable(
                         "waiting up to {} s for the database: {error}",
                         wait.as_secs()
                     );
-                    waiting = Some(wait_for_database(config, clock, &signers, &found)?);
+                    waiting = Some(wait_for_database(
+                        config,
+                        clock,
+                        &signers,
+                        &found,
+                        termination,
+                    )?);
                 }
             }
             Err(error) => return Err(error),
         }
         supervisor.waits(deadline.saturating_duration_since(Instant::now()) + START_TIME);
         thread::sleep(PAUSE);
-        if waiting.as_ref().is_some_and(WaitingServers::is_stopped) {
-            return Ok(None);
+    }
+}
+
+/// An attempt to open everything, on a thread of its own: it can hang in a wait for the database.
+struct OpeningAttempt(Receiver<Result<Service, AppError>>);
+
+impl OpeningAttempt {
+    fn start(
+        config: &Config,
+        clock: &Clock,
+        signers: &Arc<Signers>,
+        found: &ScanResult,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let (config, clock) = (config.clone(), clock.clone());
+        let (signers, found) = (Arc::clone(signers), found.clone());
+        thread::Builder::new()
+            .name("start".to_owned())
+            .spawn(move || {
+                let _ = sender.send(open_once(&config, &clock, &signers, &found));
+            })?;
+        Ok(Self(receiver))
+    }
+
+    /// `None` if it is still in progress.
+    fn outcome_within(&self, time: Duration) -> Option<Result<Service, AppError>> {
+        match self.0.recv_timeout(time) {
+            Ok(outcome) => Some(outcome),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                let ended = std::io::Error::other("the thread that starts the service has ended");
+                Some(Err(HttpError::Serve(ended).into()))
+            }
         }
     }
 }
@@ -86,6 +152,7 @@ fn wait_for_database(
     clock: &Clock,
     signers: &Arc<Signers>,
     found: &ScanResult,
+    termination: &Termination,
 ) -> Result<WaitingServers, AppError> {
     signers.publish_found(found);
     let waiting = WaitingState {
@@ -93,7 +160,7 @@ fn wait_for_database(
         signers: Arc::clone(signers),
         has_facade: config.facade.enabled,
     };
-    Ok(WaitingServers::start(config, waiting)?)
+    Ok(WaitingServers::start(config, waiting, termination.clone())?)
 }
 
 fn open_once(

@@ -28,6 +28,7 @@ use super::background::{self, Periodic, write_the_rest};
 use super::file_limit;
 use super::gateways::{self, GatewaysError};
 use super::settings::database_url;
+use super::signals::Termination;
 use super::supervisor::Supervisor;
 use super::tls_key::TlsKeyError;
 use crate::api::{self, Service};
@@ -129,6 +130,7 @@ pub struct Running {
     /// The address of metrics and health.
     pub operations: SocketAddr,
     servers: [Server; 2],
+    termination: Termination,
     background: Vec<Periodic>,
     webhooks: SenderThreads,
     gateways: GatewayThreads,
@@ -137,15 +139,21 @@ pub struct Running {
 
 /// Starts listeners and background work. Must be called inside [`super::block_on`].
 pub fn start(service: Arc<Service>, config: &Config) -> Result<Running, HttpError> {
-    start_on(None, service, config, &Arc::default())
+    start_on(
+        None,
+        service,
+        config,
+        (&Arc::default(), Termination::watch()?),
+    )
 }
 
-/// As [`start`], on listeners that are open already, and below a supervisor.
+/// As [`start`], on listeners that are open already, below a supervisor, and with signals that are
+/// watched already.
 pub fn start_on(
     listeners: Option<Listeners>,
     service: Arc<Service>,
     config: &Config,
-    supervisor: &Arc<Supervisor>,
+    (supervisor, termination): (&Arc<Supervisor>, Termination),
 ) -> Result<Running, HttpError> {
     let server = &config.server;
     let workers = server
@@ -211,6 +219,7 @@ pub fn start_on(
         address,
         operations,
         servers: [public, operations_server],
+        termination,
         background,
         webhooks,
         gateways,
@@ -225,8 +234,12 @@ impl Running {
         Stopper([self.servers[0].handle(), self.servers[1].handle()])
     }
 
-    /// Serves until it is stopped, by a [`Stopper`] or by SIGTERM.
+    /// Serves until it is stopped, by a [`Stopper`] or by SIGTERM or SIGINT: then it finishes the
+    /// requests in progress.
     pub async fn wait(self) -> Result<(), HttpError> {
+        let stopper = self.stopper();
+        self.termination
+            .when_requested(async move { stopper.stop().await })?;
         let [public, operations] = self.servers;
         let (public, operations) = tokio::join!(public, operations);
         self.service.authority.metrics().background.service_stops();
@@ -242,7 +255,7 @@ impl Running {
 pub struct Stopper([ServerHandle; 2]);
 
 impl Stopper {
-    /// Stops accepting requests, and waits for those in progress.
+    /// Stops accepting requests, and waits for those in progress. Meanwhile, operations are served.
     pub async fn stop(&self) {
         for server in &self.0 {
             server.stop(true).await;

@@ -67,6 +67,9 @@ where
         .workers(bounds.workers)
         .max_concurrent_connections(connections)
         .shutdown_timeout(bounds.shutdown_timeout)
+        // On a signal, the library would stop the whole runtime as soon as one server has stopped,
+        // with the requests that are in progress at another.
+        .disable_signals()
         .backlog(BACKLOG);
     let stop = builder.graceful_shutdown_signal();
     let name = format!("http-{address}");

@@ -12,7 +12,7 @@ use super::server::{Bounds, serve};
 use super::slots::Slots;
 use super::{HttpError, ListenerTls, Listeners};
 use crate::api::{self, ConcurrencyLimit, WaitingState};
-use crate::app::{block_on, file_limit};
+use crate::app::{Termination, block_on, file_limit};
 use crate::config::Config;
 use crate::telemetry::{Listener, Metrics};
 
@@ -25,7 +25,12 @@ pub struct WaitingServers {
 }
 
 impl WaitingServers {
-    pub fn start(config: &Config, waiting: WaitingState) -> Result<Self, HttpError> {
+    /// A signal stops them.
+    pub fn start(
+        config: &Config,
+        waiting: WaitingState,
+        termination: Termination,
+    ) -> Result<Self, HttpError> {
         let listeners = block_on(async { Listeners::open(config) })?;
         let ours = listeners.try_clone()?;
         let (address, operations) = (ours.address, ours.operations_address);
@@ -75,7 +80,12 @@ impl WaitingServers {
                 })();
                 match servers {
                     Ok([public, operations]) => {
-                        let _ = sender.send(Ok([public.handle(), operations.handle()]));
+                        let handles = [public.handle(), operations.handle()];
+                        let stopped = handles.clone();
+                        let watched = termination.when_requested(async move {
+                            stop(&stopped).await;
+                        });
+                        let _ = sender.send(watched.map(|()| handles));
                         let _ = tokio::join!(public, operations);
                     }
                     Err(error) => {
@@ -97,20 +107,17 @@ impl WaitingServers {
         })
     }
 
-    /// Whether a signal has stopped the servers.
-    pub fn is_stopped(&self) -> bool {
-        self.thread.is_finished()
-    }
-
     /// Finishes the requests in progress. Connections that arrive meanwhile wait in the queue of
     /// the listeners, which are returned.
     pub fn stop(self) -> Listeners {
-        block_on(async {
-            for handle in &self.handles {
-                handle.stop(true).await;
-            }
-        });
+        block_on(stop(&self.handles));
         let _ = self.thread.join();
         self.listeners
+    }
+}
+
+async fn stop(handles: &[ServerHandle; 2]) {
+    for handle in handles {
+        handle.stop(true).await;
     }
 }

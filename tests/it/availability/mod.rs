@@ -4,6 +4,7 @@ mod certs;
 mod readiness;
 mod replicas;
 mod starting;
+mod stopping;
 mod supervised;
 
 use std::fs;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::crash::kill::{Carrier, free_port};
 use crate::support::service::Answer;
+use crate::support::{Signal, send_signal};
 
 /// A service of its own process.
 struct Process {
@@ -101,9 +103,7 @@ impl Process {
 
     /// Sends SIGTERM.
     fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let sent = std::process::Command::new("kill").arg(pid).status();
-        assert!(sent.expect("kill").success());
+        send_signal(&self.child, Signal::TERM);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use tn_authority::domain::Clock;
 use tn_authority::signer::development::{DevelopmentCa, SpcCertificate};
 
 use super::softhsm_carrier::{Carrier, KEY, PIN, Serving};
-use crate::support::{Db, write_private};
+use crate::support::{Db, Signal, send_signal, write_private};
 
 both!(
     a_refused_pin_is_tried_once_by_a_process,
@@ -93,9 +92,7 @@ fn a_refused_pin_is_tried_once_by_a_process(db: Db) {
 }
 
 fn hang_up(serving: &Serving) {
-    let pid = serving.service.id().to_string();
-    let sent = Command::new("kill").args(["-HUP", &pid]).status();
-    assert!(sent.expect("kill").success());
+    send_signal(&serving.service, Signal::HUP);
 }
 
 /// The security officer has made the configured PIN the right one, and the operator writes its file
