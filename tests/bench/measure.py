@@ -10,14 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+from answers import faults, try_checks
 from databases import DATABASES, FIRST_NUMBER, SIZE, Keys
 from figures import Result, summarize
 from machine import Broken, Machine
 from parties import Ceiling, Memory, Service, cpu_of, settled
 
 HERE = Path(__file__).resolve().parent
-# The share of requests without a good answer with which a run still counts.
-MOST_ERRORS = 0.001
+# Single requests for a ceiling that a bulk is compared with.
+CEILING_CONNECTIONS = 64
 # Slots of the writer's queue, as by default; and in a quick run, where few connections have to fill it.
 QUEUE, QUICK_QUEUE = 1024, 64
 
@@ -42,13 +43,13 @@ class Load:
                 firsts = " ".join(str(FIRST_NUMBER + one * SIZE) for one in ranges)
                 file.write(f"a{n} {keys.key(n)} {SIZE} {firsts}\n")
 
-    def run(self, party, connections, seconds, watch=False):
+    def run(self, party, connections, seconds, bulk=None, watch=False):
         """What wrk sums up. Times are in microseconds."""
         threads = min(self.threads, connections)
         command = [
             self.program, "--threads", threads, "--connections", connections, "--duration", f"{seconds}s",
             "--timeout", "20s", "--script", HERE / "requests.lua", party.url(), "--", self.file, threads,
-            self.options.entries, self.options.bulk or 0, self.requests, int(watch),
+            self.options.entries, bulk or 0, self.requests, int(watch),
         ]
         env = {**os.environ, "LD_LIBRARY_PATH": self.libraries}
         # LuaJIT finds no modules of other versions.
@@ -75,9 +76,8 @@ class Measurement:
         queue = QUICK_QUEUE if options.quick and options.overload else QUEUE
         self.overload = 4 * queue
         self.service = Service(machine, programs.service, self.database, queue)
-        self.parties = [self.service]
-        if programs.ceiling:
-            self.parties.append(Ceiling(machine, programs.ceiling, self.database))
+        self.ceiling = Ceiling(machine, programs.ceiling, self.database) if programs.ceiling else None
+        self.parties = [party for party in (self.service, self.ceiling) if party]
 
     def run(self):
         """A result for each number of connections."""
@@ -87,8 +87,9 @@ class Measurement:
             self.service.prepare(self.keys, options.accounts, options.ranges)
             for party in self.parties:
                 party.start()
+            for _, party, connections, bulk in self.kinds(max(options.connections)):
                 # Every key is read once, and all memory is taken that a run needs.
-                self.load.run(party, max(options.connections), options.warm_up)
+                self.load.run(party, connections, options.warm_up, bulk)
             took = time.monotonic() - began
             say(f"{self.database.describe()}: {options.accounts:,} accounts with keys, {options.ranges:,} delegated ranges, "
                 f"ready after {took:.0f} s")
@@ -98,37 +99,48 @@ class Measurement:
                 party.stop()
             self.database.stop()
 
+    def kinds(self, connections):
+        """What is run in turns: the name of each in the results, who is asked, over how many connections, and how."""
+        bulk = self.options.bulk
+        yield "service", self.service, connections, bulk
+        if self.ceiling and bulk:
+            yield "ceiling", self.ceiling, CEILING_CONNECTIONS, None
+            yield "ceiling_bulk", self.ceiling, connections, bulk
+        elif self.ceiling:
+            yield "ceiling", self.ceiling, connections, None
+
     def measure(self, connections):
         options = self.options
         result = Result(self.database, connections, options)
+        kinds = list(self.kinds(connections))
         for repetition in range(options.repeat):
-            # In turns, and each first as often as the other, so that what else the machine does meets both.
-            order = self.parties if repetition % 2 == 0 else self.parties[::-1]
-            for party in order:
-                self.add(result, party, self.once(result, party, connections))
+            # Each is first as often as last, so that what else the machine does meets all.
+            for kind, *asked in kinds if repetition % 2 == 0 else kinds[::-1]:
+                self.add(result, kind, self.once(result, *asked))
             if options.overload:
-                run = self.once(result, self.service, self.overload, overloaded=True)
+                run = self.once(result, self.service, self.overload, None, overloaded=True)
                 run["good_share"] = run["rate"] / result.runs["service"][-1]["rate"]
-                self.add(result, self.service, run, "overload")
+                self.add(result, "overload", run)
         return result
 
-    def add(self, result, party, run, kind=None):
-        result.runs.setdefault(kind or party.name, []).append(run)
-        say(f"{self.database.title}, {run['connections']} connections, {kind or party.name}: {summarize(run)}")
+    def add(self, result, kind, run):
+        result.runs.setdefault(kind, []).append(run)
+        where = f"{self.database.title}, {run['connections']} connections, {kind.replace('_', ' in ')}"
+        say(f"{where}: {summarize(run)}")
 
-    def once(self, result, party, connections, overloaded=False):
+    def once(self, result, party, connections, bulk, overloaded=False):
         database, options = self.database, self.options
         database.settle()
         before = self.snapshot(party)
         with Memory(party.process) as memory:
-            summary = self.load.run(party, connections, options.seconds, watch=overloaded)
-        recorded = settled(lambda: database.count(party.name)) - before["recorded"]
+            summary = self.load.run(party, connections, options.seconds, bulk, watch=overloaded)
         after = self.snapshot(party)
         spent = {name: after[name] - before[name] for name in before}
+        recorded = spent["recorded"]
         wrong = sum(summary[kind] for kind in ("status", "connect", "read", "write", "timeout"))
         # Of a bulk, each token is granted or refused on its own.
-        refused = int(spent["refused"]) if options.bulk else 0
-        answered = (summary["requests"] - summary["status"]) * (options.bulk or 1) - refused
+        refused = int(spent["refused"]) if bulk else 0
+        answered = (summary["requests"] - summary["status"]) * (bulk or 1) - refused
         run = {
             "connections": connections, "seconds": summary["micros"] / 1e6, "requests": summary["requests"],
             "answered": answered, "recorded": recorded, "errors": wrong + refused,
@@ -142,42 +154,25 @@ class Measurement:
             run["rows_inserted"] = spent["database_rows"] / max(1, recorded)
         if overloaded:
             run |= {"p50": summary["admitted_p50"] / 1e3, "p99": summary["admitted_p99"] / 1e3}
-        self.check(result, party, run, summary, overloaded)
+        # wrk ends without the answers to its last requests.
+        for fault in faults(run, summary, connections * (bulk or 1), overloaded):
+            result.fault(f"{party.name}, {connections} connections: {fault}\n{refusals(self.machine, party)}".rstrip())
         return run
 
     def snapshot(self, party):
+        """All that only grows, when nothing is under way any more."""
         database = self.database
+        recorded = settled(lambda: database.count(party.name))
         if database.processes():
             # The server hears of commits up to a second later.
             time.sleep(1.2)
         statistics = database.statistics(party.name) or {"commits": 0, "rows": 0}
         counts = party.counts()
         return {
-            **counts, "recorded": database.count(party.name), "bytes": database.bytes(party.name),
+            **counts, "recorded": recorded, "bytes": database.bytes(party.name),
             "cpu": cpu_of([party.process.pid]), "database_cpu": cpu_of(database.processes()),
             "database_commits": statistics["commits"], "database_rows": statistics["rows"],
         }
-
-    def check(self, result, party, run, summary, overloaded):
-        """That what was answered was recorded, and that nothing else was."""
-        where = f"{party.name}, {run['connections']} connections"
-        # wrk ends without the answers to its last requests.
-        unanswered = run["connections"] * (self.options.bulk or 1)
-        answered, recorded = run["answered"], run["recorded"]
-        if not answered:
-            result.fault(f"{where}: no token was answered; {summary}")
-        if not answered <= recorded <= answered + unanswered:
-            result.fault(f"{where}: {answered} tokens were answered and {recorded} recorded; at most {unanswered} more "
-                         "can have been under way at the end")
-        if overloaded:
-            # What is refused then is refused by 503, and nobody waits until he gives up.
-            other = {name: summary[name] for name in ("other", "mismatched", "connect", "read", "write", "timeout")}
-            if any(other.values()):
-                result.fault(f"{where}: under overload there were other answers than tokens and 503: {other}")
-        elif run["errors"] > MOST_ERRORS * max(1, summary["requests"]):
-            kinds = {name: summary[name] for name in ("status", "connect", "read", "write", "timeout")}
-            result.fault(f"{where}: {run['errors']} of {summary['requests']} requests had no good answer: {kinds}\n"
-                         f"{refusals(self.machine, party)}")
 
 
 def refusals(machine, party):
@@ -193,6 +188,7 @@ def experiment(options, folder, programs):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = []
     try:
+        try_checks()
         if shutil.disk_usage(folder).free < options.ranges * 1_000 + (1 << 30):
             raise Broken(f"there is too little space in {folder}; TMPDIR names another folder")
         machine, keys = Machine(folder), Keys(options.accounts)
