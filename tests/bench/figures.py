@@ -21,6 +21,7 @@ FIGURES = [
     ("p99", "p99, ms", "{:,.2f}", True),
     ("cpu", "CPU a token, µs", "{:,.0f}", True),
     ("database_cpu", "the same, of the database, µs", "{:,.0f}", True),
+    ("generator_cpu", "CPU of wrk a request, µs", "{:,.0f}", False),
     ("rows_per_commit", "tokens a commit", "{:,.1f}", False),
     ("tokens_per_database_commit", "the same, as PostgreSQL counts", "{:,.1f}", False),
     ("rows_inserted", "rows a token, as PostgreSQL counts", "{:,.2f}", False),
@@ -63,8 +64,8 @@ class Result:
     def ratio(self, name, ceiling="ceiling"):
         """Of each repetition by itself: both of its runs met the same machine."""
         pairs = zip(self.runs["service"], self.runs.get(ceiling, []))
-        ratios = [service[name] / other[name] for service, other in pairs if other.get(name)]
-        return Figure(ratios) if ratios and all(name in run for run in self.runs["service"]) else None
+        ratios = [service[name] / other[name] for service, other in pairs if name in service and other.get(name)]
+        return Figure(ratios) if ratios else None
 
     def too_slow(self):
         """Whether the ratio is lower than it may be. Only lists of one number have a limit."""
@@ -95,11 +96,12 @@ class Result:
                 continue
             row = [title, service.text(form, unit)]
             for ceiling in ("ceiling", "ceiling_bulk"):
-                if figure := self.figure(ceiling, name):
+                if ceiling in self.runs:
+                    figure = self.figure(ceiling, name)
                     # The time of a thousand tokens says nothing beside that of one.
                     is_alike = name not in ("p50", "p99") or ceiling == "ceiling_bulk" or not self.options.bulk
                     ratio = self.ratio(name, ceiling) if compared and is_alike else None
-                    row += [figure.text(form, unit), ratio.text("{:.2f}") if ratio else ""]
+                    row += [figure.text(form, unit) if figure else "", ratio.text("{:.2f}") if ratio else ""]
             yield row
 
     def overload(self):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -93,7 +94,10 @@ class Measurement:
             took = time.monotonic() - began
             say(f"{self.database.describe()}: {options.accounts:,} accounts with keys, {options.ranges:,} delegated ranges, "
                 f"ready after {took:.0f} s")
-            return [self.measure(connections) for connections in options.connections]
+            results = [self.measure(connections) for connections in options.connections]
+            for log in self.logs_with_secrets():
+                results[0].fault(f"a key or a password is in the log {log}")
+            return results
         finally:
             for party in self.parties:
                 party.stop()
@@ -132,8 +136,10 @@ class Measurement:
         database, options = self.database, self.options
         database.settle()
         before = self.snapshot(party)
+        generator = resource.getrusage(resource.RUSAGE_CHILDREN)
         with Memory(party.process) as memory:
             summary = self.load.run(party, connections, options.seconds, bulk, watch=overloaded)
+        generator = [resource.getrusage(resource.RUSAGE_CHILDREN), generator]
         after = self.snapshot(party)
         spent = {name: after[name] - before[name] for name in before}
         recorded = spent["recorded"]
@@ -148,8 +154,12 @@ class Measurement:
             "cpu": spent["cpu"] * 1e6 / max(1, recorded), "memory": memory.most,
             "rows_per_commit": spent["rows"] / max(1, spent["commits"]), "bytes": spent["bytes"] / max(1, recorded),
         }
+        now, then = (usage.ru_utime + usage.ru_stime for usage in generator)
+        run["generator_cpu"] = (now - then) * 1e6 / max(1, summary["requests"])
         if database.processes():
             run["database_cpu"] = spent["database_cpu"] * 1e6 / max(1, recorded)
+        # An idle session reports its commits only after ten seconds. The service has a heartbeat.
+        if database.processes() and party is self.service:
             run["tokens_per_database_commit"] = recorded / max(1, spent["database_commits"])
             run["rows_inserted"] = spent["database_rows"] / max(1, recorded)
         if overloaded:
@@ -159,13 +169,18 @@ class Measurement:
             result.fault(f"{party.name}, {connections} connections: {fault}\n{refusals(self.machine, party)}".rstrip())
         return run
 
+    def logs_with_secrets(self):
+        secret = re.compile(rb"tna_[0-9a-f]{16}_[\w-]{43}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}|postgres://[^:]+:[^@*]+@")
+        for file in self.machine.folder.glob("*.log"):
+            with open(file, "rb") as lines:
+                if any(secret.search(line) for line in lines):
+                    yield file.name
+
     def snapshot(self, party):
         """All that only grows, when nothing is under way any more."""
         database = self.database
-        recorded = settled(lambda: database.count(party.name))
-        if database.processes():
-            # The server hears of commits up to a second later.
-            time.sleep(1.2)
+        # PostgreSQL hears of commits up to a second later; by then they are in its statistics.
+        recorded = settled(lambda: database.count(party.name), lambda: party.counts()["waiting"] == 0)
         statistics = database.statistics(party.name) or {"commits": 0, "rows": 0}
         counts = party.counts()
         return {
@@ -189,7 +204,8 @@ def experiment(options, folder, programs):
     results = []
     try:
         try_checks()
-        if shutil.disk_usage(folder).free < options.ranges * 1_000 + (1 << 30):
+        runs = options.repeat * len(options.connections) * (2 + bool(options.bulk) + options.overload)
+        if shutil.disk_usage(folder).free < (1 << 30) + options.ranges * 1_000 + runs * options.seconds * (20 << 20):
             raise Broken(f"there is too little space in {folder}; TMPDIR names another folder")
         machine, keys = Machine(folder), Keys(options.accounts)
         load = Load(machine, programs.wrk, options, keys)

@@ -123,7 +123,7 @@ secret_file = "{self.secret}"
         return False
 
     def counts(self):
-        """What the metrics say: tokens by outcome, transactions, and jobs in them."""
+        """What the metrics say: tokens by outcome, transactions, and jobs in them; and jobs that wait."""
         text = self.get(self.operations, "/metrics")
 
         def metric(name):
@@ -136,6 +136,7 @@ secret_file = "{self.secret}"
             "granted": metric('tokens_total{outcome="granted"}'),
             "refused": metric('tokens_total{outcome="denied"}') + metric('tokens_total{outcome="error"}'),
             "commits": metric("writer_batch_size_count"), "rows": metric("writer_batch_size_sum"),
+            "waiting": metric("writer_queue_length"),
         }
 
 
@@ -154,7 +155,7 @@ class Ceiling(Party):
 
     def counts(self):
         counts = json.loads(self.get(self.port, "/counts"))
-        return {"granted": counts["rows"], "refused": 0, "commits": counts["commits"], "rows": counts["rows"]}
+        return {"granted": counts["rows"], "refused": 0, "commits": counts["commits"], "rows": counts["rows"], "waiting": 0}
 
 
 class Memory(threading.Thread):
@@ -203,13 +204,17 @@ def stat_of(process):
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
-def settled(count, seconds=10):
-    """The count when it no longer changes: requests that the load has left are finished then."""
+def settled(count, is_idle, seconds=60):
+    """The count when it no longer changes: requests that the load has left are finished then. A commit that the disk
+    holds up takes a moment, so one equal count is not enough."""
     until = time.monotonic() + seconds
-    last = None
-    while (now := count()) != last:
-        if time.monotonic() > until:
+    last, since = None, time.monotonic()
+    while True:
+        now, at = count(), time.monotonic()
+        if now != last or not is_idle():
+            last, since = now, at
+        elif at - since > 1:
+            return now
+        if at > until:
             raise Broken("tokens are still recorded long after the last request")
-        last = now
-        time.sleep(0.3)
-    return now
+        time.sleep(0.2)
