@@ -9,7 +9,7 @@ from machine import Broken
 # The share of requests without a good answer with which a run still counts.
 MOST_ERRORS = 0.001
 KINDS = ("status", "connect", "read", "write", "timeout")
-# Nothing but tokens and 503 is an answer under overload, and nobody waits until he gives up.
+# Under overload there are tokens and 503 and no other answer, and no client waits until it gives up.
 FORBIDDEN = ("other", "mismatched", "connect", "read", "write", "timeout")
 
 

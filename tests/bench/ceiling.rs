@@ -1,7 +1,7 @@
 //! The ceiling that `tests/bench/run` measures the service against: the least that a recorded and signed token costs.
 //!
 //! A handler of actix-web, one indexed row a token by group commit, one ES256 signature. Nothing is authenticated, decided,
-//! audited or verified, and whoever connects gets tokens of a key that is forgotten at the end.
+//! audited or verified, and any client gets tokens of a key that is forgotten at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +53,7 @@ struct Row {
     expires_at: i64,
 }
 
-/// What one request wants to have recorded, and who waits for the commit.
+/// The rows of one request, and the handler that waits for their commit.
 struct Job {
     rows: Vec<Row>,
     committed: oneshot::Sender<Vec<Row>>,
@@ -138,7 +138,7 @@ impl Ceiling {
         let (committed, wait) = oneshot::channel();
         let rows = wanted.into_iter().map(row).collect();
         let sent = self.jobs.send(Job { rows, committed });
-        sent.ok().expect("the writer runs");
+        sent.expect("the writer runs");
         let rows = wait.await.expect("a commit");
         rows.iter().map(|row| self.sign(row)).collect()
     }
@@ -155,7 +155,7 @@ impl Ceiling {
     }
 }
 
-/// Commits what waits, together, until there is no server any more.
+/// Commits all rows that wait in one transaction, until the server has ended.
 fn write(mut database: Database, mut waiting: mpsc::UnboundedReceiver<Job>, counts: &Counts) {
     while let Some(first) = waiting.blocking_recv() {
         let (mut rows, mut answers) = (first.rows, vec![first.committed]);
@@ -173,7 +173,7 @@ fn write(mut database: Database, mut waiting: mpsc::UnboundedReceiver<Job>, coun
         let mut rows = rows.into_iter();
         let mut begin = 0;
         for (end, answer) in ends.into_iter().zip(answers) {
-            // Who has gone away needs no answer.
+            // The handler of a client that has gone does not wait any more.
             let _ = answer.send(rows.by_ref().take(end - begin).collect());
             begin = end;
         }
@@ -184,20 +184,17 @@ impl Database {
     fn open(url: &str) -> Self {
         const TABLE: &str = "CREATE TABLE tokens (jti TEXT NOT NULL PRIMARY KEY, tkvalue TEXT NOT NULL, \
                              fingerprint TEXT NOT NULL, expires_at BIGINT NOT NULL)";
-        match url.strip_prefix("sqlite:") {
-            Some(path) => {
-                let mut connection = SqliteConnection::establish(path).expect("SQLite");
-                // As the service sets them.
-                let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
-                connection.batch_execute(settings).expect("settings");
-                connection.batch_execute(TABLE).expect("a table");
-                Self::Sqlite(connection)
-            }
-            None => {
-                let mut connection = PgConnection::establish(url).expect("PostgreSQL");
-                connection.batch_execute(TABLE).expect("a table");
-                Self::Postgres(connection)
-            }
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let mut connection = SqliteConnection::establish(path).expect("SQLite");
+            // As the service sets them.
+            let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+            connection.batch_execute(settings).expect("settings");
+            connection.batch_execute(TABLE).expect("a table");
+            Self::Sqlite(connection)
+        } else {
+            let mut connection = PgConnection::establish(url).expect("PostgreSQL");
+            connection.batch_execute(TABLE).expect("a table");
+            Self::Postgres(connection)
         }
     }
 
