@@ -105,14 +105,18 @@ class Result:
             yield row
 
     def overload(self):
-        if not self.runs.get("overload"):
+        runs = self.runs.get("overload")
+        if not runs:
             return None
-        figures = {name: self.figure("overload", name) for name in ("connections", "rate", "good_share", "p50", "p99")}
-        refused = Figure(run["errors"] / run["requests"] for run in self.runs["overload"])
-        return (f"overload, {figures['connections'].median:,.0f} connections: {figures['rate'].text('{:,.0f}')} tokens a "
-                f"second, {figures['good_share'].text('{:.2f}')} of those without; p50 {figures['p50'].text('{:,.0f}')} ms "
-                f"and p99 {figures['p99'].text('{:,.0f}')} ms of those admitted; {refused.text('{:.0%}')} of the requests "
-                "refused by 503")
+        refused = Figure(run["errors"] / run["requests"] for run in runs).text("{:.0%}")
+
+        def text(name, form):
+            return self.figure("overload", name).text(form)
+
+        return (f"overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many requests as "
+                f"tokens without it: {text('rate', '{:,.0f}')} tokens a second, {text('good_share', '{:.2f}')} of those "
+                f"without; p50 {text('p50', '{:,.0f}')} ms and p99 {text('p99', '{:,.0f}')} ms of those admitted; {refused} of "
+                "the requests refused by 503")
 
     def json(self):
         parties = {

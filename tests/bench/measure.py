@@ -22,6 +22,10 @@ HERE = Path(__file__).resolve().parent
 CEILING_CONNECTIONS = 64
 # Slots of the writer's queue, as by default; and in a quick run, where few connections have to fill it.
 QUEUE, QUICK_QUEUE = 1024, 64
+# The most jobs in a transaction, by default.
+BATCH = 256
+# How many times too many requests there are under overload.
+OVERLOAD = 4
 
 
 def say(text):
@@ -44,13 +48,13 @@ class Load:
                 firsts = " ".join(str(FIRST_NUMBER + one * SIZE) for one in ranges)
                 file.write(f"a{n} {keys.key(n)} {SIZE} {firsts}\n")
 
-    def run(self, party, connections, seconds, bulk=None, watch=False):
-        """What wrk sums up. Times are in microseconds."""
+    def run(self, party, connections, seconds, bulk=None, pause=0):
+        """What wrk sums up. Times are in microseconds. `pause`: after how many milliseconds a refused client returns."""
         threads = min(self.threads, connections)
         command = [
             self.program, "--threads", threads, "--connections", connections, "--duration", f"{seconds}s",
             "--timeout", "20s", "--script", HERE / "requests.lua", party.url(), "--", self.file, threads,
-            self.options.entries, bulk or 0, self.requests, int(watch),
+            self.options.entries, bulk or 0, self.requests, pause,
         ]
         env = {**os.environ, "LD_LIBRARY_PATH": self.libraries}
         # LuaJIT finds no modules of other versions.
@@ -74,9 +78,8 @@ class Measurement:
     def __init__(self, machine, options, programs, load, keys):
         self.machine, self.options, self.load, self.keys = machine, options, load, keys
         self.database = DATABASES[options.database](machine, programs.postgres)
-        queue = QUICK_QUEUE if options.quick and options.overload else QUEUE
-        self.overload = 4 * queue
-        self.service = Service(machine, programs.service, self.database, queue)
+        self.queue = QUICK_QUEUE if options.quick and options.overload else QUEUE
+        self.service = Service(machine, programs.service, self.database, self.queue)
         self.ceiling = Ceiling(machine, programs.ceiling, self.database) if programs.ceiling else None
         self.parties = [party for party in (self.service, self.ceiling) if party]
 
@@ -122,23 +125,30 @@ class Measurement:
             for kind, *asked in kinds if repetition % 2 == 0 else kinds[::-1]:
                 self.add(result, kind, self.once(result, *asked))
             if options.overload:
-                run = self.once(result, self.service, self.overload, None, overloaded=True)
-                run["good_share"] = run["rate"] / result.runs["service"][-1]["rate"]
-                self.add(result, "overload", run)
+                self.add(result, "overload", self.overload(result))
         return result
+
+    def overload(self, result):
+        """About four times as many requests as tokens were issued a second: the queue is full and so is the transaction,
+        and all other connections return after a pause that makes three requests for each that is admitted."""
+        best, connections = result.runs["service"][-1]["rate"], OVERLOAD * self.queue
+        admitted = self.queue + min(self.queue, BATCH)
+        pause = max(1, round(1000 * (connections - admitted) / ((OVERLOAD - 1) * max(1.0, best))))
+        run = self.once(result, self.service, connections, None, pause)
+        return {**run, "good_share": run["rate"] / max(1.0, best), "offered_share": run["asked"] / max(1.0, best)}
 
     def add(self, result, kind, run):
         result.runs.setdefault(kind, []).append(run)
         where = f"{self.database.title}, {run['connections']} connections, {kind.replace('_', ' in ')}"
         say(f"{where}: {summarize(run)}")
 
-    def once(self, result, party, connections, bulk, overloaded=False):
+    def once(self, result, party, connections, bulk, pause=0):
         database, options = self.database, self.options
         database.settle()
         before = self.snapshot(party)
         generator = resource.getrusage(resource.RUSAGE_CHILDREN)
         with Memory(party.process) as memory:
-            summary = self.load.run(party, connections, options.seconds, bulk, watch=overloaded)
+            summary = self.load.run(party, connections, options.seconds, bulk, pause)
         generator = [resource.getrusage(resource.RUSAGE_CHILDREN), generator]
         after = self.snapshot(party)
         spent = {name: after[name] - before[name] for name in before}
@@ -150,7 +160,8 @@ class Measurement:
         run = {
             "connections": connections, "seconds": summary["micros"] / 1e6, "requests": summary["requests"],
             "answered": answered, "recorded": recorded, "errors": wrong + refused,
-            "rate": answered * 1e6 / summary["micros"], "p50": summary["p50"] / 1e3, "p99": summary["p99"] / 1e3,
+            "rate": answered * 1e6 / summary["micros"], "asked": summary["requests"] * 1e6 / summary["micros"],
+            "p50": summary["p50"] / 1e3, "p99": summary["p99"] / 1e3,
             "cpu": spent["cpu"] * 1e6 / max(1, recorded), "memory": memory.most,
             "rows_per_commit": spent["rows"] / max(1, spent["commits"]), "bytes": spent["bytes"] / max(1, recorded),
         }
@@ -162,10 +173,10 @@ class Measurement:
         if database.processes() and party is self.service:
             run["tokens_per_database_commit"] = recorded / max(1, spent["database_commits"])
             run["rows_inserted"] = spent["database_rows"] / max(1, recorded)
-        if overloaded:
+        if pause:
             run |= {"p50": summary["admitted_p50"] / 1e3, "p99": summary["admitted_p99"] / 1e3}
         # wrk ends without the answers to its last requests.
-        for fault in faults(run, summary, connections * (bulk or 1), overloaded):
+        for fault in faults(run, summary, connections * (bulk or 1), pause > 0):
             result.fault(f"{party.name}, {connections} connections: {fault}\n{refusals(self.machine, party)}".rstrip())
         return run
 

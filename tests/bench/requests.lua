@@ -1,12 +1,13 @@
 -- What wrk sends: each request for other numbers and with another fingerprint, by the keys of many callers in turn.
 --
--- wrk -s requests.lua URL -- KEYS THREADS ENTRIES BULK FIRST WATCH
+-- wrk -s requests.lua URL -- KEYS THREADS ENTRIES BULK FIRST PAUSE
 --   KEYS     a file with a line for each caller: account, API key, numbers in a range, the first number of each range
 --   THREADS  as in -t
 --   ENTRIES  numbers in a list
 --   BULK     token requests in a request to /v1/tokens; 0: one, to the token endpoint
 --   FIRST    which request this is, counted over all runs, so that no run repeats the numbers of another
---   WATCH    1: times the good answers alone, by the time of the request, which comes back in the fingerprint; not in bulk
+--   PAUSE    milliseconds after which a client repeats what was refused by 503. Then the good answers alone are timed, by
+--            the time of the request, which comes back in the fingerprint; not in bulk. 0: neither
 --
 -- At the end it prints a line of JSON.
 
@@ -19,8 +20,8 @@ int gettimeofday(struct timeval *now, void *zone);
 local clock = ffi.new("struct timeval")
 
 -- Of one thread; wrk reads the global ones at the end.
-local callers, entries, bulk, first, watch = {}, 1, 0, 0, false
-local sent, threads = 0, 1
+local callers, entries, bulk, first, pause = {}, 1, 0, 0, 0
+local sent, threads, refused = 0, 1, 0
 id, good, other, mismatched, admitted = 0, 0, 0, 0, {}
 -- Of the thread that starts the others.
 local all = {}
@@ -52,9 +53,9 @@ function init(args)
         table.insert(callers, caller)
     end
     threads, entries, bulk = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
-    first, watch = tonumber(args[5]), args[6] == "1"
-    if watch then
-        response = note
+    first, pause = tonumber(args[5]), tonumber(args[6])
+    if pause > 0 then
+        response, delay = note, wait
     end
 end
 
@@ -138,7 +139,7 @@ function request()
     local caller = callers[which % #callers + 1]
     local turn = math.floor(which / #callers)
     if bulk == 0 then
-        local unique = watch and micros() or which
+        local unique = pause > 0 and micros() or which
         return wrk.format("POST", caller.path, caller.headers, "{" .. ask(caller, turn * entries, unique) .. "}")
     end
     local items = {}
@@ -151,10 +152,11 @@ end
 
 -- Reads the time out of a token, which has the fingerprint that was asked for.
 function note(status, headers, body)
-    if status ~= 200 then
-        if status ~= 503 then
-            other = other + 1
-        end
+    if status == 503 then
+        refused = refused + 1
+        return
+    elseif status ~= 200 then
+        other = other + 1
         return
     end
     good = good + 1
@@ -167,6 +169,15 @@ function note(status, headers, body)
     local began = tonumber((hex:sub(1, 23):gsub(":", "")), 16)
     local bucket = math.floor(math.log(math.max(1, micros() - began)) / STEP)
     admitted[bucket] = (admitted[bucket] or 0) + 1
+end
+
+-- wrk asks once after each answer how long this connection pauses. Whose answer it was is not known, but how many wait is.
+function wait()
+    if refused == 0 then
+        return 0
+    end
+    refused = refused - 1
+    return pause
 end
 
 local function percentile(buckets, total, share)
