@@ -146,12 +146,13 @@ class Measurement:
         database, options = self.database, self.options
         database.settle()
         before = self.snapshot(party)
-        generator = resource.getrusage(resource.RUSAGE_CHILDREN)
+        began = self.cpu(party)
         with Memory(party.process) as memory:
             summary = self.load.run(party, connections, options.seconds, bulk, pause)
-        generator = [resource.getrusage(resource.RUSAGE_CHILDREN), generator]
+        ended = self.cpu(party)
         after = self.snapshot(party)
         spent = {name: after[name] - before[name] for name in before}
+        cpu = {name: (ended[name] - began[name]) * 1e6 for name in began}
         recorded = spent["recorded"]
         wrong = sum(summary[kind] for kind in ("status", "connect", "read", "write", "timeout"))
         # Of a bulk, each token is granted or refused on its own.
@@ -162,13 +163,12 @@ class Measurement:
             "answered": answered, "recorded": recorded, "errors": wrong + refused,
             "rate": answered * 1e6 / summary["micros"], "asked": summary["requests"] * 1e6 / summary["micros"],
             "p50": summary["p50"] / 1e3, "p99": summary["p99"] / 1e3,
-            "cpu": spent["cpu"] * 1e6 / max(1, recorded), "memory": memory.most,
+            "cpu": cpu["party"] / max(1, recorded), "generator_cpu": cpu["generator"] / max(1, summary["requests"]),
+            "memory": memory.most,
             "rows_per_commit": spent["rows"] / max(1, spent["commits"]), "bytes": spent["bytes"] / max(1, recorded),
         }
-        now, then = (usage.ru_utime + usage.ru_stime for usage in generator)
-        run["generator_cpu"] = (now - then) * 1e6 / max(1, summary["requests"])
         if database.processes():
-            run["database_cpu"] = spent["database_cpu"] * 1e6 / max(1, recorded)
+            run["database_cpu"] = cpu["database"] / max(1, recorded)
         # An idle session reports its commits only after ten seconds. The service has a heartbeat.
         if database.processes() and party is self.service:
             run["tokens_per_database_commit"] = recorded / max(1, spent["database_commits"])
@@ -179,6 +179,14 @@ class Measurement:
         for fault in faults(run, summary, connections * (bulk or 1), pause > 0):
             result.fault(f"{party.name}, {connections} connections: {fault}\n{refusals(self.machine, party)}".rstrip())
         return run
+
+    def cpu(self, party):
+        """Right before and after the load, since the questions of a snapshot cost the database something, too."""
+        generator = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "party": cpu_of([party.process.pid]), "database": cpu_of(self.database.processes()),
+            "generator": generator.ru_utime + generator.ru_stime,
+        }
 
     def logs_with_secrets(self):
         secret = re.compile(rb"tna_[0-9a-f]{16}_[\w-]{43}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}|postgres://[^:]+:[^@*]+@")
@@ -196,7 +204,6 @@ class Measurement:
         counts = party.counts()
         return {
             **counts, "recorded": recorded, "bytes": database.bytes(party.name),
-            "cpu": cpu_of([party.process.pid]), "database_cpu": cpu_of(database.processes()),
             "database_commits": statistics["commits"], "database_rows": statistics["rows"],
         }
 
