@@ -19,8 +19,8 @@ def faults(run, summary, unanswered, overloaded=False):
     if not answered:
         yield f"no token was answered: {summary}"
     if not answered <= recorded <= answered + unanswered:
-        yield (f"{answered} tokens were answered and {recorded} recorded; at most {unanswered} more can have been under "
-               "way at the end")
+        yield (f"{answered} tokens were answered and {recorded} recorded; at most {unanswered} more can have been "
+               "under way at the end")
     if overloaded:
         other = {name: summary[name] for name in FORBIDDEN if summary[name]}
         if other:
@@ -35,10 +35,14 @@ def try_checks():
     summary = dict.fromkeys(KINDS + FORBIDDEN, 0) | {"requests": 1_000}
     run = {"answered": 1_000, "recorded": 1_010, "errors": 1}
     planted = [
-        ("nothing is wrong", {}, {}, False, 0), ("nothing is wrong under overload", {}, {"status": 900}, True, 0),
-        ("no token", {"answered": 0, "recorded": 0}, {}, False, 1), ("a token without a record", {"recorded": 999}, {}, False, 1),
-        ("a record too many", {"recorded": 1_065}, {}, False, 1), ("too many errors", {"errors": 2}, {"status": 2}, False, 1),
-        ("another answer", {}, {"other": 1}, True, 1), ("another's token", {}, {"mismatched": 1}, True, 1),
+        ("nothing is wrong", {}, {}, False, 0),
+        ("nothing is wrong under overload", {}, {"status": 900}, True, 0),
+        ("no token", {"answered": 0, "recorded": 0}, {}, False, 1),
+        ("a token without a record", {"recorded": 999}, {}, False, 1),
+        ("a record too many", {"recorded": 1_065}, {}, False, 1),
+        ("too many errors", {"errors": 2}, {"status": 2}, False, 1),
+        ("another answer", {}, {"other": 1}, True, 1),
+        ("another's token", {}, {"mismatched": 1}, True, 1),
         ("an answer too late", {}, {"timeout": 1}, True, 1),
     ]
     for what, in_run, in_summary, overloaded, expected in planted:

@@ -45,7 +45,8 @@ def inventory(series, uuid, accounts, ranges):
     last = FIRST_POSITION + MOST_RANGES * SIZE - 1
     return [
         f"INSERT INTO accounts (id, name, path, created_at) SELECT 'a' || n, '', '/a' || n, 0 FROM {series(accounts)}",
-        "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, recorded_at) "
+        "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, "
+        "recorded_at) "
         f"VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {FIRST_POSITION}, {last}, "
         f"{MOST_RANGES * SIZE}, 'block', 0, 0)",
         "INSERT INTO delegations (id, version, account_id, first_position, last_position, span, ca, lend_on, "
@@ -78,7 +79,8 @@ class Sqlite:
 
     def fill(self, keys, accounts, ranges):
         def series(count):
-            return f"(WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {count}) SELECT n FROM s)"
+            numbers = f"SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {count}"
+            return f"(WITH RECURSIVE s (n) AS ({numbers}) SELECT n FROM s)"
 
         with contextlib.closing(sqlite3.connect(self.path("service"))) as connection, connection:
             connection.execute("PRAGMA synchronous = OFF")
@@ -96,7 +98,8 @@ class Sqlite:
 
     def number(self, party, statement):
         # Read only, so that it makes no checkpoint either.
-        with contextlib.closing(sqlite3.connect(f"file:{self.path(party)}?mode=ro", uri=True, timeout=30)) as connection:
+        opened = sqlite3.connect(f"file:{self.path(party)}?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(opened) as connection:
             return connection.execute(statement).fetchone()[0]
 
     def count(self, party):
@@ -176,7 +179,8 @@ class Postgres:
     def describe(self):
         version = self.sql("SHOW server_version", "postgres").split()[0]
         settings = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
-        return f"PostgreSQL {version}, " + ", ".join(f"{name} = {self.sql(f'SHOW {name}', 'postgres')}" for name in settings)
+        values = [f"{name} = {self.sql(f'SHOW {name}', 'postgres')}" for name in settings]
+        return ", ".join([f"PostgreSQL {version}", *values])
 
     def url(self, party):
         return f"postgres://postgres:{self.password}@127.0.0.1:{self.port}/{party}"

@@ -113,23 +113,25 @@ class Result:
         def text(name, form):
             return self.figure("overload", name).text(form)
 
-        return (f"overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many requests as "
-                f"tokens without it: {text('rate', '{:,.0f}')} tokens a second, {text('good_share', '{:.2f}')} of those "
-                f"without; p50 {text('p50', '{:,.0f}')} ms and p99 {text('p99', '{:,.0f}')} ms of those admitted; {refused} of "
-                "the requests refused by 503")
+        return (f"overload, {runs[0]['connections']:,} connections, {text('offered_share', '{:.1f}')} times as many "
+                f"requests as tokens without it: {text('rate', '{:,.0f}')} tokens a second, "
+                f"{text('good_share', '{:.2f}')} of those without; p50 {text('p50', '{:,.0f}')} ms and p99 "
+                f"{text('p99', '{:,.0f}')} ms of those admitted; {refused} of the requests refused by 503")
 
     def json(self):
         parties = {
             party: {name: Figure(run[name] for run in runs).json() for name in runs[0]}
             for party, runs in self.runs.items()
         }
+        compared = [name for name, _, _, is_compared in FIGURES if is_compared]
         ratios = {
-            other: {name: found.json() for name, _, _, compared in FIGURES if compared and (found := self.ratio(name, other))}
+            other: {name: ratio.json() for name in compared if (ratio := self.ratio(name, other))}
             for other in ("ceiling", "ceiling_bulk") if other in self.runs
         }
         return {
             "database": self.database.name, "described": self.described, "connections": self.connections,
-            "bulk": self.options.bulk, "entries": self.options.entries, **parties, "ratio_to": ratios, "faults": self.faults,
+            "bulk": self.options.bulk, "entries": self.options.entries, **parties, "ratio_to": ratios,
+            "faults": self.faults,
         }
 
 
@@ -177,9 +179,9 @@ def markdown(options, results, machine):
 def described(options, machine):
     repeated = f"median of {options.repeat} repetitions (least to most)" if options.repeat > 1 else "one run"
     return (f"{date()}, {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, "
-            f"{machine['file_system']}, load average before {machine['load_average']}: {repeated} of {options.seconds} s, "
-            f"{options.accounts:,} accounts, {options.ranges:,} ranges, keys of {options.callers:,} callers. wrk ran on the "
-            "same cores.")
+            f"{machine['file_system']}, load average before {machine['load_average']}: {repeated} of {options.seconds} "
+            f"s, {options.accounts:,} accounts, {options.ranges:,} ranges, keys of {options.callers:,} callers. wrk "
+            "ran on the same cores.")
 
 
 def recorded_options(options):

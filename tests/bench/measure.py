@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from answers import faults, try_checks
@@ -49,7 +50,7 @@ class Load:
                 file.write(f"a{n} {keys.key(n)} {SIZE} {firsts}\n")
 
     def run(self, party, connections, seconds, bulk=None, pause=0):
-        """What wrk sums up. Times are in microseconds. `pause`: after how many milliseconds a refused client returns."""
+        """What wrk sums up, in microseconds. `pause`: after how many milliseconds a refused client returns."""
         threads = min(self.threads, connections)
         command = [
             self.program, "--threads", threads, "--connections", connections, "--duration", f"{seconds}s",
@@ -95,8 +96,8 @@ class Measurement:
                 # Every key is read once, and all memory is taken that a run needs.
                 self.load.run(party, connections, options.warm_up, bulk)
             took = time.monotonic() - began
-            say(f"{self.database.describe()}: {options.accounts:,} accounts with keys, {options.ranges:,} delegated ranges, "
-                f"ready after {took:.0f} s")
+            say(f"{self.database.describe()}: {options.accounts:,} accounts with keys, {options.ranges:,} delegated "
+                f"ranges, ready after {took:.0f} s")
             results = [self.measure(connections) for connections in options.connections]
             for log in self.logs_with_secrets():
                 results[0].fault(f"a key or a password is in the log {log}")
@@ -129,8 +130,8 @@ class Measurement:
         return result
 
     def overload(self, result):
-        """About four times as many requests as tokens were issued a second: the queue is full and so is the transaction,
-        and all other connections return after a pause that makes three requests for each that is admitted."""
+        """About four times as many requests as tokens were issued a second: the queue is full and so is the
+        transaction, and all other connections return after a pause that makes three requests for each one admitted."""
         best, connections = result.runs["service"][-1]["rate"], OVERLOAD * self.queue
         admitted = self.queue + min(self.queue, BATCH)
         pause = max(1, round(1000 * (connections - admitted) / ((OVERLOAD - 1) * max(1.0, best))))
@@ -236,6 +237,10 @@ def experiment(options, folder, programs):
         return 3
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # It would be lost with this process.
+        traceback.print_exc()
+        return 3
     except SystemExit as ended:
         return int(ended.code or 0)
     finally:
