@@ -6,8 +6,8 @@
 --   ENTRIES  numbers in a list
 --   BULK     token requests in a request to /v1/tokens; 0: one, to the token endpoint
 --   FIRST    which request this is, counted over all runs, so that no run repeats the numbers of another
---   PAUSE    milliseconds after which a client repeats what was refused by 503. Then the good answers alone are timed, by
---            the time of the request, which comes back in the fingerprint; not in bulk. 0: neither
+--   PAUSE    milliseconds after which a client repeats what was refused by 503. Then the good answers alone are timed,
+--            by the time of the request, which comes back in the fingerprint; not in bulk. 0: neither
 --
 -- At the end it prints a line of JSON.
 
@@ -171,7 +171,8 @@ function note(status, headers, body)
     admitted[bucket] = (admitted[bucket] or 0) + 1
 end
 
--- wrk asks once after each answer how long this connection pauses. Whose answer it was is not known, but how many wait is.
+-- wrk asks once after each answer how long this connection pauses. It does not say whose answer it was, so the refused
+-- are counted.
 function wait()
     if refused == 0 then
         return 0
