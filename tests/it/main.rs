@@ -17,6 +17,7 @@ mod api;
 mod architecture;
 mod authority;
 mod availability;
+mod benchmark;
 mod callers;
 mod cli;
 mod control;

@@ -1,0 +1,243 @@
+"""The databases of the service and of the ceiling: a file of SQLite, or a PostgreSQL of the run's own."""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from machine import Broken, free_ports
+
+# Where the numbers are among all: the position of +12000000000 (11 digits), and how many each range has.
+FIRST_NUMBER, SIZE = 12_000_000_000, 1_000
+FIRST_POSITION = 11 * 10**15 + FIRST_NUMBER
+MOST_RANGES = 1_000_000
+# What a token adds, and what it adds at the ceiling.
+TABLES = {"service": ["grants", "grant_numbers", "audit_events"], "ceiling": ["tokens"]}
+COUNTED = {"service": "grants", "ceiling": "tokens"}
+
+
+class Keys:
+    """An API key for each account, and the secret that they are hashed with (see src/callers/pepper.rs)."""
+
+    def __init__(self, accounts):
+        self.pepper = secrets.token_bytes(32)
+        self.name = hmac.digest(self.pepper, b"derived key: name", "sha256")[:8].hex()
+        self.all = [secrets.token_urlsafe(32) for _ in range(accounts)]
+
+    def rows(self):
+        """The id of each, the hash of its secret in hex, and its account."""
+        for n, secret in enumerate(self.all):
+            yield f"{n:016x}", hmac.new(self.pepper, secret.encode(), hashlib.sha256).hexdigest(), f"a{n}"
+
+    def key(self, n):
+        return f"tna_{n:016x}_{self.all[n]}"
+
+
+def inventory(series, uuid, accounts, ranges):
+    """Statements for accounts, one allocation and its delegations, a thousand numbers each, in turn to each account."""
+    last = FIRST_POSITION + MOST_RANGES * SIZE - 1
+    return [
+        f"INSERT INTO accounts (id, name, path, created_at) SELECT 'a' || n, '', '/a' || n, 0 FROM {series(accounts)}",
+        "INSERT INTO allocations (id, version, spc, first_position, last_position, span, basis, valid_from, "
+        "recorded_at) "
+        f"VALUES ('00000000-0000-7000-8000-000000000000', 1, '1234', {FIRST_POSITION}, {last}, "
+        f"{MOST_RANGES * SIZE}, 'block', 0, 0)",
+        "INSERT INTO delegations (id, version, account_id, first_position, last_position, span, ca, lend_on, "
+        f"lender_keeps, valid_from, recorded_at) SELECT {uuid}, 1, 'a' || (n % {accounts}), "
+        f"{FIRST_POSITION} + n * {SIZE}, {FIRST_POSITION} + n * {SIZE} + {SIZE - 1}, {SIZE}, "
+        f"false, false, false, 0, 0 FROM {series(ranges)}",
+    ]
+
+
+class Sqlite:
+    name, title = "sqlite", "SQLite"
+
+    def __init__(self, machine, _bin):
+        self.folder = machine.folder / "sqlite"
+
+    def start(self):
+        self.folder.mkdir(mode=0o700)
+
+    def stop(self):
+        shutil.rmtree(self.folder)
+
+    def describe(self):
+        return "SQLite, synchronous = FULL"
+
+    def path(self, party):
+        return self.folder / f"{party}.sqlite"
+
+    def url(self, party):
+        return f"sqlite:{self.path(party)}"
+
+    def fill(self, keys, accounts, ranges):
+        def series(count):
+            numbers = f"SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {count}"
+            return f"(WITH RECURSIVE s (n) AS ({numbers}) SELECT n FROM s)"
+
+        with contextlib.closing(sqlite3.connect(self.path("service"))) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA cache_size = -500000")
+            uuid = "printf('00000000-0000-7000-9000-%012x', n)"
+            for statement in inventory(series, uuid, accounts, ranges):
+                connection.execute(statement)
+            connection.executemany(
+                "INSERT INTO api_keys (id, secret_hash, role, account_id, label, created_at, hashed_by) "
+                f"VALUES (?, ?, 'account', ?, '', 0, '{keys.name}')",
+                ((name, bytes.fromhex(hashed), account) for name, hashed, account in keys.rows()),
+            )
+            connection.commit()
+            connection.execute("ANALYZE")
+
+    def number(self, party, statement):
+        # Read only, so that it makes no checkpoint either.
+        opened = sqlite3.connect(f"file:{self.path(party)}?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(opened) as connection:
+            return connection.execute(statement).fetchone()[0]
+
+    def count(self, party):
+        return self.number(party, f"SELECT count(*) FROM {COUNTED[party]}")
+
+    def bytes(self, party):
+        """The size that the file has after a checkpoint, without free pages."""
+        used = "(SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count)"
+        return self.number(party, f"SELECT ({used}) * page_size FROM pragma_page_size")
+
+    def settle(self):
+        pass
+
+    def statistics(self, _party):
+        return None
+
+    def processes(self):
+        return []
+
+
+class Postgres:
+    name, title = "postgres", "PostgreSQL"
+
+    def __init__(self, machine, bin):
+        self.machine, self.bin = machine, bin
+        self.folder = machine.folder / "postgres"
+        self.password, self.port, self.process = secrets.token_hex(16), None, None
+
+    def start(self):
+        machine, folder = self.machine, self.machine.own_folder(self.folder)
+        password = folder / "password"
+        password.touch(0o600)
+        password.write_text(self.password)
+        if machine.user:
+            shutil.chown(password, machine.user.pw_uid)
+        data = folder / "data"
+        made = machine.start("initdb", [
+            self.bin / "initdb", "--pgdata", data, "--username", "postgres", "--pwfile", password, "--auth",
+            "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync",
+        ], as_user=True)
+        if made.wait(120) != 0:
+            raise Broken(f"initdb failed\n{machine.log_of('initdb')}")
+        settings = {
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 100, "fsync": "on",
+            "synchronous_commit": "on", "full_page_writes": "on",
+        }
+        with open(data / "postgresql.conf", "a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        # Another process can take a port that was free a moment ago.
+        for _ in range(5):
+            [self.port] = free_ports(1)
+            self.process = machine.start("postgres", [self.bin / "postgres", "-D", data, "-p", self.port], as_user=True)
+            if self.is_up():
+                break
+        else:
+            raise Broken(f"PostgreSQL does not start\n{machine.log_of('postgres')}")
+        for party in ("service", "ceiling"):
+            self.sql(f"CREATE DATABASE {party}", "postgres")
+
+    def is_up(self):
+        command = [self.bin / "pg_isready", "--host", "127.0.0.1", "--port", str(self.port), "--timeout", "1"]
+        for _ in range(300):
+            if self.process.poll() is not None:
+                return False
+            if subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def stop(self):
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def describe(self):
+        version = self.sql("SHOW server_version", "postgres").split()[0]
+        settings = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+        values = [f"{name} = {self.sql(f'SHOW {name}', 'postgres')}" for name in settings]
+        return ", ".join([f"PostgreSQL {version}", *values])
+
+    def url(self, party):
+        return f"postgres://postgres:{self.password}@127.0.0.1:{self.port}/{party}"
+
+    def fill(self, keys, accounts, ranges):
+        uuid = "'00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0')"
+        statements = inventory(lambda count: f"generate_series(0, {count - 1}) AS s (n)", uuid, accounts, ranges)
+        copied = "\n".join(
+            f"{name}\t\\\\x{hashed}\taccount\t{account}\t\t0\t{keys.name}" for name, hashed, account in keys.rows()
+        )
+        columns = "id, secret_hash, role, account_id, label, created_at, hashed_by"
+        inserts = ";\n".join(statements)
+        self.sql(f"{inserts};\nCOPY api_keys ({columns}) FROM stdin;\n{copied}\n\\.\n", "service")
+        self.sql("VACUUM ANALYZE", "service")
+
+    def sql(self, statements, database):
+        done = subprocess.run(
+            [self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "--host", "127.0.0.1", "--port",
+             str(self.port), "--username", "postgres", "--dbname", database],
+            input=statements, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=900,
+            env={**os.environ, "PGPASSWORD": self.password},
+        )
+        if done.returncode != 0:
+            raise Broken(f"psql: {done.stderr.strip()[:2000]}")
+        return done.stdout.strip()
+
+    def count(self, party):
+        return int(self.sql(f"SELECT count(*) FROM {COUNTED[party]}", party))
+
+    def bytes(self, party):
+        sizes = " + ".join(f"pg_total_relation_size('{table}')" for table in TABLES[party])
+        return int(self.sql(f"SELECT {sizes}", party))
+
+    def settle(self):
+        """So that each run begins with the same amount of work left."""
+        self.sql("CHECKPOINT", "postgres")
+
+    def statistics(self, party):
+        """Commits and rows, as the server counts them. It learns of them up to a second later."""
+        commits, rows = self.sql(
+            f"SELECT xact_commit, tup_inserted FROM pg_stat_database WHERE datname = '{party}'", "postgres",
+        ).split("|")
+        return {"commits": int(commits), "rows": int(rows)}
+
+    def processes(self):
+        return [self.process.pid]
+
+
+DATABASES = {database.name: database for database in (Sqlite, Postgres)}
+
+
+def find_postgres():
+    """The folder with initdb, postgres and psql: of the system, as tests/run finds it, or None."""
+    candidates = []
+    if found := shutil.which("initdb"):
+        candidates.append(Path(found).resolve().parent)
+    installed = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    candidates += sorted(installed, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True)
+    needed = ("initdb", "postgres", "psql", "pg_isready")
+    return next((path for path in candidates if all(os.access(path / name, os.X_OK) for name in needed)), None)
