@@ -2,6 +2,7 @@
 
 mod imports;
 mod names;
+mod programs;
 mod rust;
 mod texts;
 
