@@ -32,7 +32,9 @@ impl GrantEvent {
             .filter(|(name, value)| implied.get(*name) != Some(*value));
         let kept = Self {
             caller_account: event.caller_account.clone(),
-            detail: further.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            detail: further
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
         };
         (kept.clone().of_grant(grant).as_ref() == Some(event)).then_some(kept)
     }

@@ -16,9 +16,11 @@ use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::Facts;
 use crate::domain::issuance::replay::decide_recorded;
-use crate::domain::issuance::{Decided, GrantEvent, KeyStatus, MintOrder, RefusalKind, RuledRequest};
+use crate::domain::issuance::{
+    Decided, GrantEvent, KeyStatus, MintOrder, RefusalKind, RuledRequest,
+};
 use crate::domain::tokens::grant::{Grant, Jti};
-use crate::domain::{Actor, AuditEvent, Denial};
+use crate::domain::{Actor, Denial};
 use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
 use rows::RowQuestion;
@@ -71,9 +73,7 @@ pub(super) fn decide_and_record(
     let sums = memory.refusals.lock();
     let (mut granted, mut events) = (Vec::new(), Vec::new());
     for (case, decided) in cases.iter().zip(&decided) {
-        let event = case
-            .order
-            .event(case.key_status, decided, &case.facts.rows);
+        let event = case.order.event(case.key_status, decided, &case.facts.rows);
         let is_new = case.key_status.recorded().is_none();
         let grant = decided.granted().filter(|_| is_new);
         // The event of a new grant is part of its row.

@@ -61,7 +61,10 @@ impl LedgerRows {
     fn add(&mut self, new: &NewGrant<'_>) -> Result<(), StoreError> {
         let grant = new.grant;
         let terms = TermsRow::from(grant);
-        let confined_to = new.event.as_ref().and_then(|one| one.caller_account.as_ref());
+        let confined_to = new
+            .event
+            .as_ref()
+            .and_then(|one| one.caller_account.as_ref());
         let caller = CallerRow::new(&grant.caller, confined_to);
         let row = Row::new(new, terms.id, caller.id)?;
         let ranges = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
@@ -120,15 +123,19 @@ impl Tx<'_> {
 impl LedgerRows {
     fn insert_into_sqlite(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
         grant_terms::insert_missing(connection, &self.terms, &self.callers)?;
-        let bound = ledger_bounds::table
-            .filter(ledger_bounds::longest_lifetime.lt(self.longest_lifetime));
+        let bound =
+            ledger_bounds::table.filter(ledger_bounds::longest_lifetime.lt(self.longest_lifetime));
         diesel::update(bound)
             .set(ledger_bounds::longest_lifetime.eq(self.longest_lifetime))
             .execute(connection)?;
         for (chain, until) in &self.expiries {
             let earlier = signing_chains::last_expiry.lt(until);
             let chain = signing_chains::table.filter(signing_chains::name.eq(chain));
-            let chain = chain.filter(signing_chains::last_expiry.is_null().or(earlier.assume_not_null()));
+            let chain = chain.filter(
+                signing_chains::last_expiry
+                    .is_null()
+                    .or(earlier.assume_not_null()),
+            );
             diesel::update(chain)
                 .set(signing_chains::last_expiry.eq(until))
                 .execute(connection)?;

@@ -126,7 +126,9 @@ impl Tx<'_> {
                     .filter(grant_terms::id.eq_any(ids))
                     .load::<TermsRow>(c))
             })?;
-            found.terms.extend(rows.into_iter().map(|row| (row.id, row)));
+            found
+                .terms
+                .extend(rows.into_iter().map(|row| (row.id, row)));
         }
         for ids in distinct(&mut callers).chunks(IDS_PER_STATEMENT) {
             let rows = self.run(|connection| {

@@ -1,6 +1,7 @@
 //! The condition that a list of a grant overlaps some numbers: its first range, which is in
 //! `grants`, or a later one, which is in `grant_numbers`.
 
+use diesel::RunQueryDsl;
 use diesel::expression::{
     AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
 };
@@ -9,10 +10,9 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{BigInt, Binary, Bool};
 use diesel::sqlite::Sqlite;
-use diesel::RunQueryDsl;
 
-use crate::domain::numbers::number::MAX_DIGITS;
 use crate::domain::NumberRange;
+use crate::domain::numbers::number::MAX_DIGITS;
 
 /// Both tables of ranges, which have the columns that are compared.
 const TABLES: [&str; 2] = ["grants", "grant_numbers"];

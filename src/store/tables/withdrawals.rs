@@ -192,9 +192,8 @@ impl Tx<'_> {
         let touching = Touching::new(numbers, at.timestamp());
         let (after, last) = (columns::jti_bytes(after)?, columns::jti(last)?);
         let query = touching.ids(after, last, fetch(limit));
-        let ids = self.run(|connection| {
-            on_either!(connection, c => query.load::<(Vec<u8>,)>(c))
-        })?;
+        let ids =
+            self.run(|connection| on_either!(connection, c => query.load::<(Vec<u8>,)>(c)))?;
         let ids = ids.into_iter().map(|(jti,)| jti).collect();
         Ok(cut(ids, limit))
     }

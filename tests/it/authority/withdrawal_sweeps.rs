@@ -72,18 +72,18 @@ pub fn many_grants(world: &World, count: u32) {
         Kind::Postgres => format!("WITH n(i) AS (SELECT generate_series(1, {count}))"),
     };
     let name = match world.db.kind() {
-        Kind::Sqlite => format!("'{time}' || printf('%032x', n.i)"),
-        Kind::Postgres => format!("'{time}' || lpad(to_hex(n.i), 32, '0')"),
+        Kind::Sqlite => format!("unhex('{time}' || printf('%032x', n.i))"),
+        Kind::Postgres => format!("decode('{time}' || lpad(to_hex(n.i), 32, '0'), 'hex')"),
     };
+    let same = match world.db.kind() {
+        Kind::Sqlite => format!("unhex('{jti}')"),
+        Kind::Postgres => format!("decode('{jti}', 'hex')"),
+    };
+    let copied = "issued_at, expires_at, first_position, last_position, span, caller_id, terms_id, request_id, \
+        fingerprint, account_id, tkvalue, justified_by";
     world.db.execute(&format!(
-        "INSERT INTO grants (jti, account_id, tkvalue, ca, fingerprint, issued_at, expires_at, chain, caller, request_id, \
-         justified_by) {series} SELECT {name}, g.account_id, g.tkvalue, g.ca, g.fingerprint, g.issued_at, \
-         g.expires_at, g.chain, g.caller, g.request_id, g.justified_by FROM grants g CROSS JOIN n \
-         WHERE g.jti = '{jti}'"
-    ));
-    world.db.execute(&format!(
-        "INSERT INTO grant_numbers {series} SELECT {name}, g.entry, g.first_position, g.last_position, g.span, \
-         g.expires_at FROM grant_numbers g CROSS JOIN n WHERE g.jti = '{jti}'"
+        "INSERT INTO grants (jti, {copied}) {series} SELECT {name}, {copied} FROM grants CROSS JOIN n \
+         WHERE jti = {same}"
     ));
 }
 
