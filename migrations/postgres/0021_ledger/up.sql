@@ -21,7 +21,7 @@ CREATE TABLE grant_terms (
     iss TEXT COLLATE "C" NOT NULL
 );
 COMMENT ON TABLE grant_terms IS 'What many grants have in common. A row never changes.';
-COMMENT ON COLUMN grant_terms.id IS 'The first 64 bits of the SHA-256 of the other columns, so that replicas agree on it; small numbers: rows from before there was this table.';
+COMMENT ON COLUMN grant_terms.id IS 'The first 64 bits of the SHA-256 of the other columns, so that replicas agree on it; below 2^32: a row that the upgrade of an older ledger made.';
 COMMENT ON COLUMN grant_terms.chain IS 'SHA-256 in hex of the certificate chain of the signing key, as x5u names it.';
 COMMENT ON COLUMN grant_terms.policies IS 'The ids of the policies that permitted it, separated by spaces, 16 at most; `+3` at the end: three more.';
 COMMENT ON COLUMN grant_terms.policy_set IS 'SHA-256 in hex of the files of the set of policies that they are of; empty: older than this is recorded.';

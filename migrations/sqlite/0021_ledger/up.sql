@@ -13,7 +13,7 @@ DROP INDEX withdrawals_by_expiry;
 
 -- What many grants have in common. A row never changes.
 CREATE TABLE grant_terms (
-    -- The first 64 bits of the SHA-256 of the other columns, so that replicas agree on it; small numbers: rows from before there was this table.
+    -- The first 64 bits of the SHA-256 of the other columns, so that replicas agree on it; below 2^32: a row that the upgrade of an older ledger made.
     id INTEGER NOT NULL PRIMARY KEY,
     -- SHA-256 in hex of the certificate chain of the signing key, as x5u names it.
     chain TEXT NOT NULL,

@@ -60,11 +60,12 @@ macro_rules! contains {
     };
 }
 
-/// That a grant `g` counts for an entry `p`.
+/// That a grant `g` counts for an entry `p`. The account is an expression, so that no planner goes
+/// through all grants of the account instead of those of the number.
 macro_rules! counts {
     ($jti:literal) => {
         concat!(
-            "g.account_id = p.account_id AND g.issued_at >= p.since AND g.withdrawn_at IS NULL AND ",
+            "g.account_id || '' = p.account_id AND g.issued_at >= p.since AND g.withdrawn_at IS NULL AND ",
             $jti,
             " <> p.other"
         )

@@ -34,51 +34,25 @@ impl Tx<'_> {
         if !is(&filter.action, AuditAction::Issue.as_str()) || !is(&filter.outcome, GRANTED) {
             return Ok(Vec::new());
         }
-        let callers = match &filter.caller {
+        let callers: Vec<Option<i64>> = match &filter.caller {
             // A reader that may not see a caller must not find its events by guessing ids.
-            Some(caller) => Some(self.ids_of_caller(caller, filter.within.as_ref())?),
-            None => None,
+            Some(caller) => {
+                let ids = self.ids_of_caller(caller, filter.within.as_ref())?;
+                ids.into_iter().map(Some).collect()
+            }
+            None => vec![None],
         };
-        if callers.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Vec::new());
-        }
         let start = filter.from.map(|from| first_jti_at(from.timestamp()));
         let after = after_event(after)?.max(start.unwrap_or_default());
         let last = last.map(after_event).transpose()?;
-        let rows = self.run(|connection| {
-            on_either!(connection, c => {
-                let mut query = grants::table
-                    .filter(grants::jti.gt(&after))
-                    .filter(grants::event.is_not_null())
-                    .into_boxed();
-                if let Some(last) = &last {
-                    query = query.filter(grants::jti.le(last));
-                }
-                if let Some(account) = &filter.account {
-                    query = query.filter(grants::account_id.eq(account.as_str()));
-                }
-                if let Some(within) = &filter.within {
-                    query = query.filter(grants::account_id.eq_any(within!(within)));
-                }
-                // It is about the account that got the token.
-                if let Some(subject) = &filter.subject {
-                    query = query.filter(grants::account_id.eq(subject));
-                }
-                if let Some(callers) = &callers {
-                    query = query.filter(grants::caller_id.eq_any(callers));
-                }
-                if let Some(request) = &filter.request_id {
-                    query = query.filter(grants::request_id.eq(request.as_bytes().as_slice()));
-                }
-                if let Some(until) = filter.until {
-                    query = query.filter(grants::issued_at.lt(until.timestamp()));
-                }
-                if let Some(from) = filter.from {
-                    query = query.filter(grants::issued_at.ge(from.timestamp()));
-                }
-                query.order(grants::jti).limit(limit).load::<Row>(c)
-            })
-        })?;
+        let mut rows = Vec::new();
+        // One query for each: so each reads an index in the order of the events.
+        for caller in callers {
+            let between = (after.as_slice(), last.as_deref());
+            rows.extend(self.rows_with_events(filter, caller, between, limit)?);
+        }
+        rows.sort_unstable_by(|a, b| a.jti.cmp(&b.jti));
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let common = self.common_rows(&rows)?;
         let events = rows.iter().map(|row| {
             let caller = common.callers.get(&row.caller_id);
@@ -91,6 +65,49 @@ impl Tx<'_> {
             event.ok_or_else(|| StoreError::corrupt("a grant whose id is not that of its event"))
         });
         events.collect()
+    }
+
+    fn rows_with_events(
+        &mut self,
+        filter: &EventFilter,
+        caller: Option<i64>,
+        (after, last): (&[u8], Option<&[u8]>),
+        limit: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.run(|connection| {
+            on_either!(connection, c => {
+                let mut query = grants::table
+                    .filter(grants::jti.gt(after))
+                    .filter(grants::event.is_not_null())
+                    .into_boxed();
+                if let Some(last) = last {
+                    query = query.filter(grants::jti.le(last));
+                }
+                if let Some(account) = &filter.account {
+                    query = query.filter(grants::account_id.eq(account.as_str()));
+                }
+                if let Some(within) = &filter.within {
+                    query = query.filter(grants::account_id.eq_any(within!(within)));
+                }
+                // It is about the account that got the token.
+                if let Some(subject) = &filter.subject {
+                    query = query.filter(grants::account_id.eq(subject));
+                }
+                if let Some(caller) = caller {
+                    query = query.filter(grants::caller_id.eq(caller));
+                }
+                if let Some(request) = &filter.request_id {
+                    query = query.filter(grants::request_id.eq(request.as_bytes().as_slice()));
+                }
+                if let Some(until) = filter.until {
+                    query = query.filter(grants::issued_at.lt(until.timestamp()));
+                }
+                if let Some(from) = filter.from {
+                    query = query.filter(grants::issued_at.ge(from.timestamp()));
+                }
+                query.order(grants::jti).limit(limit).load::<Row>(c)
+            })
+        })
     }
 }
 

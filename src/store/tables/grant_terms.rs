@@ -2,6 +2,7 @@
 //! changes; its id is a digest of it, so that no replica has to ask for the id.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use diesel::prelude::*;
@@ -17,6 +18,10 @@ use crate::store::connection::on_either;
 use crate::store::error::StoreError;
 use crate::store::schema::{grant_callers, grant_terms};
 use crate::store::tx::Tx;
+
+/// The ids of rows that the upgrade of an older ledger made. Their grants have no events of their
+/// own.
+const UPGRADED: RangeInclusive<i64> = 0..=0xffff_ffff;
 
 #[derive(Debug, Clone, PartialEq, Queryable, Insertable)]
 #[diesel(table_name = grant_terms)]
@@ -104,7 +109,10 @@ fn digest<const N: usize>(values: [&str; N]) -> i64 {
     let digest: [u8; 32] = digest.finalize().into();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
+    match i64::from_be_bytes(first) {
+        small if UPGRADED.contains(&small) => !small,
+        id => id,
+    }
 }
 
 /// The rows that grants refer to, by their ids.
@@ -142,8 +150,8 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// The ids of a caller: one for each account that it was ever confined to. With `within`, only
-    /// those that were confined to these accounts.
+    /// The ids of a caller whose grants have events of their own: one for each account that it was
+    /// ever confined to. With `within`, only those that were confined to these accounts.
     pub(super) fn ids_of_caller(
         &mut self,
         caller: &str,
@@ -160,6 +168,10 @@ impl Tx<'_> {
                 }
                 query.load::<i64>(c)
             })
+        })
+        .map(|mut ids| {
+            ids.retain(|id| !UPGRADED.contains(id));
+            ids
         })
     }
 

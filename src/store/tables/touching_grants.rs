@@ -92,14 +92,16 @@ macro_rules! write_ids {
     }};
 }
 
-/// `Touching` and `TouchingIds` for one database.
+/// `Touching` and `TouchingIds` for one database, with the two ends of the condition around the
+/// query of the ids.
 macro_rules! fragments {
-    ($database:ty, $lateral:expr) => {
+    ($database:ty, $lateral:expr, $condition:expr) => {
         impl QueryFragment<$database> for Touching {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $database>) -> QueryResult<()> {
-                out.push_sql("grants.jti IN (");
+                let (begin, end) = $condition;
+                out.push_sql(begin);
                 write_ids!(self, out, $lateral);
-                out.push_sql(")");
+                out.push_sql(end);
                 Ok(())
             }
         }
@@ -115,9 +117,15 @@ macro_rules! fragments {
     };
 }
 
-fragments!(Pg, ("LATERAL (SELECT r.jti FROM ", " OFFSET 0) r"));
+// As an array, the ids are found before the grants: the planner expects far more of them than there
+// are, and would rather read the whole ledger in the order of its ids.
+fragments!(
+    Pg,
+    ("LATERAL (SELECT r.jti FROM ", " OFFSET 0) r"),
+    ("grants.jti = ANY(ARRAY(", "))")
+);
 // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written.
-fragments!(Sqlite, ("", ""));
+fragments!(Sqlite, ("", ""), ("grants.jti IN (", ")"));
 
 impl Expression for Touching {
     type SqlType = Bool;

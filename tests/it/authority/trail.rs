@@ -266,8 +266,10 @@ fn without_its_event_nothing_is_done(world: World) {
     assert!(wait(keys.revoke(&admin, &key.kept.id)).is_err());
 
     world.db.execute(match world.db.kind() {
-        Kind::Sqlite => "DROP TRIGGER no_events",
-        Kind::Postgres => "DROP TRIGGER no_events ON audit_events",
+        Kind::Sqlite => "DROP TRIGGER no_events; DROP TRIGGER no_grants",
+        Kind::Postgres => {
+            "DROP TRIGGER no_events ON audit_events; DROP TRIGGER no_grants ON grants"
+        }
     });
     assert_eq!(world.grants().len(), grants);
     let reader = auditor(&world);
