@@ -53,6 +53,7 @@ impl Authority {
             horizon: now + TimeDelta::seconds(self.lifetimes.horizon.into()),
             minimum: self.lifetimes.minimum,
             chains: signers.map(Signers::candidates).unwrap_or_default(),
+            iss: signers.map(Signers::issuer),
             spcs: self.carrier.spcs.clone(),
             actor: self.actor(caller),
             policy,

@@ -286,9 +286,10 @@ fn complete(
         let bits = codes.sample_bits(&ruled.account, sample::day_of(ruled.now));
         deferred.bits = Some(bits.map_err(|e| IssueError::Random(e.to_string()))?);
     }
+    let audit_id = new_id(ruled.now);
     Ok(MintOrder {
-        jti: Jti::new(ruled.now, random()?),
-        audit_id: new_id(ruled.now),
+        jti: Jti::new(audit_id, random()?),
+        audit_id,
         keyed,
         ruled,
     })

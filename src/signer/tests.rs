@@ -63,6 +63,7 @@ fn grant(signer: &Signer) -> Grant {
         issued_at: from_unix(NOW),
         expires_at: from_unix(NOW + 3600),
         chain: signer.chain().name().to_owned(),
+        iss: None,
         caller: "key".to_owned(),
         request_id: Uuid::nil(),
         justified_by: Vec::new(),

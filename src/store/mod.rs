@@ -52,6 +52,7 @@ pub use tables::api_keys::KeptApiKey;
 pub use tables::audit_events::EventFilter;
 pub use tables::control_confirmed::ProofProbes;
 pub use tables::control_starts::{StartedBy, StartedProof};
+pub use tables::grant_inserts::NewGrant;
 pub use tables::grants::GrantFilter;
 pub use tables::imports::TouchedNumbers;
 pub use tables::overlap::Versions;

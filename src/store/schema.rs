@@ -2,6 +2,7 @@
 //! column; a test compares this file with both.
 
 mod control;
+mod ledger;
 mod replication;
 
 use diesel::table;
@@ -9,6 +10,7 @@ use diesel::table;
 pub use control::{
     account_keys, control_messages, control_proofs, control_receipts, control_samples,
 };
+pub use ledger::{grant_callers, grant_numbers, grant_terms, grants, ledger_bounds};
 pub use replication::replicas;
 
 table! {
@@ -153,39 +155,6 @@ table! {
 }
 
 table! {
-    grants (jti) {
-        jti -> Text,
-        account_id -> Text,
-        tkvalue -> Text,
-        ca -> Bool,
-        fingerprint -> Text,
-        issued_at -> BigInt,
-        expires_at -> BigInt,
-        chain -> Text,
-        caller -> Text,
-        request_id -> Text,
-        justified_by -> Text,
-        withdrawn_at -> Nullable<BigInt>,
-        withdrawal_reason -> Nullable<Text>,
-        policies -> Text,
-        policy_set -> Nullable<Text>,
-        tktype -> Text,
-        dialect -> Text,
-    }
-}
-
-table! {
-    grant_numbers (jti, entry) {
-        jti -> Text,
-        entry -> Integer,
-        first_position -> BigInt,
-        last_position -> BigInt,
-        span -> BigInt,
-        expires_at -> BigInt,
-    }
-}
-
-table! {
     audit_events (id) {
         id -> Text,
         at -> BigInt,
@@ -240,6 +209,7 @@ table! {
         active_from -> BigInt,
         retired_at -> Nullable<BigInt>,
         noted -> Text,
+        last_expiry -> Nullable<BigInt>,
     }
 }
 
@@ -284,7 +254,7 @@ table! {
 table! {
     withdrawals (sequence) {
         sequence -> BigInt,
-        jti -> Text,
+        jti -> Binary,
         account_id -> Text,
         at -> BigInt,
         expires_at -> BigInt,
@@ -377,6 +347,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     legacy_accounts,
     grants,
     grant_numbers,
+    grant_terms,
+    grant_callers,
     renewals,
     webhooks,
     webhook_deliveries,

@@ -115,6 +115,7 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             horizon: until,
             minimum: 300,
             chains: Arc::new([candidate]),
+            iss: None,
             spcs: vec![spc],
             actor: Actor::new(&caller, &Clock::system()),
             policy: Ok(()),
@@ -122,10 +123,11 @@ fn grant(signer: &Signer, spc: Spc) -> Recorded<Grant> {
             deferred: None,
             renewal: None,
         };
+        let audit_id = new_id(now);
         let order = MintOrder {
             ruled,
-            jti: Jti::new(now, [7; 16]),
-            audit_id: new_id(now),
+            jti: Jti::new(audit_id, [7; 12]),
+            audit_id,
             keyed: None,
         };
         authority

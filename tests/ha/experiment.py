@@ -82,9 +82,10 @@ class Run:
         def rows(statement):
             return retried(60, lambda: query(dsn, statement, 60))
 
-        grants = dict(rows("SELECT jti, withdrawn_at IS NOT NULL FROM grants"))
+        grants = dict(rows("SELECT encode(jti, 'hex'), withdrawn_at IS NOT NULL FROM grants"))
         exclusions = {row[0] for row in rows("SELECT id FROM exclusions")}
-        return grants, exclusions, rows("SELECT sequence, jti FROM withdrawals ORDER BY sequence")
+        feed = rows("SELECT sequence, encode(jti, 'hex') FROM withdrawals ORDER BY sequence")
+        return grants, exclusions, feed
 
     def suspend(self, replica):
         self.intervals[replica.port].append(Interval(time.monotonic()))

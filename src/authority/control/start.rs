@@ -212,6 +212,7 @@ pub(super) fn ruled_for_numbers(
         horizon: moment,
         minimum: 0,
         chains: Vec::new().into(),
+        iss: None,
         spcs: spcs.to_vec(),
         actor,
         policy: Ok(()),

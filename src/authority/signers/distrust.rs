@@ -186,10 +186,10 @@ fn withdraw(
     };
     let mut left = MAX_AT_ONCE;
     for chain in chains {
-        let swept = tx.withdraw_chain(chain, &ended, distrust.at, left, now)?;
+        let swept = tx.withdraw_chain(chain, &ended, "", left, now)?;
         left -= swept.count.min(left);
-        if let Some(from) = swept.more_from {
-            tx.insert_chain_sweep((new_id(now), chain), &ended, from, now)?;
+        if let Some(after) = swept.more_after {
+            tx.insert_chain_sweep((new_id(now), chain), &ended, &after, now)?;
         }
     }
     Ok(())

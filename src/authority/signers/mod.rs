@@ -42,6 +42,8 @@ pub struct Rotation {
 #[derive(Debug)]
 pub struct Signers {
     keyring: Keyring,
+    /// The `iss` of all tokens.
+    issuer: Arc<str>,
     rotation: Rotation,
     snapshot: RwLock<Arc<SignerSnapshot>>,
     agreements: AtomicU64,
@@ -90,6 +92,7 @@ impl Signers {
     #[must_use]
     pub fn new(sources: Sources, rotation: Rotation) -> Self {
         Self {
+            issuer: sources.public_url.as_str().into(),
             keyring: Keyring::new(sources),
             rotation,
             snapshot: RwLock::default(),
@@ -102,6 +105,11 @@ impl Signers {
     #[must_use]
     pub fn look(&self, at: Time, mode: ScanMode) -> ScanResult {
         self.keyring.scan(at, mode)
+    }
+
+    /// The `iss` of the tokens (RFC 9448 §5.1).
+    pub(super) fn issuer(&self) -> Arc<str> {
+        Arc::clone(&self.issuer)
     }
 
     /// The chains that can be chosen for signing.

@@ -2,6 +2,7 @@
 //! that is decided, to the grant or denial that is recorded.
 
 pub mod decided;
+pub mod grant_event;
 pub mod order;
 pub mod refusal_sums;
 pub mod replay;
@@ -9,6 +10,7 @@ pub mod row_facts;
 pub mod ruling;
 
 pub use decided::Decided;
+pub use grant_event::GrantEvent;
 pub use order::{MintOrder, RuledRequest};
 pub use refusal_sums::{RefusalKind, RefusalSums, StagedRefusals};
 pub use replay::{KeyStatus, KeyedRequest, Replay};

@@ -43,6 +43,8 @@ pub struct RuledRequest {
     pub minimum: u32,
     /// The certificate chains to choose from.
     pub chains: Arc<[Candidate]>,
+    /// The `iss` of the authority; `None` without signers.
+    pub iss: Option<Arc<str>>,
     /// Service provider codes of the carrier.
     pub spcs: Vec<Spc>,
     /// Who asks. The credential must still be valid when this is decided.
@@ -202,6 +204,7 @@ impl MintOrder {
             issued_at: ruled.now,
             expires_at: decision.expires_at,
             chain: decision.chain,
+            iss: ruled.iss.clone(),
             caller: ruled.actor.caller().to_owned(),
             request_id: ruled.actor.request_id(),
             justified_by: decision.justified_by,

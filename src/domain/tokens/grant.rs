@@ -2,6 +2,7 @@
 //! signs, until when.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -17,30 +18,53 @@ use crate::domain::text::words::words;
 
 /// The id of a token (RFC 7519 §4.1.7), unique among all issuers but for a negligible probability.
 ///
-/// It starts with 48 bits of time, so that new entries go to the end of a database index, followed
+/// It is the id of the audit event of its grant, a UUID of version 7, followed by 96 random bits.
+/// So new entries go to the end of a database index, the order of grants is that of their events,
+/// and with the 32 random bits of the UUID there are 128. Older ids are 48 bits of time, followed
 /// by 128 random bits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Jti(String);
 
+/// The digits of an id, and of one from before the ids of events were part of it.
+const DIGITS: [usize; 2] = [56, 44];
+
 impl Jti {
-    /// Makes an id from the time and from unpredictable bits.
+    /// Makes an id from that of the event of the grant, and from unpredictable bits.
     #[must_use]
-    pub fn new(time: Time, random: [u8; 16]) -> Self {
-        let millis = time.timestamp_millis() & 0xffff_ffff_ffff;
-        Self(format!("{millis:012x}{:032x}", u128::from_be_bytes(random)))
+    pub fn new(event: Uuid, random: [u8; 12]) -> Self {
+        Self(format!("{}{}", event.simple(), hex::encode(random)))
     }
 
     /// Parses an id, if it has the form of those made here.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        (text.len() == 44 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+        (DIGITS.contains(&text.len()) && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
     }
 
-    /// An id from the database or from a query, taken as it is.
+    /// An id from a query, taken as it is.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         Self(text.to_owned())
+    }
+
+    /// An id from the database.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(hex::encode(bytes))
+    }
+
+    /// The id as the database stores it; `None` if it cannot be the id of a grant.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        Self::parse(&self.0).and_then(|jti| hex::decode(jti.0).ok())
+    }
+
+    /// The id of the audit event of the grant; `None` if it is not part of this id.
+    #[must_use]
+    pub fn event(&self) -> Option<Uuid> {
+        let of_event = self.0.get(..32).filter(|_| self.0.len() == DIGITS[0])?;
+        Uuid::try_parse(of_event).ok()
     }
 
     /// The text of the id, as in the token.
@@ -128,6 +152,8 @@ pub struct Grant {
     pub expires_at: Time,
     /// The name of the certificate chain that signs the token, as in `x5u`.
     pub chain: String,
+    /// The `iss` of the authority; `None` if it was not recorded.
+    pub iss: Option<Arc<str>>,
     /// The id of the API key or other credential that requested it.
     pub caller: String,
     pub request_id: Uuid,

@@ -11,13 +11,16 @@ mod rows;
 use std::collections::HashMap;
 
 use super::error::StoreError;
+use super::tables::grant_inserts::NewGrant;
 use super::tx::Tx;
 use crate::domain::credentials::api_key::CredentialEnd;
 use crate::domain::decision::{Decision, Facts};
 use crate::domain::issuance::replay::decide_recorded;
-use crate::domain::issuance::{Decided, KeyStatus, MintOrder, RefusalKind, RuledRequest};
+use crate::domain::issuance::{
+    Decided, GrantEvent, KeyStatus, MintOrder, RefusalKind, RuledRequest,
+};
 use crate::domain::tokens::grant::{Grant, Jti};
-use crate::domain::{Actor, AuditEvent, Denial};
+use crate::domain::{Actor, Denial};
 use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
 use rows::RowQuestion;
@@ -84,28 +87,33 @@ pub(super) fn decide_and_record(
     // 3. Write: the keys first, since an order whose key another replica has claimed is not
     // granted.
     replay::claim_keys(tx, &cases, &mut decided)?;
-    let outcomes = || cases.iter().zip(&decided);
-    let granted: Vec<&Grant> = outcomes()
-        .filter(|(case, _)| case.key_status.recorded().is_none())
-        .filter_map(|(_, decided)| decided.granted())
-        .collect();
-    if !granted.is_empty() {
-        tx.insert_grants(&granted)?;
-        account_keys::record_new(tx, &granted, &memory.keys, &mut staged.keys)?;
-    }
     let sums = memory.refusals.lock();
-    let events: Vec<AuditEvent> = outcomes()
-        .filter_map(|(case, decided)| {
-            let event = case
-                .order
-                .event(case.key_status, decided, &case.facts.rows)?;
-            match RefusalKind::of(&event, decided) {
+    let (mut granted, mut events) = (Vec::new(), Vec::new());
+    for (case, decided) in cases.iter().zip(&decided) {
+        let event = case.order.event(case.key_status, decided, &case.facts.rows);
+        let is_new = case.key_status.recorded().is_none();
+        let grant = decided.granted().filter(|_| is_new);
+        // The event of a new grant is part of its row.
+        let of_grant = grant
+            .zip(event.as_ref())
+            .and_then(|(grant, event)| GrantEvent::of(grant, event));
+        if let Some(event) = event.filter(|_| of_grant.is_none()) {
+            events.extend(match RefusalKind::of(&event, decided) {
                 Some(kind) => sums.stage(kind, event, &mut staged.refusals),
                 None => Some(event),
-            }
-        })
-        .collect();
+            });
+        }
+        granted.extend(grant.map(|grant| NewGrant {
+            grant,
+            event: of_grant,
+        }));
+    }
     drop(sums);
+    if !granted.is_empty() {
+        tx.insert_grants(&granted)?;
+        let granted: Vec<&Grant> = granted.iter().map(|new| new.grant).collect();
+        account_keys::record_new(tx, &granted, &memory.keys, &mut staged.keys)?;
+    }
     if !events.is_empty() {
         tx.insert_audit_events(&events)?;
     }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::{RecordedPeriod, RowRef};
+use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, Tn, Window};
 use crate::store::error::StoreError;
 
@@ -31,4 +32,15 @@ pub(in crate::store) fn belief(recorded_at: i64, superseded_at: Option<i64>) -> 
 
 pub(in crate::store) fn seconds(time: Option<Time>) -> Option<i64> {
     time.map(|time| time.timestamp())
+}
+
+/// An id of a grant as the database stores it.
+pub(in crate::store) fn jti(jti: &Jti) -> Result<Vec<u8>, StoreError> {
+    jti_bytes(jti.as_str())
+}
+
+/// The same of its text; of the empty text, which is before all ids, no bytes.
+pub(in crate::store) fn jti_bytes(text: &str) -> Result<Vec<u8>, StoreError> {
+    let malformed = |_| StoreError::corrupt("malformed id of a grant");
+    hex::decode(text).map_err(malformed)
 }

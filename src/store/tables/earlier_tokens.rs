@@ -8,7 +8,7 @@ use super::probe_query::ProbeQuery;
 use crate::domain::clock::Time;
 use crate::domain::tokens::grant::Jti;
 use crate::domain::{AccountId, NumberRange};
-use crate::store::connection::on_either;
+use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::tx::Tx;
 
@@ -22,6 +22,82 @@ pub(in crate::store) struct EarlierToken<'a> {
     pub(in crate::store) since: Time,
     /// A grant that does not count.
     pub(in crate::store) except: Option<&'a Jti>,
+}
+
+/// The spans of the ranges in a table, found by stepping through its index.
+macro_rules! spans {
+    ($name:literal, $table:literal) => {
+        concat!(
+            $name,
+            " (span) AS (SELECT min(span) FROM ",
+            $table,
+            " UNION ALL SELECT (SELECT min(t.span) FROM ",
+            $table,
+            " t WHERE t.span > s.span) FROM ",
+            $name,
+            " s WHERE s.span IS NOT NULL)"
+        )
+    };
+}
+
+/// That a range contains an entry `p`. A grant that was issued after an instant also expires after
+/// it. That comparison is in the index, so the grants of earlier holders of a number are passed
+/// over quickly.
+macro_rules! contains {
+    ($range:literal) => {
+        concat!(
+            $range,
+            ".span = s.span AND ",
+            $range,
+            ".first_position > p.first_position - s.span AND ",
+            $range,
+            ".first_position <= p.first_position AND ",
+            $range,
+            ".expires_at > p.since AND ",
+            $range,
+            ".last_position >= p.last_position"
+        )
+    };
+}
+
+/// That a grant `g` counts for an entry `p`. The account is an expression, so that no planner goes
+/// through all grants of the account instead of those of the number.
+macro_rules! counts {
+    ($jti:literal) => {
+        concat!(
+            "g.account_id || '' = p.account_id AND g.issued_at >= p.since AND g.withdrawn_at IS NULL AND ",
+            $jti,
+            " <> p.other"
+        )
+    };
+}
+
+/// The query for requests with an entry that no range of a grant contains: neither the first of its
+/// list, nor a later one. `$jti` is the id as text.
+macro_rules! without_token {
+    ($jti:literal) => {
+        [
+            concat!(
+                "WITH RECURSIVE ",
+                spans!("spans", "grants"),
+                ", ",
+                spans!("later_spans", "grant_numbers"),
+                " SELECT p.request FROM "
+            ),
+            concat!(
+                " WHERE (SELECT 1 FROM spans s CROSS JOIN grants g WHERE ",
+                contains!("g"),
+                " AND ",
+                counts!($jti),
+                " LIMIT 1) IS NULL AND \
+                 (SELECT 1 FROM later_spans s CROSS JOIN grant_numbers t CROSS JOIN grants g WHERE ",
+                contains!("t"),
+                " AND g.jti = t.jti AND ",
+                counts!($jti),
+                " LIMIT 1) IS NULL"
+            ),
+        ]
+    };
 }
 
 impl Tx<'_> {
@@ -44,8 +120,10 @@ impl Tx<'_> {
                 "other": entry.except.map_or("", Jti::as_str),
             })
         });
-        // A grant that was issued after an instant also expires after it. That comparison is in the
-        // index, so the grants of earlier holders of a number are passed over quickly.
+        let parts = match self.connection {
+            AnyConnection::Postgres(_) => without_token!("encode(g.jti, 'hex')"),
+            AnyConnection::Sqlite(_) => without_token!("lower(hex(g.jti))"),
+        };
         let query = ProbeQuery::<(Integer,)>::new(
             &[
                 ("request", "INTEGER"),
@@ -55,17 +133,7 @@ impl Tx<'_> {
                 ("since", "BIGINT"),
                 ("other", "TEXT"),
             ],
-            [
-                "WITH RECURSIVE spans (span) AS (SELECT min(span) FROM grant_numbers UNION ALL \
-                 SELECT (SELECT min(t.span) FROM grant_numbers t WHERE t.span > s.span) \
-                 FROM spans s WHERE s.span IS NOT NULL) SELECT p.request FROM ",
-                " WHERE (SELECT 1 FROM spans s CROSS JOIN grant_numbers t CROSS JOIN grants g \
-                 WHERE t.span = s.span AND t.first_position > p.first_position - s.span \
-                 AND t.first_position <= p.first_position AND t.expires_at > p.since \
-                 AND t.last_position >= p.last_position AND g.jti = t.jti \
-                 AND g.account_id = p.account_id AND g.issued_at >= p.since \
-                 AND g.withdrawn_at IS NULL AND g.jti <> p.other LIMIT 1) IS NULL",
-            ],
+            parts,
             &probes.collect::<Vec<_>>(),
         );
         let rows: Vec<(i32,)> =

@@ -5,50 +5,39 @@ use uuid::Uuid;
 
 use super::accounts::Within;
 use super::columns;
-use super::versioned::{ROWS_PER_INSERT, WIDE_ROWS_PER_INSERT};
+use super::grant_inserts::NewGrant;
+use super::grant_terms::CommonRows;
 use crate::domain::clock::{Time, from_unix};
-use crate::domain::decision::policy_trace::PolicyTrace;
 use crate::domain::inventory::RowRef;
 use crate::domain::tokens::grant::{Grant, GrantState, Jti, Justification, Withdrawal};
 use crate::domain::{AccountId, NumberRange, TkValue};
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::page::{Page, PageOf};
-use crate::store::schema::{grant_numbers, grants};
+use crate::store::schema::grants;
 use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
-// Lets diesel insert many rows in one statement.
 #[diesel(table_name = grants, treat_none_as_default_value = false)]
 pub(in crate::store) struct Row {
-    jti: String,
-    account_id: String,
-    tkvalue: String,
-    ca: bool,
-    fingerprint: String,
-    issued_at: i64,
-    expires_at: i64,
-    chain: String,
-    caller: String,
-    request_id: String,
-    justified_by: String,
-    withdrawn_at: Option<i64>,
-    withdrawal_reason: Option<String>,
-    policies: String,
-    policy_set: Option<String>,
-    tktype: String,
-    dialect: String,
-}
-
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = grant_numbers)]
-struct NumbersRow<'a> {
-    jti: &'a str,
-    entry: i32,
-    first_position: i64,
-    last_position: i64,
-    span: i64,
-    expires_at: i64,
+    pub(super) issued_at: i64,
+    pub(super) expires_at: i64,
+    pub(super) first_position: Option<i64>,
+    pub(super) last_position: Option<i64>,
+    pub(super) span: Option<i64>,
+    pub(super) withdrawn_at: Option<i64>,
+    log_index: Option<i64>,
+    pub(super) caller_id: i64,
+    pub(super) terms_id: i64,
+    pub(super) jti: Vec<u8>,
+    pub(super) request_id: Vec<u8>,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) account_id: String,
+    pub(super) tkvalue: String,
+    pub(super) justified_by: String,
+    pub(super) withdrawal_reason: Option<String>,
+    pub(super) event: Option<String>,
+    nonce: Option<Vec<u8>>,
 }
 
 /// Selects grants of the ledger; the default selects all.
@@ -77,87 +66,74 @@ impl GrantFilter {
     }
 }
 
-impl From<&Grant> for Row {
-    fn from(grant: &Grant) -> Self {
+impl Row {
+    pub(super) fn new(
+        new: &NewGrant<'_>,
+        terms_id: i64,
+        caller_id: i64,
+    ) -> Result<Self, StoreError> {
+        let grant = new.grant;
         let justified_by = grant.justified_by.iter();
         let justified_by = justified_by.map(|j| format!("{}:{}", j.kind(), j.row()));
-        Self {
-            jti: grant.jti.to_string(),
-            account_id: grant.account.to_string(),
-            tkvalue: grant.tkvalue.text(),
-            ca: grant.ca,
-            fingerprint: grant.fingerprint.to_string(),
+        let ranges = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
+        let first = ranges.first();
+        let event = new.event.as_ref();
+        let event = event.map(|event| serde_json::to_string(&event.detail));
+        Ok(Self {
             issued_at: grant.issued_at.timestamp(),
             expires_at: grant.expires_at.timestamp(),
-            chain: grant.chain.clone(),
-            caller: grant.caller.clone(),
-            request_id: grant.request_id.to_string(),
-            justified_by: justified_by.collect::<Vec<_>>().join(" "),
+            first_position: first.map(|range| range.first().position()),
+            last_position: first.map(|range| range.last().position()),
+            span: first.map(|range| range.span()),
             withdrawn_at: grant.withdrawal.as_ref().map(|w| w.at.timestamp()),
+            log_index: None,
+            caller_id,
+            terms_id,
+            jti: columns::jti(&grant.jti)?,
+            request_id: grant.request_id.as_bytes().to_vec(),
+            fingerprint: grant.fingerprint.as_bytes().to_vec(),
+            account_id: grant.account.to_string(),
+            tkvalue: grant.tkvalue.text(),
+            justified_by: justified_by.collect::<Vec<_>>().join(" "),
             withdrawal_reason: grant.withdrawal.as_ref().map(|w| w.reason.clone()),
-            policies: grant.policies.to_text(),
-            policy_set: grant.policies.set().map(str::to_owned),
-            tktype: grant.tkvalue.tktype().as_str().to_owned(),
-            dialect: grant.dialect.as_str().to_owned(),
-        }
+            event: event.transpose().map_err(StoreError::corrupt)?,
+            nonce: None,
+        })
     }
-}
 
-impl TryFrom<Row> for Grant {
-    type Error = StoreError;
-
-    fn try_from(row: Row) -> Result<Self, StoreError> {
-        let justified_by = row.justified_by.split_whitespace().map(justification);
-        let tktype = row.tktype.parse().map_err(StoreError::corrupt)?;
-        let dialect = row.dialect.parse().map_err(StoreError::corrupt)?;
-        let withdrawal = row.withdrawn_at.map(|at| Withdrawal {
-            at: from_unix(at),
-            reason: row.withdrawal_reason.unwrap_or_default(),
-        });
-        Ok(Self {
-            jti: Jti::from_text(&row.jti),
-            account: row.account_id.parse().map_err(StoreError::corrupt)?,
-            tkvalue: TkValue::read(tktype, &row.tkvalue, dialect).map_err(StoreError::corrupt)?,
+    pub(super) fn grant(&self, common: &CommonRows) -> Result<Grant, StoreError> {
+        let missing = |what| StoreError::corrupt(format!("a grant refers to unknown {what}"));
+        let terms = common.terms.get(&self.terms_id);
+        let terms = terms.ok_or_else(|| missing("terms"))?;
+        let caller = common.callers.get(&self.caller_id);
+        let caller = caller.ok_or_else(|| missing("callers"))?;
+        let justified_by = self.justified_by.split_whitespace().map(justification);
+        let tktype = terms.tktype.parse().map_err(StoreError::corrupt)?;
+        let dialect = terms.dialect.parse().map_err(StoreError::corrupt)?;
+        let fingerprint = self.fingerprint.as_slice();
+        let fingerprint: [u8; 32] = fingerprint.try_into().map_err(StoreError::corrupt)?;
+        Ok(Grant {
+            jti: Jti::from_bytes(&self.jti),
+            account: self.account_id.parse().map_err(StoreError::corrupt)?,
+            tkvalue: TkValue::read(tktype, &self.tkvalue, dialect).map_err(StoreError::corrupt)?,
             dialect,
-            ca: row.ca,
-            fingerprint: row.fingerprint.parse().map_err(StoreError::corrupt)?,
-            issued_at: from_unix(row.issued_at),
-            expires_at: from_unix(row.expires_at),
-            chain: row.chain,
-            caller: row.caller,
-            request_id: Uuid::parse_str(&row.request_id).map_err(StoreError::corrupt)?,
+            ca: terms.ca,
+            fingerprint: fingerprint.into(),
+            issued_at: from_unix(self.issued_at),
+            expires_at: from_unix(self.expires_at),
+            chain: terms.chain.clone(),
+            iss: terms.iss(),
+            caller: caller.caller.clone(),
+            request_id: Uuid::from_slice(&self.request_id).map_err(StoreError::corrupt)?,
             justified_by: justified_by.collect::<Result<_, _>>()?,
-            policies: PolicyTrace::from_text(&row.policies, row.policy_set.as_deref()),
-            withdrawal,
+            policies: terms.policies(),
+            withdrawal: self.withdrawn_at.map(|at| Withdrawal {
+                at: from_unix(at),
+                reason: self.withdrawal_reason.clone().unwrap_or_default(),
+            }),
         })
     }
 }
-
-/// The ids of grants whose numbers overlap these, and whose tokens expire after an instant. One
-/// clause for each span, so that each is an index lookup.
-macro_rules! touching {
-    ($numbers:expr, $expiring_after:expr) => {{
-        let (first, last) = ($numbers.first().position(), $numbers.last().position());
-        // No range has the span 0, so this matches nothing; the loop adds each span with OR.
-        let none = grant_numbers::span.eq(0);
-        let mut found = grant_numbers::table
-            .select(grant_numbers::jti)
-            .filter(none)
-            .into_boxed();
-        for span in (0..=u32::from(MAX_DIGITS)).map(|k| 10_i64.pow(k)) {
-            found = found.or_filter(
-                grant_numbers::span
-                    .eq(span)
-                    .and(grant_numbers::first_position.gt(first - span))
-                    .and(grant_numbers::first_position.le(last))
-                    .and(grant_numbers::last_position.ge(first))
-                    .and(grant_numbers::expires_at.gt($expiring_after)),
-            );
-        }
-        found
-    }};
-}
-pub(in crate::store) use touching;
 
 /// The condition that a grant is not withdrawn at an instant.
 macro_rules! not_withdrawn {
@@ -169,17 +145,18 @@ macro_rules! not_withdrawn {
 }
 pub(in crate::store) use not_withdrawn;
 
-/// The grants that match a filter.
+/// The grants that match a filter, with ids after a bound: see [`Tx::first_jti_of`].
 macro_rules! passing {
-    ($filter:expr) => {{
-        use $crate::domain::numbers::number::MAX_DIGITS;
+    ($filter:expr, $first:expr) => {{
         use $crate::domain::tokens::grant::GrantState;
-        use $crate::store::schema::{grant_numbers, grants};
+        use $crate::store::schema::grants;
         use $crate::store::tables::accounts::{path, within};
+        use $crate::store::tables::touching_grants::Touching;
         let expiring_after = $filter
             .expiring_after
             .map_or(i64::MIN, |time| time.timestamp());
         let mut query = grants::table
+            .filter(grants::jti.gt($first))
             .filter(grants::expires_at.gt(expiring_after))
             .into_boxed();
         if let Some(account) = &$filter.account {
@@ -189,10 +166,7 @@ macro_rules! passing {
             query = query.filter(grants::account_id.eq_any(within!(within)));
         }
         if let Some(numbers) = $filter.numbers {
-            query = query.filter(grants::jti.eq_any($crate::store::tables::grants::touching!(
-                numbers,
-                expiring_after
-            )));
+            query = query.filter(Touching::new(numbers, expiring_after));
         }
         match $filter.state {
             None => query,
@@ -227,7 +201,7 @@ fn justification(text: &str) -> Result<Justification, StoreError> {
 /// The grants with these ids.
 pub(in crate::store) fn of_ids(
     connection: &mut AnyConnection,
-    ids: &[&str],
+    ids: &[Vec<u8>],
 ) -> QueryResult<Vec<Row>> {
     on_either!(connection, c => grants::table
         .filter(grants::jti.eq_any(ids))
@@ -235,50 +209,16 @@ pub(in crate::store) fn of_ids(
 }
 
 impl Tx<'_> {
-    /// Inserts these grants and their numbers.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that fails; then no token may be signed.
-    pub fn insert_grants(&mut self, items: &[&Grant]) -> Result<(), StoreError> {
-        let rows: Vec<Row> = items.iter().map(|grant| Row::from(*grant)).collect();
-        let mut numbers = Vec::new();
-        for grant in items {
-            let ranges = grant.tkvalue.numbers().map_err(StoreError::corrupt)?;
-            numbers.extend(
-                ranges
-                    .into_iter()
-                    .zip(1..)
-                    .map(|(range, entry)| NumbersRow {
-                        jti: grant.jti.as_str(),
-                        entry,
-                        first_position: range.first().position(),
-                        last_position: range.last().position(),
-                        span: range.span(),
-                        expires_at: grant.expires_at.timestamp(),
-                    }),
-            );
-        }
-        // A statement takes a bounded number of parameters; a grant can also have many ranges.
-        for chunk in rows.chunks(WIDE_ROWS_PER_INSERT) {
-            self.run(|connection| {
-                on_either!(connection, c => diesel::insert_into(grants::table).values(chunk).execute(c))
-            })?;
-        }
-        for chunk in numbers.chunks(ROWS_PER_INSERT) {
-            self.run(|connection| {
-                on_either!(connection, c => diesel::insert_into(grant_numbers::table).values(chunk).execute(c))
-            })?;
-        }
-        Ok(())
-    }
-
     /// One grant. If an unfinished sweep has yet to withdraw it, it is already returned as
     /// withdrawn.
     pub fn grant(&mut self, jti: &Jti) -> Result<Option<Grant>, StoreError> {
+        let Some(jti) = jti.to_bytes() else {
+            return Ok(None);
+        };
         let row = self.run(|connection| {
-            on_either!(connection, c => grants::table.find(jti.as_str()).first::<Row>(c).optional())
+            on_either!(connection, c => grants::table.find(jti).first::<Row>(c).optional())
         })?;
-        let Some(mut grant) = row.map(Grant::try_from).transpose()? else {
+        let Some(mut grant) = self.read_grants(&Vec::from_iter(row))?.pop() else {
             return Ok(None);
         };
         if let Some(pending) = self.pending_withdrawal(&grant)? {
@@ -287,20 +227,41 @@ impl Tx<'_> {
         Ok(Some(grant))
     }
 
-    /// A page of the grants that match the filter, ordered by the second in which they were issued.
+    /// The grants of these rows, in their order.
+    pub(super) fn read_grants(&mut self, rows: &[Row]) -> Result<Vec<Grant>, StoreError> {
+        let common = self.common_rows(rows)?;
+        rows.iter().map(|row| row.grant(&common)).collect()
+    }
+
+    /// A lower bound of the ids of the grants that match a filter. Those that can still be redeemed
+    /// are the newest, so no other index on their expiry is needed.
+    pub(super) fn first_jti_of(&mut self, filter: &GrantFilter) -> Result<Vec<u8>, StoreError> {
+        let active_at = match filter.state {
+            Some((GrantState::Active, time)) => Some(time),
+            Some((GrantState::Expired | GrantState::Withdrawn, _)) | None => None,
+        };
+        match filter.expiring_after.max(active_at) {
+            Some(time) => self.first_jti_expiring_after(time),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A page of the grants that match the filter, ordered by the time when they were issued.
     pub fn list_grants(
         &mut self,
         filter: &GrantFilter,
         page: &Page,
     ) -> Result<PageOf<Grant>, StoreError> {
+        let after = columns::jti_bytes(page.after())?;
+        let first = self.first_jti_of(filter)?.max(after);
         let rows = self.run(|connection| {
-            on_either!(connection, c => passing!(filter)
-                .filter(grants::jti.gt(page.after()))
+            on_either!(connection, c => passing!(filter, first)
                 .order(grants::jti)
                 .limit(page.fetch())
                 .load::<Row>(c))
         })?;
-        page.of(rows, |row| row.jti.clone())
+        let grants = self.read_grants(&rows)?;
+        Ok(page.of_fetched(grants, |grant| grant.jti.to_string()))
     }
 
     /// The newest grants that match the filter, the newest first.
@@ -309,12 +270,13 @@ impl Tx<'_> {
         filter: &GrantFilter,
         limit: u16,
     ) -> Result<Vec<Grant>, StoreError> {
+        let first = self.first_jti_of(filter)?;
         let rows = self.run(|connection| {
-            on_either!(connection, c => passing!(filter)
+            on_either!(connection, c => passing!(filter, first)
                 .order(grants::jti.desc())
                 .limit(limit.into())
                 .load::<Row>(c))
         })?;
-        rows.into_iter().map(TryInto::try_into).collect()
+        self.read_grants(&rows)
     }
 }

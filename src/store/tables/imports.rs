@@ -50,7 +50,14 @@ supersede_many!(pub(super) supersede_delegations, delegations);
 supersede_many!(pub supersede_exclusions, exclusions);
 
 /// A row of `grant_numbers`, in the order of its columns.
-type GrantNumbersRow = (String, i32, i64, i64, i64, i64);
+type GrantNumbersRow = (Vec<u8>, i32, i64, i64, i64, i64);
+
+/// The tables of the ranges of grants, with the same columns: the first ranges of the lists, and
+/// the others.
+const GRANT_RANGES: [&str; 2] = [
+    "(SELECT jti, 1 AS entry, first_position, last_position, span, expires_at FROM grants)",
+    "grant_numbers",
+];
 
 /// Numbers of a grant that overlap the numbers of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,24 +112,28 @@ impl Tx<'_> {
         if probes.is_empty() {
             return Ok((Vec::new(), false));
         }
-        let query = OverlapQuery::<grant_numbers::table>::new(
-            "grant_numbers",
-            probes,
-            Versions::All,
+        let mut found: Vec<(i32, GrantNumbersRow)> = Vec::new();
+        for ranges in GRANT_RANGES {
             // One more, to learn whether some are left.
-            limit.saturating_add(1),
-        )
-        .expiring_after(expiring_after);
-        let mut found = self.run(
-            |connection| on_either!(connection, c => query.load::<(i32, GrantNumbersRow)>(c)),
-        )?;
+            let left = limit.saturating_add(1) - found.len();
+            let query = OverlapQuery::<grant_numbers::table>::new(
+                ranges,
+                probes.clone(),
+                Versions::All,
+                left,
+            )
+            .expiring_after(expiring_after);
+            found.extend(self.run(
+                |connection| on_either!(connection, c => query.load::<(i32, GrantNumbersRow)>(c)),
+            )?);
+        }
         let more = found.len() > limit;
         found.truncate(limit);
         let found = found
             .into_iter()
             .map(|(_, (jti, _, first, last, _, expires))| {
                 Ok(TouchedNumbers {
-                    jti: Jti::from_text(&jti),
+                    jti: Jti::from_bytes(&jti),
                     numbers: columns::numbers(first, last)?,
                     expires_at: from_unix(expires),
                 })
@@ -134,11 +145,10 @@ impl Tx<'_> {
     pub fn grants_of(&mut self, ids: &[Jti]) -> Result<Vec<Grant>, StoreError> {
         let mut all = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
-            let ids: Vec<&str> = chunk.iter().map(Jti::as_str).collect();
+            let ids = chunk.iter().map(columns::jti);
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
             let rows = self.run(|connection| grants::of_ids(connection, &ids))?;
-            for row in rows {
-                all.push(Grant::try_from(row)?);
-            }
+            all.extend(self.read_grants(&rows)?);
         }
         all.sort_unstable_by(|a, b| a.jti.as_str().cmp(b.jti.as_str()));
         Ok(all)

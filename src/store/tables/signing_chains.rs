@@ -8,7 +8,7 @@ use crate::domain::clock::{Time, from_unix};
 use crate::domain::signing::chain_choice::{ChainState, SigningChain};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::{grants, signing_chains};
+use crate::store::schema::signing_chains;
 use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -23,6 +23,8 @@ struct Row {
     active_from: i64,
     retired_at: Option<i64>,
     noted: String,
+    /// Grants raise it, and nothing else writes it.
+    last_expiry: Option<i64>,
 }
 
 impl From<&SigningChain> for Row {
@@ -38,6 +40,7 @@ impl From<&SigningChain> for Row {
             active_from: chain.active_from.timestamp(),
             retired_at: columns::seconds(chain.retired_at),
             noted: chain.noted.as_str().to_owned(),
+            last_expiry: None,
         }
     }
 }
@@ -113,17 +116,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// When the last token that was signed with a chain expires; `None` if it has signed none.
+    /// Until when the tokens that were signed with a chain can be redeemed, or later: it is rounded
+    /// up. `None` if it has signed none.
     pub fn last_expiry_of(&mut self, chain: &str) -> Result<Option<Time>, StoreError> {
         let last = self.run(|connection| {
-            on_either!(connection, c => grants::table
-                .filter(grants::chain.eq(chain))
-                // With the index on chain and expiry, this reads one row.
-                .order(grants::expires_at.desc())
-                .select(grants::expires_at)
-                .first::<i64>(c)
+            on_either!(connection, c => signing_chains::table
+                .find(chain)
+                .select(signing_chains::last_expiry)
+                .first::<Option<i64>>(c)
                 .optional())
         })?;
-        Ok(last.map(from_unix))
+        Ok(last.flatten().map(from_unix))
     }
 }

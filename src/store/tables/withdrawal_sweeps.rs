@@ -33,6 +33,7 @@ struct Row {
     last_jti: String,
     recorded_at: i64,
     chain: Option<String>,
+    /// Written by older versions, whose sweeps of chains went by expiry.
     from_expiry: Option<i64>,
 }
 
@@ -71,13 +72,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Leaves the grants of a distrusted chain to be withdrawn later: those that do not expire
-    /// before `from`.
+    /// Leaves the grants of a distrusted chain to be withdrawn later: those with ids after `after`.
     pub fn insert_chain_sweep(
         &mut self,
         (id, chain): (Uuid, &str),
         ended: &AuthorityEnd,
-        from: Time,
+        after: &Jti,
         now: Time,
     ) -> Result<(), StoreError> {
         let row = Row {
@@ -88,11 +88,11 @@ impl Tx<'_> {
             at: ended.at.timestamp(),
             reason: ended.reason.clone(),
             cause: ended.cause.map(|cause| cause.to_string()),
-            after_jti: String::new(),
+            after_jti: after.to_string(),
             last_jti: BEYOND_ALL.to_owned(),
             recorded_at: now.timestamp(),
             chain: Some(chain.to_owned()),
-            from_expiry: Some(from.timestamp()),
+            from_expiry: None,
         };
         self.run(|connection| {
             on_either!(connection, c => diesel::insert_into(withdrawal_sweeps::table).values(&row).execute(c))
@@ -150,13 +150,12 @@ impl Tx<'_> {
         limit: usize,
         now: Time,
     ) -> Result<usize, StoreError> {
-        let from = from_unix(row.from_expiry.unwrap_or(row.at));
-        let swept = self.withdraw_chain(chain, ended, from, limit, now)?;
+        let swept = self.withdraw_chain(chain, ended, &row.after_jti, limit, now)?;
         let found = withdrawal_sweeps::table.find(&row.id);
         self.run(|connection| {
-            on_either!(connection, c => match swept.more_from {
-                Some(from) => diesel::update(found)
-                    .set(withdrawal_sweeps::from_expiry.eq(from.timestamp()))
+            on_either!(connection, c => match &swept.more_after {
+                Some(after) => diesel::update(found)
+                    .set(withdrawal_sweeps::after_jti.eq(after.as_str()))
                     .execute(c),
                 None => diesel::delete(found).execute(c),
             })

@@ -8,7 +8,9 @@ use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 
 use super::accounts::Within;
-use super::grants::{GrantFilter, not_withdrawn, passing, touching};
+use super::columns;
+use super::grants::{GrantFilter, not_withdrawn, passing};
+use super::touching_grants::Touching;
 use crate::domain::accounts::account::Account;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::inventory::withdrawal::{AuthorityEnd, Exposure, Withdrawn};
@@ -16,7 +18,7 @@ use crate::domain::tokens::grant::Jti;
 use crate::domain::{NumberRange, TkValue};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::{grants, withdrawals};
+use crate::store::schema::{grant_terms, grants, withdrawals};
 use crate::store::tx::Tx;
 
 /// How many grants one statement marks.
@@ -59,7 +61,7 @@ pub struct Swept {
 #[diesel(table_name = withdrawals)]
 struct NewRow<'a> {
     sequence: i64,
-    jti: &'a str,
+    jti: &'a [u8],
     account_id: &'a str,
     at: i64,
     expires_at: i64,
@@ -68,10 +70,10 @@ struct NewRow<'a> {
     recorded_at: i64,
 }
 
-type Row = (i64, String, String, i64, i64, String, Option<String>, i64);
+type Row = (i64, Vec<u8>, String, i64, i64, String, Option<String>, i64);
 
 /// A grant to be marked: its jti, its account, its expiry.
-type Touched = (String, String, i64);
+pub(super) type Touched = (Vec<u8>, String, i64);
 
 impl Tx<'_> {
     /// How many tokens of the grants that match a filter can be redeemed, and until when; and the
@@ -80,16 +82,24 @@ impl Tx<'_> {
         &mut self,
         filter: &GrantFilter,
     ) -> Result<(Exposure, Option<Jti>), StoreError> {
-        let (tokens, until, last) = self.run(|connection| {
-            on_either!(connection, c => passing!(filter)
-                .select((count_star(), max(grants::expires_at), max(grants::jti)))
-                .first::<(i64, Option<i64>, Option<String>)>(c))
+        let first = self.first_jti_of(filter)?;
+        let (tokens, until) = self.run(|connection| {
+            on_either!(connection, c => passing!(filter, &first)
+                .select((count_star(), max(grants::expires_at)))
+                .first::<(i64, Option<i64>)>(c))
+        })?;
+        let last = self.run(|connection| {
+            on_either!(connection, c => passing!(filter, &first)
+                .select(grants::jti)
+                .order(grants::jti.desc())
+                .first::<Vec<u8>>(c)
+                .optional())
         })?;
         let exposure = Exposure {
             tokens: u64::try_from(tokens).map_err(StoreError::corrupt)?,
             until: until.map(from_unix),
         };
-        Ok((exposure, last.map(|jti| Jti::from_text(&jti))))
+        Ok((exposure, last.as_deref().map(Jti::from_bytes)))
     }
 
     /// The tokens that can be redeemed at an instant although their grants are withdrawn.
@@ -131,10 +141,10 @@ impl Tx<'_> {
             numbers: None,
             ..loss.touched()
         };
-        let mut count = 0;
+        let (mut count, first) = (0, Vec::new());
         for chunk in ids.chunks(PER_STATEMENT) {
             let found = self.run(|connection| {
-                on_either!(connection, c => passing!(filter)
+                on_either!(connection, c => passing!(filter, &first)
                     .filter(grants::jti.eq_any(chunk))
                     .filter(not_withdrawn!(at))
                     .order(grants::jti)
@@ -144,7 +154,7 @@ impl Tx<'_> {
             self.mark(&found, &loss.ended, now)?;
             count += found.len();
         }
-        let more_after = ids.last().filter(|_| more).map(|jti| Jti::from_text(jti));
+        let more_after = ids.last().filter(|_| more).map(|jti| Jti::from_bytes(jti));
         Ok(Swept { count, more_after })
     }
 
@@ -154,41 +164,37 @@ impl Tx<'_> {
         loss: &Loss,
         (after, last): (&str, &Jti),
         limit: usize,
-    ) -> Result<(Vec<String>, bool), StoreError> {
+    ) -> Result<(Vec<Vec<u8>>, bool), StoreError> {
         let (filter, at) = (loss.touched(), loss.ended.at);
+        let first = self.first_jti_of(&filter)?;
+        let first = first.max(columns::jti_bytes(after)?);
+        let last = columns::jti(last)?;
         let ids = self.run(|connection| {
-            on_either!(connection, c => passing!(filter)
+            on_either!(connection, c => passing!(filter, first)
                 .filter(not_withdrawn!(at))
-                .filter(grants::jti.gt(after))
-                .filter(grants::jti.le(last.as_str()))
+                .filter(grants::jti.le(last))
                 .order(grants::jti)
                 .limit(fetch(limit))
                 .select(grants::jti)
-                .load::<String>(c))
+                .load::<Vec<u8>>(c))
         })?;
         Ok(cut(ids, limit))
     }
 
-    /// The same for a loss of some numbers. Queries the index of numbers alone: with the grants
-    /// joined, a planner without fresh statistics compares each number with each grant.
+    /// The same for a loss of some numbers.
     fn ids_touching(
         &mut self,
         numbers: NumberRange,
         at: Time,
         (after, last): (&str, &Jti),
         limit: usize,
-    ) -> Result<(Vec<String>, bool), StoreError> {
-        use crate::domain::numbers::number::MAX_DIGITS;
-        use crate::store::schema::grant_numbers;
-        let ids = self.run(|connection| {
-            on_either!(connection, c => touching!(numbers, at.timestamp())
-                .filter(grant_numbers::jti.gt(after))
-                .filter(grant_numbers::jti.le(last.as_str()))
-                .distinct()
-                .order(grant_numbers::jti)
-                .limit(fetch(limit))
-                .load::<String>(c))
-        })?;
+    ) -> Result<(Vec<Vec<u8>>, bool), StoreError> {
+        let touching = Touching::new(numbers, at.timestamp());
+        let (after, last) = (columns::jti_bytes(after)?, columns::jti(last)?);
+        let query = touching.ids(after, last, fetch(limit));
+        let ids =
+            self.run(|connection| on_either!(connection, c => query.load::<(Vec<u8>,)>(c)))?;
+        let ids = ids.into_iter().map(|(jti,)| jti).collect();
         Ok(cut(ids, limit))
     }
 
@@ -202,7 +208,8 @@ impl Tx<'_> {
     ) -> Result<usize, StoreError> {
         let mut count = 0;
         for chunk in ids.chunks(PER_STATEMENT) {
-            let ids: Vec<&str> = chunk.iter().map(|jti| jti.as_str()).collect();
+            let ids = chunk.iter().map(|jti| columns::jti(jti));
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
             let at = ended.at;
             let found = self.run(|connection| {
                 on_either!(connection, c => grants::table
@@ -247,7 +254,7 @@ impl Tx<'_> {
                 }
             });
             let rows: Vec<NewRow<'_>> = rows.collect();
-            let ids: Vec<&str> = chunk.iter().map(|(jti, ..)| jti.as_str()).collect();
+            let ids: Vec<&[u8]> = chunk.iter().map(|(jti, ..)| jti.as_slice()).collect();
             self.run(|connection| {
                 on_either!(connection, c => diesel::insert_into(withdrawals::table).values(&rows).execute(c))
             })?;
@@ -287,13 +294,14 @@ impl Tx<'_> {
                 let mut query = withdrawals::table
                     // The numbers of an entry are those of its grant.
                     .inner_join(grants::table.on(grants::jti.eq(withdrawals::jti)))
+                    .inner_join(grant_terms::table.on(grant_terms::id.eq(grants::terms_id)))
                     .filter(withdrawals::sequence.gt(after))
                     .filter(withdrawals::sequence.le(until.unwrap_or(i64::MAX)))
                     .order(withdrawals::sequence)
                     .limit(limit.into())
                     .select((
                         withdrawals::all_columns,
-                        (grants::tktype, grants::tkvalue, grants::dialect),
+                        (grant_terms::tktype, grants::tkvalue, grant_terms::dialect),
                     ))
                     .into_boxed();
                 if let Some(within) = within {
@@ -311,7 +319,7 @@ fn fetch(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-fn cut(mut ids: Vec<String>, limit: usize) -> (Vec<String>, bool) {
+fn cut(mut ids: Vec<Vec<u8>>, limit: usize) -> (Vec<Vec<u8>>, bool) {
     let more = ids.len() > limit;
     ids.truncate(limit);
     (ids, more)
@@ -329,7 +337,7 @@ fn entry((row, requested): (Row, Requested)) -> Result<Withdrawn, StoreError> {
     let cause = cause.as_deref().map(str::parse).transpose();
     Ok(Withdrawn {
         sequence,
-        jti: Jti::from_text(&jti),
+        jti: Jti::from_bytes(&jti),
         account: account.parse().map_err(StoreError::corrupt)?,
         numbers: tkvalue.numbers().map_err(StoreError::corrupt)?,
         ended: AuthorityEnd {

@@ -30,6 +30,7 @@ mod reseller_reach;
 pub mod resellers;
 mod still_blocked;
 mod trail;
+mod trail_of_grants;
 mod trail_reading;
 mod undo;
 mod undone_imports;

@@ -230,13 +230,17 @@ fn without_its_event_nothing_is_done(world: World) {
     let refuse = match world.db.kind() {
         Kind::Sqlite => {
             "CREATE TRIGGER no_events BEFORE INSERT ON audit_events \
+             BEGIN SELECT RAISE(ABORT, 'no events'); END; \
+             CREATE TRIGGER no_grants BEFORE INSERT ON grants WHEN new.event IS NOT NULL \
              BEGIN SELECT RAISE(ABORT, 'no events'); END"
         }
         Kind::Postgres => {
             "CREATE FUNCTION no_events() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN RAISE EXCEPTION 'no events'; END $$; \
              CREATE TRIGGER no_events BEFORE INSERT ON audit_events \
-             FOR EACH ROW EXECUTE FUNCTION no_events()"
+             FOR EACH ROW EXECUTE FUNCTION no_events(); \
+             CREATE TRIGGER no_grants BEFORE INSERT ON grants \
+             FOR EACH ROW WHEN (new.event IS NOT NULL) EXECUTE FUNCTION no_events()"
         }
     };
     world.db.execute(refuse);
@@ -262,8 +266,10 @@ fn without_its_event_nothing_is_done(world: World) {
     assert!(wait(keys.revoke(&admin, &key.kept.id)).is_err());
 
     world.db.execute(match world.db.kind() {
-        Kind::Sqlite => "DROP TRIGGER no_events",
-        Kind::Postgres => "DROP TRIGGER no_events ON audit_events",
+        Kind::Sqlite => "DROP TRIGGER no_events; DROP TRIGGER no_grants",
+        Kind::Postgres => {
+            "DROP TRIGGER no_events ON audit_events; DROP TRIGGER no_grants ON grants"
+        }
     });
     assert_eq!(world.grants().len(), grants);
     let reader = auditor(&world);

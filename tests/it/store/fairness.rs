@@ -44,8 +44,8 @@ fn decided_before(world: &World, account: &str) -> usize {
         Kind::Postgres => "xmin::text::bigint",
     };
     let query = sql_query(format!(
-        "SELECT count(*) AS count FROM audit_events WHERE action = 'issue' AND {place} < (SELECT min({place}) \
-         FROM audit_events WHERE action = 'issue' AND subject = '{account}')"
+        "SELECT count(*) AS count FROM grants WHERE {place} < (SELECT min({place}) \
+         FROM grants WHERE account_id = '{account}')"
     ));
     let count: Count = match world.db.connect() {
         Raw::Sqlite(mut connection) => query.get_result(&mut connection),

@@ -3,6 +3,7 @@
 mod departures;
 mod fairness;
 mod lost_files;
+mod old_ledger;
 mod outages;
 mod processes;
 mod reads;

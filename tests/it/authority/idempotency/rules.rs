@@ -117,16 +117,16 @@ fn access_that_is_given_later_counts(api: Api) {
 fn a_failure_can_be_tried_again(api: Api) {
     let body = asking(&["one:12125551001"]);
     let number = json!({ "start": "+12125551950", "count": 1, "reason": "reserved" });
-    api.world
-        .db
-        .execute("ALTER TABLE audit_events RENAME TO gone");
+    api.world.db.execute(
+        "ALTER TABLE audit_events RENAME TO gone; ALTER TABLE grants RENAME TO gone_grants",
+    );
     api.once("a", &api.acme, PATH, &body)
         .problem(503, "unavailable");
     api.once("b", &api.admin, "/v1/exclusions", &number)
         .problem(503, "unavailable");
-    api.world
-        .db
-        .execute("ALTER TABLE gone RENAME TO audit_events");
+    api.world.db.execute(
+        "ALTER TABLE gone RENAME TO audit_events; ALTER TABLE gone_grants RENAME TO grants",
+    );
     assert_eq!(count(&api.world.db, "idempotency_keys"), 0);
     let minted = api.once("a", &api.acme, PATH, &body);
     minted.with(200);
