@@ -217,9 +217,10 @@ impl<T> QueryFragment<Sqlite> for OverlapQuery<T> {
              value ->> 3 AS account_id FROM json_each(",
         );
         out.push_bind_param::<Text, String>(self.probes.json())?;
-        // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written.
+        // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written. The
+        // limit keeps it from taking the values out of the JSON anew for each span.
         out.push_sql(&format!(
-            ")) p CROSS JOIN spans s CROSS JOIN {} t WHERE {}",
+            ") LIMIT -1) p CROSS JOIN spans s CROSS JOIN {} t WHERE {}",
             self.table,
             self.conditions()
         ));

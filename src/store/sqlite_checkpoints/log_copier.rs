@@ -1,31 +1,18 @@
-//! Copies the log of an SQLite database into its file while the writer continues. SQLite itself
-//! would do it in a COMMIT, for which all requests of that batch wait.
-//!
-//! A copy without locks is not complete while the writer adds to the log, and the log begins anew
-//! only after a complete one. So what is left, which is little, is copied in a turn of the writer's.
-//! If this thread fails, the writer does it after all (`wal_autocheckpoint`).
+//! Copies the log into the database file, and has it begin anew.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::{BigInt, Integer};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl as _, sql_query};
-use parking_lot::{Condvar, Mutex};
 
-use super::connection::{AnyConnection, on_either};
-use super::connector::{DatabaseConnector, IfMissing};
-use super::error::OpenError;
-use super::sqlite_file::SqliteFile;
-use super::sqlite_locks::WriteTurns;
-use super::timeouts::TransactionKind;
+use crate::store::connection::{AnyConnection, on_either};
+use crate::store::connector::{DatabaseConnector, IfMissing};
+use crate::store::sqlite_file::SqliteFile;
+use crate::store::sqlite_locks::WriteTurns;
 use crate::telemetry::{Metrics, RunningTask};
 
-/// The log is copied after this number of jobs, which need some thousand pages.
-const JOBS: usize = 250;
-/// Or so long after the first job, if there are few.
-const LONGEST: Duration = Duration::from_secs(10);
 /// Between two copies, so that a page that each transaction changes is copied once for many.
 const PAUSE: Duration = Duration::from_millis(250);
 /// For how long the writer is kept waiting for others to end, at most.
@@ -35,8 +22,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How many copies without locks precede one in a turn of the writer's.
 const MAX_PASSES: u32 = 3;
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// How long a stop waits for a copy to end.
-const MAX_STOP_TIME: Duration = Duration::from_secs(10);
 
 /// Numbers of pages.
 #[derive(Debug, Clone, Copy)]
@@ -58,135 +43,6 @@ const BOUNDS: LogBounds = LogBounds {
     warn: 64_000,
 };
 
-/// The thread that copies the log.
-#[derive(Debug)]
-pub(super) struct Checkpoints {
-    written: Arc<WrittenJobs>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What was written since the log was last copied.
-#[derive(Debug, Default)]
-pub(super) struct WrittenJobs {
-    state: Mutex<Written>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Written {
-    jobs: usize,
-    since: Option<Instant>,
-    stopped: bool,
-}
-
-impl Checkpoints {
-    /// Starts the thread, which opens a connection once there is something to copy.
-    pub(super) fn start(
-        connector: DatabaseConnector,
-        file: Arc<SqliteFile>,
-        turns: WriteTurns,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, OpenError> {
-        let written = Arc::new(WrittenJobs::default());
-        let mut log = LogCopier {
-            connector,
-            file,
-            turns,
-            connection: None,
-            bounds: BOUNDS,
-            retry_at: None,
-            warned_at: None,
-            metrics: Arc::clone(metrics),
-        };
-        let task = metrics.background.start("checkpoints");
-        let shared = Arc::clone(&written);
-        let thread = thread::Builder::new()
-            .name("checkpoints".to_owned())
-            .spawn(move || {
-                let mut earliest = Instant::now();
-                while shared.wait(earliest) {
-                    log.run(&task);
-                    earliest = Instant::now() + PAUSE;
-                }
-                task.stop();
-            })?;
-        Ok(Self {
-            written,
-            thread: Some(thread),
-        })
-    }
-
-    pub(super) fn written(&self) -> Arc<WrittenJobs> {
-        Arc::clone(&self.written)
-    }
-}
-
-impl Drop for Checkpoints {
-    fn drop(&mut self) {
-        self.written.state.lock().stopped = true;
-        self.written.wake.notify_all();
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        let started = Instant::now();
-        while !thread.is_finished() && started.elapsed() < MAX_STOP_TIME {
-            thread::sleep(Duration::from_millis(1));
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl WrittenJobs {
-    /// Notes a transaction that was committed.
-    pub(super) fn add(&self, jobs: usize, kind: TransactionKind) {
-        let jobs = match kind {
-            TransactionKind::Request => jobs,
-            TransactionKind::Long => JOBS,
-        };
-        let mut written = self.state.lock();
-        let before = written.jobs;
-        written.jobs = before.saturating_add(jobs);
-        written.since.get_or_insert_with(Instant::now);
-        if before == 0 || (before < JOBS && written.jobs >= JOBS) {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Waits until there is enough to copy, at `earliest` or later. `false` if the thread is to
-    /// stop.
-    fn wait(&self, earliest: Instant) -> bool {
-        let mut written = self.state.lock();
-        loop {
-            if written.stopped {
-                return false;
-            }
-            match written.due(earliest) {
-                None => self.wake.wait(&mut written),
-                Some(due) if due <= Instant::now() => {
-                    *written = Written::default();
-                    return true;
-                }
-                Some(due) => {
-                    self.wake.wait_until(&mut written, due);
-                }
-            }
-        }
-    }
-}
-
-impl Written {
-    fn due(&self, earliest: Instant) -> Option<Instant> {
-        let since = self.since?;
-        Some(if self.jobs >= JOBS {
-            earliest
-        } else {
-            earliest.max(since + LONGEST)
-        })
-    }
-}
-
 /// The answer of `PRAGMA wal_checkpoint`.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 struct LogState {
@@ -207,7 +63,7 @@ impl LogState {
     }
 }
 
-struct LogCopier {
+pub(super) struct LogCopier {
     connector: DatabaseConnector,
     file: Arc<SqliteFile>,
     /// Not that of the writer, since one process does not exclude itself from a file.
@@ -221,14 +77,35 @@ struct LogCopier {
 }
 
 impl LogCopier {
-    fn run(&mut self, task: &RunningTask) {
+    pub(super) fn new(
+        connector: DatabaseConnector,
+        file: Arc<SqliteFile>,
+        turns: WriteTurns,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            connector,
+            file,
+            turns,
+            connection: None,
+            bounds: BOUNDS,
+            retry_at: None,
+            warned_at: None,
+            metrics,
+        }
+    }
+
+    /// Returns for how long to do nothing afterwards.
+    pub(super) fn run(&mut self, task: &RunningTask) -> Duration {
         let done = task.attempt(|| self.copy());
         if let Some(Err(why)) = &done {
             task.failed(why);
         }
-        if !matches!(done, Some(Ok(()))) {
-            self.connection = None;
+        if matches!(done, Some(Ok(()))) {
+            return PAUSE;
         }
+        self.connection = None;
+        RETRY_INTERVAL
     }
 
     fn copy(&mut self) -> Result<(), String> {
@@ -240,17 +117,22 @@ impl LogCopier {
             }
             let found = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
             state = Some(found);
-            if found.left() <= self.bounds.in_a_turn {
+            if self.fits_in_a_turn(found) {
                 break;
             }
         }
         let Some(state) = state else { return Ok(()) };
-        if state.left() > self.bounds.in_a_turn {
+        if !self.fits_in_a_turn(state) {
             self.warn_of_readers(state);
         } else if self.is_to_end(state) {
             self.end(state)?;
         }
         Ok(())
+    }
+
+    /// Whether what is left is little: also beside the log, since a fast writer always adds some.
+    fn fits_in_a_turn(&self, state: LogState) -> bool {
+        state.left() <= self.bounds.in_a_turn.max(state.log / 8)
     }
 
     /// Whether it is worth a turn of the writer's.
@@ -346,15 +228,11 @@ mod tests {
         let mut writer = connector.connect_writer().expect("a connection");
         let table = "CREATE TABLE pages (x BLOB NOT NULL)";
         writer.batch_execute(table).expect("a table");
+        let turns = WriteTurns::open(&url).expect("turns").expect("SQLite");
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
         let copier = LogCopier {
-            connector,
-            file: Arc::new(file),
-            turns: WriteTurns::open(&url).expect("turns").expect("SQLite"),
-            connection: None,
             bounds,
-            retry_at: None,
-            warned_at: None,
-            metrics: Arc::new(Metrics::new().expect("metrics")),
+            ..LogCopier::new(connector, Arc::new(file), turns, metrics)
         };
         World {
             writer,
@@ -470,22 +348,5 @@ mod tests {
         assert!(world.copier.connection.is_none());
         assert_eq!(before, fs::read(&world.database).expect("the file"));
         std::mem::forget(world.writer);
-    }
-
-    #[test]
-    fn many_jobs_are_copied_soon_and_few_after_a_while() {
-        let jobs = WrittenJobs::default();
-        let due = |jobs: &WrittenJobs| jobs.state.lock().due(Instant::now());
-        assert_eq!(due(&jobs), None);
-        jobs.add(1, TransactionKind::Request);
-        let later = Instant::now() + LONGEST / 2;
-        assert!(due(&jobs).is_some_and(|at| at > later));
-        jobs.add(JOBS, TransactionKind::Request);
-        assert!(due(&jobs).is_some_and(|at| at < later));
-        assert!(jobs.wait(Instant::now()) && due(&jobs).is_none());
-        jobs.add(1, TransactionKind::Long);
-        assert!(due(&jobs).is_some_and(|at| at < later));
-        jobs.state.lock().stopped = true;
-        assert!(!jobs.wait(Instant::now()));
     }
 }
