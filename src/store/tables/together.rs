@@ -105,3 +105,31 @@ impl<A, B, C> QueryId for Together<A, B, C> {
 }
 
 impl<A, B, C, Conn> RunQueryDsl<Conn> for Together<A, B, C> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Parted = (Part<&'static str>, Part<i64>, Part<i64>);
+
+    #[test]
+    fn each_query_gets_its_rows_and_one_without_rows_gets_none() {
+        let nothing = (None, None);
+        let rows: Vec<Parted> = vec![
+            ((Some(1), Some("a")), nothing, nothing),
+            ((Some(1), Some("b")), nothing, nothing),
+            ((None, None), nothing, nothing),
+            ((None, None), nothing, (Some(1), Some(7))),
+        ];
+        let (first, second, third) = separate(rows).expect("rows");
+        assert_eq!((first, second, third), (vec!["a", "b"], vec![], vec![7]));
+    }
+
+    /// It could be the exclusion of a number.
+    #[test]
+    fn a_row_that_cannot_be_read_is_not_taken_for_none() {
+        let rows: Vec<Parted> = vec![((None, None), (Some(1), None), (None, None))];
+        let refused = separate(rows).expect_err("a corrupt row");
+        assert!(matches!(refused, StoreError::Corrupt(_)), "{refused}");
+    }
+}
