@@ -76,16 +76,18 @@ where
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // The condition is inside of each part, so that a part runs once, for its own number.
+        // `OFFSET 0` keeps it there: as a condition of the join, it would be tested for each pair
+        // of rows of two parts.
         out.push_sql("SELECT a.*, b.*, c.* FROM (VALUES (1), (2), (3)) AS k (n)");
         out.push_sql(" LEFT JOIN LATERAL (SELECT 1 AS present, q.* FROM (");
         self.0.walk_ast(out.reborrow())?;
-        out.push_sql(") q WHERE k.n = 1) a ON true");
+        out.push_sql(") q WHERE k.n = 1 OFFSET 0) a ON true");
         out.push_sql(" LEFT JOIN LATERAL (SELECT 1 AS present, q.* FROM (");
         self.1.walk_ast(out.reborrow())?;
-        out.push_sql(") q WHERE k.n = 2) b ON true");
+        out.push_sql(") q WHERE k.n = 2 OFFSET 0) b ON true");
         out.push_sql(" LEFT JOIN LATERAL (SELECT 1 AS present, q.* FROM (");
         self.2.walk_ast(out.reborrow())?;
-        out.push_sql(") q WHERE k.n = 3) c ON true");
+        out.push_sql(") q WHERE k.n = 3 OFFSET 0) c ON true");
         Ok(())
     }
 }
