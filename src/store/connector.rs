@@ -21,6 +21,16 @@ use super::timeouts::{DatabaseTimeouts, SOCKET_SETTINGS};
 const MAX_SETUP_TIME: Duration = Duration::from_secs(10);
 const SETUP_RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
+/// What the writer of an SQLite database has in addition.
+///
+/// A batch of mints changes pages all over the indexes of the ledger. Without room for them, SQLite
+/// would write them to the log before COMMIT, read them again, and write them once more. Readers
+/// need no such room: each transaction of the writer makes theirs void.
+///
+/// The log is copied by `sqlite_checkpoints`; only if that fails, by a COMMIT.
+const SQLITE_WRITER_SETTINGS: &str =
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 32000;";
+
 /// What [`Settings`](super::Settings) has for PostgreSQL alone, except for the timeout of a
 /// request.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +104,18 @@ impl DatabaseConnector {
             ..PostgresSettings::default()
         };
         Self::new(url, &settings)
+    }
+
+    /// Opens the connection of the writer.
+    pub(super) fn connect_writer(&self) -> Result<AnyConnection, ConnectFailure> {
+        let mut connection = self.connect(IfMissing::Fail)?;
+        match &mut connection {
+            AnyConnection::Sqlite(c) => c
+                .batch_execute(SQLITE_WRITER_SETTINGS)
+                .map_err(|error| ConnectFailure(error.to_string()))?,
+            AnyConnection::Postgres(_) => {}
+        }
+        Ok(connection)
     }
 
     pub(super) fn connect(&self, if_missing: IfMissing) -> Result<AnyConnection, ConnectFailure> {
@@ -184,5 +206,73 @@ fn set_up(connection: &mut SqliteConnection) -> QueryResult<()> {
             }
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::sql_types::{BigInt, Nullable};
+    use diesel::{QueryableByName, RunQueryDsl as _, sql_query};
+
+    use super::*;
+    use crate::domain::Tn;
+    use crate::domain::clock::from_unix;
+    use crate::store::Store;
+    use crate::store::schema::departures;
+    use crate::store::tables::overlap::{OverlapQuery, Versions};
+    use crate::store::tables::range_probes::RangeProbes;
+
+    #[derive(Debug, PartialEq, QueryableByName)]
+    struct StatementUse {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        runs: Option<i64>,
+        /// How often SQLite has prepared it anew, by itself.
+        #[diesel(sql_type = Nullable<BigInt>)]
+        prepared_anew: Option<i64>,
+    }
+
+    /// With statistics, SQLite could make another plan for each value. Only the SQLite of the build
+    /// is sure to count, and not to.
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn sqlite_prepares_a_query_once_whatever_its_values_and_statistics() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let url = DatabaseUrl::Sqlite(dir.path().join("prepared.sqlite"));
+        Store::migrate(&url).expect("migrations");
+        let connector = DatabaseConnector::new(&url, &PostgresSettings::default());
+        let Ok(AnyConnection::Sqlite(mut connection)) = connector.connect_writer() else {
+            panic!("SQLite")
+        };
+        connection
+            .batch_execute(
+                "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 999) \
+                 INSERT INTO departures (id, kind, cause_id, first_position, last_position, span, \
+                   valid_from, sequence, recorded_at) \
+                 SELECT 'd' || n, 'ported-out', '', n, n, 1, 0, n, 0 FROM n; ANALYZE",
+            )
+            .expect("departures");
+        for n in 0..20 {
+            let number: Tn = format!("+1212555100{}", n % 10).parse().expect("a number");
+            let versions = Versions::HoldingIn {
+                from: from_unix(n),
+                until: None,
+            };
+            let probes = RangeProbes::of(&[number.into()]);
+            let limit = usize::try_from(100 + n).expect("a limit");
+            OverlapQuery::<departures::table>::new("departures", probes, versions, limit)
+                .execute(&mut connection)
+                .expect("a query");
+        }
+        let used: StatementUse = sql_query(
+            "SELECT sum(run) AS runs, sum(reprep) AS prepared_anew FROM sqlite_stmt \
+             WHERE sql LIKE 'WITH RECURSIVE spans%'",
+        )
+        .get_result(&mut connection)
+        .expect("the statements");
+        let expected = StatementUse {
+            runs: Some(20),
+            prepared_anew: Some(0),
+        };
+        assert_eq!(used, expected);
     }
 }

@@ -26,6 +26,7 @@ mod requester;
 mod schema;
 mod server_report;
 mod server_state;
+mod sqlite_checkpoints;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
@@ -74,6 +75,7 @@ use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connector::{DatabaseConnector, IfMissing};
 use readers::ReadPool;
+use sqlite_checkpoints::Checkpoints;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
 use timeouts::TransactionKind;
@@ -112,6 +114,8 @@ pub enum Purpose {
 pub struct Store {
     readers: ReadPool,
     writer: Writer,
+    /// On SQLite.
+    _checkpoints: Option<Checkpoints>,
     refusals: Arc<Mutex<RefusalSums>>,
     /// The last owner, so that its connection is closed after all others.
     file: Option<Arc<SqliteFile>>,
@@ -151,14 +155,23 @@ impl Store {
         }
         let file = SqliteFile::open(&settings.url)?.map(Arc::new);
         let connector = DatabaseConnector::new(&settings.url, &settings.postgres);
-        let mut connection = connector.connect(IfMissing::Fail)?;
+        let mut connection = connector.connect_writer()?;
         migrations::check(&mut connection)?;
         connector.inspect(&mut connection)?;
         let readers = ReadPool::open(&connector, settings.pool_size)?;
+        let turns = || WriteTurns::open(&settings.url);
+        let checkpoints = match (&file, turns()?) {
+            (Some(file), Some(turns)) => {
+                let (connector, file) = (connector.clone(), Arc::clone(file));
+                Some(Checkpoints::start(connector, file, turns, &metrics)?)
+            }
+            (_, None) | (None, _) => None,
+        };
         let database = WriterDatabase {
             connector,
             file: file.clone(),
-            turns: WriteTurns::open(&settings.url)?.map(Arc::new),
+            turns: turns()?.map(Arc::new),
+            written: checkpoints.as_ref().map(Checkpoints::written),
         };
         let refusals: Arc<Mutex<RefusalSums>> = Arc::default();
         let (queue, batch, sums) = (settings.queue, settings.batch, Arc::clone(&refusals));
@@ -166,6 +179,7 @@ impl Store {
         Ok(Self {
             readers,
             writer,
+            _checkpoints: checkpoints,
             refusals,
             file,
             _serve_lock: serve_lock,

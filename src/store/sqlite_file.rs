@@ -132,6 +132,11 @@ impl SqliteFile {
         }
     }
 
+    /// Whether a log that becomes smaller can be told from a damaged one.
+    pub(super) const fn log_may_shrink(&self) -> bool {
+        self.wal.counts_frames()
+    }
+
     fn find_fault(&self) -> io::Result<Option<FileFault>> {
         let file = examine(&self.path, self.file)?;
         let wal = examine(self.wal.path(), self.wal_file)?;

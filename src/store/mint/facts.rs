@@ -1,14 +1,14 @@
 //! Loads the facts that a batch of requests is decided on: one query a table, whatever the number
 //! of requests.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use diesel::RunQueryDsl as _;
 use uuid::Uuid;
 
-use crate::domain::accounts::account::Account;
+use super::overlapping::{self, BatchProbes};
+use super::parties::Parties;
 use crate::domain::clock::Time;
 use crate::domain::decision::departures::parts_of;
 use crate::domain::decision::{AccountStanding, Facts, MAX_ROWS};
@@ -16,18 +16,14 @@ use crate::domain::inventory::departure::Departure;
 use crate::domain::inventory::{Allocation, Delegation, Exclusion};
 use crate::domain::issuance::RuledRequest;
 use crate::domain::numbers::range_index::Index;
-use crate::domain::signing::distrust::DistrustedChain;
 use crate::domain::tokens::renewal::Renewal;
-use crate::domain::{AccountId, NumberRange, Window};
+use crate::domain::{NumberRange, Window};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::{allocations, delegations, departures, exclusions};
+use crate::store::schema::departures;
 use crate::store::tables::overlap::{OverlapQuery, Versions};
 use crate::store::tables::range_probes::RangeProbes;
-use crate::store::tables::{
-    allocations as allocation_rows, delegations as delegation_rows, departures as departure_rows,
-    exclusions as exclusion_rows,
-};
+use crate::store::tables::{delegations as delegation_rows, departures as departure_rows};
 use crate::store::tx::Tx;
 
 /// The most rows of one table that a batch loads before it falls back to loading its requests one
@@ -43,47 +39,63 @@ type FoundRows<R> = Vec<(i32, R)>;
 
 /// Loads the facts of all requests that policy has not settled. If they are too many, returns those
 /// of the first requests only.
-pub(super) fn load(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
+pub(super) fn load(
+    tx: &mut Tx<'_>,
+    requests: &[&RuledRequest],
+    parties: &Parties,
+) -> Result<Vec<Facts>, StoreError> {
     if let [only] = requests {
-        return Ok(vec![load_unsettled(tx, only)?]);
+        return Ok(vec![load_unsettled(tx, only, parties)?]);
     }
     let mut facts: Vec<Facts> = requests.iter().map(|one| without_queries(one)).collect();
     let open: Vec<Open<'_>> = (0..)
         .zip(requests.iter().copied())
         .filter(|(_, request)| !request.is_settled())
         .collect();
-    match read(tx, &open, MAX_BATCH_ROWS, &mut facts)? {
+    match read(tx, &open, parties, MAX_BATCH_ROWS, &mut facts)? {
         Extent::Within => Ok(facts),
         // At least one request needs many rows; loaded alone, each is decided on its own rows.
-        Extent::AtLimit => one_by_one(tx, requests),
+        Extent::AtLimit => one_by_one(tx, requests, parties),
     }
 }
 
 /// Loads the facts of one request, even if policy has settled it.
-pub(super) fn load_one(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
+pub(super) fn load_one(
+    tx: &mut Tx<'_>,
+    request: &RuledRequest,
+    parties: &Parties,
+) -> Result<Facts, StoreError> {
     let mut facts = [without_queries(request)];
     // With one row over the limit, the decision refuses the request.
-    read(tx, &[(0, request)], MAX_ROWS + 1, &mut facts)?;
+    read(tx, &[(0, request)], parties, MAX_ROWS + 1, &mut facts)?;
     let [facts] = facts;
     Ok(facts)
 }
 
-fn load_unsettled(tx: &mut Tx<'_>, request: &RuledRequest) -> Result<Facts, StoreError> {
+fn load_unsettled(
+    tx: &mut Tx<'_>,
+    request: &RuledRequest,
+    parties: &Parties,
+) -> Result<Facts, StoreError> {
     if request.is_settled() {
         Ok(without_queries(request))
     } else {
-        load_one(tx, request)
+        load_one(tx, request, parties)
     }
 }
 
 /// Loads the facts of requests one by one, until there are enough for one transaction.
-fn one_by_one(tx: &mut Tx<'_>, requests: &[&RuledRequest]) -> Result<Vec<Facts>, StoreError> {
+fn one_by_one(
+    tx: &mut Tx<'_>,
+    requests: &[&RuledRequest],
+    parties: &Parties,
+) -> Result<Vec<Facts>, StoreError> {
     let (mut all, mut rows) = (Vec::new(), 0);
     for request in requests {
         if rows >= MAX_BATCH_ROWS {
             break;
         }
-        let facts = load_unsettled(tx, request)?;
+        let facts = load_unsettled(tx, request, parties)?;
         rows += facts.delegations.len()
             + facts.lent_on.len()
             + facts.allocations.len()
@@ -114,40 +126,33 @@ enum Extent {
 fn read(
     tx: &mut Tx<'_>,
     open: &[Open<'_>],
+    parties: &Parties,
     limit: usize,
     facts: &mut [Facts],
 ) -> Result<Extent, StoreError> {
     if open.is_empty() {
         return Ok(Extent::Within);
     }
-    read_distrusted(tx, open, facts)?;
-    let probes = read_accounts(tx, open, facts)?;
+    let probes = fill_in_accounts(open, parties, facts);
     read_renewals(tx, open, facts)?;
     let Some(versions) = versions(open, facts).filter(|_| !probes.of_all.is_empty()) else {
         return Ok(Extent::Within);
     };
 
-    let query = |limit| {
-        let probes = probes.of_accounts.clone();
-        OverlapQuery::new("delegations", probes, versions, limit).of_the_account()
-    };
-    let mut delegations = read_delegations(tx, query(limit))?;
+    let (mut delegations, allocations, exclusions) =
+        overlapping::read(tx, &probes, versions, limit)?;
     let only = open.first().filter(|_| facts.len() == 1);
     let only = only.map(|(_, request)| *request);
     if let Some(request) = only.filter(|_| delegations.len() >= limit) {
-        let all = read_delegations(tx, query(MAX_BATCH_ROWS))?;
+        let all = overlapping::delegations_of_accounts(tx, &probes, versions, MAX_BATCH_ROWS)?;
         delegations = without_ended(tx, request, all)?;
     }
     // Most accounts are not resellers, and do not need this query.
     let delegated_on = if delegations.iter().any(|row| may_be_delegated_on(row, open)) {
-        let query = |limit| {
-            let probes = probes.of_all.clone();
-            OverlapQuery::new("delegations", probes, versions, limit).delegated_on_by_the_account()
-        };
-        let found = read_delegations(tx, query(limit))?;
+        let found = overlapping::delegated_on(tx, &probes, versions, limit)?;
         match only.filter(|_| found.len() >= limit) {
             Some(request) => {
-                let all = read_delegations(tx, query(MAX_BATCH_ROWS))?;
+                let all = overlapping::delegated_on(tx, &probes, versions, MAX_BATCH_ROWS)?;
                 without_ended(tx, request, all)?
             }
             None => found,
@@ -156,18 +161,6 @@ fn read(
         Vec::new()
     };
     let departures = read_departures(tx, open, [&delegations, &delegated_on], versions, limit)?;
-    let allocations = OverlapQuery::<allocations::table>::new(
-        "allocations",
-        probes.of_all.clone(),
-        versions,
-        limit,
-    );
-    let allocations: FoundRows<allocation_rows::Row> =
-        tx.run(|connection| on_either!(connection, c => allocations.load(c)))?;
-    let exclusions =
-        OverlapQuery::<exclusions::table>::new("exclusions", probes.of_all, versions, limit);
-    let exclusions: FoundRows<exclusion_rows::Row> =
-        tx.run(|connection| on_either!(connection, c => exclusions.load(c)))?;
 
     let rows = [
         delegations.len(),
@@ -192,51 +185,14 @@ fn read(
     Ok(extent)
 }
 
-/// Fills in which chains must not sign: one query for the batch, of a table that is nearly always
-/// empty. What this replica has in memory may be older.
-fn read_distrusted(
-    tx: &mut Tx<'_>,
-    open: &[Open<'_>],
-    facts: &mut [Facts],
-) -> Result<(), StoreError> {
-    let Some(first) = open.iter().map(|(_, request)| request.now).min() else {
-        return Ok(());
-    };
-    let distrusted: Arc<[DistrustedChain]> = tx.distrusted_chains(first)?.into();
-    for (index, _) in open {
-        facts[*index].distrusted = Arc::clone(&distrusted);
-    }
-    Ok(())
-}
-
-/// The number ranges of a batch.
-#[derive(Default)]
-struct BatchProbes {
-    /// Each range for each account whose delegations matter: the account of the request, and the
-    /// resellers above it.
-    of_accounts: RangeProbes,
-    /// Each range once, for the account of the request.
-    of_all: RangeProbes,
-}
-
 /// Fills in what is known about each account, and collects the ranges of the accounts that may
 /// request tokens.
-fn read_accounts(
-    tx: &mut Tx<'_>,
-    open: &[Open<'_>],
-    facts: &mut [Facts],
-) -> Result<BatchProbes, StoreError> {
-    let ids: HashSet<&AccountId> = open.iter().map(|(_, request)| &request.account).collect();
-    let accounts: HashMap<AccountId, Account> = tx
-        .accounts(&ids.into_iter().collect::<Vec<_>>())?
-        .into_iter()
-        .map(|account| (account.id.clone(), account))
-        .collect();
-    let suspended_above = suspended_above(tx, accounts.values())?;
-    let mut probes = BatchProbes::default();
+fn fill_in_accounts(open: &[Open<'_>], parties: &Parties, facts: &mut [Facts]) -> BatchProbes {
+    let (mut of_all, mut of_accounts) = (RangeProbes::default(), RangeProbes::default());
     for (index, request) in open {
         let (facts, numbers) = (&mut facts[*index], request.request.numbers());
-        let Some(account) = accounts.get(&request.account) else {
+        facts.distrusted = parties.distrusted();
+        let Some(account) = parties.account(&request.account) else {
             // The default standing, `Unknown`, is a refusal.
             continue;
         };
@@ -248,30 +204,17 @@ fn read_accounts(
         facts.standing = AccountStanding::Good;
         facts.lifetime = account.lifetime;
         facts.dialect = account.dialect;
-        probes.of_all.add(*index, Some(&account.id), numbers);
-        probes.of_accounts.add(*index, Some(&account.id), numbers);
+        facts.suspended_above = parties.suspended_above(account);
+        of_all.add(*index, Some(&account.id), numbers);
+        of_accounts.add(*index, Some(&account.id), numbers);
         for above in &account.above {
-            probes.of_accounts.add(*index, Some(above), numbers);
-            if suspended_above.contains(above) {
-                facts.suspended_above.push(above.clone());
-            }
+            of_accounts.add(*index, Some(above), numbers);
         }
     }
-    Ok(probes)
-}
-
-/// Those of the resellers above these accounts that are suspended.
-fn suspended_above<'a>(
-    tx: &mut Tx<'_>,
-    accounts: impl Iterator<Item = &'a Account>,
-) -> Result<HashSet<AccountId>, StoreError> {
-    let above: HashSet<&AccountId> = accounts.flat_map(|account| &account.above).collect();
-    if above.is_empty() {
-        return Ok(HashSet::new());
+    BatchProbes {
+        of_accounts: of_accounts.into(),
+        of_all: of_all.into(),
     }
-    let above = tx.accounts(&above.into_iter().collect::<Vec<_>>())?;
-    let suspended = above.into_iter().filter(|a| a.suspended_since.is_some());
-    Ok(suspended.map(|account| account.id).collect())
 }
 
 /// Fills in the renewal under which each request is made. Most requests have none, and need no
@@ -298,13 +241,6 @@ fn versions(open: &[Open<'_>], facts: &[Facts]) -> Option<Versions> {
         from: open.iter().map(|(_, request)| request.now).min()?,
         until: Some(open.iter().map(latest).max()?),
     })
-}
-
-fn read_delegations(
-    tx: &mut Tx<'_>,
-    query: OverlapQuery<delegations::table>,
-) -> Result<FoundRows<delegation_rows::Row>, StoreError> {
-    tx.run(|connection| on_either!(connection, c => query.load(c)))
 }
 
 /// The departures that can end any of these delegations. Without a delegation there is no query.

@@ -5,11 +5,14 @@
 mod account_keys;
 mod facts;
 mod memory;
+mod overlapping;
+mod parties;
 mod replay;
 mod rows;
 
 use std::collections::HashMap;
 
+use super::actor::{api_keys_of, ends_of};
 use super::error::StoreError;
 use super::tables::grant_inserts::NewGrant;
 use super::tx::Tx;
@@ -23,6 +26,7 @@ use crate::domain::tokens::grant::{Grant, Jti};
 use crate::domain::{Actor, Denial};
 use memory::StagedKeys;
 pub(super) use memory::{MintMemory, StagedMemory};
+use parties::Parties;
 use rows::RowQuestion;
 
 /// An order, with everything that its decision depends on.
@@ -48,11 +52,12 @@ pub(super) fn decide_and_record(
     // 1. Load.
     let orders = &orders[..rows::fitting(orders).min(orders.len())];
     let requests: Vec<&RuledRequest> = orders.iter().map(|order| &order.ruled).collect();
-    let mut facts = facts::load(tx, &requests)?;
+    let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
+    let parties = Parties::load(tx, unsettled(&requests), &api_keys_of(&actors))?;
+    let mut facts = facts::load(tx, &requests, &parties)?;
     // The rest is decided in another transaction.
     let orders = &orders[..facts.len().min(orders.len())];
-    let actors: Vec<&Actor> = orders.iter().map(|order| &order.ruled.actor).collect();
-    let ended = tx.credential_ends(&actors)?;
+    let ended = ends_of(&actors[..orders.len()], parties.keys());
     let keyed: Vec<_> = orders.iter().map(|order| order.keyed.as_ref()).collect();
     let keys = tx.key_statuses(&keyed)?;
     let recorded = replay::recorded_before(tx, &keys)?;
@@ -118,6 +123,14 @@ pub(super) fn decide_and_record(
         tx.insert_audit_events(&events)?;
     }
     Ok(decided)
+}
+
+/// The requests that policy has not refused, whose decision needs facts.
+fn unsettled<'a>(
+    requests: &'a [&'a RuledRequest],
+) -> impl Iterator<Item = &'a RuledRequest> + Clone {
+    let requests = requests.iter().copied();
+    requests.filter(|request| !request.is_settled())
 }
 
 /// What the rule of authority says of orders whose policies ask for rows, where it permits them:
@@ -188,13 +201,15 @@ impl Tx<'_> {
         &mut self,
         requests: &[&RuledRequest],
     ) -> Result<Vec<Facts>, StoreError> {
-        facts::load(self, requests)
+        let parties = Parties::load(self, unsettled(requests), &[])?;
+        facts::load(self, requests, &parties)
     }
 
     /// The facts that a request would be decided on, even if policy has settled it, or the rule of
     /// authority refuses it. Records nothing.
     pub fn facts(&mut self, request: &RuledRequest) -> Result<Facts, StoreError> {
-        let mut facts = [facts::load_one(self, request)?];
+        let parties = Parties::load(self, std::iter::once(request), &[])?;
+        let mut facts = [facts::load_one(self, request, &parties)?];
         let question = RowQuestion {
             at: 0,
             ruled: request,

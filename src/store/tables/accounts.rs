@@ -15,7 +15,7 @@ use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
 #[diesel(table_name = accounts)]
-struct Row {
+pub(in crate::store) struct Row {
     id: String,
     name: String,
     parent_id: Option<String>,
@@ -32,7 +32,7 @@ pub(in crate::store) fn path(account: &Account) -> String {
 
 /// An account's row, and since when it is suspended, its tokens live to the horizon, and its
 /// requests are read in the legacy dialect.
-type WithSuspension = (Row, Option<i64>, Option<i64>, Option<i64>);
+pub(in crate::store) type WithSuspension = (Row, Option<i64>, Option<i64>, Option<i64>);
 
 impl TryFrom<WithSuspension> for Account {
     type Error = StoreError;
@@ -86,6 +86,17 @@ macro_rules! with_suspension {
     };
 }
 
+/// Those of these accounts that exist.
+macro_rules! accounts_among {
+    ($ids:expr) => {{
+        use diesel::prelude::*;
+        use $crate::store::schema::{accounts, horizon_accounts, legacy_accounts, suspensions};
+        use $crate::store::tables::among::among;
+        $crate::store::tables::accounts::with_suspension!().filter(among(accounts::id, $ids))
+    }};
+}
+pub(in crate::store) use {accounts_among, with_suspension};
+
 /// A set of accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Within {
@@ -119,11 +130,9 @@ pub(in crate::store) use within;
 impl Tx<'_> {
     /// Those of these accounts that exist.
     pub fn accounts(&mut self, ids: &[&AccountId]) -> Result<Vec<Account>, StoreError> {
-        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        let ids = ids.iter().map(|id| id.as_str());
         let rows = self.run(|connection| {
-            on_either!(connection, c => with_suspension!()
-                .filter(accounts::id.eq_any(&ids))
-                .load::<WithSuspension>(c))
+            on_either!(connection, c => accounts_among!(ids).load::<WithSuspension>(c))
         })?;
         rows.into_iter().map(TryInto::try_into).collect()
     }

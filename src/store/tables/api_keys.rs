@@ -61,6 +61,36 @@ struct Row {
 /// `id`, and the columns of [`KeyValidity`].
 type ValidityRow = (String, Option<i64>, Option<i64>, i32, Option<i64>);
 
+/// When these keys are valid.
+macro_rules! validities_among {
+    ($ids:expr) => {{
+        use diesel::prelude::*;
+        use $crate::store::schema::api_keys;
+        use $crate::store::tables::among::among;
+        api_keys::table.filter(among(api_keys::id, $ids)).select((
+            api_keys::id,
+            api_keys::expires_at,
+            api_keys::revoked_at,
+            api_keys::secret_version,
+            api_keys::previous_until,
+        ))
+    }};
+}
+pub(in crate::store) use validities_among;
+
+/// The id of a key, and when it is valid.
+pub(in crate::store) fn with_id(
+    (id, expires, revoked, secret, until): ValidityRow,
+) -> (String, KeyValidity) {
+    let validity = KeyValidity {
+        expires_at: expires.map(from_unix),
+        revoked_at: revoked.map(from_unix),
+        secret,
+        previous_until: until.map(from_unix),
+    };
+    (id, validity)
+}
+
 impl From<&KeptApiKey> for Row {
     fn from(kept: &KeptApiKey) -> Self {
         let key = &kept.key;
@@ -184,30 +214,11 @@ impl Tx<'_> {
         &mut self,
         ids: &[&str],
     ) -> Result<Vec<(String, KeyValidity)>, StoreError> {
-        let rows = self.run(|connection| {
-            on_either!(connection, c => api_keys::table
-                .filter(api_keys::id.eq_any(ids))
-                .select((
-                    api_keys::id,
-                    api_keys::expires_at,
-                    api_keys::revoked_at,
-                    api_keys::secret_version,
-                    api_keys::previous_until,
-                ))
-                .load::<ValidityRow>(c))
-        })?;
-        let rows = rows
-            .into_iter()
-            .map(|(id, expires, revoked, secret, until)| {
-                let validity = KeyValidity {
-                    expires_at: expires.map(from_unix),
-                    revoked_at: revoked.map(from_unix),
-                    secret,
-                    previous_until: until.map(from_unix),
-                };
-                (id, validity)
-            });
-        Ok(rows.collect())
+        let ids = ids.iter().copied();
+        let rows = self.run(
+            |connection| on_either!(connection, c => validities_among!(ids).load::<ValidityRow>(c)),
+        )?;
+        Ok(rows.into_iter().map(with_id).collect())
     }
 
     /// The accounts that each of these keys covers; nothing for an unknown id, or for a key of the

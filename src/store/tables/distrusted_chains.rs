@@ -7,7 +7,7 @@ use crate::domain::clock::{Time, from_unix};
 use crate::domain::signing::distrust::{Distrust, DistrustedChain};
 use crate::store::connection::on_either;
 use crate::store::error::StoreError;
-use crate::store::schema::{distrusted_chains, signing_chains};
+use crate::store::schema::distrusted_chains;
 use crate::store::tx::Tx;
 
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -52,6 +52,28 @@ impl TryFrom<Row> for Distrust {
     }
 }
 
+/// The names and codes of the distrusted chains that are valid at an instant or later.
+macro_rules! distrusted_and_valid {
+    ($at:expr) => {{
+        use diesel::prelude::*;
+        use $crate::store::schema::{distrusted_chains, signing_chains};
+        distrusted_chains::table
+            .inner_join(signing_chains::table.on(signing_chains::name.eq(distrusted_chains::chain)))
+            .filter(signing_chains::not_after.ge($at.timestamp()))
+            .select((signing_chains::name, signing_chains::spcs))
+    }};
+}
+pub(in crate::store) use distrusted_and_valid;
+
+/// A chain from its name and its codes.
+pub(in crate::store) fn with_codes(
+    (name, spcs): (String, String),
+) -> Result<DistrustedChain, StoreError> {
+    let spcs: Result<Vec<Spc>, _> = spcs.split(' ').map(str::parse).collect();
+    let spcs = spcs.map_err(StoreError::corrupt)?;
+    Ok(DistrustedChain { name, spcs })
+}
+
 impl Tx<'_> {
     /// All distrusted chains, in the order in which they were distrusted.
     pub fn distrusts(&mut self) -> Result<Vec<Distrust>, StoreError> {
@@ -66,18 +88,9 @@ impl Tx<'_> {
     /// The distrusted chains that are valid at `at` or later, so that they could sign otherwise.
     pub fn distrusted_chains(&mut self, at: Time) -> Result<Vec<DistrustedChain>, StoreError> {
         let rows = self.run(|connection| {
-            on_either!(connection, c => distrusted_chains::table
-                .inner_join(signing_chains::table.on(signing_chains::name.eq(distrusted_chains::chain)))
-                .filter(signing_chains::not_after.ge(at.timestamp()))
-                .select((signing_chains::name, signing_chains::spcs))
-                .load::<(String, String)>(c))
+            on_either!(connection, c => distrusted_and_valid!(at).load::<(String, String)>(c))
         })?;
-        let chain = |(name, spcs): (String, String)| {
-            let spcs: Result<Vec<Spc>, _> = spcs.split(' ').map(str::parse).collect();
-            let spcs = spcs.map_err(StoreError::corrupt)?;
-            Ok(DistrustedChain { name, spcs })
-        };
-        rows.into_iter().map(chain).collect()
+        rows.into_iter().map(with_codes).collect()
     }
 
     pub fn insert_distrusts(&mut self, distrusts: &[Distrust]) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ use crate::domain::tokens::grant::Jti;
 use crate::store::connection::{AnyConnection, on_either};
 use crate::store::error::StoreError;
 use crate::store::schema::idempotency_keys as keys;
+use crate::store::tables::among::among;
 use crate::store::tables::versioned::ROWS_PER_INSERT;
 use crate::store::tx::Tx;
 
@@ -329,7 +330,9 @@ fn claim_one(
 }
 
 fn rows_of(connection: &mut AnyConnection, names: &[&str]) -> QueryResult<Vec<Row>> {
-    on_either!(connection, c => keys::table.filter(keys::name.eq_any(names)).load::<Row>(c))
+    on_either!(connection, c => keys::table
+        .filter(among(keys::name, names.iter().copied()))
+        .load::<Row>(c))
 }
 
 /// Inserts rows. PostgreSQL waits for another replica that is inserting one of them, and skips that

@@ -4,6 +4,7 @@
 pub(super) mod account_keys;
 pub(super) mod accounts;
 pub(super) mod allocations;
+pub(super) mod among;
 pub(super) mod api_key_hashes;
 pub(super) mod api_keys;
 pub(super) mod audit_events;
@@ -41,6 +42,7 @@ pub(super) mod replicas;
 pub(super) mod row_changes;
 pub(super) mod row_filters;
 pub(super) mod signing_chains;
+pub(super) mod together;
 mod touching_grants;
 pub(super) mod versioned;
 pub(super) mod webhook_deliveries;

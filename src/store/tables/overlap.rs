@@ -6,6 +6,7 @@
 //! requests.
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, AstPass, Query, QueryFragment, QueryId};
@@ -34,9 +35,7 @@ enum OwnedBy {
 pub(in crate::store) struct OverlapQuery<T> {
     table: &'static str,
     owner: OwnedBy,
-    probes: RangeProbes,
-    // Both forms of the probes are kept, since diesel binds values by reference.
-    json: String,
+    probes: Rc<RangeProbes>,
     period: Option<(i64, i64)>,
     versions: VersionFilter,
     /// If set, only rows whose `expires_at` is later.
@@ -50,15 +49,14 @@ pub(in crate::store) struct OverlapQuery<T> {
 impl<T> OverlapQuery<T> {
     pub(in crate::store) fn new(
         table: &'static str,
-        probes: RangeProbes,
+        probes: impl Into<Rc<RangeProbes>>,
         versions: Versions,
         limit: usize,
     ) -> Self {
         Self {
             table,
             owner: OwnedBy::Anyone,
-            json: probes.to_json(),
-            probes,
+            probes: probes.into(),
             period: versions.period(),
             versions: versions.filter(),
             expiring_after: None,
@@ -218,16 +216,18 @@ impl<T> QueryFragment<Sqlite> for OverlapQuery<T> {
             "(SELECT value ->> 0 AS request, value ->> 1 AS first_position, value ->> 2 AS last_position, \
              value ->> 3 AS account_id FROM json_each(",
         );
-        out.push_bind_param::<Text, String>(&self.json)?;
-        // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written.
+        out.push_bind_param::<Text, String>(self.probes.json())?;
+        // SQLite joins the tables of a `CROSS JOIN` in the order in which they are written. The
+        // limit keeps it from taking the values out of the JSON anew for each span.
         out.push_sql(&format!(
-            ")) p CROSS JOIN spans s CROSS JOIN {} t WHERE {}",
+            ") LIMIT -1) p CROSS JOIN spans s CROSS JOIN {} t WHERE {}",
             self.table,
             self.conditions()
         ));
         write_values!(self, out);
         out.push_sql(self.order());
-        out.push_sql(" LIMIT ");
+        // Without the `+`, SQLite plans for the value, and prepares the statement anew for each.
+        out.push_sql(" LIMIT +");
         out.push_bind_param::<BigInt, i64>(&self.limit)
     }
 }

@@ -69,7 +69,8 @@ impl<S> QueryFragment<Sqlite> for ProbeQuery<S> {
         let columns = self.columns(|name, _| format!("value ->> '{name}' AS {name}"));
         out.push_sql(&format!("(SELECT {columns} FROM json_each("));
         out.push_bind_param::<Text, String>(&self.probes)?;
-        out.push_sql(")) p");
+        // The limit keeps SQLite from taking the values out of the JSON anew for each row.
+        out.push_sql(") LIMIT -1) p");
         out.push_sql(self.after);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The number ranges that an overlap query looks up, for a whole batch of requests.
 
-use serde_json::json;
+use std::cell::OnceCell;
 
 use crate::domain::numbers::range_set::merged;
 use crate::domain::{AccountId, NumberRange};
@@ -13,6 +13,7 @@ pub(in crate::store) struct RangeProbes {
     pub(super) firsts: Vec<i64>,
     pub(super) lasts: Vec<i64>,
     pub(super) accounts: Vec<String>,
+    json: OnceCell<String>,
 }
 
 impl RangeProbes {
@@ -44,12 +45,15 @@ impl RangeProbes {
         self.requests.is_empty()
     }
 
-    /// The probes as SQLite's `json_each` takes them.
-    pub(super) fn to_json(&self) -> String {
-        let rows = self.requests.iter().zip(&self.firsts).zip(&self.lasts);
-        let rows = rows.zip(&self.accounts);
-        rows.map(|(((request, first), last), account)| json!([request, first, last, account]))
-            .collect::<serde_json::Value>()
-            .to_string()
+    /// The probes as SQLite's `json_each` takes them, once they are complete.
+    pub(super) fn json(&self) -> &String {
+        self.json.get_or_init(|| {
+            let rows = self.requests.iter().zip(&self.firsts).zip(&self.lasts);
+            let rows = rows.zip(&self.accounts);
+            let rows =
+                rows.map(|(((request, first), last), account)| (request, first, last, account));
+            // It cannot fail; if it did, the query would, and not find nothing.
+            serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default()
+        })
     }
 }

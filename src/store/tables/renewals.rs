@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::accounts::Within;
+use super::among::among;
 use super::columns;
 use crate::domain::clock::{Time, from_unix};
 use crate::domain::control::reproofing::Reproofing;
@@ -109,7 +110,7 @@ impl Tx<'_> {
         let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let rows = self.run(|connection| {
             on_either!(connection, c => renewals::table
-                .filter(renewals::id.eq_any(&ids))
+                .filter(among(renewals::id, ids.iter().map(String::as_str)))
                 .load::<Row>(c))
         })?;
         rows.into_iter().map(TryInto::try_into).collect()

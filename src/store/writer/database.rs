@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use diesel::result::Error as DieselError;
 
 use super::super::connection::{AnyConnection, begin_writing, commit};
-use super::super::connector::{ConnectFailure, DatabaseConnector, IfMissing};
+use super::super::connector::{ConnectFailure, DatabaseConnector};
 use super::super::error::{Remedy, StoreError};
 use super::super::locks::{self, AUTHORITY_LOCK, Hold};
+use super::super::sqlite_checkpoints::WrittenJobs;
 use super::super::sqlite_file::SqliteFile;
 use super::super::sqlite_locks::WriteTurns;
 use super::super::timeouts::TransactionKind;
@@ -60,11 +61,13 @@ pub(in crate::store) struct WriterDatabase {
     pub(in crate::store) file: Option<Arc<SqliteFile>>,
     /// On SQLite.
     pub(in crate::store) turns: Option<Arc<WriteTurns>>,
+    /// On SQLite.
+    pub(in crate::store) written: Option<Arc<WrittenJobs>>,
 }
 
 impl WriterDatabase {
     pub(super) fn connect(&self) -> Result<AnyConnection, ConnectFailure> {
-        self.connector.connect(IfMissing::Fail)
+        self.connector.connect_writer()
     }
 
     /// Begins a transaction, in turn with other processes.
@@ -135,6 +138,13 @@ impl WriterDatabase {
         })?;
         // If the file was removed during COMMIT, it is unknown which came first.
         self.check_file()
+    }
+
+    /// Notes that jobs were committed, for what is done later with the log of SQLite.
+    pub(super) fn committed(&self, jobs: usize, kind: TransactionKind) {
+        if let Some(written) = &self.written {
+            written.add(jobs, kind);
+        }
     }
 
     /// Fails if what is committed now would be lost.

@@ -180,10 +180,12 @@ impl WriterThread {
             Some(connection) => (connection, false),
             None => (self.reconnect()?, true),
         };
-        self.step(batch::kind_of(jobs));
+        let kind = batch::kind_of(jobs);
+        self.step(kind);
         let mut staged = StagedMemory::default();
         let outcome = batch::run(self, &mut connection, jobs, &mut staged, repeats_unknown);
-        if let Ok(BatchOutcome::Committed(_)) = outcome {
+        if let Ok(BatchOutcome::Committed(done)) = outcome {
+            self.database.committed(done, kind);
             self.refused_since = None;
             if self.is_current() {
                 self.progress.committed(Instant::now());

@@ -18,6 +18,8 @@ pub struct AvailabilityMetrics {
     pub blocked: Gauge,
     /// Whether the server is a standby.
     pub database_in_recovery: IntGauge,
+    /// Pages in the log of an SQLite database, when it was last copied into the file.
+    pub sqlite_log_pages: IntGauge,
     /// Synchronous standbys; -1 if the role may not see them.
     pub synchronous_standbys: IntGauge,
     /// The clock of the database minus that of this machine, in seconds.
@@ -64,6 +66,11 @@ impl AvailabilityMetrics {
                 registry,
                 "database_in_recovery",
                 "Whether the database server is a standby, which cannot be written to.",
+            )?,
+            sqlite_log_pages: gauge(
+                registry,
+                "sqlite_log_pages",
+                "Pages in the log of the SQLite database; it grows while a reader keeps an old snapshot.",
             )?,
             synchronous_standbys: gauge(
                 registry,
@@ -119,6 +126,7 @@ mod tests {
             "tn_authority_writer_last_commit_timestamp_seconds 0",
             "tn_authority_writer_blocked_seconds 0",
             "tn_authority_database_in_recovery 0",
+            "tn_authority_sqlite_log_pages 0",
             "tn_authority_synchronous_standbys 0",
             "tn_authority_clock_offset_seconds -0.5",
         ] {

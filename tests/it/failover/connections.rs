@@ -33,6 +33,20 @@ fn reads(world: &World) -> Result<usize, StoreError> {
         .map(|page| page.items.len())
 }
 
+/// BEGIN, the lock, accounts, inventory, departures, three inserts and COMMIT. Each costs the time to the server and back.
+#[test]
+fn a_mint_asks_the_server_nine_times() {
+    let (world, proxy) = behind_a_proxy();
+    // All statements are prepared then.
+    mints(&world).expect("a token");
+    let before = proxy.round_trips();
+    for _ in 0..5 {
+        mints(&world).expect("a token");
+    }
+    let each = (proxy.round_trips() - before) as f64 / 5.0;
+    assert!(each <= 9.0, "{each}");
+}
+
 #[test]
 fn an_outage_that_is_shorter_than_the_wait_costs_no_request() {
     let (world, proxy) = behind_a_proxy();

@@ -14,6 +14,9 @@ struct ProxyState {
     /// Connections with smaller numbers are kept and acknowledged, and nothing is passed on: a frozen server.
     frozen_below: AtomicU64,
     opened: AtomicU64,
+    /// Whether the last that was passed on came from the server.
+    answered: AtomicBool,
+    round_trips: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -42,15 +45,20 @@ impl TcpProxy {
                 let Ok(server) = TcpStream::connect(server) else {
                     continue;
                 };
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (from, to, asks) in [(&client, &server, true), (&server, &client, false)] {
                     let from = from.try_clone().expect("a socket");
                     let to = to.try_clone().expect("a socket");
                     let state = Arc::clone(&shared);
-                    std::thread::spawn(move || pass(from, to, number, &state));
+                    std::thread::spawn(move || pass(from, to, (number, asks), &state));
                 }
             }
         });
         Self { address, state }
+    }
+
+    /// How often the server was sent something after an answer.
+    pub fn round_trips(&self) -> u64 {
+        self.state.round_trips.load(Ordering::SeqCst)
     }
 
     /// Closes all connections, and each that comes.
@@ -83,7 +91,7 @@ impl Drop for TcpProxy {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, number: u64, state: &ProxyState) {
+fn pass(mut from: TcpStream, mut to: TcpStream, (number, asks): (u64, bool), state: &ProxyState) {
     let tick = Duration::from_millis(5);
     from.set_read_timeout(Some(tick)).expect("a timeout");
     let mut buffer = [0; 16_384];
@@ -104,6 +112,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, number: u64, state: &ProxyState)
                         return;
                     }
                     std::thread::sleep(tick);
+                }
+                if state.answered.swap(!asks, Ordering::SeqCst) && asks {
+                    state.round_trips.fetch_add(1, Ordering::SeqCst);
                 }
                 if to.write_all(&buffer[..length]).is_err() {
                     break;
