@@ -5,6 +5,7 @@
 //! connection from a pool and block. Writes go through one thread with group commit, and return
 //! after COMMIT.
 
+mod abandoned_pools;
 mod actor;
 mod availability;
 mod backup;
@@ -19,7 +20,10 @@ mod locks;
 mod migrations;
 mod mint;
 mod page;
+mod plain_server;
 mod postgres_url;
+mod reader_probe;
+mod reader_progress;
 mod readers;
 mod refusal;
 mod requester;
@@ -29,6 +33,7 @@ mod server_state;
 mod sqlite_file;
 mod sqlite_locks;
 mod sqlite_log;
+mod table_access;
 mod tables;
 mod timeouts;
 mod tx;
@@ -72,6 +77,7 @@ use crate::domain::issuance::{KeyedRequest, MintOrder, RefusalKind, RefusalSums,
 use crate::domain::{Actor, AuditEvent, Time};
 use crate::telemetry::Metrics;
 use connector::{DatabaseConnector, IfMissing};
+use reader_probe::ReaderProbe;
 use readers::ReadPool;
 use sqlite_file::SqliteFile;
 use sqlite_locks::{ServeLock, WriteTurns};
@@ -109,7 +115,8 @@ pub enum Purpose {
 /// A pool of read connections and one writer.
 #[derive(Debug)]
 pub struct Store {
-    readers: ReadPool,
+    readers: Arc<ReadPool>,
+    reader_probe: Arc<ReaderProbe>,
     writer: Writer,
     refusals: Arc<Mutex<RefusalSums>>,
     /// The last owner, so that its connection is closed after all others.
@@ -153,7 +160,7 @@ impl Store {
         let mut connection = connector.connect(IfMissing::Fail)?;
         migrations::check(&mut connection)?;
         connector.inspect(&mut connection)?;
-        let readers = ReadPool::open(&connector, settings.pool_size)?;
+        let readers = Arc::new(ReadPool::open(&connector, settings.pool_size)?);
         let database = WriterDatabase {
             connector,
             file: file.clone(),
@@ -164,6 +171,7 @@ impl Store {
         let writer = Writer::start(database, connection, (queue, batch), sums, metrics)?;
         Ok(Self {
             readers,
+            reader_probe: Arc::default(),
             writer,
             refusals,
             file,
@@ -360,7 +368,7 @@ impl Store {
 
     /// How long one request may wait for the database.
     #[must_use]
-    pub const fn wait_budget(&self) -> WaitBudget {
+    pub fn wait_budget(&self) -> WaitBudget {
         WaitBudget(self.readers.timeouts().request)
     }
 

@@ -95,6 +95,9 @@ impl DatabaseTimeouts {
     /// The settings of a transaction. The overlap query is written in the order in which it must
     /// run, as a nested loop over an index. Without fresh statistics the planner would choose a
     /// worse plan, and would keep a scan that it chose while a table was small.
+    ///
+    /// A policy of row security could hide an exclusion or a departure. Without it, a query that
+    /// would be filtered fails.
     fn settings(&self, kind: TransactionKind, lock: Duration) -> String {
         let (statement, idle) = match kind {
             TransactionKind::Request => (self.statement, self.idle_in_transaction),
@@ -105,7 +108,8 @@ impl DatabaseTimeouts {
             ),
         };
         format!(
-            "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
+            "SET LOCAL row_security = off; \
+             SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL join_collapse_limit = 1; SET LOCAL enable_hashjoin = off; \
              SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off;",
@@ -165,6 +169,7 @@ mod tests {
             for setting in [
                 "lock_timeout = 5000",
                 "idle_in_transaction_session_timeout = ",
+                "row_security = off",
             ] {
                 assert!(begin.contains(&format!("SET LOCAL {setting}")), "{begin}");
             }
