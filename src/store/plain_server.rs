@@ -127,14 +127,25 @@ mod tests {
         for host in ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"] {
             assert!(of(&format!("postgres://u:p@{host}/db")).is_some(), "{host}");
         }
-        for host in ["db.example", "10.0.0.1", "localhost.example", "[2001:db8::1]"] {
+        for host in [
+            "db.example",
+            "10.0.0.1",
+            "localhost.example",
+            "[2001:db8::1]",
+        ] {
             assert!(of(&format!("postgres://u:p@{host}/db")).is_none(), "{host}");
         }
     }
 
     #[test]
     fn nothing_is_asked_if_the_environment_may_want_tls() {
-        for variable in ["PGSSLMODE", "PGREQUIREAUTH", "PGSERVICE", "PGHOSTADDR", "PGPORT"] {
+        for variable in [
+            "PGSSLMODE",
+            "PGREQUIREAUTH",
+            "PGSERVICE",
+            "PGHOSTADDR",
+            "PGPORT",
+        ] {
             for url in [
                 "postgres://u:p@127.0.0.1/db",
                 "postgres://u:p@127.0.0.1/db?sslmode=disable",

@@ -33,24 +33,20 @@ pub(super) fn start(
     let authority = Arc::clone(&service.authority);
     let interval = HEARTBEAT_INTERVAL.min(age / 3);
     let failures = RepeatedLine::default();
-    let heartbeat = Periodic::start(
-        tasks.start("heartbeat"),
-        interval,
-        move |waiter, _| {
-            let beaten = waiter.wait(authority.beat());
-            // Logs and measures what has changed, also while no one asks.
-            let _report = authority.readiness();
-            Ok(match beaten {
-                Ok(()) => PollProgress::Done,
-                Err(error) => {
-                    if let Some(left_out) = failures.left_out(Instant::now()) {
-                        log::warn!(left_out; "a heartbeat failed: {error}");
-                    }
-                    PollProgress::UnfinishedAfter(HEARTBEAT_RETRY)
+    let heartbeat = Periodic::start(tasks.start("heartbeat"), interval, move |waiter, _| {
+        let beaten = waiter.wait(authority.beat());
+        // Logs and measures what has changed, also while no one asks.
+        let _report = authority.readiness();
+        Ok(match beaten {
+            Ok(()) => PollProgress::Done,
+            Err(error) => {
+                if let Some(left_out) = failures.left_out(Instant::now()) {
+                    log::warn!(left_out; "a heartbeat failed: {error}");
                 }
-            })
-        },
-    )?;
+                PollProgress::UnfinishedAfter(HEARTBEAT_RETRY)
+            }
+        })
+    })?;
     let authority = Arc::clone(&service.authority);
     let readers = Periodic::start(tasks.start("readers"), interval, move |_, _| {
         authority.probe_readers(interval);

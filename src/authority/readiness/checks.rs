@@ -363,7 +363,10 @@ mod tests {
         let mut unsafe_server = server("on", none);
         unsafe_server.unsafe_settings = vec!["fsync", "full_page_writes"];
         let why = durability_failure(&unsafe_server, REQUIRED).expect("a failure");
-        assert!(why.starts_with("`fsync` and `full_page_writes` is off"), "{why}");
+        assert!(
+            why.starts_with("`fsync` and `full_page_writes` is off"),
+            "{why}"
+        );
         let trusted = RequiredDurability {
             trust_storage: true,
             ..REQUIRED

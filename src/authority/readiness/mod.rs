@@ -23,9 +23,9 @@ use checks::{
     ReadinessFacts, RequiredDurability, durability_failure, replica_failure, schema_failure,
 };
 
-/// How old the last heartbeat may be at least before a replica without another one records no
-/// grants.
-const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(10);
+/// Without a heartbeat for this time, a replica records no grants: what it knows of the server and of
+/// the others is too old, and they do not count it any more.
+const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// When this replica counts as ready.
 #[derive(Debug, Clone)]
@@ -114,14 +114,6 @@ impl Readiness {
             heartbeat: Arc::new(beat),
             refusal,
         });
-    }
-
-    /// Why what is known is too old to be relied on. Longer than until a replica is not ready, so
-    /// that a heartbeat that is late costs no token.
-    fn outdated(&self, known: &Known, now: Instant) -> Option<String> {
-        let age = now.saturating_duration_since(known.at);
-        let most = (self.settings.max_age * 3).max(HEARTBEAT_PATIENCE);
-        (age > most).then(|| format!("no heartbeat for {} s; see the log", age.as_secs()))
     }
 
     /// Remembers since when checks fail, and logs what has changed.
@@ -239,7 +231,8 @@ impl Authority {
         let readiness = &self.readiness;
         let known = readiness.known.read();
         let why = known.as_ref().and_then(|known| {
-            refusal(known).or_else(|| readiness.outdated(known, Instant::now()))
+            let age = known.at.elapsed();
+            refusal(known).or_else(|| outdated(age, readiness.settings.max_age))
         });
         why.map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
     }
@@ -310,5 +303,26 @@ impl Authority {
                 log::info!("the clocks of the database and of this machine agree again");
             }
         }
+    }
+}
+
+/// Why what a heartbeat of this age has shown cannot be relied on. The bound is far above the age at
+/// which a replica is not ready, so that a heartbeat that is late costs no token.
+fn outdated(age: Duration, max_age: Duration) -> Option<String> {
+    let most = max_age.max(HEARTBEAT_PATIENCE);
+    (age > most).then(|| format!("no heartbeat for {} s; see the log", age.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_old_heartbeat_has_shown_is_no_reason_to_record_a_grant() {
+        let seconds = Duration::from_secs;
+        assert_eq!(outdated(seconds(30), seconds(3)), None);
+        let why = outdated(seconds(31), seconds(3)).expect("a refusal");
+        assert!(why.contains("no heartbeat for 31 s"), "{why}");
+        assert_eq!(outdated(seconds(60), seconds(60)), None);
     }
 }

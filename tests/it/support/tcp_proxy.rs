@@ -13,6 +13,10 @@ struct ProxyState {
     stopped: AtomicBool,
     /// Connections with smaller numbers are kept and acknowledged, and nothing is passed on: a frozen server.
     frozen_below: AtomicU64,
+    /// Connections with smaller numbers lose their queries, after this number of them. The login is passed on, and
+    /// all is acknowledged.
+    swallowed_below: AtomicU64,
+    queries: AtomicU64,
     opened: AtomicU64,
     ended: AtomicBool,
 }
@@ -42,11 +46,11 @@ impl TcpProxy {
                 let Ok(server) = TcpStream::connect(server) else {
                     continue;
                 };
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (from, to, asks) in [(&client, &server, true), (&server, &client, false)] {
                     let from = from.try_clone().expect("a socket");
                     let to = to.try_clone().expect("a socket");
                     let state = Arc::clone(&shared);
-                    std::thread::spawn(move || pass(from, to, number, &state));
+                    std::thread::spawn(move || pass(from, to, (number, asks), &state));
                 }
             }
         });
@@ -69,10 +73,28 @@ impl TcpProxy {
         self.state.frozen_below.store(opened, Ordering::SeqCst);
     }
 
+    /// All connections, and those that come, lose their queries after this number of them.
+    pub fn swallow_queries_after(&self, queries: u64) {
+        self.state.queries.store(queries, Ordering::SeqCst);
+        self.state.swallowed_below.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Connections that come lose nothing any more; the others still do.
+    pub fn swallow_no_more(&self) {
+        let opened = self.opened();
+        self.state.swallowed_below.store(opened, Ordering::SeqCst);
+    }
+
+    /// How many connections there have been.
+    pub fn opened(&self) -> u64 {
+        self.state.opened.load(Ordering::SeqCst)
+    }
+
     /// Passes everything on, and what was held back first.
     pub fn resume(&self) {
         self.state.stopped.store(false, Ordering::SeqCst);
         self.state.frozen_below.store(0, Ordering::SeqCst);
+        self.state.swallowed_below.store(0, Ordering::SeqCst);
     }
 }
 
@@ -83,7 +105,8 @@ impl Drop for TcpProxy {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, number: u64, state: &ProxyState) {
+fn pass(mut from: TcpStream, mut to: TcpStream, (number, asks): (u64, bool), state: &ProxyState) {
+    let mut queries = 0;
     let tick = Duration::from_millis(5);
     from.set_read_timeout(Some(tick)).expect("a timeout");
     let mut buffer = [0; 16_384];
@@ -104,6 +127,13 @@ fn pass(mut from: TcpStream, mut to: TcpStream, number: u64, state: &ProxyState)
                         return;
                     }
                     std::thread::sleep(tick);
+                }
+                // `Query` or `Parse`, and not a message of the login.
+                queries += u64::from(asks && matches!(buffer[0], b'Q' | b'P'));
+                if queries > state.queries.load(Ordering::SeqCst)
+                    && number < state.swallowed_below.load(Ordering::SeqCst)
+                {
+                    continue;
                 }
                 if to.write_all(&buffer[..length]).is_err() {
                     break;
