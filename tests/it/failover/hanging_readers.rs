@@ -58,3 +58,23 @@ fn readers_that_hang_are_bounded() {
     });
     assert_eq!(read, Some(1));
 }
+
+/// Readiness must not depend on requests, which a replica gets only when it is ready.
+#[test]
+fn a_replica_that_nobody_asks_leaves_a_server_that_stays_frozen() {
+    let (world, proxy) = behind_a_proxy_with(short());
+    let store = world.authority.store();
+    proxy.freeze();
+    let frozen = Instant::now();
+    store.probe_readers(Duration::ZERO);
+    thread::sleep(Duration::from_millis(200));
+    proxy.fail_over();
+    assert!(store.last_read() < frozen);
+    let read = (0..200).find(|_| {
+        thread::sleep(Duration::from_millis(50));
+        store.probe_readers(Duration::ZERO);
+        store.last_read() > frozen
+    });
+    read.expect("a read of another server");
+    proxy.stop();
+}

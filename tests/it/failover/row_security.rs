@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tn_authority::authority::{IssueError, ReadinessCheck};
+use tn_authority::authority::{IssueError, NewExclusion, ReadinessCheck};
+use tn_authority::domain::inventory::Reason;
 
-use super::{lends_a_block, mints, ports_out, short};
-use crate::support::{Db, PgServer, PgVersion, Setup, World, wait};
+use super::{lends_a_block, mints, short};
+use crate::support::{Db, PgServer, PgVersion, Setup, World, numbers, wait};
 
-/// The exclusion of a number that was ported out would be hidden, so nothing is decided.
+/// The exclusion of a number that is suspended would be hidden, so nothing is decided.
 #[test]
 fn a_table_whose_rows_are_hidden_gets_nobody_a_token() {
     let server = PgServer::start(PgVersion::Oldest);
@@ -21,7 +22,15 @@ fn a_table_whose_rows_are_hidden_gets_nobody_a_token() {
     let world = World::over(Arc::clone(&db), setup);
     lends_a_block(&world);
     mints(&world).expect("a token");
-    ports_out(&world, "+12125551001").expect("a port-out");
+    let suspension = NewExclusion {
+        numbers: numbers("+12125551001"),
+        reason: Reason::Suspended,
+        valid_from: None,
+        valid_until: None,
+        force: false,
+    };
+    let suspended = world.authority.exclude(&world.provisioner(), suspension);
+    wait(suspended).expect("a suspension");
     let denied = mints(&world).expect_err("a denial");
     assert!(matches!(denied, IssueError::Denied(_)), "{denied}");
 
