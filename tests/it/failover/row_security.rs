@@ -29,8 +29,7 @@ fn a_table_whose_rows_are_hidden_gets_nobody_a_token() {
         valid_until: None,
         force: false,
     };
-    let suspended = world.authority.exclude(&world.provisioner(), suspension);
-    wait(suspended).expect("a suspension");
+    wait(world.authority.exclude(&world.provisioner(), suspension)).expect("a suspension");
     let denied = mints(&world).expect_err("a denial");
     assert!(matches!(denied, IssueError::Denied(_)), "{denied}");
 
